@@ -1,0 +1,112 @@
+"""What we answer, and what we note for the metrics. Floor 1: may import floor 0.
+
+Replies and ``Reject`` go to Envoy in the order given; ``Finish`` ends the gRPC stream after them. Notes never leave the
+process: the shell counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from extproc.events import BodyMode
+
+
+class Mutation(msgspec.Struct, frozen=True):
+    """A change of the request's headers, and what goes with it."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    """Overwritten, never appended."""
+    remove: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = {}
+    """Dynamic metadata for the namespace ``aimesh``."""
+
+    @property
+    def clear_route_cache(self) -> bool:
+        """Any change of the routing headers makes Envoy choose the route anew."""
+        return bool(self.set or self.remove)
+
+
+NO_MUTATION = Mutation()
+
+
+class HeadersReply(msgspec.Struct, frozen=True):
+    """Answers the request's headers: go on, with these changes."""
+
+    mutation: Mutation = NO_MUTATION
+    body_mode: BodyMode | None = None
+    """Ask Envoy for the body after all (``mode_override``)."""
+
+
+class BodyReply(msgspec.Struct, frozen=True):
+    """Answers one piece of the request's body (all of it when BUFFERED)."""
+
+    mutation: Mutation = NO_MUTATION
+    """Counts only where the body is BUFFERED; else it went with the deferred ``HeadersReply``."""
+    body: bytes | None = None
+    """What goes upstream in its place; None: the piece as it came."""
+
+
+class BodyEcho(msgspec.Struct, frozen=True):
+    """FULL_DUPLEX_STREAMED: the next piece of the body that goes upstream, ours to send."""
+
+    data: bytes
+    end_of_stream: bool
+
+
+class TrailersReply(msgspec.Struct, frozen=True):
+    """Answers trailers: unchanged. ``request`` tells which."""
+
+    request: bool = True
+
+
+class ResponseReply(msgspec.Struct, frozen=True):
+    """Answers a response phase that a filter sent us though we never ask for it: unchanged."""
+
+    body: bool = False
+    """It was a piece of the body, not the headers."""
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error."""
+
+    status: int
+    code: str
+    message: str
+    metadata: Mapping[str, str] = {}
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """End the gRPC stream with status OK: Envoy goes on without us."""
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """Note: a request that no policy or no API of ours claims (``inference_unmatched_total``)."""
+
+    reason: str
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Note: Envoy and we disagree on the protocol (``extproc_errors_total``)."""
+
+    reason: str
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """Note: one HTTP exchange came to its end (``inference_requests_total`` and the durations)."""
+
+    model: str
+    version: str
+    gpu_pool: str
+    api: str
+    code: str
+    """The HTTP status as text; ``0`` where the client left before there was one."""
+    seconds: float | None
+    """From the routed request to the last byte of the response; None where the request was never routed."""
+
+
+Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
+Note: TypeAlias = Unmatched | Fault | Observed
+Action: TypeAlias = Reply | Finish | Note

@@ -1,0 +1,107 @@
+"""What Envoy said: the phases of one HTTP exchange. Floor 1: may import floor 0.
+
+Events are plain values without gRPC or protobuf; ``codec`` makes them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from extproc.headers import Headers
+
+
+class BodyMode(enum.IntEnum):
+    """How Envoy shows us a body (``ProcessingMode.BodySendMode`` of ext_proc.proto)."""
+
+    NONE = 0
+    STREAMED = 1
+    BUFFERED = 2
+    BUFFERED_PARTIAL = 3
+    FULL_DUPLEX_STREAMED = 4
+    GRPC = 5
+
+
+class Protocol(msgspec.Struct, frozen=True, gc=False):
+    """What the filter's configuration says of bodies; Envoy tells it with the first message of a stream."""
+
+    request_body: BodyMode = BodyMode.NONE
+    send_body_without_waiting: bool = False
+    """``send_body_without_waiting_for_header_response``: chunks come before we have answered the headers."""
+
+
+class RequestHeaders(msgspec.Struct, frozen=True):
+    """The head of the request, pseudo headers (``:method``, ``:path``) included."""
+
+    headers: Headers
+    end_of_stream: bool = False
+    """There is no body."""
+    protocol: Protocol | None = None
+    """None where Envoy is too old to tell (before 1.33)."""
+    metadata: Mapping[str, str] = {}
+    """Dynamic metadata of the namespace ``aimesh``, where the filter forwards it."""
+
+
+class RequestBody(msgspec.Struct, frozen=True, gc=False):
+    """The whole body (BUFFERED) or the next piece of it, perhaps empty."""
+
+    data: bytes
+    end_of_stream: bool = False
+
+
+class RequestTrailers(msgspec.Struct, frozen=True):
+    """The request's trailers: the body, if any, is complete."""
+
+
+class ResponseHeaders(msgspec.Struct, frozen=True):
+    """The head of the response, ``:status`` included."""
+
+    headers: Headers
+    end_of_stream: bool = False
+    metadata: Mapping[str, str] = {}
+
+
+class ResponseBody(msgspec.Struct, frozen=True, gc=False):
+    """The next piece of the response's body, perhaps empty."""
+
+    data: bytes
+    end_of_stream: bool = False
+
+
+class ResponseTrailers(msgspec.Struct, frozen=True):
+    """The response's trailers: it is complete."""
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """A message of a kind that this version does not know, or an empty one."""
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The stream is gone: Envoy half-closed or cancelled it, or the connection broke. Always the last event."""
+
+
+Event: TypeAlias = (
+    RequestHeaders
+    | RequestBody
+    | RequestTrailers
+    | ResponseHeaders
+    | ResponseBody
+    | ResponseTrailers
+    | Unknown
+    | Closed
+)
+
+KINDS: tuple[type[Event], ...] = (
+    RequestHeaders,
+    RequestBody,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseBody,
+    ResponseTrailers,
+    Unknown,
+    Closed,
+)
+"""Every kind of event, for tables and tests that must leave none out."""

@@ -1,0 +1,88 @@
+"""Names of the contract's headers, and an immutable multimap of HTTP headers. Floor 0.
+
+Names are lower case, values are bytes as they came: what a proxy forwards need not be text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+MODEL_NAME = "x-model-name"
+MODEL_VERSION = "x-model-version"
+GPU_POOL = "x-gpu-pool"
+GPU_ARCHITECTURE = "x-gpu-architecture"
+DESTINATION_ENDPOINT = "x-gateway-destination-endpoint"
+
+ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, DESTINATION_ENDPOINT)
+"""Every header that decides where a request goes: never taken from a client, but for an allowed version pin."""
+
+
+class Headers:
+    """Pairs of (name, value) in the order they came; a name may come more than once."""
+
+    __slots__ = ("_first", "pairs")
+
+    def __init__(self, pairs: Iterable[tuple[str, bytes]] = ()) -> None:
+        """``pairs``: names must be lower case already, as HTTP/2 and Envoy have them; use ``of`` for names as typed."""
+        self.pairs: tuple[tuple[str, bytes], ...] = tuple(pairs)
+        # Reversed, so that the first of several values stays.
+        self._first: dict[str, bytes] = dict(self.pairs[::-1])
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str | bytes]]) -> Headers:
+        """From names in any case and values as text or bytes."""
+        return cls((name.lower(), v if isinstance(v, bytes) else v.encode()) for name, v in pairs)
+
+    def get(self, name: str) -> bytes | None:
+        """The first value of ``name``, or None."""
+        return self._first.get(name)
+
+    def text(self, name: str) -> str:
+        """The first value of ``name`` as text, empty where there is none. Bytes beyond ASCII come out as Latin-1."""
+        return self._first.get(name, b"").decode("latin-1")
+
+    def all(self, name: str) -> list[bytes]:
+        """Every value of ``name``, in order."""
+        return [v for n, v in self.pairs if n == name] if name in self._first else []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._first
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self.pairs == other.pairs
+
+    def __hash__(self) -> int:
+        return hash(self.pairs)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.pairs)!r})"
+
+
+def cookie(headers: Headers, name: str) -> bytes | None:
+    """The value of the cookie ``name`` (RFC 6265 §4.2), or None. The first of several wins."""
+    wanted = name.encode()
+    for line in headers.all("cookie"):
+        for part in line.split(b";"):
+            key, found, value = part.partition(b"=")
+            if found and key.strip() == wanted:
+                return value.strip().strip(b'"')
+    return None
+
+
+def safe_value(text: str) -> str:
+    """``text`` as a header value that every HTTP implementation passes on unchanged.
+
+    Visible ASCII but ``%`` stays; every other character becomes the percent-encoded bytes of its UTF-8 form (RFC 3986
+    §2.1), so ``urllib.parse.unquote`` gives the text back.
+    """
+    if text.isascii() and text.isprintable() and " " not in text and "%" not in text:
+        return text
+    return "".join(
+        chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}" for b in text.encode("utf-8", "surrogatepass")
+    )
