@@ -14,7 +14,7 @@ GPU_ARCHITECTURE = "x-gpu-architecture"
 DESTINATION_ENDPOINT = "x-gateway-destination-endpoint"
 
 ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, DESTINATION_ENDPOINT)
-"""Every header that decides where a request goes: never taken from a client, but for an allowed version pin."""
+"""Every header that decides where a request goes: never a client's, but for an allowed version pin."""
 
 
 class Headers:
@@ -23,7 +23,7 @@ class Headers:
     __slots__ = ("_first", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, bytes]] = ()) -> None:
-        """``pairs``: names must be lower case already, as HTTP/2 and Envoy have them; use ``of`` for names as typed."""
+        """``pairs``: names in lower case already, as HTTP/2 and Envoy have them; ``of`` is for names as typed."""
         self.pairs: tuple[tuple[str, bytes], ...] = tuple(pairs)
         # Reversed, so that the first of several values stays.
         self._first: dict[str, bytes] = dict(self.pairs[::-1])
@@ -38,7 +38,7 @@ class Headers:
         return self._first.get(name)
 
     def text(self, name: str) -> str:
-        """The first value of ``name`` as text, empty where there is none. Bytes beyond ASCII come out as Latin-1."""
+        """The first value of ``name`` as text, read as Latin-1; empty where there is none."""
         return self._first.get(name, b"").decode("latin-1")
 
     def all(self, name: str) -> list[bytes]:
@@ -65,24 +65,28 @@ class Headers:
 
 
 def cookie(headers: Headers, name: str) -> bytes | None:
-    """The value of the cookie ``name`` (RFC 6265 §4.2), or None. The first of several wins."""
+    """The value of the first cookie ``name`` (RFC 6265 §4.2), without quotes round it, or None."""
     wanted = name.encode()
     for line in headers.all("cookie"):
         for part in line.split(b";"):
             key, found, value = part.partition(b"=")
             if found and key.strip() == wanted:
-                return value.strip().strip(b'"')
+                value = value.strip()
+                quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
+                return value[1:-1] if quoted else value
     return None
 
 
 def safe_value(text: str) -> str:
     """``text`` as a header value that every HTTP implementation passes on unchanged.
 
-    Visible ASCII but ``%`` stays; every other character becomes the percent-encoded bytes of its UTF-8 form (RFC 3986
-    §2.1), so ``urllib.parse.unquote`` gives the text back.
+    Visible ASCII but ``%`` stays; every other character becomes the percent-encoded bytes of its UTF-8 form
+    (RFC 3986 §2.1), so ``urllib.parse.unquote`` gives the text back (lone surrogates only with
+    ``errors="surrogatepass"``).
     """
     if text.isascii() and text.isprintable() and " " not in text and "%" not in text:
         return text
     return "".join(
-        chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}" for b in text.encode("utf-8", "surrogatepass")
+        chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}"
+        for b in text.encode("utf-8", "surrogatepass")
     )
