@@ -23,7 +23,7 @@ class Headers:
     __slots__ = ("_first", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, bytes]] = ()) -> None:
-        """``pairs``: names in lower case already, as HTTP/2 and Envoy have them; ``of`` is for names as typed."""
+        """``pairs``: names in lower case already, as Envoy has them; ``of`` is for names as typed."""
         self.pairs: tuple[tuple[str, bytes], ...] = tuple(pairs)
         # Reversed, so that the first of several values stays.
         self._first: dict[str, bytes] = dict(self.pairs[::-1])

@@ -11,6 +11,7 @@ from functools import cached_property
 import msgspec
 
 from extproc.gpu import Gpu, Requirement, satisfies
+from extproc.rendezvous import Rendezvous
 
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of request body that are read to find the model, where the policy does not say."""
@@ -106,6 +107,11 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         return {v.name: v for v in self.versions}
 
     @cached_property
+    def shares(self) -> Rendezvous[Version]:
+        """The versions by weight, for choosing one by a key."""
+        return Rendezvous(self.name, [(v.name, v.weight, v) for v in self.versions])
+
+    @cached_property
     def rewrites(self) -> bool:
         """Some version changes the model name in the body, so the body must be seen."""
         return any(v.model_rewrite for v in self.versions)
@@ -163,6 +169,17 @@ class View(msgspec.Struct, frozen=True, dict=True):
         """For every (policy, version): the places that can serve it. Empty: pools are declared and none fits."""
         return {
             (p.name, v.name): tuple(self._targets(p, v)) for p in self.policies for v in p.versions or (Version(""),)
+        }
+
+    def place(self, policy: str, version: str, key: bytes) -> Target | None:
+        """Where a request with this key goes, pools weighted by their endpoints; None: no pool fits."""
+        return self._places[policy, version].choose(key)
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], Rendezvous[Target]]:
+        return {
+            (policy, version): Rendezvous(f"{policy}\0{version}\0pool", [(t.pool, len(t.endpoints), t) for t in targets])
+            for (policy, version), targets in self.targets.items()
         }
 
     @cached_property

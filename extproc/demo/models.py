@@ -31,7 +31,8 @@ _ANSWER = "The mesh now knows which model each request is for and which of the G
 class Received(msgspec.Struct, frozen=True):
     """One inference request as it arrived at a model server."""
 
-    server: str
+    endpoint: str
+    """Of the server that it arrived at."""
     request_id: str
     path: str
     model: str
@@ -52,12 +53,9 @@ INSTANT = Pace()
 
 
 class ModelServer:
-    """What both kinds share: a name, the models it serves, a pace, and what it received."""
+    """What both kinds share: the models it serves, a pace, and what it received."""
 
-    def __init__(
-        self, name: str, models: Sequence[str], pace: Pace = INSTANT, seed: int | None = None
-    ) -> None:
-        self.name = name
+    def __init__(self, models: Sequence[str], pace: Pace = INSTANT, seed: int | None = None) -> None:
         self.models = tuple(models)
         self.pace = pace
         self.received: list[Received] = []
@@ -94,7 +92,7 @@ class ModelServer:
         routing = {name: request.headers.getall(name) for name in headers.ROUTING if name in request.headers}
         self.received.append(
             Received(
-                self.name,
+                self.endpoint,
                 request.headers.get(REQUEST_ID, ""),
                 request.path,
                 model,

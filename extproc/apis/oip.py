@@ -1,0 +1,14 @@
+"""The Open Inference Protocol v2 over REST, as KServe, Triton, Seldon and OpenVINO Model Server speak it. Floor 2.
+
+The path tells model and version; the body (JSON, or JSON followed by raw tensors) is never needed. Source: the Open
+Inference Protocol's REST specification, "Inference".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+
+ROWS = (
+    Row("POST", "/v2/models/{model}/infer", "oip", "infer"),
+    Row("POST", "/v2/models/{model}/versions/{version}/infer", "oip", "infer"),
+)

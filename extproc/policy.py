@@ -1,0 +1,132 @@
+"""The decision: which policy owns a request, which version answers it, on which GPU pool. Floor 2; pure.
+
+May import floors 0 and 1. The same request, headers, view and entropy always give the same decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from extproc import headers as names
+from extproc.errors import Rejected
+from extproc.headers import Headers, cookie, safe_value
+from extproc.request import Asked
+from extproc.view import Policy, Target, Version, View
+
+# How a version was chosen: the metadata `cohort`.
+MATCH = "match"
+PIN = "pin"
+STICKY = "sticky"
+WEIGHT = "weight"
+DEFAULT = "default"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Where a request goes and why. ``policy`` is None where nobody owns the model: it passes on as it is."""
+
+    asked: Asked
+    policy: Policy | None = None
+    pattern: str = ""
+    """The policy's pattern that the model matched."""
+    version: str = ""
+    cohort: str = ""
+    pool: str = ""
+    architecture: str = ""
+    model_rewrite: str = ""
+    """Model name for the body sent upstream; empty: as it came."""
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The routing headers to set, every value safe to travel."""
+        if self.policy is None:
+            return ()
+        pairs = [(names.MODEL_NAME, safe_value(self.asked.model))]
+        if self.version:
+            pairs.append((names.MODEL_VERSION, safe_value(self.version)))
+        if self.pool:
+            pairs.append((names.GPU_POOL, self.pool))
+        if self.architecture:
+            pairs.append((names.GPU_ARCHITECTURE, safe_value(self.architecture)))
+        return tuple(pairs)
+
+    def metadata(self) -> Mapping[str, str]:
+        """Dynamic metadata for the namespace ``aimesh``."""
+        found = {"api": self.asked.api, "model": self.asked.model}
+        if self.policy is not None:
+            found.update(policy=self.policy.name, cohort=self.cohort)
+            if self.version:
+                found["version"] = self.version
+            if self.pool:
+                found["gpu_pool"] = self.pool
+        return found
+
+
+def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None) -> Decision:
+    """Decides one request.
+
+    ``entropy``: some fresh random bytes, the key of a request that has no sticky one. ``body_key``: what the body holds
+    where the policy's ``sticky.body`` points. Raises ``Rejected`` (503) where no GPU pool can serve it.
+    """
+    match = view.match(asked.model)
+    if match is None:
+        return Decision(asked)
+    policy = match.policy
+    sticky = _sticky_key(policy, headers, body_key)
+    key = sticky or entropy
+    version, cohort = _choose_version(policy, asked, headers, sticky, entropy)
+    name = version.name if version else ""
+    target = view.place(policy.name, name, key)
+    if target is None:
+        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {asked.model!r} at present")
+    return Decision(
+        asked,
+        policy,
+        match.pattern,
+        name or asked.version or "",
+        cohort,
+        target.pool,
+        _architecture(policy, view, target),
+        version.model_rewrite if version else "",
+    )
+
+
+def matched(version: Version, headers: Headers) -> bool:
+    """Whether some entry of the version's ``match`` holds: each of its headers has the value among its own."""
+    return any(all(value in headers.all(name) for name, value in entry.headers) for entry in version.match)
+
+
+def _choose_version(
+    policy: Policy, asked: Asked, headers: Headers, sticky: bytes | None, entropy: bytes
+) -> tuple[Version | None, str]:
+    if not policy.versions:
+        return None, DEFAULT
+    for version in policy.versions:
+        if version.match and matched(version, headers):
+            return version, MATCH
+    if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")):
+        return pinned, PIN
+    if len(policy.versions) == 1:
+        return policy.versions[0], DEFAULT
+    if sticky is not None:
+        return policy.shares.choose(sticky), STICKY
+    return policy.shares.choose(entropy), WEIGHT
+
+
+def _sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes | None:
+    """The key that keeps a user on one version; None where the policy wants none or the request has none."""
+    sticky = policy.sticky
+    if sticky is None:
+        return None
+    if sticky.header:
+        return headers.get(sticky.header) or None
+    if sticky.cookie:
+        return cookie(headers, sticky.cookie) or None
+    return body_key.encode("utf-8", "surrogatepass") if body_key else None
+
+
+def _architecture(policy: Policy, view: View, target: Target) -> str:
+    """The chosen pool's own architecture; without a pool, what the policy asks for."""
+    if target.pool:
+        return view.pool_by_name[target.pool].gpu.architecture
+    return policy.gpu.architecture if policy.gpu else ""

@@ -1,0 +1,140 @@
+"""``extproc serve``: ports, health, signals, reload and drain around the engine. Floor 6."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Timer
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from extproc import config
+from extproc.admin import Admin
+from extproc.codec import PROCESS
+from extproc.engine import Engine
+from extproc.errors import Problem, SetupError
+from extproc.health import Health
+from extproc.metrics import Metrics
+from extproc.reload import PolicyFeed
+from extproc.servicer import process
+
+log = logging.getLogger(__name__)
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to serve."""
+
+    policies: tuple[Path, ...]
+    """Policy files and directories of them."""
+    listen: tuple[str, ...] = ("127.0.0.1:50051",)
+    """``host:port`` or ``unix:///path``."""
+    admin: str = "127.0.0.1:9090"
+    drain: float = 5.0
+    """Seconds between failing health and refusing new streams: long enough for every Envoy to have seen it."""
+    grace: float = 30.0
+    """Seconds that open streams then have to finish."""
+
+
+class Server:
+    """One processor from start to exit."""
+
+    def __init__(self, options: Options) -> None:
+        """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
+        for address in options.listen:
+            _refuse_taken_socket(address)
+        self._options = options
+        self._metrics = Metrics()
+        self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
+        self._metrics.policy_generation = self._feed.view.generation
+        self._health = Health()
+        self._state = "starting"
+        self._timer: Timer | None = None
+        self._admin = Admin(options.admin, self._metrics, self._unready, self._config)
+        self._engine = Engine(
+            options.listen, {PROCESS: process(lambda: self._feed.view, self._metrics), **self._health.services()}
+        )
+
+    def run(self) -> int:
+        """Serves until SIGTERM or SIGINT, then drains. The exit status. Raises ``SetupError``."""
+        before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
+        self._admin.start()
+        self._feed.start()
+        try:
+            self._engine.run(self._started)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._feed.stop()
+            self._admin.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        log.info("drained, bye")
+        return 0
+
+    def _signals(self) -> Mapping[signal.Signals, Callable[[int, FrameType | None], None]]:
+        return {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGHUP: lambda _number, _frame: self._feed.poke(),
+        }
+
+    def _started(self) -> None:
+        self._state = ""
+        self._health.serving = True
+        addresses = [
+            a if a.startswith("unix:") else f"{a.rpartition(':')[0]}:{port}"
+            for a, port in zip(self._options.listen, self._engine.ports, strict=True)
+        ]
+        log.info("serving ext_proc on %s, admin on port %d", ", ".join(addresses), self._admin.port)
+
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._state == "draining":
+            log.warning("second %s: leaving at once", signal.Signals(number).name)
+            os._exit(128 + number)
+        self._state = "draining"
+        self._health.serving = False
+        log.info("draining: new streams are served for %gs, open ones have %gs more", *self._patience)
+        self._timer = Timer(self._options.drain, self._engine.stop, [self._options.grace])
+        self._timer.daemon = True
+        self._timer.start()
+
+    @property
+    def _patience(self) -> tuple[float, float]:
+        return self._options.drain, self._options.grace
+
+    def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
+        self._metrics.policy_reloads["success" if ok else "failure"] += 1
+        self._metrics.policy_generation = self._feed.view.generation
+        if not ok:
+            self._metrics.error("policy_reload")
+        for problem in problems:
+            log.warning("%s", problem)
+
+    def _unready(self) -> str:
+        return self._state
+
+    def _config(self) -> Mapping[str, Any]:
+        return {
+            **config.describe(self._feed.view),
+            "loaded_at": self._feed.loaded_at,
+            "problems": [problem.as_dict() for problem in self._feed.problems],
+        }
+
+
+def _refuse_taken_socket(address: str) -> None:
+    """gRPC would unlink a unix socket that another server listens on and leave that one deaf."""
+    path = address.removeprefix("unix://") if address.startswith("unix://") else address.removeprefix("unix:")
+    if path == address:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return  # nobody there, or a stale file that gRPC replaces
+    raise SetupError(f"cannot listen on {address}: another server listens there; stop it, or choose another path")

@@ -1,0 +1,86 @@
+"""From bytes to bytes for one ext_proc stream, and the net that catches what should never happen. Floor 5."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from extproc.actions import Fault, Finish, Observed, Unmatched
+from extproc.codec import Malformed, decode, encode
+from extproc.engine import Sender
+from extproc.events import Closed, Event
+from extproc.metrics import Metrics
+from extproc.observe import ObserveStream
+from extproc.stream import RouteStream
+from extproc.view import View
+
+log = logging.getLogger(__name__)
+
+_CLOSED = Closed()
+
+
+class ProcessHandler:
+    """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
+
+    __slots__ = ("_exchange", "_metrics", "_view", "done")
+
+    def __init__(self, view: View, metrics: Metrics) -> None:
+        self.done = False
+        self._view = view
+        self._metrics = metrics
+        self._exchange: RouteStream | ObserveStream | None = None
+        metrics.streams += 1
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        """The replies to one ProcessingRequest; the engine ends the stream when this raises."""
+        started = perf_counter()
+        try:
+            event, observing = decode(message)
+            if self._exchange is None:
+                self._exchange = ObserveStream(self._view) if observing else RouteStream(self._view, os.urandom(8))
+            replies = self._act(self._exchange, event, started)
+        except Malformed:
+            self._metrics.error("malformed_message")
+            raise
+        except Exception:
+            # Envoy's failure_mode_allow decides what becomes of the request.
+            self._metrics.error("internal")
+            log.exception("a message could not be processed")
+            raise
+        self._metrics.message(_PHASES.get(type(event).__name__, "unknown"), perf_counter() - started)
+        return replies
+
+    def close(self) -> None:
+        """The stream is gone."""
+        self._metrics.streams -= 1
+        if self._exchange is not None:
+            self._act(self._exchange, _CLOSED, perf_counter())
+
+    def _act(self, exchange: RouteStream | ObserveStream, event: Event, now: float) -> list[bytes]:
+        replies = []
+        for action in exchange.receive(event, now):
+            match action:
+                case Finish():
+                    self.done = True
+                case Observed() | Unmatched() | Fault():
+                    self._metrics.note(action)
+                case _:
+                    replies.append(encode(action))
+        return replies
+
+
+def process(view: Callable[[], View], metrics: Metrics) -> Callable[[Sender], ProcessHandler]:
+    """A factory of handlers; each stream takes the view that is in force when it opens."""
+    return lambda _: ProcessHandler(view(), metrics)
+
+
+_PHASES = {
+    "RequestHeaders": "request_headers",
+    "RequestBody": "request_body",
+    "RequestTrailers": "request_trailers",
+    "ResponseHeaders": "response_headers",
+    "ResponseBody": "response_body",
+    "ResponseTrailers": "response_trailers",
+}
