@@ -1,0 +1,73 @@
+# Every target works in .venv, which is made when it is needed. `make PYTHON=/path/to/python3 …` chooses its Python.
+
+PYTHON ?= python3.13 python3.12 python3.11 python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PROTOS := $(shell find protos -name '*.proto')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-unit test-envoy check fmt protos bench clean
+
+help:  ## what can be made here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/gateway  ## a real Envoy, three model servers and traffic through them, on this machine
+	@$(BIN)/extproc demo
+
+test: $(VENV)/dev  ## every test, those with the real Envoy too
+	@$(BIN)/python -m pytest
+
+test-unit: $(VENV)/dev  ## the tests of single modules: seconds
+	@$(BIN)/python -m pytest tests/unit
+
+test-envoy: $(VENV)/dev  ## only the tests with the real Envoy
+	@$(BIN)/python -m pytest -m envoy
+
+check: $(VENV)/dev  ## lint, format and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+fmt: $(VENV)/dev  ## format, and fix what the linter can
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+protos: $(VENV)/dev  ## extproc/_pb from protos/
+	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
+	@echo "Made extproc/_pb from $(PROTOS)"
+
+bench: $(VENV)/dev  ## what the core costs per request
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove whatever was made here, .venv too
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps. What dev installs holds all of gateway.
+
+$(VENV)/dev: pyproject.toml | $(BIN)/python
+	@echo "Installing the project with its tools for development into $(VENV) …"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $(VENV)/gateway $@
+
+$(VENV)/gateway: pyproject.toml | $(BIN)/python
+	@echo "Installing the project with Envoy into $(VENV) …"
+	@$(INSTALL) --editable '.[gateway]'
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && found=$$python && break; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Python 3.11 or newer is needed, and none of these is: $(PYTHON)." >&2; \
+	  echo "Install one, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip' 2>/dev/null; then \
+	  echo "$$found can't make virtual environments. On Debian and Ubuntu:" >&2; \
+	  echo "  sudo apt-get install $$(basename "$$found")-venv" >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$found" --version) …"; \
+	"$$found" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
