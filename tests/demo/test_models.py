@@ -51,7 +51,7 @@ def test_stream_starts_with_the_role_alone_and_ends_with_usage() -> None:
         assert len({c["id"] for c in found}) == 1
         assert {c["object"] for c in found} == {"chat.completion.chunk"}
 
-    talk(OpenAIServer("s", ["m"]), conversation)
+    talk(OpenAIServer(["m"]), conversation)
 
 
 def test_stream_has_no_usage_unless_asked() -> None:
@@ -60,14 +60,14 @@ def test_stream_has_no_usage_unless_asked() -> None:
             found = events(await response.read())
         assert all("usage" not in c and c["choices"] for c in found)
 
-    talk(OpenAIServer("s", ["m"]), conversation)
+    talk(OpenAIServer(["m"]), conversation)
 
 
 class Gated(OpenAIServer):
     """Thinks until it is told to go on; keeps for how long it meant to."""
 
     def __init__(self) -> None:
-        super().__init__("s", ["m"], Pace(first_token=0.5, per_token=0.1))
+        super().__init__(["m"], Pace(first_token=0.5, per_token=0.1))
         self.gate = asyncio.Semaphore(0)
         self.thoughts: list[float] = []
 
@@ -128,7 +128,7 @@ def test_plain_answers_have_usage(path: str, ask: dict[str, Any], kind: str) -> 
             assert answer["choices"][0]["finish_reason"] == "stop"
             assert answer["usage"]["completion_tokens"] > 0
 
-    talk(OpenAIServer("s", ["m"]), conversation)
+    talk(OpenAIServer(["m"]), conversation)
 
 
 def test_models_are_listed() -> None:
@@ -137,7 +137,7 @@ def test_models_are_listed() -> None:
             answer = await response.json()
         assert [m["id"] for m in answer["data"]] == ["m", "n"]
 
-    talk(OpenAIServer("s", ["m", "n"]), conversation)
+    talk(OpenAIServer(["m", "n"]), conversation)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_errors_are_openai_style(body: bytes, status: int, param: str | None, co
         assert error["message"]
         assert (error["param"], error["code"]) == (param, code)
 
-    talk(OpenAIServer("s", ["m"]), conversation)
+    talk(OpenAIServer(["m"]), conversation)
 
 
 @pytest.mark.parametrize("path", ["/v2/models/iris/infer", "/v2/models/iris/versions/3/infer"])
@@ -176,7 +176,7 @@ def test_oip_tensor_in_tensor_out(path: str) -> None:
         output = {"name": "output-0", "datatype": "FP32", "shape": [2], "data": [1.0, 2.0]}
         assert answer["outputs"] == [output]
 
-    talk(OipServer("s", ["iris"]), conversation)
+    talk(OipServer(["iris"]), conversation)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_oip_errors(body: bytes) -> None:
             assert response.status == 400
             assert "tensors" in (await response.json())["error"]
 
-    talk(OipServer("s", ["iris"]), conversation)
+    talk(OipServer(["iris"]), conversation)
 
 
 def test_oip_health_metadata_and_unknown_model() -> None:
@@ -209,11 +209,11 @@ def test_oip_health_metadata_and_unknown_model() -> None:
             assert response.status == 404
             assert "rose" in (await response.json())["error"]
 
-    talk(OipServer("s", ["iris"]), conversation)
+    talk(OipServer(["iris"]), conversation)
 
 
 def test_what_arrived_is_kept_every_value_of_it() -> None:
-    server = OpenAIServer("s", ["m"])
+    server = OpenAIServer(["m"])
 
     async def conversation(session: aiohttp.ClientSession, url: str) -> None:
         # Spoken by hand: a client library would join or drop the second value.
@@ -229,6 +229,7 @@ def test_what_arrived_is_kept_every_value_of_it() -> None:
             [told] = await response.json()
         [kept] = server.received
         assert kept.request_id == told["request_id"] == "7"
+        assert kept.endpoint == server.endpoint
         assert kept.user == "ann"
         assert kept.model == "m"
         assert kept.path == "/v1/chat/completions"
@@ -238,7 +239,7 @@ def test_what_arrived_is_kept_every_value_of_it() -> None:
 
 
 def test_the_port_is_free_again_afterwards() -> None:
-    server = OpenAIServer("s", ["m"])
+    server = OpenAIServer(["m"])
 
     async def conversation(session: aiohttp.ClientSession, url: str) -> None:
         pass

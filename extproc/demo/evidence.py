@@ -1,0 +1,126 @@
+"""What client, model servers, Envoy and processor each saw of the demo's requests. Floor 6.
+
+May import floors 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from extproc import headers
+from extproc.demo.models import Received
+from extproc.demo.traffic import Answer
+from extproc.view import View
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """One place where a version of a policy runs: what becomes one cluster of Envoy."""
+
+    policy: str
+    model: str
+    version: str
+    pool: str
+    architecture: str
+    weight: float
+    """Of the version, as a share of 1."""
+    upstream_model: str
+    """What the model is called in requests as they arrive at the model server."""
+    endpoints: tuple[str, ...]
+
+    @property
+    def cluster(self) -> str:
+        """Envoy's name for it."""
+        return f"{self.policy}/{self.version}/{self.pool}"
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """Requests counted on the way, by the name of the arm's cluster."""
+
+    envoy: Mapping[str, int] = {}
+    processor: Mapping[str, int] = {}
+    first_tokens: Mapping[str, int] = {}
+    """Answers whose time to first token the processor knows."""
+    unmatched: int = 0
+    """Requests that no policy owned, as the processor counts them."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """All that was seen."""
+
+    arms: Sequence[Arm]
+    answers: Sequence[Answer]
+    received: Sequence[Received]
+    counters: Counters
+
+    def by(self, *roles: str) -> list[Answer]:
+        """The answers that these got."""
+        return [a for a in self.answers if a.ask.role in roles]
+
+    def arm(self, answer: Answer) -> Arm | None:
+        """Where the answer says that it comes from; None where no such place is in the policy."""
+        said = (answer.ask.model, answer.told.get(headers.MODEL_VERSION), answer.told.get(headers.GPU_POOL))
+        return next((a for a in self.arms if (a.model, a.version, a.pool) == said), None)
+
+    def told(self, answer: Answer) -> str:
+        """The version that the answer says it comes from."""
+        return answer.told.get(headers.MODEL_VERSION, "")
+
+    def arrived(self) -> dict[str, list[Received]]:
+        """What the model servers received, by the request's id."""
+        found: dict[str, list[Received]] = defaultdict(list)
+        for one in self.received:
+            found[one.request_id].append(one)
+        return found
+
+
+def arms(view: View) -> list[Arm]:
+    """Every place of every policy, in the policies' order. For policies whose first model is no glob."""
+    return [
+        Arm(
+            policy.name,
+            policy.models[0],
+            version.name,
+            target.pool,
+            view.pool_by_name[target.pool].gpu.architecture if target.pool else "",
+            version.weight / sum(v.weight for v in policy.versions),
+            version.model_rewrite or policy.models[0],
+            target.endpoints,
+        )
+        for policy in view.policies
+        for version in policy.versions
+        for target in view.targets[policy.name, version.name]
+    ]
+
+
+def envoy_counts(stats: bytes) -> dict[str, int]:
+    """Completed requests per cluster, from Envoy's ``/stats?format=json``."""
+    found = {}
+    for stat in msgspec.json.decode(stats)["stats"]:
+        name = str(stat.get("name", ""))
+        if name.startswith("cluster.") and name.endswith(".upstream_rq_completed"):
+            found[name.removeprefix("cluster.").removesuffix(".upstream_rq_completed")] = int(stat["value"])
+    return found
+
+
+def counters(arms: Sequence[Arm], envoy: bytes, metrics: str) -> Counters:
+    """From Envoy's ``/stats?format=json`` and the processor's ``/metrics``."""
+    cluster = {(a.model, a.version, a.pool): a.cluster for a in arms}
+    requests: Counter[str] = Counter()
+    first_tokens: Counter[str] = Counter()
+    unmatched = 0
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            of = sample.labels
+            name = cluster.get((of.get("model", ""), of.get("version", ""), of.get("gpu_pool", "")), "")
+            match sample.name:
+                case "inference_requests_total" if name:
+                    requests[name] += int(sample.value)
+                case "inference_time_to_first_token_seconds_count" if name:
+                    first_tokens[name] += int(sample.value)
+                case "inference_unmatched_total":
+                    unmatched += int(sample.value)
+    return Counters(envoy_counts(envoy), requests, first_tokens, unmatched)
