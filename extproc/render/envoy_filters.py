@@ -1,0 +1,209 @@
+"""The HTTP connection manager: edge hardening, our two ext_proc filters, logs, errors.
+
+Floor 4: may import floors 0 to 3.
+"""
+
+from __future__ import annotations
+
+from extproc import headers
+from extproc.render.envoy_clusters import PROCESSOR
+from extproc.render.envoy_options import (
+    NAMESPACE,
+    OBSERVE_FILTER,
+    ROUTE_FILTER,
+    Doc,
+    EnvoyOptions,
+    seconds,
+    typed,
+)
+from extproc.view import View
+
+_EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
+_MAY_CHANGE = "|".join((*headers.ROUTING, "content-length", "content-type", "retry-after"))
+_LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
+
+_MESSAGES = (
+    # Status, code, what the client reads where Envoy itself answers.
+    (413, "body_too_large", "The request's body is too large."),
+    (408, "request_timeout", "The request did not arrive in time."),
+    (503, "no_model_server", "No model server can take this request now."),
+    (504, "timeout", "There was no answer in time."),
+)
+
+
+def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
+    """``routes`` names the route configuration: ``route_config`` itself, or ``rds``."""
+    return typed(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=NAMESPACE,
+        server_name=NAMESPACE,
+        use_remote_address=True,
+        normalize_path=True,
+        merge_slashes=True,
+        common_http_protocol_options={
+            "headers_with_underscores_action": "DROP_HEADER",
+            "idle_timeout": "3600s",
+        },
+        request_headers_timeout="10s",
+        # Until a route is known; routes have their own, which leaves a slow model its time.
+        stream_idle_timeout="300s",
+        http2_protocol_options={
+            "max_concurrent_streams": 256,
+            "initial_stream_window_size": 1 << 20,
+            "initial_connection_window_size": 8 << 20,
+        },
+        early_header_mutation_extensions=[_clean(view)],
+        access_log=[_access_log(options.access_log)] if options.access_log else [],
+        local_reply_config={"mappers": _local_replies()},
+        http_filters=[
+            route_filter(options),
+            *([observe_filter()] if options.observe else []),
+            typed(
+                "envoy.filters.http.router",
+                "extensions.filters.http.router.v3.Router",
+                suppress_envoy_headers=True,
+            ),
+        ],
+        **routes,
+    )
+
+
+def route_filter(options: EnvoyOptions) -> Doc:
+    """Asks the processor where the request goes, and waits for the answer.
+
+    "streamed": the body comes as it arrives and the processor answers once, after all of it: one round trip.
+    "buffered": Envoy first gathers the body; one round trip more, and a pausing client does not count as a
+    slow processor. Both leave the response alone.
+    """
+    body: Doc = {"request_body_mode": "BUFFERED"}
+    extra: Doc = {}
+    if options.body == "streamed":
+        body = {"request_body_mode": "STREAMED"}
+        extra = {"send_body_without_waiting_for_header_response": True}
+    return typed(
+        ROUTE_FILTER,
+        _EXT_PROC,
+        stat_prefix="aimesh_route",
+        grpc_service=_processor(),
+        processing_mode={
+            "request_header_mode": "SEND",
+            **body,
+            "request_trailer_mode": "SKIP",
+            "response_header_mode": "SKIP",
+            "response_body_mode": "NONE",
+            "response_trailer_mode": "SKIP",
+        },
+        allow_content_length_header=True,
+        failure_mode_allow=options.fail_open,
+        status_on_error={"code": "ServiceUnavailable"},
+        message_timeout=seconds(options.answer_within),
+        mutation_rules={"disallow_all": True, "allow_expression": {"regex": f"^({_MAY_CHANGE})$"}},
+        metadata_options={"receiving_namespaces": {"untyped": [NAMESPACE]}},
+        **extra,
+    )
+
+
+def observe_filter() -> Doc:
+    """Shows the processor the routed request's headers and the response; never waits, never fails one."""
+    return typed(
+        OBSERVE_FILTER,
+        _EXT_PROC,
+        stat_prefix="aimesh_observe",
+        grpc_service=_processor(),
+        observability_mode=True,
+        failure_mode_allow=True,
+        processing_mode={
+            "request_header_mode": "SEND",
+            "request_body_mode": "NONE",
+            "request_trailer_mode": "SKIP",
+            "response_header_mode": "SEND",
+            "response_body_mode": "STREAMED",
+            "response_trailer_mode": "SEND",
+        },
+        metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},
+    )
+
+
+def _processor() -> Doc:
+    return {"envoy_grpc": {"cluster_name": PROCESSOR}}
+
+
+def _clean(view: View) -> Doc:
+    """Takes away a client's own routing headers before a route is chosen: they never count, also where
+    the processor is down. A version pin stays where a policy allows one: the processor reads or removes it.
+    """
+    pin = any(policy.allow_pin for policy in view.policies)
+    names = [n for n in headers.ROUTING if not (pin and n == headers.MODEL_VERSION)]
+    return typed(
+        "envoy.http.early_header_mutation.header_mutation",
+        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove": name} for name in names],
+    )
+
+
+def _access_log(path: str) -> Doc:
+    def state(field: str) -> str:
+        return f"%FILTER_STATE({ROUTE_FILTER}:FIELD:{field})%"
+
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(:PATH)%",
+        "protocol": "%PROTOCOL%",
+        "code": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _LOGGED},
+        "cluster": "%UPSTREAM_CLUSTER%",
+        "upstream": "%UPSTREAM_HOST%",
+        "duration_ms": "%DURATION%",
+        "route_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%",
+        "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%",
+        "processor_us": state("request_header_latency_us"),
+        "failed_open": state("failed_open"),
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    return typed(
+        "envoy.access_loggers.file",
+        "extensions.access_loggers.file.v3.FileAccessLog",
+        path=path,
+        log_format={"json_format": line},
+    )
+
+
+def _local_replies() -> list[Doc]:
+    """The errors that Envoy itself gives, in the shape of ours.
+
+    ImmediateResponses of the processor come by here too; no mapper takes them, as their details begin with
+    ``aimesh_``.
+    """
+    mappers = [_mapper(("EQ", status), code, message) for status, code, message in _MESSAGES]
+    mappers.append(_mapper(("GE", 500), "internal_error", "The request could not be served."))
+    mappers.append(_mapper(("GE", 400), "bad_request", "The request is not valid HTTP."))
+    return mappers
+
+
+def _mapper(status: tuple[str, int], code: str, message: str) -> Doc:
+    operator, value = status
+    kind = "server_error" if value >= 500 else "invalid_request_error"
+    own = typed(
+        "envoy.access_loggers.extension_filters.cel",
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression=f"!response.code_details.startsWith('{NAMESPACE}_')",
+    )
+    comparison = {"op": operator, "value": {"default_value": value, "runtime_key": "aimesh.unused"}}
+    return {
+        "filter": {
+            "and_filter": {
+                "filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": own}]
+            }
+        },
+        "body_format_override": {
+            "json_format": {"error": {"message": message, "type": kind, "code": code}},
+            "content_type": "application/json",
+        },
+    }
