@@ -16,8 +16,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     4: ("codec", "config", "yamldoc", "metrics", "render", "render.*"),
     3: ("stream", "observe"),
     2: ("policy", "jsonbody", "apis", "apis.*"),
-    1: ("events", "actions", "request", "gpu", "rendezvous", "view"),
-    0: ("errors", "headers"),
+    1: ("events", "actions", "request", "gpu", "view"),
+    0: ("errors", "headers", "rendezvous"),
 }
 """Module names without `extproc.`. A new module is added here, as low as its imports allow."""
 
@@ -28,7 +28,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "grpc": ("engine",),
     "google.protobuf": ("codec", "health"),
     "extproc._pb": ("codec", "health"),
-    "prometheus_client": ("metrics", "admin"),
+    "prometheus_client": ("metrics", "admin", "demo.*"),
     "yaml": ("yamldoc", "config", "render", "render.*", "linkerd_adapter.*"),
     "numpy": ("view", "policy", "demo.*"),
     "aiohttp": ("demo.*",),
