@@ -1,0 +1,1 @@
+"""What the core costs per request: run `python -m benchmarks`, or `make bench`."""

@@ -1,0 +1,105 @@
+"""`python -m benchmarks`: measures, prints a table on stderr and, with --json, all of it as JSON on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.core import FULL_PARSE, HEADLINE, PARSE, TARGET_US, Case, cases
+from benchmarks.measure import Timing, measure
+
+LIBRARIES = ("aimesh-extproc", "protobuf", "msgspec", "envoy-data-plane")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Never fails for being slow: a shared machine may be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="What the core costs per request."
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON on stdout, too")
+    parser.add_argument("--rounds", type=int, default=60, help="samples of each case (default: %(default)s)")
+    parser.add_argument("--slice-ms", type=float, default=5, help="length of a sample (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.rounds < 2:
+        parser.error("--rounds: two at least, for a spread")
+
+    every = cases()
+    timings = measure({case.name: case.run for case in every}, options.rounds, options.slice_ms / 1000)
+    console = Console(stderr=True)
+    console.print(_table(every, timings))
+    console.print(_verdict(timings))
+    console.print(", ".join(f"{key} {value}" for key, value in _surroundings().items()), style="dim")
+    if options.json:
+        print(json.dumps(_report(every, timings), indent=2))
+
+
+def _ratio(timings: dict[str, Timing], name: str) -> float:
+    """How much longer than the headline case."""
+    return timings[name].median / timings[HEADLINE].median
+
+
+def _table(every: Sequence[Case], timings: dict[str, Timing]) -> Table:
+    table = Table("", "case", box=None, title="Core cost per request, without gRPC", title_justify="left")
+    for heading in ("median µs", "quartiles µs", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    group = ""
+    for case in every:
+        timing = timings[case.name]
+        spread = f"{timing.lower:.1f}-{timing.upper:.1f}"
+        shown = "" if case.group == group else case.group
+        group = case.group
+        table.add_row(shown, case.name, f"{timing.median:.1f}", spread, f"{_ratio(timings, case.name):.2f}")
+    return table
+
+
+def _verdict(timings: dict[str, Timing]) -> str:
+    median = timings[HEADLINE].median
+    met = "met" if median < TARGET_US else "not met"
+    full = timings[FULL_PARSE].median / timings[PARSE].median
+    return (
+        f"Target, a 4 KB chat request under {TARGET_US:g} µs: {met} ({median:.1f} µs).\n"
+        f"envoy-data-plane parses {full:.0f} times as long as protobuf: so it is for tests only."
+    )
+
+
+def _surroundings() -> dict[str, str]:
+    versions = {name: version(name) for name in LIBRARIES}
+    machine = f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}"
+    return {"Python": platform.python_version(), **versions, "on": machine}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _report(every: Sequence[Case], timings: dict[str, Timing]) -> dict[str, Any]:
+    return {
+        "unit": "microseconds",
+        "surroundings": _surroundings(),
+        "target": {"case": HEADLINE, "below": TARGET_US, "met": timings[HEADLINE].median < TARGET_US},
+        "cases": [
+            {
+                "group": case.group,
+                "case": case.name,
+                **timings[case.name].as_dict(),
+                "ratio": _ratio(timings, case.name),
+            }
+            for case in every
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The cases: one request through the core, without gRPC, and what it is compared with.
+
+What runs is what the server runs between the bytes that gRPC gives and the bytes that it takes. Each call of a case
+takes the next of several requests, so that nothing is faster for having been seen a moment ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle
+from typing import TypeVar
+
+import msgspec
+from envoy_data_plane.envoy.service.ext_proc.v3 import ProcessingRequest as FullRequest
+
+from benchmarks.requests import MODEL, PIECE, Request, chat, infer, view
+from extproc import codec
+from extproc._pb import ext_proc_pb2 as pb
+from extproc.actions import Action, Fault, Finish, Observed, Reply, Unmatched
+from extproc.events import Event
+from extproc.headers import MODEL_NAME
+from extproc.stream import RouteStream
+from extproc.view import View
+
+T = TypeVar("T")
+
+ENTROPY = bytes(8)
+TARGET_US = 40.0
+"""What a 4 KB chat request may cost."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Something to time. ``name`` is unique."""
+
+    group: str
+    name: str
+    run: Callable[[], object]
+
+
+HEADLINE = "whole"
+PARSE = "protobuf parse"
+FULL_PARSE = "envoy-data-plane parse"
+
+USERS = range(16)
+STRANGERS = 4096
+"""More models than anything could keep in mind."""
+
+
+def cases() -> list[Case]:
+    """Everything that is measured, each proven to do its work."""
+    one, chats = view(), [chat(4096, user=user) for user in USERS]
+    buffered = [chat(4096, user=user, mode=pb.ProcessingMode.BUFFERED) for user in USERS]
+    strangers = [chat(4096, user=user, model=f"{MODEL}-{user}") for user in range(STRANGERS)]
+    events = [[codec.decode(message)[0] for message in request] for request in chats]
+    replies = [_replies(_receive(one, request)) for request in events]
+    sized = [
+        Case("size of the body", f"{label} chat", _whole(one, [chat(size, user=user) for user in USERS]))
+        for label, size in (("0.5 KB", 512), ("16 KB", 16 << 10), ("220 KB", 220 << 10))
+    ]
+    pieces = [chat(220 << 10, piece=PIECE, user=user) for user in USERS]
+    return [
+        Case("4 KB chat", HEADLINE, _whole(one, chats)),
+        Case("4 KB chat", PARSE, _each(_parse, chats)),
+        Case("4 KB chat", "decode", _each(_decode, chats)),
+        Case("4 KB chat", "decide", _each(partial(_receive, one), events)),
+        Case("4 KB chat", "encode", _each(_encode, replies)),
+        Case("other requests", "BUFFERED 4 KB chat", _whole(one, buffered)),
+        Case("other requests", "OIP, path only", _whole(one, [infer(user=user) for user in USERS])),
+        *sized,
+        Case("size of the body", "220 KB in 16 KB pieces", _whole(one, pieces)),
+        Case("policies", "100, by name", _whole(view(100), chats)),
+        Case("policies", "100, by glob", _whole(view(100, "{}*"), chats)),
+        Case("policies", "models never seen", _whole(view(1, "{}*"), strangers)),
+        Case("other decoder", FULL_PARSE, _each(_parse_full, chats)),
+    ]
+
+
+def _each(run: Callable[[T], object], inputs: Sequence[T]) -> Callable[[], object]:
+    """Runs on the next of ``inputs``, round and round."""
+    following = cycle(inputs).__next__
+    return lambda: run(following())
+
+
+def _whole(view: View, requests: Sequence[Request]) -> Callable[[], object]:
+    """The whole way, tried on every request: it must be routed to its model."""
+    for request in requests:
+        last = pb.ProcessingResponse.FromString(_route(view, request)[-1])
+        common = getattr(last, last.WhichOneof("response") or "").response
+        routed = {option.header.key: option.header.raw_value for option in common.header_mutation.set_headers}
+        assert routed[MODEL_NAME].startswith(MODEL.encode())
+    return _each(partial(_route, view), requests)
+
+
+def _route(view: View, request: Request) -> list[bytes]:
+    stream = RouteStream(view, ENTROPY)
+    out: list[bytes] = []
+    for message in request:
+        event, _ = codec.decode(message)
+        out.extend([codec.encode(reply) for reply in _replies(stream.receive(event, 0.0))])
+    return out
+
+
+def _receive(view: View, events: Sequence[Event]) -> list[Action]:
+    stream = RouteStream(view, ENTROPY)
+    return [action for event in events for action in stream.receive(event, 0.0)]
+
+
+def _replies(actions: Sequence[Action]) -> list[Reply]:
+    return [action for action in actions if not isinstance(action, Finish | Unmatched | Fault | Observed)]
+
+
+def _parse(request: Request) -> None:
+    for message in request:
+        pb.ProcessingRequest.FromString(message)
+
+
+def _parse_full(request: Request) -> None:
+    for message in request:
+        FullRequest.parse(message)
+
+
+def _decode(request: Request) -> None:
+    for message in request:
+        codec.decode(message)
+
+
+def _encode(replies: Sequence[Reply]) -> None:
+    for reply in replies:
+        codec.encode(reply)

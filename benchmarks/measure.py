@@ -1,0 +1,52 @@
+"""Times cases side by side: they take turns, so that whatever else the machine does befalls all of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Microseconds for one call: the median over the rounds, and the quartiles round it."""
+
+    median: float
+    lower: float
+    upper: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, for JSON output."""
+        return msgspec.structs.asdict(self)
+
+
+def measure(
+    calls: Mapping[str, Callable[[], object]], rounds: int, slice_seconds: float
+) -> dict[str, Timing]:
+    """Each call's timing. In a round every call runs for about ``slice_seconds``: their mean is one sample."""
+    repeats = {name: _repeats(call, slice_seconds) for name, call in calls.items()}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            samples[name].append(_mean(call, repeats[name]) * 1e6)
+    return {name: _summary(values) for name, values in samples.items()}
+
+
+def _mean(call: Callable[[], object], repeats: int) -> float:
+    started = perf_counter()
+    for _ in range(repeats):
+        call()
+    return (perf_counter() - started) / repeats
+
+
+def _repeats(call: Callable[[], object], seconds: float) -> int:
+    """How often ``call`` runs in so many seconds, once it is warm."""
+    _mean(call, 20)
+    return max(1, round(seconds / _mean(call, 20)))
+
+
+def _summary(samples: list[float]) -> Timing:
+    lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
+    return Timing(median, lower, upper)

@@ -1,0 +1,35 @@
+"""The benchmarks run and say what they measured. How long anything takes is no test's business."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.measure import measure
+from benchmarks.requests import chat_body
+
+
+def test_every_case_is_measured_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--json", "--rounds", "2", "--slice-ms", "0"])
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    names = [case["case"] for case in report["cases"]]
+    assert len(set(names)) == len(names) >= 14
+    assert all(0 < case["lower"] <= case["median"] <= case["upper"] for case in report["cases"])
+    assert all(case["ratio"] == 1 for case in report["cases"] if case["case"] == report["target"]["case"])
+    assert "Target, a 4 KB chat request" in err
+
+
+@pytest.mark.parametrize("size", [512, 4096, 220 << 10])
+def test_a_body_has_the_size_it_says(size: int) -> None:
+    body = chat_body(size)
+    assert len(body) == size
+    assert json.loads(body)["model"] == "llama-3-8b"
+
+
+def test_cases_take_turns() -> None:
+    order: list[str] = []
+    measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3, slice_seconds=0)
+    assert order[-6:] == ["a", "b"] * 3
