@@ -127,9 +127,7 @@ class OpenAIServer(ModelServer):
             raise _openai_error(400, "you must provide a model parameter", param="model")
         self.note(request, model)
         if model not in self.models:
-            raise _openai_error(
-                404, f"The model `{model}` does not exist", param="model", code="model_not_found"
-            )
+            raise _openai_error(404, f"The model `{model}` does not exist", param="model", code="model_not_found")
         return body
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -158,9 +156,7 @@ class OpenAIServer(ModelServer):
         common = {**common, "object": "chat.completion.chunk"}
         if wants_usage:
             common["usage"] = None
-        response = web.StreamResponse(
-            headers={"content-type": "text/event-stream", "cache-control": "no-cache"}
-        )
+        response = web.StreamResponse(headers={"content-type": "text/event-stream", "cache-control": "no-cache"})
         await response.prepare(request)
 
         async def delta(content: dict[str, Any], finish: str | None = None) -> None:
@@ -280,9 +276,7 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _openai_error(
-    status: int, message: str, param: str | None = None, code: str | None = None
-) -> web.HTTPException:
+def _openai_error(status: int, message: str, param: str | None = None, code: str | None = None) -> web.HTTPException:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return _http_error(status, {"error": error})
 

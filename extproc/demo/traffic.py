@@ -88,7 +88,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def plan(requests: int, seed: int) -> list[Ask]:
-    """Who asks what, in which order: mostly sticky users of the chat model, some of everything else."""
+    """Who asks what, in which order: mostly sticky users of the chat model, some of everything else.
+
+    A few more than ``requests`` where that is too small a number to show everything.
+    """
     random = np.random.default_rng(seed)
     users = [f"user-{n:06d}" for n in random.choice(10**6, size=max(2, requests * 3 // 8), replace=False)]
 
@@ -104,12 +107,10 @@ def plan(requests: int, seed: int) -> list[Ask]:
     asks += [(INTRUDER, "chat", CHAT_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.03))]
     asks += [(INTRUDER, "infer", TENSOR_MODEL, anyone(), _TENSOR_CLAIMS) for _ in range(some(0.03))]
     asks += [(STRANGER, "chat", UNKNOWN_MODEL, anyone(), ()) for _ in range(some(0.02))]
-    # The rest are the sticky users' own: everyone twice where the number allows it, then whoever comes.
-    left = max(requests - len(asks), 2)
-    kinds = random.choice(
-        ["chat_stream", "chat", "completions", "embeddings"], size=left, p=[0.5, 0.2, 0.1, 0.2]
-    )
-    who = [*(users * 2)[:left], *(anyone() for _ in range(left - 2 * len(users)))]
+    # The rest are the sticky users' own: everyone twice at least, since once would show no stickiness.
+    left = max(requests - len(asks), 2 * len(users))
+    kinds = random.choice(["chat_stream", "chat", "completions", "embeddings"], size=left, p=[0.5, 0.2, 0.1, 0.2])
+    who = [*users, *users, *(anyone() for _ in range(left - 2 * len(users)))]
     asks += [(USER, str(kind), CHAT_MODEL, user, ()) for kind, user in zip(kinds, who, strict=True)]
     return [Ask(f"{i:05d}", *asks[at]) for i, at in enumerate(random.permutation(len(asks)))]
 
@@ -139,9 +140,7 @@ async def drive(
 
 def timings(server_timing: str) -> dict[str, float]:
     """Milliseconds per metric of a ``server-timing`` header (W3C); what has no duration is left out."""
-    return {
-        name: float(ms) for name, ms in re.findall(r"([\w-]+)\s*;\s*dur=\"?(\d+(?:\.\d+)?)", server_timing)
-    }
+    return {name: float(ms) for name, ms in re.findall(r"([\w-]+)\s*;\s*dur=\"?(\d+(?:\.\d+)?)", server_timing)}
 
 
 async def _send(session: aiohttp.ClientSession, url: str, ask: Ask) -> Answer:
@@ -151,9 +150,7 @@ async def _send(session: aiohttp.ClientSession, url: str, ask: Ask) -> Answer:
     try:
         async with session.post(url + _PATHS[ask.kind], json=_body(ask), headers=sent) as response:
             status = response.status
-            told = {
-                name: ", ".join(response.headers.getall(name)) for name in _TOLD if name in response.headers
-            }
+            told = {name: ", ".join(response.headers.getall(name)) for name in _TOLD if name in response.headers}
             if status == 200 and ask.kind == "chat_stream":
                 at = await _first_token(response)
                 first = at - start
@@ -204,9 +201,7 @@ def _fault(ask: Ask, answer: dict[str, Any]) -> str:
     """What is wrong with the body of a whole answer; empty if nothing is."""
     match ask.kind:
         case "chat":
-            good = (
-                bool(answer["choices"][0]["message"]["content"]) and answer["usage"]["completion_tokens"] > 0
-            )
+            good = bool(answer["choices"][0]["message"]["content"]) and answer["usage"]["completion_tokens"] > 0
         case "completions":
             good = bool(answer["choices"][0]["text"])
         case "embeddings":

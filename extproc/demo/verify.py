@@ -33,15 +33,11 @@ def verify(evidence: Evidence) -> list[Check]:
 
 
 def bounds(n: int, p: float, alpha: float = FALSE_ALARM) -> tuple[int, int]:
-    """Outside of these a binomial count falls with a probability of ``alpha`` at most: exact, both tails alike."""
+    """Outside of these a binomial count falls with probability ``alpha`` at most: exact, both tails alike."""
     if not 0 < p < 1:
         return round(n * p), round(n * p)
     logs = [
-        math.lgamma(n + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(n - k + 1)
-        + k * math.log(p)
-        + (n - k) * math.log1p(-p)
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
         for k in range(n + 1)
     ]
 
@@ -67,9 +63,7 @@ def _judge(name: str, subjects: int, faults: Sequence[str], fine: str) -> Check:
 def _answers(evidence: Evidence) -> Check:
     """Everyone whose model has a policy gets a good answer."""
     asked = evidence.by(USER, TESTER, INTRUDER)
-    faults = [
-        f"{a.ask.id} {a.ask.kind} got {a.status} {a.error}" for a in asked if a.status != 200 or a.error
-    ]
+    faults = [f"{a.ask.id} {a.ask.kind} got {a.status} {a.error}" for a in asked if a.status != 200 or a.error]
     return _judge("no errors", len(asked), faults, f"{len(asked)} answers, every one complete and right")
 
 
@@ -98,9 +92,7 @@ def _sticky(evidence: Evidence) -> Check:
     for answer in evidence.by(USER, INTRUDER):
         versions[answer.ask.user, answer.ask.model].append(evidence.told(answer))
     several = {key: told for key, told in versions.items() if len(told) > 1}
-    faults = [
-        f"{user} got {sorted(set(told))} of {m}" for (user, m), told in several.items() if len(set(told)) > 1
-    ]
+    faults = [f"{user} got {sorted(set(told))} of {m}" for (user, m), told in several.items() if len(set(told)) > 1]
     fine = f"{len(several)} users with several requests, each on one version"
     return _judge("sticky users", len(several), faults, fine)
 
@@ -122,12 +114,9 @@ def _claims(evidence: Evidence) -> Check:
         f"{a.ask.id} claimed {name}: {value} and was believed"
         for a in asked
         for name, value in a.ask.claims
-        if a.told.get(name) == value
-        or any(value in r.routing.get(name, ()) for r in arrived.get(a.ask.id, ()))
+        if a.told.get(name) == value or any(value in r.routing.get(name, ()) for r in arrived.get(a.ask.id, ()))
     ]
-    return _judge(
-        "false claims", len(asked), faults, f"{len(asked)} requests with forged headers, none believed"
-    )
+    return _judge("false claims", len(asked), faults, f"{len(asked)} requests with forged headers, none believed")
 
 
 def _headers(evidence: Evidence) -> Check:
@@ -156,17 +145,14 @@ def _headers(evidence: Evidence) -> Check:
 def _places(evidence: Evidence) -> Check:
     """Each request went to the server of its version and pool, under the name that the model has there."""
     arrived = evidence.arrived()
-    asked = [
-        (a, arm, r) for a in evidence.answers if (arm := evidence.arm(a)) for r in arrived.get(a.ask.id, ())
-    ]
+    asked = [(a, arm, r) for a in evidence.answers if (arm := evidence.arm(a)) for r in arrived.get(a.ask.id, ())]
     faults = [
         f"{a.ask.id} for {arm.cluster} went to {r.endpoint} as {r.model}"
         for a, arm, r in asked
         if r.endpoint not in arm.endpoints or r.model != arm.upstream_model
     ]
     fine = "; ".join(
-        f"{a.version} of {a.model} on {a.pool}"
-        + (f" as {a.upstream_model}" if a.upstream_model != a.model else "")
+        f"{a.version} of {a.model} on {a.pool}" + (f" as {a.upstream_model}" if a.upstream_model != a.model else "")
         for a in evidence.arms
     )
     return _judge("GPU pools and rewrites", len(asked), faults, fine)
@@ -180,9 +166,7 @@ def _timing(evidence: Evidence) -> Check:
         found = timings(answer.told.get("server-timing", ""))
         if not {"route", "upstream", "total"} <= set(found) or found["total"] > answer.seconds * 1000 + 1:
             faults.append(f"{answer.ask.id} took {answer.seconds * 1000:.0f} ms and was told {found}")
-    return _judge(
-        "server-timing", len(asked), faults, "on every answer, within the time that the client measured"
-    )
+    return _judge("server-timing", len(asked), faults, "on every answer, within the time that the client measured")
 
 
 def _counters(evidence: Evidence) -> Check:
@@ -198,9 +182,7 @@ def _counters(evidence: Evidence) -> Check:
         if len(set(counts)) > 1:
             faults.append("{}: client {}, servers {}, Envoy {}, processor {}".format(name, *counts))
     fine = "; ".join(f"{name} {count}" for name, count in client.items())
-    return _judge(
-        "counters agree", sum(client.values()), faults, f"client, servers, Envoy, processor: {fine}"
-    )
+    return _judge("counters agree", sum(client.values()), faults, f"client, servers, Envoy, processor: {fine}")
 
 
 def _first_tokens(evidence: Evidence) -> Check:
@@ -208,15 +190,9 @@ def _first_tokens(evidence: Evidence) -> Check:
     streamed = Counter(arm.cluster for a in evidence.answers if a.first_token and (arm := evidence.arm(a)))
     timed = evidence.counters.first_tokens
     names = [a.cluster for a in evidence.arms]
-    faults = [
-        f"{n}: {streamed[n]} streamed, {timed.get(n, 0)} timed"
-        for n in names
-        if streamed[n] != timed.get(n, 0)
-    ]
+    faults = [f"{n}: {streamed[n]} streamed, {timed.get(n, 0)} timed" for n in names if streamed[n] != timed.get(n, 0)]
     total = sum(streamed.values())
-    return _judge(
-        "first tokens timed", total, faults, f"{total} streamed answers, each timed by the processor"
-    )
+    return _judge("first tokens timed", total, faults, f"{total} streamed answers, each timed by the processor")
 
 
 def _strangers(evidence: Evidence) -> Check:

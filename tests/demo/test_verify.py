@@ -1,0 +1,232 @@
+"""Every check holds over a good run and fails when its fault is planted, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from extproc import headers
+from extproc.demo.evidence import Counters, Evidence
+from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, Answer, plan, timings
+from extproc.demo.verify import bounds, verify
+from tests.demo.scene import V1, V2, good_run
+
+Fault = Callable[[Evidence], Evidence]
+
+
+def failing(evidence: Evidence) -> set[str]:
+    return {check.name for check in verify(evidence) if not check.ok}
+
+
+def answers(evidence: Evidence, which: Callable[[Answer], bool], change: Callable[[Answer], Answer]) -> Evidence:
+    """``change``s the first answer that is meant."""
+    at = next(i for i, a in enumerate(evidence.answers) if which(a))
+    changed = [*evidence.answers]
+    changed[at] = change(changed[at])
+    return replace(evidence, answers=changed)
+
+
+def told(**changes: str) -> Callable[[Answer], Answer]:
+    named = {name.replace("_", "-"): value for name, value in changes.items()}
+    return lambda a: replace(a, told={**a.told, **named})
+
+
+def arrived(evidence: Evidence, which: Callable[[Answer], bool], **changes: Any) -> Evidence:
+    """Changes what the server received of the first request that is meant."""
+    id_ = next(a.ask.id for a in evidence.answers if which(a))
+    received = [replace(r, **changes) if r.request_id == id_ else r for r in evidence.received]
+    return replace(evidence, received=received)
+
+
+def counted(evidence: Evidence, **changes: Any) -> Evidence:
+    return replace(evidence, counters=replace(evidence.counters, **changes))
+
+
+def by(role: str, **ask: str) -> Callable[[Answer], bool]:
+    return lambda a: a.ask.role == role and all(getattr(a.ask, name) == value for name, value in ask.items())
+
+
+def everyone_on(version: str, pool: str) -> Fault:
+    """No user of the chat model is on another version: told consistently, with its pool."""
+
+    def plant(evidence: Evidence) -> Evidence:
+        changed = [
+            told(x_model_version=version, x_gpu_pool=pool)(a) if a.ask.model == V1.model and a.told else a
+            for a in evidence.answers
+        ]
+        return replace(evidence, answers=changed)
+
+    return plant
+
+
+def drop(role: str) -> Fault:
+    return lambda e: replace(e, answers=[a for a in e.answers if a.ask.role != role])
+
+
+def belief(name: str, value: str) -> dict[str, list[str]]:
+    return {
+        headers.MODEL_NAME: ["iris"],
+        headers.MODEL_VERSION: ["v1"],
+        headers.GPU_POOL: ["t4-edge"],
+        name: [value],
+    }
+
+
+def on(version: str) -> Callable[[Answer], bool]:
+    """A whole answer to an honest user, from this version of the chat model."""
+    return lambda a: by(USER, model=V1.model)(a) and a.told[headers.MODEL_VERSION] == version and not a.first_token
+
+
+def test_a_good_run_passes() -> None:
+    for check in verify(good_run()):
+        assert check.ok, f"{check.name}: {check.detail}"
+
+
+@pytest.mark.parametrize("requests", [1, 20, 100, 3000])
+def test_a_good_run_of_another_size_passes(requests: int) -> None:
+    assert failing(good_run(requests)) == set()
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "an error status": (lambda e: answers(e, on("v1"), lambda a: replace(a, status=503)), "no errors"),
+    "a broken stream": (lambda e: answers(e, on("v1"), lambda a: replace(a, error="cut")), "no errors"),
+    "no canary at all": (everyone_on("v1", "a100-west"), "split as the weights say"),
+    "everybody on the canary": (everyone_on("v2", "h100-east"), "split as the weights say"),
+    "a user on two versions": (
+        lambda e: answers(e, on("v1"), told(x_model_version="v2", x_gpu_pool="h100-east")),
+        "sticky users",
+    ),
+    "a pin ignored": (
+        lambda e: answers(e, by(TESTER), told(x_model_version="v1", x_gpu_pool="a100-west")),
+        "pinned tester",
+    ),
+    "a claim believed upstream": (
+        lambda e: arrived(e, by(INTRUDER, kind="infer"), routing=belief(headers.MODEL_VERSION, "v2")),
+        "false claims",
+    ),
+    "a claimed endpoint passed on": (
+        lambda e: arrived(e, by(INTRUDER, kind="infer"), routing=belief(headers.DESTINATION_ENDPOINT, "127.0.0.1:1")),
+        "false claims",
+    ),
+    "a claim told to the client": (
+        lambda e: answers(e, by(INTRUDER, kind="chat"), told(x_gpu_pool="t4-edge")),
+        "false claims",
+    ),
+    "a header missing upstream": (
+        lambda e: arrived(e, on("v1"), routing={headers.MODEL_NAME: [V1.model]}),
+        "headers upstream",
+    ),
+    "a header twice upstream": (
+        lambda e: arrived(
+            e,
+            on("v1"),
+            routing={
+                headers.MODEL_NAME: [V1.model],
+                headers.MODEL_VERSION: [V1.version, V1.version],
+                headers.GPU_POOL: [V1.pool],
+                headers.GPU_ARCHITECTURE: [V1.architecture],
+            },
+        ),
+        "headers upstream",
+    ),
+    "a request lost": (lambda e: replace(e, received=e.received[1:]), "headers upstream"),
+    "a request twice": (lambda e: replace(e, received=[*e.received, e.received[0]]), "headers upstream"),
+    "another model's name told": (
+        lambda e: answers(e, on("v1"), told(x_model_name="gpt")),
+        "headers upstream",
+    ),
+    "a pool that the policy does not have": (
+        lambda e: answers(e, on("v1"), told(x_gpu_pool="b200-moon")),
+        "headers upstream",
+    ),
+    "the other pool's server": (
+        lambda e: arrived(e, on("v1"), endpoint=V2.endpoints[0]),
+        "GPU pools and rewrites",
+    ),
+    "the model not rewritten": (lambda e: arrived(e, on("v2"), model=V2.model), "GPU pools and rewrites"),
+    "no server-timing": (lambda e: answers(e, on("v1"), told(server_timing="")), "server-timing"),
+    "a server-timing without its total": (
+        lambda e: answers(e, on("v1"), told(server_timing="route;dur=1, upstream;dur=2")),
+        "server-timing",
+    ),
+    "longer than the client waited": (
+        lambda e: answers(e, on("v1"), told(server_timing="route;dur=1, upstream;dur=2, total;dur=9000")),
+        "server-timing",
+    ),
+    "Envoy counts one more": (
+        lambda e: counted(e, envoy={**e.counters.envoy, V1.cluster: e.counters.envoy[V1.cluster] + 1}),
+        "counters agree",
+    ),
+    "the processor counts nothing": (lambda e: counted(e, processor={}), "counters agree"),
+    "a first token not timed": (
+        lambda e: counted(e, first_tokens={**e.counters.first_tokens, V2.cluster: 0}),
+        "first tokens timed",
+    ),
+    "a stranger served": (
+        lambda e: answers(e, by(STRANGER), lambda a: replace(a, status=200)),
+        "models without a policy",
+    ),
+    "a stranger passed on": (
+        lambda e: replace(e, received=[*e.received, replace(e.received[0], request_id=e.by(STRANGER)[0].ask.id)]),
+        "models without a policy",
+    ),
+    "strangers not counted": (lambda e: counted(e, unmatched=0), "models without a policy"),
+    "no tester": (drop(TESTER), "pinned tester"),
+    "no intruder": (drop(INTRUDER), "false claims"),
+    "no stranger": (drop(STRANGER), "models without a policy"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_fails_its_check(fault: str) -> None:
+    plant, check = FAULTS[fault]
+    found = failing(plant(good_run()))
+    assert check in found
+    if check in ("no errors", "server-timing", "first tokens timed"):
+        assert found == {check}, "a fault of its own does not look like others"
+
+
+def test_nothing_at_all_passes_nothing() -> None:
+    checks = verify(Evidence((), [], [], Counters()))
+    assert checks
+    assert not any(check.ok for check in checks)
+
+
+def test_every_check_has_a_fault() -> None:
+    assert {check for _, check in FAULTS.values()} == {check.name for check in verify(good_run())}
+
+
+def test_bounds_are_exact() -> None:
+    # Of 2 fair coins: 0 and 2 heads each have probability 1/4.
+    assert bounds(2, 0.5, alpha=0.4) == (0, 2)
+    assert bounds(2, 0.5, alpha=0.6) == (1, 1)
+    low, high = bounds(150, 0.1)
+    assert 0 < low < 15 < high < 33, "about four standard deviations, and never nobody at all"
+    assert bounds(10, 0.0) == (0, 0)
+    assert bounds(10, 1.0) == (10, 10)
+    assert bounds(100_000, 0.1)[0] < 10_000 < bounds(100_000, 0.1)[1]
+
+
+def test_the_plan_is_a_function_of_its_seed() -> None:
+    assert plan(400, 7) == plan(400, 7)
+    assert plan(400, 7) != plan(400, 8)
+    asks = plan(400, 7)
+    assert len(asks) == len({a.id for a in asks}) == 400
+    requests_of: dict[str, int] = {}
+    for ask in asks:
+        if ask.role == USER and ask.model == V1.model:
+            requests_of[ask.user] = requests_of.get(ask.user, 0) + 1
+    assert len(requests_of) == 150
+    assert min(requests_of.values()) >= 2, "once would show no stickiness"
+
+
+def test_timings() -> None:
+    assert timings('route;dur=2, upstream;dur=30.5;desc="x", total; dur="33"') == {
+        "route": 2.0,
+        "upstream": 30.5,
+        "total": 33.0,
+    }
+    assert timings("cache;desc=hit, total;dur=-") == {}
