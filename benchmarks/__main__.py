@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, prints a table on stderr and, with --json, all of it as JSON on stdout."""
+"""`python -m benchmarks`: measures, prints a table on stderr and, with --json, all as JSON on stdout."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The cases: one request through the core, without gRPC, and what it is compared with.
 
-What runs is what the server runs between the bytes that gRPC gives and the bytes that it takes. Each call of a case
-takes the next of several requests, so that nothing is faster for having been seen a moment ago.
+What runs is what the server runs between the bytes that gRPC gives and the bytes that it takes. Each call of
+a case takes the next of several requests, so that nothing is faster for having been seen a moment ago.
 """
 
 from __future__ import annotations

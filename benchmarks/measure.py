@@ -25,7 +25,7 @@ class Timing(msgspec.Struct, frozen=True):
 def measure(
     calls: Mapping[str, Callable[[], object]], rounds: int, slice_seconds: float
 ) -> dict[str, Timing]:
-    """Each call's timing. In a round every call runs for about ``slice_seconds``: their mean is one sample."""
+    """Each call's timing. In a round each runs for about ``slice_seconds``: their mean is one sample."""
     repeats = {name: _repeats(call, slice_seconds) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):

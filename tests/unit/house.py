@@ -11,10 +11,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 FLOORS: dict[int, tuple[str, ...]] = {
-    6: ("__main__", "cli", "server", "gateway", "explain", "check", "demo", "demo.*"),
-    5: ("servicer", "engine", "reload", "admin", "health", "linkerd_adapter", "linkerd_adapter.*"),
-    4: ("codec", "config", "yamldoc", "metrics", "render", "render.*"),
-    3: ("stream", "observe"),
+    6: (
+        "__main__",
+        "cli",
+        "arguments",
+        "server",
+        "gateway",
+        "embedded",
+        "explain",
+        "check",
+        "demo",
+        "demo.*",
+    ),
+    5: ("servicer", "engine", "reload", "admin", "health", "child", "linkerd_adapter", "linkerd_adapter.*"),
+    4: ("codec", "config", "fields", "yamldoc", "metrics", "render", "render.*"),
+    3: ("stream", "replies", "observe"),
     2: ("policy", "jsonbody", "apis", "apis.*"),
     1: ("events", "actions", "request", "gpu", "view"),
     0: ("errors", "headers", "rendezvous"),
