@@ -1,7 +1,7 @@
 """What can go wrong, as types. Floor 0: imports nothing of this package.
 
-Everything below the shell raises one of these; ``stream`` alone turns ``Rejected`` and ``Unreadable`` into actions,
-``cli`` alone turns ``PolicyProblems`` into an exit status.
+Everything below the shell raises one of these; ``stream`` alone turns ``Rejected`` and ``Unreadable`` into
+actions, ``cli`` alone turns ``PolicyProblems`` into an exit status.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Unreadable(Exception):  # noqa: N818 - named for what is so, not for what to do
-    """A request from which no model can be read. It passes on untouched: the model server gives its own error.
+    """A request from which no model can be read. It passes on untouched, since the server gives its own error.
 
     ``reason`` is a word of a closed set (it becomes the label of ``inference_unmatched_total``).
     """
@@ -24,7 +24,7 @@ class Unreadable(Exception):  # noqa: N818 - named for what is so, not for what 
 
 
 class Rejected(Exception):  # noqa: N818
-    """A request that must not go upstream. ``status`` is the HTTP status for the client, ``code`` our word for it."""
+    """A request that must not go upstream. ``status``: the HTTP status for the client; ``code``: our word for it."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -67,4 +67,4 @@ class PolicyProblems(Exception):  # noqa: N818
 
 
 class SetupError(Exception):
-    """The machine does not allow what was asked (a port is taken, Envoy is not installed). The text says what to do."""
+    """The machine does not allow what was asked (a port is taken, Envoy is not installed), and what to do."""

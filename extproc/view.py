@@ -1,6 +1,7 @@
-"""The immutable snapshot that decisions read: policies, their versions, GPU pools. Floor 1: may import floor 0.
+"""The immutable snapshot that decisions read: policies, their versions, GPU pools. Floor 1: may import 0 and ``gpu``.
 
-``config`` builds a View from policy files; a reload builds another and swaps it in. Nothing here changes afterwards.
+``config`` builds a View from policy files; a reload builds another and swaps it in. Nothing here changes
+afterwards.
 """
 
 from __future__ import annotations
@@ -161,14 +162,19 @@ class View(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def body_limit(self) -> int:
-        """Bytes to read at the most of a body whose policy is not known yet: the largest limit of any policy."""
+        """Bytes to read at the most of a body whose policy is not known yet: the largest limit of any."""
         return max((p.body_limit for p in self.policies), default=DEFAULT_BODY_LIMIT)
 
     @cached_property
     def targets(self) -> dict[tuple[str, str], tuple[Target, ...]]:
-        """For every (policy, version): the places that can serve it. Empty: pools are declared and none fits."""
+        """For every (policy, version): the places that can serve it; none: pools are declared and none fits.
+
+        A policy that neither has ``gpuRequirements`` nor names pools does not ask for a GPU: it has no pool.
+        """
         return {
-            (p.name, v.name): tuple(self._targets(p, v)) for p in self.policies for v in p.versions or (Version(""),)
+            (policy.name, version.name): tuple(self._targets(policy, version))
+            for policy in self.policies
+            for version in policy.versions or (Version(""),)
         }
 
     def place(self, policy: str, version: str, key: bytes) -> Target | None:
@@ -178,7 +184,9 @@ class View(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def _places(self) -> dict[tuple[str, str], Rendezvous[Target]]:
         return {
-            (policy, version): Rendezvous(f"{policy}\0{version}\0pool", [(t.pool, len(t.endpoints), t) for t in targets])
+            (policy, version): Rendezvous(
+                f"{policy}\0{version}\0pool", [(t.pool, len(t.endpoints), t) for t in targets]
+            )
             for (policy, version), targets in self.targets.items()
         }
 
@@ -189,7 +197,7 @@ class View(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def patterns(self) -> tuple[Match, ...]:
-        """Every pattern of every policy in the order in which they are tried: exact ones, then the longest glob."""
+        """Every pattern of every policy in the order in which they are tried: exact ones, then longest first."""
         return (*self._exact.values(), *(match for _, match in self._globs))
 
     def match(self, model: str) -> Match | None:
@@ -204,7 +212,8 @@ class View(msgspec.Struct, frozen=True, dict=True):
     def _targets(self, policy: Policy, version: Version) -> list[Target]:
         home = (f"{policy.host}:{policy.port}",)
         if version.gpu_pools is not None:
-            pools: Sequence[Pool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
+            by_name = self.pool_by_name
+            pools: Sequence[Pool] = [by_name[n] for n in version.gpu_pools if n in by_name]
         else:
             pools = self.pools if policy.gpu else ()
         if not pools:

@@ -1,0 +1,222 @@
+"""Typed reading of a YAML tree, every problem noted with its place, path and remedy. Floor 4.
+
+May import ``errors`` and ``yamldoc``. A reader method gives None (or nothing) where the value is bad, and the
+problem is noted by then: the caller goes on with a default, so that one run finds everything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
+
+from extproc.errors import Problem
+from extproc.yamldoc import Items, Mapping, Node, Scalar, below, shown
+
+T = TypeVar("T")
+D = TypeVar("D")
+H = TypeVar("H", bound=Hashable)
+N = TypeVar("N", int, float)
+
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][-+]?[0-9]{1,2})?")
+_WHAT = {"int": "a number", "float": "a number", "bool": "a truth value", "timestamp": "a date"}
+
+
+class Field:
+    """A value in a document: its node, its path, and the list that the document's problems go to."""
+
+    __slots__ = ("file", "node", "path", "problems")
+
+    def __init__(self, file: str, problems: list[Problem], node: Node, path: str = "") -> None:
+        self.file = file
+        self.problems = problems
+        self.node = node
+        self.path = path
+
+    def error(self, message: str, remedy: str) -> None:
+        """Notes that the value can't be used."""
+        self._note(message, remedy, warning=False)
+
+    def warn(self, message: str, remedy: str) -> None:
+        """Notes that the value works, but probably not as its author means it."""
+        self._note(message, remedy, warning=True)
+
+    def _note(self, message: str, remedy: str, *, warning: bool) -> None:
+        place = self.file, self.node.line, self.node.column
+        self.problems.append(Problem(*place, self.path, message, remedy, warning))
+
+    @property
+    def place(self) -> str:
+        """For a message elsewhere that points here: ``file:line``."""
+        return f"{self.file}:{self.node.line}"
+
+    @property
+    def clean(self) -> bool:
+        """No error was noted here or below, in this document."""
+        below = (f"{self.path}.", f"{self.path}[") if self.path else ("",)
+        return not any(not p.warning and f"{p.path}.".startswith(below) for p in self.problems)
+
+    def at(self, *steps: str | int) -> Field:
+        """The value at ``steps`` below; where it isn't written, its path with the place of what would hold it."""
+        field = self
+        for step in steps:
+            node = field.node
+            if isinstance(step, int):
+                if isinstance(node, Items) and step < len(node.items):
+                    node = node.items[step]
+                field = field._below(node, f"{field.path}[{step}]")
+            else:
+                if isinstance(node, Mapping):
+                    node = next((value for key, value in node.entries if key.text == step), node)
+                field = field._below(node, below(field.path, step))
+        return field
+
+    def _below(self, node: Node, path: str) -> Field:
+        return Field(self.file, self.problems, node, path)
+
+    def scalar(self, wanted: str) -> str | None:
+        """The text of any single value that isn't empty; ``wanted`` says in a message what it should be."""
+        if isinstance(self.node, Scalar) and self.node.tag != "null" and self.node.text:
+            return self.node.text
+        what = {Items: "a list", Mapping: "a mapping"}.get(type(self.node), "empty")
+        self.error(f"is {what}", f"give {wanted}, or remove the field")
+        return None
+
+    def text(self, wanted: str = "a text", *, empty: bool = False) -> str | None:
+        """A string. What YAML reads as a number, a truth value or a date must be in quotes."""
+        if isinstance(self.node, Scalar):
+            written = shown(self.node.text)
+            if what := _WHAT.get(self.node.tag):
+                self.error(f"{self.node.text} is {what} in YAML, not a text", f"put it in quotes: {written}")
+                return None
+            if empty and self.node.tag != "null":
+                return self.node.text
+        return self.scalar(wanted)
+
+    def safe(self, pattern: re.Pattern[str], wanted: str) -> str | None:
+        """A string that ``pattern`` matches as a whole."""
+        text = self.text(wanted)
+        if text is not None and not pattern.fullmatch(text):
+            self.error(f"{shown(text)} is not allowed", f"give {wanted}")
+            return None
+        return text
+
+    def integer(self, least: int, most: int) -> int | None:
+        """A whole number in decimal."""
+        number = self._decimal(_INTEGER, "a whole number", f"from {least} to {most}")
+        return None if number is None else self._within(int(number), least, most)
+
+    def number(self, least: float, most: float) -> float | None:
+        """A number in decimal, with or without a fraction."""
+        number = self._decimal(_NUMBER, "a number", f"from {least} to {most}")
+        return None if number is None else self._within(float(number), least, most)
+
+    def _decimal(self, pattern: re.Pattern[str], what: str, bounds: str) -> str | None:
+        text = self.scalar(f"{what} {bounds}")
+        if text is None:
+            return None
+        if isinstance(self.node, Scalar) and self.node.tag in ("int", "float") and pattern.fullmatch(text):
+            return text
+        self.error(f"{shown(text)} is not {what}", f"give {what} {bounds}, in decimal, without quotes")
+        return None
+
+    def _within(self, value: N, least: N, most: N) -> N | None:
+        if least <= value <= most:
+            return value
+        self.error(f"{value} is out of range", f"give a number from {least} to {most}")
+        return None
+
+    def boolean(self) -> bool | None:
+        """``true`` or ``false``; not YAML 1.1's yes and no."""
+        text = self.scalar("true or false")
+        if text is None:
+            return None
+        if isinstance(self.node, Scalar) and self.node.tag == "bool" and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        self.error(f"{shown(text)} is not a truth value", "write true or false, without quotes")
+        return None
+
+    def choice(self, *options: str) -> str | None:
+        """One word of a closed set."""
+        text = self.scalar(f"one of {', '.join(options)}")
+        if text is None or text in options:
+            return text
+        self.error(f"{shown(text)} is none of {', '.join(options)}", suggestion(text, options))
+        return None
+
+    def items(self, *, least: int = 0) -> list[Field]:
+        """The items of a list; nothing where it is no list. Fewer than ``least`` are an error."""
+        if not isinstance(self.node, Items):
+            self.error("is not a list", "write a list: [first, second], or one `- item` a line")
+            return []
+        if len(self.node.items) < least:
+            self.error("is an empty list", "give an item, or remove the field")
+        return [self._below(node, f"{self.path}[{i}]") for i, node in enumerate(self.node.items)]
+
+    def distinct(self, read: Callable[[Field], H | None], what: str, *, least: int = 0) -> tuple[H, ...]:
+        """What ``read`` makes of the items, bad ones left out; an item that comes twice is an error."""
+        seen: dict[H, Field] = {}
+        for field in self.items(least=least):
+            value = read(field)
+            if value is None:
+                continue
+            if first := seen.get(value):
+                field.error(f"the same {what} as on line {first.node.line}", "remove one of the two")
+            else:
+                seen[value] = field
+        return tuple(seen)
+
+    def entries(self) -> list[tuple[str, Field, Field]]:
+        """Key, the place of the key, and the value, for every entry of a mapping."""
+        if not isinstance(self.node, Mapping):
+            self.error("is not a mapping", "write fields below it: `key: value`, one a line, indented")
+            return []
+        paths = [below(self.path, key.text) for key, _ in self.node.entries]
+        return [
+            (key.text, self._below(key, path), self._below(value, path))
+            for (key, value), path in zip(self.node.entries, paths, strict=True)
+        ]
+
+    def fields(self, *known: str) -> Fields | None:
+        """A mapping with the ``known`` keys; any other is an error. None where it is no mapping."""
+        entries = self.entries()
+        for name, key, _ in entries:
+            if name not in known:
+                key.error("is not a known field", suggestion(name, known))
+        if not isinstance(self.node, Mapping):
+            return None
+        return Fields(self, {name: value for name, _, value in entries})
+
+
+class Fields:
+    """The fields of a mapping, read one by one."""
+
+    def __init__(self, field: Field, by_name: dict[str, Field]) -> None:
+        self.field = field
+        self._by_name = by_name
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def required(self, name: str, read: Callable[[Field], T | None], remedy: str) -> T | None:
+        """What ``read`` makes of the field ``name``; that it is missing is an error."""
+        if name not in self._by_name:
+            self.field.error(f"has no {name}", remedy)
+            return None
+        return read(self._by_name[name])
+
+    def optional(self, name: str, read: Callable[[Field], T | None], default: D) -> T | D:
+        """What ``read`` makes of the field ``name``; ``default`` where it is missing or bad."""
+        value = read(self._by_name[name]) if name in self._by_name else None
+        return default if value is None else value
+
+
+def suggestion(text: str, options: Iterable[str]) -> str:
+    """The remedy for a word that is none of ``options``: the one that was probably meant, or all of them."""
+    words = list(options)
+    lowered = {w.lower(): w for w in words}
+    if close := difflib.get_close_matches(text.lower()[:100], lowered, n=1, cutoff=0.6):
+        return f'did you mean "{lowered[close[0]]}"?'
+    return f"use one of: {', '.join(words)}" if words else "there is none to choose from"
