@@ -1,6 +1,6 @@
 """What client, model servers, Envoy and processor each saw of the demo's requests. Floor 6.
 
-May import floors 0 and 1.
+May import floors 0, 1 and 4 (for the names of clusters).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from extproc import headers
 from extproc.demo.models import Received
 from extproc.demo.traffic import Answer
+from extproc.render.envoy_clusters import cluster_name
 from extproc.view import View
 
 
 class Arm(msgspec.Struct, frozen=True):
     """One place where a version of a policy runs: what becomes one cluster of Envoy."""
 
-    policy: str
     model: str
     version: str
     pool: str
@@ -30,11 +30,8 @@ class Arm(msgspec.Struct, frozen=True):
     upstream_model: str
     """What the model is called in requests as they arrive at the model server."""
     endpoints: tuple[str, ...]
-
-    @property
-    def cluster(self) -> str:
-        """Envoy's name for it."""
-        return f"{self.policy}/{self.version}/{self.pool}"
+    cluster: str
+    """Envoy's name for it."""
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -42,8 +39,6 @@ class Counters(msgspec.Struct, frozen=True):
 
     envoy: Mapping[str, int] = {}
     processor: Mapping[str, int] = {}
-    first_tokens: Mapping[str, int] = {}
-    """Answers whose time to first token the processor knows."""
     unmatched: int = 0
     """Requests that no policy owned, as the processor counts them."""
 
@@ -81,7 +76,6 @@ def arms(view: View) -> list[Arm]:
     """Every place of every policy, in the policies' order. For policies whose first model is no glob."""
     return [
         Arm(
-            policy.name,
             policy.models[0],
             version.name,
             target.pool,
@@ -89,6 +83,7 @@ def arms(view: View) -> list[Arm]:
             version.weight / sum(v.weight for v in policy.versions),
             version.model_rewrite or policy.models[0],
             target.endpoints,
+            cluster_name(target),
         )
         for policy in view.policies
         for version in policy.versions
@@ -110,7 +105,6 @@ def counters(arms: Sequence[Arm], envoy: bytes, metrics: str) -> Counters:
     """From Envoy's ``/stats?format=json`` and the processor's ``/metrics``."""
     cluster = {(a.model, a.version, a.pool): a.cluster for a in arms}
     requests: Counter[str] = Counter()
-    first_tokens: Counter[str] = Counter()
     unmatched = 0
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
@@ -119,8 +113,6 @@ def counters(arms: Sequence[Arm], envoy: bytes, metrics: str) -> Counters:
             match sample.name:
                 case "inference_requests_total" if name:
                     requests[name] += int(sample.value)
-                case "inference_time_to_first_token_seconds_count" if name:
-                    first_tokens[name] += int(sample.value)
                 case "inference_unmatched_total":
                     unmatched += int(sample.value)
-    return Counters(envoy_counts(envoy), requests, first_tokens, unmatched)
+    return Counters(envoy_counts(envoy), requests, unmatched)

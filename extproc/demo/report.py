@@ -103,7 +103,7 @@ def render(report: Report, width: int = WIDTH, ascii_only: bool = False) -> Rend
     if failed := sum(not c.ok for c in report.checks):
         text = f"{failed} of {len(report.checks)} checks failed; --seed {report.seed} repeats this traffic."
         verdict = Text(text, "bold red")
-    caption = Text("milliseconds, as the client saw them; share of the users against the version's weight\n", "dim")
+    caption = Text("times in ms, as the client saw them; share of the users / weight of the version\n", "dim")
     return Group(_golden(report.rows, width), caption, _checks(report.checks, ascii_only), Text(""), verdict)
 
 

@@ -31,7 +31,7 @@ TESTER = "tester"
 INTRUDER = "intruder"
 """Claims routing headers, which nobody may."""
 STRANGER = "stranger"
-"""Asks for a model that nobody serves."""
+"""Asks for a model that nobody serves, claiming routing headers too."""
 
 _PATHS = {
     "chat_stream": "/v1/chat/completions",
@@ -106,7 +106,7 @@ def plan(requests: int, seed: int) -> list[Ask]:
     asks += [(TESTER, "chat_stream", CHAT_MODEL, "tester", _PIN) for _ in range(some(0.04))]
     asks += [(INTRUDER, "chat", CHAT_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.03))]
     asks += [(INTRUDER, "infer", TENSOR_MODEL, anyone(), _TENSOR_CLAIMS) for _ in range(some(0.03))]
-    asks += [(STRANGER, "chat", UNKNOWN_MODEL, anyone(), ()) for _ in range(some(0.02))]
+    asks += [(STRANGER, "chat", UNKNOWN_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.02))]
     # The rest are the sticky users' own: everyone twice at least, since once would show no stickiness.
     left = max(requests - len(asks), 2 * len(users))
     kinds = random.choice(["chat_stream", "chat", "completions", "embeddings"], size=left, p=[0.5, 0.2, 0.1, 0.2])

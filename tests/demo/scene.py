@@ -13,9 +13,9 @@ from extproc.demo.evidence import Arm, Counters, Evidence
 from extproc.demo.models import Received
 from extproc.demo.traffic import STRANGER, TESTER, Answer, plan
 
-V1 = Arm("chat", "llama-3-8b", "v1", "a100-west", "a100", 0.9, "llama-3-8b", ("127.0.0.1:9001",))
-V2 = Arm("chat", "llama-3-8b", "v2", "h100-east", "h100", 0.1, "llama-3-8b-instruct", ("127.0.0.1:9002",))
-IRIS = Arm("classifier", "iris", "v1", "t4-edge", "t4", 1.0, "iris", ("127.0.0.1:9003",))
+V1 = Arm("llama-3-8b", "v1", "a100-west", "a100", 0.9, "llama-3-8b", ("127.0.0.1:9001",), "chat/v1/a100-west")
+V2 = Arm("llama-3-8b", "v2", "h100-east", "h100", 0.1, "llama-3-8b-instruct", ("127.0.0.1:9002",), "chat/v2/h100-east")
+IRIS = Arm("iris", "v1", "t4-edge", "t4", 1.0, "iris", ("127.0.0.1:9003",), "classifier/v1/t4-edge")
 ARMS = (V1, V2, IRIS)
 POLICY = Path(demo.__file__).with_name("policy.yaml")
 
@@ -26,11 +26,12 @@ def good_run(requests: int = 400, seed: int = 1) -> Evidence:
     asks = plan(requests, seed)
     everyone = sorted({a.user for a in asks})
     canary = set(random.choice(everyone, size=len(everyone) // 10, replace=False))
-    answers, received, streamed = [], [], Counter[str]()
+    answers, received = [], []
     for ask in asks:
         seconds = float(random.uniform(0.05, 0.15))
         if ask.role == STRANGER:
             answers.append(Answer(ask, 404, seconds, error="no such model"))
+            received.append(Received(V1.endpoints[0], ask.id, "/", ask.model, ask.user, {}))
             continue
         arm = IRIS if ask.model == "iris" else V2 if ask.role == TESTER or ask.user in canary else V1
         told = {
@@ -40,7 +41,6 @@ def good_run(requests: int = 400, seed: int = 1) -> Evidence:
             "server-timing": "route;dur=2, upstream;dur=30, total;dur=32",
         }
         first = seconds / 2 if ask.kind == "chat_stream" else None
-        streamed[arm.cluster] += first is not None
         answers.append(Answer(ask, 200, seconds, first, told))
         names = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
         routing = dict(zip(names, ([arm.model], [arm.version], [arm.pool], [arm.architecture]), strict=True))
@@ -48,4 +48,5 @@ def good_run(requests: int = 400, seed: int = 1) -> Evidence:
     evidence = Evidence(ARMS, answers, received, Counters())
     counts = Counter(found.cluster for a in answers if (found := evidence.arm(a)))
     strangers = len(evidence.by(STRANGER))
-    return msgspec.structs.replace(evidence, counters=Counters(counts, counts, streamed, strangers))
+    envoy = counts + Counter({V1.cluster: strangers})
+    return msgspec.structs.replace(evidence, counters=Counters(envoy, counts, strangers))

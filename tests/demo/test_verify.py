@@ -161,16 +161,16 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         "counters agree",
     ),
     "the processor counts nothing": (lambda e: counted(e, processor={}), "counters agree"),
-    "a first token not timed": (
-        lambda e: counted(e, first_tokens={**e.counters.first_tokens, V2.cluster: 0}),
-        "first tokens timed",
-    ),
     "a stranger served": (
         lambda e: answers(e, by(STRANGER), lambda a: replace(a, status=200)),
         "models without a policy",
     ),
-    "a stranger passed on": (
-        lambda e: replace(e, received=[*e.received, replace(e.received[0], request_id=e.by(STRANGER)[0].ask.id)]),
+    "a stranger told of a model": (
+        lambda e: answers(e, by(STRANGER), told(x_model_name="iris")),
+        "models without a policy",
+    ),
+    "a stranger routed": (
+        lambda e: arrived(e, by(STRANGER), routing={headers.GPU_POOL: ["t4-edge"]}),
         "models without a policy",
     ),
     "strangers not counted": (lambda e: counted(e, unmatched=0), "models without a policy"),
@@ -185,7 +185,7 @@ def test_a_planted_fault_fails_its_check(fault: str) -> None:
     plant, check = FAULTS[fault]
     found = failing(plant(good_run()))
     assert check in found
-    if check in ("no errors", "server-timing", "first tokens timed"):
+    if check in ("no errors", "server-timing", "models without a policy"):
         assert found == {check}, "a fault of its own does not look like others"
 
 
