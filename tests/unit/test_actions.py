@@ -11,7 +11,7 @@ from extproc.actions import NO_MUTATION, Mutation
     ("mutation", "clears"),
     [
         (NO_MUTATION, False),
-        (Mutation(metadata={"model": "llama"}), False),
+        (Mutation(metadata=(("model", "llama"),)), False),
         (Mutation(set=(("x-model-name", "llama"),)), True),
         (Mutation(remove=("x-model-name",)), True),
     ],
