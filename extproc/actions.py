@@ -6,7 +6,6 @@ process: the shell counts them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -20,7 +19,7 @@ class Mutation(msgspec.Struct, frozen=True):
     set: tuple[tuple[str, str], ...] = ()
     """Overwritten, never appended."""
     remove: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = {}
+    metadata: tuple[tuple[str, str], ...] = ()
     """Dynamic metadata for the namespace ``aimesh``."""
 
     @property
@@ -75,7 +74,7 @@ class Reject(msgspec.Struct, frozen=True):
     status: int
     code: str
     message: str
-    metadata: Mapping[str, str] = {}
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 class Finish(msgspec.Struct, frozen=True):

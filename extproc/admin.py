@@ -22,7 +22,11 @@ class Admin:
     """Serves ``/metrics /healthz /readyz /config``."""
 
     def __init__(
-        self, address: str, metrics: Metrics, ready: Callable[[], str], config: Callable[[], Mapping[str, Any]]
+        self,
+        address: str,
+        metrics: Metrics,
+        ready: Callable[[], str],
+        config: Callable[[], Mapping[str, Any]],
     ) -> None:
         """Listens at once on ``host:port`` (0: any); raises ``SetupError`` where it can't.
 
@@ -46,7 +50,9 @@ class Admin:
                 "address with --admin"
             ) from None
         self.port: int = self._server.server_address[1]
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="admin", daemon=True)
+        self._thread = Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="admin", daemon=True
+        )
 
     def start(self) -> None:
         """Begins to answer."""
@@ -92,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "extproc"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         status, content_type, body = self.owner.answer(path, self.headers.get("accept", ""))
         self.send_response(status)

@@ -5,13 +5,23 @@ Source: envoy/service/ext_proc/v3/external_processor.proto, of which ``protos/``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import msgspec
 from google.protobuf.message import DecodeError
 
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.actions import BodyEcho, BodyReply, HeadersReply, Mutation, Reject, Reply, ResponseReply, TrailersReply
+from extproc.actions import (
+    BodyEcho,
+    BodyReply,
+    HeadersReply,
+    Mutation,
+    Reject,
+    Reply,
+    ResponseReply,
+    TrailersReply,
+)
 from extproc.events import (
     BodyMode,
     Event,
@@ -32,9 +42,7 @@ NAMESPACE = "aimesh"
 """Of the dynamic metadata that we write and read."""
 
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-_PROTOCOLS = {
-    (mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)
-}
+_PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
 
 
 class Malformed(Exception):  # noqa: N818
@@ -58,7 +66,8 @@ def _request_headers(message: pb.ProcessingRequest) -> Event:
         config = message.protocol_config
         # A mode of a newer Envoy is one that we can't work with, as GRPC is.
         protocol = _PROTOCOLS.get(
-            (config.request_body_mode, config.send_body_without_waiting_for_header_response), Protocol(BodyMode.GRPC)
+            (config.request_body_mode, config.send_body_without_waiting_for_header_response),
+            Protocol(BodyMode.GRPC),
         )
     return RequestHeaders(_headers(head.headers), head.end_of_stream, protocol, _metadata(message))
 
@@ -76,7 +85,7 @@ def _response_body(message: pb.ProcessingRequest) -> Event:
     return ResponseBody(message.response_body.body, message.response_body.end_of_stream)
 
 
-_EVENTS = {
+_EVENTS: dict[str, Callable[[pb.ProcessingRequest], Event]] = {
     "request_headers": _request_headers,
     "request_body": _request_body,
     "request_trailers": lambda _: RequestTrailers(),
@@ -102,12 +111,10 @@ def _metadata(message: pb.ProcessingRequest) -> Mapping[str, str]:
 
 def encode(reply: Reply) -> bytes:
     """One ProcessingResponse."""
+    if type(reply) is HeadersReply:
+        return _headers_reply(reply)
     response = pb.ProcessingResponse()
     match reply:
-        case HeadersReply():
-            _mutate(reply.mutation, response.request_headers.response, response)
-            if reply.body_mode is not None:
-                response.mode_override.request_body_mode = reply.body_mode.value
         case BodyReply():
             common = response.request_body.response
             _mutate(reply.mutation, common, response)
@@ -123,6 +130,16 @@ def encode(reply: Reply) -> bytes:
             (response.response_body if reply.body else response.response_headers).SetInParent()
         case Reject():
             _reject(reply, response)
+    return response.SerializeToString()
+
+
+@lru_cache(maxsize=1024)
+def _headers_reply(reply: HeadersReply) -> bytes:
+    """Decisions repeat, and building one of these messages costs more than all the rest: so the bytes are kept."""
+    response = pb.ProcessingResponse()
+    _mutate(reply.mutation, response.request_headers.response, response)
+    if reply.body_mode is not None:
+        response.mode_override.CopyFrom(pb.ProcessingMode(request_body_mode=reply.body_mode.name))
     return response.SerializeToString()
 
 
@@ -145,10 +162,10 @@ def _put_body(body: bytes, mutation: pb.BodyMutation) -> None:
         mutation.clear_body = True
 
 
-def _put_metadata(metadata: Mapping[str, str], response: pb.ProcessingResponse) -> None:
+def _put_metadata(metadata: tuple[tuple[str, str], ...], response: pb.ProcessingResponse) -> None:
     if metadata:
         fields = response.dynamic_metadata.fields[NAMESPACE].struct_value.fields
-        for key, value in metadata.items():
+        for key, value in metadata:
             fields[key].string_value = value
 
 

@@ -109,7 +109,8 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
     def __init__(self, services: Mapping[str, Factory]) -> None:
         self._methods = {
-            path: grpc.stream_stream_rpc_method_handler(_behavior(factory)) for path, factory in services.items()
+            path: grpc.stream_stream_rpc_method_handler(_behavior(factory))
+            for path, factory in services.items()
         }
 
     def service(self, handler_call_details: Any) -> Any:

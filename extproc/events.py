@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Protocol(msgspec.Struct, frozen=True, gc=False):
 class RequestHeaders(msgspec.Struct, frozen=True):
     """The head of the request, pseudo headers (``:method``, ``:path``) included."""
 
+    kind: ClassVar[str] = "request_headers"
+
     headers: Headers
     end_of_stream: bool = False
     """There is no body."""
@@ -48,6 +50,8 @@ class RequestHeaders(msgspec.Struct, frozen=True):
 class RequestBody(msgspec.Struct, frozen=True, gc=False):
     """The whole body (BUFFERED) or the next piece of it, perhaps empty."""
 
+    kind: ClassVar[str] = "request_body"
+
     data: bytes
     end_of_stream: bool = False
 
@@ -55,9 +59,13 @@ class RequestBody(msgspec.Struct, frozen=True, gc=False):
 class RequestTrailers(msgspec.Struct, frozen=True):
     """The request's trailers: the body, if any, is complete."""
 
+    kind: ClassVar[str] = "request_trailers"
+
 
 class ResponseHeaders(msgspec.Struct, frozen=True):
     """The head of the response, ``:status`` included."""
+
+    kind: ClassVar[str] = "response_headers"
 
     headers: Headers
     end_of_stream: bool = False
@@ -67,6 +75,8 @@ class ResponseHeaders(msgspec.Struct, frozen=True):
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):
     """The next piece of the response's body, perhaps empty."""
 
+    kind: ClassVar[str] = "response_body"
+
     data: bytes
     end_of_stream: bool = False
 
@@ -74,13 +84,19 @@ class ResponseBody(msgspec.Struct, frozen=True, gc=False):
 class ResponseTrailers(msgspec.Struct, frozen=True):
     """The response's trailers: it is complete."""
 
+    kind: ClassVar[str] = "response_trailers"
+
 
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a kind that this version does not know, or an empty one."""
 
+    kind: ClassVar[str] = "unknown"
+
 
 class Closed(msgspec.Struct, frozen=True):
     """The stream is gone: Envoy half-closed or cancelled it, or the connection broke. Always the last event."""
+
+    kind: ClassVar[str] = "closed"
 
 
 Event: TypeAlias = (

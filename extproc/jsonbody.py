@@ -63,13 +63,13 @@ def read(body: bytes) -> BodyFields:
     if _may_repeat(body) and sum(key == "model" for key, _, _ in _members(body)) > 1:
         raise Rejected(400, "duplicate_model", "the request body has more than one 'model' key")
     model = fields.model
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_LENGTH or not _encodable(model):
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_LENGTH:
         raise Unreadable("bad_model")
     return BodyFields(model, fields.stream is True)
 
 
 def replace_model(body: bytes, model: str) -> Splice:
-    """The change that puts ``model`` in place of the value of the one top-level ``model``; ``read`` must have passed."""
+    """The change that puts ``model`` in place of the value of the top-level ``model``; ``read`` must have passed."""
     if _may_repeat(body):
         start, end = next((start, end) for key, start, end in _members(body) if key == "model")
     else:
@@ -105,7 +105,7 @@ def scalar_at(body: bytes, pointer: Sequence[str]) -> str | None:
 
 def _fields(body: bytes) -> _Fields:
     try:
-        return _decode(body[len(_BOM) :] if body.startswith(_BOM) else body)
+        return _decode(body.removeprefix(_BOM))
     except (msgspec.DecodeError, RecursionError):
         raise Unreadable("bad_json") from None
 
@@ -151,12 +151,3 @@ def _string_end(body: bytes, start: int) -> int:
             before -= 1
         if (at - before) % 2 == 0:
             return at + 1
-
-
-def _encodable(model: str) -> bool:
-    """No lone surrogate (``"\\ud800"``): such text has no UTF-8 form and could not travel."""
-    try:
-        model.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -38,10 +38,11 @@ class Histogram:
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, cumulative count) as Prometheus wants them."""
-        total, found = 0, []
-        for bound, count in zip((*self.bounds, "+Inf"), list(self.counts), strict=True):
+        total = 0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*(str(float(b)) for b in self.bounds), "+Inf"), list(self.counts), strict=True):
             total += count
-            found.append((bound if isinstance(bound, str) else repr(float(bound)), float(total)))
+            found.append((bound, float(total)))
         return found
 
 
@@ -121,7 +122,9 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
         info = GaugeMetricFamily(
-            "extproc_policy_info", "The policy in force; its generation counts from 1.", labels=("generation",)
+            "extproc_policy_info",
+            "The policy in force; its generation counts from 1.",
+            labels=("generation",),
         )
         info.add_metric((str(self.policy_generation),), 1)
         yield info

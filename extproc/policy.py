@@ -5,15 +5,13 @@ May import floors 0 and 1. The same request, headers, view and entropy always gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from extproc import headers as names
 from extproc.errors import Rejected
 from extproc.headers import Headers, cookie, safe_value
 from extproc.request import Asked
-from extproc.view import Policy, Target, Version, View
+from extproc.view import HeaderMatch, Policy, Target, Version, View
 
 # How a version was chosen: the metadata `cohort`.
 MATCH = "match"
@@ -50,19 +48,21 @@ class Decision(msgspec.Struct, frozen=True):
             pairs.append((names.GPU_ARCHITECTURE, safe_value(self.architecture)))
         return tuple(pairs)
 
-    def metadata(self) -> Mapping[str, str]:
+    def metadata(self) -> tuple[tuple[str, str], ...]:
         """Dynamic metadata for the namespace ``aimesh``."""
-        found = {"api": self.asked.api, "model": self.asked.model}
+        pairs = [("api", self.asked.api), ("model", self.asked.model)]
         if self.policy is not None:
-            found.update(policy=self.policy.name, cohort=self.cohort)
+            pairs += (("policy", self.policy.name), ("cohort", self.cohort))
             if self.version:
-                found["version"] = self.version
+                pairs.append(("version", self.version))
             if self.pool:
-                found["gpu_pool"] = self.pool
-        return found
+                pairs.append(("gpu_pool", self.pool))
+        return tuple(pairs)
 
 
-def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None) -> Decision:
+def decide(
+    asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None
+) -> Decision:
     """Decides one request.
 
     ``entropy``: some fresh random bytes, the key of a request that has no sticky one. ``body_key``: what the body holds
@@ -91,9 +91,12 @@ def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key:
     )
 
 
-def matched(version: Version, headers: Headers) -> bool:
-    """Whether some entry of the version's ``match`` holds: each of its headers has the value among its own."""
-    return any(all(value in headers.all(name) for name, value in entry.headers) for entry in version.match)
+def matching(version: Version, headers: Headers) -> HeaderMatch | None:
+    """The first entry of the version's ``match`` that holds: each of its headers has the value among its own."""
+    for entry in version.match:
+        if all(value in headers.all(name) for name, value in entry.headers):
+            return entry
+    return None
 
 
 def _choose_version(
@@ -102,9 +105,11 @@ def _choose_version(
     if not policy.versions:
         return None, DEFAULT
     for version in policy.versions:
-        if version.match and matched(version, headers):
+        if version.match and matching(version, headers):
             return version, MATCH
-    if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")):
+    if policy.allow_pin and (
+        pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")
+    ):
         return pinned, PIN
     if len(policy.versions) == 1:
         return policy.versions[0], DEFAULT
@@ -122,7 +127,7 @@ def _sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes
         return headers.get(sticky.header) or None
     if sticky.cookie:
         return cookie(headers, sticky.cookie) or None
-    return body_key.encode("utf-8", "surrogatepass") if body_key else None
+    return body_key.encode() if body_key else None
 
 
 def _architecture(policy: Policy, view: View, target: Target) -> str:

@@ -57,7 +57,8 @@ class Server:
         self._timer: Timer | None = None
         self._admin = Admin(options.admin, self._metrics, self._unready, self._config)
         self._engine = Engine(
-            options.listen, {PROCESS: process(lambda: self._feed.view, self._metrics), **self._health.services()}
+            options.listen,
+            {PROCESS: process(lambda: self._feed.view, self._metrics), **self._health.services()},
         )
 
     def run(self) -> int:
@@ -137,4 +138,6 @@ def _refuse_taken_socket(address: str) -> None:
             probe.connect(path)
         except OSError:
             return  # nobody there, or a stale file that gRPC replaces
-    raise SetupError(f"cannot listen on {address}: another server listens there; stop it, or choose another path")
+    raise SetupError(
+        f"cannot listen on {address}: another server listens there; stop it, or choose another path"
+    )

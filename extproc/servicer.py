@@ -49,7 +49,7 @@ class ProcessHandler:
             self._metrics.error("internal")
             log.exception("a message could not be processed")
             raise
-        self._metrics.message(_PHASES.get(type(event).__name__, "unknown"), perf_counter() - started)
+        self._metrics.message(event.kind, perf_counter() - started)
         return replies
 
     def close(self) -> None:
@@ -74,13 +74,3 @@ class ProcessHandler:
 def process(view: Callable[[], View], metrics: Metrics) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers; each stream takes the view that is in force when it opens."""
     return lambda _: ProcessHandler(view(), metrics)
-
-
-_PHASES = {
-    "RequestHeaders": "request_headers",
-    "RequestBody": "request_body",
-    "RequestTrailers": "request_trailers",
-    "ResponseHeaders": "response_headers",
-    "ResponseBody": "response_body",
-    "ResponseTrailers": "response_trailers",
-}

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from extproc import apis, jsonbody
-from extproc import headers as names
 from extproc.actions import (
     NO_MUTATION,
     Action,
@@ -31,12 +30,12 @@ from extproc.actions import (
     HeadersReply,
     Mutation,
     Reject,
-    ResponseReply,
     TrailersReply,
     Unmatched,
 )
 from extproc.errors import Rejected, Unreadable
 from extproc.events import (
+    KINDS,
     BodyMode,
     Closed,
     Event,
@@ -44,20 +43,14 @@ from extproc.events import (
     RequestBody,
     RequestHeaders,
     RequestTrailers,
-    ResponseBody,
-    ResponseHeaders,
-    ResponseTrailers,
-    Unknown,
 )
 from extproc.headers import Headers
 from extproc.policy import Decision, decide
+from extproc.replies import client_copies, echo, replaced, unchanged
 from extproc.request import Asked, Operation
-from extproc.view import Policy, View
+from extproc.view import View
 
 Actions: TypeAlias = tuple[Action, ...]
-
-ECHO_LIMIT = 62_000
-"""Bytes in one echoed piece: Envoy's HTTP/2 frames and the Endpoint Picker Protocol's reference stay below 64 KiB."""
 
 
 class State(enum.Enum):
@@ -72,10 +65,21 @@ class State(enum.Enum):
 class RouteStream:
     """Reads one request, decides, answers.
 
-    ``view`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: some fresh random bytes.
+    ``view`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     """
 
-    __slots__ = ("_chunks", "_entropy", "_headers", "_limit", "_mode", "_operation", "_size", "_view", "decision", "state")
+    __slots__ = (
+        "_chunks",
+        "_entropy",
+        "_headers",
+        "_limit",
+        "_mode",
+        "_size",
+        "_view",
+        "decision",
+        "operation",
+        "state",
+    )
 
     def __init__(self, view: View, entropy: bytes) -> None:
         self.state = State.HEAD
@@ -83,7 +87,7 @@ class RouteStream:
         self._view = view
         self._entropy = entropy
         self._headers = _NO_HEADERS
-        self._operation = _NO_OPERATION
+        self.operation = _NO_OPERATION
         self._mode = BodyMode.NONE
         self._chunks: list[bytes] = []
         self._size = 0
@@ -93,21 +97,19 @@ class RouteStream:
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
         return TRANSITIONS[self.state, type(event)](self, event)
 
-    # State HEAD
-
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"))
         if operation is None:
-            return self._pass_on("no_api", event)
-        self._operation = operation
+            return self._pass_on(event, "no_api")
+        self.operation = operation
         self._limit, wanted = self._body_wanted(operation)
         if not wanted or (event.end_of_stream and operation.read is None):
             return self._answer_head(event, b"")
         if event.end_of_stream:
-            return self._pass_on("no_body", event)
+            return self._pass_on(event, "no_body")
         if headers.text("content-encoding") not in ("", "identity"):
-            return self._pass_on("content_encoding", event)
+            return self._pass_on(event, "content_encoding")
         length = headers.text("content-length")
         if length.isdecimal() and len(length) < 19 and int(length) > self._limit:
             return self._reject(_too_large(self._limit))
@@ -123,22 +125,22 @@ class RouteStream:
         return match.policy.body_limit, bool(match.policy.sticky and match.policy.sticky.body)
 
     def _answer_head(self, event: RequestHeaders, body: bytes) -> Actions:
-        """Path and headers tell all: answer at once. In full duplex the body must still be echoed."""
+        """Path and headers tell all: answer at once."""
         try:
             mutation, notes = self._decide(body)
         except Rejected as rejected:
             return self._reject(rejected)
+        return self._wave_on(event, mutation, *notes)
+
+    def _pass_on(self, event: RequestHeaders, reason: str) -> Actions:
+        """Nothing for us: the request goes on as it came, without routing headers that a client made up."""
+        return self._wave_on(event, self._cleaned(), Unmatched(reason))
+
+    def _wave_on(self, event: RequestHeaders, mutation: Mutation, *notes: Action) -> Actions:
         if _mode(event.protocol) is BodyMode.FULL_DUPLEX_STREAMED and not event.end_of_stream:
             self.state = State.ECHO
             return (*notes, HeadersReply(mutation))
         return self._finish(*notes, HeadersReply(mutation))
-
-    def _pass_on(self, reason: str, event: RequestHeaders) -> Actions:
-        """Nothing for us: the request goes on as it came, without routing headers that a client made up."""
-        if _mode(event.protocol) is BodyMode.FULL_DUPLEX_STREAMED and not event.end_of_stream:
-            self.state = State.ECHO
-            return (Unmatched(reason), HeadersReply(self._cleaned()))
-        return self._finish(Unmatched(reason), HeadersReply(self._cleaned()))
 
     def _collect(self, protocol: Protocol | None) -> Actions:
         self.state = State.BODY
@@ -153,8 +155,6 @@ class RouteStream:
         ):
             return ()
         return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaned()))
-
-    # State BODY
 
     def _on_body(self, event: RequestBody) -> Actions:
         self._size += len(event.data)
@@ -188,13 +188,11 @@ class RouteStream:
             return self._finish(*notes, BodyReply(mutation, splice(body) if splice else None), *last)
         replies: Actions
         if self._mode is BodyMode.FULL_DUPLEX_STREAMED:
-            replies = _echo(splice(body) if splice else body, end_of_stream=not last)
+            replies = echo(splice(body) if splice else body, end_of_stream=not last)
         else:
-            replies = _replaced(chunks, splice) if splice else ()
+            replies = replaced(chunks, splice) if splice else ()
             last = ()
         return self._finish(*notes, HeadersReply(mutation), *replies, *last)
-
-    # State ECHO
 
     def _echo_body(self, event: RequestBody) -> Actions:
         if event.end_of_stream:
@@ -204,67 +202,57 @@ class RouteStream:
     def _echo_trailers(self, _: RequestTrailers) -> Actions:
         return self._finish(TrailersReply())
 
-    # Any state
-
     def _out_of_order(self, event: Event) -> Actions:
         """Envoy sent what it can't: answer with no change, so that it does not wait, and leave."""
         held_back = self.state is State.BODY and self._mode is not BodyMode.BUFFERED
         replies: Actions = (HeadersReply(self._cleaned()),) if held_back else ()
-        return self._finish(Fault("unexpected_" + _KIND[type(event)]), *replies, *_unchanged(event))
+        return self._finish(Fault("unexpected_" + event.kind), *replies, *unchanged(event))
 
     def _ignore(self, _: Event) -> Actions:
         return ()
 
     def _late(self, event: Event) -> Actions:
-        return (Fault("late_" + _KIND[type(event)]),)
+        return (Fault("late_" + event.kind),)
 
     def _closed(self, _: Closed) -> Actions:
         self.state = State.DONE
         self._chunks = []
         return ()
 
-    # What the states share
-
     def _decide(self, body: bytes) -> tuple[Mutation, Actions]:
         """Raises ``Unreadable`` and ``Rejected``."""
-        operation = self._operation
+        operation = self.operation
         if operation.read is not None:
             fields = operation.read(body)
             asked = Asked(operation.api, operation.name, fields.model, operation.version, fields.stream)
         else:
             asked = Asked(operation.api, operation.name, operation.model or "", operation.version)
         match = self._view.match(asked.model)
-        key = self._body_key(match.policy, body) if match else None
+        pointer = match.policy.sticky.body if match and match.policy.sticky else ()
+        key = jsonbody.scalar_at(body, pointer) if pointer and body else None
         decision = self.decision = decide(asked, self._headers, self._view, self._entropy, key)
         if decision.policy is not None and len(body) > decision.policy.body_limit:
             raise _too_large(decision.policy.body_limit)
         setting = decision.headers()
-        kept = [name for name, _ in setting]
-        mutation = Mutation(setting, self._client_copies(kept), decision.metadata())
+        mutation = Mutation(setting, client_copies(self._headers, setting), decision.metadata())
         return mutation, () if decision.policy else (Unmatched("no_policy"),)
 
-    def _body_key(self, policy: Policy, body: bytes) -> str | None:
-        pointer = policy.sticky.body if policy.sticky else ()
-        return jsonbody.scalar_at(body, pointer) if pointer and body else None
-
     def _splice(self, body: bytes) -> jsonbody.Splice | None:
-        if self.decision is None or self._operation.read is None or not self.decision.model_rewrite:
+        if self.decision is None or self.operation.read is None or not self.decision.model_rewrite:
             return None
         return jsonbody.replace_model(body, self.decision.model_rewrite)
 
-    def _client_copies(self, kept: list[str]) -> tuple[str, ...]:
-        """Routing headers that the client sent and that we do not overwrite anyway."""
-        return tuple(name for name in names.ROUTING if name in self._headers and name not in kept)
-
     def _cleaned(self) -> Mutation:
-        metadata = {"api": self._operation.api} if self._operation.api else {}
-        return Mutation(remove=self._client_copies([]), metadata=metadata)
+        return Mutation(remove=client_copies(self._headers), metadata=self._known())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        metadata = {"api": self._operation.api}
+        return self._finish(Reject(rejected.status, rejected.code, rejected.message, self._known()))
+
+    def _known(self) -> tuple[tuple[str, str], ...]:
+        """Metadata of a request on which nothing was decided, or that is refused all the same."""
         if self.decision is not None:
-            metadata = dict(self.decision.metadata())
-        return self._finish(Reject(rejected.status, rejected.code, rejected.message, metadata))
+            return self.decision.metadata()
+        return (("api", self.operation.api),) if self.operation.api else ()
 
     def _finish(self, *actions: Action) -> Actions:
         self.state = State.DONE
@@ -275,50 +263,23 @@ class RouteStream:
 _NO_HEADERS = Headers()
 _NO_OPERATION = Operation("", "")
 
-_KIND: dict[type[Event], str] = {
-    RequestHeaders: "request_headers",
-    RequestBody: "request_body",
-    RequestTrailers: "request_trailers",
-    ResponseHeaders: "response_headers",
-    ResponseBody: "response_body",
-    ResponseTrailers: "response_trailers",
-    Unknown: "unknown",
-    Closed: "closed",
-}
-
+# Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {
+    (state, kind): RouteStream._late if state is State.DONE else RouteStream._out_of_order
+    for state in State
+    for kind in KINDS
+} | {
     (State.HEAD, RequestHeaders): RouteStream._on_headers,
-    (State.HEAD, RequestBody): RouteStream._out_of_order,
-    (State.HEAD, RequestTrailers): RouteStream._out_of_order,
-    (State.HEAD, ResponseHeaders): RouteStream._out_of_order,
-    (State.HEAD, ResponseBody): RouteStream._out_of_order,
-    (State.HEAD, ResponseTrailers): RouteStream._out_of_order,
-    (State.HEAD, Unknown): RouteStream._out_of_order,
     (State.HEAD, Closed): RouteStream._closed,
-    (State.BODY, RequestHeaders): RouteStream._out_of_order,
     (State.BODY, RequestBody): RouteStream._on_body,
     (State.BODY, RequestTrailers): RouteStream._on_trailers,
-    (State.BODY, ResponseHeaders): RouteStream._out_of_order,
-    (State.BODY, ResponseBody): RouteStream._out_of_order,
-    (State.BODY, ResponseTrailers): RouteStream._out_of_order,
-    (State.BODY, Unknown): RouteStream._out_of_order,
     (State.BODY, Closed): RouteStream._closed,
-    (State.ECHO, RequestHeaders): RouteStream._out_of_order,
     (State.ECHO, RequestBody): RouteStream._echo_body,
     (State.ECHO, RequestTrailers): RouteStream._echo_trailers,
-    (State.ECHO, ResponseHeaders): RouteStream._out_of_order,
-    (State.ECHO, ResponseBody): RouteStream._out_of_order,
-    (State.ECHO, ResponseTrailers): RouteStream._out_of_order,
-    (State.ECHO, Unknown): RouteStream._out_of_order,
     (State.ECHO, Closed): RouteStream._closed,
     # After the answer, pieces of the body may still be under way to us: nobody waits for a reply to them.
-    (State.DONE, RequestHeaders): RouteStream._late,
     (State.DONE, RequestBody): RouteStream._ignore,
     (State.DONE, RequestTrailers): RouteStream._ignore,
-    (State.DONE, ResponseHeaders): RouteStream._late,
-    (State.DONE, ResponseBody): RouteStream._late,
-    (State.DONE, ResponseTrailers): RouteStream._late,
-    (State.DONE, Unknown): RouteStream._late,
     (State.DONE, Closed): RouteStream._ignore,
 }
 
@@ -330,47 +291,3 @@ def _mode(protocol: Protocol | None) -> BodyMode:
 
 def _too_large(limit: int) -> Rejected:
     return Rejected(413, "request_too_large", f"the request body is larger than the {limit} bytes allowed")
-
-
-def _echo(body: bytes, *, end_of_stream: bool) -> Actions:
-    starts = range(0, len(body), ECHO_LIMIT) or range(1)
-    return tuple(
-        BodyEcho(body[at : at + ECHO_LIMIT], end_of_stream=end_of_stream and at == starts[-1]) for at in starts
-    )
-
-
-def _replaced(chunks: list[bytes], splice: jsonbody.Splice) -> Actions:
-    """A reply for each streamed piece up to the last one that changes; the rest passes on as it came."""
-    replies: list[Action] = []
-    at = 0
-    for chunk in chunks:
-        if at >= splice.end:
-            break
-        start, end = max(splice.start - at, 0), min(splice.end - at, len(chunk))
-        if start >= len(chunk):
-            replies.append(BodyReply())
-        else:
-            # The new value goes where the old one begins; later pieces only lose what is left of the old one.
-            data = splice.data if splice.start >= at else b""
-            replies.append(BodyReply(body=chunk[:start] + data + chunk[end:]))
-        at += len(chunk)
-    return tuple(replies)
-
-
-def _unchanged(event: Event) -> Actions:
-    """The reply of the event's own kind that changes nothing."""
-    match event:
-        case RequestHeaders():
-            return (HeadersReply(),)
-        case RequestBody():
-            return (BodyReply(),)
-        case RequestTrailers():
-            return (TrailersReply(),)
-        case ResponseHeaders():
-            return (ResponseReply(),)
-        case ResponseBody():
-            return (ResponseReply(body=True),)
-        case ResponseTrailers():
-            return (TrailersReply(request=False),)
-        case _:
-            return ()

@@ -18,7 +18,9 @@ NAMES = frozenset(row.api for row in TABLE)
 """Every value that the label ``api`` can take, but for ``other``."""
 
 _LITERAL = {
-    (row.method, row.path): Operation(row.api, row.operation, read=row.read) for row in TABLE if "{" not in row.path
+    (row.method, row.path): Operation(row.api, row.operation, read=row.read)
+    for row in TABLE
+    if "{" not in row.path
 }
 # By method and number of segments; a segment that is None stands for any.
 _PATTERNS: dict[tuple[str, int], list[tuple[list[str], Row]]] = {}
@@ -37,7 +39,9 @@ def classify(method: str, target: str) -> Operation | None:
     for pattern, row in _PATTERNS.get((method, len(segments)), ()):
         captured = _capture(pattern, segments)
         if captured is not None:
-            return Operation(row.api, row.operation, captured.get("{model}"), captured.get("{version}"), row.read)
+            return Operation(
+                row.api, row.operation, captured.get("{model}"), captured.get("{version}"), row.read
+            )
     return None
 
 

@@ -1,4 +1,4 @@
-"""One row of the table of inference APIs: which method and path belong to which operation. Floor 1."""
+"""One row of the table of inference APIs: which method and path belong to which operation. Floor 2."""
 
 from __future__ import annotations
 

@@ -1,0 +1,300 @@
+"""The command line of ``extproc``: every command, its options, and examples of its use. Floor 6.
+
+It knows words only; ``cli`` says what each command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+from extproc import __version__
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """The whole command line; the namespace's ``run`` is the function of the chosen command."""
+    top = argparse.ArgumentParser(
+        prog="extproc",
+        formatter_class=_Help,
+        description="Makes a service mesh AI-aware: routes inference requests by model, version and GPU pool.",
+        epilog=dedent("""\
+            examples:
+              extproc demo                                  see it work, with a real Envoy and three model servers
+              extproc check -f policy.yaml                  find every mistake in a policy file
+              extproc up -f policy.yaml                     an AI gateway on this machine, http://127.0.0.1:8080
+              extproc explain -f policy.yaml --path /v1/chat/completions --body '{"model": "llama-3-8b"}'
+            """),
+    )
+    top.add_argument("--version", action="version", version=f"extproc {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = _command(
+        commands,
+        "serve",
+        run["serve"],
+        "the ext_proc server",
+        """\
+        examples:
+          extproc serve -f policy.yaml
+          extproc serve -f /etc/aimesh/ --listen 0.0.0.0:50051 --admin 0.0.0.0:9090
+          extproc serve -f policy.yaml --listen unix:///run/aimesh/processor.sock
+
+        signals:
+          SIGHUP   read the policy files again (they are also watched)
+          SIGTERM  fail health, go on for --drain seconds, let open streams finish, exit 0
+        """,
+    )
+    _policies(serve)
+    serve.add_argument(
+        "--listen",
+        type=_data_address,
+        action="append",
+        metavar="ADDRESS",
+        help="host:port or unix:///path for Envoy; may be given more than once (default 127.0.0.1:50051)",
+    )
+    serve.add_argument(
+        "--admin",
+        type=_address,
+        default="127.0.0.1:9090",
+        metavar="HOST:PORT",
+        help="for people and Prometheus (%(default)s)",
+    )
+    serve.add_argument(
+        "--drain",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="between failing health and refusing streams (%(default)g)",
+    )
+    serve.add_argument(
+        "--grace",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="for open streams to finish after that (%(default)g)",
+    )
+
+    up = _command(
+        commands,
+        "up",
+        run["up"],
+        "an AI gateway on this machine: a real Envoy with the processor wired in",
+        """\
+        examples:
+          extproc up -f policy.yaml
+          extproc up -f policy.yaml --listen 0.0.0.0:8080 --admin 127.0.0.1:9090
+
+        The policy file is watched: versions, weights and endpoints change without a restart.
+        """,
+    )
+    _policies(up)
+    up.add_argument(
+        "--listen",
+        type=_address,
+        default="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        help="for clients (%(default)s)",
+    )
+    up.add_argument(
+        "--admin",
+        type=_address,
+        default="127.0.0.1:9090",
+        metavar="HOST:PORT",
+        help="the processor's admin port (%(default)s)",
+    )
+    up.add_argument(
+        "--envoy-admin",
+        type=_address,
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="Envoy's admin port; 0 takes a free one (%(default)s)",
+    )
+
+    demo = _command(
+        commands,
+        "demo",
+        run["demo"],
+        "`up` with three small model servers and traffic; verifies what it shows",
+        """\
+        examples:
+          extproc demo
+          extproc demo --requests 2000
+          extproc demo --json | jq .checks
+        """,
+    )
+    demo.add_argument("--requests", type=int, default=400, metavar="N", help="how much traffic (%(default)s)")
+    demo.add_argument("--seed", type=int, metavar="N", help="repeat a run's traffic")
+    demo.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+
+    check = _command(
+        commands,
+        "check",
+        run["check"],
+        "find every mistake in policy files",
+        """\
+        examples:
+          extproc check -f policy.yaml
+          extproc check -f policies/ --json | jq '.problems[].message'
+
+        Exits with 1 when there is an error; warnings alone exit with 0.
+        """,
+    )
+    _policies(check)
+    check.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+
+    explain = _command(
+        commands,
+        "explain",
+        run["explain"],
+        "what would become of a request, and why (JSON)",
+        """\
+        examples:
+          extproc explain -f policy.yaml --path /v1/chat/completions --body '{"model": "llama-3-8b"}'
+          extproc explain -f policy.yaml --path /v1/completions -H 'x-user-id: ann' --body @request.json
+          extproc explain -f policy.yaml --path /v2/models/iris/infer -H 'x-model-version: v2'
+        """,
+    )
+    _policies(explain)
+    explain.add_argument("--method", default="POST", help="HTTP method (%(default)s)")
+    explain.add_argument("--path", required=True, help="request path, query included")
+    explain.add_argument(
+        "-H",
+        "--header",
+        type=_header,
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="a header of the client's; may be given more than once",
+    )
+    explain.add_argument(
+        "--body", type=_body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"
+    )
+
+    render = commands.add_parser("render", help="manifests on stdout", description="Manifests on stdout.")
+    kinds = render.add_subparsers(title="what to render", metavar="KIND", required=True)
+    envoy = _command(
+        kinds,
+        "envoy",
+        run["render envoy"],
+        "a complete Envoy bootstrap",
+        """\
+        examples:
+          extproc render envoy -f policy.yaml > envoy.yaml && envoy -c envoy.yaml
+          extproc render envoy -f policy.yaml --processor 10.0.0.7:50051 --processor 10.0.0.8:50051 --body buffered
+        """,
+    )
+    _policies(envoy)
+    envoy.add_argument(
+        "--listen",
+        type=_address,
+        default="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        help="for clients (%(default)s)",
+    )
+    envoy.add_argument(
+        "--envoy-admin",
+        type=_address,
+        default="127.0.0.1:9901",
+        metavar="HOST:PORT",
+        help="Envoy's admin port (%(default)s)",
+    )
+    envoy.add_argument(
+        "--processor",
+        type=_data_address,
+        action="append",
+        metavar="ADDRESS",
+        help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
+    )
+    envoy.add_argument(
+        "--body",
+        choices=("streamed", "buffered"),
+        default="streamed",
+        help="how Envoy shows bodies; buffered suits every Envoy, streamed needs 1.37 (%(default)s)",
+    )
+    envoy.add_argument(
+        "--fail-closed",
+        action="store_true",
+        help="answer 503 when no processor does; else requests pass on unrouted",
+    )
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Command,
+    text: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[:1].upper() + text[1:] + ".",
+        epilog=dedent(epilog),
+        formatter_class=_Help,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _policies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--file",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="POLICY",
+        help="a policy file, or a directory of them; may be given more than once",
+    )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no header; write it as 'name: value'")
+    return name.strip(), value.strip()
+
+
+def _body(text: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read the body: {error}") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it as host:port")
+    return text
+
+
+def _data_address(text: str) -> str:
+    if text.startswith("unix:"):
+        if text.startswith("unix:///"):
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write a unix socket as unix:///path")
+    return _address(text)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=100)

@@ -1,0 +1,100 @@
+"""The command ``extproc``: arguments in, exit status out. Floor 6.
+
+Exit statuses: 0 all is well, 1 something is wrong with what was looked at or with the machine, 2 a command or policy
+file that can't be used. What machines read goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+
+from extproc import config
+from extproc.arguments import parser
+from extproc.errors import PolicyProblems, SetupError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    arguments = parser(COMMANDS).parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return int(arguments.run(arguments))
+    except PolicyProblems as problems:
+        for problem in problems.problems:
+            print(problem, file=sys.stderr)
+        count = sum(not problem.warning for problem in problems.problems)
+        print(f"{count} problem{'s' * (count != 1)}: nothing was started", file=sys.stderr)
+        return 2
+    except SetupError as error:
+        print(f"extproc: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from extproc.server import Options, Server
+
+    return Server(
+        Options(tuple(arguments.file), tuple(arguments.listen), arguments.admin, arguments.drain, arguments.grace)
+    ).run()
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from extproc.gateway import up
+
+    return up(arguments.file, arguments.listen, arguments.admin, arguments.envoy_admin)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    try:
+        from extproc.demo.run import run
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[gateway]'") from None
+    return run(as_json=arguments.json, requests=arguments.requests, seed=arguments.seed)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from extproc.check import run
+
+    return run(arguments.file, arguments.json)
+
+
+def _render_envoy(arguments: argparse.Namespace) -> int:
+    from extproc.render.envoy import EnvoyOptions, bootstrap, to_yaml
+
+    options = EnvoyOptions(
+        listen=arguments.listen,
+        admin=arguments.envoy_admin,
+        processors=tuple(arguments.processor),
+        body=arguments.body,
+        fail_open=not arguments.fail_closed,
+    )
+    sys.stdout.write(to_yaml(bootstrap(config.load(arguments.file).view, options)))
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from extproc.explain import explain
+
+    view = config.load(arguments.file).view
+    found = explain(view, arguments.method, arguments.path, arguments.header, arguments.body)
+    json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+    return 0
+
+
+COMMANDS = {
+    "serve": _serve,
+    "up": _up,
+    "demo": _demo,
+    "check": _check,
+    "explain": _explain,
+    "render envoy": _render_envoy,
+}

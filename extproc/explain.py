@@ -1,0 +1,113 @@
+"""``extproc explain``: what would become of a request, and why, by the very code that serves. Floor 6."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from extproc.actions import BodyReply, HeadersReply, Reject, Unmatched
+from extproc.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.headers import Headers, cookie, safe_value
+from extproc.policy import DEFAULT, MATCH, PIN, STICKY, Decision, matching
+from extproc.stream import RouteStream
+from extproc.view import Policy, View
+
+_STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
+
+_UNMATCHED = {
+    "no_api": "method and path belong to no inference API that is known here",
+    "no_body": "the request has no body, and its API names the model there",
+    "content_encoding": "the body is compressed and is not read",
+    "bad_json": "the body is not a JSON object",
+    "no_model": "the body has no 'model'",
+    "bad_model": "the body's 'model' is no usable text",
+    "no_policy": "no policy owns this model",
+}
+
+
+def explain(
+    view: View,
+    method: str,
+    path: str,
+    fields: Sequence[tuple[str, str]],
+    body: bytes,
+    entropy: bytes | None = None,
+) -> Mapping[str, Any]:
+    """What ``aimesh.route`` would do with a request, as plain data (the contract's ``explain`` JSON).
+
+    ``fields``: headers as typed. ``entropy``: for a repeatable draw where no sticky key decides.
+    """
+    headers = Headers.of([(":method", method), (":path", path), *fields])
+    if body and "content-length" not in headers:
+        headers = Headers([*headers, ("content-length", str(len(body)).encode())])
+    stream = RouteStream(view, os.urandom(8) if entropy is None else entropy)
+    actions = list(stream.receive(RequestHeaders(headers, not body, _STREAMED), 0.0))
+    if not actions:
+        actions += stream.receive(RequestBody(body, end_of_stream=True), 0.0)
+    setting: dict[str, str] = {}
+    removed: list[str] = []
+    reject = None
+    reason = ""
+    rewritten = False
+    for action in actions:
+        match action:
+            case HeadersReply():
+                setting = dict(action.mutation.set)
+                removed = list(action.mutation.remove)
+            case BodyReply():
+                rewritten = True
+            case Reject():
+                reject = {"status": action.status, "code": action.code, "message": action.message}
+                reason = action.message
+            case Unmatched():
+                reason = _UNMATCHED[action.reason]
+    decision = stream.decision
+    operation = stream.operation
+    return {
+        "api": operation.api or None,
+        "operation": operation.name or None,
+        "model": decision.asked.model if decision else operation.model,
+        "version": decision.version or None if decision else None,
+        "cohort": decision.cohort or None if decision else None,
+        "gpu_pool": decision.pool or None if decision else None,
+        "headers": setting,
+        "removed": removed,
+        "policy": decision.policy.name if decision and decision.policy else None,
+        "model_rewrite": decision.model_rewrite if decision and rewritten else None,
+        "reason": reason or (_why(decision, headers) if decision else ""),
+        "reject": reject,
+    }
+
+
+def _why(decision: Decision, headers: Headers) -> str:
+    policy = decision.policy
+    if policy is None:
+        return _UNMATCHED["no_policy"]
+    owner = f"policy {policy.name} owns {decision.asked.model!r} by its pattern {decision.pattern!r}"
+    where = f", on GPU pool {decision.pool}" if decision.pool else ""
+    return f"{owner}; {_why_version(decision, policy, headers)}{where}"
+
+
+def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
+    version = decision.version
+    if decision.cohort == MATCH and (entry := matching(policy.by_name[version], headers)):
+        return f"{version} because the request has " + " and ".join(f"{n}: {v.decode()}" for n, v in entry.headers)
+    if decision.cohort == PIN:
+        return f"{version} because the client pins it and the policy allows that"
+    if decision.cohort == STICKY:
+        return f"{version} because that is where the weights put {_key_text(policy, headers)}"
+    if policy.versions and decision.cohort == DEFAULT:
+        return f"{version} is its only version"
+    if decision.cohort == DEFAULT:
+        return f"it has no versions, the request names {version}" if version else "it has no versions"
+    return f"{version} was drawn by weight" + ("; the request has no sticky key" if policy.sticky else "")
+
+
+def _key_text(policy: Policy, headers: Headers) -> str:
+    sticky = policy.sticky
+    if sticky is None or sticky.body:
+        return "the key at /" + "/".join(sticky.body if sticky else ())
+    if sticky.header:
+        return f"{sticky.header}: {safe_value(headers.text(sticky.header))}"
+    return f"the cookie {sticky.cookie}={safe_value((cookie(headers, sticky.cookie) or b'').decode('latin-1'))}"

@@ -1,0 +1,75 @@
+"""Replies that take working out: bodies that go back to Envoy, and replies that change nothing. Floor 3.
+
+May import floors 0 to 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.actions import Action, BodyEcho, BodyReply, HeadersReply, ResponseReply, TrailersReply
+from extproc.events import (
+    Event,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+)
+from extproc.headers import ROUTING, Headers
+from extproc.jsonbody import Splice
+
+ECHO_LIMIT = 62_000
+"""Bytes in one echoed piece: Envoy's HTTP/2 frames and the Endpoint Picker Protocol's reference stay below 64 KiB."""
+
+
+def echo(body: bytes, *, end_of_stream: bool) -> tuple[Action, ...]:
+    """``body`` in pieces for FULL_DUPLEX_STREAMED; ``end_of_stream``: the last one ends the request."""
+    starts = range(0, len(body), ECHO_LIMIT) or range(1)
+    return tuple(
+        BodyEcho(body[at : at + ECHO_LIMIT], end_of_stream=end_of_stream and at == starts[-1]) for at in starts
+    )
+
+
+def replaced(chunks: list[bytes], splice: Splice) -> tuple[Action, ...]:
+    """A reply for each streamed piece up to the last one that changes; the rest passes on as it came."""
+    replies: list[Action] = []
+    at = 0
+    for chunk in chunks:
+        if at >= splice.end:
+            break
+        start, end = max(splice.start - at, 0), min(splice.end - at, len(chunk))
+        if start >= len(chunk):
+            replies.append(BodyReply())
+        else:
+            # The new value goes where the old one begins; later pieces only lose what is left of the old one.
+            data = splice.data if splice.start >= at else b""
+            replies.append(BodyReply(body=chunk[:start] + data + chunk[end:]))
+        at += len(chunk)
+    return tuple(replies)
+
+
+def unchanged(event: Event) -> tuple[Action, ...]:
+    """The reply of the event's own kind that changes nothing."""
+    match event:
+        case RequestHeaders():
+            return (HeadersReply(),)
+        case RequestBody():
+            return (BodyReply(),)
+        case RequestTrailers():
+            return (TrailersReply(),)
+        case ResponseHeaders():
+            return (ResponseReply(),)
+        case ResponseBody():
+            return (ResponseReply(body=True),)
+        case ResponseTrailers():
+            return (TrailersReply(request=False),)
+        case _:
+            return ()
+
+
+def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
+    """Routing headers that the client sent, but for those that are overwritten anyway."""
+    kept = [name for name, _ in overwritten]
+    return tuple(name for name in ROUTING if name in headers and name not in kept)
