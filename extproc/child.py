@@ -23,8 +23,8 @@ class Child:
     main thread; it has a session of its own, so that Ctrl-C in a terminal reaches us alone and the order stays ours.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, echo: bool = False) -> None:
-        """``echo``: show its stderr line by line on ours, as it comes."""
+    def __init__(self, name: str, command: Sequence[str], *, echo: bool = False, output: bool = True) -> None:
+        """``echo``: show its stderr line by line on ours, as it comes. ``output``: its stdout is ours, else nowhere."""
         self.name = name
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._echo = echo
@@ -32,6 +32,7 @@ class Child:
             self.process = subprocess.Popen(
                 [*_dying_with_us(), *command],
                 stdin=subprocess.DEVNULL,
+                stdout=None if output else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
                 text=True,

@@ -32,6 +32,11 @@ def verify(evidence: Evidence) -> list[Check]:
     return [check(evidence) for check in CHECKS]
 
 
+def settled(evidence: Evidence) -> bool:
+    """Whether the counters have caught up with what happened."""
+    return _counters(evidence).ok and evidence.counters.unmatched == len(evidence.by(STRANGER))
+
+
 def bounds(n: int, p: float, alpha: float = FALSE_ALARM) -> tuple[int, int]:
     """Outside of these a binomial count falls with probability ``alpha`` at most: exact, both tails alike."""
     if not 0 < p < 1:

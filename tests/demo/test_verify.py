@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from extproc import headers
 from extproc.demo.evidence import Counters, Evidence
-from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, Answer, plan, timings
+from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, Answer
 from extproc.demo.verify import bounds, verify
 from tests.demo.scene import V1, V2, good_run
 
@@ -208,25 +208,3 @@ def test_bounds_are_exact() -> None:
     assert bounds(10, 0.0) == (0, 0)
     assert bounds(10, 1.0) == (10, 10)
     assert bounds(100_000, 0.1)[0] < 10_000 < bounds(100_000, 0.1)[1]
-
-
-def test_the_plan_is_a_function_of_its_seed() -> None:
-    assert plan(400, 7) == plan(400, 7)
-    assert plan(400, 7) != plan(400, 8)
-    asks = plan(400, 7)
-    assert len(asks) == len({a.id for a in asks}) == 400
-    requests_of: dict[str, int] = {}
-    for ask in asks:
-        if ask.role == USER and ask.model == V1.model:
-            requests_of[ask.user] = requests_of.get(ask.user, 0) + 1
-    assert len(requests_of) == 150
-    assert min(requests_of.values()) >= 2, "once would show no stickiness"
-
-
-def test_timings() -> None:
-    assert timings('route;dur=2, upstream;dur=30.5;desc="x", total; dur="33"') == {
-        "route": 2.0,
-        "upstream": 30.5,
-        "total": 33.0,
-    }
-    assert timings("cache;desc=hit, total;dur=-") == {}
