@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -74,22 +74,24 @@ class Run:
         assert list(self.directory.iterdir()) == []
 
 
+Start = Callable[..., Run]
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[type[Run]]:
+def run(tmp_path: Path) -> Iterator[Start]:
     started: list[Run] = []
 
-    class Tracked(Run):
-        def __init__(self, *arguments: str, **env: str) -> None:
-            super().__init__(tmp_path, *arguments, **env)
-            started.append(self)
+    def start(*arguments: str, **env: str) -> Run:
+        started.append(Run(tmp_path, *arguments, **env))
+        return started[-1]
 
-    yield Tracked  # type: ignore[misc]
+    yield start
     for one in started:
         one.process.kill()
         one.process.communicate()
 
 
-def test_all_is_well_and_json_is_all_there_is_on_stdout(run: type[Run]) -> None:
+def test_all_is_well_and_json_is_all_there_is_on_stdout(run: Start) -> None:
     demo = run("--json", "--requests", str(FEW), "--seed", "7")
     assert demo.left(), "the search for processes finds some while there are some"
     status, out, err = demo.ended()
@@ -106,7 +108,7 @@ def test_all_is_well_and_json_is_all_there_is_on_stdout(run: type[Run]) -> None:
     demo.assert_nothing_left()
 
 
-def test_for_people_a_table_and_every_check(run: type[Run]) -> None:
+def test_for_people_a_table_and_every_check(run: Start) -> None:
     demo = run("--requests", str(FEW))
     status, out, err = demo.ended()
     assert status == 0, out + err
@@ -118,7 +120,7 @@ def test_for_people_a_table_and_every_check(run: type[Run]) -> None:
 
 @pytest.mark.parametrize("said", ["Gateway", "Traffic"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_group_ends_all_of_it(run: type[Run], said: str, number: signal.Signals) -> None:
+def test_a_signal_to_the_group_ends_all_of_it(run: Start, said: str, number: signal.Signals) -> None:
     demo = run("--requests", str(TOO_MANY))
     demo.wait_for(said)
     demo.interrupt_group(number)
@@ -129,7 +131,7 @@ def test_a_signal_to_the_group_ends_all_of_it(run: type[Run], said: str, number:
     demo.assert_nothing_left()
 
 
-def test_impatience_leaves_nothing_either(run: type[Run]) -> None:
+def test_impatience_leaves_nothing_either(run: Start) -> None:
     demo = run("--requests", str(TOO_MANY))
     demo.wait_for("Traffic")
     while demo.process.poll() is None:
@@ -140,7 +142,7 @@ def test_impatience_leaves_nothing_either(run: type[Run]) -> None:
     demo.assert_nothing_left()
 
 
-def test_killed_it_takes_the_gateway_with_it(run: type[Run]) -> None:
+def test_killed_it_takes_the_gateway_with_it(run: Start) -> None:
     demo = run("--requests", str(TOO_MANY))
     demo.wait_for("Traffic")
     demo.process.kill()
@@ -151,7 +153,7 @@ def test_killed_it_takes_the_gateway_with_it(run: type[Run]) -> None:
     assert demo.left() == []
 
 
-def test_a_gateway_that_can_not_start_is_said_and_fails(run: type[Run]) -> None:
+def test_a_gateway_that_can_not_start_is_said_and_fails(run: Start) -> None:
     demo = run("--requests", str(FEW), EXTPROC_ENVOY="/nowhere/envoy")
     status, out, err = demo.ended()
     assert status == 1
