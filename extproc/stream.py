@@ -111,7 +111,7 @@ class RouteStream:
         if headers.text("content-encoding") not in ("", "identity"):
             return self._pass_on(event, "content_encoding")
         length = headers.text("content-length")
-        if length.isdecimal() and len(length) < 19 and int(length) > self._limit:
+        if length.isdecimal() and (len(length) > 18 or int(length) > self._limit):
             return self._reject(_too_large(self._limit))
         return self._collect(event.protocol)
 

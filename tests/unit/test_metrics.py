@@ -1,0 +1,76 @@
+"""What is counted, and how Prometheus sees it."""
+
+from __future__ import annotations
+
+import bisect
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from extproc.actions import Fault, Observed, Unmatched
+from extproc.metrics import Histogram, Metrics
+
+
+def scrape(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return scrape(metrics).get((name, tuple(sorted(labels.items()))))
+
+
+def test_exchanges() -> None:
+    metrics = Metrics()
+    for seconds in (0.004, 0.3, None):
+        metrics.note(Observed("llama", "v1", "west", "openai", "200", seconds))
+    metrics.note(Observed("llama", "v2", "west", "openai", "503", 400.0))
+    labels = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    assert value(metrics, "inference_requests_total", **labels, api="openai", code="200") == 3
+    assert value(metrics, "inference_request_duration_seconds_count", **labels) == 2
+    assert value(metrics, "inference_request_duration_seconds_sum", **labels) == 0.304
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="0.005") == 1
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="+Inf") == 2
+    labels["version"] = "v2"
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="320.0") == 0
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="+Inf") == 1
+
+
+def test_the_rest() -> None:
+    metrics = Metrics()
+    metrics.note(Unmatched("bad_json"))
+    metrics.note(Fault("late_request_headers"))
+    metrics.error("internal")
+    metrics.message("request_headers", 0.00003)
+    metrics.streams += 2
+    metrics.policy_generation = 7
+    metrics.policy_reloads["failure"] += 1
+    assert value(metrics, "inference_unmatched_total", reason="bad_json") == 1
+    assert value(metrics, "extproc_errors_total", reason="late_request_headers") == 1
+    assert value(metrics, "extproc_errors_total", reason="internal") == 1
+    assert value(metrics, "extproc_message_duration_seconds_bucket", phase="request_headers", le="5e-05") == 1
+    assert value(metrics, "extproc_message_duration_seconds_bucket", phase="request_headers", le="2e-05") == 0
+    assert value(metrics, "extproc_streams") == 2
+    assert value(metrics, "extproc_policy_info", generation="7") == 1
+    assert value(metrics, "extproc_policy_reloads_total", result="failure") == 1
+    assert value(metrics, "extproc_policy_reloads_total", result="success") == 0
+
+
+@given(st.lists(st.floats(0, 1000)))
+def test_histogram_buckets_are_cumulative_and_inclusive(values: list[float]) -> None:
+    bounds = (0.5, 1.0, 10.0)
+    histogram = Histogram(bounds)
+    for v in values:
+        histogram.observe(v)
+    ordered = sorted(values)
+    expected = [(str(b), float(bisect.bisect_right(ordered, b))) for b in bounds]
+    assert histogram.buckets() == [*expected, ("+Inf", float(len(values)))]

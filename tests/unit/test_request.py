@@ -1,0 +1,15 @@
+"""The typed request is plain data."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.request import Asked, Operation
+
+
+def test_what_was_asked_does_not_change() -> None:
+    asked = Asked("openai", "completions", "llama")
+    with pytest.raises(AttributeError):
+        asked.model = "other"  # type: ignore[misc]
+    assert asked == Asked("openai", "completions", "llama", None, False)
+    assert Operation("oip", "infer", "iris").read is None
