@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Hashable, Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from extproc.errors import Problem
 from extproc.yamldoc import Items, Mapping, Node, Scalar, below, shown
@@ -22,6 +22,17 @@ N = TypeVar("N", int, float)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][-+]?[0-9]{1,2})?")
 _WHAT = {"int": "a number", "float": "a number", "bool": "a truth value", "timestamp": "a date"}
+
+
+class Named(Protocol):
+    """Something with a name that tells it from others of its kind."""
+
+    @property
+    def name(self) -> str:
+        """Empty where the file gives none."""
+
+
+M = TypeVar("M", bound=Named)
 
 
 class Field:
@@ -57,6 +68,10 @@ class Field:
         """No error was noted here or below, in this document."""
         below = (f"{self.path}.", f"{self.path}[") if self.path else ("",)
         return not any(not p.warning and f"{p.path}.".startswith(below) for p in self.problems)
+
+    def has(self, name: str) -> bool:
+        """Whether this is a mapping with the key ``name``."""
+        return isinstance(self.node, Mapping) and any(key.text == name for key, _ in self.node.entries)
 
     def at(self, *steps: str | int) -> Field:
         """The value at ``steps`` below; where it isn't written, its path with the place of what would hold it."""
@@ -146,6 +161,12 @@ class Field:
         self.error(f"{shown(text)} is none of {', '.join(options)}", suggestion(text, options))
         return None
 
+    @property
+    def children(self) -> list[Field]:
+        """The items of a list; nothing where it is none, which is no problem."""
+        nodes = self.node.items if isinstance(self.node, Items) else ()
+        return [self._below(node, f"{self.path}[{i}]") for i, node in enumerate(nodes)]
+
     def items(self, *, least: int = 0) -> list[Field]:
         """The items of a list; nothing where it is no list. Fewer than ``least`` are an error."""
         if not isinstance(self.node, Items):
@@ -153,7 +174,7 @@ class Field:
             return []
         if len(self.node.items) < least:
             self.error("is an empty list", "give an item, or remove the field")
-        return [self._below(node, f"{self.path}[{i}]") for i, node in enumerate(self.node.items)]
+        return self.children
 
     def distinct(self, read: Callable[[Field], H | None], what: str, *, least: int = 0) -> tuple[H, ...]:
         """What ``read`` makes of the items, bad ones left out; an item that comes twice is an error."""
@@ -167,6 +188,21 @@ class Field:
             else:
                 seen[value] = field
         return tuple(seen)
+
+    def named(self, read: Callable[[Field], M | None], what: str, *, least: int = 0) -> tuple[M, ...]:
+        """What ``read`` makes of the items, bad ones left out; that two have one name is an error."""
+        first: dict[str, Field] = {}
+        found = []
+        for field in self.items(least=least):
+            value = read(field)
+            if value is None:
+                continue
+            if value.name and value.name in first:
+                message = f"the {what} {value.name} is there already, on line {first[value.name].node.line}"
+                field.at("name").error(message, "choose another name, or remove one of the two")
+            first.setdefault(value.name, field)
+            found.append(value)
+        return tuple(found)
 
     def entries(self) -> list[tuple[str, Field, Field]]:
         """Key, the place of the key, and the value, for every entry of a mapping."""

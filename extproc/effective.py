@@ -1,0 +1,87 @@
+"""The effective policy as plain data: what ``/config`` shows. Floor 4: may import floors 0 and 1.
+
+Field names are those of the policy file; every default is filled in, and ``targets`` says what the rules come to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc.view import Policy, Pool, Version, View
+
+
+def describe(view: View) -> dict[str, Any]:
+    """``view`` as data that JSON can hold, generation included."""
+    return {
+        "generation": view.generation,
+        "policies": [_policy(policy, view) for policy in view.policies],
+        "pools": [_pool(pool) for pool in view.pools],
+        "models": [{"pattern": match.pattern, "policy": match.policy.name} for match in view.patterns],
+    }
+
+
+def _policy(policy: Policy, view: View) -> dict[str, Any]:
+    sticky, gpu, budget = policy.sticky, policy.gpu, policy.retry_budget
+    return {
+        "name": policy.name,
+        "namespace": policy.namespace,
+        "selector": dict(policy.selector),
+        "host": policy.host,
+        "port": policy.port,
+        "models": list(policy.models),
+        "versions": [_version(version, policy) for version in policy.versions],
+        "sticky": sticky and {"header": sticky.header, "cookie": sticky.cookie, "body": _pointer(sticky.body)},
+        "allowPin": policy.allow_pin,
+        "onNoGpu": "reject" if policy.reject_without_gpu else "ignore",
+        "gpuRequirements": gpu and {"architecture": gpu.architecture, "minMemory": f"{gpu.memory}Mi"},
+        "trafficManagement": {
+            "timeout": policy.timeout,
+            "retryBudget": budget and {"retryRatio": budget.ratio, "minRetriesPerSecond": budget.min_per_second},
+        },
+        "observability": {
+            "customMetrics": [
+                {"name": metric.name, "type": metric.type, "labels": list(metric.labels)}
+                for metric in policy.custom_metrics
+            ]
+        },
+        "limits": {"maxBody": policy.body_limit},
+        "targets": [
+            {"version": target.version, "pool": target.pool, "endpoints": list(target.endpoints)}
+            for version in policy.versions or (Version(""),)
+            for target in view.targets[policy.name, version.name]
+        ],
+    }
+
+
+def _version(version: Version, policy: Policy) -> dict[str, Any]:
+    total = sum(v.weight for v in policy.versions)
+    return {
+        "name": version.name,
+        "weight": version.weight,
+        "share": version.weight / total if total else 0.0,
+        "endpoints": list(version.endpoints),
+        "modelRewrite": version.model_rewrite,
+        "match": [
+            {"headers": {name: value.decode(errors="replace") for name, value in match.headers}}
+            for match in version.match
+        ],
+        "gpuPools": None if version.gpu_pools is None else list(version.gpu_pools),
+    }
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "product": pool.gpu.product,
+        "architecture": pool.gpu.architecture,
+        "family": pool.gpu.family,
+        "capability": pool.gpu.capability,
+        "memory": f"{pool.gpu.memory}Mi",
+        "locality": pool.locality,
+        "endpoints": list(pool.endpoints),
+        "metrics": {"type": pool.metrics_type, "url": pool.metrics_url} if pool.metrics_url else None,
+    }
+
+
+def _pointer(tokens: tuple[str, ...]) -> str:
+    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)
