@@ -121,12 +121,12 @@ class Field:
     def integer(self, least: int, most: int) -> int | None:
         """A whole number in decimal."""
         number = self._decimal(_INTEGER, "a whole number", f"from {least} to {most}")
-        return None if number is None else self._within(int(number), least, most)
+        return None if number is None else self._within(number, int(number), least, most)
 
     def number(self, least: float, most: float) -> float | None:
         """A number in decimal, with or without a fraction."""
         number = self._decimal(_NUMBER, "a number", f"from {least} to {most}")
-        return None if number is None else self._within(float(number), least, most)
+        return None if number is None else self._within(number, float(number), least, most)
 
     def _decimal(self, pattern: re.Pattern[str], what: str, bounds: str) -> str | None:
         text = self.scalar(f"{what} {bounds}")
@@ -137,10 +137,10 @@ class Field:
         self.error(f"{shown(text)} is not {what}", f"give {what} {bounds}, in decimal, without quotes")
         return None
 
-    def _within(self, value: N, least: N, most: N) -> N | None:
+    def _within(self, text: str, value: N, least: N, most: N) -> N | None:
         if least <= value <= most:
             return value
-        self.error(f"{value} is out of range", f"give a number from {least} to {most}")
+        self.error(f"{text} is out of range", f"give a number from {least} to {most}")
         return None
 
     def boolean(self) -> bool | None:

@@ -1,0 +1,62 @@
+"""``extproc check``: what is wrong with policy files, and what is in them. Floor 6."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from extproc import config
+from extproc.errors import PolicyProblems, Problem
+from extproc.view import View
+
+
+def run(paths: Sequence[Path], as_json: bool) -> int:
+    """Prints every problem and a summary to stdout. The exit status: 1 where there is an error, warnings are none."""
+    view, problems = _load(paths)
+    if as_json:
+        json.dump(_report(view, problems), sys.stdout, indent=2, ensure_ascii=False)
+        sys.stdout.write("\n")
+    else:
+        for problem in problems:
+            print(problem)
+        print(_summary(view, problems))
+    return 0 if view else 1
+
+
+def _load(paths: Sequence[Path]) -> tuple[View | None, Sequence[Problem]]:
+    try:
+        loaded = config.load(paths)
+    except PolicyProblems as found:
+        return None, found.problems
+    return loaded.view, loaded.warnings
+
+
+def _report(view: View | None, problems: Sequence[Problem]) -> dict[str, object]:
+    found = None
+    if view:
+        found = {
+            "policies": [policy.name for policy in view.policies],
+            "pools": [pool.name for pool in view.pools],
+            "models": [match.pattern for match in view.patterns],
+            "versions": sum(len(policy.versions) for policy in view.policies),
+        }
+    return {"ok": view is not None, "problems": [problem.as_dict() for problem in problems], "found": found}
+
+
+def _summary(view: View | None, problems: Sequence[Problem]) -> str:
+    warnings = _count(sum(problem.warning for problem in problems), "warning")
+    if view is None:
+        return f"{_count(sum(not problem.warning for problem in problems), 'error')}, {warnings}"
+    versions = sum(len(policy.versions) for policy in view.policies)
+    models = [match.pattern for match in view.patterns]
+    shown = ", ".join(models[:5]) + (", ..." if len(models) > 5 else "")
+    return (
+        f"ok: {_count(len(view.policies), 'policy', 'policies')}, {_count(versions, 'version')}, "
+        f"{_count(len(view.pools), 'GPU pool')}, {_count(len(models), 'model')} ({shown}), {warnings}"
+    )
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
