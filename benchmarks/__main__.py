@@ -22,9 +22,7 @@ LIBRARIES = ("aimesh-extproc", "protobuf", "msgspec", "envoy-data-plane")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Never fails for being slow: a shared machine may be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="What the core costs per request."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the core costs per request.")
     parser.add_argument("--json", action="store_true", help="print everything as JSON on stdout, too")
     parser.add_argument("--rounds", type=int, default=60, help="samples of each case (default: %(default)s)")
     parser.add_argument("--slice-ms", type=float, default=5, help="length of a sample (default: %(default)s)")

@@ -22,9 +22,7 @@ class Timing(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self)
 
 
-def measure(
-    calls: Mapping[str, Callable[[], object]], rounds: int, slice_seconds: float
-) -> dict[str, Timing]:
+def measure(calls: Mapping[str, Callable[[], object]], rounds: int, slice_seconds: float) -> dict[str, Timing]:
     """Each call's timing. In a round each runs for about ``slice_seconds``: their mean is one sample."""
     repeats = {name: _repeats(call, slice_seconds) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}

@@ -87,6 +87,5 @@ def safe_value(text: str) -> str:
     if text.isascii() and text.isprintable() and " " not in text and "%" not in text:
         return text
     return "".join(
-        chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}"
-        for b in text.encode("utf-8", "surrogatepass")
+        chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}" for b in text.encode("utf-8", "surrogatepass")
     )

@@ -122,9 +122,7 @@ def imports(module: str, tree: ast.Module, known: dict[str, ast.Module]) -> Iter
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
             case ast.ImportFrom(module=source, names=names, level=level):
-                package = (
-                    module if any(m.startswith(f"{module}.") for m in known) else module.rpartition(".")[0]
-                )
+                package = module if any(m.startswith(f"{module}.") for m in known) else module.rpartition(".")[0]
                 above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
                 start = ".".join((*above, source) if source else above)
                 for alias in names:
@@ -150,9 +148,7 @@ def problems(root: Path) -> list[str]:
         for target in targets:
             found += _import_problems(module, target)
         if (floor(module) or 0) <= CORE and floor(module) is not None:
-            found += [
-                f"{module}: the core calls {name}()" for name in _calls(known[module]) & NOT_CALLED_IN_CORE
-            ]
+            found += [f"{module}: the core calls {name}()" for name in _calls(known[module]) & NOT_CALLED_IN_CORE]
     ours = {module: [t for t in targets if t in known] for module, targets in graph.items()}
     try:
         TopologicalSorter(ours).prepare()

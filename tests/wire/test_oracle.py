@@ -163,9 +163,7 @@ def _fill(draw: st.DrawFn, message: Any, descriptor: Any, phase: str | None = No
             _set(message, field, lambda f: draw(_scalar(f)), draw(st.integers(1, 3)))
         elif field.message_type.GetOptions().map_entry:
             for key in draw(st.sets(st.text(max_size=5), min_size=1, max_size=2)):
-                _fill(
-                    draw, getattr(message, name)[key], field.message_type.fields_by_name["value"].message_type
-                )
+                _fill(draw, getattr(message, name)[key], field.message_type.fields_by_name["value"].message_type)
         elif field.is_repeated:
             for _ in range(draw(st.integers(1, 3))):
                 _fill(draw, getattr(message, name).add(), field.message_type)
@@ -174,9 +172,7 @@ def _fill(draw: st.DrawFn, message: Any, descriptor: Any, phase: str | None = No
 
 
 def _scalar(field: FieldDescriptor) -> st.SearchStrategy[Any]:
-    return (
-        st.sampled_from(sorted(field.enum_type.values_by_number)) if field.enum_type else _SCALARS[field.type]
-    )
+    return st.sampled_from(sorted(field.enum_type.values_by_number)) if field.enum_type else _SCALARS[field.type]
 
 
 def _set(message: Any, field: FieldDescriptor, value: Callable[[FieldDescriptor], Any], count: int) -> None:
@@ -219,9 +215,7 @@ def _theirs(message: Any) -> dict[str, Any]:
     return fields
 
 
-@pytest.mark.parametrize(
-    ("end", "phase"), [(end, f.name) for end in ENDS for f in end.DESCRIPTOR.oneofs[0].fields]
-)
+@pytest.mark.parametrize(("end", "phase"), [(end, f.name) for end in ENDS for f in end.DESCRIPTOR.oneofs[0].fields])
 @settings(max_examples=40)
 @given(data=st.data())
 def test_what_we_write_envoy_reads_and_back(end: type[Message], phase: str, data: st.DataObject) -> None:
@@ -238,14 +232,10 @@ _RICHER_THAN_OURS = [
     ext_proc.ProcessingRequest(
         request_headers=ext_proc.HttpHeaders(headers=_HEADERS, end_of_stream=True),
         attributes=_ATTRIBUTES,
-        metadata_context=core.Metadata(
-            filter_metadata={"aimesh": Struct(fields={"model": Value(string_value="m")})}
-        ),
+        metadata_context=core.Metadata(filter_metadata={"aimesh": Struct(fields={"model": Value(string_value="m")})}),
     ),
     ext_proc.ProcessingRequest(
-        request_body=ext_proc.HttpBody(
-            body=b"{}", end_of_stream_without_message=True, grpc_message_compressed=True
-        )
+        request_body=ext_proc.HttpBody(body=b"{}", end_of_stream_without_message=True, grpc_message_compressed=True)
     ),
     ext_proc.ProcessingResponse(
         request_headers=ext_proc.HeadersResponse(
@@ -258,9 +248,7 @@ _RICHER_THAN_OURS = [
         immediate_response=ext_proc.ImmediateResponse(
             status=envoy_type.HttpStatus(code=envoy_type.StatusCode.ServiceUnavailable),
             headers=ext_proc.HeaderMutation(
-                set_headers=[
-                    core.HeaderValueOption(header=core.HeaderValue(key="retry-after"), keep_empty_value=True)
-                ]
+                set_headers=[core.HeaderValueOption(header=core.HeaderValue(key="retry-after"), keep_empty_value=True)]
             ),
             body=b"{}",
             grpc_status=ext_proc.GrpcStatus(status=14),
