@@ -61,7 +61,7 @@ async def _until_signal(as_json: bool, requests: int, seed: int) -> int:
     except asyncio.CancelledError:
         if not received:
             raise
-        console.print("Stopped; nothing is left running.")
+        _say(console, "Stopped; nothing is left running.")
         return 128 + received[0]
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
@@ -73,19 +73,16 @@ async def _until_signal(as_json: bool, requests: int, seed: int) -> int:
 async def _demo(console: Console, requests: int, seed: int) -> Report:
     async with _model_servers(seed) as servers:
         endpoints = [server.endpoint for server in servers]
-        console.print(
-            "Model servers: {} v1 on {}, v2 on {}; {} on {}".format(
-                CHAT_MODEL, *endpoints[:2], TENSOR_MODEL, endpoints[2]
-            )
-        )
+        v1, v2, iris = endpoints
+        _say(console, f"Model servers: {CHAT_MODEL} v1 on {v1}, v2 on {v2}; {TENSOR_MODEL} on {iris}")
         with TemporaryDirectory(prefix="extproc-demo-") as directory:
             policy = Path(directory, "policy.yaml")
             policy.write_text(policy_for(endpoints))
             places = arms(config.load([policy]).view)
-            console.print(f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
+            _say(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
             async with Gateway.running(policy) as gateway:
                 asks = plan(requests, seed)
-                console.print(f"Traffic: {len(asks)} requests to {gateway.url} (seed {seed})")
+                _say(console, f"Traffic: {len(asks)} requests to {gateway.url} (seed {seed})")
                 started = time.monotonic()
                 answers = await _drive(console, gateway.url, asks)
                 seconds = time.monotonic() - started
@@ -112,6 +109,10 @@ def policy_for(endpoints: Sequence[str]) -> str:
     """The demo's policy with ``endpoints`` in the place of those that stand in the file."""
     real = dict(zip(_WRITTEN, endpoints, strict=True))
     return re.sub("|".join(map(re.escape, real)), lambda found: real[found[0]], POLICY.read_text())
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
 
 
 async def _drive(console: Console, url: str, asks: Sequence[Ask]) -> list[Answer]:

@@ -99,7 +99,7 @@ def plan(requests: int, seed: int) -> list[Ask]:
         return max(2, round(requests * share))
 
     def anyone() -> str:
-        return str(random.choice(users))
+        return users[random.integers(len(users))]
 
     asks: list[tuple[str, str, str, str, tuple[tuple[str, str], ...]]] = []
     asks += [(USER, "infer", TENSOR_MODEL, anyone(), ()) for _ in range(some(0.10))]

@@ -98,7 +98,7 @@ def _sticky(evidence: Evidence) -> Check:
         versions[answer.ask.user, answer.ask.model].append(evidence.told(answer))
     several = {key: told for key, told in versions.items() if len(told) > 1}
     faults = [f"{user} got {sorted(set(told))} of {m}" for (user, m), told in several.items() if len(set(told)) > 1]
-    fine = f"{len(several)} users with several requests, each on one version"
+    fine = f"{len({user for user, _ in several})} users asked more than once and met one version each"
     return _judge("sticky users", len(several), faults, fine)
 
 
