@@ -149,7 +149,10 @@ class _Reader:
             pass
         except yaml.MarkedYAMLError as e:
             mark = e.problem_mark or e.context_mark or where
-            self._syntax(mark, ", ".join(t for t in (e.context, e.problem) if t))
+            message = ", ".join(part for part in (e.context, e.problem) if part)
+            if mark and e.context_mark and e.context_mark.line != mark.line:
+                message += f" (it began on line {e.context_mark.line + 1})"
+            self._syntax(mark, message)
         except (yaml.YAMLError, ValueError, OverflowError):
             # PyYAML lets some of Python's own errors through, as for the escape "\UFFFFFFFF".
             self._syntax(where, "has a value that YAML cannot express")
