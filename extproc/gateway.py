@@ -182,12 +182,13 @@ def _drain(envoy: Envoy, seconds: float) -> None:
 def _greet(view: View, paths: Sequence[Path], listen: str, admin: str) -> None:
     model = next((m.pattern for m in view.patterns if "*" not in m.pattern), "llama-3-8b")
     request = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    json = "-H 'content-type: application/json'"
     lines = (
         f"extproc: an AI gateway on http://{listen}",
         *(f"  policy   {path} (watched)" for path in paths),
         f"  models   {', '.join(m.pattern for m in view.patterns)}",
         f"  metrics  http://{admin}/metrics",
-        f"  try      curl http://{listen}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(request)}",
+        f"  try      curl http://{listen}/v1/chat/completions {json} -d {shlex.quote(request)}",
     )
     _say("\n".join(lines))
 

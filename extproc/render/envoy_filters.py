@@ -24,7 +24,7 @@ _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 _MESSAGES = (
     # Status, code, what the client reads where Envoy itself answers.
-    (413, "body_too_large", "The request's body is too large."),
+    (413, "request_too_large", "The request's body is too large."),
     (408, "request_timeout", "The request did not arrive in time."),
     (503, "no_model_server", "No model server can take this request now."),
     (504, "timeout", "There was no answer in time."),
@@ -198,9 +198,7 @@ def _mapper(status: tuple[str, int], code: str, message: str) -> Doc:
     comparison = {"op": operator, "value": {"default_value": value, "runtime_key": "aimesh.unused"}}
     return {
         "filter": {
-            "and_filter": {
-                "filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": own}]
-            }
+            "and_filter": {"filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": own}]}
         },
         "body_format_override": {
             "json_format": {"error": {"message": message, "type": kind, "code": code}},

@@ -74,9 +74,7 @@ def _either(names: Sequence[str]) -> str:
 
 def _literal(text: str) -> str:
     """``text`` for RE2, which unlike Python rejects a backslash before some characters."""
-    return re.sub(
-        r"[^A-Za-z0-9_%/:@=,~-]", lambda m: f"[{m[0]}]" if m[0] not in "^[]\\" else f"\\{m[0]}", text
-    )
+    return re.sub(r"[^A-Za-z0-9_%/:@=,~-]", lambda m: f"[{m[0]}]" if m[0] not in "^[]\\" else f"\\{m[0]}", text)
 
 
 def _policy_routes(view: View, policy: Policy, model: Doc) -> Iterator[Doc]:
@@ -118,9 +116,7 @@ def _fallback(view: View, policy: Policy, match: list[Doc]) -> Doc:
 def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
     """Each target with its weight: a version's weight, spread over its pools by their endpoints."""
     versions = policy.versions or (Version(""),)
-    served = [
-        (v, targets) for v in versions if v.weight > 0 and (targets := view.targets[policy.name, v.name])
-    ]
+    served = [(v, targets) for v in versions if v.weight > 0 and (targets := view.targets[policy.name, v.name])]
     common = lcm(*(sum(len(t.endpoints) for t in targets) for _, targets in served))
     return [
         (target, version.weight * len(target.endpoints) * common // sum(len(t.endpoints) for t in targets))
@@ -164,8 +160,7 @@ def _patience(policy: Policy) -> Doc:
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
                 "typed_config": {
-                    "@type": "type.googleapis.com/"
-                    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
                 },
             }
         ],

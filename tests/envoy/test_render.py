@@ -1,0 +1,134 @@
+"""What is rendered: Envoy itself takes it, and it says what the policy says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.embedded import find_envoy
+from extproc.errors import SetupError
+from extproc.gpu import Gpu, Requirement
+from extproc.headers import safe_value
+from extproc.render.envoy import EnvoyOptions, bootstrap, to_yaml
+from extproc.render.envoy_options import address, seconds
+from extproc.render.envoy_routes import route_configuration
+from extproc.view import Policy, Pool, RetryBudget, Target, Version, View
+
+ARTICLE = View((Policy("article", host="model.svc", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),))
+CANARY = Policy(
+    "canary",
+    host="apex.svc",
+    models=("llama", "llama-*", "ünï ✓"),
+    versions=(Version("v1", 90, ("10.0.0.1:1",)), Version("v2", 10, ("10.0.0.2:1", "10.0.0.3:1")), Version("v3", 0)),
+)
+GLOBS = View(
+    (Policy("odd", host="h", models=("a.b^[c]\\d$(e){f}|g+?", "*x*", "x-*-y")), CANARY, Policy("rest", host="r"))
+)
+VIEWS = {"article": ARTICLE, "canary": View((CANARY,)), "globs": GLOBS, "nothing": View()}
+
+
+def routes(view: View) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = route_configuration(view)["virtual_hosts"][0]["routes"]
+    return found
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+@pytest.mark.parametrize(
+    "options",
+    [
+        EnvoyOptions(),
+        EnvoyOptions(body="buffered", fail_open=False, observe=False, access_log=""),
+        EnvoyOptions(processors=("unix:///tmp/a.sock", "unix:///tmp/b.sock"), listen="[::1]:8080"),
+        EnvoyOptions(processors=("processor.svc:50051", "10.0.0.1:50051"), message_timeout=0.2),
+    ],
+    ids=["default", "careful", "unix", "remote"],
+)
+def test_envoy_takes_it(view: View, options: EnvoyOptions, tmp_path: Path) -> None:
+    file = tmp_path / "envoy.yaml"
+    file.write_text(to_yaml(bootstrap(view, options)))
+    run = subprocess.run(
+        [find_envoy(), "--mode", "validate", "-c", str(file)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "deprecated" not in run.stderr.lower()
+
+
+def test_yaml_says_the_same() -> None:
+    document = bootstrap(GLOBS, EnvoyOptions())
+    assert yaml.safe_load(to_yaml(document)) == document
+
+
+def test_weights_follow_versions_and_endpoints() -> None:
+    last = routes(View((CANARY,)))[-1]
+    assert last["match"] == {"prefix": "/"}
+    weighted = last["route"]["weighted_clusters"]["clusters"]
+    assert weighted == [{"name": "canary/v1", "weight": 180}, {"name": "canary/v2", "weight": 20}]
+
+
+def test_pools_share_a_version_by_their_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View((Policy("p", versions=(Version("v1", 3),)),))
+    targets = (Target("p", "v1", "big", ("a:1", "b:1")), Target("p", "v1", "small", ("c:1",)))
+    monkeypatch.setitem(view.__dict__, "targets", {("p", "v1"): targets})
+    assert [r["route"].get("cluster") for r in routes(view)] == ["p/v1/big", "p/v1/small", None, None]
+    weights = [c["weight"] for c in routes(view)[-1]["route"]["weighted_clusters"]["clusters"]]
+    assert weights == [6, 3]
+
+
+def test_a_policy_that_nothing_can_serve_is_503() -> None:
+    pool = Pool("west", Gpu(architecture="a100", memory=40960), ("a:1",))
+    picky = Policy("p", models=("m",), versions=(Version("v1"),), gpu=Requirement(architecture="h100"))
+    view = View((picky,), (pool,))
+    assert [r["direct_response"] for r in routes(view)] == [{"status": 503}] * 2
+    assert len(bootstrap(view, EnvoyOptions())["static_resources"]["clusters"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "cluster"),
+    [
+        ("llama", "canary"),
+        ("llama-3", "canary"),
+        ("ünï ✓", "canary"),
+        ("a.b^[c]\\d$(e){f}|g+?", "odd"),
+        ("x-1-y", "odd"),
+        ("llama-x", "canary"),
+        ("aXb", "rest"),
+        ("axb", "odd"),
+    ],
+)
+def test_routes_and_policy_agree_on_the_owner_of_a_model(model: str, cluster: str) -> None:
+    """The order and the patterns of the routes are those of `View.match`, also for text that a regex would mind."""
+    assert (match := GLOBS.match(model)) is not None
+    assert match.policy.name == cluster
+    value = safe_value(model)
+    for route in routes(GLOBS):
+        conditions = route["match"].get("headers", [])
+        if all(_holds(c, value) for c in conditions):
+            names = route["route"].get("cluster") or route["route"]["weighted_clusters"]["clusters"][0]["name"]
+            assert names.split("/")[0] == cluster
+            return
+    pytest.fail("no route")
+
+
+def _holds(condition: dict[str, Any], model: str) -> bool:
+    if condition["name"] != "x-model-name":
+        return False
+    if condition.get("present_match"):
+        return True
+    text = condition["string_match"]
+    return text["exact"] == model if "exact" in text else bool(re.fullmatch(text["safe_regex"]["regex"], model))
+
+
+@pytest.mark.parametrize("text", ["8080", "host:", ":8080", "host:x", "host:70000"])
+def test_a_bad_address_is_named(text: str) -> None:
+    with pytest.raises(SetupError, match=re.escape(repr(text))):
+        address(text)
+
+
+def test_durations_are_written_as_envoy_reads_them() -> None:
+    assert [seconds(s) for s in (0.2, 60.0, 0.0001, 1e-9, 100)] == ["0.2s", "60s", "0.0001s", "0.000000001s", "100s"]
