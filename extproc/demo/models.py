@@ -12,7 +12,7 @@ import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -163,18 +163,19 @@ class OpenAIServer(ModelServer):
             choice = {"index": 0, "delta": content, "logprobs": None, "finish_reason": finish}
             await response.write(_event({**common, "choices": [choice]}))
 
-        # As real servers do: the first event names the role alone, before any token exists.
-        await delta({"role": "assistant", "content": ""})
-        await self.think(self.pace.first_token)
-        for i, word in enumerate(words):
-            if i:
-                await self.think(self.pace.per_token)
-            await delta({"content": f" {word}" if i else word})
-        await delta({}, "stop")
-        if wants_usage:
-            await response.write(_event({**common, "choices": [], "usage": usage}))
-        await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
+        with suppress(ConnectionResetError):  # the client may leave at any moment
+            # As real servers do: the first event names the role alone, before any token exists.
+            await delta({"role": "assistant", "content": ""})
+            await self.think(self.pace.first_token)
+            for i, word in enumerate(words):
+                if i:
+                    await self.think(self.pace.per_token)
+                await delta({"content": f" {word}" if i else word})
+            await delta({}, "stop")
+            if wants_usage:
+                await response.write(_event({**common, "choices": [], "usage": usage}))
+            await response.write(b"data: [DONE]\n\n")
+            await response.write_eof()
         return response
 
     async def _completion(self, request: web.Request) -> web.Response:

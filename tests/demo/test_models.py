@@ -93,6 +93,21 @@ def test_the_role_comes_before_the_think_time_and_each_token_after_its_own() -> 
     assert server.thoughts == [0.5, 0.1, 0.1]
 
 
+def test_a_client_that_leaves_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    server = Gated()
+
+    async def conversation(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.post(f"{url}/v1/chat/completions", json={**CHAT, "stream": True}) as response:
+            await response.content.readline()
+            response.close()
+        for _ in range(50):
+            server.gate.release()
+
+    talk(server, conversation)
+    assert server.thoughts
+    assert caplog.records == []
+
+
 def test_an_answer_in_one_piece_takes_as_long_as_its_tokens() -> None:
     server = Gated()
     server.gate.release()
