@@ -109,8 +109,7 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
     def __init__(self, services: Mapping[str, Factory]) -> None:
         self._methods = {
-            path: grpc.stream_stream_rpc_method_handler(_behavior(factory))
-            for path, factory in services.items()
+            path: grpc.stream_stream_rpc_method_handler(_behavior(factory)) for path, factory in services.items()
         }
 
     def service(self, handler_call_details: Any) -> Any:
@@ -120,33 +119,41 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 def _behavior(factory: Factory) -> Callable[[Any, Any], Any]:
     async def serve(_: Any, context: Any) -> None:
         loop = asyncio.get_running_loop()
-        sending: set[asyncio.Task[None]] = set()
+        turn = asyncio.Lock()  # gRPC allows one outstanding write
+        pushing: set[asyncio.Task[None]] = set()
+        failure: Abort | None = None
+        ended = False
 
-        async def write(message: bytes) -> None:
-            with contextlib.suppress(grpc.aio.UsageError, asyncio.InvalidStateError, grpc.RpcError):
-                await context.write(message)
+        async def push(message: bytes) -> None:
+            async with turn:
+                if not ended:
+                    with contextlib.suppress(Exception):  # the client has just left
+                        await context.write(message)
 
         def start(message: bytes) -> None:
-            task = loop.create_task(write(message))
-            sending.add(task)
-            task.add_done_callback(sending.discard)
+            task = loop.create_task(push(message))
+            pushing.add(task)
+            task.add_done_callback(pushing.discard)
 
         def send(message: bytes) -> None:
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(start, message)
 
         handler = factory(send)
         try:
             while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
                 for reply in handler.receive(message):
-                    await context.write(reply)
+                    async with turn:
+                        await context.write(reply)
         except Abort as abort:
-            await context.abort(abort.code, abort.details)
+            failure = abort
         except Exception:
-            await context.abort(StatusCode.INTERNAL, "the processor failed on a message")
+            failure = Abort(StatusCode.INTERNAL, "the processor failed on a message")
         finally:
+            ended = True
             handler.close()
-            for task in sending:
-                task.cancel()
+        async with turn:
+            if failure is not None:
+                await context.abort(failure.code, failure.details)
 
     return serve

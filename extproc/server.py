@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from extproc import config
+from extproc import effective
 from extproc.admin import Admin
 from extproc.codec import PROCESS
 from extproc.engine import Engine
@@ -52,6 +52,8 @@ class Server:
         self._metrics = Metrics()
         self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
         self._metrics.policy_generation = self._feed.view.generation
+        for problem in self._feed.warnings:
+            log.warning("%s", problem)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -122,8 +124,9 @@ class Server:
 
     def _config(self) -> Mapping[str, Any]:
         return {
-            **config.describe(self._feed.view),
+            **effective.describe(self._feed.view),
             "loaded_at": self._feed.loaded_at,
+            "warnings": [problem.as_dict() for problem in self._feed.warnings],
             "problems": [problem.as_dict() for problem in self._feed.problems],
         }
 
@@ -138,6 +141,4 @@ def _refuse_taken_socket(address: str) -> None:
             probe.connect(path)
         except OSError:
             return  # nobody there, or a stale file that gRPC replaces
-    raise SetupError(
-        f"cannot listen on {address}: another server listens there; stop it, or choose another path"
-    )
+    raise SetupError(f"cannot listen on {address}: another server listens there; stop it, or choose another path")

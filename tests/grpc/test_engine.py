@@ -1,0 +1,225 @@
+"""The engine's contract: what any engine in its place must do, seen by a gRPC client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import grpc
+import pytest
+
+from extproc.engine import MAX_MESSAGE, Abort, Sender, StatusCode
+from extproc.errors import SetupError
+from tests.grpc.running import running
+
+ECHO = "/test.Service/Echo"
+
+
+class Echo:
+    """Answers as the message says; notes what happens to it."""
+
+    def __init__(self, send: Sender, log: list[str]) -> None:
+        self.done = False
+        self._send = send
+        self._log = log
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        match message.split(b":")[0]:
+            case b"twice":
+                return (message, message)
+            case b"nothing":
+                return ()
+            case b"end":
+                self.done = True
+                return (message,)
+            case b"fail":
+                raise ValueError("secret of the server's")
+            case b"abort":
+                raise Abort(StatusCode.NOT_FOUND, "not here")
+            case b"later":
+                Thread(target=lambda: [self._send(b"pushed %d" % n) for n in range(3)]).start()
+                return ()
+            case _:
+                return (message,)
+
+    def close(self) -> None:
+        self._log.append("closed")
+
+
+class Feed:
+    """Requests that are sent one by one while the stream is open."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._queue.get, None)
+
+    def send(self, message: bytes) -> None:
+        self._queue.put(message)
+
+    def half_close(self) -> None:
+        self._queue.put(None)
+
+
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def echo(log: list[str]) -> Iterator[Any]:
+    with running({ECHO: lambda send: Echo(send, log)}) as server:
+        yield server
+
+
+def test_messages_and_replies_in_order(echo: Any, log: list[str]) -> None:
+    assert list(echo.open(ECHO)(iter([b"a", b"nothing", b"twice:1", b"b"]))) == [b"a", b"twice:1", b"twice:1", b"b"]
+    until(lambda: log == ["closed"])
+
+
+def test_the_handler_ends_the_stream(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"end")
+    assert list(call) == [b"end"]
+    assert call.code() is StatusCode.OK
+    feed.half_close()
+    until(lambda: log == ["closed"])
+
+
+def test_pushed_from_another_thread(echo: Any) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"later")
+    assert [next(call) for _ in range(3)] == [b"pushed 0", b"pushed 1", b"pushed 2"]
+    feed.half_close()
+
+
+def test_pushing_to_a_stream_that_is_gone_does_no_harm(echo: Any, log: list[str]) -> None:
+    for _ in range(20):
+        assert list(echo.open(ECHO)(iter([b"later", b"end"])))[-1] in (b"end", b"pushed 0", b"pushed 1", b"pushed 2")
+    until(lambda: len(log) == 20)
+    assert list(echo.open(ECHO)(iter([b"a"]))) == [b"a"]
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "details"),
+    [
+        (b"fail", StatusCode.INTERNAL, "the processor failed on a message"),
+        (b"abort", StatusCode.NOT_FOUND, "not here"),
+    ],
+)
+def test_failures_end_the_stream_and_tell_no_secrets(
+    echo: Any, log: list[str], message: bytes, code: StatusCode, details: str
+) -> None:
+    call = echo.open(ECHO)(iter([b"a", message, b"b"]))
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert (caught.value.code(), caught.value.details()) == (code, details)
+    until(lambda: log == ["closed"])
+
+
+def test_an_unknown_method(echo: Any) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        list(echo.open("/test.Service/Nothing")(iter([b"a"])))
+    assert caught.value.code() is StatusCode.UNIMPLEMENTED
+
+
+def test_a_cancelled_stream_is_closed_once(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"a")
+    assert next(call) == b"a"
+    call.cancel()
+    until(lambda: log)
+    assert list(echo.open(ECHO)(iter([b"a"]))) == [b"a"]
+    until(lambda: log == ["closed", "closed"])
+
+
+def test_a_broken_connection_closes_its_streams(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    with grpc.insecure_channel(echo.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        call = channel.stream_stream(ECHO)(iter(feed))
+        feed.send(b"a")
+        assert next(call) == b"a"
+    until(lambda: log == ["closed"])
+
+
+def test_large_messages_and_too_large_ones(echo: Any) -> None:
+    large = b"x" * (10 << 20)
+    assert list(echo.open(ECHO)(iter([large]))) == [large]
+    with pytest.raises(grpc.RpcError) as caught:
+        list(echo.open(ECHO)(iter([b"x" * (MAX_MESSAGE + 1)])))
+    assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_many_streams_at_once(echo: Any, log: list[str]) -> None:
+    feeds = [Feed() for _ in range(100)]
+    calls = [echo.open(ECHO)(iter(feed)) for feed in feeds]
+    for n, feed in enumerate(feeds):
+        feed.send(b"%d" % n)
+    assert [next(call) for call in calls] == [b"%d" % n for n in range(100)]
+    assert log == []
+    for feed in feeds:
+        feed.half_close()
+    until(lambda: len(log) == 100)
+
+
+def test_a_unix_socket(tmp_path: Path, log: list[str]) -> None:
+    with running({ECHO: lambda send: Echo(send, log)}, f"unix://{tmp_path}/s.sock") as server:
+        assert list(server.open(ECHO)(iter([b"a"]))) == [b"a"]
+
+
+def test_a_taken_port_is_told_clearly(echo: Any) -> None:
+    with pytest.raises(SetupError, match=r"cannot listen on 127\.0\.0\.1:\d+.*--listen"), running({}, echo.address):
+        pass
+
+
+def test_stopping_lets_open_streams_finish_and_takes_no_new_ones(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"a")
+    assert next(call) == b"a"
+    echo.engine.stop(20)
+
+    def refused() -> bool:
+        with grpc.insecure_channel(echo.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            try:
+                return not list(channel.stream_stream(ECHO)(iter([b"new"]), timeout=1))
+            except grpc.RpcError as error:
+                return error.code() in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
+
+    until(refused)
+    feed.send(b"b")
+    assert next(call) == b"b"
+    feed.half_close()
+    assert list(call) == []
+    assert call.code() is StatusCode.OK
+    echo.thread.join(5)
+    assert not echo.thread.is_alive()
+
+
+def test_stopping_ends_stuck_streams_when_the_grace_is_over(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"a")
+    assert next(call) == b"a"
+    echo.engine.stop(0.2)
+    with pytest.raises(grpc.RpcError):
+        list(call)
+    echo.thread.join(5)
+    assert not echo.thread.is_alive()
+    assert log == ["closed"]
+    feed.half_close()
