@@ -99,12 +99,13 @@ def _percentile(seconds: Sequence[float], percent: float) -> float | None:
 
 def render(report: Report, width: int = WIDTH, ascii_only: bool = False) -> RenderableType:
     """The report for people; 80 columns will do, 100 are better."""
-    verdict = Text(f"All {len(report.checks)} checks hold.", "bold green")
+    traffic = f"{report.requests} requests in {report.seconds:.1f} s, seed {report.seed}"
+    verdict = Text(f"All {len(report.checks)} checks hold ({traffic}).", "bold green")
     if failed := sum(not c.ok for c in report.checks):
-        text = f"{failed} of {len(report.checks)} checks failed; --seed {report.seed} repeats this traffic."
-        verdict = Text(text, "bold red")
+        verdict = Text(f"{failed} of {len(report.checks)} checks failed ({traffic}).", "bold red")
     caption = Text("times in ms, as the client saw them; share of the users / weight of the version\n", "dim")
-    return Group(_golden(report.rows, width), caption, _checks(report.checks, ascii_only), Text(""), verdict)
+    gap = Text("")
+    return Group(gap, _golden(report.rows, width), caption, _checks(report.checks, ascii_only), gap, verdict)
 
 
 def _golden(rows: Sequence[Row], width: int) -> Table:

@@ -84,11 +84,10 @@ def _split(evidence: Evidence) -> Check:
         subjects += len(version_of)
         for version, weight in weights.items():
             low, high = bounds(len(version_of), weight)
-            text = f"{version} has {users[version]} of {len(version_of)} users, {low} to {high} expected"
-            texts.append(text)
+            texts.append(f"{version} {users[version]} ({low} to {high} expected)")
             if not low <= users[version] <= high:
-                faults.append(text)
-    return _judge("split as the weights say", subjects, faults, "; ".join(texts))
+                faults.append(texts[-1])
+    return _judge("split as the weights say", subjects, faults, f"{subjects} users: {', '.join(texts)}")
 
 
 def _sticky(evidence: Evidence) -> Check:
@@ -143,7 +142,7 @@ def _headers(evidence: Evidence) -> Check:
             faults.append(f"{answer.ask.id} was told {answer.told}")
         elif got[0].routing != due:
             faults.append(f"{answer.ask.id} arrived with {got[0].routing}, not {due}")
-    fine = f"{len(asked)} requests arrived once, each with the headers that the client was told"
+    fine = f"{len(asked)} requests arrived once, with the headers that the client was told"
     return _judge("headers upstream", len(asked), faults, fine)
 
 
@@ -157,7 +156,7 @@ def _places(evidence: Evidence) -> Check:
         if r.endpoint not in arm.endpoints or r.model != arm.upstream_model
     ]
     fine = "; ".join(
-        f"{a.version} of {a.model} on {a.pool}" + (f" as {a.upstream_model}" if a.upstream_model != a.model else "")
+        f"{a.version} on {a.pool}" + (f" as {a.upstream_model}" if a.upstream_model != a.model else "")
         for a in evidence.arms
     )
     return _judge("GPU pools and rewrites", len(asked), faults, fine)
@@ -189,8 +188,9 @@ def _counters(evidence: Evidence) -> Check:
         counts = (client[name], servers[name], envoy, counters.processor.get(name, 0))
         if len(set(counts)) > 1:
             faults.append("{}: client {}, servers {}, Envoy {}, processor {}".format(name, *counts))
-    fine = "; ".join(f"{arm.cluster} {client[arm.cluster]}" for arm in evidence.arms)
-    return _judge("counters agree", sum(client.values()), faults, f"client, servers, Envoy, processor: {fine}")
+    fine = ", ".join(str(client[arm.cluster]) for arm in evidence.arms)
+    total = sum(client.values())
+    return _judge("counters agree", total, faults, f"client, servers, Envoy and processor each count {fine}")
 
 
 def _strangers(evidence: Evidence) -> Check:
