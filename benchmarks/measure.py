@@ -1,9 +1,10 @@
-"""Times cases side by side: they take turns, so that whatever else the machine does befalls all of them."""
+"""Times cases side by side: in short turns, so that whatever else the machine does befalls all of them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
+from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -16,20 +17,29 @@ class Timing(msgspec.Struct, frozen=True):
     median: float
     lower: float
     upper: float
+    ratio: float
+    """To the baseline: the median of what it was in each round, where the two ran at nearly the same time."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON output."""
         return msgspec.structs.asdict(self)
 
 
-def measure(calls: Mapping[str, Callable[[], object]], rounds: int, slice_seconds: float) -> dict[str, Timing]:
-    """Each call's timing. In a round each runs for about ``slice_seconds``: their mean is one sample."""
+def measure(
+    calls: Mapping[str, Callable[[], object]], baseline: str, rounds: int, slice_seconds: float
+) -> dict[str, Timing]:
+    """Each call's timing. In a round each runs for about ``slice_seconds``: their mean is one sample.
+
+    Every round has another order, so that nothing keeps step with what else runs on the machine.
+    """
     repeats = {name: _repeats(call, slice_seconds) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    order, random = list(calls), Random(0)
     for _ in range(rounds):
-        for name, call in calls.items():
-            samples[name].append(_mean(call, repeats[name]) * 1e6)
-    return {name: _summary(values) for name, values in samples.items()}
+        random.shuffle(order)
+        for name in order:
+            samples[name].append(_mean(calls[name], repeats[name]) * 1e6)
+    return {name: _summary(values, samples[baseline]) for name, values in samples.items()}
 
 
 def _mean(call: Callable[[], object], repeats: int) -> float:
@@ -45,6 +55,7 @@ def _repeats(call: Callable[[], object], seconds: float) -> int:
     return max(1, round(seconds / _mean(call, 20)))
 
 
-def _summary(samples: list[float]) -> Timing:
+def _summary(samples: list[float], baseline: list[float]) -> Timing:
     lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
-    return Timing(median, lower, upper)
+    ratio = statistics.median(own / base for own, base in zip(samples, baseline, strict=True))
+    return Timing(median, lower, upper, ratio)

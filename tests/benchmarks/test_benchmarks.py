@@ -31,5 +31,8 @@ def test_a_body_has_the_size_it_says(size: int) -> None:
 
 def test_cases_take_turns() -> None:
     order: list[str] = []
-    measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3, slice_seconds=0)
-    assert order[-6:] == ["a", "b"] * 3
+    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    timings = measure(calls, "a", rounds=4, slice_seconds=0)
+    turns = order[-8:]
+    assert [sorted(turns[at : at + 2]) for at in range(0, 8, 2)] == [["a", "b"]] * 4
+    assert timings["a"].ratio == 1

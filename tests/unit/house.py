@@ -56,7 +56,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "yaml": ("yamldoc", "config", "render", "render.*", "linkerd_adapter.*"),
     "numpy": ("view", "policy", "demo.*"),
     "aiohttp": ("demo.*",),
-    "envoy_data_plane": (),  # fifty times slower than protobuf: for tests
+    "envoy_data_plane": (),  # hundreds of times slower than protobuf: for tests
 }
 """Libraries that only these modules import."""
 
