@@ -61,7 +61,7 @@ def _judge(name: str, subjects: int, faults: Sequence[str], fine: str) -> Check:
     if not subjects:
         return Check(name, False, "nothing was there to be judged")
     if faults:
-        return Check(name, False, f"{len(faults)} of {subjects} wrong: {'; '.join(faults[:3])}")
+        return Check(name, False, f"{len(faults)} faults: {'; '.join(faults[:3])}")
     return Check(name, True, fine)
 
 
