@@ -25,7 +25,7 @@ from extproc.view import View
 __all__ = ["Envoy", "find_envoy", "up"]
 
 _LOOK = 0.5
-"""Seconds between two looks at the policy files and at whether the children live."""
+"""Seconds between two looks at whether the policy is new and the children live."""
 
 
 def up(
@@ -66,9 +66,11 @@ def up(
             with Envoy(files.start(feed.view), directory) as envoy:
                 envoy.wait_ready()
                 _greet(feed.view, paths, envoy.listen_address, admin)
+                feed.start()
                 _attend(processor, envoy, files, feed, signals)
                 _drain(envoy, drain)
         finally:
+            feed.stop()
             processor.end(drain)
     return 0
 
@@ -156,7 +158,7 @@ def _attend(processor: Child, envoy: Envoy, files: PolicyFiles, feed: PolicyFeed
             return
         if number == signal.SIGHUP:
             processor.send(signal.SIGHUP)
-        feed.poll()
+            feed.poke()
         if feed.view is not view:
             view = feed.view
             _follow(envoy, files, view)

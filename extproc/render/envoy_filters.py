@@ -13,6 +13,7 @@ from extproc.render.envoy_options import (
     ROUTE_FILTER,
     Doc,
     EnvoyOptions,
+    elsewhere,
     seconds,
     typed,
 )
@@ -74,7 +75,8 @@ def route_filter(options: EnvoyOptions) -> Doc:
 
     "streamed": the body comes as it arrives and the processor answers once, after all of it: one round trip.
     "buffered": Envoy first gathers the body; one round trip more, and a pausing client does not count as a
-    slow processor. Both leave the response alone.
+    slow processor. Both leave the response alone. A request with trailers, which only HTTP/2 lets through here, has to
+    be buffered: while it waits for our answer, Envoy's streamed mode never says that such a body is complete.
     """
     body: Doc = {"request_body_mode": "BUFFERED"}
     extra: Doc = {}
@@ -126,7 +128,10 @@ def observe_filter() -> Doc:
 
 
 def _processor() -> Doc:
-    return {"envoy_grpc": {"cluster_name": PROCESSOR}}
+    """Another processor is asked where one died a moment ago and its health is still believed in."""
+    again = "connect-failure,refused-stream,reset-before-request,unavailable"
+    retry = {"retry_on": again, "num_retries": 2, **elsewhere()}
+    return {"envoy_grpc": {"cluster_name": PROCESSOR}, "retry_policy": retry}
 
 
 def _clean(view: View) -> Doc:

@@ -79,3 +79,11 @@ def seconds(value: float) -> str:
 def typed(name: str, proto: str, **fields: object) -> Doc:
     """An extension: ``name`` is how Envoy's logs call it, ``proto`` the type below ``envoy.``."""
     return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.{proto}", **fields}}
+
+
+def elsewhere() -> Doc:
+    """Of a retry policy: not to a server that this request has already met."""
+    previous = typed(
+        "envoy.retry_host_predicates.previous_hosts", "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    )
+    return {"retry_host_predicate": [previous], "host_selection_retry_max_attempts": 5}

@@ -11,7 +11,7 @@ from math import lcm
 
 from extproc import headers
 from extproc.render.envoy_clusters import cluster_name
-from extproc.render.envoy_options import NAMESPACE, Doc, seconds
+from extproc.render.envoy_options import NAMESPACE, Doc, elsewhere, seconds
 from extproc.view import Policy, Target, Version, View
 
 ROUTES = NAMESPACE
@@ -156,15 +156,7 @@ def _patience(policy: Policy) -> Doc:
     retry: Doc = {
         "retry_on": "connect-failure,refused-stream,reset-before-request",
         "num_retries": 2,
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                },
-            }
-        ],
-        "host_selection_retry_max_attempts": "3",
+        **elsewhere(),
     }
     if policy.timeout is None:
         return {"timeout": "0s", "idle_timeout": seconds(_QUIET), "retry_policy": retry}

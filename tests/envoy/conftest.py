@@ -229,14 +229,18 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     """Envoys with a static configuration, asked to listen where nobody does."""
     with ExitStack() as stack:
 
-        def start(view: View, *processors: str, **options: Any) -> Gateway:
+        def start(
+            view: View, *processors: str, alter: Callable[[dict[str, Any]], None] = lambda _: None, **options: Any
+        ) -> Gateway:
             directory = tmp_path / f"envoy-{len(list(tmp_path.iterdir()))}"
             directory.mkdir()
             log = directory / "access.log"
             chosen = EnvoyOptions(
                 listen="127.0.0.1:0", admin="127.0.0.1:0", processors=processors, access_log=str(log), **options
             )
-            envoy = stack.enter_context(Envoy(bootstrap(view, chosen), directory))
+            document = bootstrap(view, chosen)
+            alter(document)
+            envoy = stack.enter_context(Envoy(document, directory))
             envoy.wait_ready()
             started = Gateway(envoy, log)
             stack.enter_context(started.opened)

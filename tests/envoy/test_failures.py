@@ -177,3 +177,14 @@ def test_bad_http_gets_a_json_error(servers: Servers, processor: Process, gatewa
         answer = client.recv(65536)
     assert b"400 Bad Request" in answer
     assert not server.seen
+
+
+def test_a_dead_processor_of_two_costs_no_decision(servers: Servers, gateway: Start) -> None:
+    (server,) = servers("v1")
+    view = one(server)
+    first, second = Processor(view), Processor(view)
+    envoy = gateway(view, first.address, second.address)
+    assert {envoy.ask("m").headers["x-model-version"] for _ in range(10)} == {"v1"}
+    second.stop()
+    assert {envoy.ask("m").headers["x-model-version"] for _ in range(30)} == {"v1"}
+    first.stop()

@@ -218,3 +218,18 @@ def test_fail_closed_is_503_json(servers: Servers, gateway: Start) -> None:
     answer = envoy.ask("llama")
     assert (answer.status, answer.error["code"]) == (503, "no_model_server")
     assert not v1.seen
+
+
+def test_a_picked_endpoint_is_the_one(servers: Servers, gateway: Start) -> None:
+    """As the Endpoint Picker Protocol has it; one that is no endpoint of the cluster does not count."""
+    one, two = servers("one", "two")
+    view = View((Policy("p", models=("m",), versions=(Version("v1", 1, (one.address, two.address)),)),))
+
+    def let_the_client_pick(document: dict[str, Any]) -> None:
+        chain = document["static_resources"]["listeners"][0]["filter_chains"][0]
+        del chain["filters"][0]["typed_config"]["early_header_mutation_extensions"]
+
+    envoy = gateway(view, "127.0.0.1:1", alter=let_the_client_pick)
+    for server, name in ((one, "one"), (two, "two")):
+        assert {envoy.ask("m", x_gateway_destination_endpoint=server.address).text for _ in range(10)} == {name}
+    assert envoy.ask("m", x_gateway_destination_endpoint="192.0.2.1:1").text in ("one", "two")

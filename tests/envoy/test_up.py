@@ -1,0 +1,182 @@
+"""`extproc up` as a user runs it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ModelServer, wait_for
+
+pytestmark = pytest.mark.envoy
+
+Servers = Callable[..., list[ModelServer]]
+
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {{name: chat}}
+spec:
+  models: [llama]
+  versions:
+"""
+
+
+def policy(*shares: tuple[ModelServer, int]) -> str:
+    lines = [
+        f'  - {{name: v{n}, weight: {weight}, endpoints: ["{server.address}"]}}\n'
+        for n, (server, weight) in enumerate(shares, 1)
+    ]
+    return POLICY.format() + "".join(lines)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Up:
+    """A running `extproc up`."""
+
+    def __init__(self, file: Path, scratch: Path, *arguments: str) -> None:
+        scratch.mkdir(exist_ok=True)
+        self.scratch = scratch
+        self.port, self.admin = free_port(), free_port()
+        self.errors = (scratch.parent / "stderr.txt").open("w+")
+        addresses = ("--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "extproc", "up", "-f", str(file), *addresses, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors,
+            env=os.environ | {"TMPDIR": str(scratch)},
+        )
+
+    def said(self) -> str:
+        return Path(self.errors.name).read_text()
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.said()
+        return "an AI gateway on" in self.said()
+
+    def ask(self) -> tuple[str, str]:
+        """Version and body of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("POST", "/v1/chat/completions", '{"model": "llama", "messages": []}')
+            response = connection.getresponse()
+            return response.headers.get("x-model-version", ""), response.read().decode()
+        finally:
+            connection.close()
+
+    def metrics(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def children(self) -> dict[str, int]:
+        """Process ids of the processor and of Envoy."""
+        pid = self.process.pid
+        pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in pids}
+        return {"processor" if "\0serve\0" in line else "Envoy": int(pid) for pid, line in commands.items()}
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    with ExitStack() as stack:
+
+        def start(text: str, *arguments: str) -> Up:
+            file = tmp_path / "policy.yaml"
+            file.write_text(text)
+            started = Up(file, tmp_path / "scratch", *arguments)
+            stack.callback(started.errors.close)
+            stack.callback(started.process.wait)
+            stack.callback(started.process.kill)
+            return started
+
+        yield start
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_a_gateway_that_follows_its_policy_and_leaves_nothing(
+    up: Callable[..., Up], servers: Servers, tmp_path: Path
+) -> None:
+    one, two = servers("one", "two")
+    running = up(policy((one, 1)))
+    wait_for(running.ready, 30)
+    assert running.ask() == ("v1", "one")
+    counted = re.compile(r'inference_requests_total\{.*model="llama".*version="v1".*\} 1')
+    wait_for(lambda: counted.search(running.metrics()))
+    (tmp_path / "policy.yaml").write_text(policy((one, 0), (two, 1)))
+    wait_for(lambda: running.ask() == ("v2", "two"))
+    children = running.children()
+    assert children.keys() == {"processor", "Envoy"}
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(20) == 0, running.said()
+    assert all(map(gone, children.values()))
+    assert list(running.scratch.iterdir()) == []
+
+
+def test_a_bad_edit_changes_nothing(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:
+    (one,) = servers("one")
+    running = up(policy((one, 1)))
+    wait_for(running.ready, 30)
+    (tmp_path / "policy.yaml").write_text(POLICY.format() + "  - {nane: v1}\n")
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "policy not loaded" in running.said())
+    assert running.ask() == ("v1", "one")
+
+
+def test_a_bad_policy_is_listed_and_nothing_starts(up: Callable[..., Up]) -> None:
+    running = up(POLICY.format() + "  - {nane: v1}\n")
+    assert running.process.wait(20) == 2
+    assert "policy.yaml:7:" in running.said()
+    assert "nane" in running.said()
+
+
+def test_a_taken_port_is_named(up: Callable[..., Up], servers: Servers) -> None:
+    (one,) = servers("one")
+    running = up(policy((one, 1)), "--listen", one.address)
+    assert running.process.wait(20) == 1
+    assert f"cannot listen on {one.address} (--listen): Address already in use (errno 98)" in running.said()
+
+
+@pytest.mark.parametrize("victim", ["processor", "Envoy"])
+def test_it_ends_with_the_first_of_its_children(victim: str, up: Callable[..., Up], servers: Servers) -> None:
+    (one,) = servers("one")
+    running = up(policy((one, 1)))
+    wait_for(running.ready, 30)
+    children = running.children()
+    os.kill(children[victim], signal.SIGKILL)
+    assert running.process.wait(20) == 1
+    assert f"{victim} ended with signal SIGKILL" in running.said()
+    assert all(map(gone, children.values()))
+
+
+def test_nothing_survives_it_even_if_it_is_killed(up: Callable[..., Up], servers: Servers) -> None:
+    (one,) = servers("one")
+    running = up(policy((one, 1)))
+    wait_for(running.ready, 30)
+    children: dict[str, Any] = running.children()
+    running.process.kill()
+    wait_for(lambda: all(map(gone, children.values())))
