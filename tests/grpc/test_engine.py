@@ -41,10 +41,14 @@ class Echo:
             case b"abort":
                 raise Abort(StatusCode.NOT_FOUND, "not here")
             case b"later":
-                Thread(target=lambda: [self._send(b"pushed %d" % n) for n in range(3)]).start()
+                Thread(target=self._push).start()
                 return ()
             case _:
                 return (message,)
+
+    def _push(self) -> None:
+        for n in range(3):
+            self._send(b"pushed %d" % n)
 
     def close(self) -> None:
         self._log.append("closed")

@@ -69,7 +69,7 @@ def test_the_stream_ends_with_the_answer(server: Any, metrics: Metrics) -> None:
 
 def test_the_observer_gets_no_replies_and_counts(server: Any, metrics: Metrics) -> None:
     status = pb.HeaderMap(headers=[pb.HeaderValue(key=":status", raw_value=b"200")])
-    messages = [
+    messages: list[bytes | pb.ProcessingRequest] = [
         head(observability_mode=True),
         pb.ProcessingRequest(response_headers=pb.HttpHeaders(headers=status), observability_mode=True),
         pb.ProcessingRequest(response_body=pb.HttpBody(body=b"x", end_of_stream=True), observability_mode=True),

@@ -1,0 +1,97 @@
+"""``extproc serve`` as users run it: a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+import grpc
+
+from extproc._pb import health_pb2 as pb
+from extproc.health import CHECK
+
+
+def until(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Returns as soon as ``condition`` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+class Served:
+    """A running ``extproc serve``; ends with the context."""
+
+    def __init__(self, policy: Path, *options: str, listen: str = "127.0.0.1:0", admin: str = "127.0.0.1:0") -> None:
+        command = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen, "--admin", admin]
+        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.address = self.admin = ""
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            self.lines.extend(lines)  # list.extend takes each line as it comes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(5)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def ready(self) -> Self:
+        """Waits for the line that tells the addresses."""
+        until(lambda: "serving ext_proc on" in self.log or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        line = next(line for line in self.lines if "serving ext_proc on" in line)
+        self.address = line.split(" on ")[1].split(", admin")[0]
+        self.admin = "127.0.0.1:" + line.split("admin on port ")[1].strip()
+        return self
+
+    def get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(self.admin, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def config(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.get("/config")[1])
+        return found
+
+    def metric(self, line: str) -> float:
+        """The value of one series, written as Prometheus writes it; 0 where there is none."""
+        for found in self.get("/metrics")[1].splitlines():
+            name, _, value = found.rpartition(" ")
+            if name == line:
+                return float(value)
+        return 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def exit_status(self, seconds: float = 15) -> int:
+        return self.process.wait(seconds)
+
+    def health(self) -> int:
+        with grpc.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            check = channel.unary_unary(CHECK, response_deserializer=pb.HealthCheckResponse.FromString)
+            return int(check(b"", timeout=5).status)
