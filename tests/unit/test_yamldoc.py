@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc import yamldoc
@@ -183,6 +183,7 @@ def test_a_path_quotes_what_is_no_plain_word() -> None:
 ALPHABET = st.sampled_from([*"ab:-?,[]{}&*!|>'\"%@`#~<= \n\t0.1", "---\n", "...\n", "%YAML 1.1\n", "!!", "&a ", "*a"])
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(ALPHABET).map("".join)))
 @pytest.mark.parametrize("name", ["CSafeLoader", "SafeLoader"])
 def test_no_text_raises(name: str, text: str) -> None:
@@ -204,6 +205,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(PLAIN)
 def test_what_a_yaml_writer_writes_is_read_as_it_was(data: Any) -> None:
     text = yaml.safe_dump(data, default_style='"', allow_unicode=True)

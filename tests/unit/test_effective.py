@@ -1,0 +1,109 @@
+"""What `/config` shows: every field by the name that the policy file has for it, as JSON can hold it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from extproc import config
+from extproc.effective import describe
+from extproc.view import View
+from tests.unit.policyfile import policy, pool, view_of
+
+SPEC = """
+selector: {matchLabels: {app: model-inference}}
+models: [llama, "llama-*"]
+versions:
+- {name: v1, weight: 3, endpoints: ["10.0.0.1:8000", "10.0.0.2:8000"]}
+- {name: v2, weight: 1, modelRewrite: llama-2, match: [{headers: {x-beta: "é"}}], gpuPools: [a100-west]}
+sticky: {body: /metadata/a~1b}
+allowPin: true
+gpuRequirements: {architecture: a100, minMemory: 8Gi}
+trafficManagement: {timeout: 500ms, retryBudget: {}}
+observability: {customMetrics: [{name: hits, type: COUNTER, labels: [model]}]}
+"""
+POOL = """
+product: NVIDIA-A100-SXM4-80GB
+endpoints: ["10.0.0.1:8000"]
+metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}
+"""
+
+
+def test_everything_is_shown() -> None:
+    shown = describe(view_of(policy(SPEC), pool(POOL)))
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown == {
+        "generation": 1,
+        "policies": [
+            {
+                "name": "chat",
+                "namespace": "",
+                "selector": {"app": "model-inference"},
+                "host": "model-inference",
+                "port": 8080,
+                "models": ["llama", "llama-*"],
+                "versions": [
+                    {
+                        "name": "v1",
+                        "weight": 3,
+                        "share": 0.75,
+                        "endpoints": ["10.0.0.1:8000", "10.0.0.2:8000"],
+                        "modelRewrite": "",
+                        "match": [],
+                        "gpuPools": None,
+                    },
+                    {
+                        "name": "v2",
+                        "weight": 1,
+                        "share": 0.25,
+                        "endpoints": [],
+                        "modelRewrite": "llama-2",
+                        "match": [{"headers": {"x-beta": "é"}}],
+                        "gpuPools": ["a100-west"],
+                    },
+                ],
+                "sticky": {"header": "", "cookie": "", "body": "/metadata/a~1b"},
+                "allowPin": True,
+                "onNoGpu": "reject",
+                "gpuRequirements": {"architecture": "a100", "minMemory": "8192Mi"},
+                "trafficManagement": {
+                    "timeout": 0.5,
+                    "retryBudget": {"retryRatio": 0.2, "minRetriesPerSecond": 10},
+                },
+                "observability": {"customMetrics": [{"name": "hits", "type": "COUNTER", "labels": ["model"]}]},
+                "limits": {"maxBody": 8 << 20},
+                "targets": [
+                    {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                    {"version": "v2", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                ],
+            }
+        ],
+        "pools": [
+            {
+                "name": "a100-west",
+                "product": "NVIDIA-A100-SXM4-80GB",
+                "architecture": "a100",
+                "family": "ampere",
+                "capability": "8.0",
+                "memory": "81920Mi",
+                "locality": "",
+                "endpoints": ["10.0.0.1:8000"],
+                "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics"},
+            }
+        ],
+        "models": [{"pattern": "llama", "policy": "chat"}, {"pattern": "llama-*", "policy": "chat"}],
+    }
+
+
+def test_a_view_of_nothing() -> None:
+    assert describe(View(generation=3)) == {"generation": 3, "policies": [], "pools": [], "models": []}
+
+
+def test_the_example_of_the_reference_page_is_a_policy() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    (example,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    loaded = config.parse([("docs/policy.md", example)])
+    assert loaded.warnings == ()
+    assert [p.name for p in loaded.view.policies] == ["chat"]
+    assert all(f"`{word}`" in page for word in re.findall(r"^ *(?:- )?([a-zA-Z]+):", example, re.MULTILINE))
