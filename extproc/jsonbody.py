@@ -112,7 +112,8 @@ def _fields(body: bytes) -> _Fields:
 
 def _may_repeat(body: bytes) -> bool:
     """False is sure: there is one key ``model`` at the most. True is a suspicion, for ``_members`` to settle."""
-    return body.count(_KEY) > 1 or _ESCAPED_LETTER in body
+    # A search for one byte is many times as fast as one for several, and most bodies end it there.
+    return body.count(_KEY) > 1 or (b"\\" in body and _ESCAPED_LETTER in body)
 
 
 def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
