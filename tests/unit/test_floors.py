@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.house import ROOT, problems
+from tests.unit.house import FLOORS, ROOT, modules, problems, short
 
 
 def test_the_house_stands() -> None:
     assert problems(ROOT) == []
+
+
+def test_the_table_names_nothing_twice_and_no_ghost() -> None:
+    names = [name for row in FLOORS.values() for name in row]
+    assert sorted(set(names)) == sorted(names)
+    known = {short(module) for module in modules(ROOT)}
+    assert [name for name in names if "*" not in name and name not in known] == []
 
 
 Build = Callable[[dict[str, str]], list[str]]
