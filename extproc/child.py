@@ -57,6 +57,10 @@ class Child:
         """It has not ended."""
         return self.process.poll() is None
 
+    def said(self) -> str:
+        """The last line of its log so far."""
+        return self._lines[-1] if self._lines else ""
+
     def obituary(self) -> str:
         """Why it is dead, as far as it said so itself."""
         self._reader.join(1)

@@ -173,11 +173,11 @@ class PolicyFiles:
         self._clusters = clusters
 
     def _put(self, envoy: Envoy, file: str, resources: list[Doc], stat: str, deadline: float) -> None:
-        rejected = envoy.stats(f"{stat}.update_rejected")
+        refused = _refused(envoy, stat)
         version = self._write(file, resources)
         while not self._taken(envoy, stat, version):
-            if envoy.stats(f"{stat}.update_rejected") != rejected:
-                raise SetupError(f"Envoy rejects the policy's {file.removesuffix('.json')}; see its log")
+            if _refused(envoy, stat) != refused:
+                raise SetupError(f"Envoy refuses the policy's {file.removesuffix('.json')}: {envoy.child.said()[:500]}")
             if time.monotonic() > deadline:
                 raise SetupError(f"Envoy did not take the policy's {file.removesuffix('.json')} in time")
             time.sleep(_TICK)
@@ -202,3 +202,8 @@ def _warming(envoy: Envoy) -> Mapping[str, int]:
     """Clusters whose names are still being resolved, listeners whose routes are still missing."""
     clusters = envoy.stats("cluster_manager.warming_clusters")
     return clusters | envoy.stats("listener_manager.total_listeners_warming")
+
+
+def _refused(envoy: Envoy, stat: str) -> int:
+    """How often Envoy could not read an update, or would not have it."""
+    return sum(sum(envoy.stats(f"{stat}.{why}").values()) for why in ("update_failure", "update_rejected"))

@@ -22,6 +22,9 @@ _BODY_MARGIN = 64 << 10
 _QUIET = 3600.0
 """Seconds without a byte in either direction that end a stream where the policy names no timeout."""
 
+_MOST = (1 << 32) - 1
+"""What the weights of one route may come to."""
+
 _SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
 _TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
@@ -118,11 +121,14 @@ def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
     versions = policy.versions or (Version(""),)
     served = [(v, targets) for v in versions if v.weight > 0 and (targets := view.targets[policy.name, v.name])]
     common = lcm(*(sum(len(t.endpoints) for t in targets) for _, targets in served))
-    return [
+    shares = [
         (target, version.weight * len(target.endpoints) * common // sum(len(t.endpoints) for t in targets))
         for version, targets in served
         for target in targets
     ]
+    if (total := sum(weight for _, weight in shares)) <= _MOST:
+        return shares
+    return [(target, max(1, weight * (_MOST - len(shares)) // total)) for target, weight in shares]
 
 
 def _nowhere(match: list[Doc]) -> Doc:

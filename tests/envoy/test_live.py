@@ -21,7 +21,7 @@ from extproc.embedded import ENVOY_VARIABLE, Envoy, PolicyFiles, find_envoy
 from extproc.errors import SetupError
 from extproc.gateway import refuse_taken
 from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.view import Policy, Version, View
+from extproc.view import Policy, RetryBudget, Version, View
 
 from .conftest import Gateway, Handler, ModelServer, Processor, wait_for
 
@@ -120,8 +120,8 @@ def test_no_request_is_lost_while_policies_change(servers: Servers, live: Callab
 def test_what_envoy_rejects_changes_nothing(servers: Servers, live: Callable[[View], Live]) -> None:
     (server,) = servers("v0")
     running = live(View((policy(server),)))
-    bad = View((Policy("bad", models=("m",), versions=(Version("v", 1, ("127.0.0.1:99999",)),)),))
-    with pytest.raises(SetupError):
+    bad = View((Policy("bad", host="127.0.0.1", models=("m",), retry_budget=RetryBudget(0.1, -1)),))
+    with pytest.raises(SetupError, match=r"refuses the policy's clusters: .*min_retry_concurrency"):
         running.change(bad)
     assert running.client.ask("m").text == "v0"
     running.change(View((policy(server, name="good"),)))

@@ -71,6 +71,15 @@ def test_weights_follow_versions_and_endpoints() -> None:
     assert weighted == [{"name": "canary/v1", "weight": 180}, {"name": "canary/v2", "weight": 20}]
 
 
+def test_weights_of_any_size_fit_into_a_route() -> None:
+    versions = (Version("a", 3 << 40, ("a:1",)), Version("b", 1 << 40, ("b:1",)), Version("c", 1, ("c:1",)))
+    last = routes(View((Policy("p", versions=versions),)))[-1]["route"]["weighted_clusters"]["clusters"]
+    a, b, c = (cluster["weight"] for cluster in last)
+    assert a + b + c < 1 << 32
+    assert a / b == pytest.approx(3)
+    assert c == 1
+
+
 def test_pools_share_a_version_by_their_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     view = View((Policy("p", versions=(Version("v1", 3),)),))
     targets = (Target("p", "v1", "big", ("a:1", "b:1")), Target("p", "v1", "small", ("c:1",)))
