@@ -8,7 +8,7 @@ nominal memory.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from fractions import Fraction
 
 import msgspec
 
@@ -91,7 +91,7 @@ def quantity(text: str) -> int | None:
     if match is None:
         return None
     number, unit, exponent = match.groups()
-    return int(Decimal(number + (exponent or "")) * (_UNITS[unit] if unit else 1))
+    return int(Fraction(number + (exponent or "")) * (_UNITS[unit] if unit else 1))
 
 
 def mebibytes(text: str) -> int | None:
