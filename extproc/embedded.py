@@ -56,7 +56,8 @@ class Envoy:
         config.write_text(json.dumps(document))
         # Base ids keep hot restarts apart; several Envoys on one machine need none of them.
         fixed = ("--disable-hot-restart", "--admin-address-path", str(self._admin_file), "--log-level", log_level)
-        self.child = Child("Envoy", [find_envoy(), "-c", str(config), *fixed])
+        access_log = ("--file-flush-interval-msec", "1000")
+        self.child = Child("Envoy", [find_envoy(), "-c", str(config), *fixed, *access_log])
 
     def __enter__(self) -> Self:
         return self

@@ -47,6 +47,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
             "idle_timeout": "3600s",
         },
         request_headers_timeout="10s",
+        request_timeout="300s",  # for the request to arrive, all of it; the answer has its own time
         # Until a route is known; routes have their own, which leaves a slow model its time.
         stream_idle_timeout="300s",
         http2_protocol_options={

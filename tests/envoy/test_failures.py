@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -188,3 +190,30 @@ def test_a_dead_processor_of_two_costs_no_decision(servers: Servers, gateway: St
     second.stop()
     assert {envoy.ask("m").headers["x-model-version"] for _ in range(30)} == {"v1"}
     first.stop()
+
+
+def test_an_upload_that_stalls_is_ended_and_a_slow_answer_is_not(
+    servers: Servers, processor: Process, gateway: Start
+) -> None:
+    (server,) = servers("v1")
+    view = one(server, None)
+
+    def hurry(document: dict[str, Any]) -> None:
+        chain = document["static_resources"]["listeners"][0]["filter_chains"][0]
+        chain["filters"][0]["typed_config"]["request_timeout"] = "0.5s"
+
+    def late(request: Handler) -> None:
+        time.sleep(1)
+        say(b"late")(request)
+
+    server.then = late
+    envoy = gateway(view, processor(view).address, alter=hurry)
+    assert envoy.ask("m").text == "late"
+    connection = envoy.open()
+    connection.putrequest("POST", "/v1/chat/completions")
+    connection.putheader("content-length", "100")
+    connection.endheaders(b"{")
+    response = connection.getresponse()
+    assert response.status == 408
+    assert json.loads(response.read())["error"]["code"] == "request_timeout"
+    assert len(server.seen) == 1

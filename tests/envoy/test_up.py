@@ -9,14 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import ModelServer, wait_for
+from .conftest import Handler, ModelServer, say, wait_for
 
 pytestmark = pytest.mark.envoy
 
@@ -171,6 +172,59 @@ def test_it_ends_with_the_first_of_its_children(victim: str, up: Callable[..., U
     assert running.process.wait(20) == 1
     assert f"{victim} ended with signal SIGKILL" in running.said()
     assert all(map(gone, children.values()))
+
+
+class Slow:
+    """A model server's answer that comes when it is let go, and a client that waits for it."""
+
+    def __init__(self, server: ModelServer, running: Up) -> None:
+        self.going, self.released = threading.Event(), threading.Event()
+        self.answers: list[tuple[str, str]] = []
+        server.then = self._answer
+        self.client = threading.Thread(target=self._ask, args=(running,))
+        self.client.start()
+        assert self.going.wait(10)
+
+    def _answer(self, request: Handler) -> None:
+        self.going.set()
+        self.released.wait(20)
+        say(b"done")(request)
+
+    def _ask(self, running: Up) -> None:
+        with suppress(OSError, http.client.HTTPException):
+            self.answers.append(running.ask())
+
+    def end(self) -> None:
+        self.released.set()
+        self.client.join(10)
+        assert not self.client.is_alive()
+
+
+def test_open_requests_finish_before_it_ends(up: Callable[..., Up], servers: Servers) -> None:
+    (one,) = servers("one")
+    running = up(policy((one, 1)))
+    wait_for(running.ready, 30)
+    slow = Slow(one, running)
+    running.process.send_signal(signal.SIGINT)
+    wait_for(lambda: "no new requests" in running.said())
+    slow.end()
+    assert running.process.wait(20) == 0
+    assert slow.answers == [("v1", "done")]
+
+
+def test_a_second_signal_ends_it_at_once(up: Callable[..., Up], servers: Servers) -> None:
+    (one,) = servers("one")
+    running = up(policy((one, 1)))
+    wait_for(running.ready, 30)
+    slow = Slow(one, running)
+    children = running.children()
+    running.process.send_signal(signal.SIGINT)
+    wait_for(lambda: "no new requests" in running.said())
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(5) == 130
+    slow.end()
+    assert all(map(gone, children.values()))
+    assert list(running.scratch.iterdir()) == []
 
 
 def test_nothing_survives_it_even_if_it_is_killed(up: Callable[..., Up], servers: Servers) -> None:
