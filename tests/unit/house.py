@@ -23,7 +23,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "demo",
         "demo.*",
     ),
-    5: ("servicer", "engine", "reload", "admin", "health", "child", "linkerd_adapter", "linkerd_adapter.*"),
+    5: ("servicer", "engine", "engine.*", "reload", "admin", "health", "child", "linkerd_adapter", "linkerd_adapter.*"),
     4: (
         "codec",
         "config",
@@ -49,7 +49,7 @@ ADAPTER_CEILING = 4
 """linkerd_adapter builds on the core and on what reads policies, never on the shell."""
 
 ONLY: dict[str, tuple[str, ...]] = {
-    "grpc": ("engine",),
+    "grpc": ("engine", "engine.*"),
     "google.protobuf": ("codec", "health"),
     "extproc._pb": ("codec", "health"),
     "prometheus_client": ("metrics", "admin", "demo.*"),
