@@ -42,7 +42,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     from extproc.server import Options, Server
 
     return Server(
-        Options(tuple(arguments.file), tuple(arguments.listen), arguments.admin, arguments.drain, arguments.grace)
+        Options(
+            tuple(arguments.file),
+            tuple(arguments.listen or ["127.0.0.1:50051"]),
+            arguments.admin,
+            arguments.drain,
+            arguments.grace,
+        )
     ).run()
 
 
@@ -72,7 +78,7 @@ def _render_envoy(arguments: argparse.Namespace) -> int:
     options = EnvoyOptions(
         listen=arguments.listen,
         admin=arguments.envoy_admin,
-        processors=tuple(arguments.processor),
+        processors=tuple(arguments.processor or ["127.0.0.1:50051"]),
         body=arguments.body,
         fail_open=not arguments.fail_closed,
     )

@@ -39,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True):
         """The routing headers to set, every value safe to travel."""
         if self.policy is None:
             return ()
-        pairs = [(names.MODEL_NAME, safe_value(self.asked.model))]
+        pairs = [(names.MODEL_NAME, safe_value(self.asked.model))] if self.asked.model else []
         if self.version:
             pairs.append((names.MODEL_VERSION, safe_value(self.version)))
         if self.pool:
@@ -50,7 +50,9 @@ class Decision(msgspec.Struct, frozen=True):
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Dynamic metadata for the namespace ``aimesh``."""
-        pairs = [("api", self.asked.api), ("model", self.asked.model)]
+        pairs = [("api", self.asked.api)]
+        if self.asked.model:
+            pairs.append(("model", self.asked.model))
         if self.policy is not None:
             pairs += (("policy", self.policy.name), ("cohort", self.cohort))
             if self.version:
@@ -60,9 +62,7 @@ class Decision(msgspec.Struct, frozen=True):
         return tuple(pairs)
 
 
-def decide(
-    asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None
-) -> Decision:
+def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None) -> Decision:
     """Decides one request.
 
     ``entropy``: some fresh random bytes, the key of a request that has no sticky one. ``body_key``: what the body holds
@@ -107,9 +107,7 @@ def _choose_version(
     for version in policy.versions:
         if version.match and matching(version, headers):
             return version, MATCH
-    if policy.allow_pin and (
-        pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")
-    ):
+    if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")):
         return pinned, PIN
     if len(policy.versions) == 1:
         return policy.versions[0], DEFAULT

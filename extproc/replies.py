@@ -18,7 +18,7 @@ from extproc.events import (
     ResponseTrailers,
 )
 from extproc.headers import ROUTING, Headers
-from extproc.jsonbody import Splice
+from extproc.request import Splice
 
 ECHO_LIMIT = 62_000
 """Bytes in one echoed piece: Envoy's HTTP/2 frames and the Endpoint Picker Protocol's reference stay below 64 KiB."""
@@ -32,21 +32,22 @@ def echo(body: bytes, *, end_of_stream: bool) -> tuple[Action, ...]:
     )
 
 
-def replaced(chunks: list[bytes], splice: Splice) -> tuple[Action, ...]:
-    """A reply for each streamed piece up to the last one that changes; the rest passes on as it came."""
+def replaced(sizes: Sequence[int], body: bytes, splice: Splice) -> tuple[Action, ...]:
+    """A reply for each streamed piece of ``body`` up to the last one that changes; the rest passes on as it came."""
     replies: list[Action] = []
     at = 0
-    for chunk in chunks:
+    for size in sizes:
         if at >= splice.end:
             break
-        start, end = max(splice.start - at, 0), min(splice.end - at, len(chunk))
-        if start >= len(chunk):
+        following = at + size
+        if splice.start >= following:
             replies.append(BodyReply())
         else:
             # The new value goes where the old one begins; later pieces only lose what is left of the old one.
+            head, tail = max(splice.start, at), min(splice.end, following)
             data = splice.data if splice.start >= at else b""
-            replies.append(BodyReply(body=chunk[:start] + data + chunk[end:]))
-        at += len(chunk)
+            replies.append(BodyReply(body=body[at:head] + data + body[tail:following]))
+        at = following
     return tuple(replies)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
+
+from extproc.headers import Headers
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -15,11 +18,57 @@ class Asked(msgspec.Struct, frozen=True):
     operation: str
     """What of that API: ``chat.completions``, ``infer``."""
     model: str
-    """As the client names it."""
+    """As the client names it; empty where the API has no name for it (one server, one model)."""
     version: str | None = None
     """Where the API lets a client name one (a path segment in OIP)."""
     stream: bool = False
     """The client wants the answer piece by piece."""
+    adapter: str | None = None
+    """The LoRA adapter, where the API names it beside the model."""
+    max_tokens: int | None = None
+    """Upper bound of tokens in the answer, where the client gives one."""
+    prompt_bytes: int = 0
+    """Bytes of the body in which the prompt stands: what a prompt's length can be estimated from. 0: not known."""
+
+
+class BodyFields(msgspec.Struct, frozen=True):
+    """What the body of a request tells; the meanings are those of ``Asked``."""
+
+    model: str = ""
+    version: str | None = None
+    stream: bool = False
+    adapter: str | None = None
+    max_tokens: int | None = None
+    prompt_bytes: int = 0
+
+
+class Splice(msgspec.Struct, frozen=True):
+    """Bytes ``start`` to ``end`` of a body, and what stands there instead."""
+
+    start: int
+    end: int
+    data: bytes
+
+    def __call__(self, body: bytes) -> bytes:
+        """The whole body with the change made."""
+        return b"%b%b%b" % (body[: self.start], self.data, body[self.end :])
+
+
+class Reader(Protocol):
+    """Reads bodies of one kind."""
+
+    @property
+    def early(self) -> bool:
+        """A beginning of the body can suffice: ``read`` is tried on every piece, since the rest may never end."""
+
+    def read(self, body: bytes, headers: Headers) -> BodyFields | None:
+        """What the body tells; None where it is a beginning that does not suffice (``early`` readers only).
+
+        Raises ``Unreadable``, or ``Rejected`` where two readers would read it differently.
+        """
+
+    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+        """The change that makes a body that was read name ``model``; None where it names none."""
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -28,14 +77,9 @@ class Operation(msgspec.Struct, frozen=True):
     api: str
     name: str
     model: str | None = None
-    """None: only the body tells, and ``read`` reads it."""
+    """None: the body tells, and ``reader`` reads it."""
     version: str | None = None
-    read: Callable[[bytes], BodyFields] | None = None
-    """Reads the complete body. Raises ``Unreadable``, or ``Rejected`` where two readers would read it differently."""
-
-
-class BodyFields(msgspec.Struct, frozen=True):
-    """What the body of a request tells."""
-
-    model: str
     stream: bool = False
+    reader: Reader | None = None
+    rename: Callable[[str], tuple[str, str]] | None = None
+    """Where the head names the model: the header to set, and its value, to name another."""

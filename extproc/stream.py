@@ -33,6 +33,7 @@ from extproc.actions import (
     TrailersReply,
     Unmatched,
 )
+from extproc.body import Body, too_large
 from extproc.errors import Rejected, Unreadable
 from extproc.events import (
     KINDS,
@@ -47,7 +48,7 @@ from extproc.events import (
 from extproc.headers import Headers
 from extproc.policy import Decision, decide
 from extproc.replies import client_copies, echo, replaced, unchanged
-from extproc.request import Asked, Operation
+from extproc.request import Asked, BodyFields, Operation, Splice
 from extproc.view import View
 
 Actions: TypeAlias = tuple[Action, ...]
@@ -68,18 +69,7 @@ class RouteStream:
     ``view`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_entropy",
-        "_headers",
-        "_limit",
-        "_mode",
-        "_size",
-        "_view",
-        "decision",
-        "operation",
-        "state",
-    )
+    __slots__ = ("_body", "_entropy", "_headers", "_mode", "_view", "decision", "operation", "state")
 
     def __init__(self, view: View, entropy: bytes) -> None:
         self.state = State.HEAD
@@ -89,9 +79,7 @@ class RouteStream:
         self._headers = _NO_HEADERS
         self.operation = _NO_OPERATION
         self._mode = BodyMode.NONE
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._limit = 0
+        self._body = _NO_BODY
 
     def receive(self, event: Event, now: float) -> Actions:  # noqa: ARG002 - the signature of every exchange
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
@@ -99,35 +87,34 @@ class RouteStream:
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
-        operation = apis.classify(headers.text(":method"), headers.text(":path"))
+        operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._view.path_prefixes)
         if operation is None:
             return self._pass_on(event, "no_api")
         self.operation = operation
-        self._limit, wanted = self._body_wanted(operation)
-        if not wanted or (event.end_of_stream and operation.read is None):
-            return self._answer_head(event, b"")
+        limit, wanted = self._body_wanted(operation)
+        if not wanted or (event.end_of_stream and operation.reader is None):
+            return self._answer_head(event)
         if event.end_of_stream:
             return self._pass_on(event, "no_body")
-        if headers.text("content-encoding") not in ("", "identity"):
-            return self._pass_on(event, "content_encoding")
-        length = headers.text("content-length")
-        if length.isdecimal() and (len(length) > 18 or int(length) > self._limit):
-            return self._reject(_too_large(self._limit))
+        try:
+            self._body = Body(headers, limit)
+        except Rejected as rejected:
+            return self._reject(rejected)
         return self._collect(event.protocol)
 
     def _body_wanted(self, operation: Operation) -> tuple[int, bool]:
         """(the most bytes of body to read, whether any are needed)."""
-        if operation.model is None:
+        if operation.reader is not None:
             return self._view.body_limit, True
-        match = self._view.match(operation.model)
+        match = self._view.match(operation.model or "")
         if match is None:
             return 0, False
         return match.policy.body_limit, bool(match.policy.sticky and match.policy.sticky.body)
 
-    def _answer_head(self, event: RequestHeaders, body: bytes) -> Actions:
+    def _answer_head(self, event: RequestHeaders) -> Actions:
         """Path and headers tell all: answer at once."""
         try:
-            mutation, notes = self._decide(body)
+            mutation, notes = self._decide(BodyFields(), b"")
         except Rejected as rejected:
             return self._reject(rejected)
         return self._wave_on(event, mutation, *notes)
@@ -157,42 +144,56 @@ class RouteStream:
         return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaned()))
 
     def _on_body(self, event: RequestBody) -> Actions:
-        self._size += len(event.data)
-        if self._size > self._limit:
-            return self._reject(_too_large(self._limit))
-        self._chunks.append(event.data)
+        try:
+            self._body.add(event.data)
+        except Rejected as rejected:
+            return self._reject(rejected)
         # A BUFFERED body comes whole; the end of the stream is not told with it where trailers follow.
-        if event.end_of_stream or self._mode is BodyMode.BUFFERED:
-            return self._answer_body(last=())
+        complete = event.end_of_stream or self._mode is BodyMode.BUFFERED
+        reader = self.operation.reader
+        if complete or (reader is not None and reader.early):
+            return self._answer_body(complete=complete)
         return ()
 
     def _on_trailers(self, _: RequestTrailers) -> Actions:
-        return self._answer_body(last=(TrailersReply(),))
+        return self._answer_body(TrailersReply(), complete=True)
 
-    def _answer_body(self, last: Actions) -> Actions:
-        """The body is complete. ``last`` answers the trailers, where they and not the body ended the request."""
-        chunks = self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def _answer_body(self, *last: Action, complete: bool) -> Actions:
+        """Enough of the body is there, or all. ``last`` answers the trailers, where they ended the request."""
         try:
-            mutation, notes = self._decide(body)
+            fields = self._body.read(self.operation.reader, complete=complete)
+            if fields is None:
+                return ()
+            mutation, notes = self._decide(fields, self._body.text)
         except Unreadable as unreadable:
             mutation, notes = self._cleaned(), (Unmatched(unreadable.reason),)
         except Rejected as rejected:
             return self._reject(rejected)
-        splice = self._splice(body)
-        if splice is not None and "content-length" in self._headers:
-            # Envoy does not mend it: streamed, the old length would go upstream with the new body.
-            length = len(body) + len(splice.data) - (splice.end - splice.start)
-            mutation = Mutation((*mutation.set, ("content-length", str(length))), mutation.remove, mutation.metadata)
+        change = None
+        if self.operation.reader is not None and self.decision is not None and self.decision.model_rewrite:
+            change = self._body.rename(self.operation.reader, self.decision.model_rewrite)
+        if change is not None:
+            # Envoy does not mend the length: streamed, the old one would go upstream with the new body.
+            length = (("content-length", str(change.length)),) if "content-length" in self._headers else ()
+            unpacked = ("content-encoding",) if change.unpacked else ()
+            mutation = Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata)
+        return self._send(mutation, notes, change.splice if change else None, last, complete=complete)
+
+    def _send(
+        self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, *, complete: bool
+    ) -> Actions:
+        """The answer, as the mode of the body wants it."""
+        body = self._body
         if self._mode is BodyMode.BUFFERED:
-            return self._finish(*notes, BodyReply(mutation, splice(body) if splice else None), *last)
-        replies: Actions
+            return self._finish(*notes, BodyReply(mutation, splice(body.raw) if splice else None), *last)
         if self._mode is BodyMode.FULL_DUPLEX_STREAMED:
-            replies = echo(splice(body) if splice else body, end_of_stream=not last)
-        else:
-            replies = replaced(chunks, splice) if splice else ()
-            last = ()
-        return self._finish(*notes, HeadersReply(mutation), *replies, *last)
+            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=complete and not last)
+            if not complete:
+                self.state = State.ECHO
+                return (*notes, HeadersReply(mutation), *pieces)
+            return self._finish(*notes, HeadersReply(mutation), *pieces, *last)
+        pieces = replaced(body.sizes, body.raw, splice) if splice else ()
+        return self._finish(*notes, HeadersReply(mutation), *pieces)
 
     def _echo_body(self, event: RequestBody) -> Actions:
         if event.end_of_stream:
@@ -216,31 +217,35 @@ class RouteStream:
 
     def _closed(self, _: Closed) -> Actions:
         self.state = State.DONE
-        self._chunks = []
+        self._body = _NO_BODY
         return ()
 
-    def _decide(self, body: bytes) -> tuple[Mutation, Actions]:
-        """Raises ``Unreadable`` and ``Rejected``."""
+    def _decide(self, fields: BodyFields, body: bytes) -> tuple[Mutation, Actions]:
+        """Raises ``Rejected``."""
         operation = self.operation
-        if operation.read is not None:
-            fields = operation.read(body)
-            asked = Asked(operation.api, operation.name, fields.model, operation.version, fields.stream)
-        else:
-            asked = Asked(operation.api, operation.name, operation.model or "", operation.version)
+        asked = Asked(
+            operation.api,
+            operation.name,
+            operation.model or fields.model,
+            operation.version or fields.version,
+            operation.stream or fields.stream,
+            fields.adapter,
+            fields.max_tokens,
+            fields.prompt_bytes,
+        )
         match = self._view.match(asked.model)
         pointer = match.policy.sticky.body if match and match.policy.sticky else ()
         key = jsonbody.scalar_at(body, pointer) if pointer and body else None
         decision = self.decision = decide(asked, self._headers, self._view, self._entropy, key)
-        if decision.policy is not None and len(body) > decision.policy.body_limit:
-            raise _too_large(decision.policy.body_limit)
+        if decision.policy is None:
+            return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
+        if len(body) > decision.policy.body_limit:
+            raise too_large(decision.policy.body_limit)
         setting = decision.headers()
-        mutation = Mutation(setting, client_copies(self._headers, setting), decision.metadata())
-        return mutation, () if decision.policy else (Unmatched("no_policy"),)
-
-    def _splice(self, body: bytes) -> jsonbody.Splice | None:
-        if self.decision is None or self.operation.read is None or not self.decision.model_rewrite:
-            return None
-        return jsonbody.replace_model(body, self.decision.model_rewrite)
+        removed = client_copies(self._headers, setting)
+        if decision.model_rewrite and operation.rename is not None:
+            setting = (*setting, operation.rename(decision.model_rewrite))
+        return Mutation(setting, removed, decision.metadata()), ()
 
     def _cleaned(self) -> Mutation:
         return Mutation(remove=client_copies(self._headers), metadata=self._known())
@@ -256,11 +261,12 @@ class RouteStream:
 
     def _finish(self, *actions: Action) -> Actions:
         self.state = State.DONE
-        self._chunks = []
+        self._body = _NO_BODY
         return (*actions, Finish())
 
 
 _NO_HEADERS = Headers()
+_NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
@@ -287,7 +293,3 @@ TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Action
 def _mode(protocol: Protocol | None) -> BodyMode:
     """An Envoy that tells nothing is an old one: those are rendered BUFFERED."""
     return BodyMode.BUFFERED if protocol is None else protocol.request_body
-
-
-def _too_large(limit: int) -> Rejected:
-    return Rejected(413, "request_too_large", f"the request body is larger than the {limit} bytes allowed")

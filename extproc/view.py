@@ -101,6 +101,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     custom_metrics: tuple[CustomMetric, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
     """Bytes."""
+    path_prefixes: tuple[str, ...] = ()
+    """``/team-a``: stripped from paths before they are looked up; known to every policy of the view."""
 
     @cached_property
     def by_name(self) -> dict[str, Version]:
@@ -164,6 +166,11 @@ class View(msgspec.Struct, frozen=True, dict=True):
     def body_limit(self) -> int:
         """Bytes to read at the most of a body whose policy is not known yet: the largest limit of any."""
         return max((p.body_limit for p in self.policies), default=DEFAULT_BODY_LIMIT)
+
+    @cached_property
+    def path_prefixes(self) -> tuple[str, ...]:
+        """What a gateway may have put in front of an API's path; the longest first."""
+        return tuple(sorted({prefix for p in self.policies for prefix in p.path_prefixes}, key=lambda p: (-len(p), p)))
 
     @cached_property
     def targets(self) -> dict[tuple[str, str], tuple[Target, ...]]:

@@ -9,6 +9,6 @@ from __future__ import annotations
 from extproc.apis.row import Row
 
 ROWS = (
-    Row("POST", "/v2/models/{model}/infer", "oip", "infer"),
-    Row("POST", "/v2/models/{model}/versions/{version}/infer", "oip", "infer"),
+    Row(path="/v2/models/{model}/infer", api="oip", operation="infer"),
+    Row(path="/v2/models/{model}/versions/{version}/infer", api="oip", operation="infer"),
 )

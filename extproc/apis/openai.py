@@ -5,11 +5,16 @@ Model and stream flag are in the JSON body. Source: OpenAI's published OpenAPI d
 
 from __future__ import annotations
 
-from extproc import jsonbody
 from extproc.apis.row import Row
+from extproc.jsonreader import JsonReader
+
+_LIMITS = ("/max_completion_tokens", "/max_tokens")
+CHAT = JsonReader(prompt=["/messages"], limit=_LIMITS)
+COMPLETION = JsonReader(prompt=["/prompt"], limit=_LIMITS)
+EMBEDDING = JsonReader(stream="", prompt=["/input"])
 
 ROWS = (
-    Row("POST", "/v1/chat/completions", "openai", "chat.completions", jsonbody.read),
-    Row("POST", "/v1/completions", "openai", "completions", jsonbody.read),
-    Row("POST", "/v1/embeddings", "openai", "embeddings", jsonbody.read),
+    Row(path="/v1/chat/completions", api="openai", operation="chat.completions", reader=CHAT),
+    Row(path="/v1/completions", api="openai", operation="completions", reader=COMPLETION),
+    Row(path="/v1/embeddings", api="openai", operation="embeddings", reader=EMBEDDING),
 )

@@ -1,20 +1,31 @@
-"""One row of the table of inference APIs: which method and path belong to which operation. Floor 2."""
+"""One row of the table of inference APIs: which requests belong to which operation. Floor 2."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from extproc.request import BodyFields
+from extproc.request import Reader
 
 
-class Row(msgspec.Struct, frozen=True):
-    """``path`` is matched segment by segment; ``{model}`` and ``{version}`` stand for one segment each."""
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Method and path decide, and ``header`` where one is named; content types never do.
 
-    method: str
+    ``path`` is matched segment by segment. ``{model}``, ``{version}`` and ``{*}`` stand for one segment each, the last
+    for one that says nothing here; text may follow in the same segment, as in ``{model}:predict``. Where two rows fit,
+    the one with a header comes first, then the one that stands first in the table.
+    """
+
+    method: str = "POST"
     path: str
     api: str
     operation: str
-    read: Callable[[bytes], BodyFields] | None = None
-    """Reads the body where the path does not tell the model; see ``Operation.read``."""
+    reader: Reader | None = None
+    """Reads the body where the head does not tell the model."""
+    header: str = ""
+    """Only requests with this header; it names the model."""
+    query: str = ""
+    """This parameter of the query names the model."""
+    stream: bool = False
+    """The operation answers piece by piece by its nature."""
+    note: str = ""
+    """For the documentation: what the table can't show."""

@@ -38,8 +38,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "render",
         "render.*",
     ),
-    3: ("stream", "replies", "observe"),
-    2: ("policy", "jsonbody", "apis", "apis.*"),
+    3: ("stream", "body", "replies", "observe"),
+    2: ("policy", "jsonbody", "jsonreader", "coding", "apis", "apis.*"),
     1: ("events", "actions", "request", "gpu", "view"),
     0: ("errors", "headers", "rendezvous"),
 }

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import apis
+from extproc.headers import Headers
+
+NO_HEADERS = Headers()
 
 
 @pytest.mark.parametrize(
@@ -25,10 +28,10 @@ from extproc import apis
 def test_classify(
     method: str, path: str, api: str, operation: str, model: str | None, version: str | None, in_body: bool
 ) -> None:
-    found = apis.classify(method, path)
+    found = apis.classify(method, path, NO_HEADERS)
     assert found is not None
     assert (found.api, found.name, found.model, found.version) == (api, operation, model, version)
-    assert (found.read is not None) == in_body
+    assert (found.reader is not None) == in_body
 
 
 @pytest.mark.parametrize(
@@ -51,16 +54,16 @@ def test_classify(
     ],
 )
 def test_no_inference(method: str, path: str) -> None:
-    assert apis.classify(method, path) is None
+    assert apis.classify(method, path, NO_HEADERS) is None
 
 
 def test_every_row_of_the_table_is_found_and_has_a_way_to_the_model() -> None:
     for row in apis.TABLE:
         path = row.path.format(model="m", version="1")
-        found = apis.classify(row.method, path)
+        found = apis.classify(row.method, path, NO_HEADERS)
         assert found is not None, path
         assert (found.api, found.name) == (row.api, row.operation)
-        assert (found.model is None) == (row.read is not None)
+        assert (found.model is None) == (row.reader is not None)
 
 
 def test_no_two_rows_claim_the_same_requests() -> None:
@@ -70,5 +73,5 @@ def test_no_two_rows_claim_the_same_requests() -> None:
 
 @given(st.text(max_size=8), st.text(max_size=60) | st.text("/v12modelsinfer%{}?", max_size=60))
 def test_any_text_is_classified_or_not(method: str, path: str) -> None:
-    found = apis.classify(method, path)
+    found = apis.classify(method, path, NO_HEADERS)
     assert found is None or found.api in apis.NAMES

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from extproc.actions import BodyEcho, BodyReply
 from extproc.headers import Headers
-from extproc.jsonbody import Splice
+from extproc.request import Splice
 from extproc.replies import ECHO_LIMIT, client_copies, echo, replaced
 
 
@@ -29,7 +29,7 @@ def test_replaced_pieces_make_the_spliced_body(chunks: list[bytes], data: st.Dat
     if start == end:
         return
     splice = Splice(start, end, data.draw(st.binary(max_size=7)))
-    replies = replaced(chunks, splice)
+    replies = replaced([len(c) for c in chunks], body, splice)
     out = [c if r.body is None else r.body for c, r in zip(chunks, replies, strict=False) if isinstance(r, BodyReply)]
     assert b"".join([*out, *chunks[len(replies) :]]) == splice(body)
     # No reply beyond the last piece that changes: Envoy passes on the rest by itself.

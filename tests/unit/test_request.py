@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked, Operation
+from extproc.request import Asked, Operation, Splice
 
 
 def test_what_was_asked_does_not_change() -> None:
@@ -12,4 +12,5 @@ def test_what_was_asked_does_not_change() -> None:
     with pytest.raises(AttributeError):
         asked.model = "other"  # type: ignore[misc]
     assert asked == Asked("openai", "completions", "llama", None, False)
-    assert Operation("oip", "infer", "iris").read is None
+    assert Operation("oip", "infer", "iris").reader is None
+    assert Splice(1, 3, b"xyz")(b"abcd") == b"axyzd"

@@ -97,11 +97,6 @@ class TestHeadSuffices:
     def test_no_body_where_the_model_would_be(self) -> None:
         assert play(head(end=True))[0] == Unmatched("no_body")
 
-    @pytest.mark.parametrize(("encoding", "read"), [("gzip", False), ("identity", True), ("", True)])
-    def test_a_compressed_body_is_not_read(self, encoding: str, read: bool) -> None:
-        actions = play(head(content_encoding=encoding), RequestBody(LLAMA, end_of_stream=True))
-        assert (Unmatched("content_encoding") in actions) != read
-
     @pytest.mark.parametrize("length", [str(VIEW.body_limit + 1), "9" * 5000])
     def test_a_length_beyond_the_limit_is_refused_before_any_body(self, length: str) -> None:
         reject, finish = play(head(content_length=length))

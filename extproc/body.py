@@ -1,0 +1,87 @@
+"""The body of one request: collected, bounded, unpacked, read, changed. Floor 3: may import floors 0 to 2."""
+
+from __future__ import annotations
+
+from extproc.coding import TooLarge, decoded
+from extproc.errors import Rejected, Unreadable
+from extproc.headers import Headers
+from extproc.request import BodyFields, Reader, Splice
+
+
+class Body:
+    """Holds ``limit`` bytes at the most, and as many again unpacked where the body has a content coding."""
+
+    __slots__ = ("_chunks", "_headers", "_limit", "_size", "_unpacked", "sizes")
+
+    def __init__(self, headers: Headers, limit: int) -> None:
+        """Raises ``Rejected`` (413) where the headers already tell that it is too large."""
+        self.sizes: list[int] = []
+        """Bytes of the pieces as they came."""
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._limit = limit
+        self._headers = headers
+        self._unpacked: bytes | None = None
+        length = headers.text("content-length")
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+            raise too_large(limit)
+
+    def add(self, data: bytes) -> None:
+        """The next piece. Raises ``Rejected`` (413)."""
+        self._size += len(data)
+        if self._size > self._limit:
+            raise too_large(self._limit)
+        self._chunks.append(data)
+        self.sizes.append(len(data))
+
+    @property
+    def raw(self) -> bytes:
+        """What came so far, as it came."""
+        if len(self._chunks) != 1:
+            self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0]
+
+    @property
+    def text(self) -> bytes:
+        """What came so far, without its content coding; valid after ``read``."""
+        return self.raw if self._unpacked is None else self._unpacked
+
+    def read(self, reader: Reader | None, *, complete: bool) -> BodyFields | None:
+        """What the body tells; None where more of it is needed. Raises ``Unreadable`` and ``Rejected``."""
+        if codings := self._headers.text("content-encoding"):
+            try:
+                self._unpacked = decoded(self.raw, codings, self._limit)
+            except TooLarge:
+                raise too_large(self._limit) from None
+        if reader is None:
+            return BodyFields()
+        fields = reader.read(self.text, self._headers)
+        if fields is None and complete:
+            raise Unreadable("truncated")
+        return fields
+
+    def rename(self, reader: Reader, model: str) -> Change | None:
+        """How the body as it came is changed to name ``model``; None where it names none."""
+        splice = reader.rename(self.text, self._headers, model)
+        if splice is None:
+            return None
+        length = len(self.text) + len(splice.data) - (splice.end - splice.start)
+        if self._unpacked is None:
+            return Change(splice, length, unpacked=False)
+        return Change(Splice(0, len(self.raw), splice(self._unpacked)), length, unpacked=True)
+
+
+class Change:
+    """A change of a body: what is spliced, how long it is then, and whether its content coding is gone."""
+
+    __slots__ = ("length", "splice", "unpacked")
+
+    def __init__(self, splice: Splice, length: int, *, unpacked: bool) -> None:
+        self.splice = splice
+        self.length = length
+        self.unpacked = unpacked
+
+
+def too_large(limit: int) -> Rejected:
+    """The refusal of a body of more than ``limit`` bytes."""
+    return Rejected(413, "request_too_large", f"the request body is larger than the {limit} bytes allowed")
