@@ -17,7 +17,7 @@ import msgspec
 from extproc import effective
 from extproc.admin import Admin
 from extproc.codec import PROCESS
-from extproc.engine import Engine
+from extproc.engine import create
 from extproc.errors import Problem, SetupError
 from extproc.health import Health
 from extproc.metrics import Metrics
@@ -58,7 +58,7 @@ class Server:
         self._state = "starting"
         self._timer: Timer | None = None
         self._admin = Admin(options.admin, self._metrics, self._unready, self._config)
-        self._engine = Engine(
+        self._engine = create(
             options.listen,
             {PROCESS: process(lambda: self._feed.view, self._metrics), **self._health.services()},
         )

@@ -18,12 +18,13 @@ import pytest
 
 from extproc.codec import PROCESS
 from extproc.embedded import Envoy
-from extproc.engine import Engine
+from extproc.engine import create
 from extproc.health import Health
 from extproc.metrics import Metrics
 from extproc.render.envoy import EnvoyOptions, bootstrap
 from extproc.servicer import process
 from extproc.view import View
+from tests.grpc.running import ENGINE
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Processor:
         health = Health()
         health.serving = True
         services = {PROCESS: process(lambda: self.view, self.metrics), **health.services()}
-        self._engine = Engine((address,), services)
+        self._engine = create((address,), services, name=ENGINE)
         started = threading.Event()
         self._thread = threading.Thread(target=self._engine.run, args=(started.set,), daemon=True)
         self._thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc.engine import MAX_MESSAGE, Abort, Sender, StatusCode
+from extproc.engine import ENGINES, MAX_MESSAGE, Abort, Handler, Name, Sender, StatusCode, create
+from extproc.engine.contract import BACKLOG
 from extproc.errors import SetupError
 from tests.grpc.running import running
 
@@ -41,17 +43,30 @@ class Echo:
             case b"abort":
                 raise Abort(StatusCode.NOT_FOUND, "not here")
             case b"later":
-                Thread(target=self._push).start()
+                Thread(target=self._push, args=(3,)).start()
                 return ()
+            case b"flood":
+                self._push(2 * BACKLOG, b"x" * 10_000)
+                return ()
+            case b"big":
+                return [b"%d" % n * (1 << 20) for n in range(4)]
+            case b"last words":
+                self.done = True
+                return [b"one", b"two", b"three"]
+            case b"answer and push":
+                self._push(2)
+                return (message,)
             case _:
                 return (message,)
 
-    def _push(self) -> None:
-        for n in range(3):
-            self._send(b"pushed %d" % n)
+    def _push(self, count: int, padding: bytes = b"") -> None:
+        for n in range(count):
+            self._send(b"pushed %d" % n + padding)
 
     def close(self) -> None:
         self._log.append("closed")
+        if self._log[0] == "fail on close":
+            raise ValueError("on close")
 
 
 class Feed:
@@ -82,9 +97,14 @@ def log() -> list[str]:
     return []
 
 
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
 @pytest.fixture
-def echo(log: list[str]) -> Iterator[Any]:
-    with running({ECHO: lambda send: Echo(send, log)}) as server:
+def echo(log: list[str], engine: Name) -> Iterator[Any]:
+    with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
         yield server
 
 
@@ -181,13 +201,16 @@ def test_many_streams_at_once(echo: Any, log: list[str]) -> None:
     until(lambda: len(log) == 100)
 
 
-def test_a_unix_socket(tmp_path: Path, log: list[str]) -> None:
-    with running({ECHO: lambda send: Echo(send, log)}, f"unix://{tmp_path}/s.sock") as server:
+def test_a_unix_socket(tmp_path: Path, log: list[str], engine: Name) -> None:
+    with running({ECHO: lambda send: Echo(send, log)}, f"unix://{tmp_path}/s.sock", engine) as server:
         assert list(server.open(ECHO)(iter([b"a"]))) == [b"a"]
 
 
-def test_a_taken_port_is_told_clearly(echo: Any) -> None:
-    with pytest.raises(SetupError, match=r"cannot listen on 127\.0\.0\.1:\d+.*--listen"), running({}, echo.address):
+def test_a_taken_port_is_told_clearly(echo: Any, engine: Name) -> None:
+    with (
+        pytest.raises(SetupError, match=r"cannot listen on 127\.0\.0\.1:\d+.*--listen"),
+        running({}, echo.address, engine),
+    ):
         pass
 
 
@@ -227,3 +250,129 @@ def test_stopping_ends_stuck_streams_when_the_grace_is_over(echo: Any, log: list
     assert not echo.thread.is_alive()
     assert log == ["closed"]
     feed.half_close()
+
+
+def test_stopped_before_it_runs(engine: Name) -> None:
+    server = create(["127.0.0.1:0"], {}, name=engine)
+    server.stop(10)
+    server.run(lambda: None)
+    assert server.ports[0] > 0
+
+
+def test_a_failure_to_begin_ends_it(engine: Name) -> None:
+    server = create(["127.0.0.1:0"], {}, name=engine)
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        server.run(fail)
+
+
+def test_several_last_words(echo: Any, log: list[str]) -> None:
+    call = echo.open(ECHO)(iter([b"last words", b"a"]))
+    assert list(call) == [b"one", b"two", b"three"]
+    assert call.code() is StatusCode.OK
+    until(lambda: log == ["closed"])
+
+
+def test_pushed_and_answered(echo: Any) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    for _ in range(20):
+        feed.send(b"answer and push")
+        assert {next(call) for _ in range(3)} == {b"answer and push", b"pushed 0", b"pushed 1"}
+    feed.half_close()
+    assert list(call) == []
+
+
+def test_a_slow_reader_gets_everything_in_order(echo: Any) -> None:
+    call = echo.open(ECHO)(iter([b"big"] * 8 + [b"end"]))
+    got = []
+    for message in call:
+        got.append((message[:1], len(message)))
+        time.sleep(0.001)
+    assert got == [(b"%d" % n, 1 << 20) for n in range(4)] * 8 + [(b"e", 3)]
+
+
+def test_a_client_that_does_not_read_is_not_read_from(echo: Any, log: list[str]) -> None:
+    """What it sends waits on its own side: we take a message once we have sent the answers to the one before."""
+    sent = 0
+
+    def requests() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(400):
+            sent += 1
+            yield b"x" * (1 << 20)
+
+    call = echo.open(ECHO)(requests())
+    until(lambda: sent > 1)
+    before = -1
+    while before != sent:
+        before = sent
+        time.sleep(0.3)
+    assert sent < 100
+    call.cancel()
+    until(lambda: log == ["closed"])
+
+
+def test_one_that_never_reads_loses_its_stream(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"flood")
+    until(lambda: log == ["closed"])
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
+    assert caught.value.details() == "the client does not read what it is sent"
+    feed.half_close()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "details"),
+    [
+        (Abort(StatusCode.RESOURCE_EXHAUSTED, "full"), StatusCode.RESOURCE_EXHAUSTED, "full"),
+        (ValueError("secret"), StatusCode.INTERNAL, "the processor failed on a message"),
+    ],
+)
+def test_a_factory_may_refuse(engine: Name, error: Exception, code: StatusCode, details: str) -> None:
+    def factory(_: Sender) -> Handler:
+        raise error
+
+    with running({ECHO: factory}, engine=engine) as server, pytest.raises(grpc.RpcError) as caught:
+        list(server.open(ECHO)(iter([b"a"])))
+    assert (caught.value.code(), caught.value.details()) == (code, details)
+
+
+def test_a_handler_that_fails_to_close_harms_nobody(echo: Any, log: list[str]) -> None:
+    log.append("fail on close")
+    call = echo.open(ECHO)(iter([b"a"]))
+    assert next(call) == b"a"
+    until(lambda: log[1:] == ["closed"])
+    assert next(echo.open(ECHO)(iter([b"a"]))) == b"a"
+
+
+def test_a_deadline_of_the_clients_closes_its_stream(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    with pytest.raises(grpc.RpcError) as caught:
+        list(echo.open(ECHO)(iter(feed), timeout=0.1))
+    assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
+    until(lambda: log == ["closed"])
+    feed.half_close()
+
+
+def test_two_thousand_streams_at_once(echo: Any, log: list[str]) -> None:
+    """Opened in one burst; none is refused, and one more is served as if they were not there."""
+
+    async def main() -> None:
+        async with grpc.aio.insecure_channel(echo.address) as channel:
+            calls = [channel.stream_stream(ECHO)() for _ in range(2000)]
+            await asyncio.gather(*(call.write(b"a") for call in calls))
+            assert set(await asyncio.gather(*(call.read() for call in calls))) == {b"a"}
+            assert list(echo.open(ECHO)(iter([b"b"]))) == [b"b"]
+            assert log == ["closed"]
+            for call in calls:
+                call.cancel()
+
+    asyncio.run(main())
+    until(lambda: len(log) == 2001)

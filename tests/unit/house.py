@@ -23,7 +23,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "demo",
         "demo.*",
     ),
-    5: ("servicer", "engine", "engine.*", "reload", "admin", "health", "child", "linkerd_adapter", "linkerd_adapter.*"),
+    5: ("servicer", "engine", "engine.*", "reload", "admin", "health", "child", "tls", "linkerd_adapter", "linkerd_adapter.*"),
     4: (
         "codec",
         "config",

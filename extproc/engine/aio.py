@@ -1,0 +1,161 @@
+"""The engine on grpcio's public asyncio API: for a grpcio whose inner parts the other does not know. Floor 5."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from extproc.engine.contract import (
+    BACKLOG,
+    BEHIND,
+    FAILED,
+    UNKNOWN,
+    Abort,
+    Factory,
+    Handler,
+    Settings,
+    StatusCode,
+    listening_refused,
+)
+from extproc.engine.credentials import server_credentials
+from extproc.errors import SetupError
+
+log = logging.getLogger(__name__)
+
+
+class AioEngine:
+    """See ``Engine``."""
+
+    def __init__(self, addresses: Sequence[str], services: Mapping[str, Factory], settings: Settings) -> None:
+        self.ports: list[int] = []
+        self._addresses = addresses
+        self._services = services
+        self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._grace: float | None = None
+
+    def run(self, started: Callable[[], None]) -> None:
+        """See ``Engine``."""
+        with asyncio.Runner() as runner:
+            runner.run(self._main(started))
+
+    def stop(self, grace: float) -> None:
+        """See ``Engine``."""
+        self._grace = grace
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _main(self, started: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = grpc.aio.server(handlers=[_Services(self._services)], options=list(self._settings.channel_arguments()))
+        try:
+            self.ports = [self._listen(server, address) for address in self._addresses]
+            await server.start()
+            started()
+            if self._grace is None:
+                await self._stopping.wait()
+        finally:
+            await server.stop(self._grace or 0)
+            del server  # grpcio finalises it on the loop, while there is one
+
+    def _listen(self, server: Any, address: str) -> int:
+        tls = self._settings.tls
+        try:
+            if tls is None:
+                return int(server.add_insecure_port(address))
+            return int(server.add_secure_port(address, server_credentials(tls)))
+        except RuntimeError:
+            raise SetupError(listening_refused(address)) from None
+
+
+class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Finds the factory of a method."""
+
+    def __init__(self, services: Mapping[str, Factory]) -> None:
+        self._methods = {path: _method(_serve(factory)) for path, factory in services.items()}
+        self._unknown = _method(_refuse)
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._methods.get(handler_call_details.method, self._unknown)
+
+
+_Behavior = Callable[[Any, Any], Any]
+
+
+def _method(behavior: _Behavior) -> Any:
+    return grpc.stream_stream_rpc_method_handler(behavior)
+
+
+async def _refuse(_: Any, context: Any) -> None:
+    await context.abort(StatusCode.UNIMPLEMENTED, UNKNOWN)
+
+
+def _serve(factory: Factory) -> _Behavior:
+    async def serve(_: Any, context: Any) -> None:
+        pushes = _Pushes(context)
+        failure: Abort | None = None
+        handler: Handler | None = None
+        try:
+            handler = factory(pushes.send)
+            while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
+                for reply in handler.receive(message):
+                    await pushes.write(reply)
+        except Abort as abort:
+            failure = abort
+        except Exception:
+            if handler is None:
+                log.exception("no handler could be made for a stream")
+            failure = Abort(StatusCode.INTERNAL, FAILED)
+        finally:
+            pushes.ended = True
+            if handler is not None:
+                handler.close()
+        async with pushes.turn:
+            if failure is not None:
+                await context.abort(failure.code, failure.details)
+
+    return serve
+
+
+class _Pushes:
+    """What goes out on one stream: gRPC allows one write at a time."""
+
+    def __init__(self, context: Any) -> None:
+        self.turn = asyncio.Lock()
+        self.ended = False
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def write(self, message: bytes) -> None:
+        async with self.turn:
+            await self._context.write(message)
+
+    def send(self, message: bytes) -> None:
+        """``Sender``."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._start, message)
+
+    def _start(self, message: bytes) -> None:
+        if self.ended:
+            return
+        task = self._loop.create_task(self._push(message))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _push(self, message: bytes) -> None:
+        if len(self._waiting) > BACKLOG:
+            with contextlib.suppress(Exception):
+                await self._context.abort(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
+            return
+        async with self.turn:
+            if not self.ended:
+                with contextlib.suppress(Exception):  # the client has just left
+                    await self._context.write(message)

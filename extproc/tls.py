@@ -1,0 +1,94 @@
+"""Certificates from files that may change while we serve. Floor 5: may import floors 0 to 4.
+
+Files are compared by content. A change counts once key and certificate belong together, so a rotation that replaces
+one after the other is never seen half done; what can't be used is logged, and the last good certificate stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+
+import msgspec
+
+from extproc.errors import SetupError
+
+log = logging.getLogger(__name__)
+
+
+class Pems(msgspec.Struct, frozen=True):
+    """The files' contents."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
+class Certificates:
+    """The server's certificate with its chain and its key; optionally the CA that clients must have theirs from."""
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        """Reads the files. Raises ``SetupError`` that names the file and what is wrong with it."""
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        self.asks_clients = client_ca is not None
+        self.current = self._read()
+        self._check(self.current)
+        self._refused: Pems | str | None = None
+
+    def refresh(self) -> Pems | None:
+        """What the files hold now, if it differs from ``current`` and can be used. Never raises."""
+        try:
+            fresh = self._read()
+            if fresh in (self.current, self._refused):
+                return None
+            self._refused = fresh
+            self._check(fresh)
+            if fresh != self._read():  # being written: the next connection sees the rest
+                return None
+        except SetupError as error:
+            log.error("the certificates stay as they were: %s", error)  # noqa: TRY400 - a message, no failure of ours
+            return None
+        self.current, self._refused = fresh, None
+        log.info("new certificates from %s", self._certificate)
+        return fresh
+
+    def _read(self) -> Pems:
+        return Pems(
+            _read(self._certificate, b"CERTIFICATE", "--tls-cert"),
+            _read(self._key, b"PRIVATE KEY", "--tls-key"),
+            None if self._client_ca is None else _read(self._client_ca, b"CERTIFICATE", "--tls-client-ca"),
+        )
+
+    def _check(self, pems: Pems) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=self._no_password)
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            if reason == "KEY_VALUES_MISMATCH":
+                raise SetupError(
+                    f"{self._key} (--tls-key) is not the key of the certificate in {self._certificate} (--tls-cert)"
+                ) from None
+            raise SetupError(f"cannot use {self._certificate} with {self._key}: {reason}") from None
+        if pems.client_ca is not None:
+            try:
+                context.load_verify_locations(cadata=pems.client_ca.decode("ascii", "replace"))
+            except ssl.SSLError as error:
+                reason = error.reason or error
+                raise SetupError(f"cannot use {self._client_ca} (--tls-client-ca): {reason}") from None
+
+    def _no_password(self) -> str:
+        raise SetupError(f"{self._key} (--tls-key) is encrypted; nobody is there to give the password: decrypt it")
+
+
+def _read(path: Path, kind: bytes, flag: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SetupError(f"cannot read {path} ({flag}): {error.strerror}") from None
+    if b"-----BEGIN " not in content or kind + b"-----" not in content:
+        raise SetupError(f"{path} ({flag}) holds no PEM block of a {kind.decode().lower()}")
+    return content
