@@ -1,14 +1,17 @@
 """Counts what the shell tells, and shows it to Prometheus. Floor 4: may import floors 0 to 3.
 
 Counting happens on the request path, so it is plain dictionary and list arithmetic by one thread (a tenth of what the
-client library's own counters cost); the library renders it when somebody scrapes.
+client library's own counters cost); the library renders it when somebody scrapes. Several processes are one to
+Prometheus: each gives its ``state``, and another ``Metrics`` adds them up.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import TypeAlias
 
+import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -21,20 +24,49 @@ MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0
 """Seconds that one ext_proc message keeps the processor busy."""
 
 
-class Histogram:
+Labels: TypeAlias = tuple[str, ...]
+
+_COUNTERS: dict[str, tuple[str, Labels]] = {
+    "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
+    "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
+    "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
+    "extproc_policy_reloads": ("Attempts to load changed policy files.", ("result",)),
+}
+_HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
+    "inference_request_duration_seconds": (
+        "From the routed request to the last byte of the response.",
+        ("model", "version", "gpu_pool"),
+        DURATION_BUCKETS,
+    ),
+    "extproc_message_duration_seconds": (
+        "Time the processor spent on one ext_proc message.",
+        ("phase",),
+        MESSAGE_BUCKETS,
+    ),
+}
+"""What there is, by name: what it tells, its labels, its buckets."""
+
+
+class Histogram(msgspec.Struct, array_like=True):
     """Counts per bucket, and the sum. ``bounds`` are inclusive upper bounds in ascending order."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    bounds: tuple[float, ...]
+    counts: list[int] = []
+    sum: float = 0.0
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
         """Counts one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def add(self, other: Histogram) -> None:
+        """Counts what ``other`` has counted."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, cumulative count) as Prometheus wants them."""
@@ -46,109 +78,106 @@ class Histogram:
         return found
 
 
+class State(msgspec.Struct, array_like=True):
+    """Everything a process has counted, and how it is now."""
+
+    counters: dict[str, dict[Labels, int]]
+    histograms: dict[str, dict[Labels, Histogram]]
+    streams: int = 0
+    generation: int = 0
+
+
 class Metrics(Collector):
     """Everything the processor counts. Written by the engine's thread; may be collected by another."""
 
     def __init__(self) -> None:
         self.streams = 0
         """Open gRPC streams of Envoy's."""
-        self._requests: dict[tuple[str, str, str, str, str], int] = {}
-        self._durations: dict[tuple[str, str, str], Histogram] = {}
-        self._unmatched: dict[str, int] = {}
-        self._errors: dict[str, int] = {}
-        self._messages: dict[str, Histogram] = {}
         self.policy_generation = 0
-        self.policy_reloads: dict[str, int] = {"success": 0, "failure": 0}
+        self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
+        self._generations: set[int] = set()
+        self._messages = self._histograms["extproc_message_duration_seconds"]
+        for result in ("success", "failure"):
+            self._counters["extproc_policy_reloads"][(result,)] = 0
 
     def note(self, note: Note) -> None:
         """Counts what a stream noted."""
         match note:
             case Observed():
                 key = (note.model, note.version, note.gpu_pool, note.api, note.code)
-                self._requests[key] = self._requests.get(key, 0) + 1
+                self._count("inference_requests", key)
                 if note.seconds is not None:
-                    labels = key[:3]
-                    histogram = self._durations.get(labels)
-                    if histogram is None:
-                        histogram = self._durations[labels] = Histogram(DURATION_BUCKETS)
-                    histogram.observe(note.seconds)
+                    self._histogram("inference_request_duration_seconds", key[:3]).observe(note.seconds)
             case Unmatched():
-                self._unmatched[note.reason] = self._unmatched.get(note.reason, 0) + 1
+                self._count("inference_unmatched", (note.reason,))
             case Fault():
                 self.error(note.reason)
 
     def error(self, reason: str) -> None:
         """Counts a failure of ours or of the protocol's; ``reason`` is a word of a closed set."""
-        self._errors[reason] = self._errors.get(reason, 0) + 1
+        self._count("extproc_errors", (reason,))
+
+    def reloaded(self, ok: bool) -> None:
+        """Counts an attempt to load changed policy files."""
+        self._count("extproc_policy_reloads", ("success" if ok else "failure",))
 
     def message(self, phase: str, seconds: float) -> None:
         """Counts one ext_proc message and the time it took us."""
-        histogram = self._messages.get(phase)
+        histogram = self._messages.get((phase,))
         if histogram is None:
-            histogram = self._messages[phase] = Histogram(MESSAGE_BUCKETS)
+            histogram = self._histogram("extproc_message_duration_seconds", (phase,))
         histogram.observe(seconds)
+
+    def state(self) -> bytes:
+        """For ``add`` in another process. One step of the interpreter's, so no thread sees half a change."""
+        return _ENCODER.encode(State(self._counters, self._histograms, self.streams, self.policy_generation))
+
+    def add(self, state: bytes, *, alive: bool = True) -> None:
+        """Counts what another process has counted; unless it is ``alive`` it has no streams and no policy."""
+        other = _DECODER.decode(state)
+        for name, counts in other.counters.items():
+            for key, count in counts.items():
+                self._count(name, key, count)
+        for name, histograms in other.histograms.items():
+            for key, histogram in histograms.items():
+                self._histogram(name, key).add(histogram)
+        if alive:
+            self.streams += other.streams
+            self._generations.add(other.generation)
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus scrapes."""
-        yield _counter(
-            "inference_requests",
-            "Inference requests by how they ended.",
-            ("model", "version", "gpu_pool", "api", "code"),
-            self._requests.items(),
-        )
-        yield _histogram(
-            "inference_request_duration_seconds",
-            "From the routed request to the last byte of the response.",
-            ("model", "version", "gpu_pool"),
-            self._durations.items(),
-        )
-        yield _counter(
-            "inference_unmatched",
-            "Requests that passed on unrouted, by reason.",
-            ("reason",),
-            (((reason,), count) for reason, count in list(self._unmatched.items())),
-        )
-        yield _histogram(
-            "extproc_message_duration_seconds",
-            "Time the processor spent on one ext_proc message.",
-            ("phase",),
-            (((phase,), histogram) for phase, histogram in list(self._messages.items())),
-        )
-        yield _counter(
-            "extproc_errors",
-            "Failures of the processor, and messages that broke the protocol.",
-            ("reason",),
-            (((reason,), count) for reason, count in list(self._errors.items())),
-        )
+        for name, (text, labels) in _COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for key, count in list(self._counters[name].items()):
+                counter.add_metric(key, count)
+            yield counter
+        for name, (text, labels, _) in _HISTOGRAMS.items():
+            family = HistogramMetricFamily(name, text, labels=labels)
+            for key, histogram in list(self._histograms[name].items()):
+                family.add_metric(key, histogram.buckets(), histogram.sum)
+            yield family
         yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
         info = GaugeMetricFamily(
             "extproc_policy_info",
             "The policy in force; its generation counts from 1.",
             labels=("generation",),
         )
-        info.add_metric((str(self.policy_generation),), 1)
+        for generation in sorted(self._generations or {self.policy_generation}):
+            info.add_metric((str(generation),), 1)
         yield info
-        yield _counter(
-            "extproc_policy_reloads",
-            "Attempts to load changed policy files.",
-            ("result",),
-            (((result,), count) for result, count in list(self.policy_reloads.items())),
-        )
+
+    def _count(self, name: str, key: Labels, by: int = 1) -> None:
+        counts = self._counters[name]
+        counts[key] = counts.get(key, 0) + by
+
+    def _histogram(self, name: str, key: Labels) -> Histogram:
+        histograms = self._histograms[name]
+        if key not in histograms:
+            histograms[key] = Histogram(_HISTOGRAMS[name][2])
+        return histograms[key]
 
 
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], int]]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for key, count in list(values):
-        family.add_metric(key, count)
-    return family
-
-
-def _histogram(
-    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], Histogram]]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for key, histogram in list(values):
-        family.add_metric(key, histogram.buckets(), histogram.sum)
-    return family
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(State)

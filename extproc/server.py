@@ -112,7 +112,7 @@ class Server:
         return self._options.drain, self._options.grace
 
     def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
-        self._metrics.policy_reloads["success" if ok else "failure"] += 1
+        self._metrics.reloaded(ok)
         self._metrics.policy_generation = self._feed.view.generation
         if not ok:
             self._metrics.error("policy_reload")

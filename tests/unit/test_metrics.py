@@ -53,7 +53,7 @@ def test_the_rest() -> None:
     metrics.message("request_headers", 0.00003)
     metrics.streams += 2
     metrics.policy_generation = 7
-    metrics.policy_reloads["failure"] += 1
+    metrics.reloaded(ok=False)
     assert value(metrics, "inference_unmatched_total", reason="bad_json") == 1
     assert value(metrics, "extproc_errors_total", reason="late_request_headers") == 1
     assert value(metrics, "extproc_errors_total", reason="internal") == 1
@@ -74,3 +74,33 @@ def test_histogram_buckets_are_cumulative_and_inclusive(values: list[float]) -> 
     ordered = sorted(values)
     expected = [(str(b), float(bisect.bisect_right(ordered, b))) for b in bounds]
     assert histogram.buckets() == [*expected, ("+Inf", float(len(values)))]
+
+
+def test_several_processes_add_up() -> None:
+    one, two, dead, total = Metrics(), Metrics(), Metrics(), Metrics()
+    for metrics, seconds in ((one, 0.3), (two, 0.003), (dead, 400.0)):
+        metrics.note(Observed("llama", "v1", "west", "openai", "200", seconds))
+        metrics.message("request_headers", 0.00003)
+        metrics.streams += 2
+        metrics.policy_generation = 4
+    two.policy_generation = 5
+    one.error("internal")
+    two.reloaded(ok=True)
+    total.add(one.state())
+    total.add(two.state())
+    total.add(dead.state(), alive=False)
+    labels = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    assert value(total, "inference_requests_total", **labels, api="openai", code="200") == 3
+    assert value(total, "inference_request_duration_seconds_sum", **labels) == 400.303
+    assert value(total, "inference_request_duration_seconds_bucket", **labels, le="0.005") == 1
+    assert value(total, "inference_request_duration_seconds_bucket", **labels, le="320.0") == 2
+    assert value(total, "inference_request_duration_seconds_bucket", **labels, le="+Inf") == 3
+    assert value(total, "extproc_message_duration_seconds_count", phase="request_headers") == 3
+    assert value(total, "extproc_errors_total", reason="internal") == 1
+    assert value(total, "extproc_policy_reloads_total", result="success") == 1
+    assert value(total, "extproc_streams") == 4
+    assert value(total, "extproc_policy_info", generation="4") == 1
+    assert value(total, "extproc_policy_info", generation="5") == 1
+    assert value(total, "extproc_policy_info", generation="0") is None
+    assert total.state() != one.state()
+    assert value(one, "inference_requests_total", **labels, api="openai", code="200") == 1
