@@ -8,13 +8,13 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.core import FULL_PARSE, HEADLINE, PARSE, TARGET_US, Case, cases
+from benchmarks.machine import processor
 from benchmarks.measure import Timing, measure
 
 LIBRARIES = ("aimesh-extproc", "protobuf", "msgspec", "envoy-data-plane")
@@ -66,15 +66,8 @@ def _verdict(timings: dict[str, Timing]) -> str:
 
 def _surroundings() -> dict[str, str]:
     versions = {name: version(name) for name in LIBRARIES}
-    machine = f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}"
+    machine = f"{processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}"
     return {"Python": platform.python_version(), **versions, "on": machine}
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _report(every: Sequence[Case], timings: dict[str, Timing]) -> dict[str, Any]:

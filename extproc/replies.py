@@ -72,5 +72,10 @@ def unchanged(event: Event) -> tuple[Action, ...]:
 
 def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
     """Routing headers that the client sent, but for those that are overwritten anyway."""
+    if headers.without(_ROUTING):
+        return ()
     kept = [name for name, _ in overwritten]
     return tuple(name for name in ROUTING if name in headers and name not in kept)
+
+
+_ROUTING = frozenset(ROUTING)

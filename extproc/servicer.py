@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
+from random import getrandbits
 from time import perf_counter
 
 from extproc.actions import Fault, Finish, Observed, Unmatched
@@ -19,6 +19,12 @@ from extproc.view import View
 log = logging.getLogger(__name__)
 
 _CLOSED = Closed()
+_NOTES = (Observed, Unmatched, Fault)
+
+
+def _entropy() -> bytes:
+    """Fresh bytes for the draw of a version: evenly spread is all that they must be, and the system's cost more."""
+    return getrandbits(64).to_bytes(8)
 
 
 class ProcessHandler:
@@ -39,7 +45,7 @@ class ProcessHandler:
         try:
             event, observing = decode(message)
             if self._exchange is None:
-                self._exchange = ObserveStream(self._view) if observing else RouteStream(self._view, os.urandom(8))
+                self._exchange = ObserveStream(self._view) if observing else RouteStream(self._view, _entropy())
             replies = self._act(self._exchange, event, started)
         except Malformed:
             self._metrics.error("malformed_message")
@@ -55,19 +61,18 @@ class ProcessHandler:
     def close(self) -> None:
         """The stream is gone."""
         self._metrics.streams -= 1
-        if self._exchange is not None:
+        if self._exchange is not None and not self.done:
             self._act(self._exchange, _CLOSED, perf_counter())
 
     def _act(self, exchange: RouteStream | ObserveStream, event: Event, now: float) -> list[bytes]:
         replies = []
         for action in exchange.receive(event, now):
-            match action:
-                case Finish():
-                    self.done = True
-                case Observed() | Unmatched() | Fault():
-                    self._metrics.note(action)
-                case _:
-                    replies.append(encode(action))
+            if isinstance(action, Finish):
+                self.done = True
+            elif isinstance(action, _NOTES):
+                self._metrics.note(action)
+            else:
+                replies.append(encode(action))
         return replies
 
 

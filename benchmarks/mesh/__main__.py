@@ -1,0 +1,86 @@
+"""`python -m benchmarks.mesh`: measures, prints tables on stderr, and writes JSON, Markdown and charts on request."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.mesh import bench, load, report
+from benchmarks.mesh.load import Workload
+from benchmarks.mesh.scenarios import BASELINE, build_go, scenarios
+
+WORKLOADS = (
+    Workload("path only, c=1", 0, 1),
+    Workload("path only, c=16", 0, 16),
+    Workload("path only, c=64", 0, 64),
+    Workload("0.5 KB chat, c=1", 512, 1),
+    Workload("0.5 KB chat, c=16", 512, 16),
+    Workload("0.5 KB chat, c=64", 512, 64),
+    Workload("16 KB chat, c=16", 16 << 10, 16),
+    Workload("220 KB chat, c=16", 220 << 10, 16),
+    Workload("5 MB chat, c=1", 5 << 20, 1),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Never fails for being slow: a shared machine may be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.mesh",
+        description="What the processor costs behind a real Envoy, beside what else could do its work.",
+        epilog="Needs wrk (Debian: apt-get install wrk) and two cores; with Go it also measures a trivial Go processor.",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="turns of every cell (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2, help="length of a turn (default: %(default)s)")
+    parser.add_argument("--workload", action="append", metavar="TEXT", help="only workloads with this in their name")
+    parser.add_argument("--scenario", action="append", metavar="TEXT", help="only scenarios with this in their name")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json, results.md and charts there")
+    options = parser.parse_args(arguments)
+    console = Console(stderr=True)
+    if not load.available():
+        console.print("wrk is missing, nothing was measured; on Debian: apt-get install wrk")
+        return 1
+    workloads = [w for w in WORKLOADS if not options.workload or any(t in w.name for t in options.workload)]
+    with TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
+        directory = Path(name)
+        console.print("Building the Go peer …", style="dim")
+        go = build_go(directory)
+        if isinstance(go, str):
+            console.print(f"Without the Go peer: {go}")
+        chosen = [
+            s
+            for s in scenarios(go if isinstance(go, Path) else None)
+            if s.name == BASELINE or not options.scenario or any(t in s.name for t in options.scenario)
+        ]
+        upstream = bench.start_upstream(stack, directory / "upstream")
+        standing = [bench.Standing(s, stack, directory / f"scenario-{n}", upstream) for n, s in enumerate(chosen)]
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            total = options.rounds * sum(
+                s.scenario.only in ("", "body" if w.body else "path") for s in standing for w in workloads
+            )
+            task = progress.add_task("", total=total)
+            turns = bench.measure(
+                standing,
+                workloads,
+                options.rounds,
+                options.seconds,
+                directory,
+                lambda text: progress.update(task, advance=1, description=text),
+            )
+        memory = {s.scenario.name: sum(p.rss_mib() for p in s.processors) for s in standing if s.processors}
+    results = report.Results.of(turns, memory, BASELINE, options.rounds, options.seconds)
+    report.show(results, console)
+    if options.out is not None:
+        report.write(results, options.out)
+        console.print(f"Written to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

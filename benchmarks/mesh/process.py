@@ -1,0 +1,57 @@
+"""A measured process: pinned to a core, its CPU time and memory read from /proc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """Runs until the context ends; its output goes to a file."""
+
+    def __init__(
+        self, command: Sequence[str], core: int, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.log = log
+        self._command = ["taskset", "-c", str(core), *command]
+        self._environment = {**os.environ, **(environment or {})}
+
+    def __enter__(self) -> Self:
+        with self.log.open("wb") as log:
+            self._child = subprocess.Popen(
+                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process id; taskset has given way to the command itself."""
+        return self._child.pid
+
+    def check(self) -> None:
+        """Raises RuntimeError with its last words if it has ended."""
+        if self._child.poll() is not None:
+            raise RuntimeError(f"{' '.join(self._command)} ended:\n{self.log.read_text()[-2000:]}")
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far, of all threads and of children that it waited for."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def rss_mib(self) -> float:
+        """Resident memory in MiB."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

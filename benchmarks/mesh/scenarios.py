@@ -1,0 +1,148 @@
+"""What is compared: the same Envoy and the same requests, with different filters and processors."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from extproc.render.envoy import bootstrap
+from extproc.render.envoy_options import EnvoyOptions, typed
+from extproc.view import Policy, Sticky, Version, View
+
+Doc = dict[str, Any]
+
+GO = Path(__file__).parents[1] / "peers" / "go-extproc"
+
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: bench}
+spec:
+  host: llama
+  models: [llama-3-8b]
+  versions:
+  - {name: v1, weight: 90, endpoints: ["UPSTREAM"]}
+  - {name: v2, weight: 10, endpoints: ["UPSTREAM"]}
+  sticky: {header: x-user-id}
+"""
+
+
+def view(upstream: str) -> View:
+    """The policy above, for rendering."""
+    versions = tuple(Version(name, weight, (upstream,)) for name, weight in (("v1", 90), ("v2", 10)))
+    return View((Policy("bench", models=("llama-3-8b",), versions=versions, sticky=Sticky(header="x-user-id")),))
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One way to run Envoy. ``processor`` gives the command for an address; None: nothing but Envoy."""
+
+    name: str
+    processor: Callable[[Path, str], list[str]] | None = None
+    processors: int = 1
+    body: Literal["streamed", "buffered"] = "streamed"
+    observe: bool = False
+    filters: Callable[[list[Doc]], list[Doc]] | None = None
+    """What to make of the rendered HTTP filters."""
+    only: str = ""
+    """``body`` or ``path``: the workloads for which it makes sense; empty: all."""
+
+    def document(self, options: EnvoyOptions, upstream: str) -> Doc:
+        """The bootstrap of its Envoy."""
+        found = bootstrap(view(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe))
+        if self.filters is not None:
+            manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+            manager["http_filters"] = self.filters(manager["http_filters"])
+        return found
+
+
+def _serve(*options: str) -> Callable[[Path, str], list[str]]:
+    def command(policy: Path, listen: str) -> list[str]:
+        serve = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen]
+        return [*serve, "--admin", "127.0.0.1:0", "--drain", "0", *options]
+
+    return command
+
+
+def _go(binary: Path) -> Callable[[Path, str], list[str]]:
+    return lambda _, listen: [str(binary), "-listen", listen]
+
+
+def _router_only(filters: list[Doc]) -> list[Doc]:
+    return filters[-1:]
+
+
+def _native(filters: list[Doc]) -> list[Doc]:
+    """Envoy reads the model from the body and sets the header itself; no version, no canary, no re-routing."""
+    value = {"metadata_namespace": "bench", "key": "model"}
+    rule = {"selectors": [{"key": "model"}], "on_present": value}
+    read = typed(
+        "envoy.filters.http.json_to_metadata",
+        "extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
+        request_rules={"rules": [rule]},
+    )
+    header = {"header": {"key": "x-model-name", "value": "%DYNAMIC_METADATA(bench:model)%"}}
+    write = typed(
+        "envoy.filters.http.header_mutation",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"append": {**header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}]},
+    )
+    return [read, write, *filters[-1:]]
+
+
+_LUA = """
+function envoy_on_request(handle)
+  local body = handle:body()
+  local model = body and body:getBytes(0, body:length()):match('"model"%s*:%s*"([^"]*)"')
+  if model then
+    handle:headers():replace("x-model-name", model)
+    handle:headers():replace("x-model-version", "v1")
+    handle:clearRouteCache()
+  end
+end
+"""
+
+
+def _lua(filters: list[Doc]) -> list[Doc]:
+    source = {"inline_string": _LUA}
+    lua = typed("envoy.filters.http.lua", "extensions.filters.http.lua.v3.Lua", default_source_code=source)
+    return [lua, *filters[-1:]]
+
+
+OURS = "ours, streamed"
+AIO = "ours on grpc.aio"
+GO_PEER = "Go, streamed"
+BASELINE = "no filter"
+
+
+def build_go(directory: Path) -> Path | str:
+    """The Go peer's binary, or why there is none."""
+    go = shutil.which("go")
+    if go is None:
+        return "no go on this machine"
+    binary = directory / "go-extproc"
+    built = subprocess.run([go, "build", "-o", str(binary), "."], cwd=GO, capture_output=True, text=True, check=False)
+    return binary if built.returncode == 0 else f"go build failed: {built.stderr.strip()[-500:]}"
+
+
+def scenarios(go: Path | None) -> list[Scenario]:
+    """Everything that is compared, the baseline first."""
+    found = [
+        Scenario(BASELINE, filters=_router_only),
+        Scenario("Envoy json_to_metadata", filters=_native, only="body"),
+        Scenario("Envoy Lua", filters=_lua, only="body"),
+        Scenario(OURS, _serve()),
+        Scenario("ours, buffered", _serve(), body="buffered", only="body"),
+        Scenario("ours, streamed + observe", _serve(), observe=True),
+        Scenario("ours, two processors", _serve(), processors=2),
+        Scenario(AIO, _serve("--engine", "aio")),
+    ]
+    if go is not None:
+        found.append(Scenario(GO_PEER, _go(go)))
+        found.append(Scenario("Go, buffered", _go(go), body="buffered", only="body"))
+    return found
