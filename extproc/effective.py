@@ -28,8 +28,10 @@ def _policy(policy: Policy, view: View) -> dict[str, Any]:
         "selector": dict(policy.selector),
         "host": policy.host,
         "port": policy.port,
+        "pathPrefixes": list(policy.path_prefixes),
         "models": list(policy.models),
         "versions": [_version(version, policy) for version in policy.versions],
+        "default": policy.default or None,
         "sticky": sticky and {"header": sticky.header, "cookie": sticky.cookie, "body": _pointer(sticky.body)},
         "allowPin": policy.allow_pin,
         "onNoGpu": "reject" if policy.reject_without_gpu else "ignore",
@@ -65,6 +67,7 @@ def _version(version: Version, policy: Policy) -> dict[str, Any]:
             {"headers": {name: value.decode(errors="replace") for name, value in match.headers}}
             for match in version.match
         ],
+        "mirror": version.mirror or None,
         "gpuPools": None if version.gpu_pools is None else list(version.gpu_pools),
     }
 

@@ -98,7 +98,8 @@ def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
     if decision.cohort == STICKY:
         return f"{version} because that is where the weights put {_key_text(policy, headers)}"
     if policy.versions and decision.cohort == DEFAULT:
-        return f"{version} is its only version"
+        only = len(policy.answering) == 1
+        return f"{version} is its only version" if only else f"{version} is its default; the request has no sticky key"
     if decision.cohort == DEFAULT:
         return f"it has no versions, the request names {version}" if version else "it has no versions"
     return f"{version} was drawn by weight" + ("; the request has no sticky key" if policy.sticky else "")

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from extproc import gpu, values, versions
 from extproc.errors import Problem
-from extproc.fields import Field, Fields
+from extproc.fields import Field, Fields, suggestion
 from extproc.view import (
     DEFAULT_BODY_LIMIT,
     NONE,
@@ -20,7 +20,7 @@ from extproc.view import (
     RetryBudget,
     Sticky,
 )
-from extproc.yamldoc import Node
+from extproc.yamldoc import Node, shown
 
 API_VERSION = "ai.istio.io/v1alpha1"
 RETRY_RATIO, RETRIES_PER_SECOND = 0.2, 10
@@ -128,8 +128,9 @@ def _load_metrics(field: Field) -> tuple[str, str] | None:
 
 
 def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
-    known = ("selector", "host", "port", "models", "versions", "sticky", "allowPin", "onNoGpu", "gpuRequirements")
-    fields = spec.fields(*known, "trafficManagement", "observability", "limits") if spec else None
+    known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
+    more = ("onNoGpu", "gpuRequirements", "trafficManagement", "observability", "limits")
+    fields = spec.fields(*known, *more) if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
@@ -151,6 +152,8 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         retry_budget=budget,
         custom_metrics=fields.optional("observability", _observability, ()),
         body_limit=fields.optional("limits", _limits, DEFAULT_BODY_LIMIT),
+        path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
+        default=fields.optional("default", values.name, ""),
     )
     if fields.field.at("versions").clean:
         _check_choice(fields, policy)
@@ -168,6 +171,10 @@ def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:
 
 def _models(field: Field) -> tuple[str, ...]:
     return field.distinct(values.model_pattern, "model", least=1)
+
+
+def _prefixes(field: Field) -> tuple[str, ...]:
+    return field.distinct(values.path_prefix, "prefix", least=1)
 
 
 def _requirement(field: Field) -> gpu.Requirement | None:
@@ -244,7 +251,19 @@ def _check_choice(fields: Fields, policy: Policy) -> None:
             fields.field.at("allowPin").warn("there are no versions to pin", "declare versions, or remove allowPin")
         if policy.sticky:
             fields.field.at("sticky").warn("there are no versions to stay on", "declare versions, or remove sticky")
+    if policy.default:
+        _check_default(fields.field.at("default"), policy)
     for i, version in enumerate(policy.versions):
-        if not version.weight and not version.match and not policy.allow_pin:
+        unasked = not version.weight and not version.match and not version.mirror and version.name != policy.default
+        if unasked and not policy.allow_pin:
             message = f"nothing can choose the version {version.name}: its weight is 0"
             fields.field.at("versions", i).warn(message, "give it a weight or a match, or set allowPin: true")
+
+
+def _check_default(field: Field, policy: Policy) -> None:
+    if not policy.versions:
+        field.error("there are no versions", "declare versions, or remove default")
+    elif any(version.name == policy.default for version in policy.mirrors):
+        field.error(f"the version {policy.default} is a mirror: it answers nobody", "name a version that answers")
+    elif policy.default not in policy.by_name:
+        field.error(f"no version named {shown(policy.default)} is declared", suggestion(policy.default, policy.by_name))

@@ -104,15 +104,17 @@ def _choose_version(
 ) -> tuple[Version | None, str]:
     if not policy.versions:
         return None, DEFAULT
-    for version in policy.versions:
+    for version in policy.answering:
         if version.match and matching(version, headers):
             return version, MATCH
     if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")):
         return pinned, PIN
-    if len(policy.versions) == 1:
-        return policy.versions[0], DEFAULT
+    if len(policy.answering) == 1:
+        return policy.answering[0], DEFAULT
     if sticky is not None:
         return policy.shares.choose(sticky), STICKY
+    if policy.sticky and policy.default:
+        return policy.by_name[policy.default], DEFAULT
     return policy.shares.choose(entropy), WEIGHT
 
 

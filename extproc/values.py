@@ -22,6 +22,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
 _METRIC_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,199}")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
@@ -115,6 +116,9 @@ def own_header(text: str, field: Field) -> str | None:
         remedy = "use a header of your own" + ("; for version pins there is allowPin" if "version" in text else "")
         field.error(f"{text.lower()} is set by the processor and never taken from a client", remedy)
         return None
+    if "_" in text:
+        message = f"the rendered Envoy drops {text.lower()}, as it does every header with an underscore"
+        field.warn(message, f"have clients send {text.lower().replace('_', '-')}")
     return text.lower()
 
 
@@ -143,6 +147,22 @@ def pointer(field: Field) -> tuple[str, ...] | None:
         field.error(f"{shown(text)} is not a JSON Pointer", "write /user or /metadata/user; ~1 for a / and ~0 for a ~")
         return None
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
+
+
+def path_prefix(field: Field) -> str | None:
+    """What a gateway puts in front of the path of an API."""
+    text = field.text("a path such as /team-a")
+    if text is None or (_PREFIX.fullmatch(text) and not re.search(r"/\.\.?(/|$)", text)):
+        return text
+    remedy = "write it as it comes in a request: /team-a"
+    if text.endswith("/"):
+        remedy = "leave out the / at its end" if text != "/" else "leave it out: an API's path needs no prefix"
+    elif not text.startswith("/"):
+        remedy = "begin it with a /"
+    elif "{" in text or "*" in text:
+        remedy = "write it out: a prefix has no variables"
+    field.error(f"{shown(text)} is not a path's beginning", remedy)
+    return None
 
 
 def host(field: Field) -> str | None:

@@ -13,6 +13,11 @@ from extproc.view import NONE, OTHER, HeaderMatch, Version
 from extproc.yamldoc import Mapping
 
 MOST_WEIGHT = 1_000_000
+_NOT_OF_A_MIRROR = {
+    "weight": "has no share of the requests: it gets copies",
+    "match": "is never chosen: it gets copies",
+    "modelRewrite": "gets the very request that the answering version gets",
+}
 
 
 def read(field: Field) -> tuple[Version, ...]:
@@ -24,26 +29,33 @@ def read(field: Field) -> tuple[Version, ...]:
     _check_weights(field, items)
     if field.clean:
         _check_matches(items, versions)
-        if not any(version.weight for version in versions):
+        if all(version.mirror for version in versions):
+            field.error("every version is a mirror: nobody answers the clients", "declare a version that answers")
+        elif not any(version.weight for version in versions):
             field.error("every weight is 0: no version can be drawn", "give one version a weight above 0")
     return versions
 
 
 def _version(field: Field) -> Version | None:
-    known = ("name", "weight", "endpoints", "modelRewrite", "match", "gpuPools")
+    known = ("name", "weight", "endpoints", "modelRewrite", "match", "gpuPools", "mirror")
     fields = field.fields(*known)
     if fields is None:
         return None
     name = fields.required("name", values.name, "name the version: name: v1")
     if name in (NONE, OTHER):
         field.at("name").warn(f"metrics use the word {name} for what has no version of its own", "choose another name")
+    mirror = fields.optional("mirror", lambda f: f.integer(1, 100), 0)
+    for choice, why in _NOT_OF_A_MIRROR.items():
+        if mirror and choice in fields:
+            field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
     return Version(
         name or "",
-        fields.optional("weight", lambda f: f.integer(0, MOST_WEIGHT), 1),
+        fields.optional("weight", lambda f: f.integer(0, MOST_WEIGHT), int(not mirror)),
         fields.optional("endpoints", values.endpoints, ()),
         fields.optional("modelRewrite", values.model_name, ""),
         fields.optional("match", _matches, ()),
         fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", least=1), None),
+        mirror,
     )
 
 
@@ -70,6 +82,7 @@ def _match(field: Field) -> HeaderMatch | None:
 
 
 def _check_weights(field: Field, items: Sequence[Field]) -> None:
+    items = [item for item in items if not item.has("mirror")]
     without = [item for item in items if not item.has("weight")]
     if len(without) < len(items):
         for item in without:

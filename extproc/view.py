@@ -53,6 +53,8 @@ class Version(msgspec.Struct, frozen=True):
     match: tuple[HeaderMatch, ...] = ()
     gpu_pools: tuple[str, ...] | None = None
     """Names of pools; None: every pool that meets the requirement."""
+    mirror: int = 0
+    """Percent of the policy's requests of which it gets a copy; then it never answers a client. 0: no mirror."""
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -103,16 +105,28 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """Bytes."""
     path_prefixes: tuple[str, ...] = ()
     """``/team-a``: stripped from paths before they are looked up; known to every policy of the view."""
+    default: str = ""
+    """The version for requests without a sticky key, and for all while no processor decides. Empty: by weight."""
+
+    @cached_property
+    def answering(self) -> tuple[Version, ...]:
+        """The versions that answer clients: all but mirrors."""
+        return tuple(v for v in self.versions if not v.mirror)
+
+    @cached_property
+    def mirrors(self) -> tuple[Version, ...]:
+        """The versions that get copies."""
+        return tuple(v for v in self.versions if v.mirror)
 
     @cached_property
     def by_name(self) -> dict[str, Version]:
-        """The versions by their name."""
-        return {v.name: v for v in self.versions}
+        """The versions that answer, by their name."""
+        return {v.name: v for v in self.answering}
 
     @cached_property
     def shares(self) -> Rendezvous[Version]:
         """The versions by weight, for choosing one by a key."""
-        return Rendezvous(self.name, [(v.name, v.weight, v) for v in self.versions])
+        return Rendezvous(self.name, [(v.name, v.weight, v) for v in self.answering])
 
     @cached_property
     def rewrites(self) -> bool:

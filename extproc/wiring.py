@@ -126,10 +126,11 @@ def _check_default(policy: Policy, spec: Field, pools: Pools, fitting: Sequence[
         spec.at("gpuRequirements").warn(f"no pool meets it, so every request {fate}: {why}", remedy)
         return
     for i, version in free:
+        outcome = "it gets no copies" if version.mirror else f"every request {fate}"
         endpoints = set(version.endpoints)
         if endpoints and all(p.endpoints and not endpoints & set(p.endpoints) for p in fitting):
             names = ", ".join(p.name for p in fitting)
-            message = f"none of them is in a pool that meets gpuRequirements ({names}), so every request {fate}"
+            message = f"none of them is in a pool that meets gpuRequirements ({names}), so {outcome}"
             remedy = "list them in a pool, or leave them out of the version"
             spec.at("versions", i, "endpoints").warn(message, remedy)
 

@@ -13,10 +13,13 @@ from tests.unit.policyfile import policy, pool, view_of
 
 SPEC = """
 selector: {matchLabels: {app: model-inference}}
+pathPrefixes: [/team-a]
 models: [llama, "llama-*"]
+default: v1
 versions:
 - {name: v1, weight: 3, endpoints: ["10.0.0.1:8000", "10.0.0.2:8000"]}
 - {name: v2, weight: 1, modelRewrite: llama-2, match: [{headers: {x-beta: "é"}}], gpuPools: [a100-west]}
+- {name: v3, mirror: 5, endpoints: ["10.0.0.1:8000"]}
 sticky: {body: /metadata/a~1b}
 allowPin: true
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
@@ -42,6 +45,7 @@ def test_everything_is_shown() -> None:
                 "selector": {"app": "model-inference"},
                 "host": "model-inference",
                 "port": 8080,
+                "pathPrefixes": ["/team-a"],
                 "models": ["llama", "llama-*"],
                 "versions": [
                     {
@@ -51,6 +55,7 @@ def test_everything_is_shown() -> None:
                         "endpoints": ["10.0.0.1:8000", "10.0.0.2:8000"],
                         "modelRewrite": "",
                         "match": [],
+                        "mirror": None,
                         "gpuPools": None,
                     },
                     {
@@ -60,9 +65,21 @@ def test_everything_is_shown() -> None:
                         "endpoints": [],
                         "modelRewrite": "llama-2",
                         "match": [{"headers": {"x-beta": "é"}}],
+                        "mirror": None,
                         "gpuPools": ["a100-west"],
                     },
+                    {
+                        "name": "v3",
+                        "weight": 0,
+                        "share": 0.0,
+                        "endpoints": ["10.0.0.1:8000"],
+                        "modelRewrite": "",
+                        "match": [],
+                        "mirror": 5,
+                        "gpuPools": None,
+                    },
                 ],
+                "default": "v1",
                 "sticky": {"header": "", "cookie": "", "body": "/metadata/a~1b"},
                 "allowPin": True,
                 "onNoGpu": "reject",
@@ -76,6 +93,7 @@ def test_everything_is_shown() -> None:
                 "targets": [
                     {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
                     {"version": "v2", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                    {"version": "v3", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
                 ],
             }
         ],

@@ -26,6 +26,8 @@ def test_a_policy_that_says_nothing_has_the_defaults() -> None:
         retry_budget=None,
         custom_metrics=(),
         body_limit=8 << 20,
+        path_prefixes=(),
+        default="",
     )
 
 
@@ -43,6 +45,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
       - {name: inference_throughput, type: GAUGE, labels: [model_version, gpu_type]}
       - {name: hits, type: COUNTER}
     limits: {maxBody: 16Mi}
+    pathPrefixes: [/team-a, "/openai"]
     """
     assert policy_of(spec) == Policy(
         name="chat",
@@ -59,7 +62,13 @@ def test_a_policy_that_says_everything_but_versions() -> None:
             CustomMetric("hits", "COUNTER"),
         ),
         body_limit=16 << 20,
+        path_prefixes=("/team-a", "/openai"),
     )
+
+
+def test_a_default_may_be_a_version_that_nothing_else_chooses() -> None:
+    spec = "versions: [{name: v1, weight: 1}, {name: v2, weight: 0}]\nsticky: {header: a}\ndefault: v2"
+    assert policy_of(spec).default == "v2"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +188,27 @@ def test_labels_and_annotations_are_ignored() -> None:
         ("port: 80\nhost: a:80", '6 spec.host: "a:80" is not a host; the port goes into spec.port'),
         ("port: 0", "5 spec.port: 0 is out of range; give a number from 1 to 65535"),
         ("port: '80'", '5 spec.port: "80" is not a whole number'),
+        ("pathPrefixes: []", "5 spec.pathPrefixes: is an empty list"),
+        ("pathPrefixes: [/a, /a]", "5 spec.pathPrefixes[1]: the same prefix as on line 5"),
+        ("pathPrefixes: [/a/]", '5 spec.pathPrefixes[0]: "/a/" is not a path\'s beginning; leave out the / at its end'),
+        ("default: v1", "5 spec.default: there are no versions; declare versions, or remove default"),
+        (
+            "versions: [{name: v1}]\ndefault: v2",
+            '6 spec.default: no version named "v2" is declared; use one of: v1',
+        ),
+        (
+            "versions: [{name: v1}, {name: v2, mirror: 5}]\ndefault: v2",
+            "6 spec.default: the version v2 is a mirror: it answers nobody; name a version that answers",
+        ),
+        ("versions: [{name: v1}]\ndefault: 1", "6 spec.default: 1 is a number in YAML, not a text"),
+        (
+            "versions: [{name: v1}]\nsticky: {header: User_Id}",
+            "warning 6 spec.sticky.header: the rendered Envoy drops user_id, as it does every header with an under",
+        ),
+        (
+            "versions: [{name: v1, match: [{headers: {x_beta: a}}]}]",
+            "warning 5 spec.versions[0].match[0].headers.x_beta: the rendered Envoy drops x_beta",
+        ),
         ("models: []", "5 spec.models: is an empty list"),
         ("models: llama", "5 spec.models: is not a list"),
         ("models:\n- a\n- a", "7 spec.models[1]: the same model as on line 6; remove one of the two"),

@@ -170,6 +170,29 @@ def test_pools_get_shares_by_their_endpoints_and_keep_their_users() -> None:
     assert all(one(view, {"u": str(n)}).pool == one(view, {"u": str(n)}, entropy="other").pool for n in range(50))
 
 
+def test_a_default_takes_what_has_no_sticky_key() -> None:
+    view = policy(V1, BETA, default="v2", sticky=Sticky(header="u"), allow_pin=True)
+    drawn = [one(view, entropy=str(n)) for n in range(50)]
+    assert {(d.version, d.cohort) for d in drawn} == {("v2", "default")}
+    assert one(view, {"u": ""}).cohort == "default"
+    assert one(view, {"u": "ann"}).cohort == "sticky"
+    assert (one(view, {"x-model-version": "v1"}).version, one(view, {"x-beta": "true"}).cohort) == ("v1", "match")
+
+
+def test_without_sticky_keys_a_default_leaves_the_draw_alone() -> None:
+    drawn = {(d.version, d.cohort) for d in (one(policy(V1, V2, default="v2"), entropy=str(n)) for n in range(200))}
+    assert drawn == {("v1", "weight"), ("v2", "weight")}
+
+
+def test_a_mirror_is_never_chosen() -> None:
+    mirror = Version("v3", 0, mirror=50)
+    view = policy(V1, V2, mirror, allow_pin=True)
+    assert {one(view, entropy=str(n)).version for n in range(200)} == {"v1", "v2"}
+    assert one(view, {"x-model-version": "v3"}).cohort == "weight"
+    alone = one(policy(V1, mirror, allow_pin=True), {"x-model-version": "v3"})
+    assert (alone.version, alone.cohort) == ("v1", "default")
+
+
 def test_model_rewrite_goes_with_the_version() -> None:
     view = policy(Version("v2", 1, model_rewrite="llama-instruct"))
     assert one(view).model_rewrite == "llama-instruct"

@@ -43,6 +43,7 @@ def value(text: str, read: Reader) -> tuple[object, list[str]]:
         (values.pointer, "/", ("",)),
         (values.host, "model-inference.ai.svc.cluster.local", "model-inference.ai.svc.cluster.local"),
         (values.host, "Model_Inference", "model_inference"),
+        *((values.path_prefix, text, text) for text in ("/team-a", "/a/b.c", "/a%20b", "/...")),
         (values.host, "'[0:0::1]'", "[::1]"),
         (values.host, "10.0.0.1", "10.0.0.1"),
         (values.endpoint, "127.0.0.1:9001", "127.0.0.1:9001"),
@@ -76,6 +77,14 @@ def test_good_values(read: Reader, text: str, result: object) -> None:
         (values.name, "1.0", "1.0 is a number in YAML"),
         (values.namespace, "AI", '"AI" is not allowed'),
         (values.label, "~", "is empty"),
+        (values.path_prefix, "team-a", '"team-a" is not a path\'s beginning; begin it with a /'),
+        (values.path_prefix, "/team-a/", "leave out the / at its end"),
+        (values.path_prefix, "/", "leave it out: an API's path needs no prefix"),
+        (values.path_prefix, "'/{team}'", "write it out: a prefix has no variables"),
+        *(
+            (values.path_prefix, text, "write it as it comes in a request: /team-a")
+            for text in ("/a?b", "'/a#b'", "/a/../b", "/a/.", "//a", "/ä", "/a b")
+        ),
         (values.model_pattern, "' a'", "give a model's name or a pattern of at most 256 printable"),
         (values.model_pattern, '"a\\nb"', '"a\\nb" is not allowed'),
         (values.model_pattern, "a" * 257, "of at most 256 printable"),

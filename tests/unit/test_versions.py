@@ -95,6 +95,17 @@ def test_weights_may_be(weight: str) -> None:
             "7 spec.versions[1].match[1]: the same match as on line 7",
         ),
         ("v2", "7 spec.versions[1]: is not a mapping"),
+        ("{name: v2, mirror: 0}", "7 spec.versions[1].mirror: 0 is out of range; give a number from 1 to 100"),
+        ("{name: v2, mirror: 10%}", '7 spec.versions[1].mirror: "10%" is not a whole number; give a whole number'),
+        (
+            "{name: v2, mirror: 5, weight: 0}",
+            "7 spec.versions[1].weight: a mirror has no share of the requests: it gets copies; remove weight, or",
+        ),
+        ("{name: v2, mirror: 5, match: [{headers: {a: b}}]}", "7 spec.versions[1].match: a mirror is never chosen"),
+        (
+            "{name: v2, mirror: 5, modelRewrite: m}",
+            "7 spec.versions[1].modelRewrite: a mirror gets the very request that the answering version gets; remove",
+        ),
     ],
 )
 def test_what_can_be_wrong_in_a_version(version: str, start: str) -> None:
@@ -123,6 +134,10 @@ def test_what_can_be_wrong_in_a_version(version: str, start: str) -> None:
             "warning 7 spec.versions[1]: nothing can choose the version v2: its weight is 0; give it",
         ),
         (
+            "versions: [{name: v1, mirror: 5}]",
+            "5 spec.versions: every version is a mirror: nobody answers the clients; declare a version that answers",
+        ),
+        (
             "versions: [{name: none}]",
             "warning 5 spec.versions[0].name: metrics use the word none for what has no version",
         ),
@@ -137,6 +152,13 @@ def test_a_weight_of_zero_is_for_a_match_or_a_pin() -> None:
     versions = "versions: [{name: v1, weight: 1}, {name: v2, weight: 0"
     assert found(policy(versions + ", match: [{headers: {a: b}}]}]")) == []
     assert found(policy(versions + "}]\nallowPin: true")) == []
+
+
+def test_a_mirror_has_no_weight_and_asks_none_of_others() -> None:
+    spec = "versions: [{name: v1}, {name: v2, mirror: 100, endpoints: ['a:1']}]"
+    assert policy_of(spec).versions == (Version("v1", 1), Version("v2", 0, ("a:1",), mirror=100))
+    weighted = "versions: [{name: v1, weight: 9}, {name: v2, weight: 1}, {name: v3, mirror: 1}]"
+    assert [v.weight for v in policy_of(weighted).versions] == [9, 1, 0]
 
 
 def test_every_version_without_a_weight_is_named() -> None:
