@@ -19,6 +19,7 @@ class Workload(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
+        """Of the request."""
         return "/v1/chat/completions" if self.body else "/v2/models/llama-3-8b/infer"
 
     def payload(self) -> bytes:

@@ -96,10 +96,10 @@ def write(results: Results, directory: Path) -> None:
     (directory / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
     (directory / "results.md").write_text(markdown(results))
     try:
-        from benchmarks.mesh import charts
+        from benchmarks.mesh.charts import draw
     except ModuleNotFoundError:
         return
-    charts.draw(results, directory)
+    draw(results, directory)
 
 
 def markdown(results: Results) -> str:
