@@ -96,8 +96,13 @@ def _base(options: EnvoyOptions) -> Doc:
             "layers": [
                 {
                     "name": NAMESPACE,
-                    # Ends a processor's stream instead of breaking it off, where Envoy needs it no more.
-                    "static_layer": {"envoy.reloadable_features.ext_proc_graceful_grpc_close": True},
+                    "static_layer": {
+                        # Ends a processor's stream instead of breaking it off, where Envoy needs it no more.
+                        "envoy.reloadable_features.ext_proc_graceful_grpc_close": True,
+                        # A policy may own more models than fit into the patterns that Envoy allows by itself.
+                        "re2.max_program_size.error_level": 1 << 30,
+                        "re2.max_program_size.warn_level": 1 << 30,
+                    },
                 }
             ]
         },

@@ -14,19 +14,24 @@ _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
 _KEEP_IDLE = "4s"
 """Shorter than the keep-alive of uvicorn (5 s), on which most model servers stand: never send on a connection
 that the server is about to close."""
+_REQUESTS = 65536
+"""At a time, far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
+_COPIES, _COPY_ENDS = 1024, "600s"
+"""Of a mirror: nobody waits for its answers, so nobody else would notice that it hangs."""
 
 
-def cluster_name(target: Target) -> str:
-    """``policy/version/pool``, without the parts that are empty."""
-    return "/".join(part for part in (target.policy, target.version, target.pool) if part)
+def cluster_name(target: Target, *, grpc: bool = False) -> str:
+    """``policy/version/pool``, without the parts that are empty; ``grpc``: its twin, ``policy/version/pool#grpc``."""
+    return "/".join(part for part in (target.policy, target.version, target.pool) if part) + "#grpc" * grpc
 
 
 def clusters(view: View) -> list[Doc]:
-    """Every cluster that routes of this view name."""
+    """Every cluster that routes of this view name: each target's, once for HTTP/1.1 and once for gRPC."""
     return [
-        _model_cluster(view.by_name[policy], target)
+        _model_cluster(view.by_name[policy], target, grpc=grpc)
         for (policy, _), targets in view.targets.items()
         for target in targets
+        for grpc in (False, True)
     ]
 
 
@@ -58,17 +63,24 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     }
 
 
-def _model_cluster(policy: Policy, target: Target) -> Doc:
-    name = cluster_name(target)
+def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
+    name = cluster_name(target, grpc=grpc)
+    mirror = any(version.name == target.version for version in policy.mirrors)
     return {
         "name": name,
         "connect_timeout": "2s",
         **_discovery(target.endpoints),
         "load_balancing_policy": _balancing(),
         "load_assignment": _assignment(name, target.endpoints),
-        "typed_extension_protocol_options": _http({"http_protocol_options": {}}, idle_timeout=_KEEP_IDLE),
+        "typed_extension_protocol_options": _http(
+            {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}},
+            **({} if grpc else {"idle_timeout": _KEEP_IDLE}),
+            **({"max_stream_duration": _COPY_ENDS} if mirror else {}),
+        ),
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15}},
-        "circuit_breakers": {"thresholds": [_limits() | {"retry_budget": _retry_budget(policy)}]},
+        "circuit_breakers": {
+            "thresholds": [_limits(_COPIES if mirror else _REQUESTS) | {"retry_budget": _retry_budget(policy)}]
+        },
         "outlier_detection": {
             # A model server that five times in a row can't be reached or says 502, 503, 504 rests for 10 s.
             # Other 5xx are often the request's fault. At most half of the servers rest at a time.
@@ -118,9 +130,8 @@ def _balancing() -> Doc:
     return {"policies": [{"typed_extension_config": override}]}
 
 
-def _limits() -> Doc:
-    """Far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
-    return {"max_connections": 65536, "max_pending_requests": 65536, "max_requests": 65536}
+def _limits(most: int = _REQUESTS) -> Doc:
+    return {"max_connections": most, "max_pending_requests": most, "max_requests": most}
 
 
 def _discovery(endpoints: Sequence[str]) -> Doc:
@@ -136,8 +147,8 @@ def _assignment(name: str, endpoints: Sequence[str]) -> Doc:
     }
 
 
-def _http(protocol: Doc, idle_timeout: str = "") -> Doc:
+def _http(protocol: Doc, **common: str) -> Doc:
     options = typed("", _HTTP_OPTIONS, explicit_http_config=protocol)["typed_config"]
-    if idle_timeout:
-        options["common_http_protocol_options"] = {"idle_timeout": idle_timeout}
+    if common:
+        options["common_http_protocol_options"] = common
     return {f"envoy.{_HTTP_OPTIONS}": options}

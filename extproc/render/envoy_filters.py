@@ -5,7 +5,7 @@ Floor 4: may import floors 0 to 3.
 
 from __future__ import annotations
 
-from extproc import headers
+from extproc import apis, headers
 from extproc.render.envoy_clusters import PROCESSOR
 from extproc.render.envoy_options import (
     NAMESPACE,
@@ -20,7 +20,11 @@ from extproc.render.envoy_options import (
 from extproc.view import View
 
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
-_MAY_CHANGE = "|".join((*headers.ROUTING, "content-length", "content-type", "retry-after"))
+_NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
+"""What a ``modelRewrite`` changes where the model is not in the body."""
+_MAY_CHANGE = "|".join(
+    (*headers.ROUTING, *_NAMES_A_MODEL, "content-length", "content-encoding", "content-type", "retry-after")
+)
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 _MESSAGES = (
@@ -50,6 +54,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         request_timeout="300s",  # for the request to arrive, all of it; the answer has its own time
         # Until a route is known; routes have their own, which leaves a slow model its time.
         stream_idle_timeout="300s",
+        upgrade_configs=[{"upgrade_type": "websocket"}],
         http2_protocol_options={
             "max_concurrent_streams": 256,
             "initial_stream_window_size": 1 << 20,

@@ -12,7 +12,7 @@ from math import lcm
 from extproc import headers
 from extproc.render.envoy_clusters import cluster_name
 from extproc.render.envoy_options import NAMESPACE, Doc, elsewhere, seconds
-from extproc.view import Policy, Target, Version, View
+from extproc.view import Match, Policy, Target, Version, View
 
 ROUTES = NAMESPACE
 """Name of the one route configuration."""
@@ -35,7 +35,7 @@ _TIMING = (
 
 def route_configuration(view: View) -> Doc:
     """For each pattern the routes to its targets, then one by model alone; last what no model is known of."""
-    routes = [route for policy, match in _matches(view) for route in _policy_routes(view, policy, match)]
+    routes = [route for policy, match in _owners(view) for route in _policy_routes(view, policy, match)]
     return {
         "name": ROUTES,
         "virtual_hosts": [
@@ -49,26 +49,33 @@ def route_configuration(view: View) -> Doc:
     }
 
 
-def _matches(view: View) -> Iterator[tuple[Policy, Doc]]:
+def _owners(view: View) -> Iterator[tuple[Policy, Doc]]:
     """Which models belong to whom, in the order in which they are tried: exact first, one a policy."""
     exact: dict[str, list[str]] = {}
     globs = []
     for match in view.patterns:
         if "*" in match.pattern:
-            globs.append((match.policy, _glob(match.pattern)))
+            globs.append((match.policy, _glob(match)))
         else:
             exact.setdefault(match.policy.name, []).append(headers.safe_value(match.pattern))
     for policy, names in exact.items():
         text = {"exact": names[0]} if len(names) == 1 else {"safe_regex": {"regex": _either(names)}}
-        yield view.by_name[policy], {"name": headers.MODEL_NAME, "string_match": text}
+        yield view.by_name[policy], _header(headers.MODEL_NAME, text)
     yield from globs
 
 
-def _glob(pattern: str) -> Doc:
-    if not pattern.strip("*"):
-        return {"name": headers.MODEL_NAME, "present_match": True}
-    regex = ".*".join(_literal(headers.safe_value(part)) for part in pattern.split("*"))
-    return {"name": headers.MODEL_NAME, "string_match": {"safe_regex": {"regex": regex}}}
+def _glob(match: Match) -> Doc:
+    if _owns_all(match):
+        # Also requests of which the API names no model. The processor's word that it was this policy's keeps out
+        # a version pin that no processor has seen.
+        owner = {"string_match": {"exact": match.policy.name}}
+        return {"dynamic_metadata": [{"filter": NAMESPACE, "path": [{"key": "policy"}], "value": owner}]}
+    regex = ".*".join(_literal(headers.safe_value(part)) for part in match.pattern.split("*"))
+    return _header(headers.MODEL_NAME, {"safe_regex": {"regex": regex}})
+
+
+def _owns_all(match: Match) -> bool:
+    return not match.pattern.strip("*")
 
 
 def _either(names: Sequence[str]) -> str:
@@ -80,50 +87,44 @@ def _literal(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_%/:@=,~-]", lambda m: f"[{m[0]}]" if m[0] not in "^[]\\" else f"\\{m[0]}", text)
 
 
-def _policy_routes(view: View, policy: Policy, model: Doc) -> Iterator[Doc]:
-    for version in policy.versions or (Version(""),):
+def _header(name: str, text: Doc) -> Doc:
+    return {"headers": [{"name": name, "string_match": text}]}
+
+
+def _policy_routes(view: View, policy: Policy, owner: Doc) -> Iterator[Doc]:
+    for version in policy.answering or (Version(""),):
         for target in view.targets[policy.name, version.name]:
-            match = [model]
-            if target.version:
-                match.append(_is(headers.MODEL_VERSION, headers.safe_value(target.version)))
-            if target.pool:
-                match.append(_is(headers.GPU_POOL, headers.safe_value(target.pool)))
-            if len(match) > 1:
-                yield _route(policy, match, {"cluster": cluster_name(target)})
-    yield _fallback(view, policy, [model])
+            chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
+            conditions = [_header(name, {"exact": headers.safe_value(value)}) for name, value in chosen if value]
+            if conditions:
+                yield from _routes(view, policy, [owner, *conditions], [(target, 1)])
+    yield from _fallback(view, policy, [owner])
 
 
-def _is(name: str, value: str) -> Doc:
-    return {"name": name, "string_match": {"exact": value}}
-
-
-def _catch_all(view: View) -> list[Doc]:
-    """Requests without `x-model-name`: no processor answered, or no model could be read."""
+def _catch_all(view: View) -> Iterator[Doc]:
+    """Requests of which the processor said nothing: it did not answer, or no model could be read."""
     if not view.policies:
-        return [_nowhere([])]
-    heir = next((m.policy for m in view.patterns if not m.pattern.strip("*")), view.policies[0])
-    return [_fallback(view, heir, [])]
+        return iter([_nowhere([])])
+    return _fallback(view, next((m.policy for m in view.patterns if _owns_all(m)), view.policies[0]), [])
 
 
-def _fallback(view: View, policy: Policy, match: list[Doc]) -> Doc:
-    """Keeps the load split by the versions' weights; those of weight 0 get nothing."""
+def _fallback(view: View, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
+    """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
     shares = _shares(view, policy)
-    if not shares:
-        return _nowhere(match)
-    if len(shares) == 1:
-        return _route(policy, match, {"cluster": cluster_name(shares[0][0])})
-    weighted = [{"name": cluster_name(target), "weight": weight} for target, weight in shares]
-    return _route(policy, match, {"weighted_clusters": {"clusters": weighted}})
+    return _routes(view, policy, conditions, shares) if shares else iter([_nowhere(conditions)])
 
 
 def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
     """Each target with its weight: a version's weight, spread over its pools by their endpoints."""
-    versions = policy.versions or (Version(""),)
-    served = [(v, targets) for v in versions if v.weight > 0 and (targets := view.targets[policy.name, v.name])]
+    if policy.default:
+        weights = {policy.default: 1}
+    else:
+        weights = {v.name: v.weight for v in policy.answering or (Version(""),) if v.weight > 0}
+    served = [(weight, targets) for name, weight in weights.items() if (targets := view.targets[policy.name, name])]
     common = lcm(*(sum(len(t.endpoints) for t in targets) for _, targets in served))
     shares = [
-        (target, version.weight * len(target.endpoints) * common // sum(len(t.endpoints) for t in targets))
-        for version, targets in served
+        (target, weight * len(target.endpoints) * common // sum(len(t.endpoints) for t in targets))
+        for weight, targets in served
         for target in targets
     ]
     if (total := sum(weight for _, weight in shares)) <= _MOST:
@@ -131,17 +132,52 @@ def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
     return [(target, max(1, weight * (_MOST - len(shares)) // total)) for target, weight in shares]
 
 
-def _nowhere(match: list[Doc]) -> Doc:
-    return {"match": _match(match), "direct_response": {"status": 503}}
+def _nowhere(conditions: list[Doc]) -> Doc:
+    return {"match": _match(conditions), "direct_response": {"status": 503}}
 
 
-def _match(conditions: list[Doc]) -> Doc:
-    return {"prefix": "/", "headers": conditions} if conditions else {"prefix": "/"}
+def _match(conditions: Sequence[Doc]) -> Doc:
+    match: Doc = {"prefix": "/"}
+    for condition in conditions:
+        match |= {key: match.get(key, []) + wanted for key, wanted in condition.items()}
+    return match
 
 
-def _route(policy: Policy, conditions: list[Doc], destination: Doc) -> Doc:
+def _routes(view: View, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]]) -> Iterator[Doc]:
+    """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else."""
+    for grpc in (True, False):
+        match = _match(conditions) | ({"grpc": {}} if grpc else {})
+        yield _route(policy, match, _destination(shares, grpc=grpc) | _mirrors(view, policy, grpc=grpc))
+
+
+def _destination(shares: list[tuple[Target, int]], *, grpc: bool) -> Doc:
+    if len(shares) == 1:
+        return {"cluster": cluster_name(shares[0][0], grpc=grpc)}
+    weighted = [{"name": cluster_name(target, grpc=grpc), "weight": weight} for target, weight in shares]
+    return {"weighted_clusters": {"clusters": weighted}}
+
+
+def _mirrors(view: View, policy: Policy, *, grpc: bool) -> Doc:
+    """Copies of requests, a mirror's share spread over its pools by their endpoints."""
+    found: list[Doc] = []
+    for version in policy.mirrors:
+        targets = view.targets[policy.name, version.name]
+        total = sum(len(t.endpoints) for t in targets)
+        for target in targets:
+            millionths = version.mirror * 10_000 * len(target.endpoints) // total
+            found.append(
+                {
+                    "cluster": cluster_name(target, grpc=grpc),
+                    "runtime_fraction": {"default_value": {"numerator": millionths, "denominator": "MILLION"}},
+                    "disable_shadow_host_suffix_append": True,
+                }
+            )
+    return {"request_mirror_policies": found} if found else {}
+
+
+def _route(policy: Policy, match: Doc, destination: Doc) -> Doc:
     return {
-        "match": _match(conditions),
+        "match": match,
         "route": destination | _patience(policy),
         # Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream
         # says of itself under these names never reaches the client.

@@ -29,12 +29,32 @@ CANARY = Policy(
 GLOBS = View(
     (Policy("odd", host="h", models=("a.b^[c]\\d$(e){f}|g+?", "*x*", "x-*-y")), CANARY, Policy("rest", host="r"))
 )
-VIEWS = {"article": ARTICLE, "canary": View((CANARY,)), "globs": GLOBS, "nothing": View()}
+MANY = View((Policy("many", host="h", models=tuple(f"meta-llama/Llama-3.1-{n}B-Instruct" for n in range(1000))),))
+MIRRORED = View(
+    (
+        Policy(
+            "p",
+            host="h",
+            versions=(Version("v1", 9), Version("v2", 1), Version("m", 0, ("a:1", "b:1"), mirror=33)),
+            default="v2",
+            path_prefixes=("/team-a",),
+        ),
+    )
+)
+VIEWS = {
+    "many": MANY,
+    "mirrored": MIRRORED,
+    "article": ARTICLE,
+    "canary": View((CANARY,)),
+    "globs": GLOBS,
+    "nothing": View(),
+}
 
 
 def routes(view: View) -> list[dict[str, Any]]:
+    """All but those for gRPC: each has its twin in front."""
     found: list[dict[str, Any]] = route_configuration(view)["virtual_hosts"][0]["routes"]
-    return found
+    return [route for route in found if "grpc" not in route["match"]]
 
 
 @pytest.mark.envoy
@@ -89,6 +109,36 @@ def test_pools_share_a_version_by_their_endpoints(monkeypatch: pytest.MonkeyPatc
     assert weights == [6, 3]
 
 
+def test_every_route_has_its_twin_for_grpc_in_front() -> None:
+    every = route_configuration(MIRRORED)["virtual_hosts"][0]["routes"]
+    assert len(every) % 2 == 0
+    names = {cluster["name"] for cluster in bootstrap(MIRRORED, EnvoyOptions())["static_resources"]["clusters"]}
+    for grpc, other in zip(every[::2], every[1::2], strict=True):
+        assert grpc["match"].pop("grpc") == {}
+        assert grpc["match"] == other["match"]
+        assert grpc["route"].pop("cluster") == other["route"].pop("cluster") + "#grpc"
+        (copy,), (plain,) = (r["route"].pop("request_mirror_policies") for r in (grpc, other))
+        assert copy.pop("cluster") == plain.pop("cluster") + "#grpc"
+        assert {"p/m", "p/m#grpc"} < names
+        assert (copy, grpc["route"]) == (plain, other["route"])
+
+
+def test_the_default_is_where_the_fallback_goes() -> None:
+    assert [r["route"]["cluster"] for r in routes(MIRRORED)] == ["p/v1", "p/v2", "p/v2", "p/v2"]
+
+
+def test_a_mirrors_share_is_spread_over_its_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View((Policy("p", versions=(Version("v1", 1, ("x:1",)), Version("m", 0, mirror=30))),))
+    targets = {
+        ("p", "v1"): (Target("p", "v1", "", ("x:1",)),),
+        ("p", "m"): (Target("p", "m", "big", ("a:1", "b:1")), Target("p", "m", "small", ("c:1",))),
+    }
+    monkeypatch.setitem(view.__dict__, "targets", targets)
+    copies = routes(view)[-1]["route"]["request_mirror_policies"]
+    shares = {c["cluster"]: c["runtime_fraction"]["default_value"]["numerator"] for c in copies}
+    assert shares == {"p/m/big": 200_000, "p/m/small": 100_000}
+
+
 def test_a_policy_that_nothing_can_serve_is_503() -> None:
     pool = Pool("west", Gpu(architecture="a100", memory=40960), ("a:1",))
     picky = Policy("p", models=("m",), versions=(Version("v1"),), gpu=Requirement(architecture="h100"))
@@ -112,23 +162,27 @@ def test_a_policy_that_nothing_can_serve_is_503() -> None:
 )
 def test_routes_and_policy_agree_on_the_owner_of_a_model(model: str, cluster: str) -> None:
     """The order and the patterns of the routes are those of `View.match`, also for text that a regex would mind."""
-    assert (match := GLOBS.match(model)) is not None
+    match = GLOBS.match(model)
+    assert match is not None
     assert match.policy.name == cluster
     value = safe_value(model)
     for route in routes(GLOBS):
         conditions = route["match"].get("headers", [])
-        if all(_holds(c, value) for c in conditions):
+        if all(_holds(c, value) for c in conditions) and _is_policys(route, match.policy):
             names = route["route"].get("cluster") or route["route"]["weighted_clusters"]["clusters"][0]["name"]
             assert names.split("/")[0] == cluster
             return
     pytest.fail("no route")
 
 
+def _is_policys(route: dict[str, Any], policy: Policy) -> bool:
+    wanted = route["match"].get("dynamic_metadata", [])
+    return all(w["value"]["string_match"]["exact"] == policy.name for w in wanted)
+
+
 def _holds(condition: dict[str, Any], model: str) -> bool:
     if condition["name"] != "x-model-name":
         return False
-    if condition.get("present_match"):
-        return True
     text = condition["string_match"]
     return text["exact"] == model if "exact" in text else bool(re.fullmatch(text["safe_regex"]["regex"], model))
 
