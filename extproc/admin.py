@@ -6,9 +6,12 @@ Loopback by default; whoever can reach it can read the policy. Requests are few,
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer
 from threading import Thread
 from typing import Any
 
@@ -20,37 +23,35 @@ from extproc.metrics import Metrics
 
 
 class Admin:
-    """Serves ``/metrics /healthz /readyz /config``."""
+    """Serves ``/metrics /healthz /readyz /config``, and ``/state`` to a supervisor."""
 
     def __init__(
         self,
         address: str,
-        metrics: Metrics,
+        metrics: Callable[[], Metrics],
         ready: Callable[[], str],
         config: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """Listens at once on ``host:port`` (0: any); raises ``SetupError`` where it can't.
+        """Listens at once on ``host:port`` (0: any) or ``unix:///path``; raises ``SetupError`` where it can't.
 
         ``ready`` tells why we are not ready, empty when we are. ``config`` gives what ``/config`` shows.
         """
-        self._registry = CollectorRegistry()
-        self._registry.register(metrics)
+        self._metrics = metrics
         self._ready = ready
         self._config = config
-        host, _, port = address.rpartition(":")
         admin = self
 
         class Handler(_Handler):
             owner = admin
 
         try:
-            self._server = _Server((host.strip("[]"), int(port)), Handler)
+            self._server = _listen(address, Handler)
         except (OSError, ValueError) as error:
             raise SetupError(
                 f"cannot listen on {address} for the admin port: {error}; stop what uses it, or choose another "
                 "address with --admin"
             ) from None
-        self.port: int = self._server.server_address[1]
+        self.port = 0 if address.startswith("unix:") else int(self._server.server_address[1])
         self._thread = Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="admin", daemon=True
         )
@@ -69,7 +70,9 @@ class Admin:
         match path:
             case "/metrics":
                 encoder, content_type = choose_encoder(accept)
-                return 200, content_type, encoder(self._registry)
+                return 200, content_type, encoder(self._registry())
+            case "/state":
+                return 200, "application/msgpack", self._metrics().state()
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
@@ -81,6 +84,11 @@ class Admin:
                 return 200, _TEXT, b"/metrics\n/healthz\n/readyz\n/config\n"
             case _:
                 return 404, _TEXT, b"not found; there are /metrics /healthz /readyz /config\n"
+
+    def _registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        registry.register(self._metrics())
+        return registry
 
 
 _TEXT = "text/plain; charset=utf-8"
@@ -95,6 +103,23 @@ class _Server(ThreadingHTTPServer):
         """A client that hung up is no news; anything else is ours to know."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
+
+
+class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """Without the names that the base class looks up for an address of the internet's."""
+        TCPServer.server_bind(self)
+
+
+def _listen(address: str, handler: type[_Handler]) -> _Server:
+    if address.startswith("unix://"):
+        path = address.removeprefix("unix://")
+        Path(path).unlink(missing_ok=True)
+        return _UnixServer(path, handler)  # type: ignore[arg-type]  # a path is the address here
+    host, _, port = address.rpartition(":")
+    return _Server((host.strip("[]"), int(port)), handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

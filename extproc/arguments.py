@@ -6,12 +6,13 @@ It knows words only; ``cli`` says what each command does.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
 
 from extproc import __version__
+from extproc.argtypes import address, body, data_address, header
+from extproc.options import serve_options, workers_option
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -43,41 +44,17 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
           extproc serve -f policy.yaml
           extproc serve -f /etc/aimesh/ --listen 0.0.0.0:50051 --admin 0.0.0.0:9090
           extproc serve -f policy.yaml --listen unix:///run/aimesh/processor.sock
+          extproc serve -f policy.yaml --listen 0.0.0.0:50051 --workers 4      ports 50051 to 50054
+          extproc serve -f policy.yaml --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
 
         signals:
           SIGHUP   read the policy files again (they are also watched)
-          SIGTERM  fail health, go on for --drain seconds, let open streams finish, exit 0
+          SIGTERM  fail health, go on for --drain seconds, let open streams finish, exit 0;
+                   a second one leaves at once
         """,
     )
     _policies(serve)
-    serve.add_argument(
-        "--listen",
-        type=_data_address,
-        action="append",
-        metavar="ADDRESS",
-        help="host:port or unix:///path for Envoy; may be given more than once (default 127.0.0.1:50051)",
-    )
-    serve.add_argument(
-        "--admin",
-        type=_address,
-        default="127.0.0.1:9090",
-        metavar="HOST:PORT",
-        help="for people and Prometheus (%(default)s)",
-    )
-    serve.add_argument(
-        "--drain",
-        type=_seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="between failing health and refusing streams (%(default)g)",
-    )
-    serve.add_argument(
-        "--grace",
-        type=_seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="for open streams to finish after that (%(default)g)",
-    )
+    serve_options(serve)
 
     up = _command(
         commands,
@@ -88,6 +65,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         examples:
           extproc up -f policy.yaml
           extproc up -f policy.yaml --listen 0.0.0.0:8080 --admin 127.0.0.1:9090
+          extproc up -f policy.yaml --workers 4
 
         The policy file is watched: versions, weights and endpoints change without a restart.
         """,
@@ -95,25 +73,26 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     _policies(up)
     up.add_argument(
         "--listen",
-        type=_address,
+        type=address,
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
         help="for clients (%(default)s)",
     )
     up.add_argument(
         "--admin",
-        type=_address,
+        type=address,
         default="127.0.0.1:9090",
         metavar="HOST:PORT",
         help="the processor's admin port (%(default)s)",
     )
     up.add_argument(
         "--envoy-admin",
-        type=_address,
+        type=address,
         default="127.0.0.1:0",
         metavar="HOST:PORT",
         help="Envoy's admin port; 0 takes a free one (%(default)s)",
     )
+    workers_option(up)
 
     demo = _command(
         commands,
@@ -165,14 +144,14 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     explain.add_argument(
         "-H",
         "--header",
-        type=_header,
+        type=header,
         action="append",
         default=[],
         metavar="'NAME: VALUE'",
         help="a header of the client's; may be given more than once",
     )
     explain.add_argument(
-        "--body", type=_body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"
+        "--body", type=body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"
     )
 
     render = commands.add_parser("render", help="manifests on stdout", description="Manifests on stdout.")
@@ -191,21 +170,21 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     _policies(envoy)
     envoy.add_argument(
         "--listen",
-        type=_address,
+        type=address,
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
         help="for clients (%(default)s)",
     )
     envoy.add_argument(
         "--envoy-admin",
-        type=_address,
+        type=address,
         default="127.0.0.1:9901",
         metavar="HOST:PORT",
         help="Envoy's admin port (%(default)s)",
     )
     envoy.add_argument(
         "--processor",
-        type=_data_address,
+        type=data_address,
         action="append",
         metavar="ADDRESS",
         help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
@@ -252,47 +231,6 @@ def _policies(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help="a policy file, or a directory of them; may be given more than once",
     )
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is no header; write it as 'name: value'")
-    return name.strip(), value.strip()
-
-
-def _body(text: str) -> bytes:
-    if not text.startswith("@"):
-        return text.encode()
-    try:
-        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read the body: {error}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
-
-
-def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it as host:port")
-    return text
-
-
-def _data_address(text: str) -> str:
-    if text.startswith("unix:"):
-        if text.startswith("unix:///"):
-            return text
-        raise argparse.ArgumentTypeError(f"{text!r} is no address; write a unix socket as unix:///path")
-    return _address(text)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

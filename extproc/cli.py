@@ -39,23 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from extproc.server import Options, Server
+    from extproc.options import chosen
 
-    return Server(
-        Options(
-            tuple(arguments.file),
-            tuple(arguments.listen or ["127.0.0.1:50051"]),
-            arguments.admin,
-            arguments.drain,
-            arguments.grace,
-        )
-    ).run()
+    options = chosen(arguments)
+    if options.workers > 1:
+        from extproc.workers import Workers
+
+        return Workers(options).run()
+    from extproc.server import Server
+
+    return Server(options).run()
 
 
 def _up(arguments: argparse.Namespace) -> int:
     from extproc.gateway import up
 
-    return up(arguments.file, arguments.listen, arguments.admin, arguments.envoy_admin)
+    return up(arguments.file, arguments.listen, arguments.admin, arguments.envoy_admin, workers=arguments.workers)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

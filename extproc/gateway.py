@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import shlex
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
@@ -18,8 +17,10 @@ from typing import Literal
 from extproc.child import Child
 from extproc.embedded import Envoy, PolicyFiles, find_envoy
 from extproc.errors import SetupError
+from extproc.options import Options, spread
 from extproc.reload import PolicyFeed
 from extproc.render.envoy_options import EnvoyOptions, host_port
+from extproc.signals import caught
 from extproc.view import View
 
 __all__ = ["Envoy", "find_envoy", "up"]
@@ -38,8 +39,11 @@ def up(
     fail_open: bool = True,
     access_log: str = "/dev/stdout",
     drain: float = 10.0,
+    workers: int = 1,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains for up to ``drain`` seconds. The exit status.
+
+    ``workers``: processes that decide; Envoy spreads the requests over them.
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or a child ends by itself.
     """
@@ -48,19 +52,26 @@ def up(
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         refuse_taken(flag, address)
     admin = _settled(admin)
-    with TemporaryDirectory(prefix="extproc-") as name, _signals() as signals:
+    with TemporaryDirectory(prefix="extproc-") as name, caught() as signals:
         directory = Path(name)
-        socket_address = f"unix://{directory / 'processor.sock'}"
+        # Envoy goes first and takes the processor's work with it: nothing is left to wait for.
+        processing = Options(
+            policies=tuple(paths),
+            listen=(f"unix://{directory / 'processor.sock'}",),
+            admin=admin,
+            workers=workers,
+            drain=0.0,
+        )
         options = EnvoyOptions(
             listen=listen,
             admin=envoy_admin,
-            processors=(socket_address,),
+            processors=spread(processing.listen, workers),
             body=body,
             fail_open=fail_open,
             access_log=access_log,
         )
         files = PolicyFiles(options, directory)
-        processor = _processor(paths, socket_address, admin)
+        processor = Child("the processor", [sys.executable, "-m", "extproc", *processing.arguments()], echo=True)
         try:
             _wait_ready(processor, admin)
             with Envoy(files.start(feed.view), directory) as envoy:
@@ -102,13 +113,6 @@ def _settled(address: str) -> str:
         return f"{host}:{free.getsockname()[1]}"
 
 
-def _processor(paths: Sequence[Path], listen: str, admin: str) -> Child:
-    files = [argument for path in paths for argument in ("-f", str(path))]
-    # Envoy goes first and takes the processor's work with it: nothing is left to wait for.
-    command = [sys.executable, "-m", "extproc", "serve", *files, "--listen", listen, "--admin", admin, "--drain", "0"]
-    return Child("the processor", command, echo=True)
-
-
 def _wait_ready(processor: Child, admin: str, timeout: float = 20.0) -> None:
     deadline = time.monotonic() + timeout
     while not _ready(admin):
@@ -128,19 +132,6 @@ def _ready(admin: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[SimpleQueue[int]]:
-    """The signals that concern us, one after the other."""
-    queue: SimpleQueue[int] = SimpleQueue()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda n, _frame: queue.put(n)) for number in numbers}
-    try:
-        yield queue
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _attend(processor: Child, envoy: Envoy, files: PolicyFiles, feed: PolicyFeed, signals: SimpleQueue[int]) -> None:

@@ -94,6 +94,9 @@ class Metrics(Collector):
         self.streams = 0
         """Open gRPC streams of Envoy's."""
         self.policy_generation = 0
+        self.workers: int | None = None
+        """Those of a supervisor's that are ready."""
+        self.worker_restarts = 0
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._generations: set[int] = set()
@@ -167,6 +170,11 @@ class Metrics(Collector):
         for generation in sorted(self._generations or {self.policy_generation}):
             info.add_metric((str(generation),), 1)
         yield info
+        if self.workers is not None:
+            yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)
+            yield CounterMetricFamily(
+                "extproc_worker_restarts", "Worker processes started in a dead one's place.", value=self.worker_restarts
+            )
 
     def _count(self, name: str, key: Labels, by: int = 1) -> None:
         counts = self._counters[name]

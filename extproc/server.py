@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from threading import Timer
 from types import FrameType
 from typing import Any
 
-import msgspec
-
 from extproc import effective
 from extproc.admin import Admin
 from extproc.codec import PROCESS
-from extproc.engine import create
+from extproc.engine import Settings, create
 from extproc.errors import Problem, SetupError
 from extproc.health import Health
 from extproc.metrics import Metrics
+from extproc.options import Options
 from extproc.reload import PolicyFeed
 from extproc.servicer import process
+from extproc.tls import certificates
 
 log = logging.getLogger(__name__)
-
-
-class Options(msgspec.Struct, frozen=True):
-    """How to serve."""
-
-    policies: tuple[Path, ...]
-    """Policy files and directories of them."""
-    listen: tuple[str, ...] = ("127.0.0.1:50051",)
-    """``host:port`` or ``unix:///path``."""
-    admin: str = "127.0.0.1:9090"
-    drain: float = 5.0
-    """Seconds between failing health and refusing new streams: long enough for every Envoy to have seen it."""
-    grace: float = 30.0
-    """Seconds that open streams then have to finish."""
 
 
 class Server:
@@ -57,10 +43,15 @@ class Server:
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
-        self._admin = Admin(options.admin, self._metrics, self._unready, self._config)
+        self._admin = Admin(options.admin, lambda: self._metrics, self._unready, self._config)
         self._engine = create(
             options.listen,
-            {PROCESS: process(lambda: self._feed.view, self._metrics), **self._health.services()},
+            {
+                PROCESS: process(lambda: self._feed.view, self._metrics, options.max_streams),
+                **self._health.services(),
+            },
+            Settings(tls=certificates(options), keepalive=options.keepalive),
+            options.engine,
         )
 
     def run(self) -> int:
@@ -94,7 +85,10 @@ class Server:
             a if a.startswith("unix:") else f"{a.rpartition(':')[0]}:{port}"
             for a, port in zip(self._options.listen, self._engine.ports, strict=True)
         ]
-        log.info("serving ext_proc on %s, admin on port %d", ", ".join(addresses), self._admin.port)
+        admin = f"port {self._admin.port}" if self._admin.port else self._options.admin
+        log.info("serving ext_proc on %s, admin on %s", ", ".join(addresses), admin)
+        gc.collect()
+        gc.freeze()  # what is here now stays: no collection need look at it again
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         if self._state == "draining":

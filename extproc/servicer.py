@@ -9,7 +9,7 @@ from time import perf_counter
 
 from extproc.actions import Fault, Finish, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
-from extproc.engine import Sender
+from extproc.engine import Abort, Sender, StatusCode
 from extproc.events import Closed, Event
 from extproc.metrics import Metrics
 from extproc.observe import ObserveStream
@@ -76,6 +76,18 @@ class ProcessHandler:
         return replies
 
 
-def process(view: Callable[[], View], metrics: Metrics) -> Callable[[Sender], ProcessHandler]:
-    """A factory of handlers; each stream takes the view that is in force when it opens."""
-    return lambda _: ProcessHandler(view(), metrics)
+def process(
+    view: Callable[[], View], metrics: Metrics, max_streams: int = 10_000
+) -> Callable[[Sender], ProcessHandler]:
+    """A factory of handlers; each stream takes the view that is in force when it opens.
+
+    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us.
+    """
+
+    def handler(_: Sender) -> ProcessHandler:
+        if metrics.streams >= max_streams:
+            metrics.error("too_many_streams")
+            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
+        return ProcessHandler(view(), metrics)
+
+    return handler

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from extproc.errors import SetupError
+from extproc.options import Options
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +37,22 @@ class Certificates:
         self.asks_clients = client_ca is not None
         self.current = self._read()
         self._check(self.current)
-        self._refused: Pems | str | None = None
+        self._refused: str | None = None
 
     def refresh(self) -> Pems | None:
         """What the files hold now, if it differs from ``current`` and can be used. Never raises."""
         try:
             fresh = self._read()
-            if fresh in (self.current, self._refused):
+            if fresh == self.current:
+                self._refused = None
                 return None
-            self._refused = fresh
             self._check(fresh)
             if fresh != self._read():  # being written: the next connection sees the rest
                 return None
         except SetupError as error:
-            log.error("the certificates stay as they were: %s", error)  # noqa: TRY400 - a message, no failure of ours
+            if str(error) != self._refused:
+                self._refused = str(error)
+                log.error("the certificates stay as they were: %s", error)  # noqa: TRY400 - no failure of ours
             return None
         self.current, self._refused = fresh, None
         log.info("new certificates from %s", self._certificate)
@@ -64,24 +67,35 @@ class Certificates:
 
     def _check(self, pems: Pems) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for pem, path, flag in (
+            (pems.certificate, self._certificate, "--tls-cert"),
+            (pems.client_ca, self._client_ca, "--tls-client-ca"),
+        ):
+            if pem is not None:
+                try:
+                    context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
+                except ssl.SSLError:
+                    raise SetupError(f"{path} ({flag}) holds a certificate that can't be read") from None
         try:
             context.load_cert_chain(self._certificate, self._key, password=self._no_password)
         except (ssl.SSLError, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            if reason == "KEY_VALUES_MISMATCH":
-                raise SetupError(
-                    f"{self._key} (--tls-key) is not the key of the certificate in {self._certificate} (--tls-cert)"
-                ) from None
-            raise SetupError(f"cannot use {self._certificate} with {self._key}: {reason}") from None
-        if pems.client_ca is not None:
-            try:
-                context.load_verify_locations(cadata=pems.client_ca.decode("ascii", "replace"))
-            except ssl.SSLError as error:
-                reason = error.reason or error
-                raise SetupError(f"cannot use {self._client_ca} (--tls-client-ca): {reason}") from None
+            if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+                why = f"is not the key of the certificate in {self._certificate} (--tls-cert)"
+            else:
+                why = f"can't be used with {self._certificate} (--tls-cert)"
+            raise SetupError(f"{self._key} (--tls-key) {why}") from None
 
     def _no_password(self) -> str:
         raise SetupError(f"{self._key} (--tls-key) is encrypted; nobody is there to give the password: decrypt it")
+
+
+def certificates(options: Options) -> Certificates | None:
+    """What the options name; None for serving in the clear. Raises ``SetupError``."""
+    if options.tls_cert is None and options.tls_key is None and options.tls_client_ca is None:
+        return None
+    if options.tls_cert is None or options.tls_key is None:
+        raise SetupError("TLS needs both --tls-cert and --tls-key")
+    return Certificates(options.tls_cert, options.tls_key, options.tls_client_ca)
 
 
 def _read(path: Path, kind: bytes, flag: str) -> bytes:

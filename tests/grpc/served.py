@@ -17,6 +17,7 @@ import grpc
 
 from extproc._pb import health_pb2 as pb
 from extproc.health import CHECK
+from tests.grpc.running import ENGINE
 
 
 def until(condition: Callable[[], object], seconds: float = 15) -> None:
@@ -32,6 +33,7 @@ class Served:
 
     def __init__(self, policy: Path, *options: str, listen: str = "127.0.0.1:0", admin: str = "127.0.0.1:0") -> None:
         command = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen, "--admin", admin]
+        command += ["--engine", ENGINE]
         self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._reader = Thread(target=self._read, daemon=True)

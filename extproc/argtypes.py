@@ -1,0 +1,60 @@
+"""What the words of a command line may be: addresses, durations, headers, bodies. Floor 6."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def header(text: str) -> tuple[str, str]:
+    """``name: value``."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no header; write it as 'name: value'")
+    return name.strip(), value.strip()
+
+
+def body(text: str) -> bytes:
+    """A text, or ``@`` and a file that holds it."""
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read the body: {error}") from None
+
+
+def seconds(text: str) -> float:
+    """A duration."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def address(text: str) -> str:
+    """``host:port``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it as host:port")
+    return text
+
+
+def data_address(text: str) -> str:
+    """``host:port`` or ``unix:///path``."""
+    if text.startswith("unix:"):
+        if text.startswith("unix:///"):
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write a unix socket as unix:///path")
+    return address(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or not 0 < int(text) < 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
