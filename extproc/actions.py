@@ -69,12 +69,14 @@ class ResponseReply(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error."""
+    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error, in gRPC a status and a message."""
 
     status: int
     code: str
     message: str
     metadata: tuple[tuple[str, str], ...] = ()
+    grpc: bool = False
+    """The client speaks gRPC."""
 
 
 class Finish(msgspec.Struct, frozen=True):

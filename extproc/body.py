@@ -7,11 +7,14 @@ from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 from extproc.request import BodyFields, Reader, Splice
 
+SMALL = 2048
+"""Bytes: pieces up to here are put together as they come."""
+
 
 class Body:
     """Holds ``limit`` bytes at the most, and as many again unpacked where the body has a content coding."""
 
-    __slots__ = ("_chunks", "_headers", "_limit", "_size", "_unpacked", "sizes")
+    __slots__ = ("_chunks", "_headers", "_length", "_limit", "_needed", "_size", "_unpacked", "sizes")
 
     def __init__(self, headers: Headers, limit: int) -> None:
         """Raises ``Rejected`` (413) where the headers already tell that it is too large."""
@@ -20,19 +23,30 @@ class Body:
         self._chunks: list[bytes] = []
         self._size = 0
         self._limit = limit
+        self._needed = 0
         self._headers = headers
         self._unpacked: bytes | None = None
         length = headers.text("content-length")
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise too_large(limit)
+        self._length = int(length) if length.isdecimal() else None
 
     def add(self, data: bytes) -> None:
         """The next piece. Raises ``Rejected`` (413)."""
         self._size += len(data)
         if self._size > self._limit:
             raise too_large(self._limit)
-        self._chunks.append(data)
         self.sizes.append(len(data))
+        # Pieces of a few bytes each would take far more memory than they hold.
+        if self._chunks and len(self._chunks[-1]) + len(data) <= SMALL:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(data)
+
+    @property
+    def full(self) -> bool:
+        """As many bytes as the request's content-length says have come. Envoy sees to it that no more follow."""
+        return self._size == self._length
 
     @property
     def raw(self) -> bytes:
@@ -48,17 +62,23 @@ class Body:
 
     def read(self, reader: Reader | None, *, complete: bool) -> BodyFields | None:
         """What the body tells; None where more of it is needed. Raises ``Unreadable`` and ``Rejected``."""
-        if codings := self._headers.text("content-encoding"):
-            try:
+        if self._size < self._needed and not complete:
+            return None
+        early = reader is not None and reader.early
+        try:
+            if not early and (codings := b",".join(self._headers.all("content-encoding")).decode("latin-1")):
                 self._unpacked = decoded(self.raw, codings, self._limit)
-            except TooLarge:
-                raise too_large(self._limit) from None
-        if reader is None:
-            return BodyFields()
-        fields = reader.read(self.text, self._headers)
-        if fields is None and complete:
-            raise Unreadable("truncated")
-        return fields
+            found = BodyFields() if reader is None else reader.read(self.text, self._headers)
+        except TooLarge:
+            raise too_large(self._limit) from None
+        if isinstance(found, BodyFields):
+            return found
+        if complete:
+            raise Unreadable("truncated" if self._size else "no_body")
+        if found > self._limit:
+            raise too_large(self._limit)
+        self._needed = found
+        return None
 
     def rename(self, reader: Reader, model: str) -> Change | None:
         """How the body as it came is changed to name ``model``; None where it names none."""

@@ -41,6 +41,9 @@ PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
 """Of the dynamic metadata that we write and read."""
 
+_GRPC_STATUS = {400: 3, 413: 8, 503: 14}
+"""INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
+_UNKNOWN = 2
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
 
@@ -172,12 +175,17 @@ def _put_metadata(metadata: tuple[tuple[str, str], ...], response: pb.Processing
 def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
     immediate = response.immediate_response
     immediate.status.code = reply.status
-    immediate.body = error_body(reply.status, reply.code, reply.message)
     immediate.details = f"aimesh_{reply.code}"
+    _put_metadata(reply.metadata, response)
+    if reply.grpc:
+        # Envoy makes a trailers-only response of it, with the body as `grpc-message`.
+        immediate.grpc_status.status = _GRPC_STATUS.get(reply.status, _UNKNOWN)
+        immediate.body = reply.message.encode()
+        return
+    immediate.body = error_body(reply.status, reply.code, reply.message)
     option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
     option.header.key = "content-type"
     option.header.raw_value = b"application/json"
-    _put_metadata(reply.metadata, response)
 
 
 def error_body(status: int, code: str, message: str) -> bytes:

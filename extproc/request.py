@@ -40,6 +40,8 @@ class BodyFields(msgspec.Struct, frozen=True):
     adapter: str | None = None
     max_tokens: int | None = None
     prompt_bytes: int = 0
+    operation: str = ""
+    """Where the head does not tell it: what is asked of the API."""
 
 
 class Splice(msgspec.Struct, frozen=True):
@@ -59,10 +61,11 @@ class Reader(Protocol):
 
     @property
     def early(self) -> bool:
-        """A beginning of the body can suffice: ``read`` is tried on every piece, since the rest may never end."""
+        """A beginning of the body can suffice, since the rest may never end. Such bodies have no content coding."""
 
-    def read(self, body: bytes, headers: Headers) -> BodyFields | None:
-        """What the body tells; None where it is a beginning that does not suffice (``early`` readers only).
+    def read(self, body: bytes, headers: Headers) -> BodyFields | int:
+        """What the body tells; where it is a beginning that does not suffice (``early`` readers only), the number of
+        bytes that ``read`` needs to get on.
 
         Raises ``Unreadable``, or ``Rejected`` where two readers would read it differently.
         """
@@ -83,3 +86,5 @@ class Operation(msgspec.Struct, frozen=True):
     reader: Reader | None = None
     rename: Callable[[str], tuple[str, str]] | None = None
     """Where the head names the model: the header to set, and its value, to name another."""
+    uploads: bool = False
+    """The client sends message after message: the body need never end before the answer."""

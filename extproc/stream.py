@@ -10,6 +10,7 @@ How the body comes (``Protocol``) decides how the answer goes back:
 - BUFFERED: the headers are waved through, the reply to the body carries the decision.
 - NONE: as BUFFERED, after asking for the body with ``mode_override``.
 - FULL_DUPLEX_STREAMED: held back like the first, but every byte must be echoed.
+- A client that sends message after message is not waited for in the second and third: it passes on unrouted.
 - Anything else can't re-route safely on a body: such a request passes on unrouted, and a fault is noted.
 """
 
@@ -45,6 +46,7 @@ from extproc.events import (
     RequestHeaders,
     RequestTrailers,
 )
+from extproc.grpcframe import is_grpc
 from extproc.headers import Headers
 from extproc.policy import Decision, decide
 from extproc.replies import client_copies, echo, replaced, unchanged
@@ -69,10 +71,11 @@ class RouteStream:
     ``view`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     """
 
-    __slots__ = ("_body", "_entropy", "_headers", "_mode", "_view", "decision", "operation", "state")
+    __slots__ = ("_body", "_entropy", "_headers", "_mode", "_view", "asked", "decision", "operation", "state")
 
     def __init__(self, view: View, entropy: bytes) -> None:
         self.state = State.HEAD
+        self.asked: Asked | None = None
         self.decision: Decision | None = None
         self._view = view
         self._entropy = entropy
@@ -132,11 +135,11 @@ class RouteStream:
     def _collect(self, protocol: Protocol | None) -> Actions:
         self.state = State.BODY
         self._mode = _mode(protocol)
-        if self._mode is BodyMode.BUFFERED:
-            return (HeadersReply(NO_MUTATION),)
-        if self._mode is BodyMode.NONE:
-            self._mode = BodyMode.BUFFERED
-            return (HeadersReply(NO_MUTATION, BodyMode.BUFFERED),)
+        if self._mode in (BodyMode.BUFFERED, BodyMode.NONE):
+            if self.operation.uploads:
+                return self._finish(Unmatched("streamed_request"), HeadersReply(self._cleaned()))
+            asked, self._mode = self._mode is BodyMode.NONE, BodyMode.BUFFERED
+            return (HeadersReply(NO_MUTATION, BodyMode.BUFFERED if asked else None),)
         if self._mode is BodyMode.FULL_DUPLEX_STREAMED or (
             self._mode is BodyMode.STREAMED and protocol is not None and protocol.send_body_without_waiting
         ):
@@ -148,8 +151,10 @@ class RouteStream:
             self._body.add(event.data)
         except Rejected as rejected:
             return self._reject(rejected)
-        # A BUFFERED body comes whole; the end of the stream is not told with it where trailers follow.
-        complete = event.end_of_stream or self._mode is BodyMode.BUFFERED
+        # A BUFFERED body comes whole; the end of the stream is not told with it where trailers follow. STREAMED, it may
+        # come as an empty piece of its own, or as trailers that are never shown: the length tells it sooner.
+        full = self._mode is BodyMode.BUFFERED or (self._mode is BodyMode.STREAMED and self._body.full)
+        complete = event.end_of_stream or full
         reader = self.operation.reader
         if complete or (reader is not None and reader.early):
             return self._answer_body(complete=complete)
@@ -196,9 +201,8 @@ class RouteStream:
         return self._finish(*notes, HeadersReply(mutation), *pieces)
 
     def _echo_body(self, event: RequestBody) -> Actions:
-        if event.end_of_stream:
-            return self._finish(BodyEcho(event.data, end_of_stream=True))
-        return (BodyEcho(event.data, end_of_stream=False),)
+        echoed = BodyEcho(event.data, event.end_of_stream)
+        return self._finish(echoed) if event.end_of_stream else (echoed,)
 
     def _echo_trailers(self, _: RequestTrailers) -> Actions:
         return self._finish(TrailersReply())
@@ -223,9 +227,9 @@ class RouteStream:
     def _decide(self, fields: BodyFields, body: bytes) -> tuple[Mutation, Actions]:
         """Raises ``Rejected``."""
         operation = self.operation
-        asked = Asked(
+        asked = self.asked = Asked(
             operation.api,
-            operation.name,
+            fields.operation or operation.name,
             operation.model or fields.model,
             operation.version or fields.version,
             operation.stream or fields.stream,
@@ -251,7 +255,8 @@ class RouteStream:
         return Mutation(remove=client_copies(self._headers), metadata=self._known())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        return self._finish(Reject(rejected.status, rejected.code, rejected.message, self._known()))
+        grpc = is_grpc(self._headers)
+        return self._finish(Reject(rejected.status, rejected.code, rejected.message, self._known(), grpc))
 
     def _known(self) -> tuple[tuple[str, str], ...]:
         """Metadata of a request on which nothing was decided, or that is refused all the same."""

@@ -123,6 +123,12 @@ class TestStreamedWithoutWaiting:
         assert stream.receive(RequestBody(b"", end_of_stream=True), 0.0) == (HeadersReply(LLAMA_MUTATION), Finish())
         assert stream.state is State.DONE
 
+    def test_the_length_tells_the_end_before_envoy_does(self) -> None:
+        stream = RouteStream(VIEW, b"e")
+        assert stream.receive(head(content_length=str(len(LLAMA))), 0.0) == ()
+        assert stream.receive(RequestBody(LLAMA[:9]), 0.0) == ()
+        assert stream.receive(RequestBody(LLAMA[9:]), 0.0) == (HeadersReply(LLAMA_MUTATION), Finish())
+
     def test_a_second_model_is_found_wherever_it_stands(self) -> None:
         first, second = RequestBody(b'{"model":"llama",'), RequestBody(b'"model":"old-name"}', end_of_stream=True)
         reject, finish = play(head(), first, second)
