@@ -65,7 +65,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         examples:
           extproc up -f policy.yaml
           extproc up -f policy.yaml --listen 0.0.0.0:8080 --admin 127.0.0.1:9090
-          extproc up -f policy.yaml --workers 4
+          extproc up -f policy.yaml --workers 4 --fail-closed --access-log access.json
 
         The policy file is watched: versions, weights and endpoints change without a restart.
         """,
@@ -92,6 +92,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="Envoy's admin port; 0 takes a free one (%(default)s)",
     )
+    _envoy_options(up)
     workers_option(up)
 
     demo = _command(
@@ -189,17 +190,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
     )
-    envoy.add_argument(
-        "--body",
-        choices=("streamed", "buffered"),
-        default="streamed",
-        help="how Envoy shows bodies; buffered suits every Envoy, streamed needs 1.37 (%(default)s)",
-    )
-    envoy.add_argument(
-        "--fail-closed",
-        action="store_true",
-        help="answer 503 when no processor does; else requests pass on unrouted",
-    )
+    _envoy_options(envoy)
     return top
 
 
@@ -219,6 +210,26 @@ def _command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def _envoy_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--body",
+        choices=("streamed", "buffered"),
+        default="streamed",
+        help="how Envoy shows bodies; buffered suits every Envoy, streamed needs 1.37 (%(default)s)",
+    )
+    parser.add_argument(
+        "--fail-closed",
+        action="store_true",
+        help="answer 503 when no processor does; else requests pass on unrouted",
+    )
+    parser.add_argument(
+        "--access-log",
+        default="/dev/stdout",
+        metavar="FILE",
+        help="a line of JSON for each request; '' for none (%(default)s)",
+    )
 
 
 def _policies(parser: argparse.ArgumentParser) -> None:

@@ -54,7 +54,16 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _up(arguments: argparse.Namespace) -> int:
     from extproc.gateway import up
 
-    return up(arguments.file, arguments.listen, arguments.admin, arguments.envoy_admin, workers=arguments.workers)
+    return up(
+        arguments.file,
+        arguments.listen,
+        arguments.admin,
+        arguments.envoy_admin,
+        body=arguments.body,
+        fail_open=not arguments.fail_closed,
+        access_log=arguments.access_log,
+        workers=arguments.workers,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -80,6 +89,7 @@ def _render_envoy(arguments: argparse.Namespace) -> int:
         processors=tuple(arguments.processor or ["127.0.0.1:50051"]),
         body=arguments.body,
         fail_open=not arguments.fail_closed,
+        access_log=arguments.access_log,
     )
     sys.stdout.write(to_yaml(bootstrap(config.load(arguments.file).view, options)))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -136,6 +137,20 @@ def test_a_gateway_that_follows_its_policy_and_leaves_nothing(
     assert running.process.wait(20) == 0, running.said()
     assert all(map(gone, children.values()))
     assert list(running.scratch.iterdir()) == []
+
+
+def test_how_envoy_is_set_up_can_be_chosen(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:
+    (one,) = servers("one")
+    log = tmp_path / "access.json"
+    running = up(policy((one, 1)), "--body", "buffered", "--fail-closed", "--access-log", str(log))
+    wait_for(running.ready, 30)
+    assert running.ask() == ("v1", "one")
+    wait_for(lambda: log.exists() and log.read_text())
+    assert json.loads(log.read_text())["version"] == "v1"
+    config = json.loads((next(running.scratch.iterdir()) / "listeners.json").read_text())
+    manager = config["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    route = next(f["typed_config"] for f in manager["http_filters"] if f["name"] == "aimesh.route")
+    assert (route["failure_mode_allow"], route["processing_mode"]["request_body_mode"]) == (False, "BUFFERED")
 
 
 def test_a_bad_edit_changes_nothing(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:
