@@ -11,8 +11,10 @@ from pathlib import Path
 from textwrap import dedent
 
 from extproc import __version__
-from extproc.argtypes import address, body, data_address, header
+from extproc.argtypes import address, body, count, data_address, header, seconds
 from extproc.options import serve_options, workers_option
+
+_CHAT = b'{"model": "llama-3-8b", "messages": [{"role": "user", "content": "Hello"}]}'
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -154,6 +156,33 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     explain.add_argument(
         "--body", type=body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"
     )
+
+    bench = _command(
+        commands,
+        "bench",
+        run["bench"],
+        "how long requests take through an Envoy or a mesh, and how much of it is routing",
+        """\
+        examples:
+          extproc bench http://127.0.0.1:8080 --body @request.json
+          extproc bench http://gateway:8080 --baseline http://model-server:8000 --rate 200 --seconds 30
+          extproc bench http://127.0.0.1:8080 -H 'x-user-id: ann' --connections 64 --json
+
+        With --rate requests leave on time whether earlier ones are back or not, and a stall counts for every
+        request that it delays. Without, each connection asks again as soon as it has its answer.
+        """,
+    )
+    bench.add_argument("url", metavar="URL", help="where to send requests")
+    bench.add_argument("--baseline", metavar="URL", help="measured in turns with it, for comparison")
+    bench.add_argument("--path", default="/v1/chat/completions", help="request path (%(default)s)")
+    bench.add_argument(
+        "--body", type=body, default=_CHAT, metavar="TEXT|@FILE", help="the request's body (a short chat)"
+    )
+    bench.add_argument("-H", "--header", type=header, action="append", default=[], metavar="'NAME: VALUE'")
+    bench.add_argument("--rate", type=seconds, default=0.0, metavar="N", help="requests per second (as fast as can be)")
+    bench.add_argument("--connections", type=count, default=16, metavar="N", help="without --rate (%(default)s)")
+    bench.add_argument("--seconds", type=seconds, default=10.0, metavar="N", help="for each address (%(default)g)")
+    bench.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
     render = commands.add_parser("render", help="manifests on stdout", description="Manifests on stdout.")
     kinds = render.add_subparsers(title="what to render", metavar="KIND", required=True)

@@ -80,6 +80,23 @@ def _check(arguments: argparse.Namespace) -> int:
     return run(arguments.file, arguments.json)
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    try:
+        from extproc.bench import Plan, run
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[gateway]'") from None
+    plan = Plan(
+        (arguments.url, arguments.baseline) if arguments.baseline else (arguments.url,),
+        arguments.path,
+        arguments.body,
+        tuple(arguments.header),
+        arguments.rate,
+        arguments.connections,
+        arguments.seconds,
+    )
+    return run(plan, arguments.json)
+
+
 def _render_envoy(arguments: argparse.Namespace) -> int:
     from extproc.render.envoy import EnvoyOptions, bootstrap, to_yaml
 
@@ -111,5 +128,6 @@ COMMANDS = {
     "demo": _demo,
     "check": _check,
     "explain": _explain,
+    "bench": _bench,
     "render envoy": _render_envoy,
 }

@@ -22,6 +22,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "embedded",
         "explain",
         "check",
+        "bench",
         "demo",
         "demo.*",
     ),
@@ -72,7 +73,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("metrics", "admin", "demo.*"),
     "yaml": ("yamldoc", "config", "render", "render.*", "linkerd_adapter.*"),
     "numpy": ("view", "policy", "demo.*"),
-    "aiohttp": ("demo.*",),
+    "aiohttp": ("bench", "demo.*"),
     "envoy_data_plane": (),  # hundreds of times slower than protobuf: for tests
 }
 """Libraries that only these modules import."""
