@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy check fmt protos bench clean
+.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos bench clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ test-unit: $(VENV)/dev  ## the tests of single modules: seconds
 
 test-envoy: $(VENV)/dev  ## only the tests with the real Envoy
 	@$(BIN)/python -m pytest -m envoy
+
+test-engines: $(VENV)/dev  ## the server's and Envoy's tests on the other engine, grpcio's asyncio API
+	@EXTPROC_TEST_ENGINE=aio $(BIN)/python -m pytest tests/grpc tests/envoy
+
+test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
+	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling
 
 check: $(VENV)/dev  ## lint, format and types
 	@$(BIN)/ruff check
