@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +178,17 @@ def test_a_worker_that_is_asked_to_leave_is_back_at_once(team: Team, sockets: li
     assert healthy(sockets[1])
 
 
+def _after_a_free_port() -> socket.socket:
+    """A port that is taken, one above a port that is not."""
+    while True:
+        taken = socket.create_server(("127.0.0.1", 0))
+        with suppress(OSError), socket.create_server(("127.0.0.1", taken.getsockname()[1] - 1)):
+            return taken
+        taken.close()
+
+
 def test_ports_are_counted_up_and_a_taken_one_is_told(policy: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with _after_a_free_port() as taken:
         port = taken.getsockname()[1]
         with Team(policy, 2, listen=f"127.0.0.1:{port - 1}") as team:
             assert team.exit_status(30) == 1
