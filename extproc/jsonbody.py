@@ -12,14 +12,52 @@ from typing import Any
 
 import msgspec
 
-from extproc.errors import Unreadable
+from extproc.errors import Rejected, Unreadable
+from extproc.request import Splice
 
 BOM = b"\xef\xbb\xbf"
+NOTHING = msgspec.Raw(b"")
 
-# Numbers are skipped, not converted: `len` is the cheapest callable, and has no limit on their digits.
-_scanner = json.JSONDecoder(strict=False, parse_int=len, parse_float=len, parse_constant=len)
-_SPACE = re.compile(r"[ \t\r\n]*")
+MAX_MEMBERS = 10_000
+"""Of the top-level object, where they are looked at one by one: more are no request, but an attempt to keep us busy."""
+
+# A key, and its value where that is no array or object. Nothing is tried twice: possessive throughout.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_MEMBER = re.compile(rb"[ \t\r\n,]*+(%b)[ \t\r\n]*+:[ \t\r\n]*+((?:%b|[^\[{\"\s,}]++)?+)" % (_STRING, _STRING))
+_OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+\{")
+_END = re.compile(rb"[ \t\r\n]*+\}")
+_STOPPED = re.compile(r"trailing characters \(byte (\d+)\)")
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def utf8(body: bytes) -> bytes:
+    """The body (one byte at least) in UTF-8, as JSON should come; servers in Python read UTF-16 and UTF-32 as well, so
+    we do too. Raises ``Unreadable("bad_json")``.
+    """
+    if body[0] < 0x80 and 0 not in body[:4]:
+        return body
+    encoding = json.detect_encoding(body)
+    if encoding.startswith("utf-8"):
+        return body
+    try:
+        return body.decode(encoding).encode()
+    except UnicodeError:
+        raise Unreadable("bad_json") from None
+
+
+def spliced(body: bytes, text: bytes, splice: Splice) -> Splice:
+    """A change of ``text``, which is ``utf8(body)``, as one of the body."""
+    if text is body:
+        return splice
+    return Splice(0, len(body), splice(text).decode().encode(json.detect_encoding(body)))
+
+
+def once(body: bytes, key: str) -> None:
+    """Raises ``Rejected`` (400) where ``key`` stands twice at the top level, however it is spelled."""
+    if may_repeat(body, key) and sum(name == key for name, _, _ in members(body)) > 1:
+        raise Rejected(400, f"duplicate_{key}", f"the request body has more than one '{key}' key")
 
 
 def may_repeat(body: bytes, key: str) -> bool:
@@ -28,50 +66,62 @@ def may_repeat(body: bytes, key: str) -> bool:
     ``key``: lower-case letters and underscores. All but a few bodies are told by a look for bytes: a second
     ``"key"``, or an escape that can spell a letter of it (``\\u0061`` to ``\\u007a``).
     """
-    return _more_than_one(body, b'"%b"' % key.encode()) or (
+    return _more_than(1, body, b'"%b"' % key.encode()) or (
         # A search for one byte is many times as fast as one for several, and most bodies end it there.
-        b"\\" in body and (b"\\u006" in body or b"\\u007" in body)
+        b"\\" in body and _more_than(0, body, b"\\u006", b"\\u007")
     )
 
 
-def _more_than_one(body: bytes, quoted: bytes) -> bool:
-    # Where quotes are rare (images in base64), hopping from quote to quote beats a search for the whole text.
-    if len(body) < 65_536 or body.count(b'"') > len(body) >> 9:
-        return body.count(quoted) > 1
-    seen, at = 0, body.find(b'"')
-    while at >= 0:
-        if body.startswith(quoted, at):
-            seen += 1
-            if seen > 1:
-                return True
-        at = body.find(b'"', at + 1)
-    return False
+def _more_than(most: int, body: bytes, *texts: bytes) -> bool:
+    """Whether more than ``most`` of ``texts``, which begin with the same byte, are in the body."""
+    at = -1
+    if len(body) >= 65_536:
+        # Where that byte is rare (images in base64 have no quotes), hopping from one to the next beats a search for
+        # the whole text by far; where it is not, that shows soon.
+        first = texts[0][:1]
+        for _ in range(len(body) >> 12):
+            at = body.find(first, at + 1)
+            if at < 0:
+                return False
+            if body.startswith(texts, at):
+                most -= 1
+                if most < 0:
+                    return True
+    return sum(body.count(text, at + 1) for text in texts) > most
 
 
 def members(body: bytes) -> Iterator[tuple[str, int, int]]:
-    """(key, start, end) of every member of the top-level object; start and end are the offsets of its value.
+    """(key, start, end) of every member of the top-level object; start and end are the offsets of its value; white
+    space behind an array or object counts with it.
 
-    Latin-1 gives every byte one character, so offsets in the text are offsets in the body; keys beyond ASCII come out
-    garbled, and nobody asks for those. Raises ``Unreadable("bad_json")``.
+    The body must be JSON. Raises ``Unreadable("bad_json")`` where there are more than ``MAX_MEMBERS``.
     """
-    text = body.decode("latin-1")
+    opening = _OPENING.match(body)
+    at = opening.end() if opening else len(body)
+    for _ in range(MAX_MEMBERS):
+        found = _MEMBER.match(body, at)
+        if found is None:
+            break
+        start, at = found.span(2)
+        if start == at:
+            at += _length(memoryview(body)[start:])
+        key = found[1]
+        yield msgspec.json.decode(key) if b"\\" in key else key[1:-1].decode(), start, at
+    if not _END.match(body, at):
+        raise Unreadable("bad_json")
 
-    def skip(at: int) -> int:
-        found = _SPACE.match(text, at)
-        return found.end() if found else at
 
+def _length(text: memoryview) -> int:
+    """Bytes of the value that ``text`` begins with, and of white space; where msgspec stops, it says in its error.
+
+    Nothing is built: an array of millions of arrays is skipped in no time.
+    """
     try:
-        at = skip(text.index("{") + 1)
-        while text[at] != "}":
-            key, at = _scanner.raw_decode(text, at)
-            start = skip(skip(at) + 1)  # past the colon
-            _, end = _scanner.raw_decode(text, start)
-            yield key, start, end
-            at = skip(end)
-            if text[at] == ",":
-                at = skip(at + 1)
-    except (ValueError, IndexError, RecursionError):
-        raise Unreadable("bad_json") from None
+        _skip(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if found := _STOPPED.search(str(error)):
+            return int(found[1]) - 1  # bytes read, that of the first one that is too much with them
+    raise Unreadable("bad_json")
 
 
 def value_of(body: bytes, key: str) -> tuple[int, int]:
@@ -95,26 +145,39 @@ def _string_end(body: bytes, start: int) -> int:
             return at + 1
 
 
+def scalar(raw: msgspec.Raw) -> Any:
+    """The string, number or boolean; None where there is none, arrays and objects, which are never built, included."""
+    if bytes(memoryview(raw)[:1]) in (b"", b"[", b"{"):
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:  # a number out of all bounds
+        return None
+
+
+def inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
+    """What the array or object holds at ``token``; nothing where it holds no such thing."""
+    first = bytes(memoryview(raw)[:1])
+    try:
+        if first == b"{":
+            return _decode_members(raw).get(token, NOTHING)
+        if first == b"[" and token.isdecimal():
+            items = _decode_items(raw)
+            return items[int(token[:9])] if int(token[:9]) < len(items) else NOTHING
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    return NOTHING
+
+
 def scalar_at(body: bytes, pointer: Sequence[str]) -> str | None:
     """The scalar at a JSON Pointer (its tokens, one at least) as text; None where there is no such scalar.
 
     Of equal keys the last counts. Numbers and booleans are written as JSON writes them.
     """
-    try:
-        # Only the first member is built; the rest of the body is skipped.
-        first = _decode_members(body.removeprefix(BOM)).get(pointer[0])
-        value: Any = None if first is None else msgspec.json.decode(first)
-    except (msgspec.DecodeError, RecursionError):
+    raw = msgspec.Raw(body.removeprefix(BOM).lstrip(b" \t\r\n"))
+    for token in pointer:
+        raw = inside(raw, token)
+    value = scalar(raw)
+    if value is None or value == "":
         return None
-    for token in pointer[1:]:
-        if isinstance(value, dict):
-            value = value.get(token)
-        elif isinstance(value, list) and token.isdecimal() and int(token[:9]) < len(value):
-            value = value[int(token[:9])]
-        else:
-            return None
-    if isinstance(value, str):
-        return value or None
-    if value is None or isinstance(value, dict | list):
-        return None
-    return msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

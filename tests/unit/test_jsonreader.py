@@ -14,7 +14,7 @@ from extproc.headers import Headers
 from extproc.jsonreader import JsonReader
 from extproc.request import BodyFields, Splice
 
-READER = JsonReader(prompt=["/messages"], limit=["/max_tokens", "/options/num_predict"], adapter="/lora/name")
+READER = JsonReader(prompt=["/messages"], limit=["/max_tokens", "/options/num_predict"], adapter=["/lora/name"])
 HEADERS = Headers()
 
 

@@ -1,0 +1,43 @@
+"""The Gemini API. Floor 2.
+
+The path tells model and method, so the body is never needed. Source: the Gemini API's REST reference, "models" and
+"OpenAI compatibility".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.openai import BODIES, operation
+from extproc.apis.row import Row
+
+METHODS = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
+_COMPATIBLE = ("chat/completions", "embeddings", "images/generations")
+
+ROWS = (
+    *(
+        Row(
+            path=f"/{version}/models/{{model}}:{method}",
+            api="gemini",
+            operation=method,
+            stream=method.startswith("stream"),
+        )
+        for version in ("v1beta", "v1", "v1alpha")
+        for method in METHODS
+    ),
+    *(
+        Row(
+            path=f"/v1beta/{kind}/{{model}}:{method}",
+            api="gemini",
+            operation=method,
+            stream=method.startswith("stream"),
+        )
+        for kind, methods in (
+            ("models", ("predict", "predictLongRunning", "batchGenerateContent")),
+            ("tunedModels", ("generateContent", "streamGenerateContent")),
+        )
+        for method in methods
+    ),
+    *(
+        Row(path=f"/v1beta/openai/{path}", api="gemini", operation=operation(path), reader=BODIES[path])
+        for path in _COMPATIBLE
+    ),
+)

@@ -1,0 +1,35 @@
+"""``/generate``, as TGI and SGLang have it: one server, one model, which nobody names. Floor 2.
+
+Each has its own body; the keys of the two don't meet, so one reader serves both. Source: Text Generation Inference's
+API documentation, and SGLang's documentation, "SGLang Native APIs" and "Sampling Parameters".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+from extproc.jsonreader import JsonReader
+
+_PROMPT = ("/inputs", "/text", "/input_ids")
+_LIMIT = ("/parameters/max_new_tokens", "/sampling_params/max_new_tokens")
+_ADAPTER = ("/parameters/adapter_id", "/lora_path")
+_GENERATE = JsonReader(model="", prompt=_PROMPT, limit=_LIMIT, adapter=_ADAPTER)
+
+ROWS = (
+    Row(
+        path="/generate",
+        api="generate",
+        operation="generate",
+        reader=_GENERATE,
+        unnamed=True,
+        note="TGI's and SGLang's: the bodies tell them apart, the answer goes to the same model",
+    ),
+    Row(
+        path="/generate_stream",
+        api="generate",
+        operation="generate_stream",
+        reader=_GENERATE,
+        unnamed=True,
+        stream=True,
+        note="TGI's",
+    ),
+)

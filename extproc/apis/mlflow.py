@@ -1,0 +1,18 @@
+"""``/invocations``, as MLflow's scoring server and containers for SageMaker have it. Floor 2.
+
+One server, one model, which nobody names; the body (JSON, CSV or anything) is never needed. Source: MLflow's
+documentation, "Local Inference Server Specification".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+
+ROWS = (
+    Row(
+        path="/invocations",
+        api="mlflow",
+        operation="invocations",
+        note="also of TGI, vLLM and others in a container for SageMaker",
+    ),
+)

@@ -1,0 +1,23 @@
+"""Ollama's own API. Floor 2.
+
+The model is in the JSON body, as ``name:tag``, which we keep as one name; answers stream unless the body says no.
+Source: Ollama's API documentation.
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+from extproc.jsonreader import JsonReader
+
+_LIMIT = ("/options/num_predict",)
+_GENERATE = JsonReader(streams=True, prompt=["/prompt", "/system", "/suffix", "/images"], limit=_LIMIT)
+_CHAT = JsonReader(streams=True, prompt=["/messages"], limit=_LIMIT)
+_EMBED = JsonReader(stream="", prompt=["/input"])
+_EMBEDDINGS = JsonReader(stream="", prompt=["/prompt"])
+
+ROWS = (
+    Row(path="/api/generate", api="ollama", operation="generate", reader=_GENERATE),
+    Row(path="/api/chat", api="ollama", operation="chat", reader=_CHAT),
+    Row(path="/api/embed", api="ollama", operation="embed", reader=_EMBED),
+    Row(path="/api/embeddings", api="ollama", operation="embeddings", reader=_EMBEDDINGS),
+)

@@ -1,0 +1,108 @@
+"""The table of inference APIs as Markdown, for ``docs/apis.md``. Floor 2: may import all that ``apis`` may, and it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+
+from extproc.apis import FAMILIES
+from extproc.apis.row import ANY_PATH, Row
+from extproc.grpcframe import GrpcReader
+from extproc.jsonreader import JsonReader
+from extproc.multipart import MultipartReader
+
+BEGIN = "<!-- the table: made by `make docs` -->\n"
+END = "<!-- the end of the table -->\n"
+
+_HEAD = ("| method, path | operation | model | version | streams | what else the body tells |", "|-|-|-|-|-|-|")
+
+
+def markdown() -> str:
+    """Every family, with what its module says of it and its rows."""
+    return "\n".join(line for family in FAMILIES for line in _family(family)) + "\n"
+
+
+def replaced(page: str) -> str:
+    """The page with the present table between its markers."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
+
+
+def _family(family: ModuleType) -> Iterator[str]:
+    title, *rest = (family.__doc__ or "").strip().split("\n\n")
+    yield f"### {_text(title.partition(' Floor 2')[0].rstrip('.'))}"
+    yield ""
+    for paragraph in (*rest, title.partition("Floor 2. ")[2]):
+        if paragraph:
+            yield from (_text(paragraph), "")
+    yield f"`api`: {', '.join(f'`{api}`' for api in dict.fromkeys(row.api for row in family.ROWS))}"
+    yield ""
+    yield from _HEAD
+    notes: list[str] = []
+    lines: dict[tuple[str, ...], list[Row]] = {}
+    for row in family.ROWS:
+        lines.setdefault((row.note, *_cells(row)), []).append(row)
+    for (_, *cells), same in lines.items():
+        mark = ""
+        if same[0].note:
+            if same[0].note not in notes:
+                notes.append(same[0].note)
+            mark = f" ({notes.index(same[0].note) + 1})"
+        paths = "<br>".join(f"`{row.method} {'any path' if row.path == ANY_PATH else row.path}`" for row in same)
+        yield f"| {paths}{mark} | " + " | ".join(cells) + " |"
+    yield ""
+    for number, note in enumerate(notes, 1):
+        yield f"({number}) {note}  "
+    if notes:
+        yield ""
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    """What a row says beside its path; rows of which all of it is the same share a line."""
+    version = "path" if "{version}" in row.path else f"header `{row.version_header}`" if row.version_header else ""
+    return f"`{row.operation}`", _model(row), version, _streams(row), _told(row)
+
+
+def _model(row: Row) -> str:
+    match row.names, row.reader:
+        case "header", _:
+            return f"header `{row.header}`"
+        case "query", _:
+            return f"query `{row.query}`"
+        case "path", _:
+            return "path"
+        case "", _:
+            return "unnamed"
+        case _, JsonReader() as reader:
+            return f"body `{reader.pointers['model'][0]}`"
+        case _, MultipartReader():
+            return "form field `model`"
+        case _, GrpcReader():
+            return "message"
+        case _:
+            return "body"
+
+
+def _streams(row: Row) -> str:
+    if row.stream:
+        return "always"
+    if isinstance(row.reader, JsonReader) and row.reader.pointers["stream"]:
+        flag = f"`{row.reader.pointers['stream'][0]}`"
+        return f"unless {flag} is false" if row.reader.streams else flag
+    return "form field `stream`" if isinstance(row.reader, MultipartReader) else ""
+
+
+def _told(row: Row) -> str:
+    if not isinstance(row.reader, JsonReader):
+        return ""
+    shown = {"prompt": "prompt", "limit": "token limit", "adapter": "adapter"}
+    return "; ".join(
+        f"{name} " + ", ".join(f"`{pointer}`" for pointer in row.reader.pointers[key])
+        for key, name in shown.items()
+        if row.reader.pointers[key]
+    )
+
+
+def _text(docstring: str) -> str:
+    return docstring.replace("``", "`")

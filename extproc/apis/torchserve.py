@@ -1,0 +1,15 @@
+"""TorchServe's inference API. Floor 2.
+
+The path tells model and version; the body is whatever the model takes. Source: TorchServe's documentation, "Inference
+API".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+
+ROWS = (
+    Row(path="/predictions/{model}", api="torchserve", operation="predictions"),
+    Row(path="/predictions/{model}/{version}", api="torchserve", operation="predictions"),
+    Row(path="/explanations/{model}", api="torchserve", operation="explanations"),
+)

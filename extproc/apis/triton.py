@@ -1,0 +1,20 @@
+"""Triton's generate extension. Floor 2.
+
+The path tells model and version; the body is never needed. What else Triton serves is ``oip``. Source: Triton
+Inference Server's documentation, "Generate Extension".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+
+ROWS = tuple(
+    Row(
+        path=f"/v2/models/{{model}}/{version}{action}",
+        api="triton",
+        operation=action,
+        stream=action == "generate_stream",
+    )
+    for version in ("", "versions/{version}/")
+    for action in ("generate", "generate_stream")
+)

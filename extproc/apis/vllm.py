@@ -1,0 +1,35 @@
+"""What vLLM serves beside OpenAI's API: pooling, scores, tokens. Floor 2.
+
+SGLang, Infinity and Jina's servers have some of the same paths. A LoRA adapter is asked for by its name in place of
+the model's. Source: vLLM's documentation, "Online Serving".
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+from extproc.jsonreader import JsonReader
+
+_RERANK = JsonReader(stream="", prompt=["/query", "/documents"])
+_SCORE = JsonReader(
+    stream="", prompt=["/queries", "/documents", "/text_1", "/text_2", "/data_1", "/data_2", "/query", "/items"]
+)
+_POOLING = JsonReader(stream="", prompt=["/input", "/messages", "/data"])
+_TOKENIZE = JsonReader(stream="", prompt=["/prompt", "/messages"])
+_DETOKENIZE = JsonReader(stream="", prompt=["/tokens"])
+
+ROWS = (
+    Row(path="/rerank", api="vllm", operation="rerank", reader=_RERANK),
+    Row(
+        path="/v1/rerank",
+        api="vllm",
+        operation="rerank",
+        reader=_RERANK,
+        note="Cohere's first rerank, too: it has moved to v2, while servers of one's own have this one",
+    ),
+    Row(path="/score", api="vllm", operation="score", reader=_SCORE),
+    Row(path="/v1/score", api="vllm", operation="score", reader=_SCORE),
+    Row(path="/pooling", api="vllm", operation="pooling", reader=_POOLING),
+    Row(path="/classify", api="vllm", operation="classify", reader=_POOLING),
+    Row(path="/tokenize", api="vllm", operation="tokenize", reader=_TOKENIZE),
+    Row(path="/detokenize", api="vllm", operation="detokenize", reader=_DETOKENIZE),
+)

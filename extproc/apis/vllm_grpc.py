@@ -1,0 +1,18 @@
+"""vLLM's engine over gRPC: one server, one model, which no request names. Floor 2.
+
+Source: vLLM's vllm_engine.proto.
+"""
+
+from __future__ import annotations
+
+from extproc.apis.row import Row
+from extproc.grpcframe import GrpcReader
+
+_SERVICE = "/vllm.grpc.engine.VllmEngine/"
+GENERATE = GrpcReader(stream="5", limit="4.8", prompt=("2", "3"))
+EMBED = GrpcReader(prompt=("2",))
+
+ROWS = (
+    Row(path=_SERVICE + "Generate", api="vllm", operation="generate", reader=GENERATE, unnamed=True, note="gRPC"),
+    Row(path=_SERVICE + "Embed", api="vllm", operation="embed", reader=EMBED, unnamed=True, note="gRPC"),
+)

@@ -1,0 +1,44 @@
+"""How the tests of API families ask: one request through the very stream that serves, and what it took it for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from extproc import apis
+from extproc.actions import Unmatched
+from extproc.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.headers import Headers
+from extproc.request import Asked
+from extproc.stream import RouteStream
+from extproc.view import Policy, View
+
+EVERYTHING = View((Policy("all", models=("*",)),))
+STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
+
+
+def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> Asked | str:
+    """What a request is taken for; the reason where it can't be told. ``line``: ``POST /path``; ``body``: bytes, or
+    what is to be JSON.
+    """
+    method, _, path = line.partition(" ")
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    stream = RouteStream(EVERYTHING, b"entropy")
+    head = Headers.of([(":method", method), (":path", path), *(headers or {}).items()])
+    actions = list(stream.receive(RequestHeaders(head, not raw, STREAMED), 0.0))
+    if not actions:
+        actions += stream.receive(RequestBody(raw, end_of_stream=True), 0.0)
+    unmatched = [action.reason for action in actions if isinstance(action, Unmatched)]
+    return unmatched[0] if unmatched or stream.asked is None else stream.asked
+
+
+def size(*values: Any) -> int:
+    """Bytes of values in the JSON that ``asked`` sends."""
+    return sum(len(json.dumps(value)) for value in values)
+
+
+def head_suffices(line: str, headers: dict[str, str] | None = None) -> bool:
+    """Whether the body is never asked for."""
+    method, _, path = line.partition(" ")
+    found = apis.classify(method, path, Headers.of((headers or {}).items()))
+    return found is not None and found.reader is None

@@ -1,0 +1,68 @@
+"""Anthropic's requests, after its API reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.request import Asked
+from tests.unit.apis.asking import asked, size
+
+MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "Hello, Claude"}]}]
+TOOLS = [{"name": "weather", "input_schema": {"type": "object", "properties": {"model": {"type": "string"}}}}]
+HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01", "content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "expected"),
+    [
+        (
+            "POST /v1/messages?beta=true",
+            {
+                "model": "claude-opus-4-1",
+                "max_tokens": 1024,
+                "system": "Be brief.",
+                "messages": MESSAGES,
+                "stream": True,
+            },
+            Asked("anthropic", "messages", "claude-opus-4-1", None, True, None, 1024, size("Be brief.", MESSAGES)),
+        ),
+        (
+            "POST /v1/messages",
+            {"tools": TOOLS, "messages": MESSAGES, "max_tokens": 7, "model": "claude-haiku"},
+            Asked("anthropic", "messages", "claude-haiku", None, False, None, 7, size(TOOLS, MESSAGES)),
+        ),
+        (
+            "POST /v1/messages/count_tokens",
+            {"model": "claude-opus-4-1", "messages": MESSAGES},
+            Asked("anthropic", "messages.count_tokens", "claude-opus-4-1", prompt_bytes=size(MESSAGES)),
+        ),
+        (
+            "POST /v1/messages/batches",
+            {"requests": [{"custom_id": "1", "params": {"model": "claude-haiku"}}]},
+            Asked("anthropic", "messages.batches", ""),
+        ),
+        (
+            "POST /v1/complete",
+            {"model": "claude-2.1", "prompt": "\n\nHuman: Hi\n\nAssistant:", "max_tokens_to_sample": 5},
+            Asked("anthropic", "complete", "claude-2.1", None, False, None, 5, size("\n\nHuman: Hi\n\nAssistant:")),
+        ),
+    ],
+)
+def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+    assert asked(line, body, HEADERS) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("POST /v1/messages", "no_model"),
+        ("GET /v1/messages", "no_api"),
+        ("GET /v1/messages/batches", "no_api"),
+        ("POST /v1/messages/batches/b1/cancel", "no_api"),
+        ("POST /v1/message", "no_api"),
+    ],
+)
+def test_does_not_ask_for(line: str, reason: str) -> None:
+    assert asked(line, {"messages": MESSAGES, "max_tokens": 1}, HEADERS) == reason

@@ -1,0 +1,101 @@
+"""Azure OpenAI's requests, after its REST reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.request import Asked
+from tests.unit.apis.asking import asked, head_suffices, size
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+DEPLOYED = {"messages": MESSAGES, "stream": True, "max_tokens": 10}
+NAMED = {"model": "my-gpt", "messages": MESSAGES, "max_completion_tokens": 10}
+VERSION = "api-version=2024-10-21"
+OF_PATH = (
+    *("chat/completions", "completions", "embeddings", "images/generations", "images/edits"),
+    *("audio/speech", "audio/transcriptions", "audio/translations"),
+)
+
+
+@pytest.mark.parametrize("path", OF_PATH)
+def test_a_deployment_is_the_model(path: str) -> None:
+    line = f"POST /openai/deployments/my-gpt/{path}?{VERSION}"
+    assert asked(line, DEPLOYED) == Asked("azure", path.replace("/", "."), "my-gpt")
+    assert head_suffices(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "expected"),
+    [
+        (
+            f"POST /openai/deployments/my%20gpt/extensions/chat/completions?{VERSION}",
+            DEPLOYED,
+            Asked("azure", "chat.completions", "my gpt"),
+        ),
+        (
+            "POST /openai/v1/chat/completions",
+            NAMED,
+            Asked("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
+        ),
+        (
+            "POST /openai/v1/responses?api-version=preview",
+            {"model": "my-gpt", "input": "Hello", "stream": True},
+            Asked("azure", "responses", "my-gpt", stream=True, prompt_bytes=size("Hello")),
+        ),
+        (
+            "POST /openai/responses?api-version=2025-03-01-preview",
+            {"model": "my-gpt", "input": "Hello"},
+            Asked("azure", "responses", "my-gpt", prompt_bytes=size("Hello")),
+        ),
+        (
+            "POST /openai/v1/embeddings",
+            {"model": "ada", "input": ["a"]},
+            Asked("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
+        ),
+        (
+            "POST /models/chat/completions?api-version=2024-05-01-preview",
+            NAMED,
+            Asked("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
+        ),
+        (
+            "POST /models/embeddings?api-version=2024-05-01-preview",
+            {"model": "ada", "input": ["a"]},
+            Asked("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
+        ),
+        (
+            f"GET /openai/realtime?{VERSION}&deployment=my-voice",
+            b"",
+            Asked("azure", "realtime", "my-voice", stream=True),
+        ),
+        ("GET /openai/v1/realtime?model=my-voice", b"", Asked("azure", "realtime", "my-voice", stream=True)),
+        (
+            "POST /openai/v1/realtime/calls?model=my-voice",
+            b"v=0\r\n",
+            Asked("azure", "realtime.calls", "my-voice", stream=True),
+        ),
+        (
+            f"POST /openai/realtimeapi/sessions?{VERSION}",
+            {"model": "my-voice"},
+            Asked("azure", "realtime.sessions", "my-voice"),
+        ),
+    ],
+)
+def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+    assert asked(line, body) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"GET /openai/deployments/my-gpt/chat/completions?{VERSION}",
+        f"POST /openai/deployments/my-gpt/chat?{VERSION}",
+        f"POST /openai/deployments//chat/completions?{VERSION}",
+        f"POST /openai/deployments/my-gpt/fine_tuning/jobs?{VERSION}",
+        f"GET /openai/deployments?{VERSION}",
+        "GET /openai/realtime?deployment=a&deployment=b",
+    ],
+)
+def test_does_not_ask_for(line: str) -> None:
+    assert asked(line, DEPLOYED) == "no_api"

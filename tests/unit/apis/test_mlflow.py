@@ -1,0 +1,28 @@
+"""``/invocations`` as MLflow documents it: no request names its model, and bodies are of any kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.request import Asked
+from tests.unit.apis.asking import asked, head_suffices
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"dataframe_split": {"columns": ["a"], "data": [[1]]}}, "application/json"),
+        ({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}, "application/json"),
+        (b"a,b\n1,2\n", "text/csv"),
+    ],
+)
+def test_asks_for(body: Any, kind: str) -> None:
+    assert asked("POST /invocations", body, {"content-type": kind}) == Asked("mlflow", "invocations", "")
+    assert head_suffices("POST /invocations")
+
+
+@pytest.mark.parametrize("line", ["GET /invocations", "POST /invocations/", "GET /version", "POST /invocation"])
+def test_does_not_ask_for(line: str) -> None:
+    assert asked(line, {"inputs": [1]}) == "no_api"

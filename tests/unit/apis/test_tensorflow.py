@@ -1,0 +1,41 @@
+"""TensorFlow Serving's requests over REST, after its documentation."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.request import Asked
+from tests.unit.apis.asking import asked, head_suffices
+
+BODY = {"signature_name": "serving_default", "instances": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+@pytest.mark.parametrize(("place", "version"), [("versions/3", "3"), ("labels/canary", "canary")])
+def test_asks_for_a_version(verb: str, place: str, version: str) -> None:
+    for spelled in (verb, verb.upper(), verb.title()):
+        line = f"POST /v1/models/half_plus_two/{place}:{spelled}"
+        assert asked(line, BODY) == Asked("tensorflow", verb, "half_plus_two", version)
+        assert head_suffices(line)
+
+
+def test_asks_for_the_newest() -> None:
+    assert asked("POST /v1/models/iris:classify", BODY) == Asked("tensorflow", "classify", "iris")
+    assert asked("POST /v1/models/iris:Regress", BODY) == Asked("tensorflow", "regress", "iris")
+    assert asked("POST /v1/models/iris:predict", BODY) == Asked("kserve", "predict", "iris")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /v1/models/iris/versions/3",
+        "GET /v1/models/iris/versions/3:predict",
+        "GET /v1/models/iris/metadata",
+        "POST /v1/models/iris/versions/3",
+        "POST /v1/models/iris/versions/:predict",
+        "POST /v1/models/iris/version/3:predict",
+        "POST /v1/models/iris/versions/3:explain",
+    ],
+)
+def test_does_not_ask_for(line: str) -> None:
+    assert asked(line, BODY) == "no_api"

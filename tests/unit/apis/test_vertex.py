@@ -1,0 +1,69 @@
+"""Vertex AI's requests, after its REST reference."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.request import Asked
+from tests.unit.apis.asking import asked, head_suffices, size
+
+PLACE = "projects/my-project/locations/us-central1"
+CLAUDE = f"/v1/{PLACE}/publishers/anthropic/models/claude-sonnet-4@20250514"
+BODY = {"anthropic_version": "vertex-2023-10-16", "messages": [], "max_tokens": 10, "stream": True}
+
+
+@pytest.mark.parametrize(
+    ("line", "operation", "model", "stream"),
+    [
+        (f"{CLAUDE}:rawPredict", "rawPredict", "claude-sonnet-4@20250514", False),
+        (f"{CLAUDE}:streamRawPredict", "streamRawPredict", "claude-sonnet-4@20250514", True),
+        (
+            f"/v1/{PLACE}/publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+            "streamGenerateContent",
+            "gemini-2.5-flash",
+            True,
+        ),
+        (
+            f"/v1beta1/{PLACE}/publishers/google/models/gemini-2.5-pro:countTokens",
+            "countTokens",
+            "gemini-2.5-pro",
+            False,
+        ),
+        (f"/v1/{PLACE}/publishers/google/models/text-embedding-005:predict", "predict", "text-embedding-005", False),
+        (
+            "/v1/publishers/google/models/gemini-2.5-pro:generateContent?key=k",
+            "generateContent",
+            "gemini-2.5-pro",
+            False,
+        ),
+        (f"/v1/{PLACE}/endpoints/1234567890:predict", "predict", "1234567890", False),
+        (f"/v1/{PLACE}/endpoints/1234567890:rawPredict", "rawPredict", "1234567890", False),
+        (f"/v1/{PLACE}/endpoints/1234567890:serverStreamingPredict", "serverStreamingPredict", "1234567890", True),
+        (f"/v1beta1/{PLACE}/endpoints/1234567890/chat/completions", "chat.completions", "1234567890", False),
+    ],
+)
+def test_asks_for(line: str, operation: str, model: str, stream: bool) -> None:
+    assert asked(f"POST {line}", BODY) == Asked("vertex", operation, model, stream=stream)
+    assert head_suffices(f"POST {line}")
+
+
+def test_as_openai_has_it_the_body_names_the_model() -> None:
+    body = {"model": "google/gemini-2.5-flash", "messages": ["hi"], "stream": True, "max_tokens": 4}
+    expected = Asked("vertex", "chat.completions", "google/gemini-2.5-flash", None, True, None, 4, size(["hi"]))
+    assert asked(f"POST /v1/{PLACE}/endpoints/openapi/chat/completions", body) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"GET {CLAUDE}:rawPredict",
+        f"POST {CLAUDE}",
+        f"POST {CLAUDE}:rawpredictions",
+        f"POST /v1/{PLACE}/publishers/google/models/:predict",
+        f"POST /v1/{PLACE}/models/1234567890:predict",
+        f"POST /v1/{PLACE}/endpoints/1234567890:deployModel",
+        "POST /v1/projects/p/publishers/google/models/gemini-2.5-pro:generateContent",
+    ],
+)
+def test_does_not_ask_for(line: str) -> None:
+    assert asked(line, BODY) == "no_api"

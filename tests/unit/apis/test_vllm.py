@@ -1,0 +1,70 @@
+"""What vLLM serves beside OpenAI's API, after its documentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.request import Asked
+from tests.unit.apis.asking import asked, size
+
+DOCUMENTS = ["Paris is a city.", "A mesh is a net."]
+RERANK = {"model": "bge-reranker", "query": "What is a mesh?", "documents": DOCUMENTS, "top_n": 1}
+RANKED = size("What is a mesh?", DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "expected"),
+    [
+        ("POST /rerank", RERANK, Asked("vllm", "rerank", "bge-reranker", prompt_bytes=RANKED)),
+        ("POST /v1/rerank", RERANK, Asked("vllm", "rerank", "bge-reranker", prompt_bytes=RANKED)),
+        (
+            "POST /score",
+            {"model": "bge", "text_1": "a", "text_2": ["b", "c"]},
+            Asked("vllm", "score", "bge", prompt_bytes=size("a", ["b", "c"])),
+        ),
+        (
+            "POST /v1/score",
+            {"model": "bge", "queries": "a", "documents": "b"},
+            Asked("vllm", "score", "bge", prompt_bytes=size("a", "b")),
+        ),
+        (
+            "POST /pooling",
+            {"model": "reward", "messages": [{"role": "user", "content": "x"}], "task": "token_embed"},
+            Asked("vllm", "pooling", "reward", prompt_bytes=size([{"role": "user", "content": "x"}])),
+        ),
+        (
+            "POST /classify",
+            {"model": "toxic", "input": ["You!"]},
+            Asked("vllm", "classify", "toxic", prompt_bytes=size(["You!"])),
+        ),
+        (
+            "POST /tokenize",
+            {"model": "sql-lora", "prompt": "How many?", "add_special_tokens": False},
+            Asked("vllm", "tokenize", "sql-lora", prompt_bytes=size("How many?")),
+        ),
+        (
+            "POST /detokenize",
+            {"model": "llama", "tokens": [1, 2, 3]},
+            Asked("vllm", "detokenize", "llama", prompt_bytes=size([1, 2, 3])),
+        ),
+    ],
+)
+def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+    assert asked(line, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "reason"),
+    [
+        ("POST /tokenize", {"prompt": "How many?"}, "no_model"),
+        ("POST /classify", {"model": None, "input": "x"}, "bad_model"),
+        ("GET /score", b"", "no_api"),
+        ("POST /v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"}, "no_api"),
+        ("POST /v1/unload_lora_adapter", {"lora_name": "a"}, "no_api"),
+        ("POST /reset_prefix_cache", b"", "no_api"),
+    ],
+)
+def test_does_not_ask_for(line: str, body: Any, reason: str) -> None:
+    assert asked(line, body) == reason
