@@ -5,6 +5,8 @@ May import floors 0 and 1. The same request, headers, view and entropy always gi
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from extproc import headers as names
@@ -39,27 +41,33 @@ class Decision(msgspec.Struct, frozen=True):
         """The routing headers to set, every value safe to travel."""
         if self.policy is None:
             return ()
-        pairs = [(names.MODEL_NAME, safe_value(self.asked.model))] if self.asked.model else []
-        if self.version:
-            pairs.append((names.MODEL_VERSION, safe_value(self.version)))
-        if self.pool:
-            pairs.append((names.GPU_POOL, self.pool))
-        if self.architecture:
-            pairs.append((names.GPU_ARCHITECTURE, safe_value(self.architecture)))
-        return tuple(pairs)
+        return _headers(self.asked.model, self.version, self.pool, self.architecture)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Dynamic metadata for the namespace ``aimesh``."""
-        pairs = [("api", self.asked.api)]
-        if self.asked.model:
-            pairs.append(("model", self.asked.model))
-        if self.policy is not None:
-            pairs += (("policy", self.policy.name), ("cohort", self.cohort))
-            if self.version:
-                pairs.append(("version", self.version))
-            if self.pool:
-                pairs.append(("gpu_pool", self.pool))
-        return tuple(pairs)
+        if self.policy is None:
+            return _metadata(self.asked.api, self.asked.model)
+        return _metadata(self.asked.api, self.asked.model, self.policy.name, self.cohort, self.version, self.pool)
+
+
+# Decisions repeat: their pairs are kept.
+
+
+@lru_cache(maxsize=4096)
+def _headers(model: str, version: str, pool: str, architecture: str) -> tuple[tuple[str, str], ...]:
+    pairs = zip(_SET, (model, version, pool, architecture), strict=True)
+    return tuple((name, safe_value(value)) for name, value in pairs if value)
+
+
+_SET = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE)
+
+
+@lru_cache(maxsize=4096)
+def _metadata(
+    api: str, model: str, policy: str = "", cohort: str = "", version: str = "", pool: str = ""
+) -> tuple[tuple[str, str], ...]:
+    keys = ("api", "model", "policy", "cohort", "version", "gpu_pool")
+    return tuple(pair for pair in zip(keys, (api, model, policy, cohort, version, pool), strict=True) if pair[1])
 
 
 def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None) -> Decision:

@@ -36,16 +36,7 @@ from extproc.actions import (
 )
 from extproc.body import Body, too_large
 from extproc.errors import Rejected, Unreadable
-from extproc.events import (
-    KINDS,
-    BodyMode,
-    Closed,
-    Event,
-    Protocol,
-    RequestBody,
-    RequestHeaders,
-    RequestTrailers,
-)
+from extproc.events import KINDS, BodyMode, Closed, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
 from extproc.grpcframe import is_grpc
 from extproc.headers import Headers
 from extproc.policy import Decision, decide
@@ -63,6 +54,8 @@ class State(enum.Enum):
     BODY = "collecting the body"
     ECHO = "decided; echoing the rest of a full-duplex body"
     DONE = "answered, or gone"
+
+    __hash__ = object.__hash__  # by identity: Enum's own is not made for a table on the request's path
 
 
 class RouteStream:
@@ -94,8 +87,8 @@ class RouteStream:
         if operation is None:
             return self._pass_on(event, "no_api")
         self.operation = operation
-        limit, wanted = self._body_wanted(operation)
-        if not wanted or (event.end_of_stream and operation.reader is None):
+        limit = self._body_limit(operation)
+        if not limit or (event.end_of_stream and operation.reader is None):
             return self._answer_head(event)
         if event.end_of_stream:
             return self._pass_on(event, "no_body")
@@ -105,14 +98,13 @@ class RouteStream:
             return self._reject(rejected)
         return self._collect(event.protocol)
 
-    def _body_wanted(self, operation: Operation) -> tuple[int, bool]:
-        """(the most bytes of body to read, whether any are needed)."""
+    def _body_limit(self, operation: Operation) -> int:
+        """Bytes of body to read at the most; 0 where none are needed."""
         if operation.reader is not None:
-            return self._view.body_limit, True
-        match = self._view.match(operation.model or "")
-        if match is None:
-            return 0, False
-        return match.policy.body_limit, bool(match.policy.sticky and match.policy.sticky.body)
+            return self._view.body_limit
+        match = self._view.match(operation.model or "") if self._view.reads_keys else None
+        sticky = match.policy.sticky if match else None
+        return match.policy.body_limit if match and sticky and sticky.body else 0
 
     def _answer_head(self, event: RequestHeaders) -> Actions:
         """Path and headers tell all: answer at once."""
@@ -237,9 +229,7 @@ class RouteStream:
             fields.max_tokens,
             fields.prompt_bytes,
         )
-        match = self._view.match(asked.model)
-        pointer = match.policy.sticky.body if match and match.policy.sticky else ()
-        key = jsonbody.scalar_at(body, pointer) if pointer and body else None
+        key = self._body_key(asked, body) if self._view.reads_keys and body else None
         decision = self.decision = decide(asked, self._headers, self._view, self._entropy, key)
         if decision.policy is None:
             return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
@@ -250,6 +240,11 @@ class RouteStream:
         if decision.model_rewrite and operation.rename is not None:
             setting = (*setting, operation.rename(decision.model_rewrite))
         return Mutation(setting, removed, decision.metadata()), ()
+
+    def _body_key(self, asked: Asked, body: bytes) -> str | None:
+        match = self._view.match(asked.model)
+        pointer = match.policy.sticky.body if match and match.policy.sticky else ()
+        return jsonbody.scalar_at(body, pointer) if pointer else None
 
     def _cleaned(self) -> Mutation:
         return Mutation(remove=client_copies(self._headers), metadata=self._known())

@@ -182,6 +182,11 @@ class View(msgspec.Struct, frozen=True, dict=True):
         return max((p.body_limit for p in self.policies), default=DEFAULT_BODY_LIMIT)
 
     @cached_property
+    def reads_keys(self) -> bool:
+        """Some policy finds its sticky key in the body, so bodies may matter where the head tells the model."""
+        return any(p.sticky and p.sticky.body for p in self.policies)
+
+    @cached_property
     def path_prefixes(self) -> tuple[str, ...]:
         """What a gateway may have put in front of an API's path; the longest first."""
         return tuple(sorted({prefix for p in self.policies for prefix in p.path_prefixes}, key=lambda p: (-len(p), p)))
