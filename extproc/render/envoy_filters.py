@@ -5,6 +5,8 @@ Floor 4: may import floors 0 to 3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from extproc import apis, headers
 from extproc.render.envoy_clusters import PROCESSOR
 from extproc.render.envoy_options import (
@@ -25,6 +27,12 @@ _NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.head
 _MAY_CHANGE = "|".join(
     (*headers.ROUTING, *_NAMES_A_MODEL, "content-length", "content-encoding", "content-type", "retry-after")
 )
+_ALWAYS_READ = (
+    *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
+    *headers.ROUTING,
+    *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
+)
+"""Headers that decide about a request whatever the policy says."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 _MESSAGES = (
@@ -64,7 +72,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": _local_replies()},
         http_filters=[
-            route_filter(options),
+            route_filter(view, options),
             *([observe_filter()] if options.observe else []),
             typed(
                 "envoy.filters.http.router",
@@ -76,7 +84,21 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
     )
 
 
-def route_filter(options: EnvoyOptions) -> Doc:
+def headers_read(view: View) -> list[str]:
+    """Names of all headers that may decide about a request. No others leave Envoy: credentials stay, work shrinks."""
+    names = [*_ALWAYS_READ]
+    for policy in view.policies:
+        if policy.sticky is not None:
+            names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
+        names += (name for version in policy.versions for match in version.match for name, _ in match.headers)
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _forward(names: Sequence[str]) -> Doc:
+    return {"allowed_headers": {"patterns": [{"exact": name} for name in names]}}
+
+
+def route_filter(view: View, options: EnvoyOptions) -> Doc:
     """Asks the processor where the request goes, and waits for the answer.
 
     "streamed": the body comes as it arrives and the processor answers once, after all of it: one round trip.
@@ -102,6 +124,7 @@ def route_filter(options: EnvoyOptions) -> Doc:
             "response_body_mode": "NONE",
             "response_trailer_mode": "SKIP",
         },
+        forward_rules=_forward(headers_read(view)),
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open,
         status_on_error={"code": "ServiceUnavailable"},
@@ -129,6 +152,7 @@ def observe_filter() -> Doc:
             "response_body_mode": "STREAMED",
             "response_trailer_mode": "SEND",
         },
+        forward_rules=_forward([":status"]),
         metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},
     )
 

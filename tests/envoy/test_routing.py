@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from extproc.codec import decode
+from extproc.events import RequestHeaders, ResponseHeaders
 from extproc.gpu import Gpu
-from extproc.view import HeaderMatch, Policy, Pool, Version, View
+from extproc.view import HeaderMatch, Policy, Pool, Sticky, Version, View
 
 from .conftest import Gateway, ModelServer, Processor, say, wait_for
 
@@ -233,3 +235,33 @@ def test_a_picked_endpoint_is_the_one(servers: Servers, gateway: Start) -> None:
     for server, name in ((one, "one"), (two, "two")):
         assert {envoy.ask("m", x_gateway_destination_endpoint=server.address).text for _ in range(10)} == {name}
     assert envoy.ask("m", x_gateway_destination_endpoint="192.0.2.1:1").text in ("one", "two")
+
+
+def test_only_headers_that_decide_leave_envoy(
+    servers: Servers, gateway: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials stay where they are; what the policy reads comes."""
+    (server,) = servers("v1")
+    match = HeaderMatch((("x-beta", b"true"),))
+    versions = (Version("v1", 1, (server.address,)), Version("v2", 0, (server.address,), match=(match,)))
+    view = View((Policy("p", models=("m",), versions=versions, sticky=Sticky(cookie="session")),))
+    shown: list[set[str]] = []
+
+    def spy(data: bytes) -> object:
+        event, observing = decode(data)
+        if isinstance(event, RequestHeaders | ResponseHeaders):
+            shown.append({name for name, _ in event.headers})
+        return event, observing
+
+    monkeypatch.setattr("extproc.servicer.decode", spy)
+    started = Processor(view)
+    try:
+        answer = gateway(view, started.address).ask(
+            "m", authorization="Bearer secret", x_api_key="secret", x_beta="true", cookie="session=ann"
+        )
+        assert answer.headers["x-model-version"] == "v2"
+        wait_for(lambda: len(shown) == 3)
+    finally:
+        started.stop()
+    request = {":method", ":path", "content-type", "content-length", "x-beta", "cookie"}
+    assert sorted(map(sorted, shown)) == sorted(map(sorted, [request, set[str](), {":status"}]))
