@@ -15,15 +15,21 @@ from extproc.view import Policy, View
 
 _STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 
-_UNMATCHED = {
+UNMATCHED = {
     "no_api": "method and path belong to no inference API that is known here",
     "no_body": "the request has no body, and its API names the model there",
-    "content_encoding": "the body is compressed and is not read",
-    "bad_json": "the body is not a JSON object",
-    "no_model": "the body has no 'model'",
-    "bad_model": "the body's 'model' is no usable text",
+    "no_model": "the request names no model",
     "no_policy": "no policy owns this model",
+    "bad_model": "the model's name is empty, too long or no text",
+    "bad_json": "the body is not a JSON object",
+    "bad_multipart": "the body is not a form that every server would read alike",
+    "bad_grpc": "the body is not a gRPC message of this API",
+    "content_type": "the body is no form, which its API wants",
+    "content_encoding": "the body's compression is not known, or its data is broken",
+    "truncated": "the body ends before the model is told",
+    "streamed_request": "the client sends message after message, and this Envoy shows a body only when it is complete",
 }
+"""Why a request passes on unrouted, by the reasons that ``inference_unmatched_total`` counts."""
 
 
 def explain(
@@ -61,20 +67,24 @@ def explain(
                 reject = {"status": action.status, "code": action.code, "message": action.message}
                 reason = action.message
             case Unmatched():
-                reason = _UNMATCHED[action.reason]
-    decision = stream.decision
-    operation = stream.operation
+                reason = UNMATCHED[action.reason]
+    asked, decision, operation = stream.asked, stream.decision, stream.operation
+    renamed = rewritten or operation.rename is not None
     return {
         "api": operation.api or None,
-        "operation": operation.name or None,
-        "model": decision.asked.model if decision else operation.model,
+        "operation": (asked.operation if asked else operation.name) or None,
+        "model": (asked.model if asked else operation.model) or None,
+        "stream": asked.stream if asked else operation.stream,
+        "max_tokens": asked.max_tokens if asked else None,
+        "prompt_bytes": asked.prompt_bytes if asked else 0,
+        "adapter": asked.adapter if asked else None,
         "version": decision.version or None if decision else None,
         "cohort": decision.cohort or None if decision else None,
         "gpu_pool": decision.pool or None if decision else None,
         "headers": setting,
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
-        "model_rewrite": decision.model_rewrite if decision and rewritten else None,
+        "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
         "reason": reason or (_why(decision, headers) if decision else ""),
         "reject": reject,
     }
@@ -83,8 +93,9 @@ def explain(
 def _why(decision: Decision, headers: Headers) -> str:
     policy = decision.policy
     if policy is None:
-        return _UNMATCHED["no_policy"]
-    owner = f"policy {policy.name} owns {decision.asked.model!r} by its pattern {decision.pattern!r}"
+        return UNMATCHED["no_policy" if decision.asked.model else "no_model"]
+    owned = repr(decision.asked.model) if decision.asked.model else "requests that name no model"
+    owner = f"policy {policy.name} owns {owned} by its pattern {decision.pattern!r}"
     where = f", on GPU pool {decision.pool}" if decision.pool else ""
     return f"{owner}; {_why_version(decision, policy, headers)}{where}"
 
@@ -110,5 +121,9 @@ def _key_text(policy: Policy, headers: Headers) -> str:
     if sticky is None or sticky.body:
         return "the key at /" + "/".join(sticky.body if sticky else ())
     if sticky.header:
-        return f"{sticky.header}: {safe_value(headers.text(sticky.header))}"
-    return f"the cookie {sticky.cookie}={safe_value((cookie(headers, sticky.cookie) or b'').decode('latin-1'))}"
+        return f"{sticky.header}: {_shown(headers.get(sticky.header))}"
+    return f"the cookie {sticky.cookie}={_shown(cookie(headers, sticky.cookie))}"
+
+
+def _shown(value: bytes | None) -> str:
+    return safe_value((value or b"").decode("utf-8", "replace"))
