@@ -42,3 +42,16 @@ def head_suffices(line: str, headers: dict[str, str] | None = None) -> bool:
     method, _, path = line.partition(" ")
     found = apis.classify(method, path, Headers.of((headers or {}).items()))
     return found is not None and found.reader is None
+
+
+def called(path: str, message: bytes) -> Asked | str:
+    """What a gRPC call with this message is taken for."""
+    return asked("POST " + path, b"\0" + len(message).to_bytes(4) + message, {"content-type": "application/grpc"})
+
+
+def field(number: int, value: bytes | str | int) -> bytes:
+    """A field of a protobuf message; numbers and lengths below 128."""
+    if isinstance(value, int):
+        return bytes((number << 3, value))
+    data = value if isinstance(value, bytes) else value.encode()
+    return bytes((number << 3 | 2, len(data))) + data
