@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos bench clean
+.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos docs bench clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ fmt: $(VENV)/dev  ## format, and fix what the linter can
 protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
 	@echo "Made extproc/_pb from $(PROTOS)"
+
+docs: $(VENV)/dev  ## the table of docs/apis.md
+	@$(BIN)/python -m extproc.apis docs/apis.md
 
 bench: $(VENV)/dev  ## what the core costs per request
 	@$(BIN)/python -m benchmarks
