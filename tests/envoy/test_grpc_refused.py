@@ -1,0 +1,126 @@
+"""What clients that speak gRPC get from the processor itself, through the real Envoy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+import pytest
+
+from extproc.gpu import Gpu, Requirement
+from extproc.view import Policy, Pool, Version, View
+
+from .conftest import Gateway, Processor
+
+pytestmark = pytest.mark.envoy
+
+Start = Callable[..., Gateway]
+Process = Callable[..., Processor]
+BODIES = pytest.mark.parametrize("body", ["streamed", "buffered"])
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
+LLAMA = b"\x0a\x05llama"
+
+
+class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Answers every message with its metadata's model and itself."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        model = dict(details.invocation_metadata).get("x-model-name", "-").encode()
+        if details.method == STREAM:
+            return grpc.stream_stream_rpc_method_handler(lambda messages, _: (model + b" " + m for m in messages))
+        return grpc.unary_unary_rpc_method_handler(lambda message, _: model + b" " + message)
+
+
+@pytest.fixture
+def upstream() -> Iterator[str]:
+    """The address of a gRPC server."""
+    with ThreadPoolExecutor(4) as threads:
+        server = grpc.server(threads, (Echo(),), options=[("grpc.so_reuseport", 0)])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield f"127.0.0.1:{port}"
+        server.stop(0).wait()
+
+
+@pytest.fixture
+def channel() -> Iterator[Callable[[Gateway], grpc.Channel]]:
+    with ExitStack() as stack:
+
+        def opened(gateway: Gateway) -> grpc.Channel:
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            return stack.enter_context(grpc.insecure_channel(gateway.envoy.listen_address, options))
+
+        yield opened
+
+
+def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    error: Any = caught.value
+    metadata = {**dict(error.initial_metadata() or ()), **dict(error.trailing_metadata() or ())}
+    return error.code(), error.details(), metadata
+
+
+@BODIES
+def test_a_message_too_large(
+    body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
+) -> None:
+    view = View((Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),), body_limit=1 << 20),))
+    infer = channel(gateway(view, processor(view).address, body=body)).unary_unary(INFER)
+    assert infer(LLAMA, timeout=10) == b"llama " + LLAMA
+    code, details, _ = failure(lambda: infer(LLAMA + b"\x3a\x80\x80\x80\x01" + bytes(2 << 20), timeout=10))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    if body == "streamed":  # buffered, Envoy itself refuses it
+        assert details == "the request body is larger than the 1048576 bytes allowed"
+
+
+@BODIES
+def test_no_gpu(
+    body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
+) -> None:
+    policy = Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),), gpu=Requirement(memory=1 << 20))
+    view = View((policy,), (Pool("small", Gpu(architecture="a100", memory=40960), (upstream,)),))
+    envoy = gateway(view, processor(view).address, body=body)
+    code, details, metadata = failure(lambda: channel(envoy).unary_unary(INFER)(LLAMA, timeout=10))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert details == "no GPU pool can serve the model 'llama' at present"
+    assert envoy.logged()["details"] == "aimesh_no_gpu_available"
+    assert "content-type" not in metadata or metadata["content-type"].startswith("application/grpc")
+
+
+@BODIES
+def test_another_name_in_a_message(
+    body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
+) -> None:
+    version = Version("v1", 1, (upstream,), model_rewrite="another-model-with-a-much-longer-name")
+    view = View((Policy("p", models=("llama",), versions=(version,)),))
+    opened = channel(gateway(view, processor(view).address, body=body))
+    rest = b"\x3a\x80\x40" + bytes(8192)
+    changed = b"\x0a\x25another-model-with-a-much-longer-name" + rest
+    assert opened.unary_unary(INFER)(LLAMA + rest, timeout=10) == b"llama " + changed
+    packed = opened.unary_unary(INFER)(LLAMA + rest, timeout=10, compression=grpc.Compression.Gzip)
+    assert packed == b"llama " + changed
+
+
+@BODIES
+def test_a_stream_that_waits_for_answers(
+    body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
+) -> None:
+    """The renderer has gRPC streamed whatever else is: a stream that is buffered would never end."""
+    view = View((Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),)),))
+
+    stream = channel(gateway(view, processor(view).address, body=body)).stream_stream(STREAM)
+    answers: list[bytes] = []
+    going: SimpleQueue[bytes | None] = SimpleQueue()
+    call = stream(iter(going.get, None), timeout=15)
+    for n in range(5):
+        going.put(LLAMA + bytes([0x10, n]))
+        answers.append(next(call))
+    going.put(None)
+    assert list(call) == []
+    assert answers == [b"llama " + LLAMA + bytes([0x10, n]) for n in range(5)]
