@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from extproc import config
+from extproc.engine import ENGINES
 from extproc.render.envoy_clusters import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY, Traffic, routed
@@ -58,6 +59,21 @@ def serving(gateway: Gateway, count: int) -> bool:
     """Envoy finds so many processors healthy."""
     found = gateway.envoy.stats(f"cluster.{PROCESSOR}.membership_healthy")
     return list(found.values()) == [count]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("body", ["streamed", "buffered"])
+def test_every_engine_serves_an_envoy(engine: str, body: str, policy: Path, open_gateway: Start) -> None:
+    with Served(policy, "--engine", engine, "--drain", "0") as server:
+        gateway = open_gateway(server.ready().address, body=body, fail_open=False)
+        until(lambda: serving(gateway, 1))
+        with Traffic(gateway) as traffic:
+            traffic.more(50)
+        assert traffic.failures == []
+        assert routed(gateway)
+        until(lambda: server.metric("extproc_streams") == 0)
+        server.signal(signal.SIGTERM)
+        assert server.exit_status() == 0
 
 
 @pytest.mark.timeout(60 + 60 * ROUNDS)
