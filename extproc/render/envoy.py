@@ -38,7 +38,7 @@ _TYPES = {
 
 def bootstrap(view: View, options: EnvoyOptions) -> Doc:
     """Everything in one document: `envoy -c` starts with it. A changed policy needs a restart."""
-    routes = {"route_config": route_configuration(view)}
+    routes = {"route_config": route_configuration(view, options)}
     static = {
         "listeners": [_listener(view, options, routes)],
         "clusters": [processor_cluster(options), *clusters(view)],
@@ -63,7 +63,7 @@ def discovered(view: View, options: EnvoyOptions, directory: str) -> Mapping[str
     routes = {"rds": {"route_config_name": ROUTES, "config_source": _source(directory, ROUTES_FILE)}}
     return {
         CLUSTERS: clusters(view),
-        ROUTES_FILE: [route_configuration(view)],
+        ROUTES_FILE: [route_configuration(view, options)],
         LISTENERS: [_listener(view, options, routes)],
     }
 

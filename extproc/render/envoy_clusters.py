@@ -82,12 +82,12 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
             "thresholds": [_limits(_COPIES if mirror else _REQUESTS) | {"retry_budget": _retry_budget(policy)}]
         },
         "outlier_detection": {
-            # A model server that five times in a row can't be reached or says 502, 503, 504 rests for 10 s.
+            # A model server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s.
             # Other 5xx are often the request's fault. At most half of the servers rest at a time.
             "consecutive_gateway_failure": 5,
             "enforcing_consecutive_gateway_failure": 100,
             "split_external_local_origin_errors": True,
-            "consecutive_local_origin_failure": 5,
+            "consecutive_local_origin_failure": 1,
             "enforcing_consecutive_5xx": 0,
             "enforcing_success_rate": 0,
             "enforcing_local_origin_success_rate": 0,

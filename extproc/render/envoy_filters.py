@@ -16,6 +16,7 @@ from extproc.render.envoy_options import (
     Doc,
     EnvoyOptions,
     elsewhere,
+    request_mode,
     seconds,
     typed,
 )
@@ -106,24 +107,13 @@ def route_filter(view: View, options: EnvoyOptions) -> Doc:
     slow processor. Both leave the response alone. A request with trailers, which only HTTP/2 lets through here, has to
     be buffered: while it waits for our answer, Envoy's streamed mode never says that such a body is complete.
     """
-    body: Doc = {"request_body_mode": "BUFFERED"}
-    extra: Doc = {}
-    if options.body == "streamed":
-        body = {"request_body_mode": "STREAMED"}
-        extra = {"send_body_without_waiting_for_header_response": True}
     return typed(
         ROUTE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_route",
         grpc_service=_processor(),
-        processing_mode={
-            "request_header_mode": "SEND",
-            **body,
-            "request_trailer_mode": "SKIP",
-            "response_header_mode": "SKIP",
-            "response_body_mode": "NONE",
-            "response_trailer_mode": "SKIP",
-        },
+        processing_mode=request_mode(options.body.upper()),
+        send_body_without_waiting_for_header_response=True,
         forward_rules=_forward(headers_read(view)),
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open,
@@ -131,7 +121,6 @@ def route_filter(view: View, options: EnvoyOptions) -> Doc:
         message_timeout=seconds(options.answer_within),
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": f"^({_MAY_CHANGE})$"}},
         metadata_options={"receiving_namespaces": {"untyped": [NAMESPACE]}},
-        **extra,
     )
 
 
@@ -173,7 +162,11 @@ def _clean(view: View) -> Doc:
     return typed(
         "envoy.http.early_header_mutation.header_mutation",
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": name} for name in names],
+        mutations=[
+            *({"remove": name} for name in names),
+            # Nor do those with which a client could ask Envoy itself for retries, timeouts and more.
+            {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+        ],
     )
 
 

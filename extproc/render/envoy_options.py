@@ -81,6 +81,18 @@ def typed(name: str, proto: str, **fields: object) -> Doc:
     return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.{proto}", **fields}}
 
 
+def request_mode(body: str) -> Doc:
+    """What the filter in the request's way is shown: the head, and the body as ``body`` says; no response."""
+    return {
+        "request_header_mode": "SEND",
+        "request_body_mode": body,
+        "request_trailer_mode": "SKIP",
+        "response_header_mode": "SKIP",
+        "response_body_mode": "NONE",
+        "response_trailer_mode": "SKIP",
+    }
+
+
 def elsewhere() -> Doc:
     """Of a retry policy: not to a server that this request has already met."""
     previous = typed(

@@ -11,7 +11,7 @@ from math import lcm
 
 from extproc import headers
 from extproc.render.envoy_clusters import cluster_name
-from extproc.render.envoy_options import NAMESPACE, Doc, elsewhere, seconds
+from extproc.render.envoy_options import NAMESPACE, ROUTE_FILTER, Doc, EnvoyOptions, elsewhere, request_mode, seconds
 from extproc.view import Match, Policy, Target, Version, View
 
 ROUTES = NAMESPACE
@@ -25,6 +25,11 @@ _QUIET = 3600.0
 _MOST = (1 << 32) - 1
 """What the weights of one route may come to."""
 
+_STREAMED = {
+    "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
+    "overrides": {"processing_mode": request_mode("STREAMED")},
+}
+
 _SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
 _TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
@@ -33,9 +38,10 @@ _TIMING = (
 )
 
 
-def route_configuration(view: View) -> Doc:
+def route_configuration(view: View, options: EnvoyOptions) -> Doc:
     """For each pattern the routes to its targets, then one by model alone; last what no model is known of."""
-    routes = [route for policy, match in _owners(view) for route in _policy_routes(view, policy, match)]
+    make = _Routes(view, buffered=options.body == "buffered")
+    routes = [route for policy, match in _owners(view) for route in make.policy(policy, match)]
     return {
         "name": ROUTES,
         "virtual_hosts": [
@@ -43,7 +49,7 @@ def route_configuration(view: View) -> Doc:
                 "name": NAMESPACE,
                 "domains": ["*"],
                 "request_body_buffer_limit": view.body_limit + _BODY_MARGIN,
-                "routes": [*routes, *_catch_all(view)],
+                "routes": [*routes, *make.catch_all()],
             }
         ],
     }
@@ -91,27 +97,52 @@ def _header(name: str, text: Doc) -> Doc:
     return {"headers": [{"name": name, "string_match": text}]}
 
 
-def _policy_routes(view: View, policy: Policy, owner: Doc) -> Iterator[Doc]:
-    for version in policy.answering or (Version(""),):
-        for target in view.targets[policy.name, version.name]:
-            chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
-            conditions = [_header(name, {"exact": headers.safe_value(value)}) for name, value in chosen if value]
-            if conditions:
-                yield from _routes(view, policy, [owner, *conditions], [(target, 1)])
-    yield from _fallback(view, policy, [owner])
+class _Routes:
+    """Makes routes; ``buffered``: Envoy gathers bodies before it routes."""
 
+    def __init__(self, view: View, *, buffered: bool) -> None:
+        self._view = view
+        self._buffered = buffered
 
-def _catch_all(view: View) -> Iterator[Doc]:
-    """Requests of which the processor said nothing: it did not answer, or no model could be read."""
-    if not view.policies:
-        return iter([_nowhere([])])
-    return _fallback(view, next((m.policy for m in view.patterns if _owns_all(m)), view.policies[0]), [])
+    def policy(self, policy: Policy, owner: Doc) -> Iterator[Doc]:
+        """One to each of the policy's targets, and one for what names none of them."""
+        for version in policy.answering or (Version(""),):
+            for target in self._view.targets[policy.name, version.name]:
+                chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
+                conditions = [_header(name, {"exact": headers.safe_value(value)}) for name, value in chosen if value]
+                if conditions:
+                    yield from self._twins(policy, [owner, *conditions], [(target, 1)])
+        yield from self._fallback(policy, [owner])
 
+    def catch_all(self) -> Iterator[Doc]:
+        """Requests of which the processor said nothing: it did not answer, or no model could be read."""
+        view = self._view
+        if not view.policies:
+            return iter([_nowhere([])])
+        return self._fallback(next((m.policy for m in view.patterns if _owns_all(m)), view.policies[0]), [])
 
-def _fallback(view: View, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
-    """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-    shares = _shares(view, policy)
-    return _routes(view, policy, conditions, shares) if shares else iter([_nowhere(conditions)])
+    def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
+        """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
+        shares = _shares(self._view, policy)
+        return self._twins(policy, conditions, shares) if shares else iter([_nowhere(conditions)])
+
+    def _twins(self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]]) -> Iterator[Doc]:
+        """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else."""
+        for grpc in (True, False):
+            route = _destination(shares, grpc=grpc) | _mirrors(self._view, policy, grpc=grpc)
+            yield {
+                "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
+                "route": route | _patience(policy, retries=self._buffered and not grpc),
+                # Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream
+                # says of itself under these names never reaches the client.
+                "response_headers_to_remove": ["server-timing", *_SHOWN],
+                "response_headers_to_add": [
+                    _response_header("server-timing", _TIMING),
+                    *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
+                ],
+                # The request of a gRPC call may be a stream, which nobody can gather.
+                **({"typed_per_filter_config": {ROUTE_FILTER: _STREAMED}} if grpc and self._buffered else {}),
+            }
 
 
 def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
@@ -143,13 +174,6 @@ def _match(conditions: Sequence[Doc]) -> Doc:
     return match
 
 
-def _routes(view: View, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]]) -> Iterator[Doc]:
-    """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else."""
-    for grpc in (True, False):
-        match = _match(conditions) | ({"grpc": {}} if grpc else {})
-        yield _route(policy, match, _destination(shares, grpc=grpc) | _mirrors(view, policy, grpc=grpc))
-
-
 def _destination(shares: list[tuple[Target, int]], *, grpc: bool) -> Doc:
     if len(shares) == 1:
         return {"cluster": cluster_name(shares[0][0], grpc=grpc)}
@@ -175,36 +199,22 @@ def _mirrors(view: View, policy: Policy, *, grpc: bool) -> Doc:
     return {"request_mirror_policies": found} if found else {}
 
 
-def _route(policy: Policy, match: Doc, destination: Doc) -> Doc:
-    return {
-        "match": match,
-        "route": destination | _patience(policy),
-        # Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream
-        # says of itself under these names never reaches the client.
-        "response_headers_to_remove": ["server-timing", *_SHOWN],
-        "response_headers_to_add": [
-            _response_header("server-timing", _TIMING),
-            *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
-        ],
-    }
-
-
-def _patience(policy: Policy) -> Doc:
+def _patience(policy: Policy, *, retries: bool) -> Doc:
     """A policy's timeout runs until the response begins: an answer that streams may take as long as it likes.
 
     That is Envoy's timeout per try, which no longer counts once anything went to the client. A retry is made
-    only where no server can have begun with the prompt.
+    only where no server can have begun with the prompt, and never where bodies come streamed: for a retry the router
+    keeps what it has sent, and gets it a second time from the filter chain when the processor's stream ends before
+    the body does. The upstream would be sent the same bytes twice.
     """
-    retry: Doc = {
-        "retry_on": "connect-failure,refused-stream,reset-before-request",
-        "num_retries": 2,
-        **elsewhere(),
-    }
-    if policy.timeout is None:
-        return {"timeout": "0s", "idle_timeout": seconds(_QUIET), "retry_policy": retry}
-    retry["per_try_timeout"] = seconds(policy.timeout)
-    # Quiet for longer than an answer may take to begin, retries included: hung.
-    return {"timeout": "0s", "idle_timeout": seconds(3 * policy.timeout + 60), "retry_policy": retry}
+    retry: Doc = {}
+    if retries:
+        retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2, **elsewhere()}
+    quiet = _QUIET
+    if policy.timeout is not None:
+        retry["per_try_timeout"] = seconds(policy.timeout)
+        quiet = 3 * policy.timeout + 60  # longer than an answer may take to begin, retries included: hung
+    return {"timeout": "0s", "idle_timeout": seconds(quiet)} | ({"retry_policy": retry} if retry else {})
 
 
 def _response_header(name: str, value: str) -> Doc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -51,9 +51,9 @@ VIEWS = {
 }
 
 
-def routes(view: View) -> list[dict[str, Any]]:
+def routes(view: View, body: Literal["streamed", "buffered"] = "streamed") -> list[dict[str, Any]]:
     """All but those for gRPC: each has its twin in front."""
-    found: list[dict[str, Any]] = route_configuration(view)["virtual_hosts"][0]["routes"]
+    found: list[dict[str, Any]] = route_configuration(view, EnvoyOptions(body=body))["virtual_hosts"][0]["routes"]
     return [route for route in found if "grpc" not in route["match"]]
 
 
@@ -110,7 +110,7 @@ def test_pools_share_a_version_by_their_endpoints(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_route_has_its_twin_for_grpc_in_front() -> None:
-    every = route_configuration(MIRRORED)["virtual_hosts"][0]["routes"]
+    every = route_configuration(MIRRORED, EnvoyOptions())["virtual_hosts"][0]["routes"]
     assert len(every) % 2 == 0
     names = {cluster["name"] for cluster in bootstrap(MIRRORED, EnvoyOptions())["static_resources"]["clusters"]}
     for grpc, other in zip(every[::2], every[1::2], strict=True):
@@ -121,6 +121,16 @@ def test_every_route_has_its_twin_for_grpc_in_front() -> None:
         assert copy.pop("cluster") == plain.pop("cluster") + "#grpc"
         assert {"p/m", "p/m#grpc"} < names
         assert (copy, grpc["route"]) == (plain, other["route"])
+
+
+def test_retries_are_only_where_no_body_can_be_sent_twice() -> None:
+    every = route_configuration(ARTICLE, EnvoyOptions(body="buffered"))["virtual_hosts"][0]["routes"]
+    assert [("retry_on" in r["route"]["retry_policy"], "grpc" in r["match"]) for r in every] == [
+        (False, True),
+        (True, False),
+    ] * 2
+    assert [r["route"]["retry_policy"] for r in routes(ARTICLE)] == [{"per_try_timeout": "60s"}] * 2
+    assert [r["route"].get("retry_policy") for r in routes(View((CANARY,)))] == [None] * len(routes(View((CANARY,))))
 
 
 def test_the_default_is_where_the_fallback_goes() -> None:
