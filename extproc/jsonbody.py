@@ -27,6 +27,8 @@ _MEMBER = re.compile(rb"[ \t\r\n,]*+(%b)[ \t\r\n]*+:[ \t\r\n]*+((?:%b|[^\[{\"\s,
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+\{")
 _END = re.compile(rb"[ \t\r\n]*+\}")
 _STOPPED = re.compile(r"trailing characters \(byte (\d+)\)")
+_OPENING_BRACKETS = frozenset(b"[{")
+_decode = msgspec.json.Decoder().decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -66,27 +68,29 @@ def may_repeat(body: bytes, key: str) -> bool:
     ``key``: lower-case letters and underscores. All but a few bodies are told by a look for bytes: a second
     ``"key"``, or an escape that can spell a letter of it (``\\u0061`` to ``\\u007a``).
     """
-    return _more_than(1, body, b'"%b"' % key.encode()) or (
-        # A search for one byte is many times as fast as one for several, and most bodies end it there.
-        b"\\" in body and _more_than(0, body, b"\\u006", b"\\u007")
-    )
+    quoted = b'"%b"' % key.encode()
+    # A search for one byte is many times as fast as one for several, and most bodies end it there.
+    escaped = b"\\" in body
+    if len(body) < 65_536:
+        return body.count(quoted) > 1 or (escaped and (b"\\u006" in body or b"\\u007" in body))
+    return _more_than(1, body, quoted) or (escaped and _more_than(0, body, b"\\u006", b"\\u007"))
 
 
 def _more_than(most: int, body: bytes, *texts: bytes) -> bool:
-    """Whether more than ``most`` of ``texts``, which begin with the same byte, are in the body."""
-    at = -1
-    if len(body) >= 65_536:
-        # Where that byte is rare (images in base64 have no quotes), hopping from one to the next beats a search for
-        # the whole text by far; where it is not, that shows soon.
-        first = texts[0][:1]
-        for _ in range(len(body) >> 12):
-            at = body.find(first, at + 1)
-            if at < 0:
-                return False
-            if body.startswith(texts, at):
-                most -= 1
-                if most < 0:
-                    return True
+    """Whether more than ``most`` of ``texts``, which begin with the same byte, are in a large body.
+
+    Where that byte is rare (images in base64 have no quotes), hopping from one to the next beats a search for the whole
+    text by far; where it is not, that shows soon.
+    """
+    first, at = texts[0][:1], -1
+    for _ in range(len(body) >> 12):
+        at = body.find(first, at + 1)
+        if at < 0:
+            return False
+        if body.startswith(texts, at):
+            most -= 1
+            if most < 0:
+                return True
     return sum(body.count(text, at + 1) for text in texts) > most
 
 
@@ -105,8 +109,8 @@ def members(body: bytes) -> Iterator[tuple[str, int, int]]:
         start, at = found.span(2)
         if start == at:
             at += _length(memoryview(body)[start:])
-        key = found[1]
-        yield msgspec.json.decode(key) if b"\\" in key else key[1:-1].decode(), start, at
+        key = found[1].decode(errors="replace")
+        yield json.loads(key, strict=False) if "\\" in key else key[1:-1], start, at
     if not _END.match(body, at):
         raise Unreadable("bad_json")
 
@@ -147,11 +151,11 @@ def _string_end(body: bytes, start: int) -> int:
 
 def scalar(raw: msgspec.Raw) -> Any:
     """The string, number or boolean; None where there is none, arrays and objects, which are never built, included."""
-    if bytes(memoryview(raw)[:1]) in (b"", b"[", b"{"):
+    if raw is NOTHING or memoryview(raw)[0] in _OPENING_BRACKETS:
         return None
     try:
-        return msgspec.json.decode(raw)
-    except msgspec.DecodeError:  # a number out of all bounds
+        return _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a number out of all bounds, a string that is not UTF-8
         return None
 
 
@@ -164,7 +168,7 @@ def inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
         if first == b"[" and token.isdecimal():
             items = _decode_items(raw)
             return items[int(token[:9])] if int(token[:9]) < len(items) else NOTHING
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return NOTHING
 

@@ -8,7 +8,7 @@ here. Bodies that can't hold a second one (nearly all) are told by a search for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,9 @@ from extproc.request import BodyFields, Splice
 
 MAX_MODEL_LENGTH = 256
 """Characters: a longer model name is taken for noise."""
+
+_Place: TypeAlias = tuple[str, str]
+"""Where a pointer points: the attribute of a decoded body, and the key within that, if any."""
 
 
 class JsonReader:
@@ -53,10 +56,14 @@ class JsonReader:
         self.streams = streams
         self._model = model
         self._streaming = streaming
-        self._stream = _tokens(stream)
-        self._adapter, self._prompt, self._limit = ([_tokens(p) for p in ps] for ps in (adapter, prompt, limit))
-        names = {model} - {""} | {p[0] for p in (self._stream, *self._adapter, *self._prompt, *self._limit) if p}
-        self._attributes = {name: f"f{n}" for n, name in enumerate(sorted(names))}
+        every = (self.pointers[name] for name in ("model", "stream", "prompt", "limit", "adapter"))
+        keys = sorted({pointer.split("/")[1] for pointers in every for pointer in pointers})
+        self._attributes = {key: f"f{n}" for n, key in enumerate(keys)}
+        self._named = self._attributes.get(model, "")
+        self._stream, self._prompt, self._limit, self._adapter = (
+            [self._place(pointer) for pointer in self.pointers[name]]
+            for name in ("stream", "prompt", "limit", "adapter")
+        )
         struct = msgspec.defstruct(
             "Fields",
             [(attribute, msgspec.Raw, jsonbody.NOTHING) for attribute in self._attributes.values()],
@@ -78,17 +85,15 @@ class JsonReader:
             fields = self._decode(text.removeprefix(jsonbody.BOM))
         except (msgspec.DecodeError, RecursionError):
             raise Unreadable("bad_json") from None
-        model = self._named(fields, text) if self._model else ""
-        stream = self._at(fields, self._stream) if self._stream else None
-        limits = (self._at(fields, pointer) for pointer in self._limit)
-        adapters = (self._at(fields, pointer) for pointer in self._adapter)
+        model = self._read_model(fields, text) if self._model else ""
+        stream = jsonbody.scalar(_raw(fields, self._stream[0])) if self._stream else None
         return BodyFields(
             model,
             None,
             stream == self._streaming if type(stream) is type(self._streaming) else self.streams,
-            next((name for name in adapters if isinstance(name, str) and name), None) if self._adapter else None,
-            next((n for n in limits if isinstance(n, int) and not isinstance(n, bool) and n > 0), None),
-            sum(self._size(fields, pointer) for pointer in self._prompt),
+            _first(fields, self._adapter, str),
+            _first(fields, self._limit, int),
+            sum([memoryview(_raw(fields, place)).nbytes for place in self._prompt]),
         )
 
     def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:  # noqa: ARG002
@@ -99,23 +104,31 @@ class JsonReader:
         start, end = jsonbody.value_of(text, self._model)
         return jsonbody.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
 
-    def _named(self, fields: Any, text: bytes) -> str:
-        key = self._model
-        model = getattr(fields, self._attributes[key])
+    def _read_model(self, fields: Any, text: bytes) -> str:
+        model = getattr(fields, self._named)
         if model is jsonbody.NOTHING:
             raise Unreadable("no_model")
-        jsonbody.once(text, key)
+        jsonbody.once(text, self._model)
         return usable(jsonbody.scalar(model))
 
-    def _raw(self, fields: Any, pointer: Sequence[str]) -> msgspec.Raw:
-        value: msgspec.Raw = getattr(fields, self._attributes[pointer[0]])
-        return value if len(pointer) == 1 else jsonbody.inside(value, pointer[1])
+    def _place(self, pointer: str) -> _Place:
+        _, key, *rest = pointer.split("/")
+        return self._attributes[key], rest[0] if rest else ""
 
-    def _at(self, fields: Any, pointer: Sequence[str]) -> Any:
-        return jsonbody.scalar(self._raw(fields, pointer))
 
-    def _size(self, fields: Any, pointer: Sequence[str]) -> int:
-        return memoryview(self._raw(fields, pointer)).nbytes
+def _raw(fields: Any, place: _Place) -> msgspec.Raw:
+    attribute, inner = place
+    value: msgspec.Raw = getattr(fields, attribute)
+    return jsonbody.inside(value, inner) if inner and value is not jsonbody.NOTHING else value
+
+
+def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
+    """The first value of this kind that is more than nothing: no zero, no empty text."""
+    for place in places:
+        value = jsonbody.scalar(_raw(fields, place))
+        if type(value) is kind and value > kind():
+            return value
+    return None
 
 
 def usable(model: Any) -> str:
@@ -123,7 +136,3 @@ def usable(model: Any) -> str:
     if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_LENGTH:
         raise Unreadable("bad_model")
     return model
-
-
-def _tokens(pointer: str) -> tuple[str, ...]:
-    return tuple(pointer.split("/")[1:])

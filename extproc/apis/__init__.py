@@ -33,7 +33,7 @@ from extproc.apis import (
     vllm,
     vllm_grpc,
 )
-from extproc.apis.pattern import Key, Pattern, keys
+from extproc.apis.pattern import Key, Pattern, key, verb
 from extproc.apis.row import ANY_PATH, Row
 from extproc.headers import Headers
 from extproc.request import Operation
@@ -106,8 +106,10 @@ def classify(method: str, target: str, headers: Headers, prefixes: Sequence[str]
 
 
 def _fitting(method: str, segments: Sequence[str], headers: Headers) -> Pattern | None:
-    for key in keys(method, segments):
-        for pattern in _PATTERNS.get(key, ()):
+    if segments[0]:
+        return None
+    for last in (verb(segments[-1]), ""):
+        for pattern in _PATTERNS.get(key(method, segments, last), ()):
             if pattern.fits(segments, headers):
                 return pattern
     return None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
-from urllib.parse import parse_qsl, quote, unquote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus, unquote_to_bytes
 
 from extproc.apis.row import Row
 from extproc.headers import Headers, safe_value
@@ -25,10 +25,14 @@ Rename: TypeAlias = Callable[[str], tuple[str, str]]
 _NAMED = re.compile(r"\{(.+)\}(.*)")
 
 
-def keys(method: str, segments: Sequence[str]) -> tuple[Key, Key]:
-    """The keys of the rows that a request may fit: those with fixed text in the last segment, those with none."""
-    count, first = len(segments), segments[1] if len(segments) > 1 else ""
-    return (method, count, first, segments[-1].rpartition(":")[2].lower()), (method, count, first, "")
+def key(method: str, segments: Sequence[str], last: str) -> Key:
+    """The key of the rows for paths with as many ``segments``, whose last one has ``last`` as its fixed text."""
+    return method, len(segments), segments[1] if len(segments) > 1 else "", last
+
+
+def verb(segment: str) -> str:
+    """What can be the fixed text of a path's last segment: all of it, or what follows the last colon."""
+    return segment.rpartition(":")[2].lower()
 
 
 class _Variable:
@@ -41,13 +45,14 @@ class _Variable:
         self.suffix = suffix.lower()
         self.length = len(suffix)
 
-    def fits(self, segment: str) -> bool:
-        length = self.length
-        return len(segment) > length and (not length or segment[-length:].lower() == self.suffix)
-
     def value(self, segments: Sequence[str]) -> str:
         segment = segments[self.at]
-        return unquote(segment[: -self.length] if self.length else segment)
+        if self.length:
+            segment = segment[: -self.length]
+        if "%" not in segment:
+            return segment
+        # Half as long as `unquote`, which is for text that has other characters than ASCII, too.
+        return unquote_to_bytes(segment).decode("utf-8", "replace") if segment.isascii() else unquote(segment)
 
     def replaced(self, segments: Sequence[str], value: str) -> list[str]:
         changed = list(segments)
@@ -64,13 +69,13 @@ class Pattern:
         self.row = row
         self._header = row.header
         segments = row.path.split("/")
-        self.key = keys(row.method, [text.rpartition("}")[2] for text in segments])[0]
+        self.key = key(row.method, segments, verb(segments[-1].rpartition("}")[2]))
         found = [_NAMED.fullmatch(text) for text in segments]
-        self._literals = [(at, text) for at, text in enumerate(segments) if not found[at]]
+        # The first segments are in the key.
+        self._literals = [(at, text) for at, text in enumerate(segments) if at > 1 and not found[at]]
         varying = [(m[1], _Variable(at, m[2])) for at, m in enumerate(found) if m]
-        named = dict(varying)
-        self._variables = [variable for _, variable in varying]
-        self._model, self._version = named.get("model"), named.get("version")
+        self._variables = [(variable.at, variable.length, variable.suffix) for _, variable in varying]
+        self._model, self._version = dict(varying).get("model"), dict(varying).get("version")
         # One object serves all requests to a row of which the head tells nothing but the row itself.
         self.fixed = (
             Operation(
@@ -81,12 +86,13 @@ class Pattern:
         )
 
     def fits(self, segments: Sequence[str], headers: Headers) -> bool:
-        """Whether the row is the request's: its path has the ``segments``, as many as the row's."""
+        """Whether the row is the request's, which has the row's key."""
         for at, text in self._literals:
             if segments[at] != text:
                 return False
-        for variable in self._variables:
-            if not variable.fits(segments[variable.at]):
+        for at, length, suffix in self._variables:
+            segment = segments[at]
+            if len(segment) <= length or (length and segment[-length:].lower() != suffix):
                 return False
         return not self._header or self._header in headers
 
@@ -94,10 +100,19 @@ class Pattern:
         """What a fitting request asks for; None where it can't be told without doubt which model is meant."""
         if self.fixed is not None:
             return self.fixed
-        row = self.row
-        model, rename = self._named(prefix, segments, query, headers)
+        model: str | None
+        rename: Rename | None
+        if self._model is not None:
+            model = self._model.value(segments)
+            rename = partial(_named_in_path, prefix, segments, self._model, query)
+        elif self._header:
+            model = _only([value.decode("latin-1") for value in headers.all(self._header)])
+            rename = partial(_named_in_header, self._header)
+        else:
+            model, rename = self._asked_in_query(prefix, segments, query)
         if model is None or len(model) > MAX_MODEL_LENGTH:
             return None
+        row = self.row
         version = None
         if self._version is not None:
             version = self._version.value(segments)
@@ -105,20 +120,13 @@ class Pattern:
             version = headers.text(row.version_header) or None
         return Operation(row.api, row.operation, model, version, row.stream, row.reader, rename)
 
-    def _named(
-        self, prefix: str, segments: Sequence[str], query: str, headers: Headers
-    ) -> tuple[str | None, Rename | None]:
-        """The model, None where there are several or an empty one; and how to name another."""
-        if name := self._header:
-            values = [value.decode("latin-1") for value in headers.all(name)]
-            return _only(values), partial(_named_in_header, name)
-        if name := self.row.query:
-            values = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == name]
+    def _asked_in_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
+        name = self.row.query
+        values = [value for name_, value in parse_qsl(query, keep_blank_values=True) if name_ == name]
+        if not values:
             # Without the parameter no model is named: the server has one, or learns of it later.
-            return (_only(values), partial(_named_in_query, prefix, segments, query, name)) if values else ("", None)
-        if self._model is None:
-            return None, None
-        return self._model.value(segments), partial(_named_in_path, prefix, segments, self._model, query)
+            return "", None
+        return _only(values), partial(_named_in_query, prefix, segments, query, name)
 
 
 def _only(values: Sequence[str]) -> str | None:
