@@ -73,10 +73,10 @@ class Body:
             raise too_large(self._limit) from None
         if isinstance(found, BodyFields):
             return found
-        if complete:
-            raise Unreadable("truncated" if self._size else "no_body")
         if found > self._limit:
             raise too_large(self._limit)
+        if complete:
+            raise Unreadable("truncated" if self._size else "no_body")
         self._needed = found
         return None
 
