@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos docs bench clean
+.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos docs bench fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,11 @@ docs: $(VENV)/dev  ## the table of docs/apis.md
 bench: $(VENV)/dev  ## what the core costs per request
 	@$(BIN)/python -m benchmarks
 
+fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests; better with atheris installed
+	@$(BIN)/python -m tests.fuzz
+
 clean:  ## remove whatever was made here, .venv too
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. What dev installs holds all of gateway.
