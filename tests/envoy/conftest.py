@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.answer(self)
 
-    do_GET = do_POST  # noqa: N815 - the base class wants this name
+    do_GET = do_DELETE = do_POST  # noqa: N815 - the base class wants these names
 
     def body(self) -> bytes:
         if length := self.headers.get("content-length"):
