@@ -95,6 +95,7 @@ class Workers:
                 log.warning("second %s: leaving at once", signal.Signals(number).name)
                 for worker in self._workers:
                     worker.send(signal.SIGKILL)
+                self._directory.cleanup()
                 os._exit(128 + number)
         failed = [worker.name for worker in self._workers if worker.status not in (0, None)]
         if failed:

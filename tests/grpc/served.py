@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,7 +35,8 @@ class Served:
     def __init__(self, policy: Path, *options: str, listen: str = "127.0.0.1:0", admin: str = "127.0.0.1:0") -> None:
         command = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen, "--admin", admin]
         command += ["--engine", ENGINE]
-        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        scratch = os.environ | {"TMPDIR": str(policy.parent)}
+        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=scratch)
         self.lines: list[str] = []
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -162,6 +162,7 @@ def test_a_second_signal_leaves_at_once(policy: Path, tmp_path: Path) -> None:
         team.signal(signal.SIGTERM)
         assert team.exit_status(5) == 128 + signal.SIGTERM
         until(lambda: all(gone(pid) for pid in pids))
+    assert not list(tmp_path.glob("extproc-*"))
 
 
 def test_a_killed_parent_leaves_nobody(team: Team) -> None:
