@@ -159,3 +159,14 @@ def test_no_pin_counts_that_no_processor_has_seen(whole: tuple[View, list[ModelS
     envoy = gateway(whole[0], "127.0.0.1:1")
     assert envoy.post({}, "/stub", x_model_version="v2").text == "v1"
     assert envoy.ask("m", x_model_version="v2").text == "v1"
+
+
+def test_a_prefix_is_read_past_and_stays_in_the_path(servers: Servers, processor: Process, gateway: Start) -> None:
+    one, rest = servers("v1", "rest")
+    team = Policy("p", models=("m",), versions=(Version("v1", 1, (one.address,)),), path_prefixes=("/team-a",))
+    view = View((team, Policy("rest", versions=(Version("v1", 1, (rest.address,)),))))
+    envoy = gateway(view, processor(view).address)
+    assert envoy.post({"model": "m"}, "/team-a/v1/chat/completions").text == "v1"
+    assert envoy.post({}, "/team-a/v2/models/m/infer").text == "v1"
+    assert [seen.path for seen in one.seen] == ["/team-a/v1/chat/completions", "/team-a/v2/models/m/infer"]
+    assert envoy.post({"model": "m"}, "/team-b/v1/chat/completions").text == "rest"
