@@ -25,7 +25,7 @@ MAX_HEAD = 16_384
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(\r\n|\Z)")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BROKEN = re.compile(rb"[\r\n\0]")
-_PARAMETER = re.compile(r';[ \t]*([^\s;="]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)[ \t]*')
+_PARAMETER = re.compile(r';[ \t]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)[ \t]*')
 _ESCAPE = re.compile(r'\\([\\"])')
 _SERVERS_DIFFER = re.compile(r'(?:^|[^\\])(?:\\\\)*\\(?:[^\\"]|$)')
 """A backslash that escapes nothing: to some it is a character, to some it is not there."""
@@ -111,8 +111,8 @@ def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
 def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
     """(end of the content before it, start of the line after it, whether it ends the form) of every delimiter.
 
-    Lines that end in a bare LF or CR are line ends to some servers only, and text behind a boundary, or a boundary
-    behind the last one, is read by some only: bad.
+    Lines that end in a bare LF or CR are line ends to some servers only. Text behind a boundary, a boundary behind the
+    last one, or one within a line of the preamble is read by some only. All bad.
     """
     seen, last, at = 0, False, body.find(dashed)
     while at >= 0:
@@ -126,7 +126,7 @@ def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
             last = end[1] is not None
             yield max(at - 2, 0), end.end(), last
             following = end.start(2)  # this line's end may be the next delimiter's
-        elif before[-1] in b"\r\n" or seen > 2 * MAX_PARTS:
+        elif before[-1] in b"\r\n" or seen == 1 or seen > 2 * MAX_PARTS:
             raise Unreadable("bad_multipart")
         at = body.find(dashed, following)
     if not last:
@@ -135,11 +135,11 @@ def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
 
 def _part(body: bytes, start: int, end: int, *, charset: bool) -> _Part | None:
     """The part between two delimiters; None where it has no name, which no server takes for a field."""
-    blank = body.find(b"\r\n\r\n", start - 2, min(end, start + MAX_HEAD))
-    if blank < 0:
+    blank = body.find(b"\r\n\r\n", start, min(end, start + MAX_HEAD))
+    if blank < 0 or body.startswith(b"\r\n", start):  # no headers at all: some take the next lines for them
         raise Unreadable("bad_multipart")
     head: dict[bytes, bytes] = {}
-    for line in body[start:blank].split(b"\r\n") if blank > start else ():
+    for line in body[start:blank].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name = name.lower()
         # A folded line, or one that only some take for one, and what is said twice.
@@ -150,8 +150,10 @@ def _part(body: bytes, start: int, end: int, *, charset: bool) -> _Part | None:
     kind = _parsed(head.get(b"content-type", b"").decode("latin-1"))
     if disposition is None or _SERVERS_DIFFER.search(disposition[1].get("name", "")):
         raise Unreadable("bad_multipart")
-    if disposition[0] != "form-data" or "name" not in disposition[1]:
+    if "name" not in disposition[1]:
         return None
+    if disposition[0] != "form-data":  # to some servers a field like any other
+        raise Unreadable("bad_multipart")
     plain = (
         charset
         and kind is not None
