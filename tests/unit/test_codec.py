@@ -168,6 +168,15 @@ def test_reject_speaks_openai() -> None:
     assert json.loads(error_body(503, "c", "m"))["error"]["type"] == "server_error"
 
 
+@pytest.mark.parametrize(("status", "expected"), [(400, 3), (413, 8), (503, 14), (418, 2)])
+def test_reject_speaks_grpc_where_the_client_does(status: int, expected: int) -> None:
+    immediate = sent(Reject(status, "c", "what is wrong", (("api", "oip"),), grpc=True))
+    assert immediate.immediate_response.grpc_status.status == expected
+    assert immediate.immediate_response.body == b"what is wrong"
+    assert not immediate.immediate_response.headers.set_headers
+    assert immediate.dynamic_metadata["aimesh"]["api"] == "oip"  # type: ignore[index]
+
+
 def test_the_cache_of_replies_confuses_none() -> None:
     replies = [HeadersReply(Mutation((("a", str(n)),), metadata=(("b", "c"),))) for n in range(3000)]
     values = [sent(r).request_headers.response.header_mutation.set_headers[0].header.raw_value for r in replies * 2]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import jsonbody
+from extproc.errors import Unreadable
 
 
 @given(st.dictionaries(st.text(max_size=6), st.text(max_size=6) | st.lists(st.integers()), max_size=6), st.booleans())
@@ -17,6 +18,15 @@ def test_members_are_where_they_are_said_to_be(document: dict[str, Any], ascii_o
     body = json.dumps(document, ensure_ascii=ascii_only, indent=1).encode()
     found = [json.loads(body[start:end]) for _, start, end in jsonbody.members(body)]
     assert found == list(document.values())
+
+
+def test_members_of_every_shape_and_too_many_of_them() -> None:
+    body = b'\xef\xbb\xbf { "a" : [ 1 , {} ] , "\\u0062":{"x":"}"}, "c":"\\"", "d":-1.5e3,"e":null ,"f":[]}'
+    found = [(key, json.loads(body[start:end])) for key, start, end in jsonbody.members(body)]
+    assert found == [("a", [1, {}]), ("b", {"x": "}"}), ("c", '"'), ("d", -1500.0), ("e", None), ("f", [])]
+    many = b"{" + b'"x":[],' * jsonbody.MAX_MEMBERS + b'"y":1}'
+    with pytest.raises(Unreadable, match="bad_json"):
+        list(jsonbody.members(many))
 
 
 @pytest.mark.parametrize("padding", [b"", b"x" * 100_000, b'","' * 40_000])
