@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from extproc import apis
+from extproc.actions import BodyEcho, Finish, HeadersReply, Mutation, Reject, Unmatched
+from extproc.events import Protocol, RequestBody, RequestHeaders
 from extproc.headers import Headers
 from extproc.request import Asked
+from extproc.stream import RouteStream
 from tests.unit.apis.asking import asked, called, field
+from tests.unit.test_stream import BUFFERED, DUPLEX, ROUTED, STREAMED, VIEW, head, play
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -48,3 +52,42 @@ def test_json_is_no_grpc() -> None:
 def test_only_the_stream_need_never_end() -> None:
     found = [apis.classify("POST", path, Headers()) for path in (INFER, STREAM)]
     assert [operation.uploads for operation in found if operation is not None] == [False, True]
+
+
+class TestMessageAfterMessage:
+    """A gRPC stream, whose client may wait for an answer before it says more."""
+
+    PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
+    FIRST = b"\0\0\0\0\7\x0a\5llama"
+
+    def head(self, protocol: Protocol) -> RequestHeaders:
+        return head(self.PATH, protocol, content_type="application/grpc", x_gpu_pool="mine")
+
+    def test_the_first_message_decides_at_once(self) -> None:
+        stream = RouteStream(VIEW, b"e")
+        assert stream.receive(self.head(STREAMED), 0.0) == ()
+        assert stream.receive(RequestBody(self.FIRST[:8]), 0.0) == ()
+        reply, finish = stream.receive(RequestBody(self.FIRST[8:]), 0.0)
+        assert isinstance(reply, HeadersReply)
+        assert reply.mutation.set == ROUTED
+        assert finish == Finish()
+
+    def test_full_duplex_the_rest_is_echoed(self) -> None:
+        *_, echoed, last, finish = play(
+            self.head(DUPLEX), RequestBody(self.FIRST), RequestBody(b"more"), RequestBody(b"", end_of_stream=True)
+        )
+        assert echoed == BodyEcho(b"more", end_of_stream=False)
+        assert last == BodyEcho(b"", end_of_stream=True)
+        assert finish == Finish()
+
+    @pytest.mark.parametrize("protocol", [BUFFERED, Protocol()])
+    def test_it_is_never_held_back_for_an_end_that_may_not_come(self, protocol: Protocol) -> None:
+        unmatched, reply, finish = play(self.head(protocol))
+        assert unmatched == Unmatched("streamed_request")
+        assert reply == HeadersReply(Mutation(remove=("x-gpu-pool",), metadata=(("api", "oip"),)))
+        assert finish == Finish()
+
+    def test_a_refusal_is_one_of_grpc(self) -> None:
+        reject = play(self.head(STREAMED), RequestBody(b"\0\x7f\xff\xff\xff"))[0]
+        assert isinstance(reject, Reject)
+        assert (reject.status, reject.grpc) == (413, True)
