@@ -244,9 +244,9 @@ def _command(
 def _envoy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--body",
-        choices=("streamed", "buffered"),
-        default="streamed",
-        help="how Envoy shows bodies; buffered suits every Envoy, streamed needs 1.37 (%(default)s)",
+        choices=("buffered", "streamed"),
+        default="buffered",
+        help="how Envoy shows bodies: whole, or as they come (one round trip less, no retries) (%(default)s)",
     )
     parser.add_argument(
         "--fail-closed",

@@ -35,7 +35,7 @@ def up(
     admin: str = "127.0.0.1:9090",
     envoy_admin: str = "127.0.0.1:0",
     *,
-    body: Literal["streamed", "buffered"] = "streamed",
+    body: Literal["streamed", "buffered"] = "buffered",
     fail_open: bool = True,
     access_log: str = "/dev/stdout",
     drain: float = 10.0,

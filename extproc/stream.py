@@ -5,7 +5,7 @@ and then finishes, so that no gRPC stream lives as long as a model's answer.
 
 How the body comes (``Protocol``) decides how the answer goes back:
 
-- STREAMED, sent without waiting (the default rendering): the reply to the headers is held back until the body is
+- STREAMED, sent without waiting: the reply to the headers is held back until the body is
   complete, so that the model decides the route. One round trip, nothing echoed.
 - BUFFERED: the headers are waved through, the reply to the body carries the decision.
 - NONE: as BUFFERED, after asking for the body with ``mode_override``.

@@ -101,6 +101,10 @@ class Call:
             self._close()
             core.cancel()
 
+    def drop(self) -> None:
+        """The server is gone, and the call with it."""
+        self._close()
+
     def _take(self, message: bytes | None) -> None:
         handler = self._handler
         if message is None or handler is None:

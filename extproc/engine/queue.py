@@ -102,7 +102,14 @@ class QueueEngine:
             event = poll(now() + _TICK)
             tag = event.tag
             try:
-                if tag.__class__ is Call:
+                if not self._open:
+                    # The core aborts the process when a batch is started on a queue that shuts down; what still
+                    # comes out of it was under way when the last call ended.
+                    if event.completion_type == _QUEUE_SHUTDOWN:
+                        return
+                    if (call := _of(tag)) is not None:
+                        call.drop()
+                elif tag.__class__ is Call:
                     tag.received()
                 elif tag is _ACCEPT:
                     if event.success:  # else we are stopping
@@ -114,12 +121,9 @@ class QueueEngine:
                     with self._posting:
                         self._open = False
                     self._queue.shutdown()
-                elif event.completion_type == _QUEUE_SHUTDOWN:
-                    return
             except Exception:
                 log.exception("the engine failed on an event")
-                call = tag[0] if tag.__class__ is tuple else tag
-                if call.__class__ is Call:
+                if (call := _of(tag)) is not None:
                     call.cancel()
             if self._grace is not None:
                 ends = self._wind_up(ends)
@@ -138,6 +142,13 @@ class QueueEngine:
         if more:
             self._server.request_call(self._queue, self._queue, _ACCEPT)
         Call(event.call, self.post).accept(self._factories.get(event.call_details.method))
+
+
+def _of(tag: Any) -> Call | None:
+    """The call that an event is about."""
+    if tag.__class__ is tuple:
+        tag = tag[0]
+    return tag if tag.__class__ is Call else None
 
 
 def _sent_or_pushed(call: Call, message: bytes | None, success: bool) -> None:

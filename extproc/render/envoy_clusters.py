@@ -46,7 +46,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         "load_assignment": _assignment(PROCESSOR, endpoints),
         "typed_extension_protocol_options": _http({"http2_protocol_options": {}}),
         # Each open ext_proc stream counts as a request, the observer's as long as the model's answer.
-        "circuit_breakers": {"thresholds": [_limits()]},
+        # So does each one that was tried again: Envoy's own limit of three would be full of those.
+        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": _REQUESTS}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {

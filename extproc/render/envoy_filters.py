@@ -148,7 +148,7 @@ def observe_filter() -> Doc:
 
 def _processor() -> Doc:
     """Another processor is asked where one died a moment ago and its health is still believed in."""
-    again = "connect-failure,refused-stream,reset-before-request,unavailable"
+    again = "connect-failure,refused-stream,reset,unavailable"
     retry = {"retry_on": again, "num_retries": 2, **elsewhere()}
     return {"envoy_grpc": {"cluster_name": PROCESSOR}, "retry_policy": retry}
 

@@ -26,7 +26,7 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Envoy's own admin port: it can stop Envoy and shows everything, so keep it on loopback."""
     processors: tuple[str, ...] = ("127.0.0.1:50051",)
     """Several are endpoints of one cluster; each stream goes to the least busy one."""
-    body: Literal["streamed", "buffered"] = "streamed"
+    body: Literal["streamed", "buffered"] = "buffered"
     """How the body comes to the processor; see docs of ``route_filter``."""
     fail_open: bool = True
     """Without the processor requests go to the default policy by weight; otherwise the client gets 503."""
@@ -98,4 +98,4 @@ def elsewhere() -> Doc:
     previous = typed(
         "envoy.retry_host_predicates.previous_hosts", "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     )
-    return {"retry_host_predicate": [previous], "host_selection_retry_max_attempts": 5}
+    return {"retry_host_predicate": [previous], "host_selection_retry_max_attempts": 20}

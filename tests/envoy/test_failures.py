@@ -168,8 +168,8 @@ def test_a_client_that_pauses_longer_than_the_timeout_is_passed_on_without_a_mod
         response.read()
         return response
 
-    assert pausing(gateway(view, address, message_timeout=0.2)).headers["x-model-version"] is None
-    assert pausing(gateway(view, address, message_timeout=0.2, body="buffered")).headers["x-model-version"] == "v1"
+    assert pausing(gateway(view, address, message_timeout=0.2, body="streamed")).headers["x-model-version"] is None
+    assert pausing(gateway(view, address, message_timeout=0.2)).headers["x-model-version"] == "v1"
 
 
 def test_bad_http_gets_a_json_error(servers: Servers, processor: Process, gateway: Start) -> None:

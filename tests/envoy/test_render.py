@@ -51,7 +51,7 @@ VIEWS = {
 }
 
 
-def routes(view: View, body: Literal["streamed", "buffered"] = "streamed") -> list[dict[str, Any]]:
+def routes(view: View, body: Literal["streamed", "buffered"] = "buffered") -> list[dict[str, Any]]:
     """All but those for gRPC: each has its twin in front."""
     found: list[dict[str, Any]] = route_configuration(view, EnvoyOptions(body=body))["virtual_hosts"][0]["routes"]
     return [route for route in found if "grpc" not in route["match"]]

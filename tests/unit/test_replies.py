@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from extproc.actions import BodyEcho, BodyReply
 from extproc.headers import Headers
-from extproc.request import Splice
 from extproc.replies import ECHO_LIMIT, client_copies, echo, replaced
+from extproc.request import Splice
 
 
 @given(st.integers(0, 3 * ECHO_LIMIT), st.booleans())
