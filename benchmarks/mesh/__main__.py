@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.mesh",
         description="What the processor costs behind a real Envoy, beside what else could do its work.",
-        epilog="Needs wrk (Debian: apt-get install wrk) and two cores; where Go is, a trivial Go processor is measured too.",
+        epilog="Needs wrk (Debian: apt-get install wrk) and two cores; with Go also measures a trivial Go processor.",
     )
     parser.add_argument("--rounds", type=int, default=5, help="turns of every cell (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2, help="length of a turn (default: %(default)s)")

@@ -13,8 +13,10 @@ from rich.table import Table
 
 from benchmarks.machine import processor
 from benchmarks.mesh.bench import Cell, Turn, ratio, summarize
-from benchmarks.mesh.scenarios import AIO, GO_PEER, OURS
+from benchmarks.mesh.scenarios import AIO, BUFFERED, GO_BUFFERED, GO_PEER, OURS
 
+PAIRS = ((OURS, AIO), (OURS, GO_PEER), (BUFFERED, GO_BUFFERED))
+"""Whose server CPU is compared."""
 HEADINGS = ("server CPU µs", "range", "Envoy CPU µs", "added p50 µs", "added p99 µs", "req/s", "errors")
 
 
@@ -41,9 +43,9 @@ class Results(msgspec.Struct, frozen=True):
         cells = summarize(turns, baseline)
         ratios: dict[str, dict[str, float]] = {}
         for workload in cells:
-            for other in (AIO, GO_PEER):
-                if (found := ratio(turns, workload, OURS, other)) is not None:
-                    ratios.setdefault(workload, {})[f"{OURS} / {other}"] = found
+            for one, other in PAIRS:
+                if (found := ratio(turns, workload, one, other)) is not None:
+                    ratios.setdefault(workload, {})[f"{one} / {other}"] = found
         return cls(_surroundings(rounds, seconds), cells, memory, ratios)
 
 

@@ -117,6 +117,8 @@ def _lua(filters: list[Doc]) -> list[Doc]:
 OURS = "ours, streamed"
 AIO = "ours on grpc.aio"
 GO_PEER = "Go, streamed"
+BUFFERED = "ours, buffered"
+GO_BUFFERED = "Go, buffered"
 BASELINE = "no filter"
 
 
@@ -137,12 +139,12 @@ def scenarios(go: Path | None) -> list[Scenario]:
         Scenario("Envoy json_to_metadata", filters=_native, only="body"),
         Scenario("Envoy Lua", filters=_lua, only="body"),
         Scenario(OURS, _serve()),
-        Scenario("ours, buffered", _serve(), body="buffered", only="body"),
+        Scenario(BUFFERED, _serve(), body="buffered", only="body"),
         Scenario("ours, streamed + observe", _serve(), observe=True),
         Scenario("ours, two processors", _serve(), processors=2),
         Scenario(AIO, _serve("--engine", "aio")),
     ]
     if go is not None:
         found.append(Scenario(GO_PEER, _go(go)))
-        found.append(Scenario("Go, buffered", _go(go), body="buffered", only="body"))
+        found.append(Scenario(GO_BUFFERED, _go(go), body="buffered", only="body"))
     return found

@@ -102,14 +102,7 @@ class QueueEngine:
             event = poll(now() + _TICK)
             tag = event.tag
             try:
-                if not self._open:
-                    # The core aborts the process when a batch is started on a queue that shuts down; what still
-                    # comes out of it was under way when the last call ended.
-                    if event.completion_type == _QUEUE_SHUTDOWN:
-                        return
-                    if (call := _of(tag)) is not None:
-                        call.drop()
-                elif tag.__class__ is Call:
+                if tag.__class__ is Call:
                     tag.received()
                 elif tag is _ACCEPT:
                     if event.success:  # else we are stopping
@@ -118,15 +111,25 @@ class QueueEngine:
                     call, message = tag
                     _sent_or_pushed(call, message, event.success)
                 elif tag is _STOPPED:
-                    with self._posting:
-                        self._open = False
-                    self._queue.shutdown()
+                    self._empty()
+                    return
             except Exception:
                 log.exception("the engine failed on an event")
                 if (call := _of(tag)) is not None:
                     call.cancel()
             if self._grace is not None:
                 ends = self._wind_up(ends)
+
+    def _empty(self) -> None:
+        """Every call has ended; what still comes out of the queue was under way then. Nothing more may be started: the
+        core aborts the process when a batch comes to a queue that shuts down.
+        """
+        with self._posting:
+            self._open = False
+        self._queue.shutdown()
+        while (event := self._queue.poll(time.time() + _TICK)).completion_type != _QUEUE_SHUTDOWN:
+            if (call := _of(event.tag)) is not None:
+                call.drop()
 
     def _wind_up(self, ends: float | None) -> float:
         """We are to stop; ``ends``: when the open streams' time is over, None if they have not been told."""
