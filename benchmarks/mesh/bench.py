@@ -214,7 +214,8 @@ class Cell(msgspec.Struct, frozen=True):
 def summarize(turns: dict[tuple[str, str], list[Turn]], baseline: str) -> dict[str, dict[str, Cell]]:
     """By workload, then by scenario."""
     found: dict[str, dict[str, Cell]] = {}
-    for (scenario, workload), mine in turns.items():
+    # The first round's order is as good as any other; names make it the same every time.
+    for (scenario, workload), mine in sorted(turns.items(), key=lambda cell: (cell[0][0] != baseline, cell[0][0])):
         base = {turn.round: turn for turn in turns[baseline, workload]}
         cpus = [turn.server_cpu for turn in mine]
         found.setdefault(workload, {})[scenario] = Cell(

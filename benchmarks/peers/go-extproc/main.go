@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filter "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -71,7 +72,7 @@ func (*server) Process(stream extproc.ExternalProcessor_ProcessServer) error {
 			if model := pathModel(message.RequestHeaders); model != "" || message.RequestHeaders.GetEndOfStream() {
 				return stream.Send(headersReply(mutation(model)))
 			}
-			buffered = !request.GetProtocolConfig().GetSendBodyWithoutWaitingForHeaderResponse()
+			buffered = request.GetProtocolConfig().GetRequestBodyMode() == filter.ProcessingMode_BUFFERED
 			if buffered {
 				if err := stream.Send(headersReply(&extproc.CommonResponse{})); err != nil {
 					return err
