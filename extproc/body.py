@@ -85,9 +85,12 @@ class Body:
         splice = reader.rename(self.text, self._headers, model)
         if splice is None:
             return None
-        length = len(self.text) + len(splice.data) - (splice.end - splice.start)
+        more = len(splice.data) - (splice.end - splice.start)
         if self._unpacked is None:
-            return Change(splice, length, unpacked=False)
+            # An early reader has seen a beginning only: the client has said how long the whole is.
+            whole = self._size if self._length is None else self._length
+            return Change(splice, whole + more, unpacked=False)
+        length = len(self._unpacked) + more
         return Change(Splice(0, len(self.raw), splice(self._unpacked)), length, unpacked=True)
 
 

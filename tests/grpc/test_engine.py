@@ -376,3 +376,23 @@ def test_two_thousand_streams_at_once(echo: Any, log: list[str]) -> None:
 
     asyncio.run(main())
     until(lambda: len(log) == 2001)
+
+
+def test_stopping_in_the_midst_of_traffic_harms_nothing(engine: Name, log: list[str]) -> None:
+    """What was under way when the last call ended still comes out of the queue; answering it would abort the process."""
+    for _ in range(8):
+        with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
+            feeds = [Feed() for _ in range(40)]
+            calls = [server.open(ECHO)(iter(feed)) for feed in feeds]
+            for feed in feeds:
+                feed.send(b"a")
+            assert [next(call) for call in calls] == [b"a"] * len(calls)
+            for feed in feeds:
+                for _ in range(5):
+                    feed.send(b"a")
+            server.engine.stop(0)
+            server.thread.join(10)
+            assert not server.thread.is_alive()
+            for feed in feeds:
+                feed.half_close()
+    assert log == ["closed"] * 8 * 40
