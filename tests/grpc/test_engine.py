@@ -379,7 +379,7 @@ def test_two_thousand_streams_at_once(echo: Any, log: list[str]) -> None:
 
 
 def test_stopping_in_the_midst_of_traffic_harms_nothing(engine: Name, log: list[str]) -> None:
-    """What was under way when the last call ended still comes out of the queue; answering it would abort the process."""
+    """What was under way when the last call ended still comes out of the queue; an answer to it aborts the process."""
     for _ in range(8):
         with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
             feeds = [Feed() for _ in range(40)]
