@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from extproc.render.envoy import EnvoyOptions, bootstrap
 from extproc.servicer import process
 from extproc.view import View
 from tests.grpc.running import ENGINE
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,6 @@ class ModelServer(ThreadingHTTPServer):
         self.server_close()
 
 
-def wait_for(condition: Callable[[], object], timeout: float = 10) -> None:
-    """Returns as soon as ``condition`` holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
-
-
 class Processor:
     """The real processor, in a thread. ``view`` may be changed."""
 
@@ -201,7 +193,7 @@ class Gateway:
             self.envoy.ask("/reopen_logs", "POST")  # writes out what it has
             return self.log.read_text().splitlines() if self.log.exists() else []
 
-        wait_for(lambda: len(lines()) > number)
+        until(lambda: len(lines()) > number)
         line: dict[str, Any] = json.loads(lines()[number])
         return line
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from extproc.view import Policy, Version, View
+from tests.waiting import until
 
-from .conftest import Gateway, Handler, ModelServer, Processor, say, wait_for
+from .conftest import Gateway, Handler, ModelServer, Processor, say
 
 pytestmark = pytest.mark.envoy
 
@@ -122,13 +123,13 @@ def test_a_dead_processor_is_noticed_and_a_new_one_used(servers: Servers, gatewa
     assert envoy.ask("m").headers["x-model-version"] == "v1"
     first.stop()
     healthy = "cluster.aimesh-processor.membership_healthy"
-    wait_for(lambda: envoy.envoy.stats(healthy)[healthy] == 0)
+    until(lambda: envoy.envoy.stats(healthy)[healthy] == 0)
     start = time.monotonic()
     answer = envoy.ask("m")
     assert (answer.text, "x-model-version" in answer.headers) == ("v1", False)
     assert time.monotonic() - start < 1, "fails open at once, not after a timeout"
     second = Processor(view, first.address)
-    wait_for(lambda: "x-model-version" in envoy.ask("m").headers)
+    until(lambda: "x-model-version" in envoy.ask("m").headers)
     second.stop()
 
 

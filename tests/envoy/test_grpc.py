@@ -12,8 +12,9 @@ import grpc
 import pytest
 
 from extproc.view import HeaderMatch, Policy, Version, View
+from tests.waiting import until
 
-from .conftest import Gateway, ModelServer, Processor, wait_for
+from .conftest import Gateway, ModelServer, Processor
 
 pytestmark = pytest.mark.envoy
 
@@ -174,7 +175,7 @@ def test_a_mirror_gets_grpc_too(upstream: Upstream, processor: Process, gateway:
     view = View((Policy("p", models=("llama",), versions=versions),))
     client = Client(gateway(view, processor(view).address))
     assert client.infer(request("llama"), timeout=10) == b"v1:" + request("llama")
-    wait_for(lambda: copy.metadata)
+    until(lambda: copy.metadata)
     assert copy.metadata[0]["x-model-version"] == "v1"
 
 

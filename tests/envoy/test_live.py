@@ -22,8 +22,9 @@ from extproc.errors import SetupError
 from extproc.gateway import refuse_taken
 from extproc.render.envoy import EnvoyOptions, bootstrap
 from extproc.view import Policy, RetryBudget, Version, View
+from tests.waiting import until
 
-from .conftest import Gateway, Handler, ModelServer, Processor, wait_for
+from .conftest import Gateway, Handler, ModelServer, Processor
 
 pytestmark = pytest.mark.envoy
 
@@ -109,7 +110,7 @@ def test_no_request_is_lost_while_policies_change(servers: Servers, live: Callab
     for turn in range(10):
         running.change(views[(turn + 1) % 2])
         seen = len(statuses)
-        wait_for(partial(_longer_than, statuses, seen + 3))
+        until(partial(_longer_than, statuses, seen + 3))
     done.set()
     client.join()
     assert set(statuses) == {200}
@@ -154,7 +155,7 @@ def test_open_requests_finish_and_new_ones_are_refused(servers: Servers, live: C
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) != 0
 
-    wait_for(refused)
+    until(refused)
     assert running.envoy.child.alive
     released.set()
     client.join(10)
@@ -225,7 +226,7 @@ def test_envoy_dies_with_us_even_if_we_are_killed(setpriv: bool, tmp_path: Path)
         os.kill(pid, 0)
         parent.kill()
         parent.wait()
-    wait_for(lambda: _gone(pid))
+    until(lambda: _gone(pid))
 
 
 def _gone(pid: int) -> bool:
@@ -245,7 +246,7 @@ def test_the_last_words_of_a_child_are_kept() -> None:
 def test_a_stubborn_child_is_killed() -> None:
     code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.stderr.write('!\\n'); signal.pause()"
     child = Child("stubborn", [sys.executable, "-c", code])
-    wait_for(lambda: "!" in child._lines)
+    until(lambda: "!" in child._lines)
     child.end(0.1)
     assert child.process.returncode == -signal.SIGKILL
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from extproc.view import Policy, Version, View
+from tests.waiting import until
 
-from .conftest import Gateway, Handler, ModelServer, Processor, say, wait_for
+from .conftest import Gateway, Handler, ModelServer, Processor, say
 
 pytestmark = pytest.mark.envoy
 
@@ -39,7 +40,7 @@ def test_a_copy_is_the_request_as_the_answering_version_got_it(
     large = json.dumps({"prompt": "x" * (3 << 20), "model": "m"}).encode()
     answers = [envoy.ask("m", authorization="Bearer secret", host="models.example.com"), envoy.post(large)]
     assert [(a.status, a.text, a.headers["x-model-version"]) for a in answers] == [(200, "v1", "v1")] * 2
-    wait_for(lambda: len(copy.seen) == 2)
+    until(lambda: len(copy.seen) == 2)
     added = {"x-envoy-internal", "x-forwarded-for"}
     for theirs, ours in zip(sorted(copy.seen, key=lambda s: len(s.body)), one.seen, strict=True):
         assert (theirs.path, theirs.sha) == (ours.path, ours.sha)
@@ -58,14 +59,14 @@ def test_a_share_of_the_requests_is_copied(servers: Servers, processor: Process,
     total = "cluster.p/copy.upstream_rq_total"
     copies = envoy.envoy.stats(total)[total]
     assert 78 <= copies <= 162  # 120 are expected; outside less than once in a million runs
-    wait_for(lambda: len(copy.seen) == copies)
+    until(lambda: len(copy.seen) == copies)
 
 
 def test_also_while_no_processor_decides(servers: Servers, gateway: Start) -> None:
     one, copy = servers("v1", "copy")
     envoy = gateway(mirrored(one, copy.address), "127.0.0.1:1")
     assert envoy.ask("m").text == "v1"
-    wait_for(lambda: copy.seen)
+    until(lambda: copy.seen)
 
 
 def test_nobody_can_choose_a_mirror(servers: Servers, processor: Process, gateway: Start) -> None:
@@ -97,7 +98,7 @@ def test_a_mirror_that_hangs_delays_nobody_and_is_cut_off(servers: Servers, proc
     assert len(copy.seen) > 0
     cut = "cluster.p/copy.upstream_rq_max_duration_reached"
     active = "cluster.p/copy.upstream_rq_active"
-    wait_for(lambda: envoy.envoy.stats(cut).get(cut) == 50)
+    until(lambda: envoy.envoy.stats(cut).get(cut) == 50)
     assert envoy.envoy.stats(active)[active] == 0
     released.set()
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from extproc import config
-from tests.envoy.conftest import Gateway, ModelServer, wait_for
-from tests.grpc.served import Served, until
+from tests.envoy.conftest import Gateway, ModelServer
+from tests.grpc.served import Served
+from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
 
@@ -61,7 +62,7 @@ class Traffic:
     def more(self, count: int) -> None:
         """Returns after so many more answers."""
         goal = self.answers + count
-        wait_for(lambda: self.answers >= goal or self.failures, 30)
+        until(lambda: self.answers >= goal or self.failures, 30)
 
     def __enter__(self) -> Traffic:
         for thread in self._threads:

@@ -14,8 +14,9 @@ from extproc.codec import decode
 from extproc.events import RequestHeaders, ResponseHeaders
 from extproc.gpu import Gpu
 from extproc.view import HeaderMatch, Policy, Pool, Sticky, Version, View
+from tests.waiting import until
 
-from .conftest import Gateway, ModelServer, Processor, say, wait_for
+from .conftest import Gateway, ModelServer, Processor, say
 
 pytestmark = pytest.mark.envoy
 
@@ -108,7 +109,7 @@ def test_envoys_own_413_reads_like_ours(servers: Servers, processor: Process, ga
     def chunks() -> Iterator[bytes]:
         # Envoy gathers the body only once the processor has answered the headers; its limit is never below 1 MiB.
         yield b"{"
-        wait_for(lambda: envoy.envoy.stats(answered).get(answered) == 1)
+        until(lambda: envoy.envoy.stats(answered).get(answered) == 1)
         yield from [b"x" * 60_000] * 20
 
     far_over = envoy.post(chunks())
@@ -260,7 +261,7 @@ def test_only_headers_that_decide_leave_envoy(
             "m", authorization="Bearer secret", x_api_key="secret", x_beta="true", cookie="session=ann"
         )
         assert answer.headers["x-model-version"] == "v2"
-        wait_for(lambda: len(shown) == 3)
+        until(lambda: len(shown) == 3)
     finally:
         started.stop()
     request = {":method", ":path", "content-type", "content-length", "x-beta", "cookie"}

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Handler, ModelServer, say, wait_for
+from tests.waiting import until
+
+from .conftest import Handler, ModelServer, say
 
 pytestmark = pytest.mark.envoy
 
@@ -125,12 +127,12 @@ def test_a_gateway_that_follows_its_policy_and_leaves_nothing(
 ) -> None:
     one, two = servers("one", "two")
     running = up(policy((one, 1)))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     assert running.ask() == ("v1", "one")
     counted = re.compile(r'inference_requests_total\{.*model="llama".*version="v1".*\} 1')
-    wait_for(lambda: counted.search(running.metrics()))
+    until(lambda: counted.search(running.metrics()))
     (tmp_path / "policy.yaml").write_text(policy((one, 0), (two, 1)))
-    wait_for(lambda: running.ask() == ("v2", "two"))
+    until(lambda: running.ask() == ("v2", "two"))
     children = running.children()
     assert children.keys() == {"processor", "Envoy"}
     running.process.send_signal(signal.SIGTERM)
@@ -143,9 +145,9 @@ def test_how_envoy_is_set_up_can_be_chosen(up: Callable[..., Up], servers: Serve
     (one,) = servers("one")
     log = tmp_path / "access.json"
     running = up(policy((one, 1)), "--body", "buffered", "--fail-closed", "--access-log", str(log))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     assert running.ask() == ("v1", "one")
-    wait_for(lambda: log.exists() and log.read_text())
+    until(lambda: log.exists() and log.read_text())
     assert json.loads(log.read_text())["version"] == "v1"
     config = json.loads((next(running.scratch.iterdir()) / "listeners.json").read_text())
     manager = config["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]
@@ -156,10 +158,10 @@ def test_how_envoy_is_set_up_can_be_chosen(up: Callable[..., Up], servers: Serve
 def test_a_bad_edit_changes_nothing(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:
     (one,) = servers("one")
     running = up(policy((one, 1)))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     (tmp_path / "policy.yaml").write_text(POLICY.format() + "  - {nane: v1}\n")
     running.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "policy not loaded" in running.said())
+    until(lambda: "policy not loaded" in running.said())
     assert running.ask() == ("v1", "one")
 
 
@@ -181,7 +183,7 @@ def test_a_taken_port_is_named(up: Callable[..., Up], servers: Servers) -> None:
 def test_it_ends_with_the_first_of_its_children(victim: str, up: Callable[..., Up], servers: Servers) -> None:
     (one,) = servers("one")
     running = up(policy((one, 1)))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     children = running.children()
     os.kill(children[victim], signal.SIGKILL)
     assert running.process.wait(20) == 1
@@ -218,10 +220,10 @@ class Slow:
 def test_open_requests_finish_before_it_ends(up: Callable[..., Up], servers: Servers) -> None:
     (one,) = servers("one")
     running = up(policy((one, 1)))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     slow = Slow(one, running)
     running.process.send_signal(signal.SIGINT)
-    wait_for(lambda: "no new requests" in running.said())
+    until(lambda: "no new requests" in running.said())
     slow.end()
     assert running.process.wait(20) == 0
     assert slow.answers == [("v1", "done")]
@@ -230,11 +232,11 @@ def test_open_requests_finish_before_it_ends(up: Callable[..., Up], servers: Ser
 def test_a_second_signal_ends_it_at_once(up: Callable[..., Up], servers: Servers) -> None:
     (one,) = servers("one")
     running = up(policy((one, 1)))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     slow = Slow(one, running)
     children = running.children()
     running.process.send_signal(signal.SIGINT)
-    wait_for(lambda: "no new requests" in running.said())
+    until(lambda: "no new requests" in running.said())
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(5) == 130
     slow.end()
@@ -245,7 +247,7 @@ def test_a_second_signal_ends_it_at_once(up: Callable[..., Up], servers: Servers
 def test_nothing_survives_it_even_if_it_is_killed(up: Callable[..., Up], servers: Servers) -> None:
     (one,) = servers("one")
     running = up(policy((one, 1)))
-    wait_for(running.ready, 30)
+    until(running.ready, 30)
     children: dict[str, Any] = running.children()
     running.process.kill()
-    wait_for(lambda: all(map(gone, children.values())))
+    until(lambda: all(map(gone, children.values())))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from extproc.view import Policy, Version, View
+from tests.waiting import until
 
-from .conftest import Gateway, ModelServer, Processor, wait_for
+from .conftest import Gateway, ModelServer, Processor
 
 pytestmark = pytest.mark.envoy
 
@@ -53,13 +54,13 @@ def test_the_head_decides_while_the_body_is_on_its_way(
     data = upload()
 
     def decided() -> None:
-        wait_for(lambda: envoy.envoy.stats(CLOSED).get(CLOSED, 0) >= envoy.envoy.stats(STARTED).get(STARTED, 1))
+        until(lambda: envoy.envoy.stats(CLOSED).get(CLOSED, 0) >= envoy.envoy.stats(STARTED).get(STARTED, 1))
 
     for _ in range(5):
         assert envoy.post(pieces(data, decided), path).text == "v1"
         assert envoy.post(pieces(data, lambda: None), path).text == "v1"
         assert envoy.post(data, path).text == "v1"
-    wait_for(lambda: len(copy.seen) == 15)
+    until(lambda: len(copy.seen) == 15)
     assert {seen.sha for seen in (*one.seen, *copy.seen)} == {hashlib.sha256(data).hexdigest()}
 
 
@@ -75,9 +76,9 @@ def test_the_processor_dies_in_the_middle_of_an_upload(
         envoy = gateway(policies, processor.address, body=body)
 
         def kill(processor: Processor = processor, envoy: Gateway = envoy) -> None:
-            wait_for(lambda: envoy.envoy.stats(SENT).get(SENT, 0) >= sent)
+            until(lambda: envoy.envoy.stats(SENT).get(SENT, 0) >= sent)
             processor.stop()
 
         assert envoy.post(pieces(data, kill)).text == "v1"
-    wait_for(lambda: len(copy.seen) == 3)
+    until(lambda: len(copy.seen) == 3)
     assert {seen.sha for seen in (*one.seen, *copy.seen)} == {hashlib.sha256(data).hexdigest()}

@@ -18,9 +18,10 @@ from extproc.engine import ENGINES
 from extproc.render.envoy_clusters import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY, Traffic, routed
-from tests.grpc.served import Served, until
+from tests.grpc.served import Served
 from tests.grpc.test_tls import Files
 from tests.grpc.test_workers import Team
+from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
 

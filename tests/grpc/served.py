@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
@@ -19,14 +17,7 @@ import grpc
 from extproc._pb import health_pb2 as pb
 from extproc.health import CHECK
 from tests.grpc.running import ENGINE
-
-
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    """Returns as soon as ``condition`` holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
+from tests.waiting import until
 
 
 class Served:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -17,6 +17,7 @@ from extproc.engine import ENGINES, MAX_MESSAGE, Abort, Handler, Name, Sender, S
 from extproc.engine.contract import BACKLOG
 from extproc.errors import SetupError
 from tests.grpc.running import running
+from tests.waiting import until
 
 ECHO = "/test.Service/Echo"
 
@@ -83,13 +84,6 @@ class Feed:
 
     def half_close(self) -> None:
         self._queue.put(None)
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
 
 
 @pytest.fixture

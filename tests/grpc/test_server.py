@@ -14,9 +14,10 @@ import pytest
 
 from extproc._pb import health_pb2 as pb
 from extproc.codec import PROCESS
-from tests.grpc.served import Served, until
+from tests.grpc.served import Served
 from tests.grpc.test_engine import Feed
 from tests.grpc.test_servicer import BODY, STREAMED, head
+from tests.waiting import until
 
 POLICY = """\
 apiVersion: ai.istio.io/v1alpha1

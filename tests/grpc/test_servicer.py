@@ -15,7 +15,8 @@ from extproc.metrics import Metrics
 from extproc.servicer import process
 from extproc.view import Policy, Version, View
 from tests.grpc.running import running
-from tests.grpc.test_engine import Feed, until
+from tests.grpc.test_engine import Feed
+from tests.waiting import until
 
 VIEW = View((Policy("llama", models=("llama",), versions=(Version("v1"),)),))
 STREAMED = pb.ProtocolConfiguration(request_body_mode="STREAMED", send_body_without_waiting_for_header_response=True)

@@ -19,9 +19,10 @@ from extproc.errors import SetupError
 from extproc.health import CHECK
 from extproc.options import nth, spread
 from tests.grpc.running import insecure
-from tests.grpc.served import Served, until
+from tests.grpc.served import Served
 from tests.grpc.test_server import POLICY, write
 from tests.grpc.test_servicer import BODY, STREAMED, head
+from tests.waiting import until
 
 REFUSED = 'extproc_errors_total{reason="malformed_message"}'
 
