@@ -12,8 +12,9 @@ import msgspec
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Microseconds for one call: the median over the rounds, and the quartiles round it."""
+    """Microseconds for one call: the least over the rounds, the median, and the quartiles round it."""
 
+    best: float
     median: float
     lower: float
     upper: float
@@ -58,4 +59,4 @@ def _repeats(call: Callable[[], object], seconds: float) -> int:
 def _summary(samples: list[float], baseline: list[float]) -> Timing:
     lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
     ratio = statistics.median(own / base for own, base in zip(samples, baseline, strict=True))
-    return Timing(median, lower, upper, ratio)
+    return Timing(min(samples), median, lower, upper, ratio)
