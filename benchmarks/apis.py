@@ -16,6 +16,7 @@ from random import Random
 
 import msgspec
 
+from benchmarks.measure import Timing, verdict
 from benchmarks.requests import CHAT, INFER, MODEL, chat_body
 from extproc import apis
 from extproc.headers import Headers
@@ -85,10 +86,9 @@ def _reads(body: bytes, headers: Headers) -> Callable[[], BodyFields]:
     return read
 
 
-def verdicts(targets: list[Target], times: Mapping[str, float]) -> list[str]:
+def verdicts(targets: list[Target], timings: Mapping[str, Timing]) -> list[str]:
     """A line for each target: met or not met."""
     return [
-        f"Target, {target.name} under {target.below_us:g} µs: "
-        f"{'met' if times[target.name] < target.below_us else 'not met'} ({times[target.name]:.1f} µs)."
+        f"Target, {target.name} under {target.below_us:g} µs: {verdict(timings[target.name], target.below_us)}."
         for target in targets
     ]

@@ -26,6 +26,12 @@ class Timing(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self)
 
 
+def verdict(timing: Timing, below: float) -> str:
+    """Whether a target is met: by the median, or only where nothing disturbs."""
+    met = "met" if timing.median < below else "met when undisturbed" if timing.best < below else "not met"
+    return f"{met} (best {timing.best:.1f}, median {timing.median:.1f} µs)"
+
+
 def measure(
     calls: Mapping[str, Callable[[], object]], baseline: str, rounds: int, slice_seconds: float
 ) -> dict[str, Timing]:
