@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,18 +14,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Process:
     """Runs until the context ends; its output goes to a file."""
 
-    def __init__(
-        self, command: Sequence[str], core: int, log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], core: int, log: Path) -> None:
         self.log = log
         self._command = ["taskset", "-c", str(core), *command]
-        self._environment = {**os.environ, **(environment or {})}
 
     def __enter__(self) -> Self:
         with self.log.open("wb") as log:
-            self._child = subprocess.Popen(
-                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
-            )
+            self._child = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         return self
 
     def __exit__(self, *_: object) -> None:
