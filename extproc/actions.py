@@ -96,9 +96,10 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """Note: one HTTP exchange came to its end (``inference_requests_total`` and the durations)."""
+    """Note: one HTTP exchange came to its end, and all that is known of it. Times are seconds."""
 
     model: str
+    """Texts of the policy's, as all label values are: a client can make up none. See ``view.OTHER`` and ``NONE``."""
     version: str
     gpu_pool: str
     api: str
@@ -106,6 +107,34 @@ class Observed(msgspec.Struct, frozen=True):
     """The HTTP status as text; ``0`` where the client left before there was one."""
     seconds: float | None
     """From the routed request to the last byte of the response; None where the request was never routed."""
+    cohort: str = ""
+    """How the version was chosen: weight, sticky, match, pin, default; empty where nothing was decided."""
+    policy: str = ""
+    """The policy that owns the request; empty where none does."""
+    caller: str = ""
+    """Who asked, as the mesh tells it; empty where it does not. May be a client's own text: never a label."""
+    first_token: float | None = None
+    """From the routed request to the first token of the answer (TTFT); None where the answer was no stream of them."""
+    per_token: float | None = None
+    """Between two output tokens of a stream, on average (TPOT); None with fewer than two."""
+    input_tokens: int | None = None
+    """Of the whole prompt, the cached ones too. None, here and below: the answer does not tell."""
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Those of the input that the model server had computed before."""
+    estimated: bool = False
+    """``output_tokens`` was not told by the model server but counted: one for each piece of the answer."""
+    streamed: bool = False
+    """The answer was a stream of tokens or events, not one document."""
+    error: str = ""
+    """How it failed beyond what the status tells: one of ``ERRORS``; empty where it did not."""
+    traceparent: str = ""
+    """The trace context that the request came with (W3C), unchecked; empty where it had none."""
+
+
+ERRORS = ("error_in_stream", "client_left", "cut_short", "shed")
+"""The model server reported an error in an answer of status 200; the exchange was cancelled before its end; the answer
+ended without the mark that its API ends with; we could not keep up and watched only its beginning."""
 
 
 Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
