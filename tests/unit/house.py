@@ -58,7 +58,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     ),
     3: ("stream", "body", "replies", "observe"),
     2: ("policy", "jsonbody", "jsonreader", "rpcreader", "coding", "grpcframe", "multipart", "apis", "apis.*"),
-    1: ("events", "actions", "request", "gpu", "view"),
+    1: ("events", "actions", "request", "gpu", "view", "findings"),
     0: ("errors", "headers", "rendezvous"),
 }
 """Module names without `extproc.`. A new module is added here, as low as its imports allow."""
