@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from extproc.view import Policy, Pool, Version, View
+from extproc.view import Objective, Policy, Pool, Slo, Version, View
 
 
 def describe(view: View) -> dict[str, Any]:
@@ -44,7 +44,8 @@ def _policy(policy: Policy, view: View) -> dict[str, Any]:
             "customMetrics": [
                 {"name": metric.name, "type": metric.type, "labels": list(metric.labels)}
                 for metric in policy.custom_metrics
-            ]
+            ],
+            "slo": policy.slo and _slo(policy.slo),
         },
         "limits": {"maxBody": policy.body_limit},
         "targets": [
@@ -53,6 +54,19 @@ def _policy(policy: Policy, view: View) -> dict[str, Any]:
             for target in view.targets[policy.name, version.name]
         ],
     }
+
+
+def _slo(slo: Slo) -> dict[str, Any]:
+    return {
+        "availability": slo.availability,
+        "timeToFirstToken": slo.first_token and _objective(slo.first_token),
+        "duration": slo.duration and _objective(slo.duration),
+        "window": f"{slo.days}d",
+    }
+
+
+def _objective(objective: Objective) -> dict[str, float]:
+    return {"under": objective.under, "target": objective.target}
 
 
 def _version(version: Version, policy: Policy) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """What each kind of document in a policy file holds: ModelInferencePolicy → Policy, GpuPool → Pool. Floor 4.
 
-May import floors 0 and 1, ``fields``, ``values``, ``versions`` and ``yamldoc``. What a document says is judged here
-on its own; ``wiring`` judges the documents together.
+May import floors 0 and 1, ``fields``, ``slo``, ``values``, ``versions`` and ``yamldoc``. What a document says is
+judged here on its own; ``wiring`` judges the documents together.
 """
 
 from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from extproc import gpu, values, versions
+from extproc import gpu, slo, values, versions
 from extproc.errors import Problem
 from extproc.fields import Field, Fields, suggestion
 from extproc.view import (
@@ -18,6 +18,7 @@ from extproc.view import (
     Policy,
     Pool,
     RetryBudget,
+    Slo,
     Sticky,
 )
 from extproc.yamldoc import Node, shown
@@ -135,6 +136,7 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
     timeout, budget = fields.optional("trafficManagement", _traffic, (None, None))
+    custom_metrics, objectives = fields.optional("observability", _observability, ((), None))
     # Where `models` is there and bad, the policy owns nothing: "*" would clash with others for no reason.
     policy = Policy(
         name=name,
@@ -150,7 +152,8 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         gpu=fields.optional("gpuRequirements", _requirement, None),
         timeout=timeout,
         retry_budget=budget,
-        custom_metrics=fields.optional("observability", _observability, ()),
+        custom_metrics=custom_metrics,
+        slo=objectives,
         body_limit=fields.optional("limits", _limits, DEFAULT_BODY_LIMIT),
         path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
         default=fields.optional("default", values.name, ""),
@@ -218,9 +221,11 @@ def _budget(field: Field) -> RetryBudget | None:
     )
 
 
-def _observability(field: Field) -> tuple[CustomMetric, ...] | None:
-    fields = field.fields("customMetrics")
-    return fields.optional("customMetrics", _custom_metrics, ()) if fields else None
+def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None] | None:
+    fields = field.fields("customMetrics", "slo")
+    if fields is None:
+        return None
+    return fields.optional("customMetrics", _custom_metrics, ()), fields.optional("slo", slo.read, None)
 
 
 def _custom_metrics(field: Field) -> tuple[CustomMetric, ...]:

@@ -20,6 +20,11 @@ from extproc.actions import Fault, Note, Observed, Unmatched
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 """Seconds: from an embedding to a long generation."""
+FIRST_TOKEN_BUCKETS = (
+    *(0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+    *(1, 1.5, 2, 2.5, 5, 7.5, 10, 20, 40, 80),
+)
+"""Seconds, closest where objectives are set: from a small model that is warm to a long prompt in a long queue."""
 MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
 """Seconds that one ext_proc message keeps the processor busy."""
 

@@ -17,6 +17,9 @@ from extproc.rendezvous import Rendezvous
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of request body that are read to find the model, where the policy does not say."""
 
+DEFAULT_DAYS = 30
+"""Over which service level objectives hold, where the policy does not say."""
+
 OTHER = "other"
 """Label value for what no policy names."""
 NONE = "none"
@@ -81,6 +84,26 @@ class CustomMetric(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
 
 
+class Objective(msgspec.Struct, frozen=True):
+    """So many of the requests are so fast."""
+
+    under: float
+    """Seconds; a bound of the histogram that counts them."""
+    target: float
+    """Percent."""
+
+
+class Slo(msgspec.Struct, frozen=True):
+    """What a policy promises of each of its versions. None: nothing is promised."""
+
+    availability: float | None = None
+    """Percent of the requests that do not fail."""
+    first_token: Objective | None = None
+    duration: Objective | None = None
+    days: int = DEFAULT_DAYS
+    """Over which the promise holds."""
+
+
 class Policy(msgspec.Struct, frozen=True, dict=True):
     """A ModelInferencePolicy, its defaults filled in. ``targets`` is what its rules come down to."""
 
@@ -105,6 +128,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """Bytes."""
     path_prefixes: tuple[str, ...] = ()
     """``/team-a``: stripped from paths before they are looked up; known to every policy of the view."""
+    slo: Slo | None = None
     default: str = ""
     """The version for requests without a sticky key, and for all while no processor decides. Empty: by weight."""
 

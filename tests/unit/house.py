@@ -48,6 +48,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "effective",
         "fields",
         "kinds",
+        "slo",
         "values",
         "versions",
         "wiring",

@@ -24,7 +24,9 @@ sticky: {body: /metadata/a~1b}
 allowPin: true
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
 trafficManagement: {timeout: 500ms, retryBudget: {}}
-observability: {customMetrics: [{name: hits, type: COUNTER, labels: [model]}]}
+observability:
+  customMetrics: [{name: hits, type: COUNTER, labels: [model]}]
+  slo: {availability: 99.9, timeToFirstToken: {under: 500ms, target: 95}}
 """
 POOL = """
 product: NVIDIA-A100-SXM4-80GB
@@ -88,7 +90,15 @@ def test_everything_is_shown() -> None:
                     "timeout": 0.5,
                     "retryBudget": {"retryRatio": 0.2, "minRetriesPerSecond": 10},
                 },
-                "observability": {"customMetrics": [{"name": "hits", "type": "COUNTER", "labels": ["model"]}]},
+                "observability": {
+                    "customMetrics": [{"name": "hits", "type": "COUNTER", "labels": ["model"]}],
+                    "slo": {
+                        "availability": 99.9,
+                        "timeToFirstToken": {"under": 0.5, "target": 95.0},
+                        "duration": None,
+                        "window": "30d",
+                    },
+                },
                 "limits": {"maxBody": 8 << 20},
                 "targets": [
                     {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
