@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from extproc.engine.contract import MAX_MESSAGE, Abort, Engine, Factory, Handler, Sender, Settings, StatusCode
+from extproc.engine.contract import MAX_MESSAGE, Abort, Engine, Factory, Handler, Metadata, Sender, Settings, StatusCode
 
 __all__ = [
     "DEFAULTS",
@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "Factory",
     "Handler",
+    "Metadata",
     "Name",
     "Sender",
     "Settings",

@@ -18,6 +18,7 @@ from extproc.engine.contract import (
     Abort,
     Factory,
     Handler,
+    Metadata,
     Settings,
     StatusCode,
     listening_refused,
@@ -103,7 +104,7 @@ def _serve(factory: Factory) -> _Behavior:
         failure: Abort | None = None
         handler: Handler | None = None
         try:
-            handler = factory(pushes.send)
+            handler = factory(pushes)
             while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
                 for reply in handler.receive(message):
                     await pushes.write(reply)
@@ -138,8 +139,13 @@ class _Pushes:
         async with self.turn:
             await self._context.write(message)
 
-    def send(self, message: bytes) -> None:
-        """``Sender``."""
+    @property
+    def metadata(self) -> Metadata:
+        """As a ``Sender``."""
+        return tuple(self._context.invocation_metadata() or ())
+
+    def __call__(self, message: bytes) -> None:
+        """As a ``Sender``."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._start, message)
 

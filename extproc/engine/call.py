@@ -1,7 +1,7 @@
 """One call on the completion queue: what may go out when, and how it ends. Floor 5: may import floors 0 to 4.
 
 A call reads on only when it has sent what it was asked to send, so a client that does not read is not read from, and
-neither side of a stream can grow. Only ``push`` may be called by another thread than the loop's.
+neither side of a stream can grow. Only ``__call__`` may be called by another thread than the loop's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from extproc.engine.contract import BACKLOG, BEHIND, FAILED, UNKNOWN, Abort, Factory, Handler, StatusCode
+from extproc.engine.contract import BACKLOG, BEHIND, FAILED, UNKNOWN, Abort, Factory, Handler, Metadata, StatusCode
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,15 @@ _OK: int = StatusCode.OK.value[0]
 class Call:
     """A stream. ``core`` is grpcio's call, None once we have said our last word."""
 
-    __slots__ = ("_begun", "_finishing", "_handler", "_held", "_out", "_post", "_receive", "_sending", "core")
+    __slots__ = (
+        *("_begun", "_finishing", "_handler", "_held", "_out", "_post", "_receive", "_sending"),
+        *("core", "metadata"),
+    )
 
-    def __init__(self, core: Any, post: Callable[[Call, bytes], None]) -> None:
+    def __init__(self, core: Any, metadata: Metadata, post: Callable[[Call, bytes], None]) -> None:
         """``post(call, message)`` has the loop call ``pushed``, from whatever thread."""
         self.core: Any = core
+        self.metadata = metadata
         self._post = post
         self._handler: Handler | None = None
         self._receive: Any = None  # the receive that is under way
@@ -49,7 +53,7 @@ class Call:
             self._end(StatusCode.UNIMPLEMENTED.value[0], UNKNOWN)
             return
         try:
-            self._handler = factory(self.push)
+            self._handler = factory(self)
         except Abort as abort:
             self._end(abort.code.value[0], abort.details)
         except Exception:
@@ -58,12 +62,12 @@ class Call:
         else:
             self._read()
 
-    def push(self, message: bytes) -> None:
-        """``Sender``."""
+    def __call__(self, message: bytes) -> None:
+        """As a ``Sender``."""
         self._post(self, message)
 
     def pushed(self, message: bytes) -> None:
-        """A message of ``push`` has come to the loop."""
+        """A message of another thread's, sent by calling this, has come to the loop."""
         if self.core is None or self._finishing:
             return
         if self._out is not None and len(self._out) >= BACKLOG:

@@ -43,8 +43,16 @@ class Handler(Protocol):
         """Called exactly once, however the stream ended."""
 
 
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+"""Of gRPC: names in lower case; values are text, or bytes where the name ends in ``-bin``."""
+
+
 class Sender(Protocol):
     """Lets a handler send without having received; may be called from any thread."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """With what the client opened the stream."""
 
     def __call__(self, message: bytes) -> None:
         """Queues one message; dropped when the stream has ended. A client that never reads loses its stream."""

@@ -29,7 +29,8 @@ NEEDED = (
     *("Server.add_http2_port", "Server.cancel_all_calls", "Server.register_completion_queue"),
     *("Server.request_call", "Server.shutdown", "Server.start"),
     *("CompletionQueue.poll", "CompletionQueue.shutdown", "CompletionType.queue_shutdown"),
-    *("Call.cancel", "Call.start_server_batch", "ReceiveMessageOperation.message", "ReceiveCloseOnServerOperation"),
+    *("RequestCallEvent.invocation_metadata", "Call.cancel", "Call.start_server_batch"),
+    *("ReceiveMessageOperation.message", "ReceiveCloseOnServerOperation"),
     *("SendInitialMetadataOperation", "SendMessageOperation", "SendStatusFromServerOperation"),
 )
 
@@ -144,7 +145,7 @@ class QueueEngine:
     def _accept(self, event: Any, more: bool) -> None:
         if more:
             self._server.request_call(self._queue, self._queue, _ACCEPT)
-        Call(event.call, self.post).accept(self._factories.get(event.call_details.method))
+        Call(event.call, event.invocation_metadata, self.post).accept(self._factories.get(event.call_details.method))
 
 
 def _of(tag: Any) -> Call | None:

@@ -119,6 +119,17 @@ def test_what_is_used_is_what_is_checked() -> None:
     assert {name for name in used if name[:1].isupper()} <= {name.split(".")[0] for name in NEEDED}
 
 
+def test_a_new_call_tells_its_metadata(rig: Rig) -> None:
+    rig.server.request_call(rig.queue, rig.queue, TAG)
+    metadata = (("traceparent", "00-1"), ("x-bin", b"\x00"))
+    client = rig.channel.stream_stream("/some.Service/Method")(iter([b"one"]), metadata=metadata)
+    event = rig.poll()
+    found = [(key, value) for key, value in event.invocation_metadata if key in ("traceparent", "x-bin")]
+    assert found == list(metadata), CHANGED
+    rig.batch(event.call, cygrpc.SendInitialMetadataOperation(*HEADERS), *ok())
+    assert list(client) == [], CHANGED
+
+
 def test_a_batch_may_send_headers_a_message_and_receive(rig: Rig) -> None:
     client, call = rig.call(b"one", b"two")
     receive = cygrpc.ReceiveMessageOperation(0)

@@ -41,6 +41,8 @@ class Echo:
                 return (message,)
             case b"fail":
                 raise ValueError("secret of the server's")
+            case b"who":
+                return [value for key, value in self._send.metadata if key == "x-bin" and isinstance(value, bytes)]
             case b"abort":
                 raise Abort(StatusCode.NOT_FOUND, "not here")
             case b"later":
@@ -105,6 +107,12 @@ def echo(log: list[str], engine: Name) -> Iterator[Any]:
 def test_messages_and_replies_in_order(echo: Any, log: list[str]) -> None:
     assert list(echo.open(ECHO)(iter([b"a", b"nothing", b"twice:1", b"b"]))) == [b"a", b"twice:1", b"twice:1", b"b"]
     until(lambda: log == ["closed"])
+
+
+def test_the_metadata_that_a_stream_began_with(echo: Any) -> None:
+    metadata = (("x-bin", b"\x00one"), ("other", "two"), ("x-bin", b"three"))
+    assert list(echo.open(ECHO)(iter([b"who"]), metadata=metadata)) == [b"\x00one", b"three"]
+    assert list(echo.open(ECHO)(iter([b"who", b"a"]))) == [b"a"]
 
 
 def test_the_handler_ends_the_stream(echo: Any, log: list[str]) -> None:
