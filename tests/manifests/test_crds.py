@@ -10,6 +10,7 @@ import yaml
 from celpy.celparser import CELParseError
 
 from tests.manifests import cel, crds, schema
+from tests.manifests.planting import planted
 
 ROUTE: dict[str, Any] = yaml.safe_load("""
 apiVersion: gateway.networking.k8s.io/v1
@@ -204,21 +205,6 @@ def test_a_kind_that_nobody_knows_raises() -> None:
         crds.problems({**ROUTE, "kind": "HTTPRoutes"})
     with pytest.raises(crds.UnknownKindError):
         crds.problems(ROUTE, ["istio-1.30.3"])
-
-
-def planted(base: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """A copy with ``value`` at ``path``; one past the end of a list appends."""
-    manifest = deepcopy(base)
-    keys: list[Any] = [int(key) if key.isdigit() else key for key in path.split(".")]
-    *parents, last = keys
-    at: Any = manifest
-    for key in parents:
-        at = at[key] if isinstance(at, list) or key in at else at.setdefault(key, [])
-    if isinstance(at, list) and last == len(at):
-        at.append(value)
-    else:
-        at[last] = value
-    return manifest
 
 
 def everywhere(keyword: str) -> list[Any]:
