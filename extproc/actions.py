@@ -130,6 +130,10 @@ class Observed(msgspec.Struct, frozen=True):
     """How it failed beyond what the status tells: one of ``ERRORS``; empty where it did not."""
     traceparent: str = ""
     """The trace context that the request came with (W3C), unchecked; empty where it had none."""
+    asked: str = ""
+    """The model as the client names it, cut to 256 characters: for people, never a label."""
+    operation: str = ""
+    """What of the API was asked, as ``apis`` names it; empty where it is not known."""
 
 
 ERRORS = ("error_in_stream", "client_left", "cut_short", "shed")
