@@ -68,8 +68,9 @@ def _nulls(value: Any, path: str) -> Iterator[str]:
 @cache
 def _definitions() -> referencing.Registry[Any]:
     whole = _read("_definitions.json")
-    empty: referencing.Registry[Any] = referencing.Registry()
-    return empty.with_resource(whole["$id"], referencing.Resource.from_contents(whole))
+    resource: referencing.Resource[Any] = referencing.Resource.from_contents(whole)
+    registry: referencing.Registry[Any] = referencing.Registry().with_resource(whole["$id"], resource)
+    return registry
 
 
 @cache
