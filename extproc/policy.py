@@ -46,8 +46,9 @@ class Decision(msgspec.Struct, frozen=True):
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Dynamic metadata for the namespace ``aimesh``."""
         if self.policy is None:
-            return _metadata(self.asked.api, self.asked.model)
-        return _metadata(self.asked.api, self.asked.model, self.policy.name, self.cohort, self.version, self.pool)
+            return _metadata(self.asked.api, self.asked.operation, self.asked.model)
+        asked, policy = self.asked, self.policy.name
+        return _metadata(asked.api, asked.operation, asked.model, policy, self.cohort, self.version, self.pool)
 
 
 # Decisions repeat: their pairs are kept.
@@ -64,10 +65,13 @@ _SET = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITE
 
 @lru_cache(maxsize=4096)
 def _metadata(
-    api: str, model: str, policy: str = "", cohort: str = "", version: str = "", pool: str = ""
+    api: str, operation: str, model: str, policy: str = "", cohort: str = "", version: str = "", pool: str = ""
 ) -> tuple[tuple[str, str], ...]:
-    keys = ("api", "model", "policy", "cohort", "version", "gpu_pool")
-    return tuple(pair for pair in zip(keys, (api, model, policy, cohort, version, pool), strict=True) if pair[1])
+    values = (api, operation, model, policy, cohort, version, pool)
+    return tuple(pair for pair in zip(_TOLD, values, strict=True) if pair[1])
+
+
+_TOLD = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
 
 
 def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None) -> Decision:

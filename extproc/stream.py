@@ -257,7 +257,8 @@ class RouteStream:
         """Metadata of a request on which nothing was decided, or that is refused all the same."""
         if self.decision is not None:
             return self.decision.metadata()
-        return (("api", self.operation.api),) if self.operation.api else ()
+        operation = self.operation
+        return (("api", operation.api), ("operation", operation.name)) if operation.api else ()
 
     def _finish(self, *actions: Action) -> Actions:
         self.state = State.DONE

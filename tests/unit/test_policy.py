@@ -36,7 +36,7 @@ def test_nobody_owns_the_model() -> None:
     decision = one(policy(V1), model="mistral")
     assert decision.policy is None
     assert decision.headers() == ()
-    assert decision.metadata() == (("api", "openai"), ("model", "mistral"))
+    assert decision.metadata() == (("api", "openai"), ("operation", "completions"), ("model", "mistral"))
 
 
 def test_the_only_version_is_the_default() -> None:

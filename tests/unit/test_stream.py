@@ -56,7 +56,8 @@ VIEW = View(
 CHAT = "/v1/chat/completions"
 LLAMA = b'{"model":"llama","messages":[]}'
 ROUTED = (("x-model-name", "llama"), ("x-model-version", "v1"))
-KNOWN = (("api", "openai"), ("model", "llama"), ("policy", "llama"), ("cohort", "default"), ("version", "v1"))
+CHAT_KNOWN = (("api", "openai"), ("operation", "chat.completions"))
+KNOWN = (*CHAT_KNOWN, ("model", "llama"), ("policy", "llama"), ("cohort", "default"), ("version", "v1"))
 LLAMA_MUTATION = Mutation(ROUTED, (), KNOWN)
 
 
@@ -110,7 +111,7 @@ class TestHeadSuffices:
     def test_an_unsafe_body_mode_is_a_fault_and_passes_on(self) -> None:
         for mode in (Protocol(BodyMode.STREAMED), Protocol(BodyMode.BUFFERED_PARTIAL), Protocol(BodyMode.GRPC)):
             actions = play(head(protocol=mode, x_gpu_pool="mine"))
-            removed = Mutation(remove=("x-gpu-pool",), metadata=(("api", "openai"),))
+            removed = Mutation(remove=("x-gpu-pool",), metadata=CHAT_KNOWN)
             assert actions == [Fault("unsafe_body_mode"), HeadersReply(removed), Finish()]
 
 
@@ -134,7 +135,7 @@ class TestStreamedWithoutWaiting:
         reject, finish = play(head(), first, second)
         assert isinstance(reject, Reject)
         assert (reject.status, reject.code, finish) == (400, "duplicate_model", Finish())
-        assert reject.metadata == (("api", "openai"),)
+        assert reject.metadata == CHAT_KNOWN
 
     def test_spoofed_headers_are_overwritten_or_removed(self) -> None:
         spoofed = head(x_model_version="v9", x_gpu_pool="mine", x_gateway_destination_endpoint="10.0.0.9:1")
@@ -144,12 +145,12 @@ class TestStreamedWithoutWaiting:
 
     def test_a_body_that_says_nothing_passes_on_untouched(self) -> None:
         actions = play(head(x_model_name="mine"), RequestBody(b"not json", end_of_stream=True))
-        cleaned = Mutation(remove=("x-model-name",), metadata=(("api", "openai"),))
+        cleaned = Mutation(remove=("x-model-name",), metadata=CHAT_KNOWN)
         assert actions == [Unmatched("bad_json"), HeadersReply(cleaned), Finish()]
 
     def test_a_model_that_nobody_owns_passes_on_untouched(self) -> None:
         actions = play(head(x_model_name="mine"), RequestBody(b'{"model":"x"}', end_of_stream=True))
-        cleaned = Mutation(remove=("x-model-name",), metadata=(("api", "openai"), ("model", "x")))
+        cleaned = Mutation(remove=("x-model-name",), metadata=(*CHAT_KNOWN, ("model", "x")))
         assert actions == [Unmatched("no_policy"), HeadersReply(cleaned), Finish()]
 
     @pytest.mark.parametrize("pieces", [1, 2, 7])
@@ -364,7 +365,7 @@ def test_every_event_in_every_state(state: State, kind: type[Event]) -> None:
         assert actions == (Fault("late_" + kind.kind),)
     else:
         # Envoy must not wait for a reply that was held back: it comes now, without the spoofed header.
-        cleaned = Mutation(remove=("x-gpu-pool",), metadata=(("api", "openai"),))
+        cleaned = Mutation(remove=("x-gpu-pool",), metadata=CHAT_KNOWN)
         held_back = (HeadersReply(cleaned),) if state is State.BODY else ()
         assert actions == (Fault("unexpected_" + kind.kind), *held_back, *UNCHANGED[kind], Finish())
         assert stream.state is State.DONE

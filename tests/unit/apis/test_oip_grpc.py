@@ -84,7 +84,9 @@ class TestMessageAfterMessage:
     def test_it_is_never_held_back_for_an_end_that_may_not_come(self, protocol: Protocol) -> None:
         unmatched, reply, finish = play(self.head(protocol))
         assert unmatched == Unmatched("streamed_request")
-        assert reply == HeadersReply(Mutation(remove=("x-gpu-pool",), metadata=(("api", "oip"),)))
+        assert reply == HeadersReply(
+            Mutation(remove=("x-gpu-pool",), metadata=(("api", "oip"), ("operation", "stream_infer")))
+        )
         assert finish == Finish()
 
     def test_a_refusal_is_one_of_grpc(self) -> None:
