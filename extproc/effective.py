@@ -46,6 +46,7 @@ def _policy(policy: Policy, view: View) -> dict[str, Any]:
                 for metric in policy.custom_metrics
             ],
             "slo": policy.slo and _slo(policy.slo),
+            "sampling": policy.sampling,
         },
         "limits": {"maxBody": policy.body_limit},
         "targets": [

@@ -136,7 +136,7 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
     timeout, budget = fields.optional("trafficManagement", _traffic, (None, None))
-    custom_metrics, objectives = fields.optional("observability", _observability, ((), None))
+    custom_metrics, objectives, sampling = fields.optional("observability", _observability, ((), None, 1.0))
     # Where `models` is there and bad, the policy owns nothing: "*" would clash with others for no reason.
     policy = Policy(
         name=name,
@@ -154,6 +154,7 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         retry_budget=budget,
         custom_metrics=custom_metrics,
         slo=objectives,
+        sampling=sampling,
         body_limit=fields.optional("limits", _limits, DEFAULT_BODY_LIMIT),
         path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
         default=fields.optional("default", values.name, ""),
@@ -221,11 +222,15 @@ def _budget(field: Field) -> RetryBudget | None:
     )
 
 
-def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None] | None:
-    fields = field.fields("customMetrics", "slo")
+def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None, float] | None:
+    fields = field.fields("customMetrics", "slo", "sampling")
     if fields is None:
         return None
-    return fields.optional("customMetrics", _custom_metrics, ()), fields.optional("slo", slo.read, None)
+    return (
+        fields.optional("customMetrics", _custom_metrics, ()),
+        fields.optional("slo", slo.read, None),
+        fields.optional("sampling", lambda f: f.number(0, 1), 1.0),
+    )
 
 
 def _custom_metrics(field: Field) -> tuple[CustomMetric, ...]:

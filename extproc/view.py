@@ -129,6 +129,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     path_prefixes: tuple[str, ...] = ()
     """``/team-a``: stripped from paths before they are looked up; known to every policy of the view."""
     slo: Slo | None = None
+    sampling: float = 1.0
+    """Share of the answers that are read for times and tokens, from 0 to 1; every answer is counted."""
     default: str = ""
     """The version for requests without a sticky key, and for all while no processor decides. Empty: by weight."""
 

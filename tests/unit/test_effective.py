@@ -98,6 +98,7 @@ def test_everything_is_shown() -> None:
                         "duration": None,
                         "window": "30d",
                     },
+                    "sampling": 1.0,
                 },
                 "limits": {"maxBody": 8 << 20},
                 "targets": [

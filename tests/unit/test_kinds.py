@@ -44,6 +44,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
       customMetrics:
       - {name: inference_throughput, type: GAUGE, labels: [model_version, gpu_type]}
       - {name: hits, type: COUNTER}
+      sampling: 0.25
     limits: {maxBody: 16Mi}
     pathPrefixes: [/team-a, "/openai"]
     """
@@ -63,6 +64,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
         ),
         body_limit=16 << 20,
         path_prefixes=("/team-a", "/openai"),
+        sampling=0.25,
     )
 
 
@@ -248,6 +250,7 @@ def test_labels_and_annotations_are_ignored() -> None:
         ("limits: {maxBody: 1}", "5 spec.limits.maxBody: 1 bytes is out of range; give 1Ki to 1Gi"),
         ("limits: {maxbody: 1Mi}", '5 spec.limits.maxbody: is not a known field; did you mean "maxBody"?'),
         ("limits: {maxBody: {}}", "5 spec.limits.maxBody: is a mapping; give a quantity such as 8Mi"),
+        ("observability: {sampling: 2}", "5 spec.observability.sampling: 2 is out of range"),
         ("observability: {metrics: []}", "5 spec.observability.metrics: is not a known field"),
     ],
 )
