@@ -35,6 +35,7 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
     "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
+    "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
     "extproc_policy_reloads": ("Attempts to load changed policy files.", ("result",)),
 }
 _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
@@ -125,6 +126,10 @@ class Metrics(Collector):
     def error(self, reason: str) -> None:
         """Counts a failure of ours or of the protocol's; ``reason`` is a word of a closed set."""
         self._count("extproc_errors", (reason,))
+
+    def spans(self, result: str, count: int = 1) -> None:
+        """Counts spans that were exported, failed or dropped."""
+        self._count("extproc_spans", (result,), count)
 
     def reloaded(self, ok: bool) -> None:
         """Counts an attempt to load changed policy files."""

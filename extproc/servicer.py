@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import getrandbits
 from time import perf_counter
 
 from extproc.actions import Fault, Finish, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
-from extproc.engine import Abort, Sender, StatusCode
+from extproc.engine import Abort, Metadata, Sender, StatusCode
 from extproc.events import Closed, Event
 from extproc.metrics import Metrics
 from extproc.observe import ObserveStream
@@ -30,10 +31,12 @@ def _entropy() -> bytes:
 class ProcessHandler:
     """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
 
-    __slots__ = ("_exchange", "_metrics", "_view", "done")
+    __slots__ = ("_exchange", "_metrics", "_told", "_view", "done")
 
-    def __init__(self, view: View, metrics: Metrics) -> None:
+    def __init__(self, view: View, metrics: Metrics, told: Callable[[Observed], None] | None = None) -> None:
+        """``told`` hears of a finished exchange."""
         self.done = False
+        self._told = told
         self._view = view
         self._metrics = metrics
         self._exchange: RouteStream | ObserveStream | None = None
@@ -71,23 +74,29 @@ class ProcessHandler:
                 self.done = True
             elif isinstance(action, _NOTES):
                 self._metrics.note(action)
+                if self._told is not None and isinstance(action, Observed):
+                    self._told(action)
             else:
                 replies.append(encode(action))
         return replies
 
 
 def process(
-    view: Callable[[], View], metrics: Metrics, max_streams: int = 10_000
+    view: Callable[[], View],
+    metrics: Metrics,
+    max_streams: int = 10_000,
+    told: Callable[[Metadata, Observed], None] | None = None,
 ) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers; each stream takes the view that is in force when it opens.
 
-    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us.
+    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us. ``told``
+    hears of each exchange that has finished, and with which metadata its stream was opened.
     """
 
-    def handler(_: Sender) -> ProcessHandler:
+    def handler(sender: Sender) -> ProcessHandler:
         if metrics.streams >= max_streams:
             metrics.error("too_many_streams")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
-        return ProcessHandler(view(), metrics)
+        return ProcessHandler(view(), metrics, None if told is None else partial(told, sender.metadata))
 
     return handler
