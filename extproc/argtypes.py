@@ -53,6 +53,14 @@ def data_address(text: str) -> str:
     return address(text)
 
 
+def collector(text: str) -> str:
+    """``http://host:port`` or ``https://…``; empty for none."""
+    scheme, there, rest = text.partition("://")
+    if text and not (there and rest.strip("/") and scheme in ("http", "https")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no collector's URL; write it as http://host:4317")
+    return text
+
+
 def count(text: str) -> int:
     """A whole number from 1."""
     if not text.isdecimal() or not 0 < int(text) < 1_000_000:

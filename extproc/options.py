@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from extproc.argtypes import count, data_address, seconds
+from extproc.argtypes import collector, count, data_address, seconds
 from extproc.errors import SetupError
 
 
@@ -29,6 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 10_000
     keepalive: float = 60.0
     engine: Literal["queue", "aio"] = "queue"
+    otlp: str = ""
+    """URL of an OpenTelemetry collector; empty: none."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -47,7 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             words += ["--listen", one]
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("policies", "listen") and value is not None:
+            if field.name not in ("policies", "listen") and value not in (None, ""):
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return words
 
@@ -127,6 +130,7 @@ def serve_options(serve: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="of silence before a client is asked for a sign of life (%(default)g)",
     )
+    otlp_option(serve)
     tls = serve.add_argument_group("TLS", "PEM files; changed ones are taken for new connections, without a restart.")
     tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, with its chain")
     tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, not encrypted")
@@ -138,6 +142,18 @@ def serve_options(serve: argparse.ArgumentParser) -> None:
         choices=("queue", "aio"),
         default="queue",
         help="queue: fast; aio: slower, for a grpcio that queue does not know (%(default)s)",
+    )
+
+
+def otlp_option(parser: argparse.ArgumentParser) -> None:
+    """``--otlp``."""
+    parser.add_argument(
+        "--otlp",
+        type=collector,
+        default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        metavar="URL",
+        help="send spans and metrics to this OpenTelemetry collector: http://host:4317 "
+        "(OTEL_EXPORTER_OTLP_ENDPOINT, else to none)",
     )
 
 

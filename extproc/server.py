@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from threading import Timer
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extproc import effective
 from extproc.admin import Admin
@@ -23,6 +23,9 @@ from extproc.options import Options
 from extproc.reload import PolicyFeed
 from extproc.servicer import process
 from extproc.tls import certificates
+
+if TYPE_CHECKING:
+    from extproc.otlp import Otlp  # opentelemetry is optional
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Server:
         self._metrics.policy_generation = self._feed.view.generation
         for problem in self._feed.warnings:
             log.warning("%s", problem)
+        self._otlp = _collector(options, self._metrics)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -47,7 +51,12 @@ class Server:
         self._engine = create(
             options.listen,
             {
-                PROCESS: process(lambda: self._feed.view, self._metrics, options.max_streams),
+                PROCESS: process(
+                    lambda: self._feed.view,
+                    self._metrics,
+                    options.max_streams,
+                    self._otlp.note if self._otlp else None,
+                ),
                 **self._health.services(),
             },
             Settings(tls=certificates(options), keepalive=options.keepalive),
@@ -59,11 +68,15 @@ class Server:
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
         self._feed.start()
+        if self._otlp:
+            self._otlp.start()
         try:
             self._engine.run(self._started)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            if self._otlp:
+                self._otlp.stop()
             self._feed.stop()
             self._admin.stop()
             for number, handler in before.items():
@@ -123,6 +136,16 @@ class Server:
             "warnings": [problem.as_dict() for problem in self._feed.warnings],
             "problems": [problem.as_dict() for problem in self._feed.problems],
         }
+
+
+def _collector(options: Options, metrics: Metrics) -> Otlp | None:
+    if not options.otlp:
+        return None
+    try:
+        from extproc.otlp import Otlp
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]'") from None
+    return Otlp(options.otlp, metrics)
 
 
 def _refuse_taken_socket(address: str) -> None:

@@ -39,6 +39,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "argtypes",
         "signals",
         "worker",
+        "otlp",
         "linkerd_adapter",
         "linkerd_adapter.*",
     ),
@@ -54,10 +55,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "wiring",
         "yamldoc",
         "metrics",
+        "genai",
+        "tracing",
         "render",
         "render.*",
     ),
-    3: ("stream", "body", "replies", "observe"),
+    3: ("stream", "native", "body", "replies", "observe"),
     2: ("policy", "jsonbody", "jsonreader", "rpcreader", "coding", "grpcframe", "multipart", "apis", "apis.*"),
     1: ("events", "actions", "request", "gpu", "view", "findings"),
     0: ("errors", "headers", "rendezvous"),
@@ -75,6 +78,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "yaml": ("yamldoc", "config", "render", "render.*", "linkerd_adapter.*"),
     "numpy": ("view", "policy", "demo.*"),
     "aiohttp": ("bench", "demo.*"),
+    "opentelemetry": ("otlp",),
     "envoy_data_plane": (),  # hundreds of times slower than protobuf: for tests
 }
 """Libraries that only these modules import."""
