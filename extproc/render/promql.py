@@ -1,0 +1,56 @@
+"""Pieces of PromQL: literals, selectors, models' patterns as regular expressions. Floor 4: may import floors 0 to 3."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+_SPECIAL = re.compile(r"[.+*?()|\[\]{}^$\\]")
+
+
+def text(value: str) -> str:
+    """A string literal."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def exactly(value: str) -> str:
+    """A regular expression (RE2) that matches ``value`` and nothing else."""
+    return _SPECIAL.sub(r"\\\g<0>", value)
+
+
+def glob(pattern: str) -> str:
+    """A regular expression that matches what the model pattern does: ``*`` is any text."""
+    return ".*".join(exactly(part) for part in pattern.split("*"))
+
+
+def one_of(values: Iterable[str]) -> str:
+    """A regular expression that matches each of ``values``, which are texts."""
+    return "|".join(exactly(value) for value in values)
+
+
+def bound(value: float) -> str:
+    """A regular expression for the label ``le``: ``10`` is ``10`` or ``10.0``, as client and Prometheus write it."""
+    whole = f"{value:.15g}"
+    return exactly(whole) if "." in whole else rf"{whole}(\.0)?"
+
+
+def select(metric: str, *matchers: str, **equal: str) -> str:
+    """Series of ``metric``: ``matchers`` as they are written, ``equal`` by their values."""
+    every = (*matchers, *(f"{name}={text(value)}" for name, value in equal.items()))
+    return f"{metric}{{{', '.join(every)}}}"
+
+
+def rate(selector: str, window: str = "5m") -> str:
+    """Per second, over ``window``."""
+    return f"rate({selector}[{window}])"
+
+
+def renamed(vector: str, ours: str, theirs: str) -> str:
+    """``vector`` with the value of its label ``theirs`` in ``ours`` too."""
+    return vector if ours == theirs else f'label_replace({vector}, "{ours}", "$1", "{theirs}", "(.*)")'
+
+
+def number(value: float) -> str:
+    """A number, without the tail that binary fractions leave."""
+    return f"{value:.9g}"

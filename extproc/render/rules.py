@@ -1,0 +1,41 @@
+"""Prometheus rules from policies: golden metrics recorded, and alerts on them. Floor 4: may import floors 0 to 3.
+
+``rule_groups`` gives plain groups: what a rules file of Prometheus holds, and a PrometheusRule of its operator. What is
+recorded has the same names and labels for every source, so that alerts and dashboard are the same for all three.
+Names follow Prometheus' convention ``level:metric:operation``; the level says which labels there are:
+
+- ``version_pool``: policy, model, version, gpu_pool
+- ``version``: policy, model, version
+- ``canary``: policy, version
+
+Without traffic a rate is 0, and a ratio or quantile has no value: unknown is neither 100 % nor an alert.
+"""
+
+from __future__ import annotations
+
+from extproc.render.envoy_options import Doc
+from extproc.render.rules_canary import canary
+from extproc.render.rules_golden import STEP, golden_metrics
+from extproc.render.rules_processor import processor
+from extproc.render.rules_slo import objectives
+from extproc.render.rules_sources import SOURCES, Source
+from extproc.view import View
+
+__all__ = ["SOURCES", "Source", "rule_groups"]
+
+
+def rule_groups(view: View, source: Source) -> list[Doc]:
+    """Groups for every policy of ``view``, measured by ``source``, and one for the processor itself."""
+    found: list[Doc] = []
+    for policy in view.policies:
+        found.append(_group(policy.name, golden_metrics(view, policy, source)))
+        if policy.slo:
+            found.append(_group(f"{policy.name}.slo", objectives(policy, policy.slo)))
+        if len(policy.answering) > 1:
+            found.append(_group(f"{policy.name}.canary", canary(policy)))
+    found.append(_group("processor", processor(source)))
+    return found
+
+
+def _group(name: str, rules: list[Doc]) -> Doc:
+    return {"name": f"aimesh.{name}", "interval": f"{STEP}s", "rules": rules}
