@@ -9,10 +9,12 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args
 
 from extproc import __version__
 from extproc.argtypes import address, body, count, data_address, header, seconds
 from extproc.options import serve_options, workers_option
+from extproc.render.envoy_options import Body
 
 _CHAT = b'{"model": "llama-3-8b", "messages": [{"role": "user", "content": "Hello"}]}'
 
@@ -244,9 +246,10 @@ def _command(
 def _envoy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--body",
-        choices=("buffered", "streamed"),
+        choices=get_args(Body),
         default="buffered",
-        help="how Envoy shows bodies: whole, or as they come (one round trip less, no retries) (%(default)s)",
+        help="how Envoy shows bodies: whole; as they come (one round trip less, no retries); or not at all where Envoy "
+        "itself can read the model (small JSON bodies; it does not see a second model) (%(default)s)",
     )
     parser.add_argument(
         "--fail-closed",

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from extproc.child import Child
 from extproc.embedded import Envoy, PolicyFiles, find_envoy
 from extproc.errors import SetupError
 from extproc.options import Options, spread
 from extproc.reload import PolicyFeed
-from extproc.render.envoy_options import EnvoyOptions, host_port
+from extproc.render.envoy_options import Body, EnvoyOptions, host_port
 from extproc.signals import caught
 from extproc.view import View
 
@@ -35,7 +34,7 @@ def up(
     admin: str = "127.0.0.1:9090",
     envoy_admin: str = "127.0.0.1:0",
     *,
-    body: Literal["streamed", "buffered"] = "buffered",
+    body: Body = "buffered",
     fail_open: bool = True,
     access_log: str = "/dev/stdout",
     drain: float = 10.0,

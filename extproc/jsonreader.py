@@ -96,6 +96,11 @@ class JsonReader:
             sum([memoryview(_raw(fields, place)).nbytes for place in self._prompt]),
         )
 
+    @property
+    def names_model(self) -> bool:
+        """Whether the model is the document's ``model``."""
+        return self._model == "model"
+
     def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:  # noqa: ARG002
         """The change that puts ``model`` in place of the model's value; ``read`` must have passed."""
         if not self._model:

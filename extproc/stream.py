@@ -8,7 +8,7 @@ How the body comes (``Protocol``) decides how the answer goes back:
 - STREAMED, sent without waiting: the reply to the headers is held back until the body is
   complete, so that the model decides the route. One round trip, nothing echoed.
 - BUFFERED: the headers are waved through, the reply to the body carries the decision.
-- NONE: as BUFFERED, after asking for the body with ``mode_override``.
+- NONE: as BUFFERED, after asking for the body with ``mode_override``, unless Envoy has read the model itself.
 - FULL_DUPLEX_STREAMED: held back like the first, but every byte must be echoed.
 - A client that sends message after message is not waited for in the second and third: it passes on unrouted.
 - Anything else can't re-route safely on a body: such a request passes on unrouted, and a fault is noted.
@@ -39,6 +39,7 @@ from extproc.errors import Rejected, Unreadable
 from extproc.events import KINDS, BodyMode, Closed, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
 from extproc.grpcframe import is_grpc
 from extproc.headers import Headers
+from extproc.native import told
 from extproc.policy import Decision, decide
 from extproc.replies import client_copies, echo, replaced, unchanged
 from extproc.request import Asked, BodyFields, Operation, Splice
@@ -86,6 +87,8 @@ class RouteStream:
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._view.path_prefixes)
         if operation is None:
             return self._pass_on(event, "no_api")
+        if event.metadata:
+            operation = told(operation, event, self._view)
         self.operation = operation
         limit = self._body_limit(operation)
         if not limit or (event.end_of_stream and operation.reader is None):

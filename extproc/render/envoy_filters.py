@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc import apis, headers
+from extproc.native import BODY_MODEL
 from extproc.render.envoy_clusters import PROCESSOR
 from extproc.render.envoy_options import (
     NAMESPACE,
@@ -34,6 +35,11 @@ _ALWAYS_READ = (
     *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
 )
 """Headers that decide about a request whatever the policy says."""
+_JSON = (
+    "application/json",
+    *(f"application/json;{gap}charset={name}" for gap in ("", " ") for name in ("utf-8", "UTF-8")),
+)
+"""Content types that Envoy takes for JSON, letter by letter; others are read by us."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 _MESSAGES = (
@@ -73,6 +79,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": _local_replies()},
         http_filters=[
+            *([native_filter()] if options.body == "native" else []),
             route_filter(view, options),
             *([observe_filter()] if options.observe else []),
             typed(
@@ -102,25 +109,42 @@ def _forward(names: Sequence[str]) -> Doc:
 def route_filter(view: View, options: EnvoyOptions) -> Doc:
     """Asks the processor where the request goes, and waits for the answer.
 
+    "native": Envoy reads the model itself (``native_filter``), and shows the body only where that does not suffice.
     "streamed": the body comes as it arrives and the processor answers once, after all of it: one round trip.
     "buffered": Envoy first gathers the body; one round trip more, and a pausing client does not count as a
-    slow processor. Both leave the response alone. A request with trailers, which only HTTP/2 lets through here, has to
+    slow processor. All leave the response alone. A request with trailers, which only HTTP/2 lets through here, has to
     be buffered: while it waits for our answer, Envoy's streamed mode never says that such a body is complete.
     """
+    native = options.body == "native"
+    metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE]}}
     return typed(
         ROUTE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_route",
         grpc_service=_processor(),
-        processing_mode=request_mode(options.body.upper()),
-        send_body_without_waiting_for_header_response=True,
+        processing_mode=request_mode("NONE" if native else options.body.upper()),
+        allow_mode_override=native,
+        send_body_without_waiting_for_header_response=not native,  # else Envoy would ignore that we ask for the body
         forward_rules=_forward(headers_read(view)),
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open,
         status_on_error={"code": "ServiceUnavailable"},
         message_timeout=seconds(options.answer_within),
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": f"^({_MAY_CHANGE})$"}},
-        metadata_options={"receiving_namespaces": {"untyped": [NAMESPACE]}},
+        metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
+    )
+
+
+def native_filter() -> Doc:
+    """Gathers a JSON body and writes its ``model`` where the next filter can show it to the processor."""
+    found = {"metadata_namespace": NAMESPACE, "key": BODY_MODEL}
+    return typed(
+        "aimesh.model",
+        "extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
+        request_rules={
+            "rules": [{"selectors": [{"key": "model"}], "on_present": found}],
+            "allow_content_types": list(_JSON),
+        },
     )
 
 

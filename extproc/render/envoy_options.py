@@ -17,6 +17,8 @@ NAMESPACE = "aimesh"
 ROUTE_FILTER = f"{NAMESPACE}.route"
 OBSERVE_FILTER = f"{NAMESPACE}.observe"
 
+Body: TypeAlias = Literal["buffered", "streamed", "native"]
+
 
 class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy does not say. Addresses are ``host:port``, a processor's also ``unix:///path``."""
@@ -26,7 +28,7 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Envoy's own admin port: it can stop Envoy and shows everything, so keep it on loopback."""
     processors: tuple[str, ...] = ("127.0.0.1:50051",)
     """Several are endpoints of one cluster; each stream goes to the least busy one."""
-    body: Literal["streamed", "buffered"] = "buffered"
+    body: Body = "buffered"
     """How the body comes to the processor; see docs of ``route_filter``."""
     fail_open: bool = True
     """Without the processor requests go to the default policy by weight; otherwise the client gets 503."""

@@ -11,7 +11,16 @@ from math import lcm
 
 from extproc import headers
 from extproc.render.envoy_clusters import cluster_name
-from extproc.render.envoy_options import NAMESPACE, ROUTE_FILTER, Doc, EnvoyOptions, elsewhere, request_mode, seconds
+from extproc.render.envoy_options import (
+    NAMESPACE,
+    ROUTE_FILTER,
+    Body,
+    Doc,
+    EnvoyOptions,
+    elsewhere,
+    request_mode,
+    seconds,
+)
 from extproc.view import Match, Policy, Target, Version, View
 
 ROUTES = NAMESPACE
@@ -25,10 +34,12 @@ _QUIET = 3600.0
 _MOST = (1 << 32) - 1
 """What the weights of one route may come to."""
 
-_STREAMED = {
-    "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
-    "overrides": {"processing_mode": request_mode("STREAMED")},
+_CALLS: dict[Body, Doc] = {
+    "buffered": request_mode("STREAMED"),
+    # Streamed without waiting is not to be had there.
+    "native": request_mode("FULL_DUPLEX_STREAMED") | {"request_trailer_mode": "SEND"},
 }
+"""How gRPC calls are shown, where not as everything else: their requests may be streams, which nobody can gather."""
 
 _SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
 _TIMING = (
@@ -40,7 +51,7 @@ _TIMING = (
 
 def route_configuration(view: View, options: EnvoyOptions) -> Doc:
     """For each pattern the routes to its targets, then one by model alone; last what no model is known of."""
-    make = _Routes(view, buffered=options.body == "buffered")
+    make = _Routes(view, options.body)
     routes = [route for policy, match in _owners(view) for route in make.policy(policy, match)]
     return {
         "name": ROUTES,
@@ -98,11 +109,11 @@ def _header(name: str, text: Doc) -> Doc:
 
 
 class _Routes:
-    """Makes routes; ``buffered``: Envoy gathers bodies before it routes."""
+    """Makes routes; ``body``: see ``EnvoyOptions``."""
 
-    def __init__(self, view: View, *, buffered: bool) -> None:
+    def __init__(self, view: View, body: Body) -> None:
         self._view = view
-        self._buffered = buffered
+        self._body = body
 
     def policy(self, policy: Policy, owner: Doc) -> Iterator[Doc]:
         """One to each of the policy's targets, and one for what names none of them."""
@@ -132,7 +143,7 @@ class _Routes:
             route = _destination(shares, grpc=grpc) | _mirrors(self._view, policy, grpc=grpc)
             yield {
                 "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
-                "route": route | _patience(policy, retries=self._buffered and not grpc),
+                "route": route | _patience(policy, retries=self._body != "streamed" and not grpc),
                 # Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream
                 # says of itself under these names never reaches the client.
                 "response_headers_to_remove": ["server-timing", *_SHOWN],
@@ -140,9 +151,13 @@ class _Routes:
                     _response_header("server-timing", _TIMING),
                     *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
                 ],
-                # The request of a gRPC call may be a stream, which nobody can gather.
-                **({"typed_per_filter_config": {ROUTE_FILTER: _STREAMED}} if grpc and self._buffered else {}),
+                **(_shown_as(_CALLS[self._body]) if grpc and self._body in _CALLS else {}),
             }
+
+
+def _shown_as(mode: Doc) -> Doc:
+    kind = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+    return {"typed_per_filter_config": {ROUTE_FILTER: {"@type": kind, "overrides": {"processing_mode": mode}}}}
 
 
 def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:

@@ -23,7 +23,7 @@ Start = Callable[..., Gateway]
 Process = Callable[..., Processor]
 
 SERVICE = "/inference.GRPCInferenceService/"
-BODIES = pytest.mark.parametrize("body", ["streamed", "buffered"])
+BODIES = pytest.mark.parametrize("body", ["streamed", "buffered", "native"])
 
 
 def request(model: str, rest: bytes = b"") -> bytes:

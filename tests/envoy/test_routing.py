@@ -24,7 +24,7 @@ Servers = Callable[..., list[ModelServer]]
 Start = Callable[..., Gateway]
 Process = Callable[..., Processor]
 A100 = Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920)
-BODIES = pytest.mark.parametrize("body", ["streamed", "buffered"])
+BODIES = pytest.mark.parametrize("body", ["streamed", "buffered", "native"])
 SPOOFED = {
     "x-model-name": "llama",
     "x-model-version": "v2",
