@@ -1,0 +1,165 @@
+"""What a collector gets of finished exchanges, and what becomes of them where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from extproc import otlp
+from extproc.actions import Observed
+from extproc.metrics import Metrics
+from extproc.otlp import Otlp
+from tests.otlp.receiver import Receiver, receiving, values
+from tests.unit.test_genai import observed
+from tests.waiting import until
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED = (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as started:
+        yield started
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def spans_counted(metrics: Metrics) -> dict[str, float]:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    found = (registry.get_sample_value("extproc_spans_total", {"result": r}) for r in ("exported", "failed", "dropped"))
+    return {name: value for name, value in zip(("exported", "failed", "dropped"), found, strict=True) if value}
+
+
+def send(receiver: Receiver, metrics: Metrics, *notes: tuple[tuple[tuple[str, str], ...], Observed]) -> None:
+    """From start to stop."""
+    exporter = Otlp(receiver.url, metrics)
+    exporter.start()
+    for metadata, note in notes:
+        exporter.note(metadata, note)
+    exporter.stop()
+
+
+def test_a_span_is_the_child_of_its_context(receiver: Receiver, metrics: Metrics) -> None:
+    before = time.time_ns()
+    send(receiver, metrics, (SAMPLED, observed(input_tokens=3, streamed=True)))
+    (span,) = receiver.spans()
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
+    assert span.span_id.hex() not in (SPAN, "0" * 16)
+    assert (span.name, span.kind, span.status.code) == ("chat llama-3-8b", span.SPAN_KIND_CLIENT, 0)
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 1_500_000_000
+    assert before <= span.end_time_unix_nano <= time.time_ns()
+    found = values(span.attributes)
+    assert found["gen_ai.usage.input_tokens"] == 3
+    assert found["gen_ai.request.stream"] is True
+    about = values(receiver.traces[0].resource_spans[0].resource.attributes)
+    assert about["service.name"] == "extproc"
+    assert about["service.instance.id"]
+    assert spans_counted(metrics) == {"exported": 1}
+
+
+def test_the_parents_sampling_is_followed(receiver: Receiver, metrics: Metrics) -> None:
+    unsampled = (("traceparent", f"00-{TRACE}-{SPAN}-00"),)
+    header = observed(traceparent=f"00-{TRACE}-{SPAN}-00")
+    send(receiver, metrics, (unsampled, observed()), ((), header), (SAMPLED, header), ((), observed(asked="root")))
+    first, root = sorted(receiver.spans(), key=lambda span: span.name)
+    assert first.parent_span_id.hex() == SPAN, "the metadata's context wins over the header's"
+    assert (root.name, root.parent_span_id) == ("chat root", b"")
+    assert any(root.trace_id)
+    assert spans_counted(metrics) == {"exported": 2}
+
+
+def test_a_sampler_of_the_environments(receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    send(receiver, metrics, (SAMPLED, observed(asked="child")), ((), observed(asked="root")))
+    assert [span.name for span in receiver.spans()] == ["chat child"]
+
+
+def test_failures_show(receiver: Receiver, metrics: Metrics) -> None:
+    send(receiver, metrics, (SAMPLED, observed(code="503", seconds=None)))
+    (span,) = receiver.spans()
+    assert span.status.code == span.status.STATUS_CODE_ERROR
+    assert values(span.attributes)["error.type"] == "503"
+    assert span.start_time_unix_nano == span.end_time_unix_nano
+
+
+def test_state_travels_along(receiver: Receiver, metrics: Metrics) -> None:
+    send(receiver, metrics, ((*SAMPLED, ("tracestate", "vendor=abc,other=1")), observed()))
+    assert receiver.spans()[0].trace_state == "vendor=abc,other=1"
+
+
+def test_metrics_by_the_conventions_names(receiver: Receiver, metrics: Metrics) -> None:
+    before = time.time_ns()
+    exchange = observed(first_token=0.03, per_token=0.012, input_tokens=100, output_tokens=20)
+    send(receiver, metrics, ((), exchange), ((), exchange), ((), observed(code="500")), ((), observed(api="none")))
+    found = receiver.latest()
+    assert found.keys() == {
+        "gen_ai.server.request.duration",
+        "gen_ai.server.time_to_first_token",
+        "gen_ai.server.time_per_output_token",
+        "gen_ai.client.token.usage",
+    }
+    good, bad = found["gen_ai.server.request.duration"]
+    assert (good.count, good.sum) == (2, 3.0)
+    assert good.bucket_counts[8] == 2, "1.5 s lie between 1.28 and 2.56"
+    assert before <= good.start_time_unix_nano <= good.time_unix_nano
+    assert not good.HasField("min")
+    assert values(bad.attributes) == values(good.attributes) | {"error.type": "500"}
+    (first,) = found["gen_ai.server.time_to_first_token"]
+    assert list(first.explicit_bounds)[:4] == [0.001, 0.005, 0.01, 0.02]
+    assert first.bucket_counts[4] == 2
+    tokens = {values(p.attributes)["gen_ai.token.type"]: p.sum for p in found["gen_ai.client.token.usage"]}
+    assert tokens == {"input": 200, "output": 40}
+    scope = receiver.metrics[-1].resource_metrics[0].scope_metrics[0]
+    assert all(m.histogram.aggregation_temporality == 2 for m in scope.metrics), "cumulative"
+
+
+@pytest.mark.parametrize("signal", ["TRACES", "METRICS"])
+def test_one_of_the_two_alone(
+    receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, signal: str
+) -> None:
+    monkeypatch.setenv(f"OTEL_{signal}_EXPORTER", "none")
+    send(receiver, metrics, (SAMPLED, observed()))
+    assert bool(receiver.traces) is (signal != "TRACES")
+    assert bool(receiver.metrics) is (signal != "METRICS")
+
+
+def test_sent_while_it_runs(receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
+    exporter = Otlp(receiver.url, metrics)
+    exporter.start()
+    exporter.note(SAMPLED, observed())
+    until(lambda: receiver.spans() and receiver.metrics)
+    exporter.stop()
+
+
+def test_more_than_fits_is_dropped_and_counted(
+    receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "_MOST", 3)
+    exporter = Otlp(receiver.url, metrics)
+    for _ in range(5):
+        exporter.note(SAMPLED, observed())
+    exporter.start()
+    exporter.stop()
+    assert spans_counted(metrics) == {"exported": 3, "dropped": 2}
+    (point,) = receiver.latest()["gen_ai.server.request.duration"]
+    assert point.count == 5, "metrics miss nothing"
+
+
+def test_no_collector(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    exporter = Otlp("http://127.0.0.1:1", metrics)
+    exporter.note(SAMPLED, observed())
+    began = time.monotonic()
+    exporter.start()
+    exporter.stop()
+    assert time.monotonic() - began < 10
+    until(lambda: spans_counted(metrics) == {"failed": 1})
