@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as tra
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
-class Receiver(trace_grpc.TraceServiceServicer, metrics_grpc.MetricsServiceServicer):  # type: ignore[misc]
+class Receiver(trace_grpc.TraceServiceServicer, metrics_grpc.MetricsServiceServicer):
     """Every message in the order in which it came."""
 
     def __init__(self) -> None:
@@ -62,8 +62,8 @@ def receiving() -> Iterator[Receiver]:
     receiver = Receiver()
     with ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
-        trace_grpc.add_TraceServiceServicer_to_server(receiver, server)
-        metrics_grpc.add_MetricsServiceServicer_to_server(receiver, server)
+        trace_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
+        metrics_grpc.add_MetricsServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
         receiver.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         try:
