@@ -13,7 +13,7 @@ from typing import get_args
 
 from extproc import __version__
 from extproc.argtypes import address, body, count, data_address, header, seconds
-from extproc.options import serve_options, workers_option
+from extproc.options import otlp_option, serve_options, workers_option
 from extproc.render.envoy_options import Body
 
 _CHAT = b'{"model": "llama-3-8b", "messages": [{"role": "user", "content": "Hello"}]}'
@@ -98,6 +98,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     _envoy_options(up)
     workers_option(up)
+    otlp_option(up)
 
     demo = _command(
         commands,
@@ -222,6 +223,11 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
     )
     _envoy_options(envoy)
+    envoy.add_argument(
+        "--tracing",
+        action="store_true",
+        help="show processors that trace (`serve --otlp`) the trace contexts of requests",
+    )
     return top
 
 

@@ -63,6 +63,7 @@ def _up(arguments: argparse.Namespace) -> int:
         fail_open=not arguments.fail_closed,
         access_log=arguments.access_log,
         workers=arguments.workers,
+        otlp=arguments.otlp,
     )
 
 
@@ -107,8 +108,16 @@ def _render_envoy(arguments: argparse.Namespace) -> int:
         body=arguments.body,
         fail_open=not arguments.fail_closed,
         access_log=arguments.access_log,
+        tracing=arguments.tracing,
     )
     sys.stdout.write(to_yaml(bootstrap(config.load(arguments.file).view, options)))
+    return 0
+
+
+def _render_rules(arguments: argparse.Namespace) -> int:
+    from extproc.render.rules import rule_groups, to_yaml
+
+    sys.stdout.write(to_yaml({"groups": rule_groups(config.load(arguments.file).view, arguments.source)}))
     return 0
 
 
@@ -130,4 +139,5 @@ COMMANDS = {
     "explain": _explain,
     "bench": _bench,
     "render envoy": _render_envoy,
+    "render rules": _render_rules,
 }

@@ -39,10 +39,11 @@ def up(
     access_log: str = "/dev/stdout",
     drain: float = 10.0,
     workers: int = 1,
+    otlp: str = "",
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains for up to ``drain`` seconds. The exit status.
 
-    ``workers``: processes that decide; Envoy spreads the requests over them.
+    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector.
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or a child ends by itself.
     """
@@ -60,6 +61,7 @@ def up(
             admin=admin,
             workers=workers,
             drain=0.0,
+            otlp=otlp,
         )
         options = EnvoyOptions(
             listen=listen,
@@ -68,6 +70,7 @@ def up(
             body=body,
             fail_open=fail_open,
             access_log=access_log,
+            tracing=bool(otlp),
         )
         files = PolicyFiles(options, directory)
         processor = Child("the processor", [sys.executable, "-m", "extproc", *processing.arguments()], echo=True)

@@ -21,17 +21,21 @@ from extproc.events import (
 )
 from extproc.view import NONE, OTHER, View
 
+_ASKED = 256
+"""Characters of a model's name that a client made up."""
+
 
 class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
-    __slots__ = ("_code", "_done", "_metadata", "_started", "_view")
+    __slots__ = ("_code", "_done", "_metadata", "_started", "_traceparent", "_view")
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._metadata: Mapping[str, str] = {}
         self._started: float | None = None
         self._code = ""
+        self._traceparent = ""
         self._done = False
 
     def receive(self, event: Event, now: float) -> tuple[Action, ...]:
@@ -42,6 +46,7 @@ class ObserveStream:
             case RequestHeaders():
                 self._started = now
                 self._metadata = event.metadata
+                self._traceparent = event.headers.text("traceparent")
             case ResponseHeaders():
                 # An informational head (100 to 199) is not the answer yet.
                 self._code = event.headers.text(":status")
@@ -72,6 +77,11 @@ class ObserveStream:
             api if api in API_NAMES else OTHER if api else NONE,
             self._code or "0",
             None if self._started is None else now - self._started,
+            cohort=metadata.get("cohort", ""),
+            policy=metadata.get("policy", ""),
+            traceparent=self._traceparent,
+            asked=metadata.get("model", "")[:_ASKED],
+            operation=metadata.get("operation", ""),
         )
 
     def _labels(self, metadata: Mapping[str, str]) -> tuple[str, str]:

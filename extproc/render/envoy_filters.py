@@ -81,7 +81,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         http_filters=[
             *([native_filter()] if options.body == "native" else []),
             route_filter(view, options),
-            *([observe_filter()] if options.observe else []),
+            *([observe_filter(options)] if options.observe else []),
             typed(
                 "envoy.filters.http.router",
                 "extensions.filters.http.router.v3.Router",
@@ -148,7 +148,7 @@ def native_filter() -> Doc:
     )
 
 
-def observe_filter() -> Doc:
+def observe_filter(options: EnvoyOptions) -> Doc:
     """Shows the processor the routed request's headers and the response; never waits, never fails one."""
     return typed(
         OBSERVE_FILTER,
@@ -165,7 +165,7 @@ def observe_filter() -> Doc:
             "response_body_mode": "STREAMED",
             "response_trailer_mode": "SEND",
         },
-        forward_rules=_forward([":status"]),
+        forward_rules=_forward([":status", *(["traceparent"] if options.tracing else [])]),
         metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},
     )
 

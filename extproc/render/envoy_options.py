@@ -34,6 +34,9 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Without the processor requests go to the default policy by weight; otherwise the client gets 503."""
     observe: bool = True
     """Time the responses (a second filter, off the critical path)."""
+    tracing: bool = False
+    """Show the observing filter a request's trace context, for the processor's spans (`serve --otlp`). An Envoy that
+    traces by itself tells its own context anyway."""
     message_timeout: float | None = None
     """Seconds for an answer of the processor. None: 1 where the body is buffered, 10 where it is streamed:
     there a client that pauses while it sends the body counts too (each chunk starts the clock anew)."""

@@ -55,7 +55,22 @@ def watch(*events: Event, view: View = VIEW) -> list[Action]:
 )
 def test_an_exchange_is_noted_once_at_its_end(events: list[Event], seconds: float) -> None:
     actions = watch(*events, ResponseBody(b"late"), Closed())
-    assert actions == [Observed("llama-*", "v1", "west", "openai", "200", seconds), Finish()]
+    known = Observed("llama-*", "v1", "west", "openai", "200", seconds, policy="llama", asked="llama-3")
+    assert actions == [known, Finish()]
+
+
+def test_what_spans_are_made_of_goes_along() -> None:
+    head = RequestHeaders(
+        Headers.of([("traceparent", "00-a")]), metadata=ROUTED | {"cohort": "pin", "operation": "o", "model": "m" * 999}
+    )
+    observed, _ = watch(head, response(end=True))
+    assert isinstance(observed, Observed)
+    assert (observed.traceparent, observed.cohort, observed.operation, observed.asked) == (
+        "00-a",
+        "pin",
+        "o",
+        "m" * 256,
+    )
 
 
 def test_a_refusal_of_the_route_filter_shows_without_a_request() -> None:
