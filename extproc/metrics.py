@@ -25,6 +25,11 @@ FIRST_TOKEN_BUCKETS = (
     *(1, 1.5, 2, 2.5, 5, 7.5, 10, 20, 40, 80),
 )
 """Seconds, closest where objectives are set: from a small model that is warm to a long prompt in a long queue."""
+PER_TOKEN_BUCKETS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
+    *(0.06, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5),
+)
+"""Seconds between two tokens: from a thousand a second to what no reader waits for."""
 MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
 """Seconds that one ext_proc message keeps the processor busy."""
 
