@@ -6,26 +6,23 @@ It knows words only; ``cli`` says what each command does.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from textwrap import dedent
-from typing import get_args
 
 from extproc import __version__
-from extproc.argtypes import address, body, count, data_address, header, seconds
+from extproc.argtypes import address, body, count, header, seconds
 from extproc.options import otlp_option, serve_options, workers_option
-from extproc.render.envoy_options import Body
+from extproc.render_arguments import envoy_options, render_commands
+from extproc.subcommand import Command, Help, command, policies
 
 _CHAT = b'{"model": "llama-3-8b", "messages": [{"role": "user", "content": "Hello"}]}'
-
-Command = Callable[[argparse.Namespace], int]
 
 
 def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     """The whole command line; the namespace's ``run`` is the function of the chosen command."""
     top = argparse.ArgumentParser(
         prog="extproc",
-        formatter_class=_Help,
+        formatter_class=Help,
         description="Makes a service mesh AI-aware: routes inference requests by model, version and GPU pool.",
         epilog=dedent("""\
             examples:
@@ -38,7 +35,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"extproc {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    serve = _command(
+    serve = command(
         commands,
         "serve",
         run["serve"],
@@ -57,10 +54,10 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
                    a second one leaves at once
         """,
     )
-    _policies(serve)
+    policies(serve)
     serve_options(serve)
 
-    up = _command(
+    up = command(
         commands,
         "up",
         run["up"],
@@ -74,7 +71,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         The policy file is watched: versions, weights and endpoints change without a restart.
         """,
     )
-    _policies(up)
+    policies(up)
     up.add_argument(
         "--listen",
         type=address,
@@ -96,11 +93,11 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="Envoy's admin port; 0 takes a free one (%(default)s)",
     )
-    _envoy_options(up)
+    envoy_options(up)
     workers_option(up)
     otlp_option(up)
 
-    demo = _command(
+    demo = command(
         commands,
         "demo",
         run["demo"],
@@ -116,7 +113,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, metavar="N", help="repeat a run's traffic")
     demo.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
-    check = _command(
+    check = command(
         commands,
         "check",
         run["check"],
@@ -129,10 +126,10 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         Exits with 1 when there is an error; warnings alone exit with 0.
         """,
     )
-    _policies(check)
+    policies(check)
     check.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
-    explain = _command(
+    explain = command(
         commands,
         "explain",
         run["explain"],
@@ -144,7 +141,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
           extproc explain -f policy.yaml --path /v2/models/iris/infer -H 'x-model-version: v2'
         """,
     )
-    _policies(explain)
+    policies(explain)
     explain.add_argument("--method", default="POST", help="HTTP method (%(default)s)")
     explain.add_argument("--path", required=True, help="request path, query included")
     explain.add_argument(
@@ -160,7 +157,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         "--body", type=body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"
     )
 
-    bench = _command(
+    bench = command(
         commands,
         "bench",
         run["bench"],
@@ -187,101 +184,5 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     bench.add_argument("--seconds", type=seconds, default=10.0, metavar="N", help="for each address (%(default)g)")
     bench.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
-    render = commands.add_parser("render", help="manifests on stdout", description="Manifests on stdout.")
-    kinds = render.add_subparsers(title="what to render", metavar="KIND", required=True)
-    envoy = _command(
-        kinds,
-        "envoy",
-        run["render envoy"],
-        "a complete Envoy bootstrap",
-        """\
-        examples:
-          extproc render envoy -f policy.yaml > envoy.yaml && envoy -c envoy.yaml
-          extproc render envoy -f policy.yaml --processor 10.0.0.7:50051 --processor 10.0.0.8:50051 --body buffered
-        """,
-    )
-    _policies(envoy)
-    envoy.add_argument(
-        "--listen",
-        type=address,
-        default="127.0.0.1:8080",
-        metavar="HOST:PORT",
-        help="for clients (%(default)s)",
-    )
-    envoy.add_argument(
-        "--envoy-admin",
-        type=address,
-        default="127.0.0.1:9901",
-        metavar="HOST:PORT",
-        help="Envoy's admin port (%(default)s)",
-    )
-    envoy.add_argument(
-        "--processor",
-        type=data_address,
-        action="append",
-        metavar="ADDRESS",
-        help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
-    )
-    _envoy_options(envoy)
-    envoy.add_argument(
-        "--tracing",
-        action="store_true",
-        help="show processors that trace (`serve --otlp`) the trace contexts of requests",
-    )
+    render_commands(commands, run)
     return top
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    run: Command,
-    text: str,
-    epilog: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=text,
-        description=text[:1].upper() + text[1:] + ".",
-        epilog=dedent(epilog),
-        formatter_class=_Help,
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _envoy_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--body",
-        choices=get_args(Body),
-        default="buffered",
-        help="how Envoy shows bodies: whole; as they come (one round trip less, no retries); or not at all where Envoy "
-        "itself can read the model (small JSON bodies; it does not see a second model) (%(default)s)",
-    )
-    parser.add_argument(
-        "--fail-closed",
-        action="store_true",
-        help="answer 503 when no processor does; else requests pass on unrouted",
-    )
-    parser.add_argument(
-        "--access-log",
-        default="/dev/stdout",
-        metavar="FILE",
-        help="a line of JSON for each request; '' for none (%(default)s)",
-    )
-
-
-def _policies(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-f",
-        "--file",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="POLICY",
-        help="a policy file, or a directory of them; may be given more than once",
-    )
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34, width=100)

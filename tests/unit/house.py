@@ -16,6 +16,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "apis.__main__",
         "cli",
         "arguments",
+        "render_arguments",
+        "subcommand",
         "server",
         "workers",
         "gateway",

@@ -1,0 +1,214 @@
+"""Golden metrics from every source, by promtool: series with known answers give these answers, under one set of names."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.render.rules import SOURCES, Source
+from extproc.view import View
+from tests.prometheus.conftest import Judge, steady
+from tests.unit.policyfile import file, policy, pool, view_of
+
+HOUR = 3600
+
+CHAT = """
+selector: {matchLabels: {app: chat}}
+host: chat.ai.svc.cluster.local
+models: [llama]
+versions:
+- {name: v1, weight: 90, gpuPools: [a100-west]}
+- {name: v2, weight: 10, gpuPools: [a100-west]}
+"""
+VIEW = view_of(policy(CHAT), pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']"))
+
+# Requests per second by version and how they ended; and how many of them took up to 0.5, 1 and 10 seconds.
+RATES = {("v1", "200"): 9.0, ("v1", "404"): 1.0, ("v2", "200"): 0.9, ("v2", "503"): 0.1}
+FAST = {"v1": {0.5: 5.0, 1: 9.5, 10: 10.0}, "v2": {0.5: 0.0, 1: 0.0, 10: 1.0}}
+
+
+def _series(source: Source, seconds: int = HOUR) -> dict[str, str]:
+    """The same traffic as each source counts it."""
+    found = {}
+    for (version, code), rate in RATES.items():
+        found[_counter(source, version, code)] = steady(rate, seconds)
+    for version, bounds in FAST.items():
+        for bound, rate in [*bounds.items(), (float("inf"), bounds[10])]:
+            found[_bucket(source, version, bound)] = steady(rate, seconds)
+    return found
+
+
+def _counter(source: Source, version: str, code: str) -> str:
+    match source:
+        case "extproc":
+            who = f'model="llama", version="{version}", gpu_pool="a100-west", api="openai", code="{code}"'
+            return f"inference_requests_total{{{who}}}"
+        case "istio":
+            return f'istio_requests_total{{{_tags(version)}, response_code="{code}", grpc_response_status=""}}'
+        case "linkerd":
+            return (
+                f"outbound_http_route_backend_response_statuses_total{{{_backend(version)}, "
+                f'http_status="{code}", error=""}}'
+            )
+
+
+def _bucket(source: Source, version: str, bound: float) -> str:
+    le = "+Inf" if bound == float("inf") else f"{bound:g}"
+    match source:
+        case "extproc":
+            who = f'model="llama", version="{version}", gpu_pool="a100-west", le="{le}"'
+            return f"inference_request_duration_seconds_bucket{{{who}}}"
+        case "istio":
+            le = le if le == "+Inf" else f"{bound * 1000:g}"
+            return f'istio_request_duration_milliseconds_bucket{{{_tags(version)}, le="{le}"}}'
+        case "linkerd":
+            name = "outbound_http_route_backend_response_duration_seconds_bucket"
+            return f'{name}{{{_backend(version)}, le="{le}"}}'
+
+
+def _tags(version: str, reporter: str = "source", model: str = "llama") -> str:
+    return f'reporter="{reporter}", model_name="{model}", model_version="{version}", gpu_pool="a100-west"'
+
+
+def _backend(version: str) -> str:
+    parent = 'parent_kind="Service", parent_namespace="ai", parent_name="chat"'
+    return f'{parent}, route_name="chat", backend_name="chat-{version}"'
+
+
+def _of(version: str, **more: str) -> str:
+    labels = {"policy": "chat", "model": "llama", "version": version, "gpu_pool": "a100-west", **more}
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_same_traffic_has_the_same_metrics_whoever_counts_it(source: Source, judge: Judge) -> None:
+    expected = {
+        "version_pool:inference_requests:rate5m": {_of("v1"): 10, _of("v2"): 1},
+        "version_pool:inference_failures:rate5m": {_of("v1"): 0, _of("v2"): 0.1},
+        # A client's mistakes (404) are no failures.
+        "version_pool:inference_success:ratio5m": {_of("v1"): 1, _of("v2"): 0.9},
+        'version_pool:inference_duration_seconds:quantile5m{quantile="0.5"}': {
+            _of("v1", quantile="0.5"): 0.5,
+            _of("v2", quantile="0.5"): 5.5,
+        },
+        'version_pool:inference_duration_seconds:quantile5m{version="v1"}': {
+            _of("v1", quantile="0.5"): 0.5,
+            _of("v1", quantile="0.95"): 1,
+            _of("v1", quantile="0.99"): 8.2,
+        },
+        "canary:inference_share:ratio5m": {
+            '{policy="chat", version="v1"}': 0.9091,
+            '{policy="chat", version="v2"}': 0.0909,
+        },
+        "canary:inference_weight:ratio": {
+            '{policy="chat", version="v1"}': 0.9,
+            '{policy="chat", version="v2"}': 0.1,
+        },
+        # A tenth of v2's requests fail, of thousands: no chance; v1 is what it is held against.
+        "canary:inference_failures:ratio30m": {
+            '{policy="chat", version="v1"}': 0,
+            '{policy="chat", version="v2"}': 0.1,
+        },
+        'count by (alertname, version) (ALERTS{alertstate="firing", alertname=~"InferenceCanary.*"})': {
+            '{alertname="InferenceCanaryFails", version="v2"}': 1,
+            '{alertname="InferenceCanarySlow", version="v2"}': 1,
+        },
+    }
+    judge(VIEW, source, _series(source), "1h", expected)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_without_traffic_success_is_unknown_and_nothing_is_alerted(source: Source, judge: Judge) -> None:
+    idle = {name: f"7x{HOUR // 30}" for name in _series(source)}
+    expected: dict[str, dict[str, float]] = {
+        "version_pool:inference_requests:rate5m": {_of("v1"): 0, _of("v2"): 0},
+        "version_pool:inference_success:ratio5m": {},
+        "version_pool:inference_duration_seconds:quantile5m": {},
+        "canary:inference_share:ratio5m": {},
+        "canary:inference_failures:ratio30m": {},
+        "canary:inference_failures_against_stable:zscore30m": {},
+        'ALERTS{alertname!="InferenceProcessorAbsent"}': {},
+    }
+    judge(VIEW, source, idle, "1h", expected)
+    judge(VIEW, source, {"up": "1x120"}, "1h", expected | {"version_pool:inference_requests:rate5m": {}})
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_traffic_that_stops_is_told_of(source: Source, judge: Judge) -> None:
+    gone = {name: f"{values} _x60" for name, values in _series(source, 1800).items()}
+    stopped = {'count by (policy) (ALERTS{alertname="InferenceTrafficStopped", alertstate="firing"})'}
+    judge(VIEW, source, gone, "30m", dict.fromkeys(stopped, {}))
+    judge(VIEW, source, gone, "55m", dict.fromkeys(stopped, {'{policy="chat"}': 1}))
+
+
+def test_istio_counts_a_request_once_and_only_what_a_processor_has_named(judge: Judge) -> None:
+    series = _series("istio")
+    also = {
+        f'istio_requests_total{{{_tags("v1", "destination")}, response_code="500"}}': steady(10, HOUR),
+        f'istio_requests_total{{{_tags("none", model="none")}, response_code="500"}}': steady(10, HOUR),
+        f'istio_requests_total{{{_tags("v1", model="llamas")}, response_code="500"}}': steady(10, HOUR),
+        f'istio_requests_total{{{_tags("v9")}, response_code="500"}}': steady(10, HOUR),
+    }
+    expected = {"version_pool:inference_success:ratio5m": {_of("v1"): 1, _of("v2"): 0.9}}
+    judge(VIEW, "istio", series | also, "20m", expected)
+
+
+def test_grpc_calls_fail_with_status_200(judge: Judge) -> None:
+    grpc = {
+        f'istio_requests_total{{{_tags("v1")}, response_code="200", grpc_response_status="{status}"}}': steady(1, HOUR)
+        for status in ("0", "3", "5", "14")
+    }
+    judge(VIEW, "istio", grpc, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
+
+
+def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
+    answers = "outbound_http_route_backend_response_statuses_total"
+    series = {
+        f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(3, HOUR),
+        f'{answers}{{{_backend("v1")}, http_status="", error="UNEXPECTED"}}': steady(1, HOUR),
+    }
+    judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
+
+
+def test_a_failure_is_counted_for_the_model_that_owns_the_name(judge: Judge) -> None:
+    view: View = view_of(
+        file(
+            policy("models: [llama, 'llama-*']\nversions: [{name: v1}]", "chat"),
+            policy("models: ['llama-3-*', llama-2]\nversions: [{name: v1}]", "three"),
+            policy("models: ['*']", "rest"),
+        )
+    )
+    names = ("llama", "llama-1", "llama-2", "llama-3-8b", "mistral", "none")
+    series = {
+        f'istio_requests_total{{{_tags("v1", model=name)}, response_code="200"}}': steady(2**i, HOUR)
+        for i, name in enumerate(names)
+    }
+
+    def labels(policy: str, model: str, version: str = "v1") -> str:
+        return f'{{policy="{policy}", model="{model}", version="{version}"}}'
+
+    expected = {
+        "sum by (policy, model, version) (version_pool:inference_requests:rate5m)": {
+            labels("chat", "llama"): 1,
+            labels("chat", "llama-*"): 2,
+            labels("three", "llama-2"): 4,
+            labels("three", "llama-3-*"): 8,
+            labels("rest", "*", "other"): 16,
+        }
+    }
+    judge(view, "istio", series, "20m", expected)
+
+
+def test_tokens_come_from_the_processor(judge: Judge) -> None:
+    who = 'model="llama", version="v1", gpu_pool="a100-west"'
+    series = {f'inference_tokens_total{{{who}, type="output"}}': steady(120, HOUR)}
+    for name in ("time_to_first_token", "time_per_output_token"):
+        for bound, rate in {"0.1": 0.0, "0.2": 1.0, "+Inf": 1.0}.items():
+            series[f'inference_{name}_seconds_bucket{{{who}, le="{bound}"}}'] = steady(rate, HOUR)
+    median = {_of("v1", quantile="0.5"): 0.15}
+    expected = {
+        "version_pool:inference_tokens:rate5m": {_of("v1", type="output"): 120},
+        'version_pool:inference_time_to_first_token_seconds:quantile5m{quantile="0.5"}': median,
+        'version_pool:inference_time_per_output_token_seconds:quantile5m{quantile="0.5"}': median,
+    }
+    for source in SOURCES:
+        judge(VIEW, source, series, "20m", expected)
