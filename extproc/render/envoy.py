@@ -36,12 +36,17 @@ _TYPES = {
 }
 
 
-def bootstrap(view: View, options: EnvoyOptions) -> Doc:
-    """Everything in one document: `envoy -c` starts with it. A changed policy needs a restart."""
-    routes = {"route_config": route_configuration(view, options)}
+def bootstrap(view: View, options: EnvoyOptions, towards: View | None = None) -> Doc:
+    """Everything in one document: `envoy -c` starts with it. A changed policy needs a restart.
+
+    ``towards``: the same policies with the targets that this Envoy is to know, where a mesh behind it routes on by the
+    headers that ``view`` decides about.
+    """
+    targets = view if towards is None else towards
+    routes = {"route_config": route_configuration(targets, options)}
     static = {
         "listeners": [_listener(view, options, routes)],
-        "clusters": [processor_cluster(options), *clusters(view)],
+        "clusters": [processor_cluster(options), *clusters(targets)],
     }
     return _base(options) | {"static_resources": static}
 
