@@ -8,13 +8,11 @@ from extproc import headers
 from extproc.render.envoy_options import Doc, EnvoyOptions, address, host_port, is_ip, typed
 from extproc.view import Policy, Target, View
 
-PROCESSOR = "aimesh-processor"
-
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
-_KEEP_IDLE = "4s"
+KEEP_IDLE = "4s"
 """Shorter than the keep-alive of uvicorn (5 s), on which most model servers stand: never send on a connection
 that the server is about to close."""
-_REQUESTS = 65536
+REQUESTS = 65536
 """At a time, far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
 _COPIES, _COPY_ENDS = 1024, "600s"
 """Of a mirror: nobody waits for its answers, so nobody else would notice that it hangs."""
@@ -39,15 +37,15 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     """The processors. Their gRPC health is asked each second: a dead one is out before a request meets it."""
     endpoints = options.processors
     return {
-        "name": PROCESSOR,
+        "name": options.cluster,
         "connect_timeout": "0.5s",
         **_discovery([e for e in endpoints if not e.startswith("unix:")]),
         "lb_policy": "LEAST_REQUEST",
-        "load_assignment": _assignment(PROCESSOR, endpoints),
+        "load_assignment": _assignment(options.cluster, endpoints),
         "typed_extension_protocol_options": _http({"http2_protocol_options": {}}),
         # Each open ext_proc stream counts as a request, the observer's as long as the model's answer.
         # So does each one that was tried again: Envoy's own limit of three would be full of those.
-        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": _REQUESTS}]},
+        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": REQUESTS}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {
@@ -75,12 +73,12 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
         "load_assignment": _assignment(name, target.endpoints),
         "typed_extension_protocol_options": _http(
             {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}},
-            **({} if grpc else {"idle_timeout": _KEEP_IDLE}),
+            **({} if grpc else {"idle_timeout": KEEP_IDLE}),
             **({"max_stream_duration": _COPY_ENDS} if mirror else {}),
         ),
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15}},
         "circuit_breakers": {
-            "thresholds": [_limits(_COPIES if mirror else _REQUESTS) | {"retry_budget": _retry_budget(policy)}]
+            "thresholds": [_limits(_COPIES if mirror else REQUESTS) | {"retry_budget": retry_budget(policy)}]
         },
         "outlier_detection": {
             # A model server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s.
@@ -100,7 +98,7 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
     }
 
 
-def _retry_budget(policy: Policy) -> Doc:
+def retry_budget(policy: Policy) -> Doc:
     """Linkerd's budget in Envoy's terms, which bound retries *under way*, not retries per second.
 
     ``ratio`` becomes the share of retries among the active requests; ``min_per_second`` the number of retries
@@ -131,7 +129,7 @@ def _balancing() -> Doc:
     return {"policies": [{"typed_extension_config": override}]}
 
 
-def _limits(most: int = _REQUESTS) -> Doc:
+def _limits(most: int = REQUESTS) -> Doc:
     return {"max_connections": most, "max_pending_requests": most, "max_requests": most}
 
 

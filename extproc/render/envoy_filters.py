@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc import apis, headers
+from extproc.events import PEER_ATTRIBUTES
 from extproc.native import BODY_MODEL
-from extproc.render.envoy_clusters import PROCESSOR
 from extproc.render.envoy_options import (
     NAMESPACE,
     OBSERVE_FILTER,
@@ -26,9 +26,8 @@ from extproc.view import View
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
 """What a ``modelRewrite`` changes where the model is not in the body."""
-_MAY_CHANGE = "|".join(
-    (*headers.ROUTING, *_NAMES_A_MODEL, "content-length", "content-encoding", "content-type", "retry-after")
-)
+_MAY_CHANGE = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
+"""As short as regular expressions must be for an Envoy with its own limit, 100 instructions of RE2."""
 _ALWAYS_READ = (
     *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
     *headers.ROUTING,
@@ -75,7 +74,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
             "initial_stream_window_size": 1 << 20,
             "initial_connection_window_size": 8 << 20,
         },
-        early_header_mutation_extensions=[_clean(view)],
+        early_header_mutation_extensions=[cleaning(view, "x-envoy-")],
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": _local_replies()},
         http_filters=[
@@ -121,7 +120,7 @@ def route_filter(view: View, options: EnvoyOptions) -> Doc:
         ROUTE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_route",
-        grpc_service=_processor(),
+        grpc_service=_processor(options),
         processing_mode=request_mode("NONE" if native else options.body.upper()),
         allow_mode_override=native,
         send_body_without_waiting_for_header_response=not native,  # else Envoy would ignore that we ask for the body
@@ -130,9 +129,15 @@ def route_filter(view: View, options: EnvoyOptions) -> Doc:
         failure_mode_allow=options.fail_open,
         status_on_error={"code": "ServiceUnavailable"},
         message_timeout=seconds(options.answer_within),
-        mutation_rules={"disallow_all": True, "allow_expression": {"regex": f"^({_MAY_CHANGE})$"}},
+        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _may_change(view)}},
         metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
     )
+
+
+def _may_change(view: View) -> str:
+    """The headers that the processor sets, on requests and on its own answers."""
+    renaming = _NAMES_A_MODEL if any(policy.rewrites for policy in view.policies) else ()
+    return f"^({'|'.join((*_MAY_CHANGE, *renaming))})$"
 
 
 def native_filter() -> Doc:
@@ -154,7 +159,7 @@ def observe_filter(options: EnvoyOptions) -> Doc:
         OBSERVE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_observe",
-        grpc_service=_processor(),
+        grpc_service=_processor(options),
         observability_mode=True,
         failure_mode_allow=True,
         processing_mode={
@@ -165,21 +170,29 @@ def observe_filter(options: EnvoyOptions) -> Doc:
             "response_body_mode": "STREAMED",
             "response_trailer_mode": "SEND",
         },
-        forward_rules=_forward([":status", *(["traceparent"] if options.tracing else [])]),
+        request_attributes=list(PEER_ATTRIBUTES),
+        forward_rules=_forward(
+            [
+                ":status",
+                *(["traceparent"] if options.tracing else []),
+                *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
+            ]
+        ),
         metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},
     )
 
 
-def _processor() -> Doc:
+def _processor(options: EnvoyOptions) -> Doc:
     """Another processor is asked where one died a moment ago and its health is still believed in."""
     again = "connect-failure,refused-stream,reset,unavailable"
     retry = {"retry_on": again, "num_retries": 2, **elsewhere()}
-    return {"envoy_grpc": {"cluster_name": PROCESSOR}, "retry_policy": retry}
+    return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
 
 
-def _clean(view: View) -> Doc:
+def cleaning(view: View, *prefixes: str) -> Doc:
     """Takes away a client's own routing headers before a route is chosen: they never count, also where
     the processor is down. A version pin stays where a policy allows one: the processor reads or removes it.
+    So are headers with one of ``prefixes``: a client could ask Envoy itself for retries, timeouts and more.
     """
     pin = any(policy.allow_pin for policy in view.policies)
     names = [n for n in headers.ROUTING if not (pin and n == headers.MODEL_VERSION)]
@@ -188,8 +201,7 @@ def _clean(view: View) -> Doc:
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
         mutations=[
             *({"remove": name} for name in names),
-            # Nor do those with which a client could ask Envoy itself for retries, timeouts and more.
-            {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+            *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes),
         ],
     )
 

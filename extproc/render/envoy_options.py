@@ -16,6 +16,8 @@ NAMESPACE = "aimesh"
 """Of the dynamic metadata; the first part of every name that Envoy's statistics show of us too."""
 ROUTE_FILTER = f"{NAMESPACE}.route"
 OBSERVE_FILTER = f"{NAMESPACE}.observe"
+PROCESSOR = f"{NAMESPACE}-processor"
+"""Name of the processors' cluster."""
 
 Body: TypeAlias = Literal["buffered", "streamed", "native"]
 
@@ -28,6 +30,8 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Envoy's own admin port: it can stop Envoy and shows everything, so keep it on loopback."""
     processors: tuple[str, ...] = ("127.0.0.1:50051",)
     """Several are endpoints of one cluster; each stream goes to the least busy one."""
+    cluster: str = PROCESSOR
+    """Name of that cluster, where a mesh gives it another."""
     body: Body = "buffered"
     """How the body comes to the processor; see docs of ``route_filter``."""
     fail_open: bool = True
@@ -37,6 +41,9 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     tracing: bool = False
     """Show the observing filter a request's trace context, for the processor's spans (`serve --otlp`). An Envoy that
     traces by itself tells its own context anyway."""
+    behind_linkerd: bool = False
+    """Linkerd's proxy stands in front and names the client in ``l5d-client-id``, having removed what the client says
+    there itself: show it to the observing filter. Anywhere else that header is a client's own claim."""
     message_timeout: float | None = None
     """Seconds for an answer of the processor. None: 1 where the body is buffered, 10 where it is streamed:
     there a client that pauses while it sends the body counts too (each chunk starts the clock anew)."""

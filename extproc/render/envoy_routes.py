@@ -26,13 +26,13 @@ from extproc.view import Match, Policy, Target, Version, View
 ROUTES = NAMESPACE
 """Name of the one route configuration."""
 
-_BODY_MARGIN = 64 << 10
+BODY_MARGIN = 64 << 10
 """By this much Envoy's own limit lies above the policy's: our 413 comes first, and says why."""
 _QUIET = 3600.0
 """Seconds without a byte in either direction that end a stream where the policy names no timeout."""
 
 _MOST = (1 << 32) - 1
-"""What the weights of one route may come to."""
+"""What the weights of one route may come to in Envoy."""
 
 _CALLS: dict[Body, Doc] = {
     "buffered": request_mode("STREAMED"),
@@ -41,8 +41,8 @@ _CALLS: dict[Body, Doc] = {
 }
 """How gRPC calls are shown, where not as everything else: their requests may be streams, which nobody can gather."""
 
-_SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
-_TIMING = (
+SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
+TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "
     "total;dur=%RESPONSE_DURATION%"
@@ -59,7 +59,7 @@ def route_configuration(view: View, options: EnvoyOptions) -> Doc:
             {
                 "name": NAMESPACE,
                 "domains": ["*"],
-                "request_body_buffer_limit": view.body_limit + _BODY_MARGIN,
+                "request_body_buffer_limit": view.body_limit + BODY_MARGIN,
                 "routes": [*routes, *make.catch_all()],
             }
         ],
@@ -82,24 +82,25 @@ def _owners(view: View) -> Iterator[tuple[Policy, Doc]]:
 
 
 def _glob(match: Match) -> Doc:
-    if _owns_all(match):
+    if owns_all(match):
         # Also requests of which the API names no model. The processor's word that it was this policy's keeps out
         # a version pin that no processor has seen.
         owner = {"string_match": {"exact": match.policy.name}}
         return {"dynamic_metadata": [{"filter": NAMESPACE, "path": [{"key": "policy"}], "value": owner}]}
-    regex = ".*".join(_literal(headers.safe_value(part)) for part in match.pattern.split("*"))
+    regex = ".*".join(literal(headers.safe_value(part)) for part in match.pattern.split("*"))
     return _header(headers.MODEL_NAME, {"safe_regex": {"regex": regex}})
 
 
-def _owns_all(match: Match) -> bool:
+def owns_all(match: Match) -> bool:
+    """Whether every model is this policy's, also where the API names none."""
     return not match.pattern.strip("*")
 
 
 def _either(names: Sequence[str]) -> str:
-    return "|".join(map(_literal, names))
+    return "|".join(map(literal, names))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """``text`` for RE2, which unlike Python rejects a backslash before some characters."""
     return re.sub(r"[^A-Za-z0-9_%/:@=,~-]", lambda m: f"[{m[0]}]" if m[0] not in "^[]\\" else f"\\{m[0]}", text)
 
@@ -130,11 +131,11 @@ class _Routes:
         view = self._view
         if not view.policies:
             return iter([_nowhere([])])
-        return self._fallback(next((m.policy for m in view.patterns if _owns_all(m)), view.policies[0]), [])
+        return self._fallback(next((m.policy for m in view.patterns if owns_all(m)), view.policies[0]), [])
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        shares = _shares(self._view, policy)
+        shares = weighted_targets(self._view, policy)
         return self._twins(policy, conditions, shares) if shares else iter([_nowhere(conditions)])
 
     def _twins(self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]]) -> Iterator[Doc]:
@@ -146,10 +147,10 @@ class _Routes:
                 "route": route | _patience(policy, retries=self._body != "streamed" and not grpc),
                 # Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream
                 # says of itself under these names never reaches the client.
-                "response_headers_to_remove": ["server-timing", *_SHOWN],
+                "response_headers_to_remove": ["server-timing", *SHOWN],
                 "response_headers_to_add": [
-                    _response_header("server-timing", _TIMING),
-                    *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
+                    _response_header("server-timing", TIMING),
+                    *(_response_header(name, f"%REQ({name})%") for name in SHOWN),
                 ],
                 **(_shown_as(_CALLS[self._body]) if grpc and self._body in _CALLS else {}),
             }
@@ -160,8 +161,11 @@ def _shown_as(mode: Doc) -> Doc:
     return {"typed_per_filter_config": {ROUTE_FILTER: {"@type": kind, "overrides": {"processing_mode": mode}}}}
 
 
-def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
-    """Each target with its weight: a version's weight, spread over its pools by their endpoints."""
+def weighted_targets(view: View, policy: Policy, most: int = _MOST) -> list[tuple[Target, int]]:
+    """Each target with its weight: a version's weight, spread over its pools by their endpoints.
+
+    ``most``: what the weights may come to. Nothing where nobody can answer.
+    """
     if policy.default:
         weights = {policy.default: 1}
     else:
@@ -173,9 +177,9 @@ def _shares(view: View, policy: Policy) -> list[tuple[Target, int]]:
         for weight, targets in served
         for target in targets
     ]
-    if (total := sum(weight for _, weight in shares)) <= _MOST:
+    if (total := sum(weight for _, weight in shares)) <= most:
         return shares
-    return [(target, max(1, weight * (_MOST - len(shares)) // total)) for target, weight in shares]
+    return [(target, max(1, weight * (most - len(shares)) // total)) for target, weight in shares]
 
 
 def _nowhere(conditions: list[Doc]) -> Doc:

@@ -15,7 +15,7 @@ import trustme
 
 from extproc import config
 from extproc.engine import ENGINES
-from extproc.render.envoy_clusters import PROCESSOR
+from extproc.render.envoy_options import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY, Traffic, routed
 from tests.grpc.served import Served
