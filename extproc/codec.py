@@ -23,6 +23,7 @@ from extproc.actions import (
     TrailersReply,
 )
 from extproc.events import (
+    PEER_ATTRIBUTES,
     BodyMode,
     Event,
     Protocol,
@@ -40,7 +41,6 @@ SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
 """Of the dynamic metadata that we write and read."""
-
 _GRPC_STATUS = {400: 3, 413: 8, 503: 14}
 """INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
 _UNKNOWN = 2
@@ -72,7 +72,7 @@ def _request_headers(message: pb.ProcessingRequest) -> Event:
             (config.request_body_mode, config.send_body_without_waiting_for_header_response),
             Protocol(BodyMode.GRPC),
         )
-    return RequestHeaders(_headers(head.headers), head.end_of_stream, protocol, _metadata(message))
+    return RequestHeaders(_headers(head.headers), head.end_of_stream, protocol, _metadata(message), _peer(message))
 
 
 def _response_headers(message: pb.ProcessingRequest) -> Event:
@@ -110,6 +110,14 @@ def _metadata(message: pb.ProcessingRequest) -> Mapping[str, str]:
     if NAMESPACE not in namespaces:
         return {}
     return {key: value.string_value for key, value in namespaces[NAMESPACE].fields.items()}
+
+
+def _peer(message: pb.ProcessingRequest) -> str:
+    for attributes in message.attributes.values():
+        for name in PEER_ATTRIBUTES:
+            if name in attributes.fields and (peer := attributes.fields[name].string_value):
+                return peer
+    return ""
 
 
 def encode(reply: Reply) -> bytes:

@@ -13,6 +13,10 @@ import msgspec
 
 from extproc.headers import Headers
 
+PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", "filter_state['io.istio.peer_principal']")
+"""Envoy's names for the client's identity: of the certificate that the connection came with or, at a waypoint of
+Istio's, its tunnel. Neither can be forged; a header like ``x-forwarded-client-cert`` can, where Envoy passes it on."""
+
 
 class BodyMode(enum.IntEnum):
     """How Envoy shows us a body (``ProcessingMode.BodySendMode`` of ext_proc.proto)."""
@@ -45,6 +49,8 @@ class RequestHeaders(msgspec.Struct, frozen=True):
     """None where Envoy is too old to tell (before 1.33)."""
     metadata: Mapping[str, str] = {}
     """Dynamic metadata of the namespace ``aimesh``, where the filter forwards it."""
+    peer: str = ""
+    """Whose certificate the connection came with, as Envoy has verified it: a SPIFFE ID. Empty where it tells none."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, gc=False):

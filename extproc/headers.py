@@ -12,6 +12,8 @@ MODEL_VERSION = "x-model-version"
 GPU_POOL = "x-gpu-pool"
 GPU_ARCHITECTURE = "x-gpu-architecture"
 DESTINATION_ENDPOINT = "x-gateway-destination-endpoint"
+LINKERD_CLIENT = "l5d-client-id"
+"""Linkerd's inbound proxy names the client that it has authenticated, and removes what others say there."""
 
 ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, DESTINATION_ENDPOINT)
 """Every header that decides where a request goes: never a client's, but for an allowed version pin."""

@@ -19,16 +19,19 @@ from extproc.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
+from extproc.headers import LINKERD_CLIENT
 from extproc.view import NONE, OTHER, View
 
 _ASKED = 256
 """Characters of a model's name that a client made up."""
+_CALLER = 256
+"""Characters of an identity."""
 
 
 class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
-    __slots__ = ("_code", "_done", "_metadata", "_started", "_traceparent", "_view")
+    __slots__ = ("_caller", "_code", "_done", "_metadata", "_started", "_traceparent", "_view")
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -36,6 +39,7 @@ class ObserveStream:
         self._started: float | None = None
         self._code = ""
         self._traceparent = ""
+        self._caller = ""
         self._done = False
 
     def receive(self, event: Event, now: float) -> tuple[Action, ...]:
@@ -47,6 +51,7 @@ class ObserveStream:
                 self._started = now
                 self._metadata = event.metadata
                 self._traceparent = event.headers.text("traceparent")
+                self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_CALLER]
             case ResponseHeaders():
                 # An informational head (100 to 199) is not the answer yet.
                 self._code = event.headers.text(":status")
@@ -79,6 +84,7 @@ class ObserveStream:
             None if self._started is None else now - self._started,
             cohort=metadata.get("cohort", ""),
             policy=metadata.get("policy", ""),
+            caller=self._caller,
             traceparent=self._traceparent,
             asked=metadata.get("model", "")[:_ASKED],
             operation=metadata.get("operation", ""),

@@ -13,6 +13,7 @@ from extproc._pb import ext_proc_pb2 as pb
 from extproc.actions import BodyEcho, BodyReply, HeadersReply, Mutation, Reject, Reply, ResponseReply, TrailersReply
 from extproc.codec import Malformed, decode, encode, error_body
 from extproc.events import (
+    PEER_ATTRIBUTES,
     BodyMode,
     Event,
     Protocol,
@@ -82,6 +83,16 @@ def test_metadata_of_our_namespace_only_and_the_observer() -> None:
     metadata.filter_metadata["other"].update({"secret": "s"})
     data = message(response_headers=pb.HttpHeaders(), metadata_context=metadata, observability_mode=True)
     assert decode(data) == (ResponseHeaders(Headers(), metadata={"model": "m", "count": ""}), True)
+
+
+def test_whose_certificate_the_connection_came_with() -> None:
+    data = message(request_headers=pb.HttpHeaders())
+    for name, peer in (("xds.route_name", "r"), (PEER_ATTRIBUTES[1], "spiffe://b"), (PEER_ATTRIBUTES[0], "spiffe://a")):
+        attributes = pb.ProcessingRequest()
+        attributes.attributes["envoy.filters.http.ext_proc"].update({name: peer})
+        event, _ = decode(data + attributes.SerializeToString())
+        assert isinstance(event, RequestHeaders)
+        assert event.peer == (peer if name in PEER_ATTRIBUTES else "")
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x12\xff\xff", b"\x0a"])

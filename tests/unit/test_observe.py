@@ -44,6 +44,21 @@ def watch(*events: Event, view: View = VIEW) -> list[Action]:
 
 
 @pytest.mark.parametrize(
+    ("head", "caller"),
+    [
+        (RequestHeaders(Headers.of([("l5d-client-id", "b.shop")]), metadata=ROUTED, peer="spiffe://a"), "spiffe://a"),
+        (RequestHeaders(Headers.of([("l5d-client-id", "b.shop")]), metadata=ROUTED), "b.shop"),
+        (RequestHeaders(Headers(), metadata=ROUTED, peer="x" * 10_000), "x" * 256),
+        (request(), ""),
+    ],
+)
+def test_who_asked(head: RequestHeaders, caller: str) -> None:
+    (note, _) = watch(head, response(end=True))
+    assert isinstance(note, Observed)
+    assert note.caller == caller
+
+
+@pytest.mark.parametrize(
     ("events", "seconds"),
     [
         ([request(), response(), ResponseBody(b"a"), ResponseBody(b"", end_of_stream=True)], 3.0),

@@ -10,6 +10,7 @@ import pytest
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.service.ext_proc import v3 as ext_proc
 from envoy_data_plane.envoy.type import v3 as envoy_type
+from envoy_data_plane.google.protobuf import Any as AnyMessage
 from envoy_data_plane.google.protobuf import Struct, Value
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -233,7 +234,10 @@ _RICHER_THAN_OURS = [
     ext_proc.ProcessingRequest(
         request_headers=ext_proc.HttpHeaders(headers=_HEADERS, end_of_stream=True),
         attributes=_ATTRIBUTES,
-        metadata_context=core.Metadata(filter_metadata={"aimesh": Struct(fields={"model": Value(string_value="m")})}),
+        metadata_context=core.Metadata(
+            filter_metadata={"aimesh": Struct(fields={"model": Value(string_value="m")})},
+            typed_filter_metadata={"other": AnyMessage(type_url="type.googleapis.com/x", value=b"x")},
+        ),
     ),
     ext_proc.ProcessingRequest(
         request_body=ext_proc.HttpBody(body=b"{}", end_of_stream_without_message=True, grpc_message_compressed=True)
