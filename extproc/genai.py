@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.actions import Observed
-from extproc.metrics import Histogram
+from extproc.histogram import Histogram
 from extproc.view import NONE, OTHER
 
 Attributes: TypeAlias = dict[str, str | int | float | bool]

@@ -7,7 +7,6 @@ Prometheus: each gives its ``state``, and another ``Metrics`` adds them up.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -17,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from extproc.actions import Fault, Note, Observed, Unmatched
+from extproc.histogram import Histogram
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 """Seconds: from an embedding to a long generation."""
@@ -56,37 +56,6 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
     ),
 }
 """What there is, by name: what it tells, its labels, its buckets."""
-
-
-class Histogram(msgspec.Struct, array_like=True):
-    """Counts per bucket, and the sum. ``bounds`` are inclusive upper bounds in ascending order."""
-
-    bounds: tuple[float, ...]
-    counts: list[int] = []
-    sum: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.counts:
-            self.counts = [0] * (len(self.bounds) + 1)
-
-    def observe(self, value: float) -> None:
-        """Counts one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def add(self, other: Histogram) -> None:
-        """Counts what ``other`` has counted."""
-        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
-        self.sum += other.sum
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, cumulative count) as Prometheus wants them."""
-        total = 0
-        found: list[tuple[str, float]] = []
-        for bound, count in zip((*(str(float(b)) for b in self.bounds), "+Inf"), list(self.counts), strict=True):
-            total += count
-            found.append((bound, float(total)))
-        return found
 
 
 class State(msgspec.Struct, array_like=True):

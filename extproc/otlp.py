@@ -29,7 +29,8 @@ from opentelemetry.trace.propagation import set_span_in_context
 from extproc import __version__, genai, tracing
 from extproc.actions import Observed
 from extproc.engine import Metadata
-from extproc.metrics import Histogram, Metrics
+from extproc.histogram import Histogram
+from extproc.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,38 @@
+"""Counts of values by size. Floor 4: may import floors 0 to 3."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import msgspec
+
+
+class Histogram(msgspec.Struct, array_like=True):
+    """Counts per bucket, and the sum. ``bounds`` are inclusive upper bounds in ascending order."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = []
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Counts one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def add(self, other: Histogram) -> None:
+        """Counts what ``other`` has counted."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper bound, cumulative count) as Prometheus wants them."""
+        total = 0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*(str(float(b)) for b in self.bounds), "+Inf"), list(self.counts), strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
