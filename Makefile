@@ -44,8 +44,9 @@ protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
 	@echo "Made extproc/_pb from $(PROTOS)"
 
-docs: $(VENV)/dev  ## the table of docs/apis.md
+docs: $(VENV)/dev  ## what is made from the code: the table of docs/apis.md, docs/linkerd-lint.md
 	@$(BIN)/python -m extproc.apis docs/apis.md
+	@$(BIN)/python -m linkerd_adapter.lint docs/linkerd-lint.md
 
 bench: $(VENV)/dev  ## what the core costs per request
 	@$(BIN)/python -m benchmarks

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from textwrap import dedent
 
 from extproc import __version__
@@ -14,7 +15,7 @@ from extproc import __version__
 Command = Callable[[argparse.Namespace], int]
 
 
-def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:  # noqa: ARG001 - commands follow
+def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     """The whole command line; the namespace's ``run`` is the function of the chosen command."""
     top = argparse.ArgumentParser(
         prog="linkerd-adapter",
@@ -22,8 +23,31 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:  # noqa: ARG0
         description="Policies of extproc on Linkerd: manifests, where requests go, and what is wrong with routes.",
     )
     top.add_argument("--version", action="version", version=f"linkerd-adapter {__version__}")
-    top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _lint(commands, run["lint"])
     return top
+
+
+def _lint(commands: argparse._SubParsersAction[argparse.ArgumentParser], run: Command) -> None:
+    lint = command(
+        commands,
+        "lint",
+        run,
+        "what Linkerd would not do with routes, Services and profiles as they are meant",
+        """\
+        examples:
+          linkerd-adapter lint routes.yaml services.yaml
+          linkerd-adapter lint manifests/ --json | jq '.findings[].code'
+          kubectl get httproutes,grpcroutes,services,serviceprofiles -A -o yaml | linkerd-adapter lint -
+
+        What is given together is judged together. Exits with 1 when there is an error; warnings alone exit with 0.
+        docs/linkerd-lint.md has every code.
+        """,
+    )
+    lint.add_argument(
+        "file", type=Path, nargs="+", metavar="FILE", help="a manifest, a directory of them, or - for stdin"
+    )
+    lint.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
 def command(

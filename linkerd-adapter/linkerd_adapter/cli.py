@@ -29,4 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {}
+def _lint(arguments: argparse.Namespace) -> int:
+    from linkerd_adapter.lint.command import run
+
+    return run(arguments.file, arguments.json)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "lint": _lint,
+}

@@ -1,0 +1,31 @@
+"""``linkerd-adapter lint``: what Linkerd would not do with routes, Services and profiles as their authors mean it.
+
+May import floors 0 to 4 of ``extproc``. A module for each subject: its rules, and `check`, which looks for them in
+everything that was given. Pure: texts in, findings out, never an exception for any text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.findings import Finding, Rule
+from linkerd_adapter.lint import backends, fields, filters, matches, objects, parents, protocol, status, timing
+from linkerd_adapter.lint.objects import Cluster
+
+SUBJECTS = (fields, parents, matches, filters, backends, protocol, timing, status)
+RULES: tuple[Rule, ...] = (*objects.RULES, *(rule for subject in SUBJECTS for rule in subject.RULES))
+
+
+def lint(sources: Sequence[tuple[str, str]]) -> tuple[list[Finding], Cluster]:
+    """What is wrong in ``sources``, pairs of (name, text), by place; and what was looked at."""
+    found: list[Finding] = []
+    resources = []
+    for name, text in sources:
+        of_file, problems = objects.read(name, text)
+        resources += of_file
+        found += problems
+    cluster = Cluster(resources)
+    found += (finding for subject in SUBJECTS for finding in subject.check(cluster))
+    order = {name: i for i, (name, _) in enumerate(sources)}
+    once = {(f.file, f.line, f.column, f.path, f.code): f for f in reversed(found)}
+    return sorted(once.values(), key=lambda f: (order.get(f.file, -1), f)), cluster

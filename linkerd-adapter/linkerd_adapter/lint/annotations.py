@@ -1,0 +1,86 @@
+"""Linkerd's annotations and the values it can read in them. May import floors 0 to 4 of ``extproc``.
+
+As Linkerd 2.20's policy controller parses them: durations are one whole number and a unit, lists have no spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+TIMEOUT, RETRY = "timeout.linkerd.io/", "retry.linkerd.io/"
+BREAKER, ALPHA = "balancer.linkerd.io/", "balancer.alpha.linkerd.io/"
+MODE = BREAKER + "failure-accrual"
+CONSECUTIVE = MODE + "-consecutive-"
+SUCCESS_RATE = ALPHA + "failure-accrual-success-rate-"
+
+_DURATION = re.compile(r"\s*(\d{1,15})(ms|s|m|h|d)\s*")
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_GRPC = frozenset({"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"})
+_TRUTH = frozenset({"0", "f", "F", "false", "FALSE", "False", "1", "t", "T", "true", "TRUE", "True"})
+
+
+def milliseconds(text: str) -> int | None:
+    """Of a duration; None where Linkerd can't read it."""
+    if text.strip() == "0":
+        return 0
+    found = _DURATION.fullmatch(text)
+    return int(found.group(1)) * _UNITS[found.group(2)] if found else None
+
+
+def _duration(text: str) -> bool:
+    return milliseconds(text) is not None
+
+
+def _statuses(text: str) -> bool:
+    return all(_status(part) for part in text.split(","))
+
+
+def _status(text: str) -> bool:
+    if text.lower() in ("5xx", "gateway-error"):
+        return True
+    codes = text.split("-")
+    return len(codes) <= 2 and all(re.fullmatch("[1-5][0-9]{2}", code) for code in codes) and codes == sorted(codes)
+
+
+def _grpc_statuses(text: str) -> bool:
+    return all(part.lower() in _GRPC for part in text.split(","))
+
+
+def _number(low: float, high: float) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            return low <= float(text) <= high
+        except ValueError:
+            return False
+
+    return check
+
+
+def _count(high: int) -> Callable[[str], bool]:
+    return lambda text: text.isdecimal() and len(text) < 20 and int(text) <= high
+
+
+_DURATIONS = "a whole number with one of ms, s, m, h, d, as in 90s"
+KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
+    TIMEOUT + "request": (_duration, _DURATIONS),
+    TIMEOUT + "response": (_duration, _DURATIONS),
+    TIMEOUT + "idle": (_duration, _DURATIONS),
+    RETRY + "timeout": (_duration, _DURATIONS),
+    RETRY + "limit": (_count(2**16 - 1), "a whole number up to 65535"),
+    RETRY + "http": (_statuses, "a list without spaces of 5xx, gateway-error, statuses, and ranges of them"),
+    RETRY + "grpc": (_grpc_statuses, f"a list without spaces of {', '.join(sorted(_GRPC))}"),
+    MODE: (lambda text: text in ("consecutive", "unified"), "consecutive or unified"),
+    CONSECUTIVE + "max-failures": (_count(2**32 - 1), "a whole number"),
+    CONSECUTIVE + "max-penalty": (_duration, _DURATIONS),
+    CONSECUTIVE + "min-penalty": (_duration, _DURATIONS),
+    CONSECUTIVE + "jitter-ratio": (_number(0, 100), "a number from 0 to 100"),
+    SUCCESS_RATE + "threshold": (_number(0, 1), "a number from 0 to 1"),
+    SUCCESS_RATE + "window": (_duration, _DURATIONS),
+    SUCCESS_RATE + "min-requests": (_count(1_000_000), "a whole number up to 1000000"),
+    ALPHA + "penalize-failures": (lambda text: text.strip() in _TRUTH, "true or false"),
+    ALPHA + "load-biaser-penalty": (_duration, _DURATIONS),
+    ALPHA + "load-biaser-max-retry-after": (_duration, _DURATIONS),
+}
+"""Those for routes and Services: whether a value can be read, and how one is written."""
+PREFIXES = (TIMEOUT, RETRY, BREAKER, ALPHA)

@@ -1,0 +1,39 @@
+"""``linkerd-adapter lint``: files in, findings printed. May import floors 0 to 4 of ``extproc``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from extproc import config, findings
+from linkerd_adapter.lint import lint
+from linkerd_adapter.lint.objects import UNREADABLE, Cluster
+
+STDIN = "-"
+
+
+def run(paths: Sequence[Path], as_json: bool) -> int:
+    """Prints every finding to stdout. The exit status: 1 where there is an error, warnings are none."""
+    files = config.read([path for path in paths if str(path) != STDIN])
+    sources = list(files.texts)
+    if any(str(path) == STDIN for path in paths):
+        sources.append(("<stdin>", sys.stdin.buffer.read(config.MAX_SIZE).decode(errors="replace")))
+    found, cluster = lint(sources)
+    found = [*(findings.of_problem(problem, UNREADABLE.code) for problem in files.problems), *found]
+    seen = _seen(cluster)
+    if as_json:
+        sys.stdout.write(findings.report(found, seen=seen))
+    else:
+        sys.stdout.write(findings.text(found, ", ".join(f"{number} {what}" for what, number in seen.items())))
+    return int(findings.failed(found))
+
+
+def _seen(cluster: Cluster) -> dict[str, int]:
+    """How many of each there were; a route of a Gateway is no route of a Service."""
+    return {
+        "routes of Services": len(cluster.routes),
+        "other routes": len(cluster.all_routes) - len(cluster.routes),
+        "Services": len(cluster.services),
+        "other objects": len(cluster.resources) - len(cluster.all_routes) - len(cluster.services),
+    }

@@ -1,0 +1,243 @@
+"""The resources in files, as Linkerd would see them: routes and their parents, Services, profiles, workloads.
+
+May import floors 0 to 4 of ``extproc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TypeAlias
+
+import msgspec
+
+from extproc import yamldoc
+from extproc.findings import Finding, Rule, of_problem
+from extproc.yamldoc import Mapping
+from linkerd_adapter.lint.place import Place
+
+UNREADABLE = Rule(
+    "LNK001",
+    "error",
+    "the file is no YAML that can be read",
+    "Nothing after that place is looked at.",
+    "correct the YAML",
+)
+NO_OBJECT = Rule(
+    "LNK002",
+    "warning",
+    "a document is no Kubernetes object: it has no `apiVersion` or no `kind`",
+    "It is not looked at, and `kubectl apply` refuses it.",
+    "write `apiVersion` and `kind`, or leave the file out",
+)
+RULES = (UNREADABLE, NO_OBJECT)
+
+GATEWAY = "gateway.networking.k8s.io"
+POLICY = "policy.linkerd.io"
+CORE = frozenset({"", "core"})
+"""How the group of a Service is written in references."""
+
+Key: TypeAlias = tuple[str, str]
+"""(namespace, name); the namespace is empty where a manifest leaves it to kubectl."""
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """Anything with a kind and a name."""
+
+    place: Place
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """Empty where there is none."""
+        return self.place.text_at("metadata", "name") or ""
+
+    @property
+    def namespace(self) -> str:
+        """Empty where there is none."""
+        return self.place.text_at("metadata", "namespace") or ""
+
+    @property
+    def key(self) -> Key:
+        """By which references name it."""
+        return self.namespace, self.name
+
+    @property
+    def annotations(self) -> dict[str, Place]:
+        """Their values."""
+        at = self.place.get("metadata", "annotations")
+        return at.entries() if at else {}
+
+    @property
+    def spec(self) -> Place:
+        """Of an object without one, the object itself, in which no field of a spec is found."""
+        return self.place.get("spec") or self.place
+
+    def port(self, number: int) -> Place | None:
+        """Of a Service, the entry of this port."""
+        return next((port for port in self.spec.each("ports") if port.number_at("port") == number), None)
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """One ``parentRef`` of a route."""
+
+    place: Place
+    namespace: str
+    """Where the parent is: the route's namespace unless it says otherwise."""
+
+    @property
+    def name(self) -> str:
+        """Empty where there is none."""
+        return self.place.text_at("name") or ""
+
+    @property
+    def key(self) -> Key:
+        """Of the Service that is meant."""
+        return self.namespace, self.name
+
+    @property
+    def kind(self) -> str | None:
+        """None where it isn't written; the API server then fills in ``Gateway``."""
+        return self.place.text_at("kind")
+
+    @property
+    def group(self) -> str | None:
+        """None where it isn't written; the API server then fills in Gateway's."""
+        at = self.place.get("group")
+        return None if at is None else (at.text or "")
+
+    @property
+    def port(self) -> int | None:
+        """None: every port."""
+        return self.place.number_at("port")
+
+    def of(self, group: str, kind: str) -> bool:
+        """Whether it is of this kind, which Linkerd compares without regard to case."""
+        return (self.group or "").lower() == group.lower() and (self.kind or "").lower() == kind.lower()
+
+    @property
+    def meant(self) -> bool:
+        """Whether its author means a Service, rightly written or not."""
+        if self.kind is None:
+            return self.group is None or self.group.lower() in CORE
+        return self.kind.lower() == "service"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """An HTTPRoute or GRPCRoute."""
+
+    resource: Resource
+    targets: tuple[Parent, ...]
+    """Its parents that are meant to be Services: for these Linkerd's client-side proxies follow it."""
+
+    @property
+    def grpc(self) -> bool:
+        """Whether it is a GRPCRoute."""
+        return self.resource.kind == "GRPCRoute"
+
+    @property
+    def rules(self) -> list[Place]:
+        """In the order of the manifest."""
+        return self.resource.spec.each("rules")
+
+    @property
+    def namespace(self) -> str:
+        """Its own, not its parents'."""
+        return self.resource.namespace
+
+    def on(self, service: Key, port: int | None) -> bool:
+        """Whether it says where requests to this port of this Service go. ``port`` None: to any of its ports."""
+        return any(
+            target.key == service and (port is None or target.port is None or target.port == port)
+            for target in self.targets
+        )
+
+
+class Cluster:
+    """Everything that was given, to be judged together."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self.resources = tuple(resources)
+
+    def of(self, kind: str, *groups: str) -> list[Resource]:
+        """All of a kind, of the API groups given."""
+        return [r for r in self.resources if r.kind == kind and r.group in groups]
+
+    @cached_property
+    def services(self) -> dict[Key, Resource]:
+        """Of one name, the last."""
+        return {service.key: service for service in self.of("Service", "")}
+
+    @cached_property
+    def service_namespaces(self) -> frozenset[str]:
+        """Whose Services are here, all of them or at least some."""
+        return frozenset(namespace for namespace, _ in self.services)
+
+    @cached_property
+    def all_routes(self) -> list[Resource]:
+        """Those of Gateways and of Servers, too."""
+        return [*self.of("HTTPRoute", GATEWAY, POLICY), *self.of("GRPCRoute", GATEWAY)]
+
+    @cached_property
+    def routes(self) -> list[Route]:
+        """Those that are meant for Services."""
+        routes = (Route(resource, tuple(self._targets(resource))) for resource in self.all_routes)
+        return [route for route in routes if route.targets]
+
+    def _targets(self, resource: Resource) -> Iterator[Parent]:
+        gateways = {gateway.name for gateway in self.of("Gateway", GATEWAY)}
+        for parent in parents(resource):
+            if parent.meant and not (parent.kind is None and parent.group is None and parent.name in gateways):
+                yield parent
+
+    @cached_property
+    def targets(self) -> dict[tuple[Key, int | None], list[Route]]:
+        """Each Service and port that a route names, with the routes that count there: of one name, the last."""
+        routes = {(r.resource.group, r.resource.kind, r.resource.key): r for r in self.routes}.values()
+        named = dict.fromkeys((target.key, target.port) for route in routes for target in route.targets)
+        return {(key, port): [route for route in routes if route.on(key, port)] for key, port in named}
+
+    def is_parent(self, service: Key, port: int | None = None) -> bool:
+        """Whether a route is on this Service."""
+        return any(route.on(service, port) for route in self.routes)
+
+
+def parents(resource: Resource) -> list[Parent]:
+    """All that a route names."""
+    return [
+        Parent(place, place.text_at("namespace") or resource.namespace) for place in resource.spec.each("parentRefs")
+    ]
+
+
+def read(file: str, text: str) -> tuple[list[Resource], list[Finding]]:
+    """The resources in a file of YAML or JSON, those in Lists too, and what hinders reading it. Never raises."""
+    documents, problems = yamldoc.read(file, text)
+    findings = [of_problem(problem, UNREADABLE.code) for problem in problems]
+    resources: list[Resource] = []
+    for document in documents:
+        place = Place(file, document, "")
+        found = list(_resources(place, "", ""))
+        if not found and not isinstance(document, Mapping):
+            findings.append(place.breaks(NO_OBJECT, "a document is no mapping"))
+        elif not found and not _is_list(place):
+            findings.append(place.breaks(NO_OBJECT))
+        resources += found
+    return resources, findings
+
+
+def _is_list(place: Place) -> bool:
+    return (place.text_at("kind") or "").endswith("List")
+
+
+def _resources(place: Place, version: str, kind: str) -> Iterator[Resource]:
+    """``version`` and ``kind``: those of a typed List, whose items need not repeat them."""
+    version = place.text_at("apiVersion") or version
+    kind = place.text_at("kind") or kind
+    if _is_list(place):
+        for item in place.each("items"):
+            yield from _resources(item, version, kind.removesuffix("List"))
+    elif version and kind:
+        group, _, number = version.rpartition("/")
+        yield Resource(place, group, number, kind)

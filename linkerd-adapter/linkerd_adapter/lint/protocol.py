@@ -1,0 +1,189 @@
+"""What makes Linkerd not look at routes at all: protocols, opaque ports, profiles, other kinds of routes.
+
+May import floors 0 to 4 of ``extproc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.findings import Finding, Rule
+from linkerd_adapter.lint.objects import POLICY, Cluster, Key, Resource
+from linkerd_adapter.lint.place import Place
+
+OPAQUE_PROTOCOL = Rule(
+    "LNK501",
+    "error",
+    "the `appProtocol` of a port with routes turns them off",
+    "Linkerd knows `http` (HTTP/1) and `kubernetes.io/h2c` (HTTP/2). Any other, `grpc`, `http2` and `https` too, makes "
+    "the port opaque: bytes, no requests, no routes.",
+    "write `http`, or `kubernetes.io/h2c` for gRPC, or leave it out",
+)
+OPAQUE_HABIT = Rule(
+    "LNK502",
+    "warning",
+    "an `appProtocol` as other meshes have it makes the port opaque",
+    "Linkerd passes its bytes on: no balancing of requests, no retries, no metrics of requests.",
+    "write `http`, or `kubernetes.io/h2c` for gRPC, or leave it out",
+)
+OPAQUE_PORT = Rule(
+    "LNK503",
+    "error",
+    "a port with routes is opaque",
+    "Linkerd passes its bytes on and does not look for requests: no routes.",
+    "take the port out of `config.linkerd.io/opaque-ports`, or use another port than Linkerd's opaque ones "
+    "(25, 587, 3306, 4444, 5432, 6379, 9300, 11211)",
+)
+BESIDE_GRPC = Rule(
+    "LNK504",
+    "error",
+    "an HTTPRoute and a GRPCRoute are on the same Service and port",
+    "Any GRPCRoute turns the HTTPRoutes off; theirs is the status `RouteReasonConflicted`.",
+    "route all by HTTPRoutes (they route gRPC, too: by path and headers), or put gRPC on a port of its own",
+)
+PROFILE = Rule(
+    "LNK505",
+    "error",
+    "a ServiceProfile masks the routes of a Service",
+    "Where a profile has routes or dstOverrides, Linkerd looks at no HTTPRoute or GRPCRoute.",
+    "delete the ServiceProfile",
+)
+SPLIT = Rule(
+    "LNK506",
+    "error",
+    "a TrafficSplit masks the routes of a Service",
+    "The SMI adapter makes a ServiceProfile of it, and that masks HTTPRoutes and GRPCRoutes.",
+    "delete the TrafficSplit, and write its weights into the HTTPRoute",
+)
+PROFILE_OVER_ANNOTATIONS = Rule(
+    "LNK507",
+    "warning",
+    "a Service with a ServiceProfile has annotations for retries or timeouts",
+    "Where there is a ServiceProfile, they are ignored.",
+    "delete the ServiceProfile, or configure retries and timeouts in it",
+)
+ENCRYPTED = Rule(
+    "LNK508",
+    "warning",
+    "a port with routes looks as if clients speak TLS to it",
+    "Linkerd can't see requests in a client's own TLS: no routes.",
+    "let clients speak plain HTTP: Linkerd's proxies encrypt it",
+)
+SKIPPED = Rule(
+    "LNK509",
+    "warning",
+    "a workload skips a port that routes are on",
+    "Its requests to that port go past Linkerd's proxy: no routes.",
+    "take the port out of `config.linkerd.io/skip-outbound-ports`",
+)
+INGRESS = Rule(
+    "LNK510",
+    "warning",
+    "a workload runs in Linkerd's ingress mode",
+    "The proxy sends each request wherever its header `l5d-dst-override` says. Unless whatever takes requests from "
+    "outside removes that header, anybody can reach any Service through it.",
+    "use `linkerd.io/inject: enabled` and dial the Services' own addresses; else remove `l5d-dst-override` at the door",
+)
+RATE_LIMIT = Rule(
+    "LNK511",
+    "error",
+    "the target of an HTTPLocalRateLimitPolicy is no Server",
+    "Rates are limited where requests arrive; the admission webhook refuses any other target.",
+    f"target a Server (group `{POLICY}`)",
+)
+RULES = (
+    *(OPAQUE_PROTOCOL, OPAQUE_HABIT, OPAQUE_PORT, BESIDE_GRPC, PROFILE, SPLIT, PROFILE_OVER_ANNOTATIONS, ENCRYPTED),
+    *(SKIPPED, INGRESS, RATE_LIMIT),
+)
+
+HTTP = frozenset({"http", "kubernetes.io/h2c"})
+HABITS = frozenset({"grpc", "grpc-web", "http2", "http/2", "h2", "h2c", "http1", "http/1", "http/1.1"})
+"""What people write elsewhere and mean HTTP by."""
+DEFAULT_OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod", "Namespace")
+
+
+def check(cluster: Cluster) -> Iterator[Finding]:
+    """Everything that keeps routes from being looked at."""
+    for service in cluster.services.values():
+        for port in service.spec.each("ports"):
+            yield from _port(service, port, cluster)
+    for routes in cluster.targets.values():
+        if any(route.grpc for route in routes):
+            yield from (route.resource.place.breaks(BESIDE_GRPC) for route in routes if not route.grpc)
+    for profile in cluster.of("ServiceProfile", "linkerd.io"):
+        yield from _profile(profile, cluster)
+    for split in cluster.of("TrafficSplit", "split.smi-spec.io"):
+        yield from _split(split, cluster)
+    for kind in WORKLOADS:
+        for workload in cluster.of(kind, "", "apps", "batch"):
+            yield from _workload(workload, cluster)
+    for limit in cluster.of("HTTPLocalRateLimitPolicy", POLICY):
+        target = limit.spec.get("targetRef")
+        if target and (target.text_at("group"), target.text_at("kind")) != (POLICY, "Server"):
+            yield target.breaks(RATE_LIMIT)
+
+
+def _port(service: Resource, port: Place, cluster: Cluster) -> Iterator[Finding]:
+    number = port.number_at("port")
+    routed = number is not None and cluster.is_parent(service.key, number)
+    protocol = port.get("appProtocol")
+    if protocol and (protocol.text or "").lower() not in HTTP:
+        if routed:
+            yield protocol.breaks(OPAQUE_PROTOCOL, f"appProtocol {protocol.text} turns the routes on this port off")
+        elif (protocol.text or "").lower() in HABITS:
+            yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
+    elif routed and number is not None:
+        if _listed(number, opaque := _opaque_ports(service, cluster)):
+            yield (opaque if isinstance(opaque, Place) else port).breaks(OPAQUE_PORT, f"port {number} is opaque")
+        elif number == 443 or (port.text_at("name") or "").lower().startswith("https"):
+            yield port.breaks(ENCRYPTED)
+
+
+def _opaque_ports(service: Resource, cluster: Cluster) -> Place | str:
+    """The Service's own list, its namespace's, or Linkerd's: the first there is counts alone."""
+    namespaces = [n for n in cluster.of("Namespace", "") if n.name == service.namespace]
+    for resource in (service, *namespaces):
+        if listed := resource.annotations.get("config.linkerd.io/opaque-ports"):
+            return listed
+    return DEFAULT_OPAQUE
+
+
+def _listed(port: int, ports: Place | str) -> bool:
+    """Whether a list as in ``25,8000-8010`` has it."""
+    for part in ((ports.text or "") if isinstance(ports, Place) else ports).split(","):
+        first, _, last = part.strip().partition("-")
+        numbers = first, last or first
+        if all(n.isdecimal() and len(n) < 10 for n in numbers) and int(numbers[0]) <= port <= int(numbers[1]):
+            return True
+    return False
+
+
+def _profile(profile: Resource, cluster: Cluster) -> Iterator[Finding]:
+    name, _, rest = profile.name.partition(".")
+    service: Key = (rest.partition(".")[0] or profile.namespace, name)
+    at = profile.spec.get("routes") or profile.spec.get("dstOverrides")
+    if at and cluster.is_parent(service):
+        yield at.breaks(PROFILE, f"this ServiceProfile masks the routes of the Service {name}")
+    annotated = cluster.services.get(service)
+    for key, place in annotated.annotations.items() if annotated else ():
+        if key.startswith(("retry.linkerd.io/", "timeout.linkerd.io/")):
+            yield place.breaks(PROFILE_OVER_ANNOTATIONS)
+
+
+def _split(split: Resource, cluster: Cluster) -> Iterator[Finding]:
+    apex = split.spec.get("service")
+    if apex and cluster.is_parent((split.namespace, (apex.text or "").partition(".")[0])):
+        yield apex.breaks(SPLIT)
+
+
+def _workload(workload: Resource, cluster: Cluster) -> Iterator[Finding]:
+    template = workload.spec.get("template", "metadata", "annotations")
+    annotations = workload.annotations | (template.entries() if template else {})
+    inject, skipped = annotations.get("linkerd.io/inject"), annotations.get("config.linkerd.io/skip-outbound-ports")
+    if inject and inject.text == "ingress":
+        yield inject.breaks(INGRESS)
+    if skipped:
+        for (_, name), port in cluster.targets:
+            if port is not None and _listed(port, skipped):
+                yield skipped.breaks(SKIPPED, f"port {port} is skipped, and routes are on it (Service {name})")
