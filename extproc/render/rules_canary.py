@@ -1,7 +1,8 @@
 """A canary that is worse than the stable version, as rules. Floor 4: may import floors 0 to 3.
 
 Stable is the version with the largest weight; every other one that answers is held against it. Few requests prove
-little, so failures are compared by the z-test of two proportions: an alert takes more than chance makes.
+little, so failures are compared by the z-test of two proportions: an alert takes more than chance makes, and enough
+failures for such a test to mean anything.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 from extproc.render.envoy_options import Doc
 from extproc.render.promql import select, text
-from extproc.render.rules_golden import DURATION, FAILURES, REQUESTS, STEP, record
+from extproc.render.rules_golden import DURATION, FAILURES, FEWEST, REQUESTS, STEP, record
 from extproc.view import Policy
 
 COUNT = "canary:inference_requests:sum30m"
@@ -54,7 +55,7 @@ def _alerts(policy: str, stable: str) -> Iterator[Doc]:
     version = "{{ $labels.version }}"
     yield {
         "alert": "InferenceCanaryFails",
-        "expr": f"{select(ZSCORE, policy=policy)} > {SIGNIFICANT}",
+        "expr": f"{select(ZSCORE, policy=policy)} > {SIGNIFICANT}\nand {select(FAILED, policy=policy)} >= {FEWEST}",
         "for": "2m",
         "labels": {"severity": "page", "policy": policy},
         "annotations": {

@@ -26,6 +26,8 @@ WEIGHT = "canary:inference_weight:ratio"
 QUANTILES = ("0.5", "0.95", "0.99")
 STEP = 30
 """Seconds between two evaluations, and so between two samples of what is recorded."""
+FEWEST = 10
+"""Failures that an alert takes at least: one failure of a version that hardly anybody asks wakes nobody."""
 BUSY = 0.1
 """Requests per second, on average over an hour, from which on it is worth a ticket that there are none."""
 

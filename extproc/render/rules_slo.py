@@ -13,7 +13,7 @@ import msgspec
 
 from extproc.render.envoy_options import Doc
 from extproc.render.promql import bound, number, rate, select, text
-from extproc.render.rules_golden import FAILURES, REQUESTS, STEP, record
+from extproc.render.rules_golden import FAILURES, FEWEST, REQUESTS, STEP, record
 from extproc.render.rules_sources import inference
 from extproc.view import Objective, Policy, Slo
 
@@ -24,9 +24,6 @@ BURN = "version:inference_slo_burn:ratio"
 SPENT = "version:inference_slo_budget_spent:ratio"
 AVAILABILITY, TTFT, DURATION = "availability", "time_to_first_token", "duration"
 """Values of the label ``slo``."""
-
-FEWEST = 10
-"""Bad events that an alert takes at least: one failure of a version that hardly anybody asks wakes nobody."""
 
 
 class Alert(msgspec.Struct, frozen=True):

@@ -1,0 +1,80 @@
+"""Alerts on the processor itself, and on canaries, by promtool: each fires for what it names, and for nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.render.rules_processor import FAILED_OPEN
+from tests.prometheus.conftest import STEP, Judge, steady
+from tests.unit.policyfile import policy, view_of
+
+LONG = 2400
+VIEW = view_of(policy("models: [llama]\nversions: [{name: v1, weight: 9}, {name: v2, weight: 1}]"))
+FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
+WELL = {
+    'extproc_policy_info{generation="1"}': f"1x{LONG // STEP}",
+    'extproc_policy_reloads_total{result="failure"}': f"0x{LONG // STEP}",
+    'extproc_policy_reloads_total{result="success"}': steady(0.1, LONG),
+    'extproc_errors_total{reason="internal"}': f"5x{LONG // STEP}",
+    'extproc_message_duration_seconds_bucket{phase="request_headers", le="0.001"}': steady(100, LONG),
+    'extproc_message_duration_seconds_bucket{phase="request_headers", le="0.01"}': steady(100, LONG),
+    'extproc_message_duration_seconds_bucket{phase="request_headers", le="+Inf"}': steady(100, LONG),
+    'inference_requests_total{model="llama", version="v1", gpu_pool="none", api="openai", code="200"}': steady(9, LONG),
+    'inference_requests_total{model="llama", version="v2", gpu_pool="none", api="openai", code="200"}': steady(1, LONG),
+    'inference_unmatched_total{reason="no_policy"}': steady(0.5, LONG),
+    'inference_unmatched_total{reason="no_api"}': steady(50, LONG),
+    FAILED_OPEN: f"3x{LONG // STEP}",
+}
+
+
+def test_all_is_well(judge: Judge) -> None:
+    judge(VIEW, "extproc", WELL, "35m", {FIRING: {}})
+
+
+@pytest.mark.parametrize(
+    ("alert", "series"),
+    [
+        ("InferenceProcessorAbsent", {'extproc_policy_info{generation="1"}': "_x80"}),
+        ("InferencePolicyReloadFailed", {'extproc_policy_reloads_total{result="failure"}': "0x40 1x40"}),
+        ("InferenceProcessorErrors", {'extproc_errors_total{reason="internal"}': steady(0.1, LONG)}),
+        (
+            "InferenceProcessorSlow",
+            {
+                'extproc_message_duration_seconds_bucket{phase="request_headers", le="0.001"}': steady(90, LONG),
+                'extproc_message_duration_seconds_bucket{phase="request_headers", le="0.01"}': steady(99.5, LONG),
+            },
+        ),
+        ("InferenceRequestsUnmatched", {'inference_unmatched_total{reason="no_policy"}': steady(2, LONG)}),
+        ("InferenceFailedOpen", {FAILED_OPEN: steady(1, LONG)}),
+    ],
+)
+def test_what_goes_wrong_is_told_and_nothing_else(alert: str, series: dict[str, str], judge: Judge) -> None:
+    judge(VIEW, "extproc", WELL | series, "35m", {FIRING: {f'{{alertname="{alert}"}}': 1}})
+
+
+@pytest.mark.parametrize(("failing", "fires"), [(0.004, False), (0.03, True)])
+def test_a_canary_that_fails_more_often_than_chance_would_have_it(failing: float, fires: bool, judge: Judge) -> None:
+    """v2 gets one request a second; v1 fails once in a thousand requests. In half an hour 7 failures of 1800 instead of
+    2 prove little, 54 do."""
+    series = {
+        'inference_requests_total{model="llama", version="v1", gpu_pool="none", api="openai", code="503"}': steady(
+            0.009, LONG
+        ),
+        'inference_requests_total{model="llama", version="v2", gpu_pool="none", api="openai", code="503"}': steady(
+            failing, LONG
+        ),
+    }
+    judge(VIEW, "extproc", WELL | series, "35m", {FIRING: {'{alertname="InferenceCanaryFails"}': 1} if fires else {}})
+
+
+def test_an_alert_says_what_and_how_much(judge: Judge) -> None:
+    series = WELL | {FAILED_OPEN: steady(1.5, LONG)}
+    told = {
+        "exp_labels": {"severity": "page"},
+        "exp_annotations": {
+            "summary": "Requests go on without an answer of the processor",
+            "description": "1.5 a second pass unrouted. See failed_open in the access log.",
+        },
+    }
+    alerts = [{"eval_time": "35m", "alertname": "InferenceFailedOpen", "exp_alerts": [told]}]
+    judge(VIEW, "extproc", series, "35m", {}, alerts)
