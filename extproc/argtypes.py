@@ -1,4 +1,4 @@
-"""What the words of a command line may be: addresses, durations, headers, bodies. Floor 6."""
+"""What the words of a command line may be: addresses, durations, headers, bodies. Floor 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``extproc explain``: what would become of a request, and why, by the very code that serves. Floor 6."""
+"""``extproc explain``: what would become of a request, and why, by the very code that serves.
+
+Floor 4: may import floors 0 to 3.
+"""
 
 from __future__ import annotations
 
