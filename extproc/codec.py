@@ -94,7 +94,7 @@ _EVENTS: dict[str, Callable[[pb.ProcessingRequest], Event]] = {
     "request_trailers": lambda _: RequestTrailers(),
     "response_headers": _response_headers,
     "response_body": _response_body,
-    "response_trailers": lambda _: ResponseTrailers(),
+    "response_trailers": lambda message: ResponseTrailers(_headers(message.response_trailers.trailers)),
 }
 
 

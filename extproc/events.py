@@ -92,6 +92,8 @@ class ResponseTrailers(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "response_trailers"
 
+    headers: Headers = Headers()
+
 
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a kind that this version does not know, or an empty one."""

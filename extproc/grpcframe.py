@@ -26,7 +26,7 @@ _CODINGS = frozenset(("gzip", "deflate"))
 _PROTO = frozenset(("application/grpc", "application/grpc+proto"))
 
 Path: TypeAlias = tuple[int, ...]
-_Field: TypeAlias = tuple[int, int, int, int, int]
+Field: TypeAlias = tuple[int, int, int, int, int]
 """(number, wire type, start of the field, start of its value or the number that it is, end)."""
 
 
@@ -105,10 +105,10 @@ class GrpcReader:
             return Splice(0, _frame(body), prefix + changed + message[kept:])
         return Splice(0, _PREFIX + kept, prefix + changed)
 
-    def _found(self, message: bytes) -> Iterator[tuple[str, _Field]]:
+    def _found(self, message: bytes) -> Iterator[tuple[str, Field]]:
         """(what it is, the field) of all that was asked for, in order."""
         budget = MAX_FIELDS
-        open_messages: list[tuple[Path, Iterator[_Field]]] = [((), _fields(message, 0, len(message)))]
+        open_messages: list[tuple[Path, Iterator[Field]]] = [((), fields_of(message, 0, len(message)))]
         while open_messages:
             above, fields = open_messages[-1]
             for field in fields:
@@ -119,7 +119,7 @@ class GrpcReader:
                 if (path, field[1]) in self._wanted:
                     yield self._wanted[path, field[1]], field
                 elif path in self._inner and field[1] == 2:
-                    open_messages.append((path, _fields(message, field[3], field[4])))
+                    open_messages.append((path, fields_of(message, field[3], field[4])))
                     break
             else:
                 open_messages.pop()
@@ -167,7 +167,7 @@ def _signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
-def _fields(message: bytes, at: int, end: int) -> Iterator[_Field]:
+def fields_of(message: bytes, at: int, end: int) -> Iterator[Field]:
     """The fields of the message from ``at`` to ``end``. Raises ``Unreadable("bad_grpc")``; groups are bad too."""
     while at < end:
         start = at
@@ -211,7 +211,7 @@ def _renamed(message: bytes, at: int, end: int, path: Path, name: bytes) -> tupl
     """(the message with every field at ``path`` replaced, up to the last of them; where that one ended)."""
     pieces: list[bytes] = []
     kept = at
-    for number, wire, start, value, after in _fields(message, at, end):
+    for number, wire, start, value, after in fields_of(message, at, end):
         if number != path[0] or wire != 2:
             continue
         inner = name

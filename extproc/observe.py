@@ -1,15 +1,16 @@
 """The timing of one HTTP exchange, as the filter ``aimesh.observe`` shows it. Floor 3: may import floors 0 to 2.
 
 The filter runs in observability mode: Envoy never waits for us and ignores replies, so there are none; only notes, and
-``Finish`` as soon as the exchange is over. What the exchange is about comes with every message as the dynamic metadata
-that ``aimesh.route`` wrote. A refusal by ``aimesh.route`` shows here as response headers without a request.
+``Finish`` as soon as nothing more is needed. What the exchange is about comes with every message as the dynamic
+metadata that ``aimesh.route`` wrote. A refusal by ``aimesh.route`` shows here as response headers without a request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.actions import Action, Finish, Observed
+from extproc.actions import Action, Fault, Finish, Observed
+from extproc.answers import Reading, reading
 from extproc.apis import NAMES as API_NAMES
 from extproc.events import (
     Closed,
@@ -19,76 +20,178 @@ from extproc.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
-from extproc.headers import LINKERD_CLIENT
+from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.view import NONE, OTHER, View
 
 _ASKED = 256
 """Characters of a model's name that a client made up."""
 _CALLER = 256
 """Characters of an identity."""
+FREE = 1 << 20
+"""Bytes of an answer that are never too many, and as many again for each second that it takes."""
+
+_TOTAL = b"total;dur="
 
 
 class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
-    __slots__ = ("_caller", "_code", "_done", "_metadata", "_started", "_traceparent", "_view")
+    __slots__ = (
+        *("_caller", "_code", "_done", "_draw", "_first", "_last", "_metadata", "_reading", "_received"),
+        *("_seen", "_started", "_traceparent", "_view"),
+    )
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, draw: float = 0.0) -> None:
+        """``draw``: a fresh random number from 0 to 1, which decides whether a sampled answer is read."""
         self._view = view
+        self._draw = draw
         self._metadata: Mapping[str, str] = {}
         self._started: float | None = None
         self._code = ""
         self._traceparent = ""
         self._caller = ""
+        self._reading: Reading | None = None
+        self._first: float | None = None
+        self._last: float | None = None
+        self._seen = 0.0  # when anything came
+        self._received = 0
         self._done = False
 
     def receive(self, event: Event, now: float) -> tuple[Action, ...]:
         """Notes what ``event`` tells. Any event in any order is taken as it is: an observer can't refuse one."""
         if self._done:
             return ()
+        if type(event) is ResponseBody:
+            return self._on_body(event, now)
         match event:
             case RequestHeaders():
-                self._started = now
+                self._started = self._seen = now
                 self._metadata = event.metadata
                 self._traceparent = event.headers.text("traceparent")
                 self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_CALLER]
             case ResponseHeaders():
-                # An informational head (100 to 199) is not the answer yet.
-                self._code = event.headers.text(":status")
-                self._metadata = self._metadata or event.metadata
-                if event.end_of_stream:
-                    return (self._end(now), Finish())
-            case ResponseBody(end_of_stream=True) | ResponseTrailers():
-                return (self._end(now), Finish())
+                return self._on_head(event, now)
+            case ResponseTrailers():
+                return self._end(now, _grpc_error(event.headers))
+            case Closed() if self._code or self._started is not None:
+                # Envoy tells us late that somebody left: what came last is the nearest that we know.
+                return self._end(self._seen, "client_left")[:-1]
             case Closed():
-                # The client left, or Envoy gave up on us. Without any head there was nothing to observe.
-                if self._started is not None or self._code:
-                    return (self._end(now),)
                 self._done = True
             case _:
                 pass
         return ()
 
-    def _end(self, now: float) -> Observed:
+    def busy(self, now: float) -> bool:
+        """The answer comes faster than any model writes."""
+        return self._received > FREE * (1 + now - (self._started or now))
+
+    def shed(self) -> tuple[Action, ...]:
+        """We can't keep up: leaves this exchange alone, as soon as its status is known."""
+        if self._done or not self._code:
+            return ()
+        return (Fault("observer_overload"), *self._note(None, "shed"))
+
+    def _on_head(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
+        headers = event.headers
+        code = headers.text(":status")
+        self._seen = now
+        self._metadata = self._metadata or event.metadata
+        if code[:1] == "1" and code != "101" and not event.end_of_stream:
+            return ()  # not the answer yet
+        self._code = code
+        if (elapsed := _elapsed(headers)) is not None:
+            # By Envoy's clock, from the request's first byte: without the time that the decision took it would be less.
+            self._started = now - elapsed
+        metadata = self._metadata
+        if "api" not in metadata or self._draw >= self._sampling():
+            return self._note(None)  # counted, not timed
+        if event.end_of_stream or code[:1] != "2":
+            return self._end(now, _grpc_error(headers))
+        self._reading = reading(metadata["api"], metadata.get("operation", ""), headers)
+        return ()
+
+    def _on_body(self, event: ResponseBody, now: float) -> tuple[Action, ...]:
+        self._seen = now
+        data, found = event.data, self._reading
+        self._received += len(data)
+        if found is not None:
+            if found.feed(data):
+                self._last = now
+                if self._first is None:
+                    self._first = now
+            if found.told.over:
+                return self._end(now)
+        return self._end(now) if event.end_of_stream else ()
+
+    def _end(self, now: float, error: str = "") -> tuple[Action, ...]:
+        """The answer has ended, or all that we need of it."""
+        found = self._reading
+        if found is not None:
+            if found.end():
+                self._last = now
+                self._first = now if self._first is None else self._first
+            if found.told.failed:
+                error = "error_in_stream"
+            elif not error and found.marked and not found.told.ended and not found.broken:
+                error = "cut_short"
+            if found.broken:
+                return (Fault("unreadable_answer"), *self._note(now, error))
+        return self._note(now, error)
+
+    def _note(self, now: float | None, error: str = "") -> tuple[Action, ...]:
+        """``now``: when it ended; None where that is not known."""
         self._done = True
         metadata = self._metadata
         model, version = self._labels(metadata)
         pool = metadata.get("gpu_pool", "")
         api = metadata.get("api", "")
-        return Observed(
+        first, per_token, tokens, estimated = self._told()
+        observed = Observed(
             model,
             version,
             pool if pool in self._view.pool_by_name else OTHER if pool else NONE,
             api if api in API_NAMES else OTHER if api else NONE,
             self._code or "0",
-            None if self._started is None else now - self._started,
+            None if self._started is None or now is None else now - self._started,
             cohort=metadata.get("cohort", ""),
             policy=metadata.get("policy", ""),
             caller=self._caller,
+            first_token=first,
+            per_token=per_token,
+            input_tokens=tokens[0],
+            output_tokens=tokens[1],
+            cached_tokens=tokens[2],
+            estimated=estimated,
+            streamed=self._reading is not None and self._reading.streamed,
+            error=error,
             traceparent=self._traceparent,
             asked=metadata.get("model", "")[:_ASKED],
             operation=metadata.get("operation", ""),
         )
+        return observed, Finish()
+
+    def _told(self) -> tuple[float | None, float | None, tuple[int | None, int | None, int | None], bool]:
+        """TTFT, TPOT, tokens, and whether those of the output are an estimate."""
+        found = self._reading
+        if found is None:
+            return None, None, (None, None, None), False
+        given, output, cached = found.counts()
+        if not found.streamed:
+            return None, None, (given, output, cached), False
+        estimated = output is None and found.counted and found.told.pieces > 0
+        if estimated:
+            output = found.told.pieces
+        first = per_token = None
+        if self._first is not None and self._last is not None:
+            first = None if self._started is None else self._first - self._started
+            if found.counted and output is not None and output > 1 and self._last > self._first:
+                per_token = (self._last - self._first) / (output - 1)
+        return first, per_token, (given, output, cached), estimated
+
+    def _sampling(self) -> float:
+        policy = self._view.by_name.get(self._metadata.get("policy", ""))
+        return 1.0 if policy is None else policy.sampling
 
     def _labels(self, metadata: Mapping[str, str]) -> tuple[str, str]:
         """Label values for model and version: only texts of the policy, so that no client can make up new ones."""
@@ -97,3 +200,18 @@ class ObserveStream:
             return OTHER, NONE
         version = metadata.get("version", "")
         return found.pattern, version if version in found.policy.by_name else OTHER if version else NONE
+
+
+def _elapsed(headers: Headers) -> float | None:
+    """Seconds from the request's first byte to the response's, as Envoy says in ``server-timing``; None if it doesn't.
+
+    Envoy cuts off what is less than a millisecond: half of one is added.
+    """
+    _, told, rest = (headers.get("server-timing") or b"").rpartition(_TOTAL)
+    digits = rest.partition(b";")[0].partition(b",")[0]
+    return (int(digits) + 0.5) / 1000 if told and digits.isdigit() and len(digits) < 10 else None
+
+
+def _grpc_error(headers: Headers) -> str:
+    """gRPC says in trailers, under the status 200, how a call ended."""
+    return "error_in_stream" if headers.text("grpc-status") not in ("", "0") else ""

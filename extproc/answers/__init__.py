@@ -1,0 +1,9 @@
+"""What the answers of inference APIs tell: the first token, the end, errors, tokens. Floor 2: may import 0 and 1.
+
+``shapes`` is the table; ``sse``, ``lines``, ``elements``, ``frames`` and ``eventstream`` take the bytes apart, however
+they are split; ``look`` looks at one event; ``reading`` puts them together.
+"""
+
+from extproc.answers.reading import Reading as Reading
+from extproc.answers.reading import reading as reading
+from extproc.answers.shapes import HEADERS as HEADERS

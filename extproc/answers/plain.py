@@ -1,0 +1,67 @@
+"""Answers whose bytes alone do not tell where an event ends. Floor 2: may import floors 0 and 1, and the decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from extproc.answers.clip import Clip
+from extproc.answers.elements import Elements
+from extproc.answers.lines import Lines
+from extproc.answers.sse import Sse
+from extproc.answers.wire import BARE, Decoder, Event
+
+
+class Document:
+    """See ``Decoder``. An answer that is one document: its only event comes at the end."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self) -> None:
+        self._text = Clip()
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """See ``Decoder``."""
+        self._text.add(data)
+        return ()
+
+    def end(self) -> Sequence[Event]:
+        """See ``Decoder``."""
+        whole = self._text.whole
+        text = self._text.take()
+        return [("", text, whole)] if text else []
+
+
+class Bare:
+    """See ``Decoder``. Every piece is output."""
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return [(BARE, b"", True)] if data else []
+
+    def end(self) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return []
+
+
+class Sniffed:
+    """See ``Decoder``. The first byte tells what it is: an array, an object, or server-sent events."""
+
+    __slots__ = ("_decoder", "_objects")
+
+    def __init__(self, objects: Callable[[], Decoder] = Lines) -> None:
+        """``objects``: what takes apart what begins with an object."""
+        self._objects = objects
+        self._decoder: Decoder | None = None
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """See ``Decoder``."""
+        if self._decoder is None:
+            data = data.lstrip()
+            if not data:
+                return ()
+            self._decoder = Elements() if data[:1] == b"[" else self._objects() if data[:1] == b"{" else Sse()
+        return self._decoder.feed(data)
+
+    def end(self) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return self._decoder.end() if self._decoder is not None else ()

@@ -1,0 +1,141 @@
+"""Reads the answer of one exchange as it passes by. Floor 2: may import floors 0 and 1, and all of ``answers``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from extproc.answers.eventstream import EventStream
+from extproc.answers.frames import Frames
+from extproc.answers.lines import Lines
+from extproc.answers.look import Look, MessageLook, Told
+from extproc.answers.nested import Base64, Raw
+from extproc.answers.plain import Bare, Document, Sniffed
+from extproc.answers.shape import Shape
+from extproc.answers.shapes import SHAPES
+from extproc.answers.sse import Sse
+from extproc.answers.unpack import Unpack, unpacker
+from extproc.answers.wire import Broken, Decoder, Event
+from extproc.headers import Headers
+
+_WIRES: dict[str, Callable[[], Decoder]] = {
+    "text/event-stream": Sse,
+    "application/x-ndjson": Lines,
+    "application/ndjson": Lines,
+    "application/jsonl": Lines,
+    "application/x-jsonlines": Lines,
+    "application/stream+json": Lines,
+    "application/x-json-stream": Lines,
+    "application/vnd.amazon.eventstream": EventStream,
+}
+_INNER: dict[str, Callable[[], Decoder]] = {"base64": Base64, "raw": Raw}
+_LOOKS: dict[tuple[str, str], Look | MessageLook] = {
+    key: Look(shape) if isinstance(shape, Shape) else MessageLook(shape) for key, shape in SHAPES.items()
+}
+
+
+class Reading:
+    """One answer. ``told`` is what it has told so far."""
+
+    __slots__ = ("_decoder", "_headers", "_look", "_unpack", "broken", "streamed", "told")
+
+    def __init__(
+        self, look: Look | MessageLook, decoder: Decoder, headers: Headers, unpack: Unpack | None = None
+    ) -> None:
+        self.told = Told()
+        self.broken = False
+        """It can't be read on: a format that is none, or bytes that are not what they should be."""
+        self.streamed = type(decoder) is not Document
+        """It comes in events, or in pieces that are output."""
+        self._look = look
+        self._decoder = decoder
+        self._unpack = unpack
+        self._headers = headers
+
+    @property
+    def marked(self) -> bool:
+        """A complete answer says that it is complete."""
+        return (
+            self.streamed
+            and isinstance(self._look, Look)
+            and self._look.shape.marked
+            and type(self._decoder) is not Bare
+        )
+
+    @property
+    def counted(self) -> bool:
+        """A piece of the answer is a token or so."""
+        return isinstance(self._look, MessageLook) or self._look.shape.counted
+
+    def feed(self, data: bytes) -> bool:
+        """Whether the next bytes of the answer bring output."""
+        if self.broken:
+            return False
+        try:
+            if self._unpack is not None:
+                data = self._unpack(data)
+            events = self._decoder.feed(data)
+        except Broken:
+            self.broken = True
+            return False
+        return self._see(events) if events else False
+
+    def end(self) -> bool:
+        """The answer is over: whether output stood in what was left."""
+        if self.broken:
+            return False
+        try:
+            return self._see(self._decoder.end())
+        except Broken:
+            self.broken = True
+            return False
+
+    def counts(self) -> tuple[int | None, int | None, int | None]:
+        """Tokens of input, output, and those of the input that were cached, as far as the answer told them."""
+        found = self._look.counts(self.told)
+        if isinstance(self._look, Look) and self._look.shape.headers and found[0] is None and found[1] is None:
+            asked, answered = self._look.shape.headers
+            return _number(self._headers.text(asked)), _number(self._headers.text(answered)), found[2]
+        return found
+
+    def _see(self, events: Sequence[Event]) -> bool:
+        output = False
+        look, told = self._look.event, self.told
+        for kind, data, whole in events:
+            if look(told, kind, data, whole):
+                output = True
+        return output
+
+
+def reading(api: str, operation: str, headers: Headers) -> Reading | None:
+    """For the answer to this operation that has these headers; None where it can tell nothing."""
+    look = _LOOKS.get((api, operation))
+    if look is None:
+        return None
+    kind = headers.text("content-type").partition(";")[0].strip().lower()
+    if isinstance(look, MessageLook):
+        if not kind.startswith("application/grpc"):
+            return None
+        return Reading(look, Frames(headers.text("grpc-encoding")), headers)
+    decoder = _decoder(kind, look.shape, headers)
+    if decoder is None:
+        return None
+    coding = headers.text("content-encoding")
+    unpack = unpacker(coding)
+    found = Reading(look, decoder, headers, unpack if coding else None)
+    found.broken = unpack is None
+    return found
+
+
+def _decoder(kind: str, shape: Shape, headers: Headers) -> Decoder | None:
+    make = _WIRES.get(kind)
+    if make is EventStream and shape.inner:
+        return _INNER[shape.inner]()
+    if make is not None:
+        return make()
+    if kind == "application/json":
+        return Document() if shape.marked else Sniffed(Document)
+    return Bare() if shape.bare and "content-length" not in headers else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else None
