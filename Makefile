@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos docs bench fuzz clean
+.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos docs bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ docs: $(VENV)/dev  ## what is made from the code: the table of docs/apis.md, doc
 
 bench: $(VENV)/dev  ## what the core costs per request
 	@$(BIN)/python -m benchmarks
+
+bench-mesh: $(VENV)/dev  ## the same behind a real Envoy, beside what else could do its work: RESULTS=folder, half an hour
+	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
+
+soak: $(VENV)/dev  ## ten minutes at half of saturation: no error, flat memory, no stream left
+	@$(BIN)/python -m benchmarks.steady soak
 
 fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests; better with atheris installed
 	@$(BIN)/python -m tests.fuzz

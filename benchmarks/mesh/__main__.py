@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,8 @@ WORKLOADS = (
     Workload("16 KB chat, c=16", 16 << 10, 16),
     Workload("220 KB chat, c=16", 220 << 10, 16),
     Workload("5 MB chat, c=1", 5 << 20, 1),
+    Workload("streamed answer of 20 events, c=16", 512, 16, streams=True),
+    Workload("0.5 KB chat, open loop at 300 a second", 512, rate=300),
 )
 
 
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario", action="append", metavar="TEXT", help="only scenarios with this in their name")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json, results.md and charts there")
     options = parser.parse_args(arguments)
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
     if not load.available():
         console.print("wrk is missing, nothing was measured; on Debian: apt-get install wrk")
         return 1
@@ -61,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         standing = [bench.Standing(s, stack, directory / f"scenario-{n}", upstream) for n, s in enumerate(chosen)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
-            total = options.rounds * sum(
-                s.scenario.only in ("", "body" if w.body else "path") for s in standing for w in workloads
-            )
+            total = options.rounds * sum(s.scenario.does(w) for s in standing for w in workloads)
             task = progress.add_task("", total=total)
             turns = bench.measure(
                 standing,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ import msgspec
 from benchmarks.mesh import load
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
-from benchmarks.mesh.scenarios import POLICY, Doc, Scenario
+from benchmarks.mesh.scenarios import Doc, Scenario
 from extproc.embedded import find_envoy
 from extproc.render.envoy_options import EnvoyOptions, typed
 
@@ -45,22 +46,25 @@ class Standing:
     def __init__(self, scenario: Scenario, stack: ExitStack, directory: Path, upstream: str) -> None:
         directory.mkdir()
         policy = directory / "policy.yaml"
-        policy.write_text(POLICY.replace("UPSTREAM", upstream))
+        policy.write_text(scenario.policy(upstream))
         sockets = [directory / f"{n}.sock" for n in range(scenario.processors)]
         self.scenario = scenario
         self.processors: list[Process] = []
-        addresses = []
+        self.addresses: list[str] = []
         if scenario.processor is not None:
             for n, path in enumerate(sockets):
-                addresses.append(f"unix://{path}")
-                ours = scenario.processor(policy, addresses[-1])
+                self.addresses.append(f"unix://{path}")
+                ours = scenario.processor(policy, self.addresses[-1])
                 command = ours if "serve" in ours else scenario.processor(policy, str(path))
                 self.processors.append(
                     stack.enter_context(Process(command, PROCESSOR_CORE, directory / f"processor-{n}.log"))
                 )
                 wait(path.exists, self.processors[-1])
         options = EnvoyOptions(
-            listen="127.0.0.1:0", admin="127.0.0.1:0", processors=tuple(addresses or ["127.0.0.1:9"]), access_log=""
+            listen="127.0.0.1:0",
+            admin="127.0.0.1:0",
+            processors=tuple(self.addresses or ["127.0.0.1:9"]),
+            access_log="",
         )
         self.envoy, self.port = start_envoy(stack, directory, scenario.document(options, upstream))
         wait(self._answers, self.envoy)
@@ -111,8 +115,15 @@ def start_envoy(stack: ExitStack, directory: Path, document: Doc) -> tuple[Proce
 
 
 def start_upstream(stack: ExitStack, directory: Path) -> str:
-    """A model server that costs next to nothing: an Envoy that reads the whole request and says "ok"."""
+    """A model server that costs next to nothing: an Envoy that reads the whole request and says "ok".
+
+    Asked for a stream, it fetches one from a server that has nothing else to do.
+    """
     directory.mkdir()
+    streaming = stack.enter_context(
+        Process([sys.executable, "-m", "benchmarks.mesh.streaming"], OTHER_CORE, directory / "streaming.log")
+    )
+    wait(lambda: streaming.log.read_text().strip(), streaming)
     manager = typed(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -125,9 +136,16 @@ def start_upstream(stack: ExitStack, directory: Path) -> str:
                     "request_body_buffer_limit": 16 << 20,
                     "routes": [
                         {
+                            "match": {
+                                "prefix": "/",
+                                "headers": [{"name": "x-stream", "string_match": {"exact": "1"}}],
+                            },
+                            "route": {"cluster": "streaming", "timeout": "0s"},
+                        },
+                        {
                             "match": {"prefix": "/"},
                             "direct_response": {"status": 200, "body": {"inline_string": '{"choices":[]}'}},
-                        }
+                        },
                     ],
                 }
             ]
@@ -141,10 +159,17 @@ def start_upstream(stack: ExitStack, directory: Path) -> str:
     document = {
         "admin": {"address": anywhere},
         "static_resources": {
-            "listeners": [{"name": "all", "address": anywhere, "filter_chains": [{"filters": [manager]}]}]
+            "listeners": [{"name": "all", "address": anywhere, "filter_chains": [{"filters": [manager]}]}],
+            "clusters": [_cluster("streaming", int(streaming.log.read_text()))],
         },
     }
     return f"127.0.0.1:{start_envoy(stack, directory, document)[1]}"
+
+
+def _cluster(name: str, port: int) -> Doc:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
 
 
 def ask(port: int, workload: Workload) -> http.client.HTTPResponse | None:
@@ -183,7 +208,7 @@ def measure(
     """All turns by (scenario, workload)."""
     scripts = {workload.name: load.script(workload, directory) for workload in workloads}
     found: dict[tuple[str, str], list[Turn]] = {}
-    cells = [(s, w) for w in workloads for s in standing if s.scenario.only in ("", "body" if w.body else "path")]
+    cells = [(s, w) for w in workloads for s in standing if s.scenario.does(w)]
     for number in range(rounds):
         # Within a workload in another order each round; workload by workload, so that ratios compare neighbours.
         for workload in workloads:

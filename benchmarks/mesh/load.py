@@ -1,10 +1,13 @@
-"""Load from wrk, on the core that Envoy runs on: closed loop, as many requests as come back."""
+"""Load on the core that Envoy runs on: from wrk in a closed loop, or at a fixed rate (``openloop``)."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +18,17 @@ class Workload(msgspec.Struct, frozen=True):
 
     name: str
     body: int
-    connections: int
+    connections: int = 0
+    """Of a closed loop: each asks again as soon as it has its answer."""
+    rate: float = 0
+    """Of an open loop: requests a second, whatever comes back."""
+    streams: bool = False
+    """The answer comes event by event."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the request, beside what HTTP itself needs."""
+        return {"content-type": "application/json", "x-user-id": "ann"} | ({"x-stream": "1"} if self.streams else {})
 
     @property
     def path(self) -> str:
@@ -52,9 +65,8 @@ def script(workload: Workload, directory: Path) -> Path:
     path = body.with_suffix(".lua")
     path.write_text(
         "wrk.method = 'POST'\n"
-        "wrk.headers['content-type'] = 'application/json'\n"
-        "wrk.headers['x-user-id'] = 'ann'\n"
-        f"wrk.body = io.open('{body}', 'rb'):read('*a')\n"
+        + "".join(f"wrk.headers['{name}'] = '{value}'\n" for name, value in workload.headers.items())
+        + f"wrk.body = io.open('{body}', 'rb'):read('*a')\n"
         f"wrk.path = '{workload.path}'\n"
         "done = function(summary, latency, requests)\n"
         "  local e = summary.errors\n"
@@ -67,7 +79,9 @@ def script(workload: Workload, directory: Path) -> Path:
 
 
 def run(workload: Workload, lua: Path, port: int, seconds: float, core: int) -> Run:
-    """One turn. Raises RuntimeError where wrk does not say what it measured."""
+    """One turn. Raises RuntimeError where the generator does not say what it measured."""
+    if workload.rate:
+        return _open(workload, port, seconds, core)
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{workload.connections}", f"-d{seconds:g}s", "-s", str(lua)]
     out = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=False)
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)$", out.stdout, re.MULTILINE)
@@ -75,3 +89,22 @@ def run(workload: Workload, lua: Path, port: int, seconds: float, core: int) -> 
         raise RuntimeError(f"wrk failed:\n{out.stdout}{out.stderr}")
     requests, errors, micros, p50, p99 = map(int, found.groups())
     return Run(requests, errors, micros / 1e6, float(p50), float(p99))
+
+
+def generator(workload: Workload, addresses: Sequence[str], rate: float, count: int, core: int) -> list[str]:
+    """The command of an open loop; it wants the payload on its standard input and prints JSON."""
+    command = ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.mesh.openloop", *addresses]
+    for name, value in workload.headers.items():
+        command += ["--header", f"{name}: {value}"]
+    return [*command, "--path", workload.path, "--rate", str(rate), "--count", str(count)]
+
+
+def _open(workload: Workload, port: int, seconds: float, core: int) -> Run:
+    command = generator(workload, [f"127.0.0.1:{port}"], workload.rate, max(1, int(workload.rate * seconds)), core)
+    out = subprocess.run(command, input=workload.payload(), capture_output=True, check=False)
+    if out.returncode:
+        raise RuntimeError(f"the open loop failed:\n{out.stderr.decode()}")
+    found = json.loads(out.stdout)
+    (one,) = found["targets"]
+    errors = one["requests"] - one["outcomes"].get("200", 0) + found["unanswered"]
+    return Run(one["requests"], errors, seconds, 1000 * one["p50"], 1000 * one["p99"])

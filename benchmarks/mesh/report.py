@@ -78,7 +78,8 @@ def _rows(cells: dict[str, Cell]) -> list[tuple[str, ...]]:
 def show(results: Results, console: Console) -> None:
     """Tables for people."""
     for workload, cells in results.cells.items():
-        table = Table("scenario", box=None, title=workload, title_justify="left")
+        table = Table(box=None, title=workload, title_justify="left")
+        table.add_column("scenario", no_wrap=True)
         for heading in HEADINGS:
             table.add_column(heading, justify="right", no_wrap=True)
         for row in _rows(cells):

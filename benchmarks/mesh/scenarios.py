@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from benchmarks.mesh.load import Workload
 from extproc.render.envoy import bootstrap
-from extproc.render.envoy_options import EnvoyOptions, typed
+from extproc.render.envoy_options import Body, EnvoyOptions, typed
 from extproc.view import Policy, Sticky, Version, View
 
 Doc = dict[str, Any]
@@ -45,12 +46,23 @@ class Scenario(msgspec.Struct, frozen=True):
     name: str
     processor: Callable[[Path, str], list[str]] | None = None
     processors: int = 1
-    body: Literal["streamed", "buffered"] = "streamed"
+    body: Body = "streamed"
     observe: bool = False
     filters: Callable[[list[Doc]], list[Doc]] | None = None
     """What to make of the rendered HTTP filters."""
     only: str = ""
     """``body`` or ``path``: the workloads for which it makes sense; empty: all."""
+    policies: int = 1
+    """How many the processor has: all but one own models that nobody asks for."""
+
+    def does(self, workload: Workload) -> bool:
+        """Whether it makes sense with this workload."""
+        return self.only in ("", "body" if workload.body else "path")
+
+    def policy(self, upstream: str) -> str:
+        """The policy file of its processors."""
+        others = (POLICY.replace("bench", f"other-{n}").replace("3-8b", f"other-{n}") for n in range(1, self.policies))
+        return "---\n".join([*others, POLICY]).replace("UPSTREAM", upstream)
 
     def document(self, options: EnvoyOptions, upstream: str) -> Doc:
         """The bootstrap of its Envoy."""
@@ -61,7 +73,9 @@ class Scenario(msgspec.Struct, frozen=True):
         return found
 
 
-def _serve(*options: str) -> Callable[[Path, str], list[str]]:
+def serve(*options: str) -> Callable[[Path, str], list[str]]:
+    """The command that starts our processor with these options, for a policy file and an address."""
+
     def command(policy: Path, listen: str) -> list[str]:
         serve = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen]
         return [*serve, "--admin", "127.0.0.1:0", "--drain", "0", *options]
@@ -73,7 +87,8 @@ def _go(binary: Path) -> Callable[[Path, str], list[str]]:
     return lambda _, listen: [str(binary), "-listen", listen]
 
 
-def _router_only(filters: list[Doc]) -> list[Doc]:
+def router_only(filters: list[Doc]) -> list[Doc]:
+    """No filters but the last."""
     return filters[-1:]
 
 
@@ -135,14 +150,15 @@ def build_go(directory: Path) -> Path | str:
 def scenarios(go: Path | None) -> list[Scenario]:
     """Everything that is compared, the baseline first."""
     found = [
-        Scenario(BASELINE, filters=_router_only),
+        Scenario(BASELINE, filters=router_only),
         Scenario("Envoy json_to_metadata", filters=_native, only="body"),
         Scenario("Envoy Lua", filters=_lua, only="body"),
-        Scenario(OURS, _serve()),
-        Scenario(BUFFERED, _serve(), body="buffered", only="body"),
-        Scenario("ours, streamed + observe", _serve(), observe=True),
-        Scenario("ours, two processors", _serve(), processors=2),
-        Scenario(AIO, _serve("--engine", "aio")),
+        Scenario(OURS, serve()),
+        Scenario(BUFFERED, serve(), body="buffered", only="body"),
+        Scenario("ours, native", serve(), body="native", only="body"),
+        Scenario("ours, streamed + observe", serve(), observe=True),
+        Scenario("ours, two processors", serve(), processors=2),
+        Scenario(AIO, serve("--engine", "aio")),
     ]
     if go is not None:
         found.append(Scenario(GO_PEER, _go(go)))

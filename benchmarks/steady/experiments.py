@@ -1,0 +1,182 @@
+"""The experiments: each says what came out, what was promised, and whether that held.
+
+The processor runs as users run it: buffered bodies, metrics, the observer on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from benchmarks.mesh.bench import Standing
+from benchmarks.mesh.scenarios import BASELINE, Scenario, router_only, serve
+from benchmarks.requests import infer
+from benchmarks.steady.rig import Rig, first_stream, held, metric, open_loop
+
+OURS = Scenario("ours", serve(), body="buffered", observe=True)
+PLAIN = Scenario(BASELINE, filters=router_only)
+
+IDLE_STREAMS, MANY_POLICIES = 2_000, 1_000
+SETTLED = 30_000
+"""Streams after which a processor's memory is taken for what it needs."""
+
+Tell = Callable[[str], None]
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How long the experiments go on."""
+
+    starts: int = 15
+    tail_requests: int = 100_000
+    streams: int = 500_000
+    turns: int = 7
+    turn_seconds: float = 2.0
+    soak_seconds: float = 600.0
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One experiment's result."""
+
+    name: str
+    figures: dict[str, Any]
+    promise: str
+    held: bool
+
+
+def start(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001
+    """From exec to the answer of the first stream; the first start may compile, and does not count."""
+    policy = directory / "start.yaml"
+    policy.write_text(OURS.policy("127.0.0.1:9"))
+    seconds = []
+    for number in range(size.starts + 1):
+        tell(f"start {number} of {size.starts}")
+        socket = directory / f"start-{number}.sock"
+        seconds.append(first_stream(serve()(policy, f"unix://{socket}"), socket, infer(user=1)[0]))
+    milliseconds = [round(1000 * value) for value in sorted(seconds[1:])]
+    figures = {"median_ms": median(milliseconds), "best_ms": milliseconds[0], "worst_ms": milliseconds[-1]}
+    return Outcome("start", figures, "exec to first stream at most 300 ms", figures["median_ms"] <= 300)
+
+
+def tail(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001 - every experiment's signature
+    """Slow requests at half of saturation; the same requests to an Envoy without a filter tell the machine's part."""
+    ours, plain = rig.stand(OURS), rig.stand(PLAIN)
+    rate = rig.saturation(ours) / 2
+    reports = _load([ours, plain], rate / 2, size.tail_requests, tell)
+    mine, theirs = reports
+    figures = {"rate_per_s": round(rate), "ours": mine, "without filter": theirs}
+    promise = "none of 100,000 requests above 50 ms at half of saturation"
+    return Outcome("tail", figures, promise, mine["slow"] == 0 and set(mine["outcomes"]) == {"200"})
+
+
+def memory(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001
+    """Resident memory over many streams."""
+    standing = rig.stand(OURS)
+    (processor,) = standing.processors
+    samples: list[tuple[int, float]] = []
+    done = 0.0
+    while done < size.streams + SETTLED:
+        done += 2 * 5 * rig.turn(standing, 5).rate  # each request is routed by one stream and observed by another
+        samples.append((round(done), round(processor.rss_mib(), 2)))
+        tell(f"{done:,.0f} streams, {samples[-1][1]} MiB")
+    settled = [mib for streams, mib in samples if streams > min(SETTLED, samples[-1][0] - 1)]
+    drift = 100 * (max(settled) - min(settled)) / min(settled) / 2
+    figures = {"first_mib": settled[0], "last_mib": settled[-1], "drift_percent": round(drift, 2), "samples": samples}
+    held_ = drift <= 3 and settled[-1] <= 60
+    return Outcome("memory", figures, "at most 60 MiB, flat within 3 % over 500,000 streams", held_)
+
+
+def idle(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001
+    """CPU per request beside idle streams, and their memory."""
+    free, laden = rig.stand(OURS), rig.stand(OURS)
+    for one in (free, laden):
+        rig.turn(one, size.turn_seconds)
+    before = laden.processors[0].rss_mib()
+    with held(laden, IDLE_STREAMS):
+        kib = 1024 * (laden.processors[0].rss_mib() - before) / IDLE_STREAMS
+        figures = _compared(rig, laden, free, size, tell)
+    figures |= {"streams": IDLE_STREAMS, "kib_per_stream": round(kib, 1)}
+    return Outcome("idle", figures, "2,000 idle streams: at most 1.1 times the CPU", figures["ratio"] <= 1.1)
+
+
+def policies(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001
+    """CPU per request beside policies that own other models."""
+    one, many = rig.stand(OURS), rig.stand(msgspec.structs.replace(OURS, policies=MANY_POLICIES))
+    figures = _compared(rig, many, one, size, tell) | {"policies": MANY_POLICIES}
+    return Outcome("policies", figures, "1,000 policies: at most 1.1 times the CPU", figures["ratio"] <= 1.1)
+
+
+def soak(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001
+    """Half of saturation for minutes: no error, flat memory, no stream left open."""
+    standing = rig.stand(OURS)
+    (processor,) = standing.processors
+    rate = rig.saturation(standing) / 2
+    samples: list[float] = []
+
+    def note(text: str) -> None:
+        samples.append(round(processor.rss_mib(), 2))
+        tell(f"{text}, {samples[-1]} MiB")
+
+    (report,) = _load([standing], rate, int(rate * size.soak_seconds), note)
+    time.sleep(1)  # Envoy closes what it observed
+    open_streams = metric(processor, "extproc_streams")
+    errors = metric(processor, "extproc_errors_total")
+    drift = 100 * (max(samples) - min(samples)) / min(samples) / 2
+    figures = {
+        "rate_per_s": round(rate),
+        "client": report,
+        "mib": [min(samples), max(samples)],
+        "drift_percent": round(drift, 2),
+        "open_streams": open_streams,
+        "errors": errors,
+    }
+    well = set(report["outcomes"]) == {"200"} and not open_streams and not errors and drift <= 3
+    return Outcome("soak", figures, "no error, memory flat within 3 %, no stream left open", well)
+
+
+EXPERIMENTS: Mapping[str, Callable[[Rig, Size, Tell, Path], Outcome]] = {
+    "start": start,
+    "idle": idle,
+    "policies": policies,
+    "tail": tail,
+    "memory": memory,
+    "soak": soak,
+}
+
+
+def run(name: str, size: Size, tell: Tell, directory: Path) -> Outcome:
+    """One experiment; what it started ends with it."""
+    directory.mkdir()
+    with ExitStack() as stack:
+        return EXPERIMENTS[name](Rig(stack, directory), size, tell, directory)
+
+
+def _load(standing: list[Standing], rate: float, count: int, tell: Tell) -> list[dict[str, Any]]:
+    begin = time.monotonic()
+    for reports in open_loop(standing, rate, count):
+        if reports is not None:
+            return reports
+        tell(f"{time.monotonic() - begin:.0f} of {count / rate:.0f} s at {rate:.0f} requests a second")
+    raise RuntimeError("the load generator said nothing")
+
+
+def _compared(rig: Rig, one: Standing, other: Standing, size: Size, tell: Tell) -> dict[str, Any]:
+    """Server CPU in turns: the median of the ratios of neighbouring turns."""
+    ratios, ours, theirs = [], [], []
+    for number in range(size.turns):
+        tell(f"turn {number + 1} of {size.turns}")
+        ours.append(rig.turn(one, size.turn_seconds).server_cpu)
+        theirs.append(rig.turn(other, size.turn_seconds).server_cpu)
+        ratios.append(ours[-1] / theirs[-1])
+    spread = [round(min(ratios), 3), round(max(ratios), 3)]
+    return {
+        "ratio": round(median(ratios), 3),
+        "ratio_range": spread,
+        "cpu_us": round(median(ours)),
+        "beside": round(median(theirs)),
+    }

@@ -1,0 +1,124 @@
+"""What the experiments stand on: processors behind Envoys, load of a known rate, and what to read off meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.mesh import bench, load
+from benchmarks.mesh.bench import OTHER_CORE, Standing
+from benchmarks.mesh.load import Workload
+from benchmarks.mesh.process import Process
+from benchmarks.mesh.scenarios import Scenario
+
+CHAT = Workload("0.5 KB chat, c=16", 512, 16)
+
+
+class Rig:
+    """Starts what is asked for; everything ends with ``stack``."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self._stack = stack
+        self._directory = directory
+        self._upstream = bench.start_upstream(stack, directory / "upstream")
+        self._lua = load.script(CHAT, directory)
+        self._count = 0
+
+    def stand(self, scenario: Scenario) -> Standing:
+        """The scenario, running."""
+        self._count += 1
+        return Standing(scenario, self._stack, self._directory / f"scenario-{self._count}", self._upstream)
+
+    def turn(self, standing: Standing, seconds: float) -> bench.Turn:
+        """As many requests as come back."""
+        return standing.turn(0, CHAT, self._lua, seconds)
+
+    def saturation(self, standing: Standing) -> float:
+        """Requests a second that it can take."""
+        self.turn(standing, 2)
+        return median(self.turn(standing, 2).rate for _ in range(3))
+
+
+def open_loop(standing: list[Standing], rate: float, count: int) -> Iterator[list[dict[str, Any]] | None]:
+    """``count`` requests to each, ``rate`` a second each. Yields None every second or so, and the reports at last.
+
+    Raises RuntimeError where some were never answered.
+    """
+    addresses = [f"127.0.0.1:{one.port}" for one in standing]
+    command = load.generator(CHAT, addresses, rate, count, OTHER_CORE)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False)
+    out: bytes | None = None
+    given: bytes | None = CHAT.payload()
+    while out is None:
+        try:
+            out = child.communicate(given, timeout=1)[0]
+        except subprocess.TimeoutExpired:
+            given = None
+            yield None
+    if child.returncode:
+        raise RuntimeError(f"the load generator ended with {child.returncode}")
+    found = json.loads(out)
+    if found["unanswered"]:
+        raise RuntimeError(f"{found['unanswered']} requests were never answered")
+    yield found["targets"]
+
+
+def metric(process: Process, name: str) -> float:
+    """The sum of the samples ``name`` on the admin port of one of our processors."""
+    port = re.search(r"admin on port (\d+)", process.log.read_text())
+    assert port is not None
+    with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if re.match(rf"{name}[ {{]", line))
+
+
+@contextmanager
+def held(standing: Standing, streams: int) -> Iterator[None]:
+    """With ``streams`` idle streams to the scenario's processor."""
+    address = standing.addresses[0]
+    command = ["taskset", "-c", str(OTHER_CORE), sys.executable, "-m", "benchmarks.steady.hold", address, str(streams)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline() == b"open\n"
+        bench.wait(lambda: metric(standing.processors[0], "extproc_streams") >= streams, standing.processors[0], 60)
+        yield
+    finally:
+        child.stdin.close()
+        child.wait(30)
+        child.stdout.close()
+
+
+_COMPILED = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+"""As installed packages are: compiled once."""
+
+
+def first_stream(command: list[str], socket: Path, message: bytes) -> float:
+    """Seconds from exec to the answer of the first stream."""
+    client = [sys.executable, "-m", "benchmarks.steady.first", str(socket)]
+    asking = subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert asking.stdout is not None
+    assert asking.stdin is not None
+    asking.stdin.write(message)
+    asking.stdin.close()
+    asking.stdout.readline()  # it is ready
+    begin = time.monotonic()
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_COMPILED)
+    try:
+        return float(asking.stdout.readline()) - begin
+    finally:
+        server.terminate()
+        server.wait(20)
+        asking.wait(20)
+        asking.stdout.close()
