@@ -1,0 +1,65 @@
+"""EnvoyFilter: for which hosts and routes a processor is switched on. Floor 4: imports ``lint.mesh``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.findings import Finding, Rule
+from extproc.lint.manifest import Value
+from extproc.lint.mesh import Mesh
+from extproc.lint.placement import CHAIN
+
+EVERY_HOST = Rule(
+    "AIM161",
+    "warning",
+    "every host of the proxy goes through the processor",
+    "All other traffic of the gateway or the caller pays for it, and fails or passes unrouted with it.",
+    "write disabled: true beside the filter's name, and switch it on for model hosts: typed_per_filter_config in a "
+    "VIRTUAL_HOST patch",
+)
+NEVER_ON = Rule(
+    "AIM162",
+    "error",
+    "a filter that is switched off and nowhere on",
+    "`disabled: true` beside its name leaves it out everywhere but where a route says otherwise, and none here does.",
+    "switch it on: typed_per_filter_config with its name in a VIRTUAL_HOST or HTTP_ROUTE patch",
+)
+WRONG_NAME = Rule(
+    "AIM163",
+    "error",
+    "per-host settings for a filter that is not there",
+    "`typed_per_filter_config` goes by the filter's name, not by its type: Envoy passes over other names silently.",
+    "use the name that the HTTP_FILTER patch gives",
+)
+NOT_DISABLED = Rule(
+    "AIM164",
+    "error",
+    "`disabled: false` in ExtProcPerRoute",
+    "Envoy refuses the route configuration: only true is allowed there.",
+    "write overrides: {} to switch it on, disabled: true to switch it off",
+)
+RULES = (EVERY_HOST, NEVER_ON, WRONG_NAME, NOT_DISABLED)
+
+_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+
+
+def check(mesh: Mesh) -> Iterator[Finding]:
+    """Per-host switches against the filters that there are."""
+    switched: dict[str, list[Value]] = {}
+    for patch in mesh.patches:
+        if patch.apply_to in ("VIRTUAL_HOST", "HTTP_ROUTE", "ROUTE_CONFIGURATION"):
+            for value in patch.value.walk():
+                for name, key in value.at("typed_per_filter_config").named():
+                    switched.setdefault(name, []).append(key)
+                if value.at("@type").text.endswith(_PER_ROUTE) and value.at("disabled").text == "false":
+                    yield value.at("disabled").breaks(NOT_DISABLED)
+    for name, keys in switched.items():
+        if name not in CHAIN and name not in mesh.filter_names:
+            yield from (key.breaks(WRONG_NAME, f"no patch here puts in a filter {name}") for key in keys)
+    for processor in mesh.processors:
+        named = processor.name in switched
+        if processor.patch.value.at("disabled").flag:
+            if not named:
+                yield processor.patch.value.at("disabled").breaks(NEVER_ON)
+        elif not named and processor.at_edge and not processor.observes:
+            yield processor.patch.value.at("name").breaks(EVERY_HOST)

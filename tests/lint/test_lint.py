@@ -1,0 +1,65 @@
+"""Istio manifests with one trap each, and without any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extproc.findings import replaced
+from extproc.lint.run import RULES, lint, markdown
+
+CORPUS = Path(__file__).parent / "istio"
+BAD = sorted((CORPUS / "bad").glob("*.yaml"))
+GOOD = sorted((CORPUS / "good").glob("*.yaml"))
+
+
+def codes(path: Path) -> set[str]:
+    """What the first line of a bad manifest names."""
+    first = path.read_text().partition("\n")[0]
+    return set(first.removeprefix("#").partition(":")[0].split())
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_a_trap_is_found_and_nothing_else(path: Path) -> None:
+    found = lint([(path.name, path.read_text())]).findings
+    assert {finding.code for finding in found} == codes(path), "\n".join(map(str, found))
+    assert all(finding.line > 1 for finding in found)
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+def test_nothing_is_found_where_nothing_is_wrong(path: Path) -> None:
+    assert lint([(path.name, path.read_text())]).findings == ()
+
+
+def test_every_rule_has_its_bad_manifest() -> None:
+    assert {code for path in BAD for code in codes(path)} == {rule.code for rule in RULES}
+
+
+def test_the_page_has_the_present_rules() -> None:
+    page = (CORPUS.parents[2] / "docs" / "istio-lint.md").read_text()
+    assert replaced(page, markdown()) == page, "make docs"
+
+
+def test_codes_are_unique() -> None:
+    codes = [rule.code for rule in RULES]
+    assert len(set(codes)) == len(codes)
+
+
+LINES = [line for path in (*BAD, *GOOD) for line in path.read_text().splitlines()]
+
+
+@given(st.sampled_from([*BAD, *GOOD]), st.data())
+@settings(max_examples=150)
+def test_no_manifest_makes_it_fail(path: Path, data: st.DataObject) -> None:
+    lines = path.read_text().splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines)))
+        lines[at : at + data.draw(st.integers(0, 3))] = data.draw(st.lists(st.sampled_from(LINES), max_size=2))
+    damaged = "\n".join(lines).replace(
+        *data.draw(st.sampled_from([("{", "["), (": ", ": [1] #"), ("- ", "  "), ("1", "")]))
+    )
+    for finding in lint([("damaged", damaged)]).findings:
+        assert str(finding).startswith("damaged:")

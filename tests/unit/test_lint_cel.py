@@ -1,0 +1,116 @@
+"""CEL: what parses, and which attributes are read. An independent implementation is the judge."""
+
+from __future__ import annotations
+
+import celpy
+import pytest
+from celpy.celparser import CELParseError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.lint import cel
+
+
+@pytest.mark.parametrize(
+    ("expression", "read"),
+    [
+        ("'test'", []),
+        ("request.headers['x-a']", [("request", "headers", "x-a")]),
+        ('filter_state["wasm.a"]', [("filter_state", "wasm.a")]),
+        (
+            "'x-a' in request.headers ? request.headers['x-a'] : 'none'",
+            [("request", "headers"), ("request", "headers", "x-a")],
+        ),
+        ("filter_state.upstream_peer.labels['v'].value", [("filter_state", "upstream_peer", "labels", "v", "value")]),
+        ("request.headers['a' + xds.route_name]", [("xds", "route_name"), ("request", "headers", "*")]),
+        ("request.path.startsWith('/v1')", [("request", "path")]),
+        ("has(request.time) && !(size(request.id) > 3 || false)", [("request", "time"), ("request", "id")]),
+        ("{'a': [request.host, -1]}['a'][0]", [("request", "host")]),
+    ],
+)
+def test_attributes_that_are_read(expression: str, read: list[cel.Path]) -> None:
+    assert cel.attributes(expression) == read
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("", "a value is missing before 'the end'"),
+        ("request.headers['a'", r"'\]' is missing before 'the end'"),
+        ("a ? b", "':' is missing before 'the end'"),
+        ("a b", "'b' is one too many"),
+        ("a.", "a name is missing before 'the end'"),
+        ("'a", "can't be read"),
+        ("a & b", "can't be read"),
+        ("(" * 100, "nested too deeply"),
+        ("a" * 5000, "longer than 4096"),
+    ],
+)
+def test_no_cel(expression: str, why: str) -> None:
+    with pytest.raises(cel.Unparsable, match=why):
+        cel.attributes(expression)
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        (("request", "headers", "x"), True),
+        (("filter_state", "anything"), True),
+        (("xds", "route_name"), True),
+        (("request", "model"), False),
+        (("upstream_peer", "labels"), False),
+    ],
+)
+def test_attributes_that_envoy_has(path: cel.Path, known: bool) -> None:
+    assert cel.known(path) is known
+
+
+PARTS = st.sampled_from(
+    [
+        "a",
+        "b.c",
+        "'t'",
+        "1",
+        "2.5",
+        "[",
+        "]",
+        "(",
+        ")",
+        "?",
+        ":",
+        "&&",
+        "||",
+        "==",
+        "in b.c",
+        "+",
+        "-",
+        "!",
+        ".",
+        ",",
+        "x('y')",
+    ]
+)
+JUDGE = celpy.Environment()
+
+
+def parses(expression: str) -> bool:
+    try:
+        cel.attributes(expression)
+    except cel.Unparsable:
+        return False
+    return True
+
+
+@given(st.lists(PARTS, min_size=1, max_size=7).map(" ".join))
+def test_what_parses_is_what_another_cel_parses(expression: str) -> None:
+    try:
+        JUDGE.compile(expression)
+    except CELParseError:
+        assert not parses(expression), expression
+    else:
+        assert parses(expression), expression
+
+
+@given(st.text(max_size=40) | st.text("request.headers['x'] ?:&|()!", max_size=40))
+def test_any_text_is_cel_or_not(expression: str) -> None:
+    parses(expression)
