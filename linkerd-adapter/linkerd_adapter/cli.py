@@ -7,11 +7,15 @@ that can't be used. What machines read goes to stdout, everything else to stderr
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from extproc import config
 from extproc.errors import PolicyProblems, SetupError
+from extproc.subcommand import Command
 from linkerd_adapter.arguments import parser
+from linkerd_adapter.names import Service
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,18 +27,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(map(str, problems.problems)), file=sys.stderr)
         return 2
     except SetupError as error:
-        print(f"linkerd-adapter: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"linkerd-adapter: {line}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1
 
 
-def _lint(arguments: argparse.Namespace) -> int:
-    from linkerd_adapter.lint.command import run
+def _render(arguments: argparse.Namespace) -> int:
+    from extproc.render.envoy import to_yaml
+    from linkerd_adapter import manifests
+    from linkerd_adapter.gateway import Options
 
-    return run(arguments.file, arguments.json)
+    files = config.read(arguments.file)
+    view = config.build(files).view
+    given = {name: getattr(arguments, name) for name in _OPTIONS if getattr(arguments, name) is not None}
+    own = Service(arguments.namespace or manifests.namespace(view), arguments.name)
+    rendered = manifests.render(view, dict(files.texts), Options(gateway=own, **given))
+    sys.stdout.write("---\n".join(map(to_yaml, rendered.manifests)))
+    for note in rendered.notes:
+        print(f"linkerd-adapter: note: {note}", file=sys.stderr)
+    return 0
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "lint": _lint,
+_OPTIONS = ("image", "envoy_image", "replicas", "target_port", "app_protocol", "audit")
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from linkerd_adapter import live, manifests
+    from linkerd_adapter.explain import Asked, explain
+
+    view = config.load(arguments.file).view
+    own = Service(arguments.namespace or manifests.namespace(view), arguments.name)
+    asked = Asked(arguments.method, arguments.path, tuple(arguments.header), arguments.body)
+    found = explain(view, own, asked, live.read(arguments.from_live) if arguments.from_live else None)
+    json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "render": _render,
+    "explain": _explain,
 }

@@ -1,0 +1,78 @@
+"""The gateway's Envoy: the renderer's own bootstrap towards the apexes, and a port for probes and metrics. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from extproc.render import envoy
+from extproc.render.envoy_options import Doc, EnvoyOptions, address, typed
+from extproc.view import Policy, Version, View
+from linkerd_adapter.plan import Plan
+
+ENVOY_ADMIN, PROCESSOR_ADMIN = "envoy-admin", "processor-admin"
+_SHOWN = (
+    # What may be asked from outside of the pod, and whom. Both admin ports know more, and Envoy's can stop it.
+    ("/metrics", PROCESSOR_ADMIN, "/metrics"),
+    ("/healthz", PROCESSOR_ADMIN, "/healthz"),
+    ("/readyz", PROCESSOR_ADMIN, "/readyz"),
+    ("/envoy/ready", ENVOY_ADMIN, "/ready"),
+    ("/envoy/metrics", ENVOY_ADMIN, "/stats/prometheus"),
+)
+
+
+def bootstrap(view: View, plan: Plan, options: EnvoyOptions, *, probes: str, processor_admin: str) -> Doc:
+    """``probes``: the address for the kubelet and Prometheus; ``processor_admin``: where the processor answers them."""
+    document = envoy.bootstrap(view, options, towards(view, plan))
+    static = document["static_resources"]
+    static["listeners"].append(_probes(probes))
+    static["clusters"] += [_cluster(ENVOY_ADMIN, options.admin), _cluster(PROCESSOR_ADMIN, processor_admin)]
+    return document
+
+
+def towards(view: View, plan: Plan) -> View:
+    """The policies as this Envoy carries them out: everything to the apex, and copies to the mirrors' Services.
+
+    Versions and pools are Linkerd's to tell apart. Linkerd copies no requests, so Envoy does.
+    """
+    return View(tuple(_towards(policy, plan) for policy in view.policies))
+
+
+def _towards(policy: Policy, plan: Plan) -> Policy:
+    apex = plan.apex_of(policy)
+    mirrors = []
+    for version in policy.mirrors:
+        places = [p for p in plan.places[policy.name] if p.target.version == version.name]
+        hosts = tuple(f"{b.service.host(apex.domain)}:{b.port}" for place in places for b in place.backends)
+        if hosts:
+            mirrors.append(Version(version.name, 0, hosts, mirror=version.mirror))
+    versions = (Version("", 1, (apex.address,)), *mirrors)
+    return msgspec.structs.replace(policy, versions=versions, default="", gpu=None)
+
+
+def _probes(listen: str) -> Doc:
+    routes = [
+        {
+            "match": {"path": path},
+            "route": {"cluster": cluster, "prefix_rewrite": there},
+        }
+        for path, cluster, there in _SHOWN
+    ]
+    manager = typed(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="probes",
+        normalize_path=True,
+        http_filters=[typed("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
+        route_config={"virtual_hosts": [{"name": "probes", "domains": ["*"], "routes": routes}]},
+    )
+    return {"name": "probes", "address": address(listen), "filter_chains": [{"filters": [manager]}]}
+
+
+def _cluster(name: str, where: str) -> Doc:
+    endpoint = {"endpoint": {"address": address(where)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }

@@ -1,0 +1,207 @@
+"""What Linkerd's policy controller makes of resources: which routes count at a parent, and why others don't. Pure.
+
+From linkerd2's ``policy-controller/k8s/index/src/outbound``. A route that it can't convert is not rejected: it is
+logged and left out, while the status goes on to say ``Accepted``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from linkerd_adapter import oracle
+from linkerd_adapter import resources as k8s
+from linkerd_adapter.names import Service
+
+CONTROLLER = "linkerd.io/policy-controller"
+CONVERTED = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
+"""Filters that Linkerd knows."""
+_GATEWAY, _LINKERD = "gateway.networking.k8s.io", "policy.linkerd.io"
+
+R = TypeVar("R", k8s.Route, k8s.GrpcRoute, k8s.Service, k8s.ServiceProfile, k8s.EndpointSlice)
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """A resource that does not count, and why."""
+
+    name: str
+    why: str
+
+
+class Cluster:
+    """The resources of a cluster, or of a rendering (``live``: whether a controller has seen them)."""
+
+    def __init__(self, resources: Iterable[Any], *, live: bool) -> None:
+        self.unreadable: list[Ignored] = []
+        self._live = live
+        trees = [r for r in resources if isinstance(r, dict)]
+        self._routes = self._read(trees, k8s.Route, "HTTPRoute", (_GATEWAY, _LINKERD))
+        self._grpc = self._read(trees, k8s.GrpcRoute, "GRPCRoute", (_GATEWAY,))
+        services = self._read(trees, k8s.Service, "Service", ("",))
+        self._services = {Service(s.metadata.namespace, s.metadata.name): s for s in services}
+        self._profiles = self._read(trees, k8s.ServiceProfile, "ServiceProfile", ("linkerd.io",))
+        self._ready = self._endpoints(self._read(trees, k8s.EndpointSlice, "EndpointSlice", ("discovery.k8s.io",)))
+
+    def routes(self, parent: Service, port: int, client: str) -> tuple[list[oracle.Route], list[Ignored]]:
+        """The routes that count for requests from the namespace ``client``, as they are tried; and those left out."""
+        found: list[oracle.Route] = []
+        ignored: list[Ignored] = []
+        for route in self._routes:
+            ref = _ref(route, parent, port)
+            if ref is None:
+                continue
+            name = f"{route.metadata.name}.{route.metadata.namespace}"
+            why = _not_a_parent(ref) or self._unaccepted(route, ref)
+            if not why and route.metadata.namespace not in (parent.namespace, client):
+                why = f"it is a consumer route: it holds for clients in its own namespace, and this one is in {client}"
+            if not why:
+                try:
+                    found.append(self._converted(route, parent))
+                except ValueError as error:
+                    why = f"Linkerd can't convert it, and keeps what it was before its last change: {error}"
+            if why:
+                ignored.append(Ignored(name, why))
+        return oracle.in_order(found), ignored
+
+    def off(self, parent: Service, port: int) -> str:
+        """Why no HTTPRoute counts at this parent at all; empty where they do."""
+        service = self._services.get(parent)
+        if service is None:
+            return f"there is no Service {parent}" if self._services else ""
+        if service.spec.clusterIP == "None" or service.spec.type == "ExternalName":
+            return f"the Service {parent} has no ClusterIP, by which Linkerd would know it"
+        own = next((p for p in service.spec.ports if p.port == port), None)
+        if own is None:
+            return f"the Service {parent} has no port {port}"
+        protocol = (own.appProtocol or "").lower()
+        if protocol not in ("", "http", "kubernetes.io/h2c"):
+            return f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes"
+        if _names_port((service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports", ""), port):
+            return f"config.linkerd.io/opaque-ports of {parent} names the port {port}"
+        for profile in self._profiles:
+            masks = profile.spec.routes or profile.spec.dstOverrides
+            if masks and profile.metadata.name.startswith(f"{parent.name}.{parent.namespace}.svc"):
+                return f"the ServiceProfile {profile.metadata.name} decides instead of HTTPRoutes"
+        for route in self._grpc:
+            ref = _ref(route, parent, port)
+            if ref and not _not_a_parent(ref) and not self._unaccepted(route, ref):
+                return f"the GRPCRoute {route.metadata.name} has the same parent, and then HTTPRoutes don't count"
+        return ""
+
+    def available(self, backend: oracle.Backend) -> bool:
+        """Whether some endpoint of the backend is ready; what is not known to be otherwise is."""
+        return self._ready is None or Service(backend.namespace, backend.name) in self._ready
+
+    def _read(self, trees: list[dict[str, Any]], kind: type[R], name: str, groups: tuple[str, ...]) -> list[R]:
+        found: list[R] = []
+        for tree in trees:
+            group = str(tree.get("apiVersion")).rpartition("/")[0]
+            if tree.get("kind") != name or group not in groups:
+                continue
+            try:
+                found.append(msgspec.convert(_without_nulls(tree), kind))
+            except msgspec.ValidationError as error:
+                metadata = tree.get("metadata")
+                who = metadata.get("name") if isinstance(metadata, dict) else None
+                self.unreadable.append(Ignored(f"{name} {who}", str(error)))
+        return found
+
+    def _endpoints(self, slices: list[k8s.EndpointSlice]) -> set[Service] | None:
+        """Services with a ready endpoint; None where nobody told of endpoints. A rendering tells of no pods."""
+        if not slices or not self._live:
+            return None
+        return {
+            Service(s.metadata.namespace, (s.metadata.labels or {}).get("kubernetes.io/service-name", ""))
+            for s in slices
+            if any(e.conditions.ready is not False for e in s.endpoints or ())
+        }
+
+    def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, ref: k8s.ParentRef) -> str:
+        if not self._live:
+            return ""
+        for parent in route.status.parents if route.status else ():
+            if parent.controllerName == CONTROLLER and parent.parentRef.name == ref.name:
+                accepted = next((c for c in parent.conditions if c.type == "Accepted"), None)
+                if accepted and accepted.status == "True":
+                    return ""
+                return f"Linkerd has not accepted it: {accepted.reason if accepted else 'it says nothing of it'}"
+        return "its status has no word of Linkerd's"
+
+    def _converted(self, route: k8s.Route, parent: Service) -> oracle.Route:
+        """Raises ``ValueError`` for what Linkerd can't convert."""
+        meta, spec = route.metadata, route.spec
+        rules = tuple(self._rule(rule, parent) for rule in spec.rules)
+        return oracle.Route(meta.namespace, meta.name, rules, tuple(spec.hostnames), _created(meta))
+
+    def _rule(self, rule: k8s.RouteRule, parent: Service) -> oracle.Rule:
+        if unknown := next((f.type for f in rule.filters if f.type not in CONVERTED), None):
+            raise ValueError(f"it has no filter {unknown}")
+        redirect = any(f.type == "RequestRedirect" for f in rule.filters)
+        backends = tuple(self._backend(ref, parent) for ref in rule.backendRefs)
+        return oracle.Rule(tuple(map(_match, rule.matches)), backends, redirect)
+
+    def _backend(self, ref: k8s.BackendRef, parent: Service) -> oracle.Backend:
+        service = Service(ref.namespace or parent.namespace, ref.name)
+        broken = ""
+        if ref.kind != "Service" or ref.group not in ("", "core"):
+            broken = f"{ref.kind} is no Service"
+        elif not ref.port:
+            broken = "it names no port"
+        elif self._services and service not in self._services:
+            broken = f"there is no Service {service}"
+        elif unknown := next((f.type for f in ref.filters if f.type not in CONVERTED), None):
+            broken = f"Linkerd has no filter {unknown}"
+        return oracle.Backend(service.namespace, service.name, ref.port or 0, ref.weight, broken)
+
+
+def _ref(route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> k8s.ParentRef | None:
+    """How the route names ``parent``, if it does; without a port it means every one."""
+    for ref in route.spec.parentRefs:
+        where = ref.namespace or route.metadata.namespace
+        if (where, ref.name) == (parent.namespace, parent.name) and ref.port in (None, port):
+            return ref
+    return None
+
+
+def _not_a_parent(ref: k8s.ParentRef) -> str:
+    if ref.kind == "Service" and ref.group in ("", "core"):
+        return ""
+    return f"its parentRef means a {ref.kind} of {ref.group or 'core'}: write kind: Service and group: core"
+
+
+def _match(match: k8s.RouteMatch) -> oracle.Match:
+    path = oracle.Path(match.path.type, match.path.value) if match.path else None
+    if path and path.kind == "RegularExpression":
+        oracle.compiled(path.value)
+    return oracle.Match(path, _values(match.headers), _values(match.queryParams), match.method or "")
+
+
+def _values(values: list[k8s.Value]) -> tuple[oracle.Value, ...]:
+    for value in values:
+        if value.type == "RegularExpression":
+            oracle.compiled(value.value)
+    return tuple(oracle.Value(v.name, v.value, v.type == "RegularExpression") for v in values)
+
+
+def _created(metadata: k8s.Metadata) -> str:
+    created = metadata.creationTimestamp
+    return created.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(created, datetime) else created or ""
+
+
+def _names_port(ports: str, port: int) -> bool:
+    """Whether ``3306,8000-8080`` names it."""
+    for part in ports.split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdecimal() and int(first) <= port <= int(last if last.isdecimal() else first):
+            return True
+    return False
+
+
+def _without_nulls(value: Any) -> Any:
+    """Kubernetes takes null for a field that is not there."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return [_without_nulls(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,141 @@
+"""``linkerd-adapter explain``: which backend a request would reach, and why. Pure, but for the draw of a version.
+
+The processor's own decision gives the headers, the oracle what Linkerd does with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from extproc.explain import explain as decide
+from extproc.headers import ROUTING, Headers
+from extproc.render.envoy_options import Doc
+from extproc.view import Policy, View
+from linkerd_adapter import oracle, plan
+from linkerd_adapter.cluster import Cluster, Ignored
+from linkerd_adapter.names import Service
+from linkerd_adapter.plan import Apex
+from linkerd_adapter.routes import http_routes
+from linkerd_adapter.services import services
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request as the client sends it."""
+
+    method: str
+    path: str
+    """With its query."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+def explain(
+    view: View, gateway: Service, asked: Asked, resources: Sequence[Doc] | None = None, entropy: bytes | None = None
+) -> dict[str, Any]:
+    """What becomes of the request, as plain data.
+
+    ``resources``: those of a cluster; None: what we render. ``entropy``: for a repeatable draw, as in ``extproc
+    explain``. Raises ``UnrenderableError`` for policies that Linkerd can't carry out.
+    """
+    made = plan.make(view, gateway.namespace)
+    decision = decide(view, asked.method, asked.path, asked.headers, asked.body, entropy)
+    apex = made.apex_of(view.by_name[decision["policy"]] if decision["policy"] else _catch_all(view))
+    found: dict[str, Any] = {
+        "decision": decision,
+        "apex": {"service": apex.service.name, "namespace": apex.service.namespace, "port": apex.port},
+        "route": None,
+        "backend": None,
+        "backends": [],
+        "status": None,
+        "reason": "",
+        "ignored": [],
+    }
+    if decision["reject"]:
+        return found | {"status": decision["reject"]["status"], "reason": f"the gateway answers: {decision['reason']}"}
+    if resources is None:
+        rendered = [d for a in made.apexes for d in (*services(made, a, None, None), *http_routes(view, made, a))]
+        cluster = Cluster(rendered, live=False)
+    else:
+        cluster = Cluster(resources, live=True)
+    return found | _beyond(cluster, apex, gateway, sent(asked, decision))
+
+
+def sent(asked: Asked, decision: dict[str, Any] | Any) -> oracle.Request:
+    """The request as the gateway sends it to the apex."""
+    setting = dict(decision["headers"])
+    mine = {*ROUTING, *decision["removed"], *setting}
+    kept = [(name, value) for name, value in asked.headers if name.lower() not in mine]
+    host = next((value for name, value in asked.headers if name.lower() == "host"), "")
+    path = setting.pop(":path", asked.path)
+    return oracle.Request(asked.method, path, Headers.of([*kept, *setting.items()]), host)
+
+
+def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: oracle.Request) -> dict[str, Any]:
+    """From the gateway's Linkerd proxy on."""
+    parent = oracle.Backend(apex.service.namespace, apex.service.name, apex.port)
+    routes, ignored = cluster.routes(apex.service, apex.port, gateway.namespace)
+    told: dict[str, Any] = {"ignored": [_told(i) for i in (*ignored, *cluster.unreadable)]}
+    if off := cluster.off(apex.service, apex.port):
+        return told | _to_apex(cluster, parent, f"no HTTPRoute counts: {off}")
+    if not routes:
+        return told | _to_apex(cluster, parent, f"no HTTPRoute has {apex.service} as its parent")
+    found = oracle.find(routes, request)
+    if found is None:
+        return told | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
+    route = found.route
+    told["route"] = {"name": route.name, "namespace": route.namespace, "rule": found.number, "of": len(route.rules)}
+    why = f"rule {found.number} of {route.name}: {_because(found, request)}"
+    if found.rule.redirect:
+        return told | {"reason": f"{why}; it redirects the client"}
+    rule = found.rule if found.rule.backends else oracle.Rule(backends=(parent,))
+    try:
+        shares = oracle.shares(rule, cluster.available)
+    except oracle.UnservableError as error:
+        return told | {"status": 500, "reason": f"{why}; {error}"}
+    told["backends"] = [
+        {
+            "service": b.name,
+            "namespace": b.namespace,
+            "port": b.port,
+            "weight": b.weight,
+            "share": float(shares.get(b, 0)),
+            "available": not b.broken and cluster.available(b),
+        }
+        for b in rule.backends
+    ]
+    return told | _drawn(shares, why)
+
+
+def _drawn(shares: Any, why: str) -> dict[str, Any]:
+    if not shares:
+        return {"status": 503, "reason": f"{why}; none of its backends has a ready endpoint"}
+    if len(shares) > 1:
+        return {"reason": f"{why}; a backend is drawn by weight"}
+    (only,) = shares
+    if only.broken:
+        return {"status": 500, "reason": f"{why}; its backend can't be used: {only.broken}"}
+    return {"backend": str(only), "reason": why}
+
+
+def _to_apex(cluster: Cluster, parent: oracle.Backend, why: str) -> dict[str, Any]:
+    if not cluster.available(parent):
+        return {"status": 503, "reason": f"{why}; and {parent} has no ready endpoint"}
+    return {"backend": str(parent), "reason": f"{why}, so that any pod of {parent.name} may answer"}
+
+
+def _because(found: oracle.Found, request: oracle.Request) -> str:
+    names = [value.name.lower() for match in found.rule.matches for value in match.headers]
+    seen = [f"{name}: {request.headers.text(name)}" for name in dict.fromkeys(names)]
+    return " and ".join(seen) if seen else "it has no condition, and no other rule fits better"
+
+
+def _told(ignored: Ignored) -> dict[str, str]:
+    return {"route": ignored.name, "why": ignored.why}
+
+
+def _catch_all(view: View) -> Policy:
+    """Where the gateway sends what no policy owns."""
+    return next((m.policy for m in view.patterns if not m.pattern.strip("*")), view.policies[0])

@@ -1,0 +1,184 @@
+"""The inference gateway: a meshed Envoy with the processor beside it, as a Deployment with all that it needs. Pure.
+
+Linkerd's proxy has no external processing, and chooses a request's route at the *client*; so a header must be there
+before. The gateway is that client: the processor says where a request belongs, Envoy writes it into headers and dials
+the apex, and the Linkerd proxy of this very pod routes by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from extproc import __version__
+from extproc.errors import SetupError
+from extproc.render.envoy import to_yaml
+from extproc.render.envoy_options import Doc, EnvoyOptions
+from extproc.view import View
+from linkerd_adapter.bootstrap import bootstrap
+from linkerd_adapter.names import Service
+from linkerd_adapter.plan import Plan
+
+SOCKETS, POLICIES, CONFIG = "/run/aimesh", "/etc/aimesh", "/etc/envoy"
+PROCESSOR, PROCESSOR_ADMIN = f"unix://{SOCKETS}/processor.sock", f"unix://{SOCKETS}/admin.sock"
+HTTP, PROBES = 8080, 9090
+MOST_BYTES = 1 << 20
+"""That a ConfigMap may hold."""
+NOBODY = 65532
+"""User and group of both containers: they share the sockets."""
+QUIET = 60
+"""Seconds that a pod goes on when it is to stop: first nobody sends it anything new, then answers come to their end."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policies do not say."""
+
+    gateway: Service
+    """Name and namespace of everything of the gateway's."""
+    image: str = f"aimesh-extproc:{__version__}"
+    """Of the processor."""
+    envoy_image: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
+    replicas: int = 2
+    target_port: int | str | None = None
+    """On which the model servers' pods listen, number or name; None: each policy's own port."""
+    app_protocol: Literal["http", "kubernetes.io/h2c"] | None = None
+    """Of the apexes and the Services behind them; None: Linkerd looks at what comes."""
+    audit: bool = False
+    """Let other clients reach the model servers, and log them, instead of shutting them out."""
+
+
+def envoy_options() -> EnvoyOptions:
+    """How the Envoy of the gateway is told to listen, and where it finds the processor."""
+    return EnvoyOptions(listen=f"0.0.0.0:{HTTP}", admin="127.0.0.1:9901", processors=(PROCESSOR,))
+
+
+def gateway(view: View, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
+    """``policies``: the policy files' texts by their names. Raises ``SetupError`` where they are too large."""
+    document = bootstrap(view, plan, envoy_options(), probes=f"0.0.0.0:{PROBES}", processor_admin=PROCESSOR_ADMIN)
+    config = to_yaml(document)
+    name = options.gateway.name
+    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(options)}
+    yield _config_map(options, f"{name}-policies", policies)
+    yield _config_map(options, f"{name}-envoy", {"envoy.yaml": config})
+    yield _deployment(options, hashlib.sha256(config.encode()).hexdigest())
+    yield {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(options),
+        "spec": {"selector": _labels(options), "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }
+    yield {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(options),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _labels(options)}},
+    }
+
+
+def _metadata(options: Options, name: str = "") -> Doc:
+    gateway = options.gateway
+    return {"name": name or gateway.name, "namespace": gateway.namespace, "labels": _labels(options)}
+
+
+def _labels(options: Options) -> Doc:
+    return {"app.kubernetes.io/name": options.gateway.name}
+
+
+def _config_map(options: Options, name: str, data: Mapping[str, str]) -> Doc:
+    size = sum(len(text.encode()) for text in data.values())
+    if size > MOST_BYTES:
+        raise SetupError(f"{name} would hold {size} bytes, and a ConfigMap holds {MOST_BYTES}; split the policies")
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(options, name), "data": dict(data)}
+
+
+def _deployment(options: Options, checksum: str) -> Doc:
+    name = options.gateway.name
+    volumes = [
+        {"name": "sockets", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "policies", "configMap": {"name": f"{name}-policies"}},
+        {"name": "envoy", "configMap": {"name": f"{name}-envoy"}},
+    ]
+    pod = {
+        "serviceAccountName": name,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": QUIET + 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": NOBODY,
+            "runAsGroup": NOBODY,
+            "fsGroup": NOBODY,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_envoy(options), _processor(options)],
+        "volumes": volumes,
+    }
+    annotations = {
+        "linkerd.io/inject": "enabled",  # never `ingress`: that routes by a header that clients could write
+        "kubectl.kubernetes.io/default-container": "envoy",
+        "checksum/envoy": checksum,  # Envoy reads its file once; the processor watches the policies by itself
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(options),
+        "spec": {
+            "replicas": options.replicas,
+            "selector": {"matchLabels": _labels(options)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": _labels(options), "annotations": annotations}, "spec": pod},
+        },
+    }
+
+
+def _envoy(options: Options) -> Doc:
+    return {
+        "name": "envoy",
+        "image": options.envoy_image,
+        "args": ["-c", f"{CONFIG}/envoy.yaml", "--disable-hot-restart", "--concurrency", "2"],
+        "ports": [{"name": "http", "containerPort": HTTP}, {"name": "probes", "containerPort": PROBES}],
+        "readinessProbe": _probe("/envoy/ready", 2),
+        "livenessProbe": _probe("/envoy/ready", 10),
+        "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "volumeMounts": [
+            {"name": "envoy", "mountPath": CONFIG, "readOnly": True},
+            {"name": "sockets", "mountPath": SOCKETS},
+        ],
+        **_CAREFUL,
+    }
+
+
+def _processor(options: Options) -> Doc:
+    """It has no readiness of its own: without it requests pass on by weight, which is better than none at all.
+
+    Until it has answered once the pod is not ready.
+    """
+    return {
+        "name": "processor",
+        "image": options.image,
+        "command": ["extproc", "serve", "-f", POLICIES, "--listen", PROCESSOR, "--admin", PROCESSOR_ADMIN],
+        "startupProbe": _probe("/readyz", 2) | {"failureThreshold": 30},
+        "livenessProbe": _probe("/healthz", 10),
+        "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [
+            {"name": "policies", "mountPath": POLICIES, "readOnly": True},
+            {"name": "sockets", "mountPath": SOCKETS},
+        ],
+        **_CAREFUL,
+    }
+
+
+def _probe(path: str, seconds: int) -> Doc:
+    return {"httpGet": {"path": path, "port": PROBES}, "periodSeconds": seconds}
+
+
+_CAREFUL: Doc = {
+    "lifecycle": {"preStop": {"sleep": {"seconds": QUIET}}},
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    },
+}

@@ -1,0 +1,113 @@
+"""Everything for one set of policies: the gateway, Services, HTTPRoutes, and who may call whom. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from extproc.render.envoy_options import Doc
+from extproc.view import Policy, View
+from linkerd_adapter import plan
+from linkerd_adapter.authorization import authorizations
+from linkerd_adapter.gateway import Options, gateway
+from linkerd_adapter.names import Service
+from linkerd_adapter.plan import Addresses, Plan, UnrenderableError
+from linkerd_adapter.routes import MOST_RULES, http_routes
+from linkerd_adapter.services import services
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """Manifests in the order in which they are to be applied, and what their reader should know."""
+
+    manifests: tuple[Doc, ...]
+    notes: tuple[str, ...]
+
+
+def render(view: View, policies: Mapping[str, str], options: Options) -> Rendered:
+    """``policies``: the texts of the policy files, by name. Raises ``UnrenderableError`` for what Linkerd can't do."""
+    made = plan.make(view, options.gateway.namespace)
+    _check_loops(made, options.gateway)
+    manifests = [
+        # Services before the routes that need them; the gateway last, when its requests have somewhere to go.
+        *(doc for apex in made.apexes for doc in services(made, apex, options.target_port, options.app_protocol)),
+        *(doc for apex in made.apexes for doc in http_routes(view, made, apex)),
+        *authorizations(made, options.gateway, options.target_port, audit=options.audit),
+        *gateway(view, made, files(policies), options),
+    ]
+    _check_names(manifests)
+    return Rendered(tuple(manifests), tuple(_notes(view, made)))
+
+
+def namespace(view: View) -> str:
+    """The one namespace of all policies, for the gateway. Raises ``UnrenderableError`` where there are several."""
+    found = sorted(plan.namespaces(view, "default")) or ["default"]
+    if len(found) > 1:
+        raise UnrenderableError(f"the policies are in {' and '.join(found)}; say with --namespace where the gateway is")
+    return found[0]
+
+
+def files(policies: Mapping[str, str]) -> dict[str, str]:
+    """The same files by names that a ConfigMap may have, in their order."""
+    found: dict[str, str] = {}
+    digits = len(str(len(policies)))
+    for number, (path, text) in enumerate(policies.items()):
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.rpartition("/")[2]).lstrip(".-") or "policy.yaml"
+        name = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
+        found[f"{number:0{digits}}-{name}" if len(policies) > 1 else name] = text
+    return found
+
+
+def _check_loops(made: Plan, own: Service) -> None:
+    """What leads back to the gateway would go round for ever."""
+    for apex in made.apexes:
+        if apex.service == own:
+            who = ", ".join(policy.name for policy in apex.policies)
+            raise UnrenderableError(f"policy {who}: its host {own} is the gateway itself; choose another --name")
+    for name, places in made.places.items():
+        if any(backend.service == own for place in places for backend in place.backends):
+            raise UnrenderableError(f"policy {name}: its endpoint {own} is the gateway itself; name the model servers")
+
+
+def _check_names(manifests: list[Doc]) -> None:
+    known: set[tuple[str, str, str]] = set()
+    for doc in manifests:
+        key = doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]
+        if key in known:
+            raise UnrenderableError(
+                f"{key[0]} {key[2]}.{key[1]} would be declared twice; rename a policy, a version or a host"
+            )
+        known.add(key)
+
+
+def _notes(view: View, made: Plan) -> Iterator[str]:
+    for apex in made.apexes:
+        if not apex.labels:
+            yield (
+                f"{apex.service}: no policy of this host has a selector, so the Service is taken to exist, and nothing "
+                "keeps clients from its pods that bypass the gateway"
+            )
+        if len(http_routes(view, made, apex)) > 1:
+            yield f"{apex.service}: more than {MOST_RULES} rules, which are spread over several HTTPRoutes"
+        for policy in apex.policies:
+            yield from (f"policy {policy.name}: {text}" for text in _of_policy(made, policy))
+
+
+def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
+    places = made.places[policy.name]
+    if not places:
+        yield "no GPU pool fits any version: the processor answers 503, and there is no HTTPRoute"
+    if policy.mirrors:
+        names = ", ".join(version.name for version in policy.mirrors)
+        yield f"Linkerd copies no requests; the gateway's Envoy sends those for {names}"
+    if policy.rewrites:
+        yield "modelRewrite is done in the gateway: who bypasses it sends the model as it is"
+    if policy.retry_budget:
+        yield "routes of Linkerd have no retry budget: 502 and 503 are retried once, requests above 64 KiB never"
+    if policy.timeout and not all(other.timeout for other in made.apex_of(policy).policies):
+        yield "shares its host with a policy that has no timeout, so that Linkerd gets none"
+    for place in places:
+        for backend in place.backends:
+            if isinstance(backend.behind, Addresses):
+                yield f"{backend.service} holds fixed addresses; Linkerd speaks plain HTTP to what is not in the mesh"

@@ -1,0 +1,231 @@
+"""Which rule of HTTPRoutes Linkerd's proxy picks for a request, and where it sends it. Pure: no I/O, no chance.
+
+What the proxy does (linkerd2-proxy, ``linkerd/http/route`` and ``linkerd/distribute``, as of Linkerd 2.20):
+
+- The rules of all routes of one parent compete. The longest path wins (an exact path is no better than a prefix of the
+  same length), then the most headers, then the most query parameters, then a method; then the route and rule that stand
+  first: routes are sorted by age and name. A match of the request's host counts before all of these.
+- A header matches if *any* of its values does. A regular expression must span the value, and is tried once, from the
+  left, with the first alternative that fits: ``v2|v2-beta`` does not match ``v2-beta``.
+- Where a parent has routes and none matches, the answer is 404.
+- Backends are drawn by weight among those that are available. A rule with one backend ignores its weight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from extproc.headers import Headers
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request as the proxy sees it."""
+
+    method: str
+    path: str
+    """With its query."""
+    headers: Headers
+    host: str = ""
+
+
+class Value(msgspec.Struct, frozen=True):
+    """What a header or query parameter must be; ``regex``: a pattern instead of the very value."""
+
+    name: str
+    value: str
+    regex: bool = False
+
+
+class Path(msgspec.Struct, frozen=True):
+    """What the path must be; ``kind``: Exact, PathPrefix or RegularExpression."""
+
+    kind: str
+    value: str
+
+
+class Match(msgspec.Struct, frozen=True):
+    """One of a rule's alternatives: all of it must hold."""
+
+    path: Path | None = None
+    headers: tuple[Value, ...] = ()
+    query: tuple[Value, ...] = ()
+    method: str = ""
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """Where requests may go. ``broken``: why the proxy answers 500 instead; empty where it does not."""
+
+    namespace: str
+    name: str
+    port: int
+    weight: int = 1
+    broken: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.namespace}:{self.port}"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """``matches``: any will do; none: every request."""
+
+    matches: tuple[Match, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    """None: the parent itself."""
+    redirect: bool = False
+
+
+class Route(msgspec.Struct, frozen=True):
+    """An HTTPRoute as the proxy gets it."""
+
+    namespace: str
+    name: str
+    rules: tuple[Rule, ...]
+    hosts: tuple[str, ...] = ()
+    created: str = ""
+    """The creationTimestamp, which sorts as text; empty where it was not created yet: younger than any."""
+
+
+class Rank(msgspec.Struct, frozen=True, order=True):
+    """How specific a match is: the greater goes first."""
+
+    host: tuple[int, int]
+    """(0, 0): the route names no host; (1, n): ``*.`` and n characters; (2, n): the very host, n characters long."""
+    path: int = 1
+    headers: int = 0
+    query: int = 0
+    method: int = 0
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The rule that wins."""
+
+    route: Route
+    number: int
+    """Of the rule in its route, from 0."""
+    rank: Rank
+
+    @property
+    def rule(self) -> Rule:
+        """The rule itself."""
+        return self.route.rules[self.number]
+
+
+def in_order(routes: Iterable[Route]) -> list[Route]:
+    """``routes`` as they are tried where nothing else decides: the oldest first, then by namespace and name."""
+    return sorted(routes, key=lambda r: (not r.created, r.created, r.namespace, r.name))
+
+
+def find(routes: Sequence[Route], request: Request) -> Found | None:
+    """The rule for ``request`` among the ``routes`` of one parent, which are sorted ``in_order``; None: 404."""
+    best: Found | None = None
+    for route in routes:
+        host = _host(route.hosts, request.host)
+        if host is None:
+            continue
+        for number, rule in enumerate(route.rules):
+            ranks = [rank for match in rule.matches or (Match(),) if (rank := _rank(match, request, host))]
+            if ranks and (best is None or max(ranks) > best.rank):
+                best = Found(route, number, max(ranks))
+    return best
+
+
+class UnservableError(Exception):
+    """A rule that ends no request well: the proxy itself fails on it. ``args``: why."""
+
+
+def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) -> Mapping[Backend, Fraction]:
+    """The share of requests that each backend of ``rule`` gets; empty where none is available: those wait, then fail.
+
+    A broken backend takes its share and answers 500. Raises ``UnservableError`` where several backends have no weight.
+    """
+    backends = rule.backends
+    if len(backends) == 1:
+        return {backends[0]: Fraction(1)} if backends[0].broken or available(backends[0]) else {}
+    if backends and not any(backend.weight for backend in backends):
+        raise UnservableError("every weight is 0: the proxy panics when it reads such a rule")
+    alive = [b for b in backends if b.weight and (b.broken or available(b))]
+    total = sum(b.weight for b in alive)
+    found: dict[Backend, Fraction] = {}
+    for backend in alive:
+        found[backend] = found.get(backend, Fraction(0)) + Fraction(backend.weight, total)
+    return found
+
+
+def _rank(match: Match, request: Request, host: tuple[int, int]) -> Rank | None:
+    """How well ``match`` holds; None where it does not."""
+    path, _, query = request.path.partition("?")
+    length = _path(match.path, path) if match.path else 1
+    if length is None or (match.method and match.method != request.method):
+        return None
+    values = request.headers
+    if not all(any(_is(v, _text(h)) for h in values.all(v.name.lower())) for v in match.headers):
+        return None
+    if match.query:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        if not all(any(name == v.name and _is(v, text) for name, text in pairs) for v in match.query):
+            return None
+    return Rank(host, length, len(match.headers), len(match.query), int(bool(match.method)))
+
+
+def _path(wanted: Path, path: str) -> int | None:
+    """How many characters the match counts for; None where the path is another."""
+    if wanted.kind == "Exact":
+        return len(path) if path == wanted.value else None
+    if wanted.kind == "RegularExpression":
+        return len(path) if spans(wanted.value, path) else None
+    if wanted.value == "/":
+        return 1
+    prefix = wanted.value.rstrip("/")
+    trimmed = path.rstrip("/")
+    if trimmed == prefix or trimmed.startswith(f"{prefix}/"):
+        return len(prefix)
+    return None
+
+
+def _host(hosts: Sequence[str], host: str) -> tuple[int, int] | None:
+    """How well the best of ``hosts`` holds; None where there are some and none does."""
+    if not hosts:
+        return (0, 0)
+    name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
+    name = name.rstrip(".").lower()
+    ranks = []
+    for wanted in map(str.lower, hosts):
+        if wanted.startswith("*.") and name.endswith(wanted[1:]) and len(name) > len(wanted) - 1:
+            ranks.append((1, len(wanted) - 1))
+        elif wanted == name:
+            ranks.append((2, len(wanted)))
+    return max(ranks, default=None)
+
+
+def _is(wanted: Value, text: str) -> bool:
+    return spans(wanted.value, text) if wanted.regex else wanted.value == text
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")
+
+
+def spans(pattern: str, text: str) -> bool:
+    """Whether the first match of ``pattern`` from the left is all of ``text``. Raises ``ValueError`` for a bad one."""
+    found = compiled(pattern).search(text)
+    return found is not None and found.span() == (0, len(text))
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """``pattern`` for Python, which finds what Rust's ``regex`` does in all that both know. Raises ``ValueError``."""
+    if _ONLY_PYTHON.search(pattern):
+        raise ValueError(f"{pattern!r} looks around or back, which Linkerd's proxy can't")
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+
+
+_ONLY_PYTHON = re.compile(r"\(\?(?:<?[=!]|P=|\()|(?<!\\)(?:\\\\)*\\[1-9]")

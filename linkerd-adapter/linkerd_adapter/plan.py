@@ -1,0 +1,222 @@
+"""What policies come to on Linkerd: apex Services, the Services behind them, and rules that lead there. Pure.
+
+A policy's ``host`` is its *apex*: the gateway sends all of its requests there, and HTTPRoutes whose parent it is send
+them on by our headers. Each place where a version is served is a Service of its own: a *backend*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import lcm
+
+import msgspec
+
+from extproc.errors import SetupError
+from extproc.view import Policy, Target, Version, View
+from linkerd_adapter import names
+from linkerd_adapter.names import Service
+
+VERSION_LABEL, POOL_LABEL = "version", "gpu-pool"
+"""Labels by which the pods of a version, and of those the ones on a GPU pool, are told apart."""
+MOST_WEIGHT = 1_000_000
+MOST_BACKENDS = 16
+"""Of one rule, as the CRD allows."""
+
+
+class UnrenderableError(SetupError):
+    """Policies that Linkerd can't carry out; the message has a line for each reason, and what to do."""
+
+
+class Pods(msgspec.Struct, frozen=True):
+    """The pods that have all of these labels."""
+
+    labels: tuple[tuple[str, str], ...]
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """IP addresses and ports, which no selector finds."""
+
+    endpoints: tuple[tuple[str, int], ...]
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """A Service that serves one target of a policy, or a part of it."""
+
+    service: Service
+    port: int
+    size: int = 1
+    """How many endpoints the policy names for it."""
+    behind: Pods | Addresses | None = None
+    """None: a Service that exists without us."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A target of a policy, and the Services that serve it."""
+
+    target: Target
+    backends: tuple[Backend, ...]
+
+
+class Apex(msgspec.Struct, frozen=True):
+    """A Service that the gateway calls, on one port."""
+
+    service: Service
+    port: int
+    domain: str
+    policies: tuple[Policy, ...]
+    """In their order."""
+    labels: tuple[tuple[str, str], ...]
+    """Of its pods; empty: the policies do not say, and the Service is not ours to declare."""
+
+    @property
+    def address(self) -> str:
+        """What the gateway's Envoy dials."""
+        return f"{self.service.host(self.domain)}:{self.port}"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All of it. ``places``: of every policy by name, each version that answers and each mirror."""
+
+    apexes: tuple[Apex, ...]
+    places: dict[str, tuple[Place, ...]]
+
+    def apex_of(self, policy: Policy) -> Apex:
+        """Where the gateway sends the policy's requests."""
+        return next(apex for apex in self.apexes if policy in apex.policies)
+
+
+def make(view: View, namespace: str) -> Plan:
+    """``namespace``: of policies that name none, in metadata or host. Raises ``UnrenderableError`` with all reasons."""
+    problems: list[str] = []
+    apexes = tuple(_apexes(view, namespace, problems))
+    places: dict[str, tuple[Place, ...]] = {}
+    for apex in apexes:
+        for policy in apex.policies:
+            places[policy.name] = tuple(_places(view, apex, policy, problems))
+    if problems:
+        raise UnrenderableError("\n".join(problems))
+    return Plan(apexes, places)
+
+
+def namespaces(view: View, default: str) -> set[str]:
+    """The namespaces of all apexes."""
+    found = (names.service(p.host, p.namespace or default) for p in view.policies)
+    return {of[0].namespace for of in found if of}
+
+
+def weighted(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
+    """Where requests without a version of ours go: to the default, else by weight; with weights that a rule may have.
+
+    A version's weight is spread over its backends by their endpoints. Empty where no GPU pool fits any version.
+    """
+    versions = policy.answering or (Version(""),)
+    weights = {v.name: (v.weight if not policy.default else int(v.name == policy.default)) for v in versions}
+    parts: list[tuple[Backend, Fraction]] = []
+    for name, weight in weights.items():
+        backends = [b for p in plan.places[policy.name] if p.target.version == name for b in p.backends]
+        total = sum(b.size for b in backends)
+        parts += [(b, Fraction(weight * b.size, total)) for b in backends if weight]
+    return whole(parts)
+
+
+def whole(parts: Sequence[tuple[Backend, Fraction]]) -> list[tuple[Backend, int]]:
+    """Parts of any size as whole weights; a Service that comes twice has both its parts."""
+    merged: dict[tuple[Service, int], tuple[Backend, Fraction]] = {}
+    for backend, part in parts:
+        key = backend.service, backend.port
+        merged[key] = backend, part + (merged[key][1] if key in merged else 0)
+    common = lcm(*(part.denominator for _, part in merged.values()))
+    weights = [int(part * common) for _, part in merged.values()]
+    most = max(weights, default=0)
+    if most > MOST_WEIGHT:
+        weights = [max(1, weight * MOST_WEIGHT // most) for weight in weights]
+    return [(backend, weight) for (backend, _), weight in zip(merged.values(), weights, strict=True)]
+
+
+def _apexes(view: View, namespace: str, problems: list[str]) -> Iterator[Apex]:
+    shared: dict[tuple[Service, int], list[tuple[Policy, str]]] = {}
+    for policy in view.policies:
+        found = names.service(policy.host, policy.namespace or namespace)
+        if found is None:
+            what = "is no Service of a cluster, and Linkerd routes requests to Services only"
+            problems.append(f"policy {policy.name}: its host {policy.host} {what}; name the Service: chat.ai")
+            continue
+        shared.setdefault((found[0], policy.port), []).append((policy, found[1]))
+    for (service, port), owners in shared.items():
+        ports = sorted(other for same, other in shared if same == service)
+        if len(ports) > 1:
+            who = " and ".join(policy.name for policy, _ in owners)
+            problems.append(f"policies {who}: the host {service} has the ports {ports}; a Service is rendered for one")
+            continue
+        selectors = {policy.selector for policy, _ in owners if policy.selector}
+        if len(selectors) > 1:
+            who = " and ".join(policy.name for policy, _ in owners)
+            problems.append(
+                f"policies {who}: the same host {service}:{port}, but other selectors; give each a host of its own"
+            )
+            continue
+        policies = tuple(policy for policy, _ in owners)
+        yield Apex(service, port, owners[0][1], policies, next(iter(selectors), ()))
+
+
+def _places(view: View, apex: Apex, policy: Policy, problems: list[str]) -> Iterator[Place]:
+    for version in policy.versions or (Version(""),):
+        targets = view.targets[policy.name, version.name]
+        for target in targets:
+            found = list(_backends(view, apex, policy, target, problems, alone=len(targets) == 1))
+            yield Place(target, tuple(found))
+
+
+def _backends(
+    view: View, apex: Apex, policy: Policy, target: Target, problems: list[str], *, alone: bool
+) -> Iterator[Backend]:
+    """``alone``: the version has no other target, so that its name says enough."""
+    who = f"policy {policy.name}" + (f", version {target.version}" if target.version else "")
+    shared = policy.name if len(apex.policies) > 1 else ""
+    name = names.label(apex.service.name, shared, target.version, "" if alone and target.version else target.pool)
+    own = Service(apex.service.namespace, name)
+    if not _named(view, policy, target):
+        if not (target.version or target.pool):
+            yield Backend(apex.service, apex.port)
+        elif not apex.labels:
+            remedy = "give spec.selector.matchLabels, or endpoints"
+            problems.append(f"{who}: nothing tells which pods serve it; {remedy}")
+        else:
+            more = ((VERSION_LABEL, target.version), (POOL_LABEL, target.pool))
+            yield Backend(own, apex.port, 1, Pods((*apex.labels, *(pair for pair in more if pair[1]))))
+        return
+    numbers: list[tuple[str, int]] = []
+    services: list[tuple[Service, int]] = []
+    for endpoint in target.endpoints:
+        host, _, port = endpoint.rpartition(":")
+        if (number := names.address(host)) is not None:
+            if number.is_loopback or number.is_unspecified:
+                problems.append(f"{who}: no pod reaches {endpoint}; leave endpoints out, or name those in the cluster")
+            numbers.append((str(number), int(port)))
+        elif (found := _service(host, apex.service.namespace)) is not None:
+            services.append((found, int(port)))
+        else:
+            remedy = "give a Service (name.namespace.svc) or IP addresses"
+            problems.append(
+                f"{who}: {endpoint} is outside the cluster, where no HTTPRoute of Linkerd's leads; {remedy}"
+            )
+    yield from (Backend(found, port) for found, port in services)
+    if numbers:
+        yield Backend(own, apex.port, len(numbers), Addresses(tuple(numbers)))
+
+
+def _named(view: View, policy: Policy, target: Target) -> bool:
+    """Whether the version or the pool names endpoints; else those of the policy's host stand for them."""
+    version = next((v for v in policy.versions if v.name == target.version), Version(""))
+    pool = view.pool_by_name.get(target.pool)
+    return bool(version.endpoints or (pool and pool.endpoints))
+
+
+def _service(host: str, namespace: str) -> Service | None:
+    """The Service that an endpoint means. Two labels may as well be a name of the Internet, and are none."""
+    labels = host.rstrip(".").split(".")
+    if host == "localhost" or len(labels) == 2:
+        return None
+    found = names.service(host, namespace)
+    return found[0] if found else None

@@ -1,0 +1,164 @@
+"""HTTPRoutes for a plan: exact rules for each version first, then one by weight for what has no version. Pure.
+
+Only fields of Gateway API 1.2.1, the oldest that Linkerd 2.20 takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from extproc import headers
+from extproc.render.envoy_options import Doc, seconds
+from extproc.view import Match, Policy, View
+from linkerd_adapter.names import Service
+from linkerd_adapter.plan import MOST_BACKENDS, Apex, Backend, Place, Plan, UnrenderableError, weighted, whole
+
+MOST_RULES = 16
+"""Of one HTTPRoute, as the CRD allows; more are spread over several."""
+LONGEST_VALUE = 4096
+"""Of what a header must be, as the CRD allows."""
+Conditions = tuple[Doc, ...]
+
+
+def http_routes(view: View, plan: Plan, apex: Apex) -> list[Doc]:
+    """The HTTPRoutes of one apex, in the order in which Linkerd tries them; none where nothing serves it."""
+    rules = list(_rules(view, plan, apex))
+    parts = [rules[start : start + MOST_RULES] for start in range(0, len(rules), MOST_RULES)]
+    return [_route(apex, number, part) for number, part in enumerate(parts, 1)]
+
+
+def route_name(service: Service, number: int) -> str:
+    """Of the route with this number, from 1. Among routes of one age Linkerd goes by name, so names sort as numbers."""
+    return service.name if number == 1 else f"{service.name}-{number:03}"
+
+
+def patience(policies: Sequence[Policy]) -> dict[str, str]:
+    """How patient Linkerd is with requests of these policies; of several on one apex, as patient as the most patient.
+
+    There is no ``timeout.linkerd.io/response``: it runs until an answer is complete (linkerd2-proxy's
+    ``response_end``), and so does ``request``; both would cut every stream that lasts. The time until an answer begins
+    is watched by the gateway's Envoy. A retry repeats what a server refused (502, 503), never what took too long.
+    """
+    found = {}
+    timeouts = [policy.timeout for policy in policies]
+    if all(timeouts):
+        found["timeout.linkerd.io/idle"] = idle(max(t for t in timeouts if t))
+    if all(policy.retry_budget for policy in policies):
+        found |= {"retry.linkerd.io/http": "502,503", "retry.linkerd.io/limit": "1"}
+    return found
+
+
+def idle(timeout: float) -> str:
+    """After what time without a byte a stream is hung, for a policy's timeout: longer than an answer may take to begin.
+
+    As Linkerd reads durations, which is without fractions.
+    """
+    milliseconds = round((3 * timeout + 60) * 1000)
+    return seconds(milliseconds // 1000) if milliseconds % 1000 == 0 else f"{milliseconds}ms"
+
+
+def _route(apex: Apex, number: int, rules: Sequence[Doc]) -> Doc:
+    service = apex.service
+    parent = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace, "port": apex.port}
+    found = patience(apex.policies)
+    metadata: Doc = {"name": route_name(service, number), "namespace": service.namespace}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata | ({"annotations": found} if found else {}),
+        "spec": {"parentRefs": [parent], "rules": list(rules)},
+    }
+
+
+def _rules(view: View, plan: Plan, apex: Apex) -> Iterator[Doc]:
+    """Where several policies share an apex, each of their rules also asks for the model."""
+    owners = list(_owners(view, apex)) if len(apex.policies) > 1 else [(apex.policies[0], ())]
+    for policy, model in owners:
+        for place in plan.places[policy.name]:
+            if any(version.name == place.target.version for version in policy.mirrors):
+                continue
+            for chosen in _chosen(place, among_others=bool(model)):
+                if chosen:
+                    yield _rule(policy, (*model, *chosen), whole([(b, Fraction(b.size)) for b in place.backends]))
+        if model and (shares := weighted(plan, policy)):
+            yield _rule(policy, model, shares)
+    last = next((policy for policy, model in owners if not model), apex.policies[0])
+    if shares := weighted(plan, last):
+        yield _rule(last, (), shares)
+
+
+def _owners(view: View, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:
+    """Which models belong to whom, in the order in which they are tried: exact names first, one policy at a time."""
+    exact: dict[str, list[str]] = {}
+    globs: list[Match] = []
+    for match in view.patterns:
+        if match.policy in apex.policies:
+            if "*" in match.pattern:
+                globs.append(match)
+            else:
+                exact.setdefault(match.policy.name, []).append(headers.safe_value(match.pattern))
+    for policy, models in exact.items():
+        for model in _either(models):
+            yield view.by_name[policy], (model,)
+    for match in globs:
+        regex = ".*".join(re.escape(headers.safe_value(part)) for part in match.pattern.split("*"))
+        model = _header(headers.MODEL_NAME, f"^(?:{regex})$", regex=True)
+        yield match.policy, (model,) if match.pattern.strip("*") else ()
+
+
+def _either(models: Sequence[str]) -> Iterator[Doc]:
+    """One of ``models``, in as few conditions as their length allows."""
+    some: list[str] = []
+    for model in models:
+        if some and len(_alternatives([*some, model])) > LONGEST_VALUE:
+            yield _one_of(some)
+            some = []
+        some.append(model)
+    yield _one_of(some)
+
+
+def _one_of(models: Sequence[str]) -> Doc:
+    if len(models) == 1:
+        return _header(headers.MODEL_NAME, models[0])
+    return _header(headers.MODEL_NAME, _alternatives(models), regex=True)
+
+
+def _alternatives(models: Sequence[str]) -> str:
+    """Anchored, since Linkerd takes the first alternative that fits and then wants it to be all of the value."""
+    return f"^(?:{'|'.join(map(re.escape, models))})$"
+
+
+def _chosen(place: Place, *, among_others: bool) -> Iterator[Conditions]:
+    """What says that the processor chose this place. Several: each leads there."""
+    target = place.target
+    pool = (_header(headers.GPU_POOL, target.pool),) if target.pool else ()
+    if target.version:
+        yield (_header(headers.MODEL_VERSION, headers.safe_value(target.version)), *pool)
+        return
+    if among_others:
+        # A version that the request itself names is passed on. With it the request would have as many headers as the
+        # rules of a policy with a wider pattern ask for, and the most headers win.
+        yield (_header(headers.MODEL_VERSION, "^.+$", regex=True), *pool)
+    yield pool
+
+
+def _header(name: str, value: str, *, regex: bool = False) -> Doc:
+    return {"type": "RegularExpression" if regex else "Exact", "name": name, "value": value}
+
+
+def _rule(policy: Policy, conditions: Conditions, shares: Sequence[tuple[Backend, int]]) -> Doc:
+    if len(shares) > MOST_BACKENDS:
+        raise UnrenderableError(
+            f"policy {policy.name}: its requests are spread over {len(shares)} Services, and a rule of an HTTPRoute "
+            f"may have {MOST_BACKENDS}; name a default version, or fewer GPU pools"
+        )
+    matches = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}, "headers": list(conditions)}]}
+    return (matches if conditions else {}) | {"backendRefs": [_ref(backend, weight) for backend, weight in shares]}
+
+
+def _ref(backend: Backend, weight: int) -> Doc:
+    service = backend.service
+    ref = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace}
+    return ref | {"port": backend.port, "weight": weight}
