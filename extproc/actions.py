@@ -106,7 +106,8 @@ class Observed(msgspec.Struct, frozen=True):
     code: str
     """The HTTP status as text; ``0`` where the client left before there was one."""
     seconds: float | None
-    """From the routed request to the last byte of the response; None where the request was never routed."""
+    """From the request's arrival to the last byte of the response; None where the request was never routed, and where
+    nobody watched the end."""
     cohort: str = ""
     """How the version was chosen: weight, sticky, match, pin, default; empty where nothing was decided."""
     policy: str = ""
@@ -114,7 +115,7 @@ class Observed(msgspec.Struct, frozen=True):
     caller: str = ""
     """Who asked, as the mesh tells it; empty where it does not. May be a client's own text: never a label."""
     first_token: float | None = None
-    """From the routed request to the first token of the answer (TTFT); None where the answer was no stream of them."""
+    """From the request's arrival to the first token of the answer (TTFT); None where the answer was no stream."""
     per_token: float | None = None
     """Between two output tokens of a stream, on average (TPOT); None with fewer than two."""
     input_tokens: int | None = None
@@ -136,9 +137,11 @@ class Observed(msgspec.Struct, frozen=True):
     """What of the API was asked, as ``apis`` names it; empty where it is not known."""
 
 
-ERRORS = ("error_in_stream", "client_left", "cut_short", "shed")
-"""The model server reported an error in an answer of status 200; the exchange was cancelled before its end; the answer
-ended without the mark that its API ends with; we could not keep up and watched only its beginning."""
+SHED = "shed"
+"""We could not keep up, and watched only the beginning: no failure of the exchange's."""
+ERRORS = ("error_in_stream", "client_left", "cut_short", SHED)
+"""The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
+client mostly; the answer ended without the mark that its API ends with."""
 
 
 Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject

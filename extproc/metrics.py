@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from extproc.actions import Fault, Note, Observed, Unmatched
+from extproc.actions import SHED, Fault, Note, Observed, Unmatched
 from extproc.histogram import Histogram
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
@@ -38,6 +38,14 @@ Labels: TypeAlias = tuple[str, ...]
 
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
+    "inference_errors": (
+        "Inferences that failed, or were broken off, though their status does not tell.",
+        ("model", "version", "gpu_pool", "reason"),
+    ),
+    "inference_tokens": (
+        "Tokens of prompts (cached ones too), of answers, and those of prompts that were cached.",
+        ("model", "version", "gpu_pool", "type", "estimated"),
+    ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
     "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
@@ -45,9 +53,19 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
 }
 _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
     "inference_request_duration_seconds": (
-        "From the routed request to the last byte of the response.",
+        "From the request's arrival to the last byte of the response.",
         ("model", "version", "gpu_pool"),
         DURATION_BUCKETS,
+    ),
+    "inference_time_to_first_token_seconds": (
+        "From the request's arrival to the first token of a streamed answer.",
+        ("model", "version", "gpu_pool"),
+        FIRST_TOKEN_BUCKETS,
+    ),
+    "inference_time_per_output_token_seconds": (
+        "Between two tokens of a streamed answer, on its average.",
+        ("model", "version", "gpu_pool", "estimated"),
+        PER_TOKEN_BUCKETS,
     ),
     "extproc_message_duration_seconds": (
         "Time the processor spent on one ext_proc message.",
@@ -88,14 +106,30 @@ class Metrics(Collector):
         """Counts what a stream noted."""
         match note:
             case Observed():
-                key = (note.model, note.version, note.gpu_pool, note.api, note.code)
-                self._count("inference_requests", key)
-                if note.seconds is not None:
-                    self._histogram("inference_request_duration_seconds", key[:3]).observe(note.seconds)
+                self._observed(note)
             case Unmatched():
                 self._count("inference_unmatched", (note.reason,))
             case Fault():
                 self.error(note.reason)
+
+    def _observed(self, note: Observed) -> None:
+        place = (note.model, note.version, note.gpu_pool)
+        self._count("inference_requests", (*place, note.api, note.code))
+        if note.seconds is not None:
+            self._histogram("inference_request_duration_seconds", place).observe(note.seconds)
+        estimated = "true" if note.estimated else "false"
+        if note.first_token is not None:
+            self._histogram("inference_time_to_first_token_seconds", place).observe(note.first_token)
+        if note.per_token is not None:
+            self._histogram("inference_time_per_output_token_seconds", (*place, estimated)).observe(note.per_token)
+        if note.input_tokens is not None:
+            self._count("inference_tokens", (*place, "input", "false"), note.input_tokens)
+        if note.output_tokens is not None:
+            self._count("inference_tokens", (*place, "output", estimated), note.output_tokens)
+        if note.cached_tokens is not None:
+            self._count("inference_tokens", (*place, "cached", "false"), note.cached_tokens)
+        if note.error and note.error != SHED:
+            self._count("inference_errors", (*place, note.error))
 
     def error(self, reason: str) -> None:
         """Counts a failure of ours or of the protocol's; ``reason`` is a word of a closed set."""

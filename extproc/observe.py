@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.actions import Action, Fault, Finish, Observed
+from extproc.actions import SHED, Action, Fault, Finish, Observed
 from extproc.answers import Reading, reading
 from extproc.apis import NAMES as API_NAMES
 from extproc.events import (
@@ -90,7 +90,7 @@ class ObserveStream:
         """We can't keep up: leaves this exchange alone, as soon as its status is known."""
         if self._done or not self._code:
             return ()
-        return (Fault("observer_overload"), *self._note(None, "shed"))
+        return (Fault("observer_overload"), *self._note(None, SHED))
 
     def _on_head(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
         headers = event.headers
@@ -107,7 +107,7 @@ class ObserveStream:
         if "api" not in metadata or self._draw >= self._sampling():
             return self._note(None)  # counted, not timed
         if event.end_of_stream or code[:1] != "2":
-            return self._end(now, _grpc_error(headers))
+            return self._end(now, _grpc_error(headers) if code[:1] == "2" else "")
         self._reading = reading(metadata["api"], metadata.get("operation", ""), headers)
         return ()
 
