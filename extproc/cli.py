@@ -76,9 +76,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from extproc.check import run
+    from extproc.check import istio, run
 
-    return run(arguments.file, arguments.json)
+    return istio(arguments.istio, arguments.json) if arguments.istio else run(arguments.file, arguments.json)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -114,10 +114,29 @@ def _render_envoy(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _render_istio(arguments: argparse.Namespace) -> int:
+    from extproc.istio_arguments import istio_options
+    from extproc.render.istio import manifests, notes
+
+    view, options = config.load(arguments.file).view, istio_options(arguments)
+    sys.stdout.write(manifests(view, options))
+    for note in notes(view, options):
+        print(f"extproc: {note}", file=sys.stderr)
+    return 0
+
+
 def _render_rules(arguments: argparse.Namespace) -> int:
     from extproc.render.rules import rule_groups, to_yaml
 
     sys.stdout.write(to_yaml({"groups": rule_groups(config.load(arguments.file).view, arguments.source)}))
+    return 0
+
+
+def _render_dashboard(arguments: argparse.Namespace) -> int:
+    from extproc.render.dashboard import dashboard
+
+    json.dump(dashboard(config.load(arguments.file).view), sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
     return 0
 
 
@@ -139,5 +158,7 @@ COMMANDS = {
     "explain": _explain,
     "bench": _bench,
     "render envoy": _render_envoy,
+    "render istio": _render_istio,
     "render rules": _render_rules,
+    "render dashboard": _render_dashboard,
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from extproc.argtypes import address, data_address
+from extproc.istio_arguments import istio_command
 from extproc.render.envoy_options import Body
 from extproc.render.rules import SOURCES
 from extproc.subcommand import Command, command, policies
@@ -55,6 +56,7 @@ def render_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser
         action="store_true",
         help="show processors that trace (`serve --otlp`) the trace contexts of requests",
     )
+    istio_command(kinds, run)
     _metrics(kinds, run)
 
 
@@ -79,6 +81,17 @@ def _metrics(kinds: argparse._SubParsersAction[argparse.ArgumentParser], run: Ma
         default="extproc",
         help="who counts requests, failures and durations: the processor, or the mesh's proxies (%(default)s)",
     )
+    dashboard = command(
+        kinds,
+        "dashboard",
+        run["render dashboard"],
+        "a dashboard for Grafana (JSON), on what `render rules` records",
+        """\
+        examples:
+          extproc render dashboard -f policy.yaml > aimesh.json      Grafana: Dashboards, New, Import
+        """,
+    )
+    policies(dashboard)
 
 
 def envoy_options(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,184 @@
+"""EnvoyFilters: our filters in the proxies of the mesh, switched on for the policies' hosts alone.
+
+Floor 4: may import floors 0 to 3. What every patch rests on:
+
+- The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
+  that nobody unknown reaches the processor, and in front of what depends on the route. (``ADD`` appends behind the
+  router, which Envoy refuses; ``filterClass`` is read by nobody; in front of the router is too late.)
+- A client's routing headers go before the first route is chosen: a filter could only do it after.
+- The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from extproc import headers
+from extproc.render.envoy_clusters import processor_cluster
+from extproc.render.envoy_filters import cleaning, observe_filter, route_filter
+from extproc.render.envoy_options import NAMESPACE, OBSERVE_FILTER, ROUTE_FILTER, Doc, request_mode, typed
+from extproc.render.envoy_routes import BODY_MARGIN
+from extproc.render.istio_options import IstioOptions, manifest, namespace, service_host, slug
+from extproc.render.istio_routing import CALL, catch_all, default_route, gateway_hosts
+from extproc.view import Policy, View
+
+ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
+ANCHOR = "envoy.filters.http.grpc_stats"
+
+_MANAGER = "envoy.filters.network.http_connection_manager"
+_PRIORITY = 10
+_REFERENCED = "envoyfilter.istio.io/referenced-services"
+_TYPE = "type.googleapis.com/envoy"
+_LEARNED = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
+
+
+def envoy_filters(view: View, options: IstioOptions) -> list[Doc]:
+    """One for each kind of proxy and namespace."""
+    make = _Filters(view, options)
+    found: list[Doc] = []
+    if not view.policies:
+        return found
+    if "gateway" in options.where:
+        found.append(make.gateway())
+    homes = list(dict.fromkeys(namespace(policy, options) for policy in view.policies))
+    if "sidecar" in options.where:
+        found += [make.sidecar(where) for where in ([options.callers] if options.callers else homes)]
+    if "waypoint" in options.where:
+        found += [make.waypoint(where) for where in homes]
+    if "inbound" in options.where:
+        found += [make.inbound(policy) for policy in view.policies if policy.selector]
+    return found
+
+
+class _Filters:
+    """Makes EnvoyFilters for a view."""
+
+    def __init__(self, view: View, options: IstioOptions) -> None:
+        self._view = view
+        self._options = options
+        envoy = options.envoy
+        self._route = route_filter(view, envoy)
+        if not options.since("1.30"):
+            del self._route["typed_config"]["allow_content_length_header"]
+        self._observe = observe_filter(envoy)
+
+    def gateway(self) -> Doc:
+        """At the edge of the mesh."""
+        where, _, _ = self._options.gateway.partition("/")
+        everyone = catch_all(self._view, self._view.policies)
+        hosts: list[Doc] = []
+        for host in gateway_hosts(self._view, self._options):
+            hosts += self._switch_on("GATEWAY", {"domainName": host}, everyone)
+        patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
+        return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
+
+    def sidecar(self, where: str) -> Doc:
+        """At the client, which alone chooses among subsets; on the ports of models, for their hosts only."""
+        context, view, options = "SIDECAR_OUTBOUND", self._view, self._options
+        patches = self._clusters(context)
+        for port in dict.fromkeys(policy.port for policy in view.policies):
+            patches += self._chain(context, {"portNumber": port})
+        for host in dict.fromkeys(service_host(policy, options) for policy in view.policies):
+            mine = [policy for policy in view.policies if service_host(policy, options) == host]
+            for port in dict.fromkeys(policy.port for policy in mine):
+                patches += self._switch_on(context, {"name": f"{host}:{port}"}, catch_all(view, mine))
+        return self._manifest("aimesh-sidecar", where, patches, {})
+
+    def waypoint(self, where: str) -> Doc:
+        """In ambient mode. A waypoint knows its services by their addresses, not as hosts: the filters are on for all
+        of them, and a request that is for no model passes by.
+        """
+        patches = [*self._clusters("SIDECAR_INBOUND"), *self._chain("SIDECAR_INBOUND", {}, everywhere=True)]
+        gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
+        return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
+
+    def inbound(self, policy: Policy) -> Doc:
+        """At the model server, to time it: who came by has been routed. What the client's proxy told the server in
+        headers, Envoy itself tells the observer.
+        """
+        rules = [
+            {"header": name, "on_header_present": {"metadata_namespace": NAMESPACE, "key": key, "type": "STRING"}}
+            for name, key in _LEARNED
+        ]
+        owner = {"metadata_namespace": NAMESPACE, "key": "policy", "value": policy.name, "type": "STRING"}
+        learned = typed(
+            "aimesh.headers",
+            "extensions.filters.http.header_to_metadata.v3.Config",
+            request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
+        )
+        context = "SIDECAR_INBOUND"
+        patches = [*self._clusters(context), _before(context, {}, learned), _before(context, {}, self._observe)]
+        where = namespace(policy, self._options)
+        return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
+
+    def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
+        """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
+        filters = (self._route, self._observe)
+        if not everywhere:
+            filters = tuple({"name": f["name"], "disabled": True, **f} for f in filters)  # type: ignore[assignment]
+        limits: list[Doc] = []
+        if everywhere:
+            limits.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._limit()))
+        return [self._strip(context, listener), *(_before(context, listener, f) for f in filters), *limits]
+
+    def _strip(self, context: str, listener: Doc) -> Doc:
+        manager = typed(
+            "",
+            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            early_header_mutation_extensions=[cleaning(self._view)],
+        )
+        del manager["name"]
+        match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
+        return _patch("NETWORK_FILTER", context, match, "MERGE", manager)
+
+    def _switch_on(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
+        """For one host; and for gRPC calls, whose bodies nobody can gather, streamed."""
+        on = {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
+        match = {"routeConfiguration": {"vhost": vhost}}
+        found = [_patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._limit()})]
+        if self._options.body == "buffered":
+            calls = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(default)}-{CALL}"}}}}
+            streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
+            found.append(_patch("HTTP_ROUTE", context, calls, "MERGE", {"typed_per_filter_config": streamed}))
+        return found
+
+    def _limit(self) -> Doc:
+        return {"request_body_buffer_limit": self._view.body_limit + BODY_MARGIN}
+
+    def _clusters(self, context: str) -> list[Doc]:
+        """The processor's cluster, where it is no Service."""
+        if self._options.service is not None:
+            return []
+        return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
+
+    def _manifest(self, name: str, where: str, patches: Sequence[Doc], to: Doc) -> Doc:
+        annotations = {}
+        if self._options.service is not None:
+            host, _ = self._options.service
+            # Without it Istio may leave a cluster out that no route names.
+            annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}" if host.count(".") > 1 else host
+        spec = {"priority": _PRIORITY, **to, "configPatches": list(patches)}
+        return manifest(*ENVOY_FILTER, name, where, spec, **annotations)
+
+
+def _workload(labels: Iterable[tuple[str, str]]) -> Doc:
+    return {"workloadSelector": {"labels": dict(labels)}}
+
+
+def _before(context: str, listener: Doc, added: Doc) -> Doc:
+    chain = {"filter": {"name": _MANAGER, "subFilter": {"name": ANCHOR}}}
+    return _patch("HTTP_FILTER", context, {"listener": {**listener, "filterChain": chain}}, "INSERT_BEFORE", added)
+
+
+def _patch(apply_to: str, context: str, match: Doc, operation: str, value: Doc) -> Doc:
+    return {
+        "applyTo": apply_to,
+        "match": {"context": context, **match},
+        "patch": {"operation": operation, "value": value},
+    }
+
+
+def _per_route(overrides: Doc) -> Doc:
+    """That a filter is on, with ``overrides`` of what it does."""
+    config = {"@type": f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", "overrides": overrides}
+    return {"@type": f"{_TYPE}.config.route.v3.FilterConfig", "config": config}
