@@ -102,7 +102,7 @@ class Cluster:
             if tree.get("kind") != name or group not in groups:
                 continue
             try:
-                found.append(msgspec.convert(_without_nulls(tree), kind))
+                found.append(msgspec.convert(_plain(tree), kind))
             except msgspec.ValidationError as error:
                 metadata = tree.get("metadata")
                 who = metadata.get("name") if isinstance(metadata, dict) else None
@@ -134,7 +134,7 @@ class Cluster:
         """Raises ``ValueError`` for what Linkerd can't convert."""
         meta, spec = route.metadata, route.spec
         rules = tuple(self._rule(rule, parent) for rule in spec.rules)
-        return oracle.Route(meta.namespace, meta.name, rules, tuple(spec.hostnames), _created(meta))
+        return oracle.Route(meta.namespace, meta.name, rules, tuple(spec.hostnames), meta.creationTimestamp)
 
     def _rule(self, rule: k8s.RouteRule, parent: Service) -> oracle.Rule:
         if unknown := next((f.type for f in rule.filters if f.type not in CONVERTED), None):
@@ -186,11 +186,6 @@ def _values(values: list[k8s.Value]) -> tuple[oracle.Value, ...]:
     return tuple(oracle.Value(v.name, v.value, v.type == "RegularExpression") for v in values)
 
 
-def _created(metadata: k8s.Metadata) -> str:
-    created = metadata.creationTimestamp
-    return created.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(created, datetime) else created or ""
-
-
 def _names_port(ports: str, port: int) -> bool:
     """Whether ``3306,8000-8080`` names it."""
     for part in ports.split(","):
@@ -200,8 +195,10 @@ def _names_port(ports: str, port: int) -> bool:
     return False
 
 
-def _without_nulls(value: Any) -> Any:
-    """Kubernetes takes null for a field that is not there."""
+def _plain(value: Any) -> Any:
+    """Without nulls, which Kubernetes takes for fields that are not there; YAML's timestamps as the API's texts."""
     if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
-    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [_plain(v) for v in value] if isinstance(value, list) else value

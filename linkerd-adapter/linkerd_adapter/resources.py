@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
@@ -16,7 +15,7 @@ class Metadata(Struct):
 
     name: str
     namespace: str = "default"
-    creationTimestamp: str | datetime | None = None  # noqa: N815 - the fields' own names
+    creationTimestamp: str = ""  # noqa: N815 - the fields' own names
     annotations: dict[str, str] | None = None
     labels: dict[str, str] | None = None
 
