@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc import apis, headers
+from extproc import answers, apis, headers
 from extproc.events import PEER_ATTRIBUTES
 from extproc.native import BODY_MODEL
 from extproc.render.envoy_options import (
@@ -39,6 +39,11 @@ _JSON = (
     *(f"application/json;{gap}charset={name}" for gap in ("", " ") for name in ("utf-8", "UTF-8")),
 )
 """Content types that Envoy takes for JSON, letter by letter; others are read by us."""
+_ANSWERS = (
+    *(":status", "content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-status"),
+    *("server-timing", *answers.HEADERS),
+)
+"""Headers of the response that tell what it is and how to read it; see ``observe``."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 _MESSAGES = (
@@ -173,7 +178,7 @@ def observe_filter(options: EnvoyOptions) -> Doc:
         request_attributes=list(PEER_ATTRIBUTES),
         forward_rules=_forward(
             [
-                ":status",
+                *_ANSWERS,
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
             ]
