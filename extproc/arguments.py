@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from textwrap import dedent
 
 from extproc import __version__
@@ -117,16 +118,26 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         commands,
         "check",
         run["check"],
-        "find every mistake in policy files",
+        "find every mistake in policy files, every trap in Istio manifests",
         """\
         examples:
           extproc check -f policy.yaml
           extproc check -f policies/ --json | jq '.problems[].message'
+          extproc check --istio manifests/                        anybody's manifests, taken together
+          extproc render istio -f policy.yaml | extproc check --istio -
 
-        Exits with 1 when there is an error; warnings alone exit with 0.
+        Exits with 1 when there is an error; warnings alone exit with 0. docs/istio-lint.md has all codes.
         """,
     )
-    policies(check)
+    looked_at = check.add_mutually_exclusive_group(required=True)
+    policies(looked_at, required=False)
+    looked_at.add_argument(
+        "--istio",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="manifests (EnvoyFilter, VirtualService, …): files, directories, - for stdin",
+    )
     check.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
     explain = command(

@@ -1,4 +1,4 @@
-"""``extproc check``: what is wrong with policy files, and what is in them. Floor 6."""
+"""``extproc check``: what is wrong with policy files or Istio manifests, and what is in them. Floor 6."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from extproc import config
+from extproc import config, findings
 from extproc.errors import PolicyProblems, Problem
+from extproc.lint.run import lint
 from extproc.view import View
+
+_STDIN = Path("-")
 
 
 def run(paths: Sequence[Path], as_json: bool) -> int:
@@ -23,6 +26,19 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
             print(problem)
         print(_summary(view, problems))
     return 0 if view else 1
+
+
+def istio(paths: Sequence[Path], as_json: bool) -> int:
+    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together. Status as of ``run``."""
+    files = config.read([path for path in paths if path != _STDIN])
+    texts = [*files.texts, *([("<stdin>", sys.stdin.read())] if _STDIN in paths else [])]
+    linted = lint(texts, files.problems)
+    if as_json:
+        sys.stdout.write(findings.report(linted.findings, resources=linted.resources, files=linted.files))
+    else:
+        looked = f"{_count(linted.resources, 'resource')} in {_count(linted.files, 'file')}"
+        sys.stdout.write(findings.text(linted.findings, looked))
+    return 1 if findings.failed(linted.findings) else 0
 
 
 def _load(paths: Sequence[Path]) -> tuple[View | None, Sequence[Problem]]:

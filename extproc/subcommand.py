@@ -29,14 +29,14 @@ def command(
     return parser
 
 
-def policies(parser: argparse.ArgumentParser) -> None:
-    """Adds ``-f POLICY``."""
+def policies(parser: argparse._ActionsContainer, *, required: bool = True) -> None:
+    """Adds ``-f POLICY``. ``required``: not where the group that is given says so."""
     parser.add_argument(
         "-f",
         "--file",
         type=Path,
         action="append",
-        required=True,
+        required=required,
         metavar="POLICY",
         help="a policy file, or a directory of them; may be given more than once",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from extproc.check import run
+from extproc.check import istio, run
 from tests.unit.policyfile import file, policy, pool
 
 GOOD = file(
@@ -95,3 +96,30 @@ def test_json_of_a_bad_policy(path: Path, capsys: pytest.CaptureFixture[str]) ->
         ],
         "found": None,
     }
+
+
+RULE = (
+    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nspec: {trafficPolicy: {loadBalancer: {simple: %s}}}\n"
+)
+
+
+def test_manifests_with_warnings_are_forgiven(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text(RULE % "LEAST_REQUEST")
+    assert istio([path], as_json=False) == 0
+    assert capsys.readouterr().out == "ok: 1 resource in 1 file\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(RULE % "LEAST_CONN"))
+    assert istio([path, Path("-")], as_json=False) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "<stdin>:3:49: warning AIM301: spec.trafficPolicy.loadBalancer.simple: `LEAST_CONN`; write LEAST_REQUEST",
+        "0 errors, 1 warning",
+    ]
+
+
+def test_manifests_with_errors_and_files_that_are_not_there(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text("kind: EnvoyFilter\n")
+    assert istio([path, path / "none"], as_json=True) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["ok"], printed["resources"], printed["files"]) == (False, 1, 1)
+    assert [finding["code"] for finding in printed["findings"]] == ["AIM002", "AIM001"]
