@@ -127,11 +127,16 @@ class _Routes:
         yield from self._fallback(policy, [owner])
 
     def catch_all(self) -> Iterator[Doc]:
-        """Requests of which the processor said nothing: it did not answer, or no model could be read."""
+        """Requests of which the processor said nothing: it did not answer, or no model could be read.
+
+        A pin that it has not seen goes no further: a mesh behind this Envoy would believe it.
+        """
         view = self._view
         if not view.policies:
             return iter([_nowhere([])])
-        return self._fallback(next((m.policy for m in view.patterns if owns_all(m)), view.policies[0]), [])
+        policy = next((m.policy for m in view.patterns if owns_all(m)), view.policies[0])
+        removed = {"request_headers_to_remove": list(headers.ROUTING)}
+        return (route | removed for route in self._fallback(policy, []))
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""

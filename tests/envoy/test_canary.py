@@ -116,6 +116,16 @@ def test_without_a_processor_everything_goes_to_the_default(servers: Servers, ga
     assert {envoy.ask("m").text for _ in range(20)} == {"v2"}
 
 
+def test_a_pin_that_no_processor_has_seen_goes_no_further(servers: Servers, gateway: Start) -> None:
+    one, two = servers("v1", "v2")
+    versions = (Version("v1", 99, (one.address,)), Version("v2", 1, (two.address,)))
+    view = View((Policy("p", models=("m",), versions=versions, default="v2", allow_pin=True),))
+    envoy = gateway(view, "127.0.0.1:1")
+    answer = envoy.ask("m", x_model_version="v1")
+    assert (answer.text, answer.headers.get("x-model-version")) == ("v2", None)
+    assert "x-model-version" not in two.seen[-1].headers
+
+
 def test_requests_of_no_api_go_to_the_default(servers: Servers, processor: Process, gateway: Start) -> None:
     one, two = servers("v1", "v2")
     versions = (Version("v1", 99, (one.address,)), Version("v2", 1, (two.address,)))
