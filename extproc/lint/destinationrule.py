@@ -11,8 +11,8 @@ from extproc.lint.mesh import Mesh
 LEAST_CONN = Rule(
     "AIM301",
     "warning",
-    "`LEAST_CONN`",
-    "Deprecated; it means LEAST_REQUEST.",
+    "`LEAST_CONN` is deprecated",
+    "It means LEAST_REQUEST, until it goes.",
     "write LEAST_REQUEST",
 )
 GATEWAY_ERRORS = Rule(
