@@ -112,7 +112,8 @@ def test_manifests_with_warnings_are_forgiven(
     monkeypatch.setattr("sys.stdin", io.StringIO(RULE % "LEAST_CONN"))
     assert istio([path, Path("-")], as_json=False) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "<stdin>:3:47: warning AIM301: spec.trafficPolicy.loadBalancer.simple: `LEAST_CONN` is deprecated; write LEAST_REQUEST",
+        "<stdin>:3:47: warning AIM301: spec.trafficPolicy.loadBalancer.simple: `LEAST_CONN` is deprecated; "
+        "write LEAST_REQUEST",
         "0 errors, 1 warning",
     ]
 
