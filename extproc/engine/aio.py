@@ -14,11 +14,13 @@ from extproc.engine.contract import (
     BACKLOG,
     BEHIND,
     FAILED,
+    PAUSE,
     UNKNOWN,
     Abort,
     Factory,
     Handler,
     Metadata,
+    Pulse,
     Settings,
     StatusCode,
     listening_refused,
@@ -39,6 +41,7 @@ class AioEngine:
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
+        self._pulse = Pulse()
         self._grace: float | None = None
 
     def run(self, started: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from extproc.engine.contract import BACKLOG, BEHIND, FAILED, UNKNOWN, Abort, Factory, Handler, Metadata, StatusCode
+from extproc.engine.contract import BACKLOG, BEHIND, FAILED, UNKNOWN, Abort, Factory, Handler, Metadata, Pulse, StatusCode
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,14 @@ class Call:
 
     __slots__ = (
         *("_begun", "_finishing", "_handler", "_held", "_out", "_post", "_receive", "_sending"),
-        *("core", "metadata"),
+        *("core", "metadata", "pulse"),
     )
 
-    def __init__(self, core: Any, metadata: Metadata, post: Callable[[Call, bytes], None]) -> None:
+    def __init__(self, core: Any, metadata: Metadata, pulse: Pulse, post: Callable[[Call, bytes], None]) -> None:
         """``post(call, message)`` has the loop call ``pushed``, from whatever thread."""
         self.core: Any = core
         self.metadata = metadata
+        self.pulse = pulse
         self._post = post
         self._handler: Handler | None = None
         self._receive: Any = None  # the receive that is under way

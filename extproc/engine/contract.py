@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -47,12 +48,30 @@ Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 """Of gRPC: names in lower case; values are text, or bytes where the name ends in ``-bin``."""
 
 
+class Pulse:
+    """Whether the engine keeps up. Times are of ``time.perf_counter``."""
+
+    __slots__ = ("idle",)
+
+    def __init__(self) -> None:
+        self.idle = perf_counter()
+        """When it last had nothing to do."""
+
+    def behind(self, now: float) -> float:
+        """Seconds for which it has had work without a pause: what comes now may have waited as long."""
+        return now - self.idle
+
+
 class Sender(Protocol):
     """Lets a handler send without having received; may be called from any thread."""
 
     @property
     def metadata(self) -> Metadata:
         """With what the client opened the stream."""
+
+    @property
+    def pulse(self) -> Pulse:
+        """Of the engine that the stream is on."""
 
     def __call__(self, message: bytes) -> None:
         """Queues one message; dropped when the stream has ended. A client that never reads loses its stream."""
@@ -63,6 +82,8 @@ Factory: TypeAlias = Callable[[Sender], Handler]
 
 BACKLOG = 1000
 """Pushed messages that wait for a client to read; with one more its stream ends."""
+PAUSE = 0.005
+"""Seconds without a look whether there is nothing to do, and of waiting that tell as much."""
 BEHIND = "the client does not read what it is sent"
 FAILED = "the processor failed on a message"
 UNKNOWN = "unknown method"

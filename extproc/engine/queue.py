@@ -19,7 +19,7 @@ import grpc
 from grpc._cython import cygrpc
 
 from extproc.engine.call import Call
-from extproc.engine.contract import Factory, Settings, listening_refused
+from extproc.engine.contract import PAUSE, Factory, Pulse, Settings, listening_refused
 from extproc.engine.credentials import server_credentials
 from extproc.errors import SetupError
 
@@ -54,6 +54,7 @@ class QueueEngine:
         self._settings = settings
         self._grace: float | None = None
         self._open = False
+        self._pulse = Pulse()
         self._posting = RLock()  # reentrant: a signal handler may push, too
 
     def run(self, started: Callable[[], None]) -> None:
@@ -97,11 +98,15 @@ class QueueEngine:
 
     def _serve(self) -> None:
         """Until every call has ended after ``stop``. A failure of ours costs one stream, never the loop."""
-        poll, now = self._queue.poll, time.time
+        poll, now, clock, pulse = self._queue.poll, time.time, time.perf_counter, self._pulse
         ends: float | None = None
         while True:
-            event = poll(now() + _TICK)
+            before = clock()
+            # Every now and then a look that does not wait: nothing there means that we keep up.
+            event = poll(0 if before - pulse.idle > PAUSE else now() + _TICK)
             tag = event.tag
+            if tag is None or (after := clock()) - before > PAUSE:
+                pulse.idle = clock() if tag is None else after
             try:
                 if tag.__class__ is Call:
                     tag.received()
@@ -145,7 +150,7 @@ class QueueEngine:
     def _accept(self, event: Any, more: bool) -> None:
         if more:
             self._server.request_call(self._queue, self._queue, _ACCEPT)
-        Call(event.call, event.invocation_metadata, self.post).accept(self._factories.get(event.call_details.method))
+        Call(event.call, event.invocation_metadata, self._pulse, self.post).accept(self._factories.get(event.call_details.method))
 
 
 def _of(tag: Any) -> Call | None:
