@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.events import BodyMode
+from extproc.measures import CustomMetric
 
 
 class Mutation(msgspec.Struct, frozen=True):
@@ -144,6 +145,17 @@ ERRORS = ("error_in_stream", "client_left", "cut_short", SHED)
 client mostly; the answer ended without the mark that its API ends with."""
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """Note: what one exchange adds to a metric that its policy asks for."""
+
+    metric: CustomMetric
+    labels: tuple[str, ...]
+    """Values, in the order of the metric's labels."""
+    amount: float
+    per: float = 1.0
+    """Of a gauge: what its amounts are divided by is the sum of these."""
+
+
 Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
-Note: TypeAlias = Unmatched | Fault | Observed
+Note: TypeAlias = Unmatched | Fault | Observed | Measured
 Action: TypeAlias = Reply | Finish | Note

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from extproc.measures import CustomMetric, Source
 from extproc.view import Objective, Policy, Pool, Slo, Version, View
 
 
@@ -41,10 +42,7 @@ def _policy(policy: Policy, view: View) -> dict[str, Any]:
             "retryBudget": budget and {"retryRatio": budget.ratio, "minRetriesPerSecond": budget.min_per_second},
         },
         "observability": {
-            "customMetrics": [
-                {"name": metric.name, "type": metric.type, "labels": list(metric.labels)}
-                for metric in policy.custom_metrics
-            ],
+            "customMetrics": [_metric(metric) for metric in policy.custom_metrics],
             "slo": policy.slo and _slo(policy.slo),
             "sampling": policy.sampling,
         },
@@ -55,6 +53,23 @@ def _policy(policy: Policy, view: View) -> dict[str, Any]:
             for target in view.targets[policy.name, version.name]
         ],
     }
+
+
+def _metric(metric: CustomMetric) -> dict[str, Any]:
+    found = {"name": metric.name, "type": metric.type, "labels": list(metric.labels), "source": _source(metric.source)}
+    match metric.type:
+        case "GAUGE":
+            return found | {"per": _source(metric.per), "window": metric.window}
+        case "HISTOGRAM":
+            return found | {"buckets": list(metric.buckets)}
+        case _:
+            return found
+
+
+def _source(source: Source) -> str | dict[str, str]:
+    if source.header:
+        return {"header": source.header}
+    return {"body": _pointer(source.body)} if source.body else source.word
 
 
 def _slo(slo: Slo) -> dict[str, Any]:

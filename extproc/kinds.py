@@ -1,20 +1,20 @@
 """What each kind of document in a policy file holds: ModelInferencePolicy → Policy, GpuPool → Pool. Floor 4.
 
-May import floors 0 and 1, ``fields``, ``slo``, ``values``, ``versions`` and ``yamldoc``. What a document says is
-judged here on its own; ``wiring`` judges the documents together.
+May import floors 0 and 1, ``custom``, ``fields``, ``slo``, ``values``, ``versions`` and ``yamldoc``. What a document
+says is judged here on its own; ``wiring`` judges the documents together.
 """
 
 from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from extproc import gpu, slo, values, versions
+from extproc import custom, gpu, slo, values, versions
 from extproc.errors import Problem
 from extproc.fields import Field, Fields, suggestion
+from extproc.measures import CustomMetric
 from extproc.view import (
     DEFAULT_BODY_LIMIT,
     NONE,
-    CustomMetric,
     Policy,
     Pool,
     RetryBudget,
@@ -26,7 +26,6 @@ from extproc.yamldoc import Node, shown
 API_VERSION = "ai.istio.io/v1alpha1"
 RETRY_RATIO, RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
-METRIC_TYPES = ("GAUGE", "COUNTER", "HISTOGRAM")
 LOAD_METRICS = ("vllm", "sglang", "tgi", "triton", "trtllm", "nim")
 """Model servers whose metrics tell their load."""
 
@@ -227,26 +226,10 @@ def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None, 
     if fields is None:
         return None
     return (
-        fields.optional("customMetrics", _custom_metrics, ()),
+        fields.optional("customMetrics", custom.read, ()),
         fields.optional("slo", slo.read, None),
         fields.optional("sampling", lambda f: f.number(0, 1), 1.0),
     )
-
-
-def _custom_metrics(field: Field) -> tuple[CustomMetric, ...]:
-    return field.named(_custom_metric, "metric")
-
-
-def _custom_metric(field: Field) -> CustomMetric | None:
-    fields = field.fields("name", "type", "labels")
-    if fields is None:
-        return None
-    name = fields.required("name", values.metric_name, "name the metric")
-    kind = fields.required("type", lambda f: f.choice(*METRIC_TYPES), f"give one of {', '.join(METRIC_TYPES)}")
-    labels = fields.optional("labels", lambda f: f.distinct(values.metric_label, "label"), ())
-    for reserved in {"le", "quantile"}.intersection(labels):
-        field.at("labels").error(f"Prometheus itself uses the label {reserved}", "choose another name")
-    return CustomMetric(name or "", kind or "", labels)
 
 
 def _limits(field: Field) -> int | None:

@@ -8,6 +8,7 @@ Prometheus: each gives its ``state``, and another ``Metrics`` adds them up.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import TypeAlias
 
 import msgspec
@@ -15,8 +16,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from extproc.actions import SHED, Fault, Note, Observed, Unmatched
+from extproc.actions import SHED, Fault, Measured, Note, Observed, Unmatched
 from extproc.histogram import Histogram
+from extproc.series import Cells, Series, samples
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 """Seconds: from an embedding to a long generation."""
@@ -76,6 +78,19 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
 """What there is, by name: what it tells, its labels, its buckets."""
 
 
+_GAUGES = ("extproc_streams", "extproc_policy_info", "extproc_workers", "extproc_worker_restarts")
+
+
+def taken(name: str, kind: str) -> str:
+    """The metric of ours with which one of this name and type would get mixed up; empty where there is none."""
+    wanted = samples(name, kind)
+    ours = {n: samples(n, "COUNTER") for n in _COUNTERS} | {n: samples(n, "HISTOGRAM") for n in _HISTOGRAMS}
+    ours |= {n: samples(n, "GAUGE") for n in _GAUGES}
+    if name.startswith("extproc_"):
+        return "extproc_*"
+    return next((mine for mine, theirs in ours.items() if wanted & theirs), "")
+
+
 class State(msgspec.Struct, array_like=True):
     """Everything a process has counted, and how it is now."""
 
@@ -83,12 +98,15 @@ class State(msgspec.Struct, array_like=True):
     histograms: dict[str, dict[Labels, Histogram]]
     streams: int = 0
     generation: int = 0
+    series: list[Cells] = []
 
 
 class Metrics(Collector):
     """Everything the processor counts. Written by the engine's thread; may be collected by another."""
 
     def __init__(self) -> None:
+        self.series = Series()
+        """What policies ask for."""
         self.streams = 0
         """Open gRPC streams of Envoy's."""
         self.policy_generation = 0
@@ -111,6 +129,8 @@ class Metrics(Collector):
                 self._count("inference_unmatched", (note.reason,))
             case Fault():
                 self.error(note.reason)
+            case Measured():
+                self.series.note(note, monotonic())
 
     def _observed(self, note: Observed) -> None:
         place = (note.model, note.version, note.gpu_pool)
@@ -152,7 +172,8 @@ class Metrics(Collector):
 
     def state(self) -> bytes:
         """For ``add`` in another process. One step of the interpreter's, so no thread sees half a change."""
-        return _ENCODER.encode(State(self._counters, self._histograms, self.streams, self.policy_generation))
+        state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
+        return _ENCODER.encode(state)
 
     def add(self, state: bytes, *, alive: bool = True) -> None:
         """Counts what another process has counted; unless it is ``alive`` it has no streams and no policy."""
@@ -163,6 +184,7 @@ class Metrics(Collector):
         for name, histograms in other.histograms.items():
             for key, histogram in histograms.items():
                 self._histogram(name, key).add(histogram)
+        self.series.add(other.series)
         if alive:
             self.streams += other.streams
             self._generations.add(other.generation)
@@ -179,6 +201,7 @@ class Metrics(Collector):
             for key, histogram in list(self._histograms[name].items()):
                 family.add_metric(key, histogram.buckets(), histogram.sum)
             yield family
+        yield from self.series.collect(monotonic())
         yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
         info = GaugeMetricFamily(
             "extproc_policy_info",

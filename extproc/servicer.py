@@ -8,7 +8,7 @@ from functools import partial
 from random import getrandbits
 from time import perf_counter
 
-from extproc.actions import Fault, Finish, Observed, Unmatched
+from extproc.actions import Fault, Finish, Measured, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
 from extproc.engine import Abort, Metadata, Sender, StatusCode
 from extproc.events import Closed, Event
@@ -20,7 +20,7 @@ from extproc.view import View
 log = logging.getLogger(__name__)
 
 _CLOSED = Closed()
-_NOTES = (Observed, Unmatched, Fault)
+_NOTES = (Observed, Unmatched, Fault, Measured)
 
 
 def _entropy() -> bytes:

@@ -21,7 +21,6 @@ _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
-_METRIC_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,199}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)")
@@ -105,6 +104,12 @@ def header_name(field: Field) -> str | None:
     """The name of a request header, in lower case; not one that we set ourselves."""
     text = field.safe(_TOKEN, "the name of a header")
     return None if text is None else own_header(text, field)
+
+
+def response_header(field: Field) -> str | None:
+    """The name of a response header, in lower case."""
+    text = field.safe(_TOKEN, "the name of a header")
+    return None if text is None else text.lower()
 
 
 def own_header(text: str, field: Field) -> str | None:
@@ -279,8 +284,3 @@ def _quantity(field: Field, example: str) -> int | None:
 def metric_name(field: Field) -> str | None:
     """The name of a Prometheus metric."""
     return field.safe(_METRIC, "a name for Prometheus: letters, digits, '_' and ':', no digit first")
-
-
-def metric_label(field: Field) -> str | None:
-    """The name of a label of a Prometheus metric."""
-    return field.safe(_METRIC_LABEL, "a label for Prometheus: letters, digits and '_', no digit and no __ first")

@@ -12,6 +12,7 @@ from functools import cached_property
 import msgspec
 
 from extproc.gpu import Gpu, Requirement, satisfies
+from extproc.measures import CustomMetric
 from extproc.rendezvous import Rendezvous
 
 DEFAULT_BODY_LIMIT = 8 << 20
@@ -74,14 +75,6 @@ class RetryBudget(msgspec.Struct, frozen=True):
 
     ratio: float
     min_per_second: int
-
-
-class CustomMetric(msgspec.Struct, frozen=True):
-    """A metric that the policy asks for beyond ours."""
-
-    name: str
-    type: str
-    labels: tuple[str, ...] = ()
 
 
 class Objective(msgspec.Struct, frozen=True):

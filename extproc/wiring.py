@@ -1,7 +1,7 @@
 """What is wrong between documents that are each right: names, models, and GPUs that versions can't reach. Floor 4.
 
-May import floors 0 and 1, ``fields``, ``kinds`` and ``yamldoc``. A document that is wrong in itself is left out
-where judging it would only repeat that.
+May import floors 0 and 1, ``fields``, ``kinds``, ``series`` and ``yamldoc``. A document that is wrong in itself is
+left out where judging it would only repeat that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from extproc.fields import Field, suggestion
 from extproc.gpu import known_architecture, satisfies, shortfall
 from extproc.kinds import Document
-from extproc.view import CustomMetric, Policy, Pool, Version, View
+from extproc.measures import CustomMetric
+from extproc.series import samples
+from extproc.view import Policy, Pool, Version, View
 from extproc.yamldoc import Scalar, shown
 
 Policies = Sequence[Document[Policy]]
@@ -64,9 +66,14 @@ def _check_metrics(policies: Policies) -> None:
             continue
         for i, metric in enumerate(document.value.custom_metrics):
             known, place = first.setdefault(metric.name, (metric, metrics.at(i)))
-            if (known.type, set(known.labels)) != (metric.type, set(metric.labels)):
-                message = f"the metric {metric.name} has another type or other labels at {place.place}"
+            if known != metric:
+                message = f"the metric {metric.name} is another one at {place.place}"
                 metrics.at(i).error(message, "make the two the same, or choose another name")
+            for name, (other, there) in first.items():
+                if name != metric.name and samples(name, other.type) & samples(metric.name, metric.type):
+                    message = f"Prometheus would mix up {metric.name} and {name}, at {there.place}"
+                    remedy = "choose another name: a counter ends in _total, a histogram adds _sum, _count, _bucket"
+                    metrics.at(i).error(message, remedy)
 
 
 def _check_pool_names(policies: Policies, pools: Pools) -> None:

@@ -16,7 +16,8 @@ from extproc import config
 from extproc.config import load, parse
 from extproc.errors import PolicyProblems
 from extproc.gpu import Requirement
-from extproc.view import CustomMetric, RetryBudget
+from extproc.measures import CACHED, INPUT, OUTPUT, SECONDS, CustomMetric
+from extproc.view import RetryBudget
 from tests.unit.policyfile import file, found, policy, pool, said
 
 ARTICLE = """\
@@ -61,8 +62,8 @@ def test_the_articles_document_is_taken_as_it_stands_and_means_something() -> No
     assert only.selector == (("app", "model-inference"),)
     assert (only.gpu, only.timeout, only.retry_budget) == (Requirement("a100", 8192), 60.0, RetryBudget(0.25, 10))
     assert only.custom_metrics == (
-        CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type")),
-        CustomMetric("feature_cache_hit_ratio", "GAUGE", ("model_name",)),
+        CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT, SECONDS),
+        CustomMetric("feature_cache_hit_ratio", "GAUGE", ("model_name",), CACHED, INPUT),
     )
 
 

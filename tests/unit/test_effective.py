@@ -25,7 +25,10 @@ allowPin: true
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
 trafficManagement: {timeout: 500ms, retryBudget: {}}
 observability:
-  customMetrics: [{name: hits, type: COUNTER, labels: [model]}]
+  customMetrics:
+  - {name: hits, type: COUNTER, labels: [model_name], source: {header: x-hits}}
+  - {name: ratio, type: GAUGE, source: {body: /a~1b}, per: inputTokens, window: 30s}
+  - {name: sizes, type: HISTOGRAM, source: outputTokens, buckets: [1, 10]}
   slo: {availability: 99.9, timeToFirstToken: {under: 500ms, target: 95}}
 """
 POOL = """
@@ -91,7 +94,24 @@ def test_everything_is_shown() -> None:
                     "retryBudget": {"retryRatio": 0.2, "minRetriesPerSecond": 10},
                 },
                 "observability": {
-                    "customMetrics": [{"name": "hits", "type": "COUNTER", "labels": ["model"]}],
+                    "customMetrics": [
+                        {"name": "hits", "type": "COUNTER", "labels": ["model_name"], "source": {"header": "x-hits"}},
+                        {
+                            "name": "ratio",
+                            "type": "GAUGE",
+                            "labels": [],
+                            "source": {"body": "/a~1b"},
+                            "per": "inputTokens",
+                            "window": 30.0,
+                        },
+                        {
+                            "name": "sizes",
+                            "type": "HISTOGRAM",
+                            "labels": [],
+                            "source": "outputTokens",
+                            "buckets": [1.0, 10.0],
+                        },
+                    ],
                     "slo": {
                         "availability": 99.9,
                         "timeToFirstToken": {"under": 0.5, "target": 95.0},

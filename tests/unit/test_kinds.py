@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extproc.gpu import Gpu, Requirement
-from extproc.view import CustomMetric, Policy, Pool, RetryBudget, Sticky
+from extproc.measures import OUTPUT, SECONDS, CustomMetric
+from extproc.view import Policy, Pool, RetryBudget, Sticky
 from tests.unit.policyfile import file, found, policy, policy_of, pool, pool_of, said
 
 API = "apiVersion: ai.istio.io/v1alpha1\n"
@@ -43,7 +44,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
     observability:
       customMetrics:
       - {name: inference_throughput, type: GAUGE, labels: [model_version, gpu_type]}
-      - {name: hits, type: COUNTER}
+      - {name: hits, type: COUNTER, source: requests}
       sampling: 0.25
     limits: {maxBody: 16Mi}
     pathPrefixes: [/team-a, "/openai"]
@@ -59,7 +60,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
         timeout=90.0,
         retry_budget=RetryBudget(0.25, 5),
         custom_metrics=(
-            CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type")),
+            CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT, SECONDS),
             CustomMetric("hits", "COUNTER"),
         ),
         body_limit=16 << 20,
@@ -264,27 +265,6 @@ def test_a_misspelt_field_is_both_unknown_and_missing() -> None:
         "5 spec.selector: has no matchLabels; write matchLabels: {app: my-app}",
         '5 spec.selector.matchLabel: is not a known field; did you mean "matchLabels"?',
     ]
-
-
-@pytest.mark.parametrize(
-    ("metrics", "start"),
-    [
-        ("- {name: 1a, type: GAUGE}", '7 spec.observability.customMetrics[0].name: "1a" is not allowed'),
-        ("- {type: GAUGE}", "7 spec.observability.customMetrics[0]: has no name"),
-        ("- {name: a}", "7 spec.observability.customMetrics[0]: has no type; give one of GAUGE, COUNTER, HISTOGRAM"),
-        ("- {name: a, type: gauge}", '7 spec.observability.customMetrics[0].type: "gauge" is none of'),
-        ("- {name: a, type: GAUGE, labels: [a-b]}", '7 spec.observability.customMetrics[0].labels[0]: "a-b" is not'),
-        ("- {name: a, type: GAUGE, labels: [b, b]}", "7 spec.observability.customMetrics[0].labels[1]: the same label"),
-        ("- {name: a, type: GAUGE, labels: [le]}", "7 spec.observability.customMetrics[0].labels: Prometheus itself"),
-        (
-            "- {name: a, type: GAUGE}\n    - {name: a, type: GAUGE}",
-            "8 spec.observability.customMetrics[1].name: the metric a is there already, on line 7",
-        ),
-    ],
-)
-def test_custom_metrics(metrics: str, start: str) -> None:
-    (problem,) = found(policy(f"observability:\n  customMetrics:\n    {metrics}"))
-    assert said(problem).startswith(start)
 
 
 USER = policy("gpuRequirements: {}")

@@ -63,7 +63,7 @@ def value(text: str, read: Reader) -> tuple[object, list[str]]:
         (values.body_size, "1Gi", 1 << 30),
         (values.body_size, "4096", 4096),
         (values.metric_name, "inference_throughput", "inference_throughput"),
-        (values.metric_label, "model_name", "model_name"),
+        (values.response_header, "X-Cache_Hits", "x-cache_hits"),
     ],
 )
 def test_good_values(read: Reader, text: str, result: object) -> None:
@@ -132,7 +132,7 @@ def test_good_values(read: Reader, text: str, result: object) -> None:
         (values.body_size, "2Gi", "2147483648 bytes is out of range"),
         (values.body_size, "8MB", "write it as Kubernetes does: 8Mi"),
         (values.metric_name, "a-b", '"a-b" is not allowed'),
-        (values.metric_label, "__name__", '"__name__" is not allowed'),
+        (values.response_header, "x:y", '"x:y" is not allowed'),
     ],
 )
 def test_bad_values_give_nothing_and_say_why(read: Reader, text: str, said: str) -> None:

@@ -60,20 +60,31 @@ def test_models_that_cannot_be_read_clash_with_nobody() -> None:
 @pytest.mark.parametrize(
     ("metric", "problems"),
     [
-        ("{name: hits, type: GAUGE, labels: [b, a]}", 0),
-        ("{name: hits, type: COUNTER, labels: [a, b]}", 1),
-        ("{name: hits, type: GAUGE, labels: [a]}", 1),
+        ("{name: hits, type: GAUGE, source: outputTokens, labels: [code, api]}", 0),
+        ("{name: hits, type: COUNTER, source: outputTokens, labels: [api, code]}", 1),
+        ("{name: hits, type: GAUGE, source: outputTokens, labels: [api]}", 1),
+        ("{name: hits, type: GAUGE, source: inputTokens, labels: [api, code]}", 1),
+        ("{name: hits, type: GAUGE, source: outputTokens, labels: [api, code], window: 5s}", 1),
     ],
 )
 def test_a_metric_is_the_same_in_every_policy(metric: str, problems: int) -> None:
-    first = "observability: {customMetrics: [{name: hits, type: GAUGE, labels: [a, b]}]}"
+    first = "observability: {customMetrics: [{name: hits, type: GAUGE, source: outputTokens, labels: [api, code]}]}"
     second = f"models: [b]\nobservability: {{customMetrics: [{metric}]}}"
     assert [said(p) for p in found(policy(first), policy(second, "b"))] == [
         (
-            "6 spec.observability.customMetrics[0]: the metric hits has another type or other labels at 0.yaml:5; "
+            "6 spec.observability.customMetrics[0]: the metric hits is another one at 0.yaml:5; "
             "make the two the same, or choose another name"
         )
     ] * problems
+
+
+def test_two_metrics_that_prometheus_would_mix_up() -> None:
+    counter = "{name: hits, type: COUNTER, source: requests}"
+    text = f"observability:\n  customMetrics: [{counter}, {{name: hits_total, type: GAUGE, source: outputTokens}}]"
+    (problem,) = found(policy(text))
+    assert said(problem).startswith(
+        "6 spec.observability.customMetrics[1]: Prometheus would mix up hits_total and hits, at 0.yaml:6; "
+    )
 
 
 def versions(pools: str, more: str = "") -> str:
