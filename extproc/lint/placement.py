@@ -104,7 +104,7 @@ NO_SELECTOR = Rule(
     "a processor for every workload of the namespace",
     "That includes the processor's own sidecar: each call of the processor then calls the processor. "
     "In the root namespace it is the whole mesh.",
-    "select the workloads: workloadSelector, or targetRefs",
+    "select the workloads (workloadSelector, targetRefs), or switch the filter on per host (disabled: true)",
 )
 NO_CONTEXT = Rule(
     "AIM110",
@@ -261,7 +261,8 @@ def _processor(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
     elif anchor.text != ROUTER or patch.operation == "INSERT_BEFORE":
         yield from _order(processor, mesh)
     spec = patch.resource.spec
-    if not spec.at("workloadSelector", "labels").entries and not spec.at("targetRefs"):
+    everywhere = not spec.at("workloadSelector", "labels").entries and not spec.at("targetRefs")
+    if everywhere and not patch.value.at("disabled").flag:
         yield spec.breaks(NO_SELECTOR)
     if patch.context == "SIDECAR_INBOUND" and not patch.waypoint and not processor.observes:
         yield patch.root.at("match", "context").breaks(INBOUND)
