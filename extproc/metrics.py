@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from extproc.actions import SHED, Fault, Measured, Note, Observed, Unmatched
 from extproc.histogram import Histogram
 from extproc.series import Cells, Series, samples
+from extproc.view import View
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 """Seconds: from an embedding to a long generation."""
@@ -119,6 +120,11 @@ class Metrics(Collector):
         self._messages = self._histograms["extproc_message_duration_seconds"]
         for result in ("success", "failure"):
             self._counters["extproc_policy_reloads"][(result,)] = 0
+
+    def follow(self, view: View) -> None:
+        """This policy is in force from now on."""
+        self.policy_generation = view.generation
+        self.series.declare(metric for policy in view.policies for metric in policy.custom_metrics)
 
     def note(self, note: Note) -> None:
         """Counts what a stream noted."""
