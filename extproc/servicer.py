@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from random import getrandbits
+from random import getrandbits, random
 from time import perf_counter
 
 from extproc.actions import Fault, Finish, Measured, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
-from extproc.engine import Abort, Metadata, Sender, StatusCode
-from extproc.events import Closed, Event
+from extproc.engine import Abort, Metadata, Pulse, Sender, StatusCode
+from extproc.events import Closed
 from extproc.metrics import Metrics
 from extproc.observe import ObserveStream
 from extproc.stream import RouteStream
 from extproc.view import View
 
 log = logging.getLogger(__name__)
+
+SOON, LATE = 0.05, 0.25
+"""Seconds of work without a pause after which we watch less, and little."""
 
 _CLOSED = Closed()
 _NOTES = (Observed, Unmatched, Fault, Measured)
@@ -31,11 +34,15 @@ def _entropy() -> bytes:
 class ProcessHandler:
     """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
 
-    __slots__ = ("_exchange", "_metrics", "_told", "_view", "done")
+    __slots__ = ("_exchange", "_metrics", "_observing", "_pulse", "_told", "_view", "done")
 
-    def __init__(self, view: View, metrics: Metrics, told: Callable[[Observed], None] | None = None) -> None:
+    def __init__(
+        self, view: View, metrics: Metrics, pulse: Pulse, told: Callable[[Observed], None] | None = None
+    ) -> None:
         """``told`` hears of a finished exchange."""
         self.done = False
+        self._observing: ObserveStream | None = None
+        self._pulse = pulse
         self._told = told
         self._view = view
         self._metrics = metrics
@@ -48,8 +55,13 @@ class ProcessHandler:
         try:
             event, observing = decode(message)
             if self._exchange is None:
-                self._exchange = ObserveStream(self._view) if observing else RouteStream(self._view, _entropy())
-            replies = self._act(self._exchange, event, started)
+                if observing:
+                    self._exchange = self._observing = ObserveStream(self._view, random())
+                else:
+                    self._exchange = RouteStream(self._view, _entropy())
+            replies = self._act(self._exchange.receive(event, started))
+            if self._observing is not None and (behind := self._pulse.behind(started)) > SOON and not self.done:
+                self._relieve(self._observing, started, behind)
         except Malformed:
             self._metrics.error("malformed_message")
             raise
@@ -65,11 +77,18 @@ class ProcessHandler:
         """The stream is gone."""
         self._metrics.streams -= 1
         if self._exchange is not None and not self.done:
-            self._act(self._exchange, _CLOSED, perf_counter())
+            self._act(self._exchange.receive(_CLOSED, perf_counter()))
 
-    def _act(self, exchange: RouteStream | ObserveStream, event: Event, now: float) -> list[bytes]:
+    def _relieve(self, exchange: ObserveStream, now: float, behind: float) -> None:
+        """Leaves an exchange alone before Envoy has to hold back its answer for us: at first those that bring much,
+        then, as routing comes before watching, any.
+        """
+        if behind > LATE or exchange.busy(now):
+            self._act(exchange.shed())
+
+    def _act(self, actions: Sequence[Action]) -> list[bytes]:
         replies = []
-        for action in exchange.receive(event, now):
+        for action in actions:
             if isinstance(action, Finish):
                 self.done = True
             elif isinstance(action, _NOTES):
@@ -97,6 +116,6 @@ def process(
         if metrics.streams >= max_streams:
             metrics.error("too_many_streams")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
-        return ProcessHandler(view(), metrics, None if told is None else partial(told, sender.metadata))
+        return ProcessHandler(view(), metrics, sender.pulse, None if told is None else partial(told, sender.metadata))
 
     return handler

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -29,6 +30,9 @@ from extproc.engine.credentials import server_credentials
 from extproc.errors import SetupError
 
 log = logging.getLogger(__name__)
+
+_BEAT = 0.02
+"""Seconds between two looks whether the loop keeps up."""
 
 
 class AioEngine:
@@ -58,7 +62,9 @@ class AioEngine:
 
     async def _main(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        server = grpc.aio.server(handlers=[_Services(self._services)], options=list(self._settings.channel_arguments()))
+        services = _Services(self._services, self._pulse)
+        server = grpc.aio.server(handlers=[services], options=list(self._settings.channel_arguments()))
+        beating = self._loop.create_task(self._beat())
         try:
             self.ports = [self._listen(server, address) for address in self._addresses]
             await server.start()
@@ -66,8 +72,17 @@ class AioEngine:
             if self._grace is None:
                 await self._stopping.wait()
         finally:
+            beating.cancel()
             await server.stop(self._grace or 0)
             del server  # grpcio finalises it on the loop, while there is one
+
+    async def _beat(self) -> None:
+        """A loop that wakes us in time had nothing else to do."""
+        while True:
+            due = perf_counter() + _BEAT
+            await asyncio.sleep(_BEAT)
+            if (now := perf_counter()) - due < PAUSE:
+                self._pulse.idle = now
 
     def _listen(self, server: Any, address: str) -> int:
         tls = self._settings.tls
@@ -82,8 +97,8 @@ class AioEngine:
 class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """Finds the factory of a method."""
 
-    def __init__(self, services: Mapping[str, Factory]) -> None:
-        self._methods = {path: _method(_serve(factory)) for path, factory in services.items()}
+    def __init__(self, services: Mapping[str, Factory], pulse: Pulse) -> None:
+        self._methods = {path: _method(_serve(factory, pulse)) for path, factory in services.items()}
         self._unknown = _method(_refuse)
 
     def service(self, handler_call_details: Any) -> Any:
@@ -101,9 +116,9 @@ async def _refuse(_: Any, context: Any) -> None:
     await context.abort(StatusCode.UNIMPLEMENTED, UNKNOWN)
 
 
-def _serve(factory: Factory) -> _Behavior:
+def _serve(factory: Factory, pulse: Pulse) -> _Behavior:
     async def serve(_: Any, context: Any) -> None:
-        pushes = _Pushes(context)
+        pushes = _Pushes(context, pulse)
         failure: Abort | None = None
         handler: Handler | None = None
         try:
@@ -131,7 +146,8 @@ def _serve(factory: Factory) -> _Behavior:
 class _Pushes:
     """What goes out on one stream: gRPC allows one write at a time."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, pulse: Pulse) -> None:
+        self.pulse = pulse
         self.turn = asyncio.Lock()
         self.ended = False
         self._context = context
