@@ -68,10 +68,11 @@ def below(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def read(file: str, text: str) -> tuple[list[Node], list[Problem]]:
+def read(file: str, text: str, max_nodes: int = MAX_NODES) -> tuple[list[Node], list[Problem]]:
     """The documents in ``text``, empty ones left out, and what is wrong with it as YAML.
 
-    After an error of syntax the documents before it are still given. Never raises for any text.
+    After an error of syntax, and beyond ``max_nodes``, the documents before it are still given. Never raises for any
+    text.
     """
     text = text.removeprefix("\ufeff")
     if bad := Reader.NON_PRINTABLE.search(text):
@@ -80,7 +81,7 @@ def read(file: str, text: str) -> tuple[list[Node], list[Problem]]:
         message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
         remedy = 'remove it, or write it as an escape in "double quotes"'
         return [], [Problem(file, line, column, "", message, remedy)]
-    return _Reader(file, text).documents()
+    return _Reader(file, text, max_nodes).documents()
 
 
 class _Mark(Protocol):
@@ -130,8 +131,9 @@ class _Frame:
 class _Reader:
     """Reads one file; events in, trees out."""
 
-    def __init__(self, file: str, text: str) -> None:
+    def __init__(self, file: str, text: str, max_nodes: int) -> None:
         self._file = file
+        self._max_nodes = max_nodes
         self._loader = _LOADER(text)
         self._problems: list[Problem] = []
         self._documents: list[Node] = []
@@ -223,8 +225,8 @@ class _Reader:
     def _count(self, event: yaml.Event, size: int, depth: int) -> None:
         """Refuses the file once it would hold too much."""
         self._nodes += size
-        if self._nodes > MAX_NODES:
-            message = f"more than {MAX_NODES} values in one file, aliases unfolded"
+        if self._nodes > self._max_nodes:
+            message = f"more than {self._max_nodes} values in one file, aliases unfolded"
             self._problem(event.start_mark, "", message, "split the file, or use fewer aliases")
             raise _Refused
         if len(self._stack) + depth > MAX_DEPTH:

@@ -17,10 +17,16 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
     """Prints every finding to stdout. The exit status: 1 where there is an error, warnings are none."""
     files = config.read([path for path in paths if str(path) != STDIN])
     sources = list(files.texts)
+    unreadable = [findings.of_problem(problem, UNREADABLE.code) for problem in files.problems]
     if any(str(path) == STDIN for path in paths):
-        sources.append(("<stdin>", sys.stdin.buffer.read(config.MAX_SIZE).decode(errors="replace")))
+        read = sys.stdin.buffer.read(config.MAX_SIZE + 1)
+        if len(read) > config.MAX_SIZE:
+            message = f"more than {config.MAX_SIZE >> 20} MiB"
+            unreadable.append(UNREADABLE.at("<stdin>", 0, message=message, remedy="ask for one namespace at a time"))
+        else:
+            sources.append(("<stdin>", read.decode(errors="replace")))
     found, cluster = lint(sources)
-    found = [*(findings.of_problem(problem, UNREADABLE.code) for problem in files.problems), *found]
+    found = [*unreadable, *found]
     seen = _seen(cluster)
     if as_json:
         sys.stdout.write(findings.report(found, seen=seen))

@@ -61,7 +61,7 @@ TOO_OLD = Rule(
     "LNK009",
     "error",
     f"this version of `{POLICY}` does not have the field",
-    "The API server drops it: `weight` and `filters` of backends need v1beta2, `timeouts` v1beta3.",
+    "The API server drops it: `weight` of backends needs v1beta2, `timeouts` v1beta3.",
     f"use `{GATEWAY}/v1`",
 )
 VERSION = Rule(

@@ -37,6 +37,9 @@ POLICY = "policy.linkerd.io"
 CORE = frozenset({"", "core"})
 """How the group of a Service is written in references."""
 
+MAX_NODES = 500_000
+"""Values in one file: what a large cluster's Services and routes have."""
+
 Key: TypeAlias = tuple[str, str]
 """(namespace, name); the namespace is empty where a manifest leaves it to kubectl."""
 
@@ -171,6 +174,11 @@ class Cluster:
         return {service.key: service for service in self.of("Service", "")}
 
     @cached_property
+    def namespaces(self) -> dict[str, Resource]:
+        """By name."""
+        return {namespace.name: namespace for namespace in self.of("Namespace", "")}
+
+    @cached_property
     def service_namespaces(self) -> frozenset[str]:
         """Whose Services are here, all of them or at least some."""
         return frozenset(namespace for namespace, _ in self.services)
@@ -186,22 +194,53 @@ class Cluster:
         routes = (Route(resource, tuple(self._targets(resource))) for resource in self.all_routes)
         return [route for route in routes if route.targets]
 
+    @cached_property
+    def _gateways(self) -> frozenset[str]:
+        return frozenset(gateway.name for gateway in self.of("Gateway", GATEWAY))
+
     def _targets(self, resource: Resource) -> Iterator[Parent]:
-        gateways = {gateway.name for gateway in self.of("Gateway", GATEWAY)}
         for parent in parents(resource):
-            if parent.meant and not (parent.kind is None and parent.group is None and parent.name in gateways):
+            if parent.meant and not (parent.kind is None and parent.group is None and parent.name in self._gateways):
                 yield parent
 
     @cached_property
     def targets(self) -> dict[tuple[Key, int | None], list[Route]]:
         """Each Service and port that a route names, with the routes that count there: of one name, the last."""
-        routes = {(r.resource.group, r.resource.kind, r.resource.key): r for r in self.routes}.values()
-        named = dict.fromkeys((target.key, target.port) for route in routes for target in route.targets)
-        return {(key, port): [route for route in routes if route.on(key, port)] for key, port in named}
+        on: dict[Key, list[Route]] = {}
+        for route in {(r.resource.group, r.resource.kind, r.resource.key): r for r in self.routes}.values():
+            for key in {target.key for target in route.targets}:
+                on.setdefault(key, []).append(route)
+        named = {
+            (key, target.port)
+            for key, routes in on.items()
+            for r in routes
+            for target in r.targets
+            if target.key == key
+        }
+        return {(key, port): [route for route in on[key] if route.on(key, port)] for key, port in named}
+
+    @cached_property
+    def _ports(self) -> dict[Key, set[int | None]]:
+        """Of each Service with routes, the ports that they name; None: all."""
+        ports: dict[Key, set[int | None]] = {}
+        for key, port in self.targets:
+            ports.setdefault(key, set()).add(port)
+        return ports
 
     def is_parent(self, service: Key, port: int | None = None) -> bool:
-        """Whether a route is on this Service."""
-        return any(route.on(service, port) for route in self.routes)
+        """Whether a route is on this Service, at this port or at any."""
+        ports = self._ports.get(service, set())
+        return bool(ports) if port is None else not ports.isdisjoint((None, port))
+
+    @cached_property
+    def backends(self) -> frozenset[Key]:
+        """The Services to which routes send requests."""
+        return frozenset(
+            (backend.text_at("namespace") or route.namespace, backend.text_at("name") or "")
+            for route in self.routes
+            for rule in route.rules
+            for backend in rule.each("backendRefs")
+        )
 
 
 def parents(resource: Resource) -> list[Parent]:
@@ -213,7 +252,7 @@ def parents(resource: Resource) -> list[Parent]:
 
 def read(file: str, text: str) -> tuple[list[Resource], list[Finding]]:
     """The resources in a file of YAML or JSON, those in Lists too, and what hinders reading it. Never raises."""
-    documents, problems = yamldoc.read(file, text)
+    documents, problems = yamldoc.read(file, text, MAX_NODES)
     findings = [of_problem(problem, UNREADABLE.code) for problem in problems]
     resources: list[Resource] = []
     for document in documents:

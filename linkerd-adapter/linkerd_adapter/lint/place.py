@@ -20,10 +20,15 @@ class Place(msgspec.Struct, frozen=True):
 
     def get(self, *keys: str) -> Place | None:
         """What lies at ``keys``, one within the other; None where nothing does, or null."""
-        at: Place | None = self
+        node, path = self.node, self.path
         for key in keys:
-            at = at.entries().get(key) if at else None
-        return at
+            if not isinstance(node, Mapping):
+                return None
+            found = next((value for name, value in node.entries if name.text == key), None)
+            if found is None or _is_null(found):
+                return None
+            node, path = found, below(path, key)
+        return Place(self.file, node, path)
 
     def entries(self) -> dict[str, Place]:
         """Of a mapping, without those that are null."""

@@ -142,9 +142,8 @@ def _port(service: Resource, port: Place, cluster: Cluster) -> Iterator[Finding]
 
 def _opaque_ports(service: Resource, cluster: Cluster) -> Place | str:
     """The Service's own list, its namespace's, or Linkerd's: the first there is counts alone."""
-    namespaces = [n for n in cluster.of("Namespace", "") if n.name == service.namespace]
-    for resource in (service, *namespaces):
-        if listed := resource.annotations.get("config.linkerd.io/opaque-ports"):
+    for resource in (service, cluster.namespaces.get(service.namespace)):
+        if resource and (listed := resource.annotations.get("config.linkerd.io/opaque-ports")):
             return listed
     return DEFAULT_OPAQUE
 

@@ -111,7 +111,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
     for service in cluster.services.values():
         yield from _annotations(service)
         yield from _modes(service)
-        if not cluster.is_parent(service.key) and _is_backend(service, cluster):
+        if not cluster.is_parent(service.key) and service.key in cluster.backends:
             for key, place in service.annotations.items():
                 if key == MODE or key == ALPHA + "penalize-failures":
                     yield place.breaks(BREAKER_ON_BACKEND)
@@ -145,15 +145,6 @@ def _modes(service: Resource) -> Iterator[Finding]:
             yield place.breaks(NO_MODE, f"{key} has no effect without {MODE}")
         elif key.startswith(SUCCESS_RATE) and mode and mode.text == "consecutive":
             yield place.breaks(NO_MODE, f"{key} has no effect in mode consecutive", f"write `{MODE}: unified`")
-
-
-def _is_backend(service: Resource, cluster: Cluster) -> bool:
-    return any(
-        (backend.text_at("namespace") or route.namespace, backend.text_at("name")) == service.key
-        for route in cluster.routes
-        for rule in route.rules
-        for backend in rule.each("backendRefs")
-    )
 
 
 def _route(route: Route) -> Iterator[Finding]:

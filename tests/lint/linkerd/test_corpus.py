@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from linkerd_adapter.lint import RULES, lint
 
 HERE = Path(__file__).parent
