@@ -30,6 +30,9 @@ _CALLER = 256
 FREE = 1 << 20
 """Bytes of an answer that are never too many, and as many again for each second that it takes."""
 
+DEFERRED = 1.0
+"""Seconds after which Envoy tells that an exchange was broken off (``deferred_close_timeout``)."""
+
 _TOTAL = b"total;dur="
 
 
@@ -74,8 +77,7 @@ class ObserveStream:
             case ResponseTrailers():
                 return self._end(now, _grpc_error(event.headers))
             case Closed() if self._code or self._started is not None:
-                # Envoy tells us late that somebody left: what came last is the nearest that we know.
-                return self._end(self._seen, "client_left")[:-1]
+                return self._end(max(self._seen, now - DEFERRED), "client_left")[:-1]
             case Closed():
                 self._done = True
             case _:

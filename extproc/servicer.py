@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from random import getrandbits, random
+from random import getrandbits
 from time import perf_counter
 
-from extproc.actions import Fault, Finish, Measured, Observed, Unmatched
+from extproc.actions import Action, Fault, Finish, Measured, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
 from extproc.engine import Abort, Metadata, Pulse, Sender, StatusCode
 from extproc.events import Closed
@@ -29,6 +29,11 @@ _NOTES = (Observed, Unmatched, Fault, Measured)
 def _entropy() -> bytes:
     """Fresh bytes for the draw of a version: evenly spread is all that they must be, and the system's cost more."""
     return getrandbits(64).to_bytes(8)
+
+
+def _draw() -> float:
+    """From 0 to 1, which it never is."""
+    return getrandbits(53) / (1 << 53)
 
 
 class ProcessHandler:
@@ -56,7 +61,7 @@ class ProcessHandler:
             event, observing = decode(message)
             if self._exchange is None:
                 if observing:
-                    self._exchange = self._observing = ObserveStream(self._view, random())
+                    self._exchange = self._observing = ObserveStream(self._view, _draw())
                 else:
                     self._exchange = RouteStream(self._view, _entropy())
             replies = self._act(self._exchange.receive(event, started))

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from extproc.engine.contract import MAX_MESSAGE, Abort, Engine, Factory, Handler, Metadata, Pulse, Sender, Settings, StatusCode
+from extproc.engine.contract import (
+    MAX_MESSAGE,
+    Abort,
+    Engine,
+    Factory,
+    Handler,
+    Metadata,
+    Pulse,
+    Sender,
+    Settings,
+    StatusCode,
+)
 
 __all__ = [
     "DEFAULTS",

@@ -13,7 +13,18 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from extproc.engine.contract import BACKLOG, BEHIND, FAILED, UNKNOWN, Abort, Factory, Handler, Metadata, Pulse, StatusCode
+from extproc.engine.contract import (
+    BACKLOG,
+    BEHIND,
+    FAILED,
+    UNKNOWN,
+    Abort,
+    Factory,
+    Handler,
+    Metadata,
+    Pulse,
+    StatusCode,
+)
 
 log = logging.getLogger(__name__)
 

@@ -150,7 +150,8 @@ class QueueEngine:
     def _accept(self, event: Any, more: bool) -> None:
         if more:
             self._server.request_call(self._queue, self._queue, _ACCEPT)
-        Call(event.call, event.invocation_metadata, self._pulse, self.post).accept(self._factories.get(event.call_details.method))
+        factory = self._factories.get(event.call_details.method)
+        Call(event.call, event.invocation_metadata, self._pulse, self.post).accept(factory)
 
 
 def _of(tag: Any) -> Call | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from extproc import answers, apis, headers
 from extproc.events import PEER_ATTRIBUTES
 from extproc.native import BODY_MODEL
+from extproc.observe import DEFERRED
 from extproc.render.envoy_options import (
     NAMESPACE,
     OBSERVE_FILTER,
@@ -85,7 +86,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         http_filters=[
             *([native_filter()] if options.body == "native" else []),
             route_filter(view, options),
-            *([observe_filter(options)] if options.observe else []),
+            *([observe_filter(view, options)] if options.observe else []),
             typed(
                 "envoy.filters.http.router",
                 "extensions.filters.http.router.v3.Router",
@@ -158,7 +159,7 @@ def native_filter() -> Doc:
     )
 
 
-def observe_filter(options: EnvoyOptions) -> Doc:
+def observe_filter(view: View, options: EnvoyOptions) -> Doc:
     """Shows the processor the routed request's headers and the response; never waits, never fails one."""
     return typed(
         OBSERVE_FILTER,
@@ -166,6 +167,7 @@ def observe_filter(options: EnvoyOptions) -> Doc:
         stat_prefix="aimesh_observe",
         grpc_service=_processor(options),
         observability_mode=True,
+        deferred_close_timeout=seconds(DEFERRED),  # of exchanges that we have not left by ourselves
         failure_mode_allow=True,
         processing_mode={
             "request_header_mode": "SEND",
@@ -179,6 +181,7 @@ def observe_filter(options: EnvoyOptions) -> Doc:
         forward_rules=_forward(
             [
                 *_ANSWERS,
+                *sorted({name for policy in view.policies for name in policy.measured_headers} - set(_ANSWERS)),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
             ]
