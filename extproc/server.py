@@ -13,15 +13,18 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from extproc import effective
-from extproc.admin import Admin
+from extproc.actions import Observed
+from extproc.admin import Admin, Shown
 from extproc.codec import PROCESS
-from extproc.engine import Settings, create
+from extproc.engine import Metadata, Settings, create
 from extproc.errors import Problem, SetupError
 from extproc.health import Health
 from extproc.metrics import Metrics
 from extproc.options import Options
+from extproc.recent import Recent
 from extproc.reload import PolicyFeed
 from extproc.servicer import process
+from extproc.tap import Taps
 from extproc.tls import certificates
 
 if TYPE_CHECKING:
@@ -40,14 +43,16 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
-        self._metrics.policy_generation = self._feed.view.generation
+        self._metrics.follow(self._feed.view)
         for problem in self._feed.warnings:
             log.warning("%s", problem)
         self._otlp = _collector(options, self._metrics)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
-        self._admin = Admin(options.admin, lambda: self._metrics, self._unready, self._config)
+        self._recent, self._taps = Recent(), Taps()
+        shown = Shown(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
+        self._admin = Admin(options.admin, shown)
         self._engine = create(
             options.listen,
             {
@@ -55,7 +60,7 @@ class Server:
                     lambda: self._feed.view,
                     self._metrics,
                     options.max_streams,
-                    self._otlp.note if self._otlp else None,
+                    self._told,
                 ),
                 **self._health.services(),
             },
@@ -120,11 +125,18 @@ class Server:
 
     def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
         self._metrics.reloaded(ok)
-        self._metrics.policy_generation = self._feed.view.generation
+        self._metrics.follow(self._feed.view)
         if not ok:
             self._metrics.error("policy_reload")
         for problem in problems:
             log.warning("%s", problem)
+
+    def _told(self, metadata: Metadata, observed: Observed) -> None:
+        """A finished exchange."""
+        self._recent.note(observed)
+        self._taps.note(observed)
+        if self._otlp:
+            self._otlp.note(metadata, observed)
 
     def _unready(self) -> str:
         return self._state

@@ -5,20 +5,23 @@ Its admin port is a unix socket that only its supervisor knows. Start workers fr
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import signal
-import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import msgspec
+
 from extproc.child import Child
 from extproc.metrics import Metrics
 from extproc.options import Options
+from extproc.recent import Report
+from extproc.replica import Replica, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +39,9 @@ class Worker:
     def __init__(self, number: int, options: Options, directory: Path) -> None:
         """``number`` counts from 0; the name that people see counts from 1."""
         self.name = f"worker {number + 1}"
-        self._socket = directory / f"{number + 1}.sock"
-        self.options = options.worker(number, f"unix://{self._socket}")
+        socket = directory / f"{number + 1}.sock"
+        self.options = options.worker(number, f"unix://{socket}")
+        self.replica = Replica(self.name, str(socket))
         self.ready = False
         self.restarts = 0
         self._child: Child | None = None
@@ -96,20 +100,25 @@ class Worker:
         """What it has counted, as fresh as can be had; None where there is no process."""
         with self._lock:
             if self._child is not None:
-                try:
-                    status, body = self._ask("/state")
-                    self._state = body if status == 200 else self._state
-                except (OSError, http.client.HTTPException):
-                    pass  # starting, stuck or just dead: what we had is the best there is
+                # Starting, stuck or just dead: what we had is the best there is.
+                with suppress(Unreachable):
+                    self._state = self._ask("/state")
             return self._state
 
     def config(self) -> dict[str, Any] | None:
         """Its ``/config``; None where there is no answer."""
         try:
-            found: dict[str, Any] = json.loads(self._ask("/config")[1])
-        except (OSError, http.client.HTTPException, ValueError):
+            found: dict[str, Any] = json.loads(self._ask("/config"))
+        except (Unreachable, ValueError):
             return None
         return found
+
+    def recent(self) -> Report | None:
+        """What it remembers of the last minutes; None where there is no answer."""
+        try:
+            return msgspec.json.decode(self._ask("/recent"), type=Report)
+        except (Unreachable, msgspec.MsgspecError):
+            return None
 
     def describe(self) -> dict[str, Any]:
         """For people."""
@@ -148,26 +157,10 @@ class Worker:
 
     def _answers(self) -> bool:
         try:
-            return self._ask("/readyz")[0] == 200
-        except (OSError, http.client.HTTPException):
+            self._ask("/readyz")
+        except Unreachable:
             return False
+        return True
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
-        connection = _Connection(self._socket)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("worker", timeout=_PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_PATIENCE)
-        self.sock.connect(str(self._path))
+    def _ask(self, path: str) -> bytes:
+        return self.replica.get(path, _PATIENCE)

@@ -10,18 +10,22 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from extproc import config
-from extproc.admin import Admin
+from extproc.admin import Admin, Shown
 from extproc.errors import SetupError
 from extproc.metrics import Metrics
 from extproc.options import Options, spread
+from extproc.recent import Report, together
+from extproc.replica import Tapping
 from extproc.signals import caught
+from extproc.tap import Wanted
 from extproc.tls import certificates
 from extproc.worker import Worker
 
@@ -44,7 +48,7 @@ class Workers:
         directory = Path(self._directory.name)
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = "starting"
-        self._admin = Admin(options.admin, self._total, self._unready, self._config)
+        self._admin = Admin(options.admin, Shown(self._total, self._unready, self._config, self._recent, self._tap))
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT, then until all have drained. The exit status."""
@@ -131,6 +135,18 @@ class Workers:
     @property
     def _ready(self) -> int:
         return sum(worker.ready for worker in self._workers)
+
+    def _recent(self) -> Report:
+        return together(report for worker in self._workers if (report := worker.recent()) is not None)
+
+    @contextmanager
+    def _tap(self, wanted: Wanted) -> Iterator[Iterator[bytes]]:
+        tapping = Tapping(wanted)
+        tapping.follow([worker.replica for worker in self._workers])
+        try:
+            yield tapping.buffer.lines()
+        finally:
+            tapping.follow([])
 
     def _unready(self) -> str:
         """At the start all must be ready; later half of them will do: Envoy asks each for its health itself."""
