@@ -19,11 +19,6 @@ def exactly(value: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", value)
 
 
-def glob(pattern: str) -> str:
-    """A regular expression that matches what the model pattern does: ``*`` is any text."""
-    return ".*".join(exactly(part) for part in pattern.split("*"))
-
-
 def one_of(values: Iterable[str]) -> str:
     """A regular expression that matches each of ``values``, which are texts."""
     return "|".join(exactly(value) for value in values)
@@ -47,8 +42,8 @@ def rate(selector: str, window: str = "5m") -> str:
 
 
 def renamed(vector: str, ours: str, theirs: str) -> str:
-    """``vector`` with the value of its label ``theirs`` in ``ours`` too."""
-    return vector if ours == theirs else f'label_replace({vector}, "{ours}", "$1", "{theirs}", "(.*)")'
+    """``vector`` with the value of its label ``theirs`` in ``ours`` too, where there is one."""
+    return vector if ours == theirs else f'label_replace({vector}, "{ours}", "$1", "{theirs}", "(.+)")'
 
 
 def number(value: float) -> str:

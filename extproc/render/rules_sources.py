@@ -6,13 +6,15 @@ and labels whatever the source, so dashboard and alerts do not care which it is.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from extproc.render.promql import glob, one_of, renamed, select, text
-from extproc.view import NONE, OTHER, Policy, Version, View
+from extproc.render.envoy_options import is_ip
+from extproc.render.promql import one_of, renamed, select, text
+from extproc.render.service_names import label
+from extproc.view import NONE, Policy, Target, Version, View
 
 Source: TypeAlias = Literal["extproc", "istio", "linkerd"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -22,8 +24,8 @@ FAILED = 'code=~"5.."'
 GRPC_FAILED = "2|4|12|13|14|15"
 """The gRPC statuses that OpenTelemetry counts as a server's error: unknown, deadline exceeded, unimplemented, internal,
 unavailable, data loss. A gRPC call that fails has HTTP status 200."""
-_UNNAMED = f"{NONE}|{OTHER}|unknown"
-"""Values of Istio's tags where no processor has spoken."""
+BROKEN = 'reason=~"error_in_stream|cut_short"'
+"""Answers that failed though their status is 200: only the processor sees these, whoever counts the others."""
 
 _OWN = (("model", "model"), ("version", "version"), ("gpu_pool", "gpu_pool"))
 
@@ -63,9 +65,9 @@ def golden(view: View, policy: Policy, source: Source) -> list[Series]:
         case "extproc":
             return [_extproc(policy)]
         case "istio":
-            return _istio(view, policy)
+            return [_istio(policy)]
         case "linkerd":
-            return _linkerd(view, policy)
+            return list(_linkerd(view, policy))
 
 
 def own(policy: Policy) -> Series:
@@ -79,71 +81,74 @@ def _extproc(policy: Policy) -> Series:
         {"policy": policy.name},
         _OWN,
         select("inference_requests_total", models),
-        (select("inference_requests_total", models, FAILED),),
+        (select("inference_requests_total", models, FAILED), select("inference_errors_total", models, BROKEN)),
         select("inference_request_duration_seconds_bucket", models),
     )
 
 
-def _istio(view: View, policy: Policy) -> list[Series]:
-    """By the tags ``model_name``, ``model_version`` and ``gpu_pool``, which are our headers.
+def _istio(policy: Policy) -> Series:
+    """By the tags that ``istio_telemetry`` renders, whose values are those of the processor's labels.
 
     ``reporter="source"``: the proxy that our filter is in, which alone sees what never reached a model server, and
-    every server, in the mesh or not. Both reporters together would count twice. ``model_name`` is the model as the
-    client calls it; what is recorded is the policy's pattern, so that clients can't make up series.
+    every server, in the mesh or not. Both reporters together would count twice.
     """
-    found = []
-    exact = [model for model in policy.models if "*" not in model]
-    if exact:
-        found.append(_tagged(policy, (f"model_name=~{text(one_of(exact))}",), ("model", "model_name")))
-    for pattern in (model for model in policy.models if "*" in model):
-        # As the processor looks: exact names and longer patterns come first, and take what they match.
-        order = [match.pattern for match in view.patterns]
-        earlier = order[: order.index(pattern)]
-        taken = [glob(other) for other in earlier if "*" in other or re.fullmatch(glob(pattern), other)]
-        names = f"model_name=~{text(glob(pattern))}", f"model_name!~{text('|'.join([_UNNAMED, *taken]))}"
-        found.append(_tagged(policy, names, model=pattern))
-    return found
-
-
-def _tagged(policy: Policy, names: tuple[str, ...], *kept: tuple[str, str], **labels: str) -> Series:
-    who = ('reporter="source"', *names)
-    if policy.versions:
-        versions = f"model_version=~{text(one_of(v.name for v in policy.answering))}"
-        who, kept = (*who, versions), (*kept, ("version", "model_version"))
-    else:
-        labels["version"] = OTHER
+    who = 'reporter="source"', f"model_name=~{text(one_of(policy.models))}"
     grpc = f'grpc_response_status=~"{GRPC_FAILED}"'
+    requests = "istio_requests_total"
     return Series(
-        {"policy": policy.name, **labels},
-        (*kept, ("gpu_pool", "gpu_pool")),
-        select("istio_requests_total", *who),
-        (select("istio_requests_total", *who, 'response_code=~"5.."'), select("istio_requests_total", *who, grpc)),
+        {"policy": policy.name},
+        (("model", "model_name"), ("version", "model_version"), ("gpu_pool", "gpu_pool")),
+        select(requests, *who),
+        (
+            select(requests, *who, 'response_code=~"5.."'),
+            select(requests, *who, grpc),
+            select("inference_errors_total", inference(policy), BROKEN),
+        ),
         select("istio_request_duration_milliseconds_bucket", *who),
         0.001,
     )
 
 
-def _linkerd(view: View, policy: Policy) -> list[Series]:
-    """By the Service of each version, as the client's proxy counts its answers. No proxy there knows models or pools:
-    both are told where the policy has only one."""
-    return [_backend(view, policy, version) for version in policy.answering or (Version(""),)]
+def _linkerd(view: View, policy: Policy) -> Iterator[Series]:
+    """By the Service of each version and pool, as the gateway's proxy counts its answers.
+
+    No proxy there knows models: which one it was is told where the policy owns only one.
+    """
+    for version in policy.answering or (Version(""),):
+        for target in view.targets[policy.name, version.name]:
+            yield _backend(policy, target, backends(view, policy, target))
 
 
-def _backend(view: View, policy: Policy, version: Version) -> Series:
-    service, _, rest = policy.host.partition(".")
-    namespace = policy.namespace or rest.partition(".")[0]
-    parent = {"parent_kind": "Service", "parent_name": service} | ({"parent_namespace": namespace} if namespace else {})
-    backend = f"{service}-{version.name}" if version.name else service
-    pools = {target.pool or NONE for target in view.targets[policy.name, version.name]}
-    labels = {"policy": policy.name, "version": version.name or OTHER}
-    labels |= {"model": policy.models[0]} if len(policy.models) == 1 else {}
-    labels |= {"gpu_pool": next(iter(pools))} if len(pools) == 1 else {}
+def _backend(policy: Policy, target: Target, services: Sequence[str]) -> Series:
+    apex, _, rest = policy.host.partition(".")
+    namespace = rest.partition(".")[0] or policy.namespace
+    where = {"parent_kind": "Service", "parent_name": apex} | ({"parent_namespace": namespace} if namespace else {})
+    names = f"backend_name=~{text(one_of(services))}"
     answers = "outbound_http_route_backend_response_statuses_total"
-    where = {**parent, "backend_name": backend}
+    labels = {"policy": policy.name, "version": target.version or NONE, "gpu_pool": target.pool or NONE}
+    labels |= {"model": policy.models[0]} if len(policy.models) == 1 else {}
+    own = {"version": labels["version"], "gpu_pool": labels["gpu_pool"]}
     return Series(
         labels,
         (),
-        select(answers, **where),
-        (select(answers, 'http_status=~"5.."', **where), select(answers, 'error!=""', **where)),
-        select("outbound_http_route_backend_response_duration_seconds_bucket", **where),
+        select(answers, names, **where),
+        (
+            select(answers, names, 'http_status=~"5.."', **where),
+            select(answers, names, 'error!=""', **where),
+            select("inference_errors_total", inference(policy), BROKEN, **own),
+        ),
+        select("outbound_http_route_backend_response_duration_seconds_bucket", names, **where),
     )
+
+
+def backends(view: View, policy: Policy, target: Target) -> list[str]:
+    """Names of the Services that linkerd-adapter renders for ``target``, or routes to where the policy names some."""
+    apex = policy.host.partition(".")[0]
+    if not (target.version or target.pool) and target.endpoints == (f"{policy.host}:{policy.port}",):
+        return [apex]
+    hosts = [endpoint.rpartition(":")[0] for endpoint in target.endpoints]
+    named = [host.partition(".")[0] for host in hosts if host != policy.host and not is_ip(host.strip("[]"))]
+    alone = bool(target.version) and len(view.targets[policy.name, target.version]) == 1
+    shared = policy.name if sum(other.host == policy.host for other in view.policies) > 1 else ""
+    own = label(apex, shared, target.version, "" if alone else target.pool)
+    return list(dict.fromkeys(named)) if len(named) == len(hosts) else [*dict.fromkeys(named), own]

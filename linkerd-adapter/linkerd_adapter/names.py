@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 
 import msgspec
 
+from extproc.render.service_names import label
+
+__all__ = ["DOMAIN", "Service", "address", "is_address", "label", "service"]
+
 DOMAIN = "cluster.local"
 """Of the cluster, where a host does not say."""
 
-_LONGEST = 63
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -53,18 +55,3 @@ def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
-
-
-def label(*parts: str) -> str:
-    """One name of several parts for an object of Kubernetes (RFC 1035): ``chat-v1``.
-
-    What can't be in such a name becomes ``-``, and what is too long is cut; a hash of the parts then keeps two names
-    apart that would be one.
-    """
-    wanted = "-".join(part for part in parts if part)
-    if _LABEL.fullmatch(wanted):
-        return wanted
-    mark = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
-    plain = re.sub(r"[^a-z0-9-]+", "-", wanted.lower()).strip("-")
-    plain = plain if plain[:1].isalpha() else f"s-{plain}"
-    return f"{plain[: _LONGEST - len(mark) - 1].rstrip('-')}-{mark}"
