@@ -1,0 +1,98 @@
+"""Live requests: which a tapper gets, what a line tells, and that a slow one loses records and nobody's time."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from extproc.actions import Observed
+from extproc.tap import HELD, Buffer, Taps, Wanted, line
+
+SLOW = Observed(
+    "llama-*",
+    "v2",
+    "west",
+    "openai",
+    "503",
+    1.5,
+    cohort="sticky",
+    caller="spiffe://a/ns/shop/sa/search",
+    asked="llama-3",
+    first_token=0.0613,
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matches"),
+    [
+        (Wanted(), True),
+        (Wanted(model="llama-3"), True),
+        (Wanted(model="llama-?"), True),
+        (Wanted(model="mistral"), False),
+        (Wanted(version="v2", pool="w*"), True),
+        (Wanted(version="v1", pool="w*"), False),
+        (Wanted(code="5xx"), True),
+        (Wanted(code="503"), True),
+        (Wanted(code="2xx"), False),
+        (Wanted(caller="*/sa/search"), True),
+        (Wanted(caller="*/sa/chat"), False),
+        (Wanted(min_ms=1500), True),
+        (Wanted(min_ms=1501), False),
+    ],
+)
+def test_which_are_wanted(wanted: Wanted, matches: bool) -> None:
+    assert wanted.matches(SLOW) == matches
+    taps = Taps()
+    with taps.open(wanted) as lines:
+        taps.note(SLOW)
+        taps.note(
+            Observed("llama-*", "v2", "west", "openai", "503", 1e6, caller="x/sa/search/sa/chat", asked="llama-3")
+        )
+        assert ('"ms":1500.0' in next(lines).decode()) == matches or not matches
+    assert msgspec.convert(wanted.query(), Wanted, strict=False) == wanted
+
+
+def test_without_a_time_nothing_took_long() -> None:
+    assert not Wanted(min_ms=1).matches(Observed("m", "v", "p", "a", "0", None))
+
+
+def test_what_a_line_tells() -> None:
+    told = json.loads(line(0.5, SLOW))
+    assert told["time"] == "1970-01-01T00:00:00.500+00:00"
+    assert (told["ms"], told["ttft_ms"], told["tpot_ms"]) == (1500.0, 61.3, None)
+    assert (told["model"], told["asked"], told["version"], told["gpu_pool"]) == ("llama-*", "llama-3", "v2", "west")
+    assert told["failed"] is True
+    assert told["caller"] == "spiffe://a/ns/shop/sa/search"
+
+
+def test_each_tapper_gets_what_it_wants_while_it_taps() -> None:
+    taps = Taps()
+    taps.note(SLOW)
+    with taps.open(Wanted()) as every, taps.open(Wanted(code="2xx")) as good:
+        taps.note(SLOW)
+        taps.note(Observed("m", "v1", "p", "openai", "200", 0.1))
+        assert [json.loads(next(every))["code"] for _ in range(2)] == ["503", "200"]
+        assert json.loads(next(good))["code"] == "200"
+    assert taps._open == ()
+
+
+def test_a_slow_tapper_is_told_what_it_lost() -> None:
+    taps = Taps()
+    with taps.open(Wanted()) as lines:
+        for _ in range(HELD + 7):
+            taps.note(SLOW)
+        assert json.loads(next(lines))["code"] == "503"
+        assert json.loads(next(lines)) == {"lost": 7}
+        assert [json.loads(next(lines))["code"] for _ in range(HELD - 1)] == ["503"] * (HELD - 1)
+        taps.note(SLOW)
+        assert json.loads(next(lines))["code"] == "503"
+
+
+def test_silence_is_an_empty_line() -> None:
+    buffer = Buffer()
+    lines = buffer.lines(beat=0.001)
+    assert next(lines) == b"\n"
+    buffer.put(b"x\n")
+    assert next(lines) == b"x\n"
