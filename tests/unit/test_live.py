@@ -19,7 +19,7 @@ VIEW = View(
         Policy(
             "llama",
             models=("llama-*",),
-            versions=(Version("v1", 90), Version("v2", 10), Version("next", mirror=5)),
+            versions=(Version("v1", 90), Version("v2", 10), Version("next", 0, mirror=5)),
             sticky=Sticky(header="x-user"),
         ),
         Policy("iris", models=("iris",), versions=(Version("v1"),)),

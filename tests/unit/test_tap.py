@@ -44,14 +44,7 @@ SLOW = Observed(
 )
 def test_which_are_wanted(wanted: Wanted, matches: bool) -> None:
     assert wanted.matches(SLOW) == matches
-    taps = Taps()
-    with taps.open(wanted) as lines:
-        taps.note(SLOW)
-        taps.note(
-            Observed("llama-*", "v2", "west", "openai", "503", 1e6, caller="x/sa/search/sa/chat", asked="llama-3")
-        )
-        assert ('"ms":1500.0' in next(lines).decode()) == matches or not matches
-    assert msgspec.convert(wanted.query(), Wanted, strict=False) == wanted
+    assert msgspec.convert(wanted.query(), Wanted, strict=False) == wanted, "as it goes over the wire"
 
 
 def test_without_a_time_nothing_took_long() -> None:
