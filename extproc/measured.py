@@ -13,16 +13,21 @@ _LONGEST = 64
 """Characters of a number."""
 
 
-class Told:
+class Numbers:
     """The numbers that one response tells by header and body, as far as metrics ask for them."""
 
-    __slots__ = ("_bodies", "_headers", "numbers")
+    __slots__ = ("_bodies", "_headers", "found")
 
     def __init__(self, metrics: tuple[CustomMetric, ...]) -> None:
         sources = {source for metric in metrics for source in (metric.source, metric.per)}
         self._headers = tuple(source for source in sources if source.header)
         self._bodies = tuple((source, _needle(source.body[-1])) for source in sources if source.body)
-        self.numbers: dict[Source, float] = {}
+        self.found: dict[Source, float] = {}
+
+    @property
+    def reads_documents(self) -> bool:
+        """Some are in the body."""
+        return bool(self._bodies)
 
     def head(self, headers: Headers) -> None:
         """The response's headers."""
@@ -38,7 +43,7 @@ class Told:
     def _note(self, source: Source, text: str) -> None:
         value = number(text)
         if value is not None:
-            self.numbers[source] = value
+            self.found[source] = value
 
 
 def _needle(key: str) -> bytes:

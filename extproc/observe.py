@@ -21,7 +21,8 @@ from extproc.events import (
     ResponseTrailers,
 )
 from extproc.headers import LINKERD_CLIENT, Headers
-from extproc.view import NONE, OTHER, View
+from extproc.measured import Numbers, measured
+from extproc.view import NONE, OTHER, Policy, View
 
 _ASKED = 256
 """Characters of a model's name that a client made up."""
@@ -40,7 +41,7 @@ class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
     __slots__ = (
-        *("_caller", "_code", "_done", "_draw", "_first", "_last", "_metadata", "_reading", "_received"),
+        *("_caller", "_code", "_done", "_draw", "_first", "_last", "_metadata", "_numbers", "_reading", "_received"),
         *("_seen", "_started", "_traceparent", "_view"),
     )
 
@@ -54,6 +55,7 @@ class ObserveStream:
         self._traceparent = ""
         self._caller = ""
         self._reading: Reading | None = None
+        self._numbers: Numbers | None = None
         self._first: float | None = None
         self._last: float | None = None
         self._seen = 0.0  # when anything came
@@ -106,11 +108,17 @@ class ObserveStream:
             # By Envoy's clock, from the request's first byte: without the time that the decision took it would be less.
             self._started = now - elapsed
         metadata = self._metadata
-        if "api" not in metadata or self._draw >= self._sampling():
+        policy = self._policy()
+        if policy is not None and policy.custom_metrics:
+            self._numbers = Numbers(policy.custom_metrics)
+            self._numbers.head(headers)
+        if "api" not in metadata or (policy is not None and self._draw >= policy.sampling):
             return self._note(None)  # counted, not timed
         if event.end_of_stream or code[:1] != "2":
             return self._end(now, _grpc_error(headers) if code[:1] == "2" else "")
-        self._reading = reading(metadata["api"], metadata.get("operation", ""), headers)
+        numbers = self._numbers
+        each = numbers.document if numbers is not None and numbers.reads_documents else None
+        self._reading = reading(metadata["api"], metadata.get("operation", ""), headers, each)
         return ()
 
     def _on_body(self, event: ResponseBody, now: float) -> tuple[Action, ...]:
@@ -171,6 +179,9 @@ class ObserveStream:
             asked=metadata.get("model", "")[:_ASKED],
             operation=metadata.get("operation", ""),
         )
+        if self._numbers is not None and (policy := self._policy()) is not None:
+            numbers = self._numbers.found
+            return observed, *measured(policy.custom_metrics, observed, self._gpu(policy, pool), numbers), Finish()
         return observed, Finish()
 
     def _told(self) -> tuple[float | None, float | None, tuple[int | None, int | None, int | None], bool]:
@@ -191,9 +202,14 @@ class ObserveStream:
                 per_token = (self._last - self._first) / (output - 1)
         return first, per_token, (given, output, cached), estimated
 
-    def _sampling(self) -> float:
-        policy = self._view.by_name.get(self._metadata.get("policy", ""))
-        return 1.0 if policy is None else policy.sampling
+    def _policy(self) -> Policy | None:
+        return self._view.by_name.get(self._metadata.get("policy", ""))
+
+    def _gpu(self, policy: Policy, pool: str) -> str:
+        found = self._view.pool_by_name.get(pool)
+        if found is not None:
+            return found.gpu.architecture
+        return (policy.gpu.architecture if policy.gpu else "") or NONE
 
     def _labels(self, metadata: Mapping[str, str]) -> tuple[str, str]:
         """Label values for model and version: only texts of the policy, so that no client can make up new ones."""

@@ -128,6 +128,12 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """The version for requests without a sticky key, and for all while no processor decides. Empty: by weight."""
 
     @cached_property
+    def measured_headers(self) -> frozenset[str]:
+        """Those of responses that its metrics are made of."""
+        sources = (source for metric in self.custom_metrics for source in (metric.source, metric.per))
+        return frozenset(source.header for source in sources if source.header)
+
+    @cached_property
     def answering(self) -> tuple[Version, ...]:
         """The versions that answer clients: all but mirrors."""
         return tuple(v for v in self.versions if not v.mirror)

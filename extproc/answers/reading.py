@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from extproc.answers.eventstream import EventStream
 from extproc.answers.frames import Frames
@@ -31,21 +32,33 @@ _INNER: dict[str, Callable[[], Decoder]] = {"base64": Base64, "raw": Raw}
 _LOOKS: dict[tuple[str, str], Look | MessageLook] = {
     key: Look(shape) if isinstance(shape, Shape) else MessageLook(shape) for key, shape in SHAPES.items()
 }
+_ANY = Look(Shape(token_kinds=("\0",), error_kinds=(), errors=(), marked=False, counted=False))
+"""Sees no output and no error in anything."""
+
+
+Each: TypeAlias = Callable[[bytes], None]
 
 
 class Reading:
     """One answer. ``told`` is what it has told so far."""
 
-    __slots__ = ("_decoder", "_headers", "_look", "_unpack", "broken", "streamed", "told")
+    __slots__ = ("_decoder", "_each", "_headers", "_look", "_unpack", "broken", "streamed", "told")
 
     def __init__(
-        self, look: Look | MessageLook, decoder: Decoder, headers: Headers, unpack: Unpack | None = None
+        self,
+        look: Look | MessageLook,
+        decoder: Decoder,
+        headers: Headers,
+        unpack: Unpack | None = None,
+        each: Each | None = None,
     ) -> None:
+        """``each`` is shown every document of the answer: all of it, or an event of a stream."""
         self.told = Told()
         self.broken = False
         """It can't be read on: a format that is none, or bytes that are not what they should be."""
         self.streamed = type(decoder) is not Document
         """It comes in events, or in pieces that are output."""
+        self._each = each
         self._look = look
         self._decoder = decoder
         self._unpack = unpack
@@ -103,12 +116,19 @@ class Reading:
         for kind, data, whole in events:
             if look(told, kind, data, whole):
                 output = True
+        if self._each is not None:
+            for _, data, whole in events:
+                if whole:
+                    self._each(data)
         return output
 
 
-def reading(api: str, operation: str, headers: Headers) -> Reading | None:
-    """For the answer to this operation that has these headers; None where it can tell nothing."""
-    look = _LOOKS.get((api, operation))
+def reading(api: str, operation: str, headers: Headers, each: Each | None = None) -> Reading | None:
+    """For the answer to this operation that has these headers; None where it can tell nothing.
+
+    ``each`` is shown every document of it, also where no shape is known.
+    """
+    look = _LOOKS.get((api, operation), _ANY if each else None)
     if look is None:
         return None
     kind = headers.text("content-type").partition(";")[0].strip().lower()
@@ -121,7 +141,7 @@ def reading(api: str, operation: str, headers: Headers) -> Reading | None:
         return None
     coding = headers.text("content-encoding")
     unpack = unpacker(coding)
-    found = Reading(look, decoder, headers, unpack if coding else None)
+    found = Reading(look, decoder, headers, unpack if coding else None, each)
     found.broken = unpack is None
     return found
 
@@ -133,7 +153,7 @@ def _decoder(kind: str, shape: Shape, headers: Headers) -> Decoder | None:
     if make is not None:
         return make()
     if kind == "application/json":
-        return Document() if shape.marked else Sniffed(Document)
+        return Document() if shape.marked or shape is _ANY.shape else Sniffed(Document)
     return Bare() if shape.bare and "content-length" not in headers else None
 
 

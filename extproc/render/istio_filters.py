@@ -60,7 +60,7 @@ class _Filters:
         self._route = route_filter(view, envoy)
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = observe_filter(envoy)
+        self._observe = observe_filter(view, envoy)
 
     def gateway(self) -> Doc:
         """At the edge of the mesh."""

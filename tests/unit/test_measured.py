@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from extproc.actions import Measured
 from extproc.headers import Headers
-from extproc.measured import Told, measured, number
+from extproc.measured import Numbers, measured, number
 from extproc.measures import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
 from tests.unit.test_genai import observed
 
@@ -43,7 +43,7 @@ def test_a_number_is_finite_and_not_negative(text: str) -> None:
 
 
 def test_headers_and_documents() -> None:
-    told = Told((RATIO,))
+    told = Numbers((RATIO,))
     told.head(Headers.of([("x-hits", "3"), ("x-other", "9")]))
     told.document(b'{"choices": []}')
     told.document(b'{"usage": {"all": 10}}')
@@ -51,7 +51,7 @@ def test_headers_and_documents() -> None:
     told.document(b'{"usage": {"all": "many"}}')
     told.document(b'{"usage": {"all"')
     told.document(b"")
-    assert told.numbers == {HITS: 3.0, ALL: 12.0}
+    assert told.found == {HITS: 3.0, ALL: 12.0}
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_headers_and_documents() -> None:
 )
 def test_a_key_that_json_writes_in_several_ways(key: str, document: bytes) -> None:
     source = Source(body=(key,))
-    told = Told((CustomMetric("a", "COUNTER", source=source),))
+    told = Numbers((CustomMetric("a", "COUNTER", source=source),))
     told.document(document)
-    assert told.numbers == {source: 1.0}
+    assert told.found == {source: 1.0}
 
 
 def test_only_where_every_number_is_known() -> None:
