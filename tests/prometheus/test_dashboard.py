@@ -1,0 +1,130 @@
+"""The Grafana dashboard: as Grafana's own models have it, nothing on top of another, every query one of Prometheus'."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from extproc import config
+from extproc.cli import main
+from extproc.metrics import Metrics
+from extproc.render.dashboard import VARIABLES, dashboard
+from extproc.render.rules import SOURCES, Source, rule_groups
+from tests.prometheus.test_rules import POLICIES
+
+VIEW = config.parse([("policy.yaml", POLICIES["the reference page's"])]).view
+MADE = dashboard(VIEW)
+PANELS = [panel for panel in MADE["panels"] if panel["type"] != "row"]
+OF_THE_PROMETHEUS_PLUGIN = {"titleFormat", "textFormat", "step"}
+"""Fields of annotations that Grafana's schema leaves to the data source."""
+
+
+def queries(made: dict[str, Any]) -> list[str]:
+    """Every query for data in the dashboard, as its reader sends it after choosing All."""
+    asked = [target["expr"] for panel in made["panels"] for target in panel.get("targets", [])]
+    asked += [annotation["expr"] for annotation in made["annotations"]["list"]]
+    return [all_chosen(query) for query in asked]
+
+
+def all_chosen(query: str) -> str:
+    for name in VARIABLES:
+        query = query.replace(f"${name}", ".*")
+    return query.replace("$__rate_interval", "1m")
+
+
+def _lost(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """What of ``ours`` is not in ``theirs``."""
+    if isinstance(ours, dict):
+        missing = [f"{path}.{key}" for key in ours if key not in theirs and key not in OF_THE_PROMETHEUS_PLUGIN]
+        return missing + [m for key in ours if key in theirs for m in _lost(ours[key], theirs[key], f"{path}.{key}")]
+    if isinstance(ours, list):
+        pairs = zip(ours, theirs, strict=True)
+        return [m for i, (mine, its) in enumerate(pairs) for m in _lost(mine, its, f"{path}[{i}]")]
+    return [] if ours == theirs else [f"{path}: {theirs!r}"]
+
+
+def _read_by_grafana(made: dict[str, Any]) -> Any:
+    register_default_plugins()
+    return json.loads(JSONEncoder(sort_keys=True, indent=2).encode(Dashboard.from_json(made)))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_grafana_s_models_know_every_field(name: str) -> None:
+    made = dashboard(config.parse([(name, POLICIES[name])]).view)
+    assert _lost(made, _read_by_grafana(made)) == []
+
+
+def test_a_field_that_grafana_does_not_know_is_seen() -> None:
+    wrong = json.loads(json.dumps(MADE))
+    wrong["panels"][1]["options"]["colourMode"] = "value"
+    assert _lost(wrong, _read_by_grafana(wrong)) == [".panels[1].options.colourMode"]
+
+
+def test_every_panel_has_its_own_id_and_place() -> None:
+    assert len({panel["id"] for panel in MADE["panels"]}) == len(MADE["panels"])
+    for panel in MADE["panels"]:
+        place = panel["gridPos"]
+        assert 0 <= place["x"] < place["x"] + place["w"] <= 24
+        assert place["h"] > 0
+    for one, other in combinations((panel["gridPos"] for panel in MADE["panels"]), 2):
+        apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+
+
+def test_every_panel_says_what_it_shows() -> None:
+    for panel in PANELS:
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["targets"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    titles = [panel["title"] for panel in MADE["panels"] if panel["type"] == "row"]
+    assert titles == ["Golden metrics", "Error budgets", "Canaries", "Tokens", "The processor"]
+
+
+def test_rows_of_what_no_policy_has_are_not_there() -> None:
+    plain = dashboard(config.parse([("article", POLICIES["the article's"])]).view)
+    titles = [panel["title"] for panel in plain["panels"] if panel["type"] == "row"]
+    assert titles == ["Golden metrics", "Tokens", "The processor"]
+
+
+def test_variables_are_declared_and_used() -> None:
+    declared = {variable["name"] for variable in MADE["templating"]["list"]}
+    used = set(re.findall(r"\$\{?([a-z_]+)", json.dumps([PANELS, MADE["templating"]]))) - {"__rate_interval", "__all"}
+    assert used == declared == {"datasource", *VARIABLES}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_metric_is_recorded_or_the_processor_s(source: Source) -> None:
+    rules = [rule for group in rule_groups(VIEW, source) for rule in group["rules"]]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    exported = {metric.name for metric in Metrics().collect()}
+    for query in queries(MADE):
+        names = set(re.findall(r"[a-z_]+:[a-z0-9_:]+|(?:inference|extproc)_[a-z_]+", query))
+        raw = {re.sub(r"_(bucket|total)$", "", name) for name in names - recorded}
+        assert raw <= exported, query
+
+
+def test_prometheus_reads_every_query(promtool: str, tmp_path: Path) -> None:
+    rules = [{"record": f"query:{i}", "expr": query} for i, query in enumerate(queries(MADE))]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    checked = subprocess.run([promtool, "check", "rules", str(file)], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "policy.yaml"
+    source.write_text(POLICIES["the reference page's"])
+    assert main(["render", "dashboard", "-f", str(source)]) == 0
+    assert json.loads(capsys.readouterr().out) == MADE
