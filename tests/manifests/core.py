@@ -98,6 +98,7 @@ def _read(file: str) -> Tree:
 # What the schemas don't say.
 
 _QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
+_SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
 
 
@@ -113,6 +114,8 @@ def _beyond(manifest: Tree) -> Iterator[str]:
         case "Pod":
             yield from _pod(spec, "$.spec")
         case "Service":
+            if not _SERVICE_NAME.fullmatch(manifest["metadata"]["name"]):
+                yield "$.metadata.name: a Service is named by one DNS label that begins with a letter"
             yield from _ports(spec.get("ports", []), "$.spec.ports", "port")
         case "PodDisruptionBudget" if ("minAvailable" in spec) == ("maxUnavailable" in spec):
             yield "$.spec: wants one of minAvailable and maxUnavailable"

@@ -62,10 +62,10 @@ def metadata_problems(metadata: Any) -> Iterable[str]:
         return
     for key in metadata.keys() - {"name", "namespace", "labels", "annotations"}:
         yield f"$.metadata.{key}: no field that a manifest has"
-    for key in ("name", "namespace"):
+    for key, pattern in (("name", rf"(?=.{{1,253}}$){_NAME}(\.{_NAME})*"), ("namespace", _NAME)):
         value = metadata.get(key)
-        if not (value is None and key == "namespace") and not re.fullmatch(_NAME, str(value)):
-            yield f"$.metadata.{key}: {value!r} is no DNS label of at most 63 characters"
+        if not (value is None and key == "namespace") and not re.fullmatch(pattern, str(value)):
+            yield f"$.metadata.{key}: {value!r} is no DNS name"
     for field, pattern in (("labels", _LABEL), ("annotations", "(?s).*")):
         for key, value in (metadata.get(field) or {}).items():
             if not re.fullmatch(_KEY, str(key)):

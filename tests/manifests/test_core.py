@@ -96,6 +96,8 @@ def test_nothing_is_said_of_what_is_right() -> None:
         ("Deployment", f"{ENVOY}.volumeMounts.0.name", "conf", "no volume 'conf'"),
         ("Deployment", f"{ENVOY}.env", [{"name": "A", "value": 1}], "1 is not of type"),
         ("Deployment", f"{POD}.containers.1", {"name": "envoy", "image": "a"}, "'envoy' twice"),
+        ("Service", "metadata.name", "llm.v1", "one DNS label"),
+        ("Service", "metadata.name", "1-llm", "one DNS label"),
         ("Service", "spec.ports.0.port", 70000, "70000 is no port"),
         ("Service", "spec.ports.1", {"port": 90}, "ports[1]: misses name"),
         ("Service", "spec.ports.0.targetport", 1, "'targetport' was unexpected"),

@@ -110,7 +110,7 @@ def test_nothing_is_said_of_what_is_right(manifest: dict[str, Any]) -> None:
         ("spec.parentRefs.1", ROUTE["spec"]["parentRefs"][0], "must be unique when parentRefs includes"),
         ("spec.rules", [{"name": "a"}] * 17, "more than 16 items"),
         ("spec.hostnames", ["10.0.0.1_"], "does not match"),
-        ("metadata.name", "LLM", "no DNS label"),
+        ("metadata.name", "LLM", "no DNS name"),
         ("metadata.labels", {"app": "a b"}, "no value"),
         ("metadata.annotations", {"timeout.linkerd.io/request": 10}, "no value"),
         ("metadata.lables", {}, "$.metadata.lables: no field"),

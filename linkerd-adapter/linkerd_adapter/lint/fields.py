@@ -81,31 +81,33 @@ _SET: dict[str, Shape] = {"name": "text", "value": "text"}
 _MODIFIER: dict[str, Shape] = {"set": (_SET, 16), "add": (_SET, 16), "remove": ("text", 16)}
 _REF: dict[str, Shape] = {"group": "text", "kind": "text", "name": "text", "namespace": "text", "port": "number"}
 _PATH: dict[str, Shape] = {"type": "text", "replaceFullPath": "text", "replacePrefixMatch": "text"}
-_FILTER: dict[str, Shape] = {
+_GRPC_FILTER: dict[str, Shape] = {
     "type": "text",
     "requestHeaderModifier": _MODIFIER,
     "responseHeaderModifier": _MODIFIER,
     "requestMirror": {"backendRef": _REF, "percent": "newer", "fraction": "newer"},
+    "extensionRef": {"group": "text", "kind": "text", "name": "text"},
+}
+_HTTP_FILTER: dict[str, Shape] = {
+    **_GRPC_FILTER,
     "requestRedirect": {
         **dict.fromkeys(("scheme", "hostname"), "text"),
         **dict.fromkeys(("port", "statusCode"), "number"),
         "path": _PATH,
     },
     "urlRewrite": {"hostname": "text", "path": _PATH},
-    "extensionRef": {"group": "text", "kind": "text", "name": "text"},
     "cors": "newer",
     "externalAuth": "newer",
 }
-_BACKEND: dict[str, Shape] = {**_REF, "weight": "number", "filters": (_FILTER, 16)}
 _PARENT: dict[str, Shape] = {**_REF, "sectionName": "text"}
 
 
-def _spec(match: dict[str, Shape], more: dict[str, Shape]) -> dict[str, Shape]:
+def _spec(match: dict[str, Shape], filtered: dict[str, Shape], more: dict[str, Shape]) -> dict[str, Shape]:
     rule: dict[str, Shape] = {
         "name": "newer",
         "matches": (match, 8),
-        "filters": (_FILTER, 16),
-        "backendRefs": (_BACKEND, 16),
+        "filters": (filtered, 16),
+        "backendRefs": ({**_REF, "weight": "number", "filters": (filtered, 16)}, 16),
         "sessionPersistence": "ignored",
         **more,
     }
@@ -125,10 +127,12 @@ SPECS: dict[str, dict[str, Shape]] = {
             "queryParams": (_HEADER, 16),
             "method": "text",
         },
+        _HTTP_FILTER,
         {"timeouts": {"request": "text", "backendRequest": "text"}, "retry": "ignored"},
     ),
     "GRPCRoute": _spec(
         {"method": {"type": "text", "service": "text", "method": "text"}, "headers": (_HEADER, 16)},
+        _GRPC_FILTER,
         {},
     ),
 }
@@ -184,7 +188,7 @@ def _walk(place: Place, shape: Shape) -> Iterator[Finding]:
 def _fields(place: Place, shape: dict[str, Shape]) -> Iterator[Finding]:
     if not isinstance(place.node, Mapping):
         yield place.breaks(TYPE, "must be a mapping")
-    if shape is _FILTER and place.text_at("type") not in KNOWN | VOIDING:
+    if shape in (_HTTP_FILTER, _GRPC_FILTER) and place.text_at("type") not in KNOWN | VOIDING:
         return  # told of by `filters`, whatever its fields are
     for key, inner in place.entries().items():
         if key in shape:

@@ -11,37 +11,39 @@ from collections.abc import Iterator
 
 _ESCAPED = re.compile(r"\\(\W)")
 _META = re.compile(r"[][.*+?(){}|^$\\]")
-_RUST_HAS_NONE = re.compile(r"\(\?(?:[=!]|<[=!]|>|\()|\\[1-9]|[*+?}]\+")
-"""Lookaround, atomic and conditional groups, references back, possessive quantifiers."""
+_RUST_HAS_NONE = re.compile(r"\(\?(?:[=!]|<[=!]|>|\()")
+"""Lookaround, atomic and conditional groups."""
 _PYTHON_HAS_NONE = re.compile(r"\\[pPzx]|\(\?[a-zA-Z-]*[RUux]|\(\?<|\[\[:|&&|--|~~|\(\?[a-zA-Z-]+[:)]")
 """What Rust reads and Python does not, or in another way: not judged here."""
-_LAZY = re.compile(r"(?<!\\)[*+?}]\?")
+_LAZY = re.compile(r"[*+?}]\?")
 
 
 def fault(pattern: str) -> str | None:
     """Why Rust's ``regex`` refuses it, where that is plain."""
-    if found := _RUST_HAS_NONE.search(_without_classes(pattern)):
-        return f"`{found.group()}` is not in Rust's regular expressions"
+    references = [piece for _, piece in _pieces(pattern) if piece[0] == "\\" and piece[1:] in tuple("123456789")]
+    found = _RUST_HAS_NONE.search(_outline(pattern))
+    if found or references:
+        return f"`{found.group() if found else references[0]}` is not in Rust's regular expressions"
     if _PYTHON_HAS_NONE.search(pattern):
         return None
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        return str(error)
+        return None if "multiple repeat" in str(error) else str(error)
     return None
 
 
 def hidden(pattern: str) -> tuple[str, str] | None:
     """The first literal alternative that can't match since an earlier one is its beginning, and that earlier one."""
-    plain: list[str] = []
+    plain: list[tuple[str, bool]] = []
     for alternative in _alternatives(_unwrapped(pattern)):
         text = _literal(alternative)
         if text is None:
             continue
-        if earlier := next((one for one in plain if text.startswith(one) and text != one), None):
+        ways = (one for one, ends in plain if text == one or (text.startswith(one) and not ends))
+        if (earlier := next(ways, text)) != text:
             return text, earlier
-        if not _ends(alternative):
-            plain.append(text)
+        plain.append((text, _ends(alternative)))
     return None
 
 
@@ -49,10 +51,9 @@ def unclear(pattern: str) -> bool:
     """Whether it has alternatives or lazy quantifiers that may stop short of the end of the value."""
     if all(map(_ends, _alternatives(pattern))):
         return False
-    bare = _without_classes(pattern)
-    return bool(_LAZY.search(bare)) or (
-        "|" in bare and any(_literal(way) is None for way in _alternatives(_unwrapped(pattern)))
-    )
+    outline = _outline(pattern)
+    patterns = any(_literal(way) is None for way in _alternatives(_unwrapped(pattern)))
+    return bool(_LAZY.search(outline)) or ("|" in outline and patterns)
 
 
 def _literal(alternative: str) -> str | None:
@@ -91,9 +92,9 @@ def _alternatives(pattern: str) -> Iterator[str]:
     yield pattern[start:]
 
 
-def _without_classes(pattern: str) -> str:
-    """Without what stands in ``[…]``; escapes stay."""
-    return "".join(piece for _, piece in _pieces(pattern))
+def _outline(pattern: str) -> str:
+    """With ``_`` for escapes and classes."""
+    return "".join(piece if len(piece) == 1 else "_" for _, piece in _pieces(pattern))
 
 
 def _bare(pattern: str) -> Iterator[tuple[int, str]]:
@@ -102,7 +103,7 @@ def _bare(pattern: str) -> Iterator[tuple[int, str]]:
 
 
 def _pieces(pattern: str) -> Iterator[tuple[int, str]]:
-    """Characters and escapes, with their places, without classes."""
+    """Characters, escapes with what they escape, and ``[]`` for classes, with their places."""
     at, in_class = 0, False
     while at < len(pattern):
         piece = pattern[at : at + 2] if pattern[at] == "\\" else pattern[at]
@@ -110,6 +111,7 @@ def _pieces(pattern: str) -> Iterator[tuple[int, str]]:
             in_class = piece != "]"
         elif piece == "[":
             in_class = True
+            yield at, "[]"
             at += pattern[at + 1 : at + 2] == "]"
         else:
             yield at, piece

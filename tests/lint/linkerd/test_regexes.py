@@ -1,0 +1,88 @@
+"""Regular expressions as Linkerd's proxy takes them, held against Python's `re`, which also takes the first way."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from linkerd_adapter.lint import regexes
+
+words = st.text("ab.", min_size=1, max_size=4)
+
+
+def matched(pattern: str, value: str) -> bool:
+    """By what the proxy does: search, then want the whole value."""
+    found = re.search(pattern, value)
+    return found is not None and found.span() == (0, len(value))
+
+
+@given(st.lists(words, min_size=1, max_size=4), st.sampled_from(["{}", "({})", "(?:{})", "^(?:{})$", "^({})", "^{}$"]))
+def test_an_alternative_is_told_of_exactly_where_it_cannot_match(alternatives: list[str], around: str) -> None:
+    pattern = around.format("|".join(map(re.escape, alternatives)))
+    hidden = regexes.hidden(pattern)
+    assert (hidden is not None) == any(not matched(pattern, value) for value in alternatives)
+    if hidden:
+        assert not matched(pattern, hidden[0])
+        assert matched(pattern, hidden[1])
+    assert not regexes.unclear(pattern)
+    assert matched(f"^(?:{pattern})$", alternatives[-1])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unclear"),
+    [
+        ("v[0-9]+", False),
+        ("v[0-9]|v[0-9]-beta", True),
+        ("v(1|2)-.*", True),
+        ("^(?:v[0-9]|v[0-9]-beta)$", False),
+        (r"^v1$|^v1-.*\z", False),
+        (r"v1.*|v2\$", True),
+        ("v.*?", True),
+        ("v.{1,2}?", True),
+        ("[a|b]+", False),
+        (r"a\|b", False),
+        ("[]|]", False),
+        (r"a\*?|b", True),
+        (r"a\*?", False),
+        ("b+[a]?", False),
+    ],
+)
+def test_what_may_stop_short(pattern: str, unclear: bool) -> None:
+    assert regexes.unclear(pattern) is unclear
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(?=a)b", "(?<!a)b", r"(a)\1", "(?>a)", "(", "[", "a{2,1}", "*a", "(?P<n", "a\\", "(" * 3000],
+)
+def test_what_rust_refuses(pattern: str) -> None:
+    assert regexes.fault(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"\p{Greek}+",
+        r"a\z",
+        "(?i)a",
+        "(?i:a)b",
+        "(?<name>a)",
+        "[[:alpha:]]",
+        "a{2}",
+        r"\\1",
+        "[(?=]",
+        r"\x{61}",
+        "[+]+",
+        "a**",
+        "a++",
+    ],
+)
+def test_what_rust_takes(pattern: str) -> None:
+    assert regexes.fault(pattern) is None
+
+
+@given(st.text("ab|()[]^$\\.*?+{},1", max_size=20))
+def test_any_pattern_can_be_judged(pattern: str) -> None:
+    regexes.fault(pattern), regexes.hidden(pattern), regexes.unclear(pattern)
