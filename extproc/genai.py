@@ -42,6 +42,11 @@ def is_inference(observed: Observed) -> bool:
     return observed.api not in (NONE, OTHER)
 
 
+def is_timed(observed: Observed) -> bool:
+    """Whether a span can be made of it: a refusal took no time, but what was not watched to its end did."""
+    return observed.seconds is not None or observed.code[:1] in ("4", "5")
+
+
 def operation(observed: Observed) -> str:
     """``gen_ai.operation.name``; ours where the conventions have no word for it."""
     return _OPERATION.get(observed.operation, observed.operation) or "inference"

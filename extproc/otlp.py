@@ -70,7 +70,7 @@ class Otlp:
         if not genai.is_inference(observed):
             return
         self._measured.note(observed)
-        if self._spans is None:
+        if self._spans is None or not genai.is_timed(observed):
             return
         if len(self._waiting) >= _MOST:
             self._metrics.spans("dropped")

@@ -120,6 +120,12 @@ def test_only_inferences_count() -> None:
     assert not genai.is_inference(observed(api="other"))
 
 
+def test_what_was_not_watched_to_its_end_makes_no_span() -> None:
+    assert genai.is_timed(observed())
+    assert genai.is_timed(observed(code="503", seconds=None)), "a refusal"
+    assert not genai.is_timed(observed(seconds=None))
+
+
 def test_measurements() -> None:
     measured = genai.Measurements()
     assert list(measured.collect()) == []

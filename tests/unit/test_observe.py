@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.actions import Action, Finish, Observed
+from extproc.actions import Action, Finish, Measured, Observed
 from extproc.events import (
     Closed,
     Event,
@@ -22,6 +22,7 @@ from extproc.events import (
 )
 from extproc.gpu import Gpu
 from extproc.headers import Headers
+from extproc.measures import OUTPUT, SECONDS, CustomMetric, Source
 from extproc.observe import ObserveStream
 from extproc.view import Policy, Pool, Version, View
 
@@ -130,6 +131,59 @@ def test_without_a_policy_all_is_other() -> None:
     (observed, _) = watch(request(), response(end=True), view=View())
     assert isinstance(observed, Observed)
     assert (observed.model, observed.version, observed.gpu_pool) == ("other", "none", "other")
+
+
+HITS, ALL = Source(header="x-hits"), Source(body=("features", "all"))
+RATIO = CustomMetric("ratio", "GAUGE", ("model_version", "gpu_type"), HITS, ALL)
+RATE = CustomMetric("rate", "GAUGE", (), OUTPUT, SECONDS)
+
+
+def asking(*, api: str, operation: str, kind: str, **more: str) -> list[Event]:
+    """A request of a policy that asks for these metrics, and the head of its answer."""
+    headers = Headers.of([(":status", "200"), ("content-type", kind), *more.items()])
+    return [request(**ROUTED | {"api": api, "operation": operation}), ResponseHeaders(headers)]
+
+
+def with_metrics(*metrics: CustomMetric) -> View:
+    policy = Policy("llama", models=("llama-*",), versions=(Version("v1"),), custom_metrics=metrics)
+    return View((policy,), (Pool("west", Gpu(architecture="a100")),))
+
+
+@pytest.mark.parametrize(
+    ("api", "operation", "kind", "body"),
+    [
+        ("kserve", "predict", "application/json", [b'{"predictions": [1], "features": {"al', b'l": 8}}']),
+        ("openai", "chat.completions", "application/json", [b'{"features": {"all": 8}}']),
+        (
+            *("openai", "chat.completions", "text/event-stream"),
+            [b'data: {"features": {"all": 2}}\n\ndata: {"feat', b'ures": {"all": 8}}\n\ndata: [DONE]\n\n'],
+        ),
+        ("oip", "infer", "text/event-stream", [b'data: {"features": {"all": 8}}\n\n']),
+    ],
+)
+def test_what_the_policys_metrics_are_made_of(api: str, operation: str, kind: str, body: list[bytes]) -> None:
+    events = [*asking(api=api, operation=operation, kind=kind, **{"x-hits": "6"}), *map(ResponseBody, body)]
+    notes = watch(*events, ResponseBody(b"", end_of_stream=True), view=with_metrics(RATIO, RATE))
+    observed, measured = (note for note in notes if isinstance(note, Observed | Measured))
+    assert isinstance(observed, Observed)
+    assert not observed.error
+    assert measured == Measured(RATIO, ("v1", "a100"), 6.0, 8.0), "the rate needs tokens, and there are none"
+
+
+def test_tokens_make_a_rate() -> None:
+    body = b'{"usage": {"prompt_tokens": 5, "completion_tokens": 7}}'
+    head = asking(api="openai", operation="chat.completions", kind="application/json")
+    notes = watch(*head, ResponseBody(body, end_of_stream=True), view=with_metrics(RATIO, RATE))
+    assert [note for note in notes if isinstance(note, Measured)] == [Measured(RATE, (), 7.0, 0.0)]
+
+
+def test_an_answer_of_an_api_that_nobody_knows_is_read_only_where_a_metric_asks() -> None:
+    head = asking(api="kserve", operation="predict", kind="application/json")
+    for metrics, read in (((RATE,), False), ((RATIO,), True)):
+        stream = ObserveStream(with_metrics(*metrics))
+        for event in head:
+            stream.receive(event, 0.0)
+        assert (stream._reading is not None) is read
 
 
 EVENTS: Any = st.sampled_from(
