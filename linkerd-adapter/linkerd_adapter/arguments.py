@@ -95,6 +95,26 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     explain.add_argument(
         "--body", type=body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"
     )
+
+    lint = command(
+        commands,
+        "lint",
+        run["lint"],
+        "what Linkerd would not do with routes, Services and profiles as they are meant",
+        """\
+        examples:
+          linkerd-adapter lint routes.yaml services.yaml
+          linkerd-adapter lint manifests/ --json | jq '.findings[].code'
+          kubectl get httproutes,grpcroutes,services,serviceprofiles -A -o yaml | linkerd-adapter lint -
+
+        What is given together is judged together. Exits with 1 when there is an error; warnings alone exit with 0.
+        docs/linkerd-lint.md has every code.
+        """,
+    )
+    lint.add_argument(
+        "file", type=Path, nargs="+", metavar="FILE", help="a manifest, a directory of them, or - for stdin"
+    )
+    lint.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     return top
 
 

@@ -66,7 +66,14 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _lint(arguments: argparse.Namespace) -> int:
+    from linkerd_adapter.lint.command import run
+
+    return run(arguments.file, arguments.json)
+
+
 COMMANDS: dict[str, Command] = {
     "render": _render,
     "explain": _explain,
+    "lint": _lint,
 }

@@ -188,7 +188,7 @@ def _walk(place: Place, shape: Shape) -> Iterator[Finding]:
 def _fields(place: Place, shape: dict[str, Shape]) -> Iterator[Finding]:
     if not isinstance(place.node, Mapping):
         yield place.breaks(TYPE, "must be a mapping")
-    if shape in (_HTTP_FILTER, _GRPC_FILTER) and place.text_at("type") not in KNOWN | VOIDING:
+    if (shape is _HTTP_FILTER or shape is _GRPC_FILTER) and place.text_at("type") not in KNOWN | VOIDING:
         return  # told of by `filters`, whatever its fields are
     for key, inner in place.entries().items():
         if key in shape:
