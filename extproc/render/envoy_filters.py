@@ -193,7 +193,9 @@ def observe_filter(view: View, options: EnvoyOptions) -> Doc:
 def _processor(options: EnvoyOptions) -> Doc:
     """Another processor is asked where one died a moment ago and its health is still believed in."""
     again = "connect-failure,refused-stream,reset,unavailable"
-    retry = {"retry_on": again, "num_retries": 2, **elsewhere()}
+    # By itself Envoy waits for up to a second, and by then our answer would be late.
+    soon = {"base_interval": "0.01s", "max_interval": "0.1s"}
+    retry = {"retry_on": again, "num_retries": 2, "retry_back_off": soon, **elsewhere()}
     return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
 
 
