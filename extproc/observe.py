@@ -213,7 +213,7 @@ class ObserveStream:
 
     def _labels(self, metadata: Mapping[str, str]) -> tuple[str, str]:
         """Label values for model and version: only texts of the policy, so that no client can make up new ones."""
-        found = self._view.match(metadata["model"]) if "model" in metadata else None
+        found = self._view.match(metadata.get("model", ""))  # some APIs have no name for their model
         if found is None or found.policy.name != metadata.get("policy"):
             return OTHER, NONE
         version = metadata.get("version", "")
