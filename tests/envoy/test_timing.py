@@ -1,0 +1,227 @@
+"""TTFT, TPOT and tokens as the processor reports them, through the real Envoy, beside what model servers really did.
+
+Both are measured, on one clock. The processor is a process of its own; what it found of each exchange is the growth of
+its metrics. A family passes if the median of its errors is within 2 ms: a busy machine makes some samples bad, never
+all of them, so more are taken where the first few are not good enough.
+"""
+
+from __future__ import annotations
+
+import http.client
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from extproc import config
+from extproc.embedded import Envoy
+from extproc.render.envoy import EnvoyOptions, bootstrap
+from tests.grpc.served import Served
+from tests.waiting import until
+
+from .conftest import Handler, ModelServer
+from .schedules import CUT, FAILING, NOISE, SCHEDULES, TOKEN, Schedule, Step
+
+pytestmark = pytest.mark.envoy
+
+WITHIN = 0.002
+FEWEST, MOST = 3, 15
+"""Samples of a family."""
+FIRST, PER_TOKEN = 0.03, 0.008
+"""Seconds until the first token, and between two."""
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: timed}
+spec:
+  versions: [{name: v1, endpoints: ["UPSTREAM"]}]
+"""
+
+
+class Paced:
+    """Says what a schedule says, and notes when it said it."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.said: list[float] = []
+        """When each token was sent, complete."""
+
+    def pieces(self, *, split: bool) -> Iterator[bytes]:
+        """What to send, at the moment when it is to be sent. ``split``: some tokens come in two parts."""
+        self.said = []
+        begun = time.perf_counter()
+        for role, data in self.steps:
+            if role == TOKEN:
+                due = begun + FIRST + PER_TOKEN * len(self.said)
+                time.sleep(max(0.0, due - time.perf_counter()))
+                if split and len(self.said) in (0, 3):
+                    yield data[: len(data) // 2]
+                    time.sleep(0.003)
+                    data = data[len(data) // 2 :]
+                self.said.append(time.perf_counter())
+            elif role == NOISE:
+                time.sleep(0.002)
+            yield data
+
+    def over_http(self, schedule: Schedule) -> Callable[[Handler], None]:
+        def answer(request: Handler) -> None:
+            request.send_response(200)
+            request.send_header("content-type", schedule.kind)
+            request.send_header("transfer-encoding", "chunked")
+            request.end_headers()
+            for piece in self.pieces(split=True):
+                request.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            request.wfile.write(b"0\r\n\r\n")
+
+        return answer
+
+
+class Rpc(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """A gRPC server that says what the pace says, whatever it is asked."""
+
+    def __init__(self, paced: Paced) -> None:
+        self._paced = paced
+
+    def service(self, _: grpc.HandlerCallDetails) -> Any:
+        return grpc.stream_stream_rpc_method_handler(self._answer)
+
+    def _answer(self, messages: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes]:
+        next(messages)
+        yield from self._paced.pieces(split=False)
+
+
+class Mesh:
+    """A model server, the processor and Envoy; asks for one answer at a time."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self.paced = Paced()
+        self.server = stack.enter_context(ModelServer("paced"))
+        rpc = grpc.server(stack.enter_context(ThreadPoolExecutor(2)), (Rpc(self.paced),))
+        rpc_port = rpc.add_insecure_port("127.0.0.1:0")
+        rpc.start()
+        stack.callback(lambda: rpc.stop(0).wait())
+        path = directory / "policy.yaml"
+        path.write_text(POLICY.replace("UPSTREAM", self.server.address))
+        self.processor = stack.enter_context(Served(path)).ready()
+        options = EnvoyOptions(
+            listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(self.processor.address,), access_log=""
+        )
+        document = bootstrap(config.load([path]).view, options)
+        for cluster in document["static_resources"]["clusters"]:
+            if cluster["name"].endswith("#grpc"):
+                (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+                endpoint["endpoint"]["address"]["socket_address"]["port_value"] = rpc_port
+        self.envoy = stack.enter_context(Envoy(document, directory))
+        self.envoy.wait_ready()
+        self._http = http.client.HTTPConnection(self.envoy.listen_address, timeout=10)
+        self._channel = stack.enter_context(grpc.insecure_channel(self.envoy.listen_address))
+        stack.callback(self._http.close)
+
+    def found(self) -> dict[str, float]:
+        """Every series of the processor's."""
+        samples = (line.rpartition(" ") for line in self.processor.get("/metrics")[1].splitlines())
+        return {name: float(value) for name, _, value in samples if not name.startswith("#")}
+
+    def ask(self, schedule: Schedule) -> tuple[float, bytes]:
+        """One exchange: when it began, and what the client got."""
+        self.paced.steps = list(schedule.steps)
+        if schedule.grpc:
+            call = self._channel.stream_stream(schedule.path)
+            begun = time.perf_counter()
+            return begun, b"".join(call(iter([b"\x0a\x01m"]), timeout=10))
+        self.server.then = self.paced.over_http(schedule)
+        kind, body = schedule.request
+        self._http.connect()
+        begun = time.perf_counter()
+        self._http.request("POST", schedule.path, body, {"content-type": kind})
+        got = self._http.getresponse().read()
+        self._http.close()
+        return begun, got
+
+    def exchange(self, schedule: Schedule) -> tuple[float, dict[str, float]]:
+        """One exchange: when it began, and by how much each series grew by it."""
+        before = self.found()
+        begun, got = self.ask(schedule)
+        assert got == b"".join(data for _, data in schedule.steps)
+        grown: dict[str, float] = {}
+
+        def counted() -> bool:
+            grown.update({name: value - before.get(name, 0.0) for name, value in self.found().items()})
+            return any(grown[name] for name in grown if name.startswith("inference_requests_total"))
+
+        until(counted)
+        return begun, grown
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with ExitStack() as stack:
+        yield Mesh(stack, tmp_path_factory.mktemp("timing"))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.name)
+def test_reported_times_are_those_of_the_schedule(mesh: Mesh, schedule: Schedule) -> None:
+    first_errors: list[float] = []
+    pace_errors: list[float] = []
+    estimated = "true" if schedule.used[1] is None else "false"
+    paced = schedule.name.partition("/")[2] not in ("images/generations", "audio/speech")
+    while not first_errors or (len(first_errors) < MOST and not good(first_errors, pace_errors)):
+        begun, grown = mesh.exchange(schedule)
+        said = mesh.paced.said
+        assert len(said) == schedule.pieces
+        ((labels, first),) = series(grown, "inference_time_to_first_token_seconds_sum")
+        assert labels == {"model": "*", "version": "v1", "gpu_pool": "none"}
+        first_errors.append(first - (said[0] - begun))
+        told = dict(zip(("input", "output", "cached"), schedule.used, strict=True))
+        if told["output"] is None:
+            told["output"] = schedule.pieces
+        tokens = {(of["type"], of["estimated"]): value for of, value in series(grown, "inference_tokens_total")}
+        assert tokens == {
+            (kind, estimated if kind == "output" else "false"): count for kind, count in told.items() if count
+        }
+        assert not series(grown, "inference_errors_total")
+        rates = [value for _, value in series(grown, "inference_time_per_output_token_seconds_sum")]
+        assert len(rates) == int(paced)
+        if paced:
+            pace_errors.append(rates[0] - (said[-1] - said[0]) / (told["output"] - 1))
+    print(f"{schedule.name}: TTFT {spread(first_errors)}, TPOT {spread(pace_errors or [0.0])}")
+    assert good(first_errors, pace_errors), (first_errors, pace_errors)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [*((one, "error_in_stream") for one in FAILING), *((one, "cut_short") for one in CUT)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_failures_that_no_status_tells_are_counted(mesh: Mesh, schedule: Schedule, reason: str) -> None:
+    _, grown = mesh.exchange(schedule)
+    ((requests, _),) = series(grown, "inference_requests_total")
+    assert requests["code"] == "200"
+    ((errors, count),) = series(grown, "inference_errors_total")
+    assert (errors["reason"], count) == (reason, 1)
+
+
+def series(found: dict[str, float], name: str) -> list[tuple[dict[str, str], float]]:
+    """(labels, growth) of a metric's series that grew."""
+    return [
+        (dict(pair.split("=") for pair in labels.replace('"', "").rstrip("}").split(",")), value)
+        for key, value in found.items()
+        for metric, _, labels in (key.partition("{"),)
+        if metric == name and value
+    ]
+
+
+def good(*errors: list[float]) -> bool:
+    """Enough samples, and the median of each kind within bounds."""
+    return all(not few or (len(few) >= FEWEST and abs(statistics.median(few)) <= WITHIN) for few in errors)
+
+
+def spread(errors: list[float]) -> str:
+    middle, least, most = (1000 * found for found in (statistics.median(errors), min(errors), max(errors)))
+    return f"{middle:+.2f} ms ({len(errors)}: {least:+.2f} to {most:+.2f})"
