@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,22 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from extproc import config
 from tests.envoy.conftest import Gateway, ModelServer
+from tests.envoy.test_up import Up
 from tests.grpc.served import Served
+from tests.grpc.test_workers import Team
 from tests.otlp.receiver import Receiver, receiving, values
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
 
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {{name: chat}}
+spec:
+  models: ["llama-*", llama]
+  versions: [{{name: v1, endpoints: ["{address}"]}}]
+"""
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CONTEXT = f"00-{TRACE}-{PARENT}-01"
 
@@ -28,32 +40,29 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def model(servers: Callable[..., list[ModelServer]]) -> ModelServer:
+    return servers("m")[0]
+
+
+@pytest.fixture
+def policy(model: ModelServer, tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.format(address=model.address))
+    return path
+
+
+@pytest.fixture
 def start(
-    servers: Callable[..., list[ModelServer]], gateway: Callable[..., Gateway], receiver: Receiver, tmp_path: Path
-) -> Iterator[Callable[..., tuple[Gateway, ModelServer, Served]]]:
+    policy: Path, gateway: Callable[..., Gateway], receiver: Receiver
+) -> Iterator[Callable[..., tuple[Gateway, Served]]]:
     """The real `extproc serve --otlp` behind the real Envoy."""
-    (model,) = servers("m")
-    policy = tmp_path / "policy.yaml"
-    policy.write_text(f"""\
-apiVersion: ai.istio.io/v1alpha1
-kind: ModelInferencePolicy
-metadata: {{name: chat}}
-spec:
-  models: ["llama-*"]
-  versions: [{{name: v1, endpoints: ["{model.address}"]}}]
-""")
-    opened: list[Served] = []
+    with ExitStack() as stack:
 
-    def start(*flags: str, **options: Any) -> tuple[Gateway, ModelServer, Served]:
-        served = Served(policy, "--otlp", receiver.url, *flags)
-        opened.append(served)
-        served.ready()
-        view = config.load((policy,)).view
-        return gateway(view, served.address, **options), model, served
+        def start(*flags: str, **options: Any) -> tuple[Gateway, Served]:
+            served = stack.enter_context(Served(policy, "--otlp", receiver.url, *flags)).ready()
+            return gateway(config.load([policy]).view, served.address, **options), served
 
-    yield start
-    for served in opened:
-        served.__exit__()
+        yield start
 
 
 def ours(receiver: Receiver, count: int = 1) -> list[Span]:
@@ -61,8 +70,8 @@ def ours(receiver: Receiver, count: int = 1) -> list[Span]:
     return receiver.spans()
 
 
-def test_a_span_is_the_child_of_what_the_client_sent(start: Any, receiver: Receiver) -> None:
-    envoy, model, served = start(tracing=True)
+def test_a_span_is_the_child_of_what_the_client_sent(start: Any, model: ModelServer, receiver: Receiver) -> None:
+    envoy, served = start(tracing=True)
     assert envoy.ask("llama-3-8b", traceparent=CONTEXT, tracestate="a=b").status == 200
     (span,) = ours(receiver)
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
@@ -85,7 +94,7 @@ def test_a_span_is_the_child_of_what_the_client_sent(start: Any, receiver: Recei
 def test_an_unsampled_request_has_no_span_and_one_without_a_context_its_own_trace(
     start: Any, receiver: Receiver
 ) -> None:
-    envoy, _, _ = start(tracing=True)
+    envoy, _ = start(tracing=True)
     envoy.ask("llama-unsampled", traceparent=f"{CONTEXT[:-2]}00")
     envoy.ask("llama-root")
     envoy.ask("llama-broken", traceparent="00-0-0-01")
@@ -98,7 +107,7 @@ def test_an_unsampled_request_has_no_span_and_one_without_a_context_its_own_trac
     assert len({span.trace_id for span in spans.values()}) == 3
 
 
-def test_where_envoy_traces_ours_is_the_child_of_its_span(start: Any, receiver: Receiver) -> None:
+def test_where_envoy_traces_ours_is_the_child_of_its_span(start: Any, model: ModelServer, receiver: Receiver) -> None:
     def trace(document: dict[str, Any]) -> None:
         resources = document["static_resources"]
         port = int(receiver.url.rpartition(":")[2])
@@ -117,7 +126,7 @@ def test_where_envoy_traces_ours_is_the_child_of_its_span(start: Any, receiver: 
             }
         }
 
-    envoy, model, _ = start(alter=trace)
+    envoy, _ = start(alter=trace)
     assert envoy.ask("llama-3-8b", traceparent=CONTEXT).status == 200
     (span,) = ours(receiver)
     assert span.trace_id.hex() == TRACE
@@ -138,7 +147,7 @@ def test_where_envoy_traces_ours_is_the_child_of_its_span(start: Any, receiver: 
 
 
 def test_off_there_is_nothing(start: Any, receiver: Receiver) -> None:
-    envoy, _, served = start("--otlp", "", "--drain", "0")
+    envoy, served = start("--otlp", "", "--drain", "0")
     assert envoy.ask("llama-3-8b", traceparent=CONTEXT).status == 200
     until(lambda: 'code="200"' in served.get("/metrics")[1])
     served.process.terminate()
@@ -147,7 +156,7 @@ def test_off_there_is_nothing(start: Any, receiver: Receiver) -> None:
 
 
 def test_what_is_left_is_sent_at_the_end(start: Any, receiver: Receiver) -> None:
-    envoy, _, served = start("--drain", "0", tracing=True)
+    envoy, served = start("--drain", "0", tracing=True)
     assert envoy.ask("llama-3-8b", traceparent=CONTEXT).status == 200
     until(lambda: 'code="200"' in served.get("/metrics")[1])
     served.process.terminate()
@@ -156,6 +165,38 @@ def test_what_is_left_is_sent_at_the_end(start: Any, receiver: Receiver) -> None
     (point,) = receiver.latest()["gen_ai.server.request.duration"]
     assert point.count == 1
     assert values(point.attributes)["gen_ai.request.model"] == "llama-*"
+
+
+def test_every_worker_is_an_instance_of_its_own(
+    policy: Path, gateway: Callable[..., Gateway], receiver: Receiver, tmp_path: Path
+) -> None:
+    flags = ("--otlp", receiver.url, "--drain", "0")
+    with Team(policy, 2, *flags, listen=f"unix://{tmp_path}/p.sock") as team:
+        addresses = [address for worker in team.ready().workers() for address in worker["listen"]]
+        envoy = gateway(config.load([policy]).view, *addresses, tracing=True)
+        for _ in range(40):
+            assert envoy.ask("llama-3-8b", traceparent=CONTEXT).status == 200
+        ours(receiver, 40)
+        until(lambda: team.metric('extproc_spans_total{result="exported"}') == 40)
+    resources = [r.resource for message in receiver.traces for r in message.resource_spans]
+    assert len({values(resource.attributes)["service.instance.id"] for resource in resources}) == 2
+
+
+def test_up_traces_with_one_flag(policy: Path, receiver: Receiver, tmp_path: Path) -> None:
+    up = Up(policy, tmp_path / "scratch", "--otlp", receiver.url, "--access-log", "")
+    try:
+        until(up.ready, 30)
+        connection = http.client.HTTPConnection("127.0.0.1", up.port, timeout=10)
+        head = {"content-type": "application/json", "traceparent": CONTEXT}
+        connection.request("POST", "/v1/chat/completions", '{"model": "llama"}', head)
+        assert connection.getresponse().status == 200
+        connection.close()
+        (span,) = ours(receiver)
+        assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+    finally:
+        up.process.terminate()
+        up.process.wait(20)
+        up.errors.close()
 
 
 def collector(port: int) -> dict[str, Any]:

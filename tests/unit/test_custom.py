@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from extproc.measures import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
@@ -103,3 +106,11 @@ def test_a_source_of_another_kind() -> None:
         "5 spec.observability.customMetrics[0].source: names nothing; give exactly one of header and body",
         "5 spec.observability.customMetrics[0].source.query: is not a known field; use one of: header, body",
     ]
+
+
+def test_the_example_of_the_reference_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    (example,) = re.findall(r"### Custom metrics\n.*?```yaml\n(.*?)```", page, re.DOTALL)
+    names = [metric.name for metric in policy_of(example).custom_metrics]
+    assert names[:2] == ["inference_throughput", "feature_cache_hit_ratio"]
+    assert found(policy(example)) == []
