@@ -31,7 +31,7 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
     if as_json:
         sys.stdout.write(findings.report(found, seen=seen))
     else:
-        sys.stdout.write(findings.text(found, ", ".join(f"{number} {what}" for what, number in seen.items())))
+        sys.stdout.write(findings.text(found, ", ".join(f"{what}: {number}" for what, number in seen.items())))
     return int(findings.failed(found))
 
 
