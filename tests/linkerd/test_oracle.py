@@ -1,0 +1,300 @@
+"""The oracle of Linkerd's routing: each rule of the proxy's in a table, and properties that hold for all routes."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from linkerd_adapter.oracle import (
+    Backend,
+    Match,
+    Path,
+    Request,
+    Route,
+    Rule,
+    UnservableError,
+    Value,
+    find,
+    in_order,
+    shares,
+    spans,
+)
+
+from extproc.headers import Headers
+
+V1, V2 = Backend("ai", "v1", 80), Backend("ai", "v2", 80)
+
+
+def asked(path: str = "/", host: str = "", method: str = "GET", **headers: str) -> Request:
+    return Request(method, path, Headers.of([(k.replace("_", "-"), v) for k, v in headers.items()]), host)
+
+
+def only(match: Match, request: Request) -> bool:
+    return find([Route("ai", "r", (Rule((match,)),))], request) is not None
+
+
+def header(value: str, *, regex: bool = False) -> Match:
+    return Match(headers=(Value("X-Model-Version", value, regex),))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("v2", "v2", True),
+        ("v2", "v2-beta", False),
+        ("v2|v2-beta", "v2-beta", False),  # the first alternative fits, and then it is not all
+        ("v2-beta|v2", "v2-beta", True),
+        ("^(?:v2|v2-beta)$", "v2-beta", True),
+        ("(?:v2|v2-beta)", "v2-beta", False),
+        ("beta", "v2-beta", False),
+        (".*", "", True),
+        ("[a-z]+", "abc1", False),
+        ("a*", "baa", False),  # the first match is empty, before the b
+        (r"v\d+\.\d+", "v1.20", True),
+    ],
+)
+def test_a_pattern_must_span_the_value_at_its_first_match(pattern: str, text: str, *, matches: bool) -> None:
+    assert spans(pattern, text) is matches
+    assert only(header(pattern, regex=True), asked(x_model_version=text)) is matches
+
+
+@pytest.mark.parametrize("pattern", ["(", "a(?=b)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=n)", "[z-a]"])
+def test_what_the_proxy_could_not_read_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(pattern))):
+        spans(pattern, "ab")
+
+
+def test_any_of_several_values_is_enough() -> None:
+    """So a gateway that appends its header beside a client's routes by the client's."""
+    request = Request("GET", "/", Headers.of([("x-model-version", "v9"), ("x-model-version", "v1")]))
+    assert only(header("v1"), request)
+    assert only(header("v[0-8]", regex=True), request)
+    assert not only(header("v2"), request)
+    assert not only(header("V1"), request)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "matches"),
+    [
+        ("/", "/anything", True),
+        ("/v1", "/v1", True),
+        ("/v1", "/v1/", True),
+        ("/v1/", "/v1", True),
+        ("/v1", "/v1/chat?x=/v2", True),
+        ("/v1", "/v10", False),
+        ("/v1/chat", "/v1", False),
+    ],
+)
+def test_a_prefix_is_of_whole_segments(prefix: str, path: str, *, matches: bool) -> None:
+    assert only(Match(Path("PathPrefix", prefix)), asked(path)) is matches
+
+
+@pytest.mark.parametrize(
+    ("query", "matches"),
+    [("?a=1", True), ("?b=2&a=1", True), ("?a=2", False), ("", False), ("?a", False), ("?a=%31", True)],
+)
+def test_query_parameters(query: str, *, matches: bool) -> None:
+    assert only(Match(query=(Value("a", "1"),)), asked(f"/{query}")) is matches
+    assert only(Match(query=(Value("a", "[0-1]", regex=True),)), asked(f"/{query}")) is matches
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "matches"),
+    [
+        (("chat.ai",), "chat.ai", True),
+        (("Chat.ai",), "chat.AI:8080", True),
+        (("chat.ai",), "chat.ai.", True),
+        (("*.ai",), "a.b.ai", True),
+        (("*.ai",), "ai", False),
+        (("*.ai",), "xai", False),
+        (("chat.ai",), "", False),
+    ],
+)
+def test_hosts(hosts: tuple[str, ...], host: str, *, matches: bool) -> None:
+    found = find([Route("ai", "r", (Rule(),), hosts)], asked(host=host))
+    assert (found is not None) is matches
+
+
+BETTER = [
+    # The first wins over the second, though it stands last.
+    (Match(Path("PathPrefix", "/v1/chat")), Match(Path("PathPrefix", "/v1"), (Value("a", "1"), Value("b", "2")))),
+    (Match(headers=(Value("a", "1"), Value("b", "2"))), Match(headers=(Value("a", "1"),), method="GET")),
+    (Match(headers=(Value("a", "1"),)), Match(query=(Value("q", "1"),), method="GET")),
+    (Match(query=(Value("q", "1"),)), Match(method="GET")),
+    (Match(method="GET"), Match()),
+    (Match(Path("RegularExpression", "/v1/c.*")), Match(Path("PathPrefix", "/v1/chat"), (Value("a", "1"),))),
+]
+
+
+@pytest.mark.parametrize(("better", "worse"), BETTER)
+def test_what_wins_over_what(better: Match, worse: Match) -> None:
+    request = asked("/v1/chat/completions?q=1", a="1", b="2")
+    routes = [Route("ai", "a", (Rule((worse,)),)), Route("ai", "b", (Rule((worse,)), Rule((better,))))]
+    found = find(routes, request)
+    assert found is not None
+    assert (found.route.name, found.number) == ("b", 1)
+
+
+def test_an_exact_path_is_no_better_than_a_prefix_of_its_length() -> None:
+    rules = (Rule((Match(Path("PathPrefix", "/v1")),)), Rule((Match(Path("Exact", "/v1")),)))
+    found = find([Route("ai", "r", rules)], asked("/v1"))
+    assert found is not None
+    assert found.number == 0
+
+
+def test_a_named_host_comes_before_everything_else() -> None:
+    routes = [
+        Route("ai", "any", (Rule((Match(headers=(Value("a", "1"),)),)),)),
+        Route("ai", "some", (Rule(),), ("*.ai",)),
+        Route("ai", "this", (Rule(),), ("chat.ai",)),
+    ]
+    names = []
+    for host in ("chat.ai", "other.ai", "elsewhere"):
+        found = find(routes, asked(host=host, a="1"))
+        assert found is not None
+        names.append(found.route.name)
+    assert names == ["this", "some", "any"]
+
+
+def test_ties_go_to_the_oldest_then_by_name() -> None:
+    made = [("b", "2026-01-02T00:00:00Z"), ("c", "2026-01-01T00:00:00Z"), ("z", ""), ("a", "2026-01-02T00:00:00Z")]
+    routes = [Route("ai", name, (Rule(),), created=created) for name, created in made]
+    assert [route.name for route in in_order(routes)] == ["c", "a", "b", "z"]
+    found = find(in_order(routes), asked())
+    assert found is not None
+    assert found.route.name == "c"
+
+
+def test_where_nothing_matches_there_is_no_rule() -> None:
+    assert find([Route("ai", "r", (Rule((header("v1"),)),))], asked(x_model_version="v2")) is None
+    assert find([Route("ai", "r", ())], asked()) is None
+    assert find([], asked()) is None
+
+
+def test_one_backend_ignores_its_weight() -> None:
+    nothing = Backend("ai", "v1", 80, 0)
+    assert shares(Rule(backends=(nothing,))) == {nothing: 1}
+
+
+def test_several_backends_without_any_weight_can_be_served_by_nobody() -> None:
+    with pytest.raises(UnservableError):
+        shares(Rule(backends=(Backend("ai", "v1", 80, 0), Backend("ai", "v2", 80, 0))))
+
+
+def test_a_dead_canary_quietly_gets_nothing() -> None:
+    rule = Rule(backends=(Backend("ai", "v1", 80, 90), Backend("ai", "v2", 80, 10)))
+    assert list(shares(rule).values()) == [Fraction(9, 10), Fraction(1, 10)]
+    assert shares(rule, lambda b: b.name != "v2") == {rule.backends[0]: 1}
+    assert shares(rule, lambda _: False) == {}
+
+
+def test_a_broken_backend_keeps_its_share() -> None:
+    broken = Backend("ai", "v2", 80, 10, "there is no Service v2.ai")
+    rule = Rule(backends=(Backend("ai", "v1", 80, 90), broken))
+    assert shares(rule, lambda b: b.name == "v1")[broken] == Fraction(1, 10)
+
+
+NAMES = st.sampled_from(["x-model-name", "x-model-version", "x-gpu-pool"])
+VALUES = st.sampled_from(["v1", "v2", "v1|v2", "[0-9]*"])
+KINDS = st.sampled_from(["Exact", "PathPrefix", "RegularExpression"])
+MATCHES = st.builds(
+    Match,
+    st.none() | st.builds(Path, KINDS, st.sampled_from(["/", "/v1", "/v1/a"])),
+    st.lists(st.builds(Value, NAMES, VALUES, st.booleans()), max_size=3).map(tuple),
+    st.just(()),
+    st.sampled_from(["", "GET", "POST"]),
+)
+RULES = st.builds(Rule, st.lists(MATCHES, max_size=3).map(tuple))
+ROUTES = st.lists(
+    st.builds(
+        Route,
+        st.just("ai"),
+        st.sampled_from("abcd"),
+        st.lists(RULES, max_size=4).map(tuple),
+        st.lists(st.sampled_from(["chat.ai", "*.ai"]), max_size=1).map(tuple),
+        st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    ),
+    max_size=4,
+    unique_by=lambda route: route.name,
+)
+REQUESTS = st.builds(
+    Request,
+    st.sampled_from(["GET", "POST"]),
+    st.sampled_from(["/", "/v1", "/v1/", "/v1/a", "/v2"]),
+    st.lists(st.tuples(NAMES, st.sampled_from([b"v1", b"v2", b"7"])), max_size=4).map(Headers),
+    st.sampled_from(["", "chat.ai", "other.ai:80"]),
+)
+
+
+@given(ROUTES, REQUESTS)
+def test_the_rule_that_wins_matches_and_none_is_better(routes: list[Route], request: Request) -> None:
+    ordered = in_order(routes)
+    found = find(ordered, request)
+    alone = [
+        one
+        for route in ordered
+        for number, rule in enumerate(route.rules)
+        if (one := find([Route(route.namespace, route.name, (rule,), route.hosts)], request))
+        for number in [number]
+    ]
+    if found is None:
+        assert not alone
+        return
+    assert found.rank == max(one.rank for one in alone)
+    best = next(one for one in alone if one.rank == found.rank)
+    assert (best.route.name, best.rule) == (found.route.name, found.rule)
+
+
+@given(ROUTES.flatmap(lambda routes: st.tuples(st.just(routes), st.permutations(routes))), REQUESTS)
+def test_in_which_order_routes_are_listed_does_not_matter(
+    listed: tuple[list[Route], list[Route]], request: Request
+) -> None:
+    assert find(in_order(listed[0]), request) == find(in_order(listed[1]), request)
+
+
+@given(ROUTES, REQUESTS, RULES)
+def test_a_rule_of_a_younger_route_never_takes_a_tie(routes: list[Route], request: Request, rule: Rule) -> None:
+    before = find(in_order(routes), request)
+    after = find(in_order([*routes, Route("zz", "z", (rule,))]), request)
+    if before is not None:
+        assert after is not None
+        assert after == before or after.rank > before.rank
+
+
+BACKENDS = st.builds(
+    Backend,
+    st.just("ai"),
+    st.sampled_from("abcd"),
+    st.just(80),
+    st.integers(0, 1_000_000),
+    st.sampled_from(["", "gone"]),
+)
+WEIGHTED = st.lists(BACKENDS, min_size=1, max_size=6)
+
+
+@given(WEIGHTED, st.sets(st.sampled_from("abcd")))
+def test_shares_come_to_one_and_go_to_the_living(backends: list[Backend], dead: set[str]) -> None:
+    rule = Rule(backends=tuple(backends))
+    if len(backends) > 1 and not any(b.weight for b in backends):
+        with pytest.raises(UnservableError):
+            shares(rule)
+        return
+    found = shares(rule, lambda b: b.name not in dead)
+    assert sum(found.values()) in ((1,) if found else (0,))
+    for backend, share in found.items():
+        assert share > 0
+        assert backend.broken or backend.name not in dead
+        assert backend.weight or len(backends) == 1
+    if not found:
+        assert all(b.name in dead or not b.weight for b in backends if not b.broken)
+
+
+@given(WEIGHTED, st.integers(1, 1000))
+def test_only_the_relation_of_weights_counts(backends: list[Backend], factor: int) -> None:
+    rule = Rule(backends=tuple(backends))
+    larger = tuple(Backend(b.namespace, b.name, b.port, b.weight * factor, b.broken) for b in backends)
+    if len(backends) == 1 or any(b.weight for b in backends):
+        assert list(shares(rule).values()) == list(shares(Rule(backends=larger)).values())
