@@ -81,6 +81,12 @@ def _check(arguments: argparse.Namespace) -> int:
     return istio(arguments.istio, arguments.json) if arguments.istio else run(arguments.file, arguments.json)
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from extproc.doctor.run import run
+
+    return run(arguments.envoy_admin, arguments.config_dump, arguments.clusters, arguments.stats, arguments.json)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     try:
         from extproc.bench import Plan, run
@@ -155,6 +161,7 @@ COMMANDS = {
     "up": _up,
     "demo": _demo,
     "check": _check,
+    "doctor": _doctor,
     "explain": _explain,
     "bench": _bench,
     "render envoy": _render_envoy,

@@ -15,6 +15,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "__main__",
         "apis.__main__",
         "lint.__main__",
+        "doctor.run",
         "cli",
         "arguments",
         "render_arguments",
@@ -74,6 +75,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "subcommand",
         "lint",
         "lint.*",
+        "doctor",
+        "doctor.*",
     ),
     3: ("stream", "native", "body", "replies", "observe"),
     2: (

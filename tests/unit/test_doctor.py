@@ -1,0 +1,149 @@
+"""The doctor's judgement of dumps shaped as those of Istio's proxies; ``tests/doctor`` has real Envoys.
+
+No istiod runs here: the shapes are those of its sources.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.doctor.diagnosis import RULES, diagnose, healthy
+from extproc.doctor.dump import Dump, Evidence, document, stats
+from extproc.errors import SetupError
+
+TYPE = "type.googleapis.com/envoy."
+CLUSTER = "outbound|50051||models.ai.svc.cluster.local"
+
+
+def http_filter(name: str, kind: str = "", **config: Any) -> dict[str, Any]:
+    return {"name": name, "typed_config": {"@type": TYPE + (kind or f"extensions.filters.http.{name}"), **config}}
+
+
+def ext_proc(name: str, cluster: str = CLUSTER, **config: Any) -> dict[str, Any]:
+    service = {"envoy_grpc": {"cluster_name": cluster}}
+    return http_filter(name, "extensions.filters.http.ext_proc.v3.ExternalProcessor", grpc_service=service, **config)
+
+
+def istio(*filters: dict[str, Any], strips: bool = True, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The config_dump of a gateway with two listeners, one of them with ``filters``."""
+    cleaning = {"typed_config": {"mutations": [{"remove": "x-model-version"}]}}
+
+    def listener(name: str, chain: list[dict[str, Any]]) -> dict[str, Any]:
+        manager = {
+            "@type": f"{TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": name,
+            "rds": {"route_config_name": "http.8080"},
+            "http_filters": [*chain, http_filter("envoy.filters.http.router")],
+            "early_header_mutation_extensions": [cleaning] if strips else [],
+        }
+        inner = {"name": name, "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}]}
+        return {"name": name, "active_state": {"listener": inner}}
+
+    pool = ext_proc("envoy.filters.http.ext_proc", "dummy")
+    routes = {"name": "http.8080", "virtual_hosts": [{"name": "a", "typed_per_filter_config": settings or {}}]}
+    http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+    options = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2}
+    return {
+        "configs": [
+            {"@type": f"{TYPE}admin.v3.BootstrapConfigDump"},
+            {
+                "@type": f"{TYPE}admin.v3.ClustersConfigDump",
+                "dynamic_active_clusters": [
+                    {"cluster": {"name": CLUSTER, "typed_extension_protocol_options": options}}
+                ],
+            },
+            {
+                "@type": f"{TYPE}admin.v3.ListenersConfigDump",
+                "dynamic_listeners": [listener("outbound_0.0.0.0_8080", list(filters)), listener("other", [pool])],
+            },
+            {"@type": f"{TYPE}admin.v3.RoutesConfigDump", "dynamic_route_configs": [{"route_config": routes}]},
+        ]
+    }
+
+
+def named(*names: str) -> list[dict[str, Any]]:
+    return [http_filter(name) for name in names]
+
+
+def codes(dump: dict[str, Any], **more: Any) -> list[str]:
+    return [finding.code for finding in diagnose(Evidence(dump, **more), "here")]
+
+
+GRPC_STATS, JWT = "envoy.filters.http.grpc_stats", "envoy.filters.http.jwt_authn"
+GOOD = istio(*named(JWT), ext_proc("models.route"), *named(GRPC_STATS, "istio.alpn", "envoy.filters.http.fault"))
+
+
+def test_a_gateway_of_istio_is_well() -> None:
+    assert codes(GOOD) == []
+    assert healthy(Evidence(GOOD)) == f"models.route on outbound_0.0.0.0_8080, processor at {CLUSTER}"
+
+
+def test_the_filter_of_an_inference_pool_is_nobodys_processor() -> None:
+    assert codes(istio()) == ["AIM701"]
+
+
+def test_istio_keeps_no_statistics_of_ext_proc() -> None:
+    assert codes(GOOD, stats={"cluster_manager.cds.update_success": 1}) == ["AIM718"]
+
+
+def test_the_copied_place_and_the_first_place() -> None:
+    assert codes(istio(*named(GRPC_STATS, "istio.alpn", "envoy.filters.http.cors"), ext_proc("r"))) == ["AIM702"]
+    assert codes(istio(ext_proc("r"), *named(JWT, GRPC_STATS))) == ["AIM702"]
+
+
+def test_switched_on_by_a_host_of_the_discovered_routes() -> None:
+    off = ext_proc("models.route") | {"disabled": True}
+    assert codes(istio(off)) == ["AIM714"]
+    assert codes(istio(off, settings={"models.route": {"config": {"overrides": {}}}})) == []
+    assert codes(istio(off, settings={"models.route": {"disabled": True}})) == ["AIM714"]
+
+
+def test_a_cluster_that_the_proxy_does_not_have() -> None:
+    assert codes(istio(ext_proc("r", "outbound|1||x"))) == ["AIM704"]
+
+
+def test_endpoints_that_are_gone() -> None:
+    assert codes(GOOD, clusters={"cluster_statuses": [{"name": CLUSTER}]}) == ["AIM706"]
+    host = {"health_status": {"eds_health_status": "HEALTHY"}, "stats": [{"name": "cx_connect_fail", "value": "2"}]}
+    assert codes(GOOD, clusters={"cluster_statuses": [{"name": CLUSTER, "host_statuses": [host]}]}) == ["AIM706"]
+    host["stats"] = [*host["stats"], {"name": "cx_active", "value": "1"}]
+    assert codes(GOOD, clusters={"cluster_statuses": [{"name": CLUSTER, "host_statuses": [host]}]}) == []
+
+
+def test_codes_are_unique() -> None:
+    assert len({rule.code for rule in RULES}) == len(RULES)
+
+
+def test_statistics_as_text() -> None:
+    assert stats('a.b: 3\nc: "text"\nd: P0(nan,1)\n\nhttp.[::]_80.x: 4\n') == {"a.b": 3, "http.[::]_80.x": 4}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "no", "[" * 100_000])
+def test_no_document(text: str) -> None:
+    with pytest.raises(SetupError, match="x is no JSON object"):
+        document(text, "x")
+
+
+def test_a_part_of_a_dump_is_none() -> None:
+    with pytest.raises(SetupError, match="get all of it"):
+        Dump({"configs": [{"@type": f"{TYPE}admin.v3.ListenersConfigDump"}]})
+
+
+@given(st.data())
+def test_no_dump_makes_it_fail(data: st.DataObject) -> None:
+    dump = copy.deepcopy(GOOD)
+    value: Any = dump
+    while isinstance(value, dict | list) and value and data.draw(st.integers(0, 12)):
+        key = data.draw(st.sampled_from(sorted(value))) if isinstance(value, dict) else len(value) - 1
+        within, value = value, value[key]
+    if value is not dump:
+        within[key] = data.draw(st.sampled_from([None, 1, "x", [], {}, [1], {"a": 1}]))
+    try:
+        diagnose(Evidence(dump, clusters={"cluster_statuses": data.draw(st.sampled_from([None, [1], [{}]]))}), "here")
+    except SetupError as error:
+        assert "bootstrap" in str(error)  # noqa: PT017
