@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from random import getrandbits
 from time import perf_counter
+from typing import TypeAlias
 
 from extproc.actions import Action, Fault, Finish, Measured, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
-from extproc.engine import Abort, Metadata, Pulse, Sender, StatusCode
+from extproc.engine import Abort, Metadata, Sender, StatusCode
 from extproc.events import Closed
 from extproc.metrics import Metrics
 from extproc.observe import ObserveStream
@@ -18,6 +18,9 @@ from extproc.stream import RouteStream
 from extproc.view import View
 
 log = logging.getLogger(__name__)
+
+Told: TypeAlias = Callable[[Metadata, Observed], None]
+"""Hears of each exchange that has finished, and with which metadata its stream was opened."""
 
 SOON, LATE = 0.05, 0.25
 """Seconds of work without a pause after which we watch less, and little."""
@@ -39,15 +42,15 @@ def _draw() -> float:
 class ProcessHandler:
     """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
 
-    __slots__ = ("_exchange", "_metrics", "_observing", "_pulse", "_told", "_view", "done")
+    pushes = False
 
-    def __init__(
-        self, view: View, metrics: Metrics, pulse: Pulse, told: Callable[[Observed], None] | None = None
-    ) -> None:
+    __slots__ = ("_exchange", "_metrics", "_observing", "_sender", "_told", "_view", "done")
+
+    def __init__(self, view: View, metrics: Metrics, sender: Sender, told: Told | None = None) -> None:
         """``told`` hears of a finished exchange."""
         self.done = False
         self._observing: ObserveStream | None = None
-        self._pulse = pulse
+        self._sender = sender
         self._told = told
         self._view = view
         self._metrics = metrics
@@ -65,7 +68,7 @@ class ProcessHandler:
                 else:
                     self._exchange = RouteStream(self._view, _entropy())
             replies = self._act(self._exchange.receive(event, started))
-            if self._observing is not None and (behind := self._pulse.behind(started)) > SOON and not self.done:
+            if self._observing is not None and (behind := self._sender.pulse.behind(started)) > SOON and not self.done:
                 self._relieve(self._observing, started, behind)
         except Malformed:
             self._metrics.error("malformed_message")
@@ -99,28 +102,24 @@ class ProcessHandler:
             elif isinstance(action, _NOTES):
                 self._metrics.note(action)
                 if self._told is not None and isinstance(action, Observed):
-                    self._told(action)
+                    self._told(self._sender.metadata, action)
             else:
                 replies.append(encode(action))
         return replies
 
 
 def process(
-    view: Callable[[], View],
-    metrics: Metrics,
-    max_streams: int = 10_000,
-    told: Callable[[Metadata, Observed], None] | None = None,
+    view: Callable[[], View], metrics: Metrics, max_streams: int = 10_000, told: Told | None = None
 ) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers; each stream takes the view that is in force when it opens.
 
-    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us. ``told``
-    hears of each exchange that has finished, and with which metadata its stream was opened.
+    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us.
     """
 
     def handler(sender: Sender) -> ProcessHandler:
         if metrics.streams >= max_streams:
             metrics.error("too_many_streams")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
-        return ProcessHandler(view(), metrics, sender.pulse, None if told is None else partial(told, sender.metadata))
+        return ProcessHandler(view(), metrics, sender, told)
 
     return handler
