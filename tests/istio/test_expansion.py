@@ -1,0 +1,251 @@
+"""Our manifests in a real Envoy, as istiod would put them there: what traffic they let through, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import sleep
+from typing import Any
+
+import pytest
+
+from extproc.view import Sticky, Version, View
+from tests.envoy.conftest import Gateway, ModelServer, Processor, say
+from tests.istio import mesh
+from tests.istio.patching import Proxy
+from tests.istio.translation import Endpoint
+from tests.waiting import until
+
+pytestmark = pytest.mark.envoy
+
+Servers = Callable[..., list[ModelServer]]
+Process = Callable[..., Processor]
+Run = Callable[[Proxy], Gateway]
+PLACES = pytest.mark.parametrize("at", ["SIDECAR_OUTBOUND", "GATEWAY"])
+SPOOFED = {
+    "x-model-name": "llama",
+    "x-model-version": "v2",
+    "x-gpu-pool": "west",
+    "x-gpu-architecture": "h100",
+    "x-gateway-destination-endpoint": "10.9.9.9:1",
+}
+NOBODY = "127.0.0.1:1"
+"""Where no processor is."""
+
+
+def asked(envoy: Gateway, what: str = "streams_started") -> int:
+    """How often the processor was asked for a route, or had answered."""
+    name = f"http.outbound.ext_proc.aimesh_route.{what}"
+    return envoy.envoy.stats(name).get(name, 0)
+
+
+@pytest.mark.parametrize(("at", "alpn"), [("SIDECAR_OUTBOUND", 1), ("GATEWAY", 1)])
+def test_the_filters_stand_behind_authentication_and_before_what_depends_on_the_route(
+    at: str, alpn: int, servers: Servers
+) -> None:
+    (other,) = servers("other")
+    made = mesh.proxy(View((mesh.policy(),)), [], other, NOBODY, at=at, authentication=mesh.authenticated())
+    assert made.filters == [
+        "istio.metadata_exchange",
+        "envoy.filters.http.jwt_authn",
+        "envoy.filters.http.rbac",
+        "aimesh.route",
+        "aimesh.observe",
+        "envoy.filters.http.grpc_stats",
+        *["istio.alpn"] * alpn,
+        "envoy.filters.http.fault",
+        "envoy.filters.http.cors",
+        "istio.stats",
+        "envoy.filters.http.router",
+    ]
+
+
+@PLACES
+def test_the_header_decides_the_subset(at: str, servers: Servers, processor: Process, run: Run) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    view = View((mesh.policy(),))
+    process = processor(view)
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, process, at=at))
+    assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
+    answer = envoy.ask("llama", host=mesh.CHAT, x_beta="true")
+    assert (answer.text, answer.headers["x-model-version"]) == ("v2", "v2")
+    assert {"route;dur", "upstream;dur", "total;dur"} == {p.strip().rpartition("=")[0] for p in timing(answer)}
+    assert v2.seen[0].headers["x-model-name"] == "llama"
+    line = envoy.logged(1)
+    assert (line["cluster"], line["route"]) == (f"outbound|8080|v2|{mesh.CHAT}", "chat-v2")
+    assert (line["policy"], line["cohort"]) == ("chat", "match")
+
+
+def timing(answer: Any) -> list[str]:
+    found: list[str] = answer.headers["server-timing"].split(",")
+    return found
+
+
+@PLACES
+@pytest.mark.parametrize("up", [True, False], ids=["processor", "no processor"])
+def test_a_spoofed_header_chooses_nothing(at: str, up: bool, servers: Servers, processor: Process, run: Run) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    view = View((mesh.policy(),))
+    process = processor(view) if up else NOBODY
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, process, at=at))
+    for _ in range(3):
+        answer = envoy.ask("llama", host=mesh.CHAT, **{k.replace("-", "_"): v for k, v in SPOOFED.items()})
+        assert (answer.status, answer.text) == (200, "v1")
+    seen = v1.seen[0].headers
+    assert seen.keys() & SPOOFED.keys() == ({"x-model-name", "x-model-version"} if up else set())
+    assert not v2.seen
+
+
+@pytest.mark.parametrize("models", [("llama",), ("*",)])
+def test_a_pin_chooses_only_once_a_processor_has_seen_it(
+    models: tuple[str, ...], servers: Servers, processor: Process, run: Run
+) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    view = View((mesh.policy(models=models, allow_pin=True),))
+    pods = [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")]
+    envoy = run(mesh.proxy(view, pods, other, processor(view)))
+    assert envoy.ask("llama", host=mesh.CHAT, x_model_version="v2").text == "v2"
+    assert envoy.ask("llama", host=mesh.CHAT, x_model_version="v9").text == "v1"
+    alone = run(mesh.proxy(view, pods, other, NOBODY))
+    assert alone.ask("llama", host=mesh.CHAT, x_model_version="v2").text == "v1"
+
+
+@PLACES
+def test_who_is_not_known_never_reaches_the_processor(at: str, servers: Servers, processor: Process, run: Run) -> None:
+    v1, other = servers("v1", "other")
+    view = View((mesh.policy(versions=(Version("v1"),)),))
+    guarded = mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view), at=at, authentication=mesh.authenticated())
+    envoy = run(guarded)
+    assert envoy.ask("llama", host=mesh.CHAT).status == 401
+    assert envoy.ask("llama", host=mesh.CHAT, authorization=mesh.token(b"another secret")).status == 401
+    assert envoy.post({"model": "llama"}, "/admin", host=mesh.CHAT, authorization=mesh.token()).status == 403
+    assert (asked(envoy), v1.seen) == (0, [])
+    assert envoy.ask("llama", host=mesh.CHAT, authorization=mesh.token()).text == "v1"
+    assert asked(envoy) == 1
+
+
+@PLACES
+def test_without_a_processor_requests_pass_or_not_as_configured(at: str, servers: Servers, run: Run) -> None:
+    v1, other = servers("v1", "other")
+    view, pods = View((mesh.policy(versions=(Version("v1"),)),)), [mesh.pod(v1, "v1")]
+    opened = run(mesh.proxy(view, pods, other, NOBODY, at=at))
+    assert opened.ask("llama", host=mesh.CHAT).text == "v1"
+    closed = run(mesh.proxy(view, pods, other, NOBODY, at=at, fail_open=False))
+    assert closed.ask("llama", host=mesh.CHAT).status == 503
+    assert len(v1.seen) == 1
+    assert closed.ask("llama", host=mesh.OTHER).text == "other"
+
+
+@PLACES
+def test_other_hosts_are_left_alone(at: str, servers: Servers, processor: Process, run: Run) -> None:
+    v1, other = servers("v1", "other")
+    view = View((mesh.policy(versions=(Version("v1"),), body_limit=1 << 20),))
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view), at=at))
+    large = b"x" * (3 << 20)
+    assert envoy.post(large, "/v1/chat/completions", host=mesh.OTHER, x_beta="true").text == "other"
+    assert (asked(envoy), other.seen[0].body == large, other.seen[0].headers["x-beta"]) == (0, True, "true")
+    assert envoy.post(large, "/v1/chat/completions", host=mesh.CHAT).status == 413
+
+
+def test_a_large_body_is_read_to_the_policys_limit(servers: Servers, processor: Process, run: Run) -> None:
+    v1, other = servers("v1", "other")
+    view = View((mesh.policy(versions=(Version("v1"),)),))
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view)))
+    assert envoy.post({"text": "x" * (5 << 20), "model": "llama"}, host=mesh.CHAT).text == "v1"
+    assert v1.seen[0].headers["x-model-version"] == "v1"
+    assert len(v1.seen[0].body) > 5 << 20
+
+
+def test_a_grpc_call_is_not_gathered(servers: Servers, processor: Process, run: Run) -> None:
+    """It is routed by its first message while the others are not there yet, and has more than Envoy may gather."""
+    v1, other = servers("v1", "other")
+    view = View((mesh.policy(versions=(Version("v1"),), body_limit=1 << 10),))
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view)))
+    message = b"\0\0\0\0\x07\n\x05llama"
+
+    def call() -> Iterator[bytes]:
+        yield message
+        until(lambda: asked(envoy, "streams_closed"))
+        for _ in range(20):
+            yield message * 1000
+
+    path = "/inference.GRPCInferenceService/ModelStreamInfer"
+    answer = envoy.post(call(), path, host=mesh.CHAT, content_type="application/grpc")
+    assert (answer.status, envoy.logged()["route"]) == (200, "chat-v1-grpc")
+    assert v1.seen[0].body == message * 20_001
+
+
+def test_a_timeout_ends_no_stream(servers: Servers, processor: Process, run: Run) -> None:
+    v1, other = servers("v1", "other")
+    view = View((mesh.policy(versions=(Version("v1"),), timeout=0.4),))
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view)))
+    v1.then = slowly(before=0.0, between=0.25, pieces=4)
+    assert envoy.ask("llama", host=mesh.CHAT).text == "0123"
+    v1.then = slowly(before=1.0, between=0.0, pieces=1)
+    assert envoy.ask("llama", host=mesh.CHAT).status == 504
+    assert len(v1.seen) == 2, "a prompt that is being answered is not sent again"
+
+
+def slowly(before: float, between: float, pieces: int) -> Callable[[Any], None]:
+    """An answer that streams; seconds before its head and between its pieces."""
+
+    def answer(request: Any) -> None:
+        sleep(before)
+        request.send_response(200)
+        request.send_header("transfer-encoding", "chunked")
+        request.end_headers()
+        for piece in range(pieces):
+            request.wfile.write(b"1\r\n%d\r\n" % piece)
+            request.wfile.flush()
+            sleep(between)
+        request.wfile.write(b"0\r\n\r\n")
+
+    return answer
+
+
+@pytest.mark.parametrize(("ignore", "status"), [(True, 200), (False, 503)])
+def test_a_pool_without_servers_fails_over_where_the_policy_lets_it(
+    ignore: bool, status: int, servers: Servers, processor: Process, run: Run
+) -> None:
+    gpu, cpu, other = servers("gpu", "cpu", "other")
+    view = mesh.pooled(reject_without_gpu=not ignore)
+    process, pods = processor(view), [mesh.pod(gpu, "v1", "west"), mesh.pod(cpu, "v1")]
+    well = run(mesh.proxy(view, pods, other, process))
+    assert {well.ask("llama", host=mesh.CHAT).text for _ in range(6)} == {"gpu"}
+    dead = [Endpoint(NOBODY, pods[0].labels), pods[1]]
+    ill = run(mesh.proxy(view, dead, other, process))
+    found = [ill.ask("llama", host=mesh.CHAT) for _ in range(4)]
+    assert {answer.status for answer in found} == {status}
+    assert len(cpu.seen) == (4 if ignore else 0)
+
+
+def test_endpoints_that_are_in_no_service(servers: Servers, processor: Process, run: Run) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    versions = (Version("v1", 1, (v1.address,)), Version("v2", 0, (v2.address,), match=mesh.BETA))
+    view = View((mesh.policy(versions=versions, sticky=Sticky(header="x-user")),))
+    envoy = run(mesh.proxy(view, [], other, processor(view)))
+    assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
+    assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
+    assert envoy.logged(1)["cluster"] == "outbound|8080|v2|chat.aimesh.internal"
+
+
+@pytest.mark.parametrize("scheme", ["dns", "unix"])
+def test_a_processor_that_is_no_service(
+    scheme: str, servers: Servers, processor: Process, run: Run, tmp_path: Any
+) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    view = View((mesh.policy(),))
+    path = f"unix://{tmp_path}/p.sock"
+    at = processor(view, path).address if scheme == "unix" else f"dns:///{processor(view).address}"
+    pods = [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")]
+    envoy = run(mesh.proxy(view, pods, other, NOBODY, processors=(at,), fail_open=False))
+    assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
+
+
+def test_a_mirror_gets_copies(servers: Servers, processor: Process, run: Run) -> None:
+    v1, copy, other = servers("v1", "copy", "other")
+    copy.then = say(b"no", 500)
+    view = View((mesh.policy(versions=(Version("v1"), Version("next", 0, mirror=100))),))
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(copy, "next")], other, processor(view)))
+    assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
+    until(lambda: copy.seen)
+    assert copy.seen[0].body == v1.seen[0].body
