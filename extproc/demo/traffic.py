@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from ssl import SSLContext
 from typing import Any
 
 import aiohttp
@@ -116,9 +117,16 @@ def plan(requests: int, seed: int) -> list[Ask]:
 
 
 async def drive(
-    url: str, asks: Sequence[Ask], concurrency: int = 12, done: Callable[[], None] = lambda: None
+    url: str,
+    asks: Sequence[Ask],
+    concurrency: int = 12,
+    done: Callable[[], None] = lambda: None,
+    tls: SSLContext | None = None,
 ) -> list[Answer]:
-    """Sends ``asks`` in their order, at most ``concurrency`` at a time. ``done`` is called after each."""
+    """Sends ``asks`` in their order, at most ``concurrency`` at a time. ``done`` is called after each.
+
+    ``tls``: whom to trust and who we are, where ``url`` begins with ``https``.
+    """
     answers: list[Answer] = []
     waiting = iter(asks)
 
@@ -128,7 +136,7 @@ async def drive(
             done()
 
     timeout = aiohttp.ClientTimeout(total=15)
-    connector = aiohttp.TCPConnector(limit=concurrency)
+    connector = aiohttp.TCPConnector(limit=concurrency, ssl=tls or True)
     async with (
         aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
         asyncio.TaskGroup() as group,

@@ -1,0 +1,24 @@
+// Elements from plain values. What is not ours (names of models, callers) only ever becomes text, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// A string among `children` is text.
+export const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+export const at = (id) => document.getElementById(id);
+
+// Colours by name, the same in every part of the page for as long as it is open.
+const colours = new Map();
+export function colour(model, version) {
+  const key = JSON.stringify([model, version]);
+  if (!colours.has(key)) colours.set(key, `c${colours.size % 8}`);
+  return colours.get(key);
+}

@@ -1,0 +1,61 @@
+// The figures at the top, and the golden metrics of each model.
+
+import { colour, el } from "./dom.js";
+import { health, ms, percent, rate, NOTHING } from "./text.js";
+
+function tile(name, value, unit, more, mood) {
+  const shown = value !== NOTHING;
+  return el(
+    "div",
+    { class: "tile", "data-tile": name },
+    el("div", { class: "name" }, name),
+    el("div", { class: `value ${shown ? (mood ?? "") : "none"}` }, value, shown && unit ? el("span", { class: "unit" }, unit) : null),
+    el("div", { class: "more" }, more),
+  );
+}
+
+export function tiles(total) {
+  const failures = total.requests ? Math.round(total.requests * (1 - total.success)) : 0;
+  return [
+    tile("Success", percent(total.success), "", total.requests ? `${failures || "none"} failed` : "no requests", health(total.success)),
+    tile("Requests", rate(total.rps), "/s", `${total.requests} in all`),
+    tile("Duration p95", ms(total.p95_ms), "ms", `p50 ${ms(total.p50_ms)} · p99 ${ms(total.p99_ms)}`),
+    tile("First token p95", ms(total.ttft_p95_ms), "ms", `p50 ${ms(total.ttft_p50_ms)}`),
+    tile("Per token p50", ms(total.tpot_p50_ms), "ms", `p95 ${ms(total.tpot_p95_ms)}`),
+    tile("Output tokens", rate(total.tokens_per_second), "/s", "all answers together"),
+  ];
+}
+
+const COLUMNS = [
+  ["Pool", "text", (row) => (row.gpu_pool === "none" ? NOTHING : row.gpu_pool), "two"],
+  ["Requests", "", (row) => String(row.requests), "optional"],
+  ["Success", (row) => `strong ${health(row.success)}`, (row) => percent(row.success)],
+  ["RPS", "", (row) => rate(row.rps)],
+  ["P50", "", (row) => ms(row.p50_ms)],
+  ["P95", "", (row) => ms(row.p95_ms)],
+  ["P99", "", (row) => ms(row.p99_ms)],
+  ["TTFT p50", "", (row) => ms(row.ttft_p50_ms)],
+  ["TTFT p95", "", (row) => ms(row.ttft_p95_ms)],
+  ["TPOT p50", "", (row) => ms(row.tpot_p50_ms), "optional"],
+  ["Tokens/s", "", (row) => rate(row.tokens_per_second)],
+];
+
+export function models(rows) {
+  if (!rows.length) return el("p", { class: "empty" }, "No requests in this time.");
+  const head = el("tr", {}, el("th", { class: "text" }, "Model"));
+  for (const [name, kind, , extra] of COLUMNS) {
+    head.append(el("th", { class: `${kind === "text" ? "text" : ""} ${extra ?? ""}` }, name));
+  }
+  const body = rows.map((row) => {
+    const name = el("td", { class: "text strong cut name", title: `${row.model} ${row.version}` });
+    name.append(el("span", { class: `swatch ${colour(row.model, row.version)}` }), row.model);
+    if (row.version !== "none") name.append(el("span", { class: "sub" }, `  ${row.version}`));
+    const cells = COLUMNS.map(([label, kind, value, extra]) => {
+      const mood = typeof kind === "function" ? kind(row) : kind;
+      const text = value(row);
+      return el("td", { class: `${mood} ${extra ?? ""} ${text === NOTHING ? "none" : ""}`, "data-label": label }, text);
+    });
+    return el("tr", { "data-row": JSON.stringify([row.model, row.version, row.gpu_pool]) }, name, ...cells);
+  });
+  return el("table", { class: "rows" }, el("thead", {}, head), el("tbody", {}, ...body));
+}
