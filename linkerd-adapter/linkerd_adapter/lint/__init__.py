@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint import backends, fields, filters, matches, objects, parents, protocol, status, timing
+from linkerd_adapter.lint import backends, fields, filters, loops, matches, objects, parents, protocol, status, timing
 from linkerd_adapter.lint.objects import Cluster
 
-SUBJECTS = (fields, parents, matches, filters, backends, protocol, timing, status)
+SUBJECTS = (fields, parents, matches, filters, backends, loops, protocol, timing, status)
 RULES: tuple[Rule, ...] = (*objects.RULES, *(rule for subject in SUBJECTS for rule in subject.RULES))
 
 

@@ -105,7 +105,7 @@ def _backend(route: Route, backend: Place, cluster: Cluster) -> Iterator[Finding
     port = backend.number_at("port")
     if not port:
         yield (backend.get("port") or backend).breaks(NO_PORT)
-    abroad = [target for target in route.targets if target.namespace != route.namespace]
+    abroad = [target for target in route.targets if route.namespace and target.namespace != route.namespace]
     written = backend.text_at("namespace")
     if abroad and not written:
         yield backend.breaks(NO_NAMESPACE)

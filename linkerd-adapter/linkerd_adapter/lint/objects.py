@@ -121,11 +121,9 @@ class Parent(msgspec.Struct, frozen=True):
         return (self.group or "").lower() == group.lower() and (self.kind or "").lower() == kind.lower()
 
     @property
-    def meant(self) -> bool:
-        """Whether its author means a Service, rightly written or not."""
-        if self.kind is None:
-            return self.group is None or self.group.lower() in CORE
-        return self.kind.lower() == "service"
+    def bare(self) -> bool:
+        """Whether it is a name only, as routes of Gateways have it."""
+        return self.kind is None and self.group is None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -151,11 +149,8 @@ class Route(msgspec.Struct, frozen=True):
         return self.resource.namespace
 
     def on(self, service: Key, port: int | None) -> bool:
-        """Whether it says where requests to this port of this Service go. ``port`` None: to any of its ports."""
-        return any(
-            target.key == service and (port is None or target.port is None or target.port == port)
-            for target in self.targets
-        )
+        """Whether it says where requests to this port of this Service go. ``port`` None: to ports that none names."""
+        return any(target.key == service and target.port in (None, port) for target in self.targets)
 
 
 class Cluster:
@@ -191,25 +186,35 @@ class Cluster:
     @cached_property
     def routes(self) -> list[Route]:
         """Those that are meant for Services."""
-        routes = (Route(resource, tuple(self._targets(resource))) for resource in self.all_routes)
+        routes = (Route(resource, tuple(filter(self.is_meant, parents(resource)))) for resource in self.all_routes)
         return [route for route in routes if route.targets]
 
     @cached_property
-    def _gateways(self) -> frozenset[str]:
+    def gateways(self) -> frozenset[str]:
+        """The names of those that are here."""
         return frozenset(gateway.name for gateway in self.of("Gateway", GATEWAY))
 
-    def _targets(self, resource: Resource) -> Iterator[Parent]:
-        for parent in parents(resource):
-            if parent.meant and not (parent.kind is None and parent.group is None and parent.name in self._gateways):
-                yield parent
+    def is_meant(self, parent: Parent) -> bool:
+        """Whether the author means a Service, rightly written or not. A bare name with a port is none of a Gateway."""
+        if parent.bare:
+            return parent.name not in self.gateways and (parent.key in self.services or parent.port is not None)
+        if parent.kind is None:
+            return (parent.group or "").lower() in CORE
+        return parent.kind.lower() == "service"
 
     @cached_property
-    def targets(self) -> dict[tuple[Key, int | None], list[Route]]:
-        """Each Service and port that a route names, with the routes that count there: of one name, the last."""
+    def on(self) -> dict[Key, list[Route]]:
+        """Each Service that a route names, with all that name it: of one name, the last."""
         on: dict[Key, list[Route]] = {}
         for route in {(r.resource.group, r.resource.kind, r.resource.key): r for r in self.routes}.values():
             for key in {target.key for target in route.targets}:
                 on.setdefault(key, []).append(route)
+        return on
+
+    @cached_property
+    def targets(self) -> dict[tuple[Key, int | None], list[Route]]:
+        """Each Service and port that a route names, with the routes that count there."""
+        on = self.on
         named = {
             (key, target.port)
             for key, routes in on.items()

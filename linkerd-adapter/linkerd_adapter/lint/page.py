@@ -48,7 +48,6 @@ TAIL = dedent("""\
     - A client that dials pod addresses (Envoy's EDS, a headless Service), that speaks TLS itself, or that isn't meshed
       gets no routes at all. Linkerd finds a route by the ClusterIP and port that the client dials.
     - A backend whose pods are not ready is skipped: a dead canary quietly gets 0 %, and the others its share.
-    - A producer route from a Service to a gateway that itself dials that Service is a loop.
     - Linkerd writes no `observedGeneration`: a status may be about an older version of the route.
     - Behind a gateway, backends see the gateway's ServiceAccount: an AuthorizationPolicy must allow that one.
     """)

@@ -105,16 +105,23 @@ NO_NAMESPACE = Rule(
     "Applied in the parent's namespace it counts for all clients, in any other for the clients of that one only.",
     "write `metadata.namespace`",
 )
+BARE = Rule(
+    "LNK115",
+    "warning",
+    "a parentRef is a name only",
+    "It means a Gateway, which is none of Linkerd's: nothing else of this route is looked at.",
+    'where a Service is meant, write `group: ""`, `kind: Service` and `port`; else write `kind: Gateway`',
+)
 RULES = (
     *(NO_KIND, NO_GROUP, NO_PORT, HEADLESS, EXTERNAL, NO_SUCH_PORT, KIND, EGRESS_PORT, NONE, UNKNOWN, SECTION),
-    *(INBOUND, MERGED, NO_NAMESPACE),
+    *(INBOUND, MERGED, NO_NAMESPACE, BARE),
 )
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
     """Everything about parents."""
     for resource in cluster.all_routes:
-        yield from _route(resource)
+        yield from _route(resource, cluster)
     for route in cluster.routes:
         for target in route.targets:
             yield from _written(target)
@@ -122,7 +129,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
         yield from _namespaces(route, cluster)
 
 
-def _route(resource: Resource) -> Iterator[Finding]:
+def _route(resource: Resource, cluster: Cluster) -> Iterator[Finding]:
     found = parents(resource)
     if not found and not resource.place.get("spec", "useDefaultGateways"):
         yield resource.spec.breaks(NONE)
@@ -134,7 +141,12 @@ def _route(resource: Resource) -> Iterator[Finding]:
         elif parent.of(POLICY, "EgressNetwork"):
             if parent.port is None:
                 yield parent.place.breaks(EGRESS_PORT)
-        elif not parent.meant and (parent.kind or "Gateway") not in ("Gateway", "ListenerSet", "XListenerSet"):
+        elif cluster.is_meant(parent):
+            continue
+        elif parent.bare:
+            if parent.name not in cluster.gateways:
+                yield parent.place.breaks(BARE)
+        elif (parent.kind or "Gateway") not in ("Gateway", "ListenerSet", "XListenerSet"):
             yield parent.place.breaks(KIND, f"a parentRef is of kind {parent.kind}, which Linkerd does not know")
 
 
@@ -174,8 +186,8 @@ def _namespaces(route: Route, cluster: Cluster) -> Iterator[Finding]:
             yield route.resource.place.breaks(NO_NAMESPACE)
         if target.namespace == route.namespace or not route.namespace:
             continue
-        own = [r for r in cluster.routes if r.namespace == target.namespace and r.on(target.key, target.port)]
-        if own:
+        producers = (r for r in cluster.on.get(target.key, ()) if r.namespace == target.namespace)
+        if any(target.port is None or r.on(target.key, target.port) for r in producers):
             yield target.place.breaks(
                 MERGED, f"the routes of {target.namespace} on this Service count beside this consumer route"
             )

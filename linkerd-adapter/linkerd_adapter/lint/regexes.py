@@ -7,7 +7,11 @@ where what it found spans the whole value.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
+
+MAX_LENGTH = 4096
+"""Of a value in a match, by the API."""
 
 _ESCAPED = re.compile(r"\\(\W)")
 _META = re.compile(r"[][.*+?(){}|^$\\]")
@@ -20,6 +24,8 @@ _LAZY = re.compile(r"[*+?}]\?")
 
 def fault(pattern: str) -> str | None:
     """Why Rust's ``regex`` refuses it, where that is plain."""
+    if len(pattern) > MAX_LENGTH:
+        return f"longer than {MAX_LENGTH} characters"
     references = [piece for _, piece in _pieces(pattern) if piece[0] == "\\" and piece[1:] in tuple("123456789")]
     found = _RUST_HAS_NONE.search(_outline(pattern))
     if found or references:
@@ -27,7 +33,9 @@ def fault(pattern: str) -> str | None:
     if _PYTHON_HAS_NONE.search(pattern):
         return None
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may take otherwise
+            re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         return None if "multiple repeat" in str(error) else str(error)
     return None

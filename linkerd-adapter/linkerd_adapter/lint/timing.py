@@ -158,15 +158,15 @@ def _route(route: Route) -> Iterator[Finding]:
     for rule in route.rules:
         if backend := rule.get("timeouts", "backendRequest"):
             yield backend.breaks(BACKEND_REQUEST)
-        request = rule.get("timeouts", "request")
-        if request and not _is_off(request):
+        if request := _given(rule):
             yield request.breaks(BOTH if TIMEOUT + "request" in annotations else STREAM)
 
 
-def _is_off(timeout: Place) -> bool:
-    """Whether a field's duration is zero: ``0s``, ``0h0m``."""
-    digits = [c for c in timeout.text or "" if c.isdecimal()]
-    return bool(digits) and set(digits) == {"0"}
+def _given(rule: Place) -> Place | None:
+    """A rule's request timeout; in the field zero (``0s``, ``0h0m``) is none."""
+    request = rule.get("timeouts", "request")
+    digits = {c for c in (request.text or "") if c.isdecimal()} if request else set()
+    return None if digits == {"0"} else request
 
 
 def _replaced(route: Route, cluster: Cluster) -> Iterator[Finding]:
@@ -174,6 +174,8 @@ def _replaced(route: Route, cluster: Cluster) -> Iterator[Finding]:
         service = cluster.services.get(target.key)
         for prefix in (TIMEOUT, RETRY) if service else ():
             own = {key for key in route.resource.annotations if key.startswith(prefix)}
+            if prefix == TIMEOUT and any(_given(rule) for rule in route.rules):
+                own.add("timeouts.request")
             for key, place in service.annotations.items() if service and own else ():
                 if key.startswith(prefix) and key in KNOWN and key not in own:
                     message = f"{key} does not count for the route {route.resource.name}, which has {min(own)}"

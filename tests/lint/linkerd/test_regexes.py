@@ -55,7 +55,7 @@ def test_what_may_stop_short(pattern: str, unclear: bool) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(?=a)b", "(?<!a)b", r"(a)\1", "(?>a)", "(", "[", "a{2,1}", "*a", "(?P<n", "a\\", "(" * 3000],
+    ["(?=a)b", "(?<!a)b", r"(a)\1", "(?>a)", "(", "[", "a{2,1}", "*a", "(?P<n", "a\\", "(" * 3000, "a|" * 3000],
 )
 def test_what_rust_refuses(pattern: str) -> None:
     assert regexes.fault(pattern)
