@@ -75,7 +75,7 @@ class Proxy:
                     self._patch(patch["applyTo"], patch["match"], patch["patch"])
 
     def _selected(self, document: Doc) -> bool:
-        wanted = document["spec"].get("workloadSelector", {}).get("labels", {})
+        wanted: Doc = document["spec"].get("workloadSelector", {}).get("labels", {})
         return document["metadata"]["namespace"] == self.namespace and wanted.items() <= self.labels.items()
 
     def _patch(self, apply_to: str, match: Doc, patch: Doc) -> None:
@@ -103,9 +103,10 @@ class Proxy:
                 raise NotImplementedError(other)
 
     def _listens(self, match: Doc) -> bool:
-        listener = match["listener"]
+        listener: Doc = match["listener"]
         assert listener["filterChain"]["filter"]["name"] == MANAGER
-        return bool(listener.get("portNumber", self.port) == self.port)
+        port: int = listener.get("portNumber", self.port)
+        return port == self.port
 
     def _hosts(self, match: Doc) -> list[Doc]:
         wanted = match.get("routeConfiguration", {}).get("vhost", {})
