@@ -27,8 +27,8 @@ class Gateway:
 
     def __init__(self, child: Child, listen: str, admin: str, envoy_admin: str) -> None:
         self._child = child
-        self._admin = f"http://{admin}"
-        self._envoy_admin = f"http://{envoy_admin}"
+        self.admin = f"http://{admin}"
+        self.envoy_admin = f"http://{envoy_admin}"
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         self.url = f"http://{listen}"
 
@@ -51,8 +51,8 @@ class Gateway:
     async def counters(self, arms: Sequence[Arm]) -> Counters:
         """What Envoy and the processor have counted. Raises ``SetupError`` where they are gone."""
         try:
-            envoy = await self._get(f"{self._envoy_admin}/stats?format=json&filter=upstream_rq_completed$")
-            return counters(arms, envoy, (await self._get(f"{self._admin}/metrics")).decode())
+            envoy = await self._get(f"{self.envoy_admin}/stats?format=json&filter=upstream_rq_completed$")
+            return counters(arms, envoy, (await self._get(f"{self.admin}/metrics")).decode())
         except (aiohttp.ClientError, TimeoutError) as error:
             # The gateway goes with the first of its own children that dies, but takes a moment to.
             raise SetupError(self._epitaph() or f"the gateway does not tell what it counted: {error}") from error
@@ -69,9 +69,9 @@ class Gateway:
 
     async def _ready(self) -> bool:
         try:
-            await self._get(f"{self._admin}/readyz")
-            await self._get(f"{self._envoy_admin}/ready")
-            return bool(await self._get(f"{self._envoy_admin}/listeners"))
+            await self._get(f"{self.admin}/readyz")
+            await self._get(f"{self.envoy_admin}/ready")
+            return bool(await self._get(f"{self.envoy_admin}/listeners"))
         except aiohttp.ClientError:
             return False
 

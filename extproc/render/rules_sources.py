@@ -21,11 +21,9 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 
 FAILED = 'code=~"5.."'
 """What fails is the service's failure: not what a client asks wrongly (4xx), nor a client that leaves (0)."""
-GRPC_FAILED = "2|4|12|13|14|15"
-"""The gRPC statuses that OpenTelemetry counts as a server's error: unknown, deadline exceeded, unimplemented, internal,
-unavailable, data loss. A gRPC call that fails has HTTP status 200."""
 BROKEN = 'reason=~"error_in_stream|cut_short"'
-"""Answers that failed though their status is 200: only the processor sees these, whoever counts the others."""
+"""Answers that failed though their status is 200, gRPC calls among them. Whoever counts the others, these the processor
+counts, and none of the others."""
 
 _OWN = (("model", "model"), ("version", "version"), ("gpu_pool", "gpu_pool"))
 
@@ -93,7 +91,6 @@ def _istio(policy: Policy) -> Series:
     every server, in the mesh or not. Both reporters together would count twice.
     """
     who = 'reporter="source"', f"model_name=~{text(one_of(policy.models))}"
-    grpc = f'grpc_response_status=~"{GRPC_FAILED}"'
     requests = "istio_requests_total"
     return Series(
         {"policy": policy.name},
@@ -101,7 +98,6 @@ def _istio(policy: Policy) -> Series:
         select(requests, *who),
         (
             select(requests, *who, 'response_code=~"5.."'),
-            select(requests, *who, grpc),
             select("inference_errors_total", inference(policy), BROKEN),
         ),
         select("istio_request_duration_milliseconds_bucket", *who),

@@ -157,14 +157,6 @@ def test_istio_counts_a_request_once_and_only_what_a_processor_has_named(judge: 
     judge(VIEW, "istio", series | also, "20m", expected)
 
 
-def test_grpc_calls_fail_with_status_200(judge: Judge) -> None:
-    grpc = {
-        f'istio_requests_total{{{_tags("v1")}, response_code="200", grpc_response_status="{status}"}}': steady(1, LONG)
-        for status in ("0", "3", "5", "14")
-    }
-    judge(VIEW, "istio", grpc, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
-
-
 def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
     answers = "outbound_http_route_backend_response_statuses_total"
     series = {
@@ -176,8 +168,8 @@ def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_an_answer_that_breaks_is_a_failure_whatever_its_status(source: Source, judge: Judge) -> None:
-    """Status 200 is sent before the first token; that one in two streams of v2 broke, only the processor sees. A client
-    that leaves is no failure."""
+    """Status 200 is sent before the first token, and by gRPC always: that two in five answers of v2 broke, only the
+    processor sees. A client that leaves is no failure."""
     who = 'model="llama", version="v2", gpu_pool="a100-west"'
     broken = {
         f'inference_errors_total{{{who}, reason="error_in_stream"}}': steady(0.3, LONG),

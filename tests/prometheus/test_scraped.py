@@ -1,0 +1,112 @@
+"""The demo behind a real Envoy, scraped by a real Prometheus: every rule is healthy, the dashboard has data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc import config
+from extproc.demo.front import Gateway
+from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
+from extproc.demo.run import policy_for
+from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, drive, plan
+from extproc.render.dashboard import dashboard
+from extproc.render.rules import rule_groups, to_yaml
+from extproc.render.rules_golden import REQUESTS, SUCCESS, TOKENS, TTFT
+from extproc.render.rules_processor import FAILED_OPEN
+from tests.prometheus.server import Prometheus
+from tests.prometheus.test_dashboard import all_chosen
+
+pytestmark = pytest.mark.envoy
+
+OBSERVED = {"slo": {"availability": 99.9, "timeToFirstToken": {"under": "500ms", "target": 95}}}
+PATIENCE = 30
+"""Seconds until everything that is asked has an answer: scrapes and evaluations come once a second."""
+
+
+@asynccontextmanager
+async def _model_servers() -> AsyncIterator[Sequence[ModelServer]]:
+    servers = (
+        OpenAIServer([CHAT_MODEL], Pace(first_token=0.060, per_token=0.006), 1),
+        OpenAIServer([f"{CHAT_MODEL}-instruct"], Pace(first_token=0.035, per_token=0.004), 2),
+        OipServer([TENSOR_MODEL], Pace(first_token=0.008), 3),
+    )
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(server.running())
+        yield servers
+
+
+def _policy(directory: Path, endpoints: Sequence[str]) -> Path:
+    """The demo's, with objectives."""
+    documents = list(yaml.safe_load_all(policy_for(endpoints)))
+    documents[0]["spec"]["observability"] = OBSERVED
+    file = directory / "policy.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    return file
+
+
+def _prometheus(program: str, directory: Path, policy: Path, gateway: Gateway) -> Prometheus:
+    groups = rule_groups(config.load([policy]).view, "extproc")
+    for group in groups:
+        group["interval"] = "1s"
+    (directory / "rules.yaml").write_text(to_yaml({"groups": groups}))
+    jobs = {"extproc": (gateway.admin, "/metrics"), "envoy": (gateway.envoy_admin, "/stats/prometheus")}
+    scraped = [
+        {"job_name": job, "metrics_path": path, "static_configs": [{"targets": [url.removeprefix("http://")]}]}
+        for job, (url, path) in jobs.items()
+    ]
+    settings = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    document = {"global": settings, "rule_files": ["rules.yaml"], "scrape_configs": scraped}
+    return Prometheus(program, directory, document)
+
+
+async def _until_all_answer(prometheus: Prometheus, queries: Sequence[str], gateway: Gateway) -> None:
+    """Traffic in waves, since a rate begins with the second scrape that sees a series."""
+    without = list(queries)
+    async with asyncio.timeout(PATIENCE):
+        for wave in range(1000):
+            answers = await drive(gateway.url, plan(40, wave))
+            assert {answer.status for answer in answers} == {200, 404}
+            without = [query for query in without if not prometheus.query(query)]
+            if not without:
+                return
+
+
+def _panel_queries(made: dict[str, Any]) -> list[str]:
+    return [all_chosen(target["expr"]) for panel in made["panels"] for target in panel.get("targets", [])]
+
+
+def test_every_query_of_the_dashboard_has_data(prometheus_program: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with _model_servers() as servers:
+            policy = _policy(tmp_path, [server.endpoint for server in servers])
+            queries = _panel_queries(dashboard(config.load([policy]).view))
+            async with Gateway.running(policy) as gateway:
+                with _prometheus(prometheus_program, tmp_path, policy, gateway) as prometheus:
+                    await _until_all_answer(prometheus, queries, gateway)
+                    _judge(prometheus)
+
+    asyncio.run(scene())
+
+
+def _judge(prometheus: Prometheus) -> None:
+    assert [rule["lastError"] for rule in prometheus.rules() if rule["health"] != "ok"] == []
+    places = {("chat", "v1", "a100-west"), ("chat", "v2", "h100-east"), ("classifier", "v1", "t4-edge")}
+    # 404 is what strangers get, which belong to no policy.
+    success = {(of["policy"], of["version"], of["gpu_pool"]): value for of, value in prometheus.query(SUCCESS)}
+    assert success == dict.fromkeys(places, 1.0)
+    assert {(of["policy"], of["version"], of["gpu_pool"]) for of, _ in prometheus.query(f"{REQUESTS} > 0")} == places
+    # The servers' pace: 60 ms and 35 ms to the first token; buckets of 20 ms and 10 ms around them.
+    first = {of["version"]: value for of, value in prometheus.query(f'{TTFT}{{quantile="0.5"}}')}
+    assert 0.06 <= first["v1"] < 0.2
+    assert 0.02 <= first["v2"] < 0.2
+    assert {of["type"] for of, value in prometheus.query(TOKENS) if value > 0} >= {"input", "output"}
+    assert FAILED_OPEN in prometheus.names()
+    assert prometheus.query('ALERTS{alertstate="firing"}') == []
