@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,12 +19,11 @@ from typing import Any
 import pytest
 from linkerd_adapter import plan
 from linkerd_adapter.bootstrap import bootstrap
-from linkerd_adapter.gateway import PROBES, PROCESSOR_ADMIN, envoy_options
 
 from extproc import config
 from extproc.child import Child
-from extproc.embedded import Envoy, find_envoy
-from extproc.render.envoy import EnvoyOptions, to_yaml
+from extproc.embedded import Envoy
+from extproc.render.envoy import EnvoyOptions
 from tests.envoy.conftest import Gateway, Handler, ModelServer
 from tests.waiting import until
 
@@ -77,7 +75,17 @@ class Pod:
 
     def start_processor(self) -> Child:
         where = f"unix://{self._directory}/p.sock", f"unix://{self._directory}/admin.sock"
-        words = ["serve", "-f", str(self._directory / "policy.yaml"), "--listen", where[0], "--admin", where[1]]
+        words = [
+            "serve",
+            "-f",
+            str(self._directory / "policy.yaml"),
+            "--listen",
+            where[0],
+            "--admin",
+            where[1],
+            "--drain",
+            "0",
+        ]
         return Child("the processor", [sys.executable, "-m", "extproc", *words])
 
     def _redirect(self, cluster: dict[str, Any]) -> None:
@@ -101,10 +109,10 @@ class Pod:
         finally:
             connection.close()
 
-    def until_processor_serves(self) -> None:
-        until(lambda: self.probe("/readyz")[0] == 200)
+    def until_processor(self, *, serves: bool) -> None:
+        until(lambda: self.probe("/readyz")[0] == (200 if serves else 503))
         healthy = "cluster.aimesh-processor.membership_healthy"
-        until(lambda: self.envoy.stats(healthy).get(healthy) == 1)
+        until(lambda: self.envoy.stats(healthy).get(healthy) == int(serves))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +120,7 @@ def pod() -> Iterator[Pod]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="gw-")))  # short: sockets have 107 characters
         made = Pod(stack, directory)
-        made.until_processor_serves()
+        made.until_processor(serves=True)
         yield made
 
 
@@ -216,19 +224,7 @@ def test_a_processor_that_died_is_missed_by_nobody_and_found_again(pod: Pod) -> 
     pod.apex.seen.clear()
     assert pod.gateway.ask("llama-3-8b", x_model_version="v2").text == "apex"
     assert "x-model-version" not in pod.apex.seen[0].headers
-    until(lambda: pod.probe("/readyz")[0] == 503)
+    pod.until_processor(serves=False)
     pod.processor = pod.start_processor()
-    pod.until_processor_serves()
+    pod.until_processor(serves=True)
     assert pod.gateway.ask("llama-3-8b").headers["x-model-version"] == "v1"
-
-
-def test_envoy_takes_the_bootstrap_as_it_stands_in_the_cluster(tmp_path: Path) -> None:
-    file = tmp_path / "envoy.yaml"
-    made = plan.make(VIEW, "ai")
-    document = bootstrap(VIEW, made, envoy_options(), probes=f"0.0.0.0:{PROBES}", processor_admin=PROCESSOR_ADMIN)
-    file.write_text(to_yaml(document))
-    run = subprocess.run(
-        [find_envoy(), "--mode", "validate", "-c", str(file)], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    assert "deprecated" not in run.stderr.lower()
