@@ -63,6 +63,8 @@ class Health:
 class _Check:
     """One question, one answer."""
 
+    pushes = False
+
     def __init__(self, health: Health) -> None:
         self.done = False
         self._health = health
@@ -82,6 +84,7 @@ class _Watch:
     """One question, an answer now and at every change."""
 
     done = False
+    pushes = True
 
     def __init__(self, health: Health, send: Sender) -> None:
         self._health = health

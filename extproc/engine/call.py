@@ -41,7 +41,7 @@ class Call:
     """A stream. ``core`` is grpcio's call, None once we have said our last word."""
 
     __slots__ = (
-        *("_begun", "_finishing", "_handler", "_held", "_out", "_post", "_receive", "_sending"),
+        *("_alternates", "_begun", "_finishing", "_handler", "_held", "_out", "_post", "_receive", "_sending"),
         *("core", "metadata", "pulse"),
     )
 
@@ -55,6 +55,7 @@ class Call:
         self._receive: Any = None  # the receive that is under way
         self._held: Any = None  # a finished receive, while something must be sent first
         self._out: deque[bytes] | None = None  # what waits for the send that is under way
+        self._alternates = False  # the handler speaks only when spoken to
         self._begun = False  # the headers are out
         self._sending = False
         self._finishing = False  # the handler is done; what waits goes out first
@@ -65,13 +66,14 @@ class Call:
             self._end(StatusCode.UNIMPLEMENTED.value[0], UNKNOWN)
             return
         try:
-            self._handler = factory(self)
+            handler = self._handler = factory(self)
         except Abort as abort:
             self._end(abort.code.value[0], abort.details)
         except Exception:
             log.exception("no handler could be made for a stream")
             self._end(StatusCode.INTERNAL.value[0], FAILED)
         else:
+            self._alternates = not handler.pushes
             self._read()
 
     def __call__(self, message: bytes) -> None:
@@ -139,15 +141,19 @@ class Call:
         if done and len(replies) <= 1:  # the usual end: everything in one write
             self._end(_OK, "", *replies)
             return
+        if self._alternates and not done and len(replies) == 1:
+            self._read(_Send(replies[0], 0))
+            return
         if replies:
             self._finishing = done
             self._send(replies)
         if not done:
             self._read()
 
-    def _read(self) -> None:
+    def _read(self, *before: Any) -> None:
+        """``before``: what is sent in the same batch; then nothing else may be sent until something was received."""
         self._receive = _Receive(0)
-        self._start((self._receive,), self)
+        self._start((*before, self._receive), self)
 
     def _send(self, messages: Sequence[bytes]) -> None:
         """One now if none is under way, the others after it."""

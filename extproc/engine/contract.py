@@ -36,6 +36,8 @@ class Handler(Protocol):
 
     done: bool
     """Set by ``receive``: end the stream with status OK after its replies."""
+    pushes: bool
+    """It may use its ``Sender``. One that only ever answers costs less."""
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """Replies to one message, in order. ``Abort``, or any exception (INTERNAL), ends the stream."""
@@ -95,7 +97,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Certificates | None = None
     """None: in the clear."""
     keepalive: float = 60.0
-    """Seconds without a sign of life from a client before it is asked for one; 20 later it counts as gone."""
+    """Seconds without a sign of life from a client before it is asked for one."""
+    keepalive_timeout: float = 20.0
+    """Seconds after which a client that gave none counts as gone."""
 
     def channel_arguments(self) -> tuple[tuple[str, int], ...]:
         """As grpcio wants them."""
@@ -104,7 +108,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("grpc.max_send_message_length", MAX_MESSAGE),
             ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share
             ("grpc.keepalive_time_ms", int(self.keepalive * 1000)),
-            ("grpc.keepalive_timeout_ms", 20_000),
+            # gRPC waits this long for the answer to a ping, whatever keepalive says.
+            ("grpc.keepalive_timeout_ms", int(self.keepalive_timeout * 1000)),
+            ("grpc.http2.ping_timeout_ms", int(self.keepalive_timeout * 1000)),
             ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ("grpc.http2.max_ping_strikes", 0),  # Envoys may ask for signs of life as often as they like
             ("grpc.http2.bdp_probe", 0),

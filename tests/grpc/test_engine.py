@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any
 
 import grpc
 import pytest
 
 from extproc.engine import ENGINES, MAX_MESSAGE, Abort, Handler, Name, Sender, StatusCode, create
-from extproc.engine.contract import BACKLOG
 from extproc.errors import SetupError
+from tests.grpc.echo import ECHO, Echo, Feed
 from tests.grpc.running import running
 from tests.waiting import until
-
-ECHO = "/test.Service/Echo"
-
-
-class Echo:
-    """Answers as the message says; notes what happens to it."""
-
-    def __init__(self, send: Sender, log: list[str]) -> None:
-        self.done = False
-        self._send = send
-        self._log = log
-
-    def receive(self, message: bytes) -> Sequence[bytes]:
-        match message.split(b":")[0]:
-            case b"twice":
-                return (message, message)
-            case b"nothing":
-                return ()
-            case b"end":
-                self.done = True
-                return (message,)
-            case b"fail":
-                raise ValueError("secret of the server's")
-            case b"who":
-                return [value for key, value in self._send.metadata if key == "x-bin" and isinstance(value, bytes)]
-            case b"abort":
-                raise Abort(StatusCode.NOT_FOUND, "not here")
-            case b"later":
-                Thread(target=self._push, args=(3,)).start()
-                return ()
-            case b"flood":
-                self._push(2 * BACKLOG, b"x" * 10_000)
-                return ()
-            case b"big":
-                return [b"%d" % n * (1 << 20) for n in range(4)]
-            case b"last words":
-                self.done = True
-                return [b"one", b"two", b"three"]
-            case b"answer and push":
-                self._push(2)
-                return (message,)
-            case _:
-                return (message,)
-
-    def _push(self, count: int, padding: bytes = b"") -> None:
-        for n in range(count):
-            self._send(b"pushed %d" % n + padding)
-
-    def close(self) -> None:
-        self._log.append("closed")
-        if self._log[0] == "fail on close":
-            raise ValueError("on close")
-
-
-class Feed:
-    """Requests that are sent one by one while the stream is open."""
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._queue.get, None)
-
-    def send(self, message: bytes) -> None:
-        self._queue.put(message)
-
-    def half_close(self) -> None:
-        self._queue.put(None)
 
 
 @pytest.fixture
@@ -361,40 +290,3 @@ def test_a_deadline_of_the_clients_closes_its_stream(echo: Any, log: list[str]) 
     assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
     until(lambda: log == ["closed"])
     feed.half_close()
-
-
-def test_two_thousand_streams_at_once(echo: Any, log: list[str]) -> None:
-    """Opened in one burst; none is refused, and one more is served as if they were not there."""
-
-    async def main() -> None:
-        async with grpc.aio.insecure_channel(echo.address) as channel:
-            calls = [channel.stream_stream(ECHO)() for _ in range(2000)]
-            await asyncio.gather(*(call.write(b"a") for call in calls))
-            assert set(await asyncio.gather(*(call.read() for call in calls))) == {b"a"}
-            assert list(echo.open(ECHO)(iter([b"b"]))) == [b"b"]
-            assert log == ["closed"]
-            for call in calls:
-                call.cancel()
-
-    asyncio.run(main())
-    until(lambda: len(log) == 2001)
-
-
-def test_stopping_in_the_midst_of_traffic_harms_nothing(engine: Name, log: list[str]) -> None:
-    """What was under way when the last call ended still comes out of the queue; an answer to it aborts the process."""
-    for _ in range(8):
-        with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
-            feeds = [Feed() for _ in range(40)]
-            calls = [server.open(ECHO)(iter(feed)) for feed in feeds]
-            for feed in feeds:
-                feed.send(b"a")
-            assert [next(call) for call in calls] == [b"a"] * len(calls)
-            for feed in feeds:
-                for _ in range(5):
-                    feed.send(b"a")
-            server.engine.stop(0)
-            server.thread.join(10)
-            assert not server.thread.is_alive()
-            for feed in feeds:
-                feed.half_close()
-    assert log == ["closed"] * 8 * 40

@@ -17,9 +17,9 @@ import trustme
 from extproc.engine import ENGINES, Name, Settings
 from extproc.errors import SetupError
 from extproc.tls import Certificates
+from tests.grpc.echo import ECHO, Echo
 from tests.grpc.running import Running, running
 from tests.grpc.served import Served
-from tests.grpc.test_engine import ECHO, Echo
 from tests.grpc.test_server import POLICY
 from tests.waiting import until
 

@@ -1,0 +1,86 @@
+"""A service for tests of the engine, and requests that are sent one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+from threading import Thread
+
+from extproc.engine import Abort, Sender, StatusCode
+from extproc.engine.contract import BACKLOG
+
+ECHO = "/test.Service/Echo"
+
+
+class Echo:
+    """Answers as the message says; notes what happens to it."""
+
+    pushes = True
+
+    def __init__(self, send: Sender, log: list[str]) -> None:
+        self.done = False
+        self._send = send
+        self._log = log
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        match message.split(b":")[0]:
+            case b"twice":
+                return (message, message)
+            case b"nothing":
+                return ()
+            case b"end":
+                self.done = True
+                return (message,)
+            case b"fail":
+                raise ValueError("secret of the server's")
+            case b"who":
+                return [value for key, value in self._send.metadata if key == "x-bin" and isinstance(value, bytes)]
+            case b"abort":
+                raise Abort(StatusCode.NOT_FOUND, "not here")
+            case b"later":
+                Thread(target=self._push, args=(3,)).start()
+                return ()
+            case b"flood":
+                self._push(2 * BACKLOG, b"x" * 10_000)
+                return ()
+            case b"big":
+                return [b"%d" % n * (1 << 20) for n in range(4)]
+            case b"last words":
+                self.done = True
+                return [b"one", b"two", b"three"]
+            case b"answer and push":
+                self._push(2)
+                return (message,)
+            case _:
+                return (message,)
+
+    def _push(self, count: int, padding: bytes = b"") -> None:
+        for n in range(count):
+            self._send(b"pushed %d" % n + padding)
+
+    def close(self) -> None:
+        self._log.append("closed")
+        if self._log[0] == "fail on close":
+            raise ValueError("on close")
+
+
+class Feed:
+    """Requests that are sent one by one while the stream is open."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._queue.get, None)
+
+    def send(self, message: bytes) -> None:
+        self._queue.put(message)
+
+    def half_close(self) -> None:
+        self._queue.put(None)
+
+
+class Alternating(Echo):
+    """One that only ever answers: what it sends may travel with what it waits for."""
+
+    pushes = False
