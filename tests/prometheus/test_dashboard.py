@@ -20,7 +20,10 @@ from extproc.cli import main
 from extproc.metrics import Metrics
 from extproc.render.dashboard import VARIABLES, dashboard
 from extproc.render.rules import SOURCES, Source, rule_groups
+from tests.prometheus.conftest import STEP, Judge, steady
 from tests.prometheus.test_rules import POLICIES
+from tests.prometheus.test_rules_golden import CHAT, LONG, traffic
+from tests.unit.policyfile import policy, pool, view_of
 
 VIEW = config.parse([("policy.yaml", POLICIES["the reference page's"])]).view
 MADE = dashboard(VIEW)
@@ -128,3 +131,26 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     source.write_text(POLICIES["the reference page's"])
     assert main(["render", "dashboard", "-f", str(source)]) == 0
     assert json.loads(capsys.readouterr().out) == MADE
+
+
+@pytest.mark.parametrize("source", ["istio", "linkerd"])
+def test_on_every_mesh_every_panel_has_data(source: Source, judge: Judge) -> None:
+    """What a mesh's proxies count, and the processor's own: with the demo behind Envoy see ``test_scraped``."""
+    slo = "observability: {slo: {availability: 99.9}}"
+    view = view_of(policy(CHAT + slo), pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']"))
+    who = 'model="llama", version="v1", gpu_pool="a100-west"'
+    series = traffic(source)
+    for name in ("time_to_first_token", "time_per_output_token"):
+        for bound in ("0.1", "+Inf"):
+            series[f'inference_{name}_seconds_bucket{{{who}, le="{bound}"}}'] = steady(1, LONG)
+    series |= {
+        f'inference_tokens_total{{{who}, type="output"}}': steady(100, LONG),
+        'extproc_message_duration_seconds_bucket{phase="request_headers", le="0.001"}': steady(10, LONG),
+        'extproc_message_duration_seconds_bucket{phase="request_headers", le="+Inf"}': steady(10, LONG),
+        'extproc_streams{instance="one"}': f"3x{LONG // STEP}",
+        'extproc_policy_info{generation="1"}': f"1x{LONG // STEP}",
+        'extproc_policy_reloads_total{result="success"}': f"0x{LONG // STEP}",
+        'inference_unmatched_total{reason="no_api"}': steady(1, LONG),
+    }
+    asked = [target["expr"] for panel in dashboard(view)["panels"] for target in panel.get("targets", [])]
+    judge(view, source, series, "30m", {f"count({all_chosen(query)}) > bool 0": {"{}": 1} for query in asked})

@@ -26,7 +26,7 @@ RATES = {("v1", "200"): 9.0, ("v1", "404"): 1.0, ("v2", "200"): 0.9, ("v2", "503
 FAST = {"v1": {0.5: 5.0, 1: 9.5, 10: 10.0}, "v2": {0.5: 0.0, 1: 0.0, 10: 1.0}}
 
 
-def _series(source: Source, seconds: int = LONG) -> dict[str, str]:
+def traffic(source: Source, seconds: int = LONG) -> dict[str, str]:
     """The same traffic as each source counts it."""
     found = {}
     for (version, code), rate in RATES.items():
@@ -113,12 +113,12 @@ def test_the_same_traffic_has_the_same_metrics_whoever_counts_it(source: Source,
             '{alertname="InferenceCanarySlow", version="v2"}': 1,
         },
     }
-    judge(VIEW, source, _series(source), "40m", expected)
+    judge(VIEW, source, traffic(source), "40m", expected)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_without_traffic_success_is_unknown_and_nothing_is_alerted(source: Source, judge: Judge) -> None:
-    idle = dict.fromkeys(_series(source), f"7x{LONG // STEP}")
+    idle = dict.fromkeys(traffic(source), f"7x{LONG // STEP}")
     expected: dict[str, dict[str, float]] = {
         "version_pool:inference_requests:rate5m": {_of("v1"): 0, _of("v2"): 0},
         "version_pool:inference_success:ratio5m": {},
@@ -140,14 +140,17 @@ def test_before_the_first_request_nothing_is_known_and_nothing_is_alerted(judge:
 
 
 def test_traffic_that_stops_is_told_of(judge: Judge) -> None:
-    gone = {name: f"{values} _x60" for name, values in _series("extproc", 1800).items()}
-    stopped = 'count by (policy) (ALERTS{alertname="InferenceTrafficStopped", alertstate="firing"})'
-    judge(VIEW, "extproc", gone, "30m", {stopped: {}})
-    judge(VIEW, "extproc", gone, "55m", {stopped: {'{policy="chat"}': 1}})
+    gone = {name: f"{values} _x60" for name, values in traffic("extproc", 1800).items()}
+    stopped = '(ALERTS{alertname="InferenceTrafficStopped", alertstate="firing"}'
+    expected = {
+        f"count by (policy) {stopped} offset 25m)": {},
+        f"count by (policy) {stopped})": {'{policy="chat"}': 1},
+    }
+    judge(VIEW, "extproc", gone, "55m", expected)
 
 
 def test_istio_counts_a_request_once_and_only_what_a_processor_has_named(judge: Judge) -> None:
-    series = _series("istio")
+    series = traffic("istio")
     also = {
         f'istio_requests_total{{{_tags("v1", "destination")}, response_code="500"}}': steady(10, LONG),
         f'istio_requests_total{{{_tags("none", model="none")}, response_code="500"}}': steady(10, LONG),
@@ -178,7 +181,7 @@ def test_an_answer_that_breaks_is_a_failure_whatever_its_status(source: Source, 
         f'inference_errors_total{{{who}, reason="shed"}}': steady(0.2, LONG),
     }
     expected = {"version_pool:inference_success:ratio5m": {_of("v1"): 1, _of("v2"): 0.5}}
-    judge(VIEW, source, _series(source) | broken, "20m", expected)
+    judge(VIEW, source, traffic(source) | broken, "20m", expected)
 
 
 def test_models_are_a_policy_s_own(judge: Judge) -> None:

@@ -62,15 +62,20 @@ def test_a_version_that_burns_its_budget_pages_and_another_does_not(judge: Judge
 def test_once_it_is_over_the_page_ends_though_the_hour_was_bad(judge: Judge) -> None:
     good, bad = steady(10, 2 * HOUR), f"0+{0.5 * STEP}x{HOUR // STEP} {0.5 * HOUR:g}x{HOUR // STEP}"
     series = {_counter("v1", "200"): good, _counter("v1", "502"): bad}
-    page = f'sum by (window) ({FIRING[:-1]}, window="1h"}})'
-    judge(VIEW, "extproc", series, "1h", {page: {'{window="1h"}': 1}})
-    judge(VIEW, "extproc", series, "66m", {page: {}, "count(version:inference_slo_burn:ratio1h > 14.4)": {"{}": 1}})
+    page = f'sum by (window) ({FIRING[:-1]}, window="1h"}}'
+    expected = {
+        f"{page} offset 6m)": {'{window="1h"}': 1},
+        f"{page})": {},
+        "count(version:inference_slo_burn:ratio1h > 14.4)": {"{}": 1},
+    }
+    judge(VIEW, "extproc", series, "66m", expected)
 
 
 def test_a_slow_leak_is_a_ticket_and_no_page(judge: Judge) -> None:
-    series = {_counter("v1", "200"): steady(10, 8 * HOUR), _counter("v1", "503"): steady(0.04, 8 * HOUR)}
+    """Four times as fast as it may: more than 3 and 1, less than 6 and 14.4."""
+    series = {_counter("v1", "200"): steady(10, HOUR), _counter("v1", "503"): steady(0.04, HOUR)}
     expected = {BY_WINDOW: _fired(("ticket", "1d", "v1"), ("ticket", "3d", "v1"))}
-    judge(VIEW, "extproc", series, "7h", expected)
+    judge(VIEW, "extproc", series, "1h", expected)
 
 
 def test_nobody_is_woken_by_a_handful(judge: Judge) -> None:
