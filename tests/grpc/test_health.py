@@ -11,8 +11,8 @@ import pytest
 from extproc._pb import health_pb2 as pb
 from extproc.codec import SERVICE
 from extproc.health import CHECK, WATCH, Health
+from tests.grpc.echo import Feed
 from tests.grpc.running import running
-from tests.grpc.test_engine import Feed
 
 Status = pb.HealthCheckResponse
 

@@ -14,8 +14,8 @@ from extproc.codec import PROCESS
 from extproc.metrics import Metrics
 from extproc.servicer import process
 from extproc.view import Policy, Version, View
+from tests.grpc.echo import Feed
 from tests.grpc.running import running
-from tests.grpc.test_engine import Feed
 from tests.waiting import until
 
 VIEW = View((Policy("llama", models=("llama",), versions=(Version("v1"),)),))
