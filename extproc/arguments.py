@@ -12,6 +12,7 @@ from textwrap import dedent
 
 from extproc import __version__
 from extproc.argtypes import address, body, count, header, seconds
+from extproc.live_arguments import live_commands
 from extproc.options import otlp_option, serve_options, workers_option
 from extproc.render_arguments import envoy_options, render_commands
 from extproc.subcommand import Command, Help, command, policies
@@ -30,6 +31,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
               extproc demo                                  see it work, with a real Envoy and three model servers
               extproc check -f policy.yaml                  find every mistake in a policy file
               extproc up -f policy.yaml                     an AI gateway on this machine, http://127.0.0.1:8080
+              extproc stat --watch                          golden metrics of running processors
               extproc explain -f policy.yaml --path /v1/chat/completions --body '{"model": "llama-3-8b"}'
             """),
     )
@@ -217,5 +219,6 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     bench.add_argument("--seconds", type=seconds, default=10.0, metavar="N", help="for each address (%(default)g)")
     bench.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
+    live_commands(commands, run)
     render_commands(commands, run)
     return top

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from extproc import config
 from extproc.arguments import parser
 from extproc.errors import PolicyProblems, SetupError
+from extproc.live_arguments import ADMIN
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,6 +147,32 @@ def _render_dashboard(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _stat(arguments: argparse.Namespace) -> int:
+    from extproc.stat import stat
+
+    return stat(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)
+
+
+def _tap(arguments: argparse.Namespace) -> int:
+    from extproc.tap import Wanted
+    from extproc.tapping import tap
+
+    wanted = Wanted(**{name: getattr(arguments, name) for name in Wanted.__struct_fields__})
+    return tap(arguments.sources or [ADMIN], wanted, as_json=arguments.json)
+
+
+def _edges(arguments: argparse.Namespace) -> int:
+    from extproc.stat import show_edges
+
+    return show_edges(
+        arguments.sources or [ADMIN],
+        arguments.window,
+        arguments.callers,
+        as_json=arguments.json,
+        watch=arguments.watch,
+    )
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from extproc.explain import explain
 
@@ -164,6 +191,9 @@ COMMANDS = {
     "doctor": _doctor,
     "explain": _explain,
     "bench": _bench,
+    "stat": _stat,
+    "tap": _tap,
+    "edges": _edges,
     "render envoy": _render_envoy,
     "render istio": _render_istio,
     "render rules": _render_rules,

@@ -11,7 +11,7 @@ from extproc import __version__
 from extproc.golden import Counts, golden
 from extproc.metrics import Metrics, State
 from extproc.recent import KEPT, LONGEST, STEP, Key, Report, Window, edges, grouped
-from extproc.view import OTHER
+from extproc.view import NONE, OTHER
 
 CALLERS = 12
 """Those shown by name."""
@@ -34,7 +34,7 @@ def document(
     """``config``: what ``/config`` shows."""
     window = report.window(asked.window)
     state = msgspec.msgpack.decode(metrics.state(), type=State)
-    models = grouped(window.rows, lambda key: key[1:])
+    models = {place: Counts() for place in places(config)} | grouped(window.rows, lambda key: key[1:])
     return {
         "version": __version__,
         "now": report.now,
@@ -61,6 +61,15 @@ def document(
     }
 
 
+def places(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The models, versions and pools that a policy names, traffic or not, as exchanges with them are labelled."""
+    for policy in config.get("policies", ()):
+        mirrors = {version["name"] for version in policy["versions"] if version["mirror"] is not None}
+        for target in policy["targets"]:
+            if target["version"] not in mirrors:
+                yield from ((model, target["version"] or NONE, target["pool"] or NONE) for model in policy["models"])
+
+
 def _sum(window: Window) -> Counts:
     total = Counts()
     for counts in window.rows.values():
@@ -75,7 +84,8 @@ def _golden(counts: Counts, seconds: float) -> dict[str, Any]:
 def _canary(policy: Mapping[str, Any], rows: Mapping[Key, Counts]) -> dict[str, Any] | None:
     """Shares of the requests whose version the weights chose, beside what the weights say; None with one version."""
     versions = [version for version in policy["versions"] if version["mirror"] is None]
-    if len(versions) < 2:
+    weights = sum(version["weight"] for version in versions)
+    if len(versions) < 2 or not weights:
         return None
     drawn = dict.fromkeys((version["name"] for version in versions), 0)
     for (_, model, version, _), counts in rows.items():
@@ -90,7 +100,7 @@ def _canary(policy: Mapping[str, Any], rows: Mapping[Key, Counts]) -> dict[str, 
         "versions": [
             {
                 "version": version["name"],
-                "weight": version["share"],
+                "weight": version["weight"] / weights,
                 "share": drawn[version["name"]] / total if total else None,
                 "requests": drawn[version["name"]],
             }

@@ -6,6 +6,7 @@ import { caller, health, ms, percent, rate, served } from "./text.js";
 const ROW = 52;
 const BOX = 40;
 const HEAD = 24;
+const NARROW = 130; // boxes with smaller letters
 const INK = 30; // what the lines at one box may come to
 
 function nodes(edges, key, title) {
@@ -39,11 +40,11 @@ function links(edges, from, to) {
 const cut = (text, length) => (text.length > length ? `${text.slice(0, Math.max(1, length - 1))}…` : text);
 
 function box(node, x, y, width, mark) {
-  const letters = Math.floor((width - 20) / 6.9);
+  const letters = Math.floor((width - 20) / (width < NARROW ? 6.1 : 6.9));
   const success = node.good / node.requests;
   return svg(
     "g",
-    { class: `node ${mark}` },
+    { class: `node ${mark} ${width < NARROW ? "narrow" : ""}` },
     svg("title", {}, `${node.title}: ${rate(node.rps)} requests per second, ${percent(success)} successful`),
     svg("rect", { x, y, width, height: BOX, rx: 8 }),
     svg("rect", { class: "mark", x, y: y + 8, width: 3, height: BOX - 16, rx: 1.5 }),
@@ -63,7 +64,7 @@ export function topology(edges, width) {
     { name: "GPU pools", nodes: nodes(edges, byPool, (edge) => (edge.gpu_pool === "none" ? "no pool" : edge.gpu_pool)), mark: () => "" },
   ];
   const height = HEAD + ROW * Math.max(...columns.map((column) => column.nodes.length));
-  const boxWidth = Math.min(230, width * (width < 600 ? 0.29 : 0.25));
+  const boxWidth = Math.min(230, width * (width < 600 ? 0.295 : 0.25));
   const most = Math.max(...columns.flatMap((column) => column.nodes.map((node) => node.rps)));
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Who calls what" });
   columns.forEach((column, at) => {
