@@ -1,0 +1,365 @@
+"""``linkerd-adapter explain``: where a request comes to, by our own rendering or by what kubectl says, and why."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from linkerd_adapter import live, plan
+from linkerd_adapter.cluster import Cluster
+from linkerd_adapter.explain import Asked, explain
+from linkerd_adapter.names import Service
+from linkerd_adapter.routes import http_routes
+from linkerd_adapter.services import services
+
+from extproc import config
+from extproc.errors import SetupError
+
+POLICY = """
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: chat, namespace: ai}
+spec:
+  host: chat
+  selector: {matchLabels: {app: chat}}
+  models: [llama, "llama-*"]
+  versions:
+  - {name: v1, weight: 9}
+  - {name: v2, weight: 1, match: [{headers: {x-beta: "true"}}]}
+  allowPin: true
+---
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: starved, namespace: ai}
+spec:
+  host: starved
+  selector: {matchLabels: {app: starved}}
+  models: [big]
+  gpuRequirements: {architecture: b200}
+---
+apiVersion: ai.istio.io/v1alpha1
+kind: GpuPool
+metadata: {name: small}
+spec: {product: Tesla-T4}
+"""
+VIEW = config.parse([("policy.yaml", POLICY)]).view
+GATEWAY = Service("edge", "inference-gateway")
+Doc = dict[str, Any]
+
+
+def chat(model: str = "llama", **headers: str) -> Asked:
+    pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Asked("POST", "/v1/chat/completions", pairs, json.dumps({"model": model}).encode())
+
+
+def applied() -> list[Doc]:
+    """Our rendering as the cluster has it: every route accepted, every Service with an address and a ready endpoint."""
+    made = plan.make(VIEW, "ai")
+    docs: list[Doc] = []
+    for apex in made.apexes:
+        for doc in deepcopy([*services(made, apex, None, None), *http_routes(VIEW, made, apex)]):
+            meta = doc["metadata"]
+            meta |= {"creationTimestamp": "2026-01-01T00:00:00Z", "uid": "1", "resourceVersion": "7"}
+            docs.append(doc)
+            if doc["kind"] == "HTTPRoute":
+                accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+                status = {"controllerName": "linkerd.io/policy-controller", "conditions": [accepted]}
+                doc["status"] = {"parents": [{"parentRef": doc["spec"]["parentRefs"][0], **status}]}
+            else:
+                doc["spec"] |= {"clusterIP": "10.1.2.3", "type": "ClusterIP"}
+                labels = {"kubernetes.io/service-name": meta["name"]}
+                docs.append(
+                    {
+                        "apiVersion": "discovery.k8s.io/v1",
+                        "kind": "EndpointSlice",
+                        "metadata": {"name": f"{meta['name']}-x", "namespace": meta["namespace"], "labels": labels},
+                        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
+                    }
+                )
+    return docs
+
+
+def one(docs: list[Doc], kind: str, name: str) -> Doc:
+    return next(d for d in docs if (d["kind"], d["metadata"]["name"]) == (kind, name))
+
+
+def asked(docs: list[Doc] | None, request: Asked) -> dict[str, Any]:
+    return explain(VIEW, GATEWAY, request, docs, b"entropy!")
+
+
+@pytest.mark.parametrize("docs", [None, applied()], ids=["rendered", "live"])
+def test_a_version_is_reached_and_it_says_why(docs: list[Doc] | None) -> None:
+    found = asked(docs, chat(x_beta="true", x_model_name="forged", x_gpu_pool="forged"))
+    assert found["backend"] == "chat-v2.ai:8080"
+    assert found["route"] == {"name": "chat", "namespace": "ai", "rule": 1, "of": 3}
+    assert found["reason"] == "rule 1 of chat: x-model-version: v2"
+    assert found["decision"]["cohort"] == "match"
+    assert (found["status"], found["ignored"]) == (None, [])
+
+
+def test_what_nobody_owns_is_drawn_by_weight() -> None:
+    found = asked(None, chat("other"))
+    assert found["backend"] is None
+    assert [(b["service"], b["share"]) for b in found["backends"]] == [("chat-v1", 0.9), ("chat-v2", 0.1)]
+    assert (
+        found["reason"]
+        == "rule 2 of chat: it has no condition, and no other rule fits better; a backend is drawn by weight"
+    )
+
+
+def test_a_dead_canary_is_seen() -> None:
+    docs = applied()
+    one(docs, "EndpointSlice", "chat-v2-x")["endpoints"][0]["conditions"]["ready"] = False
+    found = asked(docs, chat("other"))
+    assert found["backend"] == "chat-v1.ai:8080"
+    assert [(b["service"], b["share"], b["available"]) for b in found["backends"]] == [
+        ("chat-v1", 1.0, True),
+        ("chat-v2", 0.0, False),
+    ]
+    found = asked(docs, chat(x_beta="true"))
+    assert (found["backend"], found["status"]) == (None, 503)
+    assert "none of its backends has a ready endpoint" in found["reason"]
+
+
+def test_a_refused_request_goes_nowhere() -> None:
+    found = asked(None, chat("big"))
+    assert (found["backend"], found["route"], found["status"]) == (None, None, 503)
+    assert found["reason"].startswith("the gateway answers: no GPU pool can serve")
+
+
+def break_kind(docs: list[Doc]) -> None:
+    del one(docs, "HTTPRoute", "chat")["spec"]["parentRefs"][0]["kind"]
+
+
+def break_status(docs: list[Doc]) -> None:
+    conditions = one(docs, "HTTPRoute", "chat")["status"]["parents"][0]["conditions"]
+    conditions[0] |= {"status": "False", "reason": "NoMatchingParent"}
+
+
+def break_new(docs: list[Doc]) -> None:
+    del one(docs, "HTTPRoute", "chat")["status"]
+
+
+def break_filter(docs: list[Doc]) -> None:
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["filters"] = [{"type": "RequestMirror", "requestMirror": {}}]
+
+
+def break_regex(docs: list[Doc]) -> None:
+    header = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"][0]
+    header |= {"type": "RegularExpression", "value": "v(?=1)"}
+
+
+def break_consumer(docs: list[Doc]) -> None:
+    one(docs, "HTTPRoute", "chat")["metadata"]["namespace"] = "elsewhere"
+
+
+def break_shape(docs: list[Doc]) -> None:
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"] = {"not": "a list"}
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (break_kind, "write kind: Service"),
+        (break_status, "Linkerd has not accepted it: NoMatchingParent"),
+        (break_new, "its status has no word of Linkerd's"),
+        (break_filter, "it has no filter RequestMirror"),
+        (break_regex, "looks around or back"),
+        (break_consumer, "it is a consumer route"),
+        (break_shape, "Expected `array`, got `object` - at `$.spec.rules`"),
+    ],
+)
+def test_a_route_that_does_not_count_is_told_of(harm: Any, why: str) -> None:
+    docs = applied()
+    harm(docs)
+    found = asked(docs, chat(x_beta="true"))
+    assert found["backend"] == "chat.ai:8080"
+    assert "any pod of chat may answer" in found["reason"]
+    (ignored,) = found["ignored"]
+    assert why in ignored["why"]
+
+
+def add(docs: list[Doc], text: str) -> None:
+    docs += yaml.safe_load_all(text)
+
+
+def break_protocol(docs: list[Doc]) -> None:
+    one(docs, "Service", "chat")["spec"]["ports"][0]["appProtocol"] = "grpc"
+
+
+def break_opaque(docs: list[Doc]) -> None:
+    one(docs, "Service", "chat")["metadata"]["annotations"] = {"config.linkerd.io/opaque-ports": "25,8000-8090"}
+
+
+def break_headless(docs: list[Doc]) -> None:
+    one(docs, "Service", "chat")["spec"]["clusterIP"] = "None"
+
+
+def break_port(docs: list[Doc]) -> None:
+    one(docs, "Service", "chat")["spec"]["ports"][0]["port"] = 80
+
+
+def break_apex(docs: list[Doc]) -> None:
+    docs.remove(one(docs, "Service", "chat"))
+
+
+def break_profile(docs: list[Doc]) -> None:
+    add(
+        docs,
+        "{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {name: chat.ai.svc.cluster.local, "
+        "namespace: ai}, spec: {routes: [{name: all}]}}",
+    )
+
+
+def break_grpc(docs: list[Doc]) -> None:
+    route = one(docs, "HTTPRoute", "chat")
+    docs.append({**deepcopy(route), "kind": "GRPCRoute", "metadata": {"name": "calls", "namespace": "ai"}})
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (break_protocol, "appProtocol grpc makes Linkerd treat the port as opaque TCP"),
+        (break_opaque, "config.linkerd.io/opaque-ports of chat.ai names the port 8080"),
+        (break_headless, "has no ClusterIP"),
+        (break_port, "the Service chat.ai has no port 8080"),
+        (break_apex, "there is no Service chat.ai"),
+        (break_profile, "the ServiceProfile chat.ai.svc.cluster.local decides instead"),
+        (break_grpc, "the GRPCRoute calls has the same parent"),
+    ],
+)
+def test_what_turns_all_routes_off_is_told(harm: Any, why: str) -> None:
+    docs = applied()
+    harm(docs)
+    found = asked(docs, chat(x_beta="true"))
+    assert found["route"] is None
+    assert why in found["reason"]
+
+
+def test_other_routes_of_the_same_parent_compete() -> None:
+    docs = applied()
+    mine = one(docs, "HTTPRoute", "chat")
+    other = deepcopy(mine)
+    other["metadata"] |= {"name": "older", "creationTimestamp": "2025-01-01T00:00:00Z"}
+    other["spec"]["rules"] = [
+        {
+            "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+            "backendRefs": [{"name": "chat-v1", "port": 8080}],
+        }
+    ]
+    found = asked([*docs, other], chat(x_beta="true"))
+    assert (found["route"]["name"], found["backend"]) == ("older", "chat-v1.ai:8080")
+    other["spec"]["rules"] = [{"matches": [{"path": {"type": "Exact", "value": "/else"}}]}]
+    mine["spec"]["rules"] = mine["spec"]["rules"][:1]
+    found = asked([*docs, other], chat(x_beta="true"))
+    assert (found["route"], found["backend"], found["status"]) == (None, None, 404)
+    other["spec"]["rules"] = [{}]
+    found = asked([*docs, other], chat(x_beta="true"))
+    assert (found["route"]["name"], found["backend"]) == ("older", "chat.ai:8080")
+
+
+@pytest.mark.parametrize(
+    ("refs", "status", "why"),
+    [
+        ([{"name": "gone", "port": 8080}], 500, "there is no Service gone.ai"),
+        ([{"name": "chat-v1"}], 500, "it names no port"),
+        (
+            [{"name": "x", "kind": "InferencePool", "group": "inference.networking.k8s.io", "port": 1}],
+            500,
+            "is no Service",
+        ),
+        ([{"name": "chat-v1", "port": 8080, "filters": [{"type": "URLRewrite"}]}], 500, "no filter URLRewrite"),
+        ([{"name": n, "port": 8080, "weight": 0} for n in ("chat-v1", "chat-v2")], 500, "every weight is 0"),
+    ],
+)
+def test_backends_that_no_request_survives(refs: list[Doc], status: int, why: str) -> None:
+    docs = applied()
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
+    found = asked(docs, chat(x_beta="true"))
+    assert (found["backend"], found["status"]) == (None, status)
+    assert why in found["reason"]
+
+
+def test_lists_documents_and_nulls_are_read(tmp_path: Path) -> None:
+    """As kubectl writes them: one List of everything, or files put together; JSON too."""
+    docs = applied()
+    one(docs, "HTTPRoute", "chat")["spec"]["hostnames"] = None
+    single = {"apiVersion": "v1", "kind": "List", "items": docs, "metadata": {"resourceVersion": ""}}
+    halves = [{"apiVersion": "v1", "kind": "ServiceList", "items": docs[:3]}, {"kind": "List", "items": docs[3:]}]
+    texts = [
+        yaml.safe_dump(single),
+        "---\n".join([*map(yaml.safe_dump, halves), ""]),
+        "---\n".join(map(yaml.safe_dump, docs)),
+        json.dumps(single),
+        yaml.safe_dump(single).replace("'2026-01-01T00:00:00Z'", "2026-01-01T00:00:00Z"),
+    ]
+    wanted = asked(docs, chat(x_beta="true"))
+    for number, text in enumerate(texts):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        assert asked(live.read(file), chat(x_beta="true")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a: [", "is no YAML"),
+        (b"", "holds no resource"),
+        (b"- 1\n", "holds no resource"),
+        (b"\xff\xfe\x00", "is no YAML"),
+    ],
+)
+def test_what_is_no_output_of_kubectls_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "live.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SetupError, match=why):
+        live.read(file)
+    with pytest.raises(SetupError, match="cannot be read: No such file"):
+        live.read(tmp_path / "nothing")
+
+
+TREES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 70000)
+    | st.sampled_from(["", "Service", "HTTPRoute", "chat", "ai", "v1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["kind", "apiVersion", "metadata", "spec", "name", "rules", "parentRefs", "port", "items"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(TREES, max_size=4))
+def test_no_tree_breaks_it(trees: list[Any]) -> None:
+    cluster = Cluster(trees, live=True)
+    routes, _ = cluster.routes(Service("ai", "chat"), 8080, "edge")
+    assert isinstance(cluster.off(Service("ai", "chat"), 8080), str)
+    assert all(route.namespace in ("ai", "edge") for route in routes)
+
+
+@given(st.sampled_from(["HTTPRoute", "Service", "EndpointSlice"]), st.data())
+def test_no_change_of_a_resource_breaks_it(kind: str, data: st.DataObject) -> None:
+    docs = applied()
+    doc: Any = next(d for d in docs if d["kind"] == kind)
+    while isinstance(doc, dict | list) and doc:
+        keys = sorted(doc) if isinstance(doc, dict) else list(range(len(doc)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(doc[key], dict | list) or data.draw(st.booleans()):
+            doc[key] = data.draw(TREES)
+            break
+        doc = doc[key]
+    found = asked(docs, chat(x_beta="true"))
+    assert found["reason"]
+    assert json.loads(json.dumps(found)) == found
