@@ -12,6 +12,7 @@ from pathlib import Path
 from extproc import __version__
 from extproc.argtypes import body, count, header
 from extproc.subcommand import Command, Help, command, policies
+from linkerd_adapter.names import label
 
 
 def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
@@ -121,10 +122,18 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
 def _where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace",
+        type=_name,
         metavar="NS",
         help="of the gateway, and of policies that name none (the policies' own, where they have one in common)",
     )
-    parser.add_argument("--name", default="inference-gateway", help="of the gateway (%(default)s)")
+    parser.add_argument("--name", type=_name, default="inference-gateway", help="of the gateway (%(default)s)")
+
+
+def _name(text: str) -> str:
+    """What Kubernetes takes as a name."""
+    if label(text) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name; use lower-case letters, digits and '-', a letter first")
+    return text
 
 
 def _port(text: str) -> int | str:

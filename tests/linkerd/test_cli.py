@@ -1,0 +1,102 @@
+"""The command ``linkerd-adapter``: machines read stdout, people stderr, and the exit status says how it went."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from linkerd_adapter.cli import main
+
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: chat, namespace: ai}
+spec:
+  host: chat   # the apex
+  selector: {matchLabels: {app: chat}}
+  versions:
+  - {name: v1, weight: 9}
+  - {name: v2, weight: 1}
+  - {name: new, mirror: 10}
+  sticky: {header: x-user-id}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def test_render_writes_manifests_and_notes(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["render", "-f", str(policy), "--image", "registry/x:1", "--target-port", "8000", "--replicas", "3"]) == 0
+    )
+    out, err = capsys.readouterr()
+    docs = list(yaml.safe_load_all(out))
+    by_kind = {doc["kind"]: doc for doc in docs}
+    assert {"HTTPRoute", "Deployment", "Server", "AuthorizationPolicy", "PodDisruptionBudget"} <= set(by_kind)
+    deployment = by_kind["Deployment"]["spec"]
+    assert deployment["replicas"] == 3
+    images = [container["image"] for container in deployment["template"]["spec"]["containers"]]
+    assert images[1] == "registry/x:1"
+    assert by_kind["Server"]["spec"]["port"] == 8000
+    assert next(doc["data"] for doc in docs if doc["kind"] == "ConfigMap") == {"policy.yaml": POLICY}
+    assert err == (
+        "linkerd-adapter: note: policy chat: Linkerd copies no requests; the gateway's Envoy sends those for new\n"
+    )
+
+
+def test_where_the_gateway_goes_is_told_or_found(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, where in (([], ("ai", "inference-gateway")), (["--namespace", "edge", "--name", "gw"], ("edge", "gw"))):
+        assert main(["render", "-f", str(policy), *words]) == 0
+        docs = list(yaml.safe_load_all(capsys.readouterr().out))
+        places = {(d["metadata"]["namespace"], d["metadata"]["name"]) for d in docs if d["kind"] == "Deployment"}
+        assert places == {where}
+        assert {d["metadata"]["namespace"] for d in docs if d["kind"] == "HTTPRoute"} == {"ai"}
+
+
+def test_explain_writes_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--path", "/v1/chat/completions", "--body", '{"model": "m"}', "-H", "x-user-id: ann"]
+    assert main(["explain", "-f", str(policy), *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["decision"]["cohort"] == "sticky"
+    assert found["backend"] == f"chat-{found['decision']['version']}.ai:8080"
+    live = policy.with_name("live.yaml")
+    live.write_text("{kind: List, items: [{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {}}]}")
+    assert main(["explain", "-f", str(policy), *words, "--from-live", str(live)]) == 0
+    assert json.loads(capsys.readouterr().out)["reason"].startswith("no HTTPRoute counts: there is no Service chat.ai")
+
+
+def test_what_is_wrong_is_told_and_nothing_is_rendered(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy.write_text(POLICY.replace("host: chat ", "host: api.example.com "))
+    assert main(["render", "-f", str(policy)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("linkerd-adapter: policy chat: its host api.example.com is no Service of a cluster")
+    policy.write_text(POLICY.replace("weight: 9", "weigth: 9"))
+    assert main(["render", "-f", str(policy)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "policy.yaml:8" in err
+    assert main(["explain", "-f", str(policy.with_name("gone.yaml")), "--path", "/"]) == 2
+    for words in (["render"], ["render", "-f", str(policy), "--name", "Gate_way"], ["explain", "--namespace", "a.b"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+
+
+def test_it_is_installed_as_a_command(policy: Path) -> None:
+    command = Path(sys.executable).with_name("linkerd-adapter")
+    if not command.exists():
+        pytest.skip("the project is not installed in this environment")
+    shown = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert "render" in shown.stdout
+    assert "explain" in shown.stdout
+    run = subprocess.run([command, "render", "-f", policy], capture_output=True, text=True, check=True)
+    assert yaml.safe_load(run.stdout.partition("---\n")[0])["kind"] == "Service"
