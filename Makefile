@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos docs bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos istioctl docs bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,12 +40,17 @@ fmt: $(VENV)/dev  ## format, and fix what the linter can
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
+istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it where it is not there: ten minutes
+	@$(BIN)/python -m tests.istioctl
+
 protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
 	@echo "Made extproc/_pb from $(PROTOS)"
 
-docs: $(VENV)/dev  ## what is made from the code: the table of docs/apis.md, docs/linkerd-lint.md
+docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, the linters' and the doctor's pages
 	@$(BIN)/python -m extproc.apis docs/apis.md
+	@$(BIN)/python -m extproc.lint docs/istio-lint.md
+	@$(BIN)/python -m extproc.doctor docs/doctor.md
 	@$(BIN)/python -m linkerd_adapter.lint docs/linkerd-lint.md
 
 bench: $(VENV)/dev  ## what the core costs per request

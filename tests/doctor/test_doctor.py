@@ -98,9 +98,9 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def found(gateway: Gateway) -> dict[str, Finding]:
-    """Findings by code."""
+    """Findings by code, the first of each."""
     url = f"http://{gateway.envoy.admin_address}"
-    return {finding.code: finding for finding in diagnose(ask(url), url)}
+    return {finding.code: finding for finding in reversed(diagnose(ask(url), url))}
 
 
 def count(gateway: Gateway, name: str) -> int:

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.doctor.diagnosis import RULES, diagnose, healthy
+from extproc.doctor.diagnosis import diagnose, healthy
 from extproc.doctor.dump import Dump, Evidence, document, stats
+from extproc.doctor.rules import RULES
 from extproc.errors import SetupError
+from extproc.findings import replaced, table
+from tests.unit.house import ROOT
 
 TYPE = "type.googleapis.com/envoy."
 CLUSTER = "outbound|50051||models.ai.svc.cluster.local"
@@ -117,6 +120,11 @@ def test_endpoints_that_are_gone() -> None:
 
 def test_codes_are_unique() -> None:
     assert len({rule.code for rule in RULES}) == len(RULES)
+
+
+def test_the_page_has_the_present_rules() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text()
+    assert replaced(page, table(RULES)) == page, "make docs"
 
 
 def test_statistics_as_text() -> None:

@@ -1,0 +1,30 @@
+"""`make istioctl`: builds istioctl and holds every Istio manifest against it. 1 where it finds fault with one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.istioctl.judge import CannotBuild, build, find, judged, manifests
+
+
+def main() -> int:
+    """Prints a line for each manifest. 0 also where there can be no istioctl: the line says why."""
+    try:
+        istioctl = find() or build()
+    except CannotBuild as error:
+        print(f"istioctl did not run: {error}")
+        return 0
+    wrong = 0
+    with TemporaryDirectory() as directory:
+        for path in manifests(Path(directory)):
+            said = judged(istioctl, path)
+            print("\n".join([f"{'wrong' if said else 'ok'}: {path.name}", *said]))
+            wrong += bool(said)
+    print(f"{istioctl}: {wrong} wrong" if wrong else f"{istioctl}: content with all of them")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
