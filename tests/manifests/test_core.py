@@ -122,5 +122,16 @@ def test_a_kind_that_kubernetes_does_not_have_raises(version: str, kind: str) ->
         core.problems({**MANIFESTS["Deployment"], "apiVersion": version, "kind": kind})
 
 
+@crds.needed
+def test_what_has_no_crd_is_left_out_by_name_only() -> None:
+    alien = "apiVersion: example.com/v1\nkind: Alien\nmetadata: {name: a}\n"
+    with pytest.raises(crds.UnknownKindError):
+        core.all_problems(alien)
+    assert core.all_problems(alien, {("example.com/v1", "Alien"): "nobody ships its CRD"}) == []
+    gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: a}\n"
+    with pytest.raises(ValueError, match="can be checked"):
+        core.all_problems(gateway, {("gateway.networking.k8s.io/v1", "Gateway"): "nobody ships its CRD"})
+
+
 def test_a_document_that_is_no_object_is_a_problem() -> None:
     assert core.all_problems("---\n---\n[]\n") == ["document 1: no object", "document 2: no object"]

@@ -5,6 +5,7 @@ May import floors 0 to 4 of ``extproc``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
@@ -100,6 +101,7 @@ HTTP = frozenset({"http", "kubernetes.io/h2c"})
 HABITS = frozenset({"grpc", "grpc-web", "http2", "http/2", "h2", "h2c", "http1", "http/1", "http/1.1"})
 """What people write elsewhere and mean HTTP by."""
 DEFAULT_OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+_RANGE = re.compile(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*")
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod", "Namespace")
 
 
@@ -150,12 +152,9 @@ def _opaque_ports(service: Resource, cluster: Cluster) -> Place | str:
 
 def _listed(port: int, ports: Place | str) -> bool:
     """Whether a list as in ``25,8000-8010`` has it."""
-    for part in ((ports.text or "") if isinstance(ports, Place) else ports).split(","):
-        first, _, last = part.strip().partition("-")
-        numbers = first, last or first
-        if all(n.isdecimal() and len(n) < 10 for n in numbers) and int(numbers[0]) <= port <= int(numbers[1]):
-            return True
-    return False
+    listed = (ports.text or "") if isinstance(ports, Place) else ports
+    ranges = (_RANGE.fullmatch(part) for part in listed.split(","))
+    return any(int(found[1]) <= port <= int(found[2] or found[1]) for found in ranges if found)
 
 
 def _profile(profile: Resource, cluster: Cluster) -> Iterator[Finding]:

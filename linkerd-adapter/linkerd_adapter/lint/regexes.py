@@ -19,6 +19,15 @@ _RUST_HAS_NONE = re.compile(r"\(\?(?:[=!]|<[=!]|>|\()")
 """Lookaround, atomic and conditional groups."""
 _PYTHON_HAS_NONE = re.compile(r"\\[pPzx]|\(\?[a-zA-Z-]*[RUux]|\(\?<|\[\[:|&&|--|~~|\(\?[a-zA-Z-]+[:)]")
 """What Rust reads and Python does not, or in another way: not judged here."""
+_SURE = (
+    *("missing ", "unbalanced parenthesis", "unterminated character set", "bad escape (end of pattern)"),
+    *(
+        "min repeat greater than max repeat",
+        "bad character range",
+        "maximum recursion",
+    ),
+)
+"""Of Python's complaints those that are Rust's, too."""
 _LAZY = re.compile(r"[*+?}]\?")
 
 
@@ -26,6 +35,8 @@ def fault(pattern: str) -> str | None:
     """Why Rust's ``regex`` refuses it, where that is plain."""
     if len(pattern) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
+    if pattern.startswith(("*", "+", "?")):
+        return f"nothing stands before `{pattern[0]}`"
     references = [piece for _, piece in _pieces(pattern) if piece[0] == "\\" and piece[1:] in tuple("123456789")]
     found = _RUST_HAS_NONE.search(_outline(pattern))
     if found or references:
@@ -37,7 +48,7 @@ def fault(pattern: str) -> str | None:
             warnings.simplefilter("ignore")  # of what a later Python may take otherwise
             re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        return None if "multiple repeat" in str(error) else str(error)
+        return str(error) if str(error).startswith(_SURE) else None
     return None
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import shown
-from linkerd_adapter.lint.annotations import (
+from linkerd_adapter.lint.objects import Cluster, Resource, Route
+from linkerd_adapter.lint.place import Place
+from linkerd_adapter.lint.values import (
     ALPHA,
     BREAKER,
     CONSECUTIVE,
@@ -18,8 +20,6 @@ from linkerd_adapter.lint.annotations import (
     TIMEOUT,
     milliseconds,
 )
-from linkerd_adapter.lint.objects import Cluster, Resource, Route
-from linkerd_adapter.lint.place import Place
 
 STREAM = Rule(
     "LNK601",

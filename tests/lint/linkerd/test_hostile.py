@@ -70,7 +70,7 @@ def test_any_document(tree: object) -> None:
     looked_at(dump(tree))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_manifest_with_a_part_of_any_shape(data: st.DataObject) -> None:
     manifests = deepcopy(data.draw(st.lists(st.sampled_from(MANIFESTS), min_size=1, max_size=3)))
@@ -86,13 +86,13 @@ def test_any_manifest_with_a_part_of_any_shape(data: st.DataObject) -> None:
 
 
 def test_a_large_cluster_takes_no_quadratic_time() -> None:
-    """1,500 routes on one Service, each compared with as few others as the limit says."""
+    """1,000 routes on one Service, each compared with as few others as the limit says."""
     match = "{matches: [{headers: [{name: x-tenant, value: t%d}]}], backendRefs: [{name: b, namespace: n, port: 80}]}"
     parent = '{group: "", kind: Service, name: a, namespace: n, port: 80}'
     text = "".join(
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n"
         f"metadata: {{name: r{i}, namespace: n}}\nspec: {{parentRefs: [{parent}], rules: [{match % i}]}}\n"
-        for i in range(1_500)
+        for i in range(1_000)
     )
     found, cluster = lint([("a.yaml", text)])
-    assert (len(cluster.routes), [f.code for f in found]) == (1_500, ["LNK207"])
+    assert (len(cluster.routes), [f.code for f in found]) == (1_000, ["LNK207"])

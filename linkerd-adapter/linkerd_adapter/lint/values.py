@@ -14,7 +14,7 @@ MODE = BREAKER + "failure-accrual"
 CONSECUTIVE = MODE + "-consecutive-"
 SUCCESS_RATE = ALPHA + "failure-accrual-success-rate-"
 
-_DURATION = re.compile(r"\s*(\d{1,15})(ms|s|m|h|d)\s*")
+_DURATION = re.compile(r"\s*([0-9]{1,15})(ms|s|m|h|d)\s*")
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _GRPC = frozenset({"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"})
 _TRUTH = frozenset({"0", "f", "F", "false", "FALSE", "False", "1", "t", "T", "true", "TRUE", "True"})
@@ -58,7 +58,7 @@ def _number(low: float, high: float) -> Callable[[str], bool]:
 
 
 def _count(high: int) -> Callable[[str], bool]:
-    return lambda text: text.isdecimal() and len(text) < 20 and int(text) <= high
+    return lambda text: text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= high
 
 
 _DURATIONS = "a whole number with one of ms, s, m, h, d, as in 90s"
