@@ -30,17 +30,18 @@ def rule_groups(view: View, source: Source) -> list[Doc]:
     """Groups for every policy of ``view``, measured by ``source``, and one for the processor itself."""
     found: list[Doc] = []
     for policy in view.policies:
-        found.append(_group(policy.name, golden_metrics(view, policy, source)))
+        found.append(_group(golden_metrics(view, policy, source), policy.name))
         if policy.slo:
-            found.append(_group(f"{policy.name}.slo", objectives(policy, policy.slo)))
+            found.append(_group(objectives(policy, policy.slo), policy.name, "slo"))
         if len(policy.answering) > 1:
-            found.append(_group(f"{policy.name}.canary", canary(policy)))
-    found.append(_group("processor", processor(source)))
+            found.append(_group(canary(policy), policy.name, "canary"))
+    found.append(_group(processor(source)))
     return found
 
 
-def _group(name: str, rules: list[Doc]) -> Doc:
-    return {"name": f"aimesh.{name}", "interval": f"{STEP}s", "rules": rules}
+def _group(rules: list[Doc], *names: str) -> Doc:
+    """``aimesh`` for the processor, ``aimesh/chat`` for a policy: no name of a policy has a slash."""
+    return {"name": "/".join(("aimesh", *names)), "interval": f"{STEP}s", "rules": rules}
 
 
 def to_yaml(doc: Doc) -> str:

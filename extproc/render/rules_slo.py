@@ -49,7 +49,7 @@ class _Promise(msgspec.Struct, frozen=True):
     slo: str
     target: float
     said: str
-    """For people, after "more than … % of its requests"."""
+    """What bad events do, for people: "too many requests …"."""
 
     @property
     def budget(self) -> float:
@@ -81,18 +81,14 @@ def _promises(policy: Policy, slo: Slo) -> Iterator[tuple[_Promise, list[Doc]]]:
             record(BAD, f"sum by (model, version) ({bad})", **of),
         ]
         yield _Promise(AVAILABILITY, slo.availability, "fail"), rules
-    for name, metric, what, objective in (
-        (
-            TTFT,
-            "inference_time_to_first_token_seconds",
-            "wait longer for their first token than",
-            slo.first_token,
-        ),
-        (DURATION, "inference_request_duration_seconds", "take longer than", slo.duration),
-    ):
-        if objective is not None:
-            said = f"{what} {number(objective.under)} s"
-            yield _Promise(name, objective.target, said), _slower(policy, name, metric, objective)
+    if slo.first_token is not None:
+        said = f"wait longer for their first token than {number(slo.first_token.under)} s"
+        rules = _slower(policy, TTFT, "inference_time_to_first_token_seconds", slo.first_token)
+        yield _Promise(TTFT, slo.first_token.target, said), rules
+    if slo.duration is not None:
+        said = f"take longer than {number(slo.duration.under)} s"
+        rules = _slower(policy, DURATION, "inference_request_duration_seconds", slo.duration)
+        yield _Promise(DURATION, slo.duration.target, said), rules
 
 
 def _slower(policy: Policy, name: str, metric: str, objective: Objective) -> list[Doc]:

@@ -38,7 +38,7 @@ class Series(msgspec.Struct, frozen=True):
     requests: str
     """Selects a counter."""
     failures: tuple[str, ...]
-    """Select those that failed, of the same counter."""
+    """Select counters of those that failed; none has what another has."""
     durations: str
     """Selects the buckets of a histogram."""
     scale: float = 1
@@ -121,11 +121,12 @@ def _backend(policy: Policy, target: Target, services: Sequence[str]) -> Series:
     where = {"parent_kind": "Service", "parent_name": apex} | ({"parent_namespace": namespace} if namespace else {})
     names = f"backend_name=~{text(one_of(services))}"
     answers = "outbound_http_route_backend_response_statuses_total"
-    labels = {"policy": policy.name, "version": target.version or NONE, "gpu_pool": target.pool or NONE}
-    labels |= {"model": policy.models[0]} if len(policy.models) == 1 else {}
-    own = {"version": labels["version"], "gpu_pool": labels["gpu_pool"]}
+    place = {"version": target.version or NONE, "gpu_pool": target.pool or NONE}
+    only = {"model": policy.models[0]} if len(policy.models) == 1 else {}
+    # Without versions of the policy's, the processor's label has what requests themselves name.
+    own = place if target.version else {"gpu_pool": place["gpu_pool"]}
     return Series(
-        labels,
+        {"policy": policy.name, **only, **place},
         (),
         select(answers, names, **where),
         (

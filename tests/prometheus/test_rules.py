@@ -39,6 +39,11 @@ POLICIES = {
     "the article's": ARTICLE,
     "the reference page's": _reference(),
     "the demo's": Path(demo.__file__).with_name("policy.yaml").read_text(),
+    "alike in name": file(
+        policy("models: [a]\nobservability: {slo: {availability: 99}}", "chat"),
+        policy("models: [b]", "chat.slo"),
+        policy("models: [c]", "processor"),
+    ),
     "strange": file(
         policy("models: ['a.b|c(d)*', 'quote\"d', 'back\\slash', 'é*']\nversions: [{name: v.1}, {name: V_2}]"),
         policy("models: ['*']\nobservability: {slo: {duration: {under: 10s, target: 99}, window: 7d}}", "rest"),
@@ -65,8 +70,8 @@ def test_the_command_prints_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed == {"groups": rule_groups(config.load([source]).view, "istio")}
     assert [group["name"] for group in printed["groups"]] == [
-        *("aimesh.chat", "aimesh.chat.slo", "aimesh.chat.canary"),
-        "aimesh.processor",
+        *("aimesh/chat", "aimesh/chat/slo", "aimesh/chat/canary"),
+        "aimesh",
     ]
 
 

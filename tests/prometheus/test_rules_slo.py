@@ -122,10 +122,10 @@ def test_the_windows_are_the_workbook_s_and_the_factors_follow_the_promise(days:
 def test_no_alert_that_could_never_fire(target: float, windows: list[str]) -> None:
     """At 90 % a budget burns ten times as fast as it may at the most: 14.4 times would need more than all to fail."""
     groups = rule_groups(view_of(policy(_policy(f"{{availability: {target}}}"))), "extproc")
-    (slo,) = (group for group in groups if group["name"] == "aimesh.chat.slo")
+    (slo,) = (group for group in groups if group["name"] == "aimesh/chat/slo")
     assert [rule["labels"]["window"] for rule in slo["rules"] if "alert" in rule] == windows
 
 
 def test_a_policy_without_a_promise_has_no_such_rules() -> None:
     view = view_of(policy("models: [llama]"))
-    assert [group["name"] for group in rule_groups(view, "extproc")] == ["aimesh.chat", "aimesh.processor"]
+    assert [group["name"] for group in rule_groups(view, "extproc")] == ["aimesh/chat", "aimesh"]
