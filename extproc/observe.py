@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.actions import SHED, Action, Fault, Finish, Observed
+from extproc.actions import SHED, Action, Fault, Finish, Loaded, Observed
 from extproc.answers import Reading, reading
 from extproc.apis import NAMES as API_NAMES
 from extproc.events import (
@@ -21,6 +21,7 @@ from extproc.events import (
     ResponseTrailers,
 )
 from extproc.headers import LINKERD_CLIENT, Headers
+from extproc.loadread import HEADER, of_header
 from extproc.measured import Numbers, measured
 from extproc.view import NONE, OTHER, Policy, View
 
@@ -28,9 +29,11 @@ _ASKED = 256
 """Characters of a model's name that a client made up."""
 _CALLER = 256
 """Characters of an identity."""
-FREE = 1 << 20
+FREE = 512 << 10
 """Bytes of an answer that are never too many, and as many again for each second that it takes."""
 
+_LARGE, _LINES = 32 << 10, 1000
+"""Bytes and lines of one piece of a stream: no model writes as much at once, and reading it would hold up others."""
 DEFERRED = 1.0
 """Seconds after which Envoy tells that an exchange was broken off (``deferred_close_timeout``)."""
 
@@ -104,6 +107,7 @@ class ObserveStream:
         if code[:1] == "1" and code != "101" and not event.end_of_stream:
             return ()  # not the answer yet
         self._code = code
+        told = self._load(headers)
         if (elapsed := _elapsed(headers)) is not None:
             # By Envoy's clock, from the request's first byte: without the time that the decision took it would be less.
             self._started = now - elapsed
@@ -113,19 +117,21 @@ class ObserveStream:
             self._numbers = Numbers(policy.custom_metrics)
             self._numbers.head(headers)
         if "api" not in metadata or (policy is not None and self._draw >= policy.sampling):
-            return self._note(None)  # counted, not timed
+            return (*told, *self._note(None))  # counted, not timed
         if event.end_of_stream or code[:1] != "2":
-            return self._end(now, _grpc_error(headers) if code[:1] == "2" else "")
+            return (*told, *self._end(now, _grpc_error(headers) if code[:1] == "2" else ""))
         numbers = self._numbers
         each = numbers.document if numbers is not None and numbers.reads_documents else None
         self._reading = reading(metadata["api"], metadata.get("operation", ""), headers, each)
-        return ()
+        return told
 
     def _on_body(self, event: ResponseBody, now: float) -> tuple[Action, ...]:
         self._seen = now
         data, found = event.data, self._reading
         self._received += len(data)
         if found is not None:
+            if len(data) > _LARGE and found.streamed and data.count(b"\n") > _LINES:
+                return self.shed()
             if found.feed(data):
                 self._last = now
                 if self._first is None:
@@ -201,6 +207,14 @@ class ObserveStream:
             if found.counted and output is not None and output > 1 and self._last > self._first:
                 per_token = (self._last - self._first) / (output - 1)
         return first, per_token, (given, output, cached), estimated
+
+    def _load(self, headers: Headers) -> tuple[Action, ...]:
+        """How busy the server is that answers, where it tells."""
+        pool = self._view.pool_by_name.get(self._metadata.get("gpu_pool", ""))
+        if pool is None or HEADER not in headers:
+            return ()
+        load = of_header(headers.text(HEADER))
+        return () if load is None else (Loaded(pool.name, load),)
 
     def _policy(self) -> Policy | None:
         return self._view.by_name.get(self._metadata.get("policy", ""))

@@ -8,10 +8,11 @@ from random import getrandbits
 from time import perf_counter
 from typing import TypeAlias
 
-from extproc.actions import Action, Fault, Finish, Measured, Observed, Unmatched
+from extproc.actions import Action, Fault, Finish, Loaded, Measured, Observed, Unmatched
 from extproc.codec import Malformed, decode, encode
 from extproc.engine import Abort, Metadata, Sender, StatusCode
 from extproc.events import Closed
+from extproc.load import Loads
 from extproc.metrics import Metrics
 from extproc.observe import ObserveStream
 from extproc.stream import RouteStream
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 Told: TypeAlias = Callable[[Metadata, Observed], None]
 """Hears of each exchange that has finished, and with which metadata its stream was opened."""
 
-SOON, LATE = 0.05, 0.25
+SOON, LATE = 0.01, 0.15
 """Seconds of work without a pause after which we watch less, and little."""
 
 _CLOSED = Closed()
@@ -44,14 +45,15 @@ class ProcessHandler:
 
     pushes = False
 
-    __slots__ = ("_exchange", "_metrics", "_observing", "_sender", "_told", "_view", "done")
+    __slots__ = ("_exchange", "_loads", "_metrics", "_observing", "_sender", "_told", "_view", "done")
 
-    def __init__(self, view: View, metrics: Metrics, sender: Sender, told: Told | None = None) -> None:
+    def __init__(self, view: View, metrics: Metrics, loads: Loads, sender: Sender, told: Told | None = None) -> None:
         """``told`` hears of a finished exchange."""
         self.done = False
         self._observing: ObserveStream | None = None
         self._sender = sender
         self._told = told
+        self._loads = loads
         self._view = view
         self._metrics = metrics
         self._exchange: RouteStream | ObserveStream | None = None
@@ -66,7 +68,7 @@ class ProcessHandler:
                 if observing:
                     self._exchange = self._observing = ObserveStream(self._view, _draw())
                 else:
-                    self._exchange = RouteStream(self._view, _entropy())
+                    self._exchange = RouteStream(self._view, _entropy(), self._loads.free(started))
             replies = self._act(self._exchange.receive(event, started))
             if self._observing is not None and (behind := self._sender.pulse.behind(started)) > SOON and not self.done:
                 self._relieve(self._observing, started, behind)
@@ -103,23 +105,31 @@ class ProcessHandler:
                 self._metrics.note(action)
                 if self._told is not None and isinstance(action, Observed):
                     self._told(self._sender.metadata, action)
+            elif isinstance(action, Loaded):
+                self._loads.note(action.pool, action.load, perf_counter())
             else:
                 replies.append(encode(action))
         return replies
 
 
 def process(
-    view: Callable[[], View], metrics: Metrics, max_streams: int = 10_000, told: Told | None = None
+    view: Callable[[], View],
+    metrics: Metrics,
+    max_streams: int = 10_000,
+    told: Told | None = None,
+    loads: Loads | None = None,
 ) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers; each stream takes the view that is in force when it opens.
 
-    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us.
+    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us. ``loads``:
+    what GPU pools tell; None: only by the answers that pass here.
     """
+    loads = Loads() if loads is None else loads
 
     def handler(sender: Sender) -> ProcessHandler:
         if metrics.streams >= max_streams:
             metrics.error("too_many_streams")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
-        return ProcessHandler(view(), metrics, sender, told)
+        return ProcessHandler(view(), metrics, loads, sender, told)
 
     return handler
