@@ -41,8 +41,8 @@ _CALLS: dict[Body, Doc] = {
 }
 """How gRPC calls are shown, where not as everything else: their requests may be streams, which nobody can gather."""
 
-SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
-TIMING = (
+_SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
+_TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "
     "total;dur=%RESPONSE_DURATION%"
@@ -150,13 +150,7 @@ class _Routes:
             yield {
                 "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
                 "route": route | _patience(policy, retries=self._body != "streamed" and not grpc),
-                # Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream
-                # says of itself under these names never reaches the client.
-                "response_headers_to_remove": ["server-timing", *SHOWN],
-                "response_headers_to_add": [
-                    _response_header("server-timing", TIMING),
-                    *(_response_header(name, f"%REQ({name})%") for name in SHOWN),
-                ],
+                **told_to_clients(),
                 **(_shown_as(_CALLS[self._body]) if grpc and self._body in _CALLS else {}),
             }
 
@@ -239,6 +233,21 @@ def _patience(policy: Policy, *, retries: bool) -> Doc:
         retry["per_try_timeout"] = seconds(policy.timeout)
         quiet = 3 * policy.timeout + 60  # longer than an answer may take to begin, retries included: hung
     return {"timeout": "0s", "idle_timeout": seconds(quiet)} | ({"retry_policy": retry} if retry else {})
+
+
+def told_to_clients() -> Doc:
+    """Response headers, of a route or a virtual host.
+
+    Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream says of itself
+    under these names never reaches the client.
+    """
+    return {
+        "response_headers_to_remove": ["server-timing", *_SHOWN],
+        "response_headers_to_add": [
+            _response_header("server-timing", _TIMING),
+            *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
+        ],
+    }
 
 
 def _response_header(name: str, value: str) -> Doc:

@@ -17,7 +17,7 @@ from extproc import headers
 from extproc.render.envoy_clusters import processor_cluster
 from extproc.render.envoy_filters import cleaning, observe_filter, route_filter
 from extproc.render.envoy_options import NAMESPACE, OBSERVE_FILTER, ROUTE_FILTER, Doc, request_mode, typed
-from extproc.render.envoy_routes import BODY_MARGIN
+from extproc.render.envoy_routes import BODY_MARGIN, told_to_clients
 from extproc.render.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio_routing import CALL, catch_all, default_route, gateway_hosts
 from extproc.view import Policy, View
@@ -118,7 +118,7 @@ class _Filters:
             filters = tuple({"name": f["name"], "disabled": True, **f} for f in filters)  # type: ignore[assignment]
         limits: list[Doc] = []
         if everywhere:
-            limits.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._limit()))
+            limits.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
         return [self._strip(context, listener), *(_before(context, listener, f) for f in filters), *limits]
 
     def _strip(self, context: str, listener: Doc) -> Doc:
@@ -135,15 +135,16 @@ class _Filters:
         """For one host; and for gRPC calls, whose bodies nobody can gather, streamed."""
         on = {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
         match = {"routeConfiguration": {"vhost": vhost}}
-        found = [_patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._limit()})]
+        found = [_patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})]
         if self._options.body == "buffered":
             calls = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(default)}-{CALL}"}}}}
             streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
             found.append(_patch("HTTP_ROUTE", context, calls, "MERGE", {"typed_per_filter_config": streamed}))
         return found
 
-    def _limit(self) -> Doc:
-        return {"request_body_buffer_limit": self._view.body_limit + BODY_MARGIN}
+    def _host(self) -> Doc:
+        """What a virtual host has beside routes and filters."""
+        return {"request_body_buffer_limit": self._view.body_limit + BODY_MARGIN, **told_to_clients()}
 
     def _clusters(self, context: str) -> list[Doc]:
         """The processor's cluster, where it is no Service."""

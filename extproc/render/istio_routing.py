@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from extproc import headers
 from extproc.render.envoy_options import Doc, seconds
-from extproc.render.envoy_routes import SHOWN, TIMING, literal, owns_all, weighted_targets
+from extproc.render.envoy_routes import literal, owns_all, weighted_targets
 from extproc.render.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
 from extproc.render.istio_places import places
 from extproc.view import Match, Policy, Target, Version, View
@@ -128,13 +128,6 @@ class _Routes:
                 ],
                 **self._mirrors(policy),
                 "retries": {"attempts": 0} if call else _patience(policy, self._options),
-                # What the upstream says of itself under these names never reaches the client.
-                "headers": {
-                    "response": {
-                        "remove": ["server-timing", *SHOWN],
-                        "set": {"server-timing": TIMING, **{name: f"%REQ({name})%" for name in SHOWN}},
-                    }
-                },
             }
             for call in (True, False)
         ]

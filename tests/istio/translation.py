@@ -157,7 +157,7 @@ def virtual_host(host: str, port: int, documents: list[Doc], gateway: str = "") 
 
 def _routes(route: Doc) -> list[Doc]:
     """One for each match: istiod has no other way to say "or"."""
-    known = {"name", "match", "route", "mirrors", "retries", "headers", "directResponse"}
+    known = {"name", "match", "route", "mirrors", "retries", "directResponse"}
     assert route.keys() <= known, route.keys() - known
     return [
         {"name": route["name"], "match": {"prefix": "/", "headers": _headers(match)}, **_action(route)}
@@ -197,15 +197,7 @@ def _action(route: Doc) -> Doc:
             }
             for mirror in mirrors
         ]
-    response = route["headers"]["response"]
-    return {
-        "route": action,
-        "response_headers_to_remove": response["remove"],
-        "response_headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in response["set"].items()
-        ],
-    }
+    return {"route": action}
 
 
 def _retries(retries: Doc) -> Doc:

@@ -1,0 +1,272 @@
+"""The CRDs of our own kinds: they take what `extproc check` takes, and refuse what it refuses in one object."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc import config
+from extproc.errors import PolicyProblems
+from tests.manifests import core, schema
+from tests.unit.house import ROOT
+
+CRDS = {crd["spec"]["names"]["kind"]: crd for crd in yaml.safe_load_all((ROOT / "istio" / "crds.yaml").read_text())}
+POLICIES = (
+    *sorted((ROOT / "istio").glob("policy*.yaml")),
+    ROOT / "istio" / "examples" / "model-inference-policy.yaml",
+    ROOT / "extproc" / "demo" / "policy.yaml",
+)
+
+GOOD = """
+{}
+---
+{models: ["llama*", "a b"], host: chat.ai, port: 1}
+---
+{selector: {matchLabels: {app: chat, empty: ""}}, host: "[::1]", pathPrefixes: [/a, /b/c]}
+---
+{versions: [{name: v1}], default: v1, allowPin: true, onNoGpu: ignore}
+---
+{versions: [{name: v1, weight: 0}, {name: v2, weight: 1, endpoints: ["a:1", "[::1]:2"]}], sticky: {body: /a~1b}}
+---
+{versions: [{name: v1, weight: 3}, {name: m, mirror: 5}], sticky: {cookie: who}}
+---
+{versions: [{name: v1, modelRewrite: x, match: [{headers: {x-beta: "true", y: ""}}], gpuPools: [west]}]}
+---
+{gpuRequirements: {}, trafficManagement: {timeout: 1m30s, retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 0}}}
+---
+{gpuRequirements: {architecture: "8.0+", minMemory: 1.5Gi}, limits: {maxBody: 1048576}, sticky: {header: x-user}}
+---
+{observability: {sampling: 0.5, slo: {availability: 99.9, duration: {under: 10s, target: 95}, window: 7d}}}
+---
+{observability: {customMetrics: [{name: inference_throughput, type: GAUGE, labels: [model_version]}]}}
+---
+{observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}, buckets: [1, 2]}]}}
+"""
+BAD = """
+[]
+---
+{hots: a}
+---
+{port: 0}
+---
+{port: "80"}
+---
+{host: "http://a"}
+---
+{models: []}
+---
+{models: [a, a]}
+---
+{models: [" a"]}
+---
+{models: [7]}
+---
+{pathPrefixes: [a]}
+---
+{pathPrefixes: [/a/]}
+---
+{allowPin: "yes"}
+---
+{onNoGpu: fail}
+---
+{selector: {}}
+---
+{selector: {matchLabels: {app: "a b"}}}
+---
+{versions: []}
+---
+{versions: [{weight: 1}]}
+---
+{versions: [{name: a_}]}
+---
+{versions: [{name: a}, {name: a}]}
+---
+{versions: [{name: a, weight: -1}]}
+---
+{versions: [{name: a, weight: 0}]}
+---
+{versions: [{name: a, weight: 1}, {name: b}]}
+---
+{versions: [{name: a, mirror: 5}]}
+---
+{versions: [{name: a}, {name: b, mirror: 0}]}
+---
+{versions: [{name: a, weight: 1}, {name: b, mirror: 5, weight: 1}]}
+---
+{versions: [{name: a, endpoints: [a]}]}
+---
+{versions: [{name: a, endpoints: ["http://a:1"]}]}
+---
+{versions: [{name: a, endpoints: []}]}
+---
+{versions: [{name: a, modelRewrite: "a*"}]}
+---
+{versions: [{name: a, match: [{headers: {}}]}]}
+---
+{versions: [{name: a, match: [{header: {a: b}}]}]}
+---
+{versions: [{name: a, match: [{headers: {X-Model-Version: b}}]}]}
+---
+{versions: [{name: a, gpuPools: []}]}
+---
+{versions: [{name: a}], default: b}
+---
+{default: b}
+---
+{versions: [{name: a}, {name: b, mirror: 1}], default: b}
+---
+{sticky: {}}
+---
+{sticky: {header: a, cookie: b}}
+---
+{sticky: {header: x-gpu-pool}}
+---
+{sticky: {header: "a b"}}
+---
+{sticky: {body: user}}
+---
+{gpuRequirements: {minMemory: lots}}
+---
+{gpuRequirements: {memory: 8Gi}}
+---
+{trafficManagement: {timeout: 60}}
+---
+{trafficManagement: {timeout: 1 s}}
+---
+{trafficManagement: {retryBudget: {retryRatio: 2}}}
+---
+{trafficManagement: {retryBudget: {ratio: 0.2}}}
+---
+{observability: {sampling: 2}}
+---
+{observability: {slo: {}}}
+---
+{observability: {slo: {availability: 100}}}
+---
+{observability: {slo: {duration: {under: 10s}}}}
+---
+{observability: {slo: {availability: 99, window: 6d}}}
+---
+{observability: {customMetrics: [{name: a}]}}
+---
+{observability: {customMetrics: [{name: 1a, type: GAUGE, source: request}]}}
+---
+{observability: {customMetrics: [{name: a, type: COUNTER, source: output_tokens, window: 10s}]}}
+---
+{observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}}]}}
+---
+{limits: {maxBody: big}}
+---
+{limits: {body: 1Mi}}
+"""
+GOOD_POOLS = """
+{product: NVIDIA-A100-SXM4-80GB, locality: us-west1/a, endpoints: ["10.0.0.1:8000"]}
+---
+{architecture: h100, memory: 80Gi, metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}}
+"""
+BAD_POOLS = """
+{}
+---
+{memory: 80Gi}
+---
+{product: ""}
+---
+{architecture: h100, memory: 80Gigs}
+---
+{architecture: h100, endpoints: [a]}
+---
+{architecture: h100, metrics: {type: vllm}}
+---
+{architecture: h100, metrics: {type: other, url: "http://a"}}
+---
+{architecture: h100, metrics: {type: vllm, url: "ftp://a"}}
+---
+{architecture: h100, gpus: 8}
+"""
+
+
+def documents(kind: str, specs: str) -> list[dict[str, Any]]:
+    head = {"apiVersion": "ai.istio.io/v1alpha1", "kind": kind, "metadata": {"name": "a"}}
+    return [{**head, "spec": spec} for spec in yaml.safe_load_all(specs)]
+
+
+def refused(document: dict[str, Any]) -> list[str]:
+    """What the API server would say against an object."""
+    (version,) = CRDS[document["kind"]]["spec"]["versions"]
+    whole = version["schema"]["openAPIV3Schema"]
+    return list(schema.problems(whole, schema.defaulted(whole, document) | {"metadata": {}}, "$"))
+
+
+def checked(document: dict[str, Any]) -> str:
+    """What `extproc check` says against it alone; of a pool, in the company of a policy."""
+    texts = [("a.yaml", yaml.safe_dump(document))]
+    if document["kind"] == "GpuPool":
+        texts.append(("b.yaml", yaml.safe_dump(*documents("ModelInferencePolicy", "{gpuRequirements: {}}"))))
+    else:
+        texts.append(("b.yaml", yaml.safe_dump({**documents("GpuPool", "{architecture: a100}")[0], **POOL})))
+    try:
+        config.parse(texts)
+    except PolicyProblems as problems:
+        return str(problems)
+    return ""
+
+
+POOL = {"metadata": {"name": "west"}, "spec": {"product": "NVIDIA-A100-SXM4-80GB"}}
+
+
+@pytest.mark.parametrize(
+    "document", documents("ModelInferencePolicy", GOOD) + documents("GpuPool", GOOD_POOLS), ids=str
+)
+def test_what_check_takes_is_taken(document: dict[str, Any]) -> None:
+    assert checked(document) == ""
+    assert refused(document) == []
+
+
+@pytest.mark.parametrize("document", documents("ModelInferencePolicy", BAD) + documents("GpuPool", BAD_POOLS), ids=str)
+def test_what_check_refuses_is_refused(document: dict[str, Any]) -> None:
+    assert checked(document) != ""
+    assert refused(document) != []
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
+def test_every_policy_of_ours_is_taken(path: Path) -> None:
+    found = [d for d in yaml.safe_load_all(path.read_text()) if d]
+    assert config.load([path]).view.policies
+    assert [refused(document) for document in found] == [[]] * len(found)
+
+
+def test_the_policies_of_the_docs_are_taken() -> None:
+    text = (ROOT / "docs" / "policy.md").read_text()
+    (example,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", text, re.DOTALL)
+    found = list(yaml.safe_load_all(example))
+    assert len(found) > 2
+    assert [refused(document) for document in found] == [[]] * len(found)
+
+
+def test_the_crds_have_every_field_that_check_knows() -> None:
+    """A field that is new in policy files is refused by a CRD that does not have it."""
+    text = (ROOT / "docs" / "policy.md").read_text()
+    named = set(re.findall(r"^\| `([a-zA-Z.]+)` \|", text, re.MULTILINE))
+    specs = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] for crd in CRDS.values()]
+    paths = [path for spec in specs for path in _paths(spec, "")]
+    within = ("versions.", "observability.customMetrics.")
+    known = {path.removeprefix(prefix) for path in paths for prefix in ("", *within)}
+    assert named - known <= {"apiVersion", "kind", "metadata.name", "metadata.namespace", "spec"}
+    assert len(named & known) > 25
+
+
+def _paths(part: dict[str, Any], prefix: str) -> list[str]:
+    found = []
+    for name, inner in part.get("properties", {}).items():
+        found += [prefix + name, *_paths(inner, f"{prefix}{name}.")]
+    return found + (_paths(part["items"], prefix) if "items" in part else [])
+
+
+@pytest.mark.parametrize("crd", CRDS.values(), ids=CRDS)
+def test_the_crds_are_crds(crd: dict[str, Any]) -> None:
+    assert core.problems(crd) == []
+    assert crd["metadata"]["name"] == f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"

@@ -1,0 +1,225 @@
+"""Every manifest that we render or have checked in: by the CRDs of Istio, by Kubernetes' schemas, by Envoy's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import re2
+import yaml
+
+from extproc import config
+from extproc.errors import SetupError
+from extproc.gpu import Gpu, Requirement
+from extproc.render.istio import RELEASES, WHERE, IstioOptions, documents, notes
+from extproc.view import HeaderMatch, Policy, Pool, RetryBudget, Sticky, Version, View
+from tests.istio import envoy_api, rendered
+from tests.manifests import core, crds
+from tests.manifests.planting import planted
+from tests.unit.house import ROOT
+
+ISTIO = "istio-1.30.3"
+FOLDER = ROOT / "istio"
+GPUS = (
+    Pool("West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[::1]:2"), "us/a"),
+    Pool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",)),
+)
+MANY = tuple(f"meta-llama/Llama-3.{n}" for n in range(50))
+VIEWS = {
+    "nothing": View(),
+    "article": View((Policy("article", host="model", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),)),
+    "names": View(
+        (
+            Policy("A.b_C", "ai", (("app", "x"),), "h", versions=(Version("V1.0"), Version("v1-0")), models=MANY),
+            Policy("g" * 63, "ml", host="h.ai.svc.cluster.local", port=80, models=("ünï ✓*x*", "*"), allow_pin=True),
+        )
+    ),
+    "pools": View(
+        (
+            Policy("p", gpu=Requirement(), host="p", reject_without_gpu=False, versions=(Version("v1"),)),
+            Policy("q", gpu=Requirement("t4"), host="q", models=("q",)),
+        ),
+        GPUS,
+    ),
+    "mirrored": View(
+        (
+            Policy(
+                "m",
+                host="m",
+                versions=(
+                    Version("v1", 3, ("one.ai.svc.cluster.local:8000",)),
+                    Version("v2", 0, ("10.0.0.1:1",), match=(HeaderMatch((("x-beta", b"1"),)),), model_rewrite="x"),
+                    Version("next", 0, ("10.0.0.2:1", "10.0.0.3:1"), mirror=33),
+                ),
+                sticky=Sticky(header="x-user"),
+            ),
+        )
+    ),
+    "demo": config.load([ROOT / "extproc" / "demo" / "policy.yaml"]).view,
+}
+OPTIONS = {
+    "default": IstioOptions(),
+    "everything": IstioOptions(where=WHERE, hosts=("llm.example.com",), access_log="aimesh-json", fail_open=False),
+    "old": IstioOptions(where=WHERE, release="1.28", meshed_endpoints=True, callers="web", body="streamed"),
+    "dns": IstioOptions(processors=("dns:///a.example.com:1", "dns:///10.0.0.1:2")),
+    "unix": IstioOptions(processors=("unix:///run/p.sock-1", "unix:///run/p.sock-2"), release="1.29"),
+}
+EVERY = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+CASES = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+CHECKED_IN = sorted(path for path in FOLDER.rglob("*.yaml"))
+NOT_OF_ISTIO_OR_KUBERNETES = ("ai.istio.io/", "kustomize.config.k8s.io/", "monitoring.coreos.com/")
+
+
+def checked_in() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in CHECKED_IN:
+        for document in yaml.load_all(path.read_text(), crds.LOADER):
+            if "apiVersion" in document:
+                yield path, document
+
+
+@crds.needed
+@CASES
+@EVERY
+def test_istios_crds_take_it(view: View, options: IstioOptions) -> None:
+    for document in documents(view, options):
+        assert crds.problems(document, [ISTIO]) == []
+
+
+@CASES
+@EVERY
+def test_envoys_api_takes_every_patch(view: View, options: IstioOptions) -> None:
+    for document in documents(view, options):
+        if document["kind"] == "EnvoyFilter":
+            assert envoy_api.problems(document) == []
+
+
+@CASES
+@EVERY
+def test_routes_lead_to_what_there_is(view: View, options: IstioOptions) -> None:
+    """Every subset that a route names is a DestinationRule's; every route for a host ends with one for all requests."""
+    found = documents(view, options)
+    subsets = {
+        (rule["spec"]["host"], subset["name"])
+        for rule in found
+        if rule["kind"] == "DestinationRule"
+        for subset in rule["spec"].get("subsets", ())
+    }
+    for service in (each for each in found if each["kind"] == "VirtualService"):
+        http = service["spec"]["http"]
+        assert ["match" in route for route in http].index(False) == len(http) - 1
+        for route in http:
+            to = [each["destination"] for each in (*route.get("route", ()), *route.get("mirrors", ()))]
+            assert {(d["host"], d["subset"]) for d in to if "subset" in d} <= subsets
+            assert "timeout" not in route
+            assert all(len(h.get("regex", "")) <= 1024 for m in route.get("match", ()) for h in m["headers"].values())
+
+
+@crds.needed
+@pytest.mark.parametrize(("path", "document"), list(checked_in()), ids=lambda each: getattr(each, "stem", ""))
+def test_what_is_checked_in_is_right(path: Path, document: dict[str, Any]) -> None:
+    if not document["apiVersion"].startswith(NOT_OF_ISTIO_OR_KUBERNETES):
+        assert core.all_problems(yaml.safe_dump(document)) == []
+    if document["kind"] == "EnvoyFilter":
+        assert envoy_api.problems(document) == []
+
+
+@pytest.mark.parametrize("path", rendered.FILES, ids=lambda path: path.stem)
+def test_rendered_examples_are_what_is_rendered(path: Path) -> None:
+    assert path.read_text() == rendered.again(path), "python -m tests.istio.rendered makes them anew"
+
+
+TYPOS = {
+    "VirtualService": ("spec.http.0.rout", []),
+    "DestinationRule": ("spec.trafficPolicy.outlierDetection.consecutive5xxError", 5),
+    "ServiceEntry": ("spec.endpoints.0.localty", "a"),
+    "Telemetry": ("spec.metrics.0.override", []),
+    "EnvoyFilter": ("spec.configPatches.0.aplyTo", "CLUSTER"),
+    "Deployment": ("spec.template.spec.containers.0.imagePullPolcy", "Always"),
+    "Service": ("spec.ports.0.targetport", 1),
+    "ServiceAccount": ("automountToken", False),
+    "Namespace": ("spec", {"finaliser": []}),
+    "HorizontalPodAutoscaler": ("spec.minReplica", 1),
+    "PodDisruptionBudget": ("spec.maxUnavailible", 1),
+    "NetworkPolicy": ("spec.egres", []),
+    "CustomResourceDefinition": ("spec.versions.0.serve", True),
+}
+
+
+@crds.needed
+@pytest.mark.parametrize("kind", TYPOS)
+def test_a_planted_typo_is_caught(kind: str) -> None:
+    path, value = TYPOS[kind]
+    manifest = next(document for _, document in checked_in() if document["kind"] == kind)
+    assert core.all_problems(yaml.safe_dump(manifest)) == []
+    assert core.all_problems(yaml.safe_dump(planted(manifest, path, value))) != []
+
+
+@pytest.mark.parametrize(
+    ("apply_to", "path", "value"),
+    [
+        ("NETWORK_FILTER", "typed_config.early_header_mutation_extension", []),
+        ("HTTP_FILTER", "typed_config.message_timeot", "1s"),
+        ("HTTP_FILTER", "typed_config.message_timeout", "soon"),
+        ("HTTP_FILTER", "typed_config.processing_mode.request_body_mode", "BUFERED"),
+        ("HTTP_FILTER", "disable", True),
+        ("VIRTUAL_HOST", "request_body_limit", 1),
+        ("VIRTUAL_HOST", "typed_per_filter_config", {"a": {"@type": "type.googleapis.com/envoy.config.route.v3.No"}}),
+        ("HTTP_ROUTE", "rout", {}),
+        ("CLUSTER", "load_asignment", {}),
+    ],
+)
+def test_a_planted_typo_in_a_patch_is_caught(apply_to: str, path: str, value: object) -> None:
+    unix = IstioOptions(processors=("unix:///run/p.sock",), where=("gateway",))
+    filters = [d for d in documents(VIEWS["demo"], unix) if d["kind"] == "EnvoyFilter"]
+    ((at, patch),) = [(i, p) for i, p in enumerate(filters[0]["spec"]["configPatches"]) if p["applyTo"] == apply_to][:1]
+    assert envoy_api.problems(filters[0]) == []
+    wrong = {"spec": {"configPatches": [planted(patch, f"patch.value.{path}", value)]}}
+    assert len(envoy_api.problems(wrong)) == 1, at
+
+
+@EVERY
+def test_no_patch_falls_into_a_known_trap(options: IstioOptions) -> None:
+    for document in documents(VIEWS["demo"], options):
+        for patch in document["spec"].get("configPatches", ()):
+            assert "filterClass" not in patch["patch"]
+            assert patch["match"]["context"] != "ANY"
+            if patch["applyTo"] == "HTTP_FILTER":
+                anchor = patch["match"]["listener"]["filterChain"]["filter"]["subFilter"]["name"]
+                assert (patch["patch"]["operation"], anchor) == ("INSERT_BEFORE", "envoy.filters.http.grpc_stats")
+                assert patch["patch"]["value"]["name"] != "envoy.filters.http.ext_proc"
+
+
+@pytest.mark.parametrize("view", [VIEWS["article"], VIEWS["pools"]])
+def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(view: View) -> None:
+    filters = [d for d in documents(view, IstioOptions()) if d["kind"] == "EnvoyFilter"]
+    values = [p["patch"]["value"].get("typed_config", {}) for d in filters for p in d["spec"]["configPatches"]]
+    texts = {v["mutation_rules"]["allow_expression"]["regex"] for v in values if "mutation_rules" in v}
+    assert {re2.compile(text).programsize <= 100 for text in texts} == {True}
+
+
+def test_newer_fields_are_only_for_newer_releases() -> None:
+    budgeted = VIEWS["article"]
+    found = {release: str(documents(budgeted, IstioOptions(release=release))) for release in RELEASES}
+    newest_in = {
+        "formatter": ["1.29", "1.30", "1.31"],
+        "allow_content_length_header": ["1.30", "1.31"],
+        "budgetInterval": ["1.31"],
+    }
+    assert {word: [r for r, text in found.items() if word in text] for word in newest_in} == newest_in
+    told = {release: " ".join(notes(budgeted, IstioOptions(release=release))) for release in RELEASES}
+    assert ["budgetInterval" in told[r] for r in RELEASES] == [True, True, True, False]
+    assert ["formatter" in told[r] for r in RELEASES] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (IstioOptions(processors=("a:1", "b:1")), "a Service is one processor address"),
+        (IstioOptions(gateway="public"), "NAMESPACE/NAME"),
+    ],
+)
+def test_options_that_contradict_themselves(options: IstioOptions, said: str) -> None:
+    with pytest.raises(SetupError, match=said):
+        documents(VIEWS["demo"], options)
