@@ -13,7 +13,8 @@ EVERY_HOST = Rule(
     "AIM161",
     "warning",
     "every host of the proxy goes through the processor",
-    "All other traffic of the gateway or the caller pays for it, and fails or passes unrouted with it.",
+    "All other traffic of the gateway or the caller pays for it, and fails or passes unrouted with it. (A waypoint has "
+    "no such hosts: choose its Services.)",
     "write disabled: true beside the filter's name, and switch it on for model hosts: typed_per_filter_config in a "
     "VIRTUAL_HOST patch",
 )
@@ -61,5 +62,5 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         if processor.patch.value.at("disabled").flag:
             if not named:
                 yield processor.patch.value.at("disabled").breaks(NEVER_ON)
-        elif not named and processor.at_edge and not processor.observes:
+        elif not (named or processor.observes or processor.patch.waypoint) and processor.at_edge:
             yield processor.patch.value.at("name").breaks(EVERY_HOST)

@@ -15,6 +15,8 @@ from extproc.errors import Problem
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Node, Scalar, below
 
+_FIELDS = ("apiVersion", "kind", "metadata", "spec")
+"""What has none of these is something else, as the values of a chart, and no business of ours."""
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:h|ms|m|us|ns|s))+")
 _PART = re.compile(r"([0-9.]+)(h|ms|m|us|ns|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -134,7 +136,10 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 def read(sources: Iterable[tuple[str, str]]) -> tuple[list[Resource], list[Problem]]:
-    """The resources in ``sources``, pairs of (name, text), those of a List too, and what is wrong with them as YAML."""
+    """The resources in ``sources``, pairs of (name, text), those of a List too, and what is wrong with them as YAML.
+
+    Documents that are no manifests are left out.
+    """
     resources: list[Resource] = []
     problems: list[Problem] = []
     for name, text in sources:
@@ -142,6 +147,8 @@ def read(sources: Iterable[tuple[str, str]]) -> tuple[list[Resource], list[Probl
         problems += found
         for root in roots:
             value = Value(name, root)
+            if not any(value.at(field) for field in _FIELDS):
+                continue
             if not value.at("kind").text:
                 message, remedy = "is no Kubernetes manifest: it has no kind", "give it apiVersion and kind"
                 problems.append(Problem(name, root.line, root.column, "", message, remedy))

@@ -100,7 +100,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             alone[telemetry.namespace].append(telemetry)
         yield from _tags(telemetry)
     for first, *others in alone.values():
-        for other in others:
+        for other in (t for t in others if t.name != first.name):
             yield other.root.at("metadata").breaks(
                 TWO_TELEMETRIES, f"{first.name} ({first.place}) has no selector either"
             )

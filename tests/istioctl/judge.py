@@ -49,7 +49,7 @@ def build() -> str:
 
 def manifests(directory: Path) -> list[Path]:
     """What is checked in, and into ``directory`` what is rendered of policies, one file for each kind of place."""
-    found = [path for path in sorted((ROOT / "istio").rglob("*.yaml")) if path.name != "kustomization.yaml"]
+    found = [path for path in sorted((ROOT / "istio").rglob("*.yaml")) if _for_a_cluster(path)]
     for policy in POLICIES:
         for place in ("gateway", "sidecar", "inbound", "waypoint"):
             path = directory / f"{policy.stem}-{place}.yaml"
@@ -58,6 +58,11 @@ def manifests(directory: Path) -> list[Path]:
             path.write_text(done.stdout)
             found.append(path)
     return found
+
+
+def _for_a_cluster(path: Path) -> bool:
+    """Whether a file holds what `kubectl apply` takes, unlike values of a chart and a kustomization."""
+    return "apiVersion:" in path.read_text() and path.name != "kustomization.yaml"
 
 
 def judged(istioctl: str, path: Path) -> list[str]:

@@ -82,8 +82,13 @@ def test_durations(written: str, seconds: float | None) -> None:
     assert resource.root.at("t").seconds == seconds
 
 
-@pytest.mark.parametrize("text", ["[a, b]", "a: 1", "just a text"])
-def test_what_is_no_manifest_is_a_problem(text: str) -> None:
+@pytest.mark.parametrize("text", ["apiVersion: v1", "spec: {}", "kind: {}"])
+def test_a_manifest_without_a_kind_is_a_problem(text: str) -> None:
     resources, problems = read([("f", text)])
     assert resources == []
     assert problems[0].message == "is no Kubernetes manifest: it has no kind"
+
+
+@pytest.mark.parametrize("text", ["[a, b]", "a: 1", "just a text", "# nothing"])
+def test_what_is_no_manifest_is_left_out(text: str) -> None:
+    assert read([("f", text)]) == ([], [])
