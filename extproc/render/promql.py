@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 _SPECIAL = re.compile(r"[.+*?()|\[\]{}^$\\]")
 
@@ -19,9 +19,11 @@ def exactly(value: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", value)
 
 
-def one_of(values: Iterable[str]) -> str:
-    """A regular expression that matches each of ``values``, which are texts."""
-    return "|".join(exactly(value) for value in values)
+def among(label: str, values: Sequence[str]) -> str:
+    """The matcher of series whose ``label`` is one of ``values``."""
+    if len(values) == 1:
+        return f"{label}={text(values[0])}"
+    return f"{label}=~{text('|'.join(map(exactly, values)))}"
 
 
 def bound(value: float) -> str:

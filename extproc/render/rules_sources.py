@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from extproc.render.envoy_options import is_ip
-from extproc.render.promql import one_of, renamed, select, text
+from extproc.render.promql import among, renamed, select
 from extproc.render.service_names import label
 from extproc.view import NONE, Policy, Target, Version, View
 
@@ -54,7 +54,7 @@ class Series(msgspec.Struct, frozen=True):
 
 def inference(policy: Policy) -> str:
     """The matcher of a policy's series in the processor's metrics, whose label ``model`` is the policy's pattern."""
-    return f"model=~{text(one_of(policy.models))}"
+    return among("model", policy.models)
 
 
 def golden(view: View, policy: Policy, source: Source) -> list[Series]:
@@ -90,7 +90,7 @@ def _istio(policy: Policy) -> Series:
     ``reporter="source"``: the proxy that our filter is in, which alone sees what never reached a model server, and
     every server, in the mesh or not. Both reporters together would count twice.
     """
-    who = 'reporter="source"', f"model_name=~{text(one_of(policy.models))}"
+    who = 'reporter="source"', among("model_name", policy.models)
     requests = "istio_requests_total"
     return Series(
         {"policy": policy.name},
@@ -119,7 +119,7 @@ def _backend(policy: Policy, target: Target, services: Sequence[str]) -> Series:
     apex, _, rest = policy.host.partition(".")
     namespace = rest.partition(".")[0] or policy.namespace
     where = {"parent_kind": "Service", "parent_name": apex} | ({"parent_namespace": namespace} if namespace else {})
-    names = f"backend_name=~{text(one_of(services))}"
+    names = among("backend_name", services)
     answers = "outbound_http_route_backend_response_statuses_total"
     place = {"version": target.version or NONE, "gpu_pool": target.pool or NONE}
     only = {"model": policy.models[0]} if len(policy.models) == 1 else {}

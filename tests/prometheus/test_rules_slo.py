@@ -71,6 +71,16 @@ def test_once_it_is_over_the_page_ends_though_the_hour_was_bad(judge: Judge) -> 
     judge(VIEW, "extproc", series, "66m", expected)
 
 
+def test_two_bad_minutes_in_a_good_hour_wake_nobody(judge: Judge) -> None:
+    bad = f"0x{HOUR // STEP} {0.5 * STEP:g}+{0.5 * STEP:g}x4"
+    series = {_counter("v1", "200"): steady(10, 2 * HOUR), _counter("v1", "502"): bad}
+    expected = {
+        "count(version:inference_slo_burn:ratio5m > 14.4)": {"{}": 1},
+        f'count({FIRING[:-1]}, severity="page"}})': {},
+    }
+    judge(VIEW, "extproc", series, "62m", expected)
+
+
 def test_a_slow_leak_is_a_ticket_and_no_page(judge: Judge) -> None:
     """Four times as fast as it may: more than 3 and 1, less than 6 and 14.4."""
     series = {_counter("v1", "200"): steady(10, HOUR), _counter("v1", "503"): steady(0.04, HOUR)}

@@ -40,6 +40,11 @@ def test_a_bound_however_it_is_written(value: float, labels: tuple[str, ...], ot
     assert not any(re.fullmatch(promql.bound(value), label) for label in others)
 
 
+def test_one_value_of_a_label_or_several() -> None:
+    assert promql.among("model", ["llama-*"]) == 'model="llama-*"'
+    assert promql.among("model", ["llama", "llama-*"]) == 'model=~"llama|llama-\\\\*"'
+
+
 def test_selectors() -> None:
     assert promql.select("up", 'code=~"5.."', job='a"b') == 'up{code=~"5..", job="a\\"b"}'
     assert promql.renamed("up", "version", "version") == "up"
