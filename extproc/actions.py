@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.events import BodyMode
+from extproc.load import Load
 from extproc.measures import CustomMetric
 
 
@@ -156,6 +157,13 @@ class Measured(msgspec.Struct, frozen=True):
     """Of a gauge: what its amounts are divided by is the sum of these."""
 
 
+class Loaded(msgspec.Struct, frozen=True):
+    """Note: a server of a GPU pool has told, with its answer, how busy it is."""
+
+    pool: str
+    load: Load
+
+
 Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
 Note: TypeAlias = Unmatched | Fault | Observed | Measured
-Action: TypeAlias = Reply | Finish | Note
+Action: TypeAlias = Reply | Finish | Note | Loaded

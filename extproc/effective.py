@@ -112,7 +112,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
         "endpoints": list(pool.endpoints),
-        "metrics": {"type": pool.metrics_type, "url": pool.metrics_url} if pool.metrics_url else None,
+        "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from extproc import custom, gpu, slo, values, versions
 from extproc.errors import Problem
 from extproc.fields import Field, Fields, suggestion
+from extproc.loadread import PAGES, TELL_IN_HEADERS
 from extproc.measures import CustomMetric
 from extproc.view import (
     DEFAULT_BODY_LIMIT,
@@ -26,7 +27,7 @@ from extproc.yamldoc import Node, shown
 API_VERSION = "ai.istio.io/v1alpha1"
 RETRY_RATIO, RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
-LOAD_METRICS = ("vllm", "sglang", "tgi", "triton", "trtllm", "nim")
+LOAD_METRICS = tuple(PAGES)
 """Model servers whose metrics tell their load."""
 
 V = TypeVar("V", Policy, Pool)
@@ -124,6 +125,8 @@ def _load_metrics(field: Field) -> tuple[str, str] | None:
     if fields is None:
         return None
     kind = fields.required("type", lambda f: f.choice(*LOAD_METRICS), f"give one of {', '.join(LOAD_METRICS)}")
+    if kind in TELL_IN_HEADERS:
+        return kind or "", fields.optional("url", values.url, "")
     return kind or "", fields.required("url", values.url, "give the URL of the metrics page") or ""
 
 

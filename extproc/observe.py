@@ -93,9 +93,11 @@ class ObserveStream:
         """The answer comes faster than any model writes."""
         return self._received > FREE * (1 + now - (self._started or now))
 
-    def shed(self) -> tuple[Action, ...]:
-        """We can't keep up: leaves this exchange alone, as soon as its status is known."""
-        if self._done or not self._code:
+    def shed(self, *, closed: bool = False) -> tuple[Action, ...]:
+        """We can't keep up: leaves this exchange alone, as soon as its status is known. ``closed``: it is gone, and
+        Envoy may have given up on us, not its client on the answer.
+        """
+        if self._done or not (self._code or closed):
             return ()
         return (Fault("observer_overload"), *self._note(None, SHED))
 

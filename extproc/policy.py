@@ -5,6 +5,7 @@ May import floors 0 and 1. The same request, headers, view and entropy always gi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from extproc import headers as names
 from extproc.errors import Rejected
 from extproc.headers import Headers, cookie, safe_value
+from extproc.load import NOTHING
 from extproc.request import Asked
 from extproc.view import HeaderMatch, Policy, Target, Version, View
 
@@ -74,9 +76,18 @@ def _metadata(
 _TOLD = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
 
 
-def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key: str | None = None) -> Decision:
+def decide(
+    asked: Asked,
+    headers: Headers,
+    view: View,
+    entropy: bytes,
+    body_key: str | None = None,
+    free: Mapping[str, float] = NOTHING,
+) -> Decision:
     """Decides one request.
 
+    ``free``: the share of each GPU pool that is free, by its name. It says where a version is served, never which
+    version serves; and a request with a sticky key goes where its key says, since there the model may know it.
     ``entropy``: some fresh random bytes, the key of a request that has no sticky one. ``body_key``: what the body holds
     where the policy's ``sticky.body`` points. Raises ``Rejected`` (503) where no GPU pool can serve it.
     """
@@ -88,7 +99,7 @@ def decide(asked: Asked, headers: Headers, view: View, entropy: bytes, body_key:
     key = sticky or entropy
     version, cohort = _choose_version(policy, asked, headers, sticky, entropy)
     name = version.name if version else ""
-    target = view.place(policy.name, name, key)
+    target = view.place(policy.name, name, key, NOTHING if sticky else free)
     if target is None:
         raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {asked.model!r} at present")
     return Decision(

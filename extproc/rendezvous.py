@@ -9,7 +9,7 @@ and never between the others. Source: Schindelhauer and Schomaker, "Weighted dis
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from typing import Generic, TypeVar
 
@@ -33,8 +33,11 @@ class Rendezvous(Generic[T]):
             for name, weight, value in alive
         )
 
-    def choose(self, key: bytes) -> T | None:
-        """The value that ``key`` belongs to; None where no entry has a weight."""
+    def choose(self, key: bytes, scale: Callable[[T], float] | None = None) -> T | None:
+        """The value that ``key`` belongs to; None where no entry has a weight.
+
+        ``scale``: by how much more or less than its weight a value counts this time, above 0.
+        """
         if self._only is not None:
             return self._only
         best, winner = 0.0, None
@@ -43,7 +46,7 @@ class Rendezvous(Generic[T]):
             hashed.update(key)
             # The top 53 bits as a number strictly between 0 and 1, exact in a double.
             uniform = ((int.from_bytes(hashed.digest()) >> 11) + 0.5) / (1 << 53)
-            arrival = -log(uniform) / weight
+            arrival = -log(uniform) / (weight if scale is None else weight * scale(value))
             if winner is None or arrival < best:
                 best, winner = arrival, value
         return winner

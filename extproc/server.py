@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Timer
 from types import FrameType
@@ -18,7 +19,9 @@ from extproc.admin import Admin, Shown
 from extproc.codec import PROCESS
 from extproc.engine import Metadata, Settings, create
 from extproc.errors import Problem, SetupError
+from extproc.feeds import LoadFeed
 from extproc.health import Health
+from extproc.load import Loads
 from extproc.metrics import Metrics
 from extproc.options import Options
 from extproc.recent import Recent
@@ -47,6 +50,8 @@ class Server:
         for problem in self._feed.warnings:
             log.warning("%s", problem)
         self._otlp = _collector(options, self._metrics)
+        self._loads = Loads()
+        self._load_feed = LoadFeed(lambda: self._feed.view, self._loads, self._metrics)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -61,6 +66,7 @@ class Server:
                     self._metrics,
                     options.max_streams,
                     self._told,
+                    self._loads,
                 ),
                 **self._health.services(),
             },
@@ -73,6 +79,7 @@ class Server:
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
         self._feed.start()
+        self._load_feed.start()
         if self._otlp:
             self._otlp.start()
         try:
@@ -82,6 +89,7 @@ class Server:
                 self._timer.cancel()
             if self._otlp:
                 self._otlp.stop()
+            self._load_feed.stop()
             self._feed.stop()
             self._admin.stop()
             for number, handler in before.items():
@@ -145,6 +153,7 @@ class Server:
         return {
             **effective.describe(self._feed.view),
             "loaded_at": self._feed.loaded_at,
+            "free": self._loads.describe(time.perf_counter()),
             "warnings": [problem.as_dict() for problem in self._feed.warnings],
             "problems": [problem.as_dict() for problem in self._feed.problems],
         }

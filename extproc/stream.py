@@ -17,7 +17,7 @@ How the body comes (``Protocol``) decides how the answer goes back:
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from extproc import apis, jsonbody
@@ -39,6 +39,7 @@ from extproc.errors import Rejected, Unreadable
 from extproc.events import KINDS, BodyMode, Closed, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
 from extproc.grpcframe import is_grpc
 from extproc.headers import Headers
+from extproc.load import NOTHING
 from extproc.native import told
 from extproc.policy import Decision, decide
 from extproc.replies import client_copies, echo, replaced, unchanged
@@ -63,16 +64,16 @@ class RouteStream:
     """Reads one request, decides, answers.
 
     ``view`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
+    ``free``: the share of each GPU pool that is free, by its name.
     """
 
-    __slots__ = ("_body", "_entropy", "_headers", "_mode", "_view", "asked", "decision", "operation", "state")
+    __slots__ = ("_body", "_entropy", "_free", "_headers", "_mode", "_view", "asked", "decision", "operation", "state")
 
-    def __init__(self, view: View, entropy: bytes) -> None:
+    def __init__(self, view: View, entropy: bytes, free: Mapping[str, float] = NOTHING) -> None:
         self.state = State.HEAD
         self.asked: Asked | None = None
         self.decision: Decision | None = None
-        self._view = view
-        self._entropy = entropy
+        self._view, self._entropy, self._free = view, entropy, free
         self._headers = _NO_HEADERS
         self.operation = _NO_OPERATION
         self._mode = BodyMode.NONE
@@ -233,7 +234,7 @@ class RouteStream:
             fields.prompt_bytes,
         )
         key = self._body_key(asked, body) if self._view.reads_keys and body else None
-        decision = self.decision = decide(asked, self._headers, self._view, self._entropy, key)
+        decision = self.decision = decide(asked, self._headers, self._view, self._entropy, key, self._free)
         if decision.policy is None:
             return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
         if len(body) > decision.policy.body_limit:

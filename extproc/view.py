@@ -1,17 +1,17 @@
 """The immutable snapshot that decisions read: policies, their versions, GPU pools. Floor 1: may import 0 and ``gpu``.
 
-``config`` builds a View from policy files; a reload builds another and swaps it in. Nothing here changes
-afterwards.
+``config`` builds a View from policy files; a reload builds another and swaps it in. Nothing here ever changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 
 from extproc.gpu import Gpu, Requirement, satisfies
+from extproc.load import NOTHING
 from extproc.measures import CustomMetric
 from extproc.rendezvous import Rendezvous
 
@@ -37,6 +37,7 @@ class Pool(msgspec.Struct, frozen=True, dict=True):
     locality: str = ""
     metrics_type: str = ""
     metrics_url: str = ""
+    """The page on which servers of this type tell how busy they are. A type without a page: they tell with answers."""
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
@@ -228,9 +229,9 @@ class View(msgspec.Struct, frozen=True, dict=True):
             for version in policy.versions or (Version(""),)
         }
 
-    def place(self, policy: str, version: str, key: bytes) -> Target | None:
-        """Where a request with this key goes, pools weighted by their endpoints; None: no pool fits."""
-        return self._places[policy, version].choose(key)
+    def place(self, policy: str, version: str, key: bytes, free: Mapping[str, float] = NOTHING) -> Target | None:
+        """Where a request with this key goes, pools weighted by endpoints and free share; None: no pool fits."""
+        return self._places[policy, version].choose(key, (lambda t: free.get(t.pool, 1.0)) if free else None)
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], Rendezvous[Target]]:

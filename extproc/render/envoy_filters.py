@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc import answers, apis, headers
+from extproc import answers, apis, headers, loadread
 from extproc.events import PEER_ATTRIBUTES
 from extproc.native import BODY_MODEL
 from extproc.observe import DEFERRED
@@ -84,6 +84,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": _local_replies()},
         http_filters=[
+            *([load_filter()] if _asks_for_load(view) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(view, options),
             *([observe_filter(view, options)] if options.observe else []),
@@ -159,6 +160,21 @@ def native_filter() -> Doc:
     )
 
 
+def _asks_for_load(view: View) -> bool:
+    """Some pool's servers tell with their answers how busy they are, if they are asked."""
+    return any(pool.metrics_type and not pool.metrics_url for pool in view.pools)
+
+
+def load_filter() -> Doc:
+    """Asks model servers to tell with their answers how busy they are, which is no business of the client's."""
+    asking = {"header": {"key": loadread.FORMAT, "value": "JSON"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return typed(
+        "aimesh.load",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"append": asking}], "response_mutations": [{"remove": loadread.HEADER}]},
+    )
+
+
 def observe_filter(view: View, options: EnvoyOptions) -> Doc:
     """Shows the processor the routed request's headers and the response; never waits, never fails one."""
     return typed(
@@ -181,6 +197,7 @@ def observe_filter(view: View, options: EnvoyOptions) -> Doc:
         forward_rules=_forward(
             [
                 *_ANSWERS,
+                *([loadread.HEADER] if _asks_for_load(view) else []),
                 *sorted({name for policy in view.policies for name in policy.measured_headers} - set(_ANSWERS)),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),

@@ -49,6 +49,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "replica",
         "page",
         "otlp",
+        "feeds",
         "linkerd_adapter",
         "linkerd_adapter.*",
     ),
@@ -87,6 +88,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     2: (
         "policy",
         "measured",
+        "loadread",
         "jsonbody",
         "jsonreader",
         "rpcreader",
@@ -98,7 +100,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "answers",
         "answers.*",
     ),
-    1: ("events", "actions", "request", "gpu", "measures", "view", "findings"),
+    1: ("events", "actions", "request", "gpu", "measures", "load", "view", "findings"),
     0: ("errors", "headers", "rendezvous"),
 }
 """Module names without `extproc.`. A new module is added here, as low as its imports allow."""

@@ -282,7 +282,7 @@ USER = policy("gpuRequirements: {}")
         ("product: a100\nendpoints: [a:1, A:1]", "12 spec.endpoints[1]: the same endpoint as on line 12"),
         ("product: a100\nlocality: [a]", "12 spec.locality: is a list; give a region"),
         ("product: a100\nmetrics: {url: 'http://a/'}", "12 spec.metrics: has no type; give one of vllm"),
-        ("product: a100\nmetrics: {type: vllm}", "12 spec.metrics: has no url"),
+        ("product: a100\nmetrics: {type: sglang}", "12 spec.metrics: has no url"),
         ("product: a100\nmetrics: {type: vlm, url: 'http://a/'}", '12 spec.metrics.type: "vlm" is none of'),
         ("product: a100\nmetrics: {type: vllm, url: a}", '12 spec.metrics.url: "a" is not allowed'),
         (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.actions import Action, Finish, Measured, Observed
+from extproc.actions import Action, Finish, Loaded, Measured, Observed
 from extproc.events import (
     Closed,
     Event,
@@ -22,6 +22,7 @@ from extproc.events import (
 )
 from extproc.gpu import Gpu
 from extproc.headers import Headers
+from extproc.load import Load
 from extproc.measures import OUTPUT, SECONDS, CustomMetric, Source
 from extproc.observe import ObserveStream
 from extproc.view import Policy, Pool, Version, View
@@ -168,6 +169,22 @@ def test_what_the_policys_metrics_are_made_of(api: str, operation: str, kind: st
     assert isinstance(observed, Observed)
     assert not observed.error
     assert measured == Measured(RATIO, ("v1", "a100"), 6.0, 8.0), "the rate needs tokens, and there are none"
+
+
+@pytest.mark.parametrize(
+    ("value", "pool", "end", "wanted"),
+    [
+        ("TEXT kv_cache_usage_perc=0.5", "west", False, [Loaded("west", Load(None, 0.5))]),
+        ("TEXT kv_cache_usage_perc=0.5", "west", True, [Loaded("west", Load(None, 0.5))]),
+        ("TEXT kv_cache_usage_perc=0.5", "made-up", False, []),
+        ("nonsense", "west", True, []),
+    ],
+)
+def test_a_server_tells_its_load_with_the_answers_head(value: str, pool: str, end: bool, wanted: list[Action]) -> None:
+    head = ResponseHeaders(Headers.of([(":status", "200"), ("endpoint-load-metrics", value)]), end)
+    actions = watch(request(**ROUTED | {"gpu_pool": pool}), head)
+    assert [action for action in actions if isinstance(action, Loaded)] == wanted
+    assert any(isinstance(action, Observed) for action in actions) is end
 
 
 def test_tokens_make_a_rate() -> None:

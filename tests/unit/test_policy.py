@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,3 +211,25 @@ def test_every_request_is_decided_one_way(model: str, headers: dict[str, str]) -
     assert first == second
     assert first.version in ("v1", "v2")
     assert all(value.isascii() and value.isprintable() for _, value in first.headers())
+
+
+def test_load_says_where_a_version_is_served_and_never_which() -> None:
+    pools = (Pool("west", gpu.Gpu(architecture="a100")), Pool("east", gpu.Gpu(architecture="a100")))
+    policy = Policy("p", models=("m",), versions=(Version("v1", 3), Version("v2", 1)), gpu=Requirement("a100"))
+    sticky = msgspec.structs.replace(policy, sticky=Sticky(header="x-user"))
+    busy = {"west": 0.05, "east": 1.0}
+    for one, headers in ((policy, Headers()), (sticky, Headers.of([("x-user", "ann")]))):
+        view = View((one,), pools)
+        decided = [
+            (
+                decide(Asked("openai", "c", "m"), headers, view, str(n).encode()),
+                decide(Asked("openai", "c", "m"), headers, view, str(n).encode(), None, busy),
+            )
+            for n in range(1000)
+        ]
+        assert all((a.version, a.cohort) == (b.version, b.cohort) for a, b in decided)
+        share = sum(b.pool == "west" for _, b in decided) / len(decided)
+        if one.sticky:
+            assert all(a.pool == b.pool for a, b in decided), "a user stays where his cache is"
+        else:
+            assert share == pytest.approx(0.05 / 1.05, abs=0.03)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from math import log, sqrt
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +83,13 @@ def test_a_larger_weight_only_attracts(weights: list[int], which: int, more: int
     weights[which] += more
     after = Rendezvous("p", [(str(i), w, i) for i, w in enumerate(weights)]).choose(key)
     assert after in (before, which)
+
+
+def test_a_scale_moves_shares_for_this_time_only() -> None:
+    rendezvous = Rendezvous("salt", [("a", 1, "a"), ("b", 1, "b")])
+    keys = [str(n).encode() for n in range(4000)]
+    before = [rendezvous.choose(key) for key in keys]
+    scaled = [rendezvous.choose(key, lambda value: 0.25 if value == "a" else 1.0) for key in keys]
+    assert scaled.count("a") / len(keys) == pytest.approx(0.2, abs=0.03)
+    assert all(now == "b" or then == "a" for then, now in zip(before, scaled, strict=True)), "keys only leave a"
+    assert [rendezvous.choose(key) for key in keys] == before
