@@ -33,6 +33,8 @@ from extproc.tap import Wanted
 _PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/tap")
 _MOST_TAPS = 16
 """At one time: each keeps a thread."""
+_TAP_BUFFER = 128 << 10
+"""Bytes that the kernel holds for one, who might read slowly or not at all."""
 _SAFE = (
     ("content-security-policy", page.POLICY),
     ("x-content-type-options", "nosniff"),
@@ -202,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             with self.owner.shown.tap(wanted) as lines:
                 self.close_connection = True
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TAP_BUFFER)
                 self._head(200, "application/x-ndjson", ("transfer-encoding", "chunked"))
                 if self.command == "HEAD":
                     return
