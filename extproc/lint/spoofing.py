@@ -13,7 +13,7 @@ from extproc.lint.manifest import Value
 from extproc.lint.mesh import Mesh, routing
 from extproc.lint.patches import Patch, Processor
 
-CLIENT_HEADERS = "aimesh.io/client-headers"
+CLIENT_HEADERS = "ai.istio.io/client-headers"
 """Annotation of an EnvoyFilter: routing headers, separated by commas, that clients may send (a version pin)."""
 
 _EARLY = "early_header_mutation_extensions"

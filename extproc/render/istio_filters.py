@@ -28,6 +28,8 @@ ANCHOR = "envoy.filters.http.grpc_stats"
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 10
 _REFERENCED = "envoyfilter.istio.io/referenced-services"
+CLIENT_HEADERS = "ai.istio.io/client-headers"
+"""Says to `extproc check --istio` that clients may send a routing header: a pin, which the processor judges."""
 _TYPE = "type.googleapis.com/envoy"
 _LEARNED = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
 
@@ -158,6 +160,9 @@ class _Filters:
             host, _ = self._options.service
             # Without it Istio may leave a cluster out that no route names.
             annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}" if host.count(".") > 1 else host
+        strips = any(patch["applyTo"] == "NETWORK_FILTER" for patch in patches)
+        if strips and any(policy.allow_pin for policy in self._view.policies):
+            annotations[CLIENT_HEADERS] = headers.MODEL_VERSION
         spec = {"priority": _PRIORITY, **to, "configPatches": list(patches)}
         return manifest(*ENVOY_FILTER, name, where, spec, **annotations)
 
