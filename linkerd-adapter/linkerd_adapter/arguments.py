@@ -42,7 +42,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     policies(render)
     _where(render)
     render.add_argument(
-        "--image", metavar="IMAGE", help="of the processor: any that has the command extproc (aimesh-extproc:VERSION)"
+        "--image", metavar="IMAGE", help="of the processor; its entry point is extproc (aimesh-extproc:VERSION)"
     )
     render.add_argument("--envoy-image", metavar="IMAGE", help="of Envoy (envoyproxy/envoy, the version tested with)")
     render.add_argument("--replicas", type=count, metavar="N", help="of the gateway (2)")

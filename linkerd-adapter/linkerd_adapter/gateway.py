@@ -39,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     gateway: Service
     """Name and namespace of everything of the gateway's."""
     image: str = f"aimesh-extproc:{__version__}"
-    """Of the processor."""
+    """Of the processor; its entry point is ``extproc``."""
     envoy_image: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
     replicas: int = 2
     target_port: int | str | None = None
@@ -158,7 +158,7 @@ def _processor(options: Options) -> Doc:
     return {
         "name": "processor",
         "image": options.image,
-        "command": ["extproc", "serve", "-f", POLICIES, "--listen", PROCESSOR, "--admin", PROCESSOR_ADMIN],
+        "args": ["serve", "-f", POLICIES, "--listen", PROCESSOR, "--admin", PROCESSOR_ADMIN],
         "startupProbe": _probe("/readyz", 2) | {"failureThreshold": 30},
         "livenessProbe": _probe("/healthz", 10),
         "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},

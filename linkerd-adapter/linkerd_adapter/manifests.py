@@ -84,9 +84,10 @@ def _check_names(manifests: list[Doc]) -> None:
 def _notes(view: View, made: Plan) -> Iterator[str]:
     for apex in made.apexes:
         if not apex.labels:
+            exists = "declared without one" if made.declares(apex) else "taken to exist"
             yield (
-                f"{apex.service}: no policy of this host has a selector, so the Service is taken to exist, and nothing "
-                "keeps clients from its pods that bypass the gateway"
+                f"{apex.service}: no policy of this host has a selector, so the Service is {exists}, and nothing keeps "
+                "clients from the model servers that bypass the gateway"
             )
         if len(http_routes(view, made, apex)) > 1:
             yield f"{apex.service}: more than {MOST_RULES} rules, which are spread over several HTTPRoutes"

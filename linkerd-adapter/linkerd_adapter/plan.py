@@ -13,12 +13,11 @@ from math import lcm
 import msgspec
 
 from extproc.errors import SetupError
+from extproc.render.istio_options import POOL_LABEL, VERSION_LABEL  # the same pods on either mesh
 from extproc.view import Policy, Target, Version, View
 from linkerd_adapter import names
 from linkerd_adapter.names import Service
 
-VERSION_LABEL, POOL_LABEL = "version", "gpu-pool"
-"""Labels by which the pods of a version, and of those the ones on a GPU pool, are told apart."""
 MOST_WEIGHT = 1_000_000
 MOST_BACKENDS = 16
 """Of one rule, as the CRD allows."""
@@ -67,7 +66,7 @@ class Apex(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...]
     """In their order."""
     labels: tuple[tuple[str, str], ...]
-    """Of its pods; empty: the policies do not say, and the Service is not ours to declare."""
+    """Of its pods; empty: the policies do not say."""
 
     @property
     def address(self) -> str:
@@ -84,6 +83,11 @@ class Plan(msgspec.Struct, frozen=True):
     def apex_of(self, policy: Policy) -> Apex:
         """Where the gateway sends the policy's requests."""
         return next(apex for apex in self.apexes if policy in apex.policies)
+
+    def declares(self, apex: Apex) -> bool:
+        """Whether the Service is ours to declare. One that has to have pods, and nobody says which, exists already."""
+        places = (place for policy in apex.policies for place in self.places[policy.name])
+        return bool(apex.labels) or all(b.service != apex.service for place in places for b in place.backends)
 
 
 def make(view: View, namespace: str) -> Plan:
@@ -129,7 +133,9 @@ def whole(parts: Sequence[tuple[Backend, Fraction]]) -> list[tuple[Backend, int]
     common = lcm(*(part.denominator for _, part in merged.values()))
     weights = [int(part * common) for _, part in merged.values()]
     most = max(weights, default=0)
-    if most > MOST_WEIGHT:
+    if len(weights) == 1:
+        weights = [1]  # it gets everything, whatever its weight
+    elif most > MOST_WEIGHT:
         weights = [max(1, weight * MOST_WEIGHT // most) for weight in weights]
     return [(backend, weight) for (backend, _), weight in zip(merged.values(), weights, strict=True)]
 

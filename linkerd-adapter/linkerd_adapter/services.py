@@ -24,7 +24,7 @@ FAILURES = {
 
 
 def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol: str | None) -> Iterator[Doc]:
-    """The apex, where the policies tell its pods, and every Service of ours behind it.
+    """The apex, where it is ours to declare, and every Service of ours behind it.
 
     ``target_port``: on which the pods listen; None: the policy's own port. ``app_protocol``: ``http`` or
     ``kubernetes.io/h2c``. None: none is written, and Linkerd looks at what comes: the gateway speaks first, HTTP/1.1
@@ -33,7 +33,7 @@ def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol
     port: Doc = {"name": PORT, "port": apex.port, "targetPort": apex.port if target_port is None else target_port}
     if app_protocol:
         port["appProtocol"] = app_protocol
-    if apex.labels:
+    if plan.declares(apex):
         breaks = all(policy.retry_budget for policy in apex.policies)
         yield _service(apex.service, port, dict(apex.labels), FAILURES if breaks else {})
     done = set()
@@ -50,11 +50,11 @@ def _behind(backend: Backend, port: Doc) -> Iterator[Doc]:
         yield _service(backend.service, port, dict(backend.behind.labels), {})
     elif isinstance(backend.behind, Addresses):
         # By its name, since Linkerd takes a number as it stands and would not look into the slices.
-        yield _service(backend.service, port | {"targetPort": PORT}, None, {})
+        yield _service(backend.service, port | {"targetPort": PORT}, {}, {})
         yield from _slices(backend.service, backend.behind)
 
 
-def _service(service: Service, port: Doc, selector: Doc | None, annotations: Doc) -> Doc:
+def _service(service: Service, port: Doc, selector: Doc, annotations: Doc) -> Doc:
     metadata = {"name": service.name, "namespace": service.namespace}
     return {
         "apiVersion": "v1",

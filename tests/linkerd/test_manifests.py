@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from linkerd_adapter import manifests, plan
 from linkerd_adapter.cluster import CONVERTED
 from linkerd_adapter.gateway import Options
+from linkerd_adapter.lint import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
 
@@ -63,7 +64,7 @@ CANARY = Policy(
 )
 POOLS = (
     Pool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("10.0.0.1:8000", "[fd00::1]:8000", "10.0.0.2:8001")),
-    Pool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("triton.gpus.svc:8000", "vllm:8000")),
+    Pool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("triton.gpus.svc:8000", "vllm.gpus.svc:8000")),
     Pool("t4", describe("Tesla-T4")),
 )
 VIEWS = {
@@ -174,6 +175,13 @@ def _check_route(route: Doc, services: set[tuple[str, str]]) -> None:
         assert all(f["type"] in CONVERTED for f in rule.get("filters", ()))
 
 
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_linter_finds_nothing(name: str) -> None:
+    text = "---\n".join(yaml.safe_dump(doc) for doc in rendered(VIEWS[name]))
+    found, _ = lint([("rendered.yaml", text)])
+    assert found == []
+
+
 @pytest.mark.envoy
 @pytest.mark.parametrize("name", ["article", "shared", "many"])
 def test_envoy_takes_the_bootstrap(name: str, tmp_path: Path) -> None:
@@ -248,7 +256,7 @@ def test_the_gateway_is_injected_and_both_containers_share_what_they_need() -> N
     envoy, processor = template["spec"]["containers"]
     shared = [{m["name"]: m["mountPath"] for m in c["volumeMounts"]}["sockets"] for c in (envoy, processor)]
     assert shared == ["/run/aimesh"] * 2
-    assert "unix:///run/aimesh/processor.sock" in processor["command"]
+    assert "unix:///run/aimesh/processor.sock" in processor["args"]
     ports = {p["name"]: p["containerPort"] for p in envoy["ports"]}
     probes = [c[kind]["httpGet"]["port"] for c in (envoy, processor) for kind in c if kind.endswith("Probe")]
     assert set(probes) == {ports["probes"]}
