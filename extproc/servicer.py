@@ -86,8 +86,13 @@ class ProcessHandler:
     def close(self) -> None:
         """The stream is gone."""
         self._metrics.streams -= 1
-        if self._exchange is not None and not self.done:
-            self._act(self._exchange.receive(_CLOSED, perf_counter()))
+        if self._exchange is None or self.done:
+            return
+        now = perf_counter()
+        if self._observing is not None and self._sender.pulse.behind(now) > LATE:
+            self._act(self._observing.shed(closed=True))
+        else:
+            self._act(self._exchange.receive(_CLOSED, now))
 
     def _relieve(self, exchange: ObserveStream, now: float, behind: float) -> None:
         """Leaves an exchange alone before Envoy has to hold back its answer for us: at first those that bring much,
