@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-engines test-rolling check fmt protos istioctl docs bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-engines test-rolling test-overload check fmt protos istioctl docs bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-engines: $(VENV)/dev  ## the server's and Envoy's tests on the other engine
 
 test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
 	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling
+
+test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observer that can't keep up
+	@EXTPROC_TEST_MEGABYTES=200 EXTPROC_TEST_STREAMS=200 $(BIN)/python -m pytest tests/envoy/test_observer.py -s
 
 check: $(VENV)/dev  ## lint, format and types
 	@$(BIN)/ruff check
