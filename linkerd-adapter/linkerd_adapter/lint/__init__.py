@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from extproc.findings import Finding, Rule
 from linkerd_adapter.lint import backends, fields, filters, loops, matches, objects, parents, protocol, status, timing
-from linkerd_adapter.lint.objects import Cluster
+from linkerd_adapter.lint.objects import Given
 
 SUBJECTS = (fields, parents, matches, filters, backends, loops, protocol, timing, status)
 RULES: tuple[Rule, ...] = (*objects.RULES, *(rule for subject in SUBJECTS for rule in subject.RULES))
 
 
-def lint(sources: Sequence[tuple[str, str]]) -> tuple[list[Finding], Cluster]:
+def lint(sources: Sequence[tuple[str, str]]) -> tuple[list[Finding], Given]:
     """What is wrong in ``sources``, pairs of (name, text), by place; and what was looked at."""
     found: list[Finding] = []
     resources = []
@@ -24,8 +24,8 @@ def lint(sources: Sequence[tuple[str, str]]) -> tuple[list[Finding], Cluster]:
         of_file, problems = objects.read(name, text)
         resources += of_file
         found += problems
-    cluster = Cluster(resources)
-    found += (finding for subject in SUBJECTS for finding in subject.check(cluster))
+    given = Given(resources)
+    found += (finding for subject in SUBJECTS for finding in subject.check(given))
     order = {name: i for i, (name, _) in enumerate(sources)}
     once = {(f.file, f.line, f.column, f.path, f.code): f for f in reversed(found)}
-    return sorted(once.values(), key=lambda f: (order.get(f.file, -1), f)), cluster
+    return sorted(once.values(), key=lambda f: (order.get(f.file, -1), f)), given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint.objects import CORE, POLICY, Cluster, Route
+from linkerd_adapter.lint.objects import CORE, POLICY, Given, Route
 from linkerd_adapter.lint.place import Place
 
 ALONE_AT_ZERO = Rule(
@@ -74,13 +74,13 @@ NO_NAMESPACE = Rule(
 RULES = (ALONE_AT_ZERO, ALONE, ALL_ZERO, NO_PORT, KIND, UNKNOWN, NO_SUCH_PORT, EXTERNAL, NO_NAMESPACE)
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything about backends."""
-    for route in cluster.routes:
+    for route in given.routes:
         for rule in route.rules:
             yield from _weights(rule.each("backendRefs"))
             for backend in rule.each("backendRefs"):
-                yield from _backend(route, backend, cluster)
+                yield from _backend(route, backend, given)
 
 
 def _weights(backends: list[Place]) -> Iterator[Finding]:
@@ -95,7 +95,7 @@ def _weights(backends: list[Place]) -> Iterator[Finding]:
         yield backends[0].breaks(ALL_ZERO)
 
 
-def _backend(route: Route, backend: Place, cluster: Cluster) -> Iterator[Finding]:
+def _backend(route: Route, backend: Place, given: Given) -> Iterator[Finding]:
     kind, group = backend.text_at("kind") or "Service", backend.text_at("group") or ""
     if (kind.lower(), group.lower()) == ("egressnetwork", POLICY):
         return
@@ -111,9 +111,9 @@ def _backend(route: Route, backend: Place, cluster: Cluster) -> Iterator[Finding
         yield backend.breaks(NO_NAMESPACE)
         return
     key = (written or route.namespace, backend.text_at("name") or "")
-    service = cluster.services.get(key)
+    service = given.services.get(key)
     if service is None:
-        if key[0] in cluster.service_namespaces:
+        if key[0] in given.service_namespaces:
             yield backend.breaks(UNKNOWN, f"the Service {key[1]} is not here, though others of its namespace are")
     elif service.spec.text_at("type") == "ExternalName":
         yield backend.breaks(EXTERNAL)

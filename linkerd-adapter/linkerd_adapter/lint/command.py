@@ -8,7 +8,7 @@ from pathlib import Path
 
 from extproc import config, findings
 from linkerd_adapter.lint import lint
-from linkerd_adapter.lint.objects import UNREADABLE, Cluster
+from linkerd_adapter.lint.objects import UNREADABLE, Given
 
 STDIN = "-"
 
@@ -25,9 +25,9 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
             unreadable.append(UNREADABLE.at("<stdin>", 0, message=message, remedy="ask for one namespace at a time"))
         else:
             sources.append(("<stdin>", read.decode(errors="replace")))
-    found, cluster = lint(sources)
+    found, given = lint(sources)
     found = [*unreadable, *found]
-    seen = _seen(cluster)
+    seen = _seen(given)
     if as_json:
         sys.stdout.write(findings.report(found, seen=seen))
     else:
@@ -35,11 +35,11 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
     return int(findings.failed(found))
 
 
-def _seen(cluster: Cluster) -> dict[str, int]:
+def _seen(given: Given) -> dict[str, int]:
     """How many of each there were; a route of a Gateway is no route of a Service."""
     return {
-        "routes of Services": len(cluster.routes),
-        "other routes": len(cluster.all_routes) - len(cluster.routes),
-        "Services": len(cluster.services),
-        "other objects": len(cluster.resources) - len(cluster.all_routes) - len(cluster.services),
+        "routes of Services": len(given.routes),
+        "other routes": len(given.all_routes) - len(given.routes),
+        "Services": len(given.services),
+        "other objects": len(given.resources) - len(given.all_routes) - len(given.services),
     }

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Scalar, shown
 from linkerd_adapter.lint.filters import KNOWN, VOIDING
-from linkerd_adapter.lint.objects import GATEWAY, POLICY, Cluster, Resource, Route
+from linkerd_adapter.lint.objects import GATEWAY, POLICY, Given, Resource, Route
 from linkerd_adapter.lint.place import Place
 
 TYPE = Rule(
@@ -139,9 +139,9 @@ SPECS: dict[str, dict[str, Shape]] = {
 MAX_WEIGHT = 1_000_000
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything about fields, of routes that are meant for Services."""
-    for route in cluster.routes:
+    for route in given.routes:
         yield from _walk(route.resource.spec, SPECS[route.resource.kind])
         for rule in route.rules:
             for weight in (backend.get("weight") for backend in rule.each("backendRefs")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint.objects import POLICY, Cluster, Route
+from linkerd_adapter.lint.objects import POLICY, Given, Route
 from linkerd_adapter.lint.place import Place
 
 VOID = Rule(
@@ -66,9 +66,9 @@ KNOWN = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRe
 VOIDING = frozenset({"RequestMirror", "URLRewrite", "ExtensionRef"})
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything about filters."""
-    for route in cluster.routes:
+    for route in given.routes:
         matched = [_matched(rule) for rule in route.rules]
         for i, rule in enumerate(route.rules):
             others = frozenset[str]().union(*matched[:i], *matched[i + 1 :])

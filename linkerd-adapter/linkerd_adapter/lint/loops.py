@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Node, Scalar
-from linkerd_adapter.lint.objects import Cluster, Key, Resource, Route
+from linkerd_adapter.lint.objects import Given, Key, Resource, Route
 from linkerd_adapter.lint.place import Place
 
 LOOP = Rule(
@@ -25,19 +25,19 @@ RULES = (LOOP,)
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Pod")
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Where a workload, in its manifest or in a ConfigMap that it names, has the address of what leads to it."""
-    gateways = [(workload, _labels(workload)) for kind in KINDS for workload in cluster.of(kind, "", "apps")]
+    gateways = [(workload, _labels(workload)) for kind in KINDS for workload in given.of(kind, "", "apps")]
     texts: dict[int, str] = {}
-    for route in cluster.routes if gateways else ():
+    for route in given.routes if gateways else ():
         for rule in route.rules:
             for backend in rule.each("backendRefs"):
                 key = (backend.text_at("namespace") or route.namespace, backend.text_at("name") or "")
                 for workload, labels in gateways:
-                    if not _selects(cluster.services.get(key), workload, labels):
+                    if not _selects(given.services.get(key), workload, labels):
                         continue
                     if id(workload) not in texts:
-                        texts[id(workload)] = _written(workload, cluster)
+                        texts[id(workload)] = _written(workload, given)
                     yield from _dials(route, backend, key, workload, texts[id(workload)])
 
 
@@ -53,10 +53,10 @@ def _selects(service: Resource | None, workload: Resource, labels: dict[str, str
     return bool(wanted) and all(labels.get(key) == place.text for key, place in wanted.items())
 
 
-def _written(workload: Resource, cluster: Cluster) -> str:
+def _written(workload: Resource, given: Given) -> str:
     """All texts of a workload, and of the ConfigMaps of its namespace that it names."""
     own = list(_texts(workload.spec.node))
-    maps = [m for m in cluster.of("ConfigMap", "") if m.namespace == workload.namespace and m.name in own]
+    maps = [m for m in given.of("ConfigMap", "") if m.namespace == workload.namespace and m.name in own]
     return "\n".join([*own, *(text for m in maps for text in _texts(m.place.node))])
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import shown
 from linkerd_adapter.lint import regexes
-from linkerd_adapter.lint.objects import Cluster, Route
+from linkerd_adapter.lint.objects import Given, Route
 from linkerd_adapter.lint.place import Place
 
 HIDDEN = Rule(
@@ -37,8 +37,8 @@ HOSTNAMES = Rule(
     "LNK204",
     "warning",
     "a route of a Service has `hostnames`",
-    "They are compared with the Host header as the client wrote it: `llm`, `llm.ai` and `llm.ai:8080` are three hosts. "
-    "A request with another one gets no rule of this route.",
+    "They are compared with the Host header as the client wrote it: `llm`, `llm.ai` and `llm.ai.svc.cluster.local` are "
+    "three hosts. A request with another one gets no rule of this route.",
     "leave `hostnames` out: the Service's address has chosen the route already",
 )
 NO_DEFAULT = Rule(
@@ -99,9 +99,9 @@ class Match(NamedTuple):
         return anywhere and not (self.hosts or self.method or self.headers or self.query)
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything about matches."""
-    for route in cluster.routes:
+    for route in given.routes:
         if hostnames := route.resource.place.get("spec", "hostnames"):
             yield hostnames.breaks(HOSTNAMES)
         for rule in route.rules:
@@ -109,7 +109,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                 yield from _regexes(match)
                 if route.grpc and match.get("headers") and not match.get("method"):
                     yield match.breaks(HEADER_ONLY)
-    for routes in cluster.targets.values():
+    for routes in given.targets.values():
         yield from _together(routes)
 
 
@@ -123,13 +123,19 @@ def matches(route: Route, rule: Place) -> list[Match]:
         Match(
             place,
             hosts,
-            (place.text_at("path", "type") or "PathPrefix", place.text_at("path", "value") or "/"),
+            _path(place),
             _method(place),
             _pairs(place.each("headers")),
             _pairs(place.each("queryParams")),
         )
         for place in written
     ]
+
+
+def _path(match: Place) -> tuple[str, str]:
+    """Its type and value; a prefix ends without a slash, which makes no difference."""
+    kind, value = match.text_at("path", "type") or "PathPrefix", match.text_at("path", "value") or "/"
+    return kind, (value.rstrip("/") or "/") if kind == "PathPrefix" else value
 
 
 def _method(match: Place) -> str:

@@ -75,8 +75,9 @@ class Resource(msgspec.Struct, frozen=True):
 
     @property
     def spec(self) -> Place:
-        """Of an object without one, the object itself, in which no field of a spec is found."""
-        return self.place.get("spec") or self.place
+        """Of an object without one, an empty one where the object begins."""
+        node = self.place.node
+        return self.place.get("spec") or Place(self.place.file, Mapping(node.line, node.column, ()), "spec")
 
     def port(self, number: int) -> Place | None:
         """Of a Service, the entry of this port."""
@@ -153,7 +154,7 @@ class Route(msgspec.Struct, frozen=True):
         return any(target.key == service and target.port in (None, port) for target in self.targets)
 
 
-class Cluster:
+class Given:
     """Everything that was given, to be judged together."""
 
     def __init__(self, resources: Iterable[Resource]) -> None:
@@ -207,22 +208,15 @@ class Cluster:
         """Each Service that a route names, with all that name it: of one name, the last."""
         on: dict[Key, list[Route]] = {}
         for route in {(r.resource.group, r.resource.kind, r.resource.key): r for r in self.routes}.values():
-            for key in {target.key for target in route.targets}:
+            for key in dict.fromkeys(target.key for target in route.targets):
                 on.setdefault(key, []).append(route)
         return on
 
     @cached_property
     def targets(self) -> dict[tuple[Key, int | None], list[Route]]:
         """Each Service and port that a route names, with the routes that count there."""
-        on = self.on
-        named = {
-            (key, target.port)
-            for key, routes in on.items()
-            for r in routes
-            for target in r.targets
-            if target.key == key
-        }
-        return {(key, port): [route for route in on[key] if route.on(key, port)] for key, port in named}
+        named = dict.fromkeys((t.key, t.port) for routes in self.on.values() for route in routes for t in route.targets)
+        return {(key, port): [route for route in self.on[key] if route.on(key, port)] for key, port in named}
 
     @cached_property
     def _ports(self) -> dict[Key, set[int | None]]:

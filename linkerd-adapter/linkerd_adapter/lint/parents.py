@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint.objects import CORE, GATEWAY, POLICY, Cluster, Parent, Resource, Route, parents
+from linkerd_adapter.lint.objects import CORE, GATEWAY, POLICY, Given, Parent, Resource, Route, parents
 
 NO_KIND = Rule(
     "LNK101",
@@ -118,18 +118,18 @@ RULES = (
 )
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything about parents."""
-    for resource in cluster.all_routes:
-        yield from _route(resource, cluster)
-    for route in cluster.routes:
+    for resource in given.all_routes:
+        yield from _route(resource, given)
+    for route in given.routes:
         for target in route.targets:
             yield from _written(target)
-            yield from _service(target, cluster)
-        yield from _namespaces(route, cluster)
+            yield from _service(target, given)
+        yield from _namespaces(route, given)
 
 
-def _route(resource: Resource, cluster: Cluster) -> Iterator[Finding]:
+def _route(resource: Resource, given: Given) -> Iterator[Finding]:
     found = parents(resource)
     if not found and not resource.place.get("spec", "useDefaultGateways"):
         yield resource.spec.breaks(NONE)
@@ -141,10 +141,10 @@ def _route(resource: Resource, cluster: Cluster) -> Iterator[Finding]:
         elif parent.of(POLICY, "EgressNetwork"):
             if parent.port is None:
                 yield parent.place.breaks(EGRESS_PORT)
-        elif cluster.is_meant(parent):
+        elif given.is_meant(parent):
             continue
         elif parent.bare:
-            if parent.name not in cluster.gateways:
+            if parent.name not in given.gateways:
                 yield parent.place.breaks(BARE)
         elif (parent.kind or "Gateway") not in ("Gateway", "ListenerSet", "XListenerSet"):
             yield parent.place.breaks(KIND, f"a parentRef is of kind {parent.kind}, which Linkerd does not know")
@@ -159,10 +159,10 @@ def _written(target: Parent) -> Iterator[Finding]:
         yield section.breaks(SECTION)
 
 
-def _service(target: Parent, cluster: Cluster) -> Iterator[Finding]:
-    service = cluster.services.get(target.key)
+def _service(target: Parent, given: Given) -> Iterator[Finding]:
+    service = given.services.get(target.key)
     if service is None:
-        if target.namespace in cluster.service_namespaces:
+        if target.namespace in given.service_namespaces:
             yield target.place.breaks(
                 UNKNOWN, f"the Service {target.name} is not here, though others of its namespace are"
             )
@@ -180,13 +180,13 @@ def _service(target: Parent, cluster: Cluster) -> Iterator[Finding]:
         yield target.place.breaks(NO_PORT, f"a parentRef to a Service with {len(ports)} ports has no `port`")
 
 
-def _namespaces(route: Route, cluster: Cluster) -> Iterator[Finding]:
+def _namespaces(route: Route, given: Given) -> Iterator[Finding]:
     for target in route.targets:
         if not route.namespace and target.place.get("namespace"):
             yield route.resource.place.breaks(NO_NAMESPACE)
         if target.namespace == route.namespace or not route.namespace:
             continue
-        producers = (r for r in cluster.on.get(target.key, ()) if r.namespace == target.namespace)
+        producers = (r for r in given.on.get(target.key, ()) if r.namespace == target.namespace)
         if any(target.port is None or r.on(target.key, target.port) for r in producers):
             yield target.place.breaks(
                 MERGED, f"the routes of {target.namespace} on this Service count beside this consumer route"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint.objects import POLICY, Cluster, Key, Resource
+from linkerd_adapter.lint.objects import POLICY, Given, Key, Resource
 from linkerd_adapter.lint.place import Place
 
 OPAQUE_PROTOCOL = Rule(
@@ -105,30 +105,30 @@ _RANGE = re.compile(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*")
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod", "Namespace")
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything that keeps routes from being looked at."""
-    for service in cluster.services.values():
+    for service in given.services.values():
         for port in service.spec.each("ports"):
-            yield from _port(service, port, cluster)
-    for routes in cluster.targets.values():
+            yield from _port(service, port, given)
+    for routes in given.targets.values():
         if any(route.grpc for route in routes):
             yield from (route.resource.place.breaks(BESIDE_GRPC) for route in routes if not route.grpc)
-    for profile in cluster.of("ServiceProfile", "linkerd.io"):
-        yield from _profile(profile, cluster)
-    for split in cluster.of("TrafficSplit", "split.smi-spec.io"):
-        yield from _split(split, cluster)
+    for profile in given.of("ServiceProfile", "linkerd.io"):
+        yield from _profile(profile, given)
+    for split in given.of("TrafficSplit", "split.smi-spec.io"):
+        yield from _split(split, given)
     for kind in WORKLOADS:
-        for workload in cluster.of(kind, "", "apps", "batch"):
-            yield from _workload(workload, cluster)
-    for limit in cluster.of("HTTPLocalRateLimitPolicy", POLICY):
+        for workload in given.of(kind, "", "apps", "batch"):
+            yield from _workload(workload, given)
+    for limit in given.of("HTTPLocalRateLimitPolicy", POLICY):
         target = limit.spec.get("targetRef")
         if target and (target.text_at("group"), target.text_at("kind")) != (POLICY, "Server"):
             yield target.breaks(RATE_LIMIT)
 
 
-def _port(service: Resource, port: Place, cluster: Cluster) -> Iterator[Finding]:
+def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
     number = port.number_at("port")
-    routed = number is not None and cluster.is_parent(service.key, number)
+    routed = number is not None and given.is_parent(service.key, number)
     protocol = port.get("appProtocol")
     if protocol and (protocol.text or "").lower() not in HTTP:
         if routed:
@@ -136,15 +136,15 @@ def _port(service: Resource, port: Place, cluster: Cluster) -> Iterator[Finding]
         elif (protocol.text or "").lower() in HABITS:
             yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
     elif routed and number is not None:
-        if _listed(number, opaque := _opaque_ports(service, cluster)):
+        if _listed(number, opaque := _opaque_ports(service, given)):
             yield (opaque if isinstance(opaque, Place) else port).breaks(OPAQUE_PORT, f"port {number} is opaque")
         elif number == 443 or (port.text_at("name") or "").lower().startswith("https"):
             yield port.breaks(ENCRYPTED)
 
 
-def _opaque_ports(service: Resource, cluster: Cluster) -> Place | str:
+def _opaque_ports(service: Resource, given: Given) -> Place | str:
     """The Service's own list, its namespace's, or Linkerd's: the first there is counts alone."""
-    for resource in (service, cluster.namespaces.get(service.namespace)):
+    for resource in (service, given.namespaces.get(service.namespace)):
         if resource and (listed := resource.annotations.get("config.linkerd.io/opaque-ports")):
             return listed
     return DEFAULT_OPAQUE
@@ -157,31 +157,31 @@ def _listed(port: int, ports: Place | str) -> bool:
     return any(int(found[1]) <= port <= int(found[2] or found[1]) for found in ranges if found)
 
 
-def _profile(profile: Resource, cluster: Cluster) -> Iterator[Finding]:
+def _profile(profile: Resource, given: Given) -> Iterator[Finding]:
     name, _, rest = profile.name.partition(".")
     service: Key = (rest.partition(".")[0] or profile.namespace, name)
     at = profile.spec.get("routes") or profile.spec.get("dstOverrides")
-    if at and cluster.is_parent(service):
+    if at and given.is_parent(service):
         yield at.breaks(PROFILE, f"this ServiceProfile masks the routes of the Service {name}")
-    annotated = cluster.services.get(service)
+    annotated = given.services.get(service)
     for key, place in annotated.annotations.items() if annotated else ():
         if key.startswith(("retry.linkerd.io/", "timeout.linkerd.io/")):
             yield place.breaks(PROFILE_OVER_ANNOTATIONS)
 
 
-def _split(split: Resource, cluster: Cluster) -> Iterator[Finding]:
+def _split(split: Resource, given: Given) -> Iterator[Finding]:
     apex = split.spec.get("service")
-    if apex and cluster.is_parent((split.namespace, (apex.text or "").partition(".")[0])):
+    if apex and given.is_parent((split.namespace, (apex.text or "").partition(".")[0])):
         yield apex.breaks(SPLIT)
 
 
-def _workload(workload: Resource, cluster: Cluster) -> Iterator[Finding]:
+def _workload(workload: Resource, given: Given) -> Iterator[Finding]:
     template = workload.spec.get("template", "metadata", "annotations")
     annotations = workload.annotations | (template.entries() if template else {})
     inject, skipped = annotations.get("linkerd.io/inject"), annotations.get("config.linkerd.io/skip-outbound-ports")
     if inject and inject.text == "ingress":
         yield inject.breaks(INGRESS)
     if skipped:
-        for (_, name), port in cluster.targets:
+        for (_, name), port in given.targets:
             if port is not None and _listed(port, skipped):
                 yield skipped.breaks(SKIPPED, f"port {port} is skipped, and routes are on it (Service {name})")

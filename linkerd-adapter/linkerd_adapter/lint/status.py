@@ -1,4 +1,4 @@
-"""What Linkerd says of routes, where they come from a cluster. May import floors 0 to 4 of ``extproc``."""
+"""What Linkerd says of routes, where they come from a given. May import floors 0 to 4 of ``extproc``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import shown
-from linkerd_adapter.lint.objects import CORE, Cluster, Parent, Route
+from linkerd_adapter.lint.objects import CORE, Given, Parent, Route
 from linkerd_adapter.lint.place import Place
 
 NO_PARENT = Rule(
@@ -62,9 +62,9 @@ REASONS = {
 }
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything that a status tells. Linkerd sets no observedGeneration: whether it is of now, none can tell."""
-    for route in cluster.routes:
+    for route in given.routes:
         place = route.resource.place
         if not place.get("metadata", "resourceVersion") and not place.get("status"):
             continue  # a manifest, not what a cluster has made of it

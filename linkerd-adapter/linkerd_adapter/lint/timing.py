@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
 from extproc.yamldoc import shown
-from linkerd_adapter.lint.objects import Cluster, Resource, Route
+from linkerd_adapter.lint.objects import Given, Resource, Route
 from linkerd_adapter.lint.place import Place
 from linkerd_adapter.lint.values import (
     ALPHA,
@@ -106,19 +106,19 @@ RULES = (
 )
 
 
-def check(cluster: Cluster) -> Iterator[Finding]:
+def check(given: Given) -> Iterator[Finding]:
     """Everything about time and failure."""
-    for service in cluster.services.values():
+    for service in given.services.values():
         yield from _annotations(service)
         yield from _modes(service)
-        if not cluster.is_parent(service.key) and service.key in cluster.backends:
+        if not given.is_parent(service.key) and service.key in given.backends:
             for key, place in service.annotations.items():
                 if key == MODE or key == ALPHA + "penalize-failures":
                     yield place.breaks(BREAKER_ON_BACKEND)
-    for route in cluster.routes:
+    for route in given.routes:
         yield from _annotations(route.resource)
         yield from _route(route)
-        yield from _replaced(route, cluster)
+        yield from _replaced(route, given)
 
 
 def _annotations(resource: Resource) -> Iterator[Finding]:
@@ -169,9 +169,9 @@ def _given(rule: Place) -> Place | None:
     return None if digits == {"0"} else request
 
 
-def _replaced(route: Route, cluster: Cluster) -> Iterator[Finding]:
+def _replaced(route: Route, given: Given) -> Iterator[Finding]:
     for target in route.targets:
-        service = cluster.services.get(target.key)
+        service = given.services.get(target.key)
         for prefix in (TIMEOUT, RETRY) if service else ():
             own = {key for key in route.resource.annotations if key.startswith(prefix)}
             if prefix == TIMEOUT and any(_given(rule) for rule in route.rules):

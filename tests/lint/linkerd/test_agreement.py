@@ -1,0 +1,150 @@
+"""What the linter says of a bad manifest is what the oracle of Linkerd's routing, made apart from it, does with it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from linkerd_adapter import oracle
+from linkerd_adapter.cluster import Cluster
+from linkerd_adapter.lint import lint
+from linkerd_adapter.live import parse
+from linkerd_adapter.names import Service
+
+from extproc.headers import Headers
+
+BAD = Path(__file__).parent / "bad"
+APEX = Service("ai", "llm")
+
+
+def cluster(name: str) -> Cluster:
+    return Cluster(parse((BAD / f"{name}.yaml").read_text(), name), live=False)
+
+
+def asked(path: str = "/", method: str = "GET", **headers: str) -> oracle.Request:
+    return oracle.Request(method, path, Headers.of((k.replace("_", "-"), v) for k, v in headers.items()))
+
+
+def answered(name: str, request: oracle.Request) -> str | None:
+    """The backend of the rule that the oracle finds."""
+    routes, _ = cluster(name).routes(APEX, 80, "ai")
+    found = oracle.find(routes, request)
+    return found.rule.backends[0].name if found else None
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "backend"),
+    [
+        ("lnk201-alternation", asked(x_model_version="v2"), "llm-v2"),
+        ("lnk201-alternation", asked(x_model_version="v2-beta"), "llm-v1"),
+        ("lnk201-alternation-in-a-group", asked(x_model_version="v2-beta"), "llm-v1"),
+        ("lnk201-alternation-half-anchored", asked(x_model_version="v2-beta"), "llm-v1"),
+        ("lnk202-lazy", asked(x_model_version="v2-beta"), "llm-v1"),
+        ("lnk207-no-default", asked(x_model_version="v1"), "llm-v1"),
+        ("lnk207-no-default", asked(), None),
+        ("lnk208-twice", asked(x_model_version="v2"), "llm-v1"),
+        ("lnk209-exact-path", asked("/v1/models"), "llm-v1"),
+        ("lnk209-exact-path", asked("/v1/models", x_tenant="a"), "llm-v2"),
+        ("lnk210-method", asked("/v1", "POST"), "llm-v1"),
+        ("lnk210-method", asked("/v1", "POST", x_tenant="a"), "llm-v2"),
+    ],
+)
+def test_matches(name: str, request_: oracle.Request, backend: str | None) -> None:
+    assert answered(name, request_) == backend
+
+
+@pytest.mark.parametrize(
+    "name", ["lnk101-no-kind", "lnk102-no-group", "lnk301-mirror", "lnk301-rewrite", "lnk203-lookahead"]
+)
+def test_routes_that_do_not_count(name: str) -> None:
+    routes, ignored = cluster(name).routes(APEX, 80, "ai")
+    assert (routes, len(ignored)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "lnk104-headless",
+            "lnk105-external-name",
+            "lnk501-app-protocol",
+            "lnk503-opaque-port",
+            "lnk504-grpc-beside-http",
+        ),
+        *("lnk505-service-profile", "lnk505-dst-overrides"),
+    ],
+)
+def test_parents_where_no_route_counts(name: str) -> None:
+    assert cluster(name).off(APEX, 80)
+
+
+@pytest.mark.parametrize("name", ["lnk302-backend-filter", "lnk404-no-port", "lnk405-pool"])
+def test_backends_that_answer_500(name: str) -> None:
+    [route], _ = cluster(name).routes(APEX, 80, "ai")
+    assert route.rules[0].backends[0].broken
+
+
+def test_weights() -> None:
+    [alone], _ = cluster("lnk401-alone-at-zero").routes(APEX, 80, "ai")
+    assert list(oracle.shares(alone.rules[0]).values()) == [Fraction(1)]
+    [none], _ = cluster("lnk403-all-zero").routes(APEX, 80, "ai")
+    with pytest.raises(oracle.UnservableError):
+        oracle.shares(none.rules[0])
+
+
+words = st.sampled_from(["a", "b"])
+headers = st.lists(
+    st.fixed_dictionaries({"name": st.sampled_from(["x", "y"]), "value": words}), max_size=2, unique_by=str
+)
+paths = st.sampled_from(["/", "/a", "/a/", "/a/b", "/b"])
+found_matches = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": st.fixed_dictionaries({"type": st.sampled_from(["Exact", "PathPrefix"]), "value": paths}),
+        "headers": headers,
+        "method": st.sampled_from(["GET", "POST"]),
+    },
+)
+rules = st.lists(st.lists(found_matches, max_size=2).map(lambda m: {"matches": m}), min_size=1, max_size=4)
+requests = st.builds(
+    lambda path, method, sent: oracle.Request(method, path, Headers.of(sent)),
+    paths,
+    st.sampled_from(["GET", "POST", "PUT"]),
+    st.lists(st.tuples(st.sampled_from(["x", "y"]), words), max_size=3),
+)
+
+
+@given(rules, st.lists(requests, max_size=20))
+def test_rules_that_are_never_used_and_requests_that_none_takes(
+    written: list[dict[str, Any]], asked_for: list[oracle.Request]
+) -> None:
+    parent = {"group": "", "kind": "Service", "name": "llm", "namespace": "ai", "port": 80}
+    metadata = {"name": "llm", "namespace": "ai"}
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": {"parentRefs": [parent], "rules": written},
+    }
+    found, _ = lint([("a.yaml", yaml.safe_dump(route))])
+    codes = {finding.code for finding in found}
+    routes, _ = Cluster([route], live=False).routes(APEX, 80, "ai")
+    nobody = asked("/nowhere", "PUT")
+    assert (oracle.find(routes, nobody) is None) == ("LNK207" in codes)
+    twice = {finding.path for finding in found if finding.code == "LNK208"}
+    idle = {
+        number
+        for number, rule in enumerate(written)
+        if {f"spec.rules[{number}].matches[{i}]" for i in range(len(rule["matches"]))} <= twice
+        and (rule["matches"] or f"spec.rules[{number}]" in twice)
+    }
+    for request in asked_for:
+        answer = oracle.find(routes, request)
+        if "LNK207" not in codes:
+            assert answer is not None
+        assert answer is None or answer.number not in idle
