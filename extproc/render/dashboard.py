@@ -110,15 +110,16 @@ def _quantiles(metric: str) -> list[tuple[str, str]]:
 def _golden() -> Row:
     bad_below = (("red", None), ("orange", 0.99), ("green", 0.999))
     firing = 'count(ALERTS{alertname=~"Inference.+", alertstate="firing"}) or vector(0)'
+    answered = f'sum({golden.TOKENS}{{type="output", {_CHOSEN}}})'
     version = ("model", "version")
     return Row(
         "Golden metrics",
         [
-            number("Success", "Requests that did not fail (5xx).", "percentunit", _success(), *bad_below),
+            number("Success", "No 5xx, and no answer that broke.", "percentunit", _success(), *bad_below),
             number("Requests", "A second, over 5 minutes.", "reqps", _sum(golden.REQUESTS), ("blue", None)),
             number("P95 of durations", "The slowest version's.", "s", _worst(golden.DURATION, "0.95"), ("blue", None)),
             number("P95 to first token", "The slowest version's.", "s", _worst(golden.TTFT, "0.95"), ("blue", None)),
-            number("Tokens", "In and out, a second.", "short", _sum(golden.TOKENS), ("blue", None)),
+            number("Tokens", "Of answers, a second.", "short", answered, ("blue", None)),
             number("Alerts", "Of all policies.", "short", firing, _GOOD, ("red", 1)),
             lines("Success", "By version.", "percentunit", (_success(*version), _WHO), width=8, most=1),
             lines("Requests", "A second.", "reqps", (_sum(golden.REQUESTS, *version), _WHO), width=8),
@@ -152,9 +153,9 @@ def _tokens() -> Row:
         "Tokens",
         [
             lines("Time to first token", "TTFT of streamed answers.", "s", *_quantiles(golden.TTFT)),
-            heatmap("Time to first token", "All that is chosen above.", buckets(first)),
+            heatmap("Time to first token", "By model, version and pool as chosen above.", buckets(first)),
             lines("Time per output token", "TPOT: between two tokens.", "s", *_quantiles(golden.TPOT)),
-            heatmap("Time per output token", "All that is chosen above.", buckets(between)),
+            heatmap("Time per output token", "By model, version and pool as chosen above.", buckets(between)),
             lines(
                 "Tokens",
                 "A second. Cached ones are among the input.",
@@ -168,27 +169,24 @@ def _tokens() -> Row:
 
 def _objectives(view: View) -> Row:
     days = min(policy.slo.days for policy in view.policies if policy.slo)
-    page = min(slo.factor(alert, days) for alert in slo.ALERTS if alert.severity == "page")
     what = "{{slo}} of {{model}} {{version}}"
+    burning = [
+        lines(
+            f"Burn rate over {alert.long}",
+            "How many times as fast as it may: 1 uses up the budget exactly within the policy's window. "
+            f"Beyond the line, here and over {alert.short}, somebody is paged.",
+            "short",
+            (f"{slo.BURN}{alert.long}{{{_MODEL}}}", what),
+            width=8,
+            limit=slo.factor(alert, days),
+        )
+        for alert in slo.ALERTS
+        if alert.severity == "page"
+    ]
     return Row(
         "Error budgets",
         [
-            lines(
-                "Burn rate over an hour",
-                "How many times as fast as it may: 1 uses up the budget exactly within the policy's window.",
-                "short",
-                (f"{slo.BURN}1h{{{_MODEL}}}", what),
-                width=8,
-                limit=page,
-            ),
-            lines(
-                "Burn rate over six hours",
-                "Beyond the line, here and over half an hour, somebody is paged.",
-                "short",
-                (f"{slo.BURN}6h{{{_MODEL}}}", what),
-                width=8,
-                limit=page,
-            ),
+            *burning,
             lines(
                 "Budget spent",
                 "Of the policy's window. Beyond 100 % the promise is broken.",
