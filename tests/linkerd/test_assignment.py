@@ -217,6 +217,7 @@ async def through_envoy(sending: Sequence[Sent], directory: Path) -> list[Got]:
     return found
 
 
+@pytest.mark.timeout(240)
 def test_envoy_and_linkerd_choose_the_same_place_for_every_request(tmp_path: Path) -> None:
     sending = list(requests(7, REQUESTS))
     got = asyncio.run(through_envoy(sending, tmp_path))
