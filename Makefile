@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-engines test-rolling test-overload check fmt protos istioctl docs bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-overload check fmt protos istioctl docs bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test-unit: $(VENV)/dev  ## the tests of single modules: seconds
 
 test-envoy: $(VENV)/dev  ## only the tests with the real Envoy
 	@$(BIN)/python -m pytest -m envoy
+
+test-prometheus: $(VENV)/dev  ## rules and dashboard in a real Prometheus and its promtool (apt-get install prometheus)
+	@$(BIN)/python -m pytest tests/prometheus
 
 test-engines: $(VENV)/dev  ## the server's and Envoy's tests on the other engine, grpcio's asyncio API
 	@EXTPROC_TEST_ENGINE=aio $(BIN)/python -m pytest tests/grpc tests/envoy
