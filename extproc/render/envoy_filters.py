@@ -84,7 +84,7 @@ def connection_manager(view: View, options: EnvoyOptions, routes: Doc) -> Doc:
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": _local_replies()},
         http_filters=[
-            *([load_filter()] if _asks_for_load(view) else []),
+            *([load_filter()] if asks_for_load(view) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(view, options),
             *([observe_filter(view, options)] if options.observe else []),
@@ -160,7 +160,7 @@ def native_filter() -> Doc:
     )
 
 
-def _asks_for_load(view: View) -> bool:
+def asks_for_load(view: View) -> bool:
     """Some pool's servers tell with their answers how busy they are, if they are asked."""
     return any(pool.metrics_type and not pool.metrics_url for pool in view.pools)
 
@@ -197,7 +197,7 @@ def observe_filter(view: View, options: EnvoyOptions) -> Doc:
         forward_rules=_forward(
             [
                 *_ANSWERS,
-                *([loadread.HEADER] if _asks_for_load(view) else []),
+                *([loadread.HEADER] if asks_for_load(view) else []),
                 *sorted({name for policy in view.policies for name in policy.measured_headers} - set(_ANSWERS)),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from extproc import headers
 from extproc.render.envoy_clusters import processor_cluster
-from extproc.render.envoy_filters import cleaning, observe_filter, route_filter
+from extproc.render.envoy_filters import asks_for_load, cleaning, load_filter, observe_filter, route_filter
 from extproc.render.envoy_options import NAMESPACE, OBSERVE_FILTER, ROUTE_FILTER, Doc, request_mode, typed
 from extproc.render.envoy_routes import BODY_MARGIN, told_to_clients
 from extproc.render.istio_options import IstioOptions, manifest, namespace, service_host, slug
@@ -31,6 +31,7 @@ _REFERENCED = "envoyfilter.istio.io/referenced-services"
 CLIENT_HEADERS = "ai.istio.io/client-headers"
 """Says to `extproc check --istio` that clients may send a routing header: a pin, which the processor judges."""
 _TYPE = "type.googleapis.com/envoy"
+_MUTATION = "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _LEARNED = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
 
 
@@ -63,6 +64,7 @@ class _Filters:
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
         self._observe = observe_filter(view, envoy)
+        self._asking = [load_filter()] if asks_for_load(view) else []
 
     def gateway(self) -> Doc:
         """At the edge of the mesh."""
@@ -115,9 +117,9 @@ class _Filters:
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
         """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
-        filters = (self._route, self._observe)
+        filters = [*self._asking, self._route, self._observe]
         if not everywhere:
-            filters = tuple({"name": f["name"], "disabled": True, **f} for f in filters)  # type: ignore[assignment]
+            filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
         limits: list[Doc] = []
         if everywhere:
             limits.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
@@ -136,6 +138,7 @@ class _Filters:
     def _switch_on(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
         """For one host; and for gRPC calls, whose bodies nobody can gather, streamed."""
         on = {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
+        on |= {each["name"]: _on(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._asking}
         match = {"routeConfiguration": {"vhost": vhost}}
         found = [_patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})]
         if self._options.body == "buffered":
@@ -186,5 +189,8 @@ def _patch(apply_to: str, context: str, match: Doc, operation: str, value: Doc) 
 
 def _per_route(overrides: Doc) -> Doc:
     """That a filter is on, with ``overrides`` of what it does."""
-    config = {"@type": f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", "overrides": overrides}
-    return {"@type": f"{_TYPE}.config.route.v3.FilterConfig", "config": config}
+    return _on(f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", overrides=overrides)
+
+
+def _on(kind: str, **config: Doc) -> Doc:
+    return {"@type": f"{_TYPE}.config.route.v3.FilterConfig", "config": {"@type": kind, **config}}

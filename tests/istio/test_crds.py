@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc import config
+from extproc import config, custom, kinds, measures
 from extproc.errors import PolicyProblems
 from tests.manifests import core, schema
 from tests.unit.house import ROOT
 
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in yaml.safe_load_all((ROOT / "istio" / "crds.yaml").read_text())}
 POLICIES = (
-    *sorted((ROOT / "istio").glob("policy*.yaml")),
+    ROOT / "istio" / "policy.yaml",
+    ROOT / "istio" / "rendered" / "multi-cluster.policy.yaml",
     ROOT / "istio" / "examples" / "model-inference-policy.yaml",
     ROOT / "extproc" / "demo" / "policy.yaml",
 )
@@ -166,6 +167,8 @@ BAD = """
 GOOD_POOLS = """
 {product: NVIDIA-A100-SXM4-80GB, locality: us-west1/a, endpoints: ["10.0.0.1:8000"]}
 ---
+{architecture: h100, metrics: {type: vllm}}
+---
 {architecture: h100, memory: 80Gi, metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}}
 """
 BAD_POOLS = """
@@ -179,7 +182,7 @@ BAD_POOLS = """
 ---
 {architecture: h100, endpoints: [a]}
 ---
-{architecture: h100, metrics: {type: vllm}}
+{architecture: h100, metrics: {type: sglang}}
 ---
 {architecture: h100, metrics: {type: other, url: "http://a"}}
 ---
@@ -205,7 +208,8 @@ def checked(document: dict[str, Any]) -> str:
     """What `extproc check` says against it alone; of a pool, in the company of a policy."""
     texts = [("a.yaml", yaml.safe_dump(document))]
     if document["kind"] == "GpuPool":
-        texts.append(("b.yaml", yaml.safe_dump(*documents("ModelInferencePolicy", "{gpuRequirements: {}}"))))
+        (policy,) = documents("ModelInferencePolicy", "{gpuRequirements: {}}")
+        texts.append(("b.yaml", yaml.safe_dump(policy)))
     else:
         texts.append(("b.yaml", yaml.safe_dump({**documents("GpuPool", "{architecture: a100}")[0], **POOL})))
     try:
@@ -257,6 +261,17 @@ def test_the_crds_have_every_field_that_check_knows() -> None:
     known = {path.removeprefix(prefix) for path in paths for prefix in ("", *within)}
     assert named - known <= {"apiVersion", "kind", "metadata.name", "metadata.namespace", "spec"}
     assert len(named & known) > 25
+
+
+def test_the_crds_know_the_same_words() -> None:
+    policy, pool = (
+        CRDS[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        for kind in ("ModelInferencePolicy", "GpuPool")
+    )
+    metric = policy["observability"]["properties"]["customMetrics"]["items"]["properties"]
+    assert metric["labels"]["items"]["enum"] == list(measures.LABELS)
+    assert metric["type"]["enum"] == list(custom.TYPES)
+    assert sorted(pool["metrics"]["properties"]["type"]["enum"]) == sorted(kinds.LOAD_METRICS)
 
 
 def _paths(part: dict[str, Any], prefix: str) -> list[str]:

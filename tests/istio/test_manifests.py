@@ -24,7 +24,7 @@ ISTIO = "istio-1.30.3"
 FOLDER = ROOT / "istio"
 GPUS = (
     Pool("West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[::1]:2"), "us/a"),
-    Pool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",)),
+    Pool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",), metrics_type="vllm"),
 )
 MANY = tuple(f"meta-llama/Llama-3.{n}" for n in range(50))
 VIEWS = {
@@ -133,7 +133,7 @@ def test_rendered_examples_are_what_is_rendered(path: Path) -> None:
 TYPOS = {
     "VirtualService": ("spec.http.0.rout", []),
     "DestinationRule": ("spec.trafficPolicy.outlierDetection.consecutive5xxError", 5),
-    "ServiceEntry": ("spec.endpoints.0.localty", "a"),
+    "ServiceEntry": ("spec.endpoint", []),
     "Telemetry": ("spec.metrics.0.override", []),
     "EnvoyFilter": ("spec.configPatches.0.aplyTo", "CLUSTER"),
     "Deployment": ("spec.template.spec.containers.0.imagePullPolcy", "Always"),
