@@ -1,0 +1,177 @@
+"""The page in a real Chromium: its numbers are those of /metrics, names are text, and it fits a phone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from extproc.demo.traffic import plan
+from tests.grpc.exchanges import exchange, tell
+from tests.grpc.served import Served
+from tests.page.browser import Page, browser, find
+from tests.page.scene import CHAT, SEARCH, Scene, scene
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(find() is None, reason="there is no Chromium; on Debian: apt-get install chromium"),
+]
+
+Place = tuple[str, str, str]
+NONE = "–"  # noqa: RUF001
+CELLS = """JSON.stringify([...document.querySelectorAll("#models tbody tr")].map((row) => [
+    JSON.parse(row.dataset.row),
+    Object.fromEntries([...row.querySelectorAll("[data-label]")].map((cell) => [cell.dataset.label, cell.textContent])),
+]))"""
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+DRAWN = "[...document.querySelectorAll('.chart')].map((c) => c.querySelectorAll('.trace:not(.high)[d]').length)"
+
+
+class Scrape:
+    """What /metrics says, by model, version and pool."""
+
+    def __init__(self, text: str) -> None:
+        self.requests: dict[Place, float] = defaultdict(float)
+        self.tokens: dict[Place, float] = defaultdict(float)
+        self.buckets: dict[tuple[str, Place], list[tuple[float, float]]] = defaultdict(list)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = sample.labels
+                if "model" not in labels:
+                    continue
+                place = labels["model"], labels["version"], labels["gpu_pool"]
+                if sample.name == "inference_requests_total":
+                    self.requests[place] += sample.value
+                elif sample.name == "inference_tokens_total" and labels["type"] == "output":
+                    self.tokens[place] += sample.value
+                elif sample.name.endswith("_bucket"):
+                    self.buckets[family.name, place].append((float(labels["le"]), sample.value))
+
+    def milliseconds(self, name: str, place: Place, q: float) -> float | None:
+        """A quantile, interpolated as Prometheus does; None of nothing."""
+        low = below = 0.0
+        buckets = sorted(self.buckets.get((name, place), []))
+        for high, count in buckets:
+            if count >= (rank := q * buckets[-1][1]):
+                return (low + (high - low) * (rank - below) / (count - below)) * 1000
+            low, below = high, count
+        return None
+
+
+async def settled(stage: Scene, count: int) -> Scrape:
+    """Once the processor has heard of so many exchanges: it is not in their way, and may lag behind."""
+    found = Scrape("")
+    while sum(found.requests.values()) < count:
+        await asyncio.sleep(0.02)
+        found = Scrape(stage.processor.get("/metrics")[1])
+    assert sum(found.requests.values()) == count
+    return found
+
+
+async def table(page: Page) -> dict[Place, dict[str, str]]:
+    return {tuple(place): cells for place, cells in json.loads(await page.eval(CELLS))}
+
+
+@pytest.mark.envoy
+def test_the_page_shows_true_numbers(tmp_path: Path) -> None:
+    asyncio.run(_true_numbers(tmp_path))
+
+
+async def _true_numbers(directory: Path) -> None:
+    async with scene(directory, pace=0.3) as stage, browser() as page:
+        await page.open(stage.url)
+        await page.until("document.querySelector('#about').textContent.startsWith('ready')")
+        await page.until("document.querySelectorAll('#requests .empty').length === 1")
+        ours, theirs = plan(90, 1), plan(40, 2)
+        answers = await asyncio.gather(stage.ask(SEARCH, ours), stage.ask(CHAT, theirs))
+        assert not [one for answer in answers for one in answer if one.status not in (200, 404)]
+        scrape = await settled(stage, len(ours) + len(theirs))
+        total = f"{len(ours) + len(theirs)} in all"
+        await page.until(f"document.querySelector('[data-tile=Requests] .more').textContent === '{total}'")
+        shown = await table(page)
+        seconds = json.loads(stage.processor.get("/live")[1])["seconds"]
+        assert {place for place, cells in shown.items() if cells["Requests"] != "0"} == set(scrape.requests)
+        for place, count in scrape.requests.items():
+            check(shown[place], scrape, place)
+            assert float(shown[place]["RPS"]) >= count / seconds - 0.1, "of so many seconds, or of a few less"
+        await _whole(page, stage)
+        await page.size(390, 844, phone=True)
+        await page.until(FITS)
+        await page.until("[...document.querySelectorAll('svg')].every((one) => one.clientWidth <= 390)")
+        assert page.complaints == []
+
+
+FIGURES = {
+    "P50": ("inference_request_duration_seconds", 0.5),
+    "P95": ("inference_request_duration_seconds", 0.95),
+    "P99": ("inference_request_duration_seconds", 0.99),
+    "TTFT p50": ("inference_time_to_first_token_seconds", 0.5),
+    "TTFT p95": ("inference_time_to_first_token_seconds", 0.95),
+    "TPOT p50": ("inference_time_per_output_token_seconds", 0.5),
+}
+
+
+def check(cells: dict[str, str], scrape: Scrape, place: Place) -> None:
+    """Rounded as people read it, to a whole millisecond or a tenth."""
+    assert (cells["Requests"], cells["Success"]) == (f"{scrape.requests[place]:.0f}", "100 %")
+    for label, (name, q) in FIGURES.items():
+        true = scrape.milliseconds(name, place, q)
+        if true is None:
+            assert cells[label] == NONE, (place, label)
+        else:
+            assert float(cells[label]) == pytest.approx(true, abs=0.051 if true < 9.95 else 0.51), (place, label)
+
+
+async def _whole(page: Page, stage: Scene) -> None:
+    """Charts, canary, topology, requests: each shows what /live and /metrics say."""
+    live: dict[str, Any] = json.loads(stage.processor.get("/live")[1])
+    await page.until(f"{DRAWN}.every((count) => count >= 2)")
+    (canary,) = live["canaries"]
+    assert await page.texts("[data-share] b") == [f"{version['share'] * 100:.1f} %" for version in canary["versions"]]
+    nodes = set(await page.texts(".node .title"))
+    assert {"shop/search", "shop/chat", "llama-3-8b v1", "iris v1", "a100-west", "t4-edge"} <= nodes
+    await page.until("document.querySelectorAll('#requests tbody tr').length === 25")
+    assert await page.eval(FITS)
+
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+POLICY = f"""\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {{name: llama}}
+spec: {{host: llama, models: [llama, "{HOSTILE}"], versions: [{{name: v1}}, {{name: v2}}]}}
+"""
+
+
+def test_hostile_names_are_text_and_a_dead_processor_is_told(tmp_path: Path) -> None:
+    asyncio.run(_hostile(tmp_path))
+
+
+async def _hostile(directory: Path) -> None:
+    policy = directory / "policy.yaml"
+    policy.write_text(POLICY)
+    with Served(policy, "--drain", "0") as processor:
+        async with browser() as page:
+            await page.open(f"http://{processor.ready().admin}/", dark=True)
+            await page.until("document.querySelector('#about').textContent.startsWith('ready')")
+            dark = await page.eval("getComputedStyle(document.body).backgroundColor")
+            asked = [exchange(model=HOSTILE, caller=f"spiffe://{HOSTILE}"), exchange("500", model=f"a{HOSTILE}")]
+            await asyncio.to_thread(tell, processor.address, *asked)
+            await page.until(f"document.querySelector('#models').textContent.includes({json.dumps(HOSTILE)})")
+            await page.until(f"document.querySelector('#topology').textContent.includes({json.dumps(HOSTILE[:12])})")
+            await page.until(f"document.querySelector('#requests').textContent.includes({json.dumps('a' + HOSTILE)})")
+            assert await page.eval("document.querySelectorAll('main img').length") == 0
+            assert await page.eval("window.hacked") is None
+            assert await page.eval("document.querySelector('[data-tile=Success] .value').textContent") == "50.0 %"
+            await page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+            assert await page.eval("getComputedStyle(document.body).backgroundColor") != dark
+            assert page.complaints == []
+            processor.process.kill()
+            processor.process.wait()
+            await page.until("!document.querySelector('#trouble').hidden")
+            assert await page.eval("document.querySelector('#trouble').textContent.includes('does not answer')")
