@@ -9,11 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint import backends, fields, filters, loops, matches, objects, parents, protocol, status, timing
+from linkerd_adapter.lint import (
+    backends,
+    fields,
+    filters,
+    matches,
+    objects,
+    parents,
+    protocol,
+    status,
+    timing,
+    workloads,
+)
 from linkerd_adapter.lint.objects import Given
 
-SUBJECTS = (fields, parents, matches, filters, backends, loops, protocol, timing, status)
-RULES: tuple[Rule, ...] = (*objects.RULES, *(rule for subject in SUBJECTS for rule in subject.RULES))
+SUBJECTS = (fields, parents, matches, filters, backends, protocol, workloads, timing, status)
+RULES: tuple[Rule, ...] = tuple(
+    sorted((rule for subject in (objects, *SUBJECTS) for rule in subject.RULES), key=lambda rule: rule.code)
+)
+"""Every rule, by its code."""
 
 
 def lint(sources: Sequence[tuple[str, str]]) -> tuple[list[Finding], Given]:

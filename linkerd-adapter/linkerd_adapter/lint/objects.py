@@ -175,6 +175,11 @@ class Given:
         return {namespace.name: namespace for namespace in self.of("Namespace", "")}
 
     @cached_property
+    def config_maps(self) -> dict[Key, Resource]:
+        """Of one name, the last."""
+        return {config.key: config for config in self.of("ConfigMap", "")}
+
+    @cached_property
     def service_namespaces(self) -> frozenset[str]:
         """Whose Services are here, all of them or at least some."""
         return frozenset(namespace for namespace, _ in self.services)

@@ -47,6 +47,7 @@ TAIL = dedent("""\
     - Request bodies over 64 KiB are never retried, whatever `retry.linkerd.io/*` says: long prompts are such bodies.
     - A client that dials pod addresses (Envoy's EDS, a headless Service), that speaks TLS itself, or that isn't meshed
       gets no routes at all. Linkerd finds a route by the ClusterIP and port that the client dials.
+    - A route in another namespace than its Service's counts for clients in its own namespace only. That may be meant.
     - A backend whose pods are not ready is skipped: a dead canary quietly gets 0 %, and the others its share.
     - Linkerd writes no `observedGeneration`: a status may be about an older version of the route.
     - Behind a gateway, backends see the gateway's ServiceAccount: an AuthorizationPolicy must allow that one.

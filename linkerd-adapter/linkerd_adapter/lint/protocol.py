@@ -5,12 +5,12 @@ May import floors 0 to 4 of ``extproc``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
 from linkerd_adapter.lint.objects import POLICY, Given, Key, Resource
 from linkerd_adapter.lint.place import Place
+from linkerd_adapter.lint.values import names_port
 
 OPAQUE_PROTOCOL = Rule(
     "LNK501",
@@ -70,21 +70,6 @@ ENCRYPTED = Rule(
     "Linkerd can't see requests in a client's own TLS: no routes.",
     "let clients speak plain HTTP: Linkerd's proxies encrypt it",
 )
-SKIPPED = Rule(
-    "LNK509",
-    "warning",
-    "a workload skips a port that routes are on",
-    "Its requests to that port go past Linkerd's proxy: no routes.",
-    "take the port out of `config.linkerd.io/skip-outbound-ports`",
-)
-INGRESS = Rule(
-    "LNK510",
-    "warning",
-    "a workload runs in Linkerd's ingress mode",
-    "The proxy sends each request wherever its header `l5d-dst-override` says. Unless whatever takes requests from "
-    "outside removes that header, anybody can reach any Service through it.",
-    "use `linkerd.io/inject: enabled` and dial the Services' own addresses; else remove `l5d-dst-override` at the door",
-)
 RATE_LIMIT = Rule(
     "LNK511",
     "error",
@@ -94,15 +79,13 @@ RATE_LIMIT = Rule(
 )
 RULES = (
     *(OPAQUE_PROTOCOL, OPAQUE_HABIT, OPAQUE_PORT, BESIDE_GRPC, PROFILE, SPLIT, PROFILE_OVER_ANNOTATIONS, ENCRYPTED),
-    *(SKIPPED, INGRESS, RATE_LIMIT),
+    RATE_LIMIT,
 )
 
 HTTP = frozenset({"http", "kubernetes.io/h2c"})
 HABITS = frozenset({"grpc", "grpc-web", "http2", "http/2", "h2", "h2c", "http1", "http/1", "http/1.1"})
 """What people write elsewhere and mean HTTP by."""
 DEFAULT_OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
-_RANGE = re.compile(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*")
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod", "Namespace")
 
 
 def check(given: Given) -> Iterator[Finding]:
@@ -117,9 +100,6 @@ def check(given: Given) -> Iterator[Finding]:
         yield from _profile(profile, given)
     for split in given.of("TrafficSplit", "split.smi-spec.io"):
         yield from _split(split, given)
-    for kind in WORKLOADS:
-        for workload in given.of(kind, "", "apps", "batch"):
-            yield from _workload(workload, given)
     for limit in given.of("HTTPLocalRateLimitPolicy", POLICY):
         target = limit.spec.get("targetRef")
         if target and (target.text_at("group"), target.text_at("kind")) != (POLICY, "Server"):
@@ -136,25 +116,19 @@ def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
         elif (protocol.text or "").lower() in HABITS:
             yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
     elif routed and number is not None:
-        if _listed(number, opaque := _opaque_ports(service, given)):
-            yield (opaque if isinstance(opaque, Place) else port).breaks(OPAQUE_PORT, f"port {number} is opaque")
+        opaque = _opaque_ports(service, given)
+        if names_port((opaque.text or "") if opaque else DEFAULT_OPAQUE, number):
+            yield (opaque or port).breaks(OPAQUE_PORT, f"port {number} is opaque")
         elif number == 443 or (port.text_at("name") or "").lower().startswith("https"):
             yield port.breaks(ENCRYPTED)
 
 
-def _opaque_ports(service: Resource, given: Given) -> Place | str:
-    """The Service's own list, its namespace's, or Linkerd's: the first there is counts alone."""
+def _opaque_ports(service: Resource, given: Given) -> Place | None:
+    """The Service's own list or its namespace's; None: Linkerd's. The first there is counts alone."""
     for resource in (service, given.namespaces.get(service.namespace)):
         if resource and (listed := resource.annotations.get("config.linkerd.io/opaque-ports")):
             return listed
-    return DEFAULT_OPAQUE
-
-
-def _listed(port: int, ports: Place | str) -> bool:
-    """Whether a list as in ``25,8000-8010`` has it."""
-    listed = (ports.text or "") if isinstance(ports, Place) else ports
-    ranges = (_RANGE.fullmatch(part) for part in listed.split(","))
-    return any(int(found[1]) <= port <= int(found[2] or found[1]) for found in ranges if found)
+    return None
 
 
 def _profile(profile: Resource, given: Given) -> Iterator[Finding]:
@@ -173,15 +147,3 @@ def _split(split: Resource, given: Given) -> Iterator[Finding]:
     apex = split.spec.get("service")
     if apex and given.is_parent((split.namespace, (apex.text or "").partition(".")[0])):
         yield apex.breaks(SPLIT)
-
-
-def _workload(workload: Resource, given: Given) -> Iterator[Finding]:
-    template = workload.spec.get("template", "metadata", "annotations")
-    annotations = workload.annotations | (template.entries() if template else {})
-    inject, skipped = annotations.get("linkerd.io/inject"), annotations.get("config.linkerd.io/skip-outbound-ports")
-    if inject and inject.text == "ingress":
-        yield inject.breaks(INGRESS)
-    if skipped:
-        for (_, name), port in given.targets:
-            if port is not None and _listed(port, skipped):
-                yield skipped.breaks(SKIPPED, f"port {port} is skipped, and routes are on it (Service {name})")

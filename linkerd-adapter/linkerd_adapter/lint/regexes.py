@@ -21,11 +21,7 @@ _PYTHON_HAS_NONE = re.compile(r"\\[pPzx]|\(\?[a-zA-Z-]*[RUux]|\(\?<|\[\[:|&&|--|
 """What Rust reads and Python does not, or in another way: not judged here."""
 _SURE = (
     *("missing ", "unbalanced parenthesis", "unterminated character set", "bad escape (end of pattern)"),
-    *(
-        "min repeat greater than max repeat",
-        "bad character range",
-        "maximum recursion",
-    ),
+    *("min repeat greater than max repeat", "bad character range", "maximum recursion"),
 )
 """Of Python's complaints those that are Rust's, too."""
 _LAZY = re.compile(r"[*+?}]\?")

@@ -15,6 +15,7 @@ CONSECUTIVE = MODE + "-consecutive-"
 SUCCESS_RATE = ALPHA + "failure-accrual-success-rate-"
 
 _DURATION = re.compile(r"\s*([0-9]{1,15})(ms|s|m|h|d)\s*")
+_RANGE = re.compile(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*")
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _GRPC = frozenset({"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"})
 _TRUTH = frozenset({"0", "f", "F", "false", "FALSE", "False", "1", "t", "T", "true", "TRUE", "True"})
@@ -26,6 +27,12 @@ def milliseconds(text: str) -> int | None:
         return 0
     found = _DURATION.fullmatch(text)
     return int(found.group(1)) * _UNITS[found.group(2)] if found else None
+
+
+def names_port(ports: str, port: int) -> bool:
+    """Whether a list as in ``25,8000-8010`` has it."""
+    ranges = (_RANGE.fullmatch(part) for part in ports.split(","))
+    return any(int(found[1]) <= port <= int(found[2] or found[1]) for found in ranges if found)
 
 
 def _duration(text: str) -> bool:

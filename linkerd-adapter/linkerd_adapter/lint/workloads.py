@@ -1,0 +1,114 @@
+"""Workloads whose requests go round, past routes, or wherever a client says. May import floors 0 to 4 of ``extproc``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from extproc.findings import Finding, Rule
+from extproc.yamldoc import Items, Mapping, Node, Scalar
+from linkerd_adapter.lint.objects import Given, Key, Resource, Route
+from linkerd_adapter.lint.place import Place
+from linkerd_adapter.lint.values import names_port
+
+LOOP = Rule(
+    "LNK410",
+    "warning",
+    "a backend's workload dials the parent Service",
+    "Its own proxy follows the route, too, and sends its requests back to it: they go round.",
+    "let clients dial the gateway by a Service of its own, or put the route into the clients' namespaces only",
+)
+SKIPPED = Rule(
+    "LNK509",
+    "warning",
+    "a workload skips a port that routes are on",
+    "Its requests to that port go past Linkerd's proxy: no routes.",
+    "take the port out of `config.linkerd.io/skip-outbound-ports`",
+)
+INGRESS = Rule(
+    "LNK510",
+    "warning",
+    "a workload runs in Linkerd's ingress mode",
+    "The proxy sends each request wherever its header `l5d-dst-override` says, and nothing here sets or removes that "
+    "header: a client's own would choose any Service.",
+    "use `linkerd.io/inject: enabled` and dial the Services' own addresses; else remove `l5d-dst-override` at the door",
+)
+RULES = (LOOP, SKIPPED, INGRESS)
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod")
+OVERRIDE = "l5d-dst-override"
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything about workloads, and what a Namespace asks for all of its own."""
+    workloads = [workload for kind in KINDS for workload in given.of(kind, "", "apps", "batch")]
+    texts = {id(workload): _written(workload, given) for workload in workloads}
+    ingresses = "\n".join(text for i in given.of("Ingress", "networking.k8s.io") for text in _texts(i.place.node))
+    for workload in workloads:
+        yield from _annotated(workload, given, OVERRIDE in texts[id(workload)] or OVERRIDE in ingresses)
+    for namespace in given.namespaces.values():
+        yield from _annotated(namespace, given, OVERRIDE in ingresses)
+    labels = [(workload, _labels(workload)) for workload in workloads]
+    behind = {key: list(_behind(given.services[key], labels)) for key in given.backends if key in given.services}
+    for route in given.routes if labels else ():
+        for rule in route.rules:
+            for backend in rule.each("backendRefs"):
+                key = (backend.text_at("namespace") or route.namespace, backend.text_at("name") or "")
+                for workload in behind.get(key, ()):
+                    yield from _dials(route, backend, key, workload, texts[id(workload)])
+
+
+def _annotated(workload: Resource, given: Given, overrides: bool) -> Iterator[Finding]:
+    template = workload.spec.get("template", "metadata", "annotations")
+    annotations = workload.annotations | (template.entries() if template else {})
+    inject, skipped = annotations.get("linkerd.io/inject"), annotations.get("config.linkerd.io/skip-outbound-ports")
+    if inject and inject.text == "ingress" and not overrides:
+        yield inject.breaks(INGRESS)
+    for (_, name), port in given.targets if skipped else ():
+        if skipped and port is not None and names_port(skipped.text or "", port):
+            yield skipped.breaks(SKIPPED, f"port {port} is skipped, and routes are on it (Service {name})")
+
+
+def _labels(workload: Resource) -> dict[str, str | None]:
+    pod = workload.spec.get("template") or workload.place
+    labels = pod.get("metadata", "labels")
+    return {key: place.text for key, place in labels.entries().items()} if labels else {}
+
+
+def _behind(service: Resource, labels: list[tuple[Resource, dict[str, str | None]]]) -> Iterator[Resource]:
+    """The workloads that a Service selects."""
+    selector = service.spec.get("selector")
+    wanted = {key: place.text for key, place in selector.entries().items()} if selector else {}
+    for workload, own in labels if wanted else ():
+        if workload.namespace == service.namespace and wanted.items() <= own.items():
+            yield workload
+
+
+def _written(workload: Resource, given: Given) -> str:
+    """All texts of a workload, and of the ConfigMaps of its namespace that it names."""
+    own = set(_texts(workload.spec.node))
+    maps = (
+        given.config_maps[workload.namespace, name] for name in own if (workload.namespace, name) in given.config_maps
+    )
+    return "\n".join([*own, *(text for m in maps for text in _texts(m.place.node))])
+
+
+def _texts(node: Node) -> Iterator[str]:
+    match node:
+        case Scalar(text=text):
+            yield text
+        case Items(items=items):
+            for item in items:
+                yield from _texts(item)
+        case Mapping(entries=entries):
+            for _, value in entries:
+                yield from _texts(value)
+
+
+def _dials(route: Route, backend: Place, key: Key, workload: Resource, text: str) -> Iterator[Finding]:
+    for target in route.targets:
+        followed = route.namespace in (target.namespace, workload.namespace)
+        address = rf"(?<![\w.-]){re.escape(target.name)}\.{re.escape(target.namespace)}(?![\w-])"
+        if followed and target.key != key and target.name and re.search(address, text):
+            message = f"the {workload.kind} {workload.name}, behind {key[1]}, dials the parent Service {target.name}"
+            yield backend.breaks(LOOP, message)
