@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def header(text: str) -> tuple[str, str]:
@@ -55,8 +56,8 @@ def data_address(text: str) -> str:
 
 def collector(text: str) -> str:
     """``http://host:port`` or ``https://…``; empty for none."""
-    scheme, there, rest = text.partition("://")
-    if text and not (there and rest.strip("/") and scheme in ("http", "https")):
+    url = urlsplit(text)
+    if text and not (url.scheme in ("http", "https") and url.hostname):
         raise argparse.ArgumentTypeError(f"{text!r} is no collector's URL; write it as http://host:4317")
     return text
 

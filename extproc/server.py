@@ -165,7 +165,8 @@ def _collector(options: Options, metrics: Metrics) -> Otlp | None:
     try:
         from extproc.otlp import Otlp
     except ModuleNotFoundError as error:
-        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]'") from None
+        message = f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]', or turn it off with --otlp ''"
+        raise SetupError(message) from None
     return Otlp(options.otlp, metrics)
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from extproc import otlp
 from extproc.actions import Observed
+from extproc.argtypes import collector
+from extproc.errors import SetupError
 from extproc.metrics import Metrics
+from extproc.options import Options
 from extproc.otlp import Otlp
+from extproc.server import Server
 from tests.otlp.receiver import Receiver, receiving, values
 from tests.unit.test_genai import observed
 from tests.waiting import until
@@ -163,3 +171,26 @@ def test_no_collector(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None
     exporter.stop()
     assert time.monotonic() - began < 10
     until(lambda: spans_counted(metrics) == {"failed": 1})
+
+
+def test_off_nothing_of_opentelemetry_is_loaded() -> None:
+    code = "import sys, extproc.server, extproc.workers; print([m for m in sys.modules if m.startswith('opentel')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delitem(sys.modules, "extproc.otlp")
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.metric_exporter", None)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("apiVersion: ai.istio.io/v1alpha1\nkind: ModelInferencePolicy\nmetadata: {name: a}\nspec: {}\n")
+    options = Options(policies=(policy,), listen=("127.0.0.1:0",), admin="127.0.0.1:0", otlp="http://127.0.0.1:1")
+    with pytest.raises(SetupError, match=r"metric_exporter is not installed: pip install 'aimesh-extproc\[otlp\]', or"):
+        Server(options)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:4317", "ftp://a:1", "http://", "http:///v1"])
+def test_what_is_no_collectors_url(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write it as http://host:4317"):
+        collector(text)
+    assert collector("") == ""
+    assert collector("https://collector:4317") == "https://collector:4317"
