@@ -5,7 +5,7 @@ Blank lines say nothing, and the last line need not end. Source: the NDJSON spec
 
 from __future__ import annotations
 
-from extproc.answers.clip import Clip
+from extproc.answers.clip import LIMIT, Clip
 from extproc.answers.wire import Event
 
 
@@ -23,7 +23,7 @@ class Lines:
         found: list[Event] = []
         for line in lines:
             text, whole = line, True
-            if self._rest:
+            if self._rest or len(line) > LIMIT:
                 self._rest.add(line)
                 whole = self._rest.whole
                 text = self._rest.take()

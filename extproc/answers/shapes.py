@@ -181,11 +181,10 @@ VLLM_GRPC = Message(tokens=("1.1",), ends=("2",), input=("1.2", "2.3"), output=(
 TRITON_GRPC = Message(tokens=("2.5", "2.6"), errors=("1",))
 
 SHAPES: dict[tuple[str, str], Shape | Message] = {
-    **{
-        (api, operation): shape
-        for api in ("openai", "azure", "gemini", "vertex")
-        for operation, shape in OPENAI.items()
-    },
+    **{("openai", name): shape for name, shape in OPENAI.items()},
+    **{("azure", name): shape for name, shape in OPENAI.items() if name != "responses.compact"},
+    **{("gemini", name): OPENAI[name] for name in ("chat.completions", "embeddings", "images.generations")},
+    ("vertex", "chat.completions"): CHAT,
     ("anthropic", "messages"): ANTHROPIC,
     ("anthropic", "complete"): ANTHROPIC_COMPLETE,
     **{(api, name): GEMINI for api in ("gemini", "vertex") for name in ("generateContent", "streamGenerateContent")},

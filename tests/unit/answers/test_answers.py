@@ -1,0 +1,226 @@
+"""What answers tell: documents of every API, shapes of the whole table, and what can't be read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.answers import HEADERS, Reading, reading
+from extproc.answers.clip import LIMIT
+from extproc.answers.shapes import SHAPES
+from extproc.apis import TABLE
+from extproc.headers import Headers
+
+
+def answer(api: str, operation: str, kind: str = "text/event-stream", **headers: str) -> Reading:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    found = reading(api, operation, Headers.of({"content-type": kind, **named}.items()))
+    assert found is not None
+    return found
+
+
+def document(api: str, operation: str, body: Any, **headers: str) -> tuple[int | None, int | None, int | None]:
+    """The tokens of an answer that is one document, in two pieces."""
+    found = answer(api, operation, "application/json; charset=utf-8", **headers)
+    text = json.dumps(body).encode()
+    assert not found.feed(text[:7])
+    assert not found.feed(text[7:])
+    found.end()
+    assert not found.told.failed
+    return found.counts()
+
+
+def test_every_shape_is_of_a_row() -> None:
+    assert set(SHAPES) <= {(row.api, row.operation) for row in TABLE}
+
+
+CHAT = {"choices": [{"message": {"content": "…"}}]}
+OPENAI = {"prompt_tokens": 9, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+NEWER = {"input_tokens": 9, "output_tokens": 12, "input_tokens_details": {"cached_tokens": 4}}
+ANTHROPIC = {"input_tokens": 3, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 12}
+CONVERSE = {"inputTokens": 3, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 2, "outputTokens": 12}
+GEMINI = {"promptTokenCount": 9, "candidatesTokenCount": 8, "thoughtsTokenCount": 4, "cachedContentTokenCount": 4}
+
+
+@pytest.mark.parametrize(
+    ("api", "operation", "body", "tokens"),
+    [
+        ("openai", "chat.completions", CHAT | {"usage": OPENAI}, (9, 12, 4)),
+        ("openai", "chat.completions", CHAT | {"usage": None}, (None, None, None)),
+        ("azure", "completions", {"usage": OPENAI}, (9, 12, 4)),
+        ("openai", "responses", {"usage": NEWER, "error": None}, (9, 12, 4)),
+        ("openai", "embeddings", {"data": [], "usage": {"prompt_tokens": 9, "total_tokens": 9}}, (9, None, None)),
+        ("openai", "images.generations", {"data": [{"b64_json": "x" * LIMIT}], "usage": NEWER}, (9, 12, 4)),
+        ("openai", "audio.transcriptions", {"text": "…", "usage": {"type": "tokens"} | NEWER}, (9, 12, 4)),
+        ("anthropic", "messages", {"type": "message", "usage": ANTHROPIC}, (9, 12, 4)),
+        ("vertex", "rawPredict", {"type": "message", "usage": ANTHROPIC}, (9, 12, 4)),
+        ("vertex", "generateContent", {"usageMetadata": GEMINI}, (9, 12, 4)),
+        ("gemini", "chat.completions", {"usage": OPENAI}, (9, 12, 4)),
+        ("cohere", "chat", {"usage": {"tokens": {"input_tokens": 9.0, "output_tokens": 12.0}}}, (9, 12, None)),
+        ("cohere", "chat", {"meta": {"tokens": {"input_tokens": 9, "output_tokens": 12}}}, (9, 12, None)),
+        ("cohere", "embed", {"meta": {"billed_units": {"input_tokens": 9}}}, (9, None, None)),
+        ("bedrock", "converse", {"usage": CONVERSE}, (9, 12, 4)),
+        ("bedrock", "invoke", {"type": "message", "usage": ANTHROPIC}, (9, 12, 4)),
+        ("ollama", "chat", {"done": True, "prompt_eval_count": 9, "eval_count": 12}, (9, 12, None)),
+        ("ollama", "embed", {"embeddings": [], "prompt_eval_count": 9}, (9, None, None)),
+        (
+            "generate",
+            "generate",
+            {"text": "…", "meta_info": {"prompt_tokens": 9, "completion_tokens": 12}},
+            (9, 12, None),
+        ),
+        ("generate", "generate", [{"generated_text": "…", "details": {"generated_tokens": 12}}], (None, 12, None)),
+        ("vllm", "score", {"usage": {"prompt_tokens": 9}}, (9, None, None)),
+        ("mlflow", "invocations", CHAT | {"usage": OPENAI}, (9, 12, 4)),
+        ("triton", "generate", {"text_output": "…"}, (None, None, None)),
+    ],
+)
+def test_tokens_of_documents(api: str, operation: str, body: Any, tokens: tuple[int | None, ...]) -> None:
+    assert document(api, operation, body) == tokens
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, "9", True, None, [9], 1 << 60])
+def test_a_count_that_is_none_is_not_told(count: object) -> None:
+    assert document("openai", "embeddings", {"usage": {"prompt_tokens": count}}) == (None, None, None)
+
+
+def test_tokens_in_headers_count_where_the_body_tells_none() -> None:
+    names = dict(zip(("x_prompt_tokens", "x_generated_tokens"), ("9", "12"), strict=True))
+    assert document("generate", "generate", {"generated_text": "…"}, **names) == (9, 12, None)
+    assert document("generate", "generate", {"details": {"generated_tokens": 3}}, **names) == (None, 3, None)
+    nonsense = {"x_prompt_tokens": "many", "x_generated_tokens": "9" * 40}
+    assert document("generate", "generate", {}, **nonsense) == (None, None, None)
+    assert "x-prompt-tokens" in HEADERS
+
+
+@pytest.mark.parametrize("size", [100, LIMIT, 5 * LIMIT])
+def test_usage_at_the_end_of_a_long_document(size: int) -> None:
+    vectors = {"data": [{"embedding": [0.123] * (size // 7)}], "model": "e", "usage": {"prompt_tokens": 9}}
+    assert document("openai", "embeddings", vectors) == (9, None, None)
+    text = {"choices": ['"usage":{"prompt_tokens":1}' * (size // 20)], "usage": {"prompt_tokens": 9}}
+    assert document("openai", "embeddings", text) == (9, None, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'"text"', b"[1]", b"[" * 100_000, b'{"usage":' * 70_000, b"\xff"]
+)
+def test_a_document_that_is_none_tells_nothing(body: bytes) -> None:
+    found = answer("openai", "chat.completions", "application/json")
+    found.feed(body)
+    assert not found.end()
+    assert found.counts() == (None, None, None)
+    assert not found.told.failed
+
+
+@pytest.mark.parametrize(
+    ("api", "operation", "kind"),
+    [
+        ("openai", "moderations", "application/json"),
+        ("oip", "infer", "application/json"),
+        ("openai", "chat.completions", "text/html"),
+        ("openai", "chat.completions", ""),
+        ("openai", "audio.speech", "audio/mpeg; x=1"),
+        ("vllm", "generate", "application/json"),
+        ("made-up", "chat.completions", "text/event-stream"),
+    ],
+)
+def test_answers_that_tell_nothing(api: str, operation: str, kind: str) -> None:
+    assert reading(api, operation, Headers.of([("content-type", kind), ("content-length", "9")])) is None
+
+
+def test_sound_that_comes_piece_by_piece_is_output_from_its_first_byte() -> None:
+    found = answer("openai", "audio.speech", "audio/mpeg")
+    assert (found.feed(b""), found.feed(b"\xff\xfb"), found.streamed, found.marked, found.counted) == (
+        *(False, True, True),
+        *(False, False),
+    )
+
+
+STREAM = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+
+
+def test_packed_streams() -> None:
+    found = answer("openai", "chat.completions", content_encoding="gzip")
+    assert found.feed(gzip.compress(STREAM * 3))
+    assert found.told.pieces == 3
+    assert not found.broken
+
+
+@pytest.mark.parametrize("coding", ["gzip", "new", "gzip, br"])
+def test_a_coding_that_cannot_be_undone_is_given_up(coding: str) -> None:
+    found = answer("openai", "chat.completions", content_encoding=coding)
+    assert not found.feed(STREAM)
+    assert not found.feed(STREAM)
+    assert not found.end()
+    assert found.broken
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"{}", b"{", b"null", b"[]", b"1", b'{"choices":null}', b'{"choices":[]}', b'{"choices":{}}'),
+        *(b'{"choices":[null]}', b'{"choices":[{"delta":null}]}', b'{"choices":[{"delta":[]}]}'),
+        *(b'{"choices":[{"delta":{"role":"assistant","content":""}}]}', b'{"choices":[{"delta":{"content":null}}]}'),
+        *(b'{"choices":[{"delta":{"tool_calls":[]}}]}', b'{"error":null,"usage":{"completion_tokens":{}}}'),
+    ],
+)
+def test_no_token(data: bytes) -> None:
+    found = answer("openai", "chat.completions")
+    assert not found.feed(b"data: " + data + b"\n\n")
+    assert (found.told.pieces, found.told.failed, found.told.over) == (0, False, False)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        *({"content": "x"}, {"reasoning_content": "x"}, {"reasoning": "x"}, {"refusal": "x"}, {"audio": {"id": 1}}),
+        *({"content": "", "tool_calls": [{"index": 0}]}, {"content": [{"type": "text"}]}),
+    ],
+)
+def test_tokens(delta: dict[str, Any]) -> None:
+    found = answer("openai", "chat.completions")
+    event = {"choices": [{"delta": {}}, {"delta": delta}]}
+    assert found.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+
+def test_usage_in_every_chunk_counts_once() -> None:
+    found = answer("openai", "chat.completions")
+    for n in (1, 2, 3):
+        found.feed(b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":%d}}\n\n' % n)
+    assert found.counts() == (5, 3, None)
+
+
+KEYS = (
+    *("choices", "delta", "content", "usage", "type", "error", "message", "done", "text", "event_type", "details"),
+    *("usageMetadata", "candidates", "parts", "token", "prompt_tokens", "eval_count", "response"),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.sampled_from(["", "error", "ping", "content_block_delta", ":error", "response.x.delta"]))
+def test_no_event_is_too_odd(event: Any, kind: str) -> None:
+    text = f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode()
+    for api, operation in SHAPES:
+        found = reading(api, operation, Headers.of([("content-type", "text/event-stream")]))
+        if found is not None:
+            found.feed(text)
+            found.end()
+            assert all(count is None or count >= 0 for count in found.counts())
+
+
+@given(st.binary(max_size=60))
+def test_no_message_is_too_odd(message: bytes) -> None:
+    for api, operation in (("vllm", "generate"), ("oip", "stream_infer"), ("torchserve", "stream_predictions")):
+        found = answer(api, operation, "application/grpc")
+        found.feed(b"\0" + len(message).to_bytes(4) + message)
+        found.end()
+        assert not found.broken
