@@ -108,7 +108,7 @@ def test_a_sound_house(build: Build) -> None:
         (
             "extproc/server.py",
             "from prometheus_client import Counter",
-            "extproc.server: imports prometheus_client, which is for metrics, admin, demo.* only",
+            "extproc.server: imports prometheus_client, which is for metrics, series, admin, demo.* only",
         ),
         (
             "extproc/render/istio.py",
