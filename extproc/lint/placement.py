@@ -32,7 +32,7 @@ ALWAYS = ("envoy.filters.http.grpc_stats", "envoy.filters.http.fault", "envoy.fi
 AFTER_AUTHENTICATION = CHAIN.index("envoy.filters.http.rbac")
 BEFORE_ROUTE_IS_USED = CHAIN.index("istio.alpn")
 
-_VERSIONS = tuple(f"1.{minor}.{patch}" for minor in range(28, 33) for patch in (0, 3, 10))
+_VERSIONS = tuple(f"1.{minor}.{patch}" for minor in range(20, 40) for patch in (0, 3, 10))
 _REFERENCED = "envoyfilter.istio.io/referenced-services"
 _ANCHOR = "anchor on envoy.filters.http.grpc_stats with INSERT_BEFORE"
 

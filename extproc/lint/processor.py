@@ -116,12 +116,12 @@ NO_TIMEOUT = Rule(
     "or, with `failure_mode_allow`, goes unrouted.",
     "state message_timeout, as in 1s",
 )
-EXTENSION = Rule(
+BOTH_CACHE = Rule(
     "AIM133",
     "error",
-    "`max_message_timeout` is not above `message_timeout`",
-    "The processor may ask for more time up to that only: its requests to extend are ignored.",
-    "raise max_message_timeout, or remove it",
+    "both `route_cache_action` and `disable_clear_route_cache`",
+    "Envoy refuses the filter: the second is the old form of the first.",
+    "write route_cache_action: CLEAR, and nothing else",
 )
 ANY_HEADER = Rule(
     "AIM134",
@@ -170,7 +170,7 @@ NO_ATTRIBUTE = Rule(
 )
 RULES = (
     *(UNKNOWN_FIELD, NO_CACHE_CLEAR, NOTHING_CLEARS, OBSERVER_ROUTES, OBSERVER_FAILS, PARTIAL, STREAMED_RACE),
-    *(DUPLEX_TRAILERS, DUPLEX_HANGS, OVERRIDE, STREAM_TIMEOUT, NO_TIMEOUT, EXTENSION, ANY_HEADER, EVERY_HEADER),
+    *(DUPLEX_TRAILERS, DUPLEX_HANGS, OVERRIDE, STREAM_TIMEOUT, NO_TIMEOUT, BOTH_CACHE, ANY_HEADER, EVERY_HEADER),
     *(BODY_LIMIT, GOOGLE_GRPC, NO_TYPE, NO_ATTRIBUTE),
 )
 
@@ -247,16 +247,14 @@ def _observer(processor: Processor) -> Iterator[Finding]:
 
 def _router(processor: Processor) -> Iterator[Finding]:
     config = processor.config
-    action = config.at("route_cache_action")
-    if action.text == "RETAIN" or config.at("disable_clear_route_cache").flag:
-        yield (action or config.at("disable_clear_route_cache")).breaks(NO_CACHE_CLEAR)
+    action, disabled = config.at("route_cache_action"), config.at("disable_clear_route_cache")
+    if action.text in ("CLEAR", "RETAIN") and disabled.flag:
+        yield disabled.breaks(BOTH_CACHE)
+    elif action.text == "RETAIN" or disabled.flag:
+        yield (action or disabled).breaks(NO_CACHE_CLEAR)
     elif action.text != "CLEAR" and processor.at_edge and not processor.name.startswith("aimesh."):
         yield config.breaks(NOTHING_CLEARS)
-    timeout, most = config.at("message_timeout"), config.at("max_message_timeout")
-    if not timeout:
+    if not config.at("message_timeout"):
         yield config.breaks(NO_TIMEOUT)
-    longest = most.seconds
-    if longest is not None and longest <= (timeout.seconds or 0.2):
-        yield most.breaks(EXTENSION)
     if not config.at("mutation_rules"):
         yield config.breaks(ANY_HEADER)

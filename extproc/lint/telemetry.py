@@ -61,7 +61,7 @@ TWO_TELEMETRIES = Rule(
     "AIM407",
     "error",
     "two Telemetries without selector in a namespace",
-    "Istio takes the older one, and not the other at all.",
+    "Istio takes one of them, the older, and not the other at all.",
     "merge them, or give one a selector",
 )
 WASM_ERA = Rule(

@@ -58,7 +58,7 @@ LINES = [line for path in (*BAD, *GOOD) for line in path.read_text().splitlines(
 
 
 @given(st.sampled_from([*BAD, *GOOD]), st.data())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_no_manifest_makes_it_fail(path: Path, data: st.DataObject) -> None:
     lines = path.read_text().splitlines()
     for _ in range(data.draw(st.integers(1, 4))):

@@ -1,0 +1,67 @@
+"""What the linter says that Envoy refuses, the real Envoy refuses; what it finds nothing in, it takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc import config
+from extproc.embedded import find_envoy
+from extproc.render.envoy import EnvoyOptions, bootstrap
+from tests.lint.test_lint import CORPUS
+from tests.unit.policyfile import policy
+
+pytestmark = pytest.mark.envoy
+
+
+def said(manifest: str, directory: Path) -> str:
+    """What Envoy says against the first EnvoyFilter of a manifest, its patches applied; empty where it takes them."""
+    text = (CORPUS / manifest).read_text()
+    filters = next(document for document in yaml.safe_load_all(text) if document["kind"] == "EnvoyFilter")
+    view = config.parse([("policy.yaml", policy("models: [a]"))]).view
+    document = bootstrap(view, EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
+    manager = document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    for patch in filters["spec"]["configPatches"]:
+        _apply(patch, manager)
+    file = directory / "bootstrap.json"
+    file.write_text(json.dumps(document))
+    command = [find_envoy(), "--mode", "validate", "-c", str(file), "--log-level", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr + done.stdout if done.returncode else ""
+
+
+def _apply(patch: dict[str, Any], manager: dict[str, Any]) -> None:
+    """Here a filter goes to the front, or with ADD to the end."""
+    operation, value = patch["patch"]["operation"], patch["patch"]["value"]
+    if patch["applyTo"] == "HTTP_FILTER":
+        service = value.get("typed_config", {}).get("grpc_service")
+        if service:
+            service["envoy_grpc"]["cluster_name"] = "aimesh-processor"
+        manager["http_filters"].insert(99 if operation == "ADD" else 0, value)
+    elif patch["applyTo"] == "VIRTUAL_HOST":
+        manager["route_config"]["virtual_hosts"][0].update(value)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        ("add", "must be the last filter"),
+        ("duplex-without-trailers", "request_trailer_mode has to be set to SEND"),
+        ("both-cache-settings", "can not be set to none-default at the same time"),
+        ("no-type", "no such  field: 'config'"),
+        ("not-disabled", "Disabled: value must equal true"),
+        ("unknown-field", "message_timeouts"),
+    ],
+)
+def test_envoy_refuses_it(manifest: str, why: str, tmp_path: Path) -> None:
+    assert why in said(f"bad/{manifest}.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("manifest", ["good/gateway", "good/buffered", "good/observer", "bad/wrong-filter-name"])
+def test_envoy_takes_it(manifest: str, tmp_path: Path) -> None:
+    assert said(f"{manifest}.yaml", tmp_path) == ""
