@@ -53,7 +53,7 @@ def _apply(patch: dict[str, Any], manager: dict[str, Any]) -> None:
         ("add", "must be the last filter"),
         ("duplex-without-trailers", "request_trailer_mode has to be set to SEND"),
         ("both-cache-settings", "can not be set to none-default at the same time"),
-        ("no-type", "no such  field: 'config'"),
+        ("no-type", "field: 'config') has unknown fields"),
         ("not-disabled", "Disabled: value must equal true"),
         ("unknown-field", "message_timeouts"),
     ],
