@@ -276,9 +276,9 @@ def tensors() -> list[Step]:
     return [*said, (END, proto(2, named))]
 
 
-GRPC = {"kind": "application/grpc"}
-AWS = {"kind": "application/vnd.amazon.eventstream"}
-NDJSON = {"kind": "application/x-ndjson"}
+GRPC = "application/grpc"
+AWS = "application/vnd.amazon.eventstream"
+NDJSON = "application/x-ndjson"
 UNCACHED = (21, 17, None)
 FAILING = (
     Schedule("openai", "/v1/chat/completions", [*chat()[:5], (END, sse({"error": {"message": "out of memory"}}))]),
@@ -290,18 +290,18 @@ FAILING = (
         "bedrock",
         "/model/m/converse-stream",
         [*converse()[:3], (END, frame(b"{}", exception_type="throttlingException", message_type="exception"))],
-        **AWS,
+        AWS,
     ),
-    Schedule("ollama", "/api/chat", [(NOISE, b'{"error":"model runner has stopped"}\n')], **NDJSON),
+    Schedule("ollama", "/api/chat", [(NOISE, b'{"error":"model runner has stopped"}\n')], NDJSON),
     Schedule("triton", "/v2/models/m/generate_stream", [(END, sse({"error": "failed to allocate"}))]),
     Schedule("tgi", "/generate_stream", [*tgi()[:3], (END, sse({"error": "overloaded", "error_type": "overloaded"}))]),
-    Schedule("triton gRPC", "/inference.GRPCInferenceService/ModelStreamInfer", [(END, proto(1, b"no"))], **GRPC),
+    Schedule("triton gRPC", "/inference.GRPCInferenceService/ModelStreamInfer", [(END, proto(1, b"no"))], GRPC),
 )
 """Status 200, and then an error."""
 CUT = (
     Schedule("openai", "/v1/chat/completions", chat()[:5]),
     Schedule("anthropic", "/v1/messages", anthropic()[:5]),
-    Schedule("ollama", "/api/chat", ollama(message=lambda w: {"content": w})[:3], **NDJSON),
+    Schedule("ollama", "/api/chat", ollama(message=lambda w: {"content": w})[:3], NDJSON),
 )
 """An end, but not the one that is due."""
 
@@ -329,16 +329,16 @@ SCHEDULES = (
     Schedule("vertex", "/v1/projects/p/locations/l/publishers/anthropic/models/m:streamRawPredict", anthropic()),
     Schedule("cohere v2", "/v2/chat", cohere(), used=UNCACHED),
     Schedule("cohere v1", "/v1/chat", cohere_v1(), "application/stream+json", UNCACHED),
-    Schedule("bedrock converse", "/model/m/converse-stream", converse(), **AWS),
-    Schedule("bedrock invoke", "/model/m/invoke-with-response-stream", invoked(anthropic()), **AWS),
+    Schedule("bedrock converse", "/model/m/converse-stream", converse(), AWS),
+    Schedule("bedrock invoke", "/model/m/invoke-with-response-stream", invoked(anthropic()), AWS),
     Schedule(
         "sagemaker",
         "/endpoints/m/invocations-response-stream",
         [(role, event("PayloadPart", data)) for role, data in chat()],
-        **AWS,
+        AWS,
     ),
-    Schedule("ollama chat", "/api/chat", ollama(message=lambda w: {"content": w}), **NDJSON, used=UNCACHED),
-    Schedule("ollama generate", "/api/generate", ollama(response=str), **NDJSON, used=UNCACHED),
+    Schedule("ollama chat", "/api/chat", ollama(message=lambda w: {"content": w}), NDJSON, used=UNCACHED),
+    Schedule("ollama generate", "/api/generate", ollama(response=str), NDJSON, used=UNCACHED),
     Schedule("tgi", "/generate_stream", tgi(), used=(None, 17, None)),
     Schedule("sglang", "/generate", sglang()),
     Schedule("mlflow", "/invocations", chat()),
@@ -348,19 +348,19 @@ SCHEDULES = (
         [(NOISE, sse({"text_output": ""})), *((TOKEN, sse({"text_output": word})) for word in WORDS)],
         used=(None, None, None),
     ),
-    Schedule("vllm gRPC", "/vllm.grpc.engine.VllmEngine/Generate", vllm(), **GRPC),
+    Schedule("vllm gRPC", "/vllm.grpc.engine.VllmEngine/Generate", vllm(), GRPC),
     Schedule(
         "triton gRPC",
         "/inference.GRPCInferenceService/ModelStreamInfer",
         tensors(),
-        **GRPC,
+        GRPC,
         used=(None, None, None),
     ),
     Schedule(
         "torchserve gRPC",
         "/org.pytorch.serve.grpc.inference.InferenceAPIsService/StreamPredictions",
         [(TOKEN, proto(1, word.encode())) for word in WORDS],
-        **GRPC,
+        GRPC,
         used=(None, None, None),
     ),
 )

@@ -10,7 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -129,21 +129,20 @@ async def upstream() -> AsyncIterator[str]:
 @pytest.fixture
 def model_server() -> Iterator[str]:
     """Its address; it runs in a thread of its own."""
-    ready, loop, found = Event(), asyncio.new_event_loop(), []
+    ready, loop, stopping = Event(), asyncio.new_event_loop(), asyncio.Event()
+    found: list[str] = []
 
     async def run() -> None:
-        async with AsyncExitStack() as stack:
-            found.append(await stack.enter_async_context(upstream()))
-            stopping = asyncio.Event()
-            found.append(stopping)
+        async with upstream() as address:
+            found.append(address)
             ready.set()
             await stopping.wait()
 
     thread = Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
     assert ready.wait(10)
-    yield str(found[0])
-    loop.call_soon_threadsafe(found[1].set)
+    yield found[0]
+    loop.call_soon_threadsafe(stopping.set)
     thread.join(10)
     loop.close()
 

@@ -189,7 +189,7 @@ def test_reported_times_are_those_of_the_schedule(mesh: Mesh, schedule: Schedule
         rates = [value for _, value in series(grown, "inference_time_per_output_token_seconds_sum")]
         assert len(rates) == int(paced)
         if paced:
-            pace_errors.append(rates[0] - (said[-1] - said[0]) / (told["output"] - 1))
+            pace_errors.append(rates[0] - (said[-1] - said[0]) / ((told["output"] or 0) - 1))
     print(f"{schedule.name}: TTFT {spread(first_errors)}, TPOT {spread(pace_errors or [0.0])}")
     assert good(first_errors, pace_errors), (first_errors, pace_errors)
 

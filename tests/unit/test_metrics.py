@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from extproc.actions import Fault, Observed, Unmatched
+from extproc.actions import ERRORS, Fault, Observed, Unmatched
 from extproc.metrics import Metrics
 
 
@@ -89,3 +90,30 @@ def test_several_processes_add_up() -> None:
     assert value(total, "extproc_policy_info", generation="0") is None
     assert total.state() != one.state()
     assert value(one, "inference_requests_total", **labels, api="openai", code="200") == 1
+
+
+def test_tokens_and_their_times() -> None:
+    metrics = Metrics()
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    told = Observed(*place.values(), "openai", "200", 2.0, first_token=0.07, per_token=0.0101)
+    told = msgspec.structs.replace(told, input_tokens=21, output_tokens=17, cached_tokens=8, streamed=True)
+    metrics.note(told)
+    metrics.note(msgspec.structs.replace(told, output_tokens=6, estimated=True, input_tokens=None, cached_tokens=None))
+    assert value(metrics, "inference_time_to_first_token_seconds_count", **place) == 2
+    assert value(metrics, "inference_time_to_first_token_seconds_bucket", **place, le="0.06") == 0
+    assert value(metrics, "inference_time_to_first_token_seconds_bucket", **place, le="0.08") == 2
+    for estimated, tokens in (("false", 17), ("true", 6)):
+        assert value(metrics, "inference_time_per_output_token_seconds_sum", **place, estimated=estimated) == 0.0101
+        assert value(metrics, "inference_tokens_total", **place, type="output", estimated=estimated) == tokens
+    assert value(metrics, "inference_tokens_total", **place, type="input", estimated="false") == 21
+    assert value(metrics, "inference_tokens_total", **place, type="cached", estimated="false") == 8
+    assert value(metrics, "inference_tokens_total", **place, type="input", estimated="true") is None
+
+
+def test_failures_that_no_status_tells() -> None:
+    metrics = Metrics()
+    for error in ERRORS:
+        metrics.note(Observed("llama", "v1", "west", "openai", "200", None, error=error))
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
+    assert counted == {"error_in_stream": 1, "client_left": 1, "cut_short": 1, "shed": None}
