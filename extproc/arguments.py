@@ -50,6 +50,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
           extproc serve -f policy.yaml --listen unix:///run/aimesh/processor.sock
           extproc serve -f policy.yaml --listen 0.0.0.0:50051 --workers 4      ports 50051 to 50054
           extproc serve -f policy.yaml --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
+          extproc serve -f policy.yaml --otlp http://collector:4317            spans and metrics for OpenTelemetry
 
         signals:
           SIGHUP   read the policy files again (they are also watched)
@@ -70,6 +71,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
           extproc up -f policy.yaml
           extproc up -f policy.yaml --listen 0.0.0.0:8080 --admin 127.0.0.1:9090
           extproc up -f policy.yaml --workers 4 --fail-closed --access-log access.json
+          extproc up -f policy.yaml --otlp http://127.0.0.1:4317
 
         The policy file is watched: versions, weights and endpoints change without a restart.
         """,

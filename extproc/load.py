@@ -68,7 +68,7 @@ class Loads:
             self._until = min((at for _, at in fresh.values()), default=now) + FRESH
             self._snapshot = MappingProxyType({pool: free for pool, (free, _) in fresh.items()}) if fresh else NOTHING
             for pool in self._told.keys() - fresh.keys():
-                del self._told[pool]
+                self._told.pop(pool, None)  # another thread may have done so
         return self._snapshot
 
     def describe(self, now: float) -> dict[str, Any]:
