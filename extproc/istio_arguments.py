@@ -72,6 +72,11 @@ def istio_command(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ru
         help="answer 503 when no processor does; else requests pass on unrouted",
     )
     istio.add_argument(
+        "--prometheus-rules",
+        action="store_true",
+        help="a PrometheusRule as well, for Prometheus' operator: what `render rules --source istio` writes",
+    )
+    istio.add_argument(
         "--access-log",
         default="",
         metavar="PROVIDER",
@@ -116,6 +121,7 @@ def istio_options(arguments: argparse.Namespace) -> IstioOptions:
         meshed_endpoints=arguments.meshed_endpoints,
         body=arguments.body,
         fail_open=not arguments.fail_closed,
+        rules=arguments.prometheus_rules,
         access_log=arguments.access_log,
     )
 

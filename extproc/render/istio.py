@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 
 from extproc.errors import SetupError
-from extproc.render.envoy import to_yaml
 from extproc.render.envoy_options import Doc
 from extproc.render.istio_balancing import destination_rules, service_entries
 from extproc.render.istio_filters import envoy_filters
 from extproc.render.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
 from extproc.render.istio_routing import virtual_services
-from extproc.render.istio_telemetry import telemetries
+from extproc.render.istio_telemetry import prometheus_rules, telemetries
+from extproc.render.rules import to_yaml
 from extproc.view import View
 
 __all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents", "manifests", "notes"]
@@ -29,6 +29,7 @@ def documents(view: View, options: IstioOptions) -> list[Doc]:
         *destination_rules(view, chosen),
         *virtual_services(view, chosen),
         *telemetries(view, chosen),
+        *prometheus_rules(view, chosen),
         *envoy_filters(view, chosen),
     ]
     names = Counter((doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]) for doc in found)

@@ -54,6 +54,8 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The policies' endpoints are pods with sidecars (of other clusters): they get mutual TLS."""
     body: Literal["buffered", "streamed"] = "buffered"
     fail_open: bool = True
+    rules: bool = False
+    """A PrometheusRule too, for Prometheus' operator."""
     access_log: str = ""
     """Name of the mesh's extension provider that writes our access log; empty: logs stay as they are."""
 

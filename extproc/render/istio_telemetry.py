@@ -14,9 +14,11 @@ from extproc import headers
 from extproc.render.envoy_options import Doc
 from extproc.render.envoy_routes import owns_all
 from extproc.render.istio_options import IstioOptions, manifest, namespace
+from extproc.render.rules import rule_groups
 from extproc.view import NONE, OTHER, View
 
 TELEMETRY = "Telemetry", "telemetry.istio.io/v1"
+PROMETHEUS_RULE = "PrometheusRule", "monitoring.coreos.com/v1"
 _METRICS = ("REQUEST_COUNT", "REQUEST_DURATION")
 
 
@@ -37,6 +39,14 @@ def tags(view: View) -> dict[str, str]:
         "model_version": _one_of(headers.MODEL_VERSION, [v.name for p in view.policies for v in p.answering]),
         "gpu_pool": _one_of(headers.GPU_POOL, [pool.name for pool in view.pools]),
     }
+
+
+def prometheus_rules(view: View, options: IstioOptions) -> list[Doc]:
+    """What `render rules --source istio` writes, as Prometheus' operator takes it."""
+    if not options.rules or not view.policies:
+        return []
+    where = namespace(view.policies[0], options)
+    return [manifest(*PROMETHEUS_RULE, "aimesh", where, {"groups": rule_groups(view, "istio")})]
 
 
 def _spec(view: View, options: IstioOptions) -> Doc:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import yaml
+
 from extproc.gpu import Gpu, Requirement
 from extproc.render.istio import IstioOptions, documents
 from extproc.render.istio_options import POOL_LABEL
@@ -16,11 +18,14 @@ from extproc.view import HeaderMatch, Policy, Pool, Version, View
 from tests.envoy.conftest import ModelServer, Processor
 from tests.istio.patching import Proxy
 from tests.istio.translation import Endpoint, Service, clusters, entries, virtual_host
+from tests.unit.house import ROOT
 
 CHAT = "chat.ai.svc.cluster.local"
 OTHER = "shop.ai.svc.cluster.local"
 PROCESSOR = "aimesh-extproc.aimesh-system.svc.cluster.local"
 GATEWAY = "istio-ingress/gateway"
+OURS = ROOT / "istio" / "destinationrule.yaml"
+"""How proxies treat the processors."""
 SECRET = b"a secret of at least thirty-two bytes"
 PORT = 8080
 
@@ -58,7 +63,7 @@ def proxy(
     """A client's sidecar or the gateway with our manifests for ``view``."""
     address = processor if isinstance(processor, str) else processor.address
     chosen = IstioOptions(**options)
-    manifests = documents(view, chosen)
+    manifests = [*documents(view, chosen), *yaml.safe_load_all(OURS.read_text())]
     services = [
         Service(CHAT, PORT, tuple(pods)),
         Service(OTHER, PORT, (pod(other),)),

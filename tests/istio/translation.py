@@ -109,7 +109,7 @@ def _lb(endpoint: Endpoint) -> Doc:
 
 
 def _limits(pool: Doc, traffic: Doc) -> Doc:
-    limits: Doc = {"max_retries": (1 << 32) - 1}
+    limits: Doc = {"max_retries": pool["http"].get("maxRetries", (1 << 32) - 1)}
     for theirs, ours in (("http1MaxPendingRequests", "max_pending_requests"), ("http2MaxRequests", "max_requests")):
         if theirs in pool["http"]:
             limits[ours] = pool["http"][theirs]

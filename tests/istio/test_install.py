@@ -1,0 +1,107 @@
+"""What `kubectl apply -k istio` puts into a cluster: every file is in it, and its parts fit together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.arguments import parser
+from extproc.cli import COMMANDS
+from extproc.render.istio import IstioOptions
+from tests.unit.house import ROOT
+
+FOLDER = ROOT / "istio"
+KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
+
+
+def one(file: str) -> dict[str, Any]:
+    (document,) = yaml.safe_load_all((FOLDER / file).read_text())
+    return document  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
+def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
+    """Its own fields are few; kubectl refuses others."""
+    document = yaml.safe_load(path.read_text())
+    assert document.keys() <= {"apiVersion", "kind", "namespace", "resources", "configMapGenerator", "generatorOptions"}
+    generated = [file for made in document.get("configMapGenerator", ()) for file in made["files"]]
+    there = {file.name for file in path.parent.glob("*.yaml")} - {"kustomization.yaml", "mesh-values.yaml"}
+    assert sorted([*document["resources"], *generated]) == sorted(there)
+
+
+def test_names_and_ports_fit_together() -> None:
+    deployment, service, rule = one("deployment.yaml"), one("service.yaml"), one("destinationrule.yaml")
+    name = deployment["metadata"]["name"]
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    labels = pod["metadata"]["labels"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert {port["targetPort"] for port in service["spec"]["ports"]} == ports.keys()
+    for file in ("pdb.yaml", "networkpolicy.yaml"):
+        selector = one(file)["spec"].get("selector") or one(file)["spec"]["podSelector"]
+        assert selector["matchLabels"].items() <= labels.items()
+    allowed = [port["port"] for way in one("networkpolicy.yaml")["spec"]["ingress"] for port in way["ports"]]
+    assert allowed == list(ports)
+    assert one("hpa.yaml")["spec"]["scaleTargetRef"]["name"] == name
+    assert pod["spec"]["serviceAccountName"] == one("serviceaccount.yaml")["metadata"]["name"]
+    kustomization = one("kustomization.yaml")
+    host = f"{service['metadata']['name']}.{kustomization['namespace']}.svc.cluster.local"
+    assert rule["spec"]["host"] == host
+    grpc = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "grpc")
+    assert IstioOptions().processors == (f"{host}:{grpc}",)
+    (volume,) = pod["spec"]["volumes"]
+    assert volume["configMap"]["name"] == kustomization["configMapGenerator"][0]["name"]
+    assert "subPath" not in container["volumeMounts"][0], "the kubelet never changes a file mounted by itself"
+
+
+def test_the_processor_takes_its_arguments() -> None:
+    deployment = one("deployment.yaml")["spec"]["template"]["spec"]
+    (container,) = deployment["containers"]
+    arguments = parser(COMMANDS).parse_args(container["args"])
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert arguments.listen == [f"0.0.0.0:{ports['grpc']}"]
+    assert arguments.admin == f"0.0.0.0:{ports['http-admin']}"
+    assert [str(path) for path in arguments.file] == [container["volumeMounts"][0]["mountPath"]]
+    assert arguments.drain + arguments.grace < deployment["terminationGracePeriodSeconds"]
+    probing = container["readinessProbe"]
+    assert arguments.drain > probing["periodSeconds"] * probing["failureThreshold"]
+
+
+def test_nothing_in_the_pod_may_more_than_it_must() -> None:
+    pod = one("deployment.yaml")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["seccompProfile"]["type"]) == (
+        True,
+        "RuntimeDefault",
+    )
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert one("namespace.yaml")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_image_runs_as_the_user_that_the_pod_names() -> None:
+    text = (FOLDER / "Containerfile").read_text()
+    user = one("deployment.yaml")["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
+    assert re.findall(r"^USER (\d+):\1$", text, re.MULTILINE) == [str(user)]
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    assert all((ROOT / name).exists() for line in copied for name in line.split())
+
+
+def test_a_service_monitor_names_what_the_service_has() -> None:
+    """No CRD of Prometheus' operator is at hand: the few fields that are used are held against its API by hand."""
+    monitor, service = one("monitoring/servicemonitor.yaml"), one("service.yaml")
+    assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "ServiceMonitor")
+    assert monitor["spec"].keys() == {"selector", "endpoints"}
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [each.keys() for each in monitor["spec"]["endpoints"]] == [{"port", "path", "interval"}]
+    assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert monitor["metadata"]["namespace"] == one("kustomization.yaml")["namespace"]
