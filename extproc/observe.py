@@ -91,7 +91,7 @@ class ObserveStream:
 
     def busy(self, now: float) -> bool:
         """The answer comes faster than any model writes."""
-        return self._received > FREE * (1 + now - (self._started or now))
+        return self._received > FREE * (1 + now - (now if self._started is None else self._started))
 
     def shed(self, *, closed: bool = False) -> tuple[Action, ...]:
         """We can't keep up: leaves this exchange alone, as soon as its status is known. ``closed``: it is gone, and

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.actions import Action, Finish, Loaded, Measured, Observed
+from extproc.actions import Action, Fault, Finish, Loaded, Measured, Observed
 from extproc.events import (
     Closed,
     Event,
@@ -24,7 +25,7 @@ from extproc.gpu import Gpu
 from extproc.headers import Headers
 from extproc.load import Load
 from extproc.measures import OUTPUT, SECONDS, CustomMetric, Source
-from extproc.observe import ObserveStream
+from extproc.observe import DEFERRED, FREE, ObserveStream
 from extproc.view import Policy, Pool, Version, View
 
 VIEW = View((Policy("llama", models=("llama-*",), versions=(Version("v1"), Version("v2"))),), (Pool("west", Gpu()),))
@@ -226,3 +227,174 @@ def test_any_order_is_noted_at_most_once(events: list[Event]) -> None:
     assert sum(isinstance(a, Observed) for a in actions) <= 1
     if any(isinstance(e, RequestHeaders) for e in events[:1]):
         assert sum(isinstance(a, Observed) for a in actions) == 1
+
+
+CHAT = {**ROUTED, "operation": "chat.completions"}
+TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":11}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def head(kind: str = "text/event-stream", status: str = "200", **more: str) -> ResponseHeaders:
+    named = {":status": status, "content-type": kind} | {name.replace("_", "-"): text for name, text in more.items()}
+    return ResponseHeaders(Headers.of(named.items()))
+
+
+def timed(*events: tuple[float, Event], view: View = VIEW, draw: float = 0.0, **metadata: str) -> Observed:
+    """What is noted, by (when, what), of an exchange that began at 100 s."""
+    stream = ObserveStream(view, draw)
+    stream.receive(RequestHeaders(Headers(), metadata=metadata or CHAT), 100.0)
+    actions = [action for now, event in events for action in stream.receive(event, 100 + now)]
+    (found,) = (action for action in actions if isinstance(action, Observed))
+    return found
+
+
+def body(data: bytes, end: bool = False) -> ResponseBody:
+    return ResponseBody(data, end)
+
+
+STREAM = [(0.2, body(b": ping\n\n")), (0.3, body(ROLE)), (0.5, body(TOKEN)), (0.7, body(TOKEN * 2))]
+
+
+def test_times_of_tokens() -> None:
+    found = timed((0.1, head()), *STREAM, (1.0, body(TOKEN)), (1.5, body(USAGE + DONE)))
+    assert (found.first_token, found.seconds) == (pytest.approx(0.5), pytest.approx(1.5))
+    assert found.per_token == pytest.approx((1.0 - 0.5) / 10)
+    assert (found.input_tokens, found.output_tokens, found.cached_tokens) == (9, 11, None)
+    assert (found.streamed, found.estimated, found.error, found.operation) == (True, False, "", "chat.completions")
+
+
+def test_tokens_that_nobody_tells_are_counted() -> None:
+    found = timed((0.1, head()), *STREAM, (1.1, body(TOKEN + DONE)))
+    assert (found.output_tokens, found.estimated, found.input_tokens) == (4, True, None)
+    assert found.per_token == pytest.approx((1.1 - 0.5) / 3)
+
+
+@pytest.mark.parametrize("sent", [TOKEN, TOKEN * 5])
+def test_what_comes_in_one_piece_has_no_pace(sent: bytes) -> None:
+    found = timed((0.1, head()), (0.5, body(sent)), (0.9, body(USAGE + DONE)))
+    assert (found.first_token, found.per_token) == (pytest.approx(0.5), None)
+
+
+@pytest.mark.parametrize(
+    ("told", "began"),
+    [
+        ("route;dur=3, upstream;dur=92, total;dur=95", -0.0005 + 0.005),
+        ("total;dur=95;desc=all", 0.0045),
+        ("route;dur=2, upstream;dur=, total;dur=", 0.0),
+        ("total;dur=x95", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_envoy_tells_when_the_request_began(told: str, began: float) -> None:
+    found = timed((0.1, head(server_timing=told)), (0.5, body(TOKEN)), (0.9, body(DONE)))
+    assert found.first_token == pytest.approx(0.5 - began)
+    assert found.seconds == pytest.approx(0.9 - began)
+
+
+def test_the_stream_is_left_with_the_last_mark() -> None:
+    stream = ObserveStream(VIEW)
+    stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)
+    stream.receive(head(), 0.1)
+    assert stream.receive(body(TOKEN), 0.2) == ()
+    *_, finish = stream.receive(body(DONE), 0.3)
+    assert finish == Finish()
+    assert stream.receive(body(b"", end=True), 0.4) == ()
+    assert stream.receive(Closed(), 0.4) == ()
+    assert stream.shed() == ()
+
+
+@pytest.mark.parametrize(
+    ("events", "error"),
+    [
+        ([(0.5, body(TOKEN)), (0.9, body(b'data: {"error":{"message":"no"}}\n\n'))], "error_in_stream"),
+        ([(0.5, body(TOKEN)), (0.9, body(TOKEN, end=True))], "cut_short"),
+        ([(0.9, body(b"", end=True))], "cut_short"),
+        ([(0.5, body(TOKEN)), (0.9, body(DONE, end=True))], ""),
+        ([(0.5, body(TOKEN)), (0.9, body(DONE[:-2], end=True))], ""),
+        ([(0.9, body(TOKEN)), (1.9, Closed())], "client_left"),
+    ],
+)
+def test_failures_that_no_status_tells(events: list[tuple[float, Event]], error: str) -> None:
+    found = timed((0.1, head()), *events)
+    assert (found.code, found.error, found.seconds) == ("200", error, pytest.approx(0.9))
+
+
+def test_a_client_that_leaves_before_an_answer_has_waited_until_then() -> None:
+    left = timed((30 + DEFERRED, Closed()))
+    assert (left.code, left.error, left.seconds) == ("0", "client_left", pytest.approx(30))
+
+
+@pytest.mark.parametrize(("status", "error"), [("0", ""), ("14", "error_in_stream"), ("", "")])
+def test_grpc_tells_how_it_ended_in_trailers(status: str, error: str) -> None:
+    trailers = ResponseTrailers(Headers.of([("grpc-status", status)]))
+    found = timed((0.1, head("application/grpc")), (0.2, body(b"\0\0\0\0\0")), (0.3, trailers))
+    assert found.error == error
+    alone = ResponseHeaders(Headers.of([(":status", "200"), ("grpc-status", status)]), True)
+    assert timed((0.1, alone)).error == error
+
+
+def test_a_document_has_tokens_and_no_first_one() -> None:
+    text = b'{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":11}}'
+    found = timed((0.1, head("application/json")), (0.5, body(text[:9])), (0.7, body(text[9:], end=True)))
+    assert (found.input_tokens, found.output_tokens, found.streamed) == (9, 11, False)
+    assert (found.first_token, found.per_token, found.seconds) == (None, None, pytest.approx(0.7))
+
+
+def test_a_sampled_answer_is_counted_or_read() -> None:
+    view = View((msgspec.structs.replace(VIEW.policies[0], sampling=0.25),), VIEW.pools)
+    read = timed((0.1, head()), (0.5, body(TOKEN + DONE)), view=view, draw=0.24)
+    assert (read.output_tokens, read.seconds) == (1, pytest.approx(0.5))
+    counted = timed((0.1, head()), view=view, draw=0.25)
+    assert (counted.code, counted.model, counted.seconds, counted.streamed) == ("200", "llama-*", None, False)
+
+
+def test_what_is_no_inference_is_counted_and_left() -> None:
+    found = timed((0.1, head("text/html")), model="made-up")
+    assert (found.api, found.code, found.seconds) == ("none", "200", None)
+
+
+def test_failing_answers_end_with_their_head() -> None:
+    found = timed((0.1, head("application/json", "503")))
+    assert (found.code, found.error, found.seconds) == ("503", "", pytest.approx(0.1))
+
+
+def test_who_cannot_keep_up_leaves_what_has_a_status() -> None:
+    stream = ObserveStream(VIEW)
+    stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)
+    assert stream.shed() == ()
+    stream.receive(head(), 0.1)
+    stream.receive(body(TOKEN), 0.2)
+    assert not stream.busy(0.2)
+    fault, observed, finish = stream.shed()
+    assert (fault, finish) == (Fault("observer_overload"), Finish())
+    assert isinstance(observed, Observed)
+    assert (observed.code, observed.error, observed.seconds, observed.output_tokens) == ("200", "shed", None, 1)
+
+
+def test_an_answer_is_busy_that_comes_faster_than_any_model_writes() -> None:
+    stream = ObserveStream(VIEW)
+    stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)
+    stream.receive(head("application/octet-stream"), 0.1)
+    stream.receive(body(bytes(FREE + 1000)), 0.1)
+    assert not stream.busy(0.1)
+    stream.receive(body(bytes(FREE)), 0.2)
+    assert stream.busy(0.2)
+    assert not stream.busy(2.0)
+
+
+def test_a_flood_of_events_is_left_unread() -> None:
+    shed = timed((0.1, head()), (0.2, body(TOKEN * 1000)))
+    assert (shed.error, shed.output_tokens, shed.seconds) == ("shed", None, None)
+
+
+def test_an_answer_that_cannot_be_read_is_timed_all_the_same() -> None:
+    stream = ObserveStream(VIEW)
+    stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)
+    stream.receive(head(content_encoding="gzip"), 0.1)
+    stream.receive(body(TOKEN), 0.2)
+    fault, observed, _ = stream.receive(body(b"", end=True), 0.3)
+    assert fault == Fault("unreadable_answer")
+    assert isinstance(observed, Observed)
+    assert (observed.seconds, observed.error, observed.first_token) == (0.3, "", None)
