@@ -1,6 +1,7 @@
 """EnvoyFilter: how ext_proc filters are configured. Floor 4: imports ``lint.mesh``.
 
-What Envoy does was seen with Envoy 1.40 (``tests/envoy``), unless a rule says otherwise.
+Every filter without ``observability_mode`` is taken for one that routes; of one that only guards, AIM103, AIM122 and
+AIM123 don't matter.
 """
 
 from __future__ import annotations

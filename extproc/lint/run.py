@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import msgspec
 
@@ -60,6 +61,10 @@ def lint(sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = ()) -
 
 
 def markdown() -> str:
-    """The tables of ``docs/istio-lint.md``: one for each part."""
-    parts = ((part.__doc__ or "").partition(" Floor 4")[0].strip() for part in PARTS)
-    return "\n".join(f"### {title}\n\n{table(part.RULES)}" for title, part in zip(parts, PARTS, strict=True))
+    """The tables of ``docs/istio-lint.md``: one for each part, below what its module says of itself."""
+    return "\n".join(f"{_heading(part)}\n\n{table(part.RULES)}" for part in PARTS)
+
+
+def _heading(part: ModuleType) -> str:
+    first, *rest = (part.__doc__ or "").strip().replace("``", "`").split("\n\n")
+    return "\n\n".join((f"### {first.partition('. Floor 4')[0]}", *rest))

@@ -1,7 +1,7 @@
-"""Whether clients can choose what only the processor may: routing headers that arrive from outside.
+"""Routing headers that arrive from clients, and whether they count. Floor 4: imports ``lint.mesh``.
 
-Floor 4: imports ``lint.mesh``. Envoy picks a route before any HTTP filter runs, so a client's own header counts
-unless it is gone by then, and it stays chosen where the processor is down and requests pass.
+Envoy picks a route before any HTTP filter runs, so a client's own header counts unless it is gone by then, and it stays
+chosen where the processor is down and requests pass.
 """
 
 from __future__ import annotations
