@@ -42,9 +42,13 @@ def is_inference(observed: Observed) -> bool:
     return observed.api not in (NONE, OTHER)
 
 
-def is_timed(observed: Observed) -> bool:
-    """Whether a span can be made of it: a refusal took no time, but what was not watched to its end did."""
-    return observed.seconds is not None or observed.code[:1] in ("4", "5")
+def makes_span(observed: Observed, *, child: bool) -> bool:
+    """Whether there is a span to tell of it. ``child``: it is known whose child that would be.
+
+    What was not watched to its end took a time that nobody knows. A refusal took none, but of its request only Envoy's
+    own context is known, and whether to sample it; without that it would be a trace of nothing else.
+    """
+    return observed.seconds is not None or (child and observed.code[:1] in ("4", "5"))
 
 
 def operation(observed: Observed) -> str:

@@ -75,12 +75,15 @@ class Otlp:
         if not genai.is_inference(observed):
             return
         self._measured.note(observed)
-        if self._spans is None or not genai.is_timed(observed):
+        if self._spans is None:
+            return
+        context = tracing.context(metadata, observed.traceparent)
+        if not genai.makes_span(observed, child=bool(context.parent)):
             return
         if len(self._waiting) >= _MOST:
             self._metrics.spans("dropped")
         else:
-            self._waiting.append((observed, tracing.context(metadata, observed.traceparent), time.time_ns()))
+            self._waiting.append((observed, context, time.time_ns()))
 
     def start(self) -> None:
         """Begins to send. From now on a thread of this process that works has to make way for another sooner."""

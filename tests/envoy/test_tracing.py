@@ -99,6 +99,7 @@ def test_an_unsampled_request_has_no_span_and_one_without_a_context_its_own_trac
     envoy.ask("llama-root")
     envoy.ask("llama-broken", traceparent="00-0-0-01")
     envoy.post({}, "/not/inference", traceparent=CONTEXT)
+    assert envoy.post(b'{"model": "llama-a", "model": "llama-b"}').status == 400
     envoy.ask("llama-last", traceparent=CONTEXT)
     spans = {span.name: span for span in ours(receiver, 3)}
     assert spans.keys() == {"chat llama-root", "chat llama-broken", "chat llama-last"}
@@ -128,7 +129,10 @@ def test_where_envoy_traces_ours_is_the_child_of_its_span(start: Any, model: Mod
 
     envoy, _ = start(alter=trace)
     assert envoy.ask("llama-3-8b", traceparent=CONTEXT).status == 200
-    (span,) = ours(receiver)
+    assert envoy.post(b'{"model": "llama-a", "model": "llama-b"}', traceparent=CONTEXT).status == 400
+    span, refused = sorted(ours(receiver, 2), key=lambda one: one.status.code)
+    assert values(refused.attributes)["error.type"] == "400"
+    assert (refused.trace_id, refused.start_time_unix_nano) == (span.trace_id, refused.end_time_unix_nano)
     assert span.trace_id.hex() == TRACE
 
     def line() -> list[Span]:

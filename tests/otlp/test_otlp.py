@@ -91,7 +91,8 @@ def test_a_sampler_of_the_environments(receiver: Receiver, metrics: Metrics, mon
 
 
 def test_failures_show(receiver: Receiver, metrics: Metrics) -> None:
-    send(receiver, metrics, (SAMPLED, observed(code="503", seconds=None)), (SAMPLED, observed(seconds=None)))
+    refused = observed(code="503", seconds=None)
+    send(receiver, metrics, (SAMPLED, refused), ((), refused), (SAMPLED, observed(seconds=None)))
     (span,) = receiver.spans()
     assert span.status.code == span.status.STATUS_CODE_ERROR
     assert values(span.attributes)["error.type"] == "503"

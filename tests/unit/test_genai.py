@@ -121,9 +121,10 @@ def test_only_inferences_count() -> None:
 
 
 def test_what_was_not_watched_to_its_end_makes_no_span() -> None:
-    assert genai.is_timed(observed())
-    assert genai.is_timed(observed(code="503", seconds=None)), "a refusal"
-    assert not genai.is_timed(observed(seconds=None))
+    assert genai.makes_span(observed(), child=False)
+    assert genai.makes_span(observed(code="503", seconds=None), child=True), "a refusal"
+    assert not genai.makes_span(observed(code="503", seconds=None), child=False)
+    assert not genai.makes_span(observed(seconds=None), child=True)
 
 
 def test_measurements() -> None:
