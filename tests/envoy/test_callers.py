@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def start(served: Served, gateway: Callable[..., Gateway], tmp_path: Path) -> Ca
     return lambda **options: gateway(config.load([tmp_path / "policy.yaml"]).view, served.address, **options)
 
 
-def ask(gateway: Gateway, tls: ssl.SSLContext | None = None, **headers: str) -> None:
+def ask(gateway: Gateway, tls: ssl.SSLContext | None = None, claims: Mapping[str, str] = {}) -> None:
     host, _, port = gateway.envoy.listen_address.rpartition(":")
     connection = (
         http.client.HTTPSConnection(host, int(port), timeout=10, context=tls)
@@ -51,7 +51,7 @@ def ask(gateway: Gateway, tls: ssl.SSLContext | None = None, **headers: str) -> 
     )
     with closing(connection):
         body = json.dumps({"model": "llama", "messages": []})
-        connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json", **headers})
+        connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json", **claims})
         with connection.getresponse() as response:
             assert response.status == 200
             response.read()
@@ -74,7 +74,7 @@ def callers(served: Served, requests: int) -> dict[str, int]:
 def test_a_verified_certificate_names_the_caller(served: Served, start: Callable[..., Gateway], tmp_path: Path) -> None:
     mesh = Mesh(tmp_path)
     gateway = start(alter=mesh.listening)
-    ask(gateway, mesh.client(SEARCH), **CLAIMS)
+    ask(gateway, mesh.client(SEARCH), CLAIMS)
     ask(gateway, mesh.client(CHAT))
     ask(gateway, mesh.client(SEARCH))
     with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -83,12 +83,12 @@ def test_a_verified_certificate_names_the_caller(served: Served, start: Callable
 
 
 def test_what_a_client_says_of_itself_counts_nothing(served: Served, start: Callable[..., Gateway]) -> None:
-    ask(start(), **CLAIMS)
+    ask(start(), claims=CLAIMS)
     assert callers(served, 1) == {"unknown": 1}
 
 
 def test_linkerds_proxy_is_believed_where_it_stands_in_front(served: Served, start: Callable[..., Gateway]) -> None:
-    ask(start(behind_linkerd=True), **CLAIMS)
+    ask(start(behind_linkerd=True), claims=CLAIMS)
     assert callers(served, 1) == {CLAIMS[LINKERD_CLIENT]: 1}
 
 
