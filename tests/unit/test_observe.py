@@ -234,6 +234,7 @@ TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":11}}\n\n'
 DONE = b"data: [DONE]\n\n"
+near: Any = pytest.approx
 
 
 def head(kind: str = "text/event-stream", status: str = "200", **more: str) -> ResponseHeaders:
@@ -259,8 +260,8 @@ STREAM = [(0.2, body(b": ping\n\n")), (0.3, body(ROLE)), (0.5, body(TOKEN)), (0.
 
 def test_times_of_tokens() -> None:
     found = timed((0.1, head()), *STREAM, (1.0, body(TOKEN)), (1.5, body(USAGE + DONE)))
-    assert (found.first_token, found.seconds) == (pytest.approx(0.5), pytest.approx(1.5))
-    assert found.per_token == pytest.approx((1.0 - 0.5) / 10)
+    assert (found.first_token, found.seconds) == (near(0.5), near(1.5))
+    assert found.per_token == near((1.0 - 0.5) / 10)
     assert (found.input_tokens, found.output_tokens, found.cached_tokens) == (9, 11, None)
     assert (found.streamed, found.estimated, found.error, found.operation) == (True, False, "", "chat.completions")
 
@@ -268,13 +269,13 @@ def test_times_of_tokens() -> None:
 def test_tokens_that_nobody_tells_are_counted() -> None:
     found = timed((0.1, head()), *STREAM, (1.1, body(TOKEN + DONE)))
     assert (found.output_tokens, found.estimated, found.input_tokens) == (4, True, None)
-    assert found.per_token == pytest.approx((1.1 - 0.5) / 3)
+    assert found.per_token == near((1.1 - 0.5) / 3)
 
 
 @pytest.mark.parametrize("sent", [TOKEN, TOKEN * 5])
 def test_what_comes_in_one_piece_has_no_pace(sent: bytes) -> None:
     found = timed((0.1, head()), (0.5, body(sent)), (0.9, body(USAGE + DONE)))
-    assert (found.first_token, found.per_token) == (pytest.approx(0.5), None)
+    assert (found.first_token, found.per_token) == (near(0.5), None)
 
 
 @pytest.mark.parametrize(
@@ -289,8 +290,8 @@ def test_what_comes_in_one_piece_has_no_pace(sent: bytes) -> None:
 )
 def test_envoy_tells_when_the_request_began(told: str, began: float) -> None:
     found = timed((0.1, head(server_timing=told)), (0.5, body(TOKEN)), (0.9, body(DONE)))
-    assert found.first_token == pytest.approx(0.5 - began)
-    assert found.seconds == pytest.approx(0.9 - began)
+    assert found.first_token == near(0.5 - began)
+    assert found.seconds == near(0.9 - began)
 
 
 def test_the_stream_is_left_with_the_last_mark() -> None:
@@ -318,12 +319,12 @@ def test_the_stream_is_left_with_the_last_mark() -> None:
 )
 def test_failures_that_no_status_tells(events: list[tuple[float, Event]], error: str) -> None:
     found = timed((0.1, head()), *events)
-    assert (found.code, found.error, found.seconds) == ("200", error, pytest.approx(0.9))
+    assert (found.code, found.error, found.seconds) == ("200", error, near(0.9))
 
 
 def test_a_client_that_leaves_before_an_answer_has_waited_until_then() -> None:
     left = timed((30 + DEFERRED, Closed()))
-    assert (left.code, left.error, left.seconds) == ("0", "client_left", pytest.approx(30))
+    assert (left.code, left.error, left.seconds) == ("0", "client_left", near(30))
 
 
 @pytest.mark.parametrize(("status", "error"), [("0", ""), ("14", "error_in_stream"), ("", "")])
@@ -339,13 +340,13 @@ def test_a_document_has_tokens_and_no_first_one() -> None:
     text = b'{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":11}}'
     found = timed((0.1, head("application/json")), (0.5, body(text[:9])), (0.7, body(text[9:], end=True)))
     assert (found.input_tokens, found.output_tokens, found.streamed) == (9, 11, False)
-    assert (found.first_token, found.per_token, found.seconds) == (None, None, pytest.approx(0.7))
+    assert (found.first_token, found.per_token, found.seconds) == (None, None, near(0.7))
 
 
 def test_a_sampled_answer_is_counted_or_read() -> None:
     view = View((msgspec.structs.replace(VIEW.policies[0], sampling=0.25),), VIEW.pools)
     read = timed((0.1, head()), (0.5, body(TOKEN + DONE)), view=view, draw=0.24)
-    assert (read.output_tokens, read.seconds) == (1, pytest.approx(0.5))
+    assert (read.output_tokens, read.seconds) == (1, near(0.5))
     counted = timed((0.1, head()), view=view, draw=0.25)
     assert (counted.code, counted.model, counted.seconds, counted.streamed) == ("200", "llama-*", None, False)
 
@@ -357,7 +358,7 @@ def test_what_is_no_inference_is_counted_and_left() -> None:
 
 def test_failing_answers_end_with_their_head() -> None:
     found = timed((0.1, head("application/json", "503")))
-    assert (found.code, found.error, found.seconds) == ("503", "", pytest.approx(0.1))
+    assert (found.code, found.error, found.seconds) == ("503", "", near(0.1))
 
 
 def test_who_cannot_keep_up_leaves_what_has_a_status() -> None:
@@ -366,7 +367,6 @@ def test_who_cannot_keep_up_leaves_what_has_a_status() -> None:
     assert stream.shed() == ()
     stream.receive(head(), 0.1)
     stream.receive(body(TOKEN), 0.2)
-    assert not stream.busy(0.2)
     fault, observed, finish = stream.shed()
     assert (fault, finish) == (Fault("observer_overload"), Finish())
     assert isinstance(observed, Observed)
