@@ -57,8 +57,7 @@ class Otlp:
 
     def __init__(self, endpoint: str, metrics: Metrics) -> None:
         """``endpoint``: ``http://host:port``, ``https`` for TLS. Each process is an instance of its own."""
-        instance = {"service.name": os.environ.get("OTEL_SERVICE_NAME") or "extproc", "service.version": __version__}
-        resource = Resource.create({**instance, "service.instance.id": str(uuid4())})
+        resource = _resource()
         self._metrics = metrics
         self._waiting: deque[tuple[Observed, tracing.Context, int]] = deque()
         self._measured = genai.Measurements()
@@ -119,6 +118,14 @@ class Otlp:
             sent, ok = self._spans.send(batch)
             if sent:
                 self._metrics.spans("exported" if ok else "failed", sent)
+
+
+def _resource() -> Resource:
+    """Who sends, as the environment says. Cumulative sums need an instance that nobody else is."""
+    found = Resource.create({"service.version": __version__, "service.instance.id": str(uuid4())})
+    if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
+        found = found.merge(Resource({"service.name": "extproc"}))
+    return found
 
 
 def _wanted(variable: str) -> bool:

@@ -167,7 +167,10 @@ def _collector(options: Options, metrics: Metrics) -> Otlp | None:
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]', or turn it off with --otlp ''"
         raise SetupError(message) from None
-    return Otlp(options.otlp, metrics)
+    try:
+        return Otlp(options.otlp, metrics)
+    except Exception as error:  # OpenTelemetry has its own for each variable
+        raise SetupError(f"an OTEL_ variable of the environment can't be used: {error}") from None
 
 
 def _refuse_taken_socket(address: str) -> None:

@@ -73,6 +73,24 @@ def test_a_span_is_the_child_of_its_context(receiver: Receiver, metrics: Metrics
     assert spans_counted(metrics) == {"exported": 1}
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        ("OTEL_SERVICE_NAME", "gateway", "gateway"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=edge,deployment.environment=test", "edge"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-1", "extproc"),
+    ],
+)
+def test_the_environment_says_who_we_are(
+    receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, name: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    send(receiver, metrics, (SAMPLED, observed()))
+    about = values(receiver.traces[0].resource_spans[0].resource.attributes)
+    assert about["service.name"] == name
+    assert len(about["service.instance.id"]) == 36, "several workers have one environment"
+
+
 def test_the_parents_sampling_is_followed(receiver: Receiver, metrics: Metrics) -> None:
     unsampled = (("traceparent", f"00-{TRACE}-{SPAN}-00"),)
     header = observed(traceparent=f"00-{TRACE}-{SPAN}-00")
@@ -179,14 +197,36 @@ def test_off_nothing_of_opentelemetry_is_loaded() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text("apiVersion: ai.istio.io/v1alpha1\nkind: ModelInferencePolicy\nmetadata: {name: a}\nspec: {}\n")
+    return path
+
+
+def options(policy: Path) -> Options:
+    return Options(policies=(policy,), listen=("127.0.0.1:0",), admin="127.0.0.1:0", otlp="http://127.0.0.1:1")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
     monkeypatch.delitem(sys.modules, "extproc.otlp")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.metric_exporter", None)
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("apiVersion: ai.istio.io/v1alpha1\nkind: ModelInferencePolicy\nmetadata: {name: a}\nspec: {}\n")
-    options = Options(policies=(policy,), listen=("127.0.0.1:0",), admin="127.0.0.1:0", otlp="http://127.0.0.1:1")
     with pytest.raises(SetupError, match=r"metric_exporter is not installed: pip install 'aimesh-extproc\[otlp\]', or"):
-        Server(options)
+        Server(options(policy))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_METRIC_EXPORT_INTERVAL", "often"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "long"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+    ],
+)
+def test_a_variable_that_cant_be_used(monkeypatch: pytest.MonkeyPatch, policy: Path, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SetupError, match=rf"an OTEL_ variable of the environment can't be used: .*{value}"):
+        Server(options(policy))
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:4317", "ftp://a:1", "http://", "http:///v1"])
