@@ -93,6 +93,9 @@ def check(given: Given) -> Iterator[Finding]:
     for service in given.services.values():
         for port in service.spec.each("ports"):
             yield from _port(service, port, given)
+    for target in (target for route in given.routes for target in route.targets):
+        if target.port == 443 and target.key not in given.services:
+            yield target.place.breaks(ENCRYPTED)
     for routes in given.targets.values():
         if any(route.grpc for route in routes):
             yield from (route.resource.place.breaks(BESIDE_GRPC) for route in routes if not route.grpc)
