@@ -182,6 +182,7 @@ def _greet(view: View, paths: Sequence[Path], listen: str, admin: str) -> None:
         f"extproc: an AI gateway on http://{listen}",
         *(f"  policy   {path} (watched)" for path in paths),
         f"  models   {', '.join(m.pattern for m in view.patterns)}",
+        f"  page     http://{admin}/",
         f"  metrics  http://{admin}/metrics",
         f"  try      curl http://{listen}/v1/chat/completions {json} -d {shlex.quote(request)}",
     )

@@ -9,11 +9,11 @@ const HEAD = 24;
 const NARROW = 130; // boxes with smaller letters
 const INK = 30; // what the lines at one box may come to
 
-function nodes(edges, key, title) {
+function nodes(edges, key, title, short = () => "") {
   const found = new Map();
   for (const edge of edges) {
     const id = JSON.stringify(key(edge));
-    const node = found.get(id) ?? { id, title: title(edge), rps: 0, requests: 0, good: 0, edge };
+    const node = found.get(id) ?? { id, title: title(edge), short: short(edge), rps: 0, requests: 0, good: 0, edge };
     node.rps += edge.rps;
     node.requests += edge.requests;
     node.good += edge.requests * edge.success;
@@ -40,16 +40,21 @@ function links(edges, from, to) {
 const cut = (text, length) => (text.length > length ? `${text.slice(0, Math.max(1, length - 1))}…` : text);
 
 function box(node, x, y, width, mark) {
-  const letters = Math.floor((width - 20) / (width < NARROW ? 6.1 : 6.9));
+  const narrow = width < NARROW;
+  const letters = Math.floor((width - 20) / (narrow ? 6.1 : 6.9));
   const success = node.good / node.requests;
+  const version = node.edge.version === "none" ? "" : `${node.edge.version} · `;
+  // A model keeps its version also where there is little room.
+  const [title, figures] =
+    narrow && node.short ? [node.short, `${version}${rate(node.rps)}/s`] : [node.title, `${rate(node.rps)}/s · ${percent(success)}`];
   return svg(
     "g",
-    { class: `node ${mark} ${width < NARROW ? "narrow" : ""}` },
+    { class: `node ${mark} ${narrow ? "narrow" : ""}` },
     svg("title", {}, `${node.title}: ${rate(node.rps)} requests per second, ${percent(success)} successful`),
     svg("rect", { x, y, width, height: BOX, rx: 8 }),
     svg("rect", { class: "mark", x, y: y + 8, width: 3, height: BOX - 16, rx: 1.5 }),
-    svg("text", { class: "title", x: x + 12, y: y + 17 }, cut(node.title, letters)),
-    svg("text", { class: health(success) === "good" ? "" : "low", x: x + 12, y: y + 32 }, cut(`${rate(node.rps)}/s · ${percent(success)}`, letters + 2)),
+    svg("text", { class: "title", x: x + 12, y: y + 17 }, cut(title, letters)),
+    svg("text", { class: health(success), x: x + 12, y: y + 32 }, cut(figures, letters + 2)),
   );
 }
 
@@ -60,7 +65,7 @@ export function topology(edges, width) {
   const byPool = (edge) => edge.gpu_pool;
   const columns = [
     { name: "Callers", nodes: nodes(edges, byCaller, (edge) => caller(edge.caller)), mark: () => "" },
-    { name: "Models", nodes: nodes(edges, byModel, (edge) => served(edge.model, edge.version)), mark: (node) => colour(node.edge.model, node.edge.version) },
+    { name: "Models", nodes: nodes(edges, byModel, (edge) => served(edge.model, edge.version), (edge) => edge.model), mark: (node) => colour(node.edge.model, node.edge.version) },
     { name: "GPU pools", nodes: nodes(edges, byPool, (edge) => (edge.gpu_pool === "none" ? "no pool" : edge.gpu_pool)), mark: () => "" },
   ];
   const height = HEAD + ROW * Math.max(...columns.map((column) => column.nodes.length));
