@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-overload check fmt protos istioctl docs bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-overload check fmt protos istioctl docs screenshots bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, th
 	@$(BIN)/python -m extproc.lint docs/istio-lint.md
 	@$(BIN)/python -m extproc.doctor docs/doctor.md
 	@$(BIN)/python -m linkerd_adapter.lint docs/linkerd-lint.md
+
+screenshots: $(VENV)/dev  ## docs/images: the page in light and dark and on a phone; needs Chromium, takes two minutes
+	@$(BIN)/python -W ignore::ResourceWarning -m tests.page docs/images
 
 bench: $(VENV)/dev  ## what the core costs per request
 	@$(BIN)/python -m benchmarks

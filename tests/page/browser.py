@@ -102,9 +102,10 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
         )
 
-    async def screenshot(self) -> bytes:
-        """The whole page as PNG."""
-        said = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    async def screenshot(self, kind: str = "webp") -> bytes:
+        """What the window shows, as ``webp`` or ``png``."""
+        quality = {"quality": 80} if kind == "webp" else {}
+        said = await self.send("Page.captureScreenshot", format=kind, **quality)
         return base64.b64decode(said["data"])
 
 

@@ -1,0 +1,69 @@
+"""``python -m tests.page FOLDER``: the page's pictures for the documentation, of the demo's traffic.
+
+A real Chromium takes them. Without a Chromium it says so and leaves the pictures as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from extproc.demo.traffic import Ask, plan
+from tests.page.browser import browser, find
+from tests.page.scene import CHAT, NIGHTLY, SEARCH, Scene, scene
+
+_LASTS = 75.0
+"""Seconds of traffic: the charts need some."""
+_PICTURES = (
+    # Name, width and height of the window, dark, a phone's, what it begins with.
+    ("page-light", 1280, 1800, False, False, "header"),
+    ("page-dark", 1280, 1800, True, False, "header"),
+    ("page-phone", 390, 1900, False, True, "header"),
+    ("page-phone-more", 390, 1900, True, True, "#charts"),
+)
+
+_DRAWN = "document.querySelectorAll('.chart svg').length"
+
+
+async def main(folder: Path) -> None:
+    """Takes them all."""
+    with TemporaryDirectory() as directory:
+        async with scene(Path(directory)) as stage, asyncio.TaskGroup() as group, browser() as page:
+            jobs = [
+                group.create_task(_traffic(stage, SEARCH, lambda ask: ask.kind.startswith("chat"), 4, 0.2)),
+                group.create_task(_traffic(stage, CHAT, lambda ask: ask.kind == "chat_stream", 2, 0.3)),
+                group.create_task(_traffic(stage, NIGHTLY, lambda ask: ask.kind in ("infer", "embeddings"), 1, 0.5)),
+            ]
+            print(f"Traffic for {_LASTS:g} s, then pictures …", file=sys.stderr)
+            await asyncio.sleep(_LASTS)
+            for name, width, height, dark, phone, top in _PICTURES:
+                await page.open(stage.url, width, dark=dark, phone=phone)
+                await page.until("document.querySelectorAll('#requests tbody tr').length === 25")
+                await page.size(width, height, phone=phone, scale=2 if phone else 1.4)
+                await page.until(f"window.innerHeight === {height} && {_DRAWN} === 4")
+                await page.eval(f"window.scrollTo(0, document.querySelector('{top}').offsetTop - 14)")
+                (folder / f"{name}.webp").write_bytes(await page.screenshot())
+            for job in jobs:
+                job.cancel()
+    print(f"Made {', '.join(f'{folder}/{name}.webp' for name, *_ in _PICTURES)}", file=sys.stderr)
+
+
+async def _traffic(stage: Scene, caller: str, wanted: Callable[[Ask], bool], at_once: int, pause: float) -> None:
+    """Until it is cancelled."""
+    seed = sum(caller.encode())
+    while True:
+        asks = [ask for ask in plan(2000, seed) if wanted(ask)]
+        for start in range(0, len(asks), 5 * at_once):
+            await stage.ask(caller, asks[start : start + 5 * at_once], at_once)
+            await asyncio.sleep(pause)
+        seed += 1
+
+
+if __name__ == "__main__":
+    if find() is None:
+        print("No pictures: there is no Chromium. On Debian: apt-get install chromium", file=sys.stderr)
+    else:
+        asyncio.run(main(Path(sys.argv[1])))
