@@ -104,9 +104,9 @@ def check(given: Given) -> Iterator[Finding]:
     for split in given.of("TrafficSplit", "split.smi-spec.io"):
         yield from _split(split, given)
     for limit in given.of("HTTPLocalRateLimitPolicy", POLICY):
-        target = limit.spec.get("targetRef")
-        if target and (target.text_at("group"), target.text_at("kind")) != (POLICY, "Server"):
-            yield target.breaks(RATE_LIMIT)
+        limited = limit.spec.get("targetRef")
+        if limited and (limited.text_at("group"), limited.text_at("kind")) != (POLICY, "Server"):
+            yield limited.breaks(RATE_LIMIT)
 
 
 def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
