@@ -43,7 +43,7 @@ def test_the_rule_for_the_operator_has_the_same_groups(tmp_path: Path) -> None:
     subprocess.run(["/bin/sh", "-ec", example("operator")], cwd=tmp_path, env=env, check=True)
     made = yaml.safe_load((tmp_path / "prometheusrule.yaml").read_text())
     assert made["kind"] == "PrometheusRule"
-    assert made["spec"] == {"groups": rule_groups(VIEW, "istio")}
+    assert made["spec"] == {"groups": rule_groups(VIEW, "linkerd")}
 
 
 def test_prometheus_takes_the_configuration(promtool: str, tmp_path: Path) -> None:
