@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from extproc import config
 from extproc.arguments import parser
 from extproc.cli import COMMANDS
 from extproc.render.istio import IstioOptions
+from tests.manifests import core, crds
 from tests.unit.house import ROOT
 
 FOLDER = ROOT / "istio"
@@ -105,3 +109,27 @@ def test_a_service_monitor_names_what_the_service_has() -> None:
     assert [each.keys() for each in monitor["spec"]["endpoints"]] == [{"port", "path", "interval"}]
     assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
     assert monitor["metadata"]["namespace"] == one("kustomization.yaml")["namespace"]
+
+
+@crds.needed
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on the PATH")
+@pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
+def test_kubectl_takes_the_kustomization(path: Path) -> None:
+    command = ["kubectl", "kustomize", str(path.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = list(yaml.safe_load_all(done.stdout))
+    known = [document for document in made if not document["apiVersion"].startswith("monitoring.coreos.com/")]
+    assert core.all_problems(yaml.safe_dump_all(known)) == [] if known else made
+    for document in made:
+        if document["kind"] == "ConfigMap":
+            assert config.parse([*document["data"].items()]).warnings == ()
+
+
+def test_the_readme_names_what_there_is() -> None:
+    text = (FOLDER / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([^)#]+)", text))
+    assert [name for name in linked if not (FOLDER / name).exists()] == []
+    assert {f"examples/{file.name}" for file in (FOLDER / "examples").iterdir()} <= linked
+    for path in (FOLDER / "examples").iterdir():
+        assert path.read_text().startswith("# Was wrong: "), path.name

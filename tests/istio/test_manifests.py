@@ -11,6 +11,7 @@ import re2
 import yaml
 
 from extproc import config
+from extproc.cli import main
 from extproc.errors import SetupError
 from extproc.gpu import Gpu, Requirement
 from extproc.render.istio import RELEASES, WHERE, IstioOptions, documents, notes
@@ -223,3 +224,14 @@ def test_newer_fields_are_only_for_newer_releases() -> None:
 def test_options_that_contradict_themselves(options: IstioOptions, said: str) -> None:
     with pytest.raises(SetupError, match=said):
         documents(VIEWS["demo"], options)
+
+
+@pytest.mark.parametrize("options", ["--for gateway --for sidecar", "--for inbound", "--for waypoint --fail-closed"])
+def test_our_own_linter_finds_nothing(options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In what we render, together with what is installed and the article's corrected snippets."""
+    assert main(["render", "istio", "-f", str(FOLDER / "policy.yaml"), *options.split()]) == 0
+    file = tmp_path / "rendered.yaml"
+    file.write_text(capsys.readouterr().out)
+    installed = [str(path) for path in CHECKED_IN if path.parent == FOLDER and "policy" not in path.name]
+    examples = [str(path) for path in (FOLDER / "examples").glob("*.yaml") if "policy" not in path.name]
+    assert main(["check", "--istio", str(file), *installed, *examples]) == 0, capsys.readouterr()
