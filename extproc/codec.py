@@ -85,7 +85,8 @@ def _request_body(message: pb.ProcessingRequest) -> Event:
 
 
 def _response_body(message: pb.ProcessingRequest) -> Event:
-    return ResponseBody(message.response_body.body, message.response_body.end_of_stream)
+    piece = message.response_body
+    return ResponseBody(piece.body, piece.end_of_stream)
 
 
 _EVENTS: dict[str, Callable[[pb.ProcessingRequest], Event]] = {

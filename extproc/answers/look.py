@@ -27,6 +27,9 @@ _FIELDS = 2_000
 """Fields that are looked at in one message."""
 
 _Keys: TypeAlias = tuple[str, ...]
+_Place: TypeAlias = tuple[str, _Keys]
+_Group: TypeAlias = tuple[tuple[_Keys, ...], _Keys]
+"""(what stands before, between and behind each ``*``; names there)."""
 _decode = msgspec.json.Decoder().decode
 _raw_decode = json.JSONDecoder().raw_decode
 
@@ -55,9 +58,9 @@ class Look:
         self.shape = shape
         self._kind = [_keys(pointer) for pointer in shape.kind]
         self._tokens = _grouped(shape.tokens)
-        self._ends = [_keys(pointer) for pointer in shape.ends]
-        self._errors = [_keys(pointer) for pointer in shape.errors]
-        self._usage = [(n, _names(usage), [_keys(at) for at in usage.at]) for n, usage in enumerate(shape.usage)]
+        self._ends = [_place(pointer) for pointer in shape.ends]
+        self._errors = [_place(pointer) for pointer in shape.errors]
+        self._usage = [(n, _names(usage), [_place(at) for at in usage.at]) for n, usage in enumerate(shape.usage)]
         self._roles: dict[str, int] = {}
 
     def event(self, told: Told, kind: str, data: bytes, whole: bool) -> bool:
@@ -89,19 +92,24 @@ class Look:
             if type(found) is str:
                 kind = found
                 break
-        role = self._role(kind)
+        role = self._roles.get(kind)
+        if role is None:
+            role = self._role(kind)
         for number, names, places in self._usage:
-            for place in places:
-                node = _at(document, place)
+            for key, rest in places:
+                node = document.get(key) if key else document
+                if rest and node:
+                    node = _at(node, rest)
                 if type(node) is dict:
                     _add(told, number, names, node)
-        for keys in self._errors:
-            if _at(document, keys):
+        for key, rest in self._errors:
+            if (value := document.get(key)) and (not rest or _at(value, rest)):
                 role |= _ERROR
-        for keys in self._ends:
-            if _at(document, keys) not in (None, False):
+        for key, rest in self._ends:
+            value = document.get(key)
+            if value is not None and value is not False and (not rest or _at(value, rest) not in (None, False)):
                 role |= _END
-        output = bool(role & _TOKEN) and (not self._tokens or _any(document, self._tokens))
+        output = role & _TOKEN != 0 and (not self._tokens or _any(document, self._tokens))
         return self._judge(told, role, output)
 
     def counts(self, told: Told) -> tuple[int | None, int | None, int | None]:
@@ -118,13 +126,14 @@ class Look:
         return sums[0], sums[1], sums[2]
 
     def _judge(self, told: Told, role: int, output: bool) -> bool:
-        if role & _ERROR:
-            told.failed = told.over = True
-            return False
-        if role & (_END | _LAST):
+        if role > _TOKEN:
+            if role & _ERROR:
+                told.failed = told.over = True
+                return False
             told.ended = True
-            told.over = told.over or bool(role & _END)
-        told.pieces += output
+            told.over = told.over or role & _END != 0
+        if output:
+            told.pieces += 1
         return output
 
     def _role(self, kind: str) -> int:
@@ -144,8 +153,8 @@ class Look:
     def _end_of(self, told: Told, tail: bytes) -> None:
         """Usage from the end of something too long to be kept."""
         for number, names, places in self._usage:
-            for place in places:
-                name = f'"{place[-1]}"'.encode() if place else b""
+            for key, rest_ in places:
+                name = f'"{(key, *rest_)[-1]}"'.encode() if key else b""
                 at = tail.rfind(name) if name else -1
                 rest = tail[at + len(name) :].lstrip() if at >= 0 else b""
                 if not rest.startswith(b":"):
@@ -209,6 +218,12 @@ def _keys(pointer: str) -> _Keys:
     return tuple(pointer.split("/")[1:])
 
 
+def _place(pointer: str) -> _Place:
+    """The first key, which is all that most pointers have, and the others. Empty: the whole document."""
+    key, *rest = _keys(pointer) or ("",)
+    return key, tuple(rest)
+
+
 def _names(usage: Usage) -> list[tuple[str, _Keys]]:
     return [(name, tuple(name.split("/"))) for name in dict.fromkeys((*usage.input, *usage.output, *usage.cached))]
 
@@ -230,36 +245,38 @@ def _add(told: Told, number: int, names: Sequence[tuple[str, _Keys]], node: Mapp
             told.tokens[number, name] = value
 
 
-def _grouped(pointers: Sequence[str]) -> list[tuple[_Keys, _Keys]]:
-    """(where, names there), for pointers that differ in their last name only."""
-    found: dict[_Keys, _Keys] = {}
+def _grouped(pointers: Sequence[str]) -> list[_Group]:
+    """Pointers that differ in their last name only are one group."""
+    found: dict[str, _Keys] = {}
     for pointer in pointers:
-        *above, name = _keys(pointer)
-        found[tuple(above)] = (*found.get(tuple(above), ()), name)
-    return list(found.items())
+        above, _, name = pointer.rpartition("/")
+        found[above] = (*found.get(above, ()), name)
+    return [
+        (tuple(tuple(part.strip("/").split("/")) if part.strip("/") else () for part in above.split("*")), names)
+        for above, names in found.items()
+    ]
 
 
-def _any(node: Any, groups: Sequence[tuple[_Keys, _Keys]]) -> bool:
+def _any(document: dict[str, Any], groups: Sequence[_Group]) -> bool:
     """Whether any pointer points at something that is not empty."""
-    for above, names in groups:  # noqa: SIM110 - half the time of any(): this is done for every token
-        if _holds(node, above, names):
+    for parts, names in groups:  # noqa: SIM110 - half the time of any(): this is done for every token
+        if _holds(document, parts, 0, names):
             return True
     return False
 
 
-def _holds(node: Any, above: _Keys, names: _Keys) -> bool:
-    for depth, key in enumerate(above):
-        if key == "*":
-            if type(node) is not list:
-                return False
-            rest = above[depth + 1 :]
-            for one in node:  # noqa: SIM110 - as above
-                if _holds(one, rest, names):
-                    return True
-            return False
+def _holds(node: Any, parts: tuple[_Keys, ...], depth: int, names: _Keys) -> bool:
+    for key in parts[depth]:
         if type(node) is not dict:
             return False
         node = node.get(key)
+    depth += 1
+    if depth < len(parts):
+        if type(node) is list:
+            for one in node:
+                if _holds(one, parts, depth, names):
+                    return True
+        return False
     if type(node) is not dict:
         return False
     for name in names:  # noqa: SIM110 - as above

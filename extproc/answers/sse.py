@@ -16,12 +16,13 @@ _BOM = b"\xef\xbb\xbf"
 class Sse:
     """See ``Decoder``. The kind of an event is its field ``event``."""
 
-    __slots__ = ("_begun", "_data", "_event", "_line", "_lone_cr", "_more", "_size", "_whole")
+    __slots__ = ("_begun", "_data", "_event", "_fresh", "_line", "_lone_cr", "_more", "_size", "_whole")
 
     def __init__(self) -> None:
         self._line = Clip()
         self._lone_cr = False  # the last piece ended in a CR, of which the LF may still come
         self._begun = False
+        self._fresh = False  # an event may begin, and nothing is left of those before
         self._event = b""
         self._data: bytes | None = None  # the first line of data
         self._more: list[bytes] = []  # the others
@@ -30,6 +31,13 @@ class Sse:
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
+        if self._fresh and data.startswith(b"data: ") and _one_event(data):
+            return [("", data[6:-2], True)]
+        found = self._read(data)
+        self._fresh = self._begun and not (self._lone_cr or self._event or self._data is not None or self._line)
+        return found
+
+    def _read(self, data: bytes) -> list[Event]:
         if self._lone_cr and data:
             self._lone_cr = False
             if data[0] == 10:
@@ -95,3 +103,9 @@ class Sse:
             if self._more:
                 self._more, self._size = [], 0
         self._event, self._whole = b"", True
+
+
+def _one_event(data: bytes) -> bool:
+    """Whether there is one line, no more and no less, and the event's end: so nearly all of them come."""
+    last = len(data) - 2
+    return data.find(b"\n") == last and data[-1] == 10 and b"\r" not in data and last <= LIMIT
