@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Path: TypeAlias = tuple[str, ...]
 """An attribute as it is read: ``request.headers['x-a']`` is ("request", "headers", "x-a")."""
@@ -26,6 +26,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _LEVELS = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
+_ARITHMETIC = 3
+"""From this level on an operator's result is made of its operands; before, it is a truth value."""
+_TESTS = ("has", "size", "startsWith", "endsWith", "contains", "matches")
 _LITERALS = ("true", "false", "null")
 
 
@@ -60,7 +63,15 @@ class Unparsable(ValueError):  # noqa: N818 - named for what is so
     """No CEL. The message says what was expected where."""
 
 
-def attributes(expression: str) -> list[Path]:
+class Read(NamedTuple):
+    """An attribute that an expression reads."""
+
+    path: Path
+    shown: bool
+    """Its value may become the expression's; otherwise it only decides, as before ``?`` and beside ``==``."""
+
+
+def attributes(expression: str) -> list[Read]:
     """Every attribute that the expression reads, in order. Raises ``Unparsable``."""
     if len(expression) > MAX_LENGTH:
         raise Unparsable(f"it is longer than {MAX_LENGTH} characters")
@@ -68,7 +79,7 @@ def attributes(expression: str) -> list[Path]:
     parser.expression()
     if parser.kind:
         raise Unparsable(f"{parser.value!r} is one too many")
-    return parser.paths
+    return parser.reads
 
 
 def known(path: Path) -> bool:
@@ -95,7 +106,7 @@ class _Parser:
         self._tokens = tokens
         self._next = 0
         self._depth = 0
-        self.paths: list[Path] = []
+        self.reads: list[Read] = []
 
     @property
     def kind(self) -> str:
@@ -121,8 +132,10 @@ class _Parser:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise Unparsable("it is nested too deeply")
+        before = len(self.reads)
         self._level(0)
         if self._take("?"):
+            self._decided(before)
             self._level(0)
             self._expect(":")
             self.expression()
@@ -132,9 +145,16 @@ class _Parser:
         if level == len(_LEVELS):
             self._unary()
             return
+        before = len(self.reads)
         self._level(level + 1)
         while any(self._take(sign) for sign in _LEVELS[level]):
             self._level(level + 1)
+            if level < _ARITHMETIC:
+                self._decided(before)
+
+    def _decided(self, start: int) -> None:
+        """What was read since ``start`` has become a truth value."""
+        self.reads[start:] = [Read(path, shown=False) for path, _ in self.reads[start:]]
 
     def _unary(self) -> None:
         while self._take("!") or self._take("-"):
@@ -148,9 +168,10 @@ class _Parser:
                 self._next += 1
                 if self._take("("):
                     # A method: what it is called on is read, its name is none.
+                    before = len(self.reads)
                     self._read(path[:-1])
+                    self._call(self._tokens[self._next - 2][1], before)
                     path = ()
-                    self._list(")")
             elif self._take("["):
                 key = self._key()
                 self.expression()
@@ -167,7 +188,12 @@ class _Parser:
 
     def _read(self, path: Path) -> None:
         if path:
-            self.paths.append(path)
+            self.reads.append(Read(path, shown=True))
+
+    def _call(self, name: str, before: int) -> None:
+        self._list(")")
+        if name in _TESTS:
+            self._decided(before)
 
     def _primary(self) -> Path:
         if self._take(".") and self.kind != "name":
@@ -178,7 +204,7 @@ class _Parser:
             return ()
         if kind == "name" and value != "in":
             if self._take("("):
-                self._list(")")
+                self._call(value, len(self.reads))
                 return ()
             return () if value in _LITERALS else (value,)
         if value == "(":

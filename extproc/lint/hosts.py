@@ -41,6 +41,8 @@ NOT_DISABLED = Rule(
 )
 RULES = (EVERY_HOST, NEVER_ON, WRONG_NAME, NOT_DISABLED)
 
+_ISTIO = tuple(name for name in CHAIN if name != "envoy.filters.http.ext_proc")
+"""Filters that Istio puts in and that routes may have settings for; its ext_proc is an InferencePool's affair."""
 _PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
 
@@ -55,7 +57,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
                 if value.at("@type").text.endswith(_PER_ROUTE) and value.at("disabled").text == "false":
                     yield value.at("disabled").breaks(NOT_DISABLED)
     for name, keys in switched.items():
-        if name not in CHAIN and name not in mesh.filter_names:
+        if name not in _ISTIO and name not in mesh.filter_names:
             yield from (key.breaks(WRONG_NAME, f"no patch here puts in a filter {name}") for key in keys)
     for processor in mesh.processors:
         named = processor.name in switched

@@ -122,27 +122,24 @@ def _tags(telemetry: Resource) -> Iterator[Finding]:
 
 def _tag(expression: Value, mode: str) -> Iterator[Finding]:
     try:
-        paths = cel.attributes(expression.text)
+        reads = cel.attributes(expression.text)
     except cel.Unparsable as error:
         yield expression.breaks(UNPARSABLE, f"no CEL: {error}")
         return
-    mapped = "==" in expression.text or "?" in expression.text
-    for path in paths:
+    for path, shown in reads:
         root, *rest = path
-        shown = ".".join(path)
+        name = ".".join(path)
         if not cel.known(path):
-            yield expression.breaks(UNKNOWN_ATTRIBUTE, f"Envoy has no attribute {shown}: the tag is always unknown")
-        elif ".".join(path[:2]) in _UNBOUNDED:
-            yield expression.breaks(UNBOUNDED, f"a series for every value of {shown}")
-        elif path[:2] == ("request", "headers") and len(path) > 2:
-            yield from _header(expression, path[2].lower(), mapped=mapped)
+            yield expression.breaks(UNKNOWN_ATTRIBUTE, f"Envoy has no attribute {name}: the tag is always unknown")
         elif root == "filter_state" and rest:
             yield from _peer(expression, rest, mode)
+        elif shown and ".".join(path[:2]) in _UNBOUNDED:
+            yield expression.breaks(UNBOUNDED, f"a series for every value of {name}")
+        elif shown and path[:2] == ("request", "headers") and rest[1:] and not routing(rest[1]):
+            yield from _header(expression, rest[1].lower())
 
 
-def _header(expression: Value, name: str, *, mapped: bool) -> Iterator[Finding]:
-    if routing(name) or mapped:
-        return
+def _header(expression: Value, name: str) -> Iterator[Finding]:
     if any(part in name.split("-") for part in _PERSONAL):
         yield expression.breaks(UNBOUNDED, f"a series for every value of the header {name}")
     else:
