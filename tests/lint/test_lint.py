@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.cli import main
 from extproc.findings import replaced
 from extproc.lint.run import RULES, lint, markdown
 from tests.unit.house import ROOT
@@ -38,6 +39,23 @@ def test_nothing_is_found_where_nothing_is_wrong(path: Path) -> None:
 def test_our_own_manifests_have_none() -> None:
     manifests = sorted((ROOT / "istio").rglob("*.yaml"))
     assert lint([(path.name, path.read_text()) for path in manifests]).findings == ()
+
+
+POLICIES = (ROOT / "extproc" / "demo" / "policy.yaml", ROOT / "tests" / "istioctl" / "article.yaml")
+
+
+@pytest.mark.parametrize("place", ["gateway", "sidecar", "inbound", "waypoint"])
+@pytest.mark.parametrize("policy", POLICIES, ids=["demo", "article"])
+@pytest.mark.parametrize(
+    "more", [(), ("--istio-version", "1.28", "--fail-closed", "--processor", "unix:///run/p.sock")]
+)
+def test_what_we_render_has_none(
+    policy: Path, place: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", "istio", "-f", str(policy), "--for", place, *more]) == 0
+    linted = lint([("rendered", capsys.readouterr().out)])
+    assert linted.resources > 0
+    assert linted.findings == ()
 
 
 def test_every_rule_has_its_bad_manifest() -> None:
