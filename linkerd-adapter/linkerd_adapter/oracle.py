@@ -164,11 +164,11 @@ def _rank(match: Match, request: Request, host: tuple[int, int]) -> Rank | None:
     if length is None or (match.method and match.method != request.method):
         return None
     values = request.headers
-    if not all(any(_is(v, _text(h)) for h in values.all(v.name.lower())) for v in match.headers):
+    if not all(any(_header(v, h) for h in values.all(v.name.lower())) for v in match.headers):
         return None
     if match.query:
         pairs = parse_qsl(query, keep_blank_values=True)
-        if not all(any(name == v.name and _is(v, text) for name, text in pairs) for v in match.query):
+        if not all(any(name == v.name and _parameter(v, text) for name, text in pairs) for v in match.query):
             return None
     return Rank(host, length, len(match.headers), len(match.query), int(bool(match.method)))
 
@@ -203,12 +203,15 @@ def _host(hosts: Sequence[str], host: str) -> tuple[int, int] | None:
     return max(ranks, default=None)
 
 
-def _is(wanted: Value, text: str) -> bool:
+def _header(wanted: Value, value: bytes) -> bool:
+    """A pattern is tried only on what is text to the proxy: visible ASCII and tabs."""
+    if not wanted.regex:
+        return wanted.value.encode() == value
+    return all(0x20 <= byte < 0x7F or byte == 0x09 for byte in value) and spans(wanted.value, value.decode("ascii"))
+
+
+def _parameter(wanted: Value, text: str) -> bool:
     return spans(wanted.value, text) if wanted.regex else wanted.value == text
-
-
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")
 
 
 def spans(pattern: str, text: str) -> bool:

@@ -76,6 +76,12 @@ def test_any_of_several_values_is_enough() -> None:
     assert not only(header("V1"), request)
 
 
+def test_values_that_are_no_ascii() -> None:
+    request = Request("GET", "/", Headers.of([("x-model-version", "ä")]))
+    assert only(header("ä"), request)
+    assert not only(header(".*", regex=True), request)
+
+
 @pytest.mark.parametrize(
     ("prefix", "path", "matches"),
     [
