@@ -1,0 +1,108 @@
+"""The cases of watching: what one piece of a streamed answer costs the observer, from the bytes that gRPC gives.
+
+Each is a stream of 10,000 pieces of one token each, past the handler of the server, with its metrics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import repeat
+
+from benchmarks.apis import Target
+from benchmarks.requests import MODEL, view
+from extproc._pb import ext_proc_pb2 as pb
+from extproc.engine import Metadata, Pulse
+from extproc.metrics import Metrics
+from extproc.servicer import ProcessHandler, process
+
+PIECES = 10_000
+BELOW_US = 12.0
+
+_CHAT = {
+    "id": "chatcmpl-0123456789abcdef0123456789abcdef",
+    "object": "chat.completion.chunk",
+    "created": 1750000000,
+    "model": MODEL,
+    "choices": [{"index": 0, "delta": {"content": " token"}, "logprobs": None, "finish_reason": None}],
+    "usage": None,
+}
+_MESSAGES = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " token"}}
+_SAID = {"role": "assistant", "content": " token"}
+_OLLAMA = {"model": MODEL, "created_at": "2025-06-15T12:00:00.0Z", "message": _SAID, "done": False}
+_ANSWERS = {
+    "openai": ("chat.completions", "text/event-stream", b"data: %b\n\n", _CHAT),
+    "anthropic": ("messages", "text/event-stream", b"event: content_block_delta\ndata: %b\n\n", _MESSAGES),
+    "ollama": ("chat", "application/x-ndjson", b"%b\n", _OLLAMA),
+}
+"""Operation, content type, how an event is framed, and the event."""
+
+
+class _Idle(Pulse):
+    """Of an engine that keeps up."""
+
+    def behind(self, now: float) -> float:  # noqa: ARG002 - as ``Pulse`` has it
+        return 0.0
+
+
+class _Sender:
+    metadata: Metadata = ()
+    pulse: Pulse = _Idle()
+
+    def __call__(self, message: bytes) -> None:  # noqa: ARG002 - as ``Sender`` has it
+        raise AssertionError("an observer never sends")
+
+
+def targets() -> list[Target]:
+    """One for each format, each proven to find its tokens."""
+    return [Target(f"a token of a stream, {api}", BELOW_US, watched(api)) for api in _ANSWERS]
+
+
+def watched(api: str) -> Callable[[], object]:
+    """Takes the next piece of a stream; after the last one another stream begins."""
+    metrics = Metrics()
+    following = _streams(api, metrics)
+
+    def take() -> None:
+        handler, message = next(following)
+        handler.receive(message)
+
+    for _ in range(PIECES + 3):
+        take()
+    assert list(metrics._counters["inference_tokens"].values()) == [PIECES]
+    return take
+
+
+def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
+    policies = view()
+    handlers, sender = process(lambda: policies, metrics), _Sender()
+    request, response, piece, last = messages(api)
+    while True:
+        handler = handlers(sender)
+        yield handler, request
+        yield handler, response
+        yield from ((handler, message) for message in repeat(piece, PIECES))
+        yield handler, last
+        handler.close()
+
+
+def messages(api: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """What Envoy sends: the request's head, the response's, a piece, the end."""
+    operation, kind, frame, event = _ANSWERS[api]
+    request = pb.ProcessingRequest(observability_mode=True)
+    request.request_headers.headers.headers.add(key="traceparent", raw_value=b"00-1-2-01")
+    response = pb.ProcessingRequest(observability_mode=True)
+    told = {":status": "200", "content-type": kind, "server-timing": "route;dur=1, upstream;dur=40, total;dur=41"}
+    for name, value in told.items():
+        response.response_headers.headers.headers.add(key=name, raw_value=value.encode())
+    metadata = {"api": api, "operation": operation, "model": MODEL, "policy": MODEL, "version": "v1"}
+    piece = pb.ProcessingRequest(observability_mode=True)
+    piece.response_body.body = frame % json.dumps(event).encode()
+    last = pb.ProcessingRequest(observability_mode=True)
+    last.response_body.end_of_stream = True
+    every = (request, response, piece, last)
+    for message in every:
+        for key, value in metadata.items():
+            message.metadata_context.filter_metadata["aimesh"].fields[key].string_value = value
+    first, second, third, fourth = (message.SerializeToString() for message in every)
+    return first, second, third, fourth
