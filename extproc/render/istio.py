@@ -24,10 +24,9 @@ __all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents",
 def documents(view: View, options: IstioOptions) -> list[Doc]:
     """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
     chosen = checked(options)
+    routing = [*service_entries(view, chosen), *destination_rules(view, chosen), *virtual_services(view, chosen)]
     found = [
-        *service_entries(view, chosen),
-        *destination_rules(view, chosen),
-        *virtual_services(view, chosen),
+        *(routing if chosen.routes else []),
         *telemetries(view, chosen),
         *prometheus_rules(view, chosen),
         *envoy_filters(view, chosen),

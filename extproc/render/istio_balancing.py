@@ -38,13 +38,11 @@ def destination_rules(view: View, options: IstioOptions) -> list[Doc]:
 
 def service_entries(view: View, options: IstioOptions) -> list[Doc]:
     """One for each policy that lists endpoints which are in no Service of the cluster."""
-    found = []
-    for policy in view.policies:
-        mine = [place for place in places(view, options).values() if place.target.policy == policy.name]
-        listed = [place for place in mine if place.host == entry_host(policy)]
-        if listed:
-            found.append(_entry(policy, listed, view, options))
-    return found
+    listed: dict[str, list[Place]] = {}
+    for place in places(view, options).values():
+        if place.host == entry_host(view.by_name[place.target.policy]):
+            listed.setdefault(place.target.policy, []).append(place)
+    return [_entry(view.by_name[name], found, view, options) for name, found in listed.items()]
 
 
 def _rule(host: str, found: Sequence[Place], view: View, options: IstioOptions) -> Doc:

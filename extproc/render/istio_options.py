@@ -66,6 +66,11 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
         return None if first.startswith(("dns:", "unix:")) else host_port(first)
 
     @property
+    def routes(self) -> bool:
+        """Whether requests are routed at all, and not only watched."""
+        return any(where != "inbound" for where in self.where)
+
+    @property
     def envoy(self) -> EnvoyOptions:
         """The same for what a proxy of any kind is told."""
         cluster = PROCESSOR
@@ -101,6 +106,11 @@ def checked(options: IstioOptions) -> IstioOptions:
     addresses = options.processors
     if len(addresses) > 1 and not all(a.startswith(("dns:", "unix:")) for a in addresses):
         raise SetupError("a Service is one processor address; for several, write dns:///host:port or unix:///path")
+    if options.service and options.service[0].count(".") < 2:
+        raise SetupError(
+            f"{options.service[0]!r} is not the whole name of a Service; write --processor "
+            "NAME.NAMESPACE.svc.cluster.local:PORT, or dns:///host:port for what is no Service"
+        )
     if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9.-]+", options.gateway):
         raise SetupError(f"{options.gateway!r} is no gateway; write --gateway NAMESPACE/NAME")
     return options

@@ -200,6 +200,11 @@ def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(view: View) -> No
     assert {re2.compile(text).programsize <= 100 for text in texts} == {True}
 
 
+def test_who_only_watches_routes_nothing() -> None:
+    found = documents(config.load([FOLDER / "policy.yaml"]).view, IstioOptions(where=("inbound",)))
+    assert {each["kind"] for each in found} == {"Telemetry", "EnvoyFilter"}
+
+
 def test_newer_fields_are_only_for_newer_releases() -> None:
     budgeted = VIEWS["article"]
     found = {release: str(documents(budgeted, IstioOptions(release=release))) for release in RELEASES}
@@ -219,6 +224,7 @@ def test_newer_fields_are_only_for_newer_releases() -> None:
     [
         (IstioOptions(processors=("a:1", "b:1")), "a Service is one processor address"),
         (IstioOptions(gateway="public"), "NAMESPACE/NAME"),
+        (IstioOptions(processors=("aimesh-extproc:50051",)), "not the whole name of a Service"),
     ],
 )
 def test_options_that_contradict_themselves(options: IstioOptions, said: str) -> None:
