@@ -42,35 +42,35 @@ HOSTNAMES = Rule(
     "leave `hostnames` out: the Service's address has chosen the route already",
 )
 NO_DEFAULT = Rule(
-    "LNK207",
+    "LNK205",
     "warning",
     "no rule takes every request",
     "Once a Service has a route, requests that match no rule get 404 (gRPC: unimplemented): there is no default.",
     "add a last rule without `matches`, to the stable version",
 )
 TWICE = Rule(
-    "LNK208",
+    "LNK206",
     "warning",
     "another rule on the same Service has the same match",
     "Of two equals the older route wins, then the first by name, then the first rule: the other is never used.",
     "remove one, or make them distinct",
 )
 EXACT = Rule(
-    "LNK209",
+    "LNK207",
     "warning",
     "an Exact path loses to a PathPrefix that is as long and has more conditions",
     "Linkerd ranks paths by their length alone, then by the number of headers, where the Gateway API has Exact first.",
     "give the Exact rule the same conditions, or make the paths distinct",
 )
 METHOD = Rule(
-    "LNK210",
+    "LNK208",
     "warning",
     "a match by method loses to one by headers or query on the same path",
     "Linkerd ranks by headers, then query, then method, where the Gateway API has the method first.",
     "write the method into both",
 )
 HEADER_ONLY = Rule(
-    "LNK211",
+    "LNK209",
     "error",
     "a GRPCRoute matches by headers only",
     "Linkerd's proxy refuses the whole policy of the Service: every call to it fails (linkerd2#14047).",

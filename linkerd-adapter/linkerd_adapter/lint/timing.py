@@ -24,16 +24,17 @@ from linkerd_adapter.lint.values import (
 STREAM = Rule(
     "LNK601",
     "warning",
-    "a request timeout counts until the answer has ended",
-    "It cuts streams off: an answer by server-sent events that takes longer ends in the middle of a sentence.",
-    "bound the pauses instead: `timeout.linkerd.io/idle` (and `timeout.linkerd.io/response` for the first byte)",
+    "a timeout counts until the answer has ended",
+    "`timeouts.request`, `timeout.linkerd.io/request` and `timeout.linkerd.io/response` cut streams off: an answer by "
+    "server-sent events that takes longer ends in the middle of a sentence.",
+    "bound the pauses instead, by `timeout.linkerd.io/idle`",
 )
 BACKEND_REQUEST = Rule(
     "LNK602",
     "warning",
     "`timeouts.backendRequest` has no effect",
     "Linkerd does not convert it, though its documentation has it.",
-    "use `timeout.linkerd.io/response`, or `retry.linkerd.io/timeout` for one try of several",
+    "use `retry.linkerd.io/timeout` for one try of several, `timeout.linkerd.io/idle` for pauses",
 )
 ZERO = Rule(
     "LNK603",
@@ -134,7 +135,7 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
             yield place.breaks(VALUE, f"{shown(text or '')} is not what Linkerd reads in {key}", f"write {written}")
         elif key.startswith(TIMEOUT) and milliseconds(text) == 0:
             yield place.breaks(ZERO)
-        elif key == TIMEOUT + "request":
+        elif key in (TIMEOUT + "request", TIMEOUT + "response"):
             yield place.breaks(STREAM)
 
 
