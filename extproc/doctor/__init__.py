@@ -1,4 +1,5 @@
 """``extproc doctor``: what a running Envoy made of its configuration. Floor 4.
 
-``dump`` reads Envoy's admin documents, ``diagnosis`` judges them (both pure), ``run`` fetches and prints (floor 6).
+``dump`` reads Envoy's admin documents, ``diagnosis`` judges them by ``rules`` (all pure), ``run`` fetches and prints
+(floor 6).
 """

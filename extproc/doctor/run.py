@@ -27,6 +27,8 @@ def run(
     Either ``url``, Envoy's admin address, or files that hold what it said. Raises ``SetupError`` where there is
     nothing to judge by.
     """
+    if url and (clusters or stats_file):
+        raise SetupError("--clusters and --stats belong to --config-dump; --envoy-admin asks for them itself")
     source = url or str(config_dump)
     evidence = ask(url) if url else _read(config_dump, clusters, stats_file)
     found = diagnose(evidence, source)

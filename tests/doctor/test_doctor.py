@@ -111,6 +111,9 @@ def test_all_is_well(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     gateway = scene.start()
     until(lambda: gateway.envoy.stats("cluster.aimesh-processor.membership_healthy").popitem()[1] == 1)
     assert gateway.ask("llama").text == "v1"
+    gateway.ask("nobodys-model")
+    gateway.post(b"no JSON")
+    gateway.post(b"", "/no/api")
     address = gateway.envoy.admin_address
     assert main(["doctor", "--envoy-admin", address]) == 0
     assert capsys.readouterr().out.startswith("ok: Envoy 1.")
@@ -264,6 +267,10 @@ def test_what_was_saved_is_judged_too(scene: Scene, tmp_path: Path, capsys: pyte
     assert main(["doctor", "--config-dump", str(files["config-dump"])]) == 0
     assert main(["doctor", "--config-dump", str(files["stats"])]) == 1
     assert "is no JSON object" in capsys.readouterr().err
+    assert main(["doctor", "--config-dump", str(tmp_path / "none")]) == 1
+    assert "can't be read: No such file" in capsys.readouterr().err
+    assert main(["doctor", "--envoy-admin", "127.0.0.1:1", "--stats", str(files["stats"])]) == 1
+    assert "belong to --config-dump" in capsys.readouterr().err
 
 
 class Other(http.server.BaseHTTPRequestHandler):
