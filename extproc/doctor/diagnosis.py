@@ -6,7 +6,7 @@ Envoy started: a finding that rests on one may tell of something that is over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from extproc.doctor.dump import Chain, Dump, Evidence, HttpFilter, at, rows
@@ -40,12 +40,9 @@ _COUNTED = (
     ("clear_route_cache_ignored", NOT_CLEARED),
     ("spurious_msgs_received", SPURIOUS),
 )
-_UNUSABLE = (
-    "failed_active_health_check",
-    "failed_outlier_check",
-    "failed_active_degraded_check",
-    "pending_dynamic_removal",
-)
+_UNUSABLE = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal")
+_GONE = ("UNHEALTHY", "DRAINING", "TIMEOUT")
+"""What the control plane may say of an endpoint."""
 
 
 def diagnose(evidence: Evidence, source: str) -> list[Finding]:
@@ -115,7 +112,8 @@ def _filter(chain: Chain, item: HttpFilter, stats: Mapping[str, int] | None, sou
     if stats is None:
         return
     own = str(item.config.get("stat_prefix") or "")
-    prefix = f"http.{chain.stat_prefix}.ext_proc.{own + '.' if own else ''}"
+    whole = f"http.{chain.stat_prefix}.".replace(":", "_")
+    prefix = f"{whole}ext_proc.{own + '.' if own else ''}"
     counters = {name.removeprefix(prefix): value for name, value in stats.items() if name.startswith(prefix)}
     if not counters:
         yield _about(NO_STATS, source, subject, "")
@@ -129,7 +127,7 @@ def _filter(chain: Chain, item: HttpFilter, stats: Mapping[str, int] | None, sou
     for name, rule in _COUNTED:
         if count := counters.get(name, 0):
             yield _about(rule, source, subject, f"{rule.title} ({name} {count})")
-    requests = stats.get(f"http.{chain.stat_prefix}.downstream_rq_completed", 0)
+    requests = stats.get(f"{whole}downstream_rq_completed", 0)
     if requests and not any(
         counters.get(name) for name in ("streams_started", "streams_failed", "failure_mode_allowed")
     ):
@@ -147,12 +145,14 @@ def _cluster(name: str, cluster: Mapping[str, Any] | None, evidence: Evidence, s
     status = next((s for s in statuses if s.get("name") == name), None)
     if status is not None:
         hosts = rows(status, "host_statuses")
-        usable = [host for host in hosts if not _unusable(host)]
-        if not usable:
-            message = f"the processor is down: none of {len(hosts)} endpoints can be used ({_why(hosts)})"
+        troubles = [_unusable(host) for host in hosts]
+        if all(troubles):
+            why = ", ".join(dict.fromkeys(reason for trouble in troubles for reason in trouble)) or "it has none"
+            message = f"the processor is down: none of {len(hosts)} endpoints can be used ({why})"
             yield _about(DOWN, source, subject, message)
     stats = evidence.stats or {}
-    overflow = stats.get(f"cluster.{name}.upstream_rq_pending_overflow", 0)
+    counted = str(cluster.get("alt_stat_name") or name).replace(":", "_")
+    overflow = stats.get(f"cluster.{counted}.upstream_rq_pending_overflow", 0)
     if overflow:
         yield _about(NO_ROOM, source, subject, f"the circuit breaker refused {_requests(overflow)}")
 
@@ -163,9 +163,14 @@ def _http2(cluster: Mapping[str, Any]) -> bool:
     return any(at(where, "http2_protocol_options") is not None for where in (cluster, *ways))
 
 
-def _unusable(host: Mapping[str, Any]) -> bool:
-    """Whether Envoy does not use an endpoint, or can't connect to it though it would."""
-    return any(at(host, "health_status", reason) for reason in _UNUSABLE) or _unreachable(host) > 0
+def _unusable(host: Mapping[str, Any]) -> list[str]:
+    """Why Envoy does not use an endpoint, or can't connect to it though it would; nothing where it can."""
+    why = [reason.replace("_", " ") for reason in _UNUSABLE if at(host, "health_status", reason)]
+    if (said := at(host, "health_status", "eds_health_status")) in _GONE:
+        why.append(f"it is {said}")
+    if failed := _unreachable(host):
+        why.append(f"no connection, {failed} failed")
+    return why
 
 
 def _unreachable(host: Mapping[str, Any]) -> int:
@@ -173,13 +178,6 @@ def _unreachable(host: Mapping[str, Any]) -> int:
     numbers = {str(stat.get("name")): str(stat.get("value", "0")) for stat in rows(host, "stats")}
     active, failed = numbers.get("cx_active", "0"), numbers.get("cx_connect_fail", "0")
     return int(failed) if active == "0" and failed.isascii() and failed.isdecimal() else 0
-
-
-def _why(hosts: Sequence[Mapping[str, Any]]) -> str:
-    reasons = [reason for host in hosts for reason in _UNUSABLE if at(host, "health_status", reason)]
-    if failed := sum(map(_unreachable, hosts)):
-        reasons.append(f"no connection, {failed} failed")
-    return ", ".join(dict.fromkeys(reasons)).replace("_", " ") or "it has none"
 
 
 def _requests(count: int) -> str:

@@ -69,6 +69,10 @@ def istio(*filters: dict[str, Any], strips: bool = True, settings: dict[str, Any
     }
 
 
+def hosts(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"cluster_statuses": [{"name": CLUSTER, "host_statuses": list(found)}]}
+
+
 def named(*names: str) -> list[dict[str, Any]]:
     return [http_filter(name) for name in names]
 
@@ -112,10 +116,25 @@ def test_a_cluster_that_the_proxy_does_not_have() -> None:
 
 def test_endpoints_that_are_gone() -> None:
     assert codes(GOOD, clusters={"cluster_statuses": [{"name": CLUSTER}]}) == ["AIM706"]
+    assert codes(GOOD, clusters=hosts({"health_status": {"eds_health_status": "DRAINING"}})) == ["AIM706"]
     host = {"health_status": {"eds_health_status": "HEALTHY"}, "stats": [{"name": "cx_connect_fail", "value": "2"}]}
-    assert codes(GOOD, clusters={"cluster_statuses": [{"name": CLUSTER, "host_statuses": [host]}]}) == ["AIM706"]
+    assert codes(GOOD, clusters=hosts(host)) == ["AIM706"]
     host["stats"] = [*host["stats"], {"name": "cx_active", "value": "1"}]
-    assert codes(GOOD, clusters={"cluster_statuses": [{"name": CLUSTER, "host_statuses": [host]}]}) == []
+    assert codes(GOOD, clusters=hosts(host)) == []
+
+
+def test_counters_by_the_names_that_envoy_gives_them() -> None:
+    """A colon is an underscore, and Istio gives clusters other names in statistics."""
+    dump = copy.deepcopy(GOOD)
+    sections = dump["configs"]
+    sections[1]["dynamic_active_clusters"][0]["cluster"]["alt_stat_name"] = f"{CLUSTER};"
+    chain = sections[2]["dynamic_listeners"][0]["active_state"]["listener"]["filter_chains"][0]
+    chain["filters"][0]["typed_config"]["stat_prefix"] = "outbound_[::]_80"
+    counted = {
+        "http.outbound_[__]_80.ext_proc.failure_mode_allowed": 2,
+        f"cluster.{CLUSTER};.upstream_rq_pending_overflow": 1,
+    }
+    assert codes(dump, stats=counted) == ["AIM707", "AIM717"]
 
 
 def test_codes_are_unique() -> None:
