@@ -56,8 +56,8 @@ L5D = Rule(
     "LNK307",
     "warning",
     "a filter sets a header that only Linkerd's proxy itself reads",
-    "`l5d-retry-*` and `l5d-timeout*` count only where the client's proxy allows it (`--allow-l5d-request-headers`), "
-    "`l5d-dst-override` in ingress mode alone.",
+    "`l5d-retry-*` and `l5d-timeout*` are read before filters run, and only where the client's proxy allows it "
+    "(`--allow-l5d-request-headers`); `l5d-dst-override` counts in ingress mode alone.",
     "use the annotations `retry.linkerd.io/*` and `timeout.linkerd.io/*` on the route",
 )
 RULES = (VOID, BACKEND, UNKNOWN, RESPONSE, APPENDED, TOO_LATE, L5D)

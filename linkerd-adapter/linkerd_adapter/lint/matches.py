@@ -45,7 +45,7 @@ NO_DEFAULT = Rule(
     "LNK205",
     "warning",
     "no rule takes every request",
-    "Once a Service has a route, requests that match no rule get 404 (gRPC: unimplemented): there is no default.",
+    "Once a Service has a route, requests that match no rule get 404 (gRPC: NOT_FOUND): there is no default.",
     "add a last rule without `matches`, to the stable version",
 )
 TWICE = Rule(
