@@ -19,6 +19,8 @@ PORT = 9090
 """Where an address names none."""
 PATIENCE = 3.0
 """Seconds that a processor has to answer."""
+_LARGEST, _LONGEST = 64 << 20, 1 << 20
+"""Bytes of an answer, and of a line of one that goes on; beyond that it is cut, and then can't be understood."""
 _AGAIN = 1.0
 """Seconds between two attempts to tap one."""
 
@@ -45,13 +47,15 @@ class Replica(msgspec.Struct, frozen=True):
         try:
             connection.request("GET", path, headers={"host": self.authority})
             response = connection.getresponse()
-            body = response.read()
+            body = response.read(_LARGEST)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{self.name} does not answer: {_reason(error)}") from None
         finally:
             connection.close()
         if response.status != 200:
             raise Unreachable(f"{self.name} answers {path.partition('?')[0]} with status {response.status}")
+        if response.length:
+            raise Unreachable(f"{self.name} breaks off, or answers with too much")
         return body
 
     @contextmanager
@@ -74,7 +78,7 @@ class Replica(msgspec.Struct, frozen=True):
 
 def _lines(replica: Replica, response: http.client.HTTPResponse) -> Iterator[bytes]:
     try:
-        while line := response.readline():
+        while line := response.readline(_LONGEST):
             yield line
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unreachable(f"{replica.name} has gone: {_reason(error)}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -146,7 +147,7 @@ def _show(
     if not console.is_terminal:
         console.width = _WIDTH
     told: tuple[str, ...] = ()
-    with Live(console=console, auto_refresh=False, screen=False) if watch and console.is_terminal else _Plain() as live:
+    with Live(console=console, auto_refresh=False) if watch and console.is_terminal else nullcontext() as live:
         while True:
             fleet = asked()
             for problem in fleet.problems:
@@ -164,13 +165,3 @@ def _show(
             if not watch:
                 return 0
             time.sleep(_EVERY)
-
-
-class _Plain:
-    """In the place of a ``Live`` where nothing is drawn anew."""
-
-    def __enter__(self) -> _Plain:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass

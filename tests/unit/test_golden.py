@@ -100,7 +100,7 @@ def test_what_counts_come_to() -> None:
 
 
 def test_nothing_is_not_all_well() -> None:
-    assert golden(Counts(), 60) == Golden(0, None, 0.0, *[None] * 8)  # type: ignore[arg-type]
+    assert golden(Counts(), 60) == Golden(0, None, 0.0, *[None] * 8)
 
 
 OBSERVED = st.builds(

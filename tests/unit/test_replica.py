@@ -86,7 +86,7 @@ def ask(server: socket.socket, replica: Replica, answer: bytes | None) -> None:
         (b"", "closed connection without response"),
         (b"SSH-2.0-x\r\n", "SSH-2.0-x"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers /recent with status 404"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", "IncompleteRead"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", "breaks off"),
         (None, "it takes too long"),
     ],
 )
