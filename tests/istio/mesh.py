@@ -24,6 +24,7 @@ CHAT = "chat.ai.svc.cluster.local"
 OTHER = "shop.ai.svc.cluster.local"
 PROCESSOR = "aimesh-extproc.aimesh-system.svc.cluster.local"
 GATEWAY = "istio-ingress/gateway"
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 OURS = ROOT / "istio" / "destinationrule.yaml"
 """How proxies treat the processors."""
 SECRET = b"a secret of at least thirty-two bytes"
@@ -79,7 +80,7 @@ def proxy(
         [virtual_host(host, PORT, manifests, GATEWAY if is_gateway else "") for host in (CHAT, OTHER)],
         clusters(services, manifests),
         "istio-ingress" if is_gateway else "ai",
-        {"istio": "ingressgateway"} if is_gateway else {"app": "chat"},
+        {"istio": "ingressgateway"} if is_gateway else {"app": "chat", GATEWAY_NAME: "waypoint"},
         list(authentication),
     )
     made.apply(manifests)

@@ -16,6 +16,8 @@ Doc = dict[str, Any]
 MANAGER = "envoy.filters.network.http_connection_manager"
 OF_ISTIO_ALONE = ("istio.metadata_exchange", "istio.alpn", "istio.stats")
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+_GATEWAY = "gateway.networking.k8s.io/gateway-name"
+"""Label of the pods of a Gateway of the Gateway API, and so of a waypoint."""
 _BY_KEY = ("typed_per_filter_config",)
 """Maps: an entry replaces the one with its key."""
 
@@ -76,6 +78,8 @@ class Proxy:
 
     def _selected(self, document: Doc) -> bool:
         wanted: Doc = document["spec"].get("workloadSelector", {}).get("labels", {})
+        if targets := document["spec"].get("targetRefs"):
+            wanted = {_GATEWAY: targets[0]["name"]}
         return document["metadata"]["namespace"] == self.namespace and wanted.items() <= self.labels.items()
 
     def _patch(self, apply_to: str, match: Doc, patch: Doc) -> None:

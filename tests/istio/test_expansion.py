@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
-from time import sleep
+from copy import deepcopy
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
+from extproc.render.istio import WHERE, IstioOptions, documents
 from extproc.view import Sticky, Version, View
 from tests.envoy.conftest import Gateway, ModelServer, Processor, say
 from tests.istio import mesh
@@ -57,6 +60,21 @@ def test_the_filters_stand_behind_authentication_and_before_what_depends_on_the_
         "istio.stats",
         "envoy.filters.http.router",
     ]
+
+
+def test_proxies_that_nobody_means_stay_as_they_are() -> None:
+    """A listener on another port, another namespace, another gateway."""
+    manifests = documents(View((mesh.policy(),)), IstioOptions(where=WHERE))
+    for context, port, namespace, labels in (
+        ("SIDECAR_OUTBOUND", 9999, "ai", {}),
+        ("SIDECAR_OUTBOUND", 8080, "web", {}),
+        ("GATEWAY", 80, "istio-ingress", {"istio": "egressgateway"}),
+        ("SIDECAR_INBOUND", 8080, "ai", {}),
+    ):
+        made = Proxy(context, port, [], [], namespace, labels)
+        before = deepcopy(made.manager)
+        made.apply(manifests)
+        assert made.manager == before
 
 
 @PLACES
@@ -239,6 +257,31 @@ def test_a_processor_that_is_no_service(
     pods = [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")]
     envoy = run(mesh.proxy(view, pods, other, NOBODY, processors=(at,), fail_open=False))
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
+
+
+def test_a_waypoint_routes_for_all_who_call(servers: Servers, processor: Process, run: Run) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    view = View((mesh.policy(),))
+    pods = [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")]
+    envoy = run(mesh.proxy(view, pods, other, processor(view), at="SIDECAR_INBOUND", where=("waypoint",)))
+    assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
+    assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
+    assert envoy.ask("llama", host=mesh.CHAT, x_model_version="v2").text == "v1"
+    assert envoy.post({"text": "x" * (5 << 20), "model": "llama"}, host=mesh.CHAT).text == "v1"
+
+
+@pytest.mark.parametrize(("fail_open", "status"), [(True, 200), (False, 504)])
+def test_a_processor_that_hangs_is_waited_for_a_second(
+    fail_open: bool, status: int, servers: Servers, run: Run
+) -> None:
+    v1, other = servers("v1", "other")
+    view = View((mesh.policy(versions=(Version("v1"),)),))
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, address, fail_open=fail_open))
+        start = monotonic()
+        assert envoy.ask("llama", host=mesh.CHAT).status == status
+        assert 0.5 < monotonic() - start < 10
 
 
 def test_a_mirror_gets_copies(servers: Servers, processor: Process, run: Run) -> None:

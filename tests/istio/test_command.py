@@ -1,0 +1,78 @@
+"""`extproc render istio` on the command line: manifests on stdout, what to know on stderr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from extproc.cli import main
+from tests.unit.house import ROOT
+
+POLICY = str(ROOT / "istio" / "policy.yaml")
+
+
+def test_stdout_is_yaml_and_stderr_says_what_the_target_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "istio", "-f", POLICY, "--istio-version", "1.28", "--for", "waypoint"]) == 0
+    written = capsys.readouterr()
+    assert {document["kind"] for document in yaml.safe_load_all(written.out)} == {
+        "DestinationRule",
+        "VirtualService",
+        "Telemetry",
+        "EnvoyFilter",
+    }
+    assert [line.startswith("extproc: Istio") for line in written.err.splitlines()] == [True] * 3
+
+
+def test_every_option_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    def render(*options: str) -> str:
+        assert main(["render", "istio", "-f", POLICY, *options]) == 0
+        return capsys.readouterr().out
+
+    plain = render()
+    for option in (
+        "--for inbound",
+        "--istio-version 1.28",
+        "--gateway edge/public",
+        "--gateway-labels app=edge,tier=1",
+        "--host llm.example.com",
+        "--callers web",
+        "--processor dns:///10.0.0.1:1 --processor dns:///10.0.0.2:1",
+        "--body streamed",
+        "--fail-closed",
+        "--access-log json",
+        "--prometheus-rules",
+    ):
+        assert render(*option.split()) != plain, option
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--processor=dns:host:1", "dns:///"),
+        ("--processor=unix:run/p.sock", "unix:///"),
+        ("--processor=nowhere", "host:port"),
+        ("--gateway-labels=edge", "key=value"),
+        ("--istio-version=1.9", "invalid choice"),
+        ("--for=everyone", "invalid choice"),
+    ],
+)
+def test_a_bad_option_is_named(option: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["render", "istio", "-f", POLICY, option])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_policy_that_is_wrong_renders_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("kind: Nothing\n")
+    assert main(["render", "istio", "-f", str(file)]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_contradiction_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "istio", "-f", POLICY, "--gateway", "public"]) == 1
+    written = capsys.readouterr()
+    assert (written.out, "NAMESPACE/NAME" in written.err) == ("", True)
