@@ -17,7 +17,7 @@ from envoy_data_plane.envoy.service.ext_proc.v3 import ProcessingRequest as Full
 from benchmarks.requests import MODEL, PIECE, Request, chat, infer, view
 from extproc import codec
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.actions import Action, Fault, Finish, Observed, Reply, Unmatched
+from extproc.actions import Action, Finish, Loaded, Note, Reply
 from extproc.events import Event
 from extproc.headers import MODEL_NAME
 from extproc.stream import RouteStream
@@ -107,7 +107,7 @@ def _receive(view: View, events: Sequence[Event]) -> list[Action]:
 
 
 def _replies(actions: Sequence[Action]) -> list[Reply]:
-    return [action for action in actions if not isinstance(action, Finish | Unmatched | Fault | Observed)]
+    return [action for action in actions if not isinstance(action, Finish | Note | Loaded)]
 
 
 def _parse(request: Request) -> None:
