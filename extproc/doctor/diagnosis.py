@@ -112,7 +112,7 @@ def _filter(chain: Chain, item: HttpFilter, stats: Mapping[str, int] | None, sou
     if stats is None:
         return
     own = str(item.config.get("stat_prefix") or "")
-    whole = f"http.{chain.stat_prefix}.".replace(":", "_")
+    whole = f"http.{chain.stat_prefix}."
     prefix = f"{whole}ext_proc.{own + '.' if own else ''}"
     counters = {name.removeprefix(prefix): value for name, value in stats.items() if name.startswith(prefix)}
     if not counters:

@@ -226,6 +226,21 @@ def test_a_circuit_breaker_that_was_open(scene: Scene) -> None:
     assert "AIM717" in found(gateway)
 
 
+def test_counters_have_the_names_that_istio_gives_them(scene: Scene) -> None:
+    """Listeners with colons in their prefix, clusters with another name in statistics."""
+
+    def bend(document: dict[str, Any]) -> None:
+        manager(document)["stat_prefix"] = "outbound_[::]_80;"
+        processor_cluster(document)["alt_stat_name"] = "outbound|50051||a:b;"
+        thresholds = processor_cluster(document)["circuit_breakers"]["thresholds"][0]
+        thresholds.update(max_requests=0, max_pending_requests=0)
+
+    gateway = scene.start(bend)
+    until(lambda: f"{scene.processor.address}::health_flags::healthy" in gateway.envoy.ask("/clusters")[1].decode())
+    gateway.ask("llama")
+    assert found(gateway).keys() == {"AIM707", "AIM717"}
+
+
 def test_an_update_that_envoy_refused(scene: Scene, tmp_path: Path) -> None:
     """A filter after the router, as ADD of an EnvoyFilter puts it: refused, and no listener is there."""
     kind = "type.googleapis.com/envoy.config.listener.v3.Listener"

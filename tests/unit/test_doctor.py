@@ -123,20 +123,6 @@ def test_endpoints_that_are_gone() -> None:
     assert codes(GOOD, clusters=hosts(host)) == []
 
 
-def test_counters_by_the_names_that_envoy_gives_them() -> None:
-    """A colon is an underscore, and Istio gives clusters other names in statistics."""
-    dump = copy.deepcopy(GOOD)
-    sections = dump["configs"]
-    sections[1]["dynamic_active_clusters"][0]["cluster"]["alt_stat_name"] = f"{CLUSTER};"
-    chain = sections[2]["dynamic_listeners"][0]["active_state"]["listener"]["filter_chains"][0]
-    chain["filters"][0]["typed_config"]["stat_prefix"] = "outbound_[::]_80"
-    counted = {
-        "http.outbound_[__]_80.ext_proc.failure_mode_allowed": 2,
-        f"cluster.{CLUSTER};.upstream_rq_pending_overflow": 1,
-    }
-    assert codes(dump, stats=counted) == ["AIM707", "AIM717"]
-
-
 def test_codes_are_unique() -> None:
     assert len({rule.code for rule in RULES}) == len(RULES)
 
