@@ -38,7 +38,7 @@ class Scrape:
     def __init__(self, text: str) -> None:
         self.requests: dict[Place, float] = defaultdict(float)
         self.tokens: dict[Place, float] = defaultdict(float)
-        self.buckets: dict[tuple[str, Place], list[tuple[float, float]]] = defaultdict(list)
+        self.buckets: dict[tuple[str, Place], dict[float, float]] = defaultdict(lambda: defaultdict(float))
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 labels = sample.labels
@@ -50,12 +50,12 @@ class Scrape:
                 elif sample.name == "inference_tokens_total" and labels["type"] == "output":
                     self.tokens[place] += sample.value
                 elif sample.name.endswith("_bucket"):
-                    self.buckets[family.name, place].append((float(labels["le"]), sample.value))
+                    self.buckets[family.name, place][float(labels["le"])] += sample.value
 
     def milliseconds(self, name: str, place: Place, q: float) -> float | None:
         """A quantile, interpolated as Prometheus does; None of nothing."""
         low = below = 0.0
-        buckets = sorted(self.buckets.get((name, place), []))
+        buckets = sorted(self.buckets[name, place].items())
         for high, count in buckets:
             if count >= (rank := q * buckets[-1][1]):
                 return (low + (high - low) * (rank - below) / (count - below)) * 1000
