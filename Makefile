@@ -53,10 +53,11 @@ protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
 	@echo "Made extproc/_pb from $(PROTOS)"
 
-docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, the linters' and the doctor's pages
+docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, the linters' and the doctor's pages, istio/rendered
 	@$(BIN)/python -m extproc.apis docs/apis.md
 	@$(BIN)/python -m extproc.lint docs/istio-lint.md
 	@$(BIN)/python -m extproc.doctor docs/doctor.md
+	@$(BIN)/python -m tests.istio.rendered
 	@$(BIN)/python -m linkerd_adapter.lint docs/linkerd-lint.md
 
 screenshots: $(VENV)/dev  ## docs/images: the page in light and dark and on a phone; needs Chromium, takes two minutes

@@ -14,6 +14,7 @@ from extproc import config
 from extproc.cli import main
 from extproc.errors import SetupError
 from extproc.gpu import Gpu, Requirement
+from extproc.render.envoy_clusters import clusters
 from extproc.render.istio import RELEASES, WHERE, IstioOptions, documents, notes
 from extproc.view import HeaderMatch, Policy, Pool, RetryBudget, Sticky, Version, View
 from tests.istio import envoy_api, rendered
@@ -198,6 +199,27 @@ def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(view: View) -> No
     values = [p["patch"]["value"].get("typed_config", {}) for d in filters for p in d["spec"]["configPatches"]]
     texts = {v["mutation_rules"]["allow_expression"]["regex"] for v in values if "mutation_rules" in v}
     assert {re2.compile(text).programsize <= 100 for text in texts} == {True}
+
+
+def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
+    view = VIEWS["article"]
+    (rule,) = [d["spec"]["trafficPolicy"] for d in documents(view, IstioOptions()) if d["kind"] == "DestinationRule"]
+    bare = clusters(view)[0]
+    limits, ejection = bare["circuit_breakers"]["thresholds"][0], bare["outlier_detection"]
+    assert rule["connectionPool"]["http"]["http2MaxRequests"] == limits["max_requests"]
+    assert rule["connectionPool"]["http"]["http1MaxPendingRequests"] == limits["max_pending_requests"]
+    assert rule["connectionPool"]["tcp"]["connectTimeout"] == bare["connect_timeout"]
+    assert rule["retryBudget"]["percent"] == limits["retry_budget"]["budget_percent"]["value"] == 25
+    assert rule["retryBudget"]["minRetryConcurrency"] == limits["retry_budget"]["min_retry_concurrency"] == 10
+    for theirs, ours in (
+        ("consecutiveGatewayErrors", "consecutive_gateway_failure"),
+        ("consecutiveLocalOriginFailures", "consecutive_local_origin_failure"),
+        ("consecutive5xxErrors", "enforcing_consecutive_5xx"),
+        ("interval", "interval"),
+        ("baseEjectionTime", "base_ejection_time"),
+        ("maxEjectionPercent", "max_ejection_percent"),
+    ):
+        assert rule["outlierDetection"][theirs] == ejection[ours], theirs
 
 
 def test_who_only_watches_routes_nothing() -> None:
