@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 from linkerd_adapter.oracle import (
@@ -59,6 +61,26 @@ def header(value: str, *, regex: bool = False) -> Match:
 def test_a_pattern_must_span_the_value_at_its_first_match(pattern: str, text: str, *, matches: bool) -> None:
     assert spans(pattern, text) is matches
     assert only(header(pattern, regex=True), asked(x_model_version=text)) is matches
+
+
+PIECES = st.sampled_from(
+    ["a", "b", "ab", ".", "[ab]", "[^a]", "\\.", "a?", "b*", "a+?", "^", "$", "|", "(", ")", "(?:", "(?i)", "{2}"]
+)
+
+
+QUIET = re2.Options()
+QUIET.log_errors = False
+
+
+@given(st.lists(PIECES, max_size=7).map("".join), st.text("abA.", max_size=5))
+def test_patterns_mean_what_they_mean_to_re2(pattern: str, text: str) -> None:
+    """RE2 is what Rust's ``regex`` descends from: the same syntax, the same first match."""
+    try:
+        there = re2.compile(pattern, QUIET).search(text)
+    except re2.error:
+        return
+    with suppress(ValueError):  # Python knows no flag in the middle, say
+        assert spans(pattern, text) == (there is not None and there.span() == (0, len(text)))
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=n)", "[z-a]"])
