@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ def look(sources: Sequence[str], seconds: float) -> Fleet:
             report, policy = said
             window = report.window(seconds)
             try:
-                merged = {key: msgspec.structs.replace(counts) for key, counts in rows.items()}
+                merged = {key: deepcopy(counts) for key, counts in rows.items()}
                 add(merged, window.rows.items())
             except ValueError as problem:
                 problems.append(f"{replica.name} is of another version than this command: {problem}")

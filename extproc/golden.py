@@ -55,14 +55,17 @@ class Counts(msgspec.Struct, array_like=True):
 
     def add(self, other: Counts) -> None:
         """Counts what ``other`` has counted. Raises ``ValueError`` where its buckets are not ours."""
-        duration = _sum(self.duration, other.duration)
-        first_token, per_token = _sum(self.first_token, other.first_token), _sum(self.per_token, other.per_token)
+        theirs = (other.duration, other.first_token, other.per_token)
+        for ours, more in zip((self.duration, self.first_token, self.per_token), theirs, strict=True):
+            if ours is not None and more is not None and ours.bounds != more.bounds:
+                raise ValueError("its histograms have other buckets than ours")
         self.requests += other.requests
         self.failures += other.failures
         self.drawn += other.drawn
         self.output_tokens += other.output_tokens
-        self.duration = duration or self.duration
-        self.first_token, self.per_token = first_token, per_token
+        self.duration.add(other.duration)
+        self.first_token = _sum(self.first_token, other.first_token)
+        self.per_token = _sum(self.per_token, other.per_token)
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -128,11 +131,10 @@ def _ms(histogram: Histogram | None, q: float) -> float | None:
 
 
 def _sum(ours: Histogram | None, theirs: Histogram | None) -> Histogram | None:
-    if ours is None or theirs is None:
-        one = ours or theirs
-        return None if one is None else Histogram(one.bounds, list(one.counts), one.sum)
-    if ours.bounds != theirs.bounds or len(ours.counts) != len(theirs.counts):
-        raise ValueError("its histograms have other buckets than ours")
-    total = Histogram(ours.bounds, list(ours.counts), ours.sum)
-    total.add(theirs)
-    return total
+    """``ours``, with what ``theirs`` has counted; ``theirs`` stays as it is."""
+    if theirs is None:
+        return ours
+    if ours is None:
+        return Histogram(theirs.bounds, list(theirs.counts), theirs.sum)
+    ours.add(theirs)
+    return ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ from extproc.view import NONE, OTHER
 
 CALLERS = 12
 """Those shown by name."""
+_LINES = 8
+"""Models and versions in the charts, the busiest."""
 _SMOOTH = 3
 """Slices that each point of the charts tells about."""
 
@@ -109,13 +112,22 @@ def _canary(policy: Mapping[str, Any], rows: Mapping[Key, Counts]) -> dict[str, 
     }
 
 
+def _busiest(report: Report) -> set[tuple[str, str]]:
+    requests: Counter[tuple[str, str]] = Counter()
+    for one in report.slices:
+        for (_, model, version, _), counts in one.rows:
+            requests[model, version] += counts.requests
+    return {line for line, _ in requests.most_common(_LINES)}
+
+
 def _points(report: Report, since: int) -> Iterator[dict[str, Any]]:
     """One for each slice, the one that is not over yet too: by model and version, over some slices up to it."""
     last = int(report.now // STEP)
     first = max(since, last - KEPT + 1, int(report.started // STEP))
+    drawn = _busiest(report)
     for number in range(first, last + 1):
         window = report.window(_SMOOTH * STEP, number)
-        lines = grouped(window.rows, lambda key: key[1:3])
+        lines = grouped({key: counts for key, counts in window.rows.items() if key[1:3] in drawn}, lambda key: key[1:3])
         yield {
             "number": number,
             "lines": [
