@@ -12,7 +12,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
-from extproc.demo.models import Received
+from extproc.demo.noted import Received, Spent
 from extproc.demo.traffic import Answer
 from extproc.render.envoy_clusters import cluster_name
 from extproc.view import View
@@ -41,6 +41,10 @@ class Counters(msgspec.Struct, frozen=True):
     processor: Mapping[str, int] = {}
     unmatched: int = 0
     """Requests that no policy owned, as the processor counts them."""
+    first_tokens: Mapping[str, tuple[int, float]] = {}
+    """Streams and the sum of their times to first token in seconds, as the processor has them."""
+    tokens: Mapping[str, tuple[int, int]] = {}
+    """Tokens of input and output, as the processor has them."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -50,6 +54,7 @@ class Evidence(msgspec.Struct, frozen=True):
     answers: Sequence[Answer]
     received: Sequence[Received]
     counters: Counters
+    spent: Sequence[Spent] = ()
 
     def by(self, *roles: str) -> list[Answer]:
         """The answers that these got."""
@@ -105,6 +110,9 @@ def counters(arms: Sequence[Arm], envoy: bytes, metrics: str) -> Counters:
     """From Envoy's ``/stats?format=json`` and the processor's ``/metrics``."""
     cluster = {(a.model, a.version, a.pool): a.cluster for a in arms}
     requests: Counter[str] = Counter()
+    streams: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
+    tokens: dict[str, Counter[str]] = defaultdict(Counter)
     unmatched = 0
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
@@ -113,6 +121,18 @@ def counters(arms: Sequence[Arm], envoy: bytes, metrics: str) -> Counters:
             match sample.name:
                 case "inference_requests_total" if name:
                     requests[name] += int(sample.value)
+                case "inference_time_to_first_token_seconds_count" if name:
+                    streams[name] += int(sample.value)
+                case "inference_time_to_first_token_seconds_sum" if name:
+                    seconds[name] = sample.value
+                case "inference_tokens_total" if name:
+                    tokens[name][of["type"]] += int(sample.value)
                 case "inference_unmatched_total":
                     unmatched += int(sample.value)
-    return Counters(envoy_counts(envoy), requests, unmatched)
+    return Counters(
+        envoy_counts(envoy),
+        requests,
+        unmatched,
+        {name: (count, seconds[name]) for name, count in streams.items()},
+        {name: (counts["input"], counts["output"]) for name, counts in tokens.items()},
+    )

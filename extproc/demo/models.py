@@ -20,26 +20,13 @@ import numpy as np
 from aiohttp import web
 
 from extproc import headers
+from extproc.demo.noted import Received, Spent
 
 REQUEST_ID = "x-demo-request"
 """By this header the client's record of a request finds the server's."""
 USER_ID = "x-user-id"
 
 _ANSWER = "The mesh now knows which model each request is for and which of the GPUs can serve it well"
-
-
-class Received(msgspec.Struct, frozen=True):
-    """One inference request as it arrived at a model server."""
-
-    endpoint: str
-    """Of the server that it arrived at."""
-    request_id: str
-    path: str
-    model: str
-    """As the body (OpenAI) or the path (OIP) names it."""
-    user: str
-    routing: dict[str, list[str]]
-    """Every value of every routing header that was there."""
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -59,6 +46,7 @@ class ModelServer:
         self.models = tuple(models)
         self.pace = pace
         self.received: list[Received] = []
+        self.spent: list[Spent] = []
         self.endpoint = ""
         """``127.0.0.1:PORT`` while it runs."""
         self._random = np.random.default_rng(seed)
@@ -101,6 +89,12 @@ class ModelServer:
             )
         )
 
+    def spend(self, request: web.Request, usage: dict[str, Any], first_token: float | None = None) -> None:
+        """Keeps what the answer to ``request`` took."""
+        id_ = request.headers.get(REQUEST_ID, "")
+        output = usage.get("completion_tokens", 0)
+        self.spent.append(Spent(id_, usage["prompt_tokens"], output, first_token))
+
     async def _requests(self, _: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(self.received), content_type="application/json")
 
@@ -140,6 +134,7 @@ class OpenAIServer(ModelServer):
         if body.get("stream"):
             return await self._stream_chat(request, body, common, words, usage)
         await self.think(self.pace.first_token + self.pace.per_token * len(words))
+        self.spend(request, usage)
         message = {"role": "assistant", "content": " ".join(words)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return web.json_response({**common, "object": "chat.completion", "choices": [choice], "usage": usage})
@@ -157,6 +152,7 @@ class OpenAIServer(ModelServer):
         if wants_usage:
             common["usage"] = None
         response = web.StreamResponse(headers={"content-type": "text/event-stream", "cache-control": "no-cache"})
+        arrived, first = time.perf_counter(), None
         await response.prepare(request)
 
         async def delta(content: dict[str, Any], finish: str | None = None) -> None:
@@ -170,10 +166,13 @@ class OpenAIServer(ModelServer):
             for i, word in enumerate(words):
                 if i:
                     await self.think(self.pace.per_token)
+                else:
+                    first = time.perf_counter() - arrived
                 await delta({"content": f" {word}" if i else word})
             await delta({}, "stop")
             if wants_usage:
                 await response.write(_event({**common, "choices": [], "usage": usage}))
+            self.spend(request, usage, first)
             await response.write(b"data: [DONE]\n\n")
             await response.write_eof()
         return response
@@ -185,6 +184,7 @@ class OpenAIServer(ModelServer):
         choice = {"index": 0, "text": " ".join(words), "logprobs": None, "finish_reason": "stop"}
         common = {"id": f"cmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"]}
         usage = _usage(len(str(body.get("prompt", "")).split()), len(words))
+        self.spend(request, usage)
         return web.json_response({**common, "object": "text_completion", "choices": [choice], "usage": usage})
 
     async def _embeddings(self, request: web.Request) -> web.Response:
@@ -204,6 +204,7 @@ class OpenAIServer(ModelServer):
         ]
         tokens = sum(len(str(t).split()) for t in texts)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        self.spend(request, usage)
         return web.json_response({"object": "list", "model": body["model"], "data": data, "usage": usage})
 
     async def _models(self, _: web.Request) -> web.Response:

@@ -87,7 +87,8 @@ async def _demo(console: Console, requests: int, seed: int) -> Report:
                 answers = await _drive(console, gateway.url, asks)
                 seconds = time.monotonic() - started
                 received = [one for server in servers for one in server.received]
-                evidence = await _counted(gateway, Evidence(places, answers, received, Counters()))
+                spent = [one for server in servers for one in server.spent]
+                evidence = await _counted(gateway, Evidence(places, answers, received, Counters(), spent))
     return summarize(evidence, verify(evidence), seed, seconds)
 
 

@@ -13,10 +13,13 @@ import msgspec
 
 from extproc import headers
 from extproc.demo.evidence import Evidence
-from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, timings
+from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, Answer, timings
 
 FALSE_ALARM = 1e-4
 """How often at most the split may be called wrong by mere chance."""
+
+ROUNDING = 1.0
+"""Milliseconds: Envoy tells no less."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -193,6 +196,49 @@ def _counters(evidence: Evidence) -> Check:
     return _judge("counters agree", total, faults, f"client, servers, Envoy and processor each count {fine}")
 
 
+def _first_tokens(evidence: Evidence) -> Check:
+    """Times to first token are between what the model servers know and what the clients saw: neither the role-only
+    delta that comes before, nor anything later, was taken for it.
+    """
+    spent = {s.request_id: s.first_token for s in evidence.spent if s.first_token is not None}
+    faults, texts, subjects = [], [], 0
+    for arm in evidence.arms:
+        streams = [a for a in evidence.answers if a.first_token is not None and evidence.arm(a) == arm]
+        count, seconds = evidence.counters.first_tokens.get(arm.cluster, (0, 0.0))
+        if not streams and not count:
+            continue
+        subjects += len(streams)
+        served = [spent[a.ask.id] for a in streams if a.ask.id in spent]
+        if not len(served) == len(streams) == count:
+            faults.append(f"{arm.cluster}: clients saw {len(streams)}, servers {len(served)}, the processor {count}")
+            continue
+        low, seen, high = (1000 * total / count for total in (sum(served), seconds, _saw(streams)))
+        texts.append(f"{arm.version} {seen:.0f} ms (server {low:.0f}, client {high:.0f})")
+        if not low - ROUNDING <= seen <= high + ROUNDING:
+            faults.append(texts[-1])
+    return _judge("time to first token", subjects, faults, f"on average {', '.join(texts)}")
+
+
+def _saw(streams: Sequence[Answer]) -> float:
+    return sum(a.first_token or 0.0 for a in streams)
+
+
+def _tokens(evidence: Evidence) -> Check:
+    """The processor counts the tokens that the model servers spent, each of them."""
+    where = {a.ask.id: arm.cluster for a in evidence.answers if (arm := evidence.arm(a))}
+    spent: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for one in evidence.spent:
+        if name := where.get(one.request_id):
+            spent[name] = (spent[name][0] + one.input_tokens, spent[name][1] + one.output_tokens)
+    faults = [
+        f"{arm.cluster}: servers spent {spent[arm.cluster]}, the processor counts {found}"
+        for arm in evidence.arms
+        if (found := evidence.counters.tokens.get(arm.cluster, (0, 0))) != spent[arm.cluster]
+    ]
+    inputs, outputs = (sum(counts[n] for counts in spent.values()) for n in (0, 1))
+    return _judge("tokens", inputs, faults, f"{inputs} of prompts and {outputs} of answers, as the servers spent them")
+
+
 def _strangers(evidence: Evidence) -> Check:
     """A model that no policy owns passes on without routing headers, gets a server's own 404, and is counted."""
     arrived = evidence.arrived()
@@ -220,5 +266,7 @@ CHECKS: Sequence[Callable[[Evidence], Check]] = (
     _places,
     _timing,
     _counters,
+    _first_tokens,
+    _tokens,
     _strangers,
 )

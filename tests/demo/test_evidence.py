@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
 from extproc.actions import Observed, Unmatched
@@ -48,6 +49,9 @@ def test_counters_are_read_as_they_are_written() -> None:
         ("other", "none", "none", "openai", "404"),
     ):
         metrics.note(Observed(model, version, pool, api, code, 0.1))
+    for estimated, tokens, first in ((False, 17, 0.125), (True, 6, 0.125)):
+        observed = Observed("llama-3-8b", "v1", "a100-west", "openai", "200", 0.1, first_token=first, input_tokens=7)
+        metrics.note(msgspec.structs.replace(observed, output_tokens=tokens, cached_tokens=2, estimated=estimated))
     metrics.note(Unmatched("no_policy"))
     metrics.note(Unmatched("no_model"))
     registry = CollectorRegistry()
@@ -61,5 +65,7 @@ def test_counters_are_read_as_they_are_written() -> None:
     found = counters(ARMS, json.dumps({"stats": stats}).encode(), generate_latest(registry).decode())
     assert found.envoy[V1.cluster] == 3
     assert V2.cluster not in found.envoy
-    assert found.processor == {V1.cluster: 2, V2.cluster: 1, IRIS.cluster: 1}
+    assert found.processor == {V1.cluster: 4, V2.cluster: 1, IRIS.cluster: 1}
     assert found.unmatched == 2
+    assert found.first_tokens == {V1.cluster: (2, 0.25)}
+    assert found.tokens == {V1.cluster: (14, 17 + 6)}

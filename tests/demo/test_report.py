@@ -89,7 +89,7 @@ def test_plain_where_there_is_no_terminal() -> None:
     text = printed(report(good_run()))
     assert "\x1b" not in text
     assert "✓ no errors" in text
-    assert "All 10 checks hold (400 requests in 4.0 s, seed 7)." in text
+    assert "All 12 checks hold (400 requests in 4.0 s, seed 7)." in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -104,4 +104,4 @@ def test_a_failed_check_stands_out_and_tells_the_seed() -> None:
     text = printed(result)
     assert "✗ planted" in text
     assert "one of [b]these[/b]" in text
-    assert "1 of 11 checks failed (400 requests in 4.0 s, seed 7)." in text
+    assert "1 of 13 checks failed (400 requests in 4.0 s, seed 7)." in text

@@ -75,6 +75,11 @@ def belief(name: str, value: str) -> dict[str, list[str]]:
     }
 
 
+def first_tokens(factor: float) -> Fault:
+    """The processor's times to first token are so many times as long."""
+    return lambda e: counted(e, first_tokens={n: (c, factor * s) for n, (c, s) in e.counters.first_tokens.items()})
+
+
 def on(version: str) -> Callable[[Answer], bool]:
     """A whole answer to an honest user, from this version of the chat model."""
     return lambda a: by(USER, model=V1.model)(a) and a.told[headers.MODEL_VERSION] == version and not a.first_token
@@ -161,6 +166,17 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         "counters agree",
     ),
     "the processor counts nothing": (lambda e: counted(e, processor={}), "counters agree"),
+    "the role taken for the first token": (first_tokens(0.0), "time to first token"),
+    "the end taken for the first token": (first_tokens(2.0), "time to first token"),
+    "a stream without a first token": (
+        lambda e: counted(e, first_tokens={**e.counters.first_tokens, V1.cluster: (1, 0.05)}),
+        "time to first token",
+    ),
+    "a token too many": (
+        lambda e: counted(e, tokens={**e.counters.tokens, V1.cluster: (e.counters.tokens[V1.cluster][0], 1)}),
+        "tokens",
+    ),
+    "no tokens at all": (lambda e: counted(e, tokens={}), "tokens"),
     "a stranger served": (
         lambda e: answers(e, by(STRANGER), lambda a: replace(a, status=200)),
         "models without a policy",
@@ -185,7 +201,7 @@ def test_a_planted_fault_fails_its_check(fault: str) -> None:
     plant, check = FAULTS[fault]
     found = failing(plant(good_run()))
     assert check in found
-    if check in ("no errors", "server-timing", "models without a policy"):
+    if check in ("no errors", "server-timing", "time to first token", "tokens", "models without a policy"):
         assert found == {check}, "a fault of its own does not look like others"
 
 
