@@ -78,12 +78,11 @@ class _Filters:
 
     def sidecar(self, where: str) -> Doc:
         """At the client, which alone chooses among subsets; on the ports of models, for their hosts only."""
-        context, view, options = "SIDECAR_OUTBOUND", self._view, self._options
+        context, view = "SIDECAR_OUTBOUND", self._view
         patches = self._clusters(context)
         for port in dict.fromkeys(policy.port for policy in view.policies):
             patches += self._chain(context, {"portNumber": port})
-        for host in dict.fromkeys(service_host(policy, options) for policy in view.policies):
-            mine = [policy for policy in view.policies if service_host(policy, options) == host]
+        for host, mine in self._hosts().items():
             for port in dict.fromkeys(policy.port for policy in mine):
                 patches += self._switch_on(context, {"name": f"{host}:{port}"}, catch_all(view, mine))
         return self._manifest("aimesh-sidecar", where, patches, {})
@@ -92,7 +91,11 @@ class _Filters:
         """In ambient mode. A waypoint knows its services by their addresses, not as hosts: the filters are on for all
         of them, and a request that is for no model passes by.
         """
-        patches = [*self._clusters("SIDECAR_INBOUND"), *self._chain("SIDECAR_INBOUND", {}, everywhere=True)]
+        context = "SIDECAR_INBOUND"
+        patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
+        patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
+        for mine in self._hosts().values():
+            patches += self._calls(context, {}, catch_all(self._view, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
 
@@ -120,10 +123,7 @@ class _Filters:
         filters = [*self._asking, self._route, self._observe]
         if not everywhere:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
-        limits: list[Doc] = []
-        if everywhere:
-            limits.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
-        return [self._strip(context, listener), *(_before(context, listener, f) for f in filters), *limits]
+        return [self._strip(context, listener), *(_before(context, listener, each) for each in filters)]
 
     def _strip(self, context: str, listener: Doc) -> Doc:
         manager = typed(
@@ -136,15 +136,28 @@ class _Filters:
         return _patch("NETWORK_FILTER", context, match, "MERGE", manager)
 
     def _switch_on(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
-        """For one host; and for gRPC calls, whose bodies nobody can gather, streamed."""
+        """For one host."""
         on = {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
         on |= {each["name"]: _on(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._asking}
         match = {"routeConfiguration": {"vhost": vhost}}
-        found = [_patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})]
-        if self._options.body == "buffered":
-            calls = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(default)}-{CALL}"}}}}
-            streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
-            found.append(_patch("HTTP_ROUTE", context, calls, "MERGE", {"typed_per_filter_config": streamed}))
+        patch = _patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})
+        return [patch, *self._calls(context, vhost, default)]
+
+    def _calls(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
+        """Shows gRPC calls streamed: nobody can gather their bodies. The filter goes by the route that a request has
+        before the processor speaks, and that is the default.
+        """
+        if self._options.body == "streamed":
+            return []
+        match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(default)}-{CALL}"}}}}
+        streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
+        return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
+
+    def _hosts(self) -> dict[str, list[Policy]]:
+        """Each apex Service with its policies."""
+        found: dict[str, list[Policy]] = {}
+        for policy in self._view.policies:
+            found.setdefault(service_host(policy, self._options), []).append(policy)
         return found
 
     def _host(self) -> Doc:

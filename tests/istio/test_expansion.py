@@ -24,6 +24,7 @@ Servers = Callable[..., list[ModelServer]]
 Process = Callable[..., Processor]
 Run = Callable[[Proxy], Gateway]
 PLACES = pytest.mark.parametrize("at", ["SIDECAR_OUTBOUND", "GATEWAY"])
+PLACES_OF_FILTERS = {"gateway": "GATEWAY", "sidecar": "SIDECAR_OUTBOUND", "waypoint": "SIDECAR_INBOUND"}
 SPOOFED = {
     "x-model-name": "llama",
     "x-model-version": "v2",
@@ -173,11 +174,13 @@ def test_a_large_body_is_read_to_the_policys_limit(servers: Servers, processor: 
     assert len(v1.seen[0].body) > 5 << 20
 
 
-def test_a_grpc_call_is_not_gathered(servers: Servers, processor: Process, run: Run) -> None:
+@pytest.mark.parametrize("place", [*PLACES_OF_FILTERS])
+def test_a_grpc_call_is_not_gathered(place: str, servers: Servers, processor: Process, run: Run) -> None:
     """It is routed by its first message while the others are not there yet, and has more than Envoy may gather."""
     v1, other = servers("v1", "other")
     view = View((mesh.policy(versions=(Version("v1"),), body_limit=1 << 10),))
-    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view)))
+    at = PLACES_OF_FILTERS[place]
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view), at=at, where=(place,)))
     message = b"\0\0\0\0\x07\n\x05llama"
 
     def call() -> Iterator[bytes]:
