@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.istioctl.judge import CannotBuild, build, find, judged, manifests
+from tests.istioctl.judge import POLICIES, CannotBuild, build, checked_in, find, judged, rendered
+from tests.unit.house import ROOT
 
 
 def main() -> int:
@@ -18,9 +19,11 @@ def main() -> int:
         return 0
     wrong = 0
     with TemporaryDirectory() as directory:
-        for path in manifests(Path(directory)):
+        fresh = (path for policy in POLICIES for path in rendered(policy, Path(directory)))
+        for path in (*checked_in(), *fresh):
             said = judged(istioctl, path)
-            print("\n".join([f"{'wrong' if said else 'ok'}: {path.name}", *said]))
+            name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else f"rendered {path.stem}"
+            print("\n".join([f"{'wrong' if said else 'ok'}: {name}", *said]), flush=True)
             wrong += bool(said)
     print(f"{istioctl}: {wrong} wrong" if wrong else f"{istioctl}: content with all of them")
     return 1 if wrong else 0

@@ -14,7 +14,8 @@ BUILD = ROOT / "build"
 MODULE = "istio.io/istio/istioctl/cmd/istioctl"
 VERSIONS = ("1.30.3", "v0.0.0-20260827124520-eed52ebb66ad")
 """Tried in turn. Tags of istio.io/istio have no ``v``: a proxy that does not resolve them still has commits."""
-POLICIES = (ROOT / "extproc" / "demo" / "policy.yaml", Path(__file__).with_name("article.yaml"))
+ARTICLE = Path(__file__).with_name("article.yaml")
+POLICIES = (ROOT / "extproc" / "demo" / "policy.yaml", ARTICLE)
 SURROUNDINGS = Path(__file__).with_name("surroundings.yaml")
 _THAT_IT_IS_ONE = "Prefer other APIs if possible, and exercise extreme caution, especially around upgrades."
 """The end of the warning that every EnvoyFilter gets; `analyze` has it as IST0133."""
@@ -47,16 +48,20 @@ def build() -> str:
     raise CannotBuild("go could not build it: " + "; ".join(said))
 
 
-def manifests(directory: Path) -> list[Path]:
-    """What is checked in, and into ``directory`` what is rendered of policies, one file for each kind of place."""
-    found = [path for path in sorted((ROOT / "istio").rglob("*.yaml")) if _for_a_cluster(path)]
-    for policy in POLICIES:
-        for place in ("gateway", "sidecar", "inbound", "waypoint"):
-            path = directory / f"{policy.stem}-{place}.yaml"
-            command = [sys.executable, "-m", "extproc", "render", "istio", "-f", str(policy), "--for", place]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-            path.write_text(done.stdout)
-            found.append(path)
+def checked_in() -> list[Path]:
+    """The manifests below ``istio``."""
+    return [path for path in sorted((ROOT / "istio").rglob("*.yaml")) if _for_a_cluster(path)]
+
+
+def rendered(policy: Path, directory: Path) -> list[Path]:
+    """What is rendered of a policy, into ``directory``: one file for each kind of place."""
+    found = []
+    for place in ("gateway", "sidecar", "inbound", "waypoint"):
+        command = [sys.executable, "-m", "extproc", "render", "istio", "-f", str(policy), "--for", place]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        path = directory / f"{policy.stem}-{place}.yaml"
+        path.write_text(done.stdout)
+        found.append(path)
     return found
 
 
