@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 import re2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter.oracle import (
     Backend,
@@ -258,6 +258,7 @@ REQUESTS = st.builds(
 
 
 @given(ROUTES, REQUESTS)
+@settings(max_examples=40)
 def test_the_rule_that_wins_matches_and_none_is_better(routes: list[Route], request: Request) -> None:
     ordered = in_order(routes)
     found = find(ordered, request)
@@ -277,6 +278,7 @@ def test_the_rule_that_wins_matches_and_none_is_better(routes: list[Route], requ
 
 
 @given(ROUTES.flatmap(lambda routes: st.tuples(st.just(routes), st.permutations(routes))), REQUESTS)
+@settings(max_examples=40)
 def test_in_which_order_routes_are_listed_does_not_matter(
     listed: tuple[list[Route], list[Route]], request: Request
 ) -> None:
@@ -284,6 +286,7 @@ def test_in_which_order_routes_are_listed_does_not_matter(
 
 
 @given(ROUTES, REQUESTS, RULES)
+@settings(max_examples=40)
 def test_a_rule_of_a_younger_route_never_takes_a_tie(routes: list[Route], request: Request, rule: Rule) -> None:
     before = find(in_order(routes), request)
     after = find(in_order([*routes, Route("zz", "z", (rule,))]), request)
