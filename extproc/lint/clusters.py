@@ -14,7 +14,7 @@ UNKNOWN_CLUSTER = Rule(
     "error",
     "a cluster that nothing makes",
     "Istio's own are named `outbound|PORT|SUBSET|HOST`; any other needs a `CLUSTER` patch with `ADD`. With a wrong "
-    "name requests pass unprocessed, before Envoy 1.39 even where `failure_mode_allow` is false (envoy#45220).",
+    "name requests pass unprocessed, in older Envoys even where `failure_mode_allow` is false (envoy#45220).",
     "write cluster_name: outbound|50051||SERVICE.NAMESPACE.svc.cluster.local, or add the cluster",
 )
 NO_PORT = Rule(
@@ -95,7 +95,9 @@ def _outbound(processor: Processor, cluster: Value, mesh: Mesh) -> Iterator[Find
         yield cluster.breaks(NO_PORT, f"no DestinationRule of {host} has a subset {subset}", "leave the subset empty")
     if service := mesh.service(host):
         yield from _port(cluster, service, port)
-    for sidecar in mesh.of("Sidecar"):
+    # A gateway has no Sidecar.
+    sidecars = mesh.of("Sidecar") if processor.patch.context != "GATEWAY" else ()
+    for sidecar in sidecars:
         if sidecar.namespace == processor.patch.resource.namespace and not _imports(sidecar, host):
             yield sidecar.spec.at("egress").breaks(NOT_IMPORTED, f"{host} is not imported")
 

@@ -58,25 +58,15 @@ COSTLY_RETRIES = Rule(
     "the GPU does it all again, when it can afford it least.",
     "write retryOn: connect-failure,refused-stream,unavailable,reset-before-request",
 )
-UPPER_CASE = Rule(
-    "AIM208",
-    "error",
-    "a header name that never matches",
-    "Envoy has header names in lower case, and Istio compares them as written.",
-    "write it in lower case",
-)
 NOT_HTTP = Rule(
-    "AIM209",
+    "AIM208",
     "error",
     "HTTP routes to a port that is not HTTP",
     "Istio takes the protocol from the port's name or appProtocol; what is TCP or TLS to it is not read, so no "
     "header matches and no HTTP route applies.",
     "name the port http or http-…, or give it appProtocol: http",
 )
-RULES = (
-    *(NO_DEFAULT, UNREACHABLE, NO_SUBSET, NO_WEIGHT, CUTS_STREAMS, RETRIES_TOO_LONG, COSTLY_RETRIES, UPPER_CASE),
-    NOT_HTTP,
-)
+RULES = (*(NO_DEFAULT, UNREACHABLE, NO_SUBSET, NO_WEIGHT, CUTS_STREAMS, RETRIES_TOO_LONG, COSTLY_RETRIES, NOT_HTTP),)
 
 _SAFE = ("connect-failure", "refused-stream", "unavailable", "cancelled", "reset-before-request", "resource-exhausted")
 _PATHS = ("/v1/", "/v2/models", "/api/chat", "/api/generate", "/predict", "/invocations")
@@ -93,10 +83,6 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             yield from _destinations(route, service, mesh)
             if inference:
                 yield from _patience(route)
-            for match in route.at("match").items:
-                for name, key in match.at("headers").named():
-                    if name != name.lower():
-                        yield key.breaks(UPPER_CASE, f"{name} never matches", f"write {name.lower()}")
 
 
 def _order(routes: list[Value]) -> Iterator[Finding]:
