@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-overload check fmt protos istioctl docs screenshots bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl docs screenshots bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load:
 
 test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observer that can't keep up
 	@EXTPROC_TEST_MEGABYTES=200 EXTPROC_TEST_STREAMS=200 $(BIN)/python -m pytest tests/envoy/test_observer.py -s
+
+test-crds:  ## our CRDs by Kubernetes' own validation: needs Go and its module proxy, and minutes the first time
+	@command -v go >/dev/null || { echo "No Go on the PATH: https://go.dev/dl. The tests hold the CRDs without it." >&2; exit 1; }
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && cp tests/istio/crdcheck/main.go "$$scratch" && \
+	  cd "$$scratch" && { go mod init crdcheck && go get k8s.io/apiextensions-apiserver@v0.34.1; } 2>"$$scratch/log" || \
+	  { cat "$$scratch/log" >&2; exit 1; }; go run . "$(CURDIR)/istio/crds.yaml"
 
 check: $(VENV)/dev  ## lint, format and types
 	@$(BIN)/ruff check
