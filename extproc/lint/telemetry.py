@@ -96,7 +96,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     """Every Telemetry, and annotations of workloads that belong to it."""
     alone: dict[str, list[Resource]] = defaultdict(list)
     for telemetry in mesh.of("Telemetry"):
-        if not telemetry.spec.at("selector") and not telemetry.spec.at("targetRefs"):
+        if not telemetry.spec.at("selector", "matchLabels").entries and not telemetry.spec.at("targetRefs"):
             alone[telemetry.namespace].append(telemetry)
         yield from _tags(telemetry)
     for first, *others in alone.values():
