@@ -42,6 +42,7 @@ class Cluster:
         self._grpc = self._read(trees, k8s.GrpcRoute, "GRPCRoute", (_GATEWAY,))
         services = self._read(trees, k8s.Service, "Service", ("",))
         self._services = {Service(s.metadata.namespace, s.metadata.name): s for s in services}
+        self._known = {service.namespace for service in self._services} if live else set()
         self._profiles = self._read(trees, k8s.ServiceProfile, "ServiceProfile", ("linkerd.io",))
         self._ready = self._endpoints(self._read(trees, k8s.EndpointSlice, "EndpointSlice", ("discovery.k8s.io",)))
 
@@ -70,7 +71,7 @@ class Cluster:
         """Why no HTTPRoute counts at this parent at all; empty where they do."""
         service = self._services.get(parent)
         if service is None:
-            return f"there is no Service {parent}" if self._services else ""
+            return self._missing(parent)
         if service.spec.clusterIP == "None" or service.spec.type == "ExternalName":
             return f"the Service {parent} has no ClusterIP, by which Linkerd would know it"
         own = next((p for p in service.spec.ports if p.port == port), None)
@@ -93,7 +94,13 @@ class Cluster:
 
     def available(self, backend: oracle.Backend) -> bool:
         """Whether some endpoint of the backend is ready; what is not known to be otherwise is."""
-        return self._ready is None or Service(backend.namespace, backend.name) in self._ready
+        ready = self._ready.get(backend.namespace)
+        return ready is None or backend.name in ready
+
+    def _missing(self, service: Service) -> str:
+        """That there is no such Service; empty where there is, or where nobody told of its namespace."""
+        told = service.namespace in self._known and service not in self._services
+        return f"there is no Service {service}" if told else ""
 
     def _read(self, trees: list[dict[str, Any]], kind: type[R], name: str, groups: tuple[str, ...]) -> list[R]:
         found: list[R] = []
@@ -109,15 +116,14 @@ class Cluster:
                 self.unreadable.append(Ignored(f"{name} {who}", str(error)))
         return found
 
-    def _endpoints(self, slices: list[k8s.EndpointSlice]) -> set[Service] | None:
-        """Services with a ready endpoint; None where nobody told of endpoints. A rendering tells of no pods."""
-        if not slices or not self._live:
-            return None
-        return {
-            Service(s.metadata.namespace, (s.metadata.labels or {}).get("kubernetes.io/service-name", ""))
-            for s in slices
-            if any(e.conditions.ready is not False for e in s.endpoints or ())
-        }
+    def _endpoints(self, slices: list[k8s.EndpointSlice]) -> dict[str, set[str]]:
+        """The Services with a ready endpoint in each namespace of which endpoints are told. A rendering has no pods."""
+        found: dict[str, set[str]] = {}
+        for one in slices if self._live else ():
+            names = found.setdefault(one.metadata.namespace, set())
+            if any(endpoint.conditions.ready is not False for endpoint in one.endpoints or ()):
+                names.add((one.metadata.labels or {}).get("kubernetes.io/service-name", ""))
+        return found
 
     def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, ref: k8s.ParentRef) -> str:
         if not self._live:
@@ -150,8 +156,8 @@ class Cluster:
             broken = f"{ref.kind} is no Service"
         elif not ref.port:
             broken = "it names no port"
-        elif self._services and service not in self._services:
-            broken = f"there is no Service {service}"
+        elif missing := self._missing(service):
+            broken = missing
         elif unknown := next((f.type for f in ref.filters if f.type not in CONVERTED), None):
             broken = f"Linkerd has no filter {unknown}"
         return oracle.Backend(service.namespace, service.name, ref.port or 0, ref.weight, broken)

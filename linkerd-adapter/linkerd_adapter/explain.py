@@ -5,7 +5,8 @@ The processor's own decision gives the headers, the oracle what Linkerd does wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ def explain(
     return found | _beyond(cluster, apex, gateway, sent(asked, decision))
 
 
-def sent(asked: Asked, decision: dict[str, Any] | Any) -> oracle.Request:
+def sent(asked: Asked, decision: Mapping[str, Any]) -> oracle.Request:
     """The request as the gateway sends it to the apex."""
     setting = dict(decision["headers"])
     mine = {*ROUTING, *decision["removed"], *setting}
@@ -109,7 +110,7 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: oracle.Requ
     return told | _drawn(shares, why)
 
 
-def _drawn(shares: Any, why: str) -> dict[str, Any]:
+def _drawn(shares: Mapping[oracle.Backend, Fraction], why: str) -> dict[str, Any]:
     if not shares:
         return {"status": 503, "reason": f"{why}; none of its backends has a ready endpoint"}
     if len(shares) > 1:

@@ -68,7 +68,9 @@ def test_explain_writes_json(policy: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["decision"]["cohort"] == "sticky"
     assert found["backend"] == f"chat-{found['decision']['version']}.ai:8080"
     live = policy.with_name("live.yaml")
-    live.write_text("{kind: List, items: [{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {}}]}")
+    live.write_text(
+        "{kind: List, items: [{apiVersion: v1, kind: Service, metadata: {name: x, namespace: ai}, spec: {}}]}"
+    )
     assert main(["explain", "-f", str(policy), *words, "--from-live", str(live)]) == 0
     assert json.loads(capsys.readouterr().out)["reason"].startswith("no HTTPRoute counts: there is no Service chat.ai")
 

@@ -286,6 +286,23 @@ def test_backends_that_no_request_survives(refs: list[Doc], status: int, why: st
     assert why in found["reason"]
 
 
+def test_what_nobody_told_of_is_not_missing() -> None:
+    """Services of other namespaces, as where kubectl was asked for one; and those that a policy names by endpoints."""
+    docs = applied()
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [
+        {"backendRefs": [{"name": "x", "namespace": "gpus", "port": 80}]}
+    ]
+    assert asked(docs, chat())["backend"] == "x.gpus:80"
+    text = POLICY.replace("{name: v2, weight: 1,", '{name: v2, weight: 1, endpoints: ["vllm.gpus.svc:8000", "tgi:80"],')
+    view = config.parse([("policy.yaml", text)]).view
+    found = explain(view, GATEWAY, chat(x_beta="true"))
+    assert [(b["service"], b["namespace"], b["port"], b["share"]) for b in found["backends"]] == [
+        ("vllm", "gpus", 8000, 0.5),
+        ("tgi", "ai", 80, 0.5),
+    ]
+    assert found["status"] is None
+
+
 def test_lists_documents_and_nulls_are_read(tmp_path: Path) -> None:
     """As kubectl writes them: one List of everything, or files put together; JSON too."""
     docs = applied()
