@@ -1,7 +1,7 @@
 // Lines over the last minutes, one for each model and version, drawn anew with each answer of the processor.
 
-import { colour, el, svg } from "./dom.js";
-import { ms, rate, served } from "./text.js";
+import { colour, el, named, svg } from "./dom.js";
+import { ms, rate } from "./text.js";
 
 const CHARTS = [
   { title: "Time to first token", unit: "ms", value: "ttft_p50_ms", high: "ttft_p95_ms", text: ms },
@@ -91,10 +91,10 @@ function draw(chart, points, secondsPerPoint, width) {
 
 function legend(chart, shown, number) {
   return shown.map((line) => {
-    const named = (list) => (number === null ? list.filter(([, value]) => value !== null).at(-1) : list.find(([one]) => one === number))?.[1] ?? null;
-    const text = chart.high ? `${chart.text(named(line.low))} / ${chart.text(named(line.high))}` : chart.text(named(line.low));
+    const told = (list) => (number === null ? list.filter(([, value]) => value !== null).at(-1) : list.find(([one]) => one === number))?.[1] ?? null;
+    const text = chart.high ? `${chart.text(told(line.low))} / ${chart.text(told(line.high))}` : chart.text(told(line.low));
     const [model, version] = JSON.parse(line.key);
-    return el("li", {}, el("span", { class: `swatch ${colour(model, version)}` }), served(model, version), el("b", {}, text));
+    return el("li", {}, named(model, version), el("b", {}, text));
   });
 }
 

@@ -15,6 +15,18 @@ export const el = (tag, attributes = {}, ...children) => fill(document.createEle
 export const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 export const at = (id) => document.getElementById(id);
 
+// A model by its colour, its name and its version; where there is little room the name gives way, then the version.
+// `asked` is shown in the place of a model that no policy names.
+export function named(model, version, asked = "") {
+  return el(
+    "div",
+    { class: "named", title: `${asked || model} ${version}` },
+    el("span", { class: `swatch ${colour(model, version)}` }),
+    el("span", { class: "model" }, asked || model),
+    version === "none" ? null : el("span", { class: "sub" }, version),
+  );
+}
+
 // Colours by name, the same in every part of the page for as long as it is open.
 const colours = new Map();
 export function colour(model, version) {

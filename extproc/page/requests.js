@@ -1,7 +1,7 @@
 // The latest requests, told by /tap as they end, for as long as somebody looks.
 
-import { colour, el } from "./dom.js";
-import { caller, ms, served, NOTHING } from "./text.js";
+import { el, named } from "./dom.js";
+import { caller, ms, NOTHING } from "./text.js";
 
 const KEPT = 25;
 const DRAW = 250; // milliseconds between two drawings
@@ -10,11 +10,8 @@ const AGAIN = 2000; // and until it is tried again
 const mood = (record) => (record.failed ? "bad" : record.code.startsWith("2") ? "good" : "warn");
 
 function row(record) {
-  const name = el("td", { class: "text cut name" });
-  name.append(
-    el("span", { class: `swatch ${colour(record.model, record.version)}` }),
-    record.asked && record.model === "other" ? record.asked : served(record.model, record.version),
-  );
+  const asked = record.model === "other" ? record.asked : "";
+  const name = el("td", { class: "text name" }, named(record.model, record.version, asked));
   const time = new Date(record.time).toLocaleTimeString([], { hour12: false });
   const tokens = record.output_tokens === null ? NOTHING : `${record.input_tokens ?? NOTHING} → ${record.output_tokens}`;
   const what = record.error ? `${record.api} · ${record.error.replaceAll("_", " ")}` : [record.api, record.operation].filter(Boolean).join(" · ");

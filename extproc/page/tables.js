@@ -1,6 +1,6 @@
 // The figures at the top, and the golden metrics of each model.
 
-import { colour, el } from "./dom.js";
+import { el, named } from "./dom.js";
 import { health, ms, percent, rate, NOTHING } from "./text.js";
 
 function tile(name, value, unit, more, mood) {
@@ -47,9 +47,7 @@ export function models(rows) {
     head.append(el("th", { class: `${kind === "text" ? "text" : ""} ${extra ?? ""}` }, name));
   }
   const body = rows.map((row) => {
-    const name = el("td", { class: "text strong cut name", title: `${row.model} ${row.version}` });
-    name.append(el("span", { class: `swatch ${colour(row.model, row.version)}` }), row.model);
-    if (row.version !== "none") name.append(el("span", { class: "sub" }, `  ${row.version}`));
+    const name = el("td", { class: "text strong name" }, named(row.model, row.version));
     const cells = COLUMNS.map(([label, kind, value, extra]) => {
       const mood = typeof kind === "function" ? kind(row) : kind;
       const text = value(row);

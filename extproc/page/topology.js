@@ -19,7 +19,8 @@ function nodes(edges, key, title, short = () => "") {
     node.good += edge.requests * edge.success;
     found.set(id, node);
   }
-  return [...found.values()].sort((a, b) => b.rps - a.rps);
+  const last = (node) => node.title === "other";
+  return [...found.values()].sort((a, b) => last(a) - last(b) || b.rps - a.rps);
 }
 
 function links(edges, from, to) {
@@ -45,16 +46,16 @@ function box(node, x, y, width, mark) {
   const success = node.good / node.requests;
   const version = node.edge.version === "none" ? "" : `${node.edge.version} · `;
   // A model keeps its version also where there is little room.
-  const [title, figures] =
-    narrow && node.short ? [node.short, `${version}${rate(node.rps)}/s`] : [node.title, `${rate(node.rps)}/s · ${percent(success)}`];
+  const split = node.short && node.title.length > letters;
+  const figures = `${rate(node.rps)}/s${narrow && split ? "" : ` · ${percent(success)}`}`;
   return svg(
     "g",
     { class: `node ${mark} ${narrow ? "narrow" : ""}` },
     svg("title", {}, `${node.title}: ${rate(node.rps)} requests per second, ${percent(success)} successful`),
     svg("rect", { x, y, width, height: BOX, rx: 8 }),
     svg("rect", { class: "mark", x, y: y + 8, width: 3, height: BOX - 16, rx: 1.5 }),
-    svg("text", { class: "title", x: x + 12, y: y + 17 }, cut(title, letters)),
-    svg("text", { class: health(success), x: x + 12, y: y + 32 }, cut(figures, letters + 2)),
+    svg("text", { class: "title", x: x + 12, y: y + 17 }, cut(split ? node.short : node.title, letters)),
+    svg("text", { class: health(success), x: x + 12, y: y + 32 }, cut(split ? version + figures : figures, letters + 2)),
   );
 }
 

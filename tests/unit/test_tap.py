@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.actions import Observed
 from extproc.tap import HELD, Buffer, Taps, Wanted, line
@@ -89,3 +92,19 @@ def test_silence_is_an_empty_line() -> None:
     assert next(lines) == b"\n"
     buffer.put(b"x\n")
     assert next(lines) == b"x\n"
+
+
+PARTS = {
+    "model": st.sampled_from(["", "llama-*", "llama-3", "mistral"]),
+    "version": st.sampled_from(["", "v2", "v?", "v1"]),
+    "pool": st.sampled_from(["", "w*", "east"]),
+    "code": st.sampled_from(["", "5xx", "503", "2xx"]),
+    "caller": st.sampled_from(["", "*search", "*chat"]),
+    "min_ms": st.sampled_from([0.0, 1.0, 1500.0, 9999.0]),
+}
+
+
+@given(st.fixed_dictionaries(PARTS))
+def test_every_part_of_what_is_wanted_must_hold(parts: dict[str, Any]) -> None:
+    one_by_one = [Wanted(**{name: value}).matches(SLOW) for name, value in parts.items()]
+    assert Wanted(**parts).matches(SLOW) == all(one_by_one)
