@@ -52,9 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def envoy_options() -> EnvoyOptions:
     """How the Envoy of the gateway is told to listen, and where it finds the processor."""
-    return EnvoyOptions(
-        listen=f"0.0.0.0:{HTTP}", admin="127.0.0.1:9901", processors=(PROCESSOR,), behind_linkerd=True
-    )
+    return EnvoyOptions(listen=f"0.0.0.0:{HTTP}", admin="127.0.0.1:9901", processors=(PROCESSOR,), behind_linkerd=True)
 
 
 def gateway(view: View, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
