@@ -10,6 +10,13 @@ from tests.prometheus.conftest import STEP, Judge, steady
 from tests.unit.policyfile import policy, view_of
 
 LONG = 2400
+
+
+def _duration(version: str, bound: str) -> str:
+    who = f'model="llama", version="{version}", gpu_pool="none", le="{bound}"'
+    return f"inference_request_duration_seconds_bucket{{{who}}}"
+
+
 VIEW = view_of(policy("models: [llama]\nversions: [{name: v1, weight: 9}, {name: v2, weight: 1}]"))
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 WELL = {
@@ -25,6 +32,12 @@ WELL = {
     'inference_unmatched_total{reason="no_policy"}': steady(0.5, LONG),
     'inference_unmatched_total{reason="no_api"}': steady(50, LONG),
     FAILED_OPEN: f"3x{LONG // STEP}",
+    # Both versions alike: P95 is 0.95 s of the one, and of the other 1.25 times that.
+    _duration("v1", "1"): steady(9, LONG),
+    _duration("v1", "+Inf"): steady(9, LONG),
+    _duration("v2", "1"): steady(0.8, LONG),
+    _duration("v2", "1.25"): steady(1, LONG),
+    _duration("v2", "+Inf"): steady(1, LONG),
 }
 
 
