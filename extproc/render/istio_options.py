@@ -123,6 +123,8 @@ def namespace(policy: Policy, options: IstioOptions) -> str:
 
 def service_host(policy: Policy, options: IstioOptions) -> str:
     """The apex Service as Istio knows it: with its whole name."""
+    if policy.host.endswith(".svc"):
+        return f"{policy.host}.cluster.local"
     if "." in policy.host or policy.host.startswith("["):
         return policy.host
     return f"{policy.host}.{namespace(policy, options)}.svc.cluster.local"
