@@ -346,6 +346,7 @@ def test_any_policy_gives_valid_routes(view: View) -> None:
 
 
 @given(st.one_of(*views()))
+@settings(max_examples=40)
 def test_weights_are_those_of_the_rendered_envoy(view: View) -> None:
     """Only rounded where a rule's limit wants it."""
     made = plan.make(view, "ai")
