@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from extproc.render.istio import WHERE, IstioOptions, documents
-from extproc.view import Sticky, Version, View
+from extproc.view import Policy, Sticky, Version, View
 from tests.envoy.conftest import Gateway, ModelServer, Processor, say
 from tests.istio import mesh
 from tests.istio.patching import Proxy
@@ -260,6 +260,25 @@ def test_a_processor_that_is_no_service(
     pods = [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")]
     envoy = run(mesh.proxy(view, pods, other, NOBODY, processors=(at,), fail_open=False))
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
+
+
+def test_policies_share_a_host_by_their_models(servers: Servers, processor: Process, run: Run) -> None:
+    v1, v2, other = servers("v1", "v2", "other")
+    iris = Policy("iris", "ai", host="chat", models=("iris", "iris-*"), versions=(Version("v2"),))
+    view = View((mesh.policy(versions=(Version("v1"),)), iris))
+    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, processor(view)))
+    assert [envoy.ask(m, host=mesh.CHAT).text for m in ("llama", "iris", "iris-2")] == ["v1", "v2", "v2"]
+    assert envoy.ask("nobody's", host=mesh.CHAT).text == "v1"
+    assert [envoy.logged(i)["route"] for i in range(4)] == ["chat-v1", "iris-v2", "iris-v2", "chat-default"]
+
+
+def test_a_gateway_leads_to_the_hosts_of_all_policies(servers: Servers, processor: Process, run: Run) -> None:
+    v1, other = servers("v1", "other")
+    shop = Policy("shop", "ai", host="shop", models=("iris",))
+    view = View((mesh.policy(versions=(Version("v1"),)), shop))
+    process, pods = processor(view), [mesh.pod(v1, "v1")]
+    envoy = run(mesh.proxy(view, pods, other, process, at="GATEWAY", hosts=(mesh.CHAT,)))
+    assert [envoy.ask(m, host=mesh.CHAT).text for m in ("llama", "iris")] == ["v1", "other"]
 
 
 def test_a_waypoint_routes_for_all_who_call(servers: Servers, processor: Process, run: Run) -> None:

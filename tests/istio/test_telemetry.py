@@ -4,6 +4,7 @@ what our own observer counts in the mesh.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from extproc.view import Policy, Pool, Version, View
 from tests.envoy.conftest import Gateway, ModelServer, Processor
 from tests.istio import mesh
 from tests.istio.patching import Proxy
+from tests.unit.house import ROOT
 from tests.waiting import until
 
 VIEW = View(
@@ -121,6 +123,47 @@ def counted(processor: Processor) -> list[dict[str, str]]:
         for sample in family.samples
         if sample.name == "inference_requests_total" and sample.value
     ]
+
+
+@pytest.mark.envoy
+def test_the_meshs_log_knows_models(
+    servers: Callable[..., list[ModelServer]],
+    processor: Callable[..., Processor],
+    run: Callable[[Proxy], Gateway],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The fields of mesh-values.yaml in a real Envoy, as Istio makes JSON of them."""
+    values = yaml.safe_load((ROOT / "istio" / "mesh-values.yaml").read_text())
+    (provider,) = values["meshConfig"]["extensionProviders"]
+    log = tmp_path / "mesh.log"
+    file = {
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": str(log),
+            "log_format": {"json_format": provider["envoyFileAccessLog"]["logFormat"]["labels"]},
+        },
+    }
+    v1, v2, other = servers("v1", "v2", "other")
+    view = View((mesh.policy(),))
+    proxy = mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, processor(view))
+    plain = proxy.bootstrap
+    monkeypatch.setattr(proxy, "bootstrap", lambda path: _with(plain(path), [file]))
+    envoy = run(proxy)
+    assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
+
+    def lines() -> list[str]:
+        envoy.envoy.ask("/reopen_logs", "POST")
+        return log.read_text().splitlines() if log.exists() else []
+
+    until(lines)
+    line = json.loads(lines()[0])
+    wanted = {"model": "llama", "version": "v2", "policy": "chat", "api": "openai", "cohort": "match", "code": 200}
+    assert {key: line[key] for key in wanted} == wanted
+    assert line["cluster"] == f"outbound|8080|v2|{mesh.CHAT}"
+    assert float(line["processor_us"]) > 0
+    assert line["failed_open"] in (None, 0, "0")
 
 
 @pytest.mark.envoy
