@@ -140,7 +140,7 @@ def _envoy(options: Options) -> Doc:
         "args": ["-c", f"{CONFIG}/envoy.yaml", "--disable-hot-restart", "--concurrency", "2"],
         "ports": [{"name": "http", "containerPort": HTTP}, {"name": "probes", "containerPort": PROBES}],
         "readinessProbe": _probe("/envoy/ready", 2),
-        "livenessProbe": _probe("/envoy/ready", 10),
+        "livenessProbe": _probe("/envoy/ready", 10) | _AT_ONCE,
         "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         "volumeMounts": [
             {"name": "envoy", "mountPath": CONFIG, "readOnly": True},
@@ -160,7 +160,7 @@ def _processor(options: Options) -> Doc:
         "image": options.image,
         "args": ["serve", "-f", POLICIES, "--listen", PROCESSOR, "--admin", PROCESSOR_ADMIN],
         "startupProbe": _probe("/readyz", 2) | {"failureThreshold": 30},
-        "livenessProbe": _probe("/healthz", 10),
+        "livenessProbe": _probe("/healthz", 10) | _AT_ONCE,
         "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": [
             {"name": "policies", "mountPath": POLICIES, "readOnly": True},
@@ -173,6 +173,9 @@ def _processor(options: Options) -> Doc:
 def _probe(path: str, seconds: int) -> Doc:
     return {"httpGet": {"path": path, "port": PROBES}, "periodSeconds": seconds}
 
+
+_AT_ONCE: Doc = {"timeoutSeconds": 3, "terminationGracePeriodSeconds": 5}
+"""A container that hangs is not given the time that one has that is to stop."""
 
 _CAREFUL: Doc = {
     "lifecycle": {"preStop": {"sleep": {"seconds": QUIET}}},
