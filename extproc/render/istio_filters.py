@@ -65,6 +65,7 @@ class _Filters:
             del self._route["typed_config"]["allow_content_length_header"]
         self._observe = observe_filter(view, envoy)
         self._asking = [load_filter()] if asks_for_load(view) else []
+        self._pins = any(policy.allow_pin for policy in view.policies)
 
     def gateway(self) -> Doc:
         """At the edge of the mesh."""
@@ -95,7 +96,7 @@ class _Filters:
         patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
         patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
         for mine in self._hosts().values():
-            patches += self._calls(context, {}, catch_all(self._view, mine))
+            patches += self._default(context, {}, catch_all(self._view, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
 
@@ -141,17 +142,29 @@ class _Filters:
         on |= {each["name"]: _on(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._asking}
         match = {"routeConfiguration": {"vhost": vhost}}
         patch = _patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})
-        return [patch, *self._calls(context, vhost, default)]
+        return [patch, *self._default(context, vhost, default)]
 
-    def _calls(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
-        """Shows gRPC calls streamed: nobody can gather their bodies. The filter goes by the route that a request has
-        before the processor speaks, and that is the default.
+    def _default(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
+        """The routes that requests have before the processor speaks, and keep where it does not.
+
+        gRPC calls are shown streamed, since nobody can gather their bodies: the filter goes by the first route. A pin
+        that no processor has seen goes no further: whoever is behind this proxy would believe it.
         """
-        if self._options.body == "streamed":
-            return []
-        match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(default)}-{CALL}"}}}}
+        name = default_route(policy)
         streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
-        return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
+        unseen = {"request_headers_to_remove": [headers.MODEL_VERSION]} if self._pins else {}
+        calls = unseen if self._options.body == "streamed" else {**unseen, "typed_per_filter_config": streamed}
+        return [
+            _patch(
+                "HTTP_ROUTE",
+                context,
+                {"routeConfiguration": {"vhost": {**vhost, "route": {"name": route}}}},
+                "MERGE",
+                value,
+            )
+            for route, value in ((f"{name}-{CALL}", calls), (name, unseen))
+            if value
+        ]
 
     def _hosts(self) -> dict[str, list[Policy]]:
         """Each apex Service with its policies."""
@@ -175,9 +188,9 @@ class _Filters:
         if self._options.service is not None:
             host, _ = self._options.service
             # Without it Istio may leave a cluster out that no route names.
-            annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}" if host.count(".") > 1 else host
+            annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}"
         strips = any(patch["applyTo"] == "NETWORK_FILTER" for patch in patches)
-        if strips and any(policy.allow_pin for policy in self._view.policies):
+        if strips and self._pins:
             annotations[CLIENT_HEADERS] = headers.MODEL_VERSION
         spec = {"priority": _PRIORITY, **to, "configPatches": list(patches)}
         return manifest(*ENVOY_FILTER, name, where, spec, **annotations)

@@ -74,7 +74,7 @@ class _Routes:
             for version in policy.answering or (Version(""),):
                 for target in self._view.targets[policy.name, version.name]:
                     found += self._target(policy, owned, target)
-            if any(owned) and len(policies) > 1:
+            if any(owned) and (len(policies) > 1 or self._pins):
                 found += self._fallback(policy, f"{policy.name}-model", owned)
         default = catch_all(self._view, policies)
         return [*found, *self._fallback(default, default_route(default), [{}])]

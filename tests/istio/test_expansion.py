@@ -126,6 +126,7 @@ def test_a_pin_chooses_only_once_a_processor_has_seen_it(
     assert envoy.ask("llama", host=mesh.CHAT, x_model_version="v9").text == "v1"
     alone = run(mesh.proxy(view, pods, other, NOBODY))
     assert alone.ask("llama", host=mesh.CHAT, x_model_version="v2").text == "v1"
+    assert "x-model-version" not in v1.seen[-1].headers, "who is behind would believe it"
 
 
 @PLACES
