@@ -8,6 +8,7 @@ all of them, so more are taken where the first few are not good enough.
 from __future__ import annotations
 
 import http.client
+import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -205,6 +206,43 @@ def test_failures_that_no_status_tells_are_counted(mesh: Mesh, schedule: Schedul
     assert requests["code"] == "200"
     ((errors, count),) = series(grown, "inference_errors_total")
     assert (errors["reason"], count) == (reason, 1)
+
+
+@pytest.mark.parametrize(("wait", "code"), [(0.0, "200"), (3.0, "0")], ids=["amid the answer", "before it"])
+def test_a_client_that_leaves_is_counted_with_the_time_it_waited(mesh: Mesh, wait: float, code: str) -> None:
+    def answer(request: Handler) -> None:
+        time.sleep(wait)
+        request.send_response(200)
+        request.send_header("content-type", "text/event-stream")
+        request.end_headers()
+        for role, data in SCHEDULES[0].steps:
+            request.wfile.write(data)
+            time.sleep(0.05 if role == TOKEN else 0)
+
+    mesh.server.then = answer
+    before = mesh.found()
+    host, _, port = mesh.envoy.listen_address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        body = b'{"model":"m","stream":true}'
+        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n" % len(body))
+        client.sendall(b"content-type: application/json\r\n\r\n" + body)
+        begun = time.perf_counter()
+        if wait:
+            until(lambda: time.perf_counter() - begun > wait / 10)
+        else:
+            assert client.recv(9) == b"HTTP/1.1 "
+        waited = time.perf_counter() - begun
+    grown: dict[str, float] = {}
+
+    def counted() -> list[tuple[dict[str, str], float]]:
+        grown.update({name: value - before.get(name, 0.0) for name, value in mesh.found().items()})
+        return series(grown, "inference_errors_total")
+
+    until(counted)
+    assert [(of["reason"], count) for of, count in counted()] == [("client_left", 1)]
+    assert [of["code"] for of, _ in series(grown, "inference_requests_total")] == [code]
+    ((_, seconds),) = series(grown, "inference_request_duration_seconds_sum")
+    assert seconds == pytest.approx(waited, abs=0.15)
 
 
 def series(found: dict[str, float], name: str) -> list[tuple[dict[str, str], float]]:
