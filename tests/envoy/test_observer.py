@@ -34,7 +34,7 @@ MEGABYTES = int(os.environ.get("EXTPROC_TEST_MEGABYTES", "80"))
 STREAMS = int(os.environ.get("EXTPROC_TEST_STREAMS", "60"))
 SLOW = 0.02
 """Seconds that the slowed observer takes for each message: a thousand times as long as it does."""
-CHUNKS, GAP = 15, 0.1
+CHUNKS, GAP = 8, 0.08
 TOKEN = b'data: {"choices":[{"delta":{"content":"%.6f"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 BLOCK = (TOKEN % 0) * ((1 << 20) // len(TOKEN % 0))
