@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from extproc import headers
 from extproc.demo.noted import Received, Spent
@@ -58,7 +59,7 @@ class ModelServer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ModelServer]:
         """Serves on a free port of loopback for as long as the block lasts."""
-        app = web.Application()
+        app = web.Application(middlewares=[_left])
         app.add_routes([*self.routes(), web.get("/requests", self._requests)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
@@ -276,6 +277,15 @@ def _usage(prompt: int, completion: int) -> dict[str, Any]:
 
 def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+
+
+@web.middleware
+async def _left(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A client that leaves in the middle of an answer is no failure of the server's."""
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        return web.Response()
 
 
 def _openai_error(status: int, message: str, param: str | None = None, code: str | None = None) -> web.HTTPException:

@@ -135,7 +135,7 @@ class _Routes:
         if not view.policies:
             return iter([_nowhere([])])
         policy = next((m.policy for m in view.patterns if owns_all(m)), view.policies[0])
-        removed = {"request_headers_to_remove": list(headers.ROUTING)}
+        removed = {"request_headers_to_remove": [headers.MODEL_VERSION]}  # the others are gone already
         return (route | removed for route in self._fallback(policy, []))
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:

@@ -6,6 +6,7 @@ import http.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -186,21 +187,22 @@ def test_every_worker_is_an_instance_of_its_own(
     assert len({values(resource.attributes)["service.instance.id"] for resource in resources}) == 2
 
 
-def test_up_traces_with_one_flag(policy: Path, receiver: Receiver, tmp_path: Path) -> None:
-    up = Up(policy, tmp_path / "scratch", "--otlp", receiver.url, "--access-log", "")
-    try:
-        until(up.ready, 30)
-        connection = http.client.HTTPConnection("127.0.0.1", up.port, timeout=10)
-        head = {"content-type": "application/json", "traceparent": CONTEXT}
-        connection.request("POST", "/v1/chat/completions", '{"model": "llama"}', head)
-        assert connection.getresponse().status == 200
-        connection.close()
-        (span,) = ours(receiver)
-        assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
-    finally:
-        up.process.terminate()
-        up.process.wait(20)
-        up.errors.close()
+def test_up_traces_with_one_flag(policy: Path, receiver: Receiver) -> None:
+    with TemporaryDirectory(prefix="up-") as scratch:
+        up = Up(policy, scratch, "--otlp", receiver.url, "--access-log", "")
+        try:
+            until(up.ready, 30)
+            connection = http.client.HTTPConnection("127.0.0.1", up.port, timeout=10)
+            head = {"content-type": "application/json", "traceparent": CONTEXT}
+            connection.request("POST", "/v1/chat/completions", '{"model": "llama"}', head)
+            assert connection.getresponse().status == 200
+            connection.close()
+            (span,) = ours(receiver)
+            assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+        finally:
+            up.process.terminate()
+            up.process.wait(20)
+            up.errors.close()
 
 
 def collector(port: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -53,17 +54,17 @@ def free_port() -> int:
 class Up:
     """A running `extproc up`."""
 
-    def __init__(self, file: Path, scratch: Path, *arguments: str) -> None:
-        scratch.mkdir(exist_ok=True)
-        self.scratch = scratch
+    def __init__(self, file: Path, scratch: str, *arguments: str) -> None:
+        """``scratch``: a folder with a short path, since paths of unix sockets have at most 107 characters."""
+        self.scratch = Path(scratch)
         self.port, self.admin = free_port(), free_port()
-        self.errors = (scratch.parent / "stderr.txt").open("w+")
+        self.errors = (file.parent / "stderr.txt").open("w+")
         addresses = ("--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin}")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "extproc", "up", "-f", str(file), *addresses, *arguments],
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
-            env=os.environ | {"TMPDIR": str(scratch)},
+            env=os.environ | {"TMPDIR": scratch},
         )
 
     def said(self) -> str:
@@ -106,7 +107,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         def start(text: str, *arguments: str) -> Up:
             file = tmp_path / "policy.yaml"
             file.write_text(text)
-            started = Up(file, tmp_path / "scratch", *arguments)
+            started = Up(file, stack.enter_context(TemporaryDirectory(prefix="up-")), *arguments)
             stack.callback(started.errors.close)
             stack.callback(started.process.wait)
             stack.callback(started.process.kill)

@@ -95,7 +95,7 @@ def test_several_processes_add_up() -> None:
 def test_tokens_and_their_times() -> None:
     metrics = Metrics()
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
-    told = Observed(*place.values(), "openai", "200", 2.0, first_token=0.07, per_token=0.0101)
+    told = Observed("llama", "v1", "west", "openai", "200", 2.0, first_token=0.07, per_token=0.0101)
     told = msgspec.structs.replace(told, input_tokens=21, output_tokens=17, cached_tokens=8, streamed=True)
     metrics.note(told)
     metrics.note(msgspec.structs.replace(told, output_tokens=6, estimated=True, input_tokens=None, cached_tokens=None))
