@@ -21,8 +21,6 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from extproc import live, page
 from extproc.errors import SetupError
@@ -102,8 +100,7 @@ class Admin:
         shown = self.shown
         match path:
             case "/metrics":
-                encoder, content_type = choose_encoder(accept)
-                return 200, content_type, encoder(self._registry())
+                return 200, *self._scraped(accept)
             case "/state":
                 return 200, "application/msgpack", shown.metrics().state()
             case "/healthz":
@@ -125,10 +122,14 @@ class Admin:
             return 200, _TEXT, "".join(f"{one}\n" for one in _PATHS).encode()
         return 404, _TEXT, f"not found; there are {' '.join(_PATHS)}\n".encode()
 
-    def _registry(self) -> CollectorRegistry:
+    def _scraped(self, accept: str) -> tuple[str, bytes]:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+
         registry = CollectorRegistry()
         registry.register(self.shown.metrics())
-        return registry
+        encoder, content_type = choose_encoder(accept)
+        return content_type, encoder(registry)
 
 
 _TEXT = "text/plain; charset=utf-8"

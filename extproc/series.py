@@ -7,15 +7,16 @@ of all requests together, not an average of averages. The sums are kept in slots
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
 
 from extproc.actions import Measured
 from extproc.histogram import Histogram
 from extproc.measures import SECONDS, CustomMetric, Source
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 Labels: TypeAlias = tuple[str, ...]
 
@@ -101,6 +102,8 @@ class Cells(msgspec.Struct, array_like=True):
 
     def collect(self, now: float) -> Metric:
         """As Prometheus scrapes it. A quotient of nothing by nothing is left out."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
         metric = self.metric
         text = f"Asked for by a policy: {_describe(metric)}."
         match metric.type:
