@@ -230,7 +230,7 @@ class OipServer(ModelServer):
     def _model(self, request: web.Request) -> str:
         model = request.match_info["model"]
         if model not in self.models:
-            raise _oip_error(404, f"model '{model}' is not found")
+            raise _http_error(404, f"model '{model}' is not found")
         return model
 
     async def _metadata(self, request: web.Request) -> web.Response:
@@ -254,7 +254,7 @@ class OipServer(ModelServer):
             rows = np.asarray(tensor["data"], dtype=np.float64).reshape(tensor["shape"])
             sums = rows.sum(axis=-1).ravel() / 10
         except (ValueError, TypeError, LookupError) as error:
-            raise _oip_error(400, f"the request's tensors can't be read: {error}") from None
+            raise _http_error(400, f"the request's tensors can't be read: {error}") from None
         await self.think(self.pace.first_token)
         output = {"name": "output-0", "datatype": "FP32", "shape": [len(sums)], "data": sums.tolist()}
         answer = {
@@ -282,21 +282,16 @@ def _event(data: dict[str, Any]) -> bytes:
 @web.middleware
 async def _left(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A client that leaves in the middle of an answer is no failure of the server's."""
-    try:
+    with suppress(ConnectionResetError):
         return await handler(request)
-    except ConnectionResetError:
-        return web.Response()
+    return web.Response()
 
 
 def _openai_error(status: int, message: str, param: str | None = None, code: str | None = None) -> web.HTTPException:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return _http_error(status, {"error": error})
+    return _http_error(status, error)
 
 
-def _oip_error(status: int, message: str) -> web.HTTPException:
-    return _http_error(status, {"error": message})
-
-
-def _http_error(status: int, answer: dict[str, Any]) -> web.HTTPException:
+def _http_error(status: int, error: str | dict[str, Any]) -> web.HTTPException:
     kind = web.HTTPNotFound if status == 404 else web.HTTPBadRequest
-    return kind(text=json.dumps(answer), content_type="application/json")
+    return kind(text=json.dumps({"error": error}), content_type="application/json")
