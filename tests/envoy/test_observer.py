@@ -257,9 +257,16 @@ def test_killed_and_started_again(serving: Serving) -> None:
         assert dead.middle < undisturbed.middle + 0.02
 
         serving.start()
-        until(lambda: envoy.stats("cluster.aimesh-processor.membership_healthy").popitem()[1] == 1)
+
+        def noticed() -> bool:
+            asyncio.run(streams(envoy.listen_address, 1))
+            until(lambda: serving.now.metric("extproc_streams") == 0)
+            return serving.counted() > 0
+
+        until(noticed, 30)  # Envoy's workers use it a while after its statistics say that it is healthy
+        counted = serving.counted()
         asyncio.run(streams(envoy.listen_address, 5))
-        until(lambda: serving.counted() == 5)
+        until(lambda: serving.counted() == counted + 5)
 
 
 def test_a_big_answer_does_not_wait_for_a_slow_observer(slowed: Serving) -> None:
