@@ -1,7 +1,9 @@
 """The gRPC server: streams of bytes in, streams of bytes out. Floor 5; this package alone knows grpcio.
 
-It knows nothing of messages. A service is a path and a factory of handlers, one handler per stream; unary calls are
-streams of one message. Two engines do what ``contract`` says, see docs/decisions/0010-engine.md.
+It knows nothing of what messages mean. A service is a path and a factory of handlers, one handler per stream; unary
+calls are streams of one message. Two engines do what ``contract`` says, see docs/decisions/0010-engine.md: ``loop``
+on sockets of ours (``link`` a socket, ``http2`` a connection, ``heads`` its headers, ``flow`` a stream, ``call`` gRPC on
+it), and ``aio`` on grpcio's server.
 """
 
 from __future__ import annotations
@@ -39,9 +41,9 @@ __all__ = [
     "create",
 ]
 
-Name: TypeAlias = Literal["queue", "aio"]
-ENGINES: tuple[Name, ...] = ("queue", "aio")
-"""``queue``: fast, on grpcio's internals. ``aio``: on its public API, at three to four times the cost."""
+Name: TypeAlias = Literal["http2", "aio"]
+ENGINES: tuple[Name, ...] = ("http2", "aio")
+"""``http2``: ours. ``aio``: grpcio's asyncio server, at several times the cost."""
 
 DEFAULTS = Settings()
 
@@ -49,11 +51,11 @@ DEFAULTS = Settings()
 def create(
     addresses: Sequence[str], services: Mapping[str, Factory], settings: Settings = DEFAULTS, name: Name = ENGINES[0]
 ) -> Engine:
-    """The engine of that name. Raises ``SetupError`` where this grpcio does not have what it needs."""
+    """The engine of that name."""
     if name == "aio":
         from extproc.engine.aio import AioEngine
 
         return AioEngine(addresses, services, settings)
-    from extproc.engine.queue import QueueEngine
+    from extproc.engine.loop import Http2Engine
 
-    return QueueEngine(addresses, services, settings)
+    return Http2Engine(addresses, services, settings)

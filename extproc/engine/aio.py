@@ -1,20 +1,20 @@
-"""The engine on grpcio's public asyncio API: for a grpcio whose inner parts the other does not know. Floor 5."""
+"""The engine on grpcio's asyncio server, with its public API alone. Floor 5: may import floors 0 to 4."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
-
-import grpc
 
 from extproc.engine.contract import (
     BACKLOG,
     BEHIND,
     FAILED,
+    MAX_MESSAGE,
     PAUSE,
     UNKNOWN,
     Abort,
@@ -26,8 +26,15 @@ from extproc.engine.contract import (
     StatusCode,
     listening_refused,
 )
-from extproc.engine.credentials import server_credentials
 from extproc.errors import SetupError
+from extproc.tls import Certificates, Pems
+
+# grpcio reads these when it is imported. Without the experiments the loop's own thread reads the sockets; with them a
+# pool of threads does, and hands each message over. Children of ours never speak gRPC.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_callback_cq,-event_engine_listener")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc  # noqa: E402 - after the environment that it reads
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +70,7 @@ class AioEngine:
     async def _main(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         services = _Services(self._services, self._pulse)
-        server = grpc.aio.server(handlers=[services], options=list(self._settings.channel_arguments()))
+        server = grpc.aio.server(handlers=[services], options=_channel_arguments(self._settings))
         beating = self._loop.create_task(self._beat())
         try:
             self.ports = [self._listen(server, address) for address in self._addresses]
@@ -89,7 +96,7 @@ class AioEngine:
         try:
             if tls is None:
                 return int(server.add_insecure_port(address))
-            return int(server.add_secure_port(address, server_credentials(tls)))
+            return int(server.add_secure_port(address, _credentials(tls)))
         except RuntimeError:
             raise SetupError(listening_refused(address)) from None
 
@@ -113,7 +120,7 @@ def _method(behavior: _Behavior) -> Any:
 
 
 async def _refuse(_: Any, context: Any) -> None:
-    await context.abort(StatusCode.UNIMPLEMENTED, UNKNOWN)
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, UNKNOWN)
 
 
 def _serve(factory: Factory, pulse: Pulse) -> _Behavior:
@@ -138,7 +145,7 @@ def _serve(factory: Factory, pulse: Pulse) -> _Behavior:
                 handler.close()
         async with pushes.turn:
             if failure is not None:
-                await context.abort(failure.code, failure.details)
+                await context.abort(grpc.StatusCode[failure.code.name], failure.details)
 
     return serve
 
@@ -178,9 +185,46 @@ class _Pushes:
     async def _push(self, message: bytes) -> None:
         if len(self._waiting) > BACKLOG:
             with contextlib.suppress(Exception):
-                await self._context.abort(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
+                await self._context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, BEHIND)
             return
         async with self.turn:
             if not self.ended:
                 with contextlib.suppress(Exception):  # the client has just left
                     await self._context.write(message)
+
+
+def _channel_arguments(settings: Settings) -> list[tuple[str, int]]:
+    """As grpcio wants them."""
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_send_message_length", MAX_MESSAGE),
+        ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share
+        ("grpc.keepalive_time_ms", int(settings.keepalive * 1000)),
+        # gRPC waits this long for the answer to a ping, whatever keepalive says.
+        ("grpc.keepalive_timeout_ms", int(settings.keepalive_timeout * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(settings.keepalive_timeout * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.http2.max_ping_strikes", 0),  # Envoys may ask for signs of life as often as they like
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.enable_channelz", 0),
+        # A burst of streams waits a moment; it must not turn into errors.
+        ("grpc.server.max_pending_requests", 1 << 20),
+        ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
+        ("grpc.server_max_unrequested_time_in_server", 3600),
+    ]
+
+
+def _credentials(certificates: Certificates) -> Any:
+    """Looks for changed files at every new connection; those that are open go on with what they have."""
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(certificates.current), lambda: _changed(certificates), certificates.asks_clients
+    )
+
+
+def _changed(certificates: Certificates) -> Any:
+    fresh = certificates.refresh()
+    return None if fresh is None else _configuration(fresh)
+
+
+def _configuration(pems: Pems) -> Any:
+    return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.client_ca)

@@ -1,22 +1,21 @@
-"""One call on the completion queue: what may go out when, and how it ends. Floor 5: may import floors 0 to 4.
+"""gRPC on one HTTP/2 stream: messages to a handler, its replies, and a status. Floor 5: may import floors 0 to 4.
 
-A call reads on only when it has sent what it was asked to send, so a client that does not read is not read from, and
-neither side of a stream can grow. Only ``__call__`` may be called by another thread than the loop's.
+Source: gRPC over HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md). Only ``__call__`` may be called by another thread than the
+engine's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from grpc._cython import cygrpc
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from extproc.engine.contract import (
     BACKLOG,
     BEHIND,
     FAILED,
+    MAX_MESSAGE,
     UNKNOWN,
     Abort,
     Factory,
@@ -25,172 +24,210 @@ from extproc.engine.contract import (
     Pulse,
     StatusCode,
 )
+from extproc.engine.flow import Stream
+from extproc.engine.heads import Head
+
+if TYPE_CHECKING:
+    from extproc.engine.http2 import Connection
 
 log = logging.getLogger(__name__)
 
-_Headers, _Status = cygrpc.SendInitialMetadataOperation, cygrpc.SendStatusFromServerOperation
-_Receive, _Send, _Close = (
-    cygrpc.ReceiveMessageOperation,
-    cygrpc.SendMessageOperation,
-    cygrpc.ReceiveCloseOnServerOperation,
-)
-_OK: int = StatusCode.OK.value[0]
+_PREFIX: Final = 5
+"""Bytes before each message: whether it is compressed, and its length."""
 
 
-class Call:
-    """A stream. ``core`` is grpcio's call, None once we have said our last word."""
+class Service:
+    """What every call of an engine's needs: the factories by method path, and how to reach the engine's thread."""
 
-    __slots__ = (
-        *("_alternates", "_begun", "_finishing", "_handler", "_held", "_out", "_post", "_receive", "_sending"),
-        *("core", "metadata", "pulse"),
-    )
+    __slots__ = ("factories", "post", "pulse")
 
-    def __init__(self, core: Any, metadata: Metadata, pulse: Pulse, post: Callable[[Call, bytes], None]) -> None:
-        """``post(call, message)`` has the loop call ``pushed``, from whatever thread."""
-        self.core: Any = core
-        self.metadata = metadata
-        self.pulse = pulse
-        self._post = post
-        self._handler: Handler | None = None
-        self._receive: Any = None  # the receive that is under way
-        self._held: Any = None  # a finished receive, while something must be sent first
-        self._out: deque[bytes] | None = None  # what waits for the send that is under way
-        self._alternates = False  # the handler speaks only when spoken to
-        self._begun = False  # the headers are out
-        self._sending = False
-        self._finishing = False  # the handler is done; what waits goes out first
+    def __init__(
+        self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes], None]
+    ) -> None:
+        """``post(call, message)``: has the engine's thread call ``pushed``, from whatever thread."""
+        self.factories, self.pulse, self.post = factories, pulse, post
 
-    def accept(self, factory: Factory | None) -> None:
-        """The call is new."""
-        if factory is None:
-            self._end(StatusCode.UNIMPLEMENTED.value[0], UNKNOWN)
-            return
-        try:
-            handler = self._handler = factory(self)
-        except Abort as abort:
-            self._end(abort.code.value[0], abort.details)
-        except Exception:
-            log.exception("no handler could be made for a stream")
-            self._end(StatusCode.INTERNAL.value[0], FAILED)
-        else:
-            self._alternates = not handler.pushes
-            self._read()
+
+class Call(Stream):
+    """A stream of messages, and one of replies."""
+
+    __slots__ = ("_begun", "_buffer", "_handler", "_head", "_service")
+
+    def __init__(self, connection: Connection, number: int, head: Head, service: Service) -> None:
+        super().__init__(connection, number)
+        self._head = head
+        self._service = service
+        self._handler: Handler | None = None  # None before its time, and after
+        self._buffer = bytearray()
+        self._begun = False  # our headers are out
 
     def __call__(self, message: bytes) -> None:
         """As a ``Sender``."""
-        self._post(self, message)
+        self._service.post(self, message)
+
+    @property
+    def metadata(self) -> Metadata:
+        """As a ``Sender``."""
+        return self._head.metadata
+
+    @property
+    def pulse(self) -> Pulse:
+        """As a ``Sender``."""
+        return self._service.pulse
+
+    def begin(self) -> None:
+        """See ``Stream``."""
+        head = self._head
+        if head.method != b"POST" or not head.type.startswith(b"application/grpc"):
+            self._begun = True
+            self.send(b"", tail=_NOT_ALLOWED if head.method != b"POST" else _NOT_GRPC)
+            return
+        factory = self._service.factories.get(head.path)
+        if factory is None:
+            self._end(StatusCode.UNIMPLEMENTED, UNKNOWN)
+            return
+        try:
+            self._handler = factory(self)
+        except Abort as abort:
+            self._end(abort.code, abort.details)
+        except Exception:
+            log.exception("no handler could be made for a stream")
+            self._end(StatusCode.INTERNAL, FAILED)
+
+    def data(self, piece: bytes) -> None:
+        """See ``Stream``."""
+        if self._handler is None:
+            return
+        whole = len(piece) >= _PREFIX and int.from_bytes(piece[:_PREFIX]) == len(piece) - _PREFIX
+        if whole and not self._buffer and self.waiting is None:
+            self._take(piece[_PREFIX:])  # as most are
+        else:
+            self._buffer += piece
+            self._read()
+
+    def ended(self) -> None:
+        """See ``Stream``."""
+        if self._handler is None or self.waiting is not None:
+            return  # it has ended; or what waits goes first
+        if self._buffer:
+            self._end(StatusCode.INTERNAL, "the last message is cut off")
+        else:
+            self._end(StatusCode.OK)
+
+    def drained(self) -> None:
+        """See ``Stream``."""
+        self._read()
+        if not self.open and self._handler is not None:
+            self.ended()
+
+    def lost(self) -> None:
+        """See ``Stream``."""
+        self._close()
 
     def pushed(self, message: bytes) -> None:
-        """A message of another thread's, sent by calling this, has come to the loop."""
-        if self.core is None or self._finishing:
+        """A message that was sent by calling this has come to the engine's thread."""
+        if self._handler is None:
             return
-        if self._out is not None and len(self._out) >= BACKLOG:
-            self._end(StatusCode.RESOURCE_EXHAUSTED.value[0], BEHIND)
+        if self.waiting is not None and len(self.waiting) >= BACKLOG:
+            self._end(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
         else:
             self._send((message,))
 
-    def received(self) -> None:
-        """A receive has finished: with a message, or with None when the client has no more to say or is gone."""
-        if self.core is None:
-            return
-        if self._sending:
-            self._held = self._receive
-        else:
-            self._take(self._receive.message())
+    def cut(self) -> None:
+        """The server leaves."""
+        if self._handler is not None:
+            self._end(StatusCode.UNAVAILABLE, "the server is shutting down")
 
-    def sent(self, success: bool) -> None:
-        """A send has finished."""
-        self._sending = False
-        if self.core is None:
-            return
-        if not success:  # the client is gone
-            self._end(_OK, "")
-        elif self._out:
-            self._send(())
-        elif self._finishing:
-            self._end(_OK, "")
-        elif self._held is not None:
-            held, self._held = self._held, None
-            self._take(held.message())
+    def _read(self) -> None:
+        """Takes what messages are whole, until replies must wait."""
+        buffer = self._buffer
+        while self._handler is not None and self.waiting is None and len(buffer) >= _PREFIX:
+            if buffer[0]:
+                self._end(StatusCode.UNIMPLEMENTED, "messages must not be compressed")
+                return
+            size = int.from_bytes(buffer[1:_PREFIX])
+            if size > MAX_MESSAGE:
+                self._end(StatusCode.RESOURCE_EXHAUSTED, f"a message of more than {MAX_MESSAGE} bytes")
+                return
+            if len(buffer) < _PREFIX + size:
+                return
+            with memoryview(buffer) as view:
+                message = bytes(view[_PREFIX : _PREFIX + size])
+            del buffer[: _PREFIX + size]
+            self._take(message)
 
-    def cancel(self) -> None:
-        """Breaks it off; for failures of our own."""
-        if (core := self.core) is not None:
-            self._close()
-            core.cancel()
-
-    def drop(self) -> None:
-        """The server is gone, and the call with it."""
-        self._close()
-
-    def _take(self, message: bytes | None) -> None:
+    def _take(self, message: bytes) -> None:
         handler = self._handler
-        if message is None or handler is None:
-            self._end(_OK, "")
+        if handler is None:
             return
         try:
             replies = handler.receive(message)
         except Abort as abort:
-            self._end(abort.code.value[0], abort.details)
+            self._end(abort.code, abort.details)
         except Exception:  # the handler tells what it was
-            self._end(StatusCode.INTERNAL.value[0], FAILED)
+            self._end(StatusCode.INTERNAL, FAILED)
         else:
-            self._answer(replies, handler.done)
+            if handler.done:
+                self._close()
+                self._send(replies, _OK)
+            elif replies:
+                self._send(replies)
 
-    def _answer(self, replies: Sequence[bytes], done: bool) -> None:
-        if done and len(replies) <= 1:  # the usual end: everything in one write
-            self._end(_OK, "", *replies)
+    def _send(self, replies: Sequence[bytes], tail: bytes = b"") -> None:
+        head = b"" if self._begun else _HEAD
+        self._begun = True
+        if len(replies) == 1:
+            self.send(len(replies[0]).to_bytes(_PREFIX) + replies[0], head, tail)
             return
-        if self._alternates and not done and len(replies) == 1:
-            self._read(_Send(replies[0], 0))
-            return
-        if replies:
-            self._finishing = done
-            self._send(replies)
-        if not done:
-            self._read()
+        for reply in replies:
+            self.send(len(reply).to_bytes(_PREFIX) + reply, head)
+            head = b""
+        if tail:
+            self.send(b"", head, tail)
 
-    def _read(self, *before: Any) -> None:
-        """``before``: what is sent in the same batch; then nothing else may be sent until something was received."""
-        self._receive = _Receive(0)
-        self._start((*before, self._receive), self)
-
-    def _send(self, messages: Sequence[bytes]) -> None:
-        """One now if none is under way, the others after it."""
-        out = self._out
-        if out is None:
-            if len(messages) == 1 and not self._sending:
-                self._sending = True
-                self._start((_Send(messages[0], 0),), (self, None))
-                return
-            out = self._out = deque()
-        out.extend(messages)
-        if self._sending:
-            return
-        head = out.popleft()
-        if self._finishing and not out:
-            self._end(_OK, "", head)
-        else:
-            self._sending = True
-            self._start((_Send(head, 0),), (self, None))
-
-    def _end(self, code: int, details: str, *last: bytes) -> None:
-        """The status with the last reply, if there is one."""
-        operations = (*(_Send(message, 0) for message in last), _Status(None, code, details.encode(), 0), _Close(0))
-        self._start(operations, None)
+    def _end(self, code: StatusCode, details: str = "") -> None:
+        """The status, now."""
         self._close()
-
-    def _start(self, operations: tuple[Any, ...], tag: object) -> None:
-        if not self._begun and operations[0].__class__ is not _Receive:
+        status = _OK if code is StatusCode.OK else _status(code, details)
+        if self._begun:
+            self.abort(status)
+        else:
             self._begun = True
-            operations = (_Headers(None, 0), *operations)  # the headers travel with the first reply
-        if error := self.core.start_server_batch(operations, tag):
-            raise RuntimeError(f"grpcio refuses a batch of operations: error {error}")
+            self.send(b"", tail=_HEAD + status)
 
     def _close(self) -> None:
-        handler, self._handler, self.core = self._handler, None, None
+        handler, self._handler = self._handler, None
         if handler is not None:
             try:
                 handler.close()
             except Exception:
                 log.exception("a handler failed to close")
+
+
+def _field(name: bytes, value: bytes) -> bytes:
+    """A header for a block: as it is, and for no table (RFC 7541 §6.2.2)."""
+    return b"\x00" + _text(name) + _text(value)
+
+
+def _text(data: bytes) -> bytes:
+    """RFC 7541 §5.1 and §5.2, without Huffman's code."""
+    if len(data) < 127:
+        return bytes((len(data),)) + data
+    rest, size = len(data) - 127, b"\x7f"
+    while rest >= 128:
+        size += bytes((rest % 128 | 128,))
+        rest //= 128
+    return size + bytes((rest,)) + data
+
+
+def _status(code: StatusCode, details: str) -> bytes:
+    # Printable ASCII but for `%` goes as it is (PROTOCOL-HTTP2.md, "Status-Message").
+    message = quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    return _field(b"grpc-status", b"%d" % code) + (_field(b"grpc-message", message.encode()) if message else b"")
+
+
+_HEAD: Final = b"\x88" + _field(b"content-type", b"application/grpc")
+"""`:status: 200` is the eighth of HPACK's own table."""
+_OK: Final = _status(StatusCode.OK, "")
+_NOT_ALLOWED: Final = _field(b":status", b"405") + _field(b"allow", b"POST")
+_NOT_GRPC: Final = _field(b":status", b"415")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import enum
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol, TypeAlias
@@ -11,15 +11,19 @@ import msgspec
 
 from extproc.tls import Certificates
 
-# grpcio reads these when it is imported. Without the experiments the thread that waits for messages also reads the
-# sockets; with them a pool of threads does, and hands each message over. Children of ours never speak gRPC.
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_callback_cq,-event_engine_listener")
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-from grpc import StatusCode as StatusCode  # after the environment that it reads; for those who import this module
-
 MAX_MESSAGE = 64 << 20
 """Bytes of one gRPC message: above every body limit that a policy can set for a body sent whole."""
+
+
+class StatusCode(enum.IntEnum):
+    """Those of gRPC's that we use (grpc/grpc, doc/statuscodes.md)."""
+
+    OK = 0
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
 
 
 class Abort(Exception):  # noqa: N818
@@ -36,8 +40,6 @@ class Handler(Protocol):
 
     done: bool
     """Set by ``receive``: end the stream with status OK after its replies."""
-    pushes: bool
-    """It may use its ``Sender``. One that only ever answers costs less."""
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """Replies to one message, in order. ``Abort``, or any exception (INTERNAL), ends the stream."""
@@ -100,26 +102,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without a sign of life from a client before it is asked for one."""
     keepalive_timeout: float = 20.0
     """Seconds after which a client that gave none counts as gone."""
-
-    def channel_arguments(self) -> tuple[tuple[str, int], ...]:
-        """As grpcio wants them."""
-        return (
-            ("grpc.max_receive_message_length", MAX_MESSAGE),
-            ("grpc.max_send_message_length", MAX_MESSAGE),
-            ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share
-            ("grpc.keepalive_time_ms", int(self.keepalive * 1000)),
-            # gRPC waits this long for the answer to a ping, whatever keepalive says.
-            ("grpc.keepalive_timeout_ms", int(self.keepalive_timeout * 1000)),
-            ("grpc.http2.ping_timeout_ms", int(self.keepalive_timeout * 1000)),
-            ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-            ("grpc.http2.max_ping_strikes", 0),  # Envoys may ask for signs of life as often as they like
-            ("grpc.http2.bdp_probe", 0),
-            ("grpc.enable_channelz", 0),
-            # A burst of streams waits a moment; it must not turn into errors.
-            ("grpc.server.max_pending_requests", 1 << 20),
-            ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
-            ("grpc.server_max_unrequested_time_in_server", 3600),
-        )
 
 
 class Engine(Protocol):

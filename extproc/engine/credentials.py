@@ -1,25 +1,42 @@
-"""Our certificates as grpcio's credentials. Floor 5: may import floors 0 to 4."""
+"""Our certificates as contexts of Python's ``ssl``. Floor 5: may import floors 0 to 4."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
+import os
+import ssl
 
 from extproc.tls import Certificates, Pems
 
 
-def server_credentials(certificates: Certificates) -> Any:
-    """Looks for changed files at every new connection; those that are open go on with what they have."""
-    return grpc.dynamic_ssl_server_credentials(
-        _configuration(certificates.current), lambda: _changed(certificates), certificates.asks_clients
-    )
+class Contexts:
+    """For one connection after the other: files that have changed count from the next one on."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        self._certificates = certificates
+        self._context = _context(certificates.current)
+
+    def current(self) -> ssl.SSLContext:
+        """By what the files hold now, or by the last good certificates."""
+        fresh = self._certificates.refresh()
+        if fresh is not None:
+            self._context = _context(fresh)
+        return self._context
 
 
-def _changed(certificates: Certificates) -> Any:
-    fresh = certificates.refresh()
-    return None if fresh is None else _configuration(fresh)
-
-
-def _configuration(pems: Pems) -> Any:
-    return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.client_ca)
+def _context(pems: Pems) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # what RFC 9113 asks for, §9.2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["h2"])
+    # `ssl` reads chains from files only, and those on the disk may have changed since they were found good.
+    number = os.memfd_create("certificates", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(number), "wb") as file:
+            file.write(pems.certificate + b"\n" + pems.key)
+        context.load_cert_chain(f"/proc/self/fd/{number}")
+    finally:
+        os.close(number)
+    if pems.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=pems.client_ca.decode("ascii"))
+    return context

@@ -1,0 +1,111 @@
+"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5: may import floors 0 to 4.
+
+Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not read from: the client does
+not get its window back before it has taken the answers to what it sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from extproc.engine import frames as f
+
+if TYPE_CHECKING:
+    from extproc.engine.http2 import Connection
+
+BACKLOG: Final = 1 << 20
+"""Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
+
+
+class Stream:
+    """A request and its answer. Subclasses hear what the client does, by the methods that do nothing here."""
+
+    __slots__ = ("_tail", "connection", "kept", "number", "open", "owed", "waiting", "window")
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.window = connection.initial_window
+        """Bytes of data that the client takes."""
+        self.open = True
+        """The client may say more."""
+        self.owed = 0
+        """Bytes that were looked at, for which the client has not got its window back yet."""
+        self.kept = 0
+        """Bytes that came while we waited."""
+        self.waiting: deque[memoryview] | None = None
+        """What has no room yet; None where nothing waits."""
+        self._tail = b""
+
+    def begin(self) -> None:
+        """It has been opened."""
+
+    def data(self, piece: bytes) -> None:
+        """The client has sent something."""
+
+    def ended(self) -> None:
+        """The client has said all."""
+
+    def drained(self) -> None:
+        """What waited has been sent."""
+
+    def lost(self) -> None:
+        """The client is gone, or wants no more: nothing can be sent."""
+
+    def send(self, data: bytes, head: bytes = b"", tail: bytes = b"") -> None:
+        """Data, after a block of headers and before one of trailers, which is the last word. All may be empty."""
+        connection, size = self.connection, len(data)
+        begin = f.head(len(head) << 8 | f.HEADERS, f.END_HEADERS, self.number) + head if head else b""
+        room = size <= f.MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < BACKLOG
+        if self.waiting is None and (room or not data):
+            if data:
+                self.window -= size
+                connection.window -= size
+                begin += f.head(size << 8, 0, self.number) + data
+            if tail:
+                begin += f.head(len(tail) << 8 | f.HEADERS, f.END_HEADERS | f.END_STREAM, self.number) + tail
+            connection.put(begin)
+            if tail:
+                connection.close(self)
+            return
+        if head:
+            connection.put(begin)
+        if self.waiting is None:
+            self.waiting = deque()
+            connection.waiting[self.number] = self
+        if data:
+            self.waiting.append(memoryview(data))
+        self._tail = tail
+        self.flush()
+
+    def abort(self, tail: bytes) -> None:
+        """Trailers at once, before whatever waits: that is dropped."""
+        self.waiting = None
+        self.send(b"", b"", tail)
+
+    def flush(self) -> None:
+        """Sends as much as there is room for."""
+        connection, waiting = self.connection, self.waiting
+        if waiting is None:
+            return
+        while waiting:
+            piece = waiting[0]
+            room = min(self.window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued)
+            if room <= 0:
+                return
+            if room < len(piece):
+                waiting[0], piece = piece[room:], piece[:room]
+            else:
+                waiting.popleft()
+            self.window -= len(piece)
+            connection.window -= len(piece)
+            connection.put(f.frame(f.DATA, 0, self.number, bytes(piece)))
+        self.waiting = None
+        connection.waiting.pop(self.number, None)
+        if self._tail:
+            self.send(b"", b"", self._tail)
+            return
+        self.drained()
+        if self.waiting is None and self.kept:
+            connection.release(self)
