@@ -1,9 +1,9 @@
 """The gRPC server: streams of bytes in, streams of bytes out. Floor 5; this package alone knows grpcio.
 
 It knows nothing of what messages mean. A service is a path and a factory of handlers, one handler per stream; unary
-calls are streams of one message. Two engines do what ``contract`` says, see docs/decisions/0010-engine.md: ``loop``
-on sockets of ours (``link`` a socket, ``http2`` a connection, ``heads`` its headers, ``flow`` a stream, ``call`` gRPC on
-it), and ``aio`` on grpcio's server.
+calls are streams of one message. Two engines do what ``contract`` says (docs/decisions/0010-engine.md): ``loop``, on
+sockets of its own (``link`` is a socket, ``http2`` a connection, ``heads`` its headers, ``flow`` a stream, ``call``
+gRPC on it), and ``aio``, on grpcio's server.
 """
 
 from __future__ import annotations

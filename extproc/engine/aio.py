@@ -34,7 +34,7 @@ from extproc.tls import Certificates, Pems
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_callback_cq,-event_engine_listener")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-import grpc  # noqa: E402 - after the environment that it reads
+import grpc
 
 log = logging.getLogger(__name__)
 

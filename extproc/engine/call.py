@@ -41,9 +41,7 @@ class Service:
 
     __slots__ = ("factories", "post", "pulse")
 
-    def __init__(
-        self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes], None]
-    ) -> None:
+    def __init__(self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes], None]) -> None:
         """``post(call, message)``: has the engine's thread call ``pushed``, from whatever thread."""
         self.factories, self.pulse, self.post = factories, pulse, post
 

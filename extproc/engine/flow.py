@@ -1,6 +1,6 @@
-"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5: may import floors 0 to 4.
+"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5.
 
-Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not read from: the client does
+May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not read from: the client does
 not get its window back before it has taken the answers to what it sent.
 """
 
@@ -21,7 +21,7 @@ BACKLOG: Final = 1 << 20
 class Stream:
     """A request and its answer. Subclasses hear what the client does, by the methods that do nothing here."""
 
-    __slots__ = ("_tail", "connection", "kept", "number", "open", "owed", "waiting", "window")
+    __slots__ = ("_tail", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
 
     def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection
@@ -30,6 +30,8 @@ class Stream:
         """Bytes of data that the client takes."""
         self.open = True
         """The client may say more."""
+        self.length: int | None = None
+        """Bytes of the request that are still to come, where it told."""
         self.owed = 0
         """Bytes that were looked at, for which the client has not got its window back yet."""
         self.kept = 0
@@ -107,5 +109,5 @@ class Stream:
             self.send(b"", b"", self._tail)
             return
         self.drained()
-        if self.waiting is None and self.kept:
+        if self.kept and self.number not in connection.waiting:
             connection.release(self)

@@ -38,16 +38,21 @@ class TooMany(Exception):  # noqa: N818
 class Head:
     """The headers of one request."""
 
-    __slots__ = ("_fields", "fault", "method", "path", "type")
+    __slots__ = ("_fields", "fault", "length", "method", "path", "pseudo", "type")
 
     def __init__(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
         self._fields = fields
         self.fault = _fault(fields)
         """What makes it malformed; empty where nothing does."""
         found = dict(fields)
+        self.pseudo = any(name[:1] == b":" for name in found)
+        """It has pseudo-headers, as trailers must not."""
         self.method = found.get(b":method", b"")
         self.path = found.get(b":path", b"")
         self.type = found.get(b"content-type", b"")
+        length = found.get(b"content-length")
+        self.length = int(length) if length is not None and not self.fault else None
+        """Bytes of the body, where it tells."""
 
     @property
     def metadata(self) -> Metadata:
@@ -121,11 +126,15 @@ def _fault(fields: Iterable[tuple[bytes, bytes]]) -> str:
         if name[:1] == b":":
             if regular or name in seen or name not in (*_PSEUDO, b":authority"):
                 return "a pseudo-header that is unknown, twice there, or after others"
+            if not value and name != b":authority":
+                return "an empty pseudo-header"
             seen.add(name)
         else:
             regular = True
             if not _NAME.fullmatch(name):
                 return "a header name that is none"
+            if name == b"content-length" and not (value.isdigit() and len(value) < 19):
+                return "a length that is none"
             if name in _CONNECTION or (name == b"te" and value != b"trailers"):
                 return "a header that is for HTTP/1 connections"
     if not seen.issuperset(_PSEUDO):

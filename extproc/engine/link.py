@@ -99,8 +99,8 @@ class Link:
             self.close()
 
     def overdue(self, now: float, patience: float, answer: float) -> bool:
-        """Whether the client must be taken for gone. One that was silent for ``patience`` seconds is asked for a sign of
-        life, and has ``answer`` seconds to give it; the same to begin with.
+        """Whether the client must be taken for gone. One that was silent for ``patience`` seconds is asked for a sign
+        of life, and has ``answer`` seconds to give it, as it has to begin with.
         """
         connection = self.connection
         if not connection.begun or connection.awaited:
@@ -149,4 +149,3 @@ class _Tls:
     def take(self) -> bytes:
         """What TLS has to say."""
         return self._out.read()
-

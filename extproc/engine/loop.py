@@ -21,7 +21,6 @@ from extproc.engine import listening
 from extproc.engine.call import Call, Service
 from extproc.engine.contract import PAUSE, Factory, Pulse, Settings
 from extproc.engine.credentials import Contexts
-from extproc.engine.heads import Head
 from extproc.engine.http2 import Connection
 from extproc.engine.link import Link
 
