@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Timer
@@ -41,8 +40,6 @@ class Server:
 
     def __init__(self, options: Options) -> None:
         """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
-        for address in options.listen:
-            _refuse_taken_socket(address)
         self._options = options
         self._metrics = Metrics()
         self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
@@ -171,16 +168,3 @@ def _collector(options: Options, metrics: Metrics) -> Otlp | None:
         return Otlp(options.otlp, metrics)
     except Exception as error:  # OpenTelemetry has its own for each variable
         raise SetupError(f"an OTEL_ variable of the environment can't be used: {error}") from None
-
-
-def _refuse_taken_socket(address: str) -> None:
-    """gRPC would unlink a unix socket that another server listens on and leave that one deaf."""
-    path = address.removeprefix("unix://") if address.startswith("unix://") else address.removeprefix("unix:")
-    if path == address:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return  # nobody there, or a stale file that gRPC replaces
-    raise SetupError(f"cannot listen on {address}: another server listens there; stop it, or choose another path")

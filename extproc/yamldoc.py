@@ -25,6 +25,8 @@ MAX_NODES = 100_000
 
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset({"str", "int", "float", "bool", "null", "timestamp", "merge", "value"})
+_LIMIT = "maximum nesting depth"
+"""What newer releases of libyaml, which reads ahead, say before we can."""
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -151,6 +153,9 @@ class _Reader:
             pass
         except yaml.MarkedYAMLError as e:
             mark = e.problem_mark or e.context_mark or where
+            if _LIMIT in (e.problem or ""):
+                self._too_deep(mark)
+                return self._documents, self._problems
             message = ", ".join(part for part in (e.context, e.problem) if part)
             if mark and e.context_mark and e.context_mark.line != mark.line:
                 message += f" (it began on line {e.context_mark.line + 1})"
@@ -174,6 +179,9 @@ class _Reader:
 
     def _problem(self, mark: _Mark | None, path: str, message: str, remedy: str) -> None:
         self._problems.append(Problem(self._file, *_place(mark), path, message, remedy))
+
+    def _too_deep(self, mark: _Mark | None) -> None:
+        self._problem(mark, "", f"nested deeper than {MAX_DEPTH} levels", "write it flat: no field lies as deep")
 
     def _path(self) -> str:
         return self._stack[-1].next_path() if self._stack else ""
@@ -230,8 +238,7 @@ class _Reader:
             self._problem(event.start_mark, "", message, "split the file, or use fewer aliases")
             raise _Refused
         if len(self._stack) + depth > MAX_DEPTH:
-            message = f"nested deeper than {MAX_DEPTH} levels"
-            self._problem(event.start_mark, "", message, "write it flat: no field lies as deep")
+            self._too_deep(event.start_mark)
             raise _Refused
 
     def _add(self, event: yaml.NodeEvent, node: Node, size: int, depth: int) -> None:

@@ -26,6 +26,7 @@ from extproc.engine.contract import (
     StatusCode,
     listening_refused,
 )
+from extproc.engine.listening import claim
 from extproc.errors import SetupError
 from extproc.tls import Certificates, Pems
 
@@ -92,6 +93,7 @@ class AioEngine:
                 self._pulse.idle = now
 
     def _listen(self, server: Any, address: str) -> int:
+        claim(address)  # gRPC would take a unix socket away from a server that listens on it
         tls = self._settings.tls
         try:
             if tls is None:

@@ -1,21 +1,36 @@
 """One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5.
 
-May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not read from: the client does
-not get its window back before it has taken the answers to what it sent.
+May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not
+read from: the client does not get its window back before it has taken the answers to what it sent.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from extproc.engine import frames as f
 
-if TYPE_CHECKING:
-    from extproc.engine.http2 import Connection
-
 BACKLOG: Final = 1 << 20
 """Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
+
+
+class Carrier(Protocol):
+    """The connection, as a stream sees it."""
+
+    window: int
+    initial_window: int
+    queued: int
+    waiting: dict[int, Stream]
+
+    def put(self, data: bytes) -> None:
+        """Bytes for the client that no window holds back."""
+
+    def close(self, stream: Stream) -> None:
+        """We have said our last word on it."""
+
+    def release(self, stream: Stream) -> None:
+        """What came while it waited has been looked at."""
 
 
 class Stream:
@@ -23,7 +38,7 @@ class Stream:
 
     __slots__ = ("_tail", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Carrier, number: int) -> None:
         self.connection = connection
         self.number = number
         self.window = connection.initial_window

@@ -22,6 +22,7 @@ def listen(address: str) -> list[socket.socket]:
     found: list[socket.socket] = []
     try:
         if path is not None:
+            claim(address)
             found.append(_unix(path))
         else:
             _inet(address, found)
@@ -48,6 +49,20 @@ def close(one: socket.socket) -> None:
             Path(path).unlink()
 
 
+def claim(address: str) -> None:
+    """Removes the file of a unix socket on which nobody listens any more. Raises ``SetupError`` where somebody does."""
+    path = unix_path(address)
+    if path is None or not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            Path(path).unlink(missing_ok=True)
+            return
+    raise SetupError(f"cannot listen on {address}: another server listens there; stop it, or choose another path")
+
+
 def unix_path(address: str) -> str | None:
     """Of ``unix:///path`` or ``unix:path``; None of any other address."""
     return address.removeprefix("unix:").removeprefix("//") if address.startswith("unix:") else None
@@ -56,24 +71,12 @@ def unix_path(address: str) -> str | None:
 def _unix(path: str) -> socket.socket:
     one = socket.socket(socket.AF_UNIX)
     try:
-        with suppress(FileNotFoundError):
-            if Path(path).is_socket() and not _answers(path):
-                Path(path).unlink()  # of one that has ended without tidying up
         one.bind(path)
         one.listen(_BACKLOG)
     except BaseException:
         one.close()
         raise
     return one
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 def _inet(address: str, found: list[socket.socket]) -> None:
