@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl docs screenshots bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl docs screenshots bench bench-core bench-mesh bench-steady soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,11 +69,16 @@ docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, th
 screenshots: $(VENV)/dev  ## docs/images: the page in light and dark and on a phone; needs Chromium, takes two minutes
 	@$(BIN)/python -W ignore::ResourceWarning -m tests.page docs/images
 
-bench: $(VENV)/dev  ## what the core costs per request
+bench: bench-core bench-mesh bench-steady  ## every benchmark: RESULTS=folder for JSON, tables and charts; an hour
+
+bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out: two minutes
 	@$(BIN)/python -m benchmarks
 
 bench-mesh: $(VENV)/dev  ## the same behind a real Envoy, beside what else could do its work: RESULTS=folder, half an hour
 	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
+
+bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour
+	@$(BIN)/python -m benchmarks.steady
 
 soak: $(VENV)/dev  ## ten minutes at half of saturation: no error, flat memory, no stream left
 	@$(BIN)/python -m benchmarks.steady soak

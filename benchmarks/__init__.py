@@ -1,1 +1,1 @@
-"""What the core costs per request: run `python -m benchmarks`, or `make bench`."""
+"""What the core costs per request: run `python -m benchmarks`, or `make bench-core`."""
