@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.engine import frames as f
-from extproc.engine.flow import Stream
+from extproc.engine.flow import BACKLOG, Stream
 from extproc.engine.heads import MAX_BLOCK
 
 STREAM_WINDOW: Final = 1 << 20
@@ -17,6 +17,8 @@ WINDOW: Final = 1 << 24
 """The same for a connection."""
 STREAMS: Final = 100_000
 """Open on a connection at most."""
+SETTINGS: Final = 100
+"""Frames of settings that may come at once: each may set many streams in motion."""
 _PING: Final = b"are you?"
 
 
@@ -42,11 +44,13 @@ class Control:
         self.window = f.WINDOW
         """Bytes of data that the client takes."""
         self.initial_window = f.WINDOW
-        """The same of a new stream."""
+        """The same of a stream that has got no more yet."""
         self.last = 0
         """The highest stream that the client has opened."""
         self.allowed = f.LAST
         """The highest that it may open."""
+        self.patience = SETTINGS
+        """SETTINGS that it may send with what is being read."""
         self._out: list[bytes] = []
         self._owed = 0  # bytes looked at, for which the client has not got its window back
         self._kept = 0  # bytes that came on streams that wait
@@ -61,8 +65,9 @@ class Control:
 
     def sent(self, size: int) -> None:
         """So many bytes have gone."""
+        full = self.queued >= BACKLOG
         self.queued -= size
-        if self.waiting:
+        if full:
             self._flush()
 
     def put(self, data: bytes) -> None:
@@ -120,6 +125,9 @@ class Control:
             raise Refused(f.FRAME_SIZE_ERROR, "settings of another size")
         if flags & f.ACK:
             return
+        self.patience -= 1
+        if self.patience < 0:
+            raise Refused(f.ENHANCE_YOUR_CALM, "settings upon settings")
         for at in range(0, len(payload), 6):
             self._set(*f.read_setting(payload, at))
         self.put(f.frame(f.SETTINGS, f.ACK, 0, b""))
@@ -142,16 +150,18 @@ class Control:
             raise Refused(f.FRAME_SIZE_ERROR, "a WINDOW_UPDATE of another size")
         more = f.read_u32(payload)[0] & f.LAST
         if number == 0:
+            shut = self.window <= 0
             self.window += more
             if not more or self.window > f.MAX_WINDOW:
                 raise Refused(f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR, "a window beyond its bounds")
-            self._flush()
+            if shut:
+                self._flush()
             return
         if number > self.last:
             raise Refused(f.PROTOCOL_ERROR, "a window for a stream that was not opened")
         if (stream := self.streams.get(number)) is not None:
             stream.window += more
-            if not more or stream.window > f.MAX_WINDOW:
+            if not more or stream.window + self.initial_window > f.MAX_WINDOW:
                 self.break_off(stream, f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR)
             else:
                 stream.flush()
@@ -175,17 +185,15 @@ class Control:
 
     def _flush(self) -> None:
         for stream in list(self.waiting.values()):
+            if self.window <= 0 or self.queued >= BACKLOG:
+                return
             stream.flush()
 
     def _set(self, name: int, value: int) -> None:
         if name == f.INITIAL_WINDOW:
             if value > f.MAX_WINDOW:
                 raise Refused(f.FLOW_CONTROL_ERROR, "an initial window that is too large")
-            more, self.initial_window = value - self.initial_window, value
-            for stream in list(self.streams.values()):
-                stream.window += more
-                if stream.window > f.MAX_WINDOW:
-                    raise Refused(f.FLOW_CONTROL_ERROR, "a window beyond its bounds")
+            self.initial_window = value
         elif (name == f.ENABLE_PUSH and value > 1) or (name == f.FRAME_SIZE and not f.MAX_FRAME <= value < 1 << 24):
             raise Refused(f.PROTOCOL_ERROR, "a setting beyond its bounds")
 

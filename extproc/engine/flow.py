@@ -41,8 +41,8 @@ class Stream:
     def __init__(self, connection: Carrier, number: int) -> None:
         self.connection = connection
         self.number = number
-        self.window = connection.initial_window
-        """Bytes of data that the client takes."""
+        self.window = 0
+        """Bytes of data that the client takes, beyond the connection's ``initial_window``: that may change."""
         self.open = True
         """The client may say more."""
         self.length: int | None = None
@@ -74,7 +74,12 @@ class Stream:
         """Data, after a block of headers and before one of trailers, which is the last word. All may be empty."""
         connection, size = self.connection, len(data)
         begin = f.head(len(head) << 8 | f.HEADERS, f.END_HEADERS, self.number) + head if head else b""
-        room = size <= f.MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < BACKLOG
+        room = (
+            size <= f.MAX_FRAME
+            and size <= self.window + connection.initial_window
+            and size <= connection.window
+            and connection.queued < BACKLOG
+        )
         if self.waiting is None and (room or not data):
             if data:
                 self.window -= size
@@ -108,7 +113,9 @@ class Stream:
             return
         while waiting:
             piece = waiting[0]
-            room = min(self.window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued)
+            room = min(
+                self.window + connection.initial_window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued
+            )
             if room <= 0:
                 return
             if room < len(piece):

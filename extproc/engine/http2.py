@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from extproc.engine import frames as f
-from extproc.engine.control import STREAM_WINDOW, STREAMS, Control, Refused, check_priority
+from extproc.engine.control import SETTINGS, STREAM_WINDOW, STREAMS, Control, Refused, check_priority
 from extproc.engine.flow import Stream
 from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
 
@@ -40,6 +40,7 @@ class Connection(Control):
         """What the client sent. Raises nothing for what a client can send: it gets a GOAWAY that says why."""
         if self.failed:
             return
+        self.patience = SETTINGS
         if self._buffer:
             data = self._buffer + data
         try:
