@@ -131,7 +131,8 @@ def _backend(policy: Policy, target: Target, services: Sequence[str]) -> Series:
         select(answers, names, **where),
         (
             select(answers, names, 'http_status=~"5.."', **where),
-            select(answers, names, 'error!=""', **where),
+            # No status, no answer. An error after a status is a client that left, or an answer that broke: see BROKEN.
+            select(answers, names, 'http_status=""', 'error!=""', **where),
             select("inference_errors_total", inference(policy), BROKEN, **own),
         ),
         select("outbound_http_route_backend_response_duration_seconds_bucket", names, **where),

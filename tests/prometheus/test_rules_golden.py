@@ -164,9 +164,20 @@ def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
     answers = "outbound_http_route_backend_response_statuses_total"
     series = {
         f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(3, LONG),
-        f'{answers}{{{_backend("v1")}, http_status="", error="UNEXPECTED"}}': steady(1, LONG),
+        f'{answers}{{{_backend("v1")}, http_status="", error="UNKNOWN"}}': steady(1, LONG),
     }
     judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
+
+
+def test_linkerd_does_not_tell_a_client_that_left_from_an_answer_that_broke(judge: Judge) -> None:
+    """Both have a status and an error there. The first is no failure; the second the processor counts."""
+    answers = "outbound_http_route_backend_response_statuses_total"
+    series = {
+        f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(5, LONG),
+        f'{answers}{{{_backend("v1")}, http_status="200", error="UNKNOWN"}}': steady(5, LONG),
+        'inference_errors_total{model="llama", version="v1", gpu_pool="a100-west", reason="cut_short"}': steady(1, LONG),
+    }
+    judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.9}})
 
 
 @pytest.mark.parametrize("source", SOURCES)
