@@ -15,8 +15,8 @@ import msgspec
 
 from extproc import __version__
 from extproc.errors import SetupError
-from extproc.render.envoy import to_yaml
 from extproc.render.envoy_options import Doc, EnvoyOptions
+from extproc.render.yamltext import to_yaml
 from extproc.view import View
 from linkerd_adapter.bootstrap import bootstrap
 from linkerd_adapter.names import Service

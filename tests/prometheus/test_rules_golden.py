@@ -172,10 +172,11 @@ def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
 def test_linkerd_does_not_tell_a_client_that_left_from_an_answer_that_broke(judge: Judge) -> None:
     """Both have a status and an error there. The first is no failure; the second the processor counts."""
     answers = "outbound_http_route_backend_response_statuses_total"
+    who = 'model="llama", version="v1", gpu_pool="a100-west"'
     series = {
         f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(5, LONG),
         f'{answers}{{{_backend("v1")}, http_status="200", error="UNKNOWN"}}': steady(5, LONG),
-        'inference_errors_total{model="llama", version="v1", gpu_pool="a100-west", reason="cut_short"}': steady(1, LONG),
+        f'inference_errors_total{{{who}, reason="cut_short"}}': steady(1, LONG),
     }
     judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.9}})
 
