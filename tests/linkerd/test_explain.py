@@ -98,7 +98,7 @@ def test_a_version_is_reached_and_it_says_why(docs: list[Doc] | None) -> None:
     found = asked(docs, chat(x_beta="true", x_model_name="forged", x_gpu_pool="forged"))
     assert found["backend"] == "chat-v2.ai:8080"
     assert found["route"] == {"name": "chat", "namespace": "ai", "rule": 1, "of": 3}
-    assert found["reason"] == "rule 1 of chat: x-model-version: v2"
+    assert found["reason"] == "rules[1] of chat: x-model-version: v2"
     assert found["decision"]["cohort"] == "match"
     assert (found["status"], found["ignored"]) == (None, [])
 
@@ -109,7 +109,7 @@ def test_what_nobody_owns_is_drawn_by_weight() -> None:
     assert [(b["service"], b["share"]) for b in found["backends"]] == [("chat-v1", 0.9), ("chat-v2", 0.1)]
     assert (
         found["reason"]
-        == "rule 2 of chat: it has no condition, and no other rule fits better; a backend is drawn by weight"
+        == "rules[2] of chat: it has no condition, and no other rule fits better; a backend is drawn by weight"
     )
 
 
