@@ -269,43 +269,6 @@ def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
     assert manifests.files({"/etc/x/chat.yaml": "1"}) == {"chat.yaml": "1"}
 
 
-REFUSED = [
-    (Policy("p", host="models.example.com"), "no Service of a cluster"),
-    (Policy("p", host="10.0.0.1"), "no Service of a cluster"),
-    (Policy("p", host="chat", versions=(Version("v1"),)), "nothing tells which pods serve it"),
-    (Policy("p", host="chat", selector=APP, versions=(Version("v1", 1, ("127.0.0.1:9001",)),)), "no pod reaches"),
-    (Policy("p", host="chat", selector=APP, versions=(Version("v1", 1, ("localhost:9001",)),)), "outside the cluster"),
-    (Policy("p", host="chat", selector=APP, versions=(Version("v1", 1, ("openai.com:443",)),)), "outside the cluster"),
-    (Policy("p", host="inference-gateway.ai"), "is the gateway itself"),
-    (Policy("p", host="c", versions=(Version("v1", 1, ("inference-gateway:80",)),)), "is the gateway itself"),
-    (
-        Policy("p", host="c", selector=APP, versions=tuple(Version(f"v{n}") for n in range(17))),
-        "a rule of an HTTPRoute may have 16",
-    ),
-]
-
-
-@pytest.mark.parametrize(("policy", "why"), REFUSED, ids=[why for _, why in REFUSED])
-def test_what_linkerd_can_not_do_is_refused(policy: Policy, why: str) -> None:
-    with pytest.raises(UnrenderableError, match=why):
-        rendered(View((policy,)))
-
-
-def test_hosts_that_clash_are_refused() -> None:
-    one = Policy("one", "ai", APP, "chat", models=("a",))
-    for other, why in (
-        (Policy("two", "ai", (("app", "x"),), "chat.ai.svc", models=("b",)), "other selectors"),
-        (Policy("two", "ai", APP, "chat.ai", 9090, models=("b",)), "a Service is rendered for one"),
-        (Policy("two", "ai", APP, "chat-v1", models=("b",)), ""),
-    ):
-        if why:
-            with pytest.raises(UnrenderableError, match=why):
-                rendered(View((one, other)))
-    clash = Policy("one", "ai", APP, "chat", models=("a",), versions=(Version("v1"),))
-    with pytest.raises(UnrenderableError, match="would be declared twice"):
-        rendered(View((clash, Policy("two", "ai", APP, "chat-v1", models=("b",)))))
-
-
 def test_where_the_gateway_is() -> None:
     assert manifests.namespace(VIEWS["canary"]) == "ai"
     assert manifests.namespace(VIEWS["article"]) == "default"
