@@ -117,8 +117,11 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def in_order(routes: Iterable[Route]) -> list[Route]:
-    """``routes`` as they are tried where nothing else decides: the oldest first, then by namespace and name."""
-    return sorted(routes, key=lambda r: (not r.created, r.created, r.namespace, r.name))
+    """``routes`` as they are tried where nothing else decides: the oldest first, then by name.
+
+    Linkerd leaves it open which of two comes first that have the same name in two namespaces.
+    """
+    return sorted(routes, key=lambda r: (not r.created, r.created, r.name, r.namespace))
 
 
 def find(routes: Sequence[Route], request: Request) -> Found | None:

@@ -230,6 +230,19 @@ def test_breaking_is_the_apexes_and_for_those_who_want_retries() -> None:
     assert not any(s["metadata"].get("annotations") for s in of(rendered(VIEWS["shared"]), "Service"))
 
 
+def test_addresses_are_found_by_the_name_of_their_port() -> None:
+    """Linkerd dials a numeric targetPort as it stands; by a name it looks into the slices, which may have several."""
+    docs = rendered(VIEWS["pools"])
+    slices = [s for s in of(docs, "EndpointSlice") if s["metadata"]["name"].startswith("chat-v1-a100-west")]
+    found = {(s["addressType"], s["ports"][0]["port"], *(e["addresses"][0] for e in s["endpoints"])) for s in slices}
+    assert found == {("IPv4", 8000, "10.0.0.1"), ("IPv6", 8000, "fd00::1"), ("IPv4", 8001, "10.0.0.2")}
+    (service,) = [s for s in of(docs, "Service") if s["metadata"]["name"] == "chat-v1-a100-west"]
+    assert "selector" not in service["spec"]
+    (port,) = service["spec"]["ports"]
+    assert {port["name"], port["targetPort"], *(s["ports"][0]["name"] for s in slices)} == {"http"}
+    assert {s["metadata"]["labels"]["kubernetes.io/service-name"] for s in slices} == {"chat-v1-a100-west"}
+
+
 def test_only_the_gateway_may_call_model_servers() -> None:
     docs = rendered(VIEWS["shared"])
     (server,) = of(docs, "Server")

@@ -191,6 +191,8 @@ def test_ties_go_to_the_oldest_then_by_name() -> None:
     made = [("b", "2026-01-02T00:00:00Z"), ("c", "2026-01-01T00:00:00Z"), ("z", ""), ("a", "2026-01-02T00:00:00Z")]
     routes = [Route("ai", name, (Rule(),), created=created) for name, created in made]
     assert [route.name for route in in_order(routes)] == ["c", "a", "b", "z"]
+    consumers = [Route("ai", "b", (Rule(),)), Route("shop", "a", (Rule(),))]  # in which namespace does not count
+    assert [route.name for route in in_order(consumers)] == ["a", "b"]
     found = find(in_order(routes), asked())
     assert found is not None
     assert found.route.name == "c"
