@@ -128,8 +128,9 @@ class Cluster:
     def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, ref: k8s.ParentRef) -> str:
         if not self._live:
             return ""
+        own = route.metadata.namespace
         for parent in route.status.parents if route.status else ():
-            if parent.controllerName == CONTROLLER and parent.parentRef.name == ref.name:
+            if parent.controllerName == CONTROLLER and _same(parent.parentRef, ref, own):
                 accepted = next((c for c in parent.conditions if c.type == "Accepted"), None)
                 if accepted and accepted.status == "True":
                     return ""
@@ -170,6 +171,11 @@ def _ref(route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> k8s.Pa
         if (where, ref.name) == (parent.namespace, parent.name) and ref.port in (None, port):
             return ref
     return None
+
+
+def _same(one: k8s.ParentRef, other: k8s.ParentRef, namespace: str) -> bool:
+    """Whether a route in ``namespace`` means the same by both."""
+    return (one.name, one.namespace or namespace, one.port) == (other.name, other.namespace or namespace, other.port)
 
 
 def _not_a_parent(ref: k8s.ParentRef) -> str:

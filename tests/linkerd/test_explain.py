@@ -146,6 +146,17 @@ def break_new(docs: list[Doc]) -> None:
     del one(docs, "HTTPRoute", "chat")["status"]
 
 
+def break_one_of_two(docs: list[Doc]) -> None:
+    """A status for each of two parents of one name; ours is the other."""
+    route = one(docs, "HTTPRoute", "chat")
+    (status,) = route["status"]["parents"]
+    elsewhere = deepcopy(status)
+    elsewhere["parentRef"]["port"] = 9090
+    route["spec"]["parentRefs"].append(elsewhere["parentRef"])
+    status["conditions"][0] |= {"status": "False", "reason": "NoMatchingParent"}
+    route["status"]["parents"] = [elsewhere, status]
+
+
 def break_filter(docs: list[Doc]) -> None:
     one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["filters"] = [{"type": "RequestMirror", "requestMirror": {}}]
 
@@ -168,6 +179,7 @@ def break_shape(docs: list[Doc]) -> None:
     [
         (break_kind, "write kind: Service"),
         (break_status, "Linkerd has not accepted it: NoMatchingParent"),
+        (break_one_of_two, "Linkerd has not accepted it: NoMatchingParent"),
         (break_new, "its status has no word of Linkerd's"),
         (break_filter, "it has no filter RequestMirror"),
         (break_regex, "looks around or back"),
