@@ -61,6 +61,8 @@ class Cluster:
             if not why:
                 try:
                     found.append(self._converted(route, parent))
+                except oracle.UnreadError as error:
+                    why = f"nothing can be told of it here, and so nothing for sure of this request: {error}"
                 except ValueError as error:
                     why = f"Linkerd can't convert it, and keeps what it was before its last change: {error}"
             if why:

@@ -166,6 +166,11 @@ def break_regex(docs: list[Doc]) -> None:
     header |= {"type": "RegularExpression", "value": "v(?=1)"}
 
 
+def break_unread(docs: list[Doc]) -> None:
+    header = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"][0]
+    header |= {"type": "RegularExpression", "value": r"v1\z"}
+
+
 def break_consumer(docs: list[Doc]) -> None:
     one(docs, "HTTPRoute", "chat")["metadata"]["namespace"] = "elsewhere"
 
@@ -183,6 +188,7 @@ def break_shape(docs: list[Doc]) -> None:
         (break_new, "its status has no word of Linkerd's"),
         (break_filter, "it has no filter RequestMirror"),
         (break_regex, "looks around or back"),
+        (break_unread, "nothing for sure of this request"),
         (break_consumer, "it is a consumer route"),
         (break_shape, "Expected `array`, got `object` - at `$.spec.rules`"),
     ],

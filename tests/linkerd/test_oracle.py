@@ -17,6 +17,7 @@ from linkerd_adapter.oracle import (
     Request,
     Route,
     Rule,
+    UnreadError,
     UnservableError,
     Value,
     find,
@@ -83,7 +84,23 @@ def test_patterns_mean_what_they_mean_to_re2(pattern: str, text: str) -> None:
         assert spans(pattern, text) == (there is not None and there.span() == (0, len(text)))
 
 
-@pytest.mark.parametrize("pattern", ["(", "a(?=b)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=n)", "[z-a]"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"v1\z", r"\pL", r"\x{61}", r"\<a", "(?<n>a)", "(?R)a", "a(?i)b", "[[:alpha:]]", "[a&&b]", "[a--b]", "a++"],
+)
+def test_what_only_the_proxy_reads_is_not_judged(pattern: str) -> None:
+    with pytest.raises(UnreadError, match=re.escape(repr(pattern))):
+        spans(pattern, "a")
+
+
+@pytest.mark.parametrize(("pattern", "text"), [(r"\\z", "\\z"), ("(?i)A", "a"), ("(?P<n>a)", "a"), ("(?i:A)b+", "abb")])
+def test_what_both_read_is_judged(pattern: str, text: str) -> None:
+    assert spans(pattern, text)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(", "a(?=b)", "(?>a)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=n)", "[z-a]"]
+)
 def test_what_the_proxy_could_not_read_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(pattern))):
         spans(pattern, "ab")
