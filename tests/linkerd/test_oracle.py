@@ -93,7 +93,10 @@ def test_what_only_the_proxy_reads_is_not_judged(pattern: str) -> None:
         spans(pattern, "a")
 
 
-@pytest.mark.parametrize(("pattern", "text"), [(r"\\z", "\\z"), ("(?i)A", "a"), ("(?P<n>a)", "a"), ("(?i:A)b+", "abb")])
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [(r"\\z", "\\z"), ("(?i)A", "a"), ("(?P<n>a)", "a"), ("(?i:A)b+", "abb"), ("a--b&&", "a--b&&")],
+)
 def test_what_both_read_is_judged(pattern: str, text: str) -> None:
     assert spans(pattern, text)
 
