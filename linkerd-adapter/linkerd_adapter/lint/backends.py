@@ -71,7 +71,15 @@ NO_NAMESPACE = Rule(
     "Linkerd looks for it in the parent's namespace, while the route's status is about one in the route's own.",
     "write the `namespace`",
 )
-RULES = (ALONE_AT_ZERO, ALONE, ALL_ZERO, NO_PORT, KIND, UNKNOWN, NO_SUCH_PORT, EXTERNAL, NO_NAMESPACE)
+NOT_READY = Rule(
+    "LNK411",
+    "warning",
+    "a backend has no ready endpoint",
+    "Linkerd passes over it without a word: the other backends of the rule get its share, and where there is none, "
+    "requests fail.",
+    "see why its pods are not ready, or why its selector finds none",
+)
+RULES = (ALONE_AT_ZERO, ALONE, ALL_ZERO, NO_PORT, KIND, UNKNOWN, NO_SUCH_PORT, EXTERNAL, NO_NAMESPACE, NOT_READY)
 
 
 def check(given: Given) -> Iterator[Finding]:
@@ -117,3 +125,5 @@ def _backend(route: Route, backend: Place, given: Given) -> Iterator[Finding]:
         yield backend.breaks(EXTERNAL)
     elif port and service.port(port) is None:
         yield backend.breaks(NO_SUCH_PORT, f"the Service {key[1]} has no port {port}")
+    elif not given.ready.get(key, True):
+        yield backend.breaks(NOT_READY, f"the Service {key[1]} has no ready endpoint")
