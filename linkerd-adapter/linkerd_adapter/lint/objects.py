@@ -181,7 +181,7 @@ class Given:
 
     @cached_property
     def ready(self) -> dict[Key, bool]:
-        """Whether a Service has a ready endpoint, for those whose EndpointSlices are here (a cluster makes some for each)."""
+        """Whether a Service has a ready endpoint, of those whose EndpointSlices are here."""
         ready: dict[Key, bool] = {}
         for part in self.of("EndpointSlice", "discovery.k8s.io"):
             key = part.namespace, part.place.text_at("metadata", "labels", "kubernetes.io/service-name") or ""
