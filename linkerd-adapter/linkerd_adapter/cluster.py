@@ -19,6 +19,8 @@ from linkerd_adapter.names import Service
 CONTROLLER = "linkerd.io/policy-controller"
 CONVERTED = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 """Filters that Linkerd knows."""
+OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+"""Ports that are opaque where a Service has no annotation that says which."""
 _GATEWAY, _LINKERD = "gateway.networking.k8s.io", "policy.linkerd.io"
 
 R = TypeVar("R", k8s.Route, k8s.GrpcRoute, k8s.Service, k8s.ServiceProfile, k8s.EndpointSlice)
@@ -79,11 +81,12 @@ class Cluster:
         own = next((p for p in service.spec.ports if p.port == port), None)
         if own is None:
             return f"the Service {parent} has no port {port}"
-        protocol = (own.appProtocol or "").lower()
-        if protocol not in ("", "http", "kubernetes.io/h2c"):
+        if own.appProtocol and own.appProtocol.lower() not in ("http", "kubernetes.io/h2c"):
             return f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes"
-        if _names_port((service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports", ""), port):
-            return f"config.linkerd.io/opaque-ports of {parent} names the port {port}"
+        opaque = (service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports")
+        if _names_port(OPAQUE if opaque is None else opaque, port):
+            who = "Linkerd's default" if opaque is None else f"config.linkerd.io/opaque-ports of {parent}"
+            return f"{who} has the port {port} opaque, without routes"
         for profile in self._profiles:
             masks = profile.spec.routes or profile.spec.dstOverrides
             if masks and profile.metadata.name.startswith(f"{parent.name}.{parent.namespace}.svc"):

@@ -244,7 +244,7 @@ def break_grpc(docs: list[Doc]) -> None:
     ("harm", "why"),
     [
         (break_protocol, "appProtocol grpc makes Linkerd treat the port as opaque TCP"),
-        (break_opaque, "config.linkerd.io/opaque-ports of chat.ai names the port 8080"),
+        (break_opaque, "config.linkerd.io/opaque-ports of chat.ai has the port 8080 opaque"),
         (break_headless, "has no ClusterIP"),
         (break_port, "the Service chat.ai has no port 8080"),
         (break_apex, "there is no Service chat.ai"),
