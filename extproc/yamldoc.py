@@ -151,6 +151,9 @@ class _Reader:
             pass
         except yaml.MarkedYAMLError as e:
             mark = e.problem_mark or e.context_mark or where
+            if "nesting depth" in (e.problem or ""):  # libyaml's own limit, which newer ones find before we do
+                self._too_deep(mark)
+                return self._documents, self._problems
             message = ", ".join(part for part in (e.context, e.problem) if part)
             if mark and e.context_mark and e.context_mark.line != mark.line:
                 message += f" (it began on line {e.context_mark.line + 1})"
@@ -230,9 +233,12 @@ class _Reader:
             self._problem(event.start_mark, "", message, "split the file, or use fewer aliases")
             raise _Refused
         if len(self._stack) + depth > MAX_DEPTH:
-            message = f"nested deeper than {MAX_DEPTH} levels"
-            self._problem(event.start_mark, "", message, "write it flat: no field lies as deep")
+            self._too_deep(event.start_mark)
             raise _Refused
+
+    def _too_deep(self, mark: _Mark | None) -> None:
+        message = f"nested deeper than {MAX_DEPTH} levels"
+        self._problem(mark, "", message, "write it flat: no field lies as deep")
 
     def _add(self, event: yaml.NodeEvent, node: Node, size: int, depth: int) -> None:
         """Puts a complete node where it belongs."""
