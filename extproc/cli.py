@@ -106,7 +106,8 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _render_envoy(arguments: argparse.Namespace) -> int:
-    from extproc.render.envoy import EnvoyOptions, bootstrap, to_yaml
+    from extproc.render.envoy import EnvoyOptions, bootstrap
+    from extproc.render.yamltext import to_yaml
 
     options = EnvoyOptions(
         listen=arguments.listen,
@@ -133,7 +134,8 @@ def _render_istio(arguments: argparse.Namespace) -> int:
 
 
 def _render_rules(arguments: argparse.Namespace) -> int:
-    from extproc.render.rules import rule_groups, to_yaml
+    from extproc.render.rules import rule_groups
+    from extproc.render.yamltext import to_yaml
 
     sys.stdout.write(to_yaml({"groups": rule_groups(config.load(arguments.file).view, arguments.source)}))
     return 0

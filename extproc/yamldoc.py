@@ -25,8 +25,6 @@ MAX_NODES = 100_000
 
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset({"str", "int", "float", "bool", "null", "timestamp", "merge", "value"})
-_LIMIT = "maximum nesting depth"
-"""What newer releases of libyaml, which reads ahead, say before we can."""
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -153,7 +151,7 @@ class _Reader:
             pass
         except yaml.MarkedYAMLError as e:
             mark = e.problem_mark or e.context_mark or where
-            if _LIMIT in (e.problem or ""):
+            if "nesting depth" in (e.problem or ""):  # libyaml's own limit, which newer ones find before we do
                 self._too_deep(mark)
                 return self._documents, self._problems
             message = ", ".join(part for part in (e.context, e.problem) if part)
@@ -240,6 +238,10 @@ class _Reader:
         if len(self._stack) + depth > MAX_DEPTH:
             self._too_deep(event.start_mark)
             raise _Refused
+
+    def _too_deep(self, mark: _Mark | None) -> None:
+        message = f"nested deeper than {MAX_DEPTH} levels"
+        self._problem(mark, "", message, "write it flat: no field lies as deep")
 
     def _add(self, event: yaml.NodeEvent, node: Node, size: int, depth: int) -> None:
         """Puts a complete node where it belongs."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import yaml
-
 from extproc.render.envoy_clusters import clusters, processor_cluster
 from extproc.render.envoy_filters import connection_manager
 from extproc.render.envoy_options import NAMESPACE, Doc, EnvoyOptions, address
@@ -22,7 +20,6 @@ __all__ = [
     "EnvoyOptions",
     "bootstrap",
     "discovered",
-    "to_yaml",
     "watching",
 ]
 
@@ -81,17 +78,6 @@ def discovery_response(file: str, version: str, resources: list[Doc]) -> Doc:
         "type_url": kind,
         "resources": [{"@type": kind, **resource} for resource in resources],
     }
-
-
-def to_yaml(doc: Doc) -> str:
-    """As text that people read: keys in our order, no aliases."""
-    return yaml.dump(doc, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
-
-
-class _Plain(yaml.SafeDumper):
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-        """No aliases: people should not have to look them up."""
-        return True
 
 
 def _base(options: EnvoyOptions) -> Doc:

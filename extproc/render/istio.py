@@ -15,7 +15,7 @@ from extproc.render.istio_filters import envoy_filters
 from extproc.render.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
 from extproc.render.istio_routing import virtual_services
 from extproc.render.istio_telemetry import prometheus_rules, telemetries
-from extproc.render.rules import to_yaml
+from extproc.render.yamltext import to_yaml
 from extproc.view import View
 
 __all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents", "manifests", "notes"]

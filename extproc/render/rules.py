@@ -13,8 +13,6 @@ Without traffic a rate is 0, and a ratio or quantile has no value: unknown is ne
 
 from __future__ import annotations
 
-import yaml
-
 from extproc.render.envoy_options import Doc
 from extproc.render.rules_canary import canary
 from extproc.render.rules_golden import STEP, golden_metrics
@@ -23,7 +21,7 @@ from extproc.render.rules_slo import objectives
 from extproc.render.rules_sources import SOURCES, Source
 from extproc.view import View
 
-__all__ = ["SOURCES", "Source", "rule_groups", "to_yaml"]
+__all__ = ["SOURCES", "Source", "rule_groups"]
 
 
 def rule_groups(view: View, source: Source) -> list[Doc]:
@@ -42,21 +40,3 @@ def rule_groups(view: View, source: Source) -> list[Doc]:
 def _group(rules: list[Doc], *names: str) -> Doc:
     """``aimesh`` for the processor, ``aimesh/chat`` for a policy: no name of a policy has a slash."""
     return {"name": "/".join(("aimesh", *names)), "interval": f"{STEP}s", "rules": rules}
-
-
-def to_yaml(doc: Doc) -> str:
-    """As text that people read: expressions in several lines stay so, no aliases."""
-    return yaml.dump(doc, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1 << 20)
-
-
-class _Plain(yaml.SafeDumper):
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-        """No aliases: people should not have to look them up."""
-        return True
-
-
-def _text(dumper: _Plain, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Plain.add_representer(str, _text)

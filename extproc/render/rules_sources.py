@@ -7,7 +7,7 @@ and labels whatever the source, so dashboard and alerts do not care which it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
@@ -115,11 +115,23 @@ def _linkerd(view: View, policy: Policy) -> Iterator[Series]:
             yield _backend(policy, target, backends(view, policy, target))
 
 
-def _backend(policy: Policy, target: Target, services: Sequence[str]) -> Series:
-    apex, _, rest = policy.host.partition(".")
-    namespace = rest.partition(".")[0] or policy.namespace
+class Service(NamedTuple):
+    """A Service's port, as Linkerd's metrics name it; ``namespace`` empty: the policy does not say."""
+
+    namespace: str
+    name: str
+    port: int
+
+
+def _backend(policy: Policy, target: Target, services: Sequence[Service]) -> Series:
+    apex, namespace = _apex(policy)
     where = {"parent_kind": "Service", "parent_name": apex} | ({"parent_namespace": namespace} if namespace else {})
-    names = among("backend_name", services)
+    parts = {
+        "backend_name": [service.name for service in services],
+        "backend_namespace": [service.namespace for service in services],
+        "backend_port": [str(service.port) for service in services],
+    }
+    names = [among(label, list(dict.fromkeys(values))) for label, values in parts.items() if all(values)]
     answers = "outbound_http_route_backend_response_statuses_total"
     place = {"version": target.version or NONE, "gpu_pool": target.pool or NONE}
     only = {"model": policy.models[0]} if len(policy.models) == 1 else {}
@@ -128,24 +140,38 @@ def _backend(policy: Policy, target: Target, services: Sequence[str]) -> Series:
     return Series(
         {"policy": policy.name, **only, **place},
         (),
-        select(answers, names, **where),
+        select(answers, *names, **where),
         (
-            select(answers, names, 'http_status=~"5.."', **where),
-            select(answers, names, 'error!=""', **where),
+            select(answers, *names, 'http_status=~"5.."', **where),
+            # No status, no answer. An error after a status is a client that left, or an answer that broke: see BROKEN.
+            select(answers, *names, 'http_status=""', 'error!=""', **where),
             select("inference_errors_total", inference(policy), BROKEN, **own),
         ),
-        select("outbound_http_route_backend_response_duration_seconds_bucket", names, **where),
+        select("outbound_http_route_backend_response_duration_seconds_bucket", *names, **where),
     )
 
 
-def backends(view: View, policy: Policy, target: Target) -> list[str]:
-    """Names of the Services that linkerd-adapter renders for ``target``, or routes to where the policy names some."""
-    apex = policy.host.partition(".")[0]
+def backends(view: View, policy: Policy, target: Target) -> list[Service]:
+    """The Services that linkerd-adapter renders for ``target``, or routes to where the policy names some."""
+    apex, namespace = where = _apex(policy)
     if not (target.version or target.pool) and target.endpoints == (f"{policy.host}:{policy.port}",):
-        return [apex]
-    hosts = [endpoint.rpartition(":")[0] for endpoint in target.endpoints]
-    named = [host.partition(".")[0] for host in hosts if host != policy.host and not is_ip(host.strip("[]"))]
+        return [Service(namespace, apex, policy.port)]
+    ends = [(host, int(port)) for host, _, port in (endpoint.rpartition(":") for endpoint in target.endpoints)]
+    named = [
+        _named(host, port, namespace) for host, port in ends if host != policy.host and not is_ip(host.strip("[]"))
+    ]
     alone = bool(target.version) and len(view.targets[policy.name, target.version]) == 1
-    shared = policy.name if sum(other.host == policy.host for other in view.policies) > 1 else ""
-    own = label(apex, shared, target.version, "" if alone else target.pool)
-    return list(dict.fromkeys(named)) if len(named) == len(hosts) else [*dict.fromkeys(named), own]
+    shared = policy.name if sum(_apex(other) == where for other in view.policies) > 1 else ""
+    own = Service(namespace, label(apex, shared, target.version, "" if alone else target.pool), policy.port)
+    return list(dict.fromkeys(named if len(named) == len(ends) else [*named, own]))
+
+
+def _apex(policy: Policy) -> tuple[str, str]:
+    """Name and namespace of the Service that is the policy's host."""
+    apex, _, rest = policy.host.partition(".")
+    return apex, rest.partition(".")[0] or policy.namespace
+
+
+def _named(host: str, port: int, namespace: str) -> Service:
+    name, _, rest = host.partition(".")
+    return Service(rest.partition(".")[0] or namespace, name, port)

@@ -106,7 +106,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
         examples:
           linkerd-adapter lint routes.yaml services.yaml
           linkerd-adapter lint manifests/ --json | jq '.findings[].code'
-          kubectl get httproutes,grpcroutes,services,serviceprofiles -A -o yaml | linkerd-adapter lint -
+          kubectl get httproutes,grpcroutes,services,serviceprofiles,endpointslices -A -o yaml | linkerd-adapter lint -
 
         What is given together is judged together. Exits with 1 when there is an error; warnings alone exit with 0.
         docs/linkerd-lint.md has every code.

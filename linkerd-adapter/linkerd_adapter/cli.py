@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from extproc.render.envoy import to_yaml
+    from extproc.render.yamltext import to_yaml
     from linkerd_adapter import manifests
     from linkerd_adapter.gateway import Options
 

@@ -19,6 +19,8 @@ from linkerd_adapter.names import Service
 CONTROLLER = "linkerd.io/policy-controller"
 CONVERTED = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 """Filters that Linkerd knows."""
+OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+"""Ports that are opaque where a Service has no annotation that says which."""
 _GATEWAY, _LINKERD = "gateway.networking.k8s.io", "policy.linkerd.io"
 
 R = TypeVar("R", k8s.Route, k8s.GrpcRoute, k8s.Service, k8s.ServiceProfile, k8s.EndpointSlice)
@@ -61,6 +63,8 @@ class Cluster:
             if not why:
                 try:
                     found.append(self._converted(route, parent))
+                except oracle.UnreadError as error:
+                    why = f"nothing can be told of it here, and so nothing for sure of this request: {error}"
                 except ValueError as error:
                     why = f"Linkerd can't convert it, and keeps what it was before its last change: {error}"
             if why:
@@ -77,11 +81,12 @@ class Cluster:
         own = next((p for p in service.spec.ports if p.port == port), None)
         if own is None:
             return f"the Service {parent} has no port {port}"
-        protocol = (own.appProtocol or "").lower()
-        if protocol not in ("", "http", "kubernetes.io/h2c"):
+        if own.appProtocol and own.appProtocol.lower() not in ("http", "kubernetes.io/h2c"):
             return f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes"
-        if _names_port((service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports", ""), port):
-            return f"config.linkerd.io/opaque-ports of {parent} names the port {port}"
+        opaque = (service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports")
+        if _names_port(OPAQUE if opaque is None else opaque, port):
+            who = "Linkerd's default" if opaque is None else f"config.linkerd.io/opaque-ports of {parent}"
+            return f"{who} has the port {port} opaque, without routes"
         for profile in self._profiles:
             masks = profile.spec.routes or profile.spec.dstOverrides
             if masks and profile.metadata.name.startswith(f"{parent.name}.{parent.namespace}.svc"):
@@ -128,8 +133,9 @@ class Cluster:
     def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, ref: k8s.ParentRef) -> str:
         if not self._live:
             return ""
+        own = route.metadata.namespace
         for parent in route.status.parents if route.status else ():
-            if parent.controllerName == CONTROLLER and parent.parentRef.name == ref.name:
+            if parent.controllerName == CONTROLLER and _same(parent.parentRef, ref, own):
                 accepted = next((c for c in parent.conditions if c.type == "Accepted"), None)
                 if accepted and accepted.status == "True":
                     return ""
@@ -170,6 +176,11 @@ def _ref(route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> k8s.Pa
         if (where, ref.name) == (parent.namespace, parent.name) and ref.port in (None, port):
             return ref
     return None
+
+
+def _same(one: k8s.ParentRef, other: k8s.ParentRef, namespace: str) -> bool:
+    """Whether a route in ``namespace`` means the same by both."""
+    return (one.name, one.namespace or namespace, one.port) == (other.name, other.namespace or namespace, other.port)
 
 
 def _not_a_parent(ref: k8s.ParentRef) -> str:

@@ -88,7 +88,7 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: oracle.Requ
         return told | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
     route = found.route
     told["route"] = {"name": route.name, "namespace": route.namespace, "rule": found.number, "of": len(route.rules)}
-    why = f"rule {found.number} of {route.name}: {_because(found, request)}"
+    why = f"rules[{found.number}] of {route.name}: {_because(found, request)}"
     if found.rule.redirect:
         return told | {"reason": f"{why}; it redirects the client"}
     rule = found.rule if found.rule.backends else oracle.Rule(backends=(parent,))

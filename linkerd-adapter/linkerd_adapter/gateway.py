@@ -15,8 +15,8 @@ import msgspec
 
 from extproc import __version__
 from extproc.errors import SetupError
-from extproc.render.envoy import to_yaml
 from extproc.render.envoy_options import Doc, EnvoyOptions
+from extproc.render.yamltext import to_yaml
 from extproc.view import View
 from linkerd_adapter.bootstrap import bootstrap
 from linkerd_adapter.names import Service
@@ -68,23 +68,24 @@ def gateway(view: View, plan: Plan, policies: Mapping[str, str], options: Option
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(options),
-        "spec": {"selector": _labels(options), "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+        "spec": {"selector": labels(options.gateway), "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
     }
     yield {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": _metadata(options),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _labels(options)}},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels(options.gateway)}},
     }
 
 
 def _metadata(options: Options, name: str = "") -> Doc:
     gateway = options.gateway
-    return {"name": name or gateway.name, "namespace": gateway.namespace, "labels": _labels(options)}
+    return {"name": name or gateway.name, "namespace": gateway.namespace, "labels": labels(gateway)}
 
 
-def _labels(options: Options) -> Doc:
-    return {"app.kubernetes.io/name": options.gateway.name}
+def labels(gateway: Service) -> Doc:
+    """Of everything of the gateway's; its pods are found by them."""
+    return {"app.kubernetes.io/name": gateway.name}
 
 
 def _config_map(options: Options, name: str, data: Mapping[str, str]) -> Doc:
@@ -126,9 +127,9 @@ def _deployment(options: Options, checksum: str) -> Doc:
         "metadata": _metadata(options),
         "spec": {
             "replicas": options.replicas,
-            "selector": {"matchLabels": _labels(options)},
+            "selector": {"matchLabels": labels(options.gateway)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"labels": _labels(options), "annotations": annotations}, "spec": pod},
+            "template": {"metadata": {"labels": labels(options.gateway), "annotations": annotations}, "spec": pod},
         },
     }
 

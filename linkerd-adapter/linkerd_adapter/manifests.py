@@ -11,11 +11,11 @@ from extproc.render.envoy_options import Doc
 from extproc.view import Policy, View
 from linkerd_adapter import plan
 from linkerd_adapter.authorization import authorizations
-from linkerd_adapter.gateway import Options, gateway
+from linkerd_adapter.gateway import Options, gateway, labels
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Addresses, Plan, UnrenderableError
 from linkerd_adapter.routes import MOST_RULES, http_routes
-from linkerd_adapter.services import services
+from linkerd_adapter.services import MODE, breaks, services
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -65,6 +65,9 @@ def _check_loops(made: Plan, own: Service) -> None:
         if apex.service == own:
             who = ", ".join(policy.name for policy in apex.policies)
             raise UnrenderableError(f"policy {who}: its host {own} is the gateway itself; choose another --name")
+        if apex.labels and apex.service.namespace == own.namespace and set(apex.labels) <= labels(own).items():
+            who = ", ".join(policy.name for policy in apex.policies)
+            raise UnrenderableError(f"policy {who}: its selector finds the gateway's own pods; name the model servers'")
     for name, places in made.places.items():
         if any(backend.service == own for place in places for backend in place.backends):
             raise UnrenderableError(f"policy {name}: its endpoint {own} is the gateway itself; name the model servers")
@@ -89,6 +92,8 @@ def _notes(view: View, made: Plan) -> Iterator[str]:
                 f"{apex.service}: no policy of this host has a selector, so the Service is {exists}, and nothing keeps "
                 "clients from the model servers that bypass the gateway"
             )
+        if breaks(apex) and not made.declares(apex):
+            yield f"{apex.service}: circuit breaking is up to you; annotate the Service with {MODE}: consecutive"
         if len(http_routes(view, made, apex)) > 1:
             yield f"{apex.service}: more than {MOST_RULES} rules, which are spread over several HTTPRoutes"
         for policy in apex.policies:
@@ -108,7 +113,9 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
         yield "routes of Linkerd have no retry budget: 502 and 503 are retried once, requests above 64 KiB never"
     if policy.timeout and not all(other.timeout for other in made.apex_of(policy).policies):
         yield "shares its host with a policy that has no timeout, so that Linkerd gets none"
-    for place in places:
-        for backend in place.backends:
-            if isinstance(backend.behind, Addresses):
-                yield f"{backend.service} holds fixed addresses; Linkerd speaks plain HTTP to what is not in the mesh"
+    apex = made.apex_of(policy)
+    for backend in dict.fromkeys(backend for place in places for backend in place.backends):
+        if isinstance(backend.behind, Addresses):
+            yield f"{backend.service} holds fixed addresses; Linkerd speaks plain HTTP to what is not in the mesh"
+        elif backend.behind is None and backend.service != apex.service and apex.labels:
+            yield f"nothing here keeps clients that bypass the gateway from the pods of {backend.service}"

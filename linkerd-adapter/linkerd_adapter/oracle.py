@@ -117,8 +117,11 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def in_order(routes: Iterable[Route]) -> list[Route]:
-    """``routes`` as they are tried where nothing else decides: the oldest first, then by namespace and name."""
-    return sorted(routes, key=lambda r: (not r.created, r.created, r.namespace, r.name))
+    """``routes`` as they are tried where nothing else decides: the oldest first, then by name.
+
+    Linkerd leaves it open which of two comes first that have the same name in two namespaces.
+    """
+    return sorted(routes, key=lambda r: (not r.created, r.created, r.name, r.namespace))
 
 
 def find(routes: Sequence[Route], request: Request) -> Found | None:
@@ -220,15 +223,29 @@ def spans(pattern: str, text: str) -> bool:
     return found is not None and found.span() == (0, len(text))
 
 
+class UnreadError(ValueError):
+    """A pattern that Linkerd's proxy may well read, and this oracle does not."""
+
+
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """``pattern`` for Python, which finds what Rust's ``regex`` does in all that both know. Raises ``ValueError``."""
+    """``pattern`` for Python, which finds what Rust's ``regex`` does in all that both know.
+
+    Raises ``ValueError`` for what is no pattern, ``UnreadError`` for what only Rust knows.
+    """
     if _ONLY_PYTHON.search(pattern):
         raise ValueError(f"{pattern!r} looks around or back, which Linkerd's proxy can't")
+    if _ONLY_RUST.search(pattern):
+        raise UnreadError(f"{pattern!r} has what Python reads in another way, or not at all")
     try:
         return re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
 
 
-_ONLY_PYTHON = re.compile(r"\(\?(?:<?[=!]|P=|\()|(?<!\\)(?:\\\\)*\\[1-9]")
+_ODD = r"(?<!\\)(?:\\\\)*"
+"""What stands before is no backslash that belongs to what follows."""
+_ONLY_PYTHON = re.compile(rf"\(\?(?:<?[=!]|P=|>|\()|{_ODD}\\[1-9]")
+_ONLY_RUST = re.compile(
+    rf"{_ODD}\\[zpPxuU<>]|\(\?<|\(\?[a-zA-Z-]*[RUu]|(?<=.)\(\?[a-zA-Z-]+\)|\[(?:\[|:|[^]]*(?:&&|--|~~))|[*+?}}]\+"
+)

@@ -13,12 +13,13 @@ MANAGER = "linkerd-adapter"
 PORT = "http"
 """Name of the one port of each Service."""
 
+MODE = "balancer.linkerd.io/failure-accrual"
 FAILURES = {
     # What the rendered Envoy does where it sees the servers itself: five failures in a row, then a rest.
-    "balancer.linkerd.io/failure-accrual": "consecutive",
-    "balancer.linkerd.io/failure-accrual-consecutive-max-failures": "5",
-    "balancer.linkerd.io/failure-accrual-consecutive-min-penalty": "10s",
-    "balancer.linkerd.io/failure-accrual-consecutive-max-penalty": "120s",
+    MODE: "consecutive",
+    f"{MODE}-consecutive-max-failures": "5",
+    f"{MODE}-consecutive-min-penalty": "10s",
+    f"{MODE}-consecutive-max-penalty": "120s",
 }
 """Circuit breaking. Backends of a route break as their apex says."""
 
@@ -34,8 +35,7 @@ def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol
     if app_protocol:
         port["appProtocol"] = app_protocol
     if plan.declares(apex):
-        breaks = all(policy.retry_budget for policy in apex.policies)
-        yield _service(apex.service, port, dict(apex.labels), FAILURES if breaks else {})
+        yield _service(apex.service, port, dict(apex.labels), FAILURES if breaks(apex) else {})
     done = set()
     for policy in apex.policies:
         for place in plan.places[policy.name]:
@@ -43,6 +43,11 @@ def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol
                 if backend.behind is not None and backend.service not in done:
                     done.add(backend.service)
                     yield from _behind(backend, port)
+
+
+def breaks(apex: Apex) -> bool:
+    """Whether its policies want servers that fail to rest."""
+    return all(policy.retry_budget for policy in apex.policies)
 
 
 def _behind(backend: Backend, port: Doc) -> Iterator[Doc]:

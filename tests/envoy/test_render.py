@@ -14,9 +14,10 @@ from extproc.embedded import find_envoy
 from extproc.errors import SetupError
 from extproc.gpu import Gpu, Requirement
 from extproc.headers import safe_value
-from extproc.render.envoy import EnvoyOptions, bootstrap, to_yaml
+from extproc.render.envoy import EnvoyOptions, bootstrap
 from extproc.render.envoy_options import address, seconds
 from extproc.render.envoy_routes import route_configuration
+from extproc.render.yamltext import to_yaml
 from extproc.view import Policy, Pool, RetryBudget, Target, Version, View
 
 ARTICLE = View((Policy("article", host="model.svc", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),))
@@ -44,6 +45,7 @@ MIRRORED = View(
 VIEWS = {
     "many": MANY,
     "mirrored": MIRRORED,
+    "named like numbers": View((Policy("y", host="h", models=("2e5",), versions=(Version("n"), Version("3e12345"))),)),
     "article": ARTICLE,
     "canary": View((CANARY,)),
     "globs": GLOBS,

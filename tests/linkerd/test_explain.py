@@ -98,7 +98,7 @@ def test_a_version_is_reached_and_it_says_why(docs: list[Doc] | None) -> None:
     found = asked(docs, chat(x_beta="true", x_model_name="forged", x_gpu_pool="forged"))
     assert found["backend"] == "chat-v2.ai:8080"
     assert found["route"] == {"name": "chat", "namespace": "ai", "rule": 1, "of": 3}
-    assert found["reason"] == "rule 1 of chat: x-model-version: v2"
+    assert found["reason"] == "rules[1] of chat: x-model-version: v2"
     assert found["decision"]["cohort"] == "match"
     assert (found["status"], found["ignored"]) == (None, [])
 
@@ -109,7 +109,7 @@ def test_what_nobody_owns_is_drawn_by_weight() -> None:
     assert [(b["service"], b["share"]) for b in found["backends"]] == [("chat-v1", 0.9), ("chat-v2", 0.1)]
     assert (
         found["reason"]
-        == "rule 2 of chat: it has no condition, and no other rule fits better; a backend is drawn by weight"
+        == "rules[2] of chat: it has no condition, and no other rule fits better; a backend is drawn by weight"
     )
 
 
@@ -146,6 +146,17 @@ def break_new(docs: list[Doc]) -> None:
     del one(docs, "HTTPRoute", "chat")["status"]
 
 
+def break_one_of_two(docs: list[Doc]) -> None:
+    """A status for each of two parents of one name; ours is the other."""
+    route = one(docs, "HTTPRoute", "chat")
+    (status,) = route["status"]["parents"]
+    elsewhere = deepcopy(status)
+    elsewhere["parentRef"]["port"] = 9090
+    route["spec"]["parentRefs"].append(elsewhere["parentRef"])
+    status["conditions"][0] |= {"status": "False", "reason": "NoMatchingParent"}
+    route["status"]["parents"] = [elsewhere, status]
+
+
 def break_filter(docs: list[Doc]) -> None:
     one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["filters"] = [{"type": "RequestMirror", "requestMirror": {}}]
 
@@ -153,6 +164,11 @@ def break_filter(docs: list[Doc]) -> None:
 def break_regex(docs: list[Doc]) -> None:
     header = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"][0]
     header |= {"type": "RegularExpression", "value": "v(?=1)"}
+
+
+def break_unread(docs: list[Doc]) -> None:
+    header = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"][0]
+    header |= {"type": "RegularExpression", "value": r"v1\z"}
 
 
 def break_consumer(docs: list[Doc]) -> None:
@@ -168,9 +184,11 @@ def break_shape(docs: list[Doc]) -> None:
     [
         (break_kind, "write kind: Service"),
         (break_status, "Linkerd has not accepted it: NoMatchingParent"),
+        (break_one_of_two, "Linkerd has not accepted it: NoMatchingParent"),
         (break_new, "its status has no word of Linkerd's"),
         (break_filter, "it has no filter RequestMirror"),
         (break_regex, "looks around or back"),
+        (break_unread, "nothing for sure of this request"),
         (break_consumer, "it is a consumer route"),
         (break_shape, "Expected `array`, got `object` - at `$.spec.rules`"),
     ],
@@ -226,7 +244,7 @@ def break_grpc(docs: list[Doc]) -> None:
     ("harm", "why"),
     [
         (break_protocol, "appProtocol grpc makes Linkerd treat the port as opaque TCP"),
-        (break_opaque, "config.linkerd.io/opaque-ports of chat.ai names the port 8080"),
+        (break_opaque, "config.linkerd.io/opaque-ports of chat.ai has the port 8080 opaque"),
         (break_headless, "has no ClusterIP"),
         (break_port, "the Service chat.ai has no port 8080"),
         (break_apex, "there is no Service chat.ai"),

@@ -230,6 +230,19 @@ def test_breaking_is_the_apexes_and_for_those_who_want_retries() -> None:
     assert not any(s["metadata"].get("annotations") for s in of(rendered(VIEWS["shared"]), "Service"))
 
 
+def test_addresses_are_found_by_the_name_of_their_port() -> None:
+    """Linkerd dials a numeric targetPort as it stands; by a name it looks into the slices, which may have several."""
+    docs = rendered(VIEWS["pools"])
+    slices = [s for s in of(docs, "EndpointSlice") if s["metadata"]["name"].startswith("chat-v1-a100-west")]
+    found = {(s["addressType"], s["ports"][0]["port"], *(e["addresses"][0] for e in s["endpoints"])) for s in slices}
+    assert found == {("IPv4", 8000, "10.0.0.1"), ("IPv6", 8000, "fd00::1"), ("IPv4", 8001, "10.0.0.2")}
+    (service,) = [s for s in of(docs, "Service") if s["metadata"]["name"] == "chat-v1-a100-west"]
+    assert "selector" not in service["spec"]
+    (port,) = service["spec"]["ports"]
+    assert {port["name"], port["targetPort"], *(s["ports"][0]["name"] for s in slices)} == {"http"}
+    assert {s["metadata"]["labels"]["kubernetes.io/service-name"] for s in slices} == {"chat-v1-a100-west"}
+
+
 def test_only_the_gateway_may_call_model_servers() -> None:
     docs = rendered(VIEWS["shared"])
     (server,) = of(docs, "Server")
@@ -267,43 +280,6 @@ def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
     assert list(found.values()) == ["1", "2", "3", "4"]
     assert sorted(found) == list(found)
     assert manifests.files({"/etc/x/chat.yaml": "1"}) == {"chat.yaml": "1"}
-
-
-REFUSED = [
-    (Policy("p", host="models.example.com"), "no Service of a cluster"),
-    (Policy("p", host="10.0.0.1"), "no Service of a cluster"),
-    (Policy("p", host="chat", versions=(Version("v1"),)), "nothing tells which pods serve it"),
-    (Policy("p", host="chat", selector=APP, versions=(Version("v1", 1, ("127.0.0.1:9001",)),)), "no pod reaches"),
-    (Policy("p", host="chat", selector=APP, versions=(Version("v1", 1, ("localhost:9001",)),)), "outside the cluster"),
-    (Policy("p", host="chat", selector=APP, versions=(Version("v1", 1, ("openai.com:443",)),)), "outside the cluster"),
-    (Policy("p", host="inference-gateway.ai"), "is the gateway itself"),
-    (Policy("p", host="c", versions=(Version("v1", 1, ("inference-gateway:80",)),)), "is the gateway itself"),
-    (
-        Policy("p", host="c", selector=APP, versions=tuple(Version(f"v{n}") for n in range(17))),
-        "a rule of an HTTPRoute may have 16",
-    ),
-]
-
-
-@pytest.mark.parametrize(("policy", "why"), REFUSED, ids=[why for _, why in REFUSED])
-def test_what_linkerd_can_not_do_is_refused(policy: Policy, why: str) -> None:
-    with pytest.raises(UnrenderableError, match=why):
-        rendered(View((policy,)))
-
-
-def test_hosts_that_clash_are_refused() -> None:
-    one = Policy("one", "ai", APP, "chat", models=("a",))
-    for other, why in (
-        (Policy("two", "ai", (("app", "x"),), "chat.ai.svc", models=("b",)), "other selectors"),
-        (Policy("two", "ai", APP, "chat.ai", 9090, models=("b",)), "a Service is rendered for one"),
-        (Policy("two", "ai", APP, "chat-v1", models=("b",)), ""),
-    ):
-        if why:
-            with pytest.raises(UnrenderableError, match=why):
-                rendered(View((one, other)))
-    clash = Policy("one", "ai", APP, "chat", models=("a",), versions=(Version("v1"),))
-    with pytest.raises(UnrenderableError, match="would be declared twice"):
-        rendered(View((clash, Policy("two", "ai", APP, "chat-v1", models=("b",)))))
 
 
 def test_where_the_gateway_is() -> None:

@@ -17,6 +17,7 @@ from linkerd_adapter.oracle import (
     Request,
     Route,
     Rule,
+    UnreadError,
     UnservableError,
     Value,
     find,
@@ -83,7 +84,26 @@ def test_patterns_mean_what_they_mean_to_re2(pattern: str, text: str) -> None:
         assert spans(pattern, text) == (there is not None and there.span() == (0, len(text)))
 
 
-@pytest.mark.parametrize("pattern", ["(", "a(?=b)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=n)", "[z-a]"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"v1\z", r"\pL", r"\x{61}", r"\<a", "(?<n>a)", "(?R)a", "a(?i)b", "[[:alpha:]]", "[a&&b]", "[a--b]", "a++"],
+)
+def test_what_only_the_proxy_reads_is_not_judged(pattern: str) -> None:
+    with pytest.raises(UnreadError, match=re.escape(repr(pattern))):
+        spans(pattern, "a")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [(r"\\z", "\\z"), ("(?i)A", "a"), ("(?P<n>a)", "a"), ("(?i:A)b+", "abb"), ("a--b&&", "a--b&&")],
+)
+def test_what_both_read_is_judged(pattern: str, text: str) -> None:
+    assert spans(pattern, text)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(", "a(?=b)", "(?>a)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=n)", "[z-a]"]
+)
 def test_what_the_proxy_could_not_read_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(pattern))):
         spans(pattern, "ab")
@@ -191,6 +211,8 @@ def test_ties_go_to_the_oldest_then_by_name() -> None:
     made = [("b", "2026-01-02T00:00:00Z"), ("c", "2026-01-01T00:00:00Z"), ("z", ""), ("a", "2026-01-02T00:00:00Z")]
     routes = [Route("ai", name, (Rule(),), created=created) for name, created in made]
     assert [route.name for route in in_order(routes)] == ["c", "a", "b", "z"]
+    consumers = [Route("ai", "b", (Rule(),)), Route("shop", "a", (Rule(),))]  # in which namespace does not count
+    assert [route.name for route in in_order(consumers)] == ["a", "b"]
     found = find(in_order(routes), asked())
     assert found is not None
     assert found.route.name == "c"

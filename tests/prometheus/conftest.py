@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.render.rules import Source, rule_groups, to_yaml
+from extproc.render.rules import Source, rule_groups
+from extproc.render.yamltext import to_yaml
 from extproc.view import View
 
 STEP = 30

@@ -22,6 +22,10 @@ POOLS = (
         policy(POD + "models: [a]"),
         policy(POD + "models: [a]\n" + VERSIONS),
         file(policy(POD + "models: [a]\n" + VERSIONS, "one"), policy(POD + "models: [b]\n" + VERSIONS, "two")),
+        file(
+            policy(POD + "models: [a]\n" + VERSIONS, "one"),
+            policy(POD.replace(".svc.cluster.local", "") + "models: [b]\n" + VERSIONS, "two"),
+        ),
         file(policy(POD + "gpuRequirements: {}\n" + VERSIONS), *POOLS),
         file(policy(POD + "gpuRequirements: {}"), *POOLS),
         policy(POD + "versions: [{name: v1, endpoints: ['10.0.0.1:80', '10.0.0.2:80']}]"),
@@ -35,5 +39,5 @@ def test_the_same_services(text: str) -> None:
     planned = plan.make(view, "ai")
     for owner in view.policies:
         for place in planned.places[owner.name]:
-            names = {backend.service.name for backend in place.backends}
-            assert set(backends(view, owner, place.target)) == names
+            wanted = {(b.service.namespace, b.service.name, b.port) for b in place.backends}
+            assert set(backends(view, owner, place.target)) == wanted

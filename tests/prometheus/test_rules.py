@@ -11,7 +11,8 @@ import yaml
 
 from extproc import config, demo
 from extproc.cli import main
-from extproc.render.rules import SOURCES, Source, rule_groups, to_yaml
+from extproc.render.rules import SOURCES, Source, rule_groups
+from extproc.render.yamltext import to_yaml
 from tests.unit.policyfile import file, policy, view_of
 
 ROOT = Path(__file__).parents[2]

@@ -71,7 +71,7 @@ def _tags(version: str, reporter: str = "source", model: str = "llama") -> str:
 
 def _backend(version: str) -> str:
     parent = 'parent_kind="Service", parent_namespace="ai", parent_name="chat"'
-    return f'{parent}, route_name="chat", backend_name="chat-{version}"'
+    return f'{parent}, route_name="chat", backend_namespace="ai", backend_name="chat-{version}", backend_port="8080"'
 
 
 def _of(version: str, **more: str) -> str:
@@ -164,9 +164,37 @@ def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
     answers = "outbound_http_route_backend_response_statuses_total"
     series = {
         f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(3, LONG),
-        f'{answers}{{{_backend("v1")}, http_status="", error="UNEXPECTED"}}': steady(1, LONG),
+        f'{answers}{{{_backend("v1")}, http_status="", error="UNKNOWN"}}': steady(1, LONG),
     }
     judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
+
+
+def test_linkerd_s_services_of_one_name_are_told_apart(judge: Judge) -> None:
+    ends = "{name: v1, weight: 1, endpoints: ['vllm.a.svc:80']}, {name: v2, weight: 1, endpoints: ['vllm.b.svc:80']}"
+    more = "{name: v3, weight: 1, endpoints: ['vllm.b.svc:81']}"
+    view = view_of(policy(f"selector: {{matchLabels: {{app: chat}}}}\nhost: chat.ai\nversions: [{ends}, {more}]"))
+    answers = "outbound_http_route_backend_response_statuses_total"
+    parent = 'parent_kind="Service", parent_namespace="ai", parent_name="chat", backend_name="vllm"'
+    series = {
+        f'{answers}{{{parent}, backend_namespace="{where}", backend_port="{port}", http_status="200"}}': steady(
+            rate, LONG
+        )
+        for where, port, rate in (("a", 80, 1), ("b", 80, 2), ("b", 81, 4))
+    }
+    expected = {f'{{version="v{number}"}}': 2 ** (number - 1) for number in (1, 2, 3)}
+    judge(view, "linkerd", series, "20m", {"sum by (version) (version_pool:inference_requests:rate5m)": expected})
+
+
+def test_linkerd_does_not_tell_a_client_that_left_from_an_answer_that_broke(judge: Judge) -> None:
+    """Both have a status and an error there. The first is no failure; the second the processor counts."""
+    answers = "outbound_http_route_backend_response_statuses_total"
+    who = 'model="llama", version="v1", gpu_pool="a100-west"'
+    series = {
+        f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(5, LONG),
+        f'{answers}{{{_backend("v1")}, http_status="200", error="UNKNOWN"}}': steady(5, LONG),
+        f'inference_errors_total{{{who}, reason="cut_short"}}': steady(1, LONG),
+    }
+    judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.9}})
 
 
 @pytest.mark.parametrize("source", SOURCES)

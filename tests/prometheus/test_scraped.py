@@ -17,9 +17,10 @@ from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.run import policy_for
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, drive, plan
 from extproc.render.dashboard import dashboard
-from extproc.render.rules import rule_groups, to_yaml
+from extproc.render.rules import rule_groups
 from extproc.render.rules_golden import REQUESTS, SUCCESS, TOKENS, TTFT
 from extproc.render.rules_processor import FAILED_OPEN
+from extproc.render.yamltext import to_yaml
 from tests.prometheus.server import Prometheus
 from tests.prometheus.test_dashboard import all_chosen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.findings import Finding, Rule
-from linkerd_adapter.lint.objects import CORE, POLICY, Given, Route
+from linkerd_adapter.lint.objects import CORE, Given, Route
 from linkerd_adapter.lint.place import Place
 
 ALONE_AT_ZERO = Rule(
@@ -39,8 +39,8 @@ NO_PORT = Rule(
 KIND = Rule(
     "LNK405",
     "error",
-    "a backendRef is neither a Service nor an EgressNetwork",
-    "Its share of the requests gets 500.",
+    "a backendRef of a Service's route is no Service",
+    "Its share of the requests gets 500. An EgressNetwork is a backend only where that same one is the parent.",
     'use `kind: Service` with `group: ""`',
 )
 UNKNOWN = Rule(
@@ -62,7 +62,7 @@ EXTERNAL = Rule(
     "error",
     "a backend Service is of type ExternalName",
     "It has no endpoints that Linkerd could reach: it is never ready.",
-    "use an EgressNetwork, or a Service with endpoints",
+    "use a Service with endpoints; hosts outside the cluster are routed by an EgressNetwork's own routes",
 )
 NO_NAMESPACE = Rule(
     "LNK409",
@@ -71,7 +71,15 @@ NO_NAMESPACE = Rule(
     "Linkerd looks for it in the parent's namespace, while the route's status is about one in the route's own.",
     "write the `namespace`",
 )
-RULES = (ALONE_AT_ZERO, ALONE, ALL_ZERO, NO_PORT, KIND, UNKNOWN, NO_SUCH_PORT, EXTERNAL, NO_NAMESPACE)
+NOT_READY = Rule(
+    "LNK411",
+    "warning",
+    "a backend has no ready endpoint",
+    "Linkerd passes over it without a word: the other backends of the rule get its share, and where there is none, "
+    "requests fail.",
+    "see why its pods are not ready, or why its selector finds none",
+)
+RULES = (ALONE_AT_ZERO, ALONE, ALL_ZERO, NO_PORT, KIND, UNKNOWN, NO_SUCH_PORT, EXTERNAL, NO_NAMESPACE, NOT_READY)
 
 
 def check(given: Given) -> Iterator[Finding]:
@@ -97,8 +105,6 @@ def _weights(backends: list[Place]) -> Iterator[Finding]:
 
 def _backend(route: Route, backend: Place, given: Given) -> Iterator[Finding]:
     kind, group = backend.text_at("kind") or "Service", backend.text_at("group") or ""
-    if (kind.lower(), group.lower()) == ("egressnetwork", POLICY):
-        return
     if kind.lower() != "service" or group.lower() not in CORE:
         yield backend.breaks(KIND)
         return
@@ -119,3 +125,5 @@ def _backend(route: Route, backend: Place, given: Given) -> Iterator[Finding]:
         yield backend.breaks(EXTERNAL)
     elif port and service.port(port) is None:
         yield backend.breaks(NO_SUCH_PORT, f"the Service {key[1]} has no port {port}")
+    elif not given.ready.get(key, True):
+        yield backend.breaks(NOT_READY, f"the Service {key[1]} has no ready endpoint")

@@ -23,6 +23,9 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
         if len(read) > config.MAX_SIZE:
             message = f"more than {config.MAX_SIZE >> 20} MiB"
             unreadable.append(UNREADABLE.at("<stdin>", 0, message=message, remedy="ask for one namespace at a time"))
+        elif not read.strip():
+            remedy = "see what the command before it says"
+            unreadable.append(UNREADABLE.at("<stdin>", 0, message="nothing came", remedy=remedy))
         else:
             sources.append(("<stdin>", read.decode(errors="replace")))
     found, given = lint(sources)

@@ -180,6 +180,16 @@ class Given:
         return {config.key: config for config in self.of("ConfigMap", "")}
 
     @cached_property
+    def ready(self) -> dict[Key, bool]:
+        """Whether a Service has a ready endpoint, of those whose EndpointSlices are here."""
+        ready: dict[Key, bool] = {}
+        for part in self.of("EndpointSlice", "discovery.k8s.io"):
+            key = part.namespace, part.place.text_at("metadata", "labels", "kubernetes.io/service-name") or ""
+            some = any(end.text_at("conditions", "ready") != "false" for end in part.place.each("endpoints"))
+            ready[key] = some or ready.get(key, False)
+        return ready
+
+    @cached_property
     def service_namespaces(self) -> frozenset[str]:
         """Whose Services are here, all of them or at least some."""
         return frozenset(namespace for namespace, _ in self.services)

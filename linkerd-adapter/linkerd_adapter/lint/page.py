@@ -31,7 +31,7 @@ HEAD = dedent("""\
     ```
     linkerd-adapter lint routes.yaml services.yaml
     linkerd-adapter lint manifests/ --json | jq '.findings[].code'
-    kubectl get httproutes,grpcroutes,services,serviceprofiles -A -o yaml | linkerd-adapter lint -
+    kubectl get httproutes,grpcroutes,services,serviceprofiles,endpointslices -A -o yaml | linkerd-adapter lint -
     ```
 
     Files, directories of `*.yaml` and `-` for stdin; YAML or JSON, several documents, `List`s. What is given together
@@ -48,7 +48,8 @@ TAIL = dedent("""\
     - A client that dials pod addresses (Envoy's EDS, a headless Service), that speaks TLS itself, or that isn't meshed
       gets no routes at all. Linkerd finds a route by the ClusterIP and port that the client dials.
     - A route in another namespace than its Service's counts for clients in its own namespace only. That may be meant.
-    - A backend whose pods are not ready is skipped: a dead canary quietly gets 0 %, and the others its share.
+    - A backend whose pods are not ready is skipped: a dead canary quietly gets 0 %, and the others its share. Only
+      EndpointSlices tell, where they are given, too.
     - Linkerd writes no `observedGeneration`: a status may be about an older version of the route.
     - Behind a gateway, backends see the gateway's ServiceAccount: an AuthorizationPolicy must allow that one.
     """)

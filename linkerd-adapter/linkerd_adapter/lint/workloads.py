@@ -33,7 +33,15 @@ INGRESS = Rule(
     "header: a client's own would choose any Service.",
     "use `linkerd.io/inject: enabled` and dial the Services' own addresses; else remove `l5d-dst-override` at the door",
 )
-RULES = (LOOP, SKIPPED, INGRESS)
+PODS = Rule(
+    "LNK512",
+    "warning",
+    "an Envoy Gateway dials pods, where routes are on Services",
+    "Linkerd finds a route by the ClusterIP that a client dials; by default this gateway's Envoy dials the pods' own "
+    "addresses, and its requests pass every route by.",
+    "write `routingType: Service`",
+)
+RULES = (LOOP, SKIPPED, INGRESS, PODS)
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod")
 OVERRIDE = "l5d-dst-override"
@@ -48,6 +56,9 @@ def check(given: Given) -> Iterator[Finding]:
         yield from _annotated(workload, given, OVERRIDE in texts[id(workload)] or OVERRIDE in ingresses)
     for namespace in given.namespaces.values():
         yield from _annotated(namespace, given, OVERRIDE in ingresses)
+    for proxy in given.of("EnvoyProxy", "gateway.envoyproxy.io") if given.routes else ():
+        if proxy.spec.text_at("routingType") != "Service":
+            yield (proxy.spec.get("routingType") or proxy.spec).breaks(PODS)
     labels = [(workload, _labels(workload)) for workload in workloads]
     behind = {key: list(_behind(given.services[key], labels)) for key in given.backends if key in given.services}
     for route in given.routes if labels else ():

@@ -83,6 +83,11 @@ def test_parents_where_no_route_counts(name: str) -> None:
     assert cluster(name).off(APEX, 80)
 
 
+def test_ports_that_are_opaque_by_default() -> None:
+    assert "opaque" in cluster("lnk503-opaque-by-default").off(APEX, 6379)
+    assert not cluster("lnk201-alternation").off(APEX, 6379), "a Service that nobody knows"
+
+
 @pytest.mark.parametrize("name", ["lnk302-backend-filter", "lnk404-no-port", "lnk405-pool"])
 def test_backends_that_answer_500(name: str) -> None:
     [route], _ = cluster(name).routes(APEX, 80, "ai")

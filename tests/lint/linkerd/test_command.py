@@ -44,6 +44,17 @@ def test_text_has_each_finding_in_the_order_of_the_files(capsys: pytest.CaptureF
     assert lines[2:] == ["1 error, 1 warning"]
 
 
+def test_a_command_before_it_that_failed_is_no_good_news(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin(monkeypatch, b"\n")
+    status, printed = run(capsys, "-")
+    assert (status, printed.splitlines()[0]) == (
+        1,
+        "<stdin>: error LNK001: nothing came; see what the command before it says",
+    )
+
+
 def test_warnings_alone_are_forgiven(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, WARNED)[0] == 0
 

@@ -12,6 +12,7 @@ from linkerd_adapter.lint import fields
 from tests.manifests import core, crds
 
 LINKERD, GATEWAY = (crds.FOLDER / f"{name}.yaml" for name in ("linkerd-edge-26.8.3", "gateway-api-1.6.0"))
+UNCHECKED = {("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"): "Envoy Gateway's CRDs are not here"}
 GOOD = sorted((Path(__file__).parent / "good").glob("*.yaml"))
 
 pytestmark = crds.needed
@@ -68,5 +69,5 @@ def test_good_manifests_please_the_api_server(file: Path) -> None:
         manifests = [m for m in manifests if "kind" in m]
         found = [p for m in manifests if m["kind"] == "HTTPRoute" for p in crds.problems(m)]
     else:
-        found = core.all_problems(file.read_text())
+        found = core.all_problems(file.read_text(), UNCHECKED)
     assert found == []
