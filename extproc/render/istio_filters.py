@@ -3,8 +3,9 @@
 Floor 4: may import floors 0 to 3. What every patch rests on:
 
 - The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
-  that nobody unknown reaches the processor, and in front of what depends on the route. (``ADD`` appends behind the
-  router, which Envoy refuses; ``filterClass`` is read by nobody; in front of the router is too late.)
+  that no unknown's request reaches the processor (Envoy's refusal passes the observer, as every answer), and in front
+  of what depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by
+  nobody; in front of the router is too late.)
 - A client's routing headers go before the first route is chosen: a filter could only do it after.
 - The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
 """
