@@ -103,7 +103,7 @@ class _Filters:
 
     def inbound(self, policy: Policy) -> Doc:
         """At the model server, to time it: who came by has been routed. What the client's proxy told the server in
-        headers, Envoy itself tells the observer.
+        headers, Envoy itself tells the observer, which sees by the path what API it is.
         """
         rules = [
             {"header": name, "on_header_present": {"metadata_namespace": NAMESPACE, "key": key, "type": "STRING"}}
@@ -116,7 +116,8 @@ class _Filters:
             request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
         )
         context = "SIDECAR_INBOUND"
-        patches = [*self._clusters(context), _before(context, {}, learned), _before(context, {}, self._observe)]
+        observe = observe_filter(self._view, self._options.envoy, alone=True)
+        patches = [*self._clusters(context), _before(context, {}, learned), _before(context, {}, observe)]
         where = namespace(policy, self._options)
         return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
 
