@@ -36,7 +36,9 @@ def counted(process: Processor) -> list[str]:
 
 
 @PLACES
-def test_who_is_not_known_never_reaches_the_processor(at: str, servers: Servers, processor: Process, run: Run) -> None:
+def test_the_processor_is_not_asked_about_who_is_not_known(
+    at: str, servers: Servers, processor: Process, run: Run
+) -> None:
     v1, other = servers("v1", "other")
     process, guard = processor(VIEW), mesh.authenticated()
     envoy = run(mesh.proxy(VIEW, [mesh.pod(v1, "v1")], other, process, at=at, authentication=guard))
