@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from extproc.actions import SHED, Action, Fault, Finish, Loaded, Observed
 from extproc.answers import Reading, reading
 from extproc.apis import NAMES as API_NAMES
+from extproc.apis import classify
 from extproc.events import (
     Closed,
     Event,
@@ -74,7 +75,7 @@ class ObserveStream:
         match event:
             case RequestHeaders():
                 self._started = self._seen = now
-                self._metadata = event.metadata
+                self._metadata = event.metadata if "api" in event.metadata else self._classified(event)
                 self._traceparent = event.headers.text("traceparent")
                 self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_CALLER]
             case ResponseHeaders():
@@ -88,6 +89,14 @@ class ObserveStream:
             case _:
                 pass
         return ()
+
+    def _classified(self, event: RequestHeaders) -> Mapping[str, str]:
+        """The metadata with the API, by the path: it is shown where no ``aimesh.route`` is, at the model server."""
+        headers = event.headers
+        if not (path := headers.text(":path")):
+            return event.metadata
+        asked = classify(headers.text(":method"), path, headers, self._view.path_prefixes)
+        return event.metadata if asked is None else {**event.metadata, "api": asked.api, "operation": asked.name}
 
     def busy(self, now: float) -> bool:
         """The answer comes faster than any model writes."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from extproc.fields import suggestion
 from extproc.findings import Finding, Rule
 from extproc.lint import cel
-from extproc.lint.manifest import camel
+from extproc.lint.manifest import Value, camel
 from extproc.lint.mesh import Mesh
 from extproc.lint.patches import Processor
 
@@ -25,11 +25,17 @@ FIELDS = (
     *("status_on_error", "processing_request_modifier", "allow_content_length_header", "emit_client_span", "@type"),
 )
 """Of ExternalProcessor in Envoy 1.40."""
+_BODY = ("NONE", "STREAMED", "BUFFERED", "BUFFERED_PARTIAL", "FULL_DUPLEX_STREAMED", "GRPC")
+_MODES = {
+    f"{direction}_{part}_mode": _BODY if part == "body" else ("DEFAULT", "SEND", "SKIP")
+    for direction in ("request", "response")
+    for part in ("header", "body", "trailer")
+}
 
 UNKNOWN_FIELD = Rule(
     "AIM121",
     "error",
-    "a field that ext_proc does not have",
+    "a field or a mode that ext_proc does not have",
     "The API server takes it, validation only warns, and istiod drops it: the filter runs without what it says.",
     "correct the name",
 )
@@ -187,6 +193,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         for name, key in processor.config.named():
             if name not in FIELDS and name not in map(camel, FIELDS):
                 yield key.breaks(UNKNOWN_FIELD, f"ext_proc has no field {name}", suggestion(name, FIELDS))
+        yield from _modes(processor.config.at("processing_mode"))
         for which in ("request_attributes", "response_attributes"):
             for attribute in processor.config.at(which).items:
                 if not cel.known(tuple(re.split(r"[.\['\]]+", attribute.text))):
@@ -194,6 +201,17 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         yield from _service(processor)
         yield from _bodies(processor, mesh)
         yield from _observer(processor) if processor.observes else _router(processor)
+
+
+def _modes(modes: Value) -> Iterator[Finding]:
+    """Words that the processing mode does not have."""
+    for name, key in modes.named():
+        if name not in _MODES and name not in map(camel, _MODES):
+            yield key.breaks(UNKNOWN_FIELD, f"the processing mode has no field {name}", suggestion(name, _MODES))
+    for name, words in _MODES.items():
+        mode = modes.at(name)
+        if mode.text and not mode.text.isdigit() and mode.text not in words:
+            yield mode.breaks(UNKNOWN_FIELD, f"there is no mode {mode.text}", suggestion(mode.text, words))
 
 
 def _service(processor: Processor) -> Iterator[Finding]:

@@ -66,7 +66,17 @@ NOT_HTTP = Rule(
     "header matches and no HTTP route applies.",
     "name the port http or http-…, or give it appProtocol: http",
 )
-RULES = (*(NO_DEFAULT, UNREACHABLE, NO_SUBSET, NO_WEIGHT, CUTS_STREAMS, RETRIES_TOO_LONG, COSTLY_RETRIES, NOT_HTTP),)
+TWO_OF_A_HOST = Rule(
+    "AIM209",
+    "error",
+    "two VirtualServices for a host",
+    "Sidecars take one of them, the older, and not the other at all; only gateways join the two.",
+    "merge them",
+)
+RULES = (
+    *(NO_DEFAULT, UNREACHABLE, NO_SUBSET, NO_WEIGHT, CUTS_STREAMS, RETRIES_TOO_LONG, COSTLY_RETRIES, NOT_HTTP),
+    TWO_OF_A_HOST,
+)
 
 _SAFE = ("connect-failure", "refused-stream", "unavailable", "cancelled", "reset-before-request", "resource-exhausted")
 _PATHS = ("/v1/", "/v2/models", "/api/chat", "/api/generate", "/predict", "/invocations")
@@ -83,6 +93,21 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             yield from _destinations(route, service, mesh)
             if inference:
                 yield from _patience(route)
+    yield from _twice(mesh)
+
+
+def _twice(mesh: Mesh) -> Iterator[Finding]:
+    """What sidecars see of the VirtualServices here: those that name no gateway, or ``mesh`` among them."""
+    first: dict[str, Resource] = {}
+    for service in mesh.of("VirtualService"):
+        gateways = [gateway.text for gateway in service.spec.at("gateways").items]
+        hidden = [to.text for to in service.spec.at("exportTo").items] == ["."]
+        if hidden or (gateways and "mesh" not in gateways):
+            continue
+        for host in service.spec.at("hosts").items:
+            other = first.setdefault(fqdn(host.text, service.namespace), service)
+            if other is not service and (other.name, other.namespace) != (service.name, service.namespace):
+                yield host.breaks(TWO_OF_A_HOST, f"{other.name} ({other.place}) has routes for {host.text} too")
 
 
 def _order(routes: list[Value]) -> Iterator[Finding]:

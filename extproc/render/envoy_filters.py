@@ -175,8 +175,8 @@ def load_filter() -> Doc:
     )
 
 
-def observe_filter(view: View, options: EnvoyOptions) -> Doc:
-    """Shows the processor the routed request's headers and the response; never waits, never fails one."""
+def observe_filter(view: View, options: EnvoyOptions, *, alone: bool = False) -> Doc:
+    """Shows the processor the request's headers and the response. ``alone``: no ``aimesh.route`` tells of the API."""
     return typed(
         OBSERVE_FILTER,
         _EXT_PROC,
@@ -196,6 +196,7 @@ def observe_filter(view: View, options: EnvoyOptions) -> Doc:
         request_attributes=list(PEER_ATTRIBUTES),
         forward_rules=_forward(
             [
+                *([":method", *_NAMES_A_MODEL] if alone else []),
                 *_ANSWERS,
                 *([loadread.HEADER] if asks_for_load(view) else []),
                 *sorted({name for policy in view.policies for name in policy.measured_headers} - set(_ANSWERS)),

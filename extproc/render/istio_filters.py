@@ -3,8 +3,9 @@
 Floor 4: may import floors 0 to 3. What every patch rests on:
 
 - The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
-  that nobody unknown reaches the processor, and in front of what depends on the route. (``ADD`` appends behind the
-  router, which Envoy refuses; ``filterClass`` is read by nobody; in front of the router is too late.)
+  that no unknown's request reaches the processor (Envoy's refusal passes the observer, as every answer), and in front
+  of what depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by
+  nobody; in front of the router is too late.)
 - A client's routing headers go before the first route is chosen: a filter could only do it after.
 - The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
 """
@@ -102,7 +103,7 @@ class _Filters:
 
     def inbound(self, policy: Policy) -> Doc:
         """At the model server, to time it: who came by has been routed. What the client's proxy told the server in
-        headers, Envoy itself tells the observer.
+        headers, Envoy itself tells the observer, which sees by the path what API it is.
         """
         rules = [
             {"header": name, "on_header_present": {"metadata_namespace": NAMESPACE, "key": key, "type": "STRING"}}
@@ -115,7 +116,8 @@ class _Filters:
             request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
         )
         context = "SIDECAR_INBOUND"
-        patches = [*self._clusters(context), _before(context, {}, learned), _before(context, {}, self._observe)]
+        observe = observe_filter(self._view, self._options.envoy, alone=True)
+        patches = [*self._clusters(context), _before(context, {}, learned), _before(context, {}, observe)]
         where = namespace(policy, self._options)
         return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
 

@@ -130,20 +130,6 @@ def test_a_pin_chooses_only_once_a_processor_has_seen_it(
 
 
 @PLACES
-def test_who_is_not_known_never_reaches_the_processor(at: str, servers: Servers, processor: Process, run: Run) -> None:
-    v1, other = servers("v1", "other")
-    view = View((mesh.policy(versions=(Version("v1"),)),))
-    guarded = mesh.proxy(view, [mesh.pod(v1, "v1")], other, processor(view), at=at, authentication=mesh.authenticated())
-    envoy = run(guarded)
-    assert envoy.ask("llama", host=mesh.CHAT).status == 401
-    assert envoy.ask("llama", host=mesh.CHAT, authorization=mesh.token(b"another secret")).status == 401
-    assert envoy.post({"model": "llama"}, "/admin", host=mesh.CHAT, authorization=mesh.token()).status == 403
-    assert (asked(envoy), v1.seen) == (0, [])
-    assert envoy.ask("llama", host=mesh.CHAT, authorization=mesh.token()).text == "v1"
-    assert asked(envoy) == 1
-
-
-@PLACES
 def test_without_a_processor_requests_pass_or_not_as_configured(at: str, servers: Servers, run: Run) -> None:
     v1, other = servers("v1", "other")
     view, pods = View((mesh.policy(versions=(Version("v1"),)),)), [mesh.pod(v1, "v1")]

@@ -125,6 +125,12 @@ def counted(processor: Processor) -> list[dict[str, str]]:
     ]
 
 
+def timed(processor: Processor) -> float:
+    """How many exchanges were timed."""
+    samples = (sample for family in processor.metrics.collect() for sample in family.samples)
+    return sum(s.value for s in samples if s.name == "inference_request_duration_seconds_count")
+
+
 @pytest.mark.envoy
 def test_the_meshs_log_knows_models(
     servers: Callable[..., list[ModelServer]],
@@ -197,5 +203,8 @@ def test_an_exchange_is_counted_at_the_model_server_by_what_the_client_side_said
     sent = {"x_model_name": "llama", "x_model_version": "v2"}
     assert envoy.ask("llama", host=mesh.CHAT, **sent).text == "v1"
     until(lambda: counted(process))
-    assert [(c["model"], c["version"], c["code"]) for c in counted(process)] == [("llama", "v2", "200")]
+    assert [(c["model"], c["version"], c["api"], c["code"]) for c in counted(process)] == [
+        ("llama", "v2", "openai", "200")
+    ]
+    assert timed(process) == 1
     assert v1.seen[0].headers["x-model-version"] == "v2", "nothing is changed here"
