@@ -239,10 +239,6 @@ class _Reader:
             self._too_deep(event.start_mark)
             raise _Refused
 
-    def _too_deep(self, mark: _Mark | None) -> None:
-        message = f"nested deeper than {MAX_DEPTH} levels"
-        self._problem(mark, "", message, "write it flat: no field lies as deep")
-
     def _add(self, event: yaml.NodeEvent, node: Node, size: int, depth: int) -> None:
         """Puts a complete node where it belongs."""
         if event.anchor and not isinstance(event, yaml.AliasEvent):
