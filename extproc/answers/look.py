@@ -1,7 +1,7 @@
 """Looks at one event of an answer, as its shape says. Floor 2.
 
-May import floors 0 and 1, ``grpcframe``, ``loose``, ``shape`` and ``wire``. A shape is compiled once; what an answer has
-told so far is kept in ``Told``.
+May import floors 0 and 1, ``grpcframe``, ``loose``, ``shape`` and ``wire``. A shape is compiled once; what an answer
+has told so far is kept in ``Told``.
 """
 
 from __future__ import annotations
