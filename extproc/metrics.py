@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 else:
     Collector = object  # the library takes a tenth of the start, and is needed when somebody scrapes
 
-DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
-"""Seconds: from an embedding to a long generation."""
+DURATION_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+    *(1, 1.5, 2, 2.5, 5, 7.5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 320),
+)
+"""Seconds: from an embedding to a long generation; closer together than a canary may be slower."""
 FIRST_TOKEN_BUCKETS = (
     *(0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
     *(1, 1.5, 2, 2.5, 5, 7.5, 10, 20, 40, 80),
 )
 """Seconds, closest where objectives are set: from a small model that is warm to a long prompt in a long queue."""
 PER_TOKEN_BUCKETS = (
-    *(0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
+    *(0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
     *(0.06, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5),
 )
 """Seconds between two tokens: from a thousand a second to what no reader waits for."""

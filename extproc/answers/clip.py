@@ -15,18 +15,17 @@ _HEAD = 8
 class Clip:
     """Pieces on their way to be one."""
 
-    __slots__ = ("_parts", "_size", "head", "whole")
+    __slots__ = ("_data", "head", "whole")
 
     def __init__(self) -> None:
         self.head = b""
         """The first eight bytes, which stay."""
         self.whole = True
         """Nothing was dropped."""
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._data = bytearray()  # a list of pieces would take many times their size where they are small
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return bool(self._data)
 
     def add(self, piece: bytes) -> None:
         """One more."""
@@ -34,23 +33,15 @@ class Clip:
             return
         if len(self.head) < _HEAD:
             self.head += piece[: _HEAD - len(self.head)]
-        self._parts.append(piece)
-        self._size += len(piece)
-        if self._size > LIMIT or not self.whole:
-            self._drop()
+        self._data += piece
+        if len(self._data) > LIMIT or not self.whole:
+            self.whole = False
+            if len(self._data) > 2 * TAIL:
+                del self._data[:-TAIL]
 
     def take(self) -> bytes:
         """All of it, or its last ``TAIL`` bytes; what comes next is something new. Ask ``whole`` before."""
-        data = b"".join(self._parts)
-        if not self.whole:
-            data = data[-TAIL:]
-        self.head, self.whole, self._size = b"", True, 0
-        self._parts.clear()
+        data = bytes(self._data if self.whole else self._data[-TAIL:])
+        self.head, self.whole = b"", True
+        self._data.clear()
         return data
-
-    def _drop(self) -> None:
-        self.whole = False
-        if self._size > 2 * TAIL or len(self._parts) > TAIL:
-            tail = b"".join(self._parts)[-TAIL:]
-            self._parts[:] = [tail]
-            self._size = len(tail)

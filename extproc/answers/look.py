@@ -1,6 +1,7 @@
-"""Looks at one event of an answer, as its shape says. Floor 2: may import floors 0 and 1, ``grpcframe``, ``shape``.
+"""Looks at one event of an answer, as its shape says. Floor 2.
 
-A shape is compiled once; what an answer has told so far is kept in ``Told``.
+May import floors 0 and 1, ``grpcframe``, ``loose``, ``shape`` and ``wire``. A shape is compiled once; what an answer
+has told so far is kept in ``Told``.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import msgspec
-
+from extproc.answers.loose import NOTHING, loads
 from extproc.answers.shape import Message, Shape, Usage
 from extproc.answers.wire import BARE, ERROR
 from extproc.errors import Unreadable
@@ -30,7 +30,6 @@ _Keys: TypeAlias = tuple[str, ...]
 _Place: TypeAlias = tuple[str, _Keys]
 _Group: TypeAlias = tuple[tuple[_Keys, ...], _Keys]
 """(what stands before, between and behind each ``*``; names there)."""
-_decode = msgspec.json.Decoder().decode
 _raw_decode = json.JSONDecoder().raw_decode
 
 
@@ -75,14 +74,11 @@ class Look:
         if not whole:
             self._end_of(told, data)
             return self._judge(told, self._role(kind), bool(self.shape.token_kinds))
-        try:
-            document = _decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return self._judge(told, self._role(kind), False)
+        document = loads(data)
         if type(document) is list and document:
             document = document[0]
         if type(document) is not dict:
-            return False
+            return document is NOTHING and self._judge(told, self._role(kind), False)
         return self.document(told, kind, document)
 
     def document(self, told: Told, kind: str, document: dict[str, Any]) -> bool:

@@ -46,22 +46,23 @@ class Bare:
 class Sniffed:
     """See ``Decoder``. The first byte tells what it is: an array, an object, or server-sent events."""
 
-    __slots__ = ("_decoder", "_objects")
+    __slots__ = ("_objects", "chosen")
 
     def __init__(self, objects: Callable[[], Decoder] = Lines) -> None:
         """``objects``: what takes apart what begins with an object."""
         self._objects = objects
-        self._decoder: Decoder | None = None
+        self.chosen: Decoder | None = None
+        """What it turned out to be; None before the first byte."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
-        if self._decoder is None:
+        if self.chosen is None:
             data = data.lstrip()
             if not data:
                 return ()
-            self._decoder = Elements() if data[:1] == b"[" else self._objects() if data[:1] == b"{" else Sse()
-        return self._decoder.feed(data)
+            self.chosen = Elements() if data[:1] == b"[" else self._objects() if data[:1] == b"{" else Sse()
+        return self.chosen.feed(data)
 
     def end(self) -> Sequence[Event]:
         """See ``Decoder``."""
-        return self._decoder.end() if self._decoder is not None else ()
+        return self.chosen.end() if self.chosen is not None else ()

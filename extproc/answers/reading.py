@@ -42,7 +42,7 @@ Each: TypeAlias = Callable[[bytes], None]
 class Reading:
     """One answer. ``told`` is what it has told so far."""
 
-    __slots__ = ("_decoder", "_each", "_headers", "_look", "_unpack", "broken", "streamed", "told")
+    __slots__ = ("_decoder", "_each", "_headers", "_look", "_unpack", "broken", "told")
 
     def __init__(
         self,
@@ -56,13 +56,17 @@ class Reading:
         self.told = Told()
         self.broken = False
         """It can't be read on: a format that is none, or bytes that are not what they should be."""
-        self.streamed = type(decoder) is not Document
-        """It comes in events, or in pieces that are output."""
         self._each = each
         self._look = look
         self._decoder = decoder
         self._unpack = unpack
         self._headers = headers
+
+    @property
+    def streamed(self) -> bool:
+        """It comes in events, or in pieces that are output. Of some answers only their first byte tells."""
+        decoder = self._decoder
+        return type(decoder.chosen if isinstance(decoder, Sniffed) else decoder) is not Document
 
     @property
     def marked(self) -> bool:

@@ -34,10 +34,10 @@ IMAGE = Shape(
 )
 TRANSCRIPT = Shape(
     kind=("/type",),
-    tokens=("/delta",),
-    token_kinds=("transcript.text.delta",),
+    tokens=("/delta", "/choices/*/delta/content"),  # OpenAI's, and vLLM's, whose events name no kind
+    token_kinds=("transcript.text.delta", ""),
     end_kinds=("transcript.text.done",),
-    usage=(_NEWER_USAGE,),
+    usage=(_NEWER_USAGE, _OPENAI_USAGE),
 )
 SPEECH = Shape(
     kind=("/type",),
@@ -64,18 +64,16 @@ OPENAI = {
 }
 
 _CACHED = "cache_read_input_tokens"
-ANTHROPIC_USAGE = Usage(
-    ("/usage", "/message/usage"),
-    ("input_tokens", _CACHED, "cache_creation_input_tokens"),
-    ("output_tokens",),
-    (_CACHED,),
+ANTHROPIC_USAGE = (
+    Usage(("/usage", "/message/usage"), ("input_tokens", _CACHED, "cache_creation_input_tokens"), (), (_CACHED,)),
+    Usage(("/usage",), (), ("output_tokens",)),  # message_start's is no more than a beginning
 )
 ANTHROPIC = Shape(
     kind=("/type",),
     tokens=("/delta/text", "/delta/thinking", "/delta/partial_json", "/delta/signature", "/delta/citation"),
     token_kinds=("content_block_delta",),
     end_kinds=("message_stop",),
-    usage=(ANTHROPIC_USAGE,),
+    usage=ANTHROPIC_USAGE,
 )
 ANTHROPIC_COMPLETE = Shape(tokens=("/completion",), ends=("/stop_reason",))
 
@@ -169,7 +167,7 @@ ANY = Shape(
             ("outputTokenCount",),
             ("cacheReadInputTokenCount",),
         ),
-        *(_OPENAI_USAGE, ANTHROPIC_USAGE, *GEMINI.usage, _CONVERSE_USAGE, *_GENERATED),
+        *(_OPENAI_USAGE, *ANTHROPIC_USAGE, *GEMINI.usage, _CONVERSE_USAGE, *_GENERATED),
     ),
 )
 """Where any model may stand behind one path: what the APIs above have, and what models on Bedrock have of their own."""

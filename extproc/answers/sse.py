@@ -11,6 +11,8 @@ from extproc.answers.clip import LIMIT, TAIL, Clip
 from extproc.answers.wire import Event
 
 _BOM = b"\xef\xbb\xbf"
+_LINE = 41
+"""Bytes that a line of data takes beside its own."""
 
 
 class Sse:
@@ -91,7 +93,7 @@ class Sse:
             self._data = value
             return
         self._more.append(value)
-        self._size += len(value) + 1
+        self._size += len(value) + _LINE
         if self._size > LIMIT:
             self._data, self._more, self._size, self._whole = value[-TAIL:], [], 0, False
 

@@ -14,6 +14,8 @@ KEEP_IDLE = "4s"
 that the server is about to close."""
 REQUESTS = 65536
 """At a time, far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
+ALIVE = {"interval": "5s", "timeout": "5s"}
+"""How often a connection to the processor is asked for a sign of life, and how long it has for one."""
 _COPIES, _COPY_ENDS = 1024, "600s"
 """Of a mirror: nobody waits for its answers, so nobody else would notice that it hangs."""
 
@@ -42,7 +44,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         **_discovery([e for e in endpoints if not e.startswith("unix:")]),
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": _assignment(options.cluster, endpoints),
-        "typed_extension_protocol_options": _http({"http2_protocol_options": {}}),
+        # A processor that hangs, or whose node is gone without a word, would hold back the answers it watches.
+        "typed_extension_protocol_options": _http({"http2_protocol_options": {"connection_keepalive": ALIVE}}),
         # Each open ext_proc stream counts as a request, the observer's as long as the model's answer.
         # So does each one that was tried again: Envoy's own limit of three would be full of those.
         "circuit_breakers": {"thresholds": [_limits() | {"max_retries": REQUESTS}]},

@@ -322,6 +322,7 @@ SCHEDULES = (
         kinds("transcript.text.created", "transcript.text.delta", "transcript.text.done"),
         form=True,
     ),
+    Schedule("transcription of vLLM", "/v1/audio/transcriptions", chat(), form=True),
     Schedule("azure", "/openai/deployments/m/chat/completions?api-version=1", chat(colon=":")),
     Schedule("anthropic", "/v1/messages", anthropic()),
     Schedule("gemini", "/v1beta/models/m:streamGenerateContent?alt=sse", gemini()),

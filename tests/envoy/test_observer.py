@@ -1,4 +1,4 @@
-"""What befalls the observer is nothing to clients: it is killed, started again, overloaded, behind a real Envoy.
+"""What befalls the observer is nothing to clients: killed, started again, frozen, overloaded, behind a real Envoy.
 
 Sizes are those of `make test-overload` or, by default, smaller ones.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +23,7 @@ from aiohttp import web
 from extproc import config
 from extproc.embedded import Envoy
 from extproc.render.envoy import EnvoyOptions, bootstrap
+from extproc.render.envoy_clusters import ALIVE
 from tests.grpc.served import Served
 from tests.waiting import until
 
@@ -199,14 +201,16 @@ async def streams(address: str, count: int, meanwhile: Callable[[], None] = lamb
     return seen
 
 
-async def download(address: str) -> float:
-    """Seconds for the big answer."""
+async def download(address: str, meanwhile: Callable[[], None] = lambda: None) -> float:
+    """Seconds for the big answer; ``meanwhile`` is called once it has begun."""
     begun, size = time.perf_counter(), 0
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"http://{address}/v1/completions", json={"model": "m", "stream": True}) as found,
     ):
         async for piece in found.content.iter_any():
+            if not size:
+                meanwhile()
             size += len(piece)
     assert size == MEGABYTES * len(BLOCK) + len(DONE)
     return time.perf_counter() - begun
@@ -282,6 +286,18 @@ def test_a_big_answer_does_not_wait_for_a_slow_observer(slowed: Serving) -> None
         assert statistics.median(watched) < statistics.median(plain) + MEGABYTES * SLOW / 2
         assert memory.grown[0] < 64
         assert memory.grown[1] < 64
+
+
+def test_a_frozen_observer_lets_go_of_a_big_answer(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does whose node is gone without a word. It can't close its stream: Envoy must."""
+    for name in ALIVE:
+        monkeypatch.setitem(ALIVE, name, "0.5s")
+    with ExitStack() as stack:
+        envoy = serving.envoy(stack, observe=True)
+        asyncio.run(download(envoy.listen_address))
+        took = asyncio.run(download(envoy.listen_address, lambda: serving.now.signal(signal.SIGSTOP)))
+        assert took < 10
+        serving.now.signal(signal.SIGCONT)
 
 
 def test_many_streams_do_not_wait_for_a_slow_observer(slowed: Serving) -> None:

@@ -140,12 +140,20 @@ async def _whole(page: Page, stage: Scene) -> None:
 
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
+LONG = "meta-llama/Meta-Llama-3.1-405B-Instruct-FP8-dynamic-"
 POLICY = f"""\
 apiVersion: ai.istio.io/v1alpha1
 kind: ModelInferencePolicy
 metadata: {{name: llama}}
 spec: {{host: llama, models: [llama, "{HOSTILE}"], versions: [{{name: v1}}, {{name: v2}}]}}
+---
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {{name: long}}
+spec: {{host: long, models: ["{LONG}a", "{LONG}b"], versions: [{{name: v1-2026-11-26-rc.1}}]}}
 """
+WHOLE = """[document.querySelector("#models"), ...document.querySelectorAll("#models .named")].every(
+    (one) => one.scrollWidth <= one.clientWidth)"""
 
 
 def test_hostile_names_are_text_and_a_dead_processor_is_told(tmp_path: Path) -> None:
@@ -166,6 +174,9 @@ async def _hostile(directory: Path) -> None:
             await page.until(f"document.querySelector('#topology').textContent.includes({json.dumps(HOSTILE[:12])})")
             await page.until(f"document.querySelector('#requests').textContent.includes({json.dumps('a' + HOSTILE)})")
             assert await page.eval("document.querySelectorAll('main img').length") == 0
+            for width in (1280, 820, 720, 390):
+                await page.size(width, 844)
+                await page.until(f"window.innerWidth === {width} && {FITS} && {WHOLE}")
             assert await page.eval("window.hacked") is None
             assert await page.eval("document.querySelector('[data-tile=Success] .value').textContent") == "50.0 %"
             await page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -76,13 +78,23 @@ async def _until_all_answer(prometheus: Prometheus, queries: Sequence[str], gate
         for wave in range(1000):
             answers = await drive(gateway.url, plan(40, wave))
             assert {answer.status for answer in answers} == {200, 404}
-            without = [query for query in without if not prometheus.query(query)]
+            without = [query for query in without if not _has_data(prometheus, query)]
             if not without:
                 return
 
 
+def _has_data(prometheus: Prometheus, query: str) -> bool:
+    """A number, and not just the answer that there is none."""
+    return any(math.isfinite(value) for _, value in prometheus.query(query))
+
+
 def _panel_queries(made: dict[str, Any]) -> list[str]:
-    return [all_chosen(target["expr"]) for panel in made["panels"] for target in panel.get("targets", [])]
+    """Those of the panels, and what the variables choose from."""
+    panels = [target["expr"] for panel in made["panels"] for target in panel.get("targets", [])]
+    asked = [variable["query"]["query"] for variable in made["templating"]["list"] if variable["type"] == "query"]
+    assert len(asked) == 4
+    chosen = [re.sub(r"label_values\((.*)}, (\w+)\)", r'\1, \2!=""}', one).replace("{, ", "{") for one in asked]
+    return [all_chosen(query) for query in (*panels, *chosen)]
 
 
 def test_every_query_of_the_dashboard_has_data(prometheus_program: str, tmp_path: Path) -> None:

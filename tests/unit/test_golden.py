@@ -88,13 +88,13 @@ def test_what_counts_come_to() -> None:
         requests=21,
         success=pytest.approx(20 / 21),  # type: ignore[arg-type]
         rps=2.1,
-        p50_ms=pytest.approx(175.0),  # type: ignore[arg-type]
-        p95_ms=pytest.approx(242.5),  # type: ignore[arg-type]
-        p99_ms=pytest.approx(248.5),  # type: ignore[arg-type]
+        p50_ms=pytest.approx(125.0),  # type: ignore[arg-type]
+        p95_ms=pytest.approx(147.5),  # type: ignore[arg-type]
+        p99_ms=pytest.approx(149.5),  # type: ignore[arg-type]
         ttft_p50_ms=90.0,
         ttft_p95_ms=99.0,
-        tpot_p50_ms=3.5,
-        tpot_p95_ms=4.85,
+        tpot_p50_ms=2.5,
+        tpot_p95_ms=2.95,
         tokens_per_second=3.0,
     )
 

@@ -163,6 +163,26 @@ def test_a_coding_that_cannot_be_undone_is_given_up(coding: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [
+        b'"\\ud83d"',  # half of an emoji, as servers write it that count in UTF-16
+        b'"\xf0\x9f"',  # bytes of a character's beginning
+        b'"x","logprob":NaN',
+        b'"x","logprob":-Infinity',
+        b'"a\tb\x01"',
+    ],
+)
+def test_careless_json_is_read(data: bytes) -> None:
+    found = answer("openai", "chat.completions")
+    assert found.feed(b'data: {"choices":[{"delta":{"content":' + data + b"}}]}\n\n")
+    assert found.told.pieces == 1
+    found = answer("openai", "completions", "application/json")
+    found.feed(b'{"usage":{"prompt_tokens":9},"text":' + data + b"}")
+    found.end()
+    assert found.counts() == (9, None, None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
         *(b"{}", b"{", b"null", b"[]", b"1", b'{"choices":null}', b'{"choices":[]}', b'{"choices":{}}'),
         *(b'{"choices":[null]}', b'{"choices":[{"delta":null}]}', b'{"choices":[{"delta":[]}]}'),
         *(b'{"choices":[{"delta":{"role":"assistant","content":""}}]}', b'{"choices":[{"delta":{"content":null}}]}'),
@@ -193,6 +213,40 @@ def test_usage_in_every_chunk_counts_once() -> None:
     for n in (1, 2, 3):
         found.feed(b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":%d}}\n\n' % n)
     assert found.counts() == (5, 3, None)
+
+
+def test_how_many_tokens_a_stream_began_with_is_not_how_many_it_has() -> None:
+    found = answer("anthropic", "messages")
+    found.feed(b'data: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n')
+    found.feed(b'data: {"type":"content_block_delta","delta":{"text":"a"}}\n\n' * 3)
+    assert found.counts() == (9, None, None)
+    found.feed(b'data: {"type":"message_delta","usage":{"output_tokens":5}}\n\n')
+    assert found.counts() == (9, 5, None)
+
+
+@pytest.mark.parametrize("operation", ["audio.transcriptions", "audio.translations"])
+def test_transcripts_as_vllm_streams_them(operation: str) -> None:
+    found = answer("openai", operation)
+    assert not found.feed(b'data: {"object":"transcription.chunk","choices":[{"delta":{"content":""}}]}\n\n')
+    assert found.feed(b'data: {"object":"transcription.chunk","choices":[{"delta":{"content":"a"}}]}\n\n')
+    found.feed(b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":12}}\n\ndata: [DONE]\n\n')
+    assert (found.counts(), found.told.ended) == ((9, 12, None), True)
+
+
+@pytest.mark.parametrize(
+    ("api", "operation", "body"),
+    [
+        ("gemini", "generateContent", {"candidates": [{"content": {"parts": [{"text": "…"}]}}]}),
+        ("bedrock", "invoke", {"completion": "…"}),
+        ("sagemaker", "invocations", {"choices": [{"text": "…"}]}),
+        ("triton", "generate", {"text_output": "…"}),
+    ],
+)
+def test_a_document_is_no_stream(api: str, operation: str, body: Any) -> None:
+    found = answer(api, operation, "application/json")
+    found.feed(json.dumps(body).encode())
+    assert not found.streamed
+    assert answer(api, operation).streamed
 
 
 KEYS = (

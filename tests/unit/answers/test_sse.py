@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -92,8 +93,19 @@ def test_many_lines_of_one_event_are_bounded() -> None:
     assert not whole
 
 
+@pytest.mark.parametrize("piece", [b"xy", b"data: xy\n"])
+def test_small_pieces_take_no_more_memory_than_large_ones(piece: bytes) -> None:
+    decoder = Sse()
+    tracemalloc.start()
+    for _ in range(140_000):
+        decoder.feed(bytes(bytearray(piece)))  # each a text of its own, as they come from the wire
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * LIMIT
+
+
 def test_a_line_that_never_ends_is_bounded() -> None:
     decoder = Sse()
     for _ in range(500):
         decoder.feed(b"x" * 10_000)
-    assert sum(map(len, decoder._line._parts)) <= LIMIT
+    assert len(decoder._line._data) <= LIMIT
