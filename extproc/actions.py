@@ -15,8 +15,8 @@ from extproc.load import Load
 from extproc.measures import CustomMetric
 
 
-class Mutation(msgspec.Struct, frozen=True):
-    """A change of the request's headers, and what goes with it."""
+class Mutation(msgspec.Struct, frozen=True, cache_hash=True):
+    """A change of the request's headers, and what goes with it. Decisions repeat, so one may serve many requests."""
 
     set: tuple[tuple[str, str], ...] = ()
     """Overwritten, never appended."""
@@ -83,6 +83,9 @@ class Reject(msgspec.Struct, frozen=True):
 
 class Finish(msgspec.Struct, frozen=True):
     """End the gRPC stream with status OK: Envoy goes on without us."""
+
+
+FINISH = Finish()
 
 
 class Unmatched(msgspec.Struct, frozen=True):

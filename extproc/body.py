@@ -71,7 +71,7 @@ class Body:
             found = BodyFields() if reader is None else reader.read(self.text, self._headers)
         except TooLarge:
             raise too_large(self._limit) from None
-        if isinstance(found, BodyFields):
+        if not isinstance(found, int):
             return found
         if found > self._limit:
             raise too_large(self._limit)

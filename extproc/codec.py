@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import msgspec
 from google.protobuf.message import DecodeError
 
+from extproc import canonical
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.actions import (
     BodyEcho,
@@ -46,38 +48,81 @@ _GRPC_STATUS = {400: 3, 413: 8, 503: 14}
 _UNKNOWN = 2
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
+_LONGEST = 1024
+"""Bytes of the fields behind a message of which the meaning is kept in mind."""
 
 
 class Malformed(Exception):  # noqa: N818
     """Bytes that are no ProcessingRequest: no Envoy sent them."""
 
 
+class _Filter(msgspec.Struct, frozen=True):
+    """What a message tells of the filter that sent it, and of the connection."""
+
+    observing: bool
+    protocol: Protocol | None
+    peer: str
+
+
 def decode(data: bytes) -> tuple[Event, bool]:
     """(the event, whether the filter runs in observability mode). Raises ``Malformed``."""
-    try:
-        message = pb.ProcessingRequest.FromString(data)
-    except DecodeError:
-        raise Malformed("not a ProcessingRequest") from None
+    found = canonical.message(data)
+    if found is not None:
+        tag, content, end, metadata, fields = found
+        of = _known_filter(fields) if len(fields) <= _LONGEST else _filter_of(fields)
+        if of is not None:
+            if tag == canonical.RESPONSE_BODY:
+                return ResponseBody(content, end), of.observing
+            if tag == canonical.REQUEST_BODY:
+                return RequestBody(content, end), of.observing
+            told = _metadata_of(metadata) if metadata else _NO_METADATA
+            if tag == canonical.REQUEST_HEADERS:
+                return RequestHeaders(content, end, of.protocol, told, of.peer), of.observing
+            return ResponseHeaders(content, end, told), of.observing
+    return _decode_any(data)
+
+
+def _decode_any(data: bytes) -> tuple[Event, bool]:
+    message = _parse(data)
     kind = message.WhichOneof("request")
     return (_EVENTS[kind](message) if kind else Unknown()), message.observability_mode
 
 
+def _parse(data: bytes) -> pb.ProcessingRequest:
+    try:
+        return pb.ProcessingRequest.FromString(data)
+    except DecodeError:
+        raise Malformed("not a ProcessingRequest") from None
+
+
+def _filter_of(fields: bytes) -> _Filter | None:
+    """None where there is more in these fields that the whole message has to be read for."""
+    message = _parse(fields)
+    if message.WhichOneof("request") or message.HasField("metadata_context"):
+        return None
+    return _Filter(message.observability_mode, _protocol(message), _peer(message))
+
+
+_known_filter = lru_cache(maxsize=1024)(_filter_of)
+"""The messages of a filter all say the same, but for the peer."""
+
+
+def _metadata_of(data: bytes) -> Mapping[str, str]:
+    try:
+        return _metadata(pb.Metadata.FromString(data))
+    except DecodeError:
+        raise Malformed("not a Metadata") from None
+
+
 def _request_headers(message: pb.ProcessingRequest) -> Event:
-    head = message.request_headers
-    protocol = None
-    if message.HasField("protocol_config"):
-        config = message.protocol_config
-        # A mode of a newer Envoy is one that we can't work with, as GRPC is.
-        protocol = _PROTOCOLS.get(
-            (config.request_body_mode, config.send_body_without_waiting_for_header_response),
-            Protocol(BodyMode.GRPC),
-        )
-    return RequestHeaders(_headers(head.headers), head.end_of_stream, protocol, _metadata(message), _peer(message))
+    head, told = message.request_headers, _metadata(message.metadata_context)
+    return RequestHeaders(_headers(head.headers), head.end_of_stream, _protocol(message), told, _peer(message))
 
 
 def _response_headers(message: pb.ProcessingRequest) -> Event:
     head = message.response_headers
-    return ResponseHeaders(_headers(head.headers), head.end_of_stream, _metadata(message))
+    return ResponseHeaders(_headers(head.headers), head.end_of_stream, _metadata(message.metadata_context))
 
 
 def _request_body(message: pb.ProcessingRequest) -> Event:
@@ -99,18 +144,25 @@ _EVENTS: dict[str, Callable[[pb.ProcessingRequest], Event]] = {
 }
 
 
+def _protocol(message: pb.ProcessingRequest) -> Protocol | None:
+    if not message.HasField("protocol_config"):
+        return None
+    config = message.protocol_config
+    # A mode of a newer Envoy is one that we can't work with, as GRPC is.
+    mode = config.request_body_mode, config.send_body_without_waiting_for_header_response
+    return _PROTOCOLS.get(mode, Protocol(BodyMode.GRPC))
+
+
 def _headers(headers: pb.HeaderMap) -> Headers:
     # Envoy sends raw_value; other clients of the protocol may still send value.
     return Headers([(h.key, h.raw_value or h.value.encode()) for h in headers.headers])
 
 
-def _metadata(message: pb.ProcessingRequest) -> Mapping[str, str]:
-    if not message.HasField("metadata_context"):
-        return {}
-    namespaces = message.metadata_context.filter_metadata
-    if NAMESPACE not in namespaces:
-        return {}
-    return {key: value.string_value for key, value in namespaces[NAMESPACE].fields.items()}
+def _metadata(metadata: pb.Metadata) -> Mapping[str, str]:
+    if NAMESPACE not in metadata.filter_metadata:
+        return _NO_METADATA
+    fields = metadata.filter_metadata[NAMESPACE].fields
+    return {key: fields[key].string_value for key in fields}
 
 
 def _peer(message: pb.ProcessingRequest) -> str:
@@ -123,10 +175,19 @@ def _peer(message: pb.ProcessingRequest) -> str:
 
 def encode(reply: Reply) -> bytes:
     """One ProcessingResponse."""
-    if type(reply) is HeadersReply:
-        return _headers_reply(reply)
+    # Decisions repeat, and building their messages costs more than all the rest: so the bytes are kept.
+    if type(reply) is HeadersReply or (type(reply) is BodyReply and reply.body is None):
+        return _kept(reply)
+    return _encoded(reply)
+
+
+def _encoded(reply: Reply) -> bytes:
     response = pb.ProcessingResponse()
     match reply:
+        case HeadersReply():
+            _mutate(reply.mutation, response.request_headers.response, response)
+            if reply.body_mode is not None:
+                response.mode_override.CopyFrom(pb.ProcessingMode(request_body_mode=reply.body_mode.name))
         case BodyReply():
             common = response.request_body.response
             _mutate(reply.mutation, common, response)
@@ -145,14 +206,7 @@ def encode(reply: Reply) -> bytes:
     return response.SerializeToString()
 
 
-@lru_cache(maxsize=1024)
-def _headers_reply(reply: HeadersReply) -> bytes:
-    """Decisions repeat, and building one of these messages costs more than all the rest: so the bytes are kept."""
-    response = pb.ProcessingResponse()
-    _mutate(reply.mutation, response.request_headers.response, response)
-    if reply.body_mode is not None:
-        response.mode_override.CopyFrom(pb.ProcessingMode(request_body_mode=reply.body_mode.name))
-    return response.SerializeToString()
+_kept = lru_cache(maxsize=1024)(_encoded)
 
 
 def _mutate(mutation: Mutation, common: pb.CommonResponse, response: pb.ProcessingResponse) -> None:

@@ -22,18 +22,32 @@ ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, DESTINATION_EN
 class Headers:
     """Pairs of (name, value) in the order they came; a name may come more than once."""
 
-    __slots__ = ("_first", "pairs")
+    __slots__ = ("_first", "_pairs")
 
-    def __init__(self, pairs: Iterable[tuple[str, bytes]] = ()) -> None:
-        """``pairs``: names in lower case already, as Envoy has them; ``of`` is for names as typed."""
-        self.pairs: tuple[tuple[str, bytes], ...] = tuple(pairs)
-        # Reversed, so that the first of several values stays.
-        self._first: dict[str, bytes] = dict(self.pairs[::-1])
+    def __init__(self, pairs: Iterable[tuple[str, bytes]] | dict[str, bytes] = ()) -> None:
+        """``pairs``: names in lower case already, as Envoy has them; ``of`` is for names as typed. A dictionary, where
+        no name comes twice, is taken as it is: nobody else may change it.
+        """
+        self._first: dict[str, bytes]
+        self._pairs: tuple[tuple[str, bytes], ...] | None
+        if isinstance(pairs, dict):
+            self._pairs, self._first = None, pairs
+        else:
+            self._pairs = tuple(pairs)
+            # Reversed, so that the first of several values stays.
+            self._first = dict(self._pairs[::-1])
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str | bytes]]) -> Headers:
         """From names in any case and values as text or bytes."""
         return cls((name.lower(), v if isinstance(v, bytes) else v.encode()) for name, v in pairs)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, bytes], ...]:
+        """All of them, in order."""
+        if self._pairs is None:
+            self._pairs = tuple(self._first.items())
+        return self._pairs
 
     def get(self, name: str) -> bytes | None:
         """The first value of ``name``, or None."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -68,12 +69,18 @@ def may_repeat(body: bytes, key: str) -> bool:
     ``key``: lower-case letters and underscores. All but a few bodies are told by a look for bytes: a second
     ``"key"``, or an escape that can spell a letter of it (``\\u0061`` to ``\\u007a``).
     """
-    quoted = b'"%b"' % key.encode()
+    quoted = _quoted(key)
     # A search for one byte is many times as fast as one for several, and most bodies end it there.
     escaped = b"\\" in body
     if len(body) < 65_536:
         return body.count(quoted) > 1 or (escaped and (b"\\u006" in body or b"\\u007" in body))
     return _more_than(1, body, quoted) or (escaped and _more_than(0, body, b"\\u006", b"\\u007"))
+
+
+@lru_cache(maxsize=64)
+def _quoted(key: str) -> bytes:
+    """The keys that are looked for are a few of our own."""
+    return b'"%b"' % key.encode()
 
 
 def _more_than(most: int, body: bytes, *texts: bytes) -> bool:

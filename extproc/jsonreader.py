@@ -87,13 +87,18 @@ class JsonReader:
             raise Unreadable("bad_json") from None
         model = self._read_model(fields, text) if self._model else ""
         stream = jsonbody.scalar(_raw(fields, self._stream[0])) if self._stream else None
+        prompt = 0
+        for place in self._prompt:
+            raw = _raw(fields, place)
+            if raw is not jsonbody.NOTHING:
+                prompt += memoryview(raw).nbytes
         return BodyFields(
             model,
             None,
             stream == self._streaming if type(stream) is type(self._streaming) else self.streams,
             _first(fields, self._adapter, str),
             _first(fields, self._limit, int),
-            sum([memoryview(_raw(fields, place)).nbytes for place in self._prompt]),
+            prompt,
         )
 
     @property
@@ -130,7 +135,10 @@ def _raw(fields: Any, place: _Place) -> msgspec.Raw:
 def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
     """The first value of this kind that is more than nothing: no zero, no empty text."""
     for place in places:
-        value = jsonbody.scalar(_raw(fields, place))
+        raw = _raw(fields, place)
+        if raw is jsonbody.NOTHING:
+            continue
+        value = jsonbody.scalar(raw)
         if type(value) is kind and value > kind():
             return value
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.actions import SHED, Action, Fault, Finish, Loaded, Observed
+from extproc.actions import FINISH, SHED, Action, Fault, Loaded, Observed
 from extproc.answers import Reading, reading
 from extproc.apis import NAMES as API_NAMES
 from extproc.apis import classify
@@ -198,8 +198,8 @@ class ObserveStream:
         )
         if self._numbers is not None and (policy := self._policy()) is not None:
             numbers = self._numbers.found
-            return observed, *measured(policy.custom_metrics, observed, self._gpu(policy, pool), numbers), Finish()
-        return observed, Finish()
+            return observed, *measured(policy.custom_metrics, observed, self._gpu(policy, pool), numbers), FINISH
+        return observed, FINISH
 
     def _told(self) -> tuple[float | None, float | None, tuple[int | None, int | None, int | None], bool]:
         """TTFT, TPOT, tokens, and whether those of the output are an estimate."""

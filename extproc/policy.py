@@ -11,6 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from extproc import headers as names
+from extproc.actions import Mutation
 from extproc.errors import Rejected
 from extproc.headers import Headers, cookie, safe_value
 from extproc.load import NOTHING
@@ -41,36 +42,38 @@ class Decision(msgspec.Struct, frozen=True):
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The routing headers to set, every value safe to travel."""
-        if self.policy is None:
-            return ()
-        return _headers(self.asked.model, self.version, self.pool, self.architecture)
+        return self.mutation().set
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Dynamic metadata for the namespace ``aimesh``."""
-        if self.policy is None:
-            return _metadata(self.asked.api, self.asked.operation, self.asked.model)
-        asked, policy = self.asked, self.policy.name
-        return _metadata(asked.api, asked.operation, asked.model, policy, self.cohort, self.version, self.pool)
+        return self.mutation().metadata
 
-
-# Decisions repeat: their pairs are kept.
+    def mutation(self) -> Mutation:
+        """Both of them. Equal decisions have the same one."""
+        asked, policy = self.asked, self.policy
+        if policy is None:
+            return _unowned(asked.api, asked.operation, asked.model)
+        told = asked.api, asked.operation, asked.model, policy.name, self.cohort, self.version, self.pool
+        return _mutation(told, self.architecture)
 
 
 @lru_cache(maxsize=4096)
-def _headers(model: str, version: str, pool: str, architecture: str) -> tuple[tuple[str, str], ...]:
+def _mutation(told: tuple[str, ...], architecture: str) -> Mutation:
+    _, _, model, _, _, version, pool = told
     pairs = zip(_SET, (model, version, pool, architecture), strict=True)
-    return tuple((name, safe_value(value)) for name, value in pairs if value)
+    return Mutation(tuple((name, safe_value(value)) for name, value in pairs if value), (), _metadata(told))
+
+
+@lru_cache(maxsize=4096)
+def _unowned(*told: str) -> Mutation:
+    return Mutation(metadata=_metadata(told))
+
+
+def _metadata(told: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for pair in zip(_TOLD, told, strict=False) if pair[1])
 
 
 _SET = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE)
-
-
-@lru_cache(maxsize=4096)
-def _metadata(
-    api: str, operation: str, model: str, policy: str = "", cohort: str = "", version: str = "", pool: str = ""
-) -> tuple[tuple[str, str], ...]:
-    values = (api, operation, model, policy, cohort, version, pool)
-    return tuple(pair for pair in zip(_TOLD, values, strict=True) if pair[1])
 
 
 _TOLD = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")

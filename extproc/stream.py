@@ -22,12 +22,12 @@ from typing import Any, TypeAlias
 
 from extproc import apis, jsonbody
 from extproc.actions import (
+    FINISH,
     NO_MUTATION,
     Action,
     BodyEcho,
     BodyReply,
     Fault,
-    Finish,
     HeadersReply,
     Mutation,
     Reject,
@@ -74,10 +74,8 @@ class RouteStream:
         self.asked: Asked | None = None
         self.decision: Decision | None = None
         self._view, self._entropy, self._free = view, entropy, free
-        self._headers = _NO_HEADERS
         self.operation = _NO_OPERATION
-        self._mode = BodyMode.NONE
-        self._body = _NO_BODY
+        self._headers, self._body, self._mode = _NO_HEADERS, _NO_BODY, BodyMode.NONE
 
     def receive(self, event: Event, now: float) -> Actions:  # noqa: ARG002 - the signature of every exchange
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
@@ -239,11 +237,12 @@ class RouteStream:
             return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
-        setting = decision.headers()
-        removed = client_copies(self._headers, setting)
+        mutation = decision.mutation()
+        removed = client_copies(self._headers, mutation.set)
         if decision.model_rewrite and operation.rename is not None:
-            setting = (*setting, operation.rename(decision.model_rewrite))
-        return Mutation(setting, removed, decision.metadata()), ()
+            setting = (*mutation.set, operation.rename(decision.model_rewrite))
+            return Mutation(setting, removed, mutation.metadata), ()
+        return Mutation(mutation.set, removed, mutation.metadata) if removed else mutation, ()
 
     def _body_key(self, asked: Asked, body: bytes) -> str | None:
         match = self._view.match(asked.model)
@@ -267,7 +266,7 @@ class RouteStream:
     def _finish(self, *actions: Action) -> Actions:
         self.state = State.DONE
         self._body = _NO_BODY
-        return (*actions, Finish())
+        return (*actions, FINISH)
 
 
 _NO_HEADERS = Headers()

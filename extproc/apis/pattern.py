@@ -85,8 +85,8 @@ class Pattern:
             else None
         )
 
-    def fits(self, segments: Sequence[str], headers: Headers) -> bool:
-        """Whether the row is the request's, which has the row's key."""
+    def fits(self, segments: Sequence[str]) -> bool:
+        """Whether the row is that of a request, which has the row's key, if it has the row's header as well."""
         for at, text in self._literals:
             if segments[at] != text:
                 return False
@@ -94,7 +94,7 @@ class Pattern:
             segment = segments[at]
             if len(segment) <= length or (length and segment[-length:].lower() != suffix):
                 return False
-        return not self._header or self._header in headers
+        return True
 
     def operation(self, prefix: str, segments: Sequence[str], query: str, headers: Headers) -> Operation | None:
         """What a fitting request asks for; None where it can't be told without doubt which model is meant."""
@@ -127,6 +127,23 @@ class Pattern:
             # Without the parameter no model is named: the server has one, or learns of it later.
             return "", None
         return _only(values), partial(_named_in_query, prefix, segments, query, name)
+
+
+class Fit:
+    """A row that a request's method and target fit. Immutable: it serves every request that has the same ones."""
+
+    __slots__ = ("_operation", "_told", "header")
+
+    def __init__(self, pattern: Pattern, prefix: str, segments: Sequence[str], query: str) -> None:
+        row = pattern.row
+        self.header = row.header
+        """What the request must have, too; empty: nothing more."""
+        self._operation = partial(pattern.operation, prefix, segments, query)
+        self._told = None if row.header or row.version_header else (self._operation(Headers()),)
+
+    def operation(self, headers: Headers) -> Operation | None:
+        """See ``Pattern.operation``."""
+        return self._operation(headers) if self._told is None else self._told[0]
 
 
 def _only(values: Sequence[str]) -> str | None:

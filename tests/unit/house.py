@@ -55,6 +55,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     ),
     4: (
         "argtypes",
+        "canonical",
         "codec",
         "config",
         "effective",

@@ -99,7 +99,7 @@ def test_every_family_has_one_module_that_the_table_has() -> None:
 def test_anything_is_classified_or_not(
     method: str, path: str, headers: list[tuple[str, bytes]], prefixes: list[str]
 ) -> None:
-    found = apis.classify(method, path, Headers(headers), prefixes)
+    found = apis.classify(method, path, Headers(headers), tuple(prefixes))
     if found is not None:
         assert found.api in apis.NAMES
         assert found.model is None or len(found.model) <= MAX_MODEL_LENGTH
