@@ -70,24 +70,22 @@ class ObserveStream:
         """Notes what ``event`` tells. Any event in any order is taken as it is: an observer can't refuse one."""
         if self._done:
             return ()
+        # By type: to see that a message is none of a class takes `match` as long as the rest takes.
         if type(event) is ResponseBody:
             return self._on_body(event, now)
-        match event:
-            case RequestHeaders():
-                self._started = self._seen = now
-                self._metadata = event.metadata if "api" in event.metadata else self._classified(event)
-                self._traceparent = event.headers.text("traceparent")
-                self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_CALLER]
-            case ResponseHeaders():
-                return self._on_head(event, now)
-            case ResponseTrailers():
-                return self._end(now, _grpc_error(event.headers))
-            case Closed() if self._code or self._started is not None:
+        if type(event) is ResponseHeaders:
+            return self._on_head(event, now)
+        if type(event) is ResponseTrailers:
+            return self._end(now, _grpc_error(event.headers))
+        if type(event) is Closed:
+            if self._code or self._started is not None:
                 return self._end(max(self._seen, now - DEFERRED), "client_left")[:-1]
-            case Closed():
-                self._done = True
-            case _:
-                pass
+            self._done = True
+        elif type(event) is RequestHeaders:
+            self._started = self._seen = now
+            self._metadata = event.metadata if "api" in event.metadata else self._classified(event)
+            self._traceparent = event.headers.text("traceparent")
+            self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_CALLER]
         return ()
 
     def _classified(self, event: RequestHeaders) -> Mapping[str, str]:

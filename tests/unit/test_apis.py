@@ -182,3 +182,19 @@ def test_no_body_makes_a_reader_fail(reader: Reader, body: bytes, headers: Heade
         assert again.model == "another"
     else:
         assert isinstance(fields, BodyFields | int)
+
+
+def test_what_is_kept_in_mind_is_only_what_the_target_tells() -> None:
+    header = next(row.header for row in apis.TABLE if row.api == "seldon")
+    wanted = [("seldon", "a"), ("oip", "iris"), ("seldon", "b")]
+    heads = [Headers([(header, model.encode())]) if api == "seldon" else NO_HEADERS for api, model in wanted]
+    found = [apis.classify("POST", "/v2/models/iris/infer", headers) for headers in heads]
+    assert [(one.api, one.model) for one in found if one] == wanted
+
+
+def test_long_targets_are_not_kept_in_mind() -> None:
+    before = apis._known_fits.cache_info().currsize
+    found = apis.classify("POST", f"/v2/models/{'m' * 200}/infer?{'x' * 400}", NO_HEADERS)
+    assert found is not None
+    assert found.model == "m" * 200
+    assert apis._known_fits.cache_info().currsize == before
