@@ -85,7 +85,7 @@ def test_the_observer_gets_no_replies_and_counts(server: Any, metrics: Metrics) 
                 model="other",
                 version="none",
                 gpu_pool="none",
-                api="none",
+                api="openai",
                 code="200",
             )
             == 1
