@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl docs screenshots bench bench-mesh soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-mesh soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ fmt: $(VENV)/dev  ## format, and fix what the linter can
 
 istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it where it is not there: ten minutes
 	@$(BIN)/python -m tests.istioctl
+
+h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
+	@$(BIN)/python -m tests.h2spec
 
 protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
