@@ -1,7 +1,7 @@
 """One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5.
 
-May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not read from: the client does
-not get its window back before it has taken the answers to what it sent.
+May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not
+read from: the client does not get its window back before it has taken the answers to what it sent.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ class Stream:
             connection.put(begin)
         if self.waiting is None:
             self.waiting = deque()
-            connection.waiting[self.number] = self
         if data:
             self.waiting.append(memoryview(data))
         self._tail = tail
@@ -95,6 +94,10 @@ class Stream:
             piece = waiting[0]
             room = min(self.window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued)
             if room <= 0:
+                if self.window > 0:
+                    connection.waiting[self.number] = self
+                else:  # until its own window opens
+                    connection.waiting.pop(self.number, None)
                 return
             if room < len(piece):
                 waiting[0], piece = piece[room:], piece[:room]
@@ -109,5 +112,5 @@ class Stream:
             self.send(b"", b"", self._tail)
             return
         self.drained()
-        if self.kept and self.number not in connection.waiting:
+        if self.kept and self.waiting is None:
             connection.release(self)
