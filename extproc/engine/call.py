@@ -178,12 +178,8 @@ class Call(Stream):
         self._begun = True
         if len(replies) == 1:
             self.send(len(replies[0]).to_bytes(_PREFIX) + replies[0], head, tail)
-            return
-        for reply in replies:
-            self.send(len(reply).to_bytes(_PREFIX) + reply, head)
-            head = b""
-        if tail:
-            self.send(b"", head, tail)
+        else:
+            self.send(b"".join([len(reply).to_bytes(_PREFIX) + reply for reply in replies]), head, tail)
 
     def _end(self, code: StatusCode, details: str = "") -> None:
         """The status, now."""

@@ -73,11 +73,13 @@ class Stream:
             return
         if head:
             connection.put(begin)
+        self._tail = tail
         if self.waiting is None:
-            self.waiting = deque()
+            self.waiting = deque((memoryview(data),))
+            self._go()  # whoever sends is not told that it is drained: there may be more to come
+            return
         if data:
             self.waiting.append(memoryview(data))
-        self._tail = tail
         self.flush()
 
     def abort(self, tail: bytes) -> None:
@@ -87,9 +89,15 @@ class Stream:
 
     def flush(self) -> None:
         """Sends as much as there is room for."""
+        waited = self.waiting is not None
+        if waited and self._go():
+            self.drained()
+            if self.kept and self.waiting is None:
+                self.connection.release(self)
+
+    def _go(self) -> bool:
+        """Whether nothing waits any more, and the stream goes on."""
         connection, waiting = self.connection, self.waiting
-        if waiting is None:
-            return
         while waiting:
             piece = waiting[0]
             room = min(self.window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued)
@@ -98,7 +106,7 @@ class Stream:
                     connection.waiting[self.number] = self
                 else:  # until its own window opens
                     connection.waiting.pop(self.number, None)
-                return
+                return False
             if room < len(piece):
                 waiting[0], piece = piece[room:], piece[:room]
             else:
@@ -110,7 +118,5 @@ class Stream:
         connection.waiting.pop(self.number, None)
         if self._tail:
             self.send(b"", b"", self._tail)
-            return
-        self.drained()
-        if self.kept and self.waiting is None:
-            connection.release(self)
+            return False
+        return True

@@ -54,7 +54,7 @@ class Served:
 
     def __init__(self) -> None:
         self.handlers: list[Noted] = []
-        service = Service({PATH.encode(): self._handler}, Pulse(), lambda _, __: None)
+        self.service = service = Service({PATH.encode(): self._handler}, Pulse(), lambda _, __: None)
         self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service))
 
     def _handler(self, send: Sender) -> Handler:
