@@ -148,9 +148,7 @@ class Http2Engine:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 log.error("no new connection can be taken: %s", error.strerror)  # noqa: TRY400 - not ours to mend
-                self._deaf = True
-                for number in self._listeners:
-                    self._epoll.unregister(number)
+                self._deafen()
             return
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -160,6 +158,13 @@ class Http2Engine:
         self._epoll.register(link.number, _READ)
         link.write()
         self._settle(link)
+
+    def _deafen(self) -> None:
+        """No room for connections, for a while."""
+        if not self._deaf:
+            self._deaf = True
+            for number in self._listeners:
+                self._epoll.unregister(number)
 
     def _hear(self) -> None:
         """There may be room for connections again."""
@@ -196,6 +201,8 @@ class Http2Engine:
 
     def _look(self, now: float) -> None:
         """What is due by the clock."""
+        if self._deaf:
+            self._hear()
         for link in list(self._links.values()):
             if self._leaving is not None:
                 self._leaving.part(link, now)
