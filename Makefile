@@ -81,7 +81,7 @@ bench-mesh: $(VENV)/dev  ## the same behind a real Envoy, beside what else could
 soak: $(VENV)/dev  ## ten minutes at half of saturation: no error, flat memory, no stream left
 	@$(BIN)/python -m benchmarks.steady soak
 
-fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests; better with atheris installed
+fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests and HTTP/2; better with atheris installed
 	@$(BIN)/python -m tests.fuzz
 
 clean:  ## remove whatever was made here, .venv too
