@@ -7,15 +7,30 @@ read from: the client does not get its window back before it has taken the answe
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from extproc.engine import frames as f
 
-if TYPE_CHECKING:
-    from extproc.engine.http2 import Connection
-
 BACKLOG: Final = 1 << 20
 """Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
+
+
+class Carrier(Protocol):
+    """What a stream needs of its connection."""
+
+    initial_window: int
+    window: int
+    queued: int
+    waiting: dict[int, Stream]
+
+    def put(self, data: bytes) -> None:
+        """See ``Control``."""
+
+    def release(self, stream: Stream) -> None:
+        """See ``Control``."""
+
+    def close(self, stream: Stream) -> None:
+        """See ``Connection``."""
 
 
 class Stream:
@@ -23,7 +38,7 @@ class Stream:
 
     __slots__ = ("_tail", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Carrier, number: int) -> None:
         self.connection = connection
         self.number = number
         self.window = connection.initial_window

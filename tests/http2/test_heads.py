@@ -27,7 +27,7 @@ STEPS = st.lists(
 
 
 @given(st.lists(LISTS, min_size=4, max_size=4), STEPS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_what_is_read_is_what_was_packed(
     lists: list[list[tuple[bytes, bytes, bool]]], steps: Sequence[tuple[int, int | None, bool, int]]
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_number_without_an_end_costs_no_time() -> None:
         max_size=30,
     ).map(b"".join)
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_arbitrary_blocks_are_read_or_refused(packed: bytes) -> None:
     heads = Heads()
     for _ in range(2):
