@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl docs screenshots bench bench-core bench-mesh bench-steady soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-steady soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fmt: $(VENV)/dev  ## format, and fix what the linter can
 istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it where it is not there: ten minutes
 	@$(BIN)/python -m tests.istioctl
 
+h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
+	@$(BIN)/python -m tests.h2spec
+
 protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
 	@echo "Made extproc/_pb from $(PROTOS)"
@@ -83,7 +86,7 @@ bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory,
 soak: $(VENV)/dev  ## ten minutes at half of saturation: no error, flat memory, no stream left
 	@$(BIN)/python -m benchmarks.steady soak
 
-fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests; better with atheris installed
+fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests and HTTP/2; better with atheris installed
 	@$(BIN)/python -m tests.fuzz
 
 clean:  ## remove whatever was made here, .venv too

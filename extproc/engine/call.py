@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _PREFIX: Final = 5
 """Bytes before each message: whether it is compressed, and its length."""
+_DETAILS: Final = 1000
+"""Characters of a status's message: a block of headers must fit into one frame."""
 
 
 class Service:
@@ -183,12 +185,8 @@ class Call(Stream):
         self._begun = True
         if len(replies) == 1:
             self.send(len(replies[0]).to_bytes(_PREFIX) + replies[0], head, tail)
-            return
-        for reply in replies:
-            self.send(len(reply).to_bytes(_PREFIX) + reply, head)
-            head = b""
-        if tail:
-            self.send(b"", head, tail)
+        else:
+            self.send(b"".join([len(reply).to_bytes(_PREFIX) + reply for reply in replies]), head, tail)
 
     def _end(self, code: StatusCode, details: str = "") -> None:
         """The status, now."""
@@ -231,12 +229,14 @@ def _text(data: bytes) -> bytes:
 
 def _status(code: StatusCode, details: str) -> bytes:
     # Printable ASCII but for `%` goes as it is (PROTOCOL-HTTP2.md, "Status-Message").
-    message = quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    message = quote(details[:_DETAILS], safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
     return _field(b"grpc-status", b"%d" % code) + (_field(b"grpc-message", message.encode()) if message else b"")
 
 
-_HEAD: Final = b"\x88" + _field(b"content-type", b"application/grpc")
+_NO_TABLE: Final = b"\x20"
+"""We keep no table, and say so: a client that allows none, or a smaller one, waits for that (RFC 7541 §4.2)."""
+_HEAD: Final = _NO_TABLE + b"\x88" + _field(b"content-type", b"application/grpc")
 """`:status: 200` is the eighth of HPACK's own table."""
 _OK: Final = _status(StatusCode.OK, "")
-_NOT_ALLOWED: Final = _field(b":status", b"405") + _field(b"allow", b"POST")
-_NOT_GRPC: Final = _field(b":status", b"415")
+_NOT_ALLOWED: Final = _NO_TABLE + _field(b":status", b"405") + _field(b"allow", b"POST")
+_NOT_GRPC: Final = _NO_TABLE + _field(b":status", b"415")

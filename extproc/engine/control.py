@@ -17,8 +17,8 @@ WINDOW: Final = 1 << 24
 """The same for a connection."""
 STREAMS: Final = 100_000
 """Open on a connection at most."""
-SETTINGS: Final = 100
-"""Frames of settings that may come at once: each may set many streams in motion."""
+SETTINGS: Final = 50
+"""Frames of settings that may come at once: each may set all streams in motion."""
 _PING: Final = b"are you?"
 
 
@@ -36,7 +36,7 @@ class Control:
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
         self.waiting: dict[int, Stream] = {}
-        """Those that have something to send for which there is no room."""
+        """Those that have something to send and a window for it, but the connection has no room."""
         self.awaited = False
         """A ping has not been answered."""
         self.queued = 0
@@ -44,13 +44,13 @@ class Control:
         self.window = f.WINDOW
         """Bytes of data that the client takes."""
         self.initial_window = f.WINDOW
-        """The same of a stream that has got no more yet."""
+        """The same of a new stream."""
         self.last = 0
         """The highest stream that the client has opened."""
         self.allowed = f.LAST
         """The highest that it may open."""
         self.patience = SETTINGS
-        """SETTINGS that it may send with what is being read."""
+        """SETTINGS that may come with what is being read."""
         self._out: list[bytes] = []
         self._owed = 0  # bytes looked at, for which the client has not got its window back
         self._kept = 0  # bytes that came on streams that wait
@@ -65,9 +65,8 @@ class Control:
 
     def sent(self, size: int) -> None:
         """So many bytes have gone."""
-        full = self.queued >= BACKLOG
         self.queued -= size
-        if full:
+        if self.waiting:
             self._flush()
 
     def put(self, data: bytes) -> None:
@@ -98,13 +97,14 @@ class Control:
         """Bytes came while the stream waits."""
         stream.kept += size
         self._kept += size
+        self.credit(0)
         if self._kept + self._owed > WINDOW:
             raise Refused(f.FLOW_CONTROL_ERROR, "more data than the connection's window")
 
     def credit(self, size: int, stream: Stream | None = None) -> None:
         """Gives windows back for bytes that have been looked at."""
         self._owed += size
-        if self._owed > WINDOW // 2:
+        if self._owed > (WINDOW - self._kept) // 2:  # those who wait do not hold up the others
             self.put(f.window_update(0, self._owed))
             self._owed = 0
         if stream is not None and stream.open and stream.number in self.streams:
@@ -128,8 +128,13 @@ class Control:
         self.patience -= 1
         if self.patience < 0:
             raise Refused(f.ENHANCE_YOUR_CALM, "settings upon settings")
+        values = dict[int, int]()
         for at in range(0, len(payload), 6):
-            self._set(*f.read_setting(payload, at))
+            name, value = f.read_setting(payload, at)
+            self._check(name, value)
+            values[name] = value  # the last word counts
+        if f.INITIAL_WINDOW in values:
+            self._resize(values[f.INITIAL_WINDOW])
         self.put(f.frame(f.SETTINGS, f.ACK, 0, b""))
         self._flush()
 
@@ -150,18 +155,15 @@ class Control:
             raise Refused(f.FRAME_SIZE_ERROR, "a WINDOW_UPDATE of another size")
         more = f.read_u32(payload)[0] & f.LAST
         if number == 0:
-            shut = self.window <= 0
             self.window += more
             if not more or self.window > f.MAX_WINDOW:
                 raise Refused(f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR, "a window beyond its bounds")
-            if shut:
-                self._flush()
+            self._flush()
             return
-        if number > self.last:
-            raise Refused(f.PROTOCOL_ERROR, "a window for a stream that was not opened")
+        self.check_opened(number)
         if (stream := self.streams.get(number)) is not None:
             stream.window += more
-            if not more or stream.window + self.initial_window > f.MAX_WINDOW:
+            if not more or stream.window > f.MAX_WINDOW:
                 self.break_off(stream, f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR)
             else:
                 stream.flush()
@@ -174,27 +176,48 @@ class Control:
             raise Refused(f.FRAME_SIZE_ERROR, "a priority of another size")
         check_priority(number, payload)
 
-    def on_goaway(self, number: int, _: int, __: bytes) -> None:
+    def on_goaway(self, number: int, _: int, payload: bytes) -> None:
         """§6.8: it opens no more; those that are open go on."""
         if number:
             raise Refused(f.PROTOCOL_ERROR, "a GOAWAY of a stream")
+        if len(payload) < 8:
+            raise Refused(f.FRAME_SIZE_ERROR, "a GOAWAY is cut off")
 
     def on_push(self, _: int, __: int, ___: bytes) -> None:
         """§8.4."""
         raise Refused(f.PROTOCOL_ERROR, "clients do not push")
 
-    def _flush(self) -> None:
-        for stream in list(self.waiting.values()):
-            if self.window <= 0 or self.queued >= BACKLOG:
-                return
-            stream.flush()
+    def check_opened(self, number: int) -> None:
+        """Raises ``Refused`` where the client has not come to that stream (§5.1.1)."""
+        if number > self.last or number % 2 == 0:
+            raise Refused(f.PROTOCOL_ERROR, "a frame on a stream that was not opened")
 
-    def _set(self, name: int, value: int) -> None:
-        if name == f.INITIAL_WINDOW:
-            if value > f.MAX_WINDOW:
-                raise Refused(f.FLOW_CONTROL_ERROR, "an initial window that is too large")
-            self.initial_window = value
-        elif (name == f.ENABLE_PUSH and value > 1) or (name == f.FRAME_SIZE and not f.MAX_FRAME <= value < 1 << 24):
+    def _flush(self) -> None:
+        if self.waiting and self.window > 0 and self.queued < BACKLOG:
+            for stream in list(self.waiting.values()):
+                stream.flush()
+                if self.window <= 0 or self.queued >= BACKLOG:
+                    return
+
+    def _resize(self, value: int) -> None:
+        """A new initial window changes those of all streams, and may make them negative (§6.9.2)."""
+        more, self.initial_window = value - self.initial_window, value
+        if not more:
+            return
+        for stream in self.streams.values():
+            stream.window += more
+            if stream.window > f.MAX_WINDOW:
+                raise Refused(f.FLOW_CONTROL_ERROR, "a window beyond its bounds")
+            if stream.waiting is not None:
+                if stream.window > 0:
+                    self.waiting[stream.number] = stream
+                else:
+                    self.waiting.pop(stream.number, None)
+
+    def _check(self, name: int, value: int) -> None:
+        if name == f.INITIAL_WINDOW and value > f.MAX_WINDOW:
+            raise Refused(f.FLOW_CONTROL_ERROR, "an initial window that is too large")
+        if (name == f.ENABLE_PUSH and value > 1) or (name == f.FRAME_SIZE and not f.MAX_FRAME <= value < 1 << 24):
             raise Refused(f.PROTOCOL_ERROR, "a setting beyond its bounds")
 
 

@@ -16,21 +16,21 @@ BACKLOG: Final = 1 << 20
 
 
 class Carrier(Protocol):
-    """The connection, as a stream sees it."""
+    """What a stream needs of its connection."""
 
-    window: int
     initial_window: int
+    window: int
     queued: int
     waiting: dict[int, Stream]
 
     def put(self, data: bytes) -> None:
-        """Bytes for the client that no window holds back."""
-
-    def close(self, stream: Stream) -> None:
-        """We have said our last word on it."""
+        """See ``Control``."""
 
     def release(self, stream: Stream) -> None:
-        """What came while it waited has been looked at."""
+        """See ``Control``."""
+
+    def close(self, stream: Stream) -> None:
+        """See ``Connection``."""
 
 
 class Stream:
@@ -41,8 +41,8 @@ class Stream:
     def __init__(self, connection: Carrier, number: int) -> None:
         self.connection = connection
         self.number = number
-        self.window = 0
-        """Bytes of data that the client takes, beyond the connection's ``initial_window``: that may change."""
+        self.window = connection.initial_window
+        """Bytes of data that the client takes."""
         self.open = True
         """The client may say more."""
         self.length: int | None = None
@@ -74,12 +74,7 @@ class Stream:
         """Data, after a block of headers and before one of trailers, which is the last word. All may be empty."""
         connection, size = self.connection, len(data)
         begin = f.head(len(head) << 8 | f.HEADERS, f.END_HEADERS, self.number) + head if head else b""
-        room = (
-            size <= f.MAX_FRAME
-            and size <= self.window + connection.initial_window
-            and size <= connection.window
-            and connection.queued < BACKLOG
-        )
+        room = size <= f.MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < BACKLOG
         if self.waiting is None and (room or not data):
             if data:
                 self.window -= size
@@ -93,12 +88,13 @@ class Stream:
             return
         if head:
             connection.put(begin)
+        self._tail = tail
         if self.waiting is None:
-            self.waiting = deque()
-            connection.waiting[self.number] = self
+            self.waiting = deque((memoryview(data),))
+            self._go()  # whoever sends is not told that it is drained: there may be more to come
+            return
         if data:
             self.waiting.append(memoryview(data))
-        self._tail = tail
         self.flush()
 
     def abort(self, tail: bytes) -> None:
@@ -108,16 +104,24 @@ class Stream:
 
     def flush(self) -> None:
         """Sends as much as there is room for."""
+        waited = self.waiting is not None
+        if waited and self._go():
+            self.drained()
+            if self.kept and self.waiting is None:
+                self.connection.release(self)
+
+    def _go(self) -> bool:
+        """Whether nothing waits any more, and the stream goes on."""
         connection, waiting = self.connection, self.waiting
-        if waiting is None:
-            return
         while waiting:
             piece = waiting[0]
-            room = min(
-                self.window + connection.initial_window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued
-            )
+            room = min(self.window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued)
             if room <= 0:
-                return
+                if self.window > 0:
+                    connection.waiting[self.number] = self
+                else:  # until its own window opens
+                    connection.waiting.pop(self.number, None)
+                return False
             if room < len(piece):
                 waiting[0], piece = piece[room:], piece[:room]
             else:
@@ -129,7 +133,5 @@ class Stream:
         connection.waiting.pop(self.number, None)
         if self._tail:
             self.send(b"", b"", self._tail)
-            return
-        self.drained()
-        if self.kept and self.number not in connection.waiting:
-            connection.release(self)
+            return False
+        return True

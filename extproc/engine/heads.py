@@ -18,11 +18,13 @@ from extproc.engine.contract import Metadata
 
 MAX_BLOCK = 1 << 16
 """Bytes of headers, packed or unpacked."""
-_REMEMBERED = 64
-"""Blocks."""
+_REMEMBERED, _LONG = 64, 4096
+"""Blocks, and bytes of one: those of our clients have some hundred."""
 _PSEUDO = (b":method", b":scheme", b":path")
 _CONNECTION = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_MISSING = "a pseudo-header is missing"
+_CONTROL = re.compile(rb"[\0\r\n]")
 _OWN = frozenset((b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"))
 """Headers that gRPC itself speaks by; all others are the caller's metadata."""
 
@@ -38,15 +40,15 @@ class TooMany(Exception):  # noqa: N818
 class Head:
     """The headers of one request."""
 
-    __slots__ = ("_fields", "fault", "length", "method", "path", "pseudo", "type")
+    __slots__ = ("_fields", "fault", "length", "method", "path", "trails", "type")
 
     def __init__(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
         self._fields = fields
         self.fault = _fault(fields)
         """What makes it malformed; empty where nothing does."""
         found = dict(fields)
-        self.pseudo = any(name[:1] == b":" for name in found)
-        """It has pseudo-headers, as trailers must not."""
+        self.trails = self.fault == _MISSING and not any(name[:1] == b":" for name in found)
+        """They may be trailers: nothing is wrong with them but that no request begins so."""
         self.method = found.get(b":method", b"")
         self.path = found.get(b":path", b"")
         self.type = found.get(b"content-type", b"")
@@ -88,7 +90,7 @@ class Heads:
         unchanged = self._table() == before
         if not unchanged or len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-        if unchanged:
+        if unchanged and len(block) <= _LONG:
             self._remembered[block] = head
         return head
 
@@ -123,6 +125,8 @@ def _fault(fields: Iterable[tuple[bytes, bytes]]) -> str:
     seen: set[bytes] = set()
     regular = False
     for name, value in fields:
+        if _CONTROL.search(value):
+            return "a value with a line's or a string's end in it"
         if name[:1] == b":":
             if regular or name in seen or name not in (*_PSEUDO, b":authority"):
                 return "a pseudo-header that is unknown, twice there, or after others"
@@ -133,12 +137,14 @@ def _fault(fields: Iterable[tuple[bytes, bytes]]) -> str:
             regular = True
             if not _NAME.fullmatch(name):
                 return "a header name that is none"
-            if name == b"content-length" and not (value.isdigit() and len(value) < 19):
-                return "a length that is none"
+            if name == b"content-length":
+                if name in seen or not (value.isdigit() and len(value) < 19):
+                    return "a length that is none, or twice there"
+                seen.add(name)
             if name in _CONNECTION or (name == b"te" and value != b"trailers"):
                 return "a header that is for HTTP/1 connections"
     if not seen.issuperset(_PSEUDO):
-        return "a pseudo-header is missing"
+        return _MISSING
     return ""
 
 

@@ -9,6 +9,7 @@ receiving while ``queued`` is above ``flow.BACKLOG``, so that neither answers no
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +18,10 @@ from extproc.engine.control import SETTINGS, STREAM_WINDOW, STREAMS, Control, Re
 from extproc.engine.flow import Stream
 from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
 
-_LEFT: Final = 1000
-"""Streams that we ended before the client did, and whose last frames may still be under way."""
+_OVER: Final = 100
+"""Streams that the client has ended and that are remembered, so that more on them is an error. Of others that are no
+more, frames may still be under way, however late: they are ignored.
+"""
 
 
 class Connection(Control):
@@ -33,7 +36,7 @@ class Connection(Control):
         self._accept = accept
         self._heads = Heads()
         self._buffer = b""
-        self._left: dict[int, None] = {}
+        self._over: deque[int] = deque(maxlen=_OVER)
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags and beginning of a header block
 
     def receive(self, data: bytes) -> None:
@@ -76,8 +79,8 @@ class Connection(Control):
         number = stream.number
         del self.streams[number]
         self.waiting.pop(number, None)
-        if stream.open:
-            self._expect(number)
+        if not stream.open:
+            self._over.append(number)
         if stream.kept:
             self.release(stream)
 
@@ -144,22 +147,15 @@ class Connection(Control):
         if stream.number in self.streams:
             stream.ended()
         else:
-            self._left.pop(stream.number, None)
-
-    def _expect(self, number: int) -> None:
-        """More frames on a stream that is no more: they are ignored."""
-        self._left[number] = None
-        if len(self._left) > _LEFT:
-            del self._left[next(iter(self._left))]
+            self._over.append(stream.number)
 
     def _after(self, number: int, flags: int) -> None:
         """A frame on a stream that is not open: in order where we left first."""
-        if number > self.last or not number:
-            raise Refused(f.PROTOCOL_ERROR, "a frame on a stream that was not opened")
-        if number not in self._left:
+        self.check_opened(number)
+        if number in self._over or number in self.streams:
             raise Refused(f.STREAM_CLOSED, "a frame on a stream after its end")
         if flags & f.END_STREAM:
-            del self._left[number]
+            self._over.append(number)
 
     def _on_data(self, number: int, flags: int, payload: bytes) -> None:
         """With padding, or too late."""
@@ -204,7 +200,9 @@ class Connection(Control):
         stream = self.streams.get(number)
         if stream is None or not stream.open:
             self._after(number, flags)
-        elif not flags & f.END_STREAM or head.pseudo or stream.length:
+            if not head.trails:
+                raise Refused(f.PROTOCOL_ERROR, "streams are opened in ascending order")
+        elif not flags & f.END_STREAM or not head.trails or stream.length:
             self.break_off(stream, f.PROTOCOL_ERROR)  # trailers end a request, and are no head
         else:
             self._end(stream)
@@ -217,8 +215,8 @@ class Connection(Control):
         fault = head.fault or (ended and head.length)
         if fault or number > self.allowed or len(self.streams) >= STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
-            if not ended:
-                self._expect(number)
+            if ended:
+                self._over.append(number)
             return
         stream = self.streams[number] = self._accept(self, number, head)
         stream.length = head.length
@@ -230,14 +228,13 @@ class Connection(Control):
     def _on_reset(self, number: int, _: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Refused(f.FRAME_SIZE_ERROR, "a RST_STREAM of another size")
-        if number > self.last or not number:
-            raise Refused(f.PROTOCOL_ERROR, "a reset of a stream that was not opened")
+        self.check_opened(number)
         if (stream := self.streams.get(number)) is not None:
             stream.open = False
             self._forget(stream)
             stream.lost()
         else:
-            self._left.pop(number, None)
+            self._over.append(number)
 
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {

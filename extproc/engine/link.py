@@ -80,7 +80,11 @@ class Link:
         while not self.closed:
             data = connection.take() if self._proved else b""
             if self._tls is not None:
-                sealed = self._tls.sealed(data)
+                try:
+                    sealed = self._tls.sealed(data)
+                except ssl.SSLError:  # it has broken down before
+                    self.close()
+                    return
                 connection.queued += len(sealed) - len(data)
                 data = sealed
             data = self._unsent + data if self._unsent else data

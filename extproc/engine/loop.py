@@ -21,6 +21,8 @@ from extproc.engine import listening
 from extproc.engine.call import Call, Service
 from extproc.engine.contract import PAUSE, Factory, Pulse, Settings
 from extproc.engine.credentials import Contexts
+from extproc.engine.flow import Stream
+from extproc.engine.heads import Head
 from extproc.engine.http2 import Connection
 from extproc.engine.link import Link
 
@@ -72,6 +74,10 @@ class Http2Engine:
         """See ``Engine``."""
         self._grace = grace
         self._rouse()
+
+    def accepted(self, connection: Connection, number: int, head: Head) -> Stream:
+        """The stream of a request."""
+        return Call(connection, number, head, self._service)
 
     def _post(self, call: Call, message: bytes) -> None:
         """Any thread's."""
@@ -143,18 +149,23 @@ class Http2Engine:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 log.error("no new connection can be taken: %s", error.strerror)  # noqa: TRY400 - not ours to mend
-                self._deaf = True
-                for number in self._listeners:
-                    self._epoll.unregister(number)
+                self._deafen()
             return
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(lambda connection, number, head: Call(connection, number, head, self._service))
+        connection = Connection(self.accepted)
         link = Link(sock, connection, None if self._contexts is None else self._contexts.current(), now)
         self._links[link.number] = link
         self._epoll.register(link.number, _READ)
         link.write()
         self._settle(link)
+
+    def _deafen(self) -> None:
+        """No room for connections, for a while."""
+        if not self._deaf:
+            self._deaf = True
+            for number in self._listeners:
+                self._epoll.unregister(number)
 
     def _hear(self) -> None:
         """There may be room for connections again."""
@@ -192,6 +203,8 @@ class Http2Engine:
 
     def _look(self, now: float) -> None:
         """What is due by the clock."""
+        if self._deaf:
+            self._hear()
         for link in list(self._links.values()):
             if self._leaving is not None:
                 self._leaving.part(link, now)

@@ -1,7 +1,7 @@
 """What is fuzzed: one request, given as a file, through every mode of the stream that serves; and what must hold.
 
 A file reads like a request: a line with method and path, lines of headers, an empty line, the body. Any bytes at all
-are such a file.
+are such a file; one that begins as HTTP/2 does is a conversation (``conversation``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from extproc.events import BodyMode, Event, Protocol, RequestBody, RequestHeader
 from extproc.headers import Headers
 from extproc.stream import RouteStream, State
 from extproc.view import Policy, Sticky, Version, View
+from tests.fuzz import conversation
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -88,6 +89,9 @@ def split(body: bytes, random: Random) -> Iterator[bytes]:
 
 def check(data: bytes) -> None:
     """Nothing raises; every mode and every split give one answer; a new name is the only change, and is read back."""
+    if data.startswith(conversation.PREFACE):
+        conversation.check(data)
+        return
     pairs, body = request(data)
     random = Random(zlib.crc32(data))
     for policy in (PLAIN, RENAMING):

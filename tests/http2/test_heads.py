@@ -1,0 +1,174 @@
+"""Header blocks: what is read is what was packed, whatever the table of headers and the memory of blocks do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from hpack import Decoder, Encoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
+from tests.http2.wire import REQUEST, block
+
+PSEUDO = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a.B/C")]
+NAMES = st.sampled_from([b"a", b"b", b"x-request-id", b"user-agent", b"cookie"])
+VALUES = st.sampled_from([b"", b"1", b"another", b"v" * 300, b"\xff\x80"]) | st.binary(max_size=20)
+LISTS = st.lists(st.tuples(NAMES, VALUES, st.booleans()), max_size=5)
+"""Name, value, and whether it may never be put into a table."""
+STEPS = st.lists(
+    st.tuples(st.integers(0, 3), st.none() | st.integers(0, 4096), st.booleans(), st.integers(1, 3)),
+    min_size=1,
+    max_size=25,
+)
+"""Which list, a new size of the table if any, Huffman's code or not, and how often."""
+
+
+@given(st.lists(LISTS, min_size=4, max_size=4), STEPS)
+@settings(max_examples=80, deadline=None)
+def test_what_is_read_is_what_was_packed(
+    lists: list[list[tuple[bytes, bytes, bool]]], steps: Sequence[tuple[int, int | None, bool, int]]
+) -> None:
+    encoder, heads = Encoder(), Heads()
+    for which, size, huffman, times in steps:
+        if size is not None:
+            encoder.header_table_size = size
+        for _ in range(times):
+            fields = [*((name, value, False) for name, value in PSEUDO), *lists[which]]
+            head = heads.read(bytes(encoder.encode(fields, huffman=huffman)))
+            assert list(head._fields) == [(name, value) for name, value, _ in fields]
+            assert (head.method, head.path) == (b"POST", b"/a.B/C")
+
+
+class Counting(Decoder):
+    """One that says how often it is asked."""
+
+    asked = 0
+
+    def decode(self, *arguments: object, **options: object) -> object:  # type: ignore[override]
+        self.asked += 1
+        return super().decode(*arguments, **options)  # type: ignore[arg-type]
+
+
+def counted() -> tuple[Heads, Counting]:
+    heads = Heads()
+    heads._decoder = decoder = Counting(max_header_list_size=MAX_BLOCK)
+    return heads, decoder
+
+
+def test_equal_blocks_are_unpacked_twice_at_most() -> None:
+    heads, decoder = counted()
+    encoder = Encoder()
+    for _ in range(1000):
+        heads.read(bytes(encoder.encode(REQUEST)))
+    assert decoder.asked == 2  # the first changes the table; the second is what all others look like
+
+
+def test_a_change_of_the_table_forgets_what_was_remembered() -> None:
+    heads, _ = counted()
+    encoder = Encoder()
+    encoder.encode([("a", "1")])
+    indexed = bytes([0x80 | 62])
+    heads.read(b"\x40\x01a\x011")
+    assert heads.read(indexed)._fields == heads.read(indexed)._fields == [(b"a", b"1")]
+    heads.read(b"\x40\x01b\x012")
+    assert heads.read(indexed)._fields == [(b"b", b"2")]
+    heads.read(b"\x20")  # the table is emptied, and filled again by what has the same size
+    heads.read(b"\x3f\xe1\x1f\x40\x01c\x013")
+    heads.read(b"\x40\x01d\x014")
+    assert heads.read(indexed)._fields == [(b"d", b"4")]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    heads, _ = counted()
+    most = 0
+    for n in range(500):
+        heads.read(block([*REQUEST, ("x", str(n))]))
+        most = max(most, len(heads._remembered))
+    assert 1 < most <= 64
+    for n in range(30):
+        heads.read(block([*REQUEST, ("x", str(n) * 4000)]))
+    assert sum(map(len, heads._remembered)) <= 64 * 4096
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b"\x40\x01a\x7f\xf1\x1e" + b"v" * 4080 + bytes([0xBE]) * 60_000,  # one large header, named again and again
+        block([("a", "v" * MAX_BLOCK)]),
+    ],
+)
+def test_bombs(bomb: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises((TooMany, Undecodable)):
+        Heads().read(bomb)
+    assert time.process_time() - started < 0.5
+
+
+def test_a_number_without_an_end_costs_no_time() -> None:
+    """hpack before 4.2 worked itself to death on it."""
+    started = time.process_time()
+    with pytest.raises(Undecodable):
+        Heads().read(b"\x00\x7f" + b"\xff" * 65_000)
+    assert time.process_time() - started < 0.05
+
+
+@given(
+    st.binary(max_size=200)
+    | st.lists(
+        st.sampled_from([b"\x00", b"\x40", b"\x7f\xff", b"\x20", b"\xbe", b"\x82", b"\x3f\xe1\x1f", b"\x01a"]),
+        max_size=30,
+    ).map(b"".join)
+)
+@settings(max_examples=150, deadline=None)
+def test_arbitrary_blocks_are_read_or_refused(packed: bytes) -> None:
+    heads = Heads()
+    for _ in range(2):
+        try:
+            first, second = heads.read(packed), heads.read(packed)
+        except (TooMany, Undecodable):
+            return
+        assert isinstance(first.metadata, tuple)
+        assert first.fault or first.path
+        assert isinstance(second, Head)
+
+
+CONNECTION = [("connection", "close"), ("keep-alive", "1"), ("transfer-encoding", "chunked"), ("upgrade", "h2c")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        REQUEST[1:],
+        [*REQUEST[:2], *REQUEST[3:]],
+        [*REQUEST, (":path", "/after")],
+        [("a", "b"), *REQUEST],
+        [*REQUEST[:1], (":method", "GET"), *REQUEST[1:]],
+        [(":status", "200"), *REQUEST],
+        [(":protocol", "websocket"), *REQUEST],
+        [REQUEST[0], REQUEST[1], (":path", ""), *REQUEST[3:]],
+        [*REQUEST, ("te", "gzip")],
+        [*REQUEST, ("Upper", "1")],
+        [*REQUEST, ("", "1")],
+        [*REQUEST, ("a b", "1")],
+        [*REQUEST, ("nul\0", "1")],
+        [*REQUEST, ("content-length", "-1")],
+        [*REQUEST, ("content-length", "1"), ("content-length", "2")],
+        [*REQUEST, ("content-length", "9" * 30)],
+        [*REQUEST, ("a", "line\r\nbreak")],
+        [*REQUEST, ("a", "nul\0")],
+        *([*REQUEST, field] for field in CONNECTION),
+    ],
+)
+def test_what_makes_a_request_malformed(fields: list[tuple[str, str]]) -> None:
+    assert Heads().read(block(fields)).fault
+
+
+def test_metadata() -> None:
+    found = Heads().read(
+        block([*REQUEST, ("grpc-timeout", "1S"), ("x", "1"), ("x", "2"), ("b-bin", "AAE,Ag=="), ("b-bin", "?!")])
+    )
+    assert found.metadata == (("x", "1"), ("x", "2"), ("b-bin", b"\0\1"), ("b-bin", b"\2"))
+    assert not found.fault
