@@ -41,17 +41,11 @@ _DETAILS: Final = 1000
 class Service:
     """What every call of an engine's needs: the factories by method path, and how to reach the engine's thread."""
 
-    __slots__ = ("factories", "post", "pulse", "spent")
+    __slots__ = ("factories", "post", "pulse")
 
     def __init__(self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes], None]) -> None:
         """``post(call, message)``: has the engine's thread call ``pushed``, from whatever thread."""
         self.factories, self.pulse, self.post = factories, pulse, post
-        self.spent: list[Handler] = []
-
-    def settle(self) -> None:
-        """Closes handlers that are done. Their last replies go out first: nobody need wait for their book-keeping."""
-        while self.spent:
-            _close(self.spent.pop())
 
 
 class Call(Stream):
@@ -174,8 +168,7 @@ class Call(Stream):
             self._end(StatusCode.INTERNAL, FAILED)
         else:
             if handler.done:
-                self._handler = None
-                self._service.spent.append(handler)
+                self._close()
                 self._send(replies, _OK)
             elif replies:
                 self._send(replies)
@@ -201,14 +194,10 @@ class Call(Stream):
     def _close(self) -> None:
         handler, self._handler = self._handler, None
         if handler is not None:
-            _close(handler)
-
-
-def _close(handler: Handler) -> None:
-    try:
-        handler.close()
-    except Exception:
-        log.exception("a handler failed to close")
+            try:
+                handler.close()
+            except Exception:
+                log.exception("a handler failed to close")
 
 
 def _field(name: bytes, value: bytes) -> bytes:

@@ -45,7 +45,7 @@ class Handler(Protocol):
         """Replies to one message, in order. ``Abort``, or any exception (INTERNAL), ends the stream."""
 
     def close(self) -> None:
-        """Called exactly once, however the stream ended; where it was ``done``, after its last replies have gone."""
+        """Called exactly once, however the stream ended."""
 
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]

@@ -129,7 +129,6 @@ class Http2Engine:
         except Exception:
             log.exception("the engine failed on a connection")
             link.close()
-        self._service.settle()
         self._settle(link)
 
     def _settle(self, link: Link) -> None:
@@ -185,7 +184,6 @@ class Http2Engine:
             touched.add(call.connection)
         for link in [link for link in self._links.values() if link.connection in touched]:
             self._write(link)
-        self._service.settle()
 
     def _write(self, link: Link) -> None:
         link.write()
@@ -227,7 +225,6 @@ class Http2Engine:
             link.connection.leave(last=True)
             link.write()
             link.close()
-        self._service.settle()
         self._links.clear()
         self._epoll.close()
 
