@@ -5,7 +5,7 @@ from __future__ import annotations
 from extproc.coding import TooLarge, decoded
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
-from extproc.request import BodyFields, Reader, Splice
+from extproc.request import BodyFields, Reader, Splice, Told
 
 SMALL = 2048
 """Bytes: pieces up to here are put together as they come."""
@@ -60,7 +60,7 @@ class Body:
         """What came so far, without its content coding; valid after ``read``."""
         return self.raw if self._unpacked is None else self._unpacked
 
-    def read(self, reader: Reader | None, *, complete: bool) -> BodyFields | None:
+    def read(self, reader: Reader | None, *, complete: bool) -> Told | None:
         """What the body tells; None where more of it is needed. Raises ``Unreadable`` and ``Rejected``."""
         if self._size < self._needed and not complete:
             return None

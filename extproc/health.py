@@ -63,8 +63,6 @@ class Health:
 class _Check:
     """One question, one answer."""
 
-    pushes = False
-
     def __init__(self, health: Health) -> None:
         self.done = False
         self._health = health
@@ -84,7 +82,6 @@ class _Watch:
     """One question, an answer now and at every change."""
 
     done = False
-    pushes = True
 
     def __init__(self, health: Health, send: Sender) -> None:
         self._health = health

@@ -15,7 +15,7 @@ import msgspec
 from extproc import jsonbody
 from extproc.errors import Unreadable
 from extproc.headers import Headers
-from extproc.request import BodyFields, Splice
+from extproc.request import Splice, Told
 
 MAX_MODEL_LENGTH = 256
 """Characters: a longer model name is taken for noise."""
@@ -72,7 +72,7 @@ class JsonReader:
         )
         self._decode = msgspec.json.Decoder(struct).decode
 
-    def read(self, body: bytes, headers: Headers) -> BodyFields:  # noqa: ARG002 - every reader's signature
+    def read(self, body: bytes, headers: Headers) -> Told:  # noqa: ARG002 - every reader's signature
         """What the body tells.
 
         Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where the
@@ -85,21 +85,27 @@ class JsonReader:
             fields = self._decode(text.removeprefix(jsonbody.BOM))
         except (msgspec.DecodeError, RecursionError):
             raise Unreadable("bad_json") from None
-        model = self._read_model(fields, text) if self._model else ""
+        return _Document(self, fields, self._read_model(fields, text) if self._model else "")
+
+    def streaming(self, fields: Any) -> bool:
+        """Whether the answer is wanted piece by piece."""
         stream = jsonbody.scalar(_raw(fields, self._stream[0])) if self._stream else None
-        prompt = 0
-        for place in self._prompt:
-            raw = _raw(fields, place)
-            if raw is not jsonbody.NOTHING:
-                prompt += memoryview(raw).nbytes
-        return BodyFields(
-            model,
-            None,
-            stream == self._streaming if type(stream) is type(self._streaming) else self.streams,
-            _first(fields, self._adapter, str),
-            _first(fields, self._limit, int),
-            prompt,
-        )
+        return stream == self._streaming if type(stream) is type(self._streaming) else self.streams
+
+    def adapter(self, fields: Any) -> str | None:
+        """The first that is given."""
+        found: str | None = _first(fields, self._adapter, str)
+        return found
+
+    def limit(self, fields: Any) -> int | None:
+        """The first that is given."""
+        found: int | None = _first(fields, self._limit, int)
+        return found
+
+    def prompt(self, fields: Any) -> int:
+        """Bytes of all that is there of it."""
+        raws = (_raw(fields, place) for place in self._prompt)
+        return sum(memoryview(raw).nbytes for raw in raws if raw is not jsonbody.NOTHING)
 
     @property
     def names_model(self) -> bool:
@@ -124,6 +130,34 @@ class JsonReader:
     def _place(self, pointer: str) -> _Place:
         _, key, *rest = pointer.split("/")
         return self._attributes[key], rest[0] if rest else ""
+
+
+class _Document:
+    """``Told``, of one body. What no decision rests on is read when it is asked for."""
+
+    __slots__ = ("_fields", "_reader", "model")
+    version = None
+    operation = ""
+
+    def __init__(self, reader: JsonReader, fields: Any, model: str) -> None:
+        self.model = model
+        self._reader, self._fields = reader, fields
+
+    @property
+    def stream(self) -> bool:
+        return self._reader.streaming(self._fields)
+
+    @property
+    def adapter(self) -> str | None:
+        return self._reader.adapter(self._fields)
+
+    @property
+    def max_tokens(self) -> int | None:
+        return self._reader.limit(self._fields)
+
+    @property
+    def prompt_bytes(self) -> int:
+        return self._reader.prompt(self._fields)
 
 
 def _raw(fields: Any, place: _Place) -> msgspec.Raw:

@@ -31,8 +31,43 @@ class Asked(msgspec.Struct, frozen=True):
     """Bytes of the body in which the prompt stands: what a prompt's length can be estimated from. 0: not known."""
 
 
+class Told(Protocol):
+    """What the body of a request tells; the meanings are those of ``Asked``.
+
+    Decisions rest on the first three: the others may be read when they are asked for.
+    """
+
+    @property
+    def model(self) -> str:
+        """See ``Asked``."""
+
+    @property
+    def version(self) -> str | None:
+        """See ``Asked``."""
+
+    @property
+    def operation(self) -> str:
+        """Where the head does not tell it: what is asked of the API."""
+
+    @property
+    def stream(self) -> bool:
+        """See ``Asked``."""
+
+    @property
+    def adapter(self) -> str | None:
+        """See ``Asked``."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """See ``Asked``."""
+
+    @property
+    def prompt_bytes(self) -> int:
+        """See ``Asked``."""
+
+
 class BodyFields(msgspec.Struct, frozen=True):
-    """What the body of a request tells; the meanings are those of ``Asked``."""
+    """``Told``, all of it known."""
 
     model: str = ""
     version: str | None = None
@@ -41,7 +76,6 @@ class BodyFields(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     prompt_bytes: int = 0
     operation: str = ""
-    """Where the head does not tell it: what is asked of the API."""
 
 
 class Splice(msgspec.Struct, frozen=True):
@@ -63,7 +97,7 @@ class Reader(Protocol):
     def early(self) -> bool:
         """A beginning of the body can suffice, since the rest may never end. Such bodies have no content coding."""
 
-    def read(self, body: bytes, headers: Headers) -> BodyFields | int:
+    def read(self, body: bytes, headers: Headers) -> Told | int:
         """What the body tells; where it is a beginning that does not suffice (``early`` readers only), the number of
         bytes that ``read`` needs to get on.
 
@@ -88,3 +122,16 @@ class Operation(msgspec.Struct, frozen=True):
     """Where the head names the model: the header to set, and its value, to name another."""
     uploads: bool = False
     """The client sends message after message: the body need never end before the answer."""
+
+
+def asking(operation: Operation, told: Told) -> Asked:
+    """A request, as far as a decision rests on it."""
+    model, version = operation.model or told.model, operation.version or told.version
+    return Asked(operation.api, told.operation or operation.name, model, version)
+
+
+def whole(operation: Operation, told: Told) -> Asked:
+    """All that is known of it."""
+    stream = operation.stream or told.stream
+    rest = {"adapter": told.adapter, "max_tokens": told.max_tokens, "prompt_bytes": told.prompt_bytes}
+    return msgspec.structs.replace(asking(operation, told), stream=stream, **rest)

@@ -16,7 +16,7 @@ from extproc import effective
 from extproc.actions import Observed
 from extproc.admin import Admin, Shown
 from extproc.codec import PROCESS
-from extproc.engine import Metadata, Settings, create
+from extproc.engine import Sender, Settings, create
 from extproc.errors import Problem, SetupError
 from extproc.feeds import LoadFeed
 from extproc.health import Health
@@ -136,12 +136,12 @@ class Server:
         for problem in problems:
             log.warning("%s", problem)
 
-    def _told(self, metadata: Metadata, observed: Observed) -> None:
+    def _told(self, sender: Sender, observed: Observed) -> None:
         """A finished exchange."""
         self._recent.note(observed)
         self._taps.note(observed)
         if self._otlp:
-            self._otlp.note(metadata, observed)
+            self._otlp.note(sender.metadata, observed)
 
     def _unready(self) -> str:
         return self._state

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast, get_args
 
 from extproc.actions import Action, Finish, Loaded, Note, Observed, Reply
 from extproc.codec import Malformed, decode, encode
-from extproc.engine import Abort, Metadata, Sender, StatusCode
+from extproc.engine import Abort, Sender, StatusCode
 from extproc.events import Closed
 from extproc.load import Loads
 from extproc.metrics import Metrics
@@ -20,8 +20,8 @@ from extproc.view import View
 
 log = logging.getLogger(__name__)
 
-Told: TypeAlias = Callable[[Metadata, Observed], None]
-"""Hears of each exchange that has finished, and with which metadata its stream was opened."""
+Told: TypeAlias = Callable[[Sender, Observed], None]
+"""Hears of each exchange that has finished, and on which stream: to ask for its metadata costs something."""
 
 SOON, LATE = 0.01, 0.15
 """Seconds of work without a pause after which we watch less, and little."""
@@ -42,8 +42,6 @@ def _draw() -> float:
 
 class ProcessHandler:
     """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
-
-    pushes = False
 
     __slots__ = ("_exchange", "_loads", "_metrics", "_observing", "_sender", "_told", "_view", "done")
 
@@ -120,7 +118,7 @@ class ProcessHandler:
             return
         self._metrics.note(cast("Note", action))
         if type(action) is Observed and self._told is not None:
-            self._told(self._sender.metadata, action)
+            self._told(self._sender, action)
 
 
 def process(

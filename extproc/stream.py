@@ -43,7 +43,7 @@ from extproc.load import NOTHING
 from extproc.native import told
 from extproc.policy import Decision, decide
 from extproc.replies import client_copies, echo, replaced, unchanged
-from extproc.request import Asked, BodyFields, Operation, Splice
+from extproc.request import Asked, BodyFields, Operation, Splice, Told, asking, whole
 from extproc.view import View
 
 Actions: TypeAlias = tuple[Action, ...]
@@ -67,11 +67,11 @@ class RouteStream:
     ``free``: the share of each GPU pool that is free, by its name.
     """
 
-    __slots__ = ("_body", "_entropy", "_free", "_headers", "_mode", "_view", "asked", "decision", "operation", "state")
+    __slots__ = ("_body", "_entropy", "_free", "_headers", "_mode", "_told", "_view", "decision", "operation", "state")
 
     def __init__(self, view: View, entropy: bytes, free: Mapping[str, float] = NOTHING) -> None:
         self.state = State.HEAD
-        self.asked: Asked | None = None
+        self._told: Told | None = None
         self.decision: Decision | None = None
         self._view, self._entropy, self._free = view, entropy, free
         self.operation = _NO_OPERATION
@@ -111,7 +111,7 @@ class RouteStream:
     def _answer_head(self, event: RequestHeaders) -> Actions:
         """Path and headers tell all: answer at once."""
         try:
-            mutation, notes = self._decide(BodyFields(), b"")
+            mutation, notes = self._decide(_NOTHING_TOLD, b"")
         except Rejected as rejected:
             return self._reject(rejected)
         return self._wave_on(event, mutation, *notes)
@@ -218,19 +218,16 @@ class RouteStream:
         self._body = _NO_BODY
         return ()
 
-    def _decide(self, fields: BodyFields, body: bytes) -> tuple[Mutation, Actions]:
+    @property
+    def asked(self) -> Asked | None:
+        """The whole request, once it has been read."""
+        return None if self._told is None else whole(self.operation, self._told)
+
+    def _decide(self, told: Told, body: bytes) -> tuple[Mutation, Actions]:
         """Raises ``Rejected``."""
         operation = self.operation
-        asked = self.asked = Asked(
-            operation.api,
-            fields.operation or operation.name,
-            operation.model or fields.model,
-            operation.version or fields.version,
-            operation.stream or fields.stream,
-            fields.adapter,
-            fields.max_tokens,
-            fields.prompt_bytes,
-        )
+        self._told = told
+        asked = asking(operation, told)
         key = self._body_key(asked, body) if self._view.reads_keys and body else None
         decision = self.decision = decide(asked, self._headers, self._view, self._entropy, key, self._free)
         if decision.policy is None:
@@ -270,6 +267,7 @@ class RouteStream:
 
 
 _NO_HEADERS = Headers()
+_NOTHING_TOLD = BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
 

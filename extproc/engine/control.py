@@ -15,6 +15,8 @@ STREAM_WINDOW: Final = 1 << 20
 """Bytes that a client may send on a stream before they have been looked at."""
 WINDOW: Final = 1 << 24
 """The same for a connection."""
+LITTLE: Final = STREAM_WINDOW // 2
+"""Bytes of which nobody need give an account yet."""
 STREAMS: Final = 100_000
 """Open on a connection at most."""
 SETTINGS: Final = 50
@@ -52,8 +54,10 @@ class Control:
         self.patience = SETTINGS
         """SETTINGS that may come with what is being read."""
         self._out: list[bytes] = []
-        self._owed = 0  # bytes looked at, for which the client has not got its window back
-        self._kept = 0  # bytes that came on streams that wait
+        self.owed = 0
+        """Bytes looked at, for which the client has not got its window back."""
+        self.kept = 0
+        """Bytes that came on streams that wait."""
         ours = {f.MAX_STREAMS: STREAMS, f.INITIAL_WINDOW: STREAM_WINDOW, f.HEADER_LIST: MAX_BLOCK}
         self.put(f.settings(ours) + f.window_update(0, WINDOW - f.WINDOW))
 
@@ -90,23 +94,23 @@ class Control:
     def release(self, stream: Stream) -> None:
         """What came while the stream waited has been looked at."""
         size, stream.kept = stream.kept, 0
-        self._kept -= size
+        self.kept -= size
         self.credit(size, stream)
 
     def keep(self, size: int, stream: Stream) -> None:
         """Bytes came while the stream waits."""
         stream.kept += size
-        self._kept += size
+        self.kept += size
         self.credit(0)
-        if self._kept + self._owed > WINDOW:
+        if self.kept + self.owed > WINDOW:
             raise Refused(f.FLOW_CONTROL_ERROR, "more data than the connection's window")
 
     def credit(self, size: int, stream: Stream | None = None) -> None:
         """Gives windows back for bytes that have been looked at."""
-        self._owed += size
-        if self._owed > (WINDOW - self._kept) // 2:  # those who wait do not hold up the others
-            self.put(f.window_update(0, self._owed))
-            self._owed = 0
+        self.owed += size
+        if self.owed > (WINDOW - self.kept) // 2:  # those who wait do not hold up the others
+            self.put(f.window_update(0, self.owed))
+            self.owed = 0
         if stream is not None and stream.open and stream.number in self.streams:
             stream.owed += size
             if stream.owed > STREAM_WINDOW // 2:

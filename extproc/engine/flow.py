@@ -82,9 +82,10 @@ class Stream:
                 begin += f.head(size << 8, 0, self.number) + data
             if tail:
                 begin += f.head(len(tail) << 8 | f.HEADERS, f.END_HEADERS | f.END_STREAM, self.number) + tail
-            connection.put(begin)
-            if tail:
+                if self.open:  # the client need not finish (§8.1)
+                    begin += f.rst_stream(self.number, f.NO_ERROR)
                 connection.close(self)
+            connection.put(begin)
             return
         if head:
             connection.put(begin)

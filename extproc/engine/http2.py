@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from extproc.engine import frames as f
-from extproc.engine.control import SETTINGS, STREAM_WINDOW, STREAMS, Control, Refused, check_priority
+from extproc.engine.control import LITTLE, SETTINGS, STREAM_WINDOW, STREAMS, Control, Refused, check_priority
 from extproc.engine.flow import Stream
 from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
 
@@ -66,8 +66,6 @@ class Connection(Control):
     def close(self, stream: Stream) -> None:
         """We have said our last word on it."""
         self._forget(stream)
-        if stream.open:  # the client need not finish (§8.1)
-            self.put(f.rst_stream(stream.number, f.NO_ERROR))
 
     def break_off(self, stream: Stream, code: int) -> None:
         """See ``Control``."""
@@ -118,14 +116,18 @@ class Connection(Control):
 
     def _deliver(self, stream: Stream, piece: bytes, size: int, flags: int) -> None:
         """``size``: with the padding, which counts."""
-        if stream.owed + stream.kept + size > STREAM_WINDOW:
+        owed = stream.owed + size
+        if owed + stream.kept > STREAM_WINDOW:
             self.credit(size)
             self.break_off(stream, f.FLOW_CONTROL_ERROR)
             return
-        if stream.waiting is None:
-            self.credit(size, stream)
-        else:
+        if stream.waiting is not None:
             self.keep(size, stream)
+        elif owed + self.owed < LITTLE and not self.kept:
+            stream.owed = owed
+            self.owed += size
+        else:
+            self.credit(size, stream)
         if stream.length is not None and not self._measure(stream, len(piece), flags):
             return
         if piece:

@@ -15,8 +15,6 @@ ECHO = "/test.Service/Echo"
 class Echo:
     """Answers as the message says; notes what happens to it."""
 
-    pushes = True
-
     def __init__(self, send: Sender, log: list[str]) -> None:
         self.done = False
         self._send = send
@@ -78,9 +76,3 @@ class Feed:
 
     def half_close(self) -> None:
         self._queue.put(None)
-
-
-class Alternating(Echo):
-    """One that only ever answers: what it sends may travel with what it waits for."""
-
-    pushes = False

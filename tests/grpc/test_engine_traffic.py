@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.engine import ENGINES, Name, Settings
-from tests.grpc.echo import ECHO, Alternating, Echo, Feed
+from tests.grpc.echo import ECHO, Echo, Feed
 from tests.grpc.running import running
 from tests.waiting import until
 
@@ -81,14 +81,14 @@ def test_a_handler_that_only_answers_answers_all(engine: Name, messages: list[by
     log: list[str] = []
     replies = {b"nothing": [], b"twice:1": [b"twice:1"] * 2, b"big": [b"%d" % n * (1 << 20) for n in range(4)]}
     asked = [*messages, *([last] if last else [])]
-    with running({ECHO: lambda send: Alternating(send, log)}, engine=engine) as server:
+    with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
         got = list(server.open(ECHO)(iter(asked)))
         until(lambda: log == ["closed"])
     assert got == [reply for message in asked for reply in replies.get(message, [message])]
 
 
 def test_the_client_of_one_that_only_answers_goes_away(engine: Name, log: list[str]) -> None:
-    with running({ECHO: lambda send: Alternating(send, log)}, engine=engine) as server:
+    with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
         for leave in ("cancel", "half_close"):
             feed = Feed()
             call = server.open(ECHO)(iter(feed))

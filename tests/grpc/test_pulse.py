@@ -22,7 +22,6 @@ class Dawdler:
     """Says how long the engine has been behind as each message comes, and takes its time."""
 
     done = False
-    pushes = False
 
     def __init__(self, send: Sender) -> None:
         self._pulse = send.pulse

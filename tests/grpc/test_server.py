@@ -72,10 +72,10 @@ def test_a_changed_file_and_sighup_reload(served: Served, policy: Path) -> None:
     write(policy, "50")
     until(lambda: served.config()["generation"] == 2)
     assert served.config()["policies"][0]["versions"][0]["weight"] == 50
-    assert served.metric('extproc_policy_info{generation="2"}') == 1
+    until(lambda: served.metric('extproc_policy_info{generation="2"}') == 1)
     served.signal(signal.SIGHUP)
     until(lambda: served.config()["generation"] == 3)
-    assert served.metric('extproc_policy_reloads_total{result="success"}') == 2
+    until(lambda: served.metric('extproc_policy_reloads_total{result="success"}') == 2)
 
 
 def test_a_bad_change_keeps_the_last_good_policy_and_says_so(served: Served, policy: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_bad_change_keeps_the_last_good_policy_and_says_so(served: Served, pol
     assert (problem["path"], problem["line"]) == ("spec.versions[0].weight", 8)
     assert served.config()["generation"] == 1
     assert served.config()["policies"][0]["versions"][0]["weight"] == 90
-    assert served.metric('extproc_policy_reloads_total{result="failure"}') == 1
-    assert served.metric('extproc_errors_total{reason="policy_reload"}') == 1
+    until(lambda: served.metric('extproc_policy_reloads_total{result="failure"}') == 1)
+    until(lambda: served.metric('extproc_errors_total{reason="policy_reload"}') == 1)
     assert served.get("/readyz")[0] == 200
     until(lambda: f"{policy}:8" in served.log)
     write(policy, "70")

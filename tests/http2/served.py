@@ -143,9 +143,9 @@ def check(connection: Connection) -> None:
         assert 0 <= stream.owed <= STREAM_WINDOW // 2
         assert stream.owed + stream.kept <= STREAM_WINDOW
         assert stream.window <= f.MAX_WINDOW
-    assert connection._kept == sum(stream.kept for stream in streams.values()) or connection.failed
-    assert connection._owed <= WINDOW // 2
-    assert 0 <= connection._kept + connection._owed <= WINDOW
+    assert connection.kept == sum(stream.kept for stream in streams.values()) or connection.failed
+    assert connection.owed <= WINDOW // 2
+    assert 0 <= connection.kept + connection.owed <= WINDOW
     assert len(connection._buffer) < f.MAX_FRAME + f.HEADER
     assert connection.failed or connection._block is None or len(connection._block[2]) <= MAX_BLOCK
     assert connection.queued >= sum(map(len, connection._out))

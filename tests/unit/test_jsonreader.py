@@ -13,13 +13,14 @@ from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 from extproc.jsonreader import JsonReader
 from extproc.request import BodyFields, Splice
+from tests.unit.apis.asking import known
 
 READER = JsonReader(prompt=["/messages"], limit=["/max_tokens", "/options/num_predict"], adapter=["/lora/name"])
 HEADERS = Headers()
 
 
 def read(body: bytes, reader: JsonReader = READER) -> BodyFields:
-    return reader.read(body, HEADERS)
+    return known(reader.read(body, HEADERS))
 
 
 def rename(body: bytes, model: str) -> Splice:

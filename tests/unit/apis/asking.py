@@ -9,7 +9,7 @@ from extproc import apis
 from extproc.actions import Unmatched
 from extproc.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.headers import Headers
-from extproc.request import Asked
+from extproc.request import Asked, BodyFields, Told
 from extproc.stream import RouteStream
 from extproc.view import Policy, View
 
@@ -30,6 +30,11 @@ def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> 
         actions += stream.receive(RequestBody(raw, end_of_stream=True), 0.0)
     unmatched = [action.reason for action in actions if isinstance(action, Unmatched)]
     return unmatched[0] if unmatched or stream.asked is None else stream.asked
+
+
+def known(told: Told) -> BodyFields:
+    """All that a body tells, what is read when it is asked for included."""
+    return BodyFields(*(getattr(told, name) for name in BodyFields.__struct_fields__))
 
 
 def size(*values: Any) -> int:
