@@ -25,6 +25,7 @@ from extproc.render.rules_processor import FAILED_OPEN
 from extproc.render.yamltext import to_yaml
 from tests.prometheus.server import Prometheus
 from tests.prometheus.test_dashboard import all_chosen
+from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
 
@@ -113,9 +114,9 @@ def test_every_query_of_the_dashboard_has_data(prometheus_program: str, tmp_path
 def _judge(prometheus: Prometheus) -> None:
     assert [rule["lastError"] for rule in prometheus.rules() if rule["health"] != "ok"] == []
     places = {("chat", "v1", "a100-west"), ("chat", "v2", "h100-east"), ("classifier", "v1", "t4-edge")}
-    # 404 is what strangers get, which belong to no policy.
-    success = {(of["policy"], of["version"], of["gpu_pool"]): value for of, value in prometheus.query(SUCCESS)}
-    assert success == dict.fromkeys(places, 1.0)
+    # 404 is what strangers get, which belong to no policy. A place has a rate from its second scrape on.
+    until(lambda: len(_success(prometheus)) == len(places))
+    assert _success(prometheus) == dict.fromkeys(places, 1.0)
     assert {(of["policy"], of["version"], of["gpu_pool"]) for of, _ in prometheus.query(f"{REQUESTS} > 0")} == places
     # The servers take 60 ms and 35 ms to the first token, and no client waited for seconds.
     first = {of["version"]: value for of, value in prometheus.query(f'{TTFT}{{quantile="0.5"}}')}
@@ -124,3 +125,7 @@ def _judge(prometheus: Prometheus) -> None:
     assert {of["type"] for of, value in prometheus.query(TOKENS) if value > 0} >= {"input", "output"}
     assert FAILED_OPEN in prometheus.names()
     assert prometheus.query('ALERTS{alertstate="firing"}') == []
+
+
+def _success(prometheus: Prometheus) -> dict[tuple[str, str, str], float]:
+    return {(of["policy"], of["version"], of["gpu_pool"]): value for of, value in prometheus.query(SUCCESS)}
