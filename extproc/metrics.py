@@ -123,7 +123,7 @@ class Metrics(Collector):
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._generations: set[int] = set()
-        self._messages = self._histograms["extproc_message_duration_seconds"]
+        self._phases: dict[str, Histogram] = {}
         for result in ("success", "failure"):
             self._counters["extproc_policy_reloads"][(result,)] = 0
 
@@ -177,9 +177,9 @@ class Metrics(Collector):
 
     def message(self, phase: str, seconds: float) -> None:
         """Counts one ext_proc message and the time it took us."""
-        histogram = self._messages.get((phase,))
+        histogram = self._phases.get(phase)
         if histogram is None:
-            histogram = self._histogram("extproc_message_duration_seconds", (phase,))
+            histogram = self._phases[phase] = self._histogram("extproc_message_duration_seconds", (phase,))
         histogram.observe(seconds)
 
     def state(self) -> bytes:

@@ -36,6 +36,7 @@ read_head = Struct(">IBI").unpack_from
 _U32 = Struct(">I")
 _U16_U32 = Struct(">HI")
 _PAIR = Struct(">II")
+_RESET = Struct(">IBII")
 u32 = _U32.pack
 read_u32 = _U32.unpack_from
 read_setting = _U16_U32.unpack_from
@@ -58,7 +59,7 @@ def window_update(stream: int, more: int) -> bytes:
 
 def rst_stream(stream: int, code: int) -> bytes:
     """A RST_STREAM frame."""
-    return frame(RST_STREAM, 0, stream, u32(code))
+    return _RESET.pack(4 << 8 | RST_STREAM, 0, stream, code)
 
 
 def goaway(last: int, code: int, text: str = "") -> bytes:

@@ -9,7 +9,6 @@ receiving while ``queued`` is above ``flow.BACKLOG``, so that neither answers no
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -36,7 +35,7 @@ class Connection(Control):
         self._accept = accept
         self._heads = Heads()
         self._buffer = b""
-        self._over: deque[int] = deque(maxlen=_OVER)
+        self._over: dict[int, None] = {}
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags and beginning of a header block
 
     def receive(self, data: bytes) -> None:
@@ -78,7 +77,7 @@ class Connection(Control):
         del self.streams[number]
         self.waiting.pop(number, None)
         if not stream.open:
-            self._over.append(number)
+            self._remember(number)
         if stream.kept:
             self.release(stream)
 
@@ -149,7 +148,14 @@ class Connection(Control):
         if stream.number in self.streams:
             stream.ended()
         else:
-            self._over.append(stream.number)
+            self._remember(stream.number)
+
+    def _remember(self, number: int) -> None:
+        """The client has ended it."""
+        over = self._over
+        over[number] = None
+        if len(over) > _OVER:
+            del over[next(iter(over))]
 
     def _after(self, number: int, flags: int) -> None:
         """A frame on a stream that is not open: in order where we left first."""
@@ -157,7 +163,7 @@ class Connection(Control):
         if number in self._over or number in self.streams:
             raise Refused(f.STREAM_CLOSED, "a frame on a stream after its end")
         if flags & f.END_STREAM:
-            self._over.append(number)
+            self._remember(number)
 
     def _on_data(self, number: int, flags: int, payload: bytes) -> None:
         """With padding, or too late."""
@@ -218,7 +224,7 @@ class Connection(Control):
         if fault or number > self.allowed or len(self.streams) >= STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
             if ended:
-                self._over.append(number)
+                self._remember(number)
             return
         stream = self.streams[number] = self._accept(self, number, head)
         stream.length = head.length
@@ -236,7 +242,7 @@ class Connection(Control):
             self._forget(stream)
             stream.lost()
         else:
-            self._over.append(number)
+            self._remember(number)
 
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
