@@ -26,7 +26,7 @@ WORKLOADS = (
     Workload("16 KB chat, c=16", 16 << 10, 16),
     Workload("220 KB chat, c=16", 220 << 10, 16),
     Workload("5 MB chat, c=1", 5 << 20, 1),
-    Workload("streamed answer of 20 events, c=16", 512, 16, streams=True),
+    Workload("streamed answer of 20 events, c=16", 512, 16, answer="streamed"),
     Workload("0.5 KB chat, open loop at 300 a second", 512, rate=300),
 )
 

@@ -117,13 +117,13 @@ def start_envoy(stack: ExitStack, directory: Path, document: Doc) -> tuple[Proce
 def start_upstream(stack: ExitStack, directory: Path) -> str:
     """A model server that costs next to nothing: an Envoy that reads the whole request and says "ok".
 
-    Asked for a stream, it fetches one from a server that has nothing else to do.
+    Asked for an answer that takes time, it fetches one from a server that has nothing else to do.
     """
     directory.mkdir()
-    streaming = stack.enter_context(
-        Process([sys.executable, "-m", "benchmarks.mesh.streaming"], OTHER_CORE, directory / "streaming.log")
+    slow = stack.enter_context(
+        Process([sys.executable, "-m", "benchmarks.mesh.slow"], OTHER_CORE, directory / "slow.log")
     )
-    wait(lambda: streaming.log.read_text().strip(), streaming)
+    wait(lambda: slow.log.read_text().strip(), slow)
     manager = typed(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -138,9 +138,11 @@ def start_upstream(stack: ExitStack, directory: Path) -> str:
                         {
                             "match": {
                                 "prefix": "/",
-                                "headers": [{"name": "x-stream", "string_match": {"exact": "1"}}],
+                                "headers": [
+                                    {"name": "x-answer", "string_match": {"safe_regex": {"regex": "whole|streamed"}}}
+                                ],
                             },
-                            "route": {"cluster": "streaming", "timeout": "0s"},
+                            "route": {"cluster": "slow", "timeout": "0s"},
                         },
                         {
                             "match": {"prefix": "/"},
@@ -160,7 +162,7 @@ def start_upstream(stack: ExitStack, directory: Path) -> str:
         "admin": {"address": anywhere},
         "static_resources": {
             "listeners": [{"name": "all", "address": anywhere, "filter_chains": [{"filters": [manager]}]}],
-            "clusters": [_cluster("streaming", int(streaming.log.read_text()))],
+            "clusters": [_cluster("slow", int(slow.log.read_text()))],
         },
     }
     return f"127.0.0.1:{start_envoy(stack, directory, document)[1]}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -22,13 +23,13 @@ class Workload(msgspec.Struct, frozen=True):
     """Of a closed loop: each asks again as soon as it has its answer."""
     rate: float = 0
     """Of an open loop: requests a second, whatever comes back."""
-    streams: bool = False
-    """The answer comes event by event."""
+    answer: Literal["at once", "whole", "streamed"] = "at once"
+    """How the model server answers: ``whole`` after 100 ms, or event by event in as long."""
 
     @property
     def headers(self) -> dict[str, str]:
         """Of the request, beside what HTTP itself needs."""
-        return {"content-type": "application/json", "x-user-id": "ann"} | ({"x-stream": "1"} if self.streams else {})
+        return {"content-type": "application/json", "x-user-id": "ann", "x-answer": self.answer}
 
     @property
     def path(self) -> str:

@@ -25,7 +25,11 @@ from benchmarks.mesh.scenarios import OURS, Scenario, serve
 
 PAUSE = 0.005
 """Seconds: the observer of one exchange is done before the next one begins."""
-WORKLOADS = (Workload("0.5 KB chat", 512), Workload("0.5 KB chat, streamed", 512, streams=True))
+WORKLOADS = (
+    Workload("answered at once", 512),
+    Workload("answered whole after 100 ms", 512, answer="whole"),
+    Workload("streamed for 100 ms", 512, answer="streamed"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

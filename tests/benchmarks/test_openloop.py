@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.mesh import openloop
 from benchmarks.mesh.openloop import Target, drive, post
-from benchmarks.mesh.streaming import EVENTS, GAP
+from benchmarks.mesh.slow import EVENTS, GAP
 
 REQUEST = post("/v1/chat/completions", ["x-user-id: ann"], b'{"model":"m"}')
 
@@ -65,7 +65,7 @@ def test_where_nobody_listens_every_request_fails() -> None:
 @pytest.fixture
 def streaming() -> Iterator[str]:
     """The address of the streaming model server."""
-    command = [sys.executable, "-m", "benchmarks.mesh.streaming"]
+    command = [sys.executable, "-m", "benchmarks.mesh.slow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         yield f"127.0.0.1:{int(server.stdout.readline())}"
@@ -78,6 +78,13 @@ def test_a_streamed_answer_is_taken_to_its_end(streaming: str) -> None:
     for target in targets:
         assert target.outcomes == {"200": 5}
         assert min(target.seconds) >= EVENTS * GAP
+
+
+def test_a_whole_answer_takes_as_long(streaming: str) -> None:
+    target = Target(streaming, post("/x", ["x-answer: whole"], b"{}"))
+    asyncio.run(drive([target], 50, 3))
+    assert target.outcomes == {"200": 3}
+    assert min(target.seconds) >= EVENTS * GAP
 
 
 def test_the_command_prints_one_document(streaming: str) -> None:

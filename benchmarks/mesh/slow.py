@@ -1,6 +1,6 @@
-"""A model server that streams: so many events, so long apart. A process of its own; prints its port.
+"""A model server that takes its time: so many events, so long apart, or all at the end. Prints its port.
 
-Every answer is the same; what a client sends is read to its end and forgotten.
+A process of its own. What a client sends is read to its end and forgotten, but for the header ``x-answer``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def _chunk(data: bytes) -> bytes:
 
 
 _PIECE = _chunk(_EVENT)
+_ANSWER = f'{{"choices":[{{}}],"usage":{{"prompt_tokens":9,"completion_tokens":{EVENTS}}}}}'.encode()
+_WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(_ANSWER), _ANSWER)
 _LAST = _chunk(_USAGE) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
@@ -44,6 +46,9 @@ class Answering(asyncio.Protocol):
         _, _, length = head.lower().partition(b"\r\ncontent-length:")
         if found and len(body) >= int(length.partition(b"\r\n")[0] or 0):
             self._request = b""
+            if b"\r\nx-answer: whole\r\n" in head + b"\r\n":
+                asyncio.get_running_loop().call_later(EVENTS * GAP, self._write, _WHOLE)
+                return
             self._left = EVENTS
             self._write(_HEAD)
             self._next()
