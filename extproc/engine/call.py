@@ -117,7 +117,7 @@ class Call(Stream):
     def drained(self) -> None:
         """See ``Stream``."""
         self._read()
-        if not self.open and self._handler is not None:
+        if not self.open:
             self.ended()
 
     def lost(self) -> None:

@@ -18,8 +18,17 @@ pytestmark = pytest.mark.envoy
 Servers = Callable[..., list[ModelServer]]
 Process = Callable[..., Processor]
 Run = Callable[[Proxy], Gateway]
-PLACES = pytest.mark.parametrize("at", ["SIDECAR_OUTBOUND", "GATEWAY"])
+Guarded = tuple[Gateway, Processor, ModelServer]
 VIEW = View((mesh.policy(versions=(Version("v1"),)),))
+
+
+@pytest.fixture(params=["SIDECAR_OUTBOUND", "GATEWAY"])
+def guarded(request: pytest.FixtureRequest, servers: Servers, processor: Process, run: Run) -> Guarded:
+    """A proxy that lets only those in who are known, its processor, and the model server behind it."""
+    v1, other = servers("v1", "other")
+    process, guard = processor(VIEW), mesh.authenticated()
+    pods = [mesh.pod(v1, "v1")]
+    return run(mesh.proxy(VIEW, pods, other, process, at=request.param, authentication=guard)), process, v1
 
 
 def count(envoy: Gateway, which: str) -> int:
@@ -35,13 +44,8 @@ def counted(process: Processor) -> list[str]:
     return [line for line in lines if line.startswith("inference_requests_total{")]
 
 
-@PLACES
-def test_the_processor_is_not_asked_about_who_is_not_known(
-    at: str, servers: Servers, processor: Process, run: Run
-) -> None:
-    v1, other = servers("v1", "other")
-    process, guard = processor(VIEW), mesh.authenticated()
-    envoy = run(mesh.proxy(VIEW, [mesh.pod(v1, "v1")], other, process, at=at, authentication=guard))
+def test_the_processor_is_not_asked_about_who_is_not_known(guarded: Guarded) -> None:
+    envoy, _, v1 = guarded
     assert envoy.ask("llama", host=mesh.CHAT).status == 401
     assert envoy.ask("llama", host=mesh.CHAT, authorization=mesh.token(b"another secret")).status == 401
     assert envoy.post({"model": "llama"}, "/admin", host=mesh.CHAT, authorization=mesh.token()).status == 403
@@ -50,14 +54,9 @@ def test_the_processor_is_not_asked_about_who_is_not_known(
     assert count(envoy, "aimesh_route.streams_started") == 1
 
 
-@PLACES
-def test_of_who_is_refused_the_observer_sees_the_refusal_alone(
-    at: str, servers: Servers, processor: Process, run: Run
-) -> None:
+def test_of_who_is_refused_the_observer_sees_the_refusal_alone(guarded: Guarded) -> None:
     """Answers of Envoy's own pass all filters on their way back: their head and text are shown, no request is."""
-    v1, other = servers("v1", "other")
-    process, guard = processor(VIEW), mesh.authenticated()
-    envoy = run(mesh.proxy(VIEW, [mesh.pod(v1, "v1")], other, process, at=at, authentication=guard))
+    envoy, process, _ = guarded
     assert envoy.ask("llama", host=mesh.CHAT).status == 401
     until(lambda: counted(process))
     assert count(envoy, "aimesh_observe.stream_msgs_sent") == 2, "head and text of the answer; a request is one more"
