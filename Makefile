@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-steady soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-steady soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ test-prometheus: $(VENV)/dev  ## rules and dashboard in a real Prometheus and it
 
 test-engines: $(VENV)/dev  ## the server's and Envoy's tests on the other engine, grpcio's asyncio API
 	@EXTPROC_TEST_ENGINE=aio $(BIN)/python -m pytest tests/grpc tests/envoy
+
+test-compiled:  ## every test, on a copy of this tree with its modules compiled as in a wheel: needs a C compiler and Python's headers
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$$scratch" && \
+	  $(MAKE) --no-print-directory -C "$$scratch" $(VENV)/dev && cd "$$scratch" && \
+	  $(BIN)/python setup.py --quiet build_ext --inplace --force && EXTPROC_TEST_COMPILED=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
 	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling

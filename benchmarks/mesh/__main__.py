@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks import ours
 from benchmarks.mesh import bench, load, report
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import BASELINE, build_go, scenarios
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workloads = [w for w in WORKLOADS if not options.workload or any(t in w.name for t in options.workload)]
     with TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
         directory = Path(name)
+        console.print("Compiling ours …", style="dim")
+        if isinstance(built := ours.compiled(), str):
+            console.print(f"Ours is not compiled: {built}")
         console.print("Building the Go peer …", style="dim")
         go = build_go(directory)
         if isinstance(go, str):

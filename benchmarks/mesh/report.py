@@ -13,9 +13,9 @@ from rich.table import Table
 
 from benchmarks.machine import processor
 from benchmarks.mesh.bench import Cell, Turn, ratio, summarize
-from benchmarks.mesh.scenarios import AIO, BUFFERED, GO_BUFFERED, GO_PEER, OURS
+from benchmarks.mesh.scenarios import AIO, BUFFERED, GO_BUFFERED, GO_PEER, OURS, WRITTEN
 
-PAIRS = ((OURS, AIO), (OURS, GO_PEER), (BUFFERED, GO_BUFFERED))
+PAIRS = ((OURS, AIO), (OURS, GO_PEER), (BUFFERED, GO_BUFFERED), (WRITTEN, GO_PEER))
 """Whose server CPU is compared."""
 HEADINGS = ("server CPU µs", "range", "Envoy CPU µs", "added p50 µs", "added p99 µs", "req/s", "errors")
 

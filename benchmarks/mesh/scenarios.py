@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks import ours
 from benchmarks.mesh.load import Workload
 from extproc.render.envoy import bootstrap
 from extproc.render.envoy_options import Body, EnvoyOptions, typed
@@ -73,18 +73,18 @@ class Scenario(msgspec.Struct, frozen=True):
         return found
 
 
-def serve(*options: str) -> Callable[[Path, str], list[str]]:
+def serve(*options: str, written: bool = False) -> Callable[[Path, str], list[str]]:
     """The command that starts our processor with these options, for a policy file and an address."""
 
     def command(policy: Path, listen: str) -> list[str]:
-        serve = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen]
+        serve = [*ours.command(written=written), "serve", "-f", str(policy), "--listen", listen]
         return [*serve, "--admin", "127.0.0.1:0", "--drain", "0", *options]
 
     return command
 
 
-def _go(binary: Path) -> Callable[[Path, str], list[str]]:
-    return lambda _, listen: [str(binary), "-listen", listen]
+def _go(binary: Path, *options: str) -> Callable[[Path, str], list[str]]:
+    return lambda _, listen: [str(binary), "-listen", listen, *options]
 
 
 def router_only(filters: list[Doc]) -> list[Doc]:
@@ -130,8 +130,10 @@ def _lua(filters: list[Doc]) -> list[Doc]:
 
 
 OURS = "ours, streamed"
+WRITTEN = "ours, streamed, not compiled"
 AIO = "ours on grpc.aio"
 GO_PEER = "Go, streamed"
+GO_REPLY = "Go, streamed, with our reply"
 BUFFERED = "ours, buffered"
 GO_BUFFERED = "Go, buffered"
 BASELINE = "no filter"
@@ -154,6 +156,7 @@ def scenarios(go: Path | None) -> list[Scenario]:
         Scenario("Envoy json_to_metadata", filters=_native, only="body"),
         Scenario("Envoy Lua", filters=_lua, only="body"),
         Scenario(OURS, serve()),
+        Scenario(WRITTEN, serve(written=True)),
         Scenario(BUFFERED, serve(), body="buffered", only="body"),
         Scenario("ours, native", serve(), body="native", only="body"),
         Scenario("ours, streamed + observe", serve(), observe=True),
@@ -162,5 +165,6 @@ def scenarios(go: Path | None) -> list[Scenario]:
     ]
     if go is not None:
         found.append(Scenario(GO_PEER, _go(go)))
+        found.append(Scenario(GO_REPLY, _go(go, "-metadata")))
         found.append(Scenario(GO_BUFFERED, _go(go), body="buffered", only="body"))
     return found

@@ -15,7 +15,7 @@ LONGEST_TEST = 400
 """Tables of cases are long, and easily read."""
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "context", "common", "misc"}
 TESTS = ROOT / "tests" / "unit"
-OF_NO_MODULE = {"test_floors", "test_house"}
+OF_NO_MODULE = {"test_floors", "test_house", "test_setup"}
 TESTED_UP_TO = 4
 
 

@@ -2,7 +2,8 @@
 //
 // It does what every ext_proc server must and nothing more: no policy, no metrics, no limits. In answer to the request's
 // headers it sets two headers and clears the route cache; where the path says that the body names the model, it waits for
-// the body and reads `model` from it, as our processor does.
+// the body and reads `model` from it, as our processor does. With -metadata it also sends what ours does for other filters
+// and for logs, always the same: so much for Envoy to take in.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 type server struct {
@@ -40,9 +42,12 @@ func mutation(model string) *extproc.CommonResponse {
 	}
 }
 
+var metadata *structpb.Struct
+
 func headersReply(common *extproc.CommonResponse) *extproc.ProcessingResponse {
 	return &extproc.ProcessingResponse{
-		Response: &extproc.ProcessingResponse_RequestHeaders{RequestHeaders: &extproc.HeadersResponse{Response: common}},
+		Response:        &extproc.ProcessingResponse_RequestHeaders{RequestHeaders: &extproc.HeadersResponse{Response: common}},
+		DynamicMetadata: metadata,
 	}
 }
 
@@ -90,7 +95,7 @@ func (*server) Process(stream extproc.ExternalProcessor_ProcessServer) error {
 			reply := headersReply(mutation(fields.Model))
 			if buffered {
 				reply = &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_RequestBody{
-					RequestBody: &extproc.BodyResponse{Response: mutation(fields.Model)}}}
+					RequestBody: &extproc.BodyResponse{Response: mutation(fields.Model)}}, DynamicMetadata: metadata}
 			}
 			return stream.Send(reply)
 		default:
@@ -101,7 +106,18 @@ func (*server) Process(stream extproc.ExternalProcessor_ProcessServer) error {
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:50051", "host:port, or a path for a unix socket")
+	decided := flag.Bool("metadata", false, "send dynamic metadata too")
 	flag.Parse()
+	if *decided {
+		fields := map[string]any{
+			"api": "openai", "operation": "chat.completions", "model": "llama-3-8b", "policy": "bench",
+			"cohort": "sticky", "version": "v1",
+		}
+		var err error
+		if metadata, err = structpb.NewStruct(map[string]any{"aimesh": fields}); err != nil {
+			log.Fatal(err)
+		}
+	}
 	network := "tcp"
 	if strings.HasPrefix(*listen, "/") {
 		network = "unix"

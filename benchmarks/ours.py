@@ -1,0 +1,33 @@
+"""How our processor is run: compiled, as a wheel has it, or as it is written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@cache
+def compiled() -> Path | str:
+    """Where the compiled package is, or why there is none. What is there already is only brought up to date."""
+    built = ROOT / "build" / f"compiled-{sys.implementation.cache_tag}"
+    command = [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(built)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if run.returncode:
+        return f"setup.py failed: {run.stderr.strip()[-500:]}"
+    suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
+    if not (built / "extproc" / f"stream{suffix}").exists():
+        return f"no C compiler, or no headers of this Python: {run.stderr.strip()[-500:]}"
+    return built
+
+
+def command(*, written: bool = False) -> list[str]:
+    """What runs ``extproc``, compiled where that can be and unless ``written`` asks for it as it is written."""
+    built = compiled()
+    if written or isinstance(built, str):
+        return [sys.executable, "-m", "extproc"]
+    return ["env", f"PYTHONPATH={built}", sys.executable, "-P", "-m", "extproc"]

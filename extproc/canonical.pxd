@@ -1,0 +1,13 @@
+# Types in C for canonical.py, where it is compiled (setup.py): all numbers are places in a message, or sizes below 2**35.
+
+cimport cython
+
+@cython.locals(at=Py_ssize_t, size=Py_ssize_t, stop=Py_ssize_t, end=Py_ssize_t, tag=int)
+cpdef object message(bytes data)
+
+@cython.locals(first=dict, count=Py_ssize_t, header=Py_ssize_t, key=Py_ssize_t, length=Py_ssize_t, size=Py_ssize_t,
+               name=Py_ssize_t, value=Py_ssize_t, following=Py_ssize_t)
+cdef object _headers(bytes data, Py_ssize_t at, Py_ssize_t stop)
+
+@cython.locals(size=Py_ssize_t, shift=int)
+cdef tuple _length(bytes data, Py_ssize_t at)

@@ -1,0 +1,38 @@
+"""Compiles what every request passes through: the same Python, by Cython, where a wheel is built. See decision 0012.
+
+Without a C compiler or Python's headers the wheel is as good, and slower. An installation that can be edited stays as
+it is written: compiled modules beside their sources would hide what is changed in them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from setuptools import Extension, setup
+
+COMPILED = (
+    *("body", "canonical", "codec", "headers", "histogram", "jsonbody", "jsonreader", "metrics", "observe", "policy"),
+    *("rendezvous", "servicer", "stream"),
+    *("answers.elements", "answers.look", "answers.reading", "answers.sse"),
+    *("apis.__init__", "apis.pattern"),
+    *("engine.call", "engine.control", "engine.flow", "engine.frames", "engine.heads", "engine.http2", "engine.link"),
+)
+"""Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
+
+
+def extensions() -> list[Extension]:
+    """None where nothing is to be compiled."""
+    if "editable_wheel" in sys.argv:
+        return []
+    from Cython.Build import cythonize
+
+    quick = {"optional": True, "extra_compile_args": ["-g0", "-w"]}
+    found = [Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], **quick) for name in COMPILED]
+    # What annotations say is not taken for types in C: Python's own meaning holds, to the letter.
+    directives = {"language_level": "3", "annotation_typing": False}
+    made: list[Extension] = cythonize(found, build_dir="build/cython", compiler_directives=directives, quiet=True)
+    return made
+
+
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": len(os.sched_getaffinity(0))}})
