@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from extproc.findings import Finding, Rule
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import Mesh
+from extproc.lint.patches import Patch
 from extproc.lint.placement import CHAIN
 
 EVERY_HOST = Rule(
@@ -59,10 +60,15 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     for name, keys in switched.items():
         if name not in _ISTIO and name not in mesh.filter_names:
             yield from (key.breaks(WRONG_NAME, f"no patch here puts in a filter {name}") for key in keys)
-    for processor in mesh.processors:
-        named = processor.name in switched
-        if processor.patch.value.at("disabled").flag:
-            if not named:
-                yield processor.patch.value.at("disabled").breaks(NEVER_ON)
-        elif not (named or processor.observes or processor.patch.waypoint) and processor.at_edge:
-            yield processor.patch.value.at("name").breaks(EVERY_HOST)
+    for patch in mesh.patches:
+        if patch.apply_to == "HTTP_FILTER" and patch.inserts and patch.value.at("name").text not in switched:
+            yield from _everywhere_or_nowhere(patch)
+
+
+def _everywhere_or_nowhere(patch: Patch) -> Iterator[Finding]:
+    """A filter for which no host has settings."""
+    off, processor = patch.value.at("disabled"), patch.processor
+    if off.flag:
+        yield off.breaks(NEVER_ON)
+    elif processor and processor.at_edge and not (processor.observes or patch.waypoint):
+        yield patch.value.at("name").breaks(EVERY_HOST)
