@@ -15,6 +15,7 @@ from extproc.errors import SetupError
 
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 _INFERENCE_POOL = "dummy"
 """The cluster name that Istio gives the filter of an InferencePool, which routes override."""
 
@@ -34,6 +35,7 @@ class HttpFilter(msgspec.Struct, frozen=True):
 
     name: str
     config: Mapping[str, Any]
+    """Within a matcher that may skip it, its own."""
     disabled: bool
 
     @property
@@ -156,6 +158,14 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _config(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a filter, or of that which it wraps into a matcher."""
+    config = _object(item.get("typed_config"))
+    while _type(config) == _WITH_MATCHER:
+        config = _object(at(config, "extension_config", "typed_config"))
+    return config
+
+
 def _type(config: Mapping[str, Any]) -> str:
     return str(config.get("@type", "")).rpartition("/")[2]
 
@@ -178,7 +188,7 @@ def _chain(listener: str, manager: Mapping[str, Any], named: Mapping[str, Mappin
         listener=listener,
         stat_prefix=str(manager.get("stat_prefix", "")),
         filters=[
-            HttpFilter(str(f.get("name", "")), _object(f.get("typed_config")), bool(f.get("disabled")))
+            HttpFilter(str(f.get("name", "")), _config(f), bool(f.get("disabled")))
             for f in rows(manager, "http_filters")
         ],
         cleans=any("remove" in m or "remove_on_match" in m for m in early),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from extproc.findings import Finding, Rule
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import Mesh
+from extproc.lint.patches import Patch
 from extproc.lint.placement import CHAIN
 
 EVERY_HOST = Rule(
@@ -39,11 +40,20 @@ NOT_DISABLED = Rule(
     "Envoy refuses the route configuration: only true is allowed there.",
     "write overrides: {} to switch it on, disabled: true to switch it off",
 )
-RULES = (EVERY_HOST, NEVER_ON, WRONG_NAME, NOT_DISABLED)
+NO_TYPE = Rule(
+    "AIM165",
+    "error",
+    "an empty `config` in FilterConfig",
+    "Envoy would switch the filter on by it, but istiod refuses the whole EnvoyFilter: it reads no configuration "
+    "without a type.",
+    'write config: {"@type": …} with a type of the filter, for ext_proc ExtProcPerRoute with overrides: {}',
+)
+RULES = (EVERY_HOST, NEVER_ON, WRONG_NAME, NOT_DISABLED, NO_TYPE)
 
 _ISTIO = tuple(name for name in CHAIN if name != "envoy.filters.http.ext_proc")
 """Filters that Istio puts in and that routes may have settings for; its ext_proc is an InferencePool's affair."""
 _PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+_SWITCH = "envoy.config.route.v3.FilterConfig"
 
 
 def check(mesh: Mesh) -> Iterator[Finding]:
@@ -56,13 +66,20 @@ def check(mesh: Mesh) -> Iterator[Finding]:
                     switched.setdefault(name, []).append(key)
                 if value.at("@type").text.endswith(_PER_ROUTE) and value.at("disabled").text == "false":
                     yield value.at("disabled").breaks(NOT_DISABLED)
+                if value.at("@type").text.endswith(_SWITCH) and value.at("config") and not value.at("config", "@type"):
+                    yield value.at("config").breaks(NO_TYPE)
     for name, keys in switched.items():
         if name not in _ISTIO and name not in mesh.filter_names:
             yield from (key.breaks(WRONG_NAME, f"no patch here puts in a filter {name}") for key in keys)
-    for processor in mesh.processors:
-        named = processor.name in switched
-        if processor.patch.value.at("disabled").flag:
-            if not named:
-                yield processor.patch.value.at("disabled").breaks(NEVER_ON)
-        elif not (named or processor.observes or processor.patch.waypoint) and processor.at_edge:
-            yield processor.patch.value.at("name").breaks(EVERY_HOST)
+    for patch in mesh.patches:
+        if patch.apply_to == "HTTP_FILTER" and patch.inserts and patch.value.at("name").text not in switched:
+            yield from _everywhere_or_nowhere(patch)
+
+
+def _everywhere_or_nowhere(patch: Patch) -> Iterator[Finding]:
+    """A filter for which no host has settings."""
+    off, processor = patch.value.at("disabled"), patch.processor
+    if off.flag:
+        yield off.breaks(NEVER_ON)
+    elif processor and processor.at_edge and not (processor.observes or patch.waypoint):
+        yield patch.value.at("name").breaks(EVERY_HOST)

@@ -17,7 +17,7 @@ from extproc.yamldoc import Items, Mapping, Node, Scalar, below
 
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 """What has none of these is something else, as the values of a chart, and no business of ours."""
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:h|ms|m|us|ns|s))+")
+_DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:h|ms|m|us|ns|s))+")
 _PART = re.compile(r"([0-9.]+)(h|ms|m|us|ns|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 

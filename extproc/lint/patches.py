@@ -11,6 +11,8 @@ from extproc.lint.manifest import Resource, Value
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 HCM = "envoy.filters.network.http_connection_manager"
 ROUTER = "envoy.filters.http.router"
+WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+"""Around another filter: skips it where its matcher says so."""
 
 _INSERT = ("ADD", "INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER")
 _EDGE = ("GATEWAY", "SIDECAR_OUTBOUND")
@@ -60,12 +62,19 @@ class Patch(msgspec.Struct, frozen=True):
         return bool(self.resource.spec.at("targetRefs"))
 
     @property
+    def config(self) -> Value:
+        """Configuration of the filter that it puts in; within a matcher, of the filter in there."""
+        config = self.value.at("typed_config")
+        while config.at("@type").text.endswith(f"/{WITH_MATCHER}"):
+            config = config.at("extension_config", "typed_config")
+        return config
+
+    @property
     def processor(self) -> Processor | None:
         """The ext_proc filter that it puts in, if it does."""
-        config = self.value.at("typed_config")
-        if self.apply_to != "HTTP_FILTER" or not config.at("@type").text.endswith(f"/{EXT_PROC}"):
+        if self.apply_to != "HTTP_FILTER" or not self.config.at("@type").text.endswith(f"/{EXT_PROC}"):
             return None
-        return Processor(self, config)
+        return Processor(self, self.config)
 
     def meets(self, other: Patch) -> bool:
         """Whether there are listeners to which both apply, as far as contexts tell."""

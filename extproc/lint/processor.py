@@ -187,7 +187,7 @@ _LIMITS = ("request_body_buffer_limit", "per_request_buffer_limit_bytes", "per_c
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Every ext_proc filter by itself."""
     for patch in mesh.patches:
-        if patch.apply_to == "HTTP_FILTER" and patch.inserts and not patch.value.at("typed_config", "@type"):
+        if patch.apply_to == "HTTP_FILTER" and patch.inserts and not patch.config.at("@type"):
             yield patch.value.breaks(NO_TYPE)
     for processor in mesh.processors:
         for name, key in processor.config.named():

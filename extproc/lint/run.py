@@ -17,6 +17,7 @@ from extproc.lint import (
     placement,
     processor,
     serviceentry,
+    spelling,
     spoofing,
     telemetry,
     virtualservice,
@@ -27,6 +28,7 @@ from extproc.lint.mesh import Mesh
 PARTS = (
     kinds,
     placement,
+    spelling,
     processor,
     clusters,
     spoofing,

@@ -125,9 +125,8 @@ def _pins(patch: Patch) -> set[str]:
 
 def _late(patch: Patch) -> Iterator[Finding]:
     """Header mutation filters that strip, and mutations anywhere that keep what a client sent."""
-    config = patch.value.at("typed_config")
-    if config.at("@type").text.endswith(f"/{_LATE_FILTER}"):
-        for mutation in config.at("mutations", "request_mutations").items:
+    if patch.config.at("@type").text.endswith(f"/{_LATE_FILTER}"):
+        for mutation in patch.config.at("mutations", "request_mutations").items:
             if routing(mutation.at("remove").text):
                 yield mutation.breaks(STRIPPED_LATE)
     for value in patch.value.walk():

@@ -3,9 +3,9 @@
 Floor 4: may import floors 0 to 3. What every patch rests on:
 
 - The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
-  that no unknown's request reaches the processor (Envoy's refusal passes the observer, as every answer), and in front
-  of what depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by
-  nobody; in front of the router is too late.)
+  that no unknown's request reaches the processor (nor Envoy's answer to it: ``istio_admission``), and in front of what
+  depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by nobody; in
+  front of the router is too late.)
 - A client's routing headers go before the first route is chosen: a filter could only do it after.
 - The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
 """
@@ -19,6 +19,7 @@ from extproc.render.envoy_clusters import processor_cluster
 from extproc.render.envoy_filters import asks_for_load, cleaning, load_filter, observe_filter, route_filter
 from extproc.render.envoy_options import NAMESPACE, OBSERVE_FILTER, ROUTE_FILTER, Doc, request_mode, typed
 from extproc.render.envoy_routes import BODY_MARGIN, told_to_clients
+from extproc.render.istio_admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio_routing import CALL, catch_all, default_route, gateway_hosts
 from extproc.view import Policy, View
@@ -64,7 +65,7 @@ class _Filters:
         self._route = route_filter(view, envoy)
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = observe_filter(view, envoy)
+        self._observe = if_admitted(observe_filter(view, envoy))
         self._asking = [load_filter()] if asks_for_load(view) else []
         self._pins = any(policy.allow_pin for policy in view.policies)
 
@@ -116,14 +117,15 @@ class _Filters:
             request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
         )
         context = "SIDECAR_INBOUND"
-        observe = observe_filter(self._view, self._options.envoy, alone=True)
-        patches = [*self._clusters(context), _before(context, {}, learned), _before(context, {}, observe)]
+        observe = if_admitted(observe_filter(self._view, self._options.envoy, alone=True))
+        filters = [_before(context, {}, each) for each in (admitted_filter(), learned, observe)]
+        patches = [*self._clusters(context), *filters]
         where = namespace(policy, self._options)
         return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
         """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
-        filters = [*self._asking, self._route, self._observe]
+        filters = [admitted_filter(), *self._asking, self._route, self._observe]
         if not everywhere:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
         return [self._strip(context, listener), *(_before(context, listener, each) for each in filters)]
@@ -140,7 +142,8 @@ class _Filters:
 
     def _switch_on(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
         """For one host."""
-        on = {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
+        on = {ADMITTED_FILTER: _on(f"{_TYPE}.{MARKING}")}
+        on |= {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
         on |= {each["name"]: _on(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._asking}
         match = {"routeConfiguration": {"vhost": vhost}}
         patch = _patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})

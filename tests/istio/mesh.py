@@ -87,6 +87,16 @@ def proxy(
     return made
 
 
+def counted(processor: Processor) -> list[dict[str, str]]:
+    """The labels of every exchange that was observed."""
+    return [
+        sample.labels
+        for family in processor.metrics.collect()
+        for sample in family.samples
+        if sample.name == "inference_requests_total" and sample.value
+    ]
+
+
 def authenticated() -> list[dict[str, Any]]:
     """What Istio makes of a RequestAuthentication and of an AuthorizationPolicy that denies ``/admin``."""
     http = "type.googleapis.com/envoy.extensions.filters.http"

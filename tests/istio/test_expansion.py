@@ -52,6 +52,7 @@ def test_the_filters_stand_behind_authentication_and_before_what_depends_on_the_
         "istio.metadata_exchange",
         "envoy.filters.http.jwt_authn",
         "envoy.filters.http.rbac",
+        "aimesh.admitted",
         "aimesh.route",
         "aimesh.observe",
         "envoy.filters.http.grpc_stats",

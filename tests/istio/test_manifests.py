@@ -159,26 +159,31 @@ def test_a_planted_typo_is_caught(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("apply_to", "path", "value"),
+    ("which", "path", "value"),
     [
         ("NETWORK_FILTER", "typed_config.early_header_mutation_extension", []),
-        ("HTTP_FILTER", "typed_config.message_timeot", "1s"),
-        ("HTTP_FILTER", "typed_config.message_timeout", "soon"),
-        ("HTTP_FILTER", "typed_config.processing_mode.request_body_mode", "BUFERED"),
-        ("HTTP_FILTER", "disable", True),
+        ("aimesh.route", "typed_config.message_timeot", "1s"),
+        ("aimesh.route", "typed_config.message_timeout", "soon"),
+        ("aimesh.route", "typed_config.processing_mode.request_body_mode", "BUFERED"),
+        ("aimesh.route", "disable", True),
+        ("aimesh.admitted", "typed_config.on_request_heders", []),
+        ("aimesh.observe", "typed_config.xds_matchr", {}),
+        ("aimesh.observe", "typed_config.extension_config.typed_config.message_timeot", "1s"),
         ("VIRTUAL_HOST", "request_body_limit", 1),
         ("VIRTUAL_HOST", "typed_per_filter_config", {"a": {"@type": "type.googleapis.com/envoy.config.route.v3.No"}}),
         ("HTTP_ROUTE", "rout", {}),
         ("CLUSTER", "load_asignment", {}),
     ],
 )
-def test_a_planted_typo_in_a_patch_is_caught(apply_to: str, path: str, value: object) -> None:
+def test_a_planted_typo_in_a_patch_is_caught(which: str, path: str, value: object) -> None:
+    """``which``: what the patch applies to, or the name that it gives."""
     unix = IstioOptions(processors=("unix:///run/p.sock",), where=("gateway",))
     filters = [d for d in documents(VIEWS["demo"], unix) if d["kind"] == "EnvoyFilter"]
-    ((at, patch),) = [(i, p) for i, p in enumerate(filters[0]["spec"]["configPatches"]) if p["applyTo"] == apply_to][:1]
+    patches = filters[0]["spec"]["configPatches"]
+    patch = next(p for p in patches if which in (p["applyTo"], p["patch"]["value"].get("name")))
     assert envoy_api.problems(filters[0]) == []
     wrong = {"spec": {"configPatches": [planted(patch, f"patch.value.{path}", value)]}}
-    assert len(envoy_api.problems(wrong)) == 1, at
+    assert len(envoy_api.problems(wrong)) == 1
 
 
 @EVERY

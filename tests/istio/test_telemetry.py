@@ -115,16 +115,6 @@ def test_promtool_takes_the_rules(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def counted(processor: Processor) -> list[dict[str, str]]:
-    """The labels of every exchange that was observed."""
-    return [
-        sample.labels
-        for family in processor.metrics.collect()
-        for sample in family.samples
-        if sample.name == "inference_requests_total" and sample.value
-    ]
-
-
 def timed(processor: Processor) -> float:
     """How many exchanges were timed."""
     samples = (sample for family in processor.metrics.collect() for sample in family.samples)
@@ -183,8 +173,8 @@ def test_an_exchange_is_counted_at_the_client(
     process = processor(view)
     envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, process))
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
-    until(lambda: counted(process))
-    assert [(c["model"], c["version"], c["api"], c["code"]) for c in counted(process)] == [
+    until(lambda: mesh.counted(process))
+    assert [(c["model"], c["version"], c["api"], c["code"]) for c in mesh.counted(process)] == [
         ("llama", "v2", "openai", "200")
     ]
 
@@ -202,8 +192,8 @@ def test_an_exchange_is_counted_at_the_model_server_by_what_the_client_side_said
     envoy = run(mesh.proxy(view, pods, other, process, at="SIDECAR_INBOUND", where=("inbound",)))
     sent = {"x_model_name": "llama", "x_model_version": "v2"}
     assert envoy.ask("llama", host=mesh.CHAT, **sent).text == "v1"
-    until(lambda: counted(process))
-    assert [(c["model"], c["version"], c["api"], c["code"]) for c in counted(process)] == [
+    until(lambda: mesh.counted(process))
+    assert [(c["model"], c["version"], c["api"], c["code"]) for c in mesh.counted(process)] == [
         ("llama", "v2", "openai", "200")
     ]
     assert timed(process) == 1

@@ -55,14 +55,20 @@ def _apply(patch: dict[str, Any], manager: dict[str, Any]) -> None:
         ("duplex-without-trailers", "request_trailer_mode has to be set to SEND"),
         ("both-cache-settings", "can not be set to none-default at the same time"),
         ("no-type", "no such field: 'config'"),
+        ("matcher-around-nothing", "TypedConfig: value is required"),
         ("not-disabled", "Disabled: value must equal true"),
         ("unknown-field", "message_timeouts"),
+        ("misspelt-host", "request_body_buffer_limits"),
+        ("no-duration", "message_timeout"),
     ],
 )
 def test_envoy_refuses_it(manifest: str, why: str, tmp_path: Path) -> None:
     assert why in said(f"bad/{manifest}.yaml", tmp_path)
 
 
-@pytest.mark.parametrize("manifest", ["good/gateway", "good/buffered", "good/observer", "bad/wrong-filter-name"])
+@pytest.mark.parametrize(
+    "manifest",
+    ["good/gateway", "good/buffered", "good/observer", "good/observer-in-a-matcher", "bad/wrong-filter-name"],
+)
 def test_envoy_takes_it(manifest: str, tmp_path: Path) -> None:
     assert said(f"{manifest}.yaml", tmp_path) == ""

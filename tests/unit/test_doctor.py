@@ -110,6 +110,23 @@ def test_switched_on_by_a_host_of_the_discovered_routes() -> None:
     assert codes(istio(off, settings={"models.route": {"disabled": True}})) == ["AIM714"]
 
 
+def matched(inner: dict[str, Any]) -> dict[str, Any]:
+    """A filter in a matcher that may skip it."""
+    kind = "extensions.common.matching.v3.ExtensionWithMatcher"
+    return http_filter(inner["name"], kind, extension_config=inner, xds_matcher={"matcher_list": {}})
+
+
+def test_a_filter_in_a_matcher_is_judged_as_without() -> None:
+    observer = matched(ext_proc("models.observe", observability_mode=True))
+    well = istio(*named(JWT), ext_proc("models.route"), observer, *named(GRPC_STATS))
+    assert codes(well) == []
+    assert healthy(Evidence(well)).startswith("models.route, models.observe on ")
+    assert codes(istio(observer, ext_proc("models.route"))) == ["AIM703"]
+    assert codes(istio(matched(ext_proc("r")), *named(JWT))) == ["AIM702"]
+    assert codes(istio(matched(matched(ext_proc("r", "outbound|1||x"))))) == ["AIM704"]
+    assert codes(istio(matched(ext_proc("r")) | {"disabled": True})) == ["AIM714"]
+
+
 def test_a_cluster_that_the_proxy_does_not_have() -> None:
     assert codes(istio(ext_proc("r", "outbound|1||x"))) == ["AIM704"]
 
