@@ -27,11 +27,16 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    quick = {"optional": True, "extra_compile_args": ["-g0", "-w"]}
-    found = [Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], **quick) for name in COMPILED]
+    quick = ["-g0", "-w"]
+    found = [
+        Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=quick)
+        for name in COMPILED
+    ]
     # What annotations say is not taken for types in C: Python's own meaning holds, to the letter.
     directives = {"language_level": "3", "annotation_typing": False}
     made: list[Extension] = cythonize(found, build_dir="build/cython", compiler_directives=directives, quiet=True)
+    for one in made:
+        one.optional = True
     return made
 
 
