@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Protocol
 
-from extproc.engine import frames as f
+from extproc.engine.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_FRAME,
+    NO_ERROR,
+    frame,
+    frame_head,
+    rst_stream,
+)
 
 BACKLOG: Final = 1 << 20
 """Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
@@ -73,17 +83,17 @@ class Stream:
     def send(self, data: bytes, head: bytes = b"", tail: bytes = b"") -> None:
         """Data, after a block of headers and before one of trailers, which is the last word. All may be empty."""
         connection, size = self.connection, len(data)
-        begin = f.head(len(head) << 8 | f.HEADERS, f.END_HEADERS, self.number) + head if head else b""
-        room = size <= f.MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < BACKLOG
+        begin = frame_head(len(head) << 8 | HEADERS, END_HEADERS, self.number) + head if head else b""
+        room = size <= MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < BACKLOG
         if self.waiting is None and (room or not data):
             if data:
                 self.window -= size
                 connection.window -= size
-                begin += f.head(size << 8, 0, self.number) + data
+                begin += frame_head(size << 8, 0, self.number) + data
             if tail:
-                begin += f.head(len(tail) << 8 | f.HEADERS, f.END_HEADERS | f.END_STREAM, self.number) + tail
+                begin += frame_head(len(tail) << 8 | HEADERS, END_HEADERS | END_STREAM, self.number) + tail
                 if self.open:  # the client need not finish (§8.1)
-                    begin += f.rst_stream(self.number, f.NO_ERROR)
+                    begin += rst_stream(self.number, NO_ERROR)
                 connection.close(self)
             connection.put(begin)
             return
@@ -116,7 +126,7 @@ class Stream:
         connection, waiting = self.connection, self.waiting
         while waiting:
             piece = waiting[0]
-            room = min(self.window, connection.window, f.MAX_FRAME, BACKLOG - connection.queued)
+            room = min(self.window, connection.window, MAX_FRAME, BACKLOG - connection.queued)
             if room <= 0:
                 if self.window > 0:
                     connection.waiting[self.number] = self
@@ -129,7 +139,7 @@ class Stream:
                 waiting.popleft()
             self.window -= len(piece)
             connection.window -= len(piece)
-            connection.put(f.frame(f.DATA, 0, self.number, bytes(piece)))
+            connection.put(frame(DATA, 0, self.number, bytes(piece)))
         self.waiting = None
         connection.waiting.pop(self.number, None)
         if self._tail:

@@ -29,8 +29,8 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0x0, 0x1, 0x2, 0x
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 0x5, 0x6, 0x7, 0x8, 0x9
 ENHANCE_YOUR_CALM = 0xB
 
-head = Struct(">IBI").pack
-"""``head(length << 8 | type, flags, stream)``: a frame's header."""
+frame_head = Struct(">IBI").pack
+"""``frame_head(length << 8 | type, flags, stream)``: a frame's header."""
 read_head = Struct(">IBI").unpack_from
 """The same three of bytes at an offset."""
 _U32 = Struct(">I")
@@ -44,7 +44,7 @@ read_setting = _U16_U32.unpack_from
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """One frame. ``payload``: at most ``MAX_FRAME`` bytes."""
-    return head(len(payload) << 8 | kind, flags, stream) + payload
+    return frame_head(len(payload) << 8 | kind, flags, stream) + payload
 
 
 def settings(values: dict[int, int]) -> bytes:

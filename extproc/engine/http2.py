@@ -15,6 +15,18 @@ from typing import Final
 from extproc.engine import frames as f
 from extproc.engine.control import LITTLE, SETTINGS, STREAM_WINDOW, STREAMS, Control, Refused, check_priority
 from extproc.engine.flow import Stream
+from extproc.engine.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADER,
+    LAST,
+    MAX_FRAME,
+    PADDED,
+    PRIORITIZED,
+    read_head,
+)
 from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
 
 _OVER: Final = 100
@@ -85,7 +97,7 @@ class Connection(Control):
         size = len(f.PREFACE)
         if data[:size] != f.PREFACE[: len(data)]:
             raise Refused(f.PROTOCOL_ERROR, "this port speaks gRPC, by HTTP/2 with prior knowledge")
-        if len(data) < size + f.HEADER:
+        if len(data) < size + HEADER:
             return 0
         if data[size + 3] != f.SETTINGS:
             raise Refused(f.PROTOCOL_ERROR, "a connection begins with SETTINGS")
@@ -95,19 +107,19 @@ class Connection(Control):
     def _read(self, data: bytes, at: int) -> int:
         """Every whole frame from ``at`` on; where the rest begins."""
         size, streams, handlers = len(data), self.streams, _HANDLERS
-        while size - at >= f.HEADER:
-            word, flags, number = f.read_head(data, at)
+        while size - at >= HEADER:
+            word, flags, number = read_head(data, at)
             length, kind = word >> 8, word & 0xFF
-            if length > f.MAX_FRAME:
+            if length > MAX_FRAME:
                 raise Refused(f.FRAME_SIZE_ERROR, "a frame is larger than we said we take")
-            start = at + f.HEADER
+            start = at + HEADER
             if start + length > size:
                 break
             at = start + length
-            number &= f.LAST
-            if self._block is not None and (kind != f.CONTINUATION or number != self._block[0]):
+            number &= LAST
+            if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
                 raise Refused(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
-            if kind == f.DATA and not flags & f.PADDED and (stream := streams.get(number)) is not None and stream.open:
+            if kind == DATA and not flags & PADDED and (stream := streams.get(number)) is not None and stream.open:
                 self._deliver(stream, data[start:at], length, flags)
             elif (handle := handlers.get(kind)) is not None:
                 handle(self, number, flags, data[start:at])
@@ -131,13 +143,13 @@ class Connection(Control):
             return
         if piece:
             stream.data(piece)
-        if flags & f.END_STREAM:
+        if flags & END_STREAM:
             self._end(stream)
 
     def _measure(self, stream: Stream, size: int, flags: int) -> bool:
         """Whether the request is no longer, and in the end no shorter, than it said (§8.1.1)."""
         stream.length = rest = (stream.length or 0) - size
-        if rest < 0 or (rest and flags & f.END_STREAM):
+        if rest < 0 or (rest and flags & END_STREAM):
             self.break_off(stream, f.PROTOCOL_ERROR)
             return False
         return True
@@ -162,7 +174,7 @@ class Connection(Control):
         self.check_opened(number)
         if number in self._over or number in self.streams:
             raise Refused(f.STREAM_CLOSED, "a frame on a stream after its end")
-        if flags & f.END_STREAM:
+        if flags & END_STREAM:
             self._remember(number)
 
     def _on_data(self, number: int, flags: int, payload: bytes) -> None:
@@ -176,10 +188,10 @@ class Connection(Control):
 
     def _on_headers(self, number: int, flags: int, payload: bytes) -> None:
         block = _unpadded(payload, flags)
-        if flags & f.PRIORITIZED:
+        if flags & PRIORITIZED:
             check_priority(number, block[:5])
             block = block[5:]
-        if flags & f.END_HEADERS:
+        if flags & END_HEADERS:
             self._on_block(number, flags, block)
         else:
             self._block = (number, flags, bytearray(block))
@@ -191,7 +203,7 @@ class Connection(Control):
         block += payload
         if len(block) > MAX_BLOCK:
             raise Refused(f.ENHANCE_YOUR_CALM, f"more than {MAX_BLOCK} bytes of headers")
-        if flags & f.END_HEADERS:
+        if flags & END_HEADERS:
             self._block = None
             self._on_block(number, first, bytes(block))
 
@@ -210,7 +222,7 @@ class Connection(Control):
             self._after(number, flags)
             if not head.trails:
                 raise Refused(f.PROTOCOL_ERROR, "streams are opened in ascending order")
-        elif not flags & f.END_STREAM or not head.trails or stream.length:
+        elif not flags & END_STREAM or not head.trails or stream.length:
             self.break_off(stream, f.PROTOCOL_ERROR)  # trailers end a request, and are no head
         else:
             self._end(stream)
@@ -219,7 +231,7 @@ class Connection(Control):
         if number % 2 == 0:
             raise Refused(f.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self.last = number
-        ended = bool(flags & f.END_STREAM)
+        ended = bool(flags & END_STREAM)
         fault = head.fault or (ended and head.length)
         if fault or number > self.allowed or len(self.streams) >= STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
@@ -246,7 +258,7 @@ class Connection(Control):
 
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
-    f.DATA: Connection._on_data,
+    DATA: Connection._on_data,
     f.HEADERS: Connection._on_headers,
     f.PRIORITY: Connection.on_priority,
     f.RST_STREAM: Connection._on_reset,
@@ -255,12 +267,12 @@ _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     f.PING: Connection.on_ping,
     f.GOAWAY: Connection.on_goaway,
     f.WINDOW_UPDATE: Connection.on_window_update,
-    f.CONTINUATION: Connection._on_continuation,
+    CONTINUATION: Connection._on_continuation,
 }
 
 
 def _unpadded(payload: bytes, flags: int) -> bytes:
-    if not flags & f.PADDED:
+    if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
         raise Refused(f.PROTOCOL_ERROR, "more padding than payload")

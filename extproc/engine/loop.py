@@ -34,6 +34,8 @@ _FAREWELL: Final = 1.0
 """Seconds that a client has to hear that we leave, and to close an idle connection."""
 _HASTE: Final = 0.05
 """The tick while we leave."""
+_EVENTS: Final = 256
+"""Sockets attended to between two looks: room for thousands, which is the default, is made anew for each look."""
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
@@ -102,7 +104,7 @@ class Http2Engine:
         while self._leaving is None or (links and now < self._leaving.ends):
             before = perf_counter()
             # Every now and then a look that does not wait: nothing there means that we keep up.
-            found = poll(0 if before - pulse.idle > PAUSE else self._tick)
+            found = poll(0 if before - pulse.idle > PAUSE else self._tick, _EVENTS)
             now = perf_counter()
             if not found or now - before > PAUSE:
                 pulse.idle = now

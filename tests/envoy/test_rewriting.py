@@ -7,14 +7,13 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from extproc.actions import Mutation
-from extproc.stream import RouteStream
+from extproc.policy import Decision
 from extproc.view import HeaderMatch, Policy, Version, View
 
 from .conftest import Gateway, ModelServer, Processor
@@ -105,13 +104,13 @@ def test_envoy_lets_the_processor_change_nothing_else(
 ) -> None:
     (server,) = servers("v1")
     view = rewriting(server)
-    decide = RouteStream._decide
+    decided = Decision.mutation
 
-    def greedy(self: RouteStream, *arguments: Any) -> Any:
-        mutation, notes = decide(self, *arguments)
-        return Mutation((*mutation.set, (name, "evil")), (*mutation.remove, "x-kept"), mutation.metadata), notes
+    def greedy(self: Decision) -> Mutation:
+        mutation = decided(self)
+        return Mutation((*mutation.set, (name, "evil")), (*mutation.remove, "x-kept"), mutation.metadata)
 
-    monkeypatch.setattr(RouteStream, "_decide", greedy)
+    monkeypatch.setattr(Decision, "mutation", greedy)
     envoy = gateway(view, processor(view).address)
     assert envoy.ask("m", x_kept="1", authorization="Bearer ours").text == "v1"
     (seen,) = server.seen

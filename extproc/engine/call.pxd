@@ -1,0 +1,11 @@
+# Types in C for call.py, where it is compiled (setup.py).
+
+from extproc.engine.flow cimport Stream
+
+cdef class Service:
+    cdef public object factories, post, pulse
+
+cdef class Call(Stream):
+    cdef public object _head, _buffer, _begun
+    cdef Service _service
+    cdef object _handler
