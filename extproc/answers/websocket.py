@@ -6,6 +6,7 @@ Below: ``clip``, ``unpack`` and ``wire``. Source: RFC 6455 §5 (frames) and §7.
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 from extproc.answers.clip import LIMIT, Clip
 from extproc.answers.unpack import MOST
@@ -42,7 +43,7 @@ class WebSocket:
         self.closed: int | None = None
         """The code of the close frame, behind which nothing counts; None: there was none yet."""
         self._unpacks, self._forgets = _compression(extensions)
-        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._inflate: Any = None
         self._room = MOST
         self._head = b""  # of a frame, as far as it is there
         self._first = 0  # of a frame's bytes
@@ -112,6 +113,8 @@ class WebSocket:
             raise Broken("a compressed message that nobody agreed on")
         if opcode:
             self._begun, self._compressed = True, packed
+            if packed and self._inflate is None:
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def _unmasked(self, piece: bytes) -> bytes:
         size, mask = len(piece), self._mask
@@ -137,8 +140,8 @@ class WebSocket:
             message.add(piece)
             return
         self._begun = False
-        if self._compressed and self._forgets:
-            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        if self._forgets:
+            self._inflate = None
         if not message.head and len(piece) <= LIMIT:  # so nearly all come
             found.append(("", piece, True))
             return
