@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
@@ -328,7 +328,51 @@ def test_an_upgrade_that_is_refused_is_counted_by_its_status(hall: Hall, *, upgr
     assert not series(grown, "inference_time_to_first_token_seconds_count")
 
 
-def test_an_open_session_keeps_one_stream_and_its_memory(hall: Hall) -> None:
+def test_a_session_that_transcribes(hall: Hall) -> None:
+    heard = "conversation.item.input_audio_transcription"
+
+    async def transcribe(line: Socket, name: str) -> None:
+        await line.send_json({"type": "transcription_session.updated", "session": {}})
+        await line.send_json({"type": "input_audio_buffer.committed", "item_id": name})
+        for word in WORDS:
+            await asyncio.sleep(PER_TOKEN)
+            await line.send_json({"type": f"{heard}.delta", "item_id": name, "delta": word})
+        usage = {"type": "tokens", **USAGE}
+        await line.send_json({"type": f"{heard}.completed", "item_id": name, "transcript": "…", "usage": usage})
+
+    async def talk() -> dict[str, float]:
+        async with hall.client() as client, client.ws_connect(f"{AZURE}&intent=transcription") as line:
+            before = hall.found()
+            await ask(line, f"{heard}.completed")
+            return await hall.grown(before)
+
+    hall.speaker.act = transcribe
+    grown = asyncio.run(talk())
+    assert tokens(grown) == {("input", "false"): 21, ("output", "false"): 17, ("cached", "false"): 8}
+    ((_, first),) = series(grown, "inference_time_to_first_token_seconds_sum")
+    assert first == pytest.approx(PER_TOKEN, abs=0.05)
+
+
+def test_whoever_taps_is_told_of_each_answer(hall: Hall) -> None:
+    async def talk() -> list[dict[str, Any]]:
+        url = f"http://{hall.processor.admin}/tap"
+        async with hall.client() as client, aiohttp.ClientSession() as other, other.get(url) as tap:
+            async with client.ws_connect(OPENAI) as line:
+                await ask(line)
+                await ask(line)
+            told: list[dict[str, Any]] = []
+            while len(told) < 2:
+                text = await asyncio.wait_for(tap.content.readline(), 10)
+                told += [json.loads(text)] if text.strip() else []  # an empty line is a sign of life
+            return told
+
+    told = asyncio.run(talk())
+    assert [(one["code"], one["api"], one["operation"], one["output_tokens"]) for one in told] == [
+        ("101", "openai", "realtime", 17)
+    ] * 2
+
+
+def test_an_open_session_keeps_one_stream(hall: Hall) -> None:
     streams = "extproc_streams"
 
     async def talk() -> None:
