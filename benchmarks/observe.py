@@ -30,12 +30,16 @@ _CHAT = {
 _MESSAGES = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " token"}}
 _SAID = {"role": "assistant", "content": " token"}
 _OLLAMA = {"model": MODEL, "created_at": "2025-06-15T12:00:00.0Z", "message": _SAID, "done": False}
+_SPOKEN = {"type": "response.output_text.delta", "event_id": "event_0123456789abcdefghijk", "response_id": "resp_1"}
+_REALTIME = {**_SPOKEN, "item_id": "item_1", "output_index": 0, "content_index": 0, "delta": " token"}
+_CREATED = {"type": "response.created", "event_id": "event_0", "response": {"id": "resp_1", "status": "in_progress"}}
 _ANSWERS = {
     "openai": ("chat.completions", "text/event-stream", b"data: %b\n\n", _CHAT),
     "anthropic": ("messages", "text/event-stream", b"event: content_block_delta\ndata: %b\n\n", _MESSAGES),
     "ollama": ("chat", "application/x-ndjson", b"%b\n", _OLLAMA),
+    "azure": ("realtime", "", b"", _REALTIME),
 }
-"""Operation, content type, how an event is framed, and the event."""
+"""Operation, content type, how an event is framed, and the event. Azure's is a session: a WebSocket, and its frames."""
 
 
 class _Idle(Pulse):
@@ -67,7 +71,7 @@ def watched(api: str) -> Callable[[], object]:
         handler, message = next(following)
         handler.receive(message)
 
-    for _ in range(PIECES + 3):
+    for _ in range(PIECES + len(messages(api)) - 1):
         take()
     assert list(metrics._counters["inference_tokens"].values()) == [PIECES]
     return take
@@ -76,33 +80,40 @@ def watched(api: str) -> Callable[[], object]:
 def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
     policies = view()
     handlers, sender = process(lambda: policies, metrics), _Sender()
-    request, response, piece, last = messages(api)
+    *first, piece, last = messages(api)
     while True:
         handler = handlers(sender)
-        yield handler, request
-        yield handler, response
+        yield from ((handler, message) for message in first)
         yield from ((handler, message) for message in repeat(piece, PIECES))
         yield handler, last
         handler.close()
 
 
-def messages(api: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """What Envoy sends: the request's head, the response's, a piece, the end."""
+def messages(api: str) -> list[bytes]:
+    """What Envoy sends: the request's head, the response's, in a session what begins an answer, a piece, the end."""
     operation, kind, frame, event = _ANSWERS[api]
     request = pb.ProcessingRequest(observability_mode=True)
     request.request_headers.headers.headers.add(key="traceparent", raw_value=b"00-1-2-01")
     response = pb.ProcessingRequest(observability_mode=True)
-    told = {":status": "200", "content-type": kind, "server-timing": "route;dur=1, upstream;dur=40, total;dur=41"}
+    told = {":status": "200" if kind else "101", "server-timing": "route;dur=1, upstream;dur=40, total;dur=41"}
+    told |= {"content-type": kind} if kind else {}
     for name, value in told.items():
         response.response_headers.headers.headers.add(key=name, raw_value=value.encode())
     metadata = {"api": api, "operation": operation, "model": MODEL, "policy": MODEL, "version": "v1"}
-    piece = pb.ProcessingRequest(observability_mode=True)
-    piece.response_body.body = frame % json.dumps(event).encode()
+    sent = [frame % json.dumps(event).encode()] if kind else [_message(_CREATED), _message(event)]
+    pieces = [pb.ProcessingRequest(observability_mode=True) for _ in sent]
+    for piece, data in zip(pieces, sent, strict=True):
+        piece.response_body.body = data
     last = pb.ProcessingRequest(observability_mode=True)
     last.response_body.end_of_stream = True
-    every = (request, response, piece, last)
+    every = (request, response, *pieces, last)
     for message in every:
         for key, value in metadata.items():
             message.metadata_context.filter_metadata["aimesh"].fields[key].string_value = value
-    first, second, third, fourth = (message.SerializeToString() for message in every)
-    return first, second, third, fourth
+    return [message.SerializeToString() for message in every]
+
+
+def _message(event: object) -> bytes:
+    """Of a WebSocket, not masked."""
+    data = json.dumps(event).encode()
+    return (bytes([0x81, len(data)]) if len(data) < 126 else b"\x81\x7e" + len(data).to_bytes(2)) + data

@@ -40,6 +40,11 @@ class Numbers:
             if key in data:  # most events of a stream are done with here
                 self._note(source, scalar_at(data, source.body) or "")
 
+    def forget(self) -> None:
+        """What documents told: the next answer of the same response is another."""
+        for source, _ in self._bodies:
+            self.found.pop(source, None)
+
     def _note(self, source: Source, text: str) -> None:
         value = number(text)
         if value is not None:

@@ -3,14 +3,15 @@
 The filter runs in observability mode: Envoy never waits for us and ignores replies, so there are none; only notes, and
 ``Finish`` as soon as nothing more is needed. What the exchange is about comes with every message as the dynamic
 metadata that ``aimesh.route`` wrote. A refusal by ``aimesh.route`` shows here as response headers without a request.
+An exchange that opens a session of a realtime API holds many answers: each of them is noted, and the exchange is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from extproc.actions import FINISH, SHED, Action, Fault, Loaded, Observed
-from extproc.answers import Reading, reading
+from extproc.answers import Answer, Reading, Session, reading, session
 from extproc.apis import NAMES as API_NAMES
 from extproc.apis import classify
 from extproc.events import (
@@ -46,7 +47,7 @@ class ObserveStream:
 
     __slots__ = (
         *("_caller", "_code", "_done", "_draw", "_first", "_last", "_metadata", "_numbers", "_reading", "_received"),
-        *("_seen", "_started", "_traceparent", "_view"),
+        *("_seen", "_session", "_started", "_traceparent", "_view"),
     )
 
     def __init__(self, view: View, draw: float = 0.0) -> None:
@@ -59,6 +60,7 @@ class ObserveStream:
         self._traceparent = ""
         self._caller = ""
         self._reading: Reading | None = None
+        self._session: Session | None = None
         self._numbers: Numbers | None = None
         self._first: float | None = None
         self._last: float | None = None
@@ -106,7 +108,8 @@ class ObserveStream:
         """
         if self._done or not (self._code or closed):
             return ()
-        return (Fault("observer_overload"), *self._note(None, SHED))
+        left = self._note(None, SHED) if self._session is None else self._leave(self._session, None, SHED)
+        return (Fault("observer_overload"), *left)
 
     def _on_head(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
         headers = event.headers
@@ -128,6 +131,10 @@ class ObserveStream:
         if "api" not in metadata or (policy is not None and self._draw >= policy.sampling):
             return (*told, *self._note(None))  # counted, not timed
         if event.end_of_stream or code[:1] != "2":
+            if code == "101":
+                self._session = session(metadata["api"], metadata.get("operation", ""), headers)
+                if self._session is not None:
+                    return (*told, *self._heard(self._session, b"", now))
             return (*told, *self._end(now, _grpc_error(headers) if code[:1] == "2" else ""))
         numbers = self._numbers
         each = numbers.document if numbers is not None and numbers.reads_documents else None
@@ -147,7 +154,39 @@ class ObserveStream:
                     self._first = now
             if found.told.over:
                 return self._end(now)
+        elif self._session is not None:
+            notes = self._heard(self._session, data, now)
+            return (*notes, *self._end(now)) if event.end_of_stream and not self._done else notes
         return self._end(now) if event.end_of_stream else ()
+
+    def _heard(self, session: Session, data: bytes, now: float) -> tuple[Action, ...]:
+        """What the server of a session says."""
+        ended = session.feed(data, now)
+        notes = self._each(ended) if ended else ()
+        if session.broken:
+            return (*notes, Fault("unreadable_answer"), *self._leave(session, None, ""))
+        return (*notes, *self._leave(session, now, closed)) if (closed := session.closed) else notes
+
+    def _leave(self, session: Session, now: float | None, error: str) -> tuple[Action, ...]:
+        """A session is over, for us at least: answers that have not ended are broken off."""
+        notes = self._each(session.leave(now, error))
+        self._done = True
+        return (*notes, FINISH)
+
+    def _each(self, answers: Sequence[Answer]) -> tuple[Action, ...]:
+        """Notes each answer of a session as if it were the only one of an exchange."""
+        opened, numbers = self._started, self._numbers
+        notes: list[Action] = []
+        for answer in answers:
+            self._reading = answer.reading
+            self._started, self._first, self._last = answer.began, answer.first, answer.last
+            if numbers is not None:
+                numbers.document(answer.end)
+            notes += self._note(answer.ended, answer.error)[:-1]
+            if numbers is not None:
+                numbers.forget()
+        self._started, self._reading, self._done = opened, None, False
+        return tuple(notes)
 
     def _end(self, now: float, error: str = "") -> tuple[Action, ...]:
         """The answer has ended, or all that we need of it."""
@@ -162,6 +201,8 @@ class ObserveStream:
                 error = "cut_short"
             if found.broken:
                 return (Fault("unreadable_answer"), *self._note(now, error))
+        elif self._session is not None:
+            return self._leave(self._session, now, (not self._session.gone and error) or "cut_short")
         return self._note(now, error)
 
     def _note(self, now: float | None, error: str = "") -> tuple[Action, ...]:

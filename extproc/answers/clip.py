@@ -9,17 +9,18 @@ LIMIT = 256 << 10
 """Bytes that are kept whole: of one event, or of an answer that is one document."""
 TAIL = 8 << 10
 """Bytes that are kept of something longer: the last ones."""
-_HEAD = 8
 
 
 class Clip:
     """Pieces on their way to be one."""
 
-    __slots__ = ("_data", "head", "whole")
+    __slots__ = ("_data", "_stay", "head", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, stay: int = 8) -> None:
+        """``stay``: so many of the first bytes are never dropped."""
+        self._stay = stay
         self.head = b""
-        """The first eight bytes, which stay."""
+        """The first bytes, which stay."""
         self.whole = True
         """Nothing was dropped."""
         self._data = bytearray()  # a list of pieces would take many times their size where they are small
@@ -31,8 +32,8 @@ class Clip:
         """One more."""
         if not piece:
             return
-        if len(self.head) < _HEAD:
-            self.head += piece[: _HEAD - len(self.head)]
+        if len(self.head) < self._stay:
+            self.head += piece[: self._stay - len(self.head)]
         self._data += piece
         if len(self._data) > LIMIT or not self.whole:
             self.whole = False

@@ -73,7 +73,9 @@ class Look:
             return kind == BARE
         if not whole:
             self._end_of(told, data)
-            return self._judge(told, self._role(kind), bool(self.shape.token_kinds))
+            role = self._role(kind)
+            output = bool(self.shape.token_kinds) and (not kind or role & _TOKEN != 0)
+            return self._judge(told, role, output)
         document = loads(data)
         if type(document) is list and document:
             document = document[0]

@@ -47,6 +47,24 @@ SPEECH = Shape(
     counted=False,
     bare=True,
 )
+_HEARD = "conversation.item.input_audio_transcription"
+REALTIME = Shape(  # an answer within a session: OpenAI's, a transcript of OpenAI's, one of vLLM's
+    kind=("/type",),
+    tokens=("/delta",),
+    token_kinds=("response.*.delta", f"{_HEARD}.delta", "transcription.delta"),
+    end_kinds=("response.done", f"{_HEARD}.completed", "transcription.done"),
+    error_kinds=(f"{_HEARD}.failed",),
+    errors=(),
+    usage=(
+        Usage(
+            ("/response/usage", "/usage"),
+            ("input_tokens",),
+            ("output_tokens",),
+            ("input_token_details/cached_tokens", "input_tokens_details/cached_tokens"),
+        ),
+        _OPENAI_USAGE,
+    ),
+)
 INPUT_ONLY = Shape(usage=(Usage(("/usage",), ("prompt_tokens",)),))
 """Embeddings, scores and the like."""
 OPENAI = {
@@ -62,6 +80,8 @@ OPENAI = {
     "audio.translations": TRANSCRIPT,
     "audio.speech": SPEECH,
 }
+SESSIONS = {("openai", "realtime"): REALTIME, ("azure", "realtime"): REALTIME}
+"""Operations of which an exchange is no answer, but holds many; see ``realtime``."""
 
 _CACHED = "cache_read_input_tokens"
 ANTHROPIC_USAGE = (

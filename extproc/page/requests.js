@@ -7,7 +7,7 @@ const KEPT = 25;
 const DRAW = 250; // milliseconds between two drawings
 const AGAIN = 2000; // and until it is tried again
 
-const mood = (record) => (record.failed ? "bad" : record.code.startsWith("2") ? "good" : "warn");
+const mood = (record) => (record.failed ? "bad" : /^(2|101)/.test(record.code) ? "good" : "warn");
 
 function row(record) {
   const asked = record.model === "other" ? record.asked : "";

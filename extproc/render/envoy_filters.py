@@ -42,7 +42,7 @@ _JSON = (
 """Content types that Envoy takes for JSON, letter by letter; others are read by us."""
 _ANSWERS = (
     *(":status", "content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-status"),
-    *("server-timing", *answers.HEADERS),
+    *("server-timing", "sec-websocket-extensions", *answers.HEADERS),
 )
 """Headers of the response that tell what it is and how to read it; see ``observe``."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")

@@ -208,6 +208,14 @@ def test_tokens(delta: dict[str, Any]) -> None:
     assert found.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
 
 
+@pytest.mark.parametrize(("kind", "output"), [("response.output_text.delta", True), ("response.completed", False)])
+def test_an_event_that_is_too_long_is_output_where_its_kind_says_so(kind: str, output: bool) -> None:
+    found = answer("openai", "responses")
+    told = {"type": kind, "delta": "x" * LIMIT, "response": {"usage": NEWER}}
+    assert found.feed(f"event: {kind}\ndata: {json.dumps(told)}\n\n".encode()) is output
+    assert (found.told.pieces, found.counts()) == (int(output), (9, 12, 4))
+
+
 def test_usage_in_every_chunk_counts_once() -> None:
     found = answer("openai", "chat.completions")
     for n in (1, 2, 3):
