@@ -83,7 +83,8 @@ def serve(*options: str, written: bool = False) -> Callable[[Path, str], list[st
     return command
 
 
-def _go(binary: Path, *options: str) -> Callable[[Path, str], list[str]]:
+def peer(binary: Path, *options: str) -> Callable[[Path, str], list[str]]:
+    """The same for the Go peer."""
     return lambda _, listen: [str(binary), "-listen", listen, *options]
 
 
@@ -164,7 +165,7 @@ def scenarios(go: Path | None) -> list[Scenario]:
         Scenario(AIO, serve("--engine", "aio")),
     ]
     if go is not None:
-        found.append(Scenario(GO_PEER, _go(go)))
-        found.append(Scenario(GO_REPLY, _go(go, "-metadata")))
-        found.append(Scenario(GO_BUFFERED, _go(go), body="buffered", only="body"))
+        found.append(Scenario(GO_PEER, peer(go)))
+        found.append(Scenario(GO_REPLY, peer(go, "-metadata")))
+        found.append(Scenario(GO_BUFFERED, peer(go), body="buffered", only="body"))
     return found
