@@ -15,7 +15,8 @@ from typing import Final
 from extproc.engine import frames as f
 from extproc.engine.control import LITTLE, SETTINGS, STREAM_WINDOW, STREAMS, Control, Refused, check_priority
 from extproc.engine.flow import Stream
-from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
+from extproc.engine.heads import Head, Heads
+from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable
 
 _OVER: Final = 100
 """Streams that the client has ended and that are remembered, so that more on them is an error. Of others that are no
@@ -220,7 +221,7 @@ class Connection(Control):
             raise Refused(f.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self.last = number
         ended = bool(flags & f.END_STREAM)
-        fault = head.fault or (ended and head.length)
+        fault = head.malformed or (ended and head.length)
         if fault or number > self.allowed or len(self.streams) >= STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
             if ended:
