@@ -16,7 +16,8 @@ COMPILED = (
     *("rendezvous", "servicer", "stream"),
     *("answers.elements", "answers.look", "answers.reading", "answers.sse"),
     *("apis.__init__", "apis.pattern"),
-    *("engine.call", "engine.control", "engine.flow", "engine.frames", "engine.heads", "engine.http2", "engine.link"),
+    *("engine.call", "engine.control", "engine.field", "engine.flow", "engine.frames", "engine.heads", "engine.http2"),
+    *("engine.huffman", "engine.link", "engine.unpack"),
 )
 """Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
 

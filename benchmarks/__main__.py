@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import observe
+from benchmarks import blocks, observe
 from benchmarks.apis import GROUP, IMAGE, READ_CHAT, Target, extra_memory, image_body, targets, verdicts
 from benchmarks.core import FULL_PARSE, HEADLINE, PARSE, TARGET_US, Case, cases
 from benchmarks.machine import processor
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--rounds: two at least, for a spread")
 
     reading = [*targets(), *observe.targets()]
-    every = [*cases(), *(Case(GROUP, target.name, target.run) for target in reading)]
+    every = [*cases(), *blocks.cases(), *(Case(GROUP, target.name, target.run) for target in reading)]
     timings: dict[str, Timing] = {}
     # Bodies of megabytes empty every cache: what reads them is not measured between what does not.
     for baseline, group in (

@@ -2,7 +2,7 @@
 
 Two Envoys, one with the observer and one without, each with a processor of its own, get the same requests in turn, in
 random order, one at a time and with a pause after each: nothing but the observer is different between two neighbours.
-With Go, two more have the Go peer, which leaves as soon as it is shown an exchange: what asking any observer costs Envoy.
+With Go, two more have the Go peer, which leaves as soon as it is shown an exchange: what any observer costs Envoy.
 """
 
 from __future__ import annotations

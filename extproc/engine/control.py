@@ -9,7 +9,7 @@ from typing import Final
 
 from extproc.engine import frames as f
 from extproc.engine.flow import BACKLOG, Stream
-from extproc.engine.heads import MAX_BLOCK
+from extproc.engine.unpack import MAX_BLOCK
 
 STREAM_WINDOW: Final = 1 << 20
 """Bytes that a client may send on a stream before they have been looked at."""

@@ -27,7 +27,8 @@ from extproc.engine.frames import (
     PRIORITIZED,
     read_head,
 )
-from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
+from extproc.engine.heads import Head, Heads
+from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable
 
 _OVER: Final = 100
 """Streams that the client has ended and that are remembered, so that more on them is an error. Of others that are no
@@ -232,7 +233,7 @@ class Connection(Control):
             raise Refused(f.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self.last = number
         ended = bool(flags & END_STREAM)
-        fault = head.fault or (ended and head.length)
+        fault = head.malformed or (ended and head.length)
         if fault or number > self.allowed or len(self.streams) >= STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
             if ended:

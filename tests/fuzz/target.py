@@ -1,7 +1,8 @@
 """What is fuzzed: one request, given as a file, through every mode of the stream that serves; and what must hold.
 
 A file reads like a request: a line with method and path, lines of headers, an empty line, the body. Any bytes at all
-are such a file; one that begins as HTTP/2 does is a conversation (``conversation``).
+are such a file; one that begins as HTTP/2 does is a conversation (``conversation``), one with their mark is header
+blocks (``blocks``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from extproc.events import BodyMode, Event, Protocol, RequestBody, RequestHeader
 from extproc.headers import Headers
 from extproc.stream import RouteStream, State
 from extproc.view import Policy, Sticky, Version, View
-from tests.fuzz import conversation
+from tests.fuzz import blocks, conversation
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -91,6 +92,9 @@ def check(data: bytes) -> None:
     """Nothing raises; every mode and every split give one answer; a new name is the only change, and is read back."""
     if data.startswith(conversation.PREFACE):
         conversation.check(data)
+        return
+    if data.startswith(blocks.MARK):
+        blocks.check(data)
         return
     pairs, body = request(data)
     random = Random(zlib.crc32(data))

@@ -9,8 +9,9 @@ from extproc.engine.call import Call, Service
 from extproc.engine.contract import Abort, Handler, Pulse, Sender, StatusCode
 from extproc.engine.control import STREAM_WINDOW, WINDOW
 from extproc.engine.flow import Stream
-from extproc.engine.heads import MAX_BLOCK, Head
+from extproc.engine.heads import Head
 from extproc.engine.http2 import Connection
+from extproc.engine.unpack import MAX_BLOCK
 from tests.http2.wire import PATH
 
 OK = b"\x88"

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from hpack import Decoder, Encoder
+from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.engine.heads import MAX_BLOCK, Head, Heads, TooMany, Undecodable
+from extproc.engine.field import Field
+from extproc.engine.heads import Head, Heads
+from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable, Unpacker
 from tests.http2.wire import REQUEST, block
 
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a.B/C")]
@@ -38,32 +40,36 @@ def test_what_is_read_is_what_was_packed(
         for _ in range(times):
             fields = [*((name, value, False) for name, value in PSEUDO), *lists[which]]
             head = heads.read(bytes(encoder.encode(fields, huffman=huffman)))
-            assert list(head._fields) == [(name, value) for name, value, _ in fields]
+            assert pairs(head) == [(name, value) for name, value, _ in fields]
             assert (head.method, head.path) == (b"POST", b"/a.B/C")
 
 
-class Counting(Decoder):
+class Counting(Unpacker):
     """One that says how often it is asked."""
 
     asked = 0
 
-    def decode(self, *arguments: object, **options: object) -> object:  # type: ignore[override]
+    def read(self, block: bytes) -> list[Field]:
         self.asked += 1
-        return super().decode(*arguments, **options)  # type: ignore[arg-type]
+        return super().read(block)
 
 
 def counted() -> tuple[Heads, Counting]:
     heads = Heads()
-    heads._decoder = decoder = Counting(max_header_list_size=MAX_BLOCK)
-    return heads, decoder
+    heads._unpacker = unpacker = Counting()
+    return heads, unpacker
+
+
+def pairs(head: Head) -> list[tuple[bytes, bytes]]:
+    return [(field.name, field.value) for field in head._fields]
 
 
 def test_equal_blocks_are_unpacked_twice_at_most() -> None:
-    heads, decoder = counted()
+    heads, unpacker = counted()
     encoder = Encoder()
     for _ in range(1000):
         heads.read(bytes(encoder.encode(REQUEST)))
-    assert decoder.asked == 2  # the first changes the table; the second is what all others look like
+    assert unpacker.asked == 2  # the first changes the table; the second is what all others look like
 
 
 def test_a_change_of_the_table_forgets_what_was_remembered() -> None:
@@ -72,13 +78,36 @@ def test_a_change_of_the_table_forgets_what_was_remembered() -> None:
     encoder.encode([("a", "1")])
     indexed = bytes([0x80 | 62])
     heads.read(b"\x40\x01a\x011")
-    assert heads.read(indexed)._fields == heads.read(indexed)._fields == [(b"a", b"1")]
+    assert pairs(heads.read(indexed)) == pairs(heads.read(indexed)) == [(b"a", b"1")]
     heads.read(b"\x40\x01b\x012")
-    assert heads.read(indexed)._fields == [(b"b", b"2")]
+    assert pairs(heads.read(indexed)) == [(b"b", b"2")]
     heads.read(b"\x20")  # the table is emptied, and filled again by what has the same size
     heads.read(b"\x3f\xe1\x1f\x40\x01c\x013")
     heads.read(b"\x40\x01d\x014")
-    assert heads.read(indexed)._fields == [(b"d", b"4")]
+    assert pairs(heads.read(indexed)) == [(b"d", b"4")]
+
+
+def test_a_block_that_changes_the_table_changes_it_each_time() -> None:
+    heads, named = Heads(), b"\xbe\xbf"
+    for n in range(3):
+        heads.read(b"\x40\x01a\x01" + b"%d" % n)
+        heads.read(b"\x40\x01x\x01y")
+        heads.read(b"\x40\x01x\x01y")
+        assert pairs(heads.read(named)) == [(b"x", b"y")] * 2
+    heads.read(b"\x20")
+    with pytest.raises(Undecodable):
+        heads.read(named)
+
+
+def test_a_client_that_traces() -> None:
+    """Each block is another, and leaves its own field in the table, past the point where the oldest are dropped."""
+    encoder, heads = Encoder(), Heads()
+    for n in range(200):
+        trace = ("traceparent", f"00-{n:032x}-{n * n:016x}-01")
+        head = heads.read(bytes(encoder.encode([*REQUEST, trace, ("x-envoy-internal", "true")])))
+        assert head.metadata == (trace, ("x-envoy-internal", "true"))
+        assert not head.malformed
+    assert len(heads._remembered) <= 1
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -131,7 +160,7 @@ def test_arbitrary_blocks_are_read_or_refused(packed: bytes) -> None:
         except (TooMany, Undecodable):
             return
         assert isinstance(first.metadata, tuple)
-        assert first.fault or first.path
+        assert first.malformed or first.path
         assert isinstance(second, Head)
 
 
@@ -163,7 +192,28 @@ CONNECTION = [("connection", "close"), ("keep-alive", "1"), ("transfer-encoding"
     ],
 )
 def test_what_makes_a_request_malformed(fields: list[tuple[str, str]]) -> None:
-    assert Heads().read(block(fields)).fault
+    assert Heads().read(block(fields)).malformed
+
+
+TABLED = {
+    "a value that may not be": [("a", "nul\0")],
+    "a name that is none": [("a b", "1")],
+    "a connection's": [("upgrade", "h2c")],
+    "a pseudo-header after others": [(":authority", "late")],
+    "one twice": [(":path", "/twice"), (":path", "/twice")],
+    "a length twice": [("content-length", "1"), ("content-length", "1")],
+}
+
+
+@pytest.mark.parametrize("name", TABLED)
+def test_what_is_wrong_stays_wrong_in_the_table(name: str) -> None:
+    """What is looked at once, when it comes, counts whenever it is named, and for no other request."""
+    wrong, sound = TABLED[name], [*REQUEST[3:], ("x", "1")]
+    before = [] if "twice" in name else sound
+    encoder, heads = Encoder(), Heads()
+    for n in range(3):
+        assert heads.read(bytes(encoder.encode([*REQUEST[:3], *before, *wrong, ("n", str(n))]))).malformed
+        assert not heads.read(bytes(encoder.encode([*REQUEST[:3], *sound, ("n", str(n))]))).malformed
 
 
 def test_metadata() -> None:
@@ -171,4 +221,4 @@ def test_metadata() -> None:
         block([*REQUEST, ("grpc-timeout", "1S"), ("x", "1"), ("x", "2"), ("b-bin", "AAE,Ag=="), ("b-bin", "?!")])
     )
     assert found.metadata == (("x", "1"), ("x", "2"), ("b-bin", b"\0\1"), ("b-bin", b"\2"))
-    assert not found.fault
+    assert not found.malformed

@@ -1,0 +1,387 @@
+"""HPACK: the examples of RFC 7541, what must be refused, and the library ``hpack`` as an oracle for all else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+
+import pytest
+from hpack import Encoder
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hpack.table import HeaderTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extproc.engine import huffman, unpack
+from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable, Unpacker
+from tests.http2.served import fetched, whole
+from tests.http2.unpacked import Both, Pairs
+from tests.http2.wire import HELLO, block, errors, raw
+
+COMPRESSION, CALM = 9, 11
+packed = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode
+
+
+def pairs(*lines: str) -> Pairs:
+    """Of lines as the RFC writes them."""
+    return [(name.encode(), value.encode()) for name, _, value in (line.partition(": ") for line in lines)]
+
+
+GET = ":method: GET"
+FIRST = [GET, ":scheme: http", ":path: /", ":authority: www.example.com"]
+SECOND = [*FIRST, "cache-control: no-cache"]
+THIRD = [GET, ":scheme: https", ":path: /index.html", FIRST[3], "custom-key: custom-value"]
+REQUESTS = [
+    (FIRST, [FIRST[3]], 57),
+    (SECOND, [SECOND[4], FIRST[3]], 110),
+    (THIRD, [THIRD[4], SECOND[4], FIRST[3]], 164),
+]
+DATE, LATER = "date: Mon, 21 Oct 2013 20:13:21 GMT", "date: Mon, 21 Oct 2013 20:13:22 GMT"
+PRIVATE, LOCATION = "cache-control: private", "location: https://www.example.com"
+FOUND = [":status: 302", PRIVATE, DATE, LOCATION]
+MOVED = [":status: 307", *FOUND[1:]]
+COOKIE = "set-cookie: foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"
+DONE = [":status: 200", PRIVATE, LATER, LOCATION, "content-encoding: gzip", COOKIE]
+RESPONSES = [
+    (FOUND, FOUND[::-1], 222),
+    (MOVED, [MOVED[0], LOCATION, DATE, PRIVATE], 222),
+    (DONE, [COOKIE, DONE[4], LATER], 215),
+]
+"""Fields, the table after them, and its size."""
+EXAMPLES: dict[str, tuple[list[str], list[tuple[list[str], list[str], int]]]] = {
+    "C.1.1 and C.1.2 numbers": (["2a", "3f9a0a"], [([], [], 0)] * 2),
+    "C.2.1 a literal for the table": (
+        ["400a637573746f6d2d6b65790d637573746f6d2d686561646572"],
+        [(["custom-key: custom-header"], ["custom-key: custom-header"], 55)],
+    ),
+    "C.2.2 a literal for no table": (["040c2f73616d706c652f70617468"], [([":path: /sample/path"], [], 0)]),
+    "C.2.3 a literal for no table ever": (["100870617373776f726406736563726574"], [(["password: secret"], [], 0)]),
+    "C.2.4 an index": (["82"], [([GET], [], 0)]),
+    "C.3 requests": (
+        [
+            "828684410f7777772e6578616d706c652e636f6d",
+            "828684be58086e6f2d6361636865",
+            "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565",
+        ],
+        REQUESTS,
+    ),
+    "C.4 requests in Huffman's code": (
+        [
+            "828684418cf1e3c2e5f23a6ba0ab90f4ff",
+            "828684be5886a8eb10649cbf",
+            "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf",
+        ],
+        REQUESTS,
+    ),
+    "C.5 responses, a table of 256": (
+        [
+            (
+                "3fe101"
+                "4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d54"
+                "6e1768747470733a2f2f7777772e6578616d706c652e636f6d"
+            ),
+            "4803333037c1c0bf",
+            (
+                "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d54c05a04677a6970"
+                "7738666f6f3d4153444a4b48514b425a584f5157454f50495541585157454f49553b206d61782d6167653d333630303b20"
+                "76657273696f6e3d31"
+            ),
+        ],
+        RESPONSES,
+    ),
+    "C.6 the same in Huffman's code": (
+        [
+            (
+                "3fe101"
+                "488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad171863c78f0b97c8e9ae82ae43d3"
+            ),
+            "4883640effc1c0bf",
+            (
+                "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab"
+                "77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007"
+            ),
+        ],
+        RESPONSES,
+    ),
+}
+"""C.1.3 is a number with a prefix of eight bits, of which there is none in header blocks."""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_of_the_rfc(name: str) -> None:
+    both = Both()
+    for written, (fields, table, size) in zip(*EXAMPLES[name], strict=True):
+        assert both.read(bytes.fromhex(written)) == pairs(*fields)
+        assert both.table == pairs(*table)
+        assert both.ours._size == size
+
+
+def test_the_numbers_of_the_rfc() -> None:
+    unpacker = Unpacker()
+    for written, number in (("2a", 10), ("3f9a0a", 1337)):
+        unpacker.read(bytes.fromhex(written))
+        assert unpacker._limit == number
+
+
+def test_the_static_table_is_the_rfcs() -> None:
+    assert [(field.name, field.value) for field in unpack._STATIC[1:]] == list(HeaderTable.STATIC_TABLE)
+
+
+def test_huffmans_code_is_the_rfcs() -> None:
+    codes = zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
+    bits = [f"{code:0{length}b}" for code, length in codes]
+    assert {chr(symbol): code for symbol, code in enumerate(bits[:256])} == {v: k for k, v in huffman._CODE.items()}
+    assert bits[256] == "1" * huffman._LONGEST
+
+
+def number(value: int, prefix: int, first: int = 0, zeros: int = 0) -> bytes:
+    """§5.1, if need be longer than it must be; ``first``: the bits before the prefix."""
+    most = (1 << prefix) - 1
+    if value < most:
+        return bytes((first | value,))
+    rest, out = value - most, [first | most]
+    while rest >= 128 or zeros:
+        out.append(rest & 127 | 128)
+        zeros -= rest < 128
+        rest >>= 7
+    return bytes((*out, rest))
+
+
+def string(value: bytes, *, code: bool = False) -> bytes:
+    """§5.2."""
+    return number(len(packed(value)), 7, 0x80) + packed(value) if code else number(len(value), 7) + value
+
+
+LARGE = b"\x40\x01a" + string(b"v" * 4000)
+REFUSED = {
+    "2.3.3 an index beyond the tables": b"\xbe",
+    "2.3.3 an index far beyond": number(1 << 30, 7, 0x80),
+    "2.3.3 a name beyond the tables": b"\x7e\x01v",
+    "2.3.3 an index that the same block's eviction made too large": LARGE + LARGE + b"\xbf",
+    "5.1 a number that is cut off": b"\xff\x80",
+    "5.1 a number of too many bytes": b"\x3f" + b"\x80" * 5 + b"\0",
+    "5.1 a length of too many bytes": b"\x00\x7f" + b"\xff" * 60_000,
+    "5.2 a name that is cut off": b"\x40\x05name",
+    "5.2 a value that is cut off": b"\x40\x01a\x02v",
+    "5.2 a value that is missing": b"\x40\x01a",
+    "5.2 a value in the code that is cut off": b"\x40\x01a\x84\xff",
+    "5.2 a string that claims gigabytes": b"\x00\x01a" + number(1 << 33, 7),
+    "5.2 padding of zeros": b"\x00\x01a\x81\x18",
+    "5.2 padding of eight bits": b"\x00\x01a\x82\x1f\xff",
+    "5.2 padding alone of eight bits": b"\x00\x01a\x81\xff",
+    "5.2 the end of a string in one": b"\x00\x01a\x84\xff\xff\xff\xff",
+    "5.2 the same, and more after it": b"\x00\x01a\x88\x1f\xff\xff\xff\xff\x1f\x1f\x1f",
+    "5.2 a name whose code is wrong": b"\x00\x81\x18\x01v",
+    "6.1 the index 0": b"\x80\x01a\x01v",
+    "6.2 a literal of nothing": b"\x40",
+    "6.3 a table larger than we said": number(4097, 5, 0x20),
+    "4.2 another size of the table after a header": b"\x82\x20",
+    "4.2 the same that it has, after a header": b"\x82" + number(4096, 5, 0x20),
+}
+
+
+def said(written: bytes) -> bytes:
+    """A request's head in as many frames as it takes."""
+    pieces = [written[at : at + 16_384] for at in range(0, len(written), 16_384)]
+    return HELLO + b"".join(
+        raw(9 if n else 1, 4 if n == len(pieces) - 1 else 0, 1, piece) for n, piece in enumerate(pieces)
+    )
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_must_be_refused_ends_the_connection(name: str) -> None:
+    started = time.process_time()
+    with pytest.raises(Undecodable):
+        Unpacker().read(REFUSED[name])
+    assert time.process_time() - started < 0.05
+    assert Both().read(REFUSED[name]) is Undecodable
+    connection, opened = whole()
+    connection.receive(said(REFUSED[name]))
+    assert errors(fetched(connection)) == [("GOAWAY", 0, COMPRESSION)]
+    assert not opened
+
+
+TOO_MANY = {
+    "one large field, named a thousand times": LARGE + b"\xbe" * 1000,
+    "small ones": b"\x82" * 2000,
+    "empty ones": b"\x00\x00\x00" * 3000,
+    "a string that grows by its code": b"\x00\x01a" + string(b"0" * 70_000, code=True),
+    "a large name": b"\x00" + string(b"a" * MAX_BLOCK) + b"\0",
+}
+
+
+@pytest.mark.parametrize("name", TOO_MANY)
+def test_a_list_beyond_its_bound_is_read_no_further(name: str) -> None:
+    """RFC 9113 §10.5.1. What follows is not HPACK, and would be another error."""
+    bomb = TOO_MANY[name] + b"\x80"
+    started = time.process_time()
+    with pytest.raises(TooMany):
+        Unpacker().read(bomb)
+    assert time.process_time() - started < 0.1
+    assert Both().read(bomb) is TooMany
+    connection, opened = whole()
+    connection.receive(said(bomb))
+    assert errors(fetched(connection)) == [("GOAWAY", 0, CALM)]
+    assert not opened
+
+
+def test_a_list_as_large_as_its_bound_is_read() -> None:
+    size = len(":method") + len("GET") + 32
+    count, rest = divmod(MAX_BLOCK, size)
+    exact = b"\x82" * (count - 1) + b"\x00\x01a" + string(b"v" * (size + rest - 33))
+    assert sum(field.size for field in Unpacker().read(exact)) == MAX_BLOCK
+    both = Both()
+    assert isinstance(both.read(exact), list)
+    assert both.read(exact + b"\x82") is TooMany
+
+
+ACCEPTED: dict[str, tuple[bytes, Pairs]] = {
+    "2.3.2 the same entry twice": (b"\x40\x01a\x011" * 2 + b"\xbe\xbf", [(b"a", b"1")] * 4),
+    "4.2 several sizes at a block's start": (b"\x20" + number(100, 5, 0x20) + b"\x82", [(b":method", b"GET")]),
+    "4.2 a size and nothing else": (b"\x20", []),
+    "4.4 a name of the entry that makes room for its own": (
+        number(40, 5, 0x20) + b"\x40\x04name\x011\x7e\x012\xbe",
+        [(b"name", b"1"), (b"name", b"2"), (b"name", b"2")],
+    ),
+    "5.1 a number of as many bytes as may be": (
+        b"\x00\x01a\x7f\x80\x80\x80\x80\x00" + b"v" * 127,
+        [(b"a", b"v" * 127)],
+    ),
+    "5.2 an empty string in the code": (b"\x00\x01a\x80", [(b"a", b"")]),
+    "5.2 padding of seven bits": (b"\x00\x01a" + string(b"033", code=True), [(b"a", b"033")]),
+    "6.2.3 never to be indexed, by a name that is": (b"\x1f\x09\x01v", [(b"cache-control", b"v")]),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_may_look_odd_and_is_right(name: str) -> None:
+    written, fields = ACCEPTED[name]
+    assert Both().read(written) == fields
+
+
+def test_a_field_too_large_for_the_table_empties_it() -> None:
+    """§4.4."""
+    both = Both()
+    both.read(b"\x40\x01a\x011")
+    assert both.table == [(b"a", b"1")]
+    assert both.read(b"\x40\x01b" + string(b"v" * 4096)) == [(b"b", b"v" * 4096)]
+    assert both.table == []
+    assert both.read(b"\xbe") is Undecodable
+
+
+def test_what_came_for_no_table_is_known_by_its_name_and_how_it_was_written() -> None:
+    unpacker = Unpacker()
+    (one,) = unpacker.read(b"\x04\x02/a")
+    assert unpacker.read(b"\x04\x02/a") == [one]
+    both = Both()
+    code = packed(b"/a")
+    for _ in range(2):
+        assert both.read(b"\x04\x02/a") == [(b":path", b"/a")]
+        assert both.read(b"\x04" + number(len(code), 7, 0x80) + code) == [(b":path", b"/a")]
+        assert both.read(b"\x04" + string(code)) == [(b":path", code)]
+        assert both.read(b"\x08\x02/a") == [(b":status", b"/a")]
+    both.read(b"\x40\x01a\x011")
+    assert both.read(b"\x0f\x2f\x011") == [(b"a", b"1")]
+    both.read(b"\x40\x01b\x011")
+    assert both.read(b"\x0f\x2f\x011") == [(b"b", b"1")]
+
+
+def test_what_came_for_no_table_ever_is_not_remembered() -> None:
+    """§7.1.3: nobody learns from how long it takes whether it came before."""
+    unpacker = Unpacker()
+    unpacker.read(b"\x10\x06secret\x011" + b"\x17\x011")
+    assert not unpacker._literals
+
+
+def test_what_is_remembered_beside_the_table_is_bounded() -> None:
+    unpacker, most = Unpacker(), 0
+    for n in range(500):
+        unpacker.read(block([(f"name-{n}", str(n))]).replace(b"\x10", b"\x00", 1))
+        unpacker.read(b"\x00" + string(b"%d" % n * 300) + b"\0" + b"\x04" + string(b"%d" % n * 300))
+        most = max(most, len(unpacker._literals))
+    assert most == 64
+    assert max(field.size for field in unpacker._literals.values()) <= 256 + 32
+
+
+NAMES = st.sampled_from([b":path", b"date", b"x-b3", b"a", b"A b", b""]) | st.binary(max_size=12)
+VALUES = st.sampled_from([b"", b"1", b"GET", b"/", b"v" * 300, b"w" * 3000]) | st.binary(max_size=40)
+LISTS = st.lists(st.tuples(NAMES, VALUES, st.booleans()), max_size=6)
+
+
+@given(st.lists(st.tuples(LISTS, st.booleans(), st.none() | st.integers(0, 4096)), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_library_packs_is_read(
+    steps: Sequence[tuple[Sequence[tuple[bytes, bytes, bool]], bool, int | None]],
+) -> None:
+    encoder, both = Encoder(), Both()
+    for fields, code, size in steps:
+        if size is not None:
+            encoder.header_table_size = size
+        for _ in range(2):
+            written = bytes(encoder.encode(list(fields), huffman=code))
+            assert both.read(written) == [(name, value) for name, value, _ in fields]
+
+
+NUMBERS = st.integers(0, 70) | st.sampled_from([126, 127, 128, 4096, 4097, 1 << 20, 1 << 34])
+ZEROS = st.sampled_from([0, 0, 0, 1, 4, 6])
+STRINGS = st.builds(lambda value, code: string(value, code=code), VALUES, st.booleans()) | st.builds(
+    lambda data: number(len(data), 7, 0x80) + data, st.binary(max_size=8) | st.binary(max_size=4).map(packed)
+)
+INDEXED = st.builds(lambda value, zeros: number(value, 7, 0x80, zeros), NUMBERS, ZEROS)
+LITERAL = st.builds(
+    lambda form, index, name, value: number(index, *form) + (b"" if index else name) + value,
+    st.sampled_from([(6, 0x40), (4, 0x00), (4, 0x10)]),
+    st.just(0) | NUMBERS,
+    STRINGS,
+    STRINGS,
+)
+SIZE = st.builds(lambda value, zeros: number(value, 5, 0x20, zeros), NUMBERS, ZEROS)
+BLOCKS = st.lists(st.lists(INDEXED | LITERAL | LITERAL | SIZE | st.binary(max_size=6), max_size=6).map(b"".join))
+
+
+@given(BLOCKS)
+@settings(max_examples=400, deadline=None)
+def test_both_read_or_refuse_arbitrary_blocks_alike(blocks: Sequence[bytes]) -> None:
+    both = Both()
+    for written in blocks:
+        if not isinstance(both.read(written), list):
+            break
+
+
+@given(st.lists(st.sampled_from(range(1, 62)) | st.integers(62, 80), min_size=1, max_size=8), st.integers(0, 300))
+def test_eviction_by_entries_that_are_in_use(indexes: Sequence[int], size: int) -> None:
+    both = Both()
+    both.read(number(size, 5, 0x20))
+    for index in indexes:
+        if not isinstance(both.read(number(index, 6, 0x40) + b"\x02vv" + number(index, 7, 0x80)), list):
+            break
+
+
+@given(st.binary(max_size=12))
+@settings(max_examples=400)
+def test_huffmans_code_is_read_or_refused_alike(data: bytes) -> None:
+    for tail in (b"", b"\xff", b"\xff\xff\xff"):
+        Both().read(b"\x00\x01a" + number(len(data + tail), 7, 0x80) + data + tail)
+
+
+def test_what_is_remembered_of_huffmans_code_is_bounded() -> None:
+    """As many places as there are beginnings of its codes, whatever comes."""
+    random = Random(1)
+    for data in (b"\xff" * 100, *(random.randbytes(2000) + b"\xff" * n for n in range(50))):
+        with suppress(ValueError):
+            huffman.decode(data)
+    for symbol in range(256):
+        for n in range(8):
+            huffman.decode(packed(b"0" * n + bytes((symbol,))))
+    assert 200 < len(huffman._PLACES) <= 256
+
+
+def test_every_string_of_two_bytes() -> None:
+    both = Both()
+    for value in range(1 << 16):
+        written = b"\x10\x01a\x82" + value.to_bytes(2)
+        if not isinstance(both.read(written), list):
+            both = Both()

@@ -1,0 +1,47 @@
+"""Our reader of header blocks beside the library ``hpack``'s: on every block they agree, and on the table after it."""
+
+from __future__ import annotations
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable, Unpacker
+
+Pairs = list[tuple[bytes, bytes]]
+
+
+class Both:
+    """One client's blocks, read by both."""
+
+    def __init__(self) -> None:
+        self.ours = Unpacker()
+        self._theirs = Decoder(max_header_list_size=MAX_BLOCK)
+
+    @property
+    def table(self) -> Pairs:
+        """Our dynamic table, the newest first."""
+        return [(field.name, field.value) for field in self.ours._table[62:]]
+
+    def read(self, block: bytes) -> Pairs | type[Exception]:
+        """The fields, or how both refuse it: after that neither may be asked again."""
+        found, expected = self._read(block), self._ask(block)
+        assert found == expected, (found, expected)
+        if isinstance(found, list):
+            theirs = self._theirs.header_table
+            assert self.table == [(bytes(name), bytes(value)) for name, value in theirs.dynamic_entries]
+            assert (self.ours._size, self.ours._limit) == (theirs._current_size, theirs.maxsize)
+        return found
+
+    def _read(self, block: bytes) -> Pairs | type[Exception]:
+        try:
+            return [(field.name, field.value) for field in self.ours.read(block)]
+        except (TooMany, Undecodable) as error:
+            return type(error)
+
+    def _ask(self, block: bytes) -> Pairs | type[Exception]:
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._theirs.decode(block, raw=True)]
+        except OversizedHeaderListError:
+            return TooMany
+        except HPACKError:
+            return Undecodable
