@@ -19,7 +19,7 @@ from typing import Any
 
 SLOW = 0.050
 """Seconds that no request should take."""
-_TOLD = 50
+_TOLD = 1000
 """Slow requests that are listed; all are counted."""
 
 Done = Callable[[str, float], None]
@@ -126,7 +126,7 @@ class Target:
             self.slow.append((due - self.begin, seconds))
 
     def report(self) -> dict[str, Any]:
-        """Milliseconds. ``slow``: (seconds after the start at which it was due, how long it took)."""
+        """Milliseconds. ``slowest``: (seconds after ``begin`` at which it was due, how long it took)."""
         ordered = sorted(self.seconds)
 
         def at(share: float) -> float:
@@ -141,6 +141,7 @@ class Target:
             "p999": at(0.999),
             "max": round(1000 * ordered[-1], 3),
             "slow": len(self.slow),
+            "begin": self.begin,
             "slowest": [(round(when, 3), round(1000 * took, 1)) for when, took in sorted(self.slow)[:_TOLD]],
         }
 

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.mesh import bench, load
-from benchmarks.mesh.bench import OTHER_CORE, Standing
+from benchmarks.mesh.bench import OTHER_CORE, PROCESSOR_CORE, Standing
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
 from benchmarks.mesh.scenarios import Scenario
@@ -111,6 +111,22 @@ def held(standing: Standing, streams: int) -> Iterator[None]:
         child.stdin.close()
         child.wait(30)
         child.stdout.close()
+
+
+@contextmanager
+def stalls() -> Iterator[list[tuple[float, float]]]:
+    """What ``stalls`` finds on either core, once the context has ended; empty where it may not look."""
+    found: list[tuple[float, float]] = []
+    command = [sys.executable, "-m", "benchmarks.steady.stalls"]
+    watching = [
+        subprocess.Popen([*command, str(core)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for core in (PROCESSOR_CORE, OTHER_CORE)
+    ]
+    try:
+        yield found
+    finally:
+        for one in watching:
+            found.extend(json.loads(one.communicate()[0]) or [])
 
 
 _COMPILED = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
