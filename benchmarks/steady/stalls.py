@@ -14,7 +14,7 @@ import sys
 from time import monotonic
 
 PERIOD = 0.002
-LONG = 0.010
+LONG = 0.002
 """Seconds that no system needs to wake a process that goes first."""
 
 
