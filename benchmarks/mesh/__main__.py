@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Needs wrk (Debian: apt-get install wrk) and two cores; with Go also measures a trivial Go processor.",
     )
     parser.add_argument("--rounds", type=int, default=5, help="turns of every cell (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2, help="length of a turn (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=2, help="length of a turn, whole ones (default: %(default)s)")
     parser.add_argument("--workload", action="append", metavar="TEXT", help="only workloads with this in their name")
     parser.add_argument("--scenario", action="append", metavar="TEXT", help="only scenarios with this in their name")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json, results.md and charts there")
