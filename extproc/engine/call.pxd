@@ -6,6 +6,5 @@ cdef class Service:
     cdef public object factories, post, pulse
 
 cdef class Call(Stream):
-    cdef public object _head, _buffer, _begun
-    cdef Service _service
-    cdef object _handler
+    cdef public object _head, _buffer, _begun, _handler
+    cdef public Service _service
