@@ -26,6 +26,8 @@ from extproc.view import View
 ENVOY_VARIABLE = "EXTPROC_ENVOY"
 _TICK = 0.02
 """Seconds between two looks at something that changes soon."""
+_LINGER = 1.0
+"""Seconds that clusters are kept once no route leads to them: decisions take far less."""
 
 
 def find_envoy() -> str:
@@ -170,6 +172,8 @@ class PolicyFiles:
         self._put(envoy, render.ROUTES_FILE, parts[render.ROUTES_FILE], rds, deadline)
         self._put(envoy, render.LISTENERS, parts[render.LISTENERS], "listener_manager.lds", deadline)
         if self._clusters.keys() - clusters.keys():
+            # A request goes by the routes that held when it came, also if it is still being decided on.
+            time.sleep(_LINGER)
             self._put(envoy, render.CLUSTERS, [*clusters.values()], "cluster_manager.cds", deadline)
         self._clusters = clusters
 
