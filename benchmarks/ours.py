@@ -8,6 +8,8 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+from rich.console import Console
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,6 +25,13 @@ def compiled() -> Path | str:
     if not (built / "extproc" / f"stream{suffix}").exists():
         return f"no C compiler, or no headers of this Python: {run.stderr.strip()[-500:]}"
     return built
+
+
+def prepare(console: Console) -> None:
+    """Compiles it, and says where it can't."""
+    console.print("Compiling ours …", style="dim")
+    if isinstance(built := compiled(), str):
+        console.print(f"Ours is not compiled: {built}")
 
 
 def command(*, written: bool = False) -> list[str]:

@@ -52,9 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workloads = [w for w in WORKLOADS if not options.workload or any(t in w.name for t in options.workload)]
     with TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
         directory = Path(name)
-        console.print("Compiling ours …", style="dim")
-        if isinstance(built := ours.compiled(), str):
-            console.print(f"Ours is not compiled: {built}")
+        ours.prepare(console)
         console.print("Building the Go peer …", style="dim")
         go = build_go(directory)
         if isinstance(go, str):

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ours
 from benchmarks.mesh import bench
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import Scenario, build_go, peer, serve
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mesh.paired", description=__doc__)
     parser.add_argument("--requests", type=int, default=1000, help="of each kind (default: %(default)s)")
     options = parser.parse_args(arguments)
+    console = Console(stderr=True)
+    ours.prepare(console)
     table = Table(
         "", "observer", "p50 without", "p50 with", "ratio", "CPU without", "with", box=None, title="times in µs"
     )
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 without, observed = (median(found) for found in times[2 * n : 2 * n + 2])
                 figures = (f"{without:.0f}", f"{observed:.0f}", f"{observed / without:.3f}")
                 table.add_row(workload.name, name, *figures, *(f"{cpu:.0f}" for cpu in cpus[2 * n : 2 * n + 2]))
-    Console(stderr=True).print(table)
+    console.print(table)
 
 
 def measure(

@@ -12,6 +12,7 @@ from textwrap import dedent
 import msgspec
 from rich.console import Console
 
+from benchmarks import ours
 from benchmarks.machine import processor
 from benchmarks.mesh import load
 from benchmarks.steady.experiments import EXPERIMENTS, Outcome, Size, run
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("wrk is missing, nothing was measured; on Debian: apt-get install wrk")
         return 1
     size = Size(**{name: getattr(options, name) for name in Size.__struct_fields__})
+    ours.prepare(console)
     outcomes: list[Outcome] = []
     with TemporaryDirectory(prefix="steady-") as name:
         for experiment in options.experiment or [e for e in EXPERIMENTS if e != "soak"]:

@@ -114,9 +114,9 @@ def held(standing: Standing, streams: int) -> Iterator[None]:
 
 
 @contextmanager
-def stalls() -> Iterator[list[tuple[float, float]]]:
-    """What ``stalls`` finds on either core, once the context has ended; empty where it may not look."""
-    found: list[tuple[float, float]] = []
+def stalls() -> Iterator[list[list[tuple[float, float]] | None]]:
+    """What ``stalls`` finds on each core, once the context has ended; None where it may not look."""
+    found: list[list[tuple[float, float]] | None] = []
     command = [sys.executable, "-m", "benchmarks.steady.stalls"]
     watching = [
         subprocess.Popen([*command, str(core)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -125,8 +125,7 @@ def stalls() -> Iterator[list[tuple[float, float]]]:
     try:
         yield found
     finally:
-        for one in watching:
-            found.extend(json.loads(one.communicate()[0]) or [])
+        found += [json.loads(one.communicate()[0]) for one in watching]
 
 
 _COMPILED = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

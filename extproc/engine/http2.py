@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+# What every frame needs is named by itself: through the module, each would be looked up twice.
 from extproc.engine import frames as f
 from extproc.engine.control import LITTLE, SETTINGS, STREAM_WINDOW, STREAMS, Control, Refused, check_priority
 from extproc.engine.flow import Stream
