@@ -12,14 +12,22 @@ import sys
 from setuptools import Extension, setup
 
 COMPILED = (
-    *("body", "canonical", "codec", "headers", "histogram", "jsonbody", "jsonreader", "metrics", "observe", "policy"),
-    *("rendezvous", "servicer", "stream"),
+    *("body", "canonical", "codec", "headers", "histogram", "jsonbody", "jsonreader", "load", "metrics", "observe"),
+    *("policy", "rendezvous", "replies", "request", "servicer", "stream", "view"),
     *("answers.elements", "answers.look", "answers.reading", "answers.sse"),
     *("apis.__init__", "apis.pattern"),
     *("engine.call", "engine.control", "engine.field", "engine.flow", "engine.frames", "engine.heads", "engine.http2"),
     *("engine.huffman", "engine.link", "engine.unpack"),
 )
 """Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
+
+FLAGS = [
+    *("-g0", "-w", "-O2"),
+    # Between two requests caches are others': what is not fetched anew is won. So code stands close together, and does
+    # not check its own frames: all that stands there is of a fixed size.
+    *(f"-falign-{what}=1" for what in ("functions", "jumps", "labels", "loops")),
+    *("-fcf-protection=none", "-fno-plt", "-fno-stack-protector"),
+]
 
 
 def extensions() -> list[Extension]:
@@ -28,9 +36,8 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    quick = ["-g0", "-w"]
     found = [
-        Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=quick)
+        Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=FLAGS)
         for name in COMPILED
     ]
     # What annotations say is not taken for types in C: Python's own meaning holds, to the letter.

@@ -1,5 +1,14 @@
 # Types in C for body.py, where it is compiled (setup.py).
 
+cimport cython
+from extproc.headers cimport Headers
+
 cdef class Body:
-    cdef public object _headers, _length, _limit, _needed, _size, _unpacked
+    cdef public Headers _headers
+    cdef public Py_ssize_t _limit, _needed, _size
+    cdef public object _length
+    cdef public bytes _unpacked
     cdef public list _chunks, sizes
+
+    @cython.locals(last=bytes)
+    cpdef add(self, bytes data)

@@ -66,8 +66,8 @@ class Body:
             return None
         early = reader is not None and reader.early
         try:
-            if not early and (codings := b",".join(self._headers.all("content-encoding")).decode("latin-1")):
-                self._unpacked = decoded(self.raw, codings, self._limit)
+            if not early and any(codings := self._headers.all("content-encoding")):
+                self._unpacked = decoded(self.raw, b",".join(codings).decode("latin-1"), self._limit)
             found = BodyFields() if reader is None else reader.read(self.text, self._headers)
         except TooLarge:
             raise too_large(self._limit) from None

@@ -12,7 +12,6 @@ from types import MappingProxyType
 import msgspec
 from google.protobuf.message import DecodeError
 
-from extproc import canonical
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.actions import (
     BodyEcho,
@@ -24,6 +23,8 @@ from extproc.actions import (
     ResponseReply,
     TrailersReply,
 )
+from extproc.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
+from extproc.canonical import message as canonical
 from extproc.events import (
     PEER_ATTRIBUTES,
     BodyMode,
@@ -67,17 +68,17 @@ class _Filter(msgspec.Struct, frozen=True):
 
 def decode(data: bytes) -> tuple[Event, bool]:
     """(the event, whether the filter runs in observability mode). Raises ``Malformed``."""
-    found = canonical.message(data)
+    found = canonical(data)
     if found is not None:
         tag, content, end, metadata, fields = found
         of = _known_filter(fields) if len(fields) <= _LONGEST else _filter_of(fields)
         if of is not None:
-            if tag == canonical.RESPONSE_BODY:
+            if tag == RESPONSE_BODY:
                 return ResponseBody(content, end), of.observing
-            if tag == canonical.REQUEST_BODY:
+            if tag == REQUEST_BODY:
                 return RequestBody(content, end), of.observing
             told = _metadata_of(metadata) if metadata else _NO_METADATA
-            if tag == canonical.REQUEST_HEADERS:
+            if tag == REQUEST_HEADERS:
                 return RequestHeaders(content, end, of.protocol, told, of.peer), of.observing
             return ResponseHeaders(content, end, told), of.observing
     return _decode_any(data)

@@ -3,3 +3,8 @@
 cdef class Headers:
     cdef public dict _first
     cdef public tuple _pairs
+
+    cpdef get(self, str name)
+    cpdef str text(self, str name)
+    cpdef list all(self, str name)
+    cpdef bint without(self, frozenset names) except -1

@@ -29,6 +29,7 @@ _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+\{")
 _END = re.compile(rb"[ \t\r\n]*+\}")
 _STOPPED = re.compile(r"trailing characters \(byte (\d+)\)")
 _OPENING_BRACKETS = frozenset(b"[{")
+_BACKSLASH = 0x5C  # a number: text is first taken for one, and found to be none
 _decode = msgspec.json.Decoder().decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -59,7 +60,7 @@ def spliced(body: bytes, text: bytes, splice: Splice) -> Splice:
 
 def once(body: bytes, key: str) -> None:
     """Raises ``Rejected`` (400) where ``key`` stands twice at the top level, however it is spelled."""
-    if may_repeat(body, key) and sum(name == key for name, _, _ in members(body)) > 1:
+    if may_repeat(body, key) and [name for name, _, _ in members(body)].count(key) > 1:
         raise Rejected(400, f"duplicate_{key}", f"the request body has more than one '{key}' key")
 
 
@@ -71,7 +72,7 @@ def may_repeat(body: bytes, key: str) -> bool:
     """
     quoted = _quoted(key)
     # A search for one byte is many times as fast as one for several, and most bodies end it there.
-    escaped = b"\\" in body
+    escaped = _BACKSLASH in body
     if len(body) < 65_536:
         return body.count(quoted) > 1 or (escaped and (b"\\u006" in body or b"\\u007" in body))
     return _more_than(1, body, quoted) or (escaped and _more_than(0, body, b"\\u006", b"\\u007"))
@@ -150,7 +151,7 @@ def _string_end(body: bytes, start: int) -> int:
     while True:
         at = body.index(b'"', at + 1)
         before = at
-        while body[before - 1] == 0x5C:
+        while body[before - 1] == _BACKSLASH:
             before -= 1
         if (at - before) % 2 == 0:
             return at + 1

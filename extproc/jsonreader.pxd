@@ -2,3 +2,5 @@
 
 cdef class _Document:
     cdef readonly object _fields, _reader, model
+
+cpdef usable(object model)

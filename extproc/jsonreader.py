@@ -15,10 +15,13 @@ import msgspec
 from extproc import jsonbody
 from extproc.errors import Unreadable
 from extproc.headers import Headers
+from extproc.jsonbody import BOM, NOTHING, once, utf8
 from extproc.request import Splice, Told
 
 MAX_MODEL_LENGTH = 256
 """Characters: a longer model name is taken for noise."""
+
+_text = msgspec.json.Decoder(str).decode
 
 _Place: TypeAlias = tuple[str, str]
 """Where a pointer points: the attribute of a decoded body, and the key within that, if any."""
@@ -66,7 +69,7 @@ class JsonReader:
         )
         struct = msgspec.defstruct(
             "Fields",
-            [(attribute, msgspec.Raw, jsonbody.NOTHING) for attribute in self._attributes.values()],
+            [(attribute, msgspec.Raw, NOTHING) for attribute in self._attributes.values()],
             rename={attribute: name for name, attribute in self._attributes.items()},
             gc=False,
         )
@@ -80,9 +83,9 @@ class JsonReader:
         """
         if not body:
             raise Unreadable("no_body")
-        text = jsonbody.utf8(body)
+        text = utf8(body)
         try:
-            fields = self._decode(text.removeprefix(jsonbody.BOM))
+            fields = self._decode(text.removeprefix(BOM))
         except (msgspec.DecodeError, RecursionError):
             raise Unreadable("bad_json") from None
         return _Document(self, fields, self._read_model(fields, text) if self._model else "")
@@ -105,7 +108,7 @@ class JsonReader:
     def prompt(self, fields: Any) -> int:
         """Bytes of all that is there of it."""
         raws = (_raw(fields, place) for place in self._prompt)
-        return sum(memoryview(raw).nbytes for raw in raws if raw is not jsonbody.NOTHING)
+        return sum(memoryview(raw).nbytes for raw in raws if raw is not NOTHING)
 
     @property
     def names_model(self) -> bool:
@@ -116,16 +119,19 @@ class JsonReader:
         """The change that puts ``model`` in place of the model's value; ``read`` must have passed."""
         if not self._model:
             return None
-        text = jsonbody.utf8(body)
+        text = utf8(body)
         start, end = jsonbody.value_of(text, self._model)
         return jsonbody.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
 
     def _read_model(self, fields: Any, text: bytes) -> str:
         model = getattr(fields, self._named)
-        if model is jsonbody.NOTHING:
+        if model is NOTHING:
             raise Unreadable("no_model")
-        jsonbody.once(text, self._model)
-        return usable(jsonbody.scalar(model))
+        once(text, self._model)
+        try:
+            return usable(_text(model))
+        except (msgspec.DecodeError, UnicodeDecodeError):  # it is no text, or none in UTF-8
+            raise Unreadable("bad_model") from None
 
     def _place(self, pointer: str) -> _Place:
         _, key, *rest = pointer.split("/")
@@ -163,14 +169,14 @@ class _Document:
 def _raw(fields: Any, place: _Place) -> msgspec.Raw:
     attribute, inner = place
     value: msgspec.Raw = getattr(fields, attribute)
-    return jsonbody.inside(value, inner) if inner and value is not jsonbody.NOTHING else value
+    return jsonbody.inside(value, inner) if inner and value is not NOTHING else value
 
 
 def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
     """The first value of this kind that is more than nothing: no zero, no empty text."""
     for place in places:
         raw = _raw(fields, place)
-        if raw is jsonbody.NOTHING:
+        if raw is NOTHING:
             continue
         value = jsonbody.scalar(raw)
         if type(value) is kind and value > kind():

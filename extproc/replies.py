@@ -72,9 +72,10 @@ def unchanged(event: Event) -> tuple[Action, ...]:
 
 def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
     """Routing headers that the client sent, but for those that are overwritten anyway."""
-    if headers.without(_ROUTING):
-        return ()
-    kept = [name for name, _ in overwritten]
+    return () if headers.without(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
+
+
+def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in ROUTING if name in headers and name not in kept)
 
 

@@ -60,6 +60,11 @@ class State(enum.Enum):
     __hash__ = object.__hash__  # by identity: Enum's own is not made for a table on the request's path
 
 
+# By names of their own: to look one up in its Enum takes as long as to call a function.
+_HEAD, _BODY, _ECHO, _DONE = State
+_NONE, _STREAMED, _BUFFERED, _, _FULL_DUPLEX, _ = BodyMode
+
+
 class RouteStream:
     """Reads one request, decides, answers.
 
@@ -70,12 +75,11 @@ class RouteStream:
     __slots__ = ("_body", "_entropy", "_free", "_headers", "_mode", "_told", "_view", "decision", "operation", "state")
 
     def __init__(self, view: View, entropy: bytes, free: Mapping[str, float] = NOTHING) -> None:
-        self.state = State.HEAD
+        self.state = _HEAD
         self._told: Told | None = None
         self.decision: Decision | None = None
         self._view, self._entropy, self._free = view, entropy, free
-        self.operation = _NO_OPERATION
-        self._headers, self._body, self._mode = _NO_HEADERS, _NO_BODY, BodyMode.NONE
+        self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
 
     def receive(self, event: Event, now: float) -> Actions:  # noqa: ARG002 - the signature of every exchange
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
@@ -121,22 +125,21 @@ class RouteStream:
         return self._wave_on(event, self._cleaned(), Unmatched(reason))
 
     def _wave_on(self, event: RequestHeaders, mutation: Mutation, *notes: Action) -> Actions:
-        if _mode(event.protocol) is BodyMode.FULL_DUPLEX_STREAMED and not event.end_of_stream:
-            self.state = State.ECHO
+        if _mode(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
+            self.state = _ECHO
             return (*notes, HeadersReply(mutation))
         return self._finish(*notes, HeadersReply(mutation))
 
     def _collect(self, protocol: Protocol | None) -> Actions:
-        self.state = State.BODY
+        self.state = _BODY
         self._mode = _mode(protocol)
-        if self._mode in (BodyMode.BUFFERED, BodyMode.NONE):
+        if self._mode is _BUFFERED or self._mode is _NONE:
             if self.operation.uploads:
                 return self._finish(Unmatched("streamed_request"), HeadersReply(self._cleaned()))
-            asked, self._mode = self._mode is BodyMode.NONE, BodyMode.BUFFERED
-            return (HeadersReply(NO_MUTATION, BodyMode.BUFFERED if asked else None),)
-        if self._mode is BodyMode.FULL_DUPLEX_STREAMED or (
-            self._mode is BodyMode.STREAMED and protocol is not None and protocol.send_body_without_waiting
-        ):
+            asked, self._mode = self._mode is _NONE, _BUFFERED
+            return (HeadersReply(NO_MUTATION, _BUFFERED if asked else None),)
+        sent = self._mode is _STREAMED and protocol is not None and protocol.send_body_without_waiting
+        if sent or self._mode is _FULL_DUPLEX:
             return ()
         return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaned()))
 
@@ -147,17 +150,17 @@ class RouteStream:
             return self._reject(rejected)
         # A BUFFERED body comes whole; the end of the stream is not told with it where trailers follow. STREAMED, it may
         # come as an empty piece of its own, or as trailers that are never shown: the length tells it sooner.
-        full = self._mode is BodyMode.BUFFERED or (self._mode is BodyMode.STREAMED and self._body.full)
+        full = self._mode is _BUFFERED or (self._mode is _STREAMED and self._body.full)
         complete = event.end_of_stream or full
         reader = self.operation.reader
         if complete or (reader is not None and reader.early):
-            return self._answer_body(complete=complete)
+            return self._answer_body((), complete)
         return ()
 
     def _on_trailers(self, _: RequestTrailers) -> Actions:
-        return self._answer_body(TrailersReply(), complete=True)
+        return self._answer_body((TrailersReply(),), True)
 
-    def _answer_body(self, *last: Action, complete: bool) -> Actions:
+    def _answer_body(self, last: Actions, complete: bool) -> Actions:
         """Enough of the body is there, or all. ``last`` answers the trailers, where they ended the request."""
         try:
             fields = self._body.read(self.operation.reader, complete=complete)
@@ -176,19 +179,17 @@ class RouteStream:
             length = (("content-length", str(change.length)),) if "content-length" in self._headers else ()
             unpacked = ("content-encoding",) if change.unpacked else ()
             mutation = Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata)
-        return self._send(mutation, notes, change.splice if change else None, last, complete=complete)
+        return self._send(mutation, notes, change.splice if change else None, last, complete)
 
-    def _send(
-        self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, *, complete: bool
-    ) -> Actions:
+    def _send(self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, whole: bool) -> Actions:
         """The answer, as the mode of the body wants it."""
         body = self._body
-        if self._mode is BodyMode.BUFFERED:
+        if self._mode is _BUFFERED:
             return self._finish(*notes, BodyReply(mutation, splice(body.raw) if splice else None), *last)
-        if self._mode is BodyMode.FULL_DUPLEX_STREAMED:
-            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=complete and not last)
-            if not complete:
-                self.state = State.ECHO
+        if self._mode is _FULL_DUPLEX:
+            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=whole and not last)
+            if not whole:
+                self.state = _ECHO
                 return (*notes, HeadersReply(mutation), *pieces)
             return self._finish(*notes, HeadersReply(mutation), *pieces, *last)
         pieces = replaced(body.sizes, body.raw, splice) if splice else ()
@@ -203,7 +204,7 @@ class RouteStream:
 
     def _out_of_order(self, event: Event) -> Actions:
         """Envoy sent what it can't: answer with no change, so that it does not wait, and leave."""
-        held_back = self.state is State.BODY and self._mode is not BodyMode.BUFFERED
+        held_back = self.state is _BODY and self._mode is not _BUFFERED
         replies: Actions = (HeadersReply(self._cleaned()),) if held_back else ()
         return self._finish(Fault("unexpected_" + event.kind), *replies, *unchanged(event))
 
@@ -214,7 +215,7 @@ class RouteStream:
         return (Fault("late_" + event.kind),)
 
     def _closed(self, _: Closed) -> Actions:
-        self.state = State.DONE
+        self.state = _DONE
         self._body = _NO_BODY
         return ()
 
@@ -250,8 +251,8 @@ class RouteStream:
         return Mutation(remove=client_copies(self._headers), metadata=self._known())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        grpc = is_grpc(self._headers)
-        return self._finish(Reject(rejected.status, rejected.code, rejected.message, self._known(), grpc))
+        refusal = rejected.status, rejected.code, rejected.message
+        return self._finish(Reject(*refusal, self._known(), is_grpc(self._headers)))
 
     def _known(self) -> tuple[tuple[str, str], ...]:
         """Metadata of a request on which nothing was decided, or that is refused all the same."""
@@ -261,7 +262,7 @@ class RouteStream:
         return (("api", operation.api), ("operation", operation.name)) if operation.api else ()
 
     def _finish(self, *actions: Action) -> Actions:
-        self.state = State.DONE
+        self.state = _DONE
         self._body = _NO_BODY
         return (*actions, FINISH)
 
@@ -273,25 +274,25 @@ _NO_OPERATION = Operation("", "")
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {
-    (state, kind): RouteStream._late if state is State.DONE else RouteStream._out_of_order
+    (state, kind): RouteStream._late if state is _DONE else RouteStream._out_of_order
     for state in State
     for kind in KINDS
 } | {
-    (State.HEAD, RequestHeaders): RouteStream._on_headers,
-    (State.HEAD, Closed): RouteStream._closed,
-    (State.BODY, RequestBody): RouteStream._on_body,
-    (State.BODY, RequestTrailers): RouteStream._on_trailers,
-    (State.BODY, Closed): RouteStream._closed,
-    (State.ECHO, RequestBody): RouteStream._echo_body,
-    (State.ECHO, RequestTrailers): RouteStream._echo_trailers,
-    (State.ECHO, Closed): RouteStream._closed,
+    (_HEAD, RequestHeaders): RouteStream._on_headers,
+    (_HEAD, Closed): RouteStream._closed,
+    (_BODY, RequestBody): RouteStream._on_body,
+    (_BODY, RequestTrailers): RouteStream._on_trailers,
+    (_ECHO, RequestBody): RouteStream._echo_body,
+    (_ECHO, RequestTrailers): RouteStream._echo_trailers,
+    (_BODY, Closed): RouteStream._closed,
+    (_ECHO, Closed): RouteStream._closed,
     # After the answer, pieces of the body may still be under way to us: nobody waits for a reply to them.
-    (State.DONE, RequestBody): RouteStream._ignore,
-    (State.DONE, RequestTrailers): RouteStream._ignore,
-    (State.DONE, Closed): RouteStream._ignore,
+    (_DONE, RequestBody): RouteStream._ignore,
+    (_DONE, RequestTrailers): RouteStream._ignore,
+    (_DONE, Closed): RouteStream._ignore,
 }
 
 
 def _mode(protocol: Protocol | None) -> BodyMode:
     """An Envoy that tells nothing is an old one: those are rendered BUFFERED."""
-    return BodyMode.BUFFERED if protocol is None else protocol.request_body
+    return _BUFFERED if protocol is None else protocol.request_body

@@ -1,10 +1,32 @@
 # Types in C for call.py, where it is compiled (setup.py).
 
 from extproc.engine.flow cimport Stream
+from extproc.engine.heads cimport Head
+
+cimport cython
+
+cdef int _PREFIX
 
 cdef class Service:
     cdef public object factories, post, pulse
 
 cdef class Call(Stream):
-    cdef public object _head, _buffer, _begun, _handler
+    cdef public bint _begun
+    cdef public bytearray _buffer
+    cdef public Head _head
+    cdef public object _handler
     cdef public Service _service
+
+    @cython.locals(head=Head)
+    cpdef begin(self)
+
+    @cython.locals(whole=bint)
+    cpdef data(self, bytes piece)
+
+    cpdef ended(self)
+    cpdef drained(self)
+    cpdef lost(self)
+    cpdef _read(self)
+    cpdef _take(self, bytes message)
+    cpdef _send(self, object replies, bytes tail=*)
+    cpdef _close(self)

@@ -80,7 +80,7 @@ class Call(Stream):
         head = self._head
         if head.method != b"POST" or not head.type.startswith(b"application/grpc"):
             self._begun = True
-            self.send(b"", tail=_NOT_ALLOWED if head.method != b"POST" else _NOT_GRPC)
+            self.send(b"", b"", _NOT_ALLOWED if head.method != b"POST" else _NOT_GRPC)
             return
         factory = self._service.factories.get(head.path)
         if factory is None:
@@ -98,9 +98,10 @@ class Call(Stream):
         """See ``Stream``."""
         if self._handler is None:
             return
-        whole = len(piece) >= _PREFIX and int.from_bytes(piece[:_PREFIX]) == len(piece) - _PREFIX
-        if whole and not self._buffer and self.waiting is None:
-            self._take(piece[_PREFIX:])  # as most are
+        # One message, as most are: not compressed, and as long as a frame can be.
+        whole = len(piece) >= _PREFIX and not (piece[0] or piece[1] or piece[2])
+        if whole and piece[3] << 8 | piece[4] == len(piece) - _PREFIX and not self._buffer and self.waiting is None:
+            self._take(piece[_PREFIX:])
         else:
             self._buffer += piece
             self._read()
@@ -189,7 +190,7 @@ class Call(Stream):
             self.abort(status)
         else:
             self._begun = True
-            self.send(b"", tail=_HEAD + status)
+            self.send(b"", b"", _HEAD + status)
 
     def _close(self) -> None:
         handler, self._handler = self._handler, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.engine import frames as f
-from extproc.engine.flow import BACKLOG, Stream
+from extproc.engine.flow import BACKLOG, Carrier, Stream
 from extproc.engine.unpack import MAX_BLOCK
 
 STREAM_WINDOW: Final = 1 << 20
@@ -32,28 +32,20 @@ class Refused(Exception):  # noqa: N818
         self.code = code
 
 
-class Control:
+class Control(Carrier):
     """A server's own state of a connection."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.streams: dict[int, Stream] = {}
-        self.waiting: dict[int, Stream] = {}
-        """Those that have something to send and a window for it, but the connection has no room."""
         self.awaited = False
         """A ping has not been answered."""
-        self.queued = 0
-        """Bytes for the client that have not gone."""
-        self.window = f.WINDOW
-        """Bytes of data that the client takes."""
-        self.initial_window = f.WINDOW
-        """The same of a new stream."""
         self.last = 0
         """The highest stream that the client has opened."""
         self.allowed = f.LAST
         """The highest that it may open."""
         self.patience = SETTINGS
         """SETTINGS that may come with what is being read."""
-        self._out: list[bytes] = []
         self.owed = 0
         """Bytes looked at, for which the client has not got its window back."""
         self.kept = 0
@@ -73,11 +65,6 @@ class Control:
         if self.waiting:
             self._flush()
 
-    def put(self, data: bytes) -> None:
-        """Bytes for the client that no window holds back."""
-        self._out.append(data)
-        self.queued += len(data)
-
     def ping(self) -> None:
         """Asks for a sign of life: ``awaited`` until it comes."""
         self.awaited = True
@@ -92,7 +79,7 @@ class Control:
         self.put(f.goaway(self.allowed, f.NO_ERROR))
 
     def release(self, stream: Stream) -> None:
-        """What came while the stream waited has been looked at."""
+        """See ``Carrier``."""
         size, stream.kept = stream.kept, 0
         self.kept -= size
         self.credit(size, stream)

@@ -7,7 +7,7 @@ read from: the client does not get its window back before it has taken the answe
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Protocol
+from typing import Final
 
 from extproc.engine.frames import (
     DATA,
@@ -16,6 +16,7 @@ from extproc.engine.frames import (
     HEADERS,
     MAX_FRAME,
     NO_ERROR,
+    WINDOW,
     frame,
     frame_head,
     rst_stream,
@@ -25,22 +26,32 @@ BACKLOG: Final = 1 << 20
 """Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
 
 
-class Carrier(Protocol):
-    """What a stream needs of its connection."""
+class Carrier:
+    """What streams need of their connection; the bytes that go out gather here."""
 
-    initial_window: int
-    window: int
-    queued: int
-    waiting: dict[int, Stream]
+    def __init__(self) -> None:
+        self.initial_window = WINDOW
+        """Bytes of data that the client takes on a new stream."""
+        self.window = WINDOW
+        """The same on all of them together."""
+        self.queued = 0
+        """Bytes for the client that have not gone."""
+        self.waiting: dict[int, Stream] = {}
+        """Streams that have something to send and a window for it, but here is no room."""
+        self._out: list[bytes] = []
 
     def put(self, data: bytes) -> None:
-        """See ``Control``."""
+        """Bytes for the client that no window holds back."""
+        self._out.append(data)
+        self.queued += len(data)
 
     def release(self, stream: Stream) -> None:
-        """See ``Control``."""
+        """What came while the stream waited has been looked at."""
+        raise NotImplementedError
 
     def close(self, stream: Stream) -> None:
-        """See ``Connection``."""
+        """We have said our last word on it."""
+        raise NotImplementedError
 
 
 class Stream:
@@ -51,7 +62,7 @@ class Stream:
     def __init__(self, connection: Carrier, number: int) -> None:
         self.connection = connection
         self.number = number
-        self.window = connection.initial_window
+        self.window = self.connection.initial_window
         """Bytes of data that the client takes."""
         self.open = True
         """The client may say more."""

@@ -3,10 +3,41 @@
 cimport cython
 from extproc.engine.control cimport Control
 from extproc.engine.flow cimport Stream
+from extproc.engine.heads cimport Head, Heads
+
+cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, MAX_FRAME, PADDED, PRIORITIZED
+cdef Py_ssize_t LITTLE, STREAM_WINDOW, STREAMS
 
 cdef class Connection(Control):
-    cdef public object begun, failed, _accept, _heads, _buffer, _block
+    cdef public bint begun, failed
+    cdef public bytes _buffer
     cdef public dict _over
+    cdef public object _accept, _block
+    cdef public Heads _heads
 
-    @cython.locals(size=Py_ssize_t, streams=dict, stream=Stream, start=Py_ssize_t, length=Py_ssize_t, handlers=dict)
+    cpdef receive(self, bytes data)
+    cpdef lose(self)
+    cpdef close(self, Stream stream)
+    cpdef break_off(self, Stream stream, int code)
+
+    @cython.locals(size=Py_ssize_t, streams=dict, stream=Stream, start=Py_ssize_t, length=Py_ssize_t, kind=int, flags=int,
+                   number=Py_ssize_t, handlers=dict)
     cpdef Py_ssize_t _read(self, bytes data, Py_ssize_t at) except -1
+
+    @cython.locals(owed=Py_ssize_t)
+    cpdef _deliver(self, Stream stream, bytes piece, Py_ssize_t size, int flags)
+
+    cpdef _forget(self, Stream stream)
+    cpdef _end(self, Stream stream)
+    @cython.locals(over=dict)
+    cpdef _remember(self, Py_ssize_t number)
+    cpdef _on_headers(self, Py_ssize_t number, int flags, bytes payload)
+
+    @cython.locals(head=Head, stream=Stream)
+    cpdef _on_block(self, Py_ssize_t number, int flags, bytes block)
+
+    @cython.locals(stream=Stream, ended=bint)
+    cpdef _open(self, Py_ssize_t number, int flags, Head head)
+
+    @cython.locals(stream=Stream)
+    cpdef _on_reset(self, Py_ssize_t number, int _, bytes payload)

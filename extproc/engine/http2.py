@@ -22,11 +22,9 @@ from extproc.engine.frames import (
     END_HEADERS,
     END_STREAM,
     HEADER,
-    LAST,
     MAX_FRAME,
     PADDED,
     PRIORITIZED,
-    read_head,
 )
 from extproc.engine.heads import Head, Heads
 from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable
@@ -77,7 +75,7 @@ class Connection(Control):
             stream.lost()
 
     def close(self, stream: Stream) -> None:
-        """We have said our last word on it."""
+        """See ``Carrier``."""
         self._forget(stream)
 
     def break_off(self, stream: Stream, code: int) -> None:
@@ -110,15 +108,16 @@ class Connection(Control):
         """Every whole frame from ``at`` on; where the rest begins."""
         size, streams, handlers = len(data), self.streams, _HANDLERS
         while size - at >= HEADER:
-            word, flags, number = read_head(data, at)
-            length, kind = word >> 8, word & 0xFF
+            # §4.1, byte by byte: compiled, that takes a tenth of what it takes to have it unpacked.
+            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            kind, flags = data[at + 3], data[at + 4]
+            number = (data[at + 5] & 0x7F) << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
             if length > MAX_FRAME:
                 raise Refused(f.FRAME_SIZE_ERROR, "a frame is larger than we said we take")
             start = at + HEADER
             if start + length > size:
                 break
             at = start + length
-            number &= LAST
             if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
                 raise Refused(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
             if kind == DATA and not flags & PADDED and (stream := streams.get(number)) is not None and stream.open:

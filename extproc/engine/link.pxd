@@ -1,4 +1,29 @@
 # Types in C for link.py, where it is compiled (setup.py).
 
+from extproc.engine.http2 cimport Connection
+
+cimport cython
+
+cdef int EPOLLIN, EPOLLOUT
+cdef Py_ssize_t BACKLOG
+
 cdef class Link:
-    cdef public object connection, closed, number, awaits, parted, _proved, _heard, _asked, _socket, _unsent, _tls
+    cdef public bint closed, _proved
+    cdef public bytes _unsent
+    cdef public Connection connection
+    cdef public double _asked, _heard
+    cdef public int awaits
+    cdef public object number, parted, _socket, _tls
+
+    cpdef bint attend(self, int events, double now) except -1
+
+    @cython.locals(connection=Connection, reads=bint)
+    cpdef int wants(self) except -1
+
+    @cython.locals(data=bytes)
+    cpdef read(self, double now)
+
+    @cython.locals(connection=Connection, data=bytes, sealed=bytes, sent=Py_ssize_t)
+    cpdef write(self)
+
+    cpdef close(self)

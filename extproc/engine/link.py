@@ -5,13 +5,16 @@ TLS is Python's ``ssl`` on memory buffers, so that both kinds are read and writt
 
 from __future__ import annotations
 
-import select
+import logging
 import socket
 import ssl
+from select import EPOLLIN, EPOLLOUT
 from typing import Final
 
 from extproc.engine.flow import BACKLOG
 from extproc.engine.http2 import Connection
+
+log = logging.getLogger(__name__)
 
 _PIECE: Final = 1 << 18
 """Bytes read at a time."""
@@ -28,7 +31,7 @@ class Link:
         self.connection = connection
         self.closed = False
         self.number = sock.fileno()
-        self.awaits = select.EPOLLIN
+        self.awaits = EPOLLIN
         """The events that the loop waits for."""
         self.parted: float | None = None
         """When it last had open streams after the client was told to leave."""
@@ -39,15 +42,26 @@ class Link:
         self._unsent = b""
         self._tls: _Tls | None = None if tls is None else _Tls(tls)
 
-    @property
-    def reads(self) -> bool:
-        """Whether to wait for bytes: not while the client does not fetch ours."""
-        return self.connection.queued < BACKLOG and not self.connection.failed
+    def attend(self, events: int, now: float) -> bool:
+        """Does what ``events`` allow. Whether the loop must see to it: it is closed, or waits for something else.
 
-    @property
-    def writes(self) -> bool:
-        """Whether bytes wait for the socket."""
-        return bool(self._unsent)
+        A failure of ours costs one connection, never the loop.
+        """
+        try:
+            if events & ~EPOLLOUT:
+                self.read(now)
+            else:
+                self.write()
+        except Exception:
+            log.exception("the engine failed on a connection")
+            self.close()
+        return self.closed or self.wants() != self.awaits
+
+    def wants(self) -> int:
+        """The events to wait for: bytes, but not while the client does not fetch ours; and room for what is unsent."""
+        connection = self.connection
+        reads = connection.queued < BACKLOG and not connection.failed
+        return (EPOLLIN if reads else 0) | (EPOLLOUT if self._unsent else 0)
 
     def read(self, now: float) -> None:
         """Takes what has come, and answers it."""

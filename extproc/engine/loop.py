@@ -14,6 +14,7 @@ import socket
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -21,8 +22,6 @@ from extproc.engine import listening
 from extproc.engine.call import Call, Service
 from extproc.engine.contract import PAUSE, Factory, Pulse, Settings
 from extproc.engine.credentials import Contexts
-from extproc.engine.flow import Stream
-from extproc.engine.heads import Head
 from extproc.engine.http2 import Connection
 from extproc.engine.link import Link
 
@@ -36,7 +35,7 @@ _HASTE: Final = 0.05
 """The tick while we leave."""
 _EVENTS: Final = 256
 """Sockets attended to between two looks: room for thousands, which is the default, is made anew for each look."""
-_READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
+_READ = select.EPOLLIN
 
 
 class Http2Engine:
@@ -77,10 +76,6 @@ class Http2Engine:
         self._grace = grace
         self._rouse()
 
-    def accepted(self, connection: Connection, number: int, head: Head) -> Stream:
-        """The stream of a request."""
-        return Call(connection, number, head, self._service)
-
     def _post(self, call: Call, message: bytes) -> None:
         """Any thread's."""
         self._pushes.append((call, message))
@@ -110,7 +105,8 @@ class Http2Engine:
                 pulse.idle = now
             for number, events in found:
                 if (link := links.get(number)) is not None:
-                    self._attend(link, events, now)
+                    if link.attend(events, now):
+                        self._settle(link)
                 elif number == self._wake:
                     self._roused(now)
                 elif number in self._listeners:
@@ -121,25 +117,13 @@ class Http2Engine:
             elif self._leaving is not None:
                 self._look(now)
 
-    def _attend(self, link: Link, events: int, now: float) -> None:
-        """A failure of ours costs one connection, never the loop."""
-        try:
-            if events & ~_WRITE:
-                link.read(now)
-            else:
-                link.write()
-        except Exception:
-            log.exception("the engine failed on a connection")
-            link.close()
-        self._settle(link)
-
     def _settle(self, link: Link) -> None:
         """Waits for what the link waits for."""
         if link.closed:
             if self._links.pop(link.number, None) is not None and self._deaf:
                 self._hear()
             return
-        wanted = (_READ if link.reads else 0) | (_WRITE if link.writes else 0)
+        wanted = link.wants()
         if wanted != link.awaits:
             link.awaits = wanted
             self._epoll.modify(link.number, wanted)
@@ -154,7 +138,7 @@ class Http2Engine:
             return
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self.accepted)
+        connection = Connection(partial(Call, service=self._service))
         link = Link(sock, connection, None if self._contexts is None else self._contexts.current(), now)
         self._links[link.number] = link
         self._epoll.register(link.number, _READ)
