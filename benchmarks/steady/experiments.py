@@ -70,12 +70,12 @@ def start(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa
 def tail(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa: ARG001 - every experiment's signature
     """Slow requests at half of saturation; the same requests to an Envoy without a filter tell the machine's part."""
     ours, plain = rig.stand(OURS), rig.stand(PLAIN)
-    rate = rig.saturation(ours) / 2
+    rate = rig.saturation([ours, plain]) / 2
     with stalls() as cores:
-        mine, theirs = _load([ours, plain], rate / 2, size.tail_requests, tell)
+        mine, theirs = _load([ours, plain], rate, size.tail_requests, tell)
     stood = sorted(stall for core in cores for stall in core or ())
     own = mine["slow"] - sum(_still(stood, mine["begin"] + due, took / 1000) > STALL for due, took in mine["slowest"])
-    looks = [_still(stood, mine["begin"] + second, 0) > STALL for second in range(int(size.tail_requests / rate * 2))]
+    looks = [_still(stood, mine["begin"] + second, 0) > STALL for second in range(int(size.tail_requests / rate))]
     machine: dict[str, float] | str = {
         "still_s": round(sum(end - begin for begin, end in stood), 2),
         "longest_ms": round(1000 * max((end - begin for begin, end in stood), default=0), 1),
@@ -135,7 +135,7 @@ def soak(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa:
     """Half of saturation for minutes: no error, flat memory, no stream left open."""
     standing = rig.stand(OURS)
     (processor,) = standing.processors
-    rate = rig.saturation(standing) / 2
+    rate = rig.saturation([standing]) / 2
     samples: list[float] = []
 
     def note(text: str) -> None:

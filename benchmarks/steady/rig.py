@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.mesh import bench, load
@@ -23,6 +21,8 @@ from benchmarks.mesh.process import Process
 from benchmarks.mesh.scenarios import Scenario
 
 CHAT = Workload("0.5 KB chat, c=16", 512, 16)
+_WATCHED = 10
+"""Seconds of an open loop that tell what a request costs."""
 
 
 class Rig:
@@ -44,22 +44,27 @@ class Rig:
         """As many requests as come back."""
         return standing.turn(0, CHAT, self._lua, seconds)
 
-    def saturation(self, standing: Standing) -> float:
-        """Requests a second that it can take from the open loop: that shares a core with Envoy, and costs more than wrk
-        does, so what it takes for a request comes on top.
+    def saturation(self, standing: list[Standing]) -> float:
+        """Requests a second to each, all at once, that leave one of the two cores no time.
+
+        Told from how busy a slow open loop keeps the cores: requests that come one by one cost more than those in the
+        crowds of a closed loop, and the generator takes its share of Envoy's core.
         """
-        self.turn(standing, 2)
-        closed = median(self.turn(standing, 2).rate for _ in range(3))
-        before, count = _children(), int(closed / 2)
-        for _ in open_loop([standing], closed / 4, count):
-            pass
-        return 1 / (1 / closed + (_children() - before) / count)
+        for one in standing:
+            self.turn(one, 2)
+        rate = min(self.turn(one, 2).rate for one in standing) / 8 / len(standing)
+        seen = [_busy() for _ in open_loop(standing, rate, int(rate * _WATCHED))][1:-1]  # it has begun, and not ended
+        passed, *cores = (last - first for first, last in zip(seen[0], seen[-1], strict=True))
+        return rate * passed / max(cores)
 
 
-def _children() -> float:
-    """Seconds of CPU of all child processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _busy() -> tuple[float, ...]:
+    """The time, and seconds for which each of the two cores has been busy, or wanted by us and not had."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    found = {line.split()[0]: [int(ticks) for ticks in line.split()[1:9]] for line in lines if line.startswith("cpu")}
+    cores = (found[f"cpu{core}"] for core in (PROCESSOR_CORE, OTHER_CORE))
+    # proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
+    return (time.monotonic(), *((sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") for ticks in cores))
 
 
 def open_loop(standing: list[Standing], rate: float, count: int) -> Iterator[list[dict[str, Any]] | None]:

@@ -6,7 +6,7 @@ from extproc.engine.flow cimport Stream
 from extproc.engine.heads cimport Head, Heads
 
 cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, MAX_FRAME, PADDED, PRIORITIZED
-cdef Py_ssize_t LITTLE, STREAM_WINDOW, STREAMS
+cdef Py_ssize_t LITTLE, STREAM_WINDOW
 
 cdef class Connection(Control):
     cdef public bint begun, failed
