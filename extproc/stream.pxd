@@ -13,6 +13,7 @@ cdef class RouteStream:
     cpdef tuple _on_headers(self, object event)
     cpdef object _body_limit(self, object operation)
     cpdef tuple _answer_head(self, object event)
+    cpdef tuple _wave_on(self, object event, object mutation, tuple notes)
     cpdef tuple _collect(self, object protocol)
     cpdef tuple _on_body(self, object event)
     cpdef tuple _answer_body(self, tuple last, bint complete)

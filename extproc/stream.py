@@ -118,13 +118,13 @@ class RouteStream:
             mutation, notes = self._decide(_NOTHING_TOLD, b"")
         except Rejected as rejected:
             return self._reject(rejected)
-        return self._wave_on(event, mutation, *notes)
+        return self._wave_on(event, mutation, notes)
 
     def _pass_on(self, event: RequestHeaders, reason: str) -> Actions:
         """Nothing for us: the request goes on as it came, without routing headers that a client made up."""
-        return self._wave_on(event, self._cleaned(), Unmatched(reason))
+        return self._wave_on(event, self._cleaned(), (Unmatched(reason),))
 
-    def _wave_on(self, event: RequestHeaders, mutation: Mutation, *notes: Action) -> Actions:
+    def _wave_on(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
         if _mode(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
             self.state = _ECHO
             return (*notes, HeadersReply(mutation))

@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.mesh.bench import Standing
 from benchmarks.mesh.scenarios import BASELINE, Scenario, router_only, serve
 from benchmarks.requests import infer
-from benchmarks.steady.rig import Rig, first_stream, held, metric, open_loop, stalls
+from benchmarks.steady.rig import Rig, busiest, first_stream, held, metric, open_loop, spent, stalls
 
 OURS = Scenario("ours", serve(), body="buffered", observe=True)
 PLAIN = Scenario(BASELINE, filters=router_only)
@@ -71,8 +71,10 @@ def tail(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa:
     """Slow requests at half of saturation; the same requests to an Envoy without a filter tell the machine's part."""
     ours, plain = rig.stand(OURS), rig.stand(PLAIN)
     rate = rig.saturation([ours, plain]) / 2
+    before = spent()
     with stalls() as cores:
         mine, theirs = _load([ours, plain], rate, size.tail_requests, tell)
+    busy = round(busiest(before, spent()), 2)
     stood = sorted(stall for core in cores for stall in core or ())
     own = mine["slow"] - sum(_still(stood, mine["begin"] + due, took / 1000) > STALL for due, took in mine["slowest"])
     looks = [_still(stood, mine["begin"] + second, 0) > STALL for second in range(int(size.tail_requests / rate))]
@@ -83,7 +85,14 @@ def tail(rig: Rig, size: Size, tell: Tell, directory: Path) -> Outcome:  # noqa:
     }
     if None in cores:
         machine = "not watched: that takes the right to go first, as root has it"
-    figures = {"rate_per_s": round(rate), "ours": mine, "without filter": theirs, "machine": machine, "slow_own": own}
+    figures = {
+        "rate_per_s": round(rate),
+        "busiest_core": busy,
+        "ours": mine,
+        "without filter": theirs,
+        "machine": machine,
+        "slow_own": own,
+    }
     promise = "none of 100,000 requests above 50 ms at half of saturation, but where the machine stood still"
     return Outcome("tail", figures, promise, own == 0 and set(mine["outcomes"]) == {"200"})
 

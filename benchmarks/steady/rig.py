@@ -53,12 +53,17 @@ class Rig:
         for one in standing:
             self.turn(one, 2)
         rate = min(self.turn(one, 2).rate for one in standing) / 8 / len(standing)
-        seen = [_busy() for _ in open_loop(standing, rate, int(rate * _WATCHED))][1:-1]  # it has begun, and not ended
-        passed, *cores = (last - first for first, last in zip(seen[0], seen[-1], strict=True))
-        return rate * passed / max(cores)
+        seen = [spent() for _ in open_loop(standing, rate, int(rate * _WATCHED))][1:-1]  # it has begun, and not ended
+        return rate / busiest(seen[0], seen[-1])
 
 
-def _busy() -> tuple[float, ...]:
+def busiest(first: tuple[float, ...], last: tuple[float, ...]) -> float:
+    """The share of the time between two ``spent`` for which that core of the two was busy that was so for longer."""
+    passed, *cores = (after - before for before, after in zip(first, last, strict=True))
+    return max(cores) / passed
+
+
+def spent() -> tuple[float, ...]:
     """The time, and seconds for which each of the two cores has been busy, or wanted by us and not had."""
     lines = Path("/proc/stat").read_text().splitlines()
     found = {line.split()[0]: [int(ticks) for ticks in line.split()[1:9]] for line in lines if line.startswith("cpu")}

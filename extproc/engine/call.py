@@ -54,7 +54,7 @@ class Call(Stream):
     __slots__ = ("_begun", "_buffer", "_handler", "_head", "_service")
 
     def __init__(self, connection: Connection, number: int, head: Head, service: Service) -> None:
-        super().__init__(connection, number)
+        Stream.__init__(self, connection, number)  # a third of what super() costs
         self._head = head
         self._service = service
         self._handler: Handler | None = None  # None before its time, and after

@@ -1,0 +1,5 @@
+# Types in C for replies.py, where it is compiled (setup.py).
+
+from extproc.headers cimport Headers
+
+cpdef tuple client_copies(Headers headers, object overwritten=*)
