@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-steady soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-cold bench-steady soak fuzz clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out
 
 bench-mesh: $(VENV)/dev  ## the same behind a real Envoy, beside what else could do its work: RESULTS=folder, half an hour
 	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
+
+bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: a minute
+	@$(BIN)/python -m benchmarks.cold
 
 bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour
 	@$(BIN)/python -m benchmarks.steady

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import dedent
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -37,19 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.mesh",
         description="What the processor costs behind a real Envoy, beside what else could do its work.",
-        epilog="Needs wrk (Debian: apt-get install wrk) and two cores; with Go also measures a trivial Go processor.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=dedent("""\
+            example:
+              python -m benchmarks.mesh --rounds 16 --seconds 1 --workload 'c=1$' --scenario 'streamed$|reply'
+
+            Needs wrk (Debian: apt-get install wrk) and two cores; with Go also measures a trivial Go processor.
+            """),
     )
     parser.add_argument("--rounds", type=int, default=5, help="turns of every cell (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=2, help="length of a turn, whole ones (default: %(default)s)")
-    parser.add_argument("--workload", action="append", metavar="TEXT", help="only workloads with this in their name")
-    parser.add_argument("--scenario", action="append", metavar="TEXT", help="only scenarios with this in their name")
+    parser.add_argument("--workload", action="append", metavar="REGEX", help="only workloads whose names match")
+    parser.add_argument("--scenario", action="append", metavar="REGEX", help="only scenarios whose names match")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json, results.md and charts there")
     options = parser.parse_args(arguments)
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
     if not load.available():
         console.print("wrk is missing, nothing was measured; on Debian: apt-get install wrk")
         return 1
-    workloads = [w for w in WORKLOADS if not options.workload or any(t in w.name for t in options.workload)]
+    workloads = [w for w in WORKLOADS if not options.workload or any(re.search(t, w.name) for t in options.workload)]
     with TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
         directory = Path(name)
         ours.prepare(console)
@@ -60,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = [
             s
             for s in scenarios(go if isinstance(go, Path) else None)
-            if s.name == BASELINE or not options.scenario or any(t in s.name for t in options.scenario)
+            if s.name == BASELINE or not options.scenario or any(re.search(t, s.name) for t in options.scenario)
         ]
         upstream = bench.start_upstream(stack, directory / "upstream")
         standing = [bench.Standing(s, stack, directory / f"scenario-{n}", upstream) for n, s in enumerate(chosen)]

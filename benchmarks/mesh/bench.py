@@ -266,3 +266,15 @@ def ratio(turns: dict[tuple[str, str], list[Turn]], workload: str, one: str, oth
         return None
     by_round = {turn.round: turn.server_cpu for turn in theirs}
     return median(turn.server_cpu / by_round[turn.round] for turn in mine if by_round.get(turn.round))
+
+
+def added_ratio(
+    turns: dict[tuple[str, str], list[Turn]], workload: str, one: str, other: str, baseline: str
+) -> float | None:
+    """The same of what they add to the baseline's median latency; None also where the other adds nothing."""
+    mine, theirs, base = (
+        {turn.round: turn.p50 for turn in turns.get((name, workload), ())} for name in (one, other, baseline)
+    )
+    compared = [(mine[number] - base[number], theirs[number] - base[number]) for number in mine if number in theirs]
+    found = [ours / others for ours, others in compared if others > 0]
+    return median(found) if found else None

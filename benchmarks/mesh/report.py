@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import processor
-from benchmarks.mesh.bench import Cell, Turn, ratio, summarize
-from benchmarks.mesh.scenarios import AIO, BUFFERED, GO_BUFFERED, GO_PEER, OURS, WRITTEN
+from benchmarks.mesh.bench import Cell, Turn, added_ratio, ratio, summarize
+from benchmarks.mesh.scenarios import AIO, BUFFERED, GO_BUFFERED, GO_PEER, GO_REPLY, OURS, WRITTEN
 
 PAIRS = ((OURS, AIO), (OURS, GO_PEER), (BUFFERED, GO_BUFFERED), (WRITTEN, GO_PEER))
 """Whose server CPU is compared."""
+ADDED = ((OURS, GO_PEER), (OURS, GO_REPLY), (BUFFERED, GO_BUFFERED))
+"""Whose latency is."""
 HEADINGS = ("server CPU µs", "range", "Envoy CPU µs", "added p50 µs", "added p99 µs", "req/s", "errors")
 
 
@@ -29,6 +31,8 @@ class Results(msgspec.Struct, frozen=True):
     memory_mib: dict[str, float]
     ratios: dict[str, dict[str, float]]
     """Server CPU of ours by another's, by workload."""
+    added: dict[str, dict[str, float]]
+    """The same of the median latency that they add."""
 
     @classmethod
     def of(
@@ -42,11 +46,15 @@ class Results(msgspec.Struct, frozen=True):
         """From the turns as they were measured."""
         cells = summarize(turns, baseline)
         ratios: dict[str, dict[str, float]] = {}
+        added: dict[str, dict[str, float]] = {}
         for workload in cells:
             for one, other in PAIRS:
                 if (found := ratio(turns, workload, one, other)) is not None:
                     ratios.setdefault(workload, {})[f"{one} / {other}"] = found
-        return cls(_surroundings(rounds, seconds), cells, memory, ratios)
+            for one, other in ADDED:
+                if (found := added_ratio(turns, workload, one, other, baseline)) is not None:
+                    added.setdefault(workload, {})[f"{one} / {other}"] = found
+        return cls(_surroundings(rounds, seconds), cells, memory, ratios, added)
 
 
 def _surroundings(rounds: int, seconds: float) -> dict[str, str]:
@@ -87,6 +95,8 @@ def show(results: Results, console: Console) -> None:
         console.print(table)
         for name, value in results.ratios.get(workload, {}).items():
             console.print(f"  server CPU, {name}: {value:.2f}")
+        for name, value in results.added.get(workload, {}).items():
+            console.print(f"  added p50, {name}: {value:.2f}")
         console.print()
     for name, mib in results.memory_mib.items():
         console.print(f"memory after all that, {name}: {mib:.0f} MiB")
@@ -113,7 +123,9 @@ def markdown(results: Results) -> str:
         lines += ["|---" + "|---:" * len(HEADINGS) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in _rows(cells)]
         ratios = results.ratios.get(workload, {})
-        lines += ["", *(f"Server CPU, {name}: **{value:.2f}**  " for name, value in ratios.items()), ""]
+        lines += ["", *(f"Server CPU, {name}: **{value:.2f}**  " for name, value in ratios.items())]
+        added = results.added.get(workload, {})
+        lines += [*(f"Added p50, {name}: **{value:.2f}**  " for name, value in added.items()), ""]
     lines += ["### Memory of the processors after all that", "", "| scenario | MiB |", "|---|---:|"]
     lines += [f"| {name} | {mib:.0f} |" for name, mib in results.memory_mib.items()]
     lines += ["", *(f"- {key}: {value}" for key, value in results.surroundings.items()), ""]

@@ -1,0 +1,140 @@
+"""`python -m benchmarks.cold`: what a request costs where caches are cold, told by valgrind's simulated ones.
+
+A processor that has little to do finds them full of others' things with each request. Counted are the instructions from
+the bytes that come on a socket to those that go, and the lines of 64 bytes that must be fetched for it, code and data,
+with a cache of 2 MB that is emptied before each. No clock is looked at: a busy machine gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from hpack import Encoder
+
+from benchmarks import ours
+from benchmarks.mesh.load import Workload
+from benchmarks.mesh.scenarios import view
+from extproc._pb import ext_proc_pb2 as pb
+from extproc.codec import PROCESS
+from extproc.engine import frames as f
+from extproc.engine.call import Call, Service
+from extproc.engine.contract import Pulse
+from extproc.engine.http2 import Connection
+from extproc.engine.link import Link
+from extproc.metrics import Metrics
+from extproc.servicer import process
+
+KINDS = {"0.5 KB chat": Workload("chat", 512), "path only": Workload("path", 0)}
+WARM, COUNTED = 100, 100
+"""Requests to get used to, and to count."""
+CACHE = 2 << 20
+"""Bytes, of the cache that stands for all between the core and the memory."""
+READ = "*pw_7extproc_6engine_4link_4Link_*read"
+"""What is counted: ``Link.read``, as Cython names it, and all that it calls."""
+
+Ask: TypeAlias = Callable[[], None]
+
+
+def main() -> int:
+    """A table on stderr, JSON on stdout."""
+    if len(sys.argv) > 1:
+        serve(KINDS[sys.argv[1]], int(sys.argv[2]))
+        return 0
+    built = ours.compiled()
+    if shutil.which("valgrind") is None or isinstance(built, str):
+        why = "valgrind is missing (Debian: apt-get install valgrind)" if isinstance(built, Path) else built
+        print(f"nothing was counted: {why}", file=sys.stderr)
+        return 1
+    found = {kind: count(kind, built) for kind in KINDS}
+    for kind, figures in found.items():
+        print(f"{kind}: {', '.join(f'{value:,} {name}' for name, value in figures.items())}", file=sys.stderr)
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    return 0
+
+
+def count(kind: str, built: Path) -> dict[str, int]:
+    """Per request: what so many of them cost more than none."""
+    with TemporaryDirectory() as directory:
+        none, some = (_events(kind, built, number, Path(directory) / str(number)) for number in (0, COUNTED))
+    ir, _, _, _, _, _, code, read, written = ((b - a) // COUNTED for a, b in zip(none, some, strict=True))
+    return {"instructions": ir, "lines of code": code, "lines of data": read + written}
+
+
+def _events(kind: str, built: Path, number: int, out: Path) -> list[int]:
+    """Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw, as callgrind has them."""
+    valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--cache-sim=yes", f"--LL={CACHE},16,64"]
+    child = [sys.executable, "-P", "-m", "benchmarks.cold", kind, str(number)]
+    environment = {**os.environ, "PYTHONPATH": f"{built}{os.pathsep}{ours.ROOT}", "PYTHONHASHSEED": "0"}
+    command = [*valgrind, "--collect-atstart=no", f"--toggle-collect={READ}", *child]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    (totals,) = (line for line in out.read_text().splitlines() if line.startswith("totals:"))
+    return [int(value) for value in totals.split()[1:]]
+
+
+def serve(workload: Workload, number: int) -> None:
+    """So many requests to a processor in this process, after others that it gets used to."""
+    ask, junk = _client(workload), np.zeros(2 * CACHE, dtype=np.uint8)
+    for _ in range(WARM):
+        ask()
+    for _ in range(number):
+        junk += 1
+        ask()
+
+
+def _client(workload: Workload) -> Ask:
+    """Asks, and sees to it that the answer names a version."""
+    client, server = socket.socketpair()
+    snapshot, metrics = view("127.0.0.1:9"), Metrics()
+    service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
+    link = Link(server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0)
+    client.sendall(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))
+    link.read(0.0)
+    client.recv(CACHE)
+    messages, encoder, last = _messages(workload), Encoder(), -1
+
+    def ask() -> None:
+        nonlocal last
+        last += 2
+        head = f.frame(f.HEADERS, f.END_HEADERS, last, encoder.encode(_STREAM))
+        data = (f.frame(f.DATA, 0, last, len(message).to_bytes(5) + message) for message in messages)
+        client.sendall(head + b"".join(data))
+        link.read(0.0)
+        assert b"x-model-version" in client.recv(CACHE)
+        client.sendall(f.rst_stream(last, f.NO_ERROR))  # as Envoy does
+        link.read(0.0)
+
+    return ask
+
+
+_STREAM = (
+    *((":method", "POST"), (":scheme", "http"), (":path", PROCESS), (":authority", "aimesh-0"), ("te", "trailers")),
+    *(("grpc-timeout", "200m"), ("content-type", "application/grpc"), ("x-envoy-internal", "true")),
+)
+"""The headers of an Envoy's stream."""
+
+
+def _messages(workload: Workload) -> list[bytes]:
+    """What Envoy sends for a request, of which it shows the headers that may decide."""
+    body = workload.payload()
+    named = {":authority": "llama", ":path": workload.path, ":method": "POST", "content-length": str(len(body))}
+    head = pb.ProcessingRequest()
+    for name, value in {**named, **workload.headers}.items():
+        head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+    head.protocol_config.request_body_mode = pb.ProcessingMode.STREAMED
+    head.protocol_config.send_body_without_waiting_for_header_response = True
+    piece = pb.ProcessingRequest(request_body=pb.HttpBody(body=body, end_of_stream=True))
+    return [head.SerializeToString(), *([piece.SerializeToString()] if workload.body else [])]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
