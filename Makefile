@@ -86,7 +86,7 @@ bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out
 bench-mesh: $(VENV)/dev  ## the same behind a real Envoy, beside what else could do its work: RESULTS=folder, half an hour
 	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
 
-bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: a minute
+bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: two minutes
 	@$(BIN)/python -m benchmarks.cold
 
 bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour

@@ -83,17 +83,19 @@ def _events(kind: str, built: Path, number: int, out: Path) -> list[int]:
 
 def serve(workload: Workload, number: int) -> None:
     """So many requests to a processor in this process, after others that it gets used to."""
-    ask, junk = _client(workload), np.zeros(2 * CACHE, dtype=np.uint8)
-    for _ in range(WARM):
-        ask()
-    for _ in range(number):
-        junk += 1
-        ask()
-
-
-def _client(workload: Workload) -> Ask:
-    """Asks, and sees to it that the answer names a version."""
+    junk = np.zeros(2 * CACHE, dtype=np.uint8)
     client, server = socket.socketpair()
+    with client, server:
+        ask = _asks(workload, client, server)
+        for _ in range(WARM):
+            ask()
+        for _ in range(number):
+            junk += 1
+            ask()
+
+
+def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
+    """Asks, and sees to it that the answer names a version."""
     snapshot, metrics = view("127.0.0.1:9"), Metrics()
     service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
     link = Link(server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0)
