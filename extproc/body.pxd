@@ -1,6 +1,5 @@
 # Types in C for body.py, where it is compiled (setup.py).
 
-cimport cython
 from extproc.headers cimport Headers
 
 cdef class Body:
@@ -10,5 +9,4 @@ cdef class Body:
     cdef public bytes _unpacked
     cdef public list _chunks, sizes
 
-    @cython.locals(last=bytes)
     cpdef add(self, bytes data)

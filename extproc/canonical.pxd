@@ -7,8 +7,8 @@ cdef int _FIRST, _RAW_VALUE, _METADATA
 @cython.locals(at=Py_ssize_t, size=Py_ssize_t, stop=Py_ssize_t, end=Py_ssize_t, tag=int)
 cpdef object message(bytes data)
 
-@cython.locals(raw="const char *", first=dict, count=Py_ssize_t, header=int, key=int, length=Py_ssize_t, size=Py_ssize_t, name=Py_ssize_t,
-               value=Py_ssize_t, following=Py_ssize_t)
+@cython.locals(raw="const char *", first=dict, count=Py_ssize_t, header=int, key=int, length=Py_ssize_t,
+               size=Py_ssize_t, name=Py_ssize_t, value=Py_ssize_t, following=Py_ssize_t)
 cdef object _headers(bytes data, Py_ssize_t at, Py_ssize_t stop)
 
 @cython.locals(size=Py_ssize_t, shift=int)

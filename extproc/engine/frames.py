@@ -31,8 +31,6 @@ ENHANCE_YOUR_CALM = 0xB
 
 frame_head = Struct(">IBI").pack
 """``frame_head(length << 8 | type, flags, stream)``: a frame's header."""
-read_head = Struct(">IBI").unpack_from
-"""The same three of bytes at an offset."""
 _U32 = Struct(">I")
 _U16_U32 = Struct(">HI")
 _PAIR = Struct(">II")
