@@ -2,11 +2,12 @@
 
 A processor that has little to do finds them full of others' things with each request. Counted are the instructions from
 the bytes that come on a socket to those that go, and the lines of 64 bytes that must be fetched for it, code and data,
-with a cache of 2 MB that is emptied before each. No clock is looked at: a busy machine gives the same numbers.
+with a cache of 2 MB that is emptied before each. No clock is looked at: how busy the machine is does not show.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -24,7 +25,7 @@ from hpack import Encoder
 from benchmarks import ours
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import view
-from extproc._pb import ext_proc_pb2 as pb
+from benchmarks.requests import pieces, told
 from extproc.codec import PROCESS
 from extproc.engine import frames as f
 from extproc.engine.call import Call, Service
@@ -42,22 +43,32 @@ CACHE = 2 << 20
 READ = "*pw_7extproc_6engine_4link_4Link_*read"
 """What is counted: ``Link.read``, as Cython names it, and all that it calls."""
 
-Ask: TypeAlias = Callable[[], None]
+Ask: TypeAlias = Callable[[], bytes]
 
 
 def main() -> int:
-    """A table on stderr, JSON on stdout."""
-    if len(sys.argv) > 1:
-        serve(KINDS[sys.argv[1]], int(sys.argv[2]))
+    """Lines for people on stderr as they come, JSON on stdout."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cold",
+        description="What a request costs where caches are cold, by valgrind's simulated ones: two minutes.",
+        epilog="Needs valgrind (Debian: apt-get install valgrind) and a C compiler. Example: "
+        "python -m benchmarks.cold > cold.json",
+    )
+    parser.add_argument("child", nargs="*", help=argparse.SUPPRESS)  # what valgrind runs: a kind, and how many
+    if child := parser.parse_args().child:
+        serve(KINDS[child[0]], int(child[1]))
         return 0
+    print("Compiling ours …", file=sys.stderr)
     built = ours.compiled()
     if shutil.which("valgrind") is None or isinstance(built, str):
         why = "valgrind is missing (Debian: apt-get install valgrind)" if isinstance(built, Path) else built
         print(f"nothing was counted: {why}", file=sys.stderr)
         return 1
-    found = {kind: count(kind, built) for kind in KINDS}
-    for kind, figures in found.items():
-        print(f"{kind}: {', '.join(f'{value:,} {name}' for name, value in figures.items())}", file=sys.stderr)
+    found = {}
+    for kind in KINDS:
+        print(f"Counting {kind} …", file=sys.stderr)
+        found[kind] = count(kind, built)
+        print(f"{kind}: {', '.join(f'{value:,} {name}' for name, value in found[kind].items())}", file=sys.stderr)
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     return 0
 
@@ -81,8 +92,9 @@ def _events(kind: str, built: Path, number: int, out: Path) -> list[int]:
     return [int(value) for value in totals.split()[1:]]
 
 
-def serve(workload: Workload, number: int) -> None:
-    """So many requests to a processor in this process, after others that it gets used to."""
+def serve(workload: Workload, number: int) -> list[bytes]:
+    """The answers to so many requests to a processor in this process, after others that it gets used to."""
+    answers = []
     junk = np.zeros(2 * CACHE, dtype=np.uint8)
     client, server = socket.socketpair()
     with client, server:
@@ -91,11 +103,12 @@ def serve(workload: Workload, number: int) -> None:
             ask()
         for _ in range(number):
             junk += 1
-            ask()
+            answers.append(ask())
+    return answers
 
 
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
-    """Asks, and sees to it that the answer names a version."""
+    """Asks, and gives the answer."""
     snapshot, metrics = view("127.0.0.1:9"), Metrics()
     service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
     link = Link(server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0)
@@ -104,16 +117,17 @@ def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> A
     client.recv(CACHE)
     messages, encoder, last = _messages(workload), Encoder(), -1
 
-    def ask() -> None:
+    def ask() -> bytes:
         nonlocal last
         last += 2
         head = f.frame(f.HEADERS, f.END_HEADERS, last, encoder.encode(_STREAM))
         data = (f.frame(f.DATA, 0, last, len(message).to_bytes(5) + message) for message in messages)
         client.sendall(head + b"".join(data))
         link.read(0.0)
-        assert b"x-model-version" in client.recv(CACHE)
+        answer = client.recv(CACHE)
         client.sendall(f.rst_stream(last, f.NO_ERROR))  # as Envoy does
         link.read(0.0)
+        return answer
 
     return ask
 
@@ -129,13 +143,7 @@ def _messages(workload: Workload) -> list[bytes]:
     """What Envoy sends for a request, of which it shows the headers that may decide."""
     body = workload.payload()
     named = {":authority": "llama", ":path": workload.path, ":method": "POST", "content-length": str(len(body))}
-    head = pb.ProcessingRequest()
-    for name, value in {**named, **workload.headers}.items():
-        head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
-    head.protocol_config.request_body_mode = pb.ProcessingMode.STREAMED
-    head.protocol_config.send_body_without_waiting_for_header_response = True
-    piece = pb.ProcessingRequest(request_body=pb.HttpBody(body=body, end_of_stream=True))
-    return [head.SerializeToString(), *([piece.SerializeToString()] if workload.body else [])]
+    return [told({**named, **workload.headers}), *(pieces(body, len(body)) if workload.body else ())]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from extproc._pb import ext_proc_pb2 as pb
@@ -56,6 +57,11 @@ def head(path: str, *, length: int, mode: int = pb.ProcessingMode.STREAMED, user
         "x-stainless-runtime": "CPython",
         "x-user-id": f"user-{user}",
     }
+    return told(headers, mode)
+
+
+def told(headers: Mapping[str, str], mode: int = pb.ProcessingMode.STREAMED) -> bytes:
+    """The first message for a request with these headers."""
     message = pb.ProcessingRequest()
     for name, value in headers.items():
         message.request_headers.headers.headers.add(key=name, raw_value=value.encode())

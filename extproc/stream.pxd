@@ -17,5 +17,5 @@ cdef class RouteStream:
     cpdef tuple _collect(self, object protocol)
     cpdef tuple _on_body(self, object event)
     cpdef tuple _answer_body(self, tuple last, bint complete)
-    cpdef tuple _send(self, object mutation, tuple notes, object splice, tuple last, bint whole)
+    cpdef tuple _send(self, object mutation, tuple notes, object splice, tuple last, bint ended)
     cpdef tuple _decide(self, object told, bytes body)

@@ -181,14 +181,14 @@ class RouteStream:
             mutation = Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata)
         return self._send(mutation, notes, change.splice if change else None, last, complete)
 
-    def _send(self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, whole: bool) -> Actions:
+    def _send(self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, ended: bool) -> Actions:
         """The answer, as the mode of the body wants it."""
         body = self._body
         if self._mode is _BUFFERED:
             return self._finish(*notes, BodyReply(mutation, splice(body.raw) if splice else None), *last)
         if self._mode is _FULL_DUPLEX:
-            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=whole and not last)
-            if not whole:
+            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=ended and not last)
+            if not ended:
                 self.state = _ECHO
                 return (*notes, HeadersReply(mutation), *pieces)
             return self._finish(*notes, HeadersReply(mutation), *pieces, *last)

@@ -25,6 +25,8 @@ cdef class Stream:
     cpdef ended(self)
     cpdef drained(self)
     cpdef lost(self)
+
     @cython.locals(connection=Carrier, size=Py_ssize_t, begin=bytes, room=bint)
     cpdef send(self, bytes data, bytes head=*, bytes tail=*)
+
     cpdef flush(self)
