@@ -19,8 +19,8 @@ import msgspec
 from benchmarks.measure import Timing, verdict
 from benchmarks.requests import CHAT, INFER, MODEL, chat_body
 from extproc import apis
+from extproc.bodies.request import RequestFields
 from extproc.headers import Headers
-from extproc.request import Told
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -73,8 +73,8 @@ def extra_memory(body: bytes, headers: Headers) -> int:
         tracemalloc.stop()
 
 
-def _reads(body: bytes, headers: Headers) -> Callable[[], Told]:
-    def read() -> Told:
+def _reads(body: bytes, headers: Headers) -> Callable[[], RequestFields]:
+    def read() -> RequestFields:
         found = apis.classify("POST", CHAT, headers)
         assert found is not None
         assert found.reader is not None

@@ -13,7 +13,7 @@ from random import Random
 from hpack import Decoder, Encoder
 
 from benchmarks.core import Case
-from extproc.engine.heads import Heads
+from extproc.http2.request_headers import HeaderBlockReader
 
 GROUP = "headers of a traced stream"
 ENGINE, LIBRARY = "engine", "hpack, unchecked"
@@ -35,9 +35,9 @@ LAST = [
 def cases() -> list[Case]:
     """Ours with all that is checked of a request's headers, and the library that it took the place of."""
     blocks = list(_blocks())
-    assert [head.malformed for head in map(Heads().read, blocks)] == [False] * STREAMS
+    assert [head.malformed for head in map(HeaderBlockReader().read, blocks)] == [False] * STREAMS
     return [
-        Case(GROUP, ENGINE, _each(lambda: Heads().read, blocks)),
+        Case(GROUP, ENGINE, _each(lambda: HeaderBlockReader().read, blocks)),
         Case(GROUP, LIBRARY, _each(lambda: partial(Decoder().decode, raw=True), blocks)),
     ]
 

@@ -24,16 +24,16 @@ from hpack import Encoder
 
 from benchmarks import ours
 from benchmarks.mesh.load import Workload
-from benchmarks.mesh.scenarios import view
+from benchmarks.mesh.scenarios import snapshot
 from benchmarks.requests import pieces, told
-from extproc.codec import PROCESS
-from extproc.engine import frames as f
-from extproc.engine.call import Call, Service
-from extproc.engine.contract import Pulse
-from extproc.engine.http2 import Connection
-from extproc.engine.link import Link
-from extproc.metrics import Metrics
-from extproc.servicer import process
+from extproc.envoy.codec import PROCESS
+from extproc.grpc_server.call import Call, Service
+from extproc.grpc_server.client_socket import ClientSocket
+from extproc.grpc_server.contract import Pulse
+from extproc.http2 import frames as f
+from extproc.http2.connection import Connection
+from extproc.serve.servicer import process
+from extproc.telemetry.metrics import Metrics
 
 KINDS = {"0.5 KB chat": Workload("chat", 512), "path only": Workload("path", 0)}
 WARM, COUNTED = 100, 100
@@ -109,9 +109,11 @@ def serve(workload: Workload, number: int) -> list[bytes]:
 
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
     """Asks, and gives the answer."""
-    snapshot, metrics = view("127.0.0.1:9"), Metrics()
+    snapshot, metrics = snapshot("127.0.0.1:9"), Metrics()
     service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
-    link = Link(server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0)
+    link = ClientSocket(
+        server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0
+    )
     client.sendall(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))
     link.read(0.0)
     client.recv(CACHE)

@@ -14,14 +14,14 @@ from typing import TypeVar
 import msgspec
 from envoy_data_plane.envoy.service.ext_proc.v3 import ProcessingRequest as FullRequest
 
-from benchmarks.requests import MODEL, PIECE, Request, chat, infer, view
-from extproc import codec
+from benchmarks.requests import MODEL, PIECE, Request, chat, infer, snapshot
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.actions import Action, Finish, Loaded, Note, Reply
-from extproc.events import Event
+from extproc.envoy import codec
+from extproc.envoy.actions import Action, Finish, LoadReport, Note, Reply
+from extproc.envoy.events import Event
+from extproc.exchange.route import RouteStream
 from extproc.headers import MODEL_NAME
-from extproc.stream import RouteStream
-from extproc.view import View
+from extproc.policy.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ STRANGERS = 4096
 
 def cases() -> list[Case]:
     """Everything that is measured, each proven to do its work."""
-    one, chats = view(), [chat(4096, user=user) for user in USERS]
+    one, chats = snapshot(), [chat(4096, user=user) for user in USERS]
     buffered = [chat(4096, user=user, mode=pb.ProcessingMode.BUFFERED) for user in USERS]
     strangers = [chat(4096, user=user, model=f"{MODEL}-{user}") for user in range(STRANGERS)]
     events = [[codec.decode(message)[0] for message in request] for request in chats]
@@ -69,9 +69,9 @@ def cases() -> list[Case]:
         Case("other requests", "OIP, path only", _whole(one, [infer(user=user) for user in USERS])),
         *sized,
         Case("size of the body", "220 KB in 16 KB pieces", _whole(one, pieces)),
-        Case("policies", "100, by name", _whole(view(100), chats)),
-        Case("policies", "100, by glob", _whole(view(100, "{}*"), chats)),
-        Case("policies", "models never seen", _whole(view(1, "{}*"), strangers)),
+        Case("policies", "100, by name", _whole(snapshot(100), chats)),
+        Case("policies", "100, by glob", _whole(snapshot(100, "{}*"), chats)),
+        Case("policies", "models never seen", _whole(snapshot(1, "{}*"), strangers)),
         Case("other decoder", FULL_PARSE, _each(_parse_full, chats)),
     ]
 
@@ -82,18 +82,18 @@ def _each(run: Callable[[T], object], inputs: Sequence[T]) -> Callable[[], objec
     return lambda: run(following())
 
 
-def _whole(view: View, requests: Sequence[Request]) -> Callable[[], object]:
+def _whole(snapshot: Snapshot, requests: Sequence[Request]) -> Callable[[], object]:
     """The whole way, tried on every request: it must be routed to its model."""
     for request in requests:
-        last = pb.ProcessingResponse.FromString(_route(view, request)[-1])
+        last = pb.ProcessingResponse.FromString(_route(snapshot, request)[-1])
         common = getattr(last, last.WhichOneof("response") or "").response
         routed = {option.header.key: option.header.raw_value for option in common.header_mutation.set_headers}
         assert routed[MODEL_NAME].startswith(MODEL.encode())
-    return _each(partial(_route, view), requests)
+    return _each(partial(_route, snapshot), requests)
 
 
-def _route(view: View, request: Request) -> list[bytes]:
-    stream = RouteStream(view, ENTROPY)
+def _route(snapshot: Snapshot, request: Request) -> list[bytes]:
+    stream = RouteStream(snapshot, ENTROPY)
     out: list[bytes] = []
     for message in request:
         event, _ = codec.decode(message)
@@ -101,13 +101,13 @@ def _route(view: View, request: Request) -> list[bytes]:
     return out
 
 
-def _receive(view: View, events: Sequence[Event]) -> list[Action]:
-    stream = RouteStream(view, ENTROPY)
+def _receive(snapshot: Snapshot, events: Sequence[Event]) -> list[Action]:
+    stream = RouteStream(snapshot, ENTROPY)
     return [action for event in events for action in stream.receive(event, 0.0)]
 
 
 def _replies(actions: Sequence[Action]) -> list[Reply]:
-    return [action for action in actions if not isinstance(action, Finish | Note | Loaded)]
+    return [action for action in actions if not isinstance(action, Finish | Note | LoadReport)]
 
 
 def _parse(request: Request) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 
 from benchmarks.apis import Target
-from benchmarks.requests import MODEL, view
+from benchmarks.requests import MODEL, snapshot
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.engine import Metadata, Pulse
-from extproc.metrics import Metrics
-from extproc.servicer import ProcessHandler, process
+from extproc.grpc_server import Metadata, Pulse
+from extproc.serve.servicer import ProcessHandler, process
+from extproc.telemetry.metrics import Metrics
 
 PIECES = 10_000
 BELOW_US = 12.0
@@ -78,7 +78,7 @@ def watched(api: str) -> Callable[[], object]:
 
 
 def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
-    policies = view()
+    policies = snapshot()
     handlers, sender = process(lambda: policies, metrics), _Sender()
     *first, piece, last = messages(api)
     while True:

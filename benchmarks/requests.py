@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.gpu import Requirement, describe
-from extproc.view import Policy, Pool, Sticky, Version, View
+from extproc.policy.gpu import Requirement, describe
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
 
 MODEL = "llama-3-8b"
 CHAT = "/v1/chat/completions"
@@ -99,10 +99,10 @@ def infer(*, user: int = 0) -> Request:
     return [head(INFER, length=4096, user=user)]
 
 
-def view(policies: int = 1, pattern: str = "{}") -> View:
+def snapshot(policies: int = 1, pattern: str = "{}") -> Snapshot:
     """So many policies, each a sticky canary of two versions on two GPU pools; the last one owns MODEL."""
     names = [*(f"model-{number}" for number in range(policies - 1)), MODEL]
-    return View(
+    return Snapshot(
         tuple(
             Policy(
                 name=name,
@@ -115,7 +115,7 @@ def view(policies: int = 1, pattern: str = "{}") -> View:
             for name in names
         ),
         tuple(
-            Pool(name, describe("NVIDIA-A100-SXM4-80GB"), (f"10.0.{number}.1:8000",))
+            GpuPool(name, describe("NVIDIA-A100-SXM4-80GB"), (f"10.0.{number}.1:8000",))
             for number, name in enumerate(("a100-west", "a100-east"))
         ),
     )

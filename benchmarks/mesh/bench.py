@@ -22,8 +22,8 @@ from benchmarks.mesh import load
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
 from benchmarks.mesh.scenarios import Doc, Scenario
-from extproc.embedded import find_envoy
-from extproc.render.envoy_options import EnvoyOptions, typed
+from extproc.gateway.embedded_envoy import find_envoy
+from extproc.render.envoy.envoy_options import EnvoyOptions, typed
 
 PROCESSOR_CORE, OTHER_CORE = 1, 0
 

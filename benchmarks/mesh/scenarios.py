@@ -12,9 +12,9 @@ import msgspec
 
 from benchmarks import ours
 from benchmarks.mesh.load import Workload
-from extproc.render.envoy import bootstrap
-from extproc.render.envoy_options import Body, EnvoyOptions, typed
-from extproc.view import Policy, Sticky, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
+from extproc.render.envoy.bootstrap import bootstrap
+from extproc.render.envoy.envoy_options import Body, EnvoyOptions, typed
 
 Doc = dict[str, Any]
 
@@ -34,10 +34,10 @@ spec:
 """
 
 
-def view(upstream: str) -> View:
+def snapshot(upstream: str) -> Snapshot:
     """The policy above, for rendering."""
     versions = tuple(Version(name, weight, (upstream,)) for name, weight in (("v1", 90), ("v2", 10)))
-    return View((Policy("bench", models=("llama-3-8b",), versions=versions, sticky=Sticky(header="x-user-id")),))
+    return Snapshot((Policy("bench", models=("llama-3-8b",), versions=versions, sticky=Sticky(header="x-user-id")),))
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
     def document(self, options: EnvoyOptions, upstream: str) -> Doc:
         """The bootstrap of its Envoy."""
-        found = bootstrap(view(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe))
+        found = bootstrap(snapshot(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe))
         if self.filters is not None:
             manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
             manager["http_filters"] = self.filters(manager["http_filters"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from extproc.codec import PROCESS
+from extproc.envoy.codec import PROCESS
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from grpc import aio
 
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.codec import PROCESS
+from extproc.envoy.codec import PROCESS
 
 _CONNECTIONS = 10
 """As many Envoys; each puts its streams on one connection."""

@@ -5,9 +5,9 @@ apart, however they are split; ``look`` looks at one event; ``reading`` puts the
 session that holds many answers.
 """
 
-from extproc.answers.reading import Reading as Reading
-from extproc.answers.reading import reading as reading
-from extproc.answers.realtime import Answer as Answer
-from extproc.answers.realtime import Session as Session
-from extproc.answers.realtime import session as session
+from extproc.answers.answer_reader import AnswerReader as AnswerReader
+from extproc.answers.answer_reader import answer_reader as answer_reader
+from extproc.answers.realtime_session import RealtimeSession as RealtimeSession
+from extproc.answers.realtime_session import SessionAnswer as SessionAnswer
+from extproc.answers.realtime_session import realtime_session as realtime_session
 from extproc.answers.shapes import HEADERS as HEADERS

@@ -36,8 +36,8 @@ from extproc.apis import (
 )
 from extproc.apis.pattern import Fit, Key, Pattern, key, verb
 from extproc.apis.row import ANY_PATH, Row
+from extproc.bodies.request import Operation
 from extproc.headers import Headers
-from extproc.request import Operation
 
 # Where two families have the same path, the first wins; the row's note says why it is the first.
 FAMILIES = (

@@ -6,7 +6,7 @@ The model is in the JSON body. Source: Anthropic's API reference, "Messages" and
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.jsonreader import JsonReader
+from extproc.bodies.json_reader import JsonReader
 
 MESSAGES = JsonReader(prompt=["/system", "/messages", "/tools"], limit=["/max_tokens"])
 _COMPLETE = JsonReader(prompt=["/prompt"], limit=["/max_tokens_to_sample"])

@@ -6,7 +6,7 @@ The model is in the JSON body. Source: Cohere's API reference.
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.jsonreader import JsonReader
+from extproc.bodies.json_reader import JsonReader
 
 _CHAT = JsonReader(prompt=["/messages", "/documents"], limit=["/max_tokens"])
 _CHAT_V1 = JsonReader(prompt=["/message", "/chat_history", "/preamble", "/documents"], limit=["/max_tokens"])

@@ -7,7 +7,7 @@ API documentation, and SGLang's documentation, "SGLang Native APIs" and "Samplin
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.jsonreader import JsonReader
+from extproc.bodies.json_reader import JsonReader
 
 _PROMPT = ("/inputs", "/text", "/input_ids")
 _LIMIT = ("/parameters/max_new_tokens", "/sampling_params/max_new_tokens")

@@ -7,7 +7,7 @@ Context Protocol's specification, "Transports" and "Base Protocol".
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.rpcreader import RpcReader
+from extproc.bodies.jsonrpc import RpcReader
 
 ROWS = (
     Row(

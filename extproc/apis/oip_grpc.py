@@ -6,7 +6,7 @@ The first message tells model and version. Source: the protocol's gRPC specifica
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.grpcframe import GrpcReader
+from extproc.bodies.grpc_message import GrpcReader
 
 _SERVICE = "/inference.GRPCInferenceService/"
 INFER = GrpcReader(model="1", version="2")

@@ -7,7 +7,7 @@ Source: Ollama's API documentation.
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.jsonreader import JsonReader
+from extproc.bodies.json_reader import JsonReader
 
 _LIMIT = ("/options/num_predict",)
 _GENERATE = JsonReader(streams=True, prompt=["/prompt", "/system", "/suffix", "/images"], limit=_LIMIT)

@@ -6,8 +6,8 @@ The model is in the body: JSON, or a form with files. Source: OpenAI's published
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.jsonreader import JsonReader
-from extproc.multipart import MultipartReader
+from extproc.bodies.json_reader import JsonReader
+from extproc.bodies.multipart import MultipartReader
 
 LIMITS = ("/max_completion_tokens", "/max_tokens")
 CHAT = JsonReader(prompt=["/messages"], limit=LIMITS)

@@ -13,9 +13,9 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus, unquote_to_bytes
 
 from extproc.apis.row import Row
+from extproc.bodies.json_reader import MAX_MODEL_LENGTH
+from extproc.bodies.request import Operation
 from extproc.headers import Headers, safe_value
-from extproc.jsonreader import MAX_MODEL_LENGTH
-from extproc.request import Operation
 
 Key: TypeAlias = tuple[str, int, str, str]
 """Method, number of segments, the first segment, and the last one's fixed text: few rows share all four."""

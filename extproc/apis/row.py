@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from extproc.request import Reader
+from extproc.bodies.request import Reader
 
 ANY_PATH = "*"
 """The path of a row that a header alone decides; such rows come after all others."""

@@ -7,9 +7,9 @@ from types import ModuleType
 
 from extproc.apis import FAMILIES
 from extproc.apis.row import ANY_PATH, Row
-from extproc.grpcframe import GrpcReader
-from extproc.jsonreader import JsonReader
-from extproc.multipart import MultipartReader
+from extproc.bodies.grpc_message import GrpcReader
+from extproc.bodies.json_reader import JsonReader
+from extproc.bodies.multipart import MultipartReader
 
 BEGIN = "<!-- the table: made by `make docs` -->\n"
 END = "<!-- the end of the table -->\n"

@@ -7,7 +7,7 @@ prediction_service.proto.
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.grpcframe import GrpcReader
+from extproc.bodies.grpc_message import GrpcReader
 
 _SERVICE = "/tensorflow.serving.PredictionService/"
 ONE = GrpcReader(model="1.1", version_number="1.2.1", version="1.4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.grpcframe import GrpcReader
+from extproc.bodies.grpc_message import GrpcReader
 
 _SERVICE = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/"
 PREDICT = GrpcReader(model="1", version="2")

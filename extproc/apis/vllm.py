@@ -7,7 +7,7 @@ the model's. Source: vLLM's documentation, "Online Serving".
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.jsonreader import JsonReader
+from extproc.bodies.json_reader import JsonReader
 
 _RERANK = JsonReader(stream="", prompt=["/query", "/documents"])
 _SCORE = JsonReader(

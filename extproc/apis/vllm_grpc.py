@@ -6,7 +6,7 @@ Source: vLLM's vllm_engine.proto.
 from __future__ import annotations
 
 from extproc.apis.row import Row
-from extproc.grpcframe import GrpcReader
+from extproc.bodies.grpc_message import GrpcReader
 
 _SERVICE = "/vllm.grpc.engine.VllmEngine/"
 GENERATE = GrpcReader(stream="5", limit="4.8", prompt=("2", "3"))

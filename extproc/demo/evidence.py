@@ -12,10 +12,10 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
-from extproc.demo.noted import Received, Spent
+from extproc.demo.records import Received, Spent
 from extproc.demo.traffic import Answer
-from extproc.render.envoy_clusters import cluster_name
-from extproc.view import View
+from extproc.policy.snapshot import Snapshot
+from extproc.render.envoy.clusters import cluster_name
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -77,22 +77,22 @@ class Evidence(msgspec.Struct, frozen=True):
         return found
 
 
-def arms(view: View) -> list[Arm]:
+def arms(snapshot: Snapshot) -> list[Arm]:
     """Every place of every policy, in the policies' order. For policies whose first model is no glob."""
     return [
         Arm(
             policy.models[0],
             version.name,
             target.pool,
-            view.pool_by_name[target.pool].gpu.architecture if target.pool else "",
+            snapshot.pool_by_name[target.pool].gpu.architecture if target.pool else "",
             version.weight / sum(v.weight for v in policy.versions),
             version.model_rewrite or policy.models[0],
             target.endpoints,
             cluster_name(target),
         )
-        for policy in view.policies
+        for policy in snapshot.policies
         for version in policy.versions
-        for target in view.targets[policy.name, version.name]
+        for target in snapshot.targets[policy.name, version.name]
     ]
 
 

@@ -21,7 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from extproc import headers
-from extproc.demo.noted import Received, Spent
+from extproc.demo.records import Received, Spent
 
 REQUEST_ID = "x-demo-request"
 """By this header the client's record of a request finds the server's."""

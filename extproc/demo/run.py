@@ -20,13 +20,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from extproc import config
 from extproc.demo.evidence import Counters, Evidence, arms
-from extproc.demo.front import Gateway
+from extproc.demo.gateway_process import Gateway
 from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.report import Report, show, summarize
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Ask, drive, plan
 from extproc.demo.verify import settled, verify
+from extproc.policyfile import loader
 
 POLICY = Path(__file__).with_name("policy.yaml")
 _WRITTEN = ("127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003")
@@ -78,7 +78,7 @@ async def _demo(console: Console, requests: int, seed: int) -> Report:
         with TemporaryDirectory(prefix="extproc-demo-") as directory:
             policy = Path(directory, "policy.yaml")
             policy.write_text(policy_for(endpoints))
-            places = arms(config.load([policy]).view)
+            places = arms(loader.load([policy]).snapshot)
             _say(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
             async with Gateway.running(policy) as gateway:
                 asks = plan(requests, seed)

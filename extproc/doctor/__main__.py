@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from extproc.doctor.rules import RULES
-from extproc.findings import replaced, table
+from extproc.lint.findings import replaced, table
 
 
 def main(arguments: list[str]) -> None:

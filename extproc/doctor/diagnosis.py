@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from extproc.doctor.dump import Chain, Dump, Evidence, HttpFilter, at, rows
+from extproc.doctor.envoy_dump import Dump, Evidence, FilterChain, HttpFilter, at, rows
 from extproc.doctor.rules import (
     DOWN,
     FAILED_CLOSED,
@@ -30,8 +30,8 @@ from extproc.doctor.rules import (
     UPDATE_REFUSED,
     WRONG_ORDER,
 )
-from extproc.findings import Finding, Rule
-from extproc.lint.placement import AFTER_AUTHENTICATION, BEFORE_ROUTE_IS_USED, CHAIN
+from extproc.lint.envoy_filter_placement import AFTER_AUTHENTICATION, BEFORE_ROUTE_IS_USED, CHAIN
+from extproc.lint.findings import Finding, Rule
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _COUNTED = (
@@ -81,11 +81,11 @@ def _about(rule: Rule, source: str, subject: str, message: str) -> Finding:
     return rule.at(source, 0, path=subject, message=message)
 
 
-def _subject(chain: Chain, name: str) -> str:
+def _subject(chain: FilterChain, name: str) -> str:
     return f"listener {chain.listener}, filter {name}"
 
 
-def _order(chain: Chain, source: str) -> Iterator[Finding]:
+def _order(chain: FilterChain, source: str) -> Iterator[Finding]:
     names = [f.name for f in chain.filters]
     processors = [(place, f) for place, f in enumerate(chain.filters) if f.is_processor]
     routers = [f.name for _, f in processors if not f.observes]
@@ -105,7 +105,7 @@ def _order(chain: Chain, source: str) -> Iterator[Finding]:
         yield _about(SPOOFABLE, source, _subject(chain, routers[0]), "")
 
 
-def _filter(chain: Chain, item: HttpFilter, stats: Mapping[str, int] | None, source: str) -> Iterator[Finding]:
+def _filter(chain: FilterChain, item: HttpFilter, stats: Mapping[str, int] | None, source: str) -> Iterator[Finding]:
     subject = _subject(chain, item.name)
     if item.disabled and not chain.switched_on(item.name):
         yield _about(SWITCHED_OFF, source, subject, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.findings import Rule
+from extproc.lint.findings import Rule
 
 NOT_ATTACHED = Rule(
     "AIM701",

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from extproc import findings
 from extproc.doctor.diagnosis import diagnose, healthy
-from extproc.doctor.dump import Evidence, document, stats
+from extproc.doctor.envoy_dump import Evidence, document, stats
 from extproc.errors import SetupError
+from extproc.lint import findings
 
 MAX_SIZE = 256 << 20
 """Bytes of one document: config_dump of a large mesh has tens of millions."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from extproc.findings import replaced
-from extproc.lint.run import markdown
+from extproc.lint.findings import replaced
+from extproc.lint.linter import markdown
 
 
 def main(arguments: list[str]) -> None:

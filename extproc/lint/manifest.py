@@ -12,7 +12,7 @@ import msgspec
 
 from extproc import yamldoc
 from extproc.errors import Problem
-from extproc.findings import Finding, Rule
+from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Node, Scalar, below
 
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")

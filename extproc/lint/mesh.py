@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from extproc import headers
+from extproc.lint.envoy_filter_patches import Patch, Processor, patches
 from extproc.lint.manifest import Resource, Value
-from extproc.lint.patches import Patch, Processor, patches
 
 _OURS = ("x-model-", "x-gpu-", "x-ai-")
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from extproc import __version__
-from extproc.argtypes import body, count, header
-from extproc.subcommand import Command, Help, command, policies
+from extproc.cli.argument_types import body, count, header
+from extproc.cli.subcommand import Command, Help, command, policies
 from linkerd_adapter.names import label
 
 

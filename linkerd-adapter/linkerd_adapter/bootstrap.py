@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from extproc.render import envoy
-from extproc.render.envoy_options import Doc, EnvoyOptions, address, typed
-from extproc.view import Policy, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.render.envoy import bootstrap as envoy
+from extproc.render.envoy.envoy_options import Doc, EnvoyOptions, address, typed
 from linkerd_adapter.plan import Plan
 
 ENVOY_ADMIN, PROCESSOR_ADMIN = "envoy-admin", "processor-admin"
@@ -20,21 +20,21 @@ _SHOWN = (
 )
 
 
-def bootstrap(view: View, plan: Plan, options: EnvoyOptions, *, probes: str, processor_admin: str) -> Doc:
+def bootstrap(snapshot: Snapshot, plan: Plan, options: EnvoyOptions, *, probes: str, processor_admin: str) -> Doc:
     """``probes``: the address for the kubelet and Prometheus; ``processor_admin``: where the processor answers them."""
-    document = envoy.bootstrap(view, options, towards(view, plan))
+    document = envoy.bootstrap(snapshot, options, towards(snapshot, plan))
     static = document["static_resources"]
     static["listeners"].append(_probes(probes))
     static["clusters"] += [_cluster(ENVOY_ADMIN, options.admin), _cluster(PROCESSOR_ADMIN, processor_admin)]
     return document
 
 
-def towards(view: View, plan: Plan) -> View:
+def towards(snapshot: Snapshot, plan: Plan) -> Snapshot:
     """The policies as this Envoy carries them out: everything to the apex, and copies to the mirrors' Services.
 
     Versions and pools are Linkerd's to tell apart. Linkerd copies no requests, so Envoy does.
     """
-    return View(tuple(_towards(policy, plan) for policy in view.policies))
+    return Snapshot(tuple(_towards(policy, plan) for policy in snapshot.policies))
 
 
 def _towards(policy: Policy, plan: Plan) -> Policy:

@@ -11,9 +11,9 @@ import json
 import sys
 from collections.abc import Sequence
 
-from extproc import config
+from extproc.cli.subcommand import Command
 from extproc.errors import PolicyProblems, SetupError
-from extproc.subcommand import Command
+from extproc.policyfile import loader
 from linkerd_adapter.arguments import parser
 from linkerd_adapter.names import Service
 
@@ -35,15 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from extproc.render.yamltext import to_yaml
+    from extproc.render.document import to_yaml
     from linkerd_adapter import manifests
     from linkerd_adapter.gateway import Options
 
-    files = config.read(arguments.file)
-    view = config.build(files).view
+    files = loader.read(arguments.file)
+    snapshot = loader.build(files).snapshot
     given = {name: getattr(arguments, name) for name in _OPTIONS if getattr(arguments, name) is not None}
-    own = Service(arguments.namespace or manifests.namespace(view), arguments.name)
-    rendered = manifests.render(view, dict(files.texts), Options(gateway=own, **given))
+    own = Service(arguments.namespace or manifests.namespace(snapshot), arguments.name)
+    rendered = manifests.render(snapshot, dict(files.texts), Options(gateway=own, **given))
     sys.stdout.write("---\n".join(map(to_yaml, rendered.manifests)))
     for note in rendered.notes:
         print(f"linkerd-adapter: note: {note}", file=sys.stderr)
@@ -54,13 +54,13 @@ _OPTIONS = ("image", "envoy_image", "replicas", "target_port", "app_protocol", "
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from linkerd_adapter import live, manifests
+    from linkerd_adapter import kubectl_output, manifests
     from linkerd_adapter.explain import Asked, explain
 
-    view = config.load(arguments.file).view
-    own = Service(arguments.namespace or manifests.namespace(view), arguments.name)
+    snapshot = loader.load(arguments.file).snapshot
+    own = Service(arguments.namespace or manifests.namespace(snapshot), arguments.name)
     asked = Asked(arguments.method, arguments.path, tuple(arguments.header), arguments.body)
-    found = explain(view, own, asked, live.read(arguments.from_live) if arguments.from_live else None)
+    found = explain(snapshot, own, asked, kubectl_output.read(arguments.from_live) if arguments.from_live else None)
     json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     return 0

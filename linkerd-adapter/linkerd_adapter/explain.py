@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from extproc.explain import explain as decide
+from extproc.exchange.explain import explain as decide
 from extproc.headers import ROUTING, Headers
-from extproc.render.envoy_options import Doc
-from extproc.view import Policy, View
-from linkerd_adapter import oracle, plan
-from linkerd_adapter.cluster import Cluster, Ignored
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.envoy.envoy_options import Doc
+from linkerd_adapter import plan, route_selection
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Apex
+from linkerd_adapter.policy_controller import Cluster, Ignored
 from linkerd_adapter.routes import http_routes
 from linkerd_adapter.services import services
 
@@ -34,16 +34,20 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def explain(
-    view: View, gateway: Service, asked: Asked, resources: Sequence[Doc] | None = None, entropy: bytes | None = None
+    snapshot: Snapshot,
+    gateway: Service,
+    asked: Asked,
+    resources: Sequence[Doc] | None = None,
+    entropy: bytes | None = None,
 ) -> dict[str, Any]:
     """What becomes of the request, as plain data.
 
     ``resources``: those of a cluster; None: what we render. ``entropy``: for a repeatable draw, as in ``extproc
     explain``. Raises ``UnrenderableError`` for policies that Linkerd can't carry out.
     """
-    made = plan.make(view, gateway.namespace)
-    decision = decide(view, asked.method, asked.path, asked.headers, asked.body, entropy)
-    apex = made.apex_of(view.by_name[decision["policy"]] if decision["policy"] else _catch_all(view))
+    made = plan.make(snapshot, gateway.namespace)
+    decision = decide(snapshot, asked.method, asked.path, asked.headers, asked.body, entropy)
+    apex = made.apex_of(snapshot.by_name[decision["policy"]] if decision["policy"] else _catch_all(snapshot))
     found: dict[str, Any] = {
         "decision": decision,
         "apex": {"service": apex.service.name, "namespace": apex.service.namespace, "port": apex.port},
@@ -57,33 +61,33 @@ def explain(
     if decision["reject"]:
         return found | {"status": decision["reject"]["status"], "reason": f"the gateway answers: {decision['reason']}"}
     if resources is None:
-        rendered = [d for a in made.apexes for d in (*services(made, a, None, None), *http_routes(view, made, a))]
+        rendered = [d for a in made.apexes for d in (*services(made, a, None, None), *http_routes(snapshot, made, a))]
         cluster = Cluster(rendered, live=False)
     else:
         cluster = Cluster(resources, live=True)
     return found | _beyond(cluster, apex, gateway, sent(asked, decision))
 
 
-def sent(asked: Asked, decision: Mapping[str, Any]) -> oracle.Request:
+def sent(asked: Asked, decision: Mapping[str, Any]) -> route_selection.Request:
     """The request as the gateway sends it to the apex."""
     setting = dict(decision["headers"])
     mine = {*ROUTING, *decision["removed"], *setting}
     kept = [(name, value) for name, value in asked.headers if name.lower() not in mine]
     host = next((value for name, value in asked.headers if name.lower() == "host"), "")
     path = setting.pop(":path", asked.path)
-    return oracle.Request(asked.method, path, Headers.of([*kept, *setting.items()]), host)
+    return route_selection.Request(asked.method, path, Headers.of([*kept, *setting.items()]), host)
 
 
-def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: oracle.Request) -> dict[str, Any]:
+def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: route_selection.Request) -> dict[str, Any]:
     """From the gateway's Linkerd proxy on."""
-    parent = oracle.Backend(apex.service.namespace, apex.service.name, apex.port)
+    parent = route_selection.Backend(apex.service.namespace, apex.service.name, apex.port)
     routes, ignored = cluster.routes(apex.service, apex.port, gateway.namespace)
     told: dict[str, Any] = {"ignored": [_told(i) for i in (*ignored, *cluster.unreadable)]}
     if off := cluster.off(apex.service, apex.port):
         return told | _to_apex(cluster, parent, f"no HTTPRoute counts: {off}")
     if not routes:
         return told | _to_apex(cluster, parent, f"no HTTPRoute has {apex.service} as its parent")
-    found = oracle.find(routes, request)
+    found = route_selection.find(routes, request)
     if found is None:
         return told | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
     route = found.route
@@ -91,10 +95,10 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: oracle.Requ
     why = f"rules[{found.number}] of {route.name}: {_because(found, request)}"
     if found.rule.redirect:
         return told | {"reason": f"{why}; it redirects the client"}
-    rule = found.rule if found.rule.backends else oracle.Rule(backends=(parent,))
+    rule = found.rule if found.rule.backends else route_selection.Rule(backends=(parent,))
     try:
-        shares = oracle.shares(rule, cluster.available)
-    except oracle.UnservableError as error:
+        shares = route_selection.shares(rule, cluster.available)
+    except route_selection.UnservableError as error:
         return told | {"status": 500, "reason": f"{why}; {error}"}
     told["backends"] = [
         {
@@ -110,7 +114,7 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: oracle.Requ
     return told | _drawn(shares, why)
 
 
-def _drawn(shares: Mapping[oracle.Backend, Fraction], why: str) -> dict[str, Any]:
+def _drawn(shares: Mapping[route_selection.Backend, Fraction], why: str) -> dict[str, Any]:
     if not shares:
         return {"status": 503, "reason": f"{why}; none of its backends has a ready endpoint"}
     if len(shares) > 1:
@@ -121,13 +125,13 @@ def _drawn(shares: Mapping[oracle.Backend, Fraction], why: str) -> dict[str, Any
     return {"backend": str(only), "reason": why}
 
 
-def _to_apex(cluster: Cluster, parent: oracle.Backend, why: str) -> dict[str, Any]:
+def _to_apex(cluster: Cluster, parent: route_selection.Backend, why: str) -> dict[str, Any]:
     if not cluster.available(parent):
         return {"status": 503, "reason": f"{why}; and {parent} has no ready endpoint"}
     return {"backend": str(parent), "reason": f"{why}, so that any pod of {parent.name} may answer"}
 
 
-def _because(found: oracle.Found, request: oracle.Request) -> str:
+def _because(found: route_selection.Found, request: route_selection.Request) -> str:
     names = [value.name.lower() for match in found.rule.matches for value in match.headers]
     seen = [f"{name}: {request.headers.text(name)}" for name in dict.fromkeys(names)]
     return " and ".join(seen) if seen else "it has no condition, and no other rule fits better"
@@ -137,6 +141,6 @@ def _told(ignored: Ignored) -> dict[str, str]:
     return {"route": ignored.name, "why": ignored.why}
 
 
-def _catch_all(view: View) -> Policy:
+def _catch_all(snapshot: Snapshot) -> Policy:
     """Where the gateway sends what no policy owns."""
-    return next((m.policy for m in view.patterns if not m.pattern.strip("*")), view.policies[0])
+    return next((m.policy for m in snapshot.patterns if not m.pattern.strip("*")), snapshot.policies[0])

@@ -15,9 +15,9 @@ import msgspec
 
 from extproc import __version__
 from extproc.errors import SetupError
-from extproc.render.envoy_options import Doc, EnvoyOptions
-from extproc.render.yamltext import to_yaml
-from extproc.view import View
+from extproc.policy.snapshot import Snapshot
+from extproc.render.document import to_yaml
+from extproc.render.envoy.envoy_options import Doc, EnvoyOptions
 from linkerd_adapter.bootstrap import bootstrap
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Plan
@@ -55,9 +55,9 @@ def envoy_options() -> EnvoyOptions:
     return EnvoyOptions(listen=f"0.0.0.0:{HTTP}", admin="127.0.0.1:9901", processors=(PROCESSOR,), behind_linkerd=True)
 
 
-def gateway(view: View, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
+def gateway(snapshot: Snapshot, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
     """``policies``: the policy files' texts by their names. Raises ``SetupError`` where they are too large."""
-    document = bootstrap(view, plan, envoy_options(), probes=f"0.0.0.0:{PROBES}", processor_admin=PROCESSOR_ADMIN)
+    document = bootstrap(snapshot, plan, envoy_options(), probes=f"0.0.0.0:{PROBES}", processor_admin=PROCESSOR_ADMIN)
     config = to_yaml(document)
     name = options.gateway.name
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(options)}

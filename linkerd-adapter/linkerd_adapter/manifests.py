@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from extproc.render.envoy_options import Doc
-from extproc.view import Policy, View
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.envoy.envoy_options import Doc
 from linkerd_adapter import plan
 from linkerd_adapter.authorization import authorizations
 from linkerd_adapter.gateway import Options, gateway, labels
@@ -25,24 +25,24 @@ class Rendered(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def render(view: View, policies: Mapping[str, str], options: Options) -> Rendered:
+def render(snapshot: Snapshot, policies: Mapping[str, str], options: Options) -> Rendered:
     """``policies``: the texts of the policy files, by name. Raises ``UnrenderableError`` for what Linkerd can't do."""
-    made = plan.make(view, options.gateway.namespace)
+    made = plan.make(snapshot, options.gateway.namespace)
     _check_loops(made, options.gateway)
     manifests = [
         # Services before the routes that need them; the gateway last, when its requests have somewhere to go.
         *(doc for apex in made.apexes for doc in services(made, apex, options.target_port, options.app_protocol)),
-        *(doc for apex in made.apexes for doc in http_routes(view, made, apex)),
+        *(doc for apex in made.apexes for doc in http_routes(snapshot, made, apex)),
         *authorizations(made, options.gateway, options.target_port, audit=options.audit),
-        *gateway(view, made, files(policies), options),
+        *gateway(snapshot, made, files(policies), options),
     ]
     _check_names(manifests)
-    return Rendered(tuple(manifests), tuple(_notes(view, made)))
+    return Rendered(tuple(manifests), tuple(_notes(snapshot, made)))
 
 
-def namespace(view: View) -> str:
+def namespace(snapshot: Snapshot) -> str:
     """The one namespace of all policies, for the gateway. Raises ``UnrenderableError`` where there are several."""
-    found = sorted(plan.namespaces(view, "default")) or ["default"]
+    found = sorted(plan.namespaces(snapshot, "default")) or ["default"]
     if len(found) > 1:
         raise UnrenderableError(f"the policies are in {' and '.join(found)}; say with --namespace where the gateway is")
     return found[0]
@@ -84,7 +84,7 @@ def _check_names(manifests: list[Doc]) -> None:
         known.add(key)
 
 
-def _notes(view: View, made: Plan) -> Iterator[str]:
+def _notes(snapshot: Snapshot, made: Plan) -> Iterator[str]:
     for apex in made.apexes:
         if not apex.labels:
             exists = "declared without one" if made.declares(apex) else "taken to exist"
@@ -94,7 +94,7 @@ def _notes(view: View, made: Plan) -> Iterator[str]:
             )
         if breaks(apex) and not made.declares(apex):
             yield f"{apex.service}: circuit breaking is up to you; annotate the Service with {MODE}: consecutive"
-        if len(http_routes(view, made, apex)) > 1:
+        if len(http_routes(snapshot, made, apex)) > 1:
             yield f"{apex.service}: more than {MOST_RULES} rules, which are spread over several HTTPRoutes"
         for policy in apex.policies:
             yield from (f"policy {policy.name}: {text}" for text in _of_policy(made, policy))

@@ -13,8 +13,8 @@ from math import lcm
 import msgspec
 
 from extproc.errors import SetupError
-from extproc.render.istio_options import POOL_LABEL, VERSION_LABEL  # the same pods on either mesh
-from extproc.view import Policy, Target, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Target, Version
+from extproc.render.istio.istio_options import POOL_LABEL, VERSION_LABEL  # the same pods on either mesh
 from linkerd_adapter import names
 from linkerd_adapter.names import Service
 
@@ -90,22 +90,22 @@ class Plan(msgspec.Struct, frozen=True):
         return bool(apex.labels) or all(b.service != apex.service for place in places for b in place.backends)
 
 
-def make(view: View, namespace: str) -> Plan:
+def make(snapshot: Snapshot, namespace: str) -> Plan:
     """``namespace``: of policies that name none, in metadata or host. Raises ``UnrenderableError`` with all reasons."""
     problems: list[str] = []
-    apexes = tuple(_apexes(view, namespace, problems))
+    apexes = tuple(_apexes(snapshot, namespace, problems))
     places: dict[str, tuple[Place, ...]] = {}
     for apex in apexes:
         for policy in apex.policies:
-            places[policy.name] = tuple(_places(view, apex, policy, problems))
+            places[policy.name] = tuple(_places(snapshot, apex, policy, problems))
     if problems:
         raise UnrenderableError("\n".join(problems))
     return Plan(apexes, places)
 
 
-def namespaces(view: View, default: str) -> set[str]:
+def namespaces(snapshot: Snapshot, default: str) -> set[str]:
     """The namespaces of all apexes."""
-    found = (names.service(p.host, p.namespace or default) for p in view.policies)
+    found = (names.service(p.host, p.namespace or default) for p in snapshot.policies)
     return {of[0].namespace for of in found if of}
 
 
@@ -140,9 +140,9 @@ def whole(parts: Sequence[tuple[Backend, Fraction]]) -> list[tuple[Backend, int]
     return [(backend, weight) for (backend, _), weight in zip(merged.values(), weights, strict=True)]
 
 
-def _apexes(view: View, namespace: str, problems: list[str]) -> Iterator[Apex]:
+def _apexes(snapshot: Snapshot, namespace: str, problems: list[str]) -> Iterator[Apex]:
     shared: dict[tuple[Service, int], list[tuple[Policy, str]]] = {}
-    for policy in view.policies:
+    for policy in snapshot.policies:
         found = names.service(policy.host, policy.namespace or namespace)
         if found is None:
             what = "is no Service of a cluster, and Linkerd routes requests to Services only"
@@ -166,23 +166,23 @@ def _apexes(view: View, namespace: str, problems: list[str]) -> Iterator[Apex]:
         yield Apex(service, port, owners[0][1], policies, next(iter(selectors), ()))
 
 
-def _places(view: View, apex: Apex, policy: Policy, problems: list[str]) -> Iterator[Place]:
+def _places(snapshot: Snapshot, apex: Apex, policy: Policy, problems: list[str]) -> Iterator[Place]:
     for version in policy.versions or (Version(""),):
-        targets = view.targets[policy.name, version.name]
+        targets = snapshot.targets[policy.name, version.name]
         for target in targets:
-            found = list(_backends(view, apex, policy, target, problems, alone=len(targets) == 1))
+            found = list(_backends(snapshot, apex, policy, target, problems, alone=len(targets) == 1))
             yield Place(target, tuple(found))
 
 
 def _backends(
-    view: View, apex: Apex, policy: Policy, target: Target, problems: list[str], *, alone: bool
+    snapshot: Snapshot, apex: Apex, policy: Policy, target: Target, problems: list[str], *, alone: bool
 ) -> Iterator[Backend]:
     """``alone``: the version has no other target, so that its name says enough."""
     who = f"policy {policy.name}" + (f", version {target.version}" if target.version else "")
     shared = policy.name if len(apex.policies) > 1 else ""
     name = names.label(apex.service.name, shared, target.version, "" if alone and target.version else target.pool)
     own = Service(apex.service.namespace, name)
-    if not _named(view, policy, target):
+    if not _named(snapshot, policy, target):
         if not (target.version or target.pool):
             yield Backend(apex.service, apex.port)
         elif not apex.labels:
@@ -212,10 +212,10 @@ def _backends(
         yield Backend(own, apex.port, len(numbers), Addresses(tuple(numbers)))
 
 
-def _named(view: View, policy: Policy, target: Target) -> bool:
+def _named(snapshot: Snapshot, policy: Policy, target: Target) -> bool:
     """Whether the version or the pool names endpoints; else those of the policy's host stand for them."""
     version = next((v for v in policy.versions if v.name == target.version), Version(""))
-    pool = view.pool_by_name.get(target.pool)
+    pool = snapshot.pool_by_name.get(target.pool)
     return bool(version.endpoints or (pool and pool.endpoints))
 
 

@@ -10,10 +10,19 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from extproc import headers
-from extproc.render.envoy_options import Doc, seconds
-from extproc.view import Match, Policy, View
+from extproc.policy.snapshot import ModelMatch, Policy, Snapshot
+from extproc.render.envoy.envoy_options import Doc, seconds
 from linkerd_adapter.names import Service
-from linkerd_adapter.plan import MOST_BACKENDS, Apex, Backend, Place, Plan, UnrenderableError, weighted, whole
+from linkerd_adapter.plan import (
+    MOST_BACKENDS,
+    Apex,
+    Backend,
+    Place,
+    Plan,
+    UnrenderableError,
+    weighted,
+    whole,
+)
 
 MOST_RULES = 16
 """Of one HTTPRoute, as the CRD allows; more are spread over several."""
@@ -22,9 +31,9 @@ LONGEST_VALUE = 4096
 Conditions = tuple[Doc, ...]
 
 
-def http_routes(view: View, plan: Plan, apex: Apex) -> list[Doc]:
+def http_routes(snapshot: Snapshot, plan: Plan, apex: Apex) -> list[Doc]:
     """The HTTPRoutes of one apex, in the order in which Linkerd tries them; none where nothing serves it."""
-    rules = list(_rules(view, plan, apex))
+    rules = list(_rules(snapshot, plan, apex))
     parts = [rules[start : start + MOST_RULES] for start in range(0, len(rules), MOST_RULES)]
     return [_route(apex, number, part) for number, part in enumerate(parts, 1)]
 
@@ -72,9 +81,9 @@ def _route(apex: Apex, number: int, rules: Sequence[Doc]) -> Doc:
     }
 
 
-def _rules(view: View, plan: Plan, apex: Apex) -> Iterator[Doc]:
+def _rules(snapshot: Snapshot, plan: Plan, apex: Apex) -> Iterator[Doc]:
     """Where several policies share an apex, each of their rules also asks for the model."""
-    owners = list(_owners(view, apex)) if len(apex.policies) > 1 else [(apex.policies[0], ())]
+    owners = list(_owners(snapshot, apex)) if len(apex.policies) > 1 else [(apex.policies[0], ())]
     for policy, model in owners:
         for place in plan.places[policy.name]:
             if any(version.name == place.target.version for version in policy.mirrors):
@@ -89,11 +98,11 @@ def _rules(view: View, plan: Plan, apex: Apex) -> Iterator[Doc]:
         yield _rule(last, (), shares)
 
 
-def _owners(view: View, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:
+def _owners(snapshot: Snapshot, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:
     """Which models belong to whom, in the order in which they are tried: exact names first, one policy at a time."""
     exact: dict[str, list[str]] = {}
-    globs: list[Match] = []
-    for match in view.patterns:
+    globs: list[ModelMatch] = []
+    for match in snapshot.patterns:
         if match.policy in apex.policies:
             if "*" in match.pattern:
                 globs.append(match)
@@ -101,7 +110,7 @@ def _owners(view: View, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:
                 exact.setdefault(match.policy.name, []).append(headers.safe_value(match.pattern))
     for policy, models in exact.items():
         for model in _either(models):
-            yield view.by_name[policy], (model,)
+            yield snapshot.by_name[policy], (model,)
     for match in globs:
         regex = ".*".join(re.escape(headers.safe_value(part)) for part in match.pattern.split("*"))
         model = _header(headers.MODEL_NAME, f"^(?:{regex})$", regex=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from extproc import demo, headers
 from extproc.demo.evidence import Arm, Counters, Evidence
-from extproc.demo.noted import Received, Spent
+from extproc.demo.records import Received, Spent
 from extproc.demo.traffic import STRANGER, TESTER, Answer, plan
 
 V1 = Arm("llama-3-8b", "v1", "a100-west", "a100", 0.9, "llama-3-8b", ("127.0.0.1:9001",), "chat/v1/a100-west")

@@ -7,15 +7,15 @@ import json
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
-from extproc.actions import Observed, Unmatched
 from extproc.demo.evidence import arms, counters
-from extproc.gpu import Requirement, describe
-from extproc.metrics import Metrics
-from extproc.view import Policy, Pool, Version, View
+from extproc.envoy.actions import Observed, Unmatched
+from extproc.policy.gpu import Requirement, describe
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.telemetry.metrics import Metrics
 from tests.demo.scene import ARMS, IRIS, V1, V2
 
 
-def view() -> View:
+def snapshot() -> Snapshot:
     """The demo's policy, by hand."""
     chat = Policy(
         "chat",
@@ -28,15 +28,15 @@ def view() -> View:
     )
     classifier = Policy("classifier", models=("iris",), versions=(Version("v1", 100),), gpu=Requirement("t4"))
     pools = (
-        Pool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("127.0.0.1:9001",)),
-        Pool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("127.0.0.1:9002",)),
-        Pool("t4-edge", describe("Tesla-T4"), ("127.0.0.1:9003",)),
+        GpuPool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("127.0.0.1:9001",)),
+        GpuPool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("127.0.0.1:9002",)),
+        GpuPool("t4-edge", describe("Tesla-T4"), ("127.0.0.1:9003",)),
     )
-    return View((chat, classifier), pools)
+    return Snapshot((chat, classifier), pools)
 
 
 def test_arms_are_the_places_of_the_policy() -> None:
-    assert tuple(arms(view())) == ARMS
+    assert tuple(arms(snapshot())) == ARMS
 
 
 def test_counters_are_read_as_they_are_written() -> None:

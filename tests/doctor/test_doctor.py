@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from extproc import config
-from extproc.cli import main
+from extproc.cli.main import main
 from extproc.doctor.diagnosis import diagnose
 from extproc.doctor.run import ask
-from extproc.embedded import Envoy
 from extproc.errors import SetupError
-from extproc.findings import Finding
-from extproc.render.envoy import EnvoyOptions, bootstrap
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.lint.findings import Finding
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.envoy.conftest import Gateway, ModelServer, Processor
 from tests.waiting import until
 
@@ -70,8 +70,8 @@ class Scene:
         self._directory = directory
         self._stack = stack
         server = stack.enter_context(ModelServer("v1"))
-        self.view = config.parse([("policy.yaml", POLICY.format(address=server.address))]).view
-        self.processor = Processor(self.view)
+        self.snapshot = loader.parse([("policy.yaml", POLICY.format(address=server.address))]).snapshot
+        self.processor = Processor(self.snapshot)
         stack.callback(self.processor.stop)
 
     def start(self, bend: Bend = lambda _: None, *, processors: tuple[str, ...] = (), **options: Any) -> Gateway:
@@ -82,7 +82,7 @@ class Scene:
             processors=processors or (self.processor.address,),
             **options,
         )
-        document = bootstrap(self.view, chosen)
+        document = bootstrap(self.snapshot, chosen)
         bend(document)
         envoy = self._stack.enter_context(Envoy(document, self._directory))
         envoy.wait_ready()
@@ -244,7 +244,7 @@ def test_counters_have_the_names_that_istio_gives_them(scene: Scene) -> None:
 def test_an_update_that_envoy_refused(scene: Scene, tmp_path: Path) -> None:
     """A filter after the router, as ADD of an EnvoyFilter puts it: refused, and no listener is there."""
     kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
-    document = bootstrap(scene.view, EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
+    document = bootstrap(scene.snapshot, EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
     (listener,) = document["static_resources"].pop("listeners")
     bad = json.loads(json.dumps(listener))
     filters = manager({"static_resources": {"listeners": [bad]}})["http_filters"]

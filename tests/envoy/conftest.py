@@ -15,14 +15,14 @@ from typing import Any, Self
 
 import pytest
 
-from extproc.codec import PROCESS
-from extproc.embedded import Envoy
-from extproc.engine import create
-from extproc.health import Health
-from extproc.metrics import Metrics
-from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.servicer import process
-from extproc.view import View
+from extproc.envoy.codec import PROCESS
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.grpc_server import create
+from extproc.policy.snapshot import Snapshot
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.serve.health import Health
+from extproc.serve.servicer import process
+from extproc.telemetry.metrics import Metrics
 from tests.grpc.running import ENGINE
 from tests.waiting import until
 
@@ -118,12 +118,12 @@ class ModelServer(ThreadingHTTPServer):
 class Processor:
     """The real processor, in a thread. ``view`` may be changed."""
 
-    def __init__(self, view: View, address: str = "127.0.0.1:0") -> None:
-        self.view = view
+    def __init__(self, snapshot: Snapshot, address: str = "127.0.0.1:0") -> None:
+        self.snapshot = snapshot
         self.metrics = Metrics()
         health = Health()
         health.serving = True
-        services = {PROCESS: process(lambda: self.view, self.metrics), **health.services()}
+        services = {PROCESS: process(lambda: self.snapshot, self.metrics), **health.services()}
         self._engine = create((address,), services, name=ENGINE)
         started = threading.Event()
         self._thread = threading.Thread(target=self._engine.run, args=(started.set,), daemon=True)
@@ -210,8 +210,8 @@ def processor() -> Iterator[Callable[..., Processor]]:
     """Processors for a view."""
     with ExitStack() as stack:
 
-        def start(view: View, address: str = "127.0.0.1:0") -> Processor:
-            started = Processor(view, address)
+        def start(snapshot: Snapshot, address: str = "127.0.0.1:0") -> Processor:
+            started = Processor(snapshot, address)
             stack.callback(started.stop)
             return started
 
@@ -224,7 +224,10 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     with ExitStack() as stack:
 
         def start(
-            view: View, *processors: str, alter: Callable[[dict[str, Any]], None] = lambda _: None, **options: Any
+            snapshot: Snapshot,
+            *processors: str,
+            alter: Callable[[dict[str, Any]], None] = lambda _: None,
+            **options: Any,
         ) -> Gateway:
             directory = tmp_path / f"envoy-{len(list(tmp_path.iterdir()))}"
             directory.mkdir()
@@ -232,7 +235,7 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
             chosen = EnvoyOptions(
                 listen="127.0.0.1:0", admin="127.0.0.1:0", processors=processors, access_log=str(log), **options
             )
-            document = bootstrap(view, chosen)
+            document = bootstrap(snapshot, chosen)
             alter(document)
             envoy = stack.enter_context(Envoy(document, directory))
             envoy.wait_ready()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extproc.view import Policy, Sticky, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
 
 from .conftest import Gateway, ModelServer, Processor
 
@@ -24,9 +24,11 @@ def fronted(
         names = ("llama", "mixtral")
         versions = [Version("v1", 1, (one.address,), policy.get("rewrite", "")) for one in servers(*names)]
         extra = {key: value for key, value in policy.items() if key != "rewrite"}
-        view = View(tuple(Policy(n, models=(n,), versions=(v,), **extra) for n, v in zip(names, versions, strict=True)))
-        ours = processor(view)
-        envoy = gateway(view, ours.address, body="native")
+        snapshot = Snapshot(
+            tuple(Policy(n, models=(n,), versions=(v,), **extra) for n, v in zip(names, versions, strict=True))
+        )
+        ours = processor(snapshot)
+        envoy = gateway(snapshot, ours.address, body="native")
 
         def bodies() -> int:
             counted = [s for m in ours.metrics.collect() for s in m.samples if s.name.endswith("_seconds_count")]

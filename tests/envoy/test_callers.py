@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from extproc import config
 from extproc.headers import LINKERD_CLIENT
+from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY
 from tests.grpc.served import Served
@@ -39,7 +39,7 @@ def served(servers: Callable[..., list[ModelServer]], tmp_path: Path) -> Iterato
 @pytest.fixture
 def start(served: Served, gateway: Callable[..., Gateway], tmp_path: Path) -> Callable[..., Gateway]:
     """A gateway in front of the processor."""
-    return lambda **options: gateway(config.load([tmp_path / "policy.yaml"]).view, served.address, **options)
+    return lambda **options: gateway(loader.load([tmp_path / "policy.yaml"]).snapshot, served.address, **options)
 
 
 def ask(gateway: Gateway, tls: ssl.SSLContext | None = None, claims: Mapping[str, str] = {}) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from extproc import apis
+from extproc.bodies.request import InferenceRequest, Operation
 from extproc.headers import Headers
-from extproc.policy import decide
-from extproc.request import Asked, Operation
-from extproc.view import HeaderMatch, Policy, Sticky, Version, View
+from extproc.policy.decision import decide
+from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Sticky, Version
 
 from .conftest import Gateway, ModelServer, Processor, Response
 
@@ -37,8 +37,8 @@ def test_a_key_gets_the_same_version_through_envoy_as_by_the_rule(
     one, two = servers("v1", "v2")
     places = {"header": Sticky(header="x-user-id"), "cookie": Sticky(cookie="session"), "body": Sticky(body=("user",))}
     versions = (Version("v1", 70, (one.address,)), Version("v2", 30, (two.address,)))
-    view = View(tuple(Policy(f"by-{p}", models=(p,), versions=versions, sticky=s) for p, s in places.items()))
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot(tuple(Policy(f"by-{p}", models=(p,), versions=versions, sticky=s) for p, s in places.items()))
+    envoy = gateway(snapshot, processor(snapshot).address)
     keys = [f"user-{n}" for n in range(200)]
 
     def ask(place: str, key: str) -> Response:
@@ -50,9 +50,9 @@ def test_a_key_gets_the_same_version_through_envoy_as_by_the_rule(
     for place in places:
         for key in keys:
             decision = decide(
-                Asked("openai", "chat.completions", place),
+                InferenceRequest("openai", "chat.completions", place),
                 Headers.of([("x-user-id", key), ("cookie", f"session={key}")]),
-                view,
+                snapshot,
                 b"",
                 key,
             )
@@ -92,14 +92,14 @@ def test_why_a_version_was_chosen(servers: Servers, processor: Process, gateway:
         Version("v3", 0, (three.address,), match=gold),
     )
     sticky = Sticky(header="x-user-id")
-    view = View(
+    snapshot = Snapshot(
         (
             Policy("open", models=("open",), versions=versions, sticky=sticky, allow_pin=True, default="v1"),
             Policy("strict", models=("strict",), versions=versions[:2]),
             Policy("lone", models=("lone",), versions=(Version("v1", 1, (alone.address,)),)),
         )
     )
-    envoy = gateway(view, processor(view).address)
+    envoy = gateway(snapshot, processor(snapshot).address)
     for policy, headers, version, _ in CHOICES:
         answer = envoy.ask(policy, **headers)
         assert answer.headers["x-model-version"] == version, (policy, headers)
@@ -111,16 +111,16 @@ def test_why_a_version_was_chosen(servers: Servers, processor: Process, gateway:
 def test_without_a_processor_everything_goes_to_the_default(servers: Servers, gateway: Start) -> None:
     one, two = servers("v1", "v2")
     versions = (Version("v1", 99, (one.address,)), Version("v2", 1, (two.address,)))
-    view = View((Policy("p", models=("m",), versions=versions, default="v2"),))
-    envoy = gateway(view, "127.0.0.1:1")
+    snapshot = Snapshot((Policy("p", models=("m",), versions=versions, default="v2"),))
+    envoy = gateway(snapshot, "127.0.0.1:1")
     assert {envoy.ask("m").text for _ in range(20)} == {"v2"}
 
 
 def test_a_pin_that_no_processor_has_seen_goes_no_further(servers: Servers, gateway: Start) -> None:
     one, two = servers("v1", "v2")
     versions = (Version("v1", 99, (one.address,)), Version("v2", 1, (two.address,)))
-    view = View((Policy("p", models=("m",), versions=versions, default="v2", allow_pin=True),))
-    envoy = gateway(view, "127.0.0.1:1")
+    snapshot = Snapshot((Policy("p", models=("m",), versions=versions, default="v2", allow_pin=True),))
+    envoy = gateway(snapshot, "127.0.0.1:1")
     answer = envoy.ask("m", x_model_version="v1")
     assert (answer.text, answer.headers.get("x-model-version")) == ("v2", None)
     assert "x-model-version" not in two.seen[-1].headers
@@ -129,33 +129,33 @@ def test_a_pin_that_no_processor_has_seen_goes_no_further(servers: Servers, gate
 def test_requests_of_no_api_go_to_the_default(servers: Servers, processor: Process, gateway: Start) -> None:
     one, two = servers("v1", "v2")
     versions = (Version("v1", 99, (one.address,)), Version("v2", 1, (two.address,)))
-    view = View((Policy("p", versions=versions, default="v2"),))
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot((Policy("p", versions=versions, default="v2"),))
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert {envoy.post({}, "/metrics").text for _ in range(10)} == {"v2"}
 
 
 @pytest.fixture
-def whole(servers: Servers) -> tuple[View, list[ModelServer]]:
+def whole(servers: Servers) -> tuple[Snapshot, list[ModelServer]]:
     """A policy that owns everything, one that owns llama."""
     one, two, llama = servers("v1", "v2", "llama")
     versions = (Version("v1", 1, (one.address,)), Version("v2", 1, (two.address,)))
     rest = Policy("rest", versions=versions, sticky=Sticky(header="x-user-id"), allow_pin=True, default="v1")
     named = Policy("named", models=("llama",), versions=(Version("v2", 1, (llama.address,)),))
-    return View((rest, named)), [one, two, llama]
+    return Snapshot((rest, named)), [one, two, llama]
 
 
 def test_a_request_without_a_model_follows_its_version_alone(
-    whole: tuple[View, list[ModelServer]], processor: Process, gateway: Start, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Snapshot, list[ModelServer]], processor: Process, gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of servers of one model, whose API has no name for it."""
     classify = apis.classify
     stub = Operation("stub", "generate", "")
     monkeypatch.setattr(apis, "classify", lambda *a: stub if a[1] == "/stub" else classify(*a))
-    view, servers = whole
-    envoy = gateway(view, processor(view).address)
+    snapshot, servers = whole
+    envoy = gateway(snapshot, processor(snapshot).address)
     for n in range(40):
         answer = envoy.post({"inputs": "Hello"}, "/stub", x_user_id=f"user-{n}")
-        shares = view.by_name["rest"].shares.choose(f"user-{n}".encode())
+        shares = snapshot.by_name["rest"].shares.choose(f"user-{n}".encode())
         assert shares is not None
         assert answer.text == answer.headers["x-model-version"] == shares.name
         assert "x-model-name" not in answer.headers
@@ -165,7 +165,7 @@ def test_a_request_without_a_model_follows_its_version_alone(
     assert not {"model"} & {key for key, value in lines(envoy, 1)[0].items() if value not in (None, "-")}
 
 
-def test_no_pin_counts_that_no_processor_has_seen(whole: tuple[View, list[ModelServer]], gateway: Start) -> None:
+def test_no_pin_counts_that_no_processor_has_seen(whole: tuple[Snapshot, list[ModelServer]], gateway: Start) -> None:
     envoy = gateway(whole[0], "127.0.0.1:1")
     assert envoy.post({}, "/stub", x_model_version="v2").text == "v1"
     assert envoy.ask("m", x_model_version="v2").text == "v1"
@@ -174,8 +174,8 @@ def test_no_pin_counts_that_no_processor_has_seen(whole: tuple[View, list[ModelS
 def test_a_prefix_is_read_past_and_stays_in_the_path(servers: Servers, processor: Process, gateway: Start) -> None:
     one, rest = servers("v1", "rest")
     team = Policy("p", models=("m",), versions=(Version("v1", 1, (one.address,)),), path_prefixes=("/team-a",))
-    view = View((team, Policy("rest", versions=(Version("v1", 1, (rest.address,)),))))
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot((team, Policy("rest", versions=(Version("v1", 1, (rest.address,)),))))
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert envoy.post({"model": "m"}, "/team-a/v1/chat/completions").text == "v1"
     assert envoy.post({}, "/team-a/v2/models/m/infer").text == "v1"
     assert [seen.path for seen in one.seen] == ["/team-a/v1/chat/completions", "/team-a/v2/models/m/infer"]

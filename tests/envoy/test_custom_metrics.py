@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from extproc import config
+from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer, say
 from tests.grpc.served import Served
 from tests.grpc.test_workers import Team
@@ -71,7 +71,7 @@ def ask(envoy: Gateway, model: ModelServer) -> None:
 
 def test_what_requests_and_responses_tell(policy: Path, model: ModelServer, gateway: Callable[..., Gateway]) -> None:
     with Served(policy) as served:
-        envoy = gateway(config.load([policy]).view, served.ready().address)
+        envoy = gateway(loader.load([policy]).snapshot, served.ready().address)
         ask(envoy, model)
         until(lambda: served.metric('feature_store_hit_ratio{api="kserve"}'))
         until(lambda: served.metric("answer_tokens_sum") == 120)
@@ -93,7 +93,7 @@ def team(policy: Path, tmp_path: Path) -> Iterator[Team]:
 
 def test_two_workers_are_as_one(team: Team, policy: Path, model: ModelServer, gateway: Callable[..., Gateway]) -> None:
     addresses = [address for worker in team.workers() for address in worker["listen"]]
-    envoy = gateway(config.load([policy]).view, *addresses)
+    envoy = gateway(loader.load([policy]).snapshot, *addresses)
     for _ in range(4):
         ask(envoy, model)
     until(lambda: team.metric("model_seconds_total") == 3.0)

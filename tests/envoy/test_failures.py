@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from extproc.view import Policy, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Version
 from tests.waiting import until
 
 from .conftest import Gateway, Handler, ModelServer, Processor, say
@@ -25,8 +25,8 @@ Process = Callable[..., Processor]
 TIMEOUT = 1.0
 
 
-def one(server: ModelServer, timeout: float | None = TIMEOUT) -> View:
-    return View((Policy("p", models=("m",), versions=(Version("v1", 1, (server.address,)),), timeout=timeout),))
+def one(server: ModelServer, timeout: float | None = TIMEOUT) -> Snapshot:
+    return Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, (server.address,)),), timeout=timeout),))
 
 
 def tokens(count: int, pause: float) -> Callable[[Handler], None]:
@@ -50,9 +50,9 @@ def tokens(count: int, pause: float) -> Callable[[Handler], None]:
 def test_a_stream_outlives_the_policys_timeout(servers: Servers, processor: Process, gateway: Start) -> None:
     (server,) = servers("v1")
     server.then = tokens(6, TIMEOUT / 2)
-    view = one(server)
+    snapshot = one(server)
     start = time.monotonic()
-    answer = gateway(view, processor(view).address).ask("m")
+    answer = gateway(snapshot, processor(snapshot).address).ask("m")
     assert time.monotonic() - start > 2 * TIMEOUT
     assert answer.text == "".join(f"data: {n}\n\n" for n in range(6))
 
@@ -68,9 +68,9 @@ def test_a_server_that_does_not_begin_is_cut_and_asked_once(
         released.wait(10)
 
     server.then = hang
-    view = one(server)
+    snapshot = one(server)
     start = time.monotonic()
-    answer = gateway(view, processor(view).address).ask("m")
+    answer = gateway(snapshot, processor(snapshot).address).ask("m")
     took = time.monotonic() - start
     released.set()
     assert (answer.status, answer.error["code"]) == (504, "timeout")
@@ -86,8 +86,8 @@ def test_a_server_that_hangs_up_is_not_asked_again(servers: Servers, processor: 
         request.close_connection = True
 
     server.then = hang_up
-    view = one(server)
-    answer = gateway(view, processor(view).address).ask("m")
+    snapshot = one(server)
+    answer = gateway(snapshot, processor(snapshot).address).ask("m")
     assert answer.status in (502, 503)
     assert answer.error["type"] == "server_error"
     assert len(server.seen) == 1
@@ -97,10 +97,10 @@ def test_a_dead_endpoint_is_passed_over(servers: Servers, processor: Process, ga
     """With bodies gathered by asking elsewhere; with streamed ones at the price of one request."""
     (server,) = servers("v1")
     version = Version("v1", 1, (server.address, "127.0.0.1:1"))
-    view = View((Policy("p", models=("m",), versions=(version,)),))
-    buffered = gateway(view, processor(view).address, body="buffered")
+    snapshot = Snapshot((Policy("p", models=("m",), versions=(version,)),))
+    buffered = gateway(snapshot, processor(snapshot).address, body="buffered")
     assert {buffered.ask("m").status for _ in range(20)} == {200}
-    streamed = gateway(view, processor(view).address)
+    streamed = gateway(snapshot, processor(snapshot).address)
     statuses = [streamed.ask("m").status for _ in range(20)]
     assert statuses.count(503) <= 1
     assert set(statuses) <= {200, 503}
@@ -109,17 +109,17 @@ def test_a_dead_endpoint_is_passed_over(servers: Servers, processor: Process, ga
 def test_an_error_of_the_model_server_passes_unchanged(servers: Servers, processor: Process, gateway: Start) -> None:
     (server,) = servers("v1")
     server.then = say(b'{"object": "error"}', 503, content_type="application/json")
-    view = one(server)
-    answer = gateway(view, processor(view).address).ask("m")
+    snapshot = one(server)
+    answer = gateway(snapshot, processor(snapshot).address).ask("m")
     assert (answer.status, answer.text) == (503, '{"object": "error"}')
     assert len(server.seen) == 1
 
 
 def test_a_dead_processor_is_noticed_and_a_new_one_used(servers: Servers, gateway: Start) -> None:
     (server,) = servers("v1")
-    view = one(server)
-    first = Processor(view)
-    envoy = gateway(view, first.address)
+    snapshot = one(server)
+    first = Processor(snapshot)
+    envoy = gateway(snapshot, first.address)
     assert envoy.ask("m").headers["x-model-version"] == "v1"
     first.stop()
     healthy = "cluster.aimesh-processor.membership_healthy"
@@ -128,7 +128,7 @@ def test_a_dead_processor_is_noticed_and_a_new_one_used(servers: Servers, gatewa
     answer = envoy.ask("m")
     assert (answer.text, "x-model-version" in answer.headers) == ("v1", False)
     assert time.monotonic() - start < 1, "fails open at once, not after a timeout"
-    second = Processor(view, first.address)
+    second = Processor(snapshot, first.address)
     until(lambda: "x-model-version" in envoy.ask("m").headers)
     second.stop()
 
@@ -153,8 +153,8 @@ def test_a_client_that_pauses_longer_than_the_timeout_is_passed_on_without_a_mod
 ) -> None:
     """The price of the streamed body, and why its message timeout is generous; a buffered body has no such limit."""
     (server,) = servers("v1")
-    view = one(server, None)
-    address = processor(view).address
+    snapshot = one(server, None)
+    address = processor(snapshot).address
 
     def pausing(envoy: Gateway) -> http.client.HTTPResponse:
         connection = envoy.open()
@@ -169,14 +169,14 @@ def test_a_client_that_pauses_longer_than_the_timeout_is_passed_on_without_a_mod
         response.read()
         return response
 
-    assert pausing(gateway(view, address, message_timeout=0.2, body="streamed")).headers["x-model-version"] is None
-    assert pausing(gateway(view, address, message_timeout=0.2)).headers["x-model-version"] == "v1"
+    assert pausing(gateway(snapshot, address, message_timeout=0.2, body="streamed")).headers["x-model-version"] is None
+    assert pausing(gateway(snapshot, address, message_timeout=0.2)).headers["x-model-version"] == "v1"
 
 
 def test_bad_http_gets_a_json_error(servers: Servers, processor: Process, gateway: Start) -> None:
     (server,) = servers("v1")
-    view = one(server)
-    envoy = gateway(view, processor(view).address)
+    snapshot = one(server)
+    envoy = gateway(snapshot, processor(snapshot).address)
     host, _, port = envoy.envoy.listen_address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=5) as client:
         client.sendall(
@@ -189,9 +189,9 @@ def test_bad_http_gets_a_json_error(servers: Servers, processor: Process, gatewa
 
 def test_a_dead_processor_of_two_costs_no_decision(servers: Servers, gateway: Start) -> None:
     (server,) = servers("v1")
-    view = one(server)
-    first, second = Processor(view), Processor(view)
-    envoy = gateway(view, first.address, second.address)
+    snapshot = one(server)
+    first, second = Processor(snapshot), Processor(snapshot)
+    envoy = gateway(snapshot, first.address, second.address)
     assert {envoy.ask("m").headers["x-model-version"] for _ in range(10)} == {"v1"}
     second.stop()
     assert {envoy.ask("m").headers["x-model-version"] for _ in range(30)} == {"v1"}
@@ -202,7 +202,7 @@ def test_an_upload_that_stalls_is_ended_and_a_slow_answer_is_not(
     servers: Servers, processor: Process, gateway: Start
 ) -> None:
     (server,) = servers("v1")
-    view = one(server, None)
+    snapshot = one(server, None)
 
     def hurry(document: dict[str, Any]) -> None:
         chain = document["static_resources"]["listeners"][0]["filter_chains"][0]
@@ -213,7 +213,7 @@ def test_an_upload_that_stalls_is_ended_and_a_slow_answer_is_not(
         say(b"late")(request)
 
     server.then = late
-    envoy = gateway(view, processor(view).address, alter=hurry)
+    envoy = gateway(snapshot, processor(snapshot).address, alter=hurry)
     assert envoy.ask("m").text == "late"
     connection = envoy.open()
     connection.putrequest("POST", "/v1/chat/completions")

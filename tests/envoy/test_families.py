@@ -12,10 +12,10 @@ import pytest
 
 from extproc.apis import TABLE
 from extproc.apis.row import ANY_PATH, Row
-from extproc.grpcframe import GrpcReader
-from extproc.jsonreader import JsonReader
-from extproc.multipart import MultipartReader
-from extproc.view import Policy, Version, View
+from extproc.bodies.grpc_message import GrpcReader
+from extproc.bodies.json_reader import JsonReader
+from extproc.bodies.multipart import MultipartReader
+from extproc.policy.snapshot import Policy, Snapshot, Version
 
 from .conftest import Gateway, ModelServer, Processor
 from .test_grpc import varint
@@ -101,7 +101,7 @@ def test_every_row_reaches_the_policy_that_owns_its_model(
             for number, row in enumerate(TABLE)
         ]
         policies.append(Policy(REST, versions=(Version("v1", 1, (server.address,)),)))
-        view = View(tuple(policies))
+        snapshot = Snapshot(tuple(policies))
 
         def also_grpc(document: dict[str, Any]) -> None:
             clusters = {cluster["name"]: cluster for cluster in document["static_resources"]["clusters"]}
@@ -109,7 +109,7 @@ def test_every_row_reaches_the_policy_that_owns_its_model(
             endpoints = clusters[f"row-{grpc_row}/v1#grpc"]["load_assignment"]["endpoints"]
             clusters[f"{REST}/v1#grpc"]["load_assignment"]["endpoints"] = endpoints
 
-        envoy = gateway(view, processor(view).address, alter=also_grpc)
+        envoy = gateway(snapshot, processor(snapshot).address, alter=also_grpc)
         connection = envoy.open()
         with grpc.insecure_channel(envoy.envoy.listen_address) as channel:
             for number, row in enumerate(TABLE):

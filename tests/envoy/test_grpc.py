@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc.view import HeaderMatch, Policy, Version, View
+from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
 from tests.waiting import until
 
 from .conftest import Gateway, ModelServer, Processor
@@ -112,8 +112,10 @@ def canary(v1: str, v2: str) -> Policy:
 @BODIES
 def test_the_model_in_the_message_decides(body: str, upstream: Upstream, processor: Process, gateway: Start) -> None:
     (one, first), (two, second), (other, third) = upstream("v1"), upstream("v2"), upstream("other")
-    view = View((canary(first, second), Policy("rest", models=("iris",), versions=(Version("1", 1, (third,)),))))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot(
+        (canary(first, second), Policy("rest", models=("iris",), versions=(Version("1", 1, (third,)),)))
+    )
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     client = Client(envoy)
     large = request("llama", b"\0" * (2 << 20))
     assert client.infer(request("iris"), timeout=10) == b"other:" + request("iris")
@@ -132,8 +134,8 @@ def test_a_stream_is_decided_by_its_first_message_and_flows_both_ways(
 ) -> None:
     """Each message waits for the answer to the one before: nothing holds the stream back for its end."""
     (_, first), (_, second) = upstream("v1"), upstream("v2")
-    view = View((canary(first, second),))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((canary(first, second),))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     going: SimpleQueue[bytes | None] = SimpleQueue()
     call = Client(envoy).stream(iter(going.get, None), metadata=[("x-beta", "true")], timeout=20)
     for n in range(20):
@@ -147,8 +149,8 @@ def test_a_stream_is_decided_by_its_first_message_and_flows_both_ways(
 
 def test_status_and_trailers_come_back(upstream: Upstream, processor: Process, gateway: Start) -> None:
     (_, first), (_, second) = upstream("v1"), upstream("v2")
-    view = View((canary(first, second),))
-    client = Client(gateway(view, processor(view).address))
+    snapshot = Snapshot((canary(first, second),))
+    client = Client(gateway(snapshot, processor(snapshot).address))
     with pytest.raises(grpc.RpcError) as caught:
         client.infer(request("llama", b"fail"), timeout=10)
     call: Any = caught.value
@@ -160,8 +162,8 @@ def test_status_and_trailers_come_back(upstream: Upstream, processor: Process, g
 
 
 def test_errors_of_the_gateways_own_are_grpc(processor: Process, gateway: Start) -> None:
-    view = View((canary("127.0.0.1:1", "127.0.0.1:1"),))
-    client = Client(gateway(view, processor(view).address))
+    snapshot = Snapshot((canary("127.0.0.1:1", "127.0.0.1:1"),))
+    client = Client(gateway(snapshot, processor(snapshot).address))
     with pytest.raises(grpc.RpcError) as caught:
         client.infer(request("llama"), timeout=10)
     call: Any = caught.value
@@ -172,8 +174,8 @@ def test_errors_of_the_gateways_own_are_grpc(processor: Process, gateway: Start)
 def test_a_mirror_gets_grpc_too(upstream: Upstream, processor: Process, gateway: Start) -> None:
     (_, first), (copy, second) = upstream("v1"), upstream("copy")
     versions = (Version("v1", 1, (first,)), Version("copy", 0, (second,), mirror=100))
-    view = View((Policy("p", models=("llama",), versions=versions),))
-    client = Client(gateway(view, processor(view).address))
+    snapshot = Snapshot((Policy("p", models=("llama",), versions=versions),))
+    client = Client(gateway(snapshot, processor(snapshot).address))
     assert client.infer(request("llama"), timeout=10) == b"v1:" + request("llama")
     until(lambda: copy.metadata)
     assert copy.metadata[0]["x-model-version"] == "v1"
@@ -184,13 +186,13 @@ def test_json_for_the_same_policy_goes_by_http1(
 ) -> None:
     _, grpc_address = upstream("grpc")
     (json_server,) = servers("json")
-    view = View(
+    snapshot = Snapshot(
         (
             Policy("rpc", models=("llama",), versions=(Version("v1", 1, (grpc_address,)),)),
             Policy("json", models=("iris",), versions=(Version("v1", 1, (json_server.address,)),)),
         )
     )
-    envoy = gateway(view, processor(view).address)
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert Client(envoy).infer(request("llama"), timeout=10) == b"grpc:" + request("llama")
     assert envoy.post({"inputs": []}, "/v2/models/iris/infer").text == "json"
     assert [envoy.logged(n)["cluster"] for n in range(2)] == ["rpc/v1#grpc", "json/v1"]

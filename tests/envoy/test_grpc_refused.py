@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc.gpu import Gpu, Requirement
-from extproc.view import Policy, Pool, Version, View
+from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 
 from .conftest import Gateway, Processor
 
@@ -70,8 +70,10 @@ def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str, dict[str,
 def test_a_message_too_large(
     body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
 ) -> None:
-    view = View((Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),), body_limit=1 << 20),))
-    infer = channel(gateway(view, processor(view).address, body=body)).unary_unary(INFER)
+    snapshot = Snapshot(
+        (Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),), body_limit=1 << 20),)
+    )
+    infer = channel(gateway(snapshot, processor(snapshot).address, body=body)).unary_unary(INFER)
     assert infer(LLAMA, timeout=10) == b"llama " + LLAMA
     code, details, _ = failure(lambda: infer(LLAMA + b"\x3a\x80\x80\x80\x01" + bytes(2 << 20), timeout=10))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -84,8 +86,8 @@ def test_no_gpu(
     body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
 ) -> None:
     policy = Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),), gpu=Requirement(memory=1 << 20))
-    view = View((policy,), (Pool("small", Gpu(architecture="a100", memory=40960), (upstream,)),))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((policy,), (GpuPool("small", Gpu(architecture="a100", memory=40960), (upstream,)),))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     code, details, metadata = failure(lambda: channel(envoy).unary_unary(INFER)(LLAMA, timeout=10))
     assert code is grpc.StatusCode.UNAVAILABLE
     assert details == "no GPU pool can serve the model 'llama' at present"
@@ -98,8 +100,8 @@ def test_another_name_in_a_message(
     body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
 ) -> None:
     version = Version("v1", 1, (upstream,), model_rewrite="another-model-with-a-much-longer-name")
-    view = View((Policy("p", models=("llama",), versions=(version,)),))
-    opened = channel(gateway(view, processor(view).address, body=body))
+    snapshot = Snapshot((Policy("p", models=("llama",), versions=(version,)),))
+    opened = channel(gateway(snapshot, processor(snapshot).address, body=body))
     rest = b"\x3a\x80\x40" + bytes(8192)
     changed = b"\x0a\x25another-model-with-a-much-longer-name" + rest
     assert opened.unary_unary(INFER)(LLAMA + rest, timeout=10) == b"llama " + changed
@@ -112,9 +114,9 @@ def test_a_stream_that_waits_for_answers(
     body: str, upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
 ) -> None:
     """The renderer has gRPC streamed whatever else is: a stream that is buffered would never end."""
-    view = View((Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),)),))
+    snapshot = Snapshot((Policy("p", models=("llama",), versions=(Version("v1", 1, (upstream,)),)),))
 
-    stream = channel(gateway(view, processor(view).address, body=body)).stream_stream(STREAM)
+    stream = channel(gateway(snapshot, processor(snapshot).address, body=body)).stream_stream(STREAM)
     answers: list[bytes] = []
     going: SimpleQueue[bytes | None] = SimpleQueue()
     call = stream(iter(going.get, None), timeout=15)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from extproc import embedded
-from extproc.child import Child
-from extproc.embedded import ENVOY_VARIABLE, Envoy, PolicyFiles, find_envoy
 from extproc.errors import SetupError
-from extproc.gateway import refuse_taken
-from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.view import Policy, RetryBudget, Version, View
+from extproc.gateway import embedded_envoy
+from extproc.gateway.embedded_envoy import ENVOY_VARIABLE, Envoy, PolicyFiles, find_envoy
+from extproc.gateway.up import refuse_taken
+from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.serve.child_process import Child
 from tests.waiting import until
 
 from .conftest import Gateway, Handler, ModelServer, Processor
@@ -42,7 +42,7 @@ def policy(*servers: ModelServer, name: str = "p", model: str = "m", **extra: bo
 class Live:
     """A watching Envoy and its processor."""
 
-    def __init__(self, view: View, processor: Processor, directory: Path) -> None:
+    def __init__(self, snapshot: Snapshot, processor: Processor, directory: Path) -> None:
         options = EnvoyOptions(
             listen="127.0.0.1:0",
             admin="127.0.0.1:0",
@@ -51,21 +51,21 @@ class Live:
         )
         self._processor = processor
         self._files = PolicyFiles(options, directory)
-        self.envoy = Envoy(self._files.start(view), directory)
+        self.envoy = Envoy(self._files.start(snapshot), directory)
         self.envoy.wait_ready()
         self.client = Gateway(self.envoy, directory / "access.log")
 
-    def change(self, view: View) -> None:
-        self._files.follow(self.envoy, view)
-        self._processor.view = view
+    def change(self, snapshot: Snapshot) -> None:
+        self._files.follow(self.envoy, snapshot)
+        self._processor.snapshot = snapshot
 
 
 @pytest.fixture
-def live(processor: Process, tmp_path: Path) -> Iterator[Callable[[View], Live]]:
+def live(processor: Process, tmp_path: Path) -> Iterator[Callable[[Snapshot], Live]]:
     started: list[Live] = []
 
-    def start(view: View) -> Live:
-        started.append(Live(view, processor(view), tmp_path))
+    def start(snapshot: Snapshot) -> Live:
+        started.append(Live(snapshot, processor(snapshot), tmp_path))
         return started[-1]
 
     yield start
@@ -74,15 +74,15 @@ def live(processor: Process, tmp_path: Path) -> Iterator[Callable[[View], Live]]
         one.envoy.stop(0)
 
 
-def test_routes_and_clusters_follow_the_policy(servers: Servers, live: Callable[[View], Live]) -> None:
+def test_routes_and_clusters_follow_the_policy(servers: Servers, live: Callable[[Snapshot], Live]) -> None:
     old, new, other = servers("old", "new", "other")
-    running = live(View((policy(old),)))
+    running = live(Snapshot((policy(old),)))
     before = running.envoy.listen_address
     assert running.client.ask("m").text == "old"
-    running.change(View((policy(old, new), policy(other, name="q", model="other", allow_pin=True))))
+    running.change(Snapshot((policy(old, new), policy(other, name="q", model="other", allow_pin=True))))
     assert running.client.ask("m").text == "new"
     assert running.client.ask("other").text == "other"
-    running.change(View((policy(other, name="q", model="m"),)))
+    running.change(Snapshot((policy(other, name="q", model="m"),)))
     assert running.client.ask("m").text == "other"
     assert running.envoy.listen_address == before
     clusters = running.envoy.ask("/clusters")[1].decode()
@@ -94,9 +94,9 @@ def _longer_than(statuses: list[int], length: int) -> bool:
     return len(statuses) > length
 
 
-def test_no_request_is_lost_while_policies_change(servers: Servers, live: Callable[[View], Live]) -> None:
+def test_no_request_is_lost_while_policies_change(servers: Servers, live: Callable[[Snapshot], Live]) -> None:
     one, two = servers("one", "two")
-    views = [View((policy(one),)), View((policy(two, name="q", model="m"),))]
+    views = [Snapshot((policy(one),)), Snapshot((policy(two, name="q", model="m"),))]
     running = live(views[0])
     statuses: list[int] = []
     done = threading.Event()
@@ -118,18 +118,18 @@ def test_no_request_is_lost_while_policies_change(servers: Servers, live: Callab
     assert two.seen
 
 
-def test_what_envoy_rejects_changes_nothing(servers: Servers, live: Callable[[View], Live]) -> None:
+def test_what_envoy_rejects_changes_nothing(servers: Servers, live: Callable[[Snapshot], Live]) -> None:
     (server,) = servers("v0")
-    running = live(View((policy(server),)))
-    bad = View((Policy("bad", host="127.0.0.1", models=("m",), retry_budget=RetryBudget(0.1, -1)),))
+    running = live(Snapshot((policy(server),)))
+    bad = Snapshot((Policy("bad", host="127.0.0.1", models=("m",), retry_budget=RetryBudget(0.1, -1)),))
     with pytest.raises(SetupError, match=r"refuses the policy's clusters: .*min_retry_concurrency"):
         running.change(bad)
     assert running.client.ask("m").text == "v0"
-    running.change(View((policy(server, name="good"),)))
+    running.change(Snapshot((policy(server, name="good"),)))
     assert running.client.ask("m").text == "v0"
 
 
-def test_open_requests_finish_and_new_ones_are_refused(servers: Servers, live: Callable[[View], Live]) -> None:
+def test_open_requests_finish_and_new_ones_are_refused(servers: Servers, live: Callable[[Snapshot], Live]) -> None:
     (server,) = servers("v0")
     going, released = threading.Event(), threading.Event()
 
@@ -142,7 +142,7 @@ def test_open_requests_finish_and_new_ones_are_refused(servers: Servers, live: C
         request.wfile.write(b"done")
 
     server.then = slow
-    running = live(View((policy(server),)))
+    running = live(Snapshot((policy(server),)))
     host, _, port = running.envoy.listen_address.rpartition(":")
     answers: list[str] = []
     client = threading.Thread(target=lambda: answers.append(running.client.ask("m").text))
@@ -164,7 +164,7 @@ def test_open_requests_finish_and_new_ones_are_refused(servers: Servers, live: C
     assert not running.envoy.child.alive
 
 
-def test_draining_has_an_end(servers: Servers, live: Callable[[View], Live]) -> None:
+def test_draining_has_an_end(servers: Servers, live: Callable[[Snapshot], Live]) -> None:
     (server,) = servers("v0")
     going, released = threading.Event(), threading.Event()
 
@@ -173,7 +173,7 @@ def test_draining_has_an_end(servers: Servers, live: Callable[[View], Live]) -> 
         released.wait(10)
 
     server.then = slow
-    running = live(View((policy(server),)))
+    running = live(Snapshot((policy(server),)))
     errors: list[str] = []
 
     def ask() -> None:
@@ -193,7 +193,7 @@ def test_draining_has_an_end(servers: Servers, live: Callable[[View], Live]) -> 
 
 
 def test_a_bad_document_is_told_with_envoys_own_words(tmp_path: Path) -> None:
-    document = bootstrap(View(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0")) | {"nonsense": 1}
+    document = bootstrap(Snapshot(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0")) | {"nonsense": 1}
     with Envoy(document, tmp_path) as envoy, pytest.raises(SetupError, match="nonsense"):
         envoy.wait_ready()
 
@@ -202,9 +202,9 @@ ORPHAN = """
 import sys
 from functools import partial
 from pathlib import Path
-from extproc.embedded import Envoy
-from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.view import View
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.policy.snapshot import View
 document = bootstrap(View(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
 envoy = Envoy(document, Path(sys.argv[1]))
 envoy.wait_ready()
@@ -240,7 +240,7 @@ def _gone(pid: int) -> bool:
 def test_the_last_words_of_a_child_are_kept() -> None:
     child = Child("the child", [sys.executable, "-c", "import sys; sys.stderr.write('alas\\n'); sys.exit(3)"])
     child.process.wait()
-    assert child.obituary().splitlines() == ["the child ended with exit status 3; its last words:", "  alas"]
+    assert child.exit_report().splitlines() == ["the child ended with exit status 3; its last words:", "  alas"]
 
 
 def test_a_stubborn_child_is_killed() -> None:
@@ -262,7 +262,7 @@ def test_which_envoy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(ENVOY_VARIABLE, str(own))
     assert find_envoy() == str(own)
     monkeypatch.delenv(ENVOY_VARIABLE)
-    monkeypatch.setattr(embedded, "import_module", lambda _: None)
+    monkeypatch.setattr(embedded_envoy, "import_module", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_envoy() == str(own)
     monkeypatch.setenv("PATH", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc import config
+from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, Handler, ModelServer
 from tests.grpc.served import Served
 from tests.waiting import until
@@ -82,7 +82,7 @@ def test_requests_follow_what_is_free_and_users_stay(
     file.write_text(POLICY.format(west=west.server.address, east=east.server.address, **pages))
     west.waiting = 50
     with Served(file) as served:
-        envoy = gateway(config.load([file]).view, served.ready().address)
+        envoy = gateway(loader.load([file]).snapshot, served.ready().address)
         users = {user: pools(envoy, 1, x_user=user) for user in "abcdefgh"}
         assert len(set(map(tuple, users.values()))) == 2, "users are spread over both pools"
 
@@ -119,7 +119,7 @@ def test_a_page_that_tells_nothing_costs_nothing_but_a_count(
     pages = {"west_page": f', url: "http://{west.address}/metrics"', "east_page": ', url: "http://127.0.0.1:1/metrics"'}
     file.write_text(POLICY.format(west=west.address, east=east.address, **pages))
     with Served(file) as served:
-        envoy = gateway(config.load([file]).view, served.ready().address)
+        envoy = gateway(loader.load([file]).snapshot, served.ready().address)
         until(lambda: served.metric('extproc_errors_total{reason="pool_metrics"}') >= 3)
         assert served.config()["free"] == {}
         assert set(pools(envoy)) == {"west", "east"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from extproc.view import Policy, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Version
 from tests.waiting import until
 
 from .conftest import Gateway, Handler, ModelServer, Processor, say
@@ -24,9 +24,9 @@ Process = Callable[..., Processor]
 BODIES = pytest.mark.parametrize("body", ["streamed", "buffered"])
 
 
-def mirrored(server: ModelServer, mirror: str, share: int = 100, rewrite: str = "") -> View:
+def mirrored(server: ModelServer, mirror: str, share: int = 100, rewrite: str = "") -> Snapshot:
     versions = (Version("v1", 1, (server.address,), model_rewrite=rewrite), Version("copy", 0, (mirror,), mirror=share))
-    return View((Policy("p", models=("m",), versions=versions),))
+    return Snapshot((Policy("p", models=("m",), versions=versions),))
 
 
 @BODIES
@@ -35,8 +35,8 @@ def test_a_copy_is_the_request_as_the_answering_version_got_it(
 ) -> None:
     one, copy = servers("v1", "copy")
     copy.then = say(b"never seen", 500, x_model_version="lie")
-    view = mirrored(one, copy.address, rewrite="m-instruct")
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = mirrored(one, copy.address, rewrite="m-instruct")
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     large = json.dumps({"prompt": "x" * (3 << 20), "model": "m"}).encode()
     answers = [envoy.ask("m", authorization="Bearer secret", host="models.example.com"), envoy.post(large)]
     assert [(a.status, a.text, a.headers["x-model-version"]) for a in answers] == [(200, "v1", "v1")] * 2
@@ -53,8 +53,8 @@ def test_a_copy_is_the_request_as_the_answering_version_got_it(
 
 def test_a_share_of_the_requests_is_copied(servers: Servers, processor: Process, gateway: Start) -> None:
     one, copy = servers("v1", "copy")
-    view = mirrored(one, copy.address, share=40)
-    envoy = gateway(view, processor(view).address)
+    snapshot = mirrored(one, copy.address, share=40)
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert {envoy.ask("m").text for _ in range(300)} == {"v1"}
     total = "cluster.p/copy.upstream_rq_total"
     copies = envoy.envoy.stats(total)[total]
@@ -72,8 +72,8 @@ def test_also_while_no_processor_decides(servers: Servers, gateway: Start) -> No
 def test_nobody_can_choose_a_mirror(servers: Servers, processor: Process, gateway: Start) -> None:
     one, copy = servers("v1", "copy")
     versions = (Version("v1", 1, (one.address,)), Version("copy", 0, (copy.address,), mirror=1))
-    view = View((Policy("p", models=("m",), versions=versions, allow_pin=True),))
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot((Policy("p", models=("m",), versions=versions, allow_pin=True),))
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert envoy.ask("m", x_model_version="copy").text == "v1"
     assert envoy.logged()["cohort"] == "default"
 
@@ -92,8 +92,8 @@ def test_a_mirror_that_hangs_delays_nobody_and_is_cut_off(servers: Servers, proc
                 common |= {"max_stream_duration": "0.5s"} if "max_stream_duration" in common else {}
 
     copy.then = hang
-    view = mirrored(one, copy.address)
-    envoy = gateway(view, processor(view).address, alter=soon)
+    snapshot = mirrored(one, copy.address)
+    envoy = gateway(snapshot, processor(snapshot).address, alter=soon)
     assert {envoy.ask("m").text for _ in range(50)} == {"v1"}
     assert len(copy.seen) > 0
     cut = "cluster.p/copy.upstream_rq_max_duration_reached"
@@ -106,8 +106,8 @@ def test_a_mirror_that_hangs_delays_nobody_and_is_cut_off(servers: Servers, proc
 def test_a_mirror_that_does_not_read_holds_no_body_back(servers: Servers, processor: Process, gateway: Start) -> None:
     (one,) = servers("v1")
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        view = mirrored(one, f"127.0.0.1:{deaf.getsockname()[1]}")
-        envoy = gateway(view, processor(view).address)
+        snapshot = mirrored(one, f"127.0.0.1:{deaf.getsockname()[1]}")
+        envoy = gateway(snapshot, processor(snapshot).address)
         large = b'{"model": "m", "prompt": "' + b"x" * (7 << 20) + b'"}'
         for _ in range(5):
             assert envoy.post(large).text == "v1"
@@ -115,8 +115,8 @@ def test_a_mirror_that_does_not_read_holds_no_body_back(servers: Servers, proces
 
 def test_a_dead_mirror_harms_nobody(servers: Servers, processor: Process, gateway: Start) -> None:
     (one,) = servers("v1")
-    view = mirrored(one, "127.0.0.1:1")
-    envoy = gateway(view, processor(view).address)
+    snapshot = mirrored(one, "127.0.0.1:1")
+    envoy = gateway(snapshot, processor(snapshot).address)
     answers = [envoy.ask("m") for _ in range(30)]
     assert {(a.status, a.text) for a in answers} == {(200, "v1")}
     total = "cluster.p/copy.upstream_cx_connect_fail"

@@ -20,10 +20,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from extproc import config
-from extproc.embedded import Envoy
-from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.render.envoy_clusters import ALIVE
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.render.envoy.clusters import ALIVE
 from tests.grpc.served import Served
 from tests.waiting import until
 
@@ -44,7 +44,7 @@ DONE = b"data: [DONE]\n\n"
 BLOCK = (TOKEN % 0) * ((1 << 20) // len(TOKEN % 0))
 SLOWED = """\
 import time
-import extproc.servicer as servicer
+import extproc.serve.servicer as servicer
 
 decode = servicer.decode
 
@@ -82,7 +82,7 @@ class Serving:
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(self.address,), access_log="", observe=observe
         )
-        started = stack.enter_context(Envoy(bootstrap(config.load([self.policy]).view, options), directory))
+        started = stack.enter_context(Envoy(bootstrap(loader.load([self.policy]).snapshot, options), directory))
         started.wait_ready()
         return started
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc import config
+from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.grpc.served import Served
 from tests.waiting import until
@@ -96,7 +96,7 @@ def serve(policy: Path) -> Iterator[Callable[..., Served]]:
 @pytest.fixture
 def open_gateway(policy: Path, gateway: Start) -> Start:
     """A gateway for the policy, in front of the processors given."""
-    return lambda *processors, **options: gateway(config.load([policy]).view, *processors, **options)
+    return lambda *processors, **options: gateway(loader.load([policy]).snapshot, *processors, **options)
 
 
 def routed(gateway: Gateway) -> bool:

@@ -18,9 +18,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from extproc import config
-from extproc.embedded import Envoy
-from extproc.render.envoy import EnvoyOptions, bootstrap
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.grpc.served import Served
 from tests.waiting import until
 
@@ -103,7 +103,7 @@ class Hall:
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(self.processor.address,), access_log=""
         )
-        self.envoy = stack.enter_context(Envoy(bootstrap(config.load([path]).view, options), directory))
+        self.envoy = stack.enter_context(Envoy(bootstrap(loader.load([path]).snapshot, options), directory))
         self.envoy.wait_ready()
         self.speaker = Speaker()
         self._port = port

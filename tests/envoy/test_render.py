@@ -10,28 +10,28 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from extproc.embedded import find_envoy
 from extproc.errors import SetupError
-from extproc.gpu import Gpu, Requirement
+from extproc.gateway.embedded_envoy import find_envoy
 from extproc.headers import safe_value
-from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.render.envoy_options import address, seconds
-from extproc.render.envoy_routes import route_configuration
-from extproc.render.yamltext import to_yaml
-from extproc.view import Policy, Pool, RetryBudget, Target, Version, View
+from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Target, Version
+from extproc.render.document import to_yaml
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.render.envoy.envoy_options import address, seconds
+from extproc.render.envoy.routes import route_configuration
 
-ARTICLE = View((Policy("article", host="model.svc", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),))
+ARTICLE = Snapshot((Policy("article", host="model.svc", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),))
 CANARY = Policy(
     "canary",
     host="apex.svc",
     models=("llama", "llama-*", "ünï ✓"),
     versions=(Version("v1", 90, ("10.0.0.1:1",)), Version("v2", 10, ("10.0.0.2:1", "10.0.0.3:1")), Version("v3", 0)),
 )
-GLOBS = View(
+GLOBS = Snapshot(
     (Policy("odd", host="h", models=("a.b^[c]\\d$(e){f}|g+?", "*x*", "x-*-y")), CANARY, Policy("rest", host="r"))
 )
-MANY = View((Policy("many", host="h", models=tuple(f"meta-llama/Llama-3.1-{n}B-Instruct" for n in range(1000))),))
-MIRRORED = View(
+MANY = Snapshot((Policy("many", host="h", models=tuple(f"meta-llama/Llama-3.1-{n}B-Instruct" for n in range(1000))),))
+MIRRORED = Snapshot(
     (
         Policy(
             "p",
@@ -45,17 +45,19 @@ MIRRORED = View(
 VIEWS = {
     "many": MANY,
     "mirrored": MIRRORED,
-    "named like numbers": View((Policy("y", host="h", models=("2e5",), versions=(Version("n"), Version("3e12345"))),)),
+    "named like numbers": Snapshot(
+        (Policy("y", host="h", models=("2e5",), versions=(Version("n"), Version("3e12345"))),)
+    ),
     "article": ARTICLE,
-    "canary": View((CANARY,)),
+    "canary": Snapshot((CANARY,)),
     "globs": GLOBS,
-    "nothing": View(),
+    "nothing": Snapshot(),
 }
 
 
-def routes(view: View, body: Literal["streamed", "buffered"] = "streamed") -> list[dict[str, Any]]:
+def routes(snapshot: Snapshot, body: Literal["streamed", "buffered"] = "streamed") -> list[dict[str, Any]]:
     """All but those for gRPC: each has its twin in front."""
-    found: list[dict[str, Any]] = route_configuration(view, EnvoyOptions(body=body))["virtual_hosts"][0]["routes"]
+    found: list[dict[str, Any]] = route_configuration(snapshot, EnvoyOptions(body=body))["virtual_hosts"][0]["routes"]
     return [route for route in found if "grpc" not in route["match"]]
 
 
@@ -71,9 +73,9 @@ def routes(view: View, body: Literal["streamed", "buffered"] = "streamed") -> li
     ],
     ids=["default", "careful", "unix", "remote"],
 )
-def test_envoy_takes_it(view: View, options: EnvoyOptions, tmp_path: Path) -> None:
+def test_envoy_takes_it(snapshot: Snapshot, options: EnvoyOptions, tmp_path: Path) -> None:
     file = tmp_path / "envoy.yaml"
-    file.write_text(to_yaml(bootstrap(view, options)))
+    file.write_text(to_yaml(bootstrap(snapshot, options)))
     run = subprocess.run(
         [find_envoy(), "--mode", "validate", "-c", str(file)], capture_output=True, text=True, check=False
     )
@@ -87,7 +89,7 @@ def test_yaml_says_the_same() -> None:
 
 
 def test_weights_follow_versions_and_endpoints() -> None:
-    last = routes(View((CANARY,)))[-1]
+    last = routes(Snapshot((CANARY,)))[-1]
     assert last["match"] == {"prefix": "/"}
     weighted = last["route"]["weighted_clusters"]["clusters"]
     assert weighted == [{"name": "canary/v1", "weight": 180}, {"name": "canary/v2", "weight": 20}]
@@ -95,7 +97,7 @@ def test_weights_follow_versions_and_endpoints() -> None:
 
 def test_weights_of_any_size_fit_into_a_route() -> None:
     versions = (Version("a", 3 << 40, ("a:1",)), Version("b", 1 << 40, ("b:1",)), Version("c", 1, ("c:1",)))
-    last = routes(View((Policy("p", versions=versions),)))[-1]["route"]["weighted_clusters"]["clusters"]
+    last = routes(Snapshot((Policy("p", versions=versions),)))[-1]["route"]["weighted_clusters"]["clusters"]
     a, b, c = (cluster["weight"] for cluster in last)
     assert a + b + c < 1 << 32
     assert a / b == pytest.approx(3)
@@ -103,11 +105,11 @@ def test_weights_of_any_size_fit_into_a_route() -> None:
 
 
 def test_pools_share_a_version_by_their_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = View((Policy("p", versions=(Version("v1", 3),)),))
+    snapshot = Snapshot((Policy("p", versions=(Version("v1", 3),)),))
     targets = (Target("p", "v1", "big", ("a:1", "b:1")), Target("p", "v1", "small", ("c:1",)))
-    monkeypatch.setitem(view.__dict__, "targets", {("p", "v1"): targets})
-    assert [r["route"].get("cluster") for r in routes(view)] == ["p/v1/big", "p/v1/small", None, None]
-    weights = [c["weight"] for c in routes(view)[-1]["route"]["weighted_clusters"]["clusters"]]
+    monkeypatch.setitem(snapshot.__dict__, "targets", {("p", "v1"): targets})
+    assert [r["route"].get("cluster") for r in routes(snapshot)] == ["p/v1/big", "p/v1/small", None, None]
+    weights = [c["weight"] for c in routes(snapshot)[-1]["route"]["weighted_clusters"]["clusters"]]
     assert weights == [6, 3]
 
 
@@ -132,7 +134,9 @@ def test_retries_are_only_where_no_body_can_be_sent_twice() -> None:
         (True, False),
     ] * 2
     assert [r["route"]["retry_policy"] for r in routes(ARTICLE)] == [{"per_try_timeout": "60s"}] * 2
-    assert [r["route"].get("retry_policy") for r in routes(View((CANARY,)))] == [None] * len(routes(View((CANARY,))))
+    assert [r["route"].get("retry_policy") for r in routes(Snapshot((CANARY,)))] == [None] * len(
+        routes(Snapshot((CANARY,)))
+    )
 
 
 def test_the_default_is_where_the_fallback_goes() -> None:
@@ -140,23 +144,23 @@ def test_the_default_is_where_the_fallback_goes() -> None:
 
 
 def test_a_mirrors_share_is_spread_over_its_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = View((Policy("p", versions=(Version("v1", 1, ("x:1",)), Version("m", 0, mirror=30))),))
+    snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, ("x:1",)), Version("m", 0, mirror=30))),))
     targets = {
         ("p", "v1"): (Target("p", "v1", "", ("x:1",)),),
         ("p", "m"): (Target("p", "m", "big", ("a:1", "b:1")), Target("p", "m", "small", ("c:1",))),
     }
-    monkeypatch.setitem(view.__dict__, "targets", targets)
-    copies = routes(view)[-1]["route"]["request_mirror_policies"]
+    monkeypatch.setitem(snapshot.__dict__, "targets", targets)
+    copies = routes(snapshot)[-1]["route"]["request_mirror_policies"]
     shares = {c["cluster"]: c["runtime_fraction"]["default_value"]["numerator"] for c in copies}
     assert shares == {"p/m/big": 200_000, "p/m/small": 100_000}
 
 
 def test_a_policy_that_nothing_can_serve_is_503() -> None:
-    pool = Pool("west", Gpu(architecture="a100", memory=40960), ("a:1",))
+    pool = GpuPool("west", Gpu(architecture="a100", memory=40960), ("a:1",))
     picky = Policy("p", models=("m",), versions=(Version("v1"),), gpu=Requirement(architecture="h100"))
-    view = View((picky,), (pool,))
-    assert [r["direct_response"] for r in routes(view)] == [{"status": 503}] * 2
-    assert len(bootstrap(view, EnvoyOptions())["static_resources"]["clusters"]) == 1
+    snapshot = Snapshot((picky,), (pool,))
+    assert [r["direct_response"] for r in routes(snapshot)] == [{"status": 503}] * 2
+    assert len(bootstrap(snapshot, EnvoyOptions())["static_resources"]["clusters"]) == 1
 
 
 @pytest.mark.parametrize(

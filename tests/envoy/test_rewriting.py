@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from extproc.actions import Mutation
-from extproc.policy import Decision
-from extproc.view import HeaderMatch, Policy, Version, View
+from extproc.envoy.actions import Mutation
+from extproc.policy.decision import Decision
+from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
 
 from .conftest import Gateway, ModelServer, Processor
 
@@ -28,8 +28,10 @@ NAME = "org/llama 3:8b"
 ENCODED = "org%2Fllama%203%3A8b"
 
 
-def rewriting(server: ModelServer, model: str = "m", name: str = NAME) -> View:
-    return View((Policy("p", models=(model,), versions=(Version("v1", 1, (server.address,), model_rewrite=name),)),))
+def rewriting(server: ModelServer, model: str = "m", name: str = NAME) -> Snapshot:
+    return Snapshot(
+        (Policy("p", models=(model,), versions=(Version("v1", 1, (server.address,), model_rewrite=name),)),)
+    )
 
 
 @BODIES
@@ -46,8 +48,8 @@ def test_in_path_and_query(
     body: str, path: str, wanted: str, servers: Servers, processor: Process, gateway: Start
 ) -> None:
     (server,) = servers("v1")
-    view = rewriting(server)
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = rewriting(server)
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     answer = envoy.post({"x": "m"}, path)
     assert (answer.text, answer.headers["x-model-name"]) == ("v1", "m")
     (seen,) = server.seen
@@ -57,8 +59,8 @@ def test_in_path_and_query(
 @BODIES
 def test_in_a_header(body: str, servers: Servers, processor: Process, gateway: Start) -> None:
     (server,) = servers("v1")
-    view = rewriting(server, name="other.tar.gz")
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = rewriting(server, name="other.tar.gz")
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     for path, name in (
         ("/endpoints/e/invocations", "x-amzn-sagemaker-target-model"),
         ("/v2/models/any/infer", "seldon-model"),
@@ -74,8 +76,8 @@ def test_in_a_compressed_body(
 ) -> None:
     """The server gets it unpacked, and is told so."""
     (server,) = servers("v1")
-    view = rewriting(server)
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = rewriting(server)
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     plain = json.dumps({"prompt": "x" * 300_000, "model": "m", "n": 1}).encode()
     packed = pack(plain)
     wanted = plain.replace(b'"m"', json.dumps(NAME).encode())
@@ -91,9 +93,9 @@ def test_a_compressed_body_that_keeps_its_model_stays_as_it_is(
     body: str, servers: Servers, processor: Process, gateway: Start
 ) -> None:
     (server,) = servers("v1")
-    view = View((Policy("p", models=("m",), versions=(Version("v1", 1, (server.address,)),)),))
+    snapshot = Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, (server.address,)),)),))
     packed = gzip.compress(b'{"model": "m"}')
-    envoy = gateway(view, processor(view).address, body=body)
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     assert envoy.post(packed, content_encoding="gzip").headers["x-model-name"] == "m"
     assert (server.seen[0].body, server.seen[0].headers["content-encoding"]) == (packed, "gzip")
 
@@ -103,7 +105,7 @@ def test_envoy_lets_the_processor_change_nothing_else(
     name: str, servers: Servers, processor: Process, gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (server,) = servers("v1")
-    view = rewriting(server)
+    snapshot = rewriting(server)
     decided = Decision.mutation
 
     def greedy(self: Decision) -> Mutation:
@@ -111,7 +113,7 @@ def test_envoy_lets_the_processor_change_nothing_else(
         return Mutation((*mutation.set, (name, "evil")), (*mutation.remove, "x-kept"), mutation.metadata)
 
     monkeypatch.setattr(Decision, "mutation", greedy)
-    envoy = gateway(view, processor(view).address)
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert envoy.ask("m", x_kept="1", authorization="Bearer ours").text == "v1"
     (seen,) = server.seen
     assert "evil" not in seen.headers.values()
@@ -167,8 +169,8 @@ def test_a_realtime_session_is_a_websocket_to_its_version(
             Version("v1", 1, (other.address,)),
             Version("v2", 0, (address,), match=beta, model_rewrite="mine"),
         )
-        view = View((Policy("p", models=("gpt-*",), versions=versions),))
-        return gateway(view, processor(view).address, body=body)
+        snapshot = Snapshot((Policy("p", models=("gpt-*",), versions=versions),))
+        return gateway(snapshot, processor(snapshot).address, body=body)
 
     heard = asyncio.run(talk(application, start, "true"))
     assert heard == ["gpt-realtime v2 model=mine session.update", "gpt-realtime v2 model=mine response.create"]

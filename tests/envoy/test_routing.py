@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from extproc.codec import decode
-from extproc.events import RequestHeaders, ResponseHeaders
-from extproc.gpu import Gpu
-from extproc.view import HeaderMatch, Policy, Pool, Sticky, Version, View
+from extproc.envoy.codec import decode
+from extproc.envoy.events import RequestHeaders, ResponseHeaders
+from extproc.policy.gpu import Gpu
+from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 from tests.waiting import until
 
 from .conftest import Gateway, ModelServer, Processor, say
@@ -47,8 +47,8 @@ def two_versions(v1: ModelServer, v2: ModelServer, **extra: Any) -> Policy:
 @BODIES
 def test_the_version_decides_the_cluster(body: str, servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2, other = servers("v1", "v2", "other")
-    view = View((two_versions(v1, v2), Policy("rest", host="127.0.0.1", port=other.server_address[1])))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((two_versions(v1, v2), Policy("rest", host="127.0.0.1", port=other.server_address[1])))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     assert envoy.ask("llama").text == "v1"
     assert envoy.ask("llama", x_beta="true").text == "v2"
     assert envoy.ask("ünï ✓", x_beta="true").text == "v2"
@@ -64,8 +64,8 @@ def test_the_version_decides_the_cluster(body: str, servers: Servers, processor:
 @BODIES
 def test_a_large_body_arrives_as_it_was_sent(body: str, servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    view = View((two_versions(v1, v2),))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((two_versions(v1, v2),))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     sent = json.dumps({"prompt": "x" * (5 << 20), "model": "llama"}).encode()
     assert envoy.post(sent, x_beta="true").text == "v2"
     chunks = [sent[i : i + 60000] for i in range(0, len(sent), 60000)]
@@ -78,8 +78,8 @@ def test_a_large_body_arrives_as_it_was_sent(body: str, servers: Servers, proces
 @pytest.mark.parametrize("padding", [0, 3 << 20])
 def test_a_model_is_rewritten(body: str, padding: int, servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    view = View((two_versions(v1, v2, rewrite="llama-3-8b-instruct"),))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((two_versions(v1, v2, rewrite="llama-3-8b-instruct"),))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     sent = json.dumps({"prompt": "x" * padding, "model": "llama", "n": 1}).encode()
     wanted = sent.replace(b'"llama"', b'"llama-3-8b-instruct"')
     assert envoy.post(sent, x_beta="true").text == "v2"
@@ -91,8 +91,8 @@ def test_a_model_is_rewritten(body: str, padding: int, servers: Servers, process
 @BODIES
 def test_a_body_over_the_limit_is_413_by_us(body: str, servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    view = View((two_versions(v1, v2, body_limit=100_000),))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((two_versions(v1, v2, body_limit=100_000),))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     just_over = envoy.post(b'{"model": "llama", "p": "' + b"x" * 100_000 + b'"}')
     assert just_over.status == 413
     assert just_over.error["type"] == "invalid_request_error"
@@ -102,8 +102,8 @@ def test_a_body_over_the_limit_is_413_by_us(body: str, servers: Servers, process
 
 def test_envoys_own_413_reads_like_ours(servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    view = View((two_versions(v1, v2, body_limit=100_000),))
-    envoy = gateway(view, processor(view).address, body="buffered")
+    snapshot = Snapshot((two_versions(v1, v2, body_limit=100_000),))
+    envoy = gateway(snapshot, processor(snapshot).address, body="buffered")
     answered = "http.aimesh.ext_proc.aimesh_route.stream_msgs_received"
 
     def chunks() -> Iterator[bytes]:
@@ -120,8 +120,8 @@ def test_envoys_own_413_reads_like_ours(servers: Servers, processor: Process, ga
 @BODIES
 def test_a_client_cannot_choose_by_our_headers(body: str, servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    view = View((two_versions(v1, v2),))
-    envoy = gateway(view, processor(view).address, body=body)
+    snapshot = Snapshot((two_versions(v1, v2),))
+    envoy = gateway(snapshot, processor(snapshot).address, body=body)
     assert envoy.ask("llama", **SPOOFED).text == "v1"
     got = v1.seen[0].headers
     assert (got["x-model-name"], got["x-model-version"]) == ("llama", "v1")
@@ -130,7 +130,7 @@ def test_a_client_cannot_choose_by_our_headers(body: str, servers: Servers, proc
 
 def test_not_even_while_the_processor_is_down(servers: Servers, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    envoy = gateway(View((two_versions(v1, v2),)), "127.0.0.1:1")
+    envoy = gateway(Snapshot((two_versions(v1, v2),)), "127.0.0.1:1")
     answer = envoy.ask("llama", **SPOOFED)
     assert (answer.status, answer.text) == (200, "v1")
     assert not SPOOFED.keys() & v1.seen[0].headers.keys()
@@ -140,8 +140,8 @@ def test_not_even_while_the_processor_is_down(servers: Servers, gateway: Start) 
 
 def test_a_pin_is_honoured_where_the_policy_allows_it(servers: Servers, processor: Process, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    view = View((two_versions(v1, v2, allow_pin=True),))
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot((two_versions(v1, v2, allow_pin=True),))
+    envoy = gateway(snapshot, processor(snapshot).address)
     assert envoy.ask("llama", **SPOOFED).text == "v2"
     assert envoy.ask("llama", x_model_version="v9").text == "v1"
 
@@ -149,7 +149,7 @@ def test_a_pin_is_honoured_where_the_policy_allows_it(servers: Servers, processo
 def test_without_the_processor_the_load_stays_split(servers: Servers, gateway: Start) -> None:
     a, b, c = servers("a", "b", "c")
     versions = (Version("a", 1, (a.address,)), Version("b", 3, (b.address,)), Version("c", 0, (c.address,)))
-    envoy = gateway(View((Policy("p", models=("m",), versions=versions),)), "127.0.0.1:1")
+    envoy = gateway(Snapshot((Policy("p", models=("m",), versions=versions),)), "127.0.0.1:1")
     for _ in range(80):
         assert envoy.ask("m").status == 200
     assert len(a.seen) + len(b.seen) == 80
@@ -160,18 +160,18 @@ def test_without_the_processor_the_load_stays_split(servers: Servers, gateway: S
 def test_an_unknown_version_falls_back_to_the_policys_own(servers: Servers, processor: Process, gateway: Start) -> None:
     """As when the processor has read a newer policy than Envoy."""
     v1, v2, v3 = servers("v1", "v2", "v3")
-    known = View((two_versions(v1, v2), Policy("*", host="127.0.0.1", port=v3.server_address[1])))
-    newer = View((Policy("chat", models=("llama",), versions=(Version("v9", 1, (v3.address,)),)),))
+    known = Snapshot((two_versions(v1, v2), Policy("*", host="127.0.0.1", port=v3.server_address[1])))
+    newer = Snapshot((Policy("chat", models=("llama",), versions=(Version("v9", 1, (v3.address,)),)),))
     envoy = gateway(known, processor(newer).address)
     assert envoy.ask("llama").text == "v1"
 
 
 def test_pools_have_clusters_of_their_own(servers: Servers, processor: Process, gateway: Start) -> None:
     west, east = servers("west", "east")
-    pools = (Pool("west", A100, (west.address,)), Pool("east", A100, (east.address,)))
+    pools = (GpuPool("west", A100, (west.address,)), GpuPool("east", A100, (east.address,)))
     versions = (Version("v1", 1, gpu_pools=("west",)), Version("v2", 0, gpu_pools=("east",), match=()))
-    view = View((Policy("p", models=("m",), versions=versions),), pools)
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot((Policy("p", models=("m",), versions=versions),), pools)
+    envoy = gateway(snapshot, processor(snapshot).address)
     answer = envoy.ask("m")
     assert (answer.text, answer.headers["x-gpu-pool"]) == ("west", "west")
     assert envoy.logged()["cluster"] == "p/v1/west"
@@ -183,8 +183,8 @@ def test_the_client_is_told_where_it_went_and_how_long_it_took(
     v1, v2 = servers("v1", "v2")
     lies = {"x_model_name": "lie", "x_model_version": "lie", "x_gpu_pool": "lie", "server_timing": "lie;dur=1"}
     v1.then = say(b"ok", 200, **lies)
-    view = View((two_versions(v1, v2),))
-    envoy = gateway(view, processor(view).address)
+    snapshot = Snapshot((two_versions(v1, v2),))
+    envoy = gateway(snapshot, processor(snapshot).address)
     headers = envoy.ask("llama").headers
     assert (headers["x-model-name"], headers["x-model-version"]) == ("llama", "v1")
     assert "x-gpu-pool" not in headers
@@ -199,8 +199,8 @@ def test_the_client_is_told_where_it_went_and_how_long_it_took(
 @pytest.fixture
 def alone(servers: Servers, processor: Process, gateway: Start) -> Gateway:
     """A gateway whose only model server nobody has started."""
-    view = View((Policy("p", models=("m",), versions=(Version("v1", 1, ("127.0.0.1:1",)),)),))
-    return gateway(view, processor(view).address)
+    snapshot = Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, ("127.0.0.1:1",)),)),))
+    return gateway(snapshot, processor(snapshot).address)
 
 
 def test_errors_of_envoys_own_are_json(alone: Gateway) -> None:
@@ -217,7 +217,7 @@ def test_errors_of_envoys_own_are_json(alone: Gateway) -> None:
 
 def test_fail_closed_is_503_json(servers: Servers, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
-    envoy = gateway(View((two_versions(v1, v2),)), "127.0.0.1:1", fail_open=False)
+    envoy = gateway(Snapshot((two_versions(v1, v2),)), "127.0.0.1:1", fail_open=False)
     answer = envoy.ask("llama")
     assert (answer.status, answer.error["code"]) == (503, "no_model_server")
     assert not v1.seen
@@ -226,13 +226,13 @@ def test_fail_closed_is_503_json(servers: Servers, gateway: Start) -> None:
 def test_a_picked_endpoint_is_the_one(servers: Servers, gateway: Start) -> None:
     """As the Endpoint Picker Protocol has it; one that is no endpoint of the cluster does not count."""
     one, two = servers("one", "two")
-    view = View((Policy("p", models=("m",), versions=(Version("v1", 1, (one.address, two.address)),)),))
+    snapshot = Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, (one.address, two.address)),)),))
 
     def let_the_client_pick(document: dict[str, Any]) -> None:
         chain = document["static_resources"]["listeners"][0]["filter_chains"][0]
         del chain["filters"][0]["typed_config"]["early_header_mutation_extensions"]
 
-    envoy = gateway(view, "127.0.0.1:1", alter=let_the_client_pick)
+    envoy = gateway(snapshot, "127.0.0.1:1", alter=let_the_client_pick)
     for server, name in ((one, "one"), (two, "two")):
         assert {envoy.ask("m", x_gateway_destination_endpoint=server.address).text for _ in range(10)} == {name}
     assert envoy.ask("m", x_gateway_destination_endpoint="192.0.2.1:1").text in ("one", "two")
@@ -245,7 +245,7 @@ def test_only_headers_that_decide_leave_envoy(
     (server,) = servers("v1")
     match = HeaderMatch((("x-beta", b"true"),))
     versions = (Version("v1", 1, (server.address,)), Version("v2", 0, (server.address,), match=(match,)))
-    view = View((Policy("p", models=("m",), versions=versions, sticky=Sticky(cookie="session")),))
+    snapshot = Snapshot((Policy("p", models=("m",), versions=versions, sticky=Sticky(cookie="session")),))
     shown: list[set[str]] = []
 
     def spy(data: bytes) -> object:
@@ -254,10 +254,10 @@ def test_only_headers_that_decide_leave_envoy(
             shown.append({name for name, _ in event.headers})
         return event, observing
 
-    monkeypatch.setattr("extproc.servicer.decode", spy)
-    started = Processor(view)
+    monkeypatch.setattr("extproc.serve.servicer.decode", spy)
+    started = Processor(snapshot)
     try:
-        answer = gateway(view, started.address).ask(
+        answer = gateway(snapshot, started.address).ask(
             "m", authorization="Bearer secret", x_api_key="secret", x_beta="true", cookie="session=ann"
         )
         assert answer.headers["x-model-version"] == "v2"

@@ -21,9 +21,9 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc import config
-from extproc.embedded import Envoy
-from extproc.render.envoy import EnvoyOptions, bootstrap
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.grpc.served import Served
 from tests.waiting import until
 
@@ -114,7 +114,7 @@ class Mesh:
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(self.processor.address,), access_log=""
         )
-        document = bootstrap(config.load([path]).view, options)
+        document = bootstrap(loader.load([path]).snapshot, options)
         for cluster in document["static_resources"]["clusters"]:
             if cluster["name"].endswith("#grpc"):
                 (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]

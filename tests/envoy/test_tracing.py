@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from extproc import config
+from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_up import Up
 from tests.grpc.served import Served
@@ -61,7 +61,7 @@ def start(
 
         def start(*flags: str, **options: Any) -> tuple[Gateway, Served]:
             served = stack.enter_context(Served(policy, "--otlp", receiver.url, *flags)).ready()
-            return gateway(config.load([policy]).view, served.address, **options), served
+            return gateway(loader.load([policy]).snapshot, served.address, **options), served
 
         yield start
 
@@ -178,7 +178,7 @@ def test_every_worker_is_an_instance_of_its_own(
     flags = ("--otlp", receiver.url, "--drain", "0")
     with Team(policy, 2, *flags, listen=f"unix://{tmp_path}/p.sock") as team:
         addresses = [address for worker in team.ready().workers() for address in worker["listen"]]
-        envoy = gateway(config.load([policy]).view, *addresses, tracing=True)
+        envoy = gateway(loader.load([policy]).snapshot, *addresses, tracing=True)
         for _ in range(40):
             assert envoy.ask("llama-3-8b", traceparent=CONTEXT).status == 200
         ours(receiver, 40)

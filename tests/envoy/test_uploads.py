@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from extproc.view import Policy, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Version
 from tests.waiting import until
 
 from .conftest import Gateway, ModelServer, Processor
@@ -27,11 +27,11 @@ PATHS = pytest.mark.parametrize("path", ["/v2/models/m/infer", "/unknown"])
 
 
 @pytest.fixture
-def view(servers: Servers) -> tuple[View, ModelServer, ModelServer]:
+def snapshot(servers: Servers) -> tuple[Snapshot, ModelServer, ModelServer]:
     """A policy with a timeout and a mirror: both have Envoy look after the request while it is sent."""
     one, copy = servers("v1", "copy")
     versions = (Version("v1", 1, (one.address,)), Version("copy", 0, (copy.address,), mirror=100))
-    return View((Policy("p", versions=versions, timeout=30.0),)), one, copy
+    return Snapshot((Policy("p", versions=versions, timeout=30.0),)), one, copy
 
 
 def upload() -> bytes:
@@ -47,9 +47,9 @@ def pieces(data: bytes, after_first: Callable[[], object]) -> Iterator[bytes]:
 @BODIES
 @PATHS
 def test_the_head_decides_while_the_body_is_on_its_way(
-    body: str, path: str, view: tuple[View, ModelServer, ModelServer], processor: Process, gateway: Start
+    body: str, path: str, snapshot: tuple[Snapshot, ModelServer, ModelServer], processor: Process, gateway: Start
 ) -> None:
-    policies, one, copy = view
+    policies, one, copy = snapshot
     envoy = gateway(policies, processor(policies).address, body=body)
     data = upload()
 
@@ -66,9 +66,9 @@ def test_the_head_decides_while_the_body_is_on_its_way(
 
 @BODIES
 def test_the_processor_dies_in_the_middle_of_an_upload(
-    body: str, view: tuple[View, ModelServer, ModelServer], gateway: Start
+    body: str, snapshot: tuple[Snapshot, ModelServer, ModelServer], gateway: Start
 ) -> None:
-    policies, one, copy = view
+    policies, one, copy = snapshot
     data = upload()
     sent = 2 if body == "streamed" else 1
     for _ in range(3):

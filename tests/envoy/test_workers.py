@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import trustme
 
-from extproc import config
-from extproc.engine import ENGINES
-from extproc.render.envoy_options import PROCESSOR
+from extproc.grpc_server import ENGINES
+from extproc.policyfile import loader
+from extproc.render.envoy.envoy_options import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY, Traffic, routed
 from tests.grpc.served import Served
@@ -49,7 +49,7 @@ def team(policy: Path, tmp_path: Path) -> Iterator[Team]:
 @pytest.fixture
 def open_gateway(policy: Path, gateway: Start) -> Start:
     """A gateway for the policy, in front of the processors given."""
-    return lambda *processors, **options: gateway(config.load([policy]).view, *processors, **options)
+    return lambda *processors, **options: gateway(loader.load([policy]).snapshot, *processors, **options)
 
 
 def addresses(team: Team) -> list[str]:

@@ -12,12 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from extproc.actions import Action, BodyEcho, BodyReply, Fault, Finish, HeadersReply, Mutation, Reject, Unmatched
-from extproc.codec import encode
-from extproc.events import BodyMode, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
+from extproc.envoy.actions import (
+    Action,
+    BodyEcho,
+    BodyReply,
+    Fault,
+    Finish,
+    HeadersReply,
+    Mutation,
+    Reject,
+    Unmatched,
+)
+from extproc.envoy.codec import encode
+from extproc.envoy.events import BodyMode, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
+from extproc.exchange.route import RouteStream, State
 from extproc.headers import Headers
-from extproc.stream import RouteStream, State
-from extproc.view import Policy, Sticky, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
 from tests.fuzz import blocks, conversation
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -71,7 +81,7 @@ def request(data: bytes) -> tuple[list[tuple[str, str | bytes]], bytes]:
 
 def ask(policy: Policy, pairs: list[tuple[str, str | bytes]], pieces: list[bytes], protocol: Protocol) -> Answer:
     """One request through a fresh stream."""
-    stream = RouteStream(View((policy,)), b"entropy")
+    stream = RouteStream(Snapshot((policy,)), b"entropy")
     events: list[Event] = [RequestHeaders(Headers.of(pairs), end_of_stream=False, protocol=protocol)]
     events += [RequestBody(piece) for piece in pieces]
     events += [

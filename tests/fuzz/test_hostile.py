@@ -22,16 +22,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import apis
-from extproc.actions import Action, BodyReply, Finish, HeadersReply, Mutation, Reject, Unmatched
 from extproc.apis.row import ANY_PATH
-from extproc.events import BodyMode, Closed, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
+from extproc.envoy.actions import Action, BodyReply, Finish, HeadersReply, Mutation, Reject, Unmatched
+from extproc.envoy.events import (
+    BodyMode,
+    Closed,
+    Event,
+    Protocol,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+)
+from extproc.exchange.route import RouteStream, State
 from extproc.headers import Headers
-from extproc.stream import RouteStream, State
-from extproc.view import Policy, Version, View
+from extproc.policy.snapshot import Policy, Snapshot, Version
 
 MIB = 1 << 20
 LIMIT = 24 * MIB
-VIEW = View((Policy("all", versions=(Version("v1"),), body_limit=LIMIT),))
+SNAPSHOT = Snapshot((Policy("all", versions=(Version("v1"),), body_limit=LIMIT),))
 STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 BUFFERED = Protocol(BodyMode.BUFFERED)
 ASKED_FOR = Protocol(BodyMode.NONE)
@@ -55,8 +63,8 @@ class Request(NamedTuple):
         return RequestHeaders(Headers.of(pairs), end_of_stream=False, protocol=protocol)
 
 
-def play(*events: Event, view: View = VIEW) -> list[Action]:
-    stream = RouteStream(view, b"entropy")
+def play(*events: Event, snapshot: Snapshot = SNAPSHOT) -> list[Action]:
+    stream = RouteStream(snapshot, b"entropy")
     return [action for event in events for action in stream.receive(event, 0.0)]
 
 
@@ -290,8 +298,8 @@ PIECES = st.binary(max_size=40) | st.sampled_from(
 def test_no_input_makes_it_raise(
     line: tuple[str, str], headers: tuple[tuple[str, str], ...], protocol: Protocol, pieces: list[bytes], ends: bool
 ) -> None:
-    view = View((Policy("p", versions=(Version("v1", model_rewrite="another"),), body_limit=500),))
-    stream = RouteStream(view, b"entropy")
+    snapshot = Snapshot((Policy("p", versions=(Version("v1", model_rewrite="another"),), body_limit=500),))
+    stream = RouteStream(snapshot, b"entropy")
     head = Headers.of([(":method", line[0]), (":path", line[1]), *headers])
     actions = list(stream.receive(RequestHeaders(head, end_of_stream=False, protocol=protocol), 0.0))
     for piece in pieces:
@@ -327,7 +335,7 @@ def test_8_megabytes_made_to_be_slow_are_not(name: str) -> None:
 def test_a_body_of_megabytes_takes_no_more_memory_than_its_size() -> None:
     request = chat(WITH_IMAGE)
     pieces = [request.body[at : at + 16_384] for at in range(0, len(request.body), 16_384)]
-    stream = RouteStream(VIEW, b"entropy")
+    stream = RouteStream(SNAPSHOT, b"entropy")
     tracemalloc.start()
     try:
         stream.receive(request.head(STREAMED), 0.0)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
 
-from extproc.engine import Abort, Sender, StatusCode
-from extproc.engine.contract import BACKLOG
+from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.grpc_server.contract import BACKLOG
 
 ECHO = "/test.Service/Echo"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.codec import PROCESS
-from extproc.events import PEER_ATTRIBUTES
+from extproc.envoy.codec import PROCESS
+from extproc.envoy.events import PEER_ATTRIBUTES
 from tests.grpc.running import insecure
 
 

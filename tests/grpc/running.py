@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from extproc.engine import DEFAULTS, ENGINES, Engine, Factory, Name, Settings, create
+from extproc.grpc_server import DEFAULTS, ENGINES, Engine, Factory, Name, Settings, create
 
 ENGINE: Name = next(name for name in ENGINES if name == os.environ.get("EXTPROC_TEST_ENGINE", ENGINES[0]))
 """What the tests of whole processes and those with a real Envoy run on; `make test-engines` has the other."""

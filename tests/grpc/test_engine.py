@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc.engine import ENGINES, MAX_MESSAGE, Abort, Handler, Name, Sender, StatusCode, create
 from extproc.errors import SetupError
+from extproc.grpc_server import ENGINES, MAX_MESSAGE, Abort, Handler, Name, Sender, StatusCode, create
 from tests.grpc.echo import ECHO, Echo, Feed
 from tests.grpc.running import running
 from tests.waiting import until

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.engine import ENGINES, Name, Settings
+from extproc.grpc_server import ENGINES, Name, Settings
 from tests.grpc.echo import ECHO, Echo, Feed
 from tests.grpc.running import running
 from tests.waiting import until

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from extproc._pb import health_pb2 as pb
-from extproc.codec import SERVICE
-from extproc.health import CHECK, WATCH, Health
+from extproc.envoy.codec import SERVICE
+from extproc.serve.health import CHECK, WATCH, Health
 from tests.grpc.echo import Feed
 from tests.grpc.running import running
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from extproc import live_arguments, page
-from extproc.actions import Observed
-from extproc.admin import Admin, Shown
-from extproc.cli import main
-from extproc.metrics import Metrics
-from extproc.recent import LONGEST, Recent
-from extproc.tap import HELD, Taps
+from extproc.admin import page
+from extproc.admin.server import Admin, AdminContent
+from extproc.cli import live_arguments
+from extproc.cli.main import main
+from extproc.envoy.actions import Observed
+from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.recent_traffic import LONGEST, Recent
+from extproc.telemetry.tap import HELD, Taps
 from tests.grpc.exchanges import exchange, tell
 from tests.grpc.served import Served
 from tests.grpc.test_server import write
@@ -226,7 +227,7 @@ def test_tap_of_several_workers(team: Team) -> None:
 def test_a_slow_tapper_costs_nobody_time() -> None:
     """It reads nothing while far more comes than all buffers hold; then it learns how many it missed."""
     taps, recent = Taps(), Recent()
-    admin = Admin("127.0.0.1:0", Shown(Metrics, lambda: "", dict, recent.report, taps.open))
+    admin = Admin("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
     admin.start()
     observed = Observed("llama", "v1", "none", "openai", "200", 0.1, caller="x" * 256)
     count, before = HELD * 20, time.perf_counter()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extproc.engine import ENGINES, Name, Sender
+from extproc.grpc_server import ENGINES, Name, Sender
 from tests.grpc.running import running
 from tests.waiting import until
 

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from extproc._pb import health_pb2 as pb
-from extproc.codec import PROCESS
+from extproc.envoy.codec import PROCESS
 from tests.grpc.echo import Feed
 from tests.grpc.served import Served
 from tests.grpc.test_servicer import BODY, STREAMED, head

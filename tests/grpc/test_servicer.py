@@ -10,15 +10,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.codec import PROCESS
-from extproc.metrics import Metrics
-from extproc.servicer import process
-from extproc.view import Policy, Version, View
+from extproc.envoy.codec import PROCESS
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.serve.servicer import process
+from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed
 from tests.grpc.running import running
 from tests.waiting import until
 
-VIEW = View((Policy("llama", models=("llama",), versions=(Version("v1"),)),))
+SNAPSHOT = Snapshot((Policy("llama", models=("llama",), versions=(Version("v1"),)),))
 STREAMED = pb.ProtocolConfiguration(request_body_mode="STREAMED", send_body_without_waiting_for_header_response=True)
 
 
@@ -39,7 +39,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def server(metrics: Metrics) -> Iterator[Any]:
-    with running({PROCESS: process(lambda: VIEW, metrics)}) as server:
+    with running({PROCESS: process(lambda: SNAPSHOT, metrics)}) as server:
         yield server
 
 
@@ -105,7 +105,7 @@ def test_a_bug_of_ours_ends_one_stream_only(
     server: Any, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("extproc.servicer.decode", lambda _: 1 / 0)
+        patch.setattr("extproc.serve.servicer.decode", lambda _: 1 / 0)
         with pytest.raises(grpc.RpcError):
             list(server.open(PROCESS)(iter([head()])))
     assert value(metrics, "extproc_errors_total", reason="internal") == 1

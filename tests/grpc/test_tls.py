@@ -14,9 +14,9 @@ import grpc
 import pytest
 import trustme
 
-from extproc.engine import ENGINES, Name, Settings
 from extproc.errors import SetupError
-from extproc.tls import Certificates
+from extproc.grpc_server import ENGINES, Name, Settings
+from extproc.grpc_server.tls import Certificates
 from tests.grpc.echo import ECHO, Echo
 from tests.grpc.running import Running, running
 from tests.grpc.served import Served

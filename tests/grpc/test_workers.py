@@ -14,10 +14,10 @@ import grpc
 import pytest
 
 from extproc._pb import health_pb2 as pb
-from extproc.codec import PROCESS
+from extproc.envoy.codec import PROCESS
 from extproc.errors import SetupError
-from extproc.health import CHECK
-from extproc.options import nth, spread
+from extproc.serve.health import CHECK
+from extproc.serve.options import nth, spread
 from tests.grpc.running import insecure
 from tests.grpc.served import Served
 from tests.grpc.test_server import POLICY, write

@@ -5,11 +5,11 @@ gRPC's own streams are no subject for h2spec: they refuse a GET at once, where i
 
 from __future__ import annotations
 
-from extproc.engine.contract import Settings
-from extproc.engine.flow import Stream
-from extproc.engine.heads import Head
-from extproc.engine.http2 import Connection
-from extproc.engine.loop import Http2Engine
+from extproc.grpc_server.contract import Settings
+from extproc.grpc_server.event_loop import Http2Engine
+from extproc.http2.connection import Connection
+from extproc.http2.request_headers import RequestHead
+from extproc.http2.stream import Stream
 
 OK = b"\x88"
 """`:status: 200`, the eighth of HPACK's own table."""
@@ -22,7 +22,7 @@ class EchoStream(Stream):
 
     __slots__ = ("body",)
 
-    def __init__(self, connection: Connection, number: int, _: Head) -> None:
+    def __init__(self, connection: Connection, number: int, _: RequestHead) -> None:
         super().__init__(connection, number)
         self.body = bytearray()
 
@@ -39,6 +39,6 @@ class EchoEngine(Http2Engine):
     def __init__(self) -> None:
         super().__init__(["127.0.0.1:0"], {}, Settings())
 
-    def accepted(self, connection: Connection, number: int, head: Head) -> Stream:
+    def accepted(self, connection: Connection, number: int, head: RequestHead) -> Stream:
         """See ``Http2Engine``."""
         return EchoStream(connection, number, head)

@@ -17,7 +17,7 @@ from h2.events import (
     TrailersReceived,
 )
 
-from extproc.engine.http2 import Connection
+from extproc.http2.connection import Connection
 from tests.http2.served import check
 from tests.http2.wire import REQUEST, Fields
 
@@ -89,7 +89,7 @@ class Pair:
             for piece in self._cut(answer := self.server.take()):
                 if piece:
                     moved = True
-                    self._hear(piece)
+                    self._resume_accepting(piece)
             self.server.sent(len(answer))
             check(self.server)
 
@@ -108,7 +108,7 @@ class Pair:
             if ends:
                 self.client.end_stream(number)
 
-    def _hear(self, piece: bytes) -> None:
+    def _resume_accepting(self, piece: bytes) -> None:
         for event in self.client.receive_data(piece):
             self.events.append(event)
             if isinstance(event, ConnectionTerminated):

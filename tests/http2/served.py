@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.engine import frames as f
-from extproc.engine.call import Call, Service
-from extproc.engine.contract import Abort, Handler, Pulse, Sender, StatusCode
-from extproc.engine.control import STREAM_WINDOW, WINDOW
-from extproc.engine.flow import Stream
-from extproc.engine.heads import Head
-from extproc.engine.http2 import Connection
-from extproc.engine.unpack import MAX_BLOCK
+from extproc.grpc_server.call import Call, Service
+from extproc.grpc_server.contract import Abort, Handler, Pulse, Sender, StatusCode
+from extproc.http2 import frames as f
+from extproc.http2.connection import Connection
+from extproc.http2.connection_control import STREAM_WINDOW, WINDOW
+from extproc.http2.hpack import MAX_BLOCK
+from extproc.http2.request_headers import RequestHead
+from extproc.http2.stream import Stream
 from tests.http2.wire import PATH
 
 OK = b"\x88"
@@ -79,7 +79,7 @@ class Served:
 class Whole(Stream):
     """Answers a request when it has ended, by its own bytes; or at once, by ``answer``."""
 
-    def __init__(self, connection: Connection, number: int, head: Head, answer: bytes | None = None) -> None:
+    def __init__(self, connection: Connection, number: int, head: RequestHead, answer: bytes | None = None) -> None:
         super().__init__(connection, number)
         self.head = head
         self.body = bytearray()
@@ -106,7 +106,7 @@ def whole(answer: bytes | None = None) -> tuple[Connection, list[Whole]]:
     """A connection of such streams, and all that were ever opened."""
     opened: list[Whole] = []
 
-    def accept(connection: Connection, number: int, head: Head) -> Stream:
+    def accept(connection: Connection, number: int, head: RequestHead) -> Stream:
         opened.append(Whole(connection, number, head, answer))
         return opened[-1]
 

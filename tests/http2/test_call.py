@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.engine.contract import BACKLOG, MAX_MESSAGE, Abort, Sender, StatusCode
+from extproc.grpc_server.contract import BACKLOG, MAX_MESSAGE, Abort, Sender, StatusCode
 from tests.grpc.running import running
 from tests.http2.served import Served, fetched
 from tests.http2.wire import HELLO, PATH, REQUEST, Answers, Fields, data, errors, headers, message, window

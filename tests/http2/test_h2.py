@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.engine.control import STREAM_WINDOW, WINDOW
+from extproc.http2.connection_control import STREAM_WINDOW, WINDOW
 from tests.http2.pair import Pair, at_random
 from tests.http2.served import Served, fetched, whole
 from tests.http2.wire import HELLO, REQUEST, Answers, data, errors, frames, headers, message, raw
@@ -190,7 +190,7 @@ def test_late_words_on_thousands_of_streams_that_we_ended_are_no_error() -> None
     for number in numbers:  # it has not heard yet that they are over
         pair.client.send_data(number, message(b"more"), end_stream=True)
     served.connection.receive(pair.client.data_to_send())
-    pair._hear(fetched(served.connection))
+    pair._resume_accepting(fetched(served.connection))
     assert not [event for event in pair.events if isinstance(event, ConnectionTerminated)]
     assert all(pair.got[number].trailers for number in numbers)
 

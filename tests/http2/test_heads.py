@@ -10,9 +10,9 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.engine.field import Field
-from extproc.engine.heads import Head, Heads
-from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable, Unpacker
+from extproc.http2.header_fields import Field
+from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
+from extproc.http2.request_headers import HeaderBlockReader, RequestHead
 from tests.http2.wire import REQUEST, block
 
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a.B/C")]
@@ -33,7 +33,7 @@ STEPS = st.lists(
 def test_what_is_read_is_what_was_packed(
     lists: list[list[tuple[bytes, bytes, bool]]], steps: Sequence[tuple[int, int | None, bool, int]]
 ) -> None:
-    encoder, heads = Encoder(), Heads()
+    encoder, heads = Encoder(), HeaderBlockReader()
     for which, size, huffman, times in steps:
         if size is not None:
             encoder.header_table_size = size
@@ -44,7 +44,7 @@ def test_what_is_read_is_what_was_packed(
             assert (head.method, head.path) == (b"POST", b"/a.B/C")
 
 
-class Counting(Unpacker):
+class Counting(HpackDecoder):
     """One that says how often it is asked."""
 
     asked = 0
@@ -54,13 +54,13 @@ class Counting(Unpacker):
         return super().read(block)
 
 
-def counted() -> tuple[Heads, Counting]:
-    heads = Heads()
+def counted() -> tuple[HeaderBlockReader, Counting]:
+    heads = HeaderBlockReader()
     heads._unpacker = unpacker = Counting()
     return heads, unpacker
 
 
-def pairs(head: Head) -> list[tuple[bytes, bytes]]:
+def pairs(head: RequestHead) -> list[tuple[bytes, bytes]]:
     return [(field.name, field.value) for field in head._fields]
 
 
@@ -88,20 +88,20 @@ def test_a_change_of_the_table_forgets_what_was_remembered() -> None:
 
 
 def test_a_block_that_changes_the_table_changes_it_each_time() -> None:
-    heads, named = Heads(), b"\xbe\xbf"
+    heads, named = HeaderBlockReader(), b"\xbe\xbf"
     for n in range(3):
         heads.read(b"\x40\x01a\x01" + b"%d" % n)
         heads.read(b"\x40\x01x\x01y")
         heads.read(b"\x40\x01x\x01y")
         assert pairs(heads.read(named)) == [(b"x", b"y")] * 2
     heads.read(b"\x20")
-    with pytest.raises(Undecodable):
+    with pytest.raises(HpackError):
         heads.read(named)
 
 
 def test_a_client_that_traces() -> None:
     """Each block is another, and leaves its own field in the table, past the point where the oldest are dropped."""
-    encoder, heads = Encoder(), Heads()
+    encoder, heads = Encoder(), HeaderBlockReader()
     for n in range(200):
         trace = ("traceparent", f"00-{n:032x}-{n * n:016x}-01")
         head = heads.read(bytes(encoder.encode([*REQUEST, trace, ("x-envoy-internal", "true")])))
@@ -131,16 +131,16 @@ def test_what_is_remembered_is_bounded() -> None:
 )
 def test_bombs(bomb: bytes) -> None:
     started = time.process_time()
-    with pytest.raises((TooMany, Undecodable)):
-        Heads().read(bomb)
+    with pytest.raises((HeadersTooLarge, HpackError)):
+        HeaderBlockReader().read(bomb)
     assert time.process_time() - started < 0.5
 
 
 def test_a_number_without_an_end_costs_no_time() -> None:
     """hpack before 4.2 worked itself to death on it."""
     started = time.process_time()
-    with pytest.raises(Undecodable):
-        Heads().read(b"\x00\x7f" + b"\xff" * 65_000)
+    with pytest.raises(HpackError):
+        HeaderBlockReader().read(b"\x00\x7f" + b"\xff" * 65_000)
     assert time.process_time() - started < 0.05
 
 
@@ -153,15 +153,15 @@ def test_a_number_without_an_end_costs_no_time() -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_arbitrary_blocks_are_read_or_refused(packed: bytes) -> None:
-    heads = Heads()
+    heads = HeaderBlockReader()
     for _ in range(2):
         try:
             first, second = heads.read(packed), heads.read(packed)
-        except (TooMany, Undecodable):
+        except (HeadersTooLarge, HpackError):
             return
         assert isinstance(first.metadata, tuple)
         assert first.malformed or first.path
-        assert isinstance(second, Head)
+        assert isinstance(second, RequestHead)
 
 
 CONNECTION = [("connection", "close"), ("keep-alive", "1"), ("transfer-encoding", "chunked"), ("upgrade", "h2c")]
@@ -192,7 +192,7 @@ CONNECTION = [("connection", "close"), ("keep-alive", "1"), ("transfer-encoding"
     ],
 )
 def test_what_makes_a_request_malformed(fields: list[tuple[str, str]]) -> None:
-    assert Heads().read(block(fields)).malformed
+    assert HeaderBlockReader().read(block(fields)).malformed
 
 
 TABLED = {
@@ -210,14 +210,14 @@ def test_what_is_wrong_stays_wrong_in_the_table(name: str) -> None:
     """What is looked at once, when it comes, counts whenever it is named, and for no other request."""
     wrong, sound = TABLED[name], [*REQUEST[3:], ("x", "1")]
     before = [] if "twice" in name else sound
-    encoder, heads = Encoder(), Heads()
+    encoder, heads = Encoder(), HeaderBlockReader()
     for n in range(3):
         assert heads.read(bytes(encoder.encode([*REQUEST[:3], *before, *wrong, ("n", str(n))]))).malformed
         assert not heads.read(bytes(encoder.encode([*REQUEST[:3], *sound, ("n", str(n))]))).malformed
 
 
 def test_metadata() -> None:
-    found = Heads().read(
+    found = HeaderBlockReader().read(
         block([*REQUEST, ("grpc-timeout", "1S"), ("x", "1"), ("x", "2"), ("b-bin", "AAE,Ag=="), ("b-bin", "?!")])
     )
     assert found.metadata == (("x", "1"), ("x", "2"), ("b-bin", b"\0\1"), ("b-bin", b"\2"))

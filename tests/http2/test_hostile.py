@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.engine import control
-from extproc.engine.control import STREAM_WINDOW
+from extproc.http2 import connection_control
+from extproc.http2.connection_control import STREAM_WINDOW
 from tests.http2.served import Served, check, fetched, sizes, whole
 from tests.http2.wire import HELLO, PREFACE, REQUEST, Answers, block, data, errors, headers, message, raw, reset, window
 from tests.http2.wire import settings as setting
@@ -144,8 +144,8 @@ def test_unknown_frames_flags_and_settings_are_ignored() -> None:
 
 
 def test_one_stream_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extproc.engine.http2.STREAMS", 50)
-    assert control.STREAMS == 100_000
+    monkeypatch.setattr("extproc.http2.connection.STREAMS", 50)
+    assert connection_control.MAX_STREAMS == 100_000
     connection, opened = whole()
     connection.receive(HELLO + b"".join(headers(n) for n in range(1, 103, 2)))
     assert errors(fetched(connection)) == [("RST_STREAM", 101, REFUSED)]

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from extproc.engine import listening
 from extproc.errors import SetupError
+from extproc.grpc_server import listeners
 
 
 @contextmanager
 def listens(address: str) -> Iterator[list[socket.socket]]:
-    sockets = listening.listen(address)
+    sockets = listeners.listen(address)
     try:
         yield sockets
     finally:
         for one in sockets:
-            listening.close(one)
+            listeners.close(one)
 
 
 @pytest.mark.parametrize(
@@ -35,20 +35,20 @@ def listens(address: str) -> Iterator[list[socket.socket]]:
 )
 def test_bad_addresses(address: str) -> None:
     with pytest.raises(SetupError, match="cannot listen on"):
-        listening.listen(address)
+        listeners.listen(address)
 
 
 def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("precious")
     with pytest.raises(SetupError):
-        listening.listen(f"unix://{tmp_path}/x")
+        listeners.listen(f"unix://{tmp_path}/x")
     assert (tmp_path / "x").read_text() == "precious"
 
 
 @pytest.mark.parametrize("address", ["localhost:0", "127.0.0.1:0", "[::]:0", ":0"])
 def test_any_port_is_one_port(address: str) -> None:
     with listens(address) as sockets:
-        port = listening.port(sockets)
+        port = listeners.port(sockets)
         assert port > 0
         assert {one.getsockname()[1] for one in sockets} == {port}
         socket.create_connection(("127.0.0.1", port)).close()
@@ -56,11 +56,11 @@ def test_any_port_is_one_port(address: str) -> None:
 
 def test_dual_stack_and_taken() -> None:
     with listens("[::]:0") as sockets:
-        port = listening.port(sockets)
+        port = listeners.port(sockets)
         socket.create_connection(("::1", port)).close()
         for address in (f"[::]:{port}", f"0.0.0.0:{port}", f":{port}"):
             with pytest.raises(SetupError):
-                listening.listen(address)
+                listeners.listen(address)
 
 
 def test_a_kind_of_address_that_the_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_kind_of_address_that_the_machine_has_not(monkeypatch: pytest.MonkeyPa
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
     ]
-    monkeypatch.setattr(listening.socket, "getaddrinfo", lambda *_, **__: resolved)  # type: ignore[attr-defined]
+    monkeypatch.setattr(listeners.socket, "getaddrinfo", lambda *_, **__: resolved)  # type: ignore[attr-defined]
     with listens("localhost:0") as sockets:
         assert [one.family for one in sockets] == [socket.AF_INET]
     real = socket.socket
@@ -79,12 +79,12 @@ def test_a_kind_of_address_that_the_machine_has_not(monkeypatch: pytest.MonkeyPa
             raise OSError(errno.EAFNOSUPPORT, "no such thing")
         return real(family, *arguments, **options)
 
-    monkeypatch.setattr(listening.socket, "socket", without)  # type: ignore[attr-defined]
+    monkeypatch.setattr(listeners.socket, "socket", without)  # type: ignore[attr-defined]
     with listens("localhost:0") as sockets:
         assert len(sockets) == 1
     resolved.pop()
     with pytest.raises(SetupError):
-        listening.listen("localhost:0")
+        listeners.listen("localhost:0")
 
 
 def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     with listens(f"unix://{path}") as sockets:
-        assert listening.port(sockets) == 1
+        assert listeners.port(sockets) == 1
         with pytest.raises(SetupError):
-            listening.listen(f"unix://{path}")
+            listeners.listen(f"unix://{path}")
         assert path.exists()
     assert not path.exists()
 
@@ -107,7 +107,7 @@ def test_whoever_is_too_busy_to_answer_is_alive(tmp_path: Path) -> None:
         busy.listen(0)
         first.connect(path)
         with pytest.raises(SetupError):
-            listening.listen(f"unix://{path}")
+            listeners.listen(f"unix://{path}")
         assert Path(path).exists()
 
 
@@ -116,5 +116,5 @@ def test_a_socket_of_another_kind_is_not_ours_to_remove(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind(path)
         with pytest.raises(SetupError):
-            listening.listen(f"unix://{path}")
+            listeners.listen(f"unix://{path}")
         assert Path(path).exists()

@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import trustme
 
-from extproc.engine import Settings, create
-from extproc.tls import Certificates
+from extproc.grpc_server import Settings, create
+from extproc.grpc_server.tls import Certificates
 from tests.grpc.running import Running, running
 from tests.http2.served import Noted
 from tests.http2.wire import HELLO, PATH, Answers, data, errors, frames, headers, message, raw

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from extproc.engine.unpack import MAX_BLOCK, TooMany, Undecodable, Unpacker
+from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -14,7 +14,7 @@ class Both:
     """One client's blocks, read by both."""
 
     def __init__(self) -> None:
-        self.ours = Unpacker()
+        self.ours = HpackDecoder()
         self._theirs = Decoder(max_header_list_size=MAX_BLOCK)
 
     @property
@@ -35,13 +35,13 @@ class Both:
     def _read(self, block: bytes) -> Pairs | type[Exception]:
         try:
             return [(field.name, field.value) for field in self.ours.read(block)]
-        except (TooMany, Undecodable) as error:
+        except (HeadersTooLarge, HpackError) as error:
             return type(error)
 
     def _ask(self, block: bytes) -> Pairs | type[Exception]:
         try:
             return [(bytes(name), bytes(value)) for name, value in self._theirs.decode(block, raw=True)]
         except OversizedHeaderListError:
-            return TooMany
+            return HeadersTooLarge
         except HPACKError:
-            return Undecodable
+            return HpackError

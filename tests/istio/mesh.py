@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from extproc.gpu import Gpu, Requirement
-from extproc.render.istio import IstioOptions, documents
-from extproc.render.istio_options import POOL_LABEL
-from extproc.view import HeaderMatch, Policy, Pool, Version, View
+from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Version
+from extproc.render.istio.istio_options import POOL_LABEL
+from extproc.render.istio.manifests import IstioOptions, documents
 from tests.envoy.conftest import ModelServer, Processor
 from tests.istio.patching import Proxy
 from tests.istio.translation import Endpoint, Service, clusters, entries, virtual_host
@@ -40,10 +40,10 @@ def policy(**extra: Any) -> Policy:
     return Policy("chat", "ai", host="chat", **chosen | extra)
 
 
-def pooled(**extra: Any) -> View:
+def pooled(**extra: Any) -> Snapshot:
     """One version on a pool of GPUs."""
     chat = policy(versions=(Version("v1"),), gpu=Requirement("a100"), **extra)
-    return View((chat,), (Pool("west", A100),))
+    return Snapshot((chat,), (GpuPool("west", A100),))
 
 
 def pod(server: ModelServer, version: str = "", pool: str = "") -> Endpoint:
@@ -52,7 +52,7 @@ def pod(server: ModelServer, version: str = "", pool: str = "") -> Endpoint:
 
 
 def proxy(
-    view: View,
+    snapshot: Snapshot,
     pods: Iterable[Endpoint],
     other: ModelServer,
     processor: Processor | str,
@@ -64,7 +64,7 @@ def proxy(
     """A client's sidecar or the gateway with our manifests for ``view``."""
     address = processor if isinstance(processor, str) else processor.address
     chosen = IstioOptions(**options)
-    manifests = [*documents(view, chosen), *yaml.safe_load_all(OURS.read_text())]
+    manifests = [*documents(snapshot, chosen), *yaml.safe_load_all(OURS.read_text())]
     services = [
         Service(CHAT, PORT, tuple(pods)),
         Service(OTHER, PORT, (pod(other),)),

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from extproc.cli import main
+from extproc.cli.main import main
 from tests.unit.house import ROOT
 
 FILES = sorted(path for path in (ROOT / "istio" / "rendered").glob("*.yaml") if ".policy" not in path.name)

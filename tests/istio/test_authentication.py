@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from extproc.cli import main
-from extproc.view import Version, View
+from extproc.cli.main import main
+from extproc.policy.snapshot import Snapshot, Version
 from tests.envoy.conftest import Gateway, ModelServer, Processor
 from tests.istio import mesh
 from tests.istio.patching import Proxy
@@ -18,7 +18,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
 
-VIEW = View((mesh.policy(versions=(Version("v1"),), selector=(("app", "chat"),)),))
+SNAPSHOT = Snapshot((mesh.policy(versions=(Version("v1"),), selector=(("app", "chat"),)),))
 CONTEXTS = {
     "gateway": "GATEWAY",
     "sidecar": "SIDECAR_OUTBOUND",
@@ -63,9 +63,9 @@ def guarded(
 
     def start(place: str, alter: Callable[[Proxy], None] = lambda _: None, up: bool = True) -> Guarded:
         v1, other = servers("v1", "other")
-        process, pods = processor(VIEW), [mesh.pod(v1, "v1")] if up else [Endpoint(NOBODY, {"version": "v1"})]
+        process, pods = processor(SNAPSHOT), [mesh.pod(v1, "v1")] if up else [Endpoint(NOBODY, {"version": "v1"})]
         guard = mesh.authenticated()
-        proxy = mesh.proxy(VIEW, pods, other, process, at=CONTEXTS[place], authentication=guard, where=(place,))
+        proxy = mesh.proxy(SNAPSHOT, pods, other, process, at=CONTEXTS[place], authentication=guard, where=(place,))
         alter(proxy)
         return Guarded(run(proxy), process, v1)
 

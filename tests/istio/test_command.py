@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extproc.cli import main
+from extproc.cli.main import main
 from tests.unit.house import ROOT
 
 POLICY = str(ROOT / "istio" / "policy.yaml")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc import config, custom, kinds, measures
 from extproc.errors import PolicyProblems
+from extproc.policy import custom_metric
+from extproc.policyfile import custom_metrics, kinds, loader
 from tests.manifests import core, schema
 from tests.unit.house import ROOT
 
@@ -213,7 +214,7 @@ def checked(document: dict[str, Any]) -> str:
     else:
         texts.append(("b.yaml", yaml.safe_dump({**documents("GpuPool", "{architecture: a100}")[0], **POOL})))
     try:
-        config.parse(texts)
+        loader.parse(texts)
     except PolicyProblems as problems:
         return str(problems)
     return ""
@@ -239,7 +240,7 @@ def test_what_check_refuses_is_refused(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 def test_every_policy_of_ours_is_taken(path: Path) -> None:
     found = [d for d in yaml.safe_load_all(path.read_text()) if d]
-    assert config.load([path]).view.policies
+    assert loader.load([path]).snapshot.policies
     assert [refused(document) for document in found] == [[]] * len(found)
 
 
@@ -269,8 +270,8 @@ def test_the_crds_know_the_same_words() -> None:
         for kind in ("ModelInferencePolicy", "GpuPool")
     )
     metric = policy["observability"]["properties"]["customMetrics"]["items"]["properties"]
-    assert metric["labels"]["items"]["enum"] == list(measures.LABELS)
-    assert metric["type"]["enum"] == list(custom.TYPES)
+    assert metric["labels"]["items"]["enum"] == list(custom_metric.LABELS)
+    assert metric["type"]["enum"] == list(custom_metrics.TYPES)
     assert sorted(pool["metrics"]["properties"]["type"]["enum"]) == sorted(kinds.LOAD_METRICS)
 
 

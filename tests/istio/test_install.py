@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc import config
-from extproc.arguments import parser
-from extproc.cli import COMMANDS
-from extproc.render.istio import IstioOptions
+from extproc.cli.arguments import parser
+from extproc.cli.main import COMMANDS
+from extproc.policyfile import loader
+from extproc.render.istio.manifests import IstioOptions
 from tests.manifests import core, crds
 from tests.unit.house import ROOT
 
@@ -123,7 +123,7 @@ def test_kubectl_takes_the_kustomization(path: Path) -> None:
     assert core.all_problems(yaml.safe_dump_all(known)) == [] if known else made
     for document in made:
         if document["kind"] == "ConfigMap":
-            assert config.parse([*document["data"].items()]).warnings == ()
+            assert loader.parse([*document["data"].items()]).warnings == ()
 
 
 def test_the_readme_names_what_there_is() -> None:

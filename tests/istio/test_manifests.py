@@ -10,13 +10,13 @@ import pytest
 import re2
 import yaml
 
-from extproc import config
-from extproc.cli import main
+from extproc.cli.main import main
 from extproc.errors import SetupError
-from extproc.gpu import Gpu, Requirement
-from extproc.render.envoy_clusters import clusters
-from extproc.render.istio import RELEASES, WHERE, IstioOptions, documents, notes
-from extproc.view import HeaderMatch, Policy, Pool, RetryBudget, Sticky, Version, View
+from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
+from extproc.policyfile import loader
+from extproc.render.envoy.clusters import clusters
+from extproc.render.istio.manifests import RELEASES, WHERE, IstioOptions, documents, notes
 from tests.istio import envoy_api, rendered
 from tests.manifests import core, crds
 from tests.manifests.planting import planted
@@ -25,27 +25,27 @@ from tests.unit.house import ROOT
 ISTIO = "istio-1.30.3"
 FOLDER = ROOT / "istio"
 GPUS = (
-    Pool("West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[::1]:2"), "us/a"),
-    Pool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",), metrics_type="vllm"),
+    GpuPool("West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[::1]:2"), "us/a"),
+    GpuPool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",), metrics_type="vllm"),
 )
 MANY = tuple(f"meta-llama/Llama-3.{n}" for n in range(50))
 VIEWS = {
-    "nothing": View(),
-    "article": View((Policy("article", host="model", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),)),
-    "names": View(
+    "nothing": Snapshot(),
+    "article": Snapshot((Policy("article", host="model", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),)),
+    "names": Snapshot(
         (
             Policy("A.b_C", "ai", (("app", "x"),), "h", versions=(Version("V1.0"), Version("v1-0")), models=MANY),
             Policy("g" * 63, "ml", host="h.ai.svc.cluster.local", port=80, models=("ünï ✓*x*", "*"), allow_pin=True),
         )
     ),
-    "pools": View(
+    "pools": Snapshot(
         (
             Policy("p", gpu=Requirement(), host="p", reject_without_gpu=False, versions=(Version("v1"),)),
             Policy("q", gpu=Requirement("t4"), host="q", models=("q",)),
         ),
         GPUS,
     ),
-    "mirrored": View(
+    "mirrored": Snapshot(
         (
             Policy(
                 "m",
@@ -59,7 +59,7 @@ VIEWS = {
             ),
         )
     ),
-    "demo": config.load([ROOT / "extproc" / "demo" / "policy.yaml"]).view,
+    "demo": loader.load([ROOT / "extproc" / "demo" / "policy.yaml"]).snapshot,
 }
 OPTIONS = {
     "default": IstioOptions(),
@@ -84,24 +84,24 @@ def checked_in() -> Iterator[tuple[Path, dict[str, Any]]]:
 @crds.needed
 @CASES
 @EVERY
-def test_istios_crds_take_it(view: View, options: IstioOptions) -> None:
-    for document in documents(view, options):
+def test_istios_crds_take_it(snapshot: Snapshot, options: IstioOptions) -> None:
+    for document in documents(snapshot, options):
         assert crds.problems(document, [ISTIO]) == []
 
 
 @CASES
 @EVERY
-def test_envoys_api_takes_every_patch(view: View, options: IstioOptions) -> None:
-    for document in documents(view, options):
+def test_envoys_api_takes_every_patch(snapshot: Snapshot, options: IstioOptions) -> None:
+    for document in documents(snapshot, options):
         if document["kind"] == "EnvoyFilter":
             assert envoy_api.problems(document) == []
 
 
 @CASES
 @EVERY
-def test_routes_lead_to_what_there_is(view: View, options: IstioOptions) -> None:
+def test_routes_lead_to_what_there_is(snapshot: Snapshot, options: IstioOptions) -> None:
     """Every subset that a route names is a DestinationRule's; every route for a host ends with one for all requests."""
-    found = documents(view, options)
+    found = documents(snapshot, options)
     subsets = {
         (rule["spec"]["host"], subset["name"])
         for rule in found
@@ -199,17 +199,19 @@ def test_no_patch_falls_into_a_known_trap(options: IstioOptions) -> None:
 
 
 @pytest.mark.parametrize("view", [VIEWS["article"], VIEWS["pools"]])
-def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(view: View) -> None:
-    filters = [d for d in documents(view, IstioOptions()) if d["kind"] == "EnvoyFilter"]
+def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(snapshot: Snapshot) -> None:
+    filters = [d for d in documents(snapshot, IstioOptions()) if d["kind"] == "EnvoyFilter"]
     values = [p["patch"]["value"].get("typed_config", {}) for d in filters for p in d["spec"]["configPatches"]]
     texts = {v["mutation_rules"]["allow_expression"]["regex"] for v in values if "mutation_rules" in v}
     assert {re2.compile(text).programsize <= 100 for text in texts} == {True}
 
 
 def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
-    view = VIEWS["article"]
-    (rule,) = [d["spec"]["trafficPolicy"] for d in documents(view, IstioOptions()) if d["kind"] == "DestinationRule"]
-    bare = clusters(view)[0]
+    snapshot = VIEWS["article"]
+    (rule,) = [
+        d["spec"]["trafficPolicy"] for d in documents(snapshot, IstioOptions()) if d["kind"] == "DestinationRule"
+    ]
+    bare = clusters(snapshot)[0]
     limits, ejection = bare["circuit_breakers"]["thresholds"][0], bare["outlier_detection"]
     assert rule["connectionPool"]["http"]["http2MaxRequests"] == limits["max_requests"]
     assert rule["connectionPool"]["http"]["http1MaxPendingRequests"] == limits["max_pending_requests"]
@@ -228,7 +230,7 @@ def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
 
 
 def test_who_only_watches_routes_nothing() -> None:
-    found = documents(config.load([FOLDER / "policy.yaml"]).view, IstioOptions(where=("inbound",)))
+    found = documents(loader.load([FOLDER / "policy.yaml"]).snapshot, IstioOptions(where=("inbound",)))
     assert {each["kind"] for each in found} == {"Telemetry", "EnvoyFilter"}
 
 

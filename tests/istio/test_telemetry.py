@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.gpu import Gpu
-from extproc.render.istio import IstioOptions, documents
-from extproc.render.istio_telemetry import tags
-from extproc.view import Policy, Pool, Version, View
+from extproc.policy.gpu import Gpu
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.render.istio.manifests import IstioOptions, documents
+from extproc.render.istio.telemetry_api import tags
 from tests.envoy.conftest import Gateway, ModelServer, Processor
 from tests.istio import mesh
 from tests.istio.patching import Proxy
 from tests.unit.house import ROOT
 from tests.waiting import until
 
-VIEW = View(
+SNAPSHOT = Snapshot(
     (
         Policy("chat", host="c", models=("llama", "llama-*", "it's", "ünï ✓"), versions=(Version("v1"), Version("v2"))),
         Policy("rest", host="r", models=("*",), versions=(Version("v1"), Version("m", 0, mirror=1))),
         Policy("odd", host="o", models=("*-x-*", "*-tail")),
     ),
-    (Pool("west", Gpu()),),
+    (GpuPool("west", Gpu()),),
 )
 NAMES = ("none", "other", "llama", "llama-*", "it's", "ünï ✓", "*-x-*", "*-tail", "*")
 CANDIDATES = {
@@ -78,7 +78,7 @@ def test_tags_have_the_values_that_the_policies_say(
     answer = {"name": "default", "match": {"prefix": "/"}, "direct_response": {"status": 200}}
     proxy = Proxy("SIDECAR_INBOUND", 8080, [{"name": "all", "domains": ["*"], "routes": [answer]}], [])
     log = tmp_path / "tags.log"
-    loggers = [logger(log, tag, text, value) for tag, text in tags(VIEW).items() for value in CANDIDATES[tag]]
+    loggers = [logger(log, tag, text, value) for tag, text in tags(SNAPSHOT).items() for value in CANDIDATES[tag]]
     plain = proxy.bootstrap
     monkeypatch.setattr(proxy, "bootstrap", lambda log: _with(plain(log), loggers))
     envoy = run(proxy)
@@ -107,7 +107,7 @@ def _with(document: dict[str, Any], loggers: list[dict[str, Any]]) -> dict[str, 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: apt-get install prometheus")
 def test_promtool_takes_the_rules(tmp_path: Path) -> None:
-    found = documents(VIEW, IstioOptions(rules=True))
+    found = documents(SNAPSHOT, IstioOptions(rules=True))
     (rule,) = [each for each in found if each["kind"] == "PrometheusRule"]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump(rule["spec"]))
@@ -142,8 +142,8 @@ def test_the_meshs_log_knows_models(
         },
     }
     v1, v2, other = servers("v1", "v2", "other")
-    view = View((mesh.policy(),))
-    proxy = mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, processor(view))
+    snapshot = Snapshot((mesh.policy(),))
+    proxy = mesh.proxy(snapshot, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, processor(snapshot))
     plain = proxy.bootstrap
     monkeypatch.setattr(proxy, "bootstrap", lambda path: _with(plain(path), [file]))
     envoy = run(proxy)
@@ -169,9 +169,9 @@ def test_an_exchange_is_counted_at_the_client(
     run: Callable[[Proxy], Gateway],
 ) -> None:
     v1, v2, other = servers("v1", "v2", "other")
-    view = View((mesh.policy(),))
-    process = processor(view)
-    envoy = run(mesh.proxy(view, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, process))
+    snapshot = Snapshot((mesh.policy(),))
+    process = processor(snapshot)
+    envoy = run(mesh.proxy(snapshot, [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")], other, process))
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
     until(lambda: mesh.counted(process))
     assert [(c["model"], c["version"], c["api"], c["code"]) for c in mesh.counted(process)] == [
@@ -186,10 +186,10 @@ def test_an_exchange_is_counted_at_the_model_server_by_what_the_client_side_said
     run: Callable[[Proxy], Gateway],
 ) -> None:
     v1, other = servers("v1", "other")
-    view = View((mesh.policy(selector=(("app", "chat"),)),))
-    process = processor(view)
+    snapshot = Snapshot((mesh.policy(selector=(("app", "chat"),)),))
+    process = processor(snapshot)
     pods = [mesh.pod(v1)]
-    envoy = run(mesh.proxy(view, pods, other, process, at="SIDECAR_INBOUND", where=("inbound",)))
+    envoy = run(mesh.proxy(snapshot, pods, other, process, at="SIDECAR_INBOUND", where=("inbound",)))
     sent = {"x_model_name": "llama", "x_model_version": "v2"}
     assert envoy.ask("llama", host=mesh.CHAT, **sent).text == "v1"
     until(lambda: mesh.counted(process))

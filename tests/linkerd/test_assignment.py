@@ -15,19 +15,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from linkerd_adapter import oracle, plan
-from linkerd_adapter.cluster import Cluster
+from linkerd_adapter import plan, route_selection
 from linkerd_adapter.explain import Asked, sent
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Apex, Plan
+from linkerd_adapter.policy_controller import Cluster
 from linkerd_adapter.routes import http_routes
 
-from extproc import config
-from extproc.embedded import Envoy
-from extproc.explain import explain as decide
+from extproc.exchange.explain import explain as decide
+from extproc.gateway.embedded_envoy import Envoy
 from extproc.headers import ROUTING, Headers
-from extproc.render.envoy import EnvoyOptions, bootstrap
-from extproc.view import Version, View
+from extproc.policy.snapshot import Snapshot, Version
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.envoy.conftest import Processor
 from tests.linkerd.traffic import Echo, Got, Sent, send_all
 
@@ -117,13 +117,13 @@ PLACES = (
 )
 
 
-def policies(addresses: dict[str, str]) -> View:
+def policies(addresses: dict[str, str]) -> Snapshot:
     """With the addresses of servers; those of 10.0.0.0/8 stand for pods, since Linkerd's manifests want no loopback."""
     text = POLICIES
     for name, address in addresses.items():
         text = text.replace(f"{{{name}}}", address)
     documents = [f"apiVersion: ai.istio.io/v1alpha1\n{document.strip()}" for document in text.split("---")]
-    return config.parse([("policy.yaml", "\n---\n".join(documents))]).view
+    return loader.parse([("policy.yaml", "\n---\n".join(documents))]).snapshot
 
 
 def requests(seed: int, count: int) -> Iterator[Sent]:
@@ -160,11 +160,11 @@ def requests(seed: int, count: int) -> Iterator[Sent]:
 class Linkerd:
     """The oracle over our own HTTPRoutes."""
 
-    def __init__(self, view: View) -> None:
-        self.plan: Plan = plan.make(view, GATEWAY.namespace)
-        rendered = [doc for apex in self.plan.apexes for doc in http_routes(view, self.plan, apex)]
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.plan: Plan = plan.make(snapshot, GATEWAY.namespace)
+        rendered = [doc for apex in self.plan.apexes for doc in http_routes(snapshot, self.plan, apex)]
         self._cluster = Cluster(rendered, live=False)
-        self._view = view
+        self._snapshot = snapshot
         self._routes = {apex.service: self._read(apex) for apex in self.plan.apexes}
         # The name that PLACES has, for each backend.
         self.names = {
@@ -175,18 +175,18 @@ class Linkerd:
             for backend in place.backends
         }
 
-    def _read(self, apex: Apex) -> list[oracle.Route]:
+    def _read(self, apex: Apex) -> list[route_selection.Route]:
         routes, ignored = self._cluster.routes(apex.service, apex.port, GATEWAY.namespace)
         assert not ignored
         assert routes
         return routes
 
-    def places(self, policy: str | None, request: oracle.Request) -> set[str]:
+    def places(self, policy: str | None, request: route_selection.Request) -> set[str]:
         """Where a request may come to that the gateway sends for this policy."""
-        apex = self.plan.apex_of(self._view.by_name[policy or "rest"])
-        found = oracle.find(self._routes[apex.service], request)
+        apex = self.plan.apex_of(self._snapshot.by_name[policy or "rest"])
+        found = route_selection.find(self._routes[apex.service], request)
         assert found is not None
-        return {self.names[apex.service, Service(b.namespace, b.name)] for b in oracle.shares(found.rule)}
+        return {self.names[apex.service, Service(b.namespace, b.name)] for b in route_selection.shares(found.rule)}
 
 
 def _place(place: plan.Place) -> str:
@@ -199,15 +199,15 @@ async def through_envoy(sending: Sequence[Sent], directory: Path) -> list[Got]:
     loop = asyncio.get_running_loop()
     servers = {name: await loop.create_server(partial(Echo, name), "127.0.0.1", 0) for name in PLACES}
     addresses = {name: f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for name, server in servers.items()}
-    view = policies(addresses)
-    processor = Processor(view)
+    snapshot = policies(addresses)
+    processor = Processor(snapshot)
     options = EnvoyOptions(
         listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(processor.address,), access_log="", observe=False
     )
     # `plain` has no version that could name endpoints: its host is its server.
-    plain = msgspec.structs.replace(view.by_name["plain"], versions=(Version("", 1, (addresses["plain"],)),))
-    everything = View(tuple(plain if p.name == "plain" else p for p in view.policies), view.pools)
-    with Envoy(bootstrap(view, options, everything), directory) as envoy:
+    plain = msgspec.structs.replace(snapshot.by_name["plain"], versions=(Version("", 1, (addresses["plain"],)),))
+    everything = Snapshot(tuple(plain if p.name == "plain" else p for p in snapshot.policies), snapshot.pools)
+    with Envoy(bootstrap(snapshot, options, everything), directory) as envoy:
         await asyncio.to_thread(envoy.wait_ready)
         host, _, port = envoy.listen_address.rpartition(":")
         found = await send_all(host, int(port), sending, 16)
@@ -225,20 +225,22 @@ def routing(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 def test_envoy_and_linkerd_choose_the_same_place_for_every_request(tmp_path: Path) -> None:
     sending = list(requests(7, REQUESTS))
     got = asyncio.run(through_envoy(sending, tmp_path))
-    view = policies({name: f"10.0.0.{number}:8000" for number, name in enumerate(PLACES, 1)})
-    linkerd = Linkerd(view)
+    snapshot = policies({name: f"10.0.0.{number}:8000" for number, name in enumerate(PLACES, 1)})
+    linkerd = Linkerd(snapshot)
     cohorts: Counter[str] = Counter()
     reached: Counter[str] = Counter()
     for request, answer in zip(sending, got, strict=True):
         assert answer.status == 200
-        decision = decide(view, "POST", request.path, request.headers, request.body, b"entropy!")
+        decision = decide(snapshot, "POST", request.path, request.headers, request.body, b"entropy!")
         cohort = decision["cohort"] or "none"
         # Where nothing is drawn, Envoy asked the server with the very headers that the policy wants ...
         if cohort in ("sticky", "match", "pin", "default"):
             wanted = sent(Asked("POST", request.path, request.headers, request.body), decision).headers
             assert routing(answer.headers) == routing((n, v.decode()) for n, v in wanted), (request, answer)
         # ... and by the headers with which it asked, whatever was drawn, Linkerd comes to the same place.
-        places = linkerd.places(decision["policy"], oracle.Request("POST", request.path, Headers.of(answer.headers)))
+        places = linkerd.places(
+            decision["policy"], route_selection.Request("POST", request.path, Headers.of(answer.headers))
+        )
         assert answer.server in places, (request, answer)
         assert len(places) == 1 or cohort == "none"
         cohorts[cohort] += 1

@@ -11,15 +11,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from linkerd_adapter import live, plan
-from linkerd_adapter.cluster import Cluster
+from linkerd_adapter import kubectl_output, plan
 from linkerd_adapter.explain import Asked, explain
 from linkerd_adapter.names import Service
+from linkerd_adapter.policy_controller import Cluster
 from linkerd_adapter.routes import http_routes
 from linkerd_adapter.services import services
 
-from extproc import config
 from extproc.errors import SetupError
+from extproc.policyfile import loader
 
 POLICY = """
 apiVersion: ai.istio.io/v1alpha1
@@ -48,7 +48,7 @@ kind: GpuPool
 metadata: {name: small}
 spec: {product: Tesla-T4}
 """
-VIEW = config.parse([("policy.yaml", POLICY)]).view
+SNAPSHOT = loader.parse([("policy.yaml", POLICY)]).snapshot
 GATEWAY = Service("edge", "inference-gateway")
 Doc = dict[str, Any]
 
@@ -60,10 +60,10 @@ def chat(model: str = "llama", **headers: str) -> Asked:
 
 def applied() -> list[Doc]:
     """Our rendering as the cluster has it: every route accepted, every Service with an address and a ready endpoint."""
-    made = plan.make(VIEW, "ai")
+    made = plan.make(SNAPSHOT, "ai")
     docs: list[Doc] = []
     for apex in made.apexes:
-        for doc in deepcopy([*services(made, apex, None, None), *http_routes(VIEW, made, apex)]):
+        for doc in deepcopy([*services(made, apex, None, None), *http_routes(SNAPSHOT, made, apex)]):
             meta = doc["metadata"]
             meta |= {"creationTimestamp": "2026-01-01T00:00:00Z", "uid": "1", "resourceVersion": "7"}
             docs.append(doc)
@@ -90,7 +90,7 @@ def one(docs: list[Doc], kind: str, name: str) -> Doc:
 
 
 def asked(docs: list[Doc] | None, request: Asked) -> dict[str, Any]:
-    return explain(VIEW, GATEWAY, request, docs, b"entropy!")
+    return explain(SNAPSHOT, GATEWAY, request, docs, b"entropy!")
 
 
 @pytest.mark.parametrize("docs", [None, applied()], ids=["rendered", "live"])
@@ -312,8 +312,8 @@ def test_what_nobody_told_of_is_not_missing() -> None:
     ]
     assert asked(docs, chat())["backend"] == "x.gpus:80"
     text = POLICY.replace("{name: v2, weight: 1,", '{name: v2, weight: 1, endpoints: ["vllm.gpus.svc:8000", "tgi:80"],')
-    view = config.parse([("policy.yaml", text)]).view
-    found = explain(view, GATEWAY, chat(x_beta="true"))
+    snapshot = loader.parse([("policy.yaml", text)]).snapshot
+    found = explain(snapshot, GATEWAY, chat(x_beta="true"))
     assert [(b["service"], b["namespace"], b["port"], b["share"]) for b in found["backends"]] == [
         ("vllm", "gpus", 8000, 0.5),
         ("tgi", "ai", 80, 0.5),
@@ -338,7 +338,7 @@ def test_lists_documents_and_nulls_are_read(tmp_path: Path) -> None:
     for number, text in enumerate(texts):
         file = tmp_path / f"{number}.yaml"
         file.write_text(text)
-        assert asked(live.read(file), chat(x_beta="true")) == wanted
+        assert asked(kubectl_output.read(file), chat(x_beta="true")) == wanted
 
 
 @pytest.mark.parametrize(
@@ -354,9 +354,9 @@ def test_what_is_no_output_of_kubectls_is_refused(tmp_path: Path, content: bytes
     file = tmp_path / "live.yaml"
     file.write_bytes(content)
     with pytest.raises(SetupError, match=why):
-        live.read(file)
+        kubectl_output.read(file)
     with pytest.raises(SetupError, match="cannot be read: No such file"):
-        live.read(tmp_path / "nothing")
+        kubectl_output.read(tmp_path / "nothing")
 
 
 TREES = st.recursive(

@@ -7,21 +7,21 @@ from itertools import islice
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from linkerd_adapter import oracle, plan
-from linkerd_adapter.cluster import Cluster
+from linkerd_adapter import plan, route_selection
 from linkerd_adapter.names import Service
+from linkerd_adapter.policy_controller import Cluster
 from linkerd_adapter.routes import http_routes
 
+from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
-from extproc.gpu import Requirement, describe
 from extproc.headers import Headers
-from extproc.policy import decide
-from extproc.request import Asked
-from extproc.view import Policy, Pool, Version, View
+from extproc.policy.decision import decide
+from extproc.policy.gpu import Requirement, describe
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 
 POOLS = (
-    Pool("a100", describe("NVIDIA-A100-SXM4-80GB")),
-    Pool("h100", describe("NVIDIA-H100-80GB-HBM3"), ("10.0.0.1:80",)),
+    GpuPool("a100", describe("NVIDIA-A100-SXM4-80GB")),
+    GpuPool("h100", describe("NVIDIA-H100-80GB-HBM3"), ("10.0.0.1:80",)),
 )
 PATTERNS = ["a", "ab", "a*", "*b", "a*b", "*", "a.b", "a|b", "[ab]*", "(a", "ä*", "%61", "A", "a b"]
 MODELS = st.sampled_from(["a", "ab", "aab", "a.b", "axb", "a|b", "[ab]", "(a", "ä", "%61", "A", "a b", "b", "none"])
@@ -45,29 +45,29 @@ POLICIES = st.builds(
 
 
 @st.composite
-def views(draw: st.DrawFn) -> View:
+def views(draw: st.DrawFn) -> Snapshot:
     """Each pattern has one owner."""
     policies = draw(st.lists(POLICIES, min_size=1, max_size=4, unique_by=lambda p: p.name))
     patterns = iter(draw(st.permutations(PATTERNS)))
     owned = [tuple(islice(patterns, draw(st.integers(1, 3)))) for _ in policies]
     pairs = zip(policies, owned, strict=True)
-    return View(tuple(msgspec.structs.replace(policy, models=models) for policy, models in pairs), POOLS)
+    return Snapshot(tuple(msgspec.structs.replace(policy, models=models) for policy, models in pairs), POOLS)
 
 
 @given(views(), MODELS, st.sampled_from(["", "v1", "V2", "7"]), st.binary(max_size=4))
-def test_routes_follow_the_decision(view: View, model: str, version: str, entropy: bytes) -> None:
+def test_routes_follow_the_decision(snapshot: Snapshot, model: str, version: str, entropy: bytes) -> None:
     """``version``: as the request's path may name it. Where nobody owns the model, the weights of some policy."""
     try:
-        decision = decide(Asked("oip", "infer", model, version), Headers(), view, entropy)
+        decision = decide(InferenceRequest("oip", "infer", model, version), Headers(), snapshot, entropy)
     except Rejected:
         return
-    made = plan.make(view, "ai")
+    made = plan.make(snapshot, "ai")
     apexes = [made.apex_of(decision.policy)] if decision.policy else made.apexes
     for apex in apexes:
-        cluster = Cluster(http_routes(view, made, apex), live=False)
+        cluster = Cluster(http_routes(snapshot, made, apex), live=False)
         routes, ignored = cluster.routes(apex.service, apex.port, "ai")
         assert not ignored
-        found = oracle.find(routes, oracle.Request("POST", "/", Headers.of(decision.headers())))
+        found = route_selection.find(routes, route_selection.Request("POST", "/", Headers.of(decision.headers())))
         if decision.policy is None:
             continue
         assert found is not None

@@ -20,10 +20,10 @@ import pytest
 from linkerd_adapter import plan
 from linkerd_adapter.bootstrap import bootstrap
 
-from extproc import config
-from extproc.child import Child
-from extproc.embedded import Envoy
-from extproc.render.envoy import EnvoyOptions
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions
+from extproc.serve.child_process import Child
 from tests.envoy.conftest import Gateway, Handler, ModelServer
 from tests.waiting import until
 
@@ -43,7 +43,7 @@ spec:
   - {name: shadow, mirror: 100}
   allowPin: true
 """
-VIEW = config.parse([("policy.yaml", POLICY)]).view
+SNAPSHOT = loader.parse([("policy.yaml", POLICY)]).snapshot
 
 
 class Pod:
@@ -62,9 +62,9 @@ class Pod:
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin=admin, processors=(f"unix://{directory}/p.sock",), access_log=""
         )
-        made = plan.make(VIEW, "ai")
+        made = plan.make(SNAPSHOT, "ai")
         document = bootstrap(
-            VIEW, made, options, probes="127.0.0.1:0", processor_admin=f"unix://{directory}/admin.sock"
+            SNAPSHOT, made, options, probes="127.0.0.1:0", processor_admin=f"unix://{directory}/admin.sock"
         )
         for cluster in document["static_resources"]["clusters"]:
             self._redirect(cluster)

@@ -13,17 +13,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter import manifests, plan
-from linkerd_adapter.cluster import CONVERTED
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.lint import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
+from linkerd_adapter.policy_controller import CONVERTED
 
-from extproc import config
-from extproc.embedded import find_envoy
-from extproc.gpu import Requirement, describe
-from extproc.render.envoy_routes import weighted_targets
-from extproc.view import HeaderMatch, Policy, Pool, RetryBudget, Sticky, Version, View
+from extproc.gateway.embedded_envoy import find_envoy
+from extproc.policy.gpu import Requirement, describe
+from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
+from extproc.policyfile import loader
+from extproc.render.envoy.routes import weighted_targets
 from tests.manifests import core, crds
 
 Doc = dict[str, Any]
@@ -63,24 +63,24 @@ CANARY = Policy(
     retry_budget=RetryBudget(0.2, 10),
 )
 POOLS = (
-    Pool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("10.0.0.1:8000", "[fd00::1]:8000", "10.0.0.2:8001")),
-    Pool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("triton.gpus.svc:8000", "vllm.gpus.svc:8000")),
-    Pool("t4", describe("Tesla-T4")),
+    GpuPool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("10.0.0.1:8000", "[fd00::1]:8000", "10.0.0.2:8001")),
+    GpuPool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("triton.gpus.svc:8000", "vllm.gpus.svc:8000")),
+    GpuPool("t4", describe("Tesla-T4")),
 )
 VIEWS = {
-    "article": config.parse([("policy.yaml", ARTICLE)]).view,
-    "canary": View((CANARY,)),
-    "pools": View(
+    "article": loader.parse([("policy.yaml", ARTICLE)]).snapshot,
+    "canary": Snapshot((CANARY,)),
+    "pools": Snapshot(
         (Policy("chat", "ai", APP, "chat", versions=(Version("v1"), Version("V_2.0")), gpu=Requirement()),), POOLS
     ),
-    "shared": View(
+    "shared": Snapshot(
         (
             Policy("a", "ai", APP, "chat", models=("a", "b*"), versions=(Version("v1", 3), Version("v2", 1))),
             Policy("b", "ai", APP, "chat", models=("ünï ✓", "x?[y].*"), versions=(Version("v1"),), timeout=60.0),
             Policy("c", "ai", APP, "chat"),
         )
     ),
-    "many": View(
+    "many": Snapshot(
         (
             Policy(
                 "chat", "ai", APP, "chat", versions=tuple(Version(f"v{n}", n == 0) for n in range(17)), default="v7"
@@ -89,13 +89,15 @@ VIEWS = {
             Policy("models-too", "ml", APP, "other.ml", models=("x",)),
         )
     ),
-    "without selector": View((Policy("chat", "ai", (), "chat", versions=(Version("v1", 1, ("10.0.0.1:80",)),)),)),
-    "starved": View((Policy("chat", "ai", APP, "chat", versions=(Version("v1"),), gpu=Requirement("b200")),), POOLS),
+    "without selector": Snapshot((Policy("chat", "ai", (), "chat", versions=(Version("v1", 1, ("10.0.0.1:80",)),)),)),
+    "starved": Snapshot(
+        (Policy("chat", "ai", APP, "chat", versions=(Version("v1"),), gpu=Requirement("b200")),), POOLS
+    ),
 }
 
 
-def rendered(view: View, options: Options = OPTIONS) -> list[Doc]:
-    return list(manifests.render(view, {"policy.yaml": ARTICLE}, options).manifests)
+def rendered(snapshot: Snapshot, options: Options = OPTIONS) -> list[Doc]:
+    return list(manifests.render(snapshot, {"policy.yaml": ARTICLE}, options).manifests)
 
 
 def of(docs: list[Doc], kind: str) -> list[Doc]:
@@ -128,13 +130,13 @@ def test_every_manifest_is_valid(name: str, options: Options) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
-def test_what_holds_of_every_rendering(view: View) -> None:
-    docs = rendered(view)
+def test_what_holds_of_every_rendering(snapshot: Snapshot) -> None:
+    docs = rendered(snapshot)
     assert all(doc["metadata"]["namespace"] for doc in docs)
     known = {(doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]) for doc in docs}
     assert len(known) == len(docs)
     services = {(ns, name): doc for kind, ns, name in known for doc in docs if kind == "Service"}
-    made = plan.make(view, "ai")
+    made = plan.make(snapshot, "ai")
     taken = {
         (b.service.namespace, b.service.name)
         for ps in made.places.values()
@@ -307,28 +309,28 @@ GENERATED = st.builds(
 )
 
 
-def views() -> Iterator[st.SearchStrategy[View]]:
+def views() -> Iterator[st.SearchStrategy[Snapshot]]:
     for most in (1, 3):
         unique = st.lists(GENERATED, min_size=1, max_size=most, unique_by=(lambda p: p.name, lambda p: p.models[0]))
-        yield unique.map(lambda policies: View(tuple(policies), POOLS))
+        yield unique.map(lambda policies: Snapshot(tuple(policies), POOLS))
 
 
 @crds.needed
 @given(st.one_of(*views()))
 @settings(max_examples=3)  # a rule of the CRDs takes milliseconds
-def test_any_policy_gives_valid_routes(view: View) -> None:
-    docs = rendered(view)
+def test_any_policy_gives_valid_routes(snapshot: Snapshot) -> None:
+    docs = rendered(snapshot)
     assert [problem for doc in docs if doc["kind"] in ("HTTPRoute", "Service") for problem in problems(doc)] == []
 
 
 @given(st.one_of(*views()))
 @settings(max_examples=40)
-def test_weights_are_those_of_the_rendered_envoy(view: View) -> None:
+def test_weights_are_those_of_the_rendered_envoy(snapshot: Snapshot) -> None:
     """Only rounded where a rule's limit wants it."""
-    made = plan.make(view, "ai")
-    for policy in view.policies:
+    made = plan.make(snapshot, "ai")
+    for policy in snapshot.policies:
         ours = plan.weighted(made, policy)
-        theirs = weighted_targets(view, policy)
+        theirs = weighted_targets(snapshot, policy)
         total, wanted = sum(w for _, w in ours), sum(w for _, w in theirs)
         places = {place.target: {b.service for b in place.backends} for place in made.places[policy.name]}
         for target, weight in theirs:

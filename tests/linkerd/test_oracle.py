@@ -10,7 +10,7 @@ import pytest
 import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linkerd_adapter.oracle import (
+from linkerd_adapter.route_selection import (
     Backend,
     Match,
     Path,

@@ -9,13 +9,13 @@ from linkerd_adapter.manifests import Rendered
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
 
-from extproc.view import Policy, RetryBudget, Version, View
+from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 
 APP = (("app", "chat"),)
 
 
-def render(view: View) -> Rendered:
-    return manifests.render(view, {}, Options(gateway=Service("ai", "inference-gateway")))
+def render(snapshot: Snapshot) -> Rendered:
+    return manifests.render(snapshot, {}, Options(gateway=Service("ai", "inference-gateway")))
 
 
 REFUSED = [
@@ -41,12 +41,12 @@ REFUSED = [
 @pytest.mark.parametrize(("policy", "why"), REFUSED, ids=[why for _, why in REFUSED])
 def test_what_linkerd_can_not_do_is_refused(policy: Policy, why: str) -> None:
     with pytest.raises(UnrenderableError, match=why):
-        render(View((policy,)))
+        render(Snapshot((policy,)))
 
 
 def test_the_same_selector_in_another_namespace_finds_no_gateway() -> None:
     elsewhere = Policy("p", "ml", (("app.kubernetes.io/name", "inference-gateway"),), "c.ml")
-    assert "Server" in {doc["kind"] for doc in render(View((elsewhere,))).manifests}
+    assert "Server" in {doc["kind"] for doc in render(Snapshot((elsewhere,))).manifests}
 
 
 NOTED = [
@@ -62,7 +62,7 @@ NOTED = [
 
 @pytest.mark.parametrize(("policy", "said"), NOTED)
 def test_what_is_not_done_is_told(policy: Policy, said: list[str]) -> None:
-    notes = [note for note in render(View((policy,))).notes if "retry budget" not in note]
+    notes = [note for note in render(Snapshot((policy,))).notes if "retry budget" not in note]
     assert len(notes) == len(said)
     assert all(part in note for part, note in zip(said, notes, strict=True))
 
@@ -76,7 +76,7 @@ def test_hosts_that_clash_are_refused() -> None:
     ):
         if why:
             with pytest.raises(UnrenderableError, match=why):
-                render(View((one, other)))
+                render(Snapshot((one, other)))
     clash = Policy("one", "ai", APP, "chat", models=("a",), versions=(Version("v1"),))
     with pytest.raises(UnrenderableError, match="would be declared twice"):
-        render(View((clash, Policy("two", "ai", APP, "chat-v1", models=("b",)))))
+        render(Snapshot((clash, Policy("two", "ai", APP, "chat-v1", models=("b",)))))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.cli import main
-from extproc.findings import replaced
-from extproc.lint.run import RULES, lint, markdown
+from extproc.cli.main import main
+from extproc.lint.findings import replaced
+from extproc.lint.linter import RULES, lint, markdown
 from tests.unit.house import ROOT
 
 CORPUS = Path(__file__).parent / "istio"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc import config
-from extproc.embedded import find_envoy
-from extproc.render.envoy import EnvoyOptions, bootstrap
+from extproc.gateway.embedded_envoy import find_envoy
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.lint.test_lint import CORPUS
-from tests.unit.policyfile import policy
+from tests.policy_documents import policy
 
 pytestmark = pytest.mark.envoy
 
@@ -23,8 +23,8 @@ def said(manifest: str, directory: Path) -> str:
     """What Envoy says against the first EnvoyFilter of a manifest, its patches applied; empty where it takes them."""
     text = (CORPUS / manifest).read_text()
     filters = next(document for document in yaml.safe_load_all(text) if document["kind"] == "EnvoyFilter")
-    view = config.parse([("policy.yaml", policy("models: [a]"))]).view
-    document = bootstrap(view, EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
+    snapshot = loader.parse([("policy.yaml", policy("models: [a]"))]).snapshot
+    document = bootstrap(snapshot, EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
     manager = document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     for patch in filters["spec"]["configPatches"]:
         _apply(patch, manager)

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from extproc import otlp
-from extproc.actions import Observed
-from extproc.argtypes import collector
+from extproc.cli.argument_types import collector
+from extproc.envoy.actions import Observed
 from extproc.errors import SetupError
-from extproc.metrics import Metrics
-from extproc.options import Options
-from extproc.otlp import Otlp
-from extproc.server import Server
+from extproc.serve.options import Options
+from extproc.serve.server import Server
+from extproc.telemetry import otlp
+from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.otlp import Otlp
 from tests.otlp.receiver import Receiver, receiving, values
-from tests.unit.test_genai import observed
+from tests.unit.telemetry.test_genai import observed
 from tests.waiting import until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -193,7 +193,7 @@ def test_no_collector(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_off_nothing_of_opentelemetry_is_loaded() -> None:
-    code = "import sys, extproc.server, extproc.workers; print([m for m in sys.modules if m.startswith('opentel')])"
+    code = "import sys, extproc.serve.server, extproc.serve.supervisor; print([m for m in sys.modules if m.startswith('opentel')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
@@ -209,7 +209,7 @@ def options(policy: Path) -> Options:
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
-    monkeypatch.delitem(sys.modules, "extproc.otlp")
+    monkeypatch.delitem(sys.modules, "extproc.telemetry.otlp")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.metric_exporter", None)
     with pytest.raises(SetupError, match=r"metric_exporter is not installed: pip install 'aimesh-extproc\[otlp\]', or"):
         Server(options(policy))

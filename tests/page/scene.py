@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from extproc import config
 from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.run import policy_for
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Ask, drive
-from extproc.embedded import Envoy
-from extproc.render.envoy import EnvoyOptions, bootstrap
+from extproc.gateway.embedded_envoy import Envoy
+from extproc.policyfile import loader
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.grpc.served import Served
 from tests.spiffe import Mesh
 
@@ -53,7 +53,7 @@ async def scene(directory: Path, *, pace: float = 1.0) -> AsyncIterator[Scene]:
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(processor.address,), access_log=""
         )
-        document = bootstrap(config.load([policy]).view, options)
+        document = bootstrap(loader.load([policy]).snapshot, options)
         mesh.listening(document)
         envoy = stack.enter_context(Envoy(document, directory))
         envoy.wait_ready()

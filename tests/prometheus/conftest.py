@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.render.rules import Source, rule_groups
-from extproc.render.yamltext import to_yaml
-from extproc.view import View
+from extproc.policy.snapshot import Snapshot
+from extproc.render.document import to_yaml
+from extproc.render.prometheus.rules import Source, rule_groups
 
 STEP = 30
 """Seconds between evaluations, as the rules want it."""
@@ -39,10 +39,10 @@ def _program(name: str) -> str:
     pytest.skip(f"{name} is not installed; on Debian: apt-get install prometheus")
 
 
-def rule_file(path: Path, view: View, source: Source) -> Path:
+def rule_file(path: Path, snapshot: Snapshot, source: Source) -> Path:
     """The rules of ``view`` as a file in the directory ``path``."""
     file = path / f"{source}.rules.yaml"
-    file.write_text(to_yaml({"groups": rule_groups(view, source)}))
+    file.write_text(to_yaml({"groups": rule_groups(snapshot, source)}))
     return file
 
 
@@ -55,7 +55,7 @@ def judge(promtool: str, tmp_path: Path) -> Judge:
     """
 
     def check(
-        view: View,
+        snapshot: Snapshot,
         source: Source,
         series: Mapping[str, str],
         after: str,
@@ -75,7 +75,7 @@ def judge(promtool: str, tmp_path: Path) -> Judge:
             ],
             "alert_rule_test": alerts or [],
         }
-        rules = rule_file(tmp_path, view, source)
+        rules = rule_file(tmp_path, snapshot, source)
         file = tmp_path / "test.yaml"
         file.write_text(
             yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": f"{STEP}s", "tests": [test]})

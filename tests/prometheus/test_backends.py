@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from linkerd_adapter import plan
 
-from extproc.render.rules_sources import backends
-from tests.unit.policyfile import file, policy, pool, view_of
+from extproc.render.prometheus.metric_sources import backends
+from tests.policy_documents import file, policy, pool, snapshot_of
 
 POD = "selector: {matchLabels: {app: chat}}\nhost: chat.ai.svc.cluster.local\n"
 VERSIONS = "versions: [{name: v1, weight: 9}, {name: V.2, weight: 1}, {name: v3, mirror: 5}]\n"
@@ -35,9 +35,9 @@ POOLS = (
     ],
 )
 def test_the_same_services(text: str) -> None:
-    view = view_of(text)
-    planned = plan.make(view, "ai")
-    for owner in view.policies:
+    snapshot = snapshot_of(text)
+    planned = plan.make(snapshot, "ai")
+    for owner in snapshot.policies:
         for place in planned.places[owner.name]:
             wanted = {(b.service.namespace, b.service.name, b.port) for b in place.backends}
-            assert set(backends(view, owner, place.target)) == wanted
+            assert set(backends(snapshot, owner, place.target)) == wanted

@@ -15,18 +15,18 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from extproc import config
-from extproc.cli import main
-from extproc.metrics import Metrics
-from extproc.render.dashboard import VARIABLES, dashboard
-from extproc.render.rules import SOURCES, Source, rule_groups
+from extproc.cli.main import main
+from extproc.policyfile import loader
+from extproc.render.grafana.dashboard import VARIABLES, dashboard
+from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
+from extproc.telemetry.metrics import Metrics
+from tests.policy_documents import policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
 from tests.prometheus.test_rules import POLICIES
 from tests.prometheus.test_rules_golden import CHAT, LONG, traffic
-from tests.unit.policyfile import policy, pool, view_of
 
-VIEW = config.parse([("policy.yaml", POLICIES["the reference page's"])]).view
-MADE = dashboard(VIEW)
+SNAPSHOT = loader.parse([("policy.yaml", POLICIES["the reference page's"])]).snapshot
+MADE = dashboard(SNAPSHOT)
 PANELS = [panel for panel in MADE["panels"] if panel["type"] != "row"]
 OF_THE_PROMETHEUS_PLUGIN = {"titleFormat", "textFormat", "step"}
 """Fields of annotations that Grafana's schema leaves to the data source."""
@@ -63,7 +63,7 @@ def _read_by_grafana(made: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_grafana_s_models_know_every_field(name: str) -> None:
-    made = dashboard(config.parse([(name, POLICIES[name])]).view)
+    made = dashboard(loader.parse([(name, POLICIES[name])]).snapshot)
     assert _lost(made, _read_by_grafana(made)) == []
 
 
@@ -96,7 +96,7 @@ def test_every_panel_says_what_it_shows() -> None:
 
 
 def test_rows_of_what_no_policy_has_are_not_there() -> None:
-    plain = dashboard(config.parse([("article", POLICIES["the article's"])]).view)
+    plain = dashboard(loader.parse([("article", POLICIES["the article's"])]).snapshot)
     titles = [panel["title"] for panel in plain["panels"] if panel["type"] == "row"]
     assert titles == ["Golden metrics", "Tokens", "The processor"]
 
@@ -109,7 +109,7 @@ def test_variables_are_declared_and_used() -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_metric_is_recorded_or_the_processor_s(source: Source) -> None:
-    rules = [rule for group in rule_groups(VIEW, source) for rule in group["rules"]]
+    rules = [rule for group in rule_groups(SNAPSHOT, source) for rule in group["rules"]]
     recorded = {rule["record"] for rule in rules if "record" in rule}
     exported = {metric.name for metric in Metrics().collect()}
     for query in queries(MADE):
@@ -137,7 +137,7 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_on_every_mesh_every_panel_has_data(source: Source, judge: Judge) -> None:
     """What a mesh's proxies count, and the processor's own: with the demo behind Envoy see ``test_scraped``."""
     slo = "observability: {slo: {availability: 99.9}}"
-    view = view_of(policy(CHAT + slo), pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']"))
+    snapshot = snapshot_of(policy(CHAT + slo), pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']"))
     who = 'model="llama", version="v1", gpu_pool="a100-west"'
     series = traffic(source)
     for name in ("time_to_first_token", "time_per_output_token"):
@@ -152,5 +152,5 @@ def test_on_every_mesh_every_panel_has_data(source: Source, judge: Judge) -> Non
         'extproc_policy_reloads_total{result="success"}': f"0x{LONG // STEP}",
         'inference_unmatched_total{reason="no_api"}': steady(1, LONG),
     }
-    asked = [target["expr"] for panel in dashboard(view)["panels"] for target in panel.get("targets", [])]
-    judge(view, source, series, "30m", {f"count({all_chosen(query)}) > bool 0": {"{}": 1} for query in asked})
+    asked = [target["expr"] for panel in dashboard(snapshot)["panels"] for target in panel.get("targets", [])]
+    judge(snapshot, source, series, "30m", {f"count({all_chosen(query)}) > bool 0": {"{}": 1} for query in asked})

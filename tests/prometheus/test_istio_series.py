@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from extproc.render.rules import rule_groups
-from extproc.render.rules_golden import FAILURES, REQUESTS, SUCCESS
+from extproc.render.prometheus.golden_rules import FAILURES, REQUESTS, SUCCESS
+from extproc.render.prometheus.rules import rule_groups
+from tests.policy_documents import policy, snapshot_of
 from tests.prometheus.server import Prometheus
 from tests.prometheus.test_page import example
-from tests.unit.policyfile import policy, view_of
 
 START, MINUTES, STEP = 1_760_000_400, 30, 15
 """Unix seconds; how long was recorded, and how often, in seconds."""
@@ -127,7 +127,7 @@ def test_the_article_s_success_rate_is_1_whatever_fails(recorded: Prometheus) ->
 
 
 def test_ours_is_the_share_that_the_data_has(recorded: Prometheus) -> None:
-    (golden, *_) = rule_groups(view_of(POLICY), "istio")
+    (golden, *_) = rule_groups(snapshot_of(POLICY), "istio")
     expr = {rule["record"]: rule["expr"] for rule in golden["rules"] if "record" in rule}
     requests, failures = recorded.query(expr[REQUESTS], END), recorded.query(expr[FAILURES], END)
     assert _by_version(requests) == {"v1": 10, "v2": 1}
@@ -141,14 +141,14 @@ def test_ours_is_the_share_that_the_data_has(recorded: Prometheus) -> None:
 
 
 def test_durations_are_seconds(recorded: Prometheus) -> None:
-    (golden, *_) = rule_groups(view_of(POLICY), "istio")
+    (golden, *_) = rule_groups(snapshot_of(POLICY), "istio")
     median, p95, _ = [rule["expr"] for rule in golden["rules"] if "quantile" in rule["labels"]][:3]
     assert _by_version(recorded.query(median, END)) == {"v1": 0.1, "v2": 0.25}
     assert _by_version(recorded.query(p95, END)) == {"v1": 0.375, "v2": 0.475}
 
 
 def test_after_the_traffic_success_is_unknown(recorded: Prometheus) -> None:
-    (golden, *_) = rule_groups(view_of(POLICY), "istio")
+    (golden, *_) = rule_groups(snapshot_of(POLICY), "istio")
     for rule in golden["rules"]:
         if rule.get("record") in (REQUESTS, FAILURES):
             assert recorded.query(rule["expr"], END + 3600) == []

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
-from extproc.render.rules import SOURCES, rule_groups
-from tests.prometheus.test_dashboard import VIEW
+from extproc.render.prometheus.rules import SOURCES, rule_groups
+from tests.prometheus.test_dashboard import SNAPSHOT
 from tests.prometheus.test_rules import POLICIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prometheus.md").read_text()
-RULES = [rule for source in SOURCES for group in rule_groups(VIEW, source) for rule in group["rules"]]
+RULES = [rule for source in SOURCES for group in rule_groups(SNAPSHOT, source) for rule in group["rules"]]
 
 
 def example(mark: str) -> str:
@@ -43,7 +43,7 @@ def test_the_rule_for_the_operator_has_the_same_groups(tmp_path: Path) -> None:
     subprocess.run(["/bin/sh", "-ec", example("operator")], cwd=tmp_path, env=env, check=True)
     made = yaml.safe_load((tmp_path / "prometheusrule.yaml").read_text())
     assert made["kind"] == "PrometheusRule"
-    assert made["spec"] == {"groups": rule_groups(VIEW, "linkerd")}
+    assert made["spec"] == {"groups": rule_groups(SNAPSHOT, "linkerd")}
 
 
 def test_prometheus_takes_the_configuration(promtool: str, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extproc import config, demo
-from extproc.cli import main
-from extproc.render.rules import SOURCES, Source, rule_groups
-from extproc.render.yamltext import to_yaml
-from tests.unit.policyfile import file, policy, view_of
+from extproc import demo
+from extproc.cli.main import main
+from extproc.policyfile import loader
+from extproc.render.document import to_yaml
+from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
+from tests.policy_documents import file, policy, snapshot_of
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = """
@@ -56,7 +57,7 @@ POLICIES = {
 @pytest.mark.parametrize("name", POLICIES)
 def test_promtool_finds_nothing_to_complain_of(promtool: str, tmp_path: Path, name: str, source: Source) -> None:
     rules = tmp_path / "rules.yaml"
-    rules.write_text(to_yaml({"groups": rule_groups(config.parse([(name, POLICIES[name])]).view, source)}))
+    rules.write_text(to_yaml({"groups": rule_groups(loader.parse([(name, POLICIES[name])]).snapshot, source)}))
     checked = subprocess.run(
         [promtool, "check", "rules", "--lint=all", "--lint-fatal", str(rules)], capture_output=True, text=True
     )
@@ -69,7 +70,7 @@ def test_the_command_prints_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     source.write_text(_reference())
     assert main(["render", "rules", "-f", str(source), "--source", "istio"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed == {"groups": rule_groups(config.load([source]).view, "istio")}
+    assert printed == {"groups": rule_groups(loader.load([source]).snapshot, "istio")}
     assert [group["name"] for group in printed["groups"]] == [
         *("aimesh/chat", "aimesh/chat/slo", "aimesh/chat/canary"),
         "aimesh",
@@ -79,9 +80,9 @@ def test_the_command_prints_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_what_alerts_say_is_said_of_every_source() -> None:
     """Alerts build on what is recorded: only the one on Envoy's own counter needs a certain source."""
     versions = "[{name: v1, weight: 1}, {name: v2, weight: 1}]"
-    view = view_of(policy(f"models: [a]\nversions: {versions}\nobservability: {{slo: {{availability: 99}}}}"))
+    snapshot = snapshot_of(policy(f"models: [a]\nversions: {versions}\nobservability: {{slo: {{availability: 99}}}}"))
     alerts = {
-        source: [rule for group in rule_groups(view, source) for rule in group["rules"] if "alert" in rule]
+        source: [rule for group in rule_groups(snapshot, source) for rule in group["rules"] if "alert" in rule]
         for source in SOURCES
     }
     assert alerts["istio"] == alerts["linkerd"]

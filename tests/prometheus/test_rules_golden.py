@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.render.rules import SOURCES, Source
+from extproc.render.prometheus.rules import SOURCES, Source
+from tests.policy_documents import file, policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
-from tests.unit.policyfile import file, policy, pool, view_of
 
 LONG = 2400
 """Seconds of traffic: longer than every window and every `for` that is judged here."""
@@ -19,7 +19,7 @@ versions:
 - {name: v1, weight: 90, gpuPools: [a100-west]}
 - {name: v2, weight: 10, gpuPools: [a100-west]}
 """
-VIEW = view_of(policy(CHAT), pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']"))
+SNAPSHOT = snapshot_of(policy(CHAT), pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']"))
 
 # Requests per second by version and how they ended; and how many of them took up to 0.5, 1 and 10 seconds.
 RATES = {("v1", "200"): 9.0, ("v1", "404"): 1.0, ("v2", "200"): 0.9, ("v2", "503"): 0.1}
@@ -113,7 +113,7 @@ def test_the_same_traffic_has_the_same_metrics_whoever_counts_it(source: Source,
             '{alertname="InferenceCanarySlow", version="v2"}': 1,
         },
     }
-    judge(VIEW, source, traffic(source), "40m", expected)
+    judge(SNAPSHOT, source, traffic(source), "40m", expected)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -128,7 +128,7 @@ def test_without_traffic_success_is_unknown_and_nothing_is_alerted(source: Sourc
         "canary:inference_failures_against_stable:zscore30m": {},
         'ALERTS{alertname!="InferenceProcessorAbsent"}': {},
     }
-    judge(VIEW, source, idle, "40m", expected)
+    judge(SNAPSHOT, source, idle, "40m", expected)
 
 
 def test_before_the_first_request_nothing_is_known_and_nothing_is_alerted(judge: Judge) -> None:
@@ -136,7 +136,7 @@ def test_before_the_first_request_nothing_is_known_and_nothing_is_alerted(judge:
         '{__name__=~"version_pool:.*"}': {},
         'ALERTS{alertname!="InferenceProcessorAbsent"}': {},
     }
-    judge(VIEW, "extproc", {"up": "1x40"}, "20m", unknown)
+    judge(SNAPSHOT, "extproc", {"up": "1x40"}, "20m", unknown)
 
 
 def test_traffic_that_stops_is_told_of(judge: Judge) -> None:
@@ -146,7 +146,7 @@ def test_traffic_that_stops_is_told_of(judge: Judge) -> None:
         f"count by (policy) {stopped} offset 25m)": {},
         f"count by (policy) {stopped})": {'{policy="chat"}': 1},
     }
-    judge(VIEW, "extproc", gone, "55m", expected)
+    judge(SNAPSHOT, "extproc", gone, "55m", expected)
 
 
 def test_istio_counts_a_request_once_and_only_what_a_processor_has_named(judge: Judge) -> None:
@@ -157,7 +157,7 @@ def test_istio_counts_a_request_once_and_only_what_a_processor_has_named(judge: 
         f'istio_requests_total{{{_tags("v1", model="llamas")}, response_code="500"}}': steady(10, LONG),
     }
     expected = {"version_pool:inference_success:ratio5m": {_of("v1"): 1, _of("v2"): 0.9}}
-    judge(VIEW, "istio", series | also, "20m", expected)
+    judge(SNAPSHOT, "istio", series | also, "20m", expected)
 
 
 def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
@@ -166,13 +166,15 @@ def test_linkerd_counts_what_has_no_status_as_failed(judge: Judge) -> None:
         f'{answers}{{{_backend("v1")}, http_status="200", error=""}}': steady(3, LONG),
         f'{answers}{{{_backend("v1")}, http_status="", error="UNKNOWN"}}': steady(1, LONG),
     }
-    judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
+    judge(SNAPSHOT, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.75}})
 
 
 def test_linkerd_s_services_of_one_name_are_told_apart(judge: Judge) -> None:
     ends = "{name: v1, weight: 1, endpoints: ['vllm.a.svc:80']}, {name: v2, weight: 1, endpoints: ['vllm.b.svc:80']}"
     more = "{name: v3, weight: 1, endpoints: ['vllm.b.svc:81']}"
-    view = view_of(policy(f"selector: {{matchLabels: {{app: chat}}}}\nhost: chat.ai\nversions: [{ends}, {more}]"))
+    snapshot = snapshot_of(
+        policy(f"selector: {{matchLabels: {{app: chat}}}}\nhost: chat.ai\nversions: [{ends}, {more}]")
+    )
     answers = "outbound_http_route_backend_response_statuses_total"
     parent = 'parent_kind="Service", parent_namespace="ai", parent_name="chat", backend_name="vllm"'
     series = {
@@ -182,7 +184,7 @@ def test_linkerd_s_services_of_one_name_are_told_apart(judge: Judge) -> None:
         for where, port, rate in (("a", 80, 1), ("b", 80, 2), ("b", 81, 4))
     }
     expected = {f'{{version="v{number}"}}': 2 ** (number - 1) for number in (1, 2, 3)}
-    judge(view, "linkerd", series, "20m", {"sum by (version) (version_pool:inference_requests:rate5m)": expected})
+    judge(snapshot, "linkerd", series, "20m", {"sum by (version) (version_pool:inference_requests:rate5m)": expected})
 
 
 def test_linkerd_does_not_tell_a_client_that_left_from_an_answer_that_broke(judge: Judge) -> None:
@@ -194,7 +196,7 @@ def test_linkerd_does_not_tell_a_client_that_left_from_an_answer_that_broke(judg
         f'{answers}{{{_backend("v1")}, http_status="200", error="UNKNOWN"}}': steady(5, LONG),
         f'inference_errors_total{{{who}, reason="cut_short"}}': steady(1, LONG),
     }
-    judge(VIEW, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.9}})
+    judge(SNAPSHOT, "linkerd", series, "20m", {"version_pool:inference_success:ratio5m": {_of("v1"): 0.9}})
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -209,13 +211,13 @@ def test_an_answer_that_breaks_is_a_failure_whatever_its_status(source: Source, 
         f'inference_errors_total{{{who}, reason="shed"}}': steady(0.2, LONG),
     }
     expected = {"version_pool:inference_success:ratio5m": {_of("v1"): 1, _of("v2"): 0.5}}
-    judge(VIEW, source, traffic(source) | broken, "20m", expected)
+    judge(SNAPSHOT, source, traffic(source) | broken, "20m", expected)
 
 
 def test_models_are_a_policy_s_own(judge: Judge) -> None:
     """Series of several policies, whose patterns would match each other's models."""
     versions = "versions: [{name: v1}]"
-    view = view_of(
+    snapshot = snapshot_of(
         file(
             policy(f"models: [llama, 'llama-*']\n{versions}", "chat"),
             policy(f"models: ['llama-3-*']\n{versions}", "three"),
@@ -234,7 +236,7 @@ def test_models_are_a_policy_s_own(judge: Judge) -> None:
             '{policy="rest", model="*"}': 8,
         }
     }
-    judge(view, "istio", series, "20m", expected)
+    judge(snapshot, "istio", series, "20m", expected)
 
 
 def test_tokens_come_from_the_processor(judge: Judge) -> None:
@@ -250,4 +252,4 @@ def test_tokens_come_from_the_processor(judge: Judge) -> None:
         'version_pool:inference_time_per_output_token_seconds:quantile5m{quantile="0.5"}': median,
     }
     for source in ("istio", "linkerd"):
-        judge(VIEW, source, series, "20m", expected)
+        judge(SNAPSHOT, source, series, "20m", expected)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.render.rules_canary import ZSCORE
-from extproc.render.rules_processor import FAILED_OPEN
+from extproc.render.prometheus.canary_rules import ZSCORE
+from extproc.render.prometheus.processor_rules import FAILED_OPEN
+from tests.policy_documents import policy, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
-from tests.unit.policyfile import policy, view_of
 
 LONG = 2400
 
@@ -17,7 +17,7 @@ def _duration(version: str, bound: str) -> str:
     return f"inference_request_duration_seconds_bucket{{{who}}}"
 
 
-VIEW = view_of(policy("models: [llama]\nversions: [{name: v1, weight: 9}, {name: v2, weight: 1}]"))
+SNAPSHOT = snapshot_of(policy("models: [llama]\nversions: [{name: v1, weight: 9}, {name: v2, weight: 1}]"))
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 WELL = {
     'extproc_policy_info{generation="1"}': f"1x{LONG // STEP}",
@@ -43,7 +43,7 @@ WELL = {
 
 def test_all_is_well(judge: Judge) -> None:
     """Nothing fails: the canary is no worse, which is 0 and not 0/0."""
-    judge(VIEW, "extproc", WELL, "35m", {FIRING: {}, ZSCORE: {'{policy="chat", version="v2"}': 0}})
+    judge(SNAPSHOT, "extproc", WELL, "35m", {FIRING: {}, ZSCORE: {'{policy="chat", version="v2"}': 0}})
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_all_is_well(judge: Judge) -> None:
     ],
 )
 def test_what_goes_wrong_is_told_and_nothing_else(alert: str, series: dict[str, str], judge: Judge) -> None:
-    judge(VIEW, "extproc", WELL | series, "35m", {FIRING: {f'{{alertname="{alert}"}}': 1}})
+    judge(SNAPSHOT, "extproc", WELL | series, "35m", {FIRING: {f'{{alertname="{alert}"}}': 1}})
 
 
 @pytest.mark.parametrize(("failing", "fires"), [(0.004, False), (0.03, True)])
@@ -79,7 +79,9 @@ def test_a_canary_that_fails_more_often_than_chance_would_have_it(failing: float
             failing, LONG
         ),
     }
-    judge(VIEW, "extproc", WELL | series, "35m", {FIRING: {'{alertname="InferenceCanaryFails"}': 1} if fires else {}})
+    judge(
+        SNAPSHOT, "extproc", WELL | series, "35m", {FIRING: {'{alertname="InferenceCanaryFails"}': 1} if fires else {}}
+    )
 
 
 def test_an_alert_says_what_and_how_much(judge: Judge) -> None:
@@ -92,4 +94,4 @@ def test_an_alert_says_what_and_how_much(judge: Judge) -> None:
         },
     }
     alerts = [{"eval_time": "35m", "alertname": "InferenceFailedOpen", "exp_alerts": [told]}]
-    judge(VIEW, "extproc", series, "35m", {}, alerts)
+    judge(SNAPSHOT, "extproc", series, "35m", {}, alerts)

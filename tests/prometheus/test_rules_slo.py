@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.render.rules import rule_groups
-from extproc.render.rules_slo import ALERTS, factor
+from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.slo_rules import ALERTS, factor
+from tests.policy_documents import policy, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
-from tests.unit.policyfile import policy, view_of
 
 HOUR = 3600
 FIRING = 'ALERTS{alertstate="firing", alertname="InferenceErrorBudgetBurn"}'
@@ -19,8 +19,8 @@ def _policy(slo: str) -> str:
     )
 
 
-VIEW = view_of(policy(_policy("{availability: 99.9}")))
-SLOW = view_of(policy(_policy("{timeToFirstToken: {under: 500ms, target: 95}}")))
+SNAPSHOT = snapshot_of(policy(_policy("{availability: 99.9}")))
+SLOW = snapshot_of(policy(_policy("{timeToFirstToken: {under: 500ms, target: 95}}")))
 
 
 def _counter(version: str, code: str) -> str:
@@ -56,7 +56,7 @@ def test_a_version_that_burns_its_budget_pages_and_another_does_not(judge: Judge
         "version:inference_slo_budget_spent:ratio": {_of("v1"): 0.4998, _of("v2"): 50},
         BY_WINDOW: _fired(("page", "1h", "v2"), ("page", "6h", "v2"), ("ticket", "1d", "v2"), ("ticket", "3d", "v2")),
     }
-    judge(VIEW, "extproc", series, "1h", expected)
+    judge(SNAPSHOT, "extproc", series, "1h", expected)
 
 
 def test_once_it_is_over_the_page_ends_though_the_hour_was_bad(judge: Judge) -> None:
@@ -68,7 +68,7 @@ def test_once_it_is_over_the_page_ends_though_the_hour_was_bad(judge: Judge) -> 
         f"{page})": {},
         "count(version:inference_slo_burn:ratio1h > 14.4)": {"{}": 1},
     }
-    judge(VIEW, "extproc", series, "66m", expected)
+    judge(SNAPSHOT, "extproc", series, "66m", expected)
 
 
 def test_two_bad_minutes_in_a_good_hour_wake_nobody(judge: Judge) -> None:
@@ -78,26 +78,26 @@ def test_two_bad_minutes_in_a_good_hour_wake_nobody(judge: Judge) -> None:
         "count(version:inference_slo_burn:ratio5m > 14.4)": {"{}": 1},
         f'count({FIRING[:-1]}, severity="page"}})': {},
     }
-    judge(VIEW, "extproc", series, "62m", expected)
+    judge(SNAPSHOT, "extproc", series, "62m", expected)
 
 
 def test_a_slow_leak_is_a_ticket_and_no_page(judge: Judge) -> None:
     """Four times as fast as it may: more than 3 and 1, less than 6 and 14.4."""
     series = {_counter("v1", "200"): steady(10, HOUR), _counter("v1", "503"): steady(0.04, HOUR)}
     expected = {BY_WINDOW: _fired(("ticket", "1d", "v1"), ("ticket", "3d", "v1"))}
-    judge(VIEW, "extproc", series, "1h", expected)
+    judge(SNAPSHOT, "extproc", series, "1h", expected)
 
 
 def test_nobody_is_woken_by_a_handful(judge: Judge) -> None:
     """A request every ten minutes, each of which fails: fewer than ten in the hour."""
     lonely = {_counter("v2", "500"): "0x19 " + " ".join(f"{n}x19" for n in range(1, 8))}
     expected = {BY_WINDOW: {}, "version:inference_slo_burn:ratio1h": {_of("v2"): 1000}}
-    judge(VIEW, "extproc", lonely, "1h", expected)
+    judge(SNAPSHOT, "extproc", lonely, "1h", expected)
 
 
 def test_an_idle_version_has_no_burn_rate(judge: Judge) -> None:
     idle = {_counter("v1", "200"): "500x120", _counter("v1", "500"): "500x120"}
-    judge(VIEW, "extproc", idle, "1h", {'{__name__=~"version:inference_slo_b.*ratio.*"}': {}, FIRING: {}})
+    judge(SNAPSHOT, "extproc", idle, "1h", {'{__name__=~"version:inference_slo_b.*ratio.*"}': {}, FIRING: {}})
 
 
 @pytest.mark.parametrize(("slow", "burn"), [(0.04, 0.8), (0.1, 2)])
@@ -131,11 +131,11 @@ def test_the_windows_are_the_workbook_s_and_the_factors_follow_the_promise(days:
 )
 def test_no_alert_that_could_never_fire(target: float, windows: list[str]) -> None:
     """At 90 % a budget burns ten times as fast as it may at the most: 14.4 times would need more than all to fail."""
-    groups = rule_groups(view_of(policy(_policy(f"{{availability: {target}}}"))), "extproc")
+    groups = rule_groups(snapshot_of(policy(_policy(f"{{availability: {target}}}"))), "extproc")
     (slo,) = (group for group in groups if group["name"] == "aimesh/chat/slo")
     assert [rule["labels"]["window"] for rule in slo["rules"] if "alert" in rule] == windows
 
 
 def test_a_policy_without_a_promise_has_no_such_rules() -> None:
-    view = view_of(policy("models: [llama]"))
-    assert [group["name"] for group in rule_groups(view, "extproc")] == ["aimesh/chat", "aimesh"]
+    snapshot = snapshot_of(policy("models: [llama]"))
+    assert [group["name"] for group in rule_groups(snapshot, "extproc")] == ["aimesh/chat", "aimesh"]

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc import config
-from extproc.demo.front import Gateway
+from extproc.demo.gateway_process import Gateway
 from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.run import policy_for
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, drive, plan
-from extproc.render.dashboard import dashboard
-from extproc.render.rules import rule_groups
-from extproc.render.rules_golden import REQUESTS, SUCCESS, TOKENS, TTFT
-from extproc.render.rules_processor import FAILED_OPEN
-from extproc.render.yamltext import to_yaml
+from extproc.policyfile import loader
+from extproc.render.document import to_yaml
+from extproc.render.grafana.dashboard import dashboard
+from extproc.render.prometheus.golden_rules import REQUESTS, SUCCESS, TOKENS, TTFT
+from extproc.render.prometheus.processor_rules import FAILED_OPEN
+from extproc.render.prometheus.rules import rule_groups
 from tests.prometheus.server import Prometheus
 from tests.prometheus.test_dashboard import all_chosen
 from tests.waiting import until
@@ -58,7 +58,7 @@ def _policy(directory: Path, endpoints: Sequence[str]) -> Path:
 
 
 def _prometheus(program: str, directory: Path, policy: Path, gateway: Gateway) -> Prometheus:
-    groups = rule_groups(config.load([policy]).view, "extproc")
+    groups = rule_groups(loader.load([policy]).snapshot, "extproc")
     for group in groups:
         group["interval"] = "1s"
     (directory / "rules.yaml").write_text(to_yaml({"groups": groups}))
@@ -102,7 +102,7 @@ def test_every_query_of_the_dashboard_has_data(prometheus_program: str, tmp_path
     async def scene() -> None:
         async with _model_servers() as servers:
             policy = _policy(tmp_path, [server.endpoint for server in servers])
-            queries = _panel_queries(dashboard(config.load([policy]).view))
+            queries = _panel_queries(dashboard(loader.load([policy]).snapshot))
             async with Gateway.running(policy) as gateway:
                 with _prometheus(prometheus_program, tmp_path, policy, gateway) as prometheus:
                     await _until_all_answer(prometheus, queries, gateway)

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.doctor.diagnosis import diagnose, healthy
-from extproc.doctor.dump import Dump, Evidence, document, stats
+from extproc.doctor.envoy_dump import Dump, Evidence, document, stats
 from extproc.doctor.rules import RULES
 from extproc.errors import SetupError
-from extproc.findings import replaced, table
+from extproc.lint.findings import replaced, table
 from tests.unit.house import ROOT
 
 TYPE = "type.googleapis.com/envoy."

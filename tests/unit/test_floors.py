@@ -44,7 +44,7 @@ SOUND = {
     "extproc/apis/__init__.py": "from extproc.apis import openai",
     "extproc/apis/openai.py": "from extproc.headers import Headers\nfrom . import row",
     "extproc/apis/row.py": "from urllib.parse import unquote",
-    "extproc/codec.py": "from extproc._pb import ext_proc_pb2\nimport google.protobuf, time",
+    "extproc/envoy/codec.py": "from extproc._pb import ext_proc_pb2\nimport google.protobuf, time",
     "extproc/engine.py": "import grpc.aio\nfrom extproc import codec",
     "extproc/headers.py": "import re",
     "linkerd-adapter/linkerd_adapter/__init__.py": "",
@@ -68,8 +68,8 @@ def test_a_sound_house(build: Build) -> None:
         ),
         (
             "extproc/headers.py",
-            "import extproc.codec",
-            "extproc.headers (up to floor 0): imports extproc.codec (floor 4)",
+            "import extproc.envoy.codec",
+            "extproc.headers (up to floor 0): imports extproc.envoy.codec (floor 4)",
         ),
         (
             "extproc/headers.py",
@@ -78,59 +78,63 @@ def test_a_sound_house(build: Build) -> None:
         ),
         (
             "extproc/headers.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from extproc.stream import Stream",
-            "extproc.headers (up to floor 0): imports extproc.stream (floor 3)",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from extproc.exchange.route import Stream",
+            "extproc.headers (up to floor 0): imports extproc.exchange.route (floor 3)",
         ),
         (
             "extproc/headers.py",
             "def late():\n    from extproc import engine",
-            "extproc.headers (up to floor 0): imports extproc.engine (floor 5)",
+            "extproc.headers (up to floor 0): imports extproc.grpc_server (floor 5)",
         ),
         (
-            "extproc/codec.py",
-            "import importlib\nimportlib.import_module('extproc.cli')",
-            "extproc.codec (up to floor 4): imports extproc.cli (floor 6)",
+            "extproc/envoy/codec.py",
+            "import importlib\nimportlib.import_module('extproc.cli.main')",
+            "extproc.envoy.codec (up to floor 4): imports extproc.cli.main (floor 6)",
         ),
         ("extproc/headers.py", "from time import monotonic", "extproc.headers: the core imports time"),
-        ("extproc/policy.py", "def f(): import os.path", "extproc.policy: the core imports os.path"),
-        ("extproc/observe.py", "print('here')", "extproc.observe: the core calls print()"),
-        ("extproc/stream.py", "import grpc", "extproc.stream: imports grpc, which is for engine, engine.* only"),
+        ("extproc/policy/decision.py", "def f(): import os.path", "extproc.policy.decision: the core imports os.path"),
+        ("extproc/exchange/observe.py", "print('here')", "extproc.exchange.observe: the core calls print()"),
         (
-            "extproc/stream.py",
+            "extproc/exchange/route.py",
+            "import grpc",
+            "extproc.exchange.route: imports grpc, which is for engine, engine.* only",
+        ),
+        (
+            "extproc/exchange/route.py",
             "from extproc._pb import ext_proc_pb2",
-            "extproc.stream: imports extproc._pb.ext_proc_pb2, which is for codec, health only",
+            "extproc.exchange.route: imports extproc._pb.ext_proc_pb2, which is for codec, health only",
         ),
         (
-            "extproc/stream.py",
+            "extproc/exchange/route.py",
             "from google.protobuf import struct_pb2",
-            "extproc.stream: imports google.protobuf, which is for codec, health only",
+            "extproc.exchange.route: imports google.protobuf, which is for codec, health only",
         ),
         (
-            "extproc/server.py",
+            "extproc/serve/server.py",
             "from prometheus_client import Counter",
-            "extproc.server: imports prometheus_client, which is for metrics, series, admin, demo.* only",
+            "extproc.serve.server: imports prometheus_client, which is for metrics, series, admin, demo.* only",
         ),
         (
-            "extproc/render/istio.py",
+            "extproc/render/istio/manifests.py",
             "import envoy_data_plane",
-            "extproc.render.istio: imports envoy_data_plane, which is for tests only",
+            "extproc.render.istio.manifests: imports envoy_data_plane, which is for tests only",
         ),
         (
-            "extproc/gateway.py",
+            "extproc/gateway/up.py",
             "import aiohttp",
-            "extproc.gateway: imports aiohttp, which is for bench, demo.* only",
+            "extproc.gateway.up: imports aiohttp, which is for bench, demo.* only",
         ),
         (
             "linkerd-adapter/linkerd_adapter/lint.py",
-            "from extproc.engine import Engine",
-            "linkerd_adapter.lint (up to floor 4): imports extproc.engine (floor 5)",
+            "from extproc.grpc_server import Engine",
+            "linkerd_adapter.lint (up to floor 4): imports extproc.grpc_server (floor 5)",
         ),
-        ("extproc/cli.py", "import linkerd_adapter.lint", "extproc.cli: imports linkerd_adapter.lint"),
+        ("extproc/cli/main.py", "import linkerd_adapter.lint", "extproc.cli.main: imports linkerd_adapter.lint"),
         ("extproc/apis/row.py", "from extproc import apis", "a cycle: "),
-        ("extproc/codec.py", "import extproc.config", "a cycle: "),
+        ("extproc/envoy/codec.py", "import extproc.policyfile.loader", "a cycle: "),
     ],
 )
 def test_a_violation_is_seen(build: Build, file: str, code: str, problem: str) -> None:
-    found = build({**SOUND, "extproc/config.py": "from extproc import codec", file: code})
+    found = build({**SOUND, "extproc/policyfile/loader.py": "from extproc import codec", file: code})
     assert len(found) == 1, found
     assert found[0].startswith(problem)

@@ -89,11 +89,11 @@ def test_an_unhomely_file_is_seen(tmp_path: Path, file: str, text: str, problem:
 
 
 def test_a_missing_and_a_superfluous_test_are_seen() -> None:
-    names = ["extproc.codec", "extproc.apis.oip", "extproc.apis.openai", "extproc.server"]
+    names = ["extproc.envoy.codec", "extproc.apis.oip", "extproc.apis.openai", "extproc.serve.server"]
     assert unmirrored(names, {"test_codec", "test_oip", "test_apis_openai", "test_house"}) == []
     assert unmirrored(names, {"test_codec", "test_apis"}) == []
     assert unmirrored(names, {"test_codec"}, frozenset({"test_apis", "test_whatever"})) == []
     assert unmirrored(names, {"test_apis", "test_cod"}) == [
-        "extproc.codec: no tests/unit/test_codec.py",
+        "extproc.envoy.codec: no tests/unit/test_codec.py",
         "tests/unit/test_cod.py: mirrors no module",
     ]

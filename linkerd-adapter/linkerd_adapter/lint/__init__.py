@@ -8,22 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.findings import Finding, Rule
+from extproc.lint.findings import Finding, Rule
 from linkerd_adapter.lint import (
-    backends,
-    fields,
-    filters,
-    matches,
     objects,
-    parents,
-    protocol,
-    status,
-    timing,
+    protocols,
+    route_backends,
+    route_fields,
+    route_filters,
+    route_matches,
+    route_parents,
+    route_status,
+    timeouts_and_retries,
     workloads,
 )
 from linkerd_adapter.lint.objects import Given
 
-SUBJECTS = (fields, parents, matches, filters, backends, protocol, workloads, timing, status)
+SUBJECTS = (
+    route_fields,
+    route_parents,
+    route_matches,
+    route_filters,
+    route_backends,
+    protocols,
+    workloads,
+    timeouts_and_retries,
+    route_status,
+)
 RULES: tuple[Rule, ...] = tuple(
     sorted((rule for subject in (objects, *SUBJECTS) for rule in subject.RULES), key=lambda rule: rule.code)
 )

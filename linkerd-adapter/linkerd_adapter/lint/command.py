@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from extproc import config, findings
+from extproc.lint import findings
+from extproc.policyfile import loader
 from linkerd_adapter.lint import lint
 from linkerd_adapter.lint.objects import UNREADABLE, Given
 
@@ -15,13 +16,13 @@ STDIN = "-"
 
 def run(paths: Sequence[Path], as_json: bool) -> int:
     """Prints every finding to stdout. The exit status: 1 where there is an error, warnings are none."""
-    files = config.read([path for path in paths if str(path) != STDIN])
+    files = loader.read([path for path in paths if str(path) != STDIN])
     sources = list(files.texts)
     unreadable = [findings.of_problem(problem, UNREADABLE.code) for problem in files.problems]
     if any(str(path) == STDIN for path in paths):
-        read = sys.stdin.buffer.read(config.MAX_SIZE + 1)
-        if len(read) > config.MAX_SIZE:
-            message = f"more than {config.MAX_SIZE >> 20} MiB"
+        read = sys.stdin.buffer.read(loader.MAX_SIZE + 1)
+        if len(read) > loader.MAX_SIZE:
+            message = f"more than {loader.MAX_SIZE >> 20} MiB"
             unreadable.append(UNREADABLE.at("<stdin>", 0, message=message, remedy="ask for one namespace at a time"))
         elif not read.strip():
             remedy = "see what the command before it says"

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import msgspec
 
 from extproc import yamldoc
-from extproc.findings import Finding, Rule, of_problem
+from extproc.lint.findings import Finding, Rule, of_problem
 from extproc.yamldoc import Mapping
-from linkerd_adapter.lint.place import Place
+from linkerd_adapter.lint.manifest_value import Place
 
 UNREADABLE = Rule(
     "LNK001",

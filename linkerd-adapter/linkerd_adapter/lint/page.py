@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from extproc.findings import table
+from extproc.lint.findings import table
 from linkerd_adapter.lint import RULES
 
 SUBJECTS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from extproc.findings import Finding, Rule
+from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Node, Scalar
+from linkerd_adapter.lint.annotation_values import names_port
+from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Key, Resource, Route
-from linkerd_adapter.lint.place import Place
-from linkerd_adapter.lint.values import names_port
 
 LOOP = Rule(
     "LNK410",

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from linkerd_adapter import oracle
-from linkerd_adapter.cluster import Cluster
+from linkerd_adapter import route_selection
+from linkerd_adapter.kubectl_output import parse
 from linkerd_adapter.lint import lint
-from linkerd_adapter.live import parse
 from linkerd_adapter.names import Service
+from linkerd_adapter.policy_controller import Cluster
 
 from extproc.headers import Headers
 
@@ -26,14 +26,14 @@ def cluster(name: str) -> Cluster:
     return Cluster(parse((BAD / f"{name}.yaml").read_text(), name), live=False)
 
 
-def asked(path: str = "/", method: str = "GET", **headers: str) -> oracle.Request:
-    return oracle.Request(method, path, Headers.of((k.replace("_", "-"), v) for k, v in headers.items()))
+def asked(path: str = "/", method: str = "GET", **headers: str) -> route_selection.Request:
+    return route_selection.Request(method, path, Headers.of((k.replace("_", "-"), v) for k, v in headers.items()))
 
 
-def answered(name: str, request: oracle.Request) -> str | None:
+def answered(name: str, request: route_selection.Request) -> str | None:
     """The backend of the rule that the oracle finds."""
     routes, _ = cluster(name).routes(APEX, 80, "ai")
-    found = oracle.find(routes, request)
+    found = route_selection.find(routes, request)
     return found.rule.backends[0].name if found else None
 
 
@@ -54,7 +54,7 @@ def answered(name: str, request: oracle.Request) -> str | None:
         ("lnk208-method", asked("/v1", "POST", x_tenant="a"), "llm-v2"),
     ],
 )
-def test_matches(name: str, request_: oracle.Request, backend: str | None) -> None:
+def test_matches(name: str, request_: route_selection.Request, backend: str | None) -> None:
     assert answered(name, request_) == backend
 
 
@@ -96,10 +96,10 @@ def test_backends_that_answer_500(name: str) -> None:
 
 def test_weights() -> None:
     [alone], _ = cluster("lnk401-alone-at-zero").routes(APEX, 80, "ai")
-    assert list(oracle.shares(alone.rules[0]).values()) == [Fraction(1)]
+    assert list(route_selection.shares(alone.rules[0]).values()) == [Fraction(1)]
     [none], _ = cluster("lnk403-all-zero").routes(APEX, 80, "ai")
-    with pytest.raises(oracle.UnservableError):
-        oracle.shares(none.rules[0])
+    with pytest.raises(route_selection.UnservableError):
+        route_selection.shares(none.rules[0])
 
 
 words = st.sampled_from(["a", "b"])
@@ -117,7 +117,7 @@ found_matches = st.fixed_dictionaries(
 )
 rules = st.lists(st.lists(found_matches, max_size=2).map(lambda m: {"matches": m}), min_size=1, max_size=4)
 requests = st.builds(
-    lambda path, method, sent: oracle.Request(method, path, Headers.of(sent)),
+    lambda path, method, sent: route_selection.Request(method, path, Headers.of(sent)),
     paths,
     st.sampled_from(["GET", "POST", "PUT"]),
     st.lists(st.tuples(st.sampled_from(["x", "y"]), words), max_size=3),
@@ -126,7 +126,7 @@ requests = st.builds(
 
 @given(rules, st.lists(requests, max_size=20))
 def test_rules_that_are_never_used_and_requests_that_none_takes(
-    written: list[dict[str, Any]], asked_for: list[oracle.Request]
+    written: list[dict[str, Any]], asked_for: list[route_selection.Request]
 ) -> None:
     parent = {"group": "", "kind": "Service", "name": "llm", "namespace": "ai", "port": 80}
     metadata = {"name": "llm", "namespace": "ai"}
@@ -140,7 +140,7 @@ def test_rules_that_are_never_used_and_requests_that_none_takes(
     codes = {finding.code for finding in found}
     routes, _ = Cluster([route], live=False).routes(APEX, 80, "ai")
     nobody = asked("/nowhere", "PUT")
-    assert (oracle.find(routes, nobody) is None) == ("LNK205" in codes)
+    assert (route_selection.find(routes, nobody) is None) == ("LNK205" in codes)
     twice = {finding.path for finding in found if finding.code == "LNK206"}
     idle = {
         number
@@ -149,7 +149,7 @@ def test_rules_that_are_never_used_and_requests_that_none_takes(
         and (rule["matches"] or f"spec.rules[{number}]" in twice)
     }
     for request in asked_for:
-        answer = oracle.find(routes, request)
+        answer = route_selection.find(routes, request)
         if "LNK205" not in codes:
             assert answer is not None
         assert answer is None or answer.number not in idle

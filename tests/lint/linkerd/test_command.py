@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from linkerd_adapter.cli import main
 
-from extproc import config
+from extproc.policyfile import loader
 
 HERE = Path(__file__).parent
 WARNED = HERE / "bad" / "lnk601-request-timeout.yaml"
@@ -90,7 +90,7 @@ def test_stdin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 def test_more_on_stdin_than_is_read_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "MAX_SIZE", 1 << 20)
+    monkeypatch.setattr(loader, "MAX_SIZE", 1 << 20)
     stdin(monkeypatch, GOOD.read_bytes() + b"#" * (1 << 20))
     status, printed = run(capsys, "-")
     assert (status, printed.splitlines()[0]) == (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from linkerd_adapter.lint import fields
+from linkerd_adapter.lint import route_fields
 
 from tests.manifests import core, crds
 
@@ -24,7 +24,7 @@ def of(file: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def differences(shape: fields.Shape, schema: dict[str, Any], path: str) -> list[str]:
+def differences(shape: route_fields.Shape, schema: dict[str, Any], path: str) -> list[str]:
     """What one has and the other has not, and limits that differ."""
     match shape:
         case (inner, most):
@@ -50,13 +50,13 @@ def differences(shape: fields.Shape, schema: dict[str, Any], path: str) -> list[
 @pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
 def test_the_fields_are_those_of_the_crd_that_linkerd_ships(kind: str) -> None:
     retry = [".rules[].retry: only here"] if kind == "HTTPRoute" else []
-    assert differences(fields.SPECS[kind], of(LINKERD, kind), "") == retry
+    assert differences(route_fields.SPECS[kind], of(LINKERD, kind), "") == retry
 
 
 @pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
 def test_what_the_gateway_api_has_besides_is_known_as_newer(kind: str) -> None:
     """Of HTTPRoutes all; matches may be 64, but Linkerd's CRD says 8."""
-    found = differences(fields.SPECS[kind], of(GATEWAY, kind), "")
+    found = differences(route_fields.SPECS[kind], of(GATEWAY, kind), "")
     assert [line for line in found if "only there" in line] == []
     assert [line for line in found if "is not" in line] == [".rules[].matches: 8 is not 64"]
 

@@ -10,7 +10,7 @@ from linkerd_adapter.lint import RULES, SUBJECTS, objects
 from linkerd_adapter.lint.page import SUBJECTS as HEADINGS
 from linkerd_adapter.lint.page import markdown
 
-from extproc.findings import Rule
+from extproc.lint.findings import Rule
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers import HEADERS, Reading, reading
-from extproc.answers.clip import LIMIT
+from extproc.answers import HEADERS, AnswerReader, answer_reader
 from extproc.answers.shapes import SHAPES
+from extproc.answers.wire.bounded_buffer import LIMIT
 from extproc.apis import TABLE
 from extproc.headers import Headers
 
 
-def answer(api: str, operation: str, kind: str = "text/event-stream", **headers: str) -> Reading:
+def answer(api: str, operation: str, kind: str = "text/event-stream", **headers: str) -> AnswerReader:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    found = reading(api, operation, Headers.of({"content-type": kind, **named}.items()))
+    found = answer_reader(api, operation, Headers.of({"content-type": kind, **named}.items()))
     assert found is not None
     return found
 
@@ -130,7 +130,7 @@ def test_a_document_that_is_none_tells_nothing(body: bytes) -> None:
     ],
 )
 def test_answers_that_tell_nothing(api: str, operation: str, kind: str) -> None:
-    assert reading(api, operation, Headers.of([("content-type", kind), ("content-length", "9")])) is None
+    assert answer_reader(api, operation, Headers.of([("content-type", kind), ("content-length", "9")])) is None
 
 
 def test_sound_that_comes_piece_by_piece_is_output_from_its_first_byte() -> None:
@@ -272,7 +272,7 @@ JSON = st.recursive(
 def test_no_event_is_too_odd(event: Any, kind: str) -> None:
     text = f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode()
     for api, operation in SHAPES:
-        found = reading(api, operation, Headers.of([("content-type", "text/event-stream")]))
+        found = answer_reader(api, operation, Headers.of([("content-type", "text/event-stream")]))
         if found is not None:
             found.feed(text)
             found.end()

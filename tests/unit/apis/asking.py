@@ -6,18 +6,18 @@ import json
 from typing import Any
 
 from extproc import apis
-from extproc.actions import Unmatched
-from extproc.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.bodies.request import BodyFields, InferenceRequest, RequestFields
+from extproc.envoy.actions import Unmatched
+from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
-from extproc.request import Asked, BodyFields, Told
-from extproc.stream import RouteStream
-from extproc.view import Policy, View
+from extproc.policy.snapshot import Policy, Snapshot
 
-EVERYTHING = View((Policy("all", models=("*",)),))
+EVERYTHING = Snapshot((Policy("all", models=("*",)),))
 STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 
 
-def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> Asked | str:
+def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> InferenceRequest | str:
     """What a request is taken for; the reason where it can't be told. ``line``: ``POST /path``; ``body``: bytes, or
     what is to be JSON.
     """
@@ -32,7 +32,7 @@ def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> 
     return unmatched[0] if unmatched or stream.asked is None else stream.asked
 
 
-def known(told: Told) -> BodyFields:
+def known(told: RequestFields) -> BodyFields:
     """All that a body tells, what is read when it is asked for included."""
     return BodyFields(*(getattr(told, name) for name in BodyFields.__struct_fields__))
 
@@ -49,7 +49,7 @@ def head_suffices(line: str, headers: dict[str, str] | None = None) -> bool:
     return found is not None and found.reader is None
 
 
-def called(path: str, message: bytes) -> Asked | str:
+def called(path: str, message: bytes) -> InferenceRequest | str:
     """What a gRPC call with this message is taken for."""
     return asked("POST " + path, b"\0" + len(message).to_bytes(4) + message, {"content-type": "application/grpc"})
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, size
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "Hello, Claude"}]}]
@@ -26,31 +26,35 @@ HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01", "content-type":
                 "messages": MESSAGES,
                 "stream": True,
             },
-            Asked("anthropic", "messages", "claude-opus-4-1", None, True, None, 1024, size("Be brief.", MESSAGES)),
+            InferenceRequest(
+                "anthropic", "messages", "claude-opus-4-1", None, True, None, 1024, size("Be brief.", MESSAGES)
+            ),
         ),
         (
             "POST /v1/messages",
             {"tools": TOOLS, "messages": MESSAGES, "max_tokens": 7, "model": "claude-haiku"},
-            Asked("anthropic", "messages", "claude-haiku", None, False, None, 7, size(TOOLS, MESSAGES)),
+            InferenceRequest("anthropic", "messages", "claude-haiku", None, False, None, 7, size(TOOLS, MESSAGES)),
         ),
         (
             "POST /v1/messages/count_tokens",
             {"model": "claude-opus-4-1", "messages": MESSAGES},
-            Asked("anthropic", "messages.count_tokens", "claude-opus-4-1", prompt_bytes=size(MESSAGES)),
+            InferenceRequest("anthropic", "messages.count_tokens", "claude-opus-4-1", prompt_bytes=size(MESSAGES)),
         ),
         (
             "POST /v1/messages/batches",
             {"requests": [{"custom_id": "1", "params": {"model": "claude-haiku"}}]},
-            Asked("anthropic", "messages.batches", ""),
+            InferenceRequest("anthropic", "messages.batches", ""),
         ),
         (
             "POST /v1/complete",
             {"model": "claude-2.1", "prompt": "\n\nHuman: Hi\n\nAssistant:", "max_tokens_to_sample": 5},
-            Asked("anthropic", "complete", "claude-2.1", None, False, None, 5, size("\n\nHuman: Hi\n\nAssistant:")),
+            InferenceRequest(
+                "anthropic", "complete", "claude-2.1", None, False, None, 5, size("\n\nHuman: Hi\n\nAssistant:")
+            ),
         ),
     ],
 )
-def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     assert asked(line, body, HEADERS) == expected
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices, size
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -22,7 +22,7 @@ OF_PATH = (
 @pytest.mark.parametrize("path", OF_PATH)
 def test_a_deployment_is_the_model(path: str) -> None:
     line = f"POST /openai/deployments/my-gpt/{path}?{VERSION}"
-    assert asked(line, DEPLOYED) == Asked("azure", path.replace("/", "."), "my-gpt")
+    assert asked(line, DEPLOYED) == InferenceRequest("azure", path.replace("/", "."), "my-gpt")
     assert head_suffices(line)
 
 
@@ -32,57 +32,57 @@ def test_a_deployment_is_the_model(path: str) -> None:
         (
             f"POST /openai/deployments/my%20gpt/extensions/chat/completions?{VERSION}",
             DEPLOYED,
-            Asked("azure", "chat.completions", "my gpt"),
+            InferenceRequest("azure", "chat.completions", "my gpt"),
         ),
         (
             "POST /openai/v1/chat/completions",
             NAMED,
-            Asked("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
+            InferenceRequest("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
         ),
         (
             "POST /openai/v1/responses?api-version=preview",
             {"model": "my-gpt", "input": "Hello", "stream": True},
-            Asked("azure", "responses", "my-gpt", stream=True, prompt_bytes=size("Hello")),
+            InferenceRequest("azure", "responses", "my-gpt", stream=True, prompt_bytes=size("Hello")),
         ),
         (
             "POST /openai/responses?api-version=2025-03-01-preview",
             {"model": "my-gpt", "input": "Hello"},
-            Asked("azure", "responses", "my-gpt", prompt_bytes=size("Hello")),
+            InferenceRequest("azure", "responses", "my-gpt", prompt_bytes=size("Hello")),
         ),
         (
             "POST /openai/v1/embeddings",
             {"model": "ada", "input": ["a"]},
-            Asked("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
+            InferenceRequest("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
         ),
         (
             "POST /models/chat/completions?api-version=2024-05-01-preview",
             NAMED,
-            Asked("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
+            InferenceRequest("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
         ),
         (
             "POST /models/embeddings?api-version=2024-05-01-preview",
             {"model": "ada", "input": ["a"]},
-            Asked("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
+            InferenceRequest("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
         ),
         (
             f"GET /openai/realtime?{VERSION}&deployment=my-voice",
             b"",
-            Asked("azure", "realtime", "my-voice", stream=True),
+            InferenceRequest("azure", "realtime", "my-voice", stream=True),
         ),
-        ("GET /openai/v1/realtime?model=my-voice", b"", Asked("azure", "realtime", "my-voice", stream=True)),
+        ("GET /openai/v1/realtime?model=my-voice", b"", InferenceRequest("azure", "realtime", "my-voice", stream=True)),
         (
             "POST /openai/v1/realtime/calls?model=my-voice",
             b"v=0\r\n",
-            Asked("azure", "realtime.calls", "my-voice", stream=True),
+            InferenceRequest("azure", "realtime.calls", "my-voice", stream=True),
         ),
         (
             f"POST /openai/realtimeapi/sessions?{VERSION}",
             {"model": "my-voice"},
-            Asked("azure", "realtime.sessions", "my-voice"),
+            InferenceRequest("azure", "realtime.sessions", "my-voice"),
         ),
     ],
 )
-def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     assert asked(line, body) == expected
 
 

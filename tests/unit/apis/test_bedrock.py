@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 CLAUDE = "anthropic.claude-3-5-sonnet-20240620-v1:0"
@@ -34,7 +34,7 @@ BODY = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}], "inferenceC
 )
 def test_asks_for(segment: str, model: str, action: str, stream: bool) -> None:
     line = f"POST /model/{segment}/{action}"
-    assert asked(line, BODY, {"x-amzn-bedrock-service-tier": "priority"}) == Asked(
+    assert asked(line, BODY, {"x-amzn-bedrock-service-tier": "priority"}) == InferenceRequest(
         "bedrock", action, model, stream=stream
     )
     assert head_suffices(line)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, size
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -19,57 +19,57 @@ DOCUMENTS = ["Carson City is in Nevada."]
         (
             "POST /v2/chat",
             {"model": "command-a", "messages": MESSAGES, "stream": True, "max_tokens": 30},
-            Asked("cohere", "chat", "command-a", None, True, None, 30, size(MESSAGES)),
+            InferenceRequest("cohere", "chat", "command-a", None, True, None, 30, size(MESSAGES)),
         ),
         (
             "POST /v1/chat",
             {"model": "command-r", "message": "Hello", "chat_history": MESSAGES, "max_tokens": 30},
-            Asked("cohere", "chat", "command-r", None, False, None, 30, size("Hello", MESSAGES)),
+            InferenceRequest("cohere", "chat", "command-r", None, False, None, 30, size("Hello", MESSAGES)),
         ),
         (
             "POST /v1/generate",
             {"model": "command", "prompt": "Once", "max_tokens": 3, "stream": True},
-            Asked("cohere", "generate", "command", None, True, None, 3, size("Once")),
+            InferenceRequest("cohere", "generate", "command", None, True, None, 3, size("Once")),
         ),
         (
             "POST /v2/embed",
             {"model": "embed-v4.0", "texts": ["a"], "input_type": "search_query"},
-            Asked("cohere", "embed", "embed-v4.0", prompt_bytes=size(["a"])),
+            InferenceRequest("cohere", "embed", "embed-v4.0", prompt_bytes=size(["a"])),
         ),
         (
             "POST /v1/embed",
             {"model": "embed-v3.0", "texts": ["a", "b"]},
-            Asked("cohere", "embed", "embed-v3.0", prompt_bytes=size(["a", "b"])),
+            InferenceRequest("cohere", "embed", "embed-v3.0", prompt_bytes=size(["a", "b"])),
         ),
         (
             "POST /v2/rerank",
             {"model": "rerank-v3.5", "query": "Capital?", "documents": DOCUMENTS},
-            Asked("cohere", "rerank", "rerank-v3.5", prompt_bytes=size("Capital?", DOCUMENTS)),
+            InferenceRequest("cohere", "rerank", "rerank-v3.5", prompt_bytes=size("Capital?", DOCUMENTS)),
         ),
         (
             "POST /v1/classify",
             {"model": "embed-v3.0", "inputs": ["spam?"], "examples": []},
-            Asked("cohere", "classify", "embed-v3.0", prompt_bytes=size(["spam?"], [])),
+            InferenceRequest("cohere", "classify", "embed-v3.0", prompt_bytes=size(["spam?"], [])),
         ),
         (
             "POST /v1/tokenize",
             {"model": "command", "text": "Hello"},
-            Asked("cohere", "tokenize", "command", prompt_bytes=size("Hello")),
+            InferenceRequest("cohere", "tokenize", "command", prompt_bytes=size("Hello")),
         ),
         (
             "POST /v1/detokenize",
             {"model": "command", "tokens": [7]},
-            Asked("cohere", "detokenize", "command", prompt_bytes=size([7])),
+            InferenceRequest("cohere", "detokenize", "command", prompt_bytes=size([7])),
         ),
     ],
 )
-def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     assert asked(line, body) == expected
 
 
 def test_the_first_rerank_is_known_by_the_name_of_who_serves_it_now() -> None:
     found = asked("POST /v1/rerank", {"model": "rerank-v2", "query": "q", "documents": []})
-    assert found == Asked("vllm", "rerank", "rerank-v2", prompt_bytes=size("q", []))
+    assert found == InferenceRequest("vllm", "rerank", "rerank-v2", prompt_bytes=size("q", []))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices, size
 
 CONTENTS = [{"role": "user", "parts": [{"text": "Explain a mesh."}]}]
@@ -32,13 +32,15 @@ BODY = {"contents": CONTENTS, "generationConfig": {"maxOutputTokens": 100}}
     ],
 )
 def test_asks_for(line: str, operation: str, model: str, stream: bool) -> None:
-    assert asked(f"POST {line}", BODY) == Asked("gemini", operation, model, stream=stream)
+    assert asked(f"POST {line}", BODY) == InferenceRequest("gemini", operation, model, stream=stream)
     assert head_suffices(f"POST {line}")
 
 
 def test_as_openai_has_it() -> None:
     body = {"model": "gemini-2.5-flash", "messages": CONTENTS, "stream": True}
-    expected = Asked("gemini", "chat.completions", "gemini-2.5-flash", stream=True, prompt_bytes=size(CONTENTS))
+    expected = InferenceRequest(
+        "gemini", "chat.completions", "gemini-2.5-flash", stream=True, prompt_bytes=size(CONTENTS)
+    )
     assert asked("POST /v1beta/openai/chat/completions", body) == expected
 
 

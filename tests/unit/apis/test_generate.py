@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, size
 
 TGI = {"inputs": "What is a mesh?", "parameters": {"max_new_tokens": 20, "adapter_id": "predibase/dbpedia"}}
@@ -19,23 +19,33 @@ SGLANG = {"text": "Paris is", "sampling_params": {"max_new_tokens": 8}, "stream"
         (
             "POST /generate",
             TGI,
-            Asked("generate", "generate", "", None, False, "predibase/dbpedia", 20, size("What is a mesh?")),
+            InferenceRequest("generate", "generate", "", None, False, "predibase/dbpedia", 20, size("What is a mesh?")),
         ),
         (
             "POST /generate_stream",
             TGI,
-            Asked("generate", "generate_stream", "", None, True, "predibase/dbpedia", 20, size("What is a mesh?")),
+            InferenceRequest(
+                "generate", "generate_stream", "", None, True, "predibase/dbpedia", 20, size("What is a mesh?")
+            ),
         ),
-        ("POST /generate", SGLANG, Asked("generate", "generate", "", None, True, "lora0", 8, size("Paris is"))),
-        ("POST /generate", {"input_ids": [1, 2]}, Asked("generate", "generate", "", prompt_bytes=size([1, 2]))),
+        (
+            "POST /generate",
+            SGLANG,
+            InferenceRequest("generate", "generate", "", None, True, "lora0", 8, size("Paris is")),
+        ),
+        (
+            "POST /generate",
+            {"input_ids": [1, 2]},
+            InferenceRequest("generate", "generate", "", prompt_bytes=size([1, 2])),
+        ),
         (
             "POST /generate",
             {"text": ["a", "b"], "lora_path": ["x", None], "sampling_params": [{"max_new_tokens": 1}]},
-            Asked("generate", "generate", "", prompt_bytes=size(["a", "b"])),
+            InferenceRequest("generate", "generate", "", prompt_bytes=size(["a", "b"])),
         ),
     ],
 )
-def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     assert asked(line, body) == expected
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 BODY = {"instances": [[6.8, 2.8, 4.8, 1.4]]}
@@ -20,7 +20,7 @@ BODY = {"instances": [[6.8, 2.8, 4.8, 1.4]]}
     ],
 )
 def test_asks_for(path: str, operation: str, model: str) -> None:
-    assert asked(f"POST {path}", BODY) == Asked("kserve", operation, model)
+    assert asked(f"POST {path}", BODY) == InferenceRequest("kserve", operation, model)
     assert head_suffices(f"POST {path}")
 
 

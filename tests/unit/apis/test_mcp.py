@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices, size
 
 SESSION = {"mcp-session-id": "1868a90c", "mcp-protocol-version": "2025-06-18"}
@@ -22,29 +22,37 @@ def message(method: Any, **params: Any) -> dict[str, Any]:
     [
         (
             message("tools/call", name="get_weather", arguments=ARGUMENTS, _meta={"traceparent": "00-0af7-b7ad-01"}),
-            Asked("mcp", "tools/call", "get_weather", prompt_bytes=size(ARGUMENTS)),
+            InferenceRequest("mcp", "tools/call", "get_weather", prompt_bytes=size(ARGUMENTS)),
         ),
         (
             message("prompts/get", name="code_review", arguments={}),
-            Asked("mcp", "prompts/get", "code_review", prompt_bytes=2),
+            InferenceRequest("mcp", "prompts/get", "code_review", prompt_bytes=2),
         ),
-        (message("initialize", protocolVersion="2025-06-18", clientInfo={"name": "c"}), Asked("mcp", "initialize", "")),
-        (message("tools/list"), Asked("mcp", "tools/list", "")),
-        (message("resources/read", uri="file:///x", name="n"), Asked("mcp", "resources/read", "")),
-        ({"jsonrpc": "2.0", "method": "notifications/initialized"}, Asked("mcp", "notifications/initialized", "")),
-        (message("acme/launch", name="n"), Asked("mcp", "other", "")),
-        (message(7, name="n"), Asked("mcp", "other", "")),
-        ({"jsonrpc": "2.0", "id": 1, "result": {"name": "n"}}, Asked("mcp", "response", "")),
-        ([message("tools/call", name="a"), message("tools/call", name="b")], Asked("mcp", "batch", "")),
+        (
+            message("initialize", protocolVersion="2025-06-18", clientInfo={"name": "c"}),
+            InferenceRequest("mcp", "initialize", ""),
+        ),
+        (message("tools/list"), InferenceRequest("mcp", "tools/list", "")),
+        (message("resources/read", uri="file:///x", name="n"), InferenceRequest("mcp", "resources/read", "")),
+        (
+            {"jsonrpc": "2.0", "method": "notifications/initialized"},
+            InferenceRequest("mcp", "notifications/initialized", ""),
+        ),
+        (message("acme/launch", name="n"), InferenceRequest("mcp", "other", "")),
+        (message(7, name="n"), InferenceRequest("mcp", "other", "")),
+        ({"jsonrpc": "2.0", "id": 1, "result": {"name": "n"}}, InferenceRequest("mcp", "response", "")),
+        ([message("tools/call", name="a"), message("tools/call", name="b")], InferenceRequest("mcp", "batch", "")),
     ],
 )
-def test_asks_for(body: Any, expected: Asked) -> None:
+def test_asks_for(body: Any, expected: InferenceRequest) -> None:
     assert asked("POST /mcp", body, SESSION) == expected
 
 
 def test_what_has_no_message_is_told_by_its_method() -> None:
-    assert asked("GET /mcp", b"", SESSION | {"accept": "text/event-stream"}) == Asked("mcp", "listen", "", stream=True)
-    assert asked("DELETE /mcp", b"", SESSION) == Asked("mcp", "close", "")
+    assert asked("GET /mcp", b"", SESSION | {"accept": "text/event-stream"}) == InferenceRequest(
+        "mcp", "listen", "", stream=True
+    )
+    assert asked("DELETE /mcp", b"", SESSION) == InferenceRequest("mcp", "close", "")
     assert head_suffices("GET /mcp")
 
 

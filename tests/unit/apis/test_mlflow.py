@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 
@@ -19,7 +19,7 @@ from tests.unit.apis.asking import asked, head_suffices
     ],
 )
 def test_asks_for(body: Any, kind: str) -> None:
-    assert asked("POST /invocations", body, {"content-type": kind}) == Asked("mlflow", "invocations", "")
+    assert asked("POST /invocations", body, {"content-type": kind}) == InferenceRequest("mlflow", "invocations", "")
     assert head_suffices("POST /invocations")
 
 

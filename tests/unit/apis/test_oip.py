@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 JSON = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]}
@@ -21,7 +21,7 @@ BINARY = {"content-type": "application/octet-stream", "inference-header-content-
     ],
 )
 def test_asks_for(path: str, model: str, version: str | None) -> None:
-    expected = Asked("oip", "infer", model, version)
+    expected = InferenceRequest("oip", "infer", model, version)
     assert asked(f"POST {path}", JSON) == expected
     assert asked(f"POST {path}", TENSORS, BINARY) == expected
     assert head_suffices(f"POST {path}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from extproc import apis
-from extproc.actions import BodyEcho, Finish, HeadersReply, Mutation, Reject, Unmatched
-from extproc.events import Protocol, RequestBody, RequestHeaders
+from extproc.bodies.request import InferenceRequest
+from extproc.envoy.actions import BodyEcho, Finish, HeadersReply, Mutation, Reject, Unmatched
+from extproc.envoy.events import Protocol, RequestBody, RequestHeaders
+from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
-from extproc.request import Asked
-from extproc.stream import RouteStream
 from tests.unit.apis.asking import asked, called, field
-from tests.unit.test_stream import BUFFERED, DUPLEX, ROUTED, STREAMED, VIEW, head, play
+from tests.unit.exchange.test_route import BUFFERED, DUPLEX, ROUTED, SNAPSHOT, STREAMED, head, play
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -21,13 +21,17 @@ TENSOR = field(5, field(1, "input__0") + field(2, "FP32") + field(3, b"\x01\x04"
 @pytest.mark.parametrize(
     ("path", "message", "expected"),
     [
-        (INFER, field(1, "iris") + TENSOR, Asked("oip", "infer", "iris")),
-        (INFER, field(1, "iris") + field(2, "3") + field(3, "id-1") + TENSOR, Asked("oip", "infer", "iris", "3")),
-        (INFER, TENSOR + field(1, "org/iris"), Asked("oip", "infer", "org/iris")),
-        (STREAM, field(1, "llm") + TENSOR, Asked("oip", "stream_infer", "llm", stream=True)),
+        (INFER, field(1, "iris") + TENSOR, InferenceRequest("oip", "infer", "iris")),
+        (
+            INFER,
+            field(1, "iris") + field(2, "3") + field(3, "id-1") + TENSOR,
+            InferenceRequest("oip", "infer", "iris", "3"),
+        ),
+        (INFER, TENSOR + field(1, "org/iris"), InferenceRequest("oip", "infer", "org/iris")),
+        (STREAM, field(1, "llm") + TENSOR, InferenceRequest("oip", "stream_infer", "llm", stream=True)),
     ],
 )
-def test_asks_for(path: str, message: bytes, expected: Asked) -> None:
+def test_asks_for(path: str, message: bytes, expected: InferenceRequest) -> None:
     assert called(path, message) == expected
 
 
@@ -64,7 +68,7 @@ class TestMessageAfterMessage:
         return head(self.PATH, protocol, content_type="application/grpc", x_gpu_pool="mine")
 
     def test_the_first_message_decides_at_once(self) -> None:
-        stream = RouteStream(VIEW, b"e")
+        stream = RouteStream(SNAPSHOT, b"e")
         assert stream.receive(self.head(STREAMED), 0.0) == ()
         assert stream.receive(RequestBody(self.FIRST[:8]), 0.0) == ()
         reply, finish = stream.receive(RequestBody(self.FIRST[8:]), 0.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices, size
 
 MESSAGES = [
@@ -24,73 +24,81 @@ SESSION = {"model": "gpt-realtime", "modalities": ["text"], "instructions": "Be 
         (
             "POST /v1/chat/completions",
             CHAT,
-            Asked("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
+            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
         ),
         (
             "POST /v1/completions",
             {"model": "davinci", "prompt": ["Once", "upon"], "max_tokens": 16},
-            Asked("openai", "completions", "davinci", None, False, None, 16, size(["Once", "upon"])),
+            InferenceRequest("openai", "completions", "davinci", None, False, None, 16, size(["Once", "upon"])),
         ),
         (
             "POST /v1/responses",
             RESPONSE,
-            Asked("openai", "responses", "gpt-5", None, True, None, 64, size("Be kind.", "Why?")),
+            InferenceRequest("openai", "responses", "gpt-5", None, True, None, 64, size("Be kind.", "Why?")),
         ),
         (
             "POST /v1/responses/input_tokens",
             {"model": "gpt-5", "input": "Why?"},
-            Asked("openai", "responses.input_tokens", "gpt-5", prompt_bytes=6),
+            InferenceRequest("openai", "responses.input_tokens", "gpt-5", prompt_bytes=6),
         ),
         (
             "POST /v1/responses/compact",
             {"model": "gpt-5", "input": []},
-            Asked("openai", "responses.compact", "gpt-5", prompt_bytes=2),
+            InferenceRequest("openai", "responses.compact", "gpt-5", prompt_bytes=2),
         ),
         (
             "POST /v1/embeddings",
             {"input": "A mesh.", "model": "text-embedding-3-small", "dimensions": 256},
-            Asked("openai", "embeddings", "text-embedding-3-small", prompt_bytes=size("A mesh.")),
+            InferenceRequest("openai", "embeddings", "text-embedding-3-small", prompt_bytes=size("A mesh.")),
         ),
         (
             "POST /v1/images/generations",
             {"model": "gpt-image-1", "prompt": "A lighthouse", "stream": True, "partial_images": 2},
-            Asked("openai", "images.generations", "gpt-image-1", stream=True, prompt_bytes=size("A lighthouse")),
+            InferenceRequest(
+                "openai", "images.generations", "gpt-image-1", stream=True, prompt_bytes=size("A lighthouse")
+            ),
         ),
         (
             "POST /v1/audio/speech",
             {"model": "gpt-4o-mini-tts", "input": "Good morning", "voice": "alloy", "stream_format": "sse"},
-            Asked("openai", "audio.speech", "gpt-4o-mini-tts", stream=True, prompt_bytes=size("Good morning")),
+            InferenceRequest(
+                "openai", "audio.speech", "gpt-4o-mini-tts", stream=True, prompt_bytes=size("Good morning")
+            ),
         ),
         (
             "POST /v1/audio/speech",
             {"model": "tts-1", "input": "Good morning", "voice": "alloy", "stream_format": "audio"},
-            Asked("openai", "audio.speech", "tts-1", prompt_bytes=size("Good morning")),
+            InferenceRequest("openai", "audio.speech", "tts-1", prompt_bytes=size("Good morning")),
         ),
         (
             "POST /v1/moderations",
             {"model": "omni-moderation-latest", "input": ["Fine."]},
-            Asked("openai", "moderations", "omni-moderation-latest", prompt_bytes=size(["Fine."])),
+            InferenceRequest("openai", "moderations", "omni-moderation-latest", prompt_bytes=size(["Fine."])),
         ),
         (
             "POST /v1/batches",
             {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
-            Asked("openai", "batches", ""),
+            InferenceRequest("openai", "batches", ""),
         ),
-        ("GET /v1/realtime?model=gpt-realtime", b"", Asked("openai", "realtime", "gpt-realtime", stream=True)),
-        ("GET /v1/realtime?intent=transcription", b"", Asked("openai", "realtime", "", stream=True)),
+        (
+            "GET /v1/realtime?model=gpt-realtime",
+            b"",
+            InferenceRequest("openai", "realtime", "gpt-realtime", stream=True),
+        ),
+        ("GET /v1/realtime?intent=transcription", b"", InferenceRequest("openai", "realtime", "", stream=True)),
         (
             "POST /v1/realtime/calls?model=gpt-realtime%2Dmini",
             b"v=0\r\n",
-            Asked("openai", "realtime.calls", "gpt-realtime-mini", stream=True),
+            InferenceRequest("openai", "realtime.calls", "gpt-realtime-mini", stream=True),
         ),
         (
             "POST /v1/realtime/sessions",
             SESSION,
-            Asked("openai", "realtime.sessions", "gpt-realtime", prompt_bytes=size("Be brief.")),
+            InferenceRequest("openai", "realtime.sessions", "gpt-realtime", prompt_bytes=size("Be brief.")),
         ),
     ],
 )
-def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     assert asked(line, body) == expected
 
 
@@ -105,7 +113,7 @@ FORM = (
 @pytest.mark.parametrize("path", ["audio/transcriptions", "audio/translations", "images/edits", "images/variations"])
 def test_forms_name_the_model_even_behind_the_file(path: str) -> None:
     found = asked(f"POST /v1/{path}", FORM, {"content-type": "multipart/form-data; boundary=xx"})
-    assert found == Asked("openai", path.replace("/", "."), "whisper-1", stream=True)
+    assert found == InferenceRequest("openai", path.replace("/", "."), "whisper-1", stream=True)
 
 
 @pytest.mark.parametrize(

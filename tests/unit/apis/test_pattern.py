@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import apis
+from extproc.bodies.request import Operation
 from extproc.headers import Headers
-from extproc.request import Operation
 
 NO_HEADERS = Headers()
 

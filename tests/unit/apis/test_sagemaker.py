@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 MODEL = {"X-Amzn-SageMaker-Target-Model": "model-7.tar.gz"}
@@ -26,12 +26,12 @@ ACTIONS = [("invocations", False), ("invocations-response-stream", True), ("asyn
 )
 def test_asks_for(action: str, stream: bool, headers: dict[str, str], model: str, version: str | None) -> None:
     line = f"POST /endpoints/my-endpoint/{action}"
-    assert asked(line, b"1,2,3\n", headers) == Asked("sagemaker", action, model, version, stream)
+    assert asked(line, b"1,2,3\n", headers) == InferenceRequest("sagemaker", action, model, version, stream)
     assert head_suffices(line, headers)
 
 
 def test_inside_a_container_of_many_models() -> None:
-    assert asked("POST /models/abc123/invoke", b"1,2,3", MODEL) == Asked("sagemaker", "invoke", "abc123")
+    assert asked("POST /models/abc123/invoke", b"1,2,3", MODEL) == InferenceRequest("sagemaker", "invoke", "abc123")
 
 
 @pytest.mark.parametrize(

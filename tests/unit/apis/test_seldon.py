@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}
@@ -13,13 +13,15 @@ BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]
 @pytest.mark.parametrize("name", ["iris", "iris-pipeline.pipeline", "iris-test.experiment"])
 def test_asks_for(name: str) -> None:
     headers = {"Seldon-Model": name}
-    assert asked("POST /v2/models/whatever/infer", BODY, headers) == Asked("seldon", "infer", name)
-    assert asked("POST /v2/models/whatever/versions/2/infer", BODY, headers) == Asked("seldon", "infer", name, "2")
+    assert asked("POST /v2/models/whatever/infer", BODY, headers) == InferenceRequest("seldon", "infer", name)
+    assert asked("POST /v2/models/whatever/versions/2/infer", BODY, headers) == InferenceRequest(
+        "seldon", "infer", name, "2"
+    )
     assert head_suffices("POST /v2/models/whatever/infer", headers)
 
 
 def test_without_the_header_it_is_the_plain_protocol() -> None:
-    assert asked("POST /v2/models/iris/infer", BODY) == Asked("oip", "infer", "iris")
+    assert asked("POST /v2/models/iris/infer", BODY) == InferenceRequest("oip", "infer", "iris")
 
 
 @pytest.mark.parametrize(

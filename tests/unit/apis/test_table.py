@@ -12,7 +12,7 @@ from extproc import apis
 from extproc.apis.__main__ import main
 from extproc.apis.row import ANY_PATH
 from extproc.apis.table import BEGIN, END, markdown, replaced
-from extproc.explain import UNMATCHED
+from extproc.exchange.explain import UNMATCHED
 from extproc.headers import safe_value
 from tests.unit.house import ROOT
 

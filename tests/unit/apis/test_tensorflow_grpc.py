@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import called, field
 
 SERVICE = "/tensorflow.serving.PredictionService/"
@@ -26,13 +26,15 @@ NUMBER, LABEL = field(2, field(1, 7)), field(4, "stable")
 )
 def test_asks_for(method: str, spec: bytes, version: str | None) -> None:
     message = field(1, field(1, "half_plus_two") + spec) + INPUTS
-    assert called(SERVICE + method, message) == Asked("tensorflow", method.lower(), "half_plus_two", version)
+    assert called(SERVICE + method, message) == InferenceRequest("tensorflow", method.lower(), "half_plus_two", version)
 
 
 def test_many_tasks_of_one_model() -> None:
     spec = field(1, field(1, "census") + NUMBER)
     tasks = b"".join(field(1, spec + field(2, f"tensorflow/serving/{name}")) for name in ("classify", "regress"))
-    assert called(SERVICE + "MultiInference", tasks + INPUTS) == Asked("tensorflow", "multi_inference", "census", "7")
+    assert called(SERVICE + "MultiInference", tasks + INPUTS) == InferenceRequest(
+        "tensorflow", "multi_inference", "census", "7"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 
@@ -20,7 +20,9 @@ from tests.unit.apis.asking import asked, head_suffices
 )
 def test_asks_for(path: str, operation: str, model: str, version: str | None) -> None:
     jpeg = b"\xff\xd8\xff\xe0 whatever the model takes"
-    assert asked(f"POST {path}", jpeg, {"content-type": "image/jpeg"}) == Asked("torchserve", operation, model, version)
+    assert asked(f"POST {path}", jpeg, {"content-type": "image/jpeg"}) == InferenceRequest(
+        "torchserve", operation, model, version
+    )
     assert head_suffices(f"POST {path}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import called, field
 
 SERVICE = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/"
@@ -21,9 +21,11 @@ INPUT = field(3, field(1, "data") + field(2, b"\xff\xd8"))
 )
 def test_asks_for(method: str, operation: str, stream: bool) -> None:
     message = field(1, "densenet161") + INPUT
-    assert called(SERVICE + method, message) == Asked("torchserve", operation, "densenet161", stream=stream)
+    assert called(SERVICE + method, message) == InferenceRequest("torchserve", operation, "densenet161", stream=stream)
     message += field(2, "1.0")
-    assert called(SERVICE + method, message) == Asked("torchserve", operation, "densenet161", "1.0", stream=stream)
+    assert called(SERVICE + method, message) == InferenceRequest(
+        "torchserve", operation, "densenet161", "1.0", stream=stream
+    )
 
 
 def test_does_not_ask_for() -> None:

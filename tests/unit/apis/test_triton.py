@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices
 
 BODY = {"text_input": "client input", "parameters": {"stream": False, "max_tokens": 20}}
@@ -20,7 +20,7 @@ BODY = {"text_input": "client input", "parameters": {"stream": False, "max_token
     ],
 )
 def test_asks_for(path: str, operation: str, version: str | None, stream: bool) -> None:
-    assert asked(f"POST {path}", BODY) == Asked("triton", operation, "ensemble", version, stream)
+    assert asked(f"POST {path}", BODY) == InferenceRequest("triton", operation, "ensemble", version, stream)
     assert head_suffices(f"POST {path}")
 
 

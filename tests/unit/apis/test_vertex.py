@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, head_suffices, size
 
 PLACE = "projects/my-project/locations/us-central1"
@@ -43,13 +43,15 @@ BODY = {"anthropic_version": "vertex-2023-10-16", "messages": [], "max_tokens": 
     ],
 )
 def test_asks_for(line: str, operation: str, model: str, stream: bool) -> None:
-    assert asked(f"POST {line}", BODY) == Asked("vertex", operation, model, stream=stream)
+    assert asked(f"POST {line}", BODY) == InferenceRequest("vertex", operation, model, stream=stream)
     assert head_suffices(f"POST {line}")
 
 
 def test_as_openai_has_it_the_body_names_the_model() -> None:
     body = {"model": "google/gemini-2.5-flash", "messages": ["hi"], "stream": True, "max_tokens": 4}
-    expected = Asked("vertex", "chat.completions", "google/gemini-2.5-flash", None, True, None, 4, size(["hi"]))
+    expected = InferenceRequest(
+        "vertex", "chat.completions", "google/gemini-2.5-flash", None, True, None, 4, size(["hi"])
+    )
     assert asked(f"POST /v1/{PLACE}/endpoints/openapi/chat/completions", body) == expected
 
 

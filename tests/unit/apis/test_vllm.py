@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import asked, size
 
 DOCUMENTS = ["Paris is a city.", "A mesh is a net."]
@@ -17,41 +17,41 @@ RANKED = size("What is a mesh?", DOCUMENTS)
 @pytest.mark.parametrize(
     ("line", "body", "expected"),
     [
-        ("POST /rerank", RERANK, Asked("vllm", "rerank", "bge-reranker", prompt_bytes=RANKED)),
-        ("POST /v1/rerank", RERANK, Asked("vllm", "rerank", "bge-reranker", prompt_bytes=RANKED)),
+        ("POST /rerank", RERANK, InferenceRequest("vllm", "rerank", "bge-reranker", prompt_bytes=RANKED)),
+        ("POST /v1/rerank", RERANK, InferenceRequest("vllm", "rerank", "bge-reranker", prompt_bytes=RANKED)),
         (
             "POST /score",
             {"model": "bge", "text_1": "a", "text_2": ["b", "c"]},
-            Asked("vllm", "score", "bge", prompt_bytes=size("a", ["b", "c"])),
+            InferenceRequest("vllm", "score", "bge", prompt_bytes=size("a", ["b", "c"])),
         ),
         (
             "POST /v1/score",
             {"model": "bge", "queries": "a", "documents": "b"},
-            Asked("vllm", "score", "bge", prompt_bytes=size("a", "b")),
+            InferenceRequest("vllm", "score", "bge", prompt_bytes=size("a", "b")),
         ),
         (
             "POST /pooling",
             {"model": "reward", "messages": [{"role": "user", "content": "x"}], "task": "token_embed"},
-            Asked("vllm", "pooling", "reward", prompt_bytes=size([{"role": "user", "content": "x"}])),
+            InferenceRequest("vllm", "pooling", "reward", prompt_bytes=size([{"role": "user", "content": "x"}])),
         ),
         (
             "POST /classify",
             {"model": "toxic", "input": ["You!"]},
-            Asked("vllm", "classify", "toxic", prompt_bytes=size(["You!"])),
+            InferenceRequest("vllm", "classify", "toxic", prompt_bytes=size(["You!"])),
         ),
         (
             "POST /tokenize",
             {"model": "sql-lora", "prompt": "How many?", "add_special_tokens": False},
-            Asked("vllm", "tokenize", "sql-lora", prompt_bytes=size("How many?")),
+            InferenceRequest("vllm", "tokenize", "sql-lora", prompt_bytes=size("How many?")),
         ),
         (
             "POST /detokenize",
             {"model": "llama", "tokens": [1, 2, 3]},
-            Asked("vllm", "detokenize", "llama", prompt_bytes=size([1, 2, 3])),
+            InferenceRequest("vllm", "detokenize", "llama", prompt_bytes=size([1, 2, 3])),
         ),
     ],
 )
-def test_asks_for(line: str, body: Any, expected: Asked) -> None:
+def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     assert asked(line, body) == expected
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.request import Asked
+from extproc.bodies.request import InferenceRequest
 from tests.unit.apis.asking import called, field
 
 SERVICE = "/vllm.grpc.engine.VllmEngine/"
@@ -15,13 +15,21 @@ SAMPLING = field(4, field(8, 64))
 @pytest.mark.parametrize(
     ("method", "message", "expected"),
     [
-        ("Generate", field(1, "r") + TOKENS, Asked("vllm", "generate", "", prompt_bytes=9)),
-        ("Generate", field(3, "Hello") + field(5, 1), Asked("vllm", "generate", "", stream=True, prompt_bytes=5)),
-        ("Generate", TOKENS + SAMPLING + field(5, 0), Asked("vllm", "generate", "", max_tokens=64, prompt_bytes=9)),
-        ("Embed", field(1, "r") + TOKENS, Asked("vllm", "embed", "", prompt_bytes=9)),
+        ("Generate", field(1, "r") + TOKENS, InferenceRequest("vllm", "generate", "", prompt_bytes=9)),
+        (
+            "Generate",
+            field(3, "Hello") + field(5, 1),
+            InferenceRequest("vllm", "generate", "", stream=True, prompt_bytes=5),
+        ),
+        (
+            "Generate",
+            TOKENS + SAMPLING + field(5, 0),
+            InferenceRequest("vllm", "generate", "", max_tokens=64, prompt_bytes=9),
+        ),
+        ("Embed", field(1, "r") + TOKENS, InferenceRequest("vllm", "embed", "", prompt_bytes=9)),
     ],
 )
-def test_asks_for(method: str, message: bytes, expected: Asked) -> None:
+def test_asks_for(method: str, message: bytes, expected: InferenceRequest) -> None:
     assert called(SERVICE + method, message) == expected
 
 

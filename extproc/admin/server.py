@@ -1,0 +1,246 @@
+"""The admin port: metrics, health, the policy in force and live requests, over HTTP. Floor 5.
+
+Loopback by default; whoever can reach it can read the policy, and who asks for what. Requests are few, so a thread each
+will do.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
+from pathlib import Path
+from socketserver import TCPServer
+from threading import BoundedSemaphore, Thread
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from extproc.admin import page
+from extproc.errors import SetupError
+from extproc.telemetry import live_document
+from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.recent_traffic import Report
+from extproc.telemetry.tap import TapFilter
+
+_PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/tap")
+_MOST_TAPS = 16
+"""At one time: each keeps a thread."""
+_TAP_BUFFER = 128 << 10
+"""Bytes that the kernel holds for one, who might read slowly or not at all."""
+_SAFE = (
+    ("content-security-policy", page.POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+)
+"""What answers say to browsers: names of models and callers are not ours."""
+
+Answer: TypeAlias = tuple[int, str, bytes]
+"""Status, content type, body."""
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class AdminContent(msgspec.Struct, frozen=True):
+    """What there is to show."""
+
+    metrics: Callable[[], Metrics]
+    ready: Callable[[], str]
+    """Why we are not ready; empty when we are."""
+    config: Callable[[], Mapping[str, Any]]
+    recent: Callable[[], Report]
+    tap: Callable[[TapFilter], AbstractContextManager[Iterator[bytes]]]
+    """Opens a stream of lines, each a finished exchange."""
+
+
+class Admin:
+    """Serves the page, ``/metrics /healthz /readyz /config /live /tap``; ``/recent`` and ``/state`` to our own."""
+
+    def __init__(self, address: str, shown: AdminContent) -> None:
+        """Listens at once on ``host:port`` (0: any) or ``unix:///path``; raises ``SetupError`` where it can't."""
+        self.shown = shown
+        self.taps = BoundedSemaphore(_MOST_TAPS)
+        admin = self
+
+        class Handler(_Handler):
+            owner = admin
+
+        try:
+            self._server = _listen(address, Handler)
+        except (OSError, ValueError) as error:
+            raise SetupError(
+                f"cannot listen on {address} for the admin port: {error}; stop what uses it, or choose another "
+                "address with --admin"
+            ) from None
+        bound = self._server.server_address
+        self.port = 0 if address.startswith("unix:") else int(bound[1])
+        self.local = not self.port or _is_loopback(str(bound[0]))
+        """Only this machine reaches it."""
+        self._thread = Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="admin", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops answering and frees the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str, query: Mapping[str, str], accept: str) -> Answer:
+        """What is at ``path``. Raises ``ValueError`` where ``query`` makes no sense."""
+        shown = self.shown
+        match path:
+            case "/metrics":
+                return 200, *self._scraped(accept)
+            case "/state":
+                return 200, "application/msgpack", shown.metrics().state()
+            case "/healthz":
+                return 200, _TEXT, b"ok\n"
+            case "/readyz":
+                reason = shown.ready()
+                return (503, _TEXT, f"not ready: {reason}\n".encode()) if reason else (200, _TEXT, b"ready\n")
+            case "/config":
+                return 200, _JSON, json.dumps(shown.config(), indent=2).encode() + b"\n"
+            case "/recent":
+                return 200, _JSON, msgspec.json.encode(shown.recent())
+            case "/live":
+                asked = _asked(query, live_document.LiveQuery)
+                found = live_document.document(shown.recent(), shown.config(), shown.metrics(), shown.ready(), asked)
+                return 200, _JSON, msgspec.json.encode(found) + b"\n"
+        if asset := page.asset(path, accept):
+            return 200, *asset
+        if path == "/":
+            return 200, _TEXT, "".join(f"{one}\n" for one in _PATHS).encode()
+        return 404, _TEXT, f"not found; there are {' '.join(_PATHS)}\n".encode()
+
+    def _scraped(self, accept: str) -> tuple[str, bytes]:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+
+        registry = CollectorRegistry()
+        registry.register(self.shown.metrics())
+        encoder, content_type = choose_encoder(accept)
+        return content_type, encoder(registry)
+
+
+_TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no news; anything else is ours to know."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """Without the names that the base class looks up for an address of the internet's."""
+        TCPServer.server_bind(self)
+
+
+def _listen(address: str, handler: type[_Handler]) -> _Server:
+    if address.startswith("unix://"):
+        path = address.removeprefix("unix://")
+        Path(path).unlink(missing_ok=True)
+        return _UnixServer(path, handler)  # type: ignore[arg-type]  # a path is the address here
+    host, _, port = address.rpartition(":")
+    return _Server((host.strip("[]"), int(port)), handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: Admin
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds that an idle connection may stay
+    server_version = "extproc"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        asked = dict(parse_qsl(query, keep_blank_values=True))
+        try:
+            if self._misled():
+                self._send(421, _TEXT, b"this admin port is this machine's own: ask for it as localhost\n")
+            elif path == "/tap":
+                self._tap(_asked(asked, TapFilter))
+            else:
+                self._send(*self.owner.answer(path, asked, self.headers.get("accept", "")))
+        except ValueError as error:
+            self._send(400, _TEXT, f"{error}\n".encode())
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _misled(self) -> bool:
+        """A browser was made to take us for a web site of that name (DNS rebinding), which would then read us."""
+        host = urlsplit(f"//{self.headers.get('host', 'localhost')}").hostname or ""
+        return self.owner.local and not (host == "localhost" or _is_ip(host))
+
+    def _tap(self, wanted: TapFilter) -> None:
+        if not self.owner.taps.acquire(blocking=False):
+            self._send(503, _TEXT, f"{_MOST_TAPS} tap this processor already\n".encode())
+            return
+        try:
+            with self.owner.shown.tap(wanted) as lines:
+                self.close_connection = True
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TAP_BUFFER)
+                self._head(200, "application/x-ndjson", ("transfer-encoding", "chunked"))
+                if self.command == "HEAD":
+                    return
+                for line in chain([b"\n"], lines):  # whoever has the first line misses nothing from now on
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        finally:
+            self.owner.taps.release()
+
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
+        self._head(status, content_type, ("content-length", str(len(body))))
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _head(self, status: int, content_type: str, framing: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in (("content-type", content_type), framing, *_SAFE):
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Scrapes and probes are not news."""
+
+
+def _asked(query: Mapping[str, str], kind: type[T]) -> T:
+    """The parameters of a URL. Raises ``ValueError`` where there is one that makes no sense."""
+    try:
+        return msgspec.convert(query, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{error}; there are: {', '.join(kind.__struct_fields__)}") from None
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

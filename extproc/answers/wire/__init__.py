@@ -1,0 +1,1 @@
+"""How answers are framed: SSE, NDJSON, AWS event streams, WebSocket, gRPC; bytes in, events out."""

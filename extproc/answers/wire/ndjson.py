@@ -1,0 +1,37 @@
+"""JSON lines (NDJSON) as they come, however they are split. Floor 2; may import ``clip`` and ``wire``.
+
+Blank lines say nothing, and the last line need not end. Source: the NDJSON specification.
+"""
+
+from __future__ import annotations
+
+from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
+from extproc.answers.wire.decoder import Event
+
+
+class JsonLines:
+    """See ``Decoder``. The wire names no kinds."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = BoundedBuffer()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """See ``Decoder``."""
+        *lines, rest = data.split(b"\n")
+        found: list[Event] = []
+        for line in lines:
+            text, whole = line, True
+            if self._rest or len(line) > LIMIT:
+                self._rest.add(line)
+                whole = self._rest.whole
+                text = self._rest.take()
+            if text := text.strip():
+                found.append(("", text, whole))
+        self._rest.add(rest)
+        return found
+
+    def end(self) -> list[Event]:
+        """See ``Decoder``."""
+        return self.feed(b"\n")

@@ -1,0 +1,70 @@
+"""AWS event streams that carry another stream, or events of another API. Floor 2: may import the other decoders.
+
+Source: the API references of Amazon Bedrock ("PayloadPart") and of Amazon SageMaker's runtime ("PayloadPart").
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Sequence
+
+import msgspec
+
+from extproc.answers.wire.aws_event_stream import EventStream
+from extproc.answers.wire.decoder import ERROR, Event
+from extproc.answers.wire.documents import Sniffed
+
+
+class Raw:
+    """See ``Decoder``. Payloads are the pieces of the model's own stream, whatever it is (SageMaker)."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self) -> None:
+        self._outer = EventStream()
+        self._inner = Sniffed()
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """See ``Decoder``."""
+        found: list[Event] = []
+        for event in self._outer.feed(data):
+            if event[0] == ERROR:
+                found.append(event)
+            else:
+                found.extend(self._inner.feed(event[1]))
+        return found
+
+    def end(self) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return self._inner.end()
+
+
+class _Payload(msgspec.Struct):
+    bytes: str = ""
+
+
+class Base64:
+    """See ``Decoder``. A payload holds one event of the model's own, in base64 at ``/bytes`` (Bedrock)."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self) -> None:
+        self._outer = EventStream()
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return [event if event[0] == ERROR else _unwrapped(event) for event in self._outer.feed(data)]
+
+    def end(self) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return ()
+
+
+_payload = msgspec.json.Decoder(_Payload).decode
+
+
+def _unwrapped(event: Event) -> Event:
+    try:
+        return "", binascii.a2b_base64(_payload(event[1]).bytes), event[2]
+    except (msgspec.DecodeError, binascii.Error, UnicodeError):
+        return "", b"", True

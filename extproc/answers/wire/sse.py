@@ -1,0 +1,113 @@
+"""Server-sent events as they come, however they are split. Floor 2: may import floors 0 and 1, ``clip`` and ``wire``.
+
+Lines end in CR, LF or both; a comment is no event; data may have several lines; one space after a colon is not part
+of the value. An event that no blank line ends counts all the same: servers forget it behind the last one.
+Source: the HTML standard, "Server-sent events", §9.2.5 and §9.2.6.
+"""
+
+from __future__ import annotations
+
+from extproc.answers.wire.bounded_buffer import LIMIT, TAIL, BoundedBuffer
+from extproc.answers.wire.decoder import Event
+
+_BOM = b"\xef\xbb\xbf"
+_LINE = 41
+"""Bytes that a line of data takes beside its own."""
+
+
+class Sse:
+    """See ``Decoder``. The kind of an event is its field ``event``."""
+
+    __slots__ = ("_begun", "_data", "_event", "_fresh", "_line", "_lone_cr", "_more", "_size", "_whole")
+
+    def __init__(self) -> None:
+        self._line = BoundedBuffer()
+        self._lone_cr = False  # the last piece ended in a CR, of which the LF may still come
+        self._begun = False
+        self._fresh = False  # an event may begin, and nothing is left of those before
+        self._event = b""
+        self._data: bytes | None = None  # the first line of data
+        self._more: list[bytes] = []  # the others
+        self._size = 0  # of the others
+        self._whole = True
+
+    def feed(self, data: bytes) -> list[Event]:
+        """See ``Decoder``."""
+        if self._fresh and data.startswith(b"data: ") and _one_event(data):
+            return [("", data[6:-2], True)]
+        found = self._read(data)
+        self._fresh = self._begun and not (self._lone_cr or self._event or self._data is not None or self._line)
+        return found
+
+    def _read(self, data: bytes) -> list[Event]:
+        if self._lone_cr and data:
+            self._lone_cr = False
+            if data[0] == 10:
+                data = data[1:]
+        if not data:
+            return []
+        lines = data.splitlines()
+        last = data[-1]
+        unfinished = lines.pop() if last not in (10, 13) else b""
+        self._lone_cr = last == 13
+        found: list[Event] = []
+        if lines and self._line:
+            self._line.add(lines[0])
+            whole, head = self._line.whole, self._line.head
+            line = self._line.take()
+            lines[0] = line if whole else self._cut(head, line)
+        for line in lines:
+            self._take(line if len(line) <= LIMIT else self._cut(line[:8], line), found)
+        if unfinished:
+            self._line.add(unfinished)
+        return found
+
+    def end(self) -> list[Event]:
+        """See ``Decoder``."""
+        return self.feed(b"\n\n") if self._line or self._data is not None else []
+
+    def _cut(self, head: bytes, line: bytes) -> bytes:
+        """Of a line that is too long the end alone is left: to be read where it is data."""
+        if not self._begun:
+            head = head.removeprefix(_BOM)
+        if not head.startswith(b"data:"):
+            return b":"
+        self._whole = False
+        return b"data:" + line[-TAIL:]
+
+    def _take(self, line: bytes, found: list[Event]) -> None:
+        if not self._begun:
+            self._begun = True
+            line = line.removeprefix(_BOM)
+        if not line:
+            self._dispatch(found)
+        elif line.startswith(b"data:"):
+            self._add(line[6:] if line[5:6] == b" " else line[5:])
+        elif line.startswith(b"event:"):
+            self._event = line[7:] if line[6:7] == b" " else line[6:]
+        elif line == b"data":
+            self._add(b"")
+
+    def _add(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value
+            return
+        self._more.append(value)
+        self._size += len(value) + _LINE
+        if self._size > LIMIT:
+            self._data, self._more, self._size, self._whole = value[-TAIL:], [], 0, False
+
+    def _dispatch(self, found: list[Event]) -> None:
+        if self._data is not None:
+            data = b"\n".join((self._data, *self._more)) if self._more else self._data
+            found.append((self._event.decode("utf-8", "replace"), data, self._whole))
+            self._data = None
+            if self._more:
+                self._more, self._size = [], 0
+        self._event, self._whole = b"", True
+
+
+def _one_event(data: bytes) -> bool:
+    """Whether there is one line, no more and no less, and the event's end: so nearly all of them come."""
+    last = len(data) - 2
+    return data.find(b"\n") == last and data[-1] == 10 and b"\r" not in data and last <= LIMIT

@@ -1,0 +1,223 @@
+"""Reads what an inference API says in the first message of a gRPC request. Floor 2: may import floors 0 and 1, coding.
+
+No schema is needed beyond the numbers of a few fields, written as paths (``1.2``: field 2 of the message in field 1).
+gRPC-Web is out of scope: its content type is not taken for gRPC.
+Source: gRPC over HTTP/2 (PROTOCOL-HTTP2.md, "Length-Prefixed-Message"); Protocol Buffers, "Encoding".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from extproc.bodies.content_coding import decoded
+from extproc.bodies.json_reader import MAX_MODEL_LENGTH
+from extproc.bodies.request import BodyFields, Splice
+from extproc.errors import Unreadable
+from extproc.headers import Headers
+
+MAX_FIELDS = 50_000
+"""Fields that are looked at in one message: more are no request, but an attempt to keep us busy."""
+MAX_UNPACKED = 32 << 20
+"""Bytes of a compressed message, unpacked."""
+
+_PREFIX = 5
+_CODINGS = frozenset(("gzip", "deflate"))
+_PROTO = frozenset(("application/grpc", "application/grpc+proto"))
+
+Path: TypeAlias = tuple[int, ...]
+Field: TypeAlias = tuple[int, int, int, int, int]
+"""(number, wire type, start of the field, start of its value or the number that it is, end)."""
+
+
+def is_grpc(headers: Headers) -> bool:
+    """The client speaks gRPC, and wants to be answered in it."""
+    kind = headers.text("content-type").lower()
+    return kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";")
+
+
+class GrpcReader:
+    """One shape of request. The first message suffices: whatever follows it is not waited for."""
+
+    early = True
+
+    def __init__(
+        self,
+        *,
+        model: str = "",
+        version: str = "",
+        version_number: str = "",
+        stream: str = "",
+        limit: str = "",
+        prompt: Sequence[str] = (),
+    ) -> None:
+        """Paths of fields; empty where the API has none. ``version_number``: an integer; of it and ``version`` the one
+        that stands last counts, as in a oneof.
+        """
+        self._model = _path(model)
+        texts = {self._model: "model", _path(version): "version"} | {_path(p): "prompt" for p in prompt}
+        numbers = {_path(version_number): "version", _path(stream): "stream", _path(limit): "limit"}
+        self._wanted = {(path, 2): role for path, role in texts.items() if path} | {
+            (path, 0): role for path, role in numbers.items() if path
+        }
+        self._inner = {path[:depth] for path, _ in self._wanted for depth in range(1, len(path))}
+
+    def read(self, body: bytes, headers: Headers) -> BodyFields | int:
+        """What the first message tells, or the bytes needed to tell.
+
+        The whole message is needed: of equal fields the last one counts. Raises ``Unreadable`` (``content_type``,
+        ``bad_grpc``, ``content_encoding``, ``no_model``, ``bad_model``), ``TooLarge`` where it unpacks to too much.
+        """
+        if headers.text("content-type").lower().partition(";")[0].strip() not in _PROTO:
+            raise Unreadable("content_type")
+        if len(body) < _PREFIX or len(body) < _frame(body):
+            return _PREFIX if len(body) < _PREFIX else _frame(body)
+        message = _message(body, headers)
+        found: dict[str, bytes | int] = {"prompt": 0}
+        for role, field in self._found(message):
+            _, wire, _, value, end = field
+            if role == "prompt":
+                found[role] = int(found[role]) + end - value
+            else:
+                found[role] = message[value:end] if wire == 2 else value
+        version = found.get("version", b"")
+        limit = int(found.get("limit", 0)) & 0xFFFF_FFFF
+        return BodyFields(
+            self._named(found.get("model", b"")) if self._model else "",
+            (_text(version) if isinstance(version, bytes) else str(_signed(version))) or None,
+            bool(found.get("stream", 0)),
+            None,
+            limit or None,
+            int(found["prompt"]),
+        )
+
+    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+        """The change that makes the first message name ``model``; it goes on uncompressed. ``read`` must have passed.
+
+        Wherever the model is named it is named anew: an API may have it once for every task of a batch.
+        """
+        if not self._model:
+            return None
+        message = _message(body, headers)
+        changed, kept = _renamed(message, 0, len(message), self._model, model.encode())
+        prefix = b"\0" + (len(changed) + len(message) - kept).to_bytes(4)
+        if body[0]:
+            return Splice(0, _frame(body), prefix + changed + message[kept:])
+        return Splice(0, _PREFIX + kept, prefix + changed)
+
+    def _found(self, message: bytes) -> Iterator[tuple[str, Field]]:
+        """(what it is, the field) of all that was asked for, in order."""
+        budget = MAX_FIELDS
+        open_messages: list[tuple[Path, Iterator[Field]]] = [((), fields_of(message, 0, len(message)))]
+        while open_messages:
+            above, fields = open_messages[-1]
+            for field in fields:
+                budget -= 1
+                if not budget:
+                    raise Unreadable("bad_grpc")
+                path = (*above, field[0])
+                if (path, field[1]) in self._wanted:
+                    yield self._wanted[path, field[1]], field
+                elif path in self._inner and field[1] == 2:
+                    open_messages.append((path, fields_of(message, field[3], field[4])))
+                    break
+            else:
+                open_messages.pop()
+
+    def _named(self, value: bytes | int) -> str:
+        if not value:
+            raise Unreadable("no_model")
+        model = _text(value) if isinstance(value, bytes) else ""
+        if not 0 < len(model) <= MAX_MODEL_LENGTH:
+            raise Unreadable("bad_model")
+        return model
+
+
+def _path(text: str) -> Path:
+    return tuple(int(number) for number in text.split(".")) if text else ()
+
+
+def _frame(body: bytes) -> int:
+    """Bytes of the first message with its prefix."""
+    return _PREFIX + int.from_bytes(body[1:_PREFIX])
+
+
+def _message(body: bytes, headers: Headers) -> bytes:
+    message = body[_PREFIX : _frame(body)]
+    if body[0] == 0:
+        return message
+    coding = headers.text("grpc-encoding").strip()
+    if body[0] != 1 or coding in ("", "identity"):
+        raise Unreadable("bad_grpc")
+    if coding not in _CODINGS:
+        raise Unreadable("content_encoding")
+    return decoded(message, coding, MAX_UNPACKED)
+
+
+def _text(value: bytes) -> str:
+    """A string field. Servers refuse one that is not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Unreadable("bad_model") from None
+
+
+def _signed(number: int) -> int:
+    """An int64 from the number that stands for it."""
+    return number - (1 << 64) if number >> 63 else number
+
+
+def fields_of(message: bytes, at: int, end: int) -> Iterator[Field]:
+    """The fields of the message from ``at`` to ``end``. Raises ``Unreadable("bad_grpc")``; groups are bad too."""
+    while at < end:
+        start = at
+        tag, at = _varint(message, at, end)
+        number, wire = tag >> 3, tag & 7
+        if wire == 2:
+            size, at = _varint(message, at, end)
+            value, at = at, at + size
+        elif wire == 0:
+            value, at = _varint(message, at, end)
+        elif wire in (1, 5):
+            value, at = at, at + (8 if wire == 1 else 4)
+        else:
+            raise Unreadable("bad_grpc")
+        if at > end or not 0 < number < 1 << 29:
+            raise Unreadable("bad_grpc")
+        yield number, wire, start, value, at
+
+
+def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
+    """(the number, where the next thing is)."""
+    if at < end and message[at] < 0x80:
+        return message[at], at + 1
+    number = 0
+    for n, byte in enumerate(message[at : min(at + 10, end)]):
+        number |= (byte & 0x7F) << 7 * n
+        if byte < 0x80:
+            return number & 0xFFFF_FFFF_FFFF_FFFF, at + n + 1
+    raise Unreadable("bad_grpc")
+
+
+def _as_varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*found, number))
+
+
+def _renamed(message: bytes, at: int, end: int, path: Path, name: bytes) -> tuple[bytes, int]:
+    """(the message with every field at ``path`` replaced, up to the last of them; where that one ended)."""
+    pieces: list[bytes] = []
+    kept = at
+    for number, wire, start, value, after in fields_of(message, at, end):
+        if number != path[0] or wire != 2:
+            continue
+        inner = name
+        if len(path) > 1:
+            changed, rest = _renamed(message, value, after, path[1:], name)
+            inner = changed + message[rest:after]
+        pieces += (message[kept:start], _as_varint(number << 3 | 2), _as_varint(len(inner)), inner)
+        kept = after
+    return b"".join(pieces), kept

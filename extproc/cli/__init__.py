@@ -1,0 +1,1 @@
+"""The command line of ``extproc``: one module for each command."""

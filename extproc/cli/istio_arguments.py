@@ -1,0 +1,144 @@
+"""The command line of ``extproc render istio``. Floor 6."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from extproc.cli.argument_types import address
+from extproc.cli.subcommand import Command, command, policies
+from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions
+
+_DEFAULT = IstioOptions()
+
+
+def istio_command(kinds: argparse._SubParsersAction[argparse.ArgumentParser], run: Mapping[str, Command]) -> None:
+    """Adds ``render istio``."""
+    istio = command(
+        kinds,
+        "istio",
+        run["render istio"],
+        "manifests for Istio: routes, subsets, telemetry, and the filters that ask the processor",
+        """\
+        examples:
+          extproc render istio -f policy.yaml | kubectl apply -f -
+          extproc render istio -f policy.yaml --for sidecar --callers web --istio-version 1.28
+          extproc render istio -f policy.yaml --for gateway --gateway istio-ingress/public --host llm.example.com
+          extproc render istio -f policy.yaml --processor unix:///run/aimesh/processor.sock --fail-closed
+
+        What the target's Istio can't do is told on stderr.
+        """,
+    )
+    policies(istio)
+    istio.add_argument(
+        "--for",
+        dest="where",
+        choices=WHERE,
+        action="append",
+        help="the proxies that get the filters: the gateway, the clients' sidecars, the model servers' (to time them "
+        "only), an ambient waypoint (which Istio does not support); may be given more than once (gateway and sidecar)",
+    )
+    istio.add_argument("--istio-version", choices=RELEASES, default=_DEFAULT.release, help="(%(default)s)")
+    istio.add_argument(
+        "--namespace", default=_DEFAULT.namespace, metavar="NAME", help="of policies that name none (%(default)s)"
+    )
+    _gateway(istio)
+    istio.add_argument(
+        "--callers", default="", metavar="NAMESPACE", help="of the pods that call models (the policies' own)"
+    )
+    istio.add_argument("--waypoint", default=_DEFAULT.waypoint, metavar="NAME", help="(%(default)s)")
+    istio.add_argument(
+        "--processor",
+        type=processor,
+        action="append",
+        metavar="ADDRESS",
+        help="an `extproc serve`: host:port of a Service of the mesh; or dns:///host:port or unix:///path, which "
+        f"may be given more than once ({_DEFAULT.processors[0]})",
+    )
+    istio.add_argument(
+        "--meshed-endpoints",
+        action="store_true",
+        help="endpoints that the policy lists are pods with sidecars, as in other clusters of the mesh: use mutual TLS",
+    )
+    istio.add_argument(
+        "--body",
+        choices=("buffered", "streamed"),
+        default=_DEFAULT.body,
+        help="how Envoy shows bodies: whole, or as they come (one round trip less, no retries) (%(default)s)",
+    )
+    istio.add_argument(
+        "--fail-closed",
+        action="store_true",
+        help="answer 503 when no processor does; else requests pass on unrouted",
+    )
+    istio.add_argument(
+        "--prometheus-rules",
+        action="store_true",
+        help="a PrometheusRule as well, for Prometheus' operator: what `render rules --source istio` writes",
+    )
+    istio.add_argument(
+        "--access-log",
+        default="",
+        metavar="PROVIDER",
+        help="the mesh's extension provider that writes our access log (istio/README.md); none: logs stay as they are",
+    )
+
+
+def _gateway(istio: argparse.ArgumentParser) -> None:
+    istio.add_argument(
+        "--gateway",
+        default=_DEFAULT.gateway,
+        metavar="NAMESPACE/NAME",
+        help="the Gateway by which clients come; its pods are in the same namespace (%(default)s)",
+    )
+    istio.add_argument(
+        "--gateway-labels",
+        type=labels,
+        default=_DEFAULT.gateway_labels,
+        metavar="KEY=VALUE,…",
+        help="of those pods (istio=ingressgateway)",
+    )
+    istio.add_argument(
+        "--host",
+        action="append",
+        metavar="NAME",
+        help="by which clients call the gateway; may be given more than once (the policies' own hosts)",
+    )
+
+
+def istio_options(arguments: argparse.Namespace) -> IstioOptions:
+    """What the command line says."""
+    return IstioOptions(
+        where=tuple(dict.fromkeys(arguments.where or _DEFAULT.where)),
+        release=arguments.istio_version,
+        namespace=arguments.namespace,
+        gateway=arguments.gateway,
+        gateway_labels=arguments.gateway_labels,
+        hosts=tuple(arguments.host or ()),
+        callers=arguments.callers,
+        waypoint=arguments.waypoint,
+        processors=tuple(arguments.processor or _DEFAULT.processors),
+        meshed_endpoints=arguments.meshed_endpoints,
+        body=arguments.body,
+        fail_open=not arguments.fail_closed,
+        rules=arguments.prometheus_rules,
+        access_log=arguments.access_log,
+    )
+
+
+def processor(text: str) -> str:
+    """``host:port``, ``dns:///host:port`` or ``unix:///path``."""
+    for scheme in ("unix:", "dns:"):
+        if text.startswith(scheme) and not text.startswith(f"{scheme}///"):
+            raise argparse.ArgumentTypeError(f"{text!r} is no address; write {scheme}///…")
+    if not text.startswith("unix:"):
+        address(text.removeprefix("dns:///"))
+    return text
+
+
+def labels(text: str) -> tuple[tuple[str, str], ...]:
+    """``key=value,key=value``."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} are no labels; write key=value,key=value")
+    return tuple((key, value) for key, _, value in pairs)

@@ -1,0 +1,92 @@
+"""The gateway of the demo: ``extproc up`` as a child process, and what it counts. Floor 6; may import all below."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from extproc.demo.evidence import Arm, Counters, counters
+from extproc.errors import SetupError
+from extproc.serve.child_process import Child
+
+_STARTED_WITHIN = 30.0
+_PATIENCE = 15.0
+"""Seconds that the gateway has to end by itself; its drain takes no longer than that."""
+_TICK = 0.05
+"""Seconds between two looks at something that changes soon."""
+
+
+class Gateway:
+    """A running ``extproc up``."""
+
+    def __init__(self, child: Child, listen: str, admin: str, envoy_admin: str) -> None:
+        self._child = child
+        self.admin = f"http://{admin}"
+        self.envoy_admin = f"http://{envoy_admin}"
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        self.url = f"http://{listen}"
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, policy: Path) -> AsyncIterator[Gateway]:
+        """One in front of ``policy``, ready for requests; gone when the block is left, whatever happened in it."""
+        listen, admin, envoy_admin = _free_addresses(3)
+        command = [sys.executable, "-m", "extproc", "up", "-f", str(policy)]
+        command += ["--listen", listen, "--admin", admin, "--envoy-admin", envoy_admin]
+        child = Child("the gateway", command, output=False)
+        try:
+            gateway = cls(child, listen, admin, envoy_admin)
+            async with gateway._session:
+                await gateway._wait_ready()
+                yield gateway
+        finally:
+            child.end(_PATIENCE)
+
+    async def counters(self, arms: Sequence[Arm]) -> Counters:
+        """What Envoy and the processor have counted. Raises ``SetupError`` where they are gone."""
+        try:
+            envoy = await self._get(f"{self.envoy_admin}/stats?format=json&filter=upstream_rq_completed$")
+            return counters(arms, envoy, (await self._get(f"{self.admin}/metrics")).decode())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # The gateway goes with the first of its own children that dies, but takes a moment to.
+            raise SetupError(self._epitaph() or f"the gateway does not tell what it counted: {error}") from error
+
+    async def _wait_ready(self) -> None:
+        try:
+            async with asyncio.timeout(_STARTED_WITHIN):
+                while not await self._ready():
+                    if epitaph := self._epitaph():
+                        raise SetupError(epitaph)
+                    await asyncio.sleep(_TICK)
+        except TimeoutError:
+            raise SetupError(f"the gateway was not ready within {_STARTED_WITHIN:g} s") from None
+
+    async def _ready(self) -> bool:
+        try:
+            await self._get(f"{self.admin}/readyz")
+            await self._get(f"{self.envoy_admin}/ready")
+            return bool(await self._get(f"{self.envoy_admin}/listeners"))
+        except aiohttp.ClientError:
+            return False
+
+    async def _get(self, url: str) -> bytes:
+        async with self._session.get(url, raise_for_status=True) as response:
+            return await response.read()
+
+    def _epitaph(self) -> str:
+        return "" if self._child.alive else self._child.exit_report()
+
+
+def _free_addresses(count: int) -> list[str]:
+    """Different ones on loopback, free at this moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    return addresses

@@ -1,0 +1,258 @@
+"""Protobuf bytes ↔ events and actions. Floor 4: may import floors 0 to 3, and alone uses the generated messages.
+
+Source: envoy/service/ext_proc/v3/external_processor.proto, of which ``protos/`` holds what is read and written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from extproc._pb import ext_proc_pb2 as pb
+from extproc.envoy.actions import (
+    BodyEcho,
+    BodyReply,
+    HeadersReply,
+    Mutation,
+    Reject,
+    Reply,
+    ResponseReply,
+    TrailersReply,
+)
+from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
+from extproc.envoy.canonical import message as canonical
+from extproc.envoy.events import (
+    PEER_ATTRIBUTES,
+    BodyMode,
+    Event,
+    Protocol,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+    Unknown,
+)
+from extproc.headers import Headers
+
+SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
+PROCESS = f"/{SERVICE}/Process"
+NAMESPACE = "aimesh"
+"""Of the dynamic metadata that we write and read."""
+_GRPC_STATUS = {400: 3, 413: 8, 503: 14}
+"""INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
+_UNKNOWN = 2
+_OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+_PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
+_LONGEST = 1024
+"""Bytes of the fields behind a message of which the meaning is kept in mind."""
+
+
+class Malformed(Exception):  # noqa: N818
+    """Bytes that are no ProcessingRequest: no Envoy sent them."""
+
+
+class _Filter(msgspec.Struct, frozen=True):
+    """What a message tells of the filter that sent it, and of the connection."""
+
+    observing: bool
+    protocol: Protocol | None
+    peer: str
+
+
+def decode(data: bytes) -> tuple[Event, bool]:
+    """(the event, whether the filter runs in observability mode). Raises ``Malformed``."""
+    found = canonical(data)
+    if found is not None:
+        tag, content, end, metadata, fields = found
+        of = _known_filter(fields) if len(fields) <= _LONGEST else _filter_of(fields)
+        if of is not None:
+            if tag == RESPONSE_BODY:
+                return ResponseBody(content, end), of.observing
+            if tag == REQUEST_BODY:
+                return RequestBody(content, end), of.observing
+            told = _metadata_of(metadata) if metadata else _NO_METADATA
+            if tag == REQUEST_HEADERS:
+                return RequestHeaders(content, end, of.protocol, told, of.peer), of.observing
+            return ResponseHeaders(content, end, told), of.observing
+    return _decode_any(data)
+
+
+def _decode_any(data: bytes) -> tuple[Event, bool]:
+    message = _parse(data)
+    kind = message.WhichOneof("request")
+    return (_EVENTS[kind](message) if kind else Unknown()), message.observability_mode
+
+
+def _parse(data: bytes) -> pb.ProcessingRequest:
+    try:
+        return pb.ProcessingRequest.FromString(data)
+    except DecodeError:
+        raise Malformed("not a ProcessingRequest") from None
+
+
+def _filter_of(fields: bytes) -> _Filter | None:
+    """None where there is more in these fields that the whole message has to be read for."""
+    message = _parse(fields)
+    if message.WhichOneof("request") or message.HasField("metadata_context"):
+        return None
+    return _Filter(message.observability_mode, _protocol(message), _peer(message))
+
+
+_known_filter = lru_cache(maxsize=1024)(_filter_of)
+"""The messages of a filter all say the same, but for the peer."""
+
+
+def _metadata_of(data: bytes) -> Mapping[str, str]:
+    try:
+        return _metadata(pb.Metadata.FromString(data))
+    except DecodeError:
+        raise Malformed("not a Metadata") from None
+
+
+def _request_headers(message: pb.ProcessingRequest) -> Event:
+    head, told = message.request_headers, _metadata(message.metadata_context)
+    return RequestHeaders(_headers(head.headers), head.end_of_stream, _protocol(message), told, _peer(message))
+
+
+def _response_headers(message: pb.ProcessingRequest) -> Event:
+    head = message.response_headers
+    return ResponseHeaders(_headers(head.headers), head.end_of_stream, _metadata(message.metadata_context))
+
+
+def _request_body(message: pb.ProcessingRequest) -> Event:
+    return RequestBody(message.request_body.body, message.request_body.end_of_stream)
+
+
+def _response_body(message: pb.ProcessingRequest) -> Event:
+    piece = message.response_body
+    return ResponseBody(piece.body, piece.end_of_stream)
+
+
+_EVENTS: dict[str, Callable[[pb.ProcessingRequest], Event]] = {
+    "request_headers": _request_headers,
+    "request_body": _request_body,
+    "request_trailers": lambda _: RequestTrailers(),
+    "response_headers": _response_headers,
+    "response_body": _response_body,
+    "response_trailers": lambda message: ResponseTrailers(_headers(message.response_trailers.trailers)),
+}
+
+
+def _protocol(message: pb.ProcessingRequest) -> Protocol | None:
+    if not message.HasField("protocol_config"):
+        return None
+    config = message.protocol_config
+    # A mode of a newer Envoy is one that we can't work with, as GRPC is.
+    mode = config.request_body_mode, config.send_body_without_waiting_for_header_response
+    return _PROTOCOLS.get(mode, Protocol(BodyMode.GRPC))
+
+
+def _headers(headers: pb.HeaderMap) -> Headers:
+    # Envoy sends raw_value; other clients of the protocol may still send value.
+    return Headers([(h.key, h.raw_value or h.value.encode()) for h in headers.headers])
+
+
+def _metadata(metadata: pb.Metadata) -> Mapping[str, str]:
+    if NAMESPACE not in metadata.filter_metadata:
+        return _NO_METADATA
+    fields = metadata.filter_metadata[NAMESPACE].fields
+    return {key: fields[key].string_value for key in fields}
+
+
+def _peer(message: pb.ProcessingRequest) -> str:
+    for attributes in message.attributes.values():
+        for name in PEER_ATTRIBUTES:
+            if name in attributes.fields and (peer := attributes.fields[name].string_value):
+                return peer
+    return ""
+
+
+def encode(reply: Reply) -> bytes:
+    """One ProcessingResponse."""
+    # Decisions repeat, and building their messages costs more than all the rest: so the bytes are kept.
+    if type(reply) is HeadersReply or (type(reply) is BodyReply and reply.body is None):
+        return _kept(reply)
+    return _encoded(reply)
+
+
+def _encoded(reply: Reply) -> bytes:
+    response = pb.ProcessingResponse()
+    match reply:
+        case HeadersReply():
+            _mutate(reply.mutation, response.request_headers.response, response)
+            if reply.body_mode is not None:
+                response.mode_override.CopyFrom(pb.ProcessingMode(request_body_mode=reply.body_mode.name))
+        case BodyReply():
+            common = response.request_body.response
+            _mutate(reply.mutation, common, response)
+            if reply.body is not None:
+                _put_body(reply.body, common.body_mutation)
+        case BodyEcho():
+            echo = response.request_body.response.body_mutation.streamed_response
+            echo.body = reply.data
+            echo.end_of_stream = reply.end_of_stream
+        case TrailersReply():
+            (response.request_trailers if reply.request else response.response_trailers).SetInParent()
+        case ResponseReply():
+            (response.response_body if reply.body else response.response_headers).SetInParent()
+        case Reject():
+            _reject(reply, response)
+    return response.SerializeToString()
+
+
+_kept = lru_cache(maxsize=1024)(_encoded)
+
+
+def _mutate(mutation: Mutation, common: pb.CommonResponse, response: pb.ProcessingResponse) -> None:
+    common.SetInParent()
+    if mutation.clear_route_cache:
+        common.clear_route_cache = True
+        for name, value in mutation.set:
+            option = common.header_mutation.set_headers.add(append_action=_OVERWRITE)
+            option.header.key = name
+            option.header.raw_value = value.encode()
+        common.header_mutation.remove_headers.extend(mutation.remove)
+    _put_metadata(mutation.metadata, response)
+
+
+def _put_body(body: bytes, mutation: pb.BodyMutation) -> None:
+    if body:
+        mutation.body = body
+    else:
+        mutation.clear_body = True
+
+
+def _put_metadata(metadata: tuple[tuple[str, str], ...], response: pb.ProcessingResponse) -> None:
+    if metadata:
+        fields = response.dynamic_metadata.fields[NAMESPACE].struct_value.fields
+        for key, value in metadata:
+            fields[key].string_value = value
+
+
+def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
+    immediate = response.immediate_response
+    immediate.status.code = reply.status
+    immediate.details = f"aimesh_{reply.code}"
+    _put_metadata(reply.metadata, response)
+    if reply.grpc:
+        # Envoy makes a trailers-only response of it, with the body as `grpc-message`.
+        immediate.grpc_status.status = _GRPC_STATUS.get(reply.status, _UNKNOWN)
+        immediate.body = reply.message.encode()
+        return
+    immediate.body = error_body(reply.status, reply.code, reply.message)
+    option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
+    option.header.key = "content-type"
+    option.header.raw_value = b"application/json"
+
+
+def error_body(status: int, code: str, message: str) -> bytes:
+    """The JSON that the client gets, in the shape of OpenAI's errors, which SDKs know how to show."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "code": code}})

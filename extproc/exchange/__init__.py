@@ -1,0 +1,1 @@
+"""One HTTP exchange, sans-I/O: events in, actions out. ``route`` decides, ``observe`` times the answer."""

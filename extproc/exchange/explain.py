@@ -1,0 +1,132 @@
+"""``extproc explain``: what would become of a request, and why, by the very code that serves.
+
+Floor 4: may import floors 0 to 3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from extproc.envoy.actions import BodyReply, HeadersReply, Reject, Unmatched
+from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.exchange.route import RouteStream
+from extproc.headers import Headers, cookie, safe_value
+from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matching
+from extproc.policy.snapshot import Policy, Snapshot
+
+_STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
+
+UNMATCHED = {
+    "no_api": "method and path belong to no inference API that is known here",
+    "no_body": "the request has no body, and its API names the model there",
+    "no_model": "the request names no model",
+    "no_policy": "no policy owns this model",
+    "bad_model": "the model's name is empty, too long or no text",
+    "bad_json": "the body is not a JSON object",
+    "bad_multipart": "the body is not a form that every server would read alike",
+    "bad_grpc": "the body is not a gRPC message of this API",
+    "content_type": "the body is no form, which its API wants",
+    "content_encoding": "the body's compression is not known, or its data is broken",
+    "truncated": "the body ends before the model is told",
+    "streamed_request": "the client sends message after message, and this Envoy shows a body only when it is complete",
+}
+"""Why a request passes on unrouted, by the reasons that ``inference_unmatched_total`` counts."""
+
+
+def explain(
+    snapshot: Snapshot,
+    method: str,
+    path: str,
+    fields: Sequence[tuple[str, str]],
+    body: bytes,
+    entropy: bytes | None = None,
+) -> Mapping[str, Any]:
+    """What ``aimesh.route`` would do with a request, as plain data (the contract's ``explain`` JSON).
+
+    ``fields``: headers as typed. ``entropy``: for a repeatable draw where no sticky key decides.
+    """
+    headers = Headers.of([(":method", method), (":path", path), *fields])
+    if body and "content-length" not in headers:
+        headers = Headers([*headers, ("content-length", str(len(body)).encode())])
+    stream = RouteStream(snapshot, os.urandom(8) if entropy is None else entropy)
+    actions = list(stream.receive(RequestHeaders(headers, not body, _STREAMED), 0.0))
+    if not actions:
+        actions += stream.receive(RequestBody(body, end_of_stream=True), 0.0)
+    setting: dict[str, str] = {}
+    removed: list[str] = []
+    reject = None
+    reason = ""
+    rewritten = False
+    for action in actions:
+        match action:
+            case HeadersReply():
+                setting = dict(action.mutation.set)
+                removed = list(action.mutation.remove)
+            case BodyReply():
+                rewritten = True
+            case Reject():
+                reject = {"status": action.status, "code": action.code, "message": action.message}
+                reason = action.message
+            case Unmatched():
+                reason = UNMATCHED[action.reason]
+    asked, decision, operation = stream.asked, stream.decision, stream.operation
+    renamed = rewritten or operation.rename is not None
+    return {
+        "api": operation.api or None,
+        "operation": (asked.operation if asked else operation.name) or None,
+        "model": (asked.model if asked else operation.model) or None,
+        "stream": asked.stream if asked else operation.stream,
+        "max_tokens": asked.max_tokens if asked else None,
+        "prompt_bytes": asked.prompt_bytes if asked else 0,
+        "adapter": asked.adapter if asked else None,
+        "version": decision.version or None if decision else None,
+        "cohort": decision.cohort or None if decision else None,
+        "gpu_pool": decision.pool or None if decision else None,
+        "headers": setting,
+        "removed": removed,
+        "policy": decision.policy.name if decision and decision.policy else None,
+        "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
+        "reason": reason or (_why(decision, headers) if decision else ""),
+        "reject": reject,
+    }
+
+
+def _why(decision: Decision, headers: Headers) -> str:
+    policy = decision.policy
+    if policy is None:
+        return UNMATCHED["no_policy" if decision.asked.model else "no_model"]
+    owned = repr(decision.asked.model) if decision.asked.model else "requests that name no model"
+    owner = f"policy {policy.name} owns {owned} by its pattern {decision.pattern!r}"
+    where = f", on GPU pool {decision.pool}" if decision.pool else ""
+    return f"{owner}; {_why_version(decision, policy, headers)}{where}"
+
+
+def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
+    version = decision.version
+    if decision.cohort == MATCH and (entry := matching(policy.by_name[version], headers)):
+        return f"{version} because the request has " + " and ".join(f"{n}: {v.decode()}" for n, v in entry.headers)
+    if decision.cohort == PIN:
+        return f"{version} because the client pins it and the policy allows that"
+    if decision.cohort == STICKY:
+        return f"{version} because that is where the weights put {_key_text(policy, headers)}"
+    if policy.versions and decision.cohort == DEFAULT:
+        only = len(policy.answering) == 1
+        return f"{version} is its only version" if only else f"{version} is its default; the request has no sticky key"
+    if decision.cohort == DEFAULT:
+        return f"it has no versions, the request names {version}" if version else "it has no versions"
+    return f"{version} was drawn by weight" + ("; the request has no sticky key" if policy.sticky else "")
+
+
+def _key_text(policy: Policy, headers: Headers) -> str:
+    sticky = policy.sticky
+    if sticky is None or sticky.body:
+        return "the key at /" + "/".join(sticky.body if sticky else ())
+    if sticky.header:
+        return f"{sticky.header}: {_shown(headers.get(sticky.header))}"
+    return f"the cookie {sticky.cookie}={_shown(cookie(headers, sticky.cookie))}"
+
+
+def _shown(value: bytes | None) -> str:
+    return safe_value((value or b"").decode("utf-8", "replace"))

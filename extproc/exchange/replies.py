@@ -1,0 +1,82 @@
+"""Replies that take working out: bodies that go back to Envoy, and replies that change nothing. Floor 3.
+
+May import floors 0 to 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.bodies.request import Splice
+from extproc.envoy.actions import Action, BodyEcho, BodyReply, HeadersReply, ResponseReply, TrailersReply
+from extproc.envoy.events import (
+    Event,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+)
+from extproc.headers import ROUTING, Headers
+
+ECHO_LIMIT = 62_000
+"""Bytes in one echoed piece: Envoy's HTTP/2 frames and the Endpoint Picker Protocol's reference stay below 64 KiB."""
+
+
+def echo(body: bytes, *, end_of_stream: bool) -> tuple[Action, ...]:
+    """``body`` in pieces for FULL_DUPLEX_STREAMED; ``end_of_stream``: the last one ends the request."""
+    starts = range(0, len(body), ECHO_LIMIT) or range(1)
+    return tuple(
+        BodyEcho(body[at : at + ECHO_LIMIT], end_of_stream=end_of_stream and at == starts[-1]) for at in starts
+    )
+
+
+def replaced(sizes: Sequence[int], body: bytes, splice: Splice) -> tuple[Action, ...]:
+    """A reply for each streamed piece of ``body`` up to the last one that changes; the rest passes on as it came."""
+    replies: list[Action] = []
+    at = 0
+    for size in sizes:
+        if at >= splice.end:
+            break
+        following = at + size
+        if splice.start >= following:
+            replies.append(BodyReply())
+        else:
+            # The new value goes where the old one begins; later pieces only lose what is left of the old one.
+            head, tail = max(splice.start, at), min(splice.end, following)
+            data = splice.data if splice.start >= at else b""
+            replies.append(BodyReply(body=body[at:head] + data + body[tail:following]))
+        at = following
+    return tuple(replies)
+
+
+def unchanged(event: Event) -> tuple[Action, ...]:
+    """The reply of the event's own kind that changes nothing."""
+    match event:
+        case RequestHeaders():
+            return (HeadersReply(),)
+        case RequestBody():
+            return (BodyReply(),)
+        case RequestTrailers():
+            return (TrailersReply(),)
+        case ResponseHeaders():
+            return (ResponseReply(),)
+        case ResponseBody():
+            return (ResponseReply(body=True),)
+        case ResponseTrailers():
+            return (TrailersReply(request=False),)
+        case _:
+            return ()
+
+
+def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
+    """Routing headers that the client sent, but for those that are overwritten anyway."""
+    return () if headers.without(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
+
+
+def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in ROUTING if name in headers and name not in kept)
+
+
+_ROUTING = frozenset(ROUTING)

@@ -1,0 +1,110 @@
+"""The body of one request: collected, bounded, unpacked, read, changed. Floor 3: may import floors 0 to 2."""
+
+from __future__ import annotations
+
+from extproc.bodies.content_coding import TooLarge, decoded
+from extproc.bodies.request import BodyFields, Reader, RequestFields, Splice
+from extproc.errors import Rejected, Unreadable
+from extproc.headers import Headers
+
+SMALL = 2048
+"""Bytes: pieces up to here are put together as they come."""
+
+
+class Body:
+    """Holds ``limit`` bytes at the most, and as many again unpacked where the body has a content coding."""
+
+    __slots__ = ("_chunks", "_headers", "_length", "_limit", "_needed", "_size", "_unpacked", "sizes")
+
+    def __init__(self, headers: Headers, limit: int) -> None:
+        """Raises ``Rejected`` (413) where the headers already tell that it is too large."""
+        self.sizes: list[int] = []
+        """Bytes of the pieces as they came."""
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._limit = limit
+        self._needed = 0
+        self._headers = headers
+        self._unpacked: bytes | None = None
+        length = headers.text("content-length")
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+            raise too_large(limit)
+        self._length = int(length) if length.isdecimal() else None
+
+    def add(self, data: bytes) -> None:
+        """The next piece. Raises ``Rejected`` (413)."""
+        self._size += len(data)
+        if self._size > self._limit:
+            raise too_large(self._limit)
+        self.sizes.append(len(data))
+        # Pieces of a few bytes each would take far more memory than they hold.
+        if self._chunks and len(self._chunks[-1]) + len(data) <= SMALL:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(data)
+
+    @property
+    def full(self) -> bool:
+        """As many bytes as the request's content-length says have come. Envoy sees to it that no more follow."""
+        return self._size == self._length
+
+    @property
+    def raw(self) -> bytes:
+        """What came so far, as it came."""
+        if len(self._chunks) != 1:
+            self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0]
+
+    @property
+    def text(self) -> bytes:
+        """What came so far, without its content coding; valid after ``read``."""
+        return self.raw if self._unpacked is None else self._unpacked
+
+    def read(self, reader: Reader | None, *, complete: bool) -> RequestFields | None:
+        """What the body tells; None where more of it is needed. Raises ``Unreadable`` and ``Rejected``."""
+        if self._size < self._needed and not complete:
+            return None
+        early = reader is not None and reader.early
+        try:
+            if not early and any(codings := self._headers.all("content-encoding")):
+                self._unpacked = decoded(self.raw, b",".join(codings).decode("latin-1"), self._limit)
+            found = BodyFields() if reader is None else reader.read(self.text, self._headers)
+        except TooLarge:
+            raise too_large(self._limit) from None
+        if not isinstance(found, int):
+            return found
+        if found > self._limit:
+            raise too_large(self._limit)
+        if complete:
+            raise Unreadable("truncated" if self._size else "no_body")
+        self._needed = found
+        return None
+
+    def rename(self, reader: Reader, model: str) -> Change | None:
+        """How the body as it came is changed to name ``model``; None where it names none."""
+        splice = reader.rename(self.text, self._headers, model)
+        if splice is None:
+            return None
+        more = len(splice.data) - (splice.end - splice.start)
+        if self._unpacked is None:
+            # An early reader has seen a beginning only: the client has said how long the whole is.
+            whole = self._size if self._length is None else self._length
+            return Change(splice, whole + more, unpacked=False)
+        length = len(self._unpacked) + more
+        return Change(Splice(0, len(self.raw), splice(self._unpacked)), length, unpacked=True)
+
+
+class Change:
+    """A change of a body: what is spliced, how long it is then, and whether its content coding is gone."""
+
+    __slots__ = ("length", "splice", "unpacked")
+
+    def __init__(self, splice: Splice, length: int, *, unpacked: bool) -> None:
+        self.splice = splice
+        self.length = length
+        self.unpacked = unpacked
+
+
+def too_large(limit: int) -> Rejected:
+    """The refusal of a body of more than ``limit`` bytes."""
+    return Rejected(413, "request_too_large", f"the request body is larger than the {limit} bytes allowed")

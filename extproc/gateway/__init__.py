@@ -1,0 +1,1 @@
+"""``extproc up``: an embedded Envoy with the processor wired in."""

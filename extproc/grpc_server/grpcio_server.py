@@ -1,0 +1,232 @@
+"""The engine on grpcio's asyncio server, with its public API alone. Floor 5: may import floors 0 to 4."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from extproc.errors import SetupError
+from extproc.grpc_server.contract import (
+    BACKLOG,
+    BEHIND,
+    FAILED,
+    MAX_MESSAGE,
+    PAUSE,
+    UNKNOWN,
+    Abort,
+    Factory,
+    Handler,
+    Metadata,
+    Pulse,
+    Settings,
+    StatusCode,
+    listening_refused,
+)
+from extproc.grpc_server.listeners import claim
+from extproc.grpc_server.tls import Certificates, PemFiles
+
+# grpcio reads these when it is imported. Without the experiments the loop's own thread reads the sockets; with them a
+# pool of threads does, and hands each message over. Children of ours never speak gRPC.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_callback_cq,-event_engine_listener")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc
+
+log = logging.getLogger(__name__)
+
+_BEAT = 0.02
+"""Seconds between two looks whether the loop keeps up."""
+
+
+class AioEngine:
+    """See ``Engine``."""
+
+    def __init__(self, addresses: Sequence[str], services: Mapping[str, Factory], settings: Settings) -> None:
+        self.ports: list[int] = []
+        self._addresses = addresses
+        self._services = services
+        self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._pulse = Pulse()
+        self._grace: float | None = None
+
+    def run(self, started: Callable[[], None]) -> None:
+        """See ``Engine``."""
+        with asyncio.Runner() as runner:
+            runner.run(self._main(started))
+
+    def stop(self, grace: float) -> None:
+        """See ``Engine``."""
+        self._grace = grace
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _main(self, started: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        services = _Services(self._services, self._pulse)
+        server = grpc.aio.server(handlers=[services], options=_channel_arguments(self._settings))
+        beating = self._loop.create_task(self._beat())
+        try:
+            self.ports = [self._listen(server, address) for address in self._addresses]
+            await server.start()
+            started()
+            if self._grace is None:
+                await self._stopping.wait()
+        finally:
+            beating.cancel()
+            await server.stop(self._grace or 0)
+            del server  # grpcio finalises it on the loop, while there is one
+
+    async def _beat(self) -> None:
+        """A loop that wakes us in time had nothing else to do."""
+        while True:
+            due = perf_counter() + _BEAT
+            await asyncio.sleep(_BEAT)
+            if (now := perf_counter()) - due < PAUSE:
+                self._pulse.idle = now
+
+    def _listen(self, server: Any, address: str) -> int:
+        claim(address)  # gRPC would take a unix socket away from a server that listens on it
+        tls = self._settings.tls
+        try:
+            if tls is None:
+                return int(server.add_insecure_port(address))
+            return int(server.add_secure_port(address, _credentials(tls)))
+        except RuntimeError:
+            raise SetupError(listening_refused(address)) from None
+
+
+class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Finds the factory of a method."""
+
+    def __init__(self, services: Mapping[str, Factory], pulse: Pulse) -> None:
+        self._methods = {path: _method(_serve(factory, pulse)) for path, factory in services.items()}
+        self._unknown = _method(_refuse)
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._methods.get(handler_call_details.method, self._unknown)
+
+
+_Behavior = Callable[[Any, Any], Any]
+
+
+def _method(behavior: _Behavior) -> Any:
+    return grpc.stream_stream_rpc_method_handler(behavior)
+
+
+async def _refuse(_: Any, context: Any) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, UNKNOWN)
+
+
+def _serve(factory: Factory, pulse: Pulse) -> _Behavior:
+    async def serve(_: Any, context: Any) -> None:
+        pushes = _Pushes(context, pulse)
+        failure: Abort | None = None
+        handler: Handler | None = None
+        try:
+            handler = factory(pushes)
+            while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
+                for reply in handler.receive(message):
+                    await pushes.write(reply)
+        except Abort as abort:
+            failure = abort
+        except Exception:
+            if handler is None:
+                log.exception("no handler could be made for a stream")
+            failure = Abort(StatusCode.INTERNAL, FAILED)
+        finally:
+            pushes.ended = True
+            if handler is not None:
+                handler.close()
+        async with pushes.turn:
+            if failure is not None:
+                await context.abort(grpc.StatusCode[failure.code.name], failure.details)
+
+    return serve
+
+
+class _Pushes:
+    """What goes out on one stream: gRPC allows one write at a time."""
+
+    def __init__(self, context: Any, pulse: Pulse) -> None:
+        self.pulse = pulse
+        self.turn = asyncio.Lock()
+        self.ended = False
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def write(self, message: bytes) -> None:
+        async with self.turn:
+            await self._context.write(message)
+
+    @property
+    def metadata(self) -> Metadata:
+        """As a ``Sender``."""
+        return tuple(self._context.invocation_metadata() or ())
+
+    def __call__(self, message: bytes) -> None:
+        """As a ``Sender``."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._start, message)
+
+    def _start(self, message: bytes) -> None:
+        if self.ended:
+            return
+        task = self._loop.create_task(self._push(message))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _push(self, message: bytes) -> None:
+        if len(self._waiting) > BACKLOG:
+            with contextlib.suppress(Exception):
+                await self._context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, BEHIND)
+            return
+        async with self.turn:
+            if not self.ended:
+                with contextlib.suppress(Exception):  # the client has just left
+                    await self._context.write(message)
+
+
+def _channel_arguments(settings: Settings) -> list[tuple[str, int]]:
+    """As grpcio wants them."""
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_send_message_length", MAX_MESSAGE),
+        ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share
+        ("grpc.keepalive_time_ms", int(settings.keepalive * 1000)),
+        # gRPC waits this long for the answer to a ping, whatever keepalive says.
+        ("grpc.keepalive_timeout_ms", int(settings.keepalive_timeout * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(settings.keepalive_timeout * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.http2.max_ping_strikes", 0),  # Envoys may ask for signs of life as often as they like
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.enable_channelz", 0),
+        # A burst of streams waits a moment; it must not turn into errors.
+        ("grpc.server.max_pending_requests", 1 << 20),
+        ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
+        ("grpc.server_max_unrequested_time_in_server", 3600),
+    ]
+
+
+def _credentials(certificates: Certificates) -> Any:
+    """Looks for changed files at every new connection; those that are open go on with what they have."""
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(certificates.current), lambda: _changed(certificates), certificates.asks_clients
+    )
+
+
+def _changed(certificates: Certificates) -> Any:
+    fresh = certificates.refresh()
+    return None if fresh is None else _configuration(fresh)
+
+
+def _configuration(pems: PemFiles) -> Any:
+    return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.client_ca)

@@ -1,0 +1,43 @@
+# Types in C for http2.py, where it is compiled (setup.py).
+
+cimport cython
+from extproc.http2.connection_control cimport ConnectionControl
+from extproc.http2.stream cimport Stream
+from extproc.http2.request_headers cimport RequestHead, HeaderBlockReader
+
+cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, MAX_FRAME, PADDED, PRIORITIZED
+cdef Py_ssize_t CREDIT_THRESHOLD, STREAM_WINDOW
+
+cdef class Connection(ConnectionControl):
+    cdef public bint begun, failed
+    cdef public bytes _buffer
+    cdef public dict _over
+    cdef public object _accept, _block
+    cdef public HeaderBlockReader _heads
+
+    cpdef receive(self, bytes data)
+    cpdef lose(self)
+    cpdef close(self, Stream stream)
+    cpdef break_off(self, Stream stream, int code)
+
+    @cython.locals(size=Py_ssize_t, streams=dict, stream=Stream, start=Py_ssize_t, length=Py_ssize_t, kind=int, flags=int,
+                   number=Py_ssize_t, handlers=dict)
+    cpdef Py_ssize_t _read(self, bytes data, Py_ssize_t at) except -1
+
+    @cython.locals(owed=Py_ssize_t)
+    cpdef _deliver(self, Stream stream, bytes piece, Py_ssize_t size, int flags)
+
+    cpdef _forget(self, Stream stream)
+    cpdef _end(self, Stream stream)
+    @cython.locals(over=dict)
+    cpdef _remember(self, Py_ssize_t number)
+    cpdef _on_headers(self, Py_ssize_t number, int flags, bytes payload)
+
+    @cython.locals(head=RequestHead, stream=Stream)
+    cpdef _on_block(self, Py_ssize_t number, int flags, bytes block)
+
+    @cython.locals(stream=Stream, ended=bint)
+    cpdef _open(self, Py_ssize_t number, int flags, RequestHead head)
+
+    @cython.locals(stream=Stream)
+    cpdef _on_reset(self, Py_ssize_t number, int _, bytes payload)

@@ -1,0 +1,86 @@
+"""Header blocks: what a request's says, and whether it may say so (RFC 9113 §8.2, §8.3). Floor 5.
+
+May import floors 0 to 4. A client opens stream after stream with the same few headers, which HPACK makes the same few
+bytes. While its table stays as it is, equal blocks mean equal headers: so the last blocks are remembered. Where it
+traces, each block is another, and is unpacked.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from extproc.grpc_server.contract import Metadata
+from extproc.http2.header_fields import PSEUDO, REQUIRED, Field, seen
+from extproc.http2.hpack import HpackDecoder
+
+_REMEMBERED, _LONG = 64, 4096
+"""Blocks, and bytes of one: those of our clients have some hundred."""
+_OWN = frozenset((b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"))
+"""Headers that gRPC itself speaks by; all others are the caller's metadata."""
+
+
+class RequestHead:
+    """The headers of one request."""
+
+    __slots__ = ("_fields", "length", "malformed", "method", "path", "trails", "type")
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = fields
+        found = seen(fields)
+        self.malformed = found & REQUIRED != REQUIRED
+        self.trails = found != 0 and not found & PSEUDO
+        """They may be trailers: nothing is wrong with them but that no request begins so."""
+        values = {field.name: field.value for field in fields}
+        self.method = values.get(b":method", b"")
+        self.path = values.get(b":path", b"")
+        self.type = values.get(b"content-type", b"")
+        length = values.get(b"content-length")
+        self.length = int(length) if length is not None and not self.malformed else None
+        """Bytes of the body, where it tells."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """gRPC's, without what it says of itself."""
+        return tuple(
+            (field.name.decode("latin-1"), value)
+            for field in self._fields
+            if field.name[:1] != b":" and field.name not in _OWN
+            for value in _values(field.name, field.value)
+        )
+
+
+class HeaderBlockReader:
+    """The header blocks that one client sends."""
+
+    def __init__(self) -> None:
+        self._unpacker = HpackDecoder()
+        self._remembered: dict[bytes, RequestHead] = {}
+
+    def read(self, block: bytes) -> RequestHead:
+        """Every block must pass here, in order. Raises ``Undecodable`` and ``TooMany``."""
+        head = self._remembered.get(block)
+        if head is not None:
+            return head
+        before = self._unpacker.changes
+        head = RequestHead(self._unpacker.read(block))
+        unchanged = self._unpacker.changes == before
+        if not unchanged or len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        if unchanged and len(block) <= _LONG:
+            self._remembered[block] = head
+        return head
+
+
+def _values(name: bytes, value: bytes) -> list[str | bytes]:
+    if not name.endswith(b"-bin"):
+        return [value.decode("latin-1")]
+    # Several may come as one, and padding is optional (PROTOCOL-HTTP2.md, "Custom-Metadata").
+    found: list[str | bytes] = []
+    for part in value.split(b","):
+        try:
+            found.append(base64.b64decode(part + b"=" * (-len(part) % 4), validate=True))
+        except binascii.Error:
+            continue
+    return found

@@ -1,0 +1,32 @@
+# Types in C for flow.py, where it is compiled (setup.py): windows stay below 2**32, and what is counted fits in memory.
+
+cimport cython
+
+cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME, NO_ERROR
+
+cdef class ConnectionOutput:
+    cdef public Py_ssize_t initial_window, queued, window
+    cdef public dict waiting
+    cdef public list _out
+
+    cpdef put(self, bytes data)
+    cpdef release(self, Stream stream)
+    cpdef close(self, Stream stream)
+
+cdef class Stream:
+    cdef public ConnectionOutput connection
+    cdef public Py_ssize_t kept, number, owed, window
+    cdef public bint open
+    cdef public bytes _tail
+    cdef public object length, waiting
+
+    cpdef begin(self)
+    cpdef data(self, bytes piece)
+    cpdef ended(self)
+    cpdef drained(self)
+    cpdef lost(self)
+
+    @cython.locals(connection=ConnectionOutput, size=Py_ssize_t, begin=bytes, room=bint)
+    cpdef send(self, bytes data, bytes head=*, bytes tail=*)
+
+    cpdef flush(self)

@@ -1,0 +1,161 @@
+"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5.
+
+May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not
+read from: the client does not get its window back before it has taken the answers to what it sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from extproc.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_FRAME,
+    NO_ERROR,
+    WINDOW,
+    frame,
+    frame_head,
+    rst_stream,
+)
+
+MAX_QUEUED: Final = 1 << 20
+"""Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
+
+
+class ConnectionOutput:
+    """What streams need of their connection; the bytes that go out gather here."""
+
+    def __init__(self) -> None:
+        self.initial_window = WINDOW
+        """Bytes of data that the client takes on a new stream."""
+        self.window = WINDOW
+        """The same on all of them together."""
+        self.queued = 0
+        """Bytes for the client that have not gone."""
+        self.waiting: dict[int, Stream] = {}
+        """Streams that have something to send and a window for it, but here is no room."""
+        self._out: list[bytes] = []
+
+    def put(self, data: bytes) -> None:
+        """Bytes for the client that no window holds back."""
+        self._out.append(data)
+        self.queued += len(data)
+
+    def release(self, stream: Stream) -> None:
+        """What came while the stream waited has been looked at."""
+        raise NotImplementedError
+
+    def close(self, stream: Stream) -> None:
+        """We have said our last word on it."""
+        raise NotImplementedError
+
+
+class Stream:
+    """A request and its answer. Subclasses hear what the client does, by the methods that do nothing here."""
+
+    __slots__ = ("_tail", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
+
+    def __init__(self, connection: ConnectionOutput, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.window = self.connection.initial_window
+        """Bytes of data that the client takes."""
+        self.open = True
+        """The client may say more."""
+        self.length: int | None = None
+        """Bytes of the request that are still to come, where it told."""
+        self.owed = 0
+        """Bytes that were looked at, for which the client has not got its window back yet."""
+        self.kept = 0
+        """Bytes that came while we waited."""
+        self.waiting: deque[memoryview] | None = None
+        """What has no room yet; None where nothing waits."""
+        self._tail = b""
+
+    def begin(self) -> None:
+        """It has been opened."""
+
+    def data(self, piece: bytes) -> None:
+        """The client has sent something."""
+
+    def ended(self) -> None:
+        """The client has said all."""
+
+    def drained(self) -> None:
+        """What waited has been sent."""
+
+    def lost(self) -> None:
+        """The client is gone, or wants no more: nothing can be sent."""
+
+    def send(self, data: bytes, head: bytes = b"", tail: bytes = b"") -> None:
+        """Data, after a block of headers and before one of trailers, which is the last word. All may be empty."""
+        connection, size = self.connection, len(data)
+        begin = frame_head(len(head) << 8 | HEADERS, END_HEADERS, self.number) + head if head else b""
+        room = (
+            size <= MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < MAX_QUEUED
+        )
+        if self.waiting is None and (room or not data):
+            if data:
+                self.window -= size
+                connection.window -= size
+                begin += frame_head(size << 8, 0, self.number) + data
+            if tail:
+                begin += frame_head(len(tail) << 8 | HEADERS, END_HEADERS | END_STREAM, self.number) + tail
+                if self.open:  # the client need not finish (§8.1)
+                    begin += rst_stream(self.number, NO_ERROR)
+                connection.close(self)
+            connection.put(begin)
+            return
+        if head:
+            connection.put(begin)
+        self._tail = tail
+        if self.waiting is None:
+            self.waiting = deque((memoryview(data),))
+            self._go()  # whoever sends is not told that it is drained: there may be more to come
+            return
+        if data:
+            self.waiting.append(memoryview(data))
+        self.flush()
+
+    def abort(self, tail: bytes) -> None:
+        """Trailers at once, before whatever waits: that is dropped."""
+        self.waiting = None
+        self.send(b"", b"", tail)
+
+    def flush(self) -> None:
+        """Sends as much as there is room for."""
+        waited = self.waiting is not None
+        if waited and self._go():
+            self.drained()
+            if self.kept and self.waiting is None:
+                self.connection.release(self)
+
+    def _go(self) -> bool:
+        """Whether nothing waits any more, and the stream goes on."""
+        connection, waiting = self.connection, self.waiting
+        while waiting:
+            piece = waiting[0]
+            room = min(self.window, connection.window, MAX_FRAME, MAX_QUEUED - connection.queued)
+            if room <= 0:
+                if self.window > 0:
+                    connection.waiting[self.number] = self
+                else:  # until its own window opens
+                    connection.waiting.pop(self.number, None)
+                return False
+            if room < len(piece):
+                waiting[0], piece = piece[room:], piece[:room]
+            else:
+                waiting.popleft()
+            self.window -= len(piece)
+            connection.window -= len(piece)
+            connection.put(frame(DATA, 0, self.number, bytes(piece)))
+        self.waiting = None
+        connection.waiting.pop(self.number, None)
+        if self._tail:
+            self.send(b"", b"", self._tail)
+            return False
+        return True

@@ -1,0 +1,94 @@
+"""ServiceEntry: endpoints whose labels and places mean nothing. Floor 4: imports ``lint.mesh``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Resource
+from extproc.lint.mesh import Mesh
+
+INERT_LABELS = Rule(
+    "AIM501",
+    "warning",
+    "endpoint labels that nothing reads",
+    "A label chooses endpoints only through a subset or a `failoverPriority` of a DestinationRule for the host: by "
+    "itself `gpu: available` routes nothing.",
+    "declare a subset with the label, or failoverPriority, or remove the label",
+)
+NO_LOCALITY = Rule(
+    "AIM502",
+    "warning",
+    "endpoints in several places, and no `locality`",
+    "Istio then takes all of them for equally near: no failover by region, and half of the traffic crosses.",
+    "give each endpoint locality: REGION/ZONE, and the DestinationRule outlierDetection",
+)
+NO_TLS_MODE = Rule(
+    "AIM503",
+    "warning",
+    "endpoints inside the mesh without mutual TLS",
+    "For endpoints that are written by hand Istio does not know that a sidecar is there: it sends plaintext, "
+    "which one under `mtls: STRICT` refuses.",
+    "add the label security.istio.io/tlsMode: istio, and network where an east-west gateway is between",
+)
+PLAIN_443 = Rule(
+    "AIM504",
+    "error",
+    "plaintext to port 443",
+    "`protocol: HTTP` lets Envoy read the requests; it does not encrypt them again unless a DestinationRule says so.",
+    "add a DestinationRule for the host with trafficPolicy.tls.mode: SIMPLE",
+)
+RULES = (INERT_LABELS, NO_LOCALITY, NO_TLS_MODE, PLAIN_443)
+
+_TLS_MODE = "security.istio.io/tlsMode"
+_READ = (_TLS_MODE, "app", "version", "istio-locality")
+_READ_PREFIXES = ("topology.", "service.istio.io/", "app.kubernetes.io/")
+
+
+def check(mesh: Mesh) -> Iterator[Finding]:
+    """Every ServiceEntry."""
+    for entry in mesh.of("ServiceEntry"):
+        endpoints = entry.spec.at("endpoints").items
+        selecting = _selecting(entry, mesh)
+        for endpoint in endpoints:
+            inert = [
+                key
+                for name, key in endpoint.at("labels").named()
+                if name not in (*_READ, *selecting) and not name.startswith(_READ_PREFIXES)
+            ]
+            if inert:
+                names = ", ".join(key.text for key in inert)
+                yield inert[0].breaks(INERT_LABELS, f"nothing reads the label{'s' * (len(inert) > 1)} {names}")
+        if len(endpoints) > 1 and not any(e.at("locality") for e in endpoints):
+            yield entry.spec.at("endpoints").breaks(NO_LOCALITY)
+        if entry.spec.at("location").text == "MESH_INTERNAL":
+            bare = [e for e in endpoints if e.at("labels", _TLS_MODE).text != "istio"]
+            if bare:
+                yield bare[0].breaks(NO_TLS_MODE)
+        yield from _ports(entry, mesh)
+
+
+def _selecting(entry: Resource, mesh: Mesh) -> set[str]:
+    """Labels by which a DestinationRule for one of its hosts chooses endpoints."""
+    found: set[str] = set()
+    for rule in (r for host in entry.spec.at("hosts").items for r in mesh.destination_rules(host.text)):
+        for subset in rule.spec.at("subsets").items:
+            found |= subset.at("labels").entries.keys()
+        for value in rule.spec.walk():
+            found |= {p.text.partition("=")[0] for p in value.at("failoverPriority").items}
+    return found
+
+
+def _ports(entry: Resource, mesh: Mesh) -> Iterator[Finding]:
+    encrypted = {
+        host.text
+        for host in entry.spec.at("hosts").items
+        for rule in mesh.destination_rules(host.text)
+        if any(value.at("tls", "mode").text in ("SIMPLE", "MUTUAL", "ISTIO_MUTUAL") for value in rule.spec.walk())
+    }
+    for port in entry.spec.at("ports").items:
+        target = port.at("targetPort") or port.at("number")
+        if target.text == "443" and port.at("protocol").text.upper() in ("HTTP", "HTTP2", "GRPC"):
+            for host in entry.spec.at("hosts").items:
+                if host.text not in encrypted:
+                    yield target.breaks(PLAIN_443, f"plaintext to {host.text}:443")

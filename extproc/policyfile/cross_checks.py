@@ -1,0 +1,154 @@
+"""What is wrong between documents that are each right: names, models, and GPUs that versions can't reach. Floor 4.
+
+May import floors 0 and 1, ``fields``, ``kinds``, ``series`` and ``yamldoc``. A document that is wrong in itself is
+left out where judging it would only repeat that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.policy.custom_metric import CustomMetric
+from extproc.policy.gpu import known_architecture, satisfies, shortfall
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policyfile.fields import Field, suggestion
+from extproc.policyfile.kinds import Document
+from extproc.telemetry.custom_series import samples
+from extproc.yamldoc import Scalar, shown
+
+Policies = Sequence[Document[Policy]]
+Pools = Sequence[Document[GpuPool]]
+
+
+def check(policies: Policies, pools: Pools) -> None:
+    """Notes every problem between ``policies`` and ``pools``."""
+    _check_names("policy", [(d.value.name, d.name_field) for d in policies])
+    _check_names("pool", [(d.value.name, d.name_field) for d in pools])
+    _check_models(policies)
+    _check_metrics(policies)
+    _check_pool_names(policies, pools)
+    for document in policies:
+        _check_gpus(document, pools)
+    _check_use(policies, pools)
+
+
+def _check_names(what: str, named: Sequence[tuple[str, Field]]) -> None:
+    first: dict[str, Field] = {}
+    for name, field in named:
+        if name and name in first:
+            message = f"the {what} {name} is declared already, at {first[name].place}"
+            field.error(message, "choose another name (namespaces do not tell them apart), or remove one of the two")
+        first.setdefault(name, field)
+
+
+def _check_models(policies: Policies) -> None:
+    """Two owners of one pattern: which of them answers would be chance."""
+    first: dict[str, tuple[str, Field]] = {}
+    for document in policies:
+        spec = document.field.at("spec")
+        written = {f.node.text: f for f in spec.at("models").children if isinstance(f.node, Scalar)}
+        for model in document.value.models:
+            field = written.get(model, spec.at("models"))
+            if model in first:
+                owner, place = first[model]
+                default = "" if spec.has("models") else " (what a policy without models owns)"
+                message = f'the models "{model}"{default} are the policy {owner}\'s already, at {place.place}'
+                field.error(message, "give each policy models of its own")
+            first.setdefault(model, (document.value.name, field))
+
+
+def _check_metrics(policies: Policies) -> None:
+    """A metric is one thing, whichever policy asks for it."""
+    first: dict[str, tuple[CustomMetric, Field]] = {}
+    for document in policies:
+        metrics = document.field.at("spec", "observability", "customMetrics")
+        if not metrics.clean:
+            continue
+        for i, metric in enumerate(document.value.custom_metrics):
+            known, place = first.setdefault(metric.name, (metric, metrics.at(i)))
+            if known != metric:
+                message = f"the metric {metric.name} is another one at {place.place}"
+                metrics.at(i).error(message, "make the two the same, or choose another name")
+            for name, (other, there) in first.items():
+                if name != metric.name and samples(name, other.type) & samples(metric.name, metric.type):
+                    message = f"Prometheus would mix up {metric.name} and {name}, at {there.place}"
+                    remedy = "choose another name: a counter ends in _total, a histogram adds _sum, _count, _bucket"
+                    metrics.at(i).error(message, remedy)
+
+
+def _check_pool_names(policies: Policies, pools: Pools) -> None:
+    known = {d.value.name for d in pools}
+    if "" in known:
+        return
+    for document in policies:
+        for version in document.field.at("spec", "versions").children:
+            for field in version.at("gpuPools").children:
+                if isinstance(field.node, Scalar) and field.node.text not in known:
+                    remedy = suggestion(field.node.text, known) if known else "declare it: a document of kind GpuPool"
+                    field.error(f"no pool named {shown(field.node.text)} is declared", remedy)
+
+
+def _check_gpus(document: Document[Policy], pools: Pools) -> None:
+    """What a policy asks of GPUs, against the pools that are declared."""
+    spec = document.field.at("spec")
+    if not spec.at("gpuRequirements").clean or not all(pool.field.clean for pool in pools):
+        return
+    policy, versions = document.value, spec.at("versions")
+    fitting = [p.value for p in pools if policy.gpu and satisfies(p.value.gpu, policy.gpu)]
+    _check_architecture(policy, spec, fitting)
+    if versions.clean:
+        by_name = {p.value.name: p.value for p in pools}
+        for i, version in enumerate(policy.versions):
+            for k, name in enumerate(version.gpu_pools or ()):
+                _check_named(policy, version, by_name[name], versions.at(i, "gpuPools", k))
+        _check_default(policy, spec, pools, fitting)
+
+
+def _check_architecture(policy: Policy, spec: Field, fitting: Sequence[GpuPool]) -> None:
+    wanted = policy.gpu.architecture if policy.gpu else ""
+    if wanted and not known_architecture(wanted) and not fitting:
+        message = f"{shown(wanted)} cannot mean any GPU that is known"
+        remedy = "give a product (a100), a family (ampere) or a compute capability (8.0, or 8.0+ for at least)"
+        spec.at("gpuRequirements", "architecture").warn(message, remedy)
+
+
+def _check_named(policy: Policy, version: Version, pool: GpuPool, field: Field) -> None:
+    if policy.gpu and (why := shortfall(pool.gpu, policy.gpu)):
+        remedy = "name another pool, or change spec.gpuRequirements"
+        field.error(f"the pool {pool.name} does not meet gpuRequirements: it {why}", remedy)
+    elif version.endpoints and pool.endpoints and not set(version.endpoints) & set(pool.endpoints):
+        message = f"the version {version.name} has none of the endpoints of the pool {pool.name}"
+        field.error(message, f"give the version one of {', '.join(pool.endpoints)}, or leave its endpoints out")
+
+
+def _check_default(policy: Policy, spec: Field, pools: Pools, fitting: Sequence[GpuPool]) -> None:
+    """Versions that name no pools get every one that fits; here, whether there is any."""
+    free = [(i, v) for i, v in enumerate(policy.versions or (Version(""),)) if v.gpu_pools is None]
+    if policy.gpu is None or not pools or not free:
+        return
+    fate = "gets a 503" if policy.reject_without_gpu else "goes on without a GPU pool"
+    if not fitting:
+        why = "; ".join(f"{p.value.name} {shortfall(p.value.gpu, policy.gpu)}" for p in pools)
+        remedy = "change what is required, or declare a pool that meets it"
+        spec.at("gpuRequirements").warn(f"no pool meets it, so every request {fate}: {why}", remedy)
+        return
+    for i, version in free:
+        outcome = "it gets no copies" if version.mirror else f"every request {fate}"
+        endpoints = set(version.endpoints)
+        if endpoints and all(p.endpoints and not endpoints & set(p.endpoints) for p in fitting):
+            names = ", ".join(p.name for p in fitting)
+            message = f"none of them is in a pool that meets gpuRequirements ({names}), so {outcome}"
+            remedy = "list them in a pool, or leave them out of the version"
+            spec.at("versions", i, "endpoints").warn(message, remedy)
+
+
+def _check_use(policies: Policies, pools: Pools) -> None:
+    """Pools that nothing uses, where nothing else explains it."""
+    if any(d.field.problems for d in policies) or any(d.field.problems for d in pools):
+        return
+    targets = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools)).targets
+    used = {target.pool for places in targets.values() for target in places}
+    for document in pools:
+        if document.value.name not in used:
+            remedy = "name it in a version's gpuPools, or give a policy gpuRequirements ({} takes any pool)"
+            document.name_field.warn(f"no policy uses the pool {document.value.name}", remedy)

@@ -1,0 +1,126 @@
+"""``customMetrics`` of a policy, as its file declares them. Floor 4.
+
+May import floors 0 and 1, ``fields``, ``metrics``, ``values`` and ``yamldoc``.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from extproc.policy.custom_metric import (
+    CACHED,
+    INPUT,
+    LABELS,
+    OUTPUT,
+    REQUESTS,
+    SECONDS,
+    WINDOW,
+    WORDS,
+    CustomMetric,
+    Source,
+)
+from extproc.policyfile import values
+from extproc.policyfile.fields import Field, Fields
+from extproc.telemetry.metrics import taken
+from extproc.yamldoc import Mapping
+
+TYPES = ("GAUGE", "COUNTER", "HISTOGRAM")
+SHORTEST, LONGEST = 5.0, 3600.0
+"""Seconds of a window."""
+MOST_BUCKETS = 50
+
+_KNOWN = {"inference_throughput": (OUTPUT, SECONDS), "feature_cache_hit_ratio": (CACHED, INPUT)}
+"""Gauges that need no source: what they are is in their name."""
+_ONLY = {"per": "GAUGE", "window": "GAUGE", "buckets": "HISTOGRAM"}
+
+
+def read(field: Field) -> tuple[CustomMetric, ...]:
+    """The metrics in the list ``field``."""
+    return field.named(_metric, "metric")
+
+
+def _metric(field: Field) -> CustomMetric | None:
+    fields = field.fields("name", "type", "labels", "source", "per", "window", "buckets")
+    if fields is None:
+        return None
+    name = fields.required("name", values.metric_name, "name the metric") or ""
+    kind = fields.required("type", lambda f: f.choice(*TYPES), f"give one of {', '.join(TYPES)}") or ""
+    if name and (ours := taken(name, kind)):
+        field.at("name").error(f"is the name of a metric of ours ({ours})", "choose another name")
+    for option, only in _ONLY.items():
+        if option in fields and kind and kind != only:
+            field.at(option).error(f"a {kind} has none", f"remove it, or write type: {only}")
+    source, per = _quotient(fields, name, kind)
+    return CustomMetric(
+        name,
+        kind,
+        fields.optional("labels", _labels, ()),
+        source,
+        per,
+        fields.optional("window", _window, WINDOW),
+        _buckets(fields) if kind == "HISTOGRAM" else (),
+    )
+
+
+def _labels(field: Field) -> tuple[str, ...]:
+    """In one order, however they are written."""
+    given = field.distinct(lambda one: one.choice(*LABELS), "label")
+    return tuple(label for label in LABELS if label in given)
+
+
+def _quotient(fields: Fields, name: str, kind: str) -> tuple[Source, Source]:
+    if kind == "GAUGE" and name in _KNOWN and "source" not in fields and "per" not in fields:
+        return _KNOWN[name]
+    remedy = f"write source: {OUTPUT.word}, {{header: x-my-number}} or {{body: /my/number}}"
+    source = fields.required("source", _source, remedy) or REQUESTS
+    per = fields.optional("per", _per, REQUESTS)
+    if kind == "GAUGE" and source == per and "source" in fields and fields.field.clean:
+        fields.field.at("source").error("would always be 1: it is divided by itself", "write per: second")
+    return source, per
+
+
+def _source(field: Field) -> Source | None:
+    if not isinstance(field.node, Mapping):
+        word = field.choice(*WORDS)
+        return None if word is None else WORDS[word]
+    fields = field.fields("header", "body")
+    if fields is None:
+        return None
+    given = [name for name in ("header", "body") if name in fields]
+    if len(given) != 1:
+        message = "has header and body" if given else "names nothing"
+        field.error(message, "give exactly one of header and body")
+    found = Source(
+        header=fields.optional("header", values.response_header, ""), body=fields.optional("body", values.pointer, ())
+    )
+    return found if found.header or found.body else None
+
+
+def _per(field: Field) -> Source | None:
+    if isinstance(field.node, Mapping):
+        return _source(field)
+    words = {SECONDS.word: SECONDS, "request": REQUESTS, **{s.word: s for s in (INPUT, OUTPUT, CACHED)}}
+    word = field.choice(*words)
+    return None if word is None else words[word]
+
+
+def _window(field: Field) -> float | None:
+    seconds = values.duration(field)
+    if seconds is not None and not SHORTEST <= seconds <= LONGEST:
+        field.error(f"{seconds:g} s is out of range", f"give {SHORTEST:g}s to {LONGEST / 60:g}m")
+        return None
+    return seconds
+
+
+def _buckets(fields: Fields) -> tuple[float, ...]:
+    found = fields.required("buckets", _bounds, "give the upper bounds of its buckets: [1, 10, 100]")
+    return found or ()
+
+
+def _bounds(field: Field) -> tuple[float, ...]:
+    bounds = field.distinct(lambda f: f.number(0, 1e15), "bound", least=1)
+    if len(bounds) > MOST_BUCKETS:
+        field.error(f"has {len(bounds)} bounds", f"give at most {MOST_BUCKETS}")
+    if any(low >= high for low, high in pairwise(bounds)):
+        field.error("is not in ascending order", "sort it")
+    return bounds

@@ -1,0 +1,120 @@
+"""The effective policy as plain data: what ``/config`` shows. Floor 4: may import floors 0 and 1.
+
+Field names are those of the policy file; every default is filled in, and ``targets`` says what the rules come to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc.policy.custom_metric import CustomMetric, Source
+from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
+
+
+def describe(snapshot: Snapshot) -> dict[str, Any]:
+    """``view`` as data that JSON can hold, generation included."""
+    return {
+        "generation": snapshot.generation,
+        "policies": [_policy(policy, snapshot) for policy in snapshot.policies],
+        "pools": [_pool(pool) for pool in snapshot.pools],
+        "models": [{"pattern": match.pattern, "policy": match.policy.name} for match in snapshot.patterns],
+    }
+
+
+def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
+    sticky, gpu, budget = policy.sticky, policy.gpu, policy.retry_budget
+    return {
+        "name": policy.name,
+        "namespace": policy.namespace,
+        "selector": dict(policy.selector),
+        "host": policy.host,
+        "port": policy.port,
+        "pathPrefixes": list(policy.path_prefixes),
+        "models": list(policy.models),
+        "versions": [_version(version, policy) for version in policy.versions],
+        "default": policy.default or None,
+        "sticky": sticky and {"header": sticky.header, "cookie": sticky.cookie, "body": _pointer(sticky.body)},
+        "allowPin": policy.allow_pin,
+        "onNoGpu": "reject" if policy.reject_without_gpu else "ignore",
+        "gpuRequirements": gpu and {"architecture": gpu.architecture, "minMemory": f"{gpu.memory}Mi"},
+        "trafficManagement": {
+            "timeout": policy.timeout,
+            "retryBudget": budget and {"retryRatio": budget.ratio, "minRetriesPerSecond": budget.min_per_second},
+        },
+        "observability": {
+            "customMetrics": [_metric(metric) for metric in policy.custom_metrics],
+            "slo": policy.slo and _slo(policy.slo),
+            "sampling": policy.sampling,
+        },
+        "limits": {"maxBody": policy.body_limit},
+        "targets": [
+            {"version": target.version, "pool": target.pool, "endpoints": list(target.endpoints)}
+            for version in policy.versions or (Version(""),)
+            for target in snapshot.targets[policy.name, version.name]
+        ],
+    }
+
+
+def _metric(metric: CustomMetric) -> dict[str, Any]:
+    found = {"name": metric.name, "type": metric.type, "labels": list(metric.labels), "source": _source(metric.source)}
+    match metric.type:
+        case "GAUGE":
+            return found | {"per": _source(metric.per), "window": metric.window}
+        case "HISTOGRAM":
+            return found | {"buckets": list(metric.buckets)}
+        case _:
+            return found
+
+
+def _source(source: Source) -> str | dict[str, str]:
+    if source.header:
+        return {"header": source.header}
+    return {"body": _pointer(source.body)} if source.body else source.word
+
+
+def _slo(slo: Slo) -> dict[str, Any]:
+    return {
+        "availability": slo.availability,
+        "timeToFirstToken": slo.first_token and _objective(slo.first_token),
+        "duration": slo.duration and _objective(slo.duration),
+        "window": f"{slo.days}d",
+    }
+
+
+def _objective(objective: Objective) -> dict[str, float]:
+    return {"under": objective.under, "target": objective.target}
+
+
+def _version(version: Version, policy: Policy) -> dict[str, Any]:
+    total = sum(v.weight for v in policy.versions)
+    return {
+        "name": version.name,
+        "weight": version.weight,
+        "share": version.weight / total if total else 0.0,
+        "endpoints": list(version.endpoints),
+        "modelRewrite": version.model_rewrite,
+        "match": [
+            {"headers": {name: value.decode(errors="replace") for name, value in match.headers}}
+            for match in version.match
+        ],
+        "mirror": version.mirror or None,
+        "gpuPools": None if version.gpu_pools is None else list(version.gpu_pools),
+    }
+
+
+def _pool(pool: GpuPool) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "product": pool.gpu.product,
+        "architecture": pool.gpu.architecture,
+        "family": pool.gpu.family,
+        "capability": pool.gpu.capability,
+        "memory": f"{pool.gpu.memory}Mi",
+        "locality": pool.locality,
+        "endpoints": list(pool.endpoints),
+        "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
+    }
+
+
+def _pointer(tokens: tuple[str, ...]) -> str:
+    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)

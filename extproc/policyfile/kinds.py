@@ -1,0 +1,259 @@
+"""What each kind of document in a policy file holds: ModelInferencePolicy → Policy, GpuPool → Pool. Floor 4.
+
+May import floors 0 and 1, ``custom``, ``fields``, ``slo``, ``values``, ``versions`` and ``yamldoc``. What a document
+says is judged here on its own; ``wiring`` judges the documents together.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from extproc.errors import Problem
+from extproc.policy import gpu
+from extproc.policy.custom_metric import CustomMetric
+from extproc.policy.load_report import PAGES, TELL_IN_HEADERS
+from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, NONE, GpuPool, Policy, RetryBudget, Slo, Sticky
+from extproc.policyfile import custom_metrics as custom
+from extproc.policyfile import slo, values, versions
+from extproc.policyfile.fields import Field, Fields, suggestion
+from extproc.yamldoc import Node, shown
+
+API_VERSION = "ai.istio.io/v1alpha1"
+RETRY_RATIO, RETRIES_PER_SECOND = 0.2, 10
+"""Linkerd's own defaults of a retry budget."""
+LOAD_METRICS = tuple(PAGES)
+"""Model servers whose metrics tell their load."""
+
+V = TypeVar("V", Policy, GpuPool)
+
+
+class Document(Generic[V]):
+    """One document as it was read: ``value`` with defaults where the file is wrong, ``field`` its root."""
+
+    def __init__(self, field: Field, value: V) -> None:
+        self.field = field
+        self.value: V = value
+
+    @property
+    def name_field(self) -> Field:
+        """Where the name stands."""
+        return self.field.at("metadata", "name")
+
+
+def read(file: str, problems: list[Problem], root: Node) -> Document[Policy] | Document[GpuPool] | None:
+    """The document at ``root``; None where it is none that we know. What is wrong with it goes to ``problems``."""
+    field = Field(file, problems, root)
+    top = field.fields("apiVersion", "kind", "metadata", "spec")
+    if top is None:
+        return None
+    top.required("apiVersion", lambda f: f.choice(API_VERSION), f"write apiVersion: {API_VERSION}")
+    kind = top.required("kind", lambda f: f.choice(*KINDS), f"write kind: {' or kind: '.join(KINDS)}")
+    metadata = top.required("metadata", _metadata, "write metadata: {name: my-name}")
+    spec = top.required("spec", lambda f: f, "write spec: with the fields below it")
+    name, namespace = metadata or ("", "")
+    if kind == "GpuPool":
+        return Document(field, _pool(spec, name))
+    if kind is not None:
+        return Document(field, _policy(spec, name, namespace))
+    return None
+
+
+KINDS = ("ModelInferencePolicy", "GpuPool")
+
+
+def _metadata(field: Field) -> tuple[str, str] | None:
+    metadata = field.fields("name", "namespace", "labels", "annotations")
+    if metadata is None:
+        return None
+    for ignored in ("labels", "annotations"):
+        metadata.optional(ignored, Field.entries, [])
+    name = metadata.required("name", values.name, "give it a name: metadata: {name: my-name}")
+    return name or "", metadata.optional("namespace", values.namespace, "")
+
+
+def _pool(spec: Field | None, name: str) -> GpuPool:
+    fields = spec.fields("product", "architecture", "memory", "locality", "endpoints", "metrics") if spec else None
+    if fields is None:
+        return GpuPool(name, gpu.Gpu())
+    product = fields.optional("product", values.gpu_word, "")
+    architecture = fields.optional("architecture", values.gpu_word, "")
+    memory = fields.optional("memory", values.memory, 0)
+    if "product" not in fields and "architecture" not in fields:
+        remedy = "give product (the node label nvidia.com/gpu.product) or architecture"
+        fields.field.error("names neither product nor architecture", remedy)
+    elif fields.field.clean:
+        _check_gpu(fields, product, architecture, memory)
+    if name == NONE:
+        fields.field.warn(f"a pool named {NONE} looks in metrics like no pool", "choose another name")
+    metrics_type, metrics_url = fields.optional("metrics", _load_metrics, ("", ""))
+    return GpuPool(
+        name,
+        gpu.describe(product, architecture, memory),
+        fields.optional("endpoints", values.endpoints, ()),
+        fields.optional("locality", values.locality, ""),
+        metrics_type,
+        metrics_url,
+    )
+
+
+def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> None:
+    by_product = gpu.describe(product)
+    known = gpu.known_architecture(architecture) if architecture else bool(gpu.short_name(product))
+    if not known:
+        where = fields.field.at("architecture" if architecture else "product")
+        remedy = "check the spelling (a100, hopper, 8.0)" if architecture else "give architecture and memory beside it"
+        where.warn("is no GPU that is known: nothing follows from it", remedy)
+    elif product and architecture and gpu.short_name(product) and gpu.shortfall(by_product, _need(architecture)):
+        why = gpu.shortfall(by_product, _need(architecture))
+        fields.field.at("architecture").error(f"contradicts the product, which {why}", "remove one of the two")
+    if not memory and not gpu.describe(product, architecture).memory:
+        fields.field.warn("the memory of this GPU is not known: it meets no minMemory", "give memory, as in 80Gi")
+
+
+def _need(architecture: str) -> gpu.Requirement:
+    return gpu.Requirement(architecture)
+
+
+def _load_metrics(field: Field) -> tuple[str, str] | None:
+    fields = field.fields("type", "url")
+    if fields is None:
+        return None
+    kind = fields.required("type", lambda f: f.choice(*LOAD_METRICS), f"give one of {', '.join(LOAD_METRICS)}")
+    if kind in TELL_IN_HEADERS:
+        return kind or "", fields.optional("url", values.url, "")
+    return kind or "", fields.required("url", values.url, "give the URL of the metrics page") or ""
+
+
+def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
+    known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
+    more = ("onNoGpu", "gpuRequirements", "trafficManagement", "observability", "limits")
+    fields = spec.fields(*known, *more) if spec else None
+    if fields is None:
+        return Policy(name, namespace, models=())
+    selector = fields.optional("selector", _selector, ())
+    timeout, budget = fields.optional("trafficManagement", _traffic, (None, None))
+    custom_metrics, objectives, sampling = fields.optional("observability", _observability, ((), None, 1.0))
+    # Where `models` is there and bad, the policy owns nothing: "*" would clash with others for no reason.
+    policy = Policy(
+        name=name,
+        namespace=namespace,
+        selector=selector,
+        host=fields.optional("host", values.host, "") or dict(selector).get("app", "") or name,
+        port=fields.optional("port", values.port, 8080),
+        models=fields.optional("models", _models, () if "models" in fields else ("*",)),
+        versions=fields.optional("versions", versions.read, ()),
+        sticky=fields.optional("sticky", _sticky, None),
+        allow_pin=fields.optional("allowPin", Field.boolean, False),
+        reject_without_gpu=fields.optional("onNoGpu", lambda f: f.choice("reject", "ignore"), "reject") == "reject",
+        gpu=fields.optional("gpuRequirements", _requirement, None),
+        timeout=timeout,
+        retry_budget=budget,
+        custom_metrics=custom_metrics,
+        slo=objectives,
+        sampling=sampling,
+        body_limit=fields.optional("limits", _limits, DEFAULT_BODY_LIMIT),
+        path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
+        default=fields.optional("default", values.name, ""),
+    )
+    if fields.field.at("versions").clean:
+        _check_choice(fields, policy)
+    return policy
+
+
+def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:
+    fields = field.fields("matchLabels")
+    labels = fields.required("matchLabels", Field.entries, "write matchLabels: {app: my-app}") if fields else None
+    if labels is None:
+        return None
+    read = [(values.label_key(text, key), values.label(value)) for text, key, value in labels]
+    return tuple((key, value) for key, value in read if key is not None and value is not None)
+
+
+def _models(field: Field) -> tuple[str, ...]:
+    return field.distinct(values.model_pattern, "model", least=1)
+
+
+def _prefixes(field: Field) -> tuple[str, ...]:
+    return field.distinct(values.path_prefix, "prefix", least=1)
+
+
+def _requirement(field: Field) -> gpu.Requirement | None:
+    fields = field.fields("minMemory", "architecture")
+    if fields is None:
+        return None
+    return gpu.Requirement(
+        fields.optional("architecture", values.gpu_word, ""), fields.optional("minMemory", values.memory, 0)
+    )
+
+
+def _sticky(field: Field) -> Sticky | None:
+    fields = field.fields("header", "cookie", "body")
+    if fields is None:
+        return None
+    given = [name for name in ("header", "cookie", "body") if name in fields]
+    if len(given) != 1:
+        message = f"has {' and '.join(given)}" if given else "names nothing"
+        field.error(message, "give exactly one of header, cookie and body")
+    return Sticky(
+        fields.optional("header", values.header_name, ""),
+        fields.optional("cookie", values.cookie_name, ""),
+        fields.optional("body", values.pointer, ()),
+    )
+
+
+def _traffic(field: Field) -> tuple[float | None, RetryBudget | None] | None:
+    fields = field.fields("timeout", "retryBudget")
+    if fields is None:
+        return None
+    return fields.optional("timeout", values.duration, None), fields.optional("retryBudget", _budget, None)
+
+
+def _budget(field: Field) -> RetryBudget | None:
+    fields = field.fields("retryRatio", "minRetriesPerSecond")
+    if fields is None:
+        return None
+    return RetryBudget(
+        fields.optional("retryRatio", lambda f: f.number(0, 1), RETRY_RATIO),
+        fields.optional("minRetriesPerSecond", lambda f: f.integer(0, 1_000_000), RETRIES_PER_SECOND),
+    )
+
+
+def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None, float] | None:
+    fields = field.fields("customMetrics", "slo", "sampling")
+    if fields is None:
+        return None
+    return (
+        fields.optional("customMetrics", custom.read, ()),
+        fields.optional("slo", slo.read, None),
+        fields.optional("sampling", lambda f: f.number(0, 1), 1.0),
+    )
+
+
+def _limits(field: Field) -> int | None:
+    fields = field.fields("maxBody")
+    return fields.optional("maxBody", values.body_size, DEFAULT_BODY_LIMIT) if fields else None
+
+
+def _check_choice(fields: Fields, policy: Policy) -> None:
+    """How versions are chosen, beyond their weights."""
+    if not policy.versions:
+        if policy.allow_pin:
+            fields.field.at("allowPin").warn("there are no versions to pin", "declare versions, or remove allowPin")
+        if policy.sticky:
+            fields.field.at("sticky").warn("there are no versions to stay on", "declare versions, or remove sticky")
+    if policy.default:
+        _check_default(fields.field.at("default"), policy)
+    for i, version in enumerate(policy.versions):
+        unasked = not version.weight and not version.match and not version.mirror and version.name != policy.default
+        if unasked and not policy.allow_pin:
+            message = f"nothing can choose the version {version.name}: its weight is 0"
+            fields.field.at("versions", i).warn(message, "give it a weight or a match, or set allowPin: true")
+
+
+def _check_default(field: Field, policy: Policy) -> None:
+    if not policy.versions:
+        field.error("there are no versions", "declare versions, or remove default")
+    elif any(version.name == policy.default for version in policy.mirrors):
+        field.error(f"the version {policy.default} is a mirror: it answers nobody", "name a version that answers")
+    elif policy.default not in policy.by_name:
+        field.error(f"no version named {shown(policy.default)} is declared", suggestion(policy.default, policy.by_name))

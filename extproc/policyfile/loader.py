@@ -1,0 +1,143 @@
+"""Policy files → ``View``, or every problem that is in them. Floor 4: may import floors 0 and 1 and the modules below.
+
+``yamldoc`` reads YAML with positions, ``fields`` and ``values`` read typed values off it, ``kinds`` makes documents
+of them, ``wiring`` judges the documents together. ``read`` alone touches files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from extproc import yamldoc
+from extproc.errors import PolicyProblems, Problem
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot
+from extproc.policyfile import cross_checks, kinds
+from extproc.policyfile.effective_policy import describe
+from extproc.policyfile.kinds import Document
+
+__all__ = ["MAX_SIZE", "Files", "Loaded", "build", "describe", "load", "parse", "read"]
+
+MAX_SIZE = 4 << 20
+"""Bytes of one file."""
+
+
+class PolicyTexts(msgspec.Struct, frozen=True):
+    """What policy files hold at one moment. Equal ones give equal policies."""
+
+    texts: tuple[tuple[str, str], ...] = ()
+    """(name, content) in the order in which they are read."""
+    problems: tuple[Problem, ...] = ()
+    """Of files that can't be read."""
+
+
+class LoadedPolicies(msgspec.Struct, frozen=True):
+    """Policies that can be used."""
+
+    snapshot: Snapshot
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(paths: Sequence[Path], generation: int = 1) -> LoadedPolicies:
+    """The policies in the files and directories ``paths``. Raises ``PolicyProblems`` with everything found."""
+    return build(read(paths), generation)
+
+
+def parse(sources: Sequence[tuple[str, str]], generation: int = 1) -> LoadedPolicies:
+    """The policies in ``sources``, pairs of (name, text). Pure. Raises ``PolicyProblems`` with everything found."""
+    return build(PolicyTexts(tuple(sources)), generation)
+
+
+def read(paths: Sequence[Path]) -> PolicyTexts:
+    """The files at ``paths``. Of a directory, its ``*.yaml`` and ``*.yml`` by name, without those below it.
+
+    Never raises for what is on the disk: ``Files.problems`` tells of it.
+    """
+    texts: dict[str, tuple[str, str]] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        for file in _files(path, problems):
+            key = os.path.realpath(file)
+            if key not in texts and (text := _text(file, problems)) is not None:
+                texts[key] = (str(file), text)
+    return PolicyTexts(tuple(texts.values()), tuple(problems))
+
+
+def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
+    """The policies in ``files``. Pure. Raises ``PolicyProblems`` with everything found."""
+    problems = list(files.problems)
+    policies: list[Document[Policy]] = []
+    pools: list[Document[GpuPool]] = []
+    by_document: list[list[Problem]] = []
+    for name, text in files.texts:
+        roots, of_file = yamldoc.read(name, text)
+        by_document.append(of_file)
+        if not roots and not of_file:
+            of_file.append(_of_file(name, "holds no document", "write a policy into it, or remove it", warning=True))
+        for root in roots:
+            of_document: list[Problem] = []
+            by_document.append(of_document)
+            match kinds.read(name, of_document, root):
+                case Document(value=Policy()) as policy:
+                    policies.append(policy)
+                case Document(value=GpuPool()) as pool:
+                    pools.append(pool)
+    cross_checks.check(policies, pools)
+    order = {name: i for i, (name, _) in enumerate(files.texts)}
+    found = [problem for of_document in by_document for problem in of_document]
+    problems += sorted(found, key=lambda p: (order[p.file], p.line, p.column))
+    if not policies and all(problem.warning for problem in problems):
+        where = ", ".join(order) or "no file was given"
+        problems.append(_of_file(where, "no ModelInferencePolicy is declared", "declare one: docs/policy.md shows how"))
+    if not all(problem.warning for problem in problems):
+        raise PolicyProblems(problems)
+    snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools), generation)
+    return LoadedPolicies(snapshot, tuple(problems))
+
+
+def _of_file(name: str, message: str, remedy: str, *, warning: bool = False) -> Problem:
+    return Problem(name, 0, 0, "", message, remedy, warning)
+
+
+def _files(path: Path, problems: list[Problem]) -> list[Path]:
+    """Hidden names are left out: beside a ConfigMap's files the kubelet keeps its own, ``..data`` and the like."""
+    try:
+        if not path.is_dir():
+            return [path]
+        names = sorted(n for n in os.listdir(path) if n.endswith((".yaml", ".yml")) and not n.startswith("."))  # noqa: PTH208
+        files = [path / name for name in names if not (path / name).is_dir()]
+    except OSError as error:
+        problems.append(_unreadable(path, error))
+        return []
+    if not files:
+        problems.append(_of_file(str(path), "no *.yaml or *.yml is in this directory", "put a policy file into it"))
+    return files
+
+
+def _text(path: Path, problems: list[Problem]) -> str | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        problems.append(_unreadable(path, error))
+        return None
+    if len(content) > MAX_SIZE:
+        problems.append(_of_file(str(path), f"larger than {MAX_SIZE >> 20} MiB", "split it into several files"))
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        message = f"not UTF-8: the byte 0x{content[error.start]:02x}"
+        problems.append(Problem(str(path), line, column, "", message, "save the file as UTF-8"))
+        return None
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if isinstance(error, FileNotFoundError):
+        return _of_file(str(path), "does not exist", "check the path")
+    return _of_file(str(path), f"cannot be read: {error.strerror}", "check the path and its permissions")

@@ -1,0 +1,286 @@
+"""The values of a policy file, each a reader: names, endpoints, durations, quantities. Floor 4.
+
+May import floors 0 and 1, ``fields`` and ``yamldoc``. A reader takes a ``Field`` and gives the value, or None where
+it is bad, and the problem is noted by then.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from decimal import Decimal
+
+from extproc.headers import ROUTING
+from extproc.policy.gpu import quantity
+from extproc.policyfile.fields import Field
+from extproc.yamldoc import Scalar, shown
+
+_SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
+_URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)")
+_SECONDS = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
+
+LEAST_BODY, MOST_BODY = 1 << 10, 1 << 30
+MOST_TIMEOUT = 24 * 3600
+MODEL_LENGTH = 256
+
+
+def name(field: Field) -> str | None:
+    """A name that is also a header value and a label value."""
+    return field.safe(_SAFE, "1 to 63 letters, digits, '-', '_' or '.', a letter or digit first and last")
+
+
+def namespace(field: Field) -> str | None:
+    """A Kubernetes namespace."""
+    return field.safe(_NAMESPACE, "1 to 63 lower-case letters, digits or '-', as Kubernetes has it")
+
+
+def label(field: Field) -> str | None:
+    """The value of a Kubernetes label; may be empty."""
+    if isinstance(field.node, Scalar) and not field.node.text and field.node.tag == "str":
+        return ""
+    return name(field)
+
+
+def label_key(text: str, field: Field) -> str | None:
+    """The key of a Kubernetes label."""
+    if _LABEL_KEY.fullmatch(text):
+        return text
+    field.error(f"{shown(text)} is not the name of a label", "give it as Kubernetes has it: app, or example.com/app")
+    return None
+
+
+def _printable(field: Field, wanted: str, most: int) -> str | None:
+    text = field.text(wanted)
+    if text is None:
+        return None
+    if not text.isprintable() or text != text.strip() or len(text) > most:
+        field.error(
+            f"{shown(text)} is not allowed",
+            f"give {wanted} of at most {most} printable characters, no space around them",
+        )
+        return None
+    return text
+
+
+def model_pattern(field: Field) -> str | None:
+    """A model's name, or a glob of which only ``*`` is special."""
+    text = _printable(field, "a model's name or a pattern", MODEL_LENGTH)
+    if text and re.search(r"\?|\[.*\]", text):
+        field.warn(f"only * is special in a pattern: {shown(text)} is taken as it stands", "use * instead of ? and []")
+    return text
+
+
+def model_name(field: Field) -> str | None:
+    """A model's name to send upstream."""
+    text = _printable(field, "a model's name", MODEL_LENGTH)
+    if text and "*" in text:
+        field.error(f"{shown(text)} is a pattern", "give the one name that the model server knows")
+        return None
+    return text
+
+
+def gpu_word(field: Field) -> str | None:
+    """A product or architecture of GPUs: any scalar, since 8.0 without quotes is a number in YAML."""
+    text = field.scalar("a product, family or compute capability of GPUs")
+    if text and (not text.isprintable() or text != text.strip() or len(text) > 63):
+        field.error(f"{shown(text)} is not allowed", "give at most 63 printable characters: a100, hopper, 8.0+")
+        return None
+    return text
+
+
+def locality(field: Field) -> str | None:
+    """A region, ``region/zone`` or ``region/zone/subzone``."""
+    return _printable(field, "a region, region/zone or region/zone/subzone", 200)
+
+
+def header_name(field: Field) -> str | None:
+    """The name of a request header, in lower case; not one that we set ourselves."""
+    text = field.safe(_TOKEN, "the name of a header")
+    return None if text is None else own_header(text, field)
+
+
+def response_header(field: Field) -> str | None:
+    """The name of a response header, in lower case."""
+    text = field.safe(_TOKEN, "the name of a header")
+    return None if text is None else text.lower()
+
+
+def own_header(text: str, field: Field) -> str | None:
+    """``text`` in lower case where it may be the name of a header that clients send."""
+    if not _TOKEN.fullmatch(text):
+        field.error(f"{shown(text)} is not the name of a header", "use letters, digits and '-'")
+        return None
+    if text.lower() in ROUTING:
+        remedy = "use a header of your own" + ("; for version pins there is allowPin" if "version" in text else "")
+        field.error(f"{text.lower()} is set by the processor and never taken from a client", remedy)
+        return None
+    if "_" in text:
+        message = f"the rendered Envoy drops {text.lower()}, as it does every header with an underscore"
+        field.warn(message, f"have clients send {text.lower().replace('_', '-')}")
+    return text.lower()
+
+
+def header_value(field: Field) -> bytes | None:
+    """The value of a header, as the bytes that are sent."""
+    text = field.text("the header's value", empty=True)
+    if text is None:
+        return None
+    if not text.isprintable() or text != text.strip():
+        field.error(f"no header has the value {shown(text)}", "use printable characters, no space around them")
+        return None
+    return text.encode()
+
+
+def cookie_name(field: Field) -> str | None:
+    """The name of a cookie (RFC 6265)."""
+    return field.safe(_TOKEN, "the name of a cookie")
+
+
+def pointer(field: Field) -> tuple[str, ...] | None:
+    """A JSON Pointer (RFC 6901) as its tokens."""
+    text = field.text("a JSON Pointer such as /user")
+    if text is None:
+        return None
+    if not text.startswith("/") or re.search(r"~(?![01])", text):
+        field.error(f"{shown(text)} is not a JSON Pointer", "write /user or /metadata/user; ~1 for a / and ~0 for a ~")
+        return None
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
+
+
+def path_prefix(field: Field) -> str | None:
+    """What a gateway puts in front of the path of an API."""
+    text = field.text("a path such as /team-a")
+    if text is None or (_PREFIX.fullmatch(text) and not re.search(r"/\.\.?(/|$)", text)):
+        return text
+    remedy = "write it as it comes in a request: /team-a"
+    if text.endswith("/"):
+        remedy = "leave out the / at its end" if text != "/" else "leave it out: an API's path needs no prefix"
+    elif not text.startswith("/"):
+        remedy = "begin it with a /"
+    elif "{" in text or "*" in text:
+        remedy = "write it out: a prefix has no variables"
+    field.error(f"{shown(text)} is not a path's beginning", remedy)
+    return None
+
+
+def host(field: Field) -> str | None:
+    """A DNS name or an IP address (IPv6 in brackets), without a port."""
+    text = field.text("a host name")
+    if text is None:
+        return None
+    if found := _host(text):
+        return found
+    remedy = "give a DNS name or an IP address (IPv6 in brackets)"
+    if text.partition("://")[2]:
+        remedy = "leave out the scheme, and a path"
+    elif re.search(r":[0-9]+$", text):
+        remedy = "the port goes into spec.port (and an IPv6 address into brackets)"
+    field.error(f"{shown(text)} is not a host", remedy)
+    return None
+
+
+def _host(text: str) -> str:
+    """The host in the form in which equal ones have equal texts; empty where it is none."""
+    try:
+        if text.startswith("["):
+            address = ipaddress.IPv6Address(text[1:-1]) if text.endswith("]") and "%" not in text else None
+            return f"[{address}]" if address else ""
+        if re.fullmatch(r"[0-9.]+", text):
+            return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        return ""
+    return text.lower() if len(text) <= 253 and _DNS.fullmatch(text) else ""
+
+
+def endpoint(field: Field) -> str | None:
+    """``host:port``."""
+    text = field.text("host:port")
+    if text is None:
+        return None
+    before, colon, port = text.rpartition(":")
+    if "://" in text:
+        field.error(f"{shown(text)} has a scheme", "leave out the scheme and the path: host:port")
+    elif not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not before:
+        field.error(f"{shown(text)} has no port", "give host:port")
+    elif ":" in before and not before.startswith("["):
+        field.error(f"{shown(text)} is not host:port", "put an IPv6 address in brackets: [::1]:8000")
+    elif not (found := _host(before)):
+        field.error(f"{shown(before)} is not a host", "give a DNS name or an IP address")
+    elif not 1 <= int(port) <= 65535:
+        field.error(f"{int(port)} is not a port", "give a port from 1 to 65535")
+    else:
+        return f"{found}:{int(port)}"
+    return None
+
+
+def endpoints(field: Field) -> tuple[str, ...]:
+    """A list of ``host:port`` that isn't empty."""
+    return field.distinct(endpoint, "endpoint", least=1)
+
+
+def port(field: Field) -> int | None:
+    """A TCP port."""
+    return field.integer(1, 65535)
+
+
+def url(field: Field) -> str | None:
+    """The URL of a metrics page."""
+    return field.safe(_URL, "a URL: http://host:port/metrics")
+
+
+def duration(field: Field) -> float | None:
+    """Seconds, from a duration as Go and the Gateway API write it."""
+    text = field.scalar("a duration such as 60s")
+    if text is None:
+        return None
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        has_unit = not re.fullmatch(r"[0-9.]+", text)
+        remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}s"
+        field.error(f"{shown(text)} is not a duration", remedy)
+        return None
+    seconds = sum(Decimal(number) * Decimal(_SECONDS[unit]) for number, unit in parts)
+    if not Decimal("0.001") <= seconds <= MOST_TIMEOUT:
+        field.error(f"{text} is out of range", "give 1ms to 24h; for no timeout leave the field out")
+        return None
+    return float(seconds)
+
+
+def memory(field: Field) -> int | None:
+    """MiB, from a Kubernetes quantity."""
+    size = _quantity(field, "80Gi")
+    if size is not None and size < 1 << 20:
+        field.error(f"{size} bytes is no size of a GPU's memory", "give a unit: 80Gi")
+        return None
+    return None if size is None else size >> 20
+
+
+def body_size(field: Field) -> int | None:
+    """Bytes, from a Kubernetes quantity."""
+    size = _quantity(field, "8Mi")
+    if size is not None and not LEAST_BODY <= size <= MOST_BODY:
+        field.error(f"{size} bytes is out of range", "give 1Ki to 1Gi")
+        return None
+    return size
+
+
+def _quantity(field: Field, example: str) -> int | None:
+    text = field.scalar(f"a quantity such as {example}")
+    if text is None:
+        return None
+    size = quantity(text)
+    if size is None:
+        field.error(f"{shown(text)} is not a quantity", f"write it as Kubernetes does: {example}")
+    return size
+
+
+def metric_name(field: Field) -> str | None:
+    """The name of a Prometheus metric."""
+    return field.safe(_METRIC, "a name for Prometheus: letters, digits, '_' and ':', no digit first")

@@ -1,0 +1,104 @@
+"""The versions of a policy as its file declares them, and how one of them is chosen. Floor 4.
+
+May import floors 0 and 1, ``fields``, ``values`` and ``yamldoc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.policy.snapshot import NONE, OTHER, HeaderMatch, Version
+from extproc.policyfile import values
+from extproc.policyfile.fields import Field
+from extproc.yamldoc import Mapping
+
+MOST_WEIGHT = 1_000_000
+_NOT_OF_A_MIRROR = {
+    "weight": "has no share of the requests: it gets copies",
+    "match": "is never chosen: it gets copies",
+    "modelRewrite": "gets the very request that the answering version gets",
+}
+
+
+def read(field: Field) -> tuple[Version, ...]:
+    """The versions in the list ``field``."""
+    versions = field.named(_version, "version", least=1)
+    if not versions:
+        return ()
+    items = [item for item in field.items() if isinstance(item.node, Mapping)]
+    _check_weights(field, items)
+    if field.clean:
+        _check_matches(items, versions)
+        if all(version.mirror for version in versions):
+            field.error("every version is a mirror: nobody answers the clients", "declare a version that answers")
+        elif not any(version.weight for version in versions):
+            field.error("every weight is 0: no version can be drawn", "give one version a weight above 0")
+    return versions
+
+
+def _version(field: Field) -> Version | None:
+    known = ("name", "weight", "endpoints", "modelRewrite", "match", "gpuPools", "mirror")
+    fields = field.fields(*known)
+    if fields is None:
+        return None
+    name = fields.required("name", values.name, "name the version: name: v1")
+    if name in (NONE, OTHER):
+        field.at("name").warn(f"metrics use the word {name} for what has no version of its own", "choose another name")
+    mirror = fields.optional("mirror", lambda f: f.integer(1, 100), 0)
+    for choice, why in _NOT_OF_A_MIRROR.items():
+        if mirror and choice in fields:
+            field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
+    return Version(
+        name or "",
+        fields.optional("weight", lambda f: f.integer(0, MOST_WEIGHT), int(not mirror)),
+        fields.optional("endpoints", values.endpoints, ()),
+        fields.optional("modelRewrite", values.model_name, ""),
+        fields.optional("match", _matches, ()),
+        fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", least=1), None),
+        mirror,
+    )
+
+
+def _matches(field: Field) -> tuple[HeaderMatch, ...]:
+    return field.distinct(_match, "match", least=1)
+
+
+def _match(field: Field) -> HeaderMatch | None:
+    fields = field.fields("headers")
+    headers = fields.required("headers", lambda f: f, "write headers: {x-name: value}") if fields else None
+    if headers is None:
+        return None
+    found: dict[str, bytes] = {}
+    for text, key, value in headers.entries():
+        name = values.own_header(text, key)
+        content = values.header_value(value)
+        if name in found:
+            key.error(f"the header {name} is there already (case does not matter)", "remove one of the two")
+        if name is not None and content is not None:
+            found[name] = content
+    if headers.clean and not found:
+        headers.error("names no header", "give the headers that force this version")
+    return HeaderMatch(tuple(sorted(found.items()))) if found else None
+
+
+def _check_weights(field: Field, items: Sequence[Field]) -> None:
+    items = [item for item in items if not item.has("mirror")]
+    without = [item for item in items if not item.has("weight")]
+    if len(without) < len(items):
+        for item in without:
+            item.error(
+                "has no weight, and other versions have one",
+                "give each one a weight; weight: 0 where only a match or a pin may choose it",
+            )
+    elif len(items) > 1:
+        field.warn("no version has a weight: they share equally", "give each one a weight")
+
+
+def _check_matches(items: Sequence[Field], versions: Sequence[Version]) -> None:
+    first: dict[HeaderMatch, str] = {}
+    for item, version in zip(items, versions, strict=True):
+        for i, match in enumerate(version.match):
+            if match in first:
+                message = f"the version {first[match]} has the same match and comes first"
+                item.at("match", i).error(message, "remove one of the two")
+            first.setdefault(match, version.name)

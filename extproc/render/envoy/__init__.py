@@ -1,0 +1,1 @@
+"""Envoy's configuration from policies: bootstrap, listeners, routes, clusters, filters."""

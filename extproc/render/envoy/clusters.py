@@ -1,0 +1,156 @@
+"""Envoy clusters: one per target of a policy, and the processor's. Floor 4: may import floors 0 to 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc import headers
+from extproc.policy.snapshot import Policy, Snapshot, Target
+from extproc.render.envoy.envoy_options import Doc, EnvoyOptions, address, host_port, is_ip, typed
+
+_HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
+KEEP_IDLE = "4s"
+"""Shorter than the keep-alive of uvicorn (5 s), on which most model servers stand: never send on a connection
+that the server is about to close."""
+REQUESTS = 65536
+"""At a time, far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
+ALIVE = {"interval": "5s", "timeout": "5s"}
+"""How often a connection to the processor is asked for a sign of life, and how long it has for one."""
+_COPIES, _COPY_ENDS = 1024, "600s"
+"""Of a mirror: nobody waits for its answers, so nobody else would notice that it hangs."""
+
+
+def cluster_name(target: Target, *, grpc: bool = False) -> str:
+    """``policy/version/pool``, without the parts that are empty; ``grpc``: its twin, ``policy/version/pool#grpc``."""
+    return "/".join(part for part in (target.policy, target.version, target.pool) if part) + "#grpc" * grpc
+
+
+def clusters(snapshot: Snapshot) -> list[Doc]:
+    """Every cluster that routes of this view name: each target's, once for HTTP/1.1 and once for gRPC."""
+    return [
+        _model_cluster(snapshot.by_name[policy], target, grpc=grpc)
+        for (policy, _), targets in snapshot.targets.items()
+        for target in targets
+        for grpc in (False, True)
+    ]
+
+
+def processor_cluster(options: EnvoyOptions) -> Doc:
+    """The processors. Their gRPC health is asked each second: a dead one is out before a request meets it."""
+    endpoints = options.processors
+    return {
+        "name": options.cluster,
+        "connect_timeout": "0.5s",
+        **_discovery([e for e in endpoints if not e.startswith("unix:")]),
+        "lb_policy": "LEAST_REQUEST",
+        "load_assignment": _assignment(options.cluster, endpoints),
+        # A processor that hangs, or whose node is gone without a word, would hold back the answers it watches.
+        "typed_extension_protocol_options": _http({"http2_protocol_options": {"connection_keepalive": ALIVE}}),
+        # Each open ext_proc stream counts as a request, the observer's as long as the model's answer.
+        # So does each one that was tried again: Envoy's own limit of three would be full of those.
+        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": REQUESTS}]},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "no_traffic_healthy_interval": "1s",
+                "unhealthy_interval": "1s",
+                "unhealthy_threshold": 1,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+    }
+
+
+def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
+    name = cluster_name(target, grpc=grpc)
+    mirror = any(version.name == target.version for version in policy.mirrors)
+    return {
+        "name": name,
+        "connect_timeout": "2s",
+        **_discovery(target.endpoints),
+        "load_balancing_policy": _balancing(),
+        "load_assignment": _assignment(name, target.endpoints),
+        "typed_extension_protocol_options": _http(
+            {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}},
+            **({} if grpc else {"idle_timeout": KEEP_IDLE}),
+            **({"max_stream_duration": _COPY_ENDS} if mirror else {}),
+        ),
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15}},
+        "circuit_breakers": {
+            "thresholds": [_limits(_COPIES if mirror else REQUESTS) | {"retry_budget": retry_budget(policy)}]
+        },
+        "outlier_detection": {
+            # A model server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s.
+            # Other 5xx are often the request's fault. At most half of the servers rest at a time.
+            "consecutive_gateway_failure": 5,
+            "enforcing_consecutive_gateway_failure": 100,
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 1,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_success_rate": 0,
+            "enforcing_local_origin_success_rate": 0,
+            "interval": "2s",
+            "base_ejection_time": "10s",
+            "max_ejection_time": "120s",
+            "max_ejection_percent": 50,
+        },
+    }
+
+
+def retry_budget(policy: Policy) -> Doc:
+    """Linkerd's budget in Envoy's terms, which bound retries *under way*, not retries per second.
+
+    ``ratio`` becomes the share of retries among the active requests; ``min_per_second`` the number of retries
+    that may always be under way. Where answers take a second or more, as those of models do, that floor
+    comes to no more retries per second than the policy says.
+    """
+    budget = policy.retry_budget
+    if budget is None:
+        return {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}
+    return {
+        "budget_percent": {"value": min(100.0, round(budget.ratio * 100, 6))},
+        "min_retry_concurrency": budget.min_per_second,
+    }
+
+
+def _balancing() -> Doc:
+    """The endpoint that the processor picked, if it picked one; else the one with the least requests."""
+    least = typed(
+        "envoy.load_balancing_policies.least_request",
+        "extensions.load_balancing_policies.least_request.v3.LeastRequest",
+    )
+    override = typed(
+        "envoy.load_balancing_policies.override_host",
+        "extensions.load_balancing_policies.override_host.v3.OverrideHost",
+        override_host_sources=[{"header": headers.DESTINATION_ENDPOINT}],
+        fallback_policy={"policies": [{"typed_extension_config": least}]},
+    )
+    return {"policies": [{"typed_extension_config": override}]}
+
+
+def _limits(most: int = REQUESTS) -> Doc:
+    return {"max_connections": most, "max_pending_requests": most, "max_requests": most}
+
+
+def _discovery(endpoints: Sequence[str]) -> Doc:
+    if all(is_ip(host_port(e)[0]) for e in endpoints):
+        return {"type": "STATIC"}
+    return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
+
+
+def _assignment(name: str, endpoints: Sequence[str]) -> Doc:
+    return {
+        "cluster_name": name,
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(e)}} for e in endpoints]}],
+    }
+
+
+def _http(protocol: Doc, **common: str) -> Doc:
+    options = typed("", _HTTP_OPTIONS, explicit_http_config=protocol)["typed_config"]
+    if common:
+        options["common_http_protocol_options"] = common
+    return {f"envoy.{_HTTP_OPTIONS}": options}

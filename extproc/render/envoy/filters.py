@@ -1,0 +1,300 @@
+"""The HTTP connection manager: edge hardening, our two ext_proc filters, logs, errors.
+
+Floor 4: may import floors 0 to 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc import answers, apis, headers
+from extproc.envoy.events import PEER_ATTRIBUTES
+from extproc.exchange.native_body import BODY_MODEL
+from extproc.exchange.observe import DEFERRED
+from extproc.policy import load_report
+from extproc.policy.snapshot import Snapshot
+from extproc.render.envoy.envoy_options import (
+    NAMESPACE,
+    OBSERVE_FILTER,
+    ROUTE_FILTER,
+    Doc,
+    EnvoyOptions,
+    elsewhere,
+    request_mode,
+    seconds,
+    typed,
+)
+
+_EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
+_NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
+"""What a ``modelRewrite`` changes where the model is not in the body."""
+_MAY_CHANGE = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
+"""As short as regular expressions must be for an Envoy with its own limit, 100 instructions of RE2."""
+_ALWAYS_READ = (
+    *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
+    *headers.ROUTING,
+    *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
+)
+"""Headers that decide about a request whatever the policy says."""
+_JSON = (
+    "application/json",
+    *(f"application/json;{gap}charset={name}" for gap in ("", " ") for name in ("utf-8", "UTF-8")),
+)
+"""Content types that Envoy takes for JSON, letter by letter; others are read by us."""
+_ANSWERS = (
+    *(":status", "content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-status"),
+    *("server-timing", "sec-websocket-extensions", *answers.HEADERS),
+)
+"""Headers of the response that tell what it is and how to read it; see ``observe``."""
+_LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
+
+_MESSAGES = (
+    # Status, code, what the client reads where Envoy itself answers.
+    (413, "request_too_large", "The request's body is too large."),
+    (408, "request_timeout", "The request did not arrive in time."),
+    (503, "no_model_server", "No model server can take this request now."),
+    (504, "timeout", "There was no answer in time."),
+)
+
+
+def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
+    """``routes`` names the route configuration: ``route_config`` itself, or ``rds``."""
+    return typed(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=NAMESPACE,
+        server_name=NAMESPACE,
+        use_remote_address=True,
+        normalize_path=True,
+        merge_slashes=True,
+        common_http_protocol_options={
+            "headers_with_underscores_action": "DROP_HEADER",
+            "idle_timeout": "3600s",
+        },
+        request_headers_timeout="10s",
+        request_timeout="300s",  # for the request to arrive, all of it; the answer has its own time
+        # Until a route is known; routes have their own, which leaves a slow model its time.
+        stream_idle_timeout="300s",
+        upgrade_configs=[{"upgrade_type": "websocket"}],
+        http2_protocol_options={
+            "max_concurrent_streams": 256,
+            "initial_stream_window_size": 1 << 20,
+            "initial_connection_window_size": 8 << 20,
+        },
+        early_header_mutation_extensions=[cleaning(snapshot, "x-envoy-")],
+        access_log=[_access_log(options.access_log)] if options.access_log else [],
+        local_reply_config={"mappers": _local_replies()},
+        http_filters=[
+            *([load_filter()] if asks_for_load(snapshot) else []),
+            *([native_filter()] if options.body == "native" else []),
+            route_filter(snapshot, options),
+            *([observe_filter(snapshot, options)] if options.observe else []),
+            typed(
+                "envoy.filters.http.router",
+                "extensions.filters.http.router.v3.Router",
+                suppress_envoy_headers=True,
+            ),
+        ],
+        **routes,
+    )
+
+
+def headers_read(snapshot: Snapshot) -> list[str]:
+    """Names of all headers that may decide about a request. No others leave Envoy: credentials stay, work shrinks."""
+    names = [*_ALWAYS_READ]
+    for policy in snapshot.policies:
+        if policy.sticky is not None:
+            names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
+        names += (name for version in policy.versions for match in version.match for name, _ in match.headers)
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _forward(names: Sequence[str]) -> Doc:
+    return {"allowed_headers": {"patterns": [{"exact": name} for name in names]}}
+
+
+def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
+    """Asks the processor where the request goes, and waits for the answer.
+
+    "native": Envoy reads the model itself (``native_filter``), and shows the body only where that does not suffice.
+    "streamed": the body comes as it arrives and the processor answers once, after all of it: one round trip.
+    "buffered": Envoy first gathers the body; one round trip more, and a pausing client does not count as a
+    slow processor. All leave the response alone. A request with trailers, which only HTTP/2 lets through here, has to
+    be buffered: while it waits for our answer, Envoy's streamed mode never says that such a body is complete.
+    """
+    native = options.body == "native"
+    metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE]}}
+    return typed(
+        ROUTE_FILTER,
+        _EXT_PROC,
+        stat_prefix="aimesh_route",
+        grpc_service=_processor(options),
+        processing_mode=request_mode("NONE" if native else options.body.upper()),
+        allow_mode_override=native,
+        send_body_without_waiting_for_header_response=not native,  # else Envoy would ignore that we ask for the body
+        forward_rules=_forward(headers_read(snapshot)),
+        allow_content_length_header=True,
+        failure_mode_allow=options.fail_open,
+        status_on_error={"code": "ServiceUnavailable"},
+        message_timeout=seconds(options.answer_within),
+        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _may_change(snapshot)}},
+        metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
+    )
+
+
+def _may_change(snapshot: Snapshot) -> str:
+    """The headers that the processor sets, on requests and on its own answers."""
+    renaming = _NAMES_A_MODEL if any(policy.rewrites for policy in snapshot.policies) else ()
+    return f"^({'|'.join((*_MAY_CHANGE, *renaming))})$"
+
+
+def native_filter() -> Doc:
+    """Gathers a JSON body and writes its ``model`` where the next filter can show it to the processor."""
+    found = {"metadata_namespace": NAMESPACE, "key": BODY_MODEL}
+    return typed(
+        "aimesh.model",
+        "extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
+        request_rules={
+            "rules": [{"selectors": [{"key": "model"}], "on_present": found}],
+            "allow_content_types": list(_JSON),
+        },
+    )
+
+
+def asks_for_load(snapshot: Snapshot) -> bool:
+    """Some pool's servers tell with their answers how busy they are, if they are asked."""
+    return any(pool.metrics_type and not pool.metrics_url for pool in snapshot.pools)
+
+
+def load_filter() -> Doc:
+    """Asks model servers to tell with their answers how busy they are, which is no business of the client's."""
+    asking = {"header": {"key": load_report.FORMAT, "value": "JSON"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return typed(
+        "aimesh.load",
+        "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"append": asking}], "response_mutations": [{"remove": load_report.HEADER}]},
+    )
+
+
+def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False) -> Doc:
+    """Shows the processor the request's headers and the response. ``alone``: no ``aimesh.route`` tells of the API."""
+    return typed(
+        OBSERVE_FILTER,
+        _EXT_PROC,
+        stat_prefix="aimesh_observe",
+        grpc_service=_processor(options),
+        observability_mode=True,
+        deferred_close_timeout=seconds(DEFERRED),  # of exchanges that we have not left by ourselves
+        failure_mode_allow=True,
+        processing_mode={
+            "request_header_mode": "SEND",
+            "request_body_mode": "NONE",
+            "request_trailer_mode": "SKIP",
+            "response_header_mode": "SEND",
+            "response_body_mode": "STREAMED",
+            "response_trailer_mode": "SEND",
+        },
+        request_attributes=list(PEER_ATTRIBUTES),
+        forward_rules=_forward(
+            [
+                *([":method", *_NAMES_A_MODEL] if alone else []),
+                *_ANSWERS,
+                *([load_report.HEADER] if asks_for_load(snapshot) else []),
+                *sorted({name for policy in snapshot.policies for name in policy.measured_headers} - set(_ANSWERS)),
+                *(["traceparent"] if options.tracing else []),
+                *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
+            ]
+        ),
+        metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},
+    )
+
+
+def _processor(options: EnvoyOptions) -> Doc:
+    """Another processor is asked where one died a moment ago and its health is still believed in."""
+    again = "connect-failure,refused-stream,reset,unavailable"
+    # By itself Envoy waits for up to a second, and by then our answer would be late.
+    soon = {"base_interval": "0.01s", "max_interval": "0.1s"}
+    retry = {"retry_on": again, "num_retries": 2, "retry_back_off": soon, **elsewhere()}
+    return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
+
+
+def cleaning(snapshot: Snapshot, *prefixes: str) -> Doc:
+    """Takes away a client's own routing headers before a route is chosen: they never count, also where
+    the processor is down. A version pin stays where a policy allows one: the processor reads or removes it.
+    So are headers with one of ``prefixes``: a client could ask Envoy itself for retries, timeouts and more.
+    """
+    pin = any(policy.allow_pin for policy in snapshot.policies)
+    names = [n for n in headers.ROUTING if not (pin and n == headers.MODEL_VERSION)]
+    return typed(
+        "envoy.http.early_header_mutation.header_mutation",
+        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[
+            *({"remove": name} for name in names),
+            *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes),
+        ],
+    )
+
+
+def _access_log(path: str) -> Doc:
+    def state(field: str) -> str:
+        return f"%FILTER_STATE({ROUTE_FILTER}:FIELD:{field})%"
+
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(:PATH)%",
+        "protocol": "%PROTOCOL%",
+        "code": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _LOGGED},
+        "cluster": "%UPSTREAM_CLUSTER%",
+        "upstream": "%UPSTREAM_HOST%",
+        "duration_ms": "%DURATION%",
+        "route_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%",
+        "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%",
+        "processor_us": state("request_header_latency_us"),
+        "failed_open": state("failed_open"),
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    return typed(
+        "envoy.access_loggers.file",
+        "extensions.access_loggers.file.v3.FileAccessLog",
+        path=path,
+        log_format={"json_format": line},
+    )
+
+
+def _local_replies() -> list[Doc]:
+    """The errors that Envoy itself gives, in the shape of ours.
+
+    ImmediateResponses of the processor come by here too; no mapper takes them, as their details begin with
+    ``aimesh_``.
+    """
+    mappers = [_mapper(("EQ", status), code, message) for status, code, message in _MESSAGES]
+    mappers.append(_mapper(("GE", 500), "internal_error", "The request could not be served."))
+    mappers.append(_mapper(("GE", 400), "bad_request", "The request is not valid HTTP."))
+    return mappers
+
+
+def _mapper(status: tuple[str, int], code: str, message: str) -> Doc:
+    operator, value = status
+    kind = "server_error" if value >= 500 else "invalid_request_error"
+    own = typed(
+        "envoy.access_loggers.extension_filters.cel",
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression=f"!response.code_details.startsWith('{NAMESPACE}_')",
+    )
+    comparison = {"op": operator, "value": {"default_value": value, "runtime_key": "aimesh.unused"}}
+    return {
+        "filter": {
+            "and_filter": {"filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": own}]}
+        },
+        "body_format_override": {
+            "json_format": {"error": {"message": message, "type": kind, "code": code}},
+            "content_type": "application/json",
+        },
+    }

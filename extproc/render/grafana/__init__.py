@@ -1,0 +1,1 @@
+"""A Grafana dashboard from policies."""

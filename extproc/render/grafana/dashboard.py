@@ -1,0 +1,230 @@
+"""A Grafana dashboard from policies, on what ``rules`` record: the same on Istio, on Linkerd and with neither.
+
+Floor 4: may import floors 0 to 3. Rows for canaries and objectives are there where a policy has them. Only heatmaps and
+the processor's own row read raw metrics, which the processor exports wherever it runs.
+"""
+
+from __future__ import annotations
+
+from extproc.policy.snapshot import Snapshot
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.grafana.panels import DATASOURCE, Row, heatmap, laid_out, lines, number
+from extproc.render.prometheus import golden_rules as golden
+from extproc.render.prometheus import slo_rules as slo
+from extproc.render.prometheus.canary_rules import RATIO
+
+UID = "aimesh-inference"
+SCHEMA = 42
+"""The version of dashboards' JSON that Grafana 12 and 13 write; newer ones read it."""
+
+VARIABLES = {"policy": "policy", "model": "model", "version": "version", "pool": "gpu_pool"}
+"""What a dashboard's reader chooses, and the label that has it."""
+
+_CHOSEN = ", ".join(f'{label}=~"${name}"' for name, label in VARIABLES.items())
+_VERSION = 'policy=~"$policy", version=~"$version"'
+_MODEL = 'policy=~"$policy", model=~"$model", version=~"$version"'
+_RAW = 'model=~"$model", version=~"$version", gpu_pool=~"$pool"'
+_WHO = "{{model}} {{version}}"
+_WHERE = "{{model}} {{version}} {{gpu_pool}}"
+_GOOD = ("green", None)
+
+
+def dashboard(snapshot: Snapshot) -> Doc:
+    """The dashboard as plain data, to be imported or provisioned."""
+    rows = [_golden(), _tokens()]
+    if any(len(policy.answering) > 1 for policy in snapshot.policies):
+        rows.insert(1, _canaries())
+    if any(policy.slo for policy in snapshot.policies):
+        rows.insert(1, _objectives(snapshot))
+    return {
+        "uid": UID,
+        "title": "Inference by model version",
+        "description": "Success, rate, latency, tokens and error budgets. Made by `extproc render dashboard`.",
+        "tags": ["aimesh", "inference"],
+        "schemaVersion": SCHEMA,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": [_datasource(), *(_variable(name, label) for name, label in VARIABLES.items())]},
+        "annotations": {"list": [_alerts()]},
+        "panels": laid_out([*rows, _processor()]),
+    }
+
+
+def _datasource() -> Doc:
+    return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "current": {}}
+
+
+def _variable(name: str, label: str) -> Doc:
+    """Its values are those that are recorded; All takes series without the label, too, as Linkerd may have them."""
+    earlier = list(VARIABLES)[: list(VARIABLES).index(name)]
+    chosen = ", ".join(f'{VARIABLES[one]}=~"${one}"' for one in earlier)
+    query = f"label_values({golden.REQUESTS}{{{chosen}}}, {label})"
+    return {
+        "name": name,
+        "label": name.capitalize(),
+        "type": "query",
+        "datasource": DATASOURCE,
+        "query": {"query": query, "refId": f"variable-{name}", "qryType": 1},
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "refresh": 2,
+        "sort": 1,
+        "current": {"text": ["All"], "value": ["$__all"]},
+    }
+
+
+def _alerts() -> Doc:
+    return {
+        "name": "Alerts",
+        "datasource": DATASOURCE,
+        "enable": True,
+        "iconColor": "red",
+        "expr": 'ALERTS{alertname=~"Inference.+", alertstate="firing"}',
+        "titleFormat": "{{alertname}}",
+        "textFormat": "{{policy}} {{version}}",
+        "step": "60s",
+    }
+
+
+def _sum(metric: str, *by: str) -> str:
+    return f"sum by ({', '.join(by)}) ({metric}{{{_CHOSEN}}})" if by else f"sum({metric}{{{_CHOSEN}}})"
+
+
+def _success(*by: str) -> str:
+    """From failures and requests, not from the recorded ratios: ratios have no mean."""
+    return f"1 - {_sum(golden.FAILURES, *by)} / ({_sum(golden.REQUESTS, *by)} > 0)"
+
+
+def _worst(metric: str, quantile: str) -> str:
+    return f'max({metric}{{quantile="{quantile}", {_CHOSEN}}})'
+
+
+def _quantiles(metric: str) -> list[tuple[str, str]]:
+    return [(f'{metric}{{quantile="{q}", {_CHOSEN}}}', f"P{float(q) * 100:g} {_WHERE}") for q in golden.QUANTILES]
+
+
+def _golden() -> Row:
+    bad_below = (("red", None), ("orange", 0.99), ("green", 0.999))
+    firing = 'count(ALERTS{alertname=~"Inference.+", alertstate="firing"}) or vector(0)'
+    answered = f'sum({golden.TOKENS}{{type="output", {_CHOSEN}}})'
+    version = ("model", "version")
+    return Row(
+        "Golden metrics",
+        [
+            number("Success", "No 5xx, and no answer that broke.", "percentunit", _success(), *bad_below),
+            number("Requests", "A second, over 5 minutes.", "reqps", _sum(golden.REQUESTS), ("blue", None)),
+            number("P95 of durations", "The slowest version's.", "s", _worst(golden.DURATION, "0.95"), ("blue", None)),
+            number("P95 to first token", "The slowest version's.", "s", _worst(golden.TTFT, "0.95"), ("blue", None)),
+            number("Tokens", "Of answers, a second.", "short", answered, ("blue", None)),
+            number("Alerts", "Of all policies.", "short", firing, _GOOD, ("red", 1)),
+            lines("Success", "By version.", "percentunit", (_success(*version), _WHO), width=8, most=1),
+            lines("Requests", "A second.", "reqps", (_sum(golden.REQUESTS, *version), _WHO), width=8),
+            lines("Failures", "A second.", "reqps", (_sum(golden.FAILURES, *version), _WHO), width=8),
+            lines("Durations", "From the request to the end of its answer.", "s", *_quantiles(golden.DURATION)),
+            lines("Requests by GPU pool", "A second.", "reqps", (_sum(golden.REQUESTS, "gpu_pool"), "{{gpu_pool}}")),
+        ],
+    )
+
+
+def _canaries() -> Row:
+    shares = (f"{golden.SHARE}{{{_VERSION}}}", "{{policy}} {{version}}")
+    weights = (f"{golden.WEIGHT}{{{_VERSION}}}", "{{policy}} {{version}} by weight")
+    text = "What versions get, beside what their weights say. Matches, pins and few users make a difference."
+    failing = (f"{RATIO}{{{_VERSION}}}", "{{policy}} {{version}}")
+    return Row(
+        "Canaries",
+        [
+            lines("Shares", text, "percentunit", shares, weights, most=1),
+            lines("Failing, over 30 minutes", "What the canary alert compares.", "percentunit", failing),
+        ],
+    )
+
+
+def _tokens() -> Row:
+    def buckets(metric: str) -> str:
+        return f"sum by (le) (rate({metric}_bucket{{{_RAW}}}[$__rate_interval]))"
+
+    first, between = "inference_time_to_first_token_seconds", "inference_time_per_output_token_seconds"
+    return Row(
+        "Tokens",
+        [
+            lines("Time to first token", "TTFT of streamed answers.", "s", *_quantiles(golden.TTFT)),
+            heatmap("Time to first token", "By model, version and pool as chosen above.", buckets(first)),
+            lines("Time per output token", "TPOT: between two tokens.", "s", *_quantiles(golden.TPOT)),
+            heatmap("Time per output token", "By model, version and pool as chosen above.", buckets(between)),
+            lines(
+                "Tokens",
+                "A second. Cached ones are among the input.",
+                "short",
+                (_sum(golden.TOKENS, "model", "version", "type"), f"{_WHO} {{{{type}}}}"),
+                width=24,
+            ),
+        ],
+    )
+
+
+def _objectives(snapshot: Snapshot) -> Row:
+    days = min(policy.slo.days for policy in snapshot.policies if policy.slo)
+    what = "{{slo}} of {{model}} {{version}}"
+    burning = [
+        lines(
+            f"Burn rate over {alert.long}",
+            "How many times as fast as it may: 1 uses up the budget exactly within the policy's window. "
+            f"Beyond the line, here and over {alert.short}, somebody is paged.",
+            "short",
+            (f"{slo.BURN}{alert.long}{{{_MODEL}}}", what),
+            width=8,
+            limit=slo.factor(alert, days),
+        )
+        for alert in slo.ALERTS
+        if alert.severity == "page"
+    ]
+    return Row(
+        "Error budgets",
+        [
+            *burning,
+            lines(
+                "Budget spent",
+                "Of the policy's window. Beyond 100 % the promise is broken.",
+                "percentunit",
+                (f"{slo.SPENT}{{{_MODEL}}}", what),
+                width=8,
+                limit=1,
+            ),
+        ],
+    )
+
+
+def _processor() -> Row:
+    def rate(metric: str, by: str) -> tuple[str, str]:
+        return f"sum by ({by}) (rate({metric}[$__rate_interval]))", f"{{{{{by}}}}}"
+
+    took = "sum by (le, phase) (rate(extproc_message_duration_seconds_bucket[$__rate_interval]))"
+    errors, none = rate("extproc_errors_total", "reason")
+    return Row(
+        "The processor",
+        [
+            lines(
+                "Message durations",
+                "P50 and P99 of what the processor takes for one message: on the way of every request.",
+                "s",
+                *((f"histogram_quantile({q}, {took})", f"P{float(q) * 100:g} {{{{phase}}}}") for q in ("0.5", "0.99")),
+            ),
+            lines("Errors", "By reason.", "short", (f"{errors} or vector(0)", none)),
+            lines(
+                "Unmatched", "Requests that passed on unrouted.", "reqps", rate("inference_unmatched_total", "reason")
+            ),
+            lines("Streams", "Open, by instance.", "short", ("sum by (instance) (extproc_streams)", "{{instance}}")),
+            lines(
+                "Policy",
+                "Replicas whose generations stay apart have not loaded the same; restarts begin with 1 anew.",
+                "short",
+                ("count by (generation) (extproc_policy_info)", "processors with generation {{generation}}"),
+                ("sum by (result) (increase(extproc_policy_reloads_total[1h]))", "reloads in an hour: {{result}}"),
+            ),
+        ],
+    )

@@ -1,0 +1,131 @@
+"""Panels of a Grafana dashboard, and where they stand. Floor 4: may import floors 0 to 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from extproc.render.envoy.envoy_options import Doc
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+WIDTH = 24
+"""Columns of Grafana's grid."""
+
+Query: TypeAlias = tuple[str, str]
+"""PromQL, and the legend: ``{{label}}`` stands for a label's value."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A heading, and the panels below it from left to right."""
+
+    title: str
+    panels: Sequence[Doc]
+
+
+def laid_out(rows: Sequence[Row]) -> list[Doc]:
+    """The rows and their panels with ids and places; what does not fit into a line begins the next."""
+    found: list[Doc] = []
+    x = y = height = 0
+    for row in rows:
+        y += height
+        heading = {"type": "row", "title": row.title, "collapsed": False, "panels": []}
+        found.append({"id": len(found) + 1, "gridPos": _place(WIDTH, 1, 0, y), **heading})
+        x, y, height = 0, y + 1, 0
+        for panel in row.panels:
+            size = panel["gridPos"]
+            if x + size["w"] > WIDTH:
+                x, y, height = 0, y + height, 0
+            found.append(panel | {"id": len(found) + 1, "gridPos": _place(size["w"], size["h"], x, y)})
+            x, height = x + size["w"], max(height, size["h"])
+    return found
+
+
+def _place(width: int, height: int, x: int, y: int) -> dict[str, int]:
+    return {"w": width, "h": height, "x": x, "y": y}
+
+
+def lines(
+    title: str, text: str, unit: str, *queries: Query, width: int = 12, most: float | None = None, limit: float = 0
+) -> Doc:
+    """Lines over time. ``most``: the top of the axis; ``limit``: a value to draw as a line, what is above it is bad."""
+    steps: list[Doc] = [{"color": "green", "value": None}]
+    if limit:
+        steps.append({"color": "red", "value": limit})
+    custom = {
+        "drawStyle": "line",
+        "lineWidth": 1,
+        "fillOpacity": 8,
+        "showPoints": "never",
+        "thresholdsStyle": {"mode": "line" if limit else "off"},
+    }
+    defaults = {
+        "unit": unit,
+        "min": 0,
+        **({"max": most} if most is not None else {}),
+        "color": {"mode": "palette-classic"},
+        "custom": custom,
+        "thresholds": {"mode": "absolute", "steps": steps},
+    }
+    options = {
+        "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    return _panel("timeseries", title, text, width, 8, defaults, options, list(_targets(queries)))
+
+
+def number(title: str, text: str, unit: str, query: str, *steps: tuple[str, float | None], width: int = 4) -> Doc:
+    """One number, coloured by ``steps``: (colour, from which value on), the first from None."""
+    thresholds = {"mode": "absolute", "steps": [{"color": color, "value": value} for color, value in steps]}
+    defaults = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": thresholds, "noValue": "no traffic"}
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "value",
+        "graphMode": "area",
+        "textMode": "value",
+        "justifyMode": "auto",
+        "orientation": "auto",
+    }
+    return _panel("stat", title, text, width, 4, defaults, options, list(_targets([(query, "")])))
+
+
+def heatmap(title: str, text: str, buckets: str, *, width: int = 12) -> Doc:
+    """A classic histogram over time, in seconds; ``buckets`` gives rates by ``le``."""
+    options = {
+        "calculate": False,
+        "color": {
+            "mode": "scheme",
+            "scheme": "Blues",
+            "steps": 32,
+            "exponent": 0.5,
+            "fill": "dark-blue",
+            "reverse": True,
+        },
+        "cellGap": 1,
+        "yAxis": {"unit": "s", "axisPlacement": "left"},
+        "rowsFrame": {"layout": "le"},
+        "tooltip": {"mode": "single", "yHistogram": True},
+        "legend": {"show": True},
+    }
+    targets = [target | {"format": "heatmap"} for target in _targets([(buckets, "{{le}}")])]
+    return _panel("heatmap", title, text, width, 8, {"unit": "s"}, options, targets)
+
+
+def _panel(kind: str, title: str, text: str, w: int, h: int, defaults: Doc, options: Doc, targets: list[Doc]) -> Doc:
+    return {
+        "type": kind,
+        "title": title,
+        "description": text,
+        "gridPos": {"w": w, "h": h},
+        "datasource": DATASOURCE,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+        "targets": targets,
+    }
+
+
+def _targets(queries: Sequence[Query]) -> Iterator[Doc]:
+    for i, (expr, legend) in enumerate(queries):
+        target: dict[str, Any] = {"refId": chr(ord("A") + i), "datasource": DATASOURCE, "expr": expr, "range": True}
+        yield target | {"legendFormat": legend, "editorMode": "code"}

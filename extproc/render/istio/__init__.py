@@ -1,0 +1,1 @@
+"""Istio's objects from policies: EnvoyFilters, VirtualServices, DestinationRules, ServiceEntries, Telemetry."""

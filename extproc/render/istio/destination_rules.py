@@ -1,0 +1,140 @@
+"""DestinationRules and ServiceEntries: the subsets of a host, what they bear, and endpoints that are in no Service.
+
+Floor 4: may import floors 0 to 3. Limits and ejection are those of the bare Envoy (``envoy_clusters``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.envoy.clusters import KEEP_IDLE, REQUESTS, retry_budget
+from extproc.render.envoy.envoy_options import Doc, host_port, is_ip
+from extproc.render.istio.istio_options import (
+    POOL_LABEL,
+    VERSION_LABEL,
+    IstioOptions,
+    host_slug,
+    manifest,
+    namespace,
+    slug,
+)
+from extproc.render.istio.places import Place, entry_host, places
+
+DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
+SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
+
+_PORT = "http"
+_MESHED = "security.istio.io/tlsMode"
+
+
+def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """One for each host that a route may lead to."""
+    by_host: dict[str, list[Place]] = {}
+    for place in places(snapshot, options).values():
+        by_host.setdefault(place.host, []).append(place)
+    return [_rule(host, found, snapshot, options) for host, found in by_host.items()]
+
+
+def service_entries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """One for each policy that lists endpoints which are in no Service of the cluster."""
+    listed: dict[str, list[Place]] = {}
+    for place in places(snapshot, options).values():
+        if place.host == entry_host(snapshot.by_name[place.target.policy]):
+            listed.setdefault(place.target.policy, []).append(place)
+    return [_entry(snapshot.by_name[name], found, snapshot, options) for name, found in listed.items()]
+
+
+def _rule(host: str, found: Sequence[Place], snapshot: Snapshot, options: IstioOptions) -> Doc:
+    owner = snapshot.by_name[found[0].target.policy]
+    subsets = {place.subset: _subset(place, owner, snapshot, options) for place in found if place.subset}
+    spec: Doc = {"host": host, "trafficPolicy": _traffic(owner, options)}
+    if subsets:
+        spec["subsets"] = list(subsets.values())
+    name = f"aimesh-{host_slug(host)}"
+    return manifest(*DESTINATION_RULE, name, namespace(owner, options), spec)
+
+
+def _traffic(policy: Policy, options: IstioOptions) -> Doc:
+    return {
+        "connectionPool": {
+            # The queue of a model server is the one that should say that it is full.
+            "http": {"http1MaxPendingRequests": REQUESTS, "http2MaxRequests": REQUESTS, "idleTimeout": KEEP_IDLE},
+            "tcp": {
+                "maxConnections": REQUESTS,
+                "connectTimeout": "2s",
+                "tcpKeepalive": {"time": "60s", "interval": "15s"},
+            },
+        },
+        "loadBalancer": {"simple": "LEAST_REQUEST"},
+        "outlierDetection": _ejection(50),
+        "retryBudget": _budget(policy, options),
+    }
+
+
+def _ejection(most: int) -> Doc:
+    """A server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s; other 5xx are often
+    the request's fault. At ``most`` so many percent rest at a time.
+    """
+    return {
+        "consecutive5xxErrors": 0,
+        "consecutiveGatewayErrors": 5,
+        "splitExternalLocalOriginErrors": True,
+        "consecutiveLocalOriginFailures": 1,
+        "interval": "2s",
+        "baseEjectionTime": "10s",
+        "maxEjectionPercent": most,
+    }
+
+
+def _budget(policy: Policy, options: IstioOptions) -> Doc:
+    """Linkerd's budget looks at ten seconds; Istio's does from 1.31 on, and before at what is under way."""
+    budget = retry_budget(policy)
+    interval = {"budgetInterval": "10s"} if options.since("1.31") else {}
+    percent = budget["budget_percent"]["value"]
+    return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
+
+
+def _subset(place: Place, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
+    """A version on a pool. Where the policy lets a request go on without a GPU (``onNoGpu: ignore``), it is the whole
+    version, its GPU pool first: the other endpoints get requests when the pool has none left that is well.
+    """
+    policy = snapshot.by_name[place.target.policy]
+    labels, traffic = place.labels, {}
+    if policy.retry_budget != owner.retry_budget:
+        traffic["retryBudget"] = _budget(policy, options)
+    if not policy.reject_without_gpu and place.target.pool and place.target.version:
+        labels = {VERSION_LABEL: place.target.version}
+        first = f"{POOL_LABEL}={place.target.pool}"
+        # Istio sorts into tiers only where it can tell which endpoints are well; then a whole tier may rest.
+        traffic["loadBalancer"] = {
+            "simple": "LEAST_REQUEST",
+            "localityLbSetting": {"enabled": True, "failoverPriority": [first]},
+        }
+        traffic["outlierDetection"] = _ejection(100)
+    return {"name": place.subset, "labels": labels, **({"trafficPolicy": traffic} if traffic else {})}
+
+
+def _entry(policy: Policy, found: Sequence[Place], snapshot: Snapshot, options: IstioOptions) -> Doc:
+    addresses = [host_port(endpoint)[0] for place in found for endpoint in place.target.endpoints]
+    spec = {
+        "hosts": [entry_host(policy)],
+        "location": "MESH_INTERNAL" if options.meshed_endpoints else "MESH_EXTERNAL",
+        "ports": [{"number": policy.port, "name": _PORT, "protocol": "HTTP"}],
+        "resolution": "STATIC" if all(map(is_ip, addresses)) else "DNS",
+        "endpoints": [
+            _endpoint(place, endpoint, snapshot, options) for place in found for endpoint in place.target.endpoints
+        ],
+    }
+    return manifest(*SERVICE_ENTRY, f"aimesh-{slug(policy.name)}", namespace(policy, options), spec)
+
+
+def _endpoint(place: Place, endpoint: str, snapshot: Snapshot, options: IstioOptions) -> Doc:
+    host, port = host_port(endpoint)
+    pool = snapshot.pool_by_name.get(place.target.pool)
+    return {
+        "address": host,
+        "ports": {_PORT: port},
+        "labels": place.labels | ({_MESHED: "istio"} if options.meshed_endpoints else {}),
+        **({"locality": pool.locality} if pool and pool.locality else {}),
+    }

@@ -1,0 +1,234 @@
+"""EnvoyFilters: our filters in the proxies of the mesh, switched on for the policies' hosts alone.
+
+Floor 4: may import floors 0 to 3. What every patch rests on:
+
+- The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
+  that no unknown's request reaches the processor (nor Envoy's answer to it: ``istio_admission``), and in front of what
+  depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by nobody; in
+  front of the router is too late.)
+- A client's routing headers go before the first route is chosen: a filter could only do it after.
+- The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from extproc import headers
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.envoy.clusters import processor_cluster
+from extproc.render.envoy.envoy_options import (
+    NAMESPACE,
+    OBSERVE_FILTER,
+    ROUTE_FILTER,
+    Doc,
+    request_mode,
+    typed,
+)
+from extproc.render.envoy.filters import asks_for_load, cleaning, load_filter, observe_filter, route_filter
+from extproc.render.envoy.routes import BODY_MARGIN, told_to_clients
+from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
+from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
+from extproc.render.istio.virtual_services import CALL, catch_all, default_route, gateway_hosts
+
+ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
+ANCHOR = "envoy.filters.http.grpc_stats"
+
+_MANAGER = "envoy.filters.network.http_connection_manager"
+_PRIORITY = 10
+_REFERENCED = "envoyfilter.istio.io/referenced-services"
+CLIENT_HEADERS = "ai.istio.io/client-headers"
+"""Says to `extproc check --istio` that clients may send a routing header: a pin, which the processor judges."""
+_TYPE = "type.googleapis.com/envoy"
+_MUTATION = "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
+_LEARNED = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
+
+
+def envoy_filters(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """One for each kind of proxy and namespace."""
+    make = _Filters(snapshot, options)
+    found: list[Doc] = []
+    if not snapshot.policies:
+        return found
+    if "gateway" in options.where:
+        found.append(make.gateway())
+    homes = list(dict.fromkeys(namespace(policy, options) for policy in snapshot.policies))
+    if "sidecar" in options.where:
+        found += [make.sidecar(where) for where in ([options.callers] if options.callers else homes)]
+    if "waypoint" in options.where:
+        found += [make.waypoint(where) for where in homes]
+    if "inbound" in options.where:
+        found += [make.inbound(policy) for policy in snapshot.policies if policy.selector]
+    return found
+
+
+class _Filters:
+    """Makes EnvoyFilters for a view."""
+
+    def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
+        self._snapshot = snapshot
+        self._options = options
+        envoy = options.envoy
+        self._route = route_filter(snapshot, envoy)
+        if not options.since("1.30"):
+            del self._route["typed_config"]["allow_content_length_header"]
+        self._observe = if_admitted(observe_filter(snapshot, envoy))
+        self._asking = [load_filter()] if asks_for_load(snapshot) else []
+        self._pins = any(policy.allow_pin for policy in snapshot.policies)
+
+    def gateway(self) -> Doc:
+        """At the edge of the mesh."""
+        where, _, _ = self._options.gateway.partition("/")
+        everyone = catch_all(self._snapshot, self._snapshot.policies)
+        hosts: list[Doc] = []
+        for host in gateway_hosts(self._snapshot, self._options):
+            hosts += self._switch_on("GATEWAY", {"domainName": host}, everyone)
+        patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
+        return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
+
+    def sidecar(self, where: str) -> Doc:
+        """At the client, which alone chooses among subsets; on the ports of models, for their hosts only."""
+        context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
+        patches = self._clusters(context)
+        for port in dict.fromkeys(policy.port for policy in snapshot.policies):
+            patches += self._chain(context, {"portNumber": port})
+        for host, mine in self._hosts().items():
+            for port in dict.fromkeys(policy.port for policy in mine):
+                patches += self._switch_on(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
+        return self._manifest("aimesh-sidecar", where, patches, {})
+
+    def waypoint(self, where: str) -> Doc:
+        """In ambient mode. A waypoint knows its services by their addresses, not as hosts: the filters are on for all
+        of them, and a request that is for no model passes by.
+        """
+        context = "SIDECAR_INBOUND"
+        patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
+        patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
+        for mine in self._hosts().values():
+            patches += self._default(context, {}, catch_all(self._snapshot, mine))
+        gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
+        return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
+
+    def inbound(self, policy: Policy) -> Doc:
+        """At the model server, to time it: who came by has been routed. What the client's proxy told the server in
+        headers, Envoy itself tells the observer, which sees by the path what API it is.
+        """
+        rules = [
+            {"header": name, "on_header_present": {"metadata_namespace": NAMESPACE, "key": key, "type": "STRING"}}
+            for name, key in _LEARNED
+        ]
+        owner = {"metadata_namespace": NAMESPACE, "key": "policy", "value": policy.name, "type": "STRING"}
+        learned = typed(
+            "aimesh.headers",
+            "extensions.filters.http.header_to_metadata.v3.Config",
+            request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
+        )
+        context = "SIDECAR_INBOUND"
+        observe = if_admitted(observe_filter(self._snapshot, self._options.envoy, alone=True))
+        filters = [_before(context, {}, each) for each in (admitted_filter(), learned, observe)]
+        patches = [*self._clusters(context), *filters]
+        where = namespace(policy, self._options)
+        return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
+
+    def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
+        """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
+        filters = [admitted_filter(), *self._asking, self._route, self._observe]
+        if not everywhere:
+            filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
+        return [self._strip(context, listener), *(_before(context, listener, each) for each in filters)]
+
+    def _strip(self, context: str, listener: Doc) -> Doc:
+        manager = typed(
+            "",
+            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            early_header_mutation_extensions=[cleaning(self._snapshot)],
+        )
+        del manager["name"]
+        match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
+        return _patch("NETWORK_FILTER", context, match, "MERGE", manager)
+
+    def _switch_on(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
+        """For one host."""
+        on = {ADMITTED_FILTER: _on(f"{_TYPE}.{MARKING}")}
+        on |= {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
+        on |= {each["name"]: _on(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._asking}
+        match = {"routeConfiguration": {"vhost": vhost}}
+        patch = _patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})
+        return [patch, *self._default(context, vhost, default)]
+
+    def _default(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
+        """The routes that requests have before the processor speaks, and keep where it does not.
+
+        gRPC calls are shown streamed, since nobody can gather their bodies: the filter goes by the first route. A pin
+        that no processor has seen goes no further: whoever is behind this proxy would believe it.
+        """
+        name = default_route(policy)
+        streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
+        unseen = {"request_headers_to_remove": [headers.MODEL_VERSION]} if self._pins else {}
+        calls = unseen if self._options.body == "streamed" else {**unseen, "typed_per_filter_config": streamed}
+        return [
+            _patch(
+                "HTTP_ROUTE",
+                context,
+                {"routeConfiguration": {"vhost": {**vhost, "route": {"name": route}}}},
+                "MERGE",
+                value,
+            )
+            for route, value in ((f"{name}-{CALL}", calls), (name, unseen))
+            if value
+        ]
+
+    def _hosts(self) -> dict[str, list[Policy]]:
+        """Each apex Service with its policies."""
+        found: dict[str, list[Policy]] = {}
+        for policy in self._snapshot.policies:
+            found.setdefault(service_host(policy, self._options), []).append(policy)
+        return found
+
+    def _host(self) -> Doc:
+        """What a virtual host has beside routes and filters."""
+        return {"request_body_buffer_limit": self._snapshot.body_limit + BODY_MARGIN, **told_to_clients()}
+
+    def _clusters(self, context: str) -> list[Doc]:
+        """The processor's cluster, where it is no Service."""
+        if self._options.service is not None:
+            return []
+        return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
+
+    def _manifest(self, name: str, where: str, patches: Sequence[Doc], to: Doc) -> Doc:
+        annotations = {}
+        if self._options.service is not None:
+            host, _ = self._options.service
+            # Without it Istio may leave a cluster out that no route names.
+            annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}"
+        strips = any(patch["applyTo"] == "NETWORK_FILTER" for patch in patches)
+        if strips and self._pins:
+            annotations[CLIENT_HEADERS] = headers.MODEL_VERSION
+        spec = {"priority": _PRIORITY, **to, "configPatches": list(patches)}
+        return manifest(*ENVOY_FILTER, name, where, spec, **annotations)
+
+
+def _workload(labels: Iterable[tuple[str, str]]) -> Doc:
+    return {"workloadSelector": {"labels": dict(labels)}}
+
+
+def _before(context: str, listener: Doc, added: Doc) -> Doc:
+    chain = {"filter": {"name": _MANAGER, "subFilter": {"name": ANCHOR}}}
+    return _patch("HTTP_FILTER", context, {"listener": {**listener, "filterChain": chain}}, "INSERT_BEFORE", added)
+
+
+def _patch(apply_to: str, context: str, match: Doc, operation: str, value: Doc) -> Doc:
+    return {
+        "applyTo": apply_to,
+        "match": {"context": context, **match},
+        "patch": {"operation": operation, "value": value},
+    }
+
+
+def _per_route(overrides: Doc) -> Doc:
+    """That a filter is on, with ``overrides`` of what it does."""
+    return _on(f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", overrides=overrides)
+
+
+def _on(kind: str, **config: Doc) -> Doc:
+    return {"@type": f"{_TYPE}.config.route.v3.FilterConfig", "config": {"@type": kind, **config}}

@@ -1,0 +1,157 @@
+"""What manifests for Istio are told beside the policy: where things are in the mesh, and how new it is. Floor 4.
+
+May import floors 0 to 3. A field that the target's Istio does not know is left out where it is a nicety, and reported
+where its absence is felt: istiod drops what it does not know without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+from extproc.errors import SetupError
+from extproc.policy.snapshot import Policy
+from extproc.render.envoy.envoy_options import PROCESSOR, Doc, EnvoyOptions, host_port
+
+Where: TypeAlias = Literal["gateway", "sidecar", "inbound", "waypoint"]
+"""The proxies that get our filters: the gateway, the client's sidecar, the model server's, an ambient waypoint."""
+WHERE: tuple[Where, ...] = get_args(Where)
+Release: TypeAlias = Literal["1.28", "1.29", "1.30", "1.31"]
+RELEASES: tuple[Release, ...] = get_args(Release)
+"""Of Istio. They run Envoy 1.36 to 1.39."""
+
+GROUP = "ai.istio.io"
+POOL_LABEL = f"{GROUP}/gpu-pool"
+VERSION_LABEL = "version"
+"""Labels of pods: which version of the model they serve, on which GPU pool."""
+DOMAIN = "aimesh.internal"
+"""Of the names under which endpoints stand that are in no Service."""
+
+
+class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy does not say."""
+
+    where: tuple[Where, ...] = ("gateway", "sidecar")
+    release: Release = "1.30"
+    namespace: str = "default"
+    """Of policies that name none."""
+    gateway: str = "istio-ingress/gateway"
+    """The Gateway by which clients come, ``namespace/name``; its proxies are in the same namespace."""
+    gateway_labels: tuple[tuple[str, str], ...] = (("istio", "ingressgateway"),)
+    """Of the gateway's pods."""
+    hosts: tuple[str, ...] = ()
+    """By which clients call it; none: the policies' own."""
+    callers: str = ""
+    """Namespace of the pods that call models inside the mesh; empty: the policies' own."""
+    waypoint: str = "waypoint"
+    """Name of the waypoint in each policy's namespace."""
+    processors: tuple[str, ...] = ("aimesh-extproc.aimesh-system.svc.cluster.local:50051",)
+    """``host:port`` of a Service of the mesh; or any number of ``dns:///host:port`` and ``unix:///path``."""
+    meshed_endpoints: bool = False
+    """The policies' endpoints are pods with sidecars (of other clusters): they get mutual TLS."""
+    body: Literal["buffered", "streamed"] = "buffered"
+    fail_open: bool = True
+    rules: bool = False
+    """A PrometheusRule too, for Prometheus' operator."""
+    access_log: str = ""
+    """Name of the mesh's extension provider that writes our access log; empty: logs stay as they are."""
+
+    @property
+    def service(self) -> tuple[str, int] | None:
+        """Host and port of the processor's Service; None where Envoy is told of a cluster of its own."""
+        first = self.processors[0]
+        return None if first.startswith(("dns:", "unix:")) else host_port(first)
+
+    @property
+    def routes(self) -> bool:
+        """Whether requests are routed at all, and not only watched."""
+        return any(where != "inbound" for where in self.where)
+
+    @property
+    def envoy(self) -> EnvoyOptions:
+        """The same for what a proxy of any kind is told."""
+        cluster = PROCESSOR
+        if self.service is not None:
+            host, port = self.service
+            cluster = f"outbound|{port}||{host}"
+        addresses = tuple(address.removeprefix("dns:///") for address in self.processors)
+        return EnvoyOptions(processors=addresses, cluster=cluster, body=self.body, fail_open=self.fail_open)
+
+    def since(self, release: Release) -> bool:
+        """Whether the target is ``release`` or newer."""
+        return RELEASES.index(self.release) >= RELEASES.index(release)
+
+    def notes(self) -> list[str]:
+        """What its user should know of the target."""
+        found = []
+        if self.body == "streamed":
+            found.append("--body streamed has only been run with Envoy 1.40, which is newer than any Istio's")
+            if not self.since("1.30"):
+                found.append(
+                    f"Istio {self.release} has no allow_content_length_header: with --body streamed, requests "
+                    "reach the model servers in chunks, without content-length"
+                )
+        if "waypoint" in self.where:
+            found.append("Istio does not support EnvoyFilter on waypoints: it works as of 1.26, and may stop to")
+        if not self.since("1.29"):
+            found.append(f"Istio {self.release} has no formatter in custom tags: spans do not tell their route")
+        return found
+
+
+def checked(options: IstioOptions) -> IstioOptions:
+    """``options``. Raises ``SetupError`` where they contradict themselves."""
+    addresses = options.processors
+    if len(addresses) > 1 and not all(a.startswith(("dns:", "unix:")) for a in addresses):
+        raise SetupError("a Service is one processor address; for several, write dns:///host:port or unix:///path")
+    if options.service and options.service[0].count(".") < 2:
+        raise SetupError(
+            f"{options.service[0]!r} is not the whole name of a Service; write --processor "
+            "NAME.NAMESPACE.svc.cluster.local:PORT, or dns:///host:port for what is no Service"
+        )
+    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9.-]+", options.gateway):
+        raise SetupError(f"{options.gateway!r} is no gateway; write --gateway NAMESPACE/NAME")
+    return options
+
+
+def namespace(policy: Policy, options: IstioOptions) -> str:
+    """Where the manifests of ``policy`` go."""
+    return policy.namespace or options.namespace
+
+
+def service_host(policy: Policy, options: IstioOptions) -> str:
+    """The apex Service as Istio knows it: with its whole name."""
+    if policy.host.endswith(".svc"):
+        return f"{policy.host}.cluster.local"
+    if "." in policy.host or policy.host.startswith("["):
+        return policy.host
+    return f"{policy.host}.{namespace(policy, options)}.svc.cluster.local"
+
+
+def slug(*parts: str, digested: bool = False) -> str:
+    """A DNS label from names of a policy; a digest of them at its end where it can't hold them as they are."""
+    whole = "-".join(part for part in parts if part)
+    label = re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-")
+    if label == whole and len(label) <= 50 and not digested:
+        return label
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    return f"{label[:41].strip('-')}-{digest}"
+
+
+def host_slug(host: str) -> str:
+    """A DNS label for a host."""
+    return slug(*host.removesuffix(".svc.cluster.local").split("."))
+
+
+def manifest(kind: str, version: str, name: str, where: str, spec: Doc, **annotations: str) -> Doc:
+    """A document of Kubernetes."""
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": where,
+        "labels": {"app.kubernetes.io/managed-by": "extproc"},
+    }
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}

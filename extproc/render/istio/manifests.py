@@ -1,0 +1,66 @@
+"""Manifests for Istio from a policy: everything that it says, and nothing more. Floor 4: may import floors 0 to 3.
+
+In the order in which they can be applied: endpoints and subsets before the routes to them, the routes before the
+filters whose headers they follow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from extproc.errors import SetupError
+from extproc.policy.snapshot import Snapshot
+from extproc.render.document import to_yaml
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.istio.destination_rules import destination_rules, service_entries
+from extproc.render.istio.envoy_filters import envoy_filters
+from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
+from extproc.render.istio.telemetry_api import prometheus_rules, telemetries
+from extproc.render.istio.virtual_services import virtual_services
+
+__all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents", "manifests", "notes"]
+
+
+def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
+    chosen = checked(options)
+    routing = [
+        *service_entries(snapshot, chosen),
+        *destination_rules(snapshot, chosen),
+        *virtual_services(snapshot, chosen),
+    ]
+    found = [
+        *(routing if chosen.routes else []),
+        *telemetries(snapshot, chosen),
+        *prometheus_rules(snapshot, chosen),
+        *envoy_filters(snapshot, chosen),
+    ]
+    names = Counter((doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]) for doc in found)
+    for (kind, where, name), count in names.items():
+        if count > 1:
+            raise SetupError(f"two of the {kind}s would be called {where}/{name}; rename a host or a policy")
+    return found
+
+
+def manifests(snapshot: Snapshot, options: IstioOptions) -> str:
+    """The manifests as YAML."""
+    return "---\n".join(to_yaml(document) for document in documents(snapshot, options))
+
+
+def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
+    """What the manifests can't say: for whoever renders them."""
+    found = options.notes()
+    if any(policy.retry_budget for policy in snapshot.policies) and not options.since("1.31"):
+        found.append(
+            f"Istio {options.release} has no budgetInterval: a retry budget is a share of the requests under way, "
+            "not of those of ten seconds"
+        )
+    if "inbound" in options.where:
+        found += [
+            f"policy {policy.name} has no selector, so its model servers can't be told apart: not timed there"
+            for policy in snapshot.policies
+            if not policy.selector
+        ]
+        if len(options.where) > 1:
+            found.append("whoever is timed at the client and at the model server is counted twice")
+    return found

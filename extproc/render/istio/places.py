@@ -1,0 +1,87 @@
+"""Where a policy's targets are in the mesh: host, port and subset of each. Floor 4: may import floors 0 to 3.
+
+- Its endpoints are the policy's own ``host:port``: a subset of that Service, by the labels of its pods.
+- Its one endpoint is another Service of the cluster: that Service.
+- Other endpoints that the policy lists are in no Service that Istio knows. They stand in a ServiceEntry under a name
+  of ours, with the same labels as pods would have, and are a subset of that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from extproc.policy.snapshot import Policy, Snapshot, Target
+from extproc.render.envoy.envoy_options import host_port
+from extproc.render.istio.istio_options import (
+    DOMAIN,
+    POOL_LABEL,
+    VERSION_LABEL,
+    IstioOptions,
+    service_host,
+    slug,
+)
+
+_CLUSTER = (".svc", ".svc.cluster.local")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a route names."""
+
+    target: Target
+    host: str
+    port: int
+    subset: str = ""
+    """Empty: all of the host."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of the pods or endpoints that are this target's."""
+        named = ((VERSION_LABEL, self.target.version), (POOL_LABEL, self.target.pool))
+        return {label: value for label, value in named if value}
+
+    @property
+    def destination(self) -> dict[str, object]:
+        """As a route of Istio's names it."""
+        subset = {"subset": self.subset} if self.subset else {}
+        return {"host": self.host, **subset, "port": {"number": self.port}}
+
+
+def entry_host(policy: Policy) -> str:
+    """The name under which endpoints stand that ``policy`` lists."""
+    return f"{slug(policy.name)}.{DOMAIN}"
+
+
+def targets(snapshot: Snapshot, policy: Policy) -> list[Target]:
+    """Every target of ``policy``."""
+    return [t for (owner, _), found in snapshot.targets.items() if owner == policy.name for t in found]
+
+
+def places(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Place]:
+    """Every target's place. Names of subsets are unique on their host."""
+    policies = Counter(service_host(policy, options) for policy in snapshot.policies)
+    found = {
+        target: _place(policy, target, options, shared=policies[service_host(policy, options)] > 1)
+        for policy in snapshot.policies
+        for target in targets(snapshot, policy)
+    }
+    # Version a-b on pool c, and version a on pool b-c.
+    names = Counter((place.host, place.subset) for place in found.values())
+    return {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
+
+
+def _place(policy: Policy, target: Target, options: IstioOptions, *, shared: bool) -> Place:
+    named = target.version or target.pool
+    if target.endpoints == (f"{policy.host}:{policy.port}",):
+        subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
+        return Place(target, service_host(policy, options), policy.port, subset)
+    host, port = host_port(target.endpoints[0])
+    if len(target.endpoints) == 1 and host.endswith(_CLUSTER):
+        return Place(target, f"{host.removesuffix('.cluster.local')}.cluster.local", port)
+    return Place(target, entry_host(policy), policy.port, slug(target.version, target.pool) if named else "")
+
+
+def _distinct(place: Place) -> Place:
+    target = place.target
+    return msgspec.structs.replace(place, subset=slug(target.policy, target.version, target.pool, digested=True))

@@ -1,0 +1,118 @@
+"""Telemetry: Istio's own metrics, traces and logs by model, version and GPU pool. Floor 4: may import floors 0 to 3.
+
+Istio evaluates a tag's expression (CEL) when the request has ended, over the headers as they went upstream. Each value
+is a series of its own and never goes away, so a value is a text of the policies, ``other`` or ``none``, whatever
+a client sends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from extproc import headers
+from extproc.policy.snapshot import NONE, OTHER, Snapshot
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.envoy.routes import owns_all
+from extproc.render.istio.istio_options import IstioOptions, manifest, namespace
+from extproc.render.prometheus.rules import rule_groups
+
+TELEMETRY = "Telemetry", "telemetry.istio.io/v1"
+PROMETHEUS_RULE = "PrometheusRule", "monitoring.coreos.com/v1"
+_METRICS = ("REQUEST_COUNT", "REQUEST_DURATION")
+
+
+def telemetries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """One for each namespace with proxies that route or serve."""
+    where = [namespace(policy, options) for policy in snapshot.policies]
+    if "gateway" in options.where:
+        where.append(options.gateway.partition("/")[0])
+    if "sidecar" in options.where and options.callers:
+        where.append(options.callers)
+    return [manifest(*TELEMETRY, "aimesh", name, _spec(snapshot, options)) for name in dict.fromkeys(where)]
+
+
+def tags(snapshot: Snapshot) -> dict[str, str]:
+    """Expressions of the tags that Istio's metrics get."""
+    return {
+        "model_name": _model(snapshot),
+        "model_version": _one_of(headers.MODEL_VERSION, [v.name for p in snapshot.policies for v in p.answering]),
+        "gpu_pool": _one_of(headers.GPU_POOL, [pool.name for pool in snapshot.pools]),
+    }
+
+
+def prometheus_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """What `render rules --source istio` writes, as Prometheus' operator takes it."""
+    if not options.rules or not snapshot.policies:
+        return []
+    where = namespace(snapshot.policies[0], options)
+    return [manifest(*PROMETHEUS_RULE, "aimesh", where, {"groups": rule_groups(snapshot, "istio")})]
+
+
+def _spec(snapshot: Snapshot, options: IstioOptions) -> Doc:
+    overrides = [
+        {
+            "match": {"metric": metric, "mode": "CLIENT_AND_SERVER"},
+            "tagOverrides": {tag: {"value": expression} for tag, expression in tags(snapshot).items()},
+        }
+        for metric in _METRICS
+    ]
+    shown = (
+        ("model_name", headers.MODEL_NAME),
+        ("model_version", headers.MODEL_VERSION),
+        ("gpu_pool", headers.GPU_POOL),
+        ("gpu_architecture", headers.GPU_ARCHITECTURE),
+    )
+    custom: Doc = {tag: {"header": {"name": name, "defaultValue": NONE}} for tag, name in shown}
+    if options.since("1.29"):
+        custom["route"] = {"formatter": {"value": "%ROUTE_NAME%"}}
+    spec: Doc = {
+        "metrics": [{"providers": [{"name": "prometheus"}], "overrides": overrides}],
+        "tracing": [{"customTags": custom}],
+    }
+    if options.access_log:
+        spec["accessLogging"] = [{"providers": [{"name": options.access_log}]}]
+    return spec
+
+
+def _one_of(header: str, known: Sequence[str]) -> str:
+    """The header's value, where it is a word of the policies."""
+    words = ", ".join(_text(headers.safe_value(word)) for word in dict.fromkeys(known))
+    value = f"request.headers['{header}']"
+    listed = f"{value} in [{words}] ? {value} : '{OTHER}'" if words else f"'{OTHER}'"
+    return f"'{header}' in request.headers ? ({listed}) : '{NONE}'"
+
+
+def _model(snapshot: Snapshot) -> str:
+    """The pattern that owns the model, by the order in which patterns are tried; an exact one is the model."""
+    value = f"request.headers['{headers.MODEL_NAME}']"
+    exact = [match.pattern for match in snapshot.patterns if "*" not in match.pattern]
+    plain = [pattern for pattern in exact if headers.safe_value(pattern) == pattern]
+    cases = [(f"{value} in [{', '.join(map(_text, plain))}]", value)] if plain else []
+    cases += [(f"{value} == {_text(headers.safe_value(p))}", _text(p)) for p in exact if p not in plain]
+    last = f"'{OTHER}'"
+    for match in snapshot.patterns:
+        if owns_all(match):
+            last = _text(match.pattern)
+        elif "*" in match.pattern:
+            cases.append((_matches(value, match.pattern), _text(match.pattern)))
+    chosen = "".join(f"{condition} ? {found} : " for condition, found in cases) + last
+    return f"'{headers.MODEL_NAME}' in request.headers ? ({chosen}) : '{NONE}'"
+
+
+def _matches(value: str, pattern: str) -> str:
+    """A glob with the functions that every CEL has: its ends as such, what is between as contained.
+
+    ``a*b*c`` so also takes what has its ``b`` within ``a`` or ``c``: routes and decisions never rest on this.
+    """
+    head, *middle, tail = (headers.safe_value(part) for part in pattern.split("*"))
+    found = [f"{value}.startsWith({_text(head)})"] if head else []
+    found += [f"{value}.contains({_text(part)})" for part in middle if part]
+    found += [f"{value}.endsWith({_text(tail)})"] if tail else []
+    return " && ".join(found)
+
+
+def _text(value: str) -> str:
+    """A literal of CEL."""
+    quoted = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
+    return f"'{quoted}'"

@@ -1,0 +1,164 @@
+"""VirtualServices that follow the processor's headers to the subset of a target. Floor 4: may import floors 0 to 3.
+
+The timeout of a policy runs until the answer begins. Istio's own ``timeout`` would end streams in their midst, so it is
+the timeout per try, which no longer counts once the client has got something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from extproc import headers
+from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
+from extproc.render.envoy.envoy_options import Doc, seconds
+from extproc.render.envoy.routes import literal, owns_all, weighted_targets
+from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
+from extproc.render.istio.places import places
+
+VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
+CALL = "grpc"
+"""Last part of the name of routes for gRPC calls."""
+
+_MOST = (1 << 31) - 1
+"""What the weights of one route may come to in Istio."""
+_CALL = {"content-type": {"prefix": "application/grpc"}}
+_RETRY_ON = "connect-failure,refused-stream,reset-before-request"
+"""Where no model server can have begun with the prompt."""
+
+
+def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
+    """One for each apex Service, as the mesh's sidecars see it, and one for the gateway."""
+    make = _Routes(snapshot, options)
+    found = []
+    if {"sidecar", "waypoint"}.intersection(options.where):
+        for host in dict.fromkeys(service_host(policy, options) for policy in snapshot.policies):
+            policies = [policy for policy in snapshot.policies if service_host(policy, options) == host]
+            spec = {"hosts": [host], "http": make.all(policies)}
+            name = f"aimesh-{host_slug(host)}"
+            found.append(manifest(*VIRTUAL_SERVICE, name, namespace(policies[0], options), spec))
+    if "gateway" in options.where and snapshot.policies:
+        spec = {
+            "hosts": gateway_hosts(snapshot, options),
+            "gateways": [options.gateway],
+            "http": make.all(snapshot.policies),
+        }
+        where = namespace(snapshot.policies[0], options)
+        found.append(manifest(*VIRTUAL_SERVICE, "aimesh-gateway", where, spec))
+    return found
+
+
+def gateway_hosts(snapshot: Snapshot, options: IstioOptions) -> list[str]:
+    """By which clients call the gateway."""
+    return list(options.hosts or dict.fromkeys(service_host(policy, options) for policy in snapshot.policies))
+
+
+def default_route(policy: Policy) -> str:
+    """Name of the route that requests get before the processor has spoken, and without it."""
+    return f"{policy.name}-default"
+
+
+def catch_all(snapshot: Snapshot, policies: Sequence[Policy]) -> Policy:
+    """Of ``policies`` the one that gets requests of which the processor said nothing."""
+    return next((m.policy for m in snapshot.patterns if owns_all(m) and m.policy in policies), policies[0])
+
+
+class _Routes:
+    """Makes routes to the targets of policies."""
+
+    def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
+        self._snapshot = snapshot
+        self._options = options
+        self._places = places(snapshot, options)
+        self._pins = any(policy.allow_pin for policy in snapshot.policies)
+
+    def all(self, policies: Sequence[Policy]) -> list[Doc]:
+        """For each policy the routes to its targets, then one by model alone; last what no model is known of."""
+        found: list[Doc] = []
+        for policy, owned in self._owners(policies):
+            for version in policy.answering or (Version(""),):
+                for target in self._snapshot.targets[policy.name, version.name]:
+                    found += self._target(policy, owned, target)
+            if any(owned) and (len(policies) > 1 or self._pins):
+                found += self._fallback(policy, f"{policy.name}-model", owned)
+        default = catch_all(self._snapshot, policies)
+        return [*found, *self._fallback(default, default_route(default), [{}])]
+
+    def _owners(self, policies: Sequence[Policy]) -> list[tuple[Policy, list[Doc]]]:
+        """Which models belong to whom, in the order in which they are tried: exact first, one a policy."""
+        exact: dict[str, list[Doc]] = {}
+        globs: list[tuple[Policy, list[Doc]]] = []
+        for match in self._snapshot.patterns:
+            if match.policy not in policies:
+                continue
+            if "*" in match.pattern:
+                globs.append((match.policy, [self._glob(match)]))
+            else:
+                model = {headers.MODEL_NAME: {"exact": headers.safe_value(match.pattern)}}
+                exact.setdefault(match.policy.name, []).append(model)
+        return [*((self._snapshot.by_name[name], owned) for name, owned in exact.items()), *globs]
+
+    def _glob(self, match: ModelMatch) -> Doc:
+        if not owns_all(match):
+            regex = ".*".join(literal(headers.safe_value(part)) for part in match.pattern.split("*"))
+            return {headers.MODEL_NAME: {"regex": regex}}
+        # Where clients may pin, their header has not been taken away. The model's name has: only the processor sets
+        # it, so a pin that no processor has seen chooses nothing.
+        return {headers.MODEL_NAME: {"regex": ".+"}} if self._pins else {}
+
+    def _target(self, policy: Policy, owned: list[Doc], target: Target) -> list[Doc]:
+        """What the processor says of a target leads there."""
+        chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
+        wanted = {name: {"exact": headers.safe_value(value)} for name, value in chosen if value}
+        if not wanted:
+            return []
+        name = "-".join(part for part in (policy.name, target.version, target.pool) if part)
+        return self._twins(policy, name, [models | wanted for models in owned], [(target, 1)])
+
+    def _fallback(self, policy: Policy, name: str, owned: list[Doc]) -> list[Doc]:
+        """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
+        return self._twins(policy, name, owned, weighted_targets(self._snapshot, policy, _MOST))
+
+    def _twins(self, policy: Policy, name: str, owned: list[Doc], shares: list[tuple[Target, int]]) -> list[Doc]:
+        """The same twice: in front for gRPC calls, whose requests may be streams, which nobody can repeat."""
+        if not shares:
+            return [{"name": name, **_matches(owned), "directResponse": {"status": 503}}]
+        return [
+            {
+                "name": f"{name}-{CALL}" if call else name,
+                **_matches([match | _CALL for match in owned] if call else owned),
+                "route": [
+                    {"destination": self._places[target].destination} | ({"weight": weight} if len(shares) > 1 else {})
+                    for target, weight in shares
+                ],
+                **self._mirrors(policy),
+                "retries": {"attempts": 0} if call else _patience(policy, self._options),
+            }
+            for call in (True, False)
+        ]
+
+    def _mirrors(self, policy: Policy) -> Doc:
+        """Copies of requests, a mirror's share spread over its pools by their endpoints."""
+        found = []
+        for version in policy.mirrors:
+            places = [self._places[target] for target in self._snapshot.targets[policy.name, version.name]]
+            total = sum(len(place.target.endpoints) for place in places)
+            for place in places:
+                share = round(version.mirror * len(place.target.endpoints) / total, 4)
+                found.append({"destination": place.destination, "percentage": {"value": share}})
+        return {"mirrors": found} if found else {}
+
+
+def _patience(policy: Policy, options: IstioOptions) -> Doc:
+    """How long an answer may take to begin, and when to try again; Istio's own default repeats prompts.
+
+    Streamed bodies are never sent twice; but Istio has a timeout per try only with retries, so it is lost with them.
+    """
+    if options.body == "streamed":
+        return {"attempts": 0}
+    limit = {"perTryTimeout": seconds(round(policy.timeout, 3))} if policy.timeout is not None else {}
+    return {"attempts": 2, **limit, "retryOn": _RETRY_ON}
+
+
+def _matches(owned: Iterable[Doc]) -> Doc:
+    found = [{"headers": match} for match in owned if match]
+    return {"match": found} if found else {}

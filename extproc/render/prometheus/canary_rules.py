@@ -1,0 +1,84 @@
+"""A canary that is worse than the stable version, as rules. Floor 4: may import floors 0 to 3.
+
+Stable is the version with the largest weight; every other one that answers is held against it. Few requests prove
+little, so failures are compared by the z-test of two proportions: an alert takes more than chance makes, and enough
+failures for such a test to mean anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.policy.snapshot import Policy
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.prometheus.golden_rules import DURATION, FAILURES, FEWEST, REQUESTS, STEP, record
+from extproc.render.prometheus.promql import select, text
+
+COUNT = "canary:inference_requests:sum30m"
+FAILED = "canary:inference_failures:sum30m"
+RATIO = "canary:inference_failures:ratio30m"
+ZSCORE = "canary:inference_failures_against_stable:zscore30m"
+
+SIGNIFICANT = 3
+"""Standard deviations: by chance once in 740 comparisons."""
+SLOWER = 1.5
+"""Times the stable version's P95."""
+_AGAINST = "on (policy) group_left ()"
+"""Each canary against the one stable version of its policy."""
+
+
+def canary(policy: Policy) -> list[Doc]:
+    """The rules; each may build on those before it."""
+    stable = max(policy.answering, key=lambda version: version.weight).name
+    return [*_counts(policy.name), _zscore(policy.name, stable), *_alerts(policy.name, stable)]
+
+
+def _counts(policy: str) -> Iterator[Doc]:
+    for name, rate in ((COUNT, REQUESTS), (FAILED, FAILURES)):
+        counted = f"sum by (version) (sum_over_time({select(rate, policy=policy)}[30m])) * {STEP}"
+        yield record(name, counted, policy=policy)
+    yield record(RATIO, f"{select(FAILED, policy=policy)} / ({select(COUNT, policy=policy)} > 0)", policy=policy)
+
+
+def _zscore(policy: str, stable: str) -> Doc:
+    (count, its_count), (failed, its_failed), (ratio, its_ratio) = (
+        (select(name, f"version!={text(stable)}", policy=policy), select(name, policy=policy, version=stable))
+        for name in (COUNT, FAILED, RATIO)
+    )
+    pooled = f"(({failed} + {_AGAINST} {its_failed}) / ({count} + {_AGAINST} {its_count}))"
+    variance = f"{pooled} * (1 - {pooled}) * (1 / {count} + {_AGAINST} 1 / {its_count})"
+    # Where nothing fails, or everything, there is no difference, and no variance either: 0 and not 0/0.
+    return record(ZSCORE, f"({ratio} - {_AGAINST} {its_ratio})\n/ sqrt(clamp_min({variance}, 1e-12))", policy=policy)
+
+
+def _alerts(policy: str, stable: str) -> Iterator[Doc]:
+    version = "{{ $labels.version }}"
+    yield {
+        "alert": "InferenceCanaryFails",
+        "expr": f"{select(ZSCORE, policy=policy)} > {SIGNIFICANT}\nand {select(FAILED, policy=policy)} >= {FEWEST}",
+        "for": "2m",
+        "labels": {"severity": "page", "policy": policy},
+        "annotations": {
+            "summary": f"{policy} {version} fails more often than {stable}",
+            "description": (
+                f"Over 30 minutes version {version} of the policy {policy} failed more often than {stable}, by "
+                "{{ $value | humanize }} standard deviations. Take its weight away until it is known why."
+            ),
+        },
+    }
+    p95 = {"policy": policy, "quantile": "0.95"}
+    theirs = f"max by (policy, version) ({select(DURATION, f'version!={text(stable)}', **p95)})"
+    its = f"max by (policy) ({select(DURATION, version=stable, **p95)})"
+    yield {
+        "alert": "InferenceCanarySlow",
+        "expr": f"{theirs}\n> {_AGAINST} {SLOWER} * {its}",
+        "for": "15m",
+        "labels": {"severity": "ticket", "policy": policy},
+        "annotations": {
+            "summary": f"{policy} {version} is slower than {stable}",
+            "description": (
+                f"For 15 minutes the P95 of version {version} of the policy {policy} was above {SLOWER} times that of "
+                f"{stable}: " + "{{ $value | humanizeDuration }}."
+            ),
+        },
+    }

@@ -1,0 +1,109 @@
+"""Recording rules of a policy: success, rate, latency, tokens and shares of its versions. Floor 4.
+
+May import floors 0 to 3. Success, rate and duration come from the source that is asked for. Time to first token, time
+per output token and tokens come from the processor always: a mesh sees no tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.prometheus.metric_sources import Series, Source, golden, inference, own
+from extproc.render.prometheus.promql import number, rate, select
+
+REQUESTS = "version_pool:inference_requests:rate5m"
+FAILURES = "version_pool:inference_failures:rate5m"
+SUCCESS = "version_pool:inference_success:ratio5m"
+DURATION = "version_pool:inference_duration_seconds:quantile5m"
+TTFT = "version_pool:inference_time_to_first_token_seconds:quantile5m"
+TPOT = "version_pool:inference_time_per_output_token_seconds:quantile5m"
+TOKENS = "version_pool:inference_tokens:rate5m"
+SHARE = "canary:inference_share:ratio5m"
+WEIGHT = "canary:inference_weight:ratio"
+
+QUANTILES = ("0.5", "0.95", "0.99")
+STEP = 30
+"""Seconds between two evaluations, and so between two samples of what is recorded."""
+FEWEST = 10
+"""Failures that an alert takes at least: one failure of a version that hardly anybody asks wakes nobody."""
+BUSY = 0.1
+"""Requests per second, on average over an hour, from which on it is worth a ticket that there are none."""
+
+
+def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[Doc]:
+    """The rules; each may build on those before it."""
+    found: list[Doc] = []
+    for series in golden(snapshot, policy, source):
+        found += _requests(series)
+        found += _quantiles(series, DURATION, series.durations)
+    tokens, models = own(policy), inference(policy)
+    found.append(_success(policy))
+    found += _quantiles(tokens, TTFT, select("inference_time_to_first_token_seconds_bucket", models))
+    found += _quantiles(tokens, TPOT, select("inference_time_per_output_token_seconds_bucket", models))
+    every = tokens.total(rate(select("inference_tokens_total", models)), "type")
+    found.append(record(TOKENS, every, **tokens.labels))
+    found += _shares(policy)
+    found.append(_stopped(policy))
+    return found
+
+
+def record(name: str, expr: str, **labels: str) -> Doc:
+    """A recording rule. The labels say which part of the metric it makes, also where ``expr`` says so by itself: no
+    two rules look like one to ``promtool check rules``."""
+    return {"record": name, "expr": expr, "labels": labels}
+
+
+def _requests(series: Series) -> Iterator[Doc]:
+    requests = series.total(rate(series.requests))
+    failures = series.total(" or ".join(rate(selector) for selector in series.failures))
+    yield record(REQUESTS, requests, **series.labels)
+    # A series of failures begins with the first one: until then there are none, and not an unknown number.
+    yield record(FAILURES, f"{failures}\nor 0 * {requests}", **series.labels)
+
+
+def _success(policy: Policy) -> Doc:
+    requests = select(REQUESTS, policy=policy.name)
+    return record(SUCCESS, f"1 - {select(FAILURES, policy=policy.name)} / ({requests} > 0)", policy=policy.name)
+
+
+def _quantiles(series: Series, name: str, buckets: str) -> Iterator[Doc]:
+    by_bound = series.total(rate(buckets), "le")
+    scale = f"{number(series.scale)} * " if series.scale != 1 else ""
+    for quantile in QUANTILES:
+        # Without traffic a quantile is NaN, which is not >= 0.
+        expr = f"{scale}histogram_quantile({quantile}, {by_bound}) >= 0"
+        yield record(name, expr, **series.labels, quantile=quantile)
+
+
+def _shares(policy: Policy) -> Iterator[Doc]:
+    """What each version gets of the policy's requests, beside what its weight says."""
+    if len(policy.answering) < 2:
+        return
+    requests = select(REQUESTS, policy=policy.name)
+    all_versions = f"sum by (policy) ({requests}) > 0"
+    share = f"sum by (policy, version) ({requests}) / on (policy) group_left () ({all_versions})"
+    yield record(SHARE, share, policy=policy.name)
+    total = sum(version.weight for version in policy.answering)
+    for version in policy.answering:
+        weight = f"vector({number(version.weight / total)})"
+        yield record(WEIGHT, weight, policy=policy.name, version=version.name)
+
+
+def _stopped(policy: Policy) -> Doc:
+    requests = select(REQUESTS, policy=policy.name)
+    return {
+        "alert": "InferenceTrafficStopped",
+        # The series may be gone, as after a restart of every proxy, so it is not enough to look for a 0.
+        "expr": (
+            f"sum by (policy) (avg_over_time({requests}[1h])) > {BUSY}\n"
+            f"unless on (policy) sum by (policy) ({requests}) > 0"
+        ),
+        "for": "5m",
+        "labels": {"severity": "ticket", "policy": policy.name},
+        "annotations": {
+            "summary": f"{policy.name} gets no requests any more",
+            "description": "Within the last hour there were {{ $value | humanize }} a second.",
+        },
+    }

@@ -1,0 +1,80 @@
+"""Alerts on the processor itself, by its own metrics. Floor 4: may import floors 0 to 3."""
+
+from __future__ import annotations
+
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.prometheus.metric_sources import Source
+
+FAILED_OPEN = "envoy_http_ext_proc_aimesh_route_failure_mode_allowed"
+"""Envoy's count of requests that went on without an answer of ours; Istio's proxies don't show it unless told to."""
+
+
+def processor(source: Source) -> list[Doc]:
+    """The rules."""
+    found = [
+        _alert(
+            "InferenceProcessorAbsent",
+            "absent(extproc_policy_info)",
+            "5m",
+            "page",
+            "No processor is running, or Prometheus scrapes none",
+            "Requests go on unrouted, or get 503 where the mesh fails closed. See /readyz on the admin port.",
+        ),
+        _alert(
+            "InferencePolicyReloadFailed",
+            'sum(increase(extproc_policy_reloads_total{result="failure"}[1h])) > 0',
+            "1m",
+            "ticket",
+            "A changed policy could not be loaded",
+            "The last good one stays in force. /config on the admin port shows every problem with file and line.",
+        ),
+        _alert(
+            "InferenceProcessorErrors",
+            'sum by (reason) (rate(extproc_errors_total{reason!="policy_reload"}[5m])) > 0',
+            "10m",
+            "ticket",
+            "The processor counts errors: {{ $labels.reason }}",
+            "{{ $value | humanize }} a second. internal is a bug of ours, and the log has it; the others are messages "
+            "that break the protocol, from a filter that is configured in another way than rendered.",
+        ),
+        _alert(
+            "InferenceProcessorSlow",
+            "histogram_quantile(0.99, sum by (le) (rate(extproc_message_duration_seconds_bucket[5m]))) > 0.005",
+            "15m",
+            "ticket",
+            "The processor is slow",
+            "Of its messages 1 % take {{ $value | humanizeDuration }} or more, on the way of every request: large "
+            "bodies, or too few cores.",
+        ),
+        _alert(
+            "InferenceRequestsUnmatched",
+            'sum(rate(inference_unmatched_total{reason="no_policy"}[5m]))\n'
+            "/ (sum(rate(inference_requests_total[5m])) > 0) > 0.1",
+            "15m",
+            "ticket",
+            "Requests name models that no policy owns",
+            "{{ $value | humanizePercentage }} of all. They pass on unrouted.",
+        ),
+    ]
+    if source == "extproc":
+        found.append(
+            _alert(
+                "InferenceFailedOpen",
+                f"sum(rate({FAILED_OPEN}[5m])) > 0",
+                "2m",
+                "page",
+                "Requests go on without an answer of the processor",
+                "{{ $value | humanize }} a second pass unrouted. See failed_open in the access log.",
+            )
+        )
+    return found
+
+
+def _alert(name: str, expr: str, lasting: str, severity: str, summary: str, description: str) -> Doc:
+    return {
+        "alert": name,
+        "expr": expr,
+        "for": lasting,
+        "labels": {"severity": severity},
+        "annotations": {"summary": summary, "description": description},
+    }

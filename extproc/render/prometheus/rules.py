@@ -1,0 +1,42 @@
+"""Prometheus rules from policies: golden metrics recorded, and alerts on them. Floor 4: may import floors 0 to 3.
+
+``rule_groups`` gives plain groups: what a rules file of Prometheus holds, and a PrometheusRule of its operator. What is
+recorded has the same names and labels for every source, so that alerts and dashboard are the same for all three.
+Names follow Prometheus' convention ``level:metric:operation``; the level says which labels there are:
+
+- ``version_pool``: policy, model, version, gpu_pool
+- ``version``: policy, model, version
+- ``canary``: policy, version
+
+Without traffic a rate is 0, and a ratio or quantile has no value: unknown is neither 100 % nor an alert.
+"""
+
+from __future__ import annotations
+
+from extproc.policy.snapshot import Snapshot
+from extproc.render.envoy.envoy_options import Doc
+from extproc.render.prometheus.canary_rules import canary
+from extproc.render.prometheus.golden_rules import STEP, golden_metrics
+from extproc.render.prometheus.metric_sources import SOURCES, Source
+from extproc.render.prometheus.processor_rules import processor
+from extproc.render.prometheus.slo_rules import objectives
+
+__all__ = ["SOURCES", "Source", "rule_groups"]
+
+
+def rule_groups(snapshot: Snapshot, source: Source) -> list[Doc]:
+    """Groups for every policy of ``view``, measured by ``source``, and one for the processor itself."""
+    found: list[Doc] = []
+    for policy in snapshot.policies:
+        found.append(_group(golden_metrics(snapshot, policy, source), policy.name))
+        if policy.slo:
+            found.append(_group(objectives(policy, policy.slo), policy.name, "slo"))
+        if len(policy.answering) > 1:
+            found.append(_group(canary(policy), policy.name, "canary"))
+    found.append(_group(processor(source)))
+    return found
+
+
+def _group(rules: list[Doc], *names: str) -> Doc:
+    """``aimesh`` for the processor, ``aimesh/chat`` for a policy: no name of a policy has a slash."""
+    return {"name": "/".join(("aimesh", *names)), "interval": f"{STEP}s", "rules": rules}

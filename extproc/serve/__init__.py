@@ -1,0 +1,1 @@
+"""The processor as a process: options, the gRPC services, workers, signals, feeds."""

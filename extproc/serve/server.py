@@ -1,0 +1,170 @@
+"""``extproc serve``: ports, health, signals, reload and drain around the engine. Floor 6."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from threading import Timer
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from extproc.admin.server import Admin, AdminContent
+from extproc.envoy.actions import Observed
+from extproc.envoy.codec import PROCESS
+from extproc.errors import Problem, SetupError
+from extproc.grpc_server import Sender, Settings, create
+from extproc.grpc_server.tls import certificates
+from extproc.policy.pool_load import PoolLoads
+from extproc.policyfile import effective_policy
+from extproc.policyfile.watcher import PolicyFeed
+from extproc.serve.health import Health
+from extproc.serve.options import Options
+from extproc.serve.pool_feed import LoadFeed
+from extproc.serve.servicer import process
+from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.recent_traffic import Recent
+from extproc.telemetry.tap import Taps
+
+if TYPE_CHECKING:
+    from extproc.telemetry.otlp import Otlp  # opentelemetry is optional
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """One processor from start to exit."""
+
+    def __init__(self, options: Options) -> None:
+        """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
+        self._options = options
+        self._metrics = Metrics()
+        self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
+        self._metrics.follow(self._feed.snapshot)
+        for problem in self._feed.warnings:
+            log.warning("%s", problem)
+        self._otlp = _collector(options, self._metrics)
+        self._loads = PoolLoads()
+        self._load_feed = LoadFeed(lambda: self._feed.snapshot, self._loads, self._metrics)
+        self._health = Health()
+        self._state = "starting"
+        self._timer: Timer | None = None
+        self._recent, self._taps = Recent(), Taps()
+        shown = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
+        self._admin = Admin(options.admin, shown)
+        self._engine = create(
+            options.listen,
+            {
+                PROCESS: process(
+                    lambda: self._feed.snapshot,
+                    self._metrics,
+                    options.max_streams,
+                    self._told,
+                    self._loads,
+                ),
+                **self._health.services(),
+            },
+            Settings(tls=certificates(options), keepalive=options.keepalive),
+            options.engine,
+        )
+
+    def run(self) -> int:
+        """Serves until SIGTERM or SIGINT, then drains. The exit status. Raises ``SetupError``."""
+        before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
+        self._admin.start()
+        self._feed.start()
+        self._load_feed.start()
+        if self._otlp:
+            self._otlp.start()
+        try:
+            self._engine.run(self._started)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._otlp:
+                self._otlp.stop()
+            self._load_feed.stop()
+            self._feed.stop()
+            self._admin.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        log.info("drained, bye")
+        return 0
+
+    def _signals(self) -> Mapping[signal.Signals, Callable[[int, FrameType | None], None]]:
+        return {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGHUP: lambda _number, _frame: self._feed.poke(),
+        }
+
+    def _started(self) -> None:
+        self._state = ""
+        self._health.serving = True
+        addresses = [
+            a if a.startswith("unix:") else f"{a.rpartition(':')[0]}:{port}"
+            for a, port in zip(self._options.listen, self._engine.ports, strict=True)
+        ]
+        admin = f"port {self._admin.port}" if self._admin.port else self._options.admin
+        log.info("serving ext_proc on %s, admin on %s", ", ".join(addresses), admin)
+        gc.collect()
+        gc.freeze()  # what is here now stays: no collection need look at it again
+
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._state == "draining":
+            log.warning("second %s: leaving at once", signal.Signals(number).name)
+            os._exit(128 + number)
+        self._state = "draining"
+        self._health.serving = False
+        log.info("draining: new streams are served for %gs, open ones have %gs more", *self._patience)
+        self._timer = Timer(self._options.drain, self._engine.stop, [self._options.grace])
+        self._timer.daemon = True
+        self._timer.start()
+
+    @property
+    def _patience(self) -> tuple[float, float]:
+        return self._options.drain, self._options.grace
+
+    def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
+        self._metrics.reloaded(ok)
+        self._metrics.follow(self._feed.snapshot)
+        if not ok:
+            self._metrics.error("policy_reload")
+        for problem in problems:
+            log.warning("%s", problem)
+
+    def _told(self, sender: Sender, observed: Observed) -> None:
+        """A finished exchange."""
+        self._recent.note(observed)
+        self._taps.note(observed)
+        if self._otlp:
+            self._otlp.note(sender.metadata, observed)
+
+    def _unready(self) -> str:
+        return self._state
+
+    def _config(self) -> Mapping[str, Any]:
+        return {
+            **effective_policy.describe(self._feed.snapshot),
+            "loaded_at": self._feed.loaded_at,
+            "free": self._loads.describe(time.perf_counter()),
+            "warnings": [problem.as_dict() for problem in self._feed.warnings],
+            "problems": [problem.as_dict() for problem in self._feed.problems],
+        }
+
+
+def _collector(options: Options, metrics: Metrics) -> Otlp | None:
+    if not options.otlp:
+        return None
+    try:
+        from extproc.telemetry.otlp import Otlp
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]', or turn it off with --otlp ''"
+        raise SetupError(message) from None
+    try:
+        return Otlp(options.otlp, metrics)
+    except Exception as error:  # OpenTelemetry has its own for each variable
+        raise SetupError(f"an OTEL_ variable of the environment can't be used: {error}") from None

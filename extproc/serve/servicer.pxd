@@ -1,0 +1,10 @@
+# Types in C for servicer.py, where it is compiled (setup.py).
+
+cdef class ProcessHandler:
+    cdef public bint done
+    cdef public object _exchange, _loads, _metrics, _observing, _sender, _told, _snapshot
+
+    cpdef list receive(self, bytes message)
+    cpdef close(self)
+    cpdef list _act(self, tuple actions)
+    cpdef _note(self, object action)

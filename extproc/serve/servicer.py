@@ -1,0 +1,151 @@
+"""From bytes to bytes for one ext_proc stream, and the net that catches what should never happen. Floor 5."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from random import getrandbits
+from time import perf_counter
+from typing import Any, TypeAlias, cast, get_args
+
+from extproc.envoy.actions import Action, Finish, LoadReport, Note, Observed, Reply
+from extproc.envoy.codec import Malformed, decode, encode
+from extproc.envoy.events import Closed
+from extproc.exchange.observe import ObserveStream
+from extproc.exchange.route import RouteStream
+from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.policy.pool_load import PoolLoads
+from extproc.policy.snapshot import Snapshot
+from extproc.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+ObservedListener: TypeAlias = Callable[[Sender, Observed], None]
+"""Hears of each exchange that has finished, and on which stream: to ask for its metadata costs something."""
+
+SOON, LATE = 0.01, 0.15
+"""Seconds of work without a pause after which we watch less, and little."""
+
+_CLOSED = Closed()
+_ENCODERS: dict[type[Action], Callable[[Any], bytes]] = dict.fromkeys(get_args(Reply), encode)
+
+
+def _entropy() -> bytes:
+    """Fresh bytes for the draw of a version: evenly spread is all that they must be, and the system's cost more."""
+    return getrandbits(64).to_bytes(8)
+
+
+def _draw() -> float:
+    """From 0 to 1, which it never is."""
+    return getrandbits(53) / (1 << 53)
+
+
+class ProcessHandler:
+    """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
+
+    __slots__ = ("_exchange", "_loads", "_metrics", "_observing", "_sender", "_snapshot", "_told", "done")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        loads: PoolLoads,
+        sender: Sender,
+        told: ObservedListener | None = None,
+    ) -> None:
+        """``told`` hears of a finished exchange."""
+        self.done = False
+        self._observing: ObserveStream | None = None
+        self._sender = sender
+        self._told = told
+        self._loads = loads
+        self._snapshot = snapshot
+        self._metrics = metrics
+        self._exchange: RouteStream | ObserveStream | None = None
+        metrics.streams += 1
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        """The replies to one ProcessingRequest; the engine ends the stream when this raises."""
+        started = perf_counter()
+        try:
+            event, observing = decode(message)
+            if self._exchange is None:
+                if observing:
+                    self._exchange = self._observing = ObserveStream(self._snapshot, _draw())
+                else:
+                    self._exchange = RouteStream(self._snapshot, _entropy(), self._loads.free(started))
+            replies = self._act(self._exchange.receive(event, started))
+            if self._observing is not None and (behind := self._sender.pulse.behind(started)) > SOON and not self.done:
+                self._relieve(self._observing, started, behind)
+        except Malformed:
+            self._metrics.error("malformed_message")
+            raise
+        except Exception:
+            # Envoy's failure_mode_allow decides what becomes of the request.
+            self._metrics.error("internal")
+            log.exception("a message could not be processed")
+            raise
+        self._metrics.message(event.kind, perf_counter() - started)
+        return replies
+
+    def close(self) -> None:
+        """The stream is gone."""
+        self._metrics.streams -= 1
+        if self._exchange is None or self.done:
+            return
+        now = perf_counter()
+        if self._observing is not None and self._sender.pulse.behind(now) > LATE:
+            self._act(self._observing.shed(closed=True))
+        else:
+            self._act(self._exchange.receive(_CLOSED, now))
+
+    def _relieve(self, exchange: ObserveStream, now: float, behind: float) -> None:
+        """Leaves an exchange alone before Envoy has to hold back its answer for us: at first those that bring much,
+        then, as routing comes before watching, any.
+        """
+        if behind > LATE or exchange.busy(now):
+            self._act(exchange.shed())
+
+    def _act(self, actions: Sequence[Action]) -> list[bytes]:
+        replies = []
+        for action in actions:
+            # Not isinstance(): to say no takes it as long, for these classes, as encoding does.
+            encoder = _ENCODERS.get(type(action))
+            if encoder is not None:
+                replies.append(encoder(action))
+            elif type(action) is Finish:
+                self.done = True
+            else:
+                self._note(cast("Note | Loaded", action))
+        return replies
+
+    def _note(self, action: Note | LoadReport) -> None:
+        if type(action) is LoadReport:
+            self._loads.note(action.pool, action.load, perf_counter())
+            return
+        self._metrics.note(cast("Note", action))
+        if type(action) is Observed and self._told is not None:
+            self._told(self._sender, action)
+
+
+def process(
+    snapshot: Callable[[], Snapshot],
+    metrics: Metrics,
+    max_streams: int = 10_000,
+    told: ObservedListener | None = None,
+    loads: PoolLoads | None = None,
+) -> Callable[[Sender], ProcessHandler]:
+    """A factory of handlers; each stream takes the view that is in force when it opens.
+
+    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us. ``loads``:
+    what GPU pools tell; None: only by the answers that pass here.
+    """
+    loads = PoolLoads() if loads is None else loads
+
+    def handler(sender: Sender) -> ProcessHandler:
+        if metrics.streams >= max_streams:
+            metrics.error("too_many_streams")
+            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
+        return ProcessHandler(snapshot(), metrics, loads, sender, told)
+
+    return handler

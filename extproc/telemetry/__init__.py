@@ -1,0 +1,1 @@
+"""What was observed, counted and shown: metrics, golden metrics, recent requests, traces."""

@@ -1,0 +1,246 @@
+"""Counts what the shell tells, and shows it to Prometheus. Floor 4: may import floors 0 to 3.
+
+Counting happens on the request path, so it is plain dictionary and list arithmetic by one thread (a tenth of what the
+client library's own counters cost); the library renders it when somebody scrapes. Several processes are one to
+Prometheus: each gives its ``state``, and another ``Metrics`` adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from extproc.envoy.actions import SHED, CustomSample, Fault, Note, Observed, Unmatched
+from extproc.policy.snapshot import Snapshot
+from extproc.telemetry.custom_series import Cells, Series, samples
+from extproc.telemetry.histogram import Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
+else:
+    Collector = object  # the library takes a tenth of the start, and is needed when somebody scrapes
+
+DURATION_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+    *(1, 1.5, 2, 2.5, 5, 7.5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 320),
+)
+"""Seconds: from an embedding to a long generation; closer together than a canary may be slower."""
+FIRST_TOKEN_BUCKETS = (
+    *(0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+    *(1, 1.5, 2, 2.5, 5, 7.5, 10, 20, 40, 80),
+)
+"""Seconds, closest where objectives are set: from a small model that is warm to a long prompt in a long queue."""
+PER_TOKEN_BUCKETS = (
+    *(0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
+    *(0.06, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5),
+)
+"""Seconds between two tokens: from a thousand a second to what no reader waits for."""
+MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
+"""Seconds that one ext_proc message keeps the processor busy."""
+
+
+Labels: TypeAlias = tuple[str, ...]
+
+_COUNTERS: dict[str, tuple[str, Labels]] = {
+    "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
+    "inference_errors": (
+        "Inferences that failed, or were broken off, though their status does not tell.",
+        ("model", "version", "gpu_pool", "reason"),
+    ),
+    "inference_tokens": (
+        "Tokens of prompts (cached ones too), of answers, and those of prompts that were cached.",
+        ("model", "version", "gpu_pool", "type", "estimated"),
+    ),
+    "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
+    "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
+    "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
+    "extproc_policy_reloads": ("Attempts to load changed policy files.", ("result",)),
+}
+_HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
+    "inference_request_duration_seconds": (
+        "From the request's arrival to the last byte of the response.",
+        ("model", "version", "gpu_pool"),
+        DURATION_BUCKETS,
+    ),
+    "inference_time_to_first_token_seconds": (
+        "From the request's arrival to the first token of a streamed answer.",
+        ("model", "version", "gpu_pool"),
+        FIRST_TOKEN_BUCKETS,
+    ),
+    "inference_time_per_output_token_seconds": (
+        "Between two tokens of a streamed answer, on its average.",
+        ("model", "version", "gpu_pool", "estimated"),
+        PER_TOKEN_BUCKETS,
+    ),
+    "extproc_message_duration_seconds": (
+        "Time the processor spent on one ext_proc message.",
+        ("phase",),
+        MESSAGE_BUCKETS,
+    ),
+}
+"""What there is, by name: what it tells, its labels, its buckets."""
+
+
+_GAUGES = ("extproc_streams", "extproc_policy_info", "extproc_workers", "extproc_worker_restarts")
+
+
+def taken(name: str, kind: str) -> str:
+    """The metric of ours with which one of this name and type would get mixed up; empty where there is none."""
+    wanted = samples(name, kind)
+    ours = {n: samples(n, "COUNTER") for n in _COUNTERS} | {n: samples(n, "HISTOGRAM") for n in _HISTOGRAMS}
+    ours |= {n: samples(n, "GAUGE") for n in _GAUGES}
+    if name.startswith("extproc_"):
+        return "extproc_*"
+    return next((mine for mine, theirs in ours.items() if wanted & theirs), "")
+
+
+class State(msgspec.Struct, array_like=True):
+    """Everything a process has counted, and how it is now."""
+
+    counters: dict[str, dict[Labels, int]]
+    histograms: dict[str, dict[Labels, Histogram]]
+    streams: int = 0
+    generation: int = 0
+    series: list[Cells] = []
+
+
+class Metrics(Collector):
+    """Everything the processor counts. Written by the engine's thread; may be collected by another."""
+
+    def __init__(self) -> None:
+        self.series = Series()
+        """What policies ask for."""
+        self.streams = 0
+        """Open gRPC streams of Envoy's."""
+        self.policy_generation = 0
+        self.workers: int | None = None
+        """Those of a supervisor's that are ready."""
+        self.worker_restarts = 0
+        self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
+        self._generations: set[int] = set()
+        self._phases: dict[str, Histogram] = {}
+        for result in ("success", "failure"):
+            self._counters["extproc_policy_reloads"][(result,)] = 0
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """This policy is in force from now on."""
+        self.policy_generation = snapshot.generation
+        self.series.declare(metric for policy in snapshot.policies for metric in policy.custom_metrics)
+
+    def note(self, note: Note) -> None:
+        """Counts what a stream noted."""
+        match note:
+            case Observed():
+                self._observed(note)
+            case Unmatched():
+                self._count("inference_unmatched", (note.reason,))
+            case Fault():
+                self.error(note.reason)
+            case CustomSample():
+                self.series.note(note, monotonic())
+
+    def _observed(self, note: Observed) -> None:
+        place = (note.model, note.version, note.gpu_pool)
+        self._count("inference_requests", (*place, note.api, note.code))
+        if note.seconds is not None:
+            self._histogram("inference_request_duration_seconds", place).observe(note.seconds)
+        estimated = "true" if note.estimated else "false"
+        if note.first_token is not None:
+            self._histogram("inference_time_to_first_token_seconds", place).observe(note.first_token)
+        if note.per_token is not None:
+            self._histogram("inference_time_per_output_token_seconds", (*place, estimated)).observe(note.per_token)
+        if note.input_tokens is not None:
+            self._count("inference_tokens", (*place, "input", "false"), note.input_tokens)
+        if note.output_tokens is not None:
+            self._count("inference_tokens", (*place, "output", estimated), note.output_tokens)
+        if note.cached_tokens is not None:
+            self._count("inference_tokens", (*place, "cached", "false"), note.cached_tokens)
+        if note.error and note.error != SHED:
+            self._count("inference_errors", (*place, note.error))
+
+    def error(self, reason: str) -> None:
+        """Counts a failure of ours or of the protocol's; ``reason`` is a word of a closed set."""
+        self._count("extproc_errors", (reason,))
+
+    def spans(self, result: str, count: int = 1) -> None:
+        """Counts spans that were exported, failed or dropped."""
+        self._count("extproc_spans", (result,), count)
+
+    def reloaded(self, ok: bool) -> None:
+        """Counts an attempt to load changed policy files."""
+        self._count("extproc_policy_reloads", ("success" if ok else "failure",))
+
+    def message(self, phase: str, seconds: float) -> None:
+        """Counts one ext_proc message and the time it took us."""
+        histogram = self._phases.get(phase)
+        if histogram is None:
+            histogram = self._phases[phase] = self._histogram("extproc_message_duration_seconds", (phase,))
+        histogram.observe(seconds)
+
+    def state(self) -> bytes:
+        """For ``add`` in another process. One step of the interpreter's, so no thread sees half a change."""
+        state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
+        return _ENCODER.encode(state)
+
+    def add(self, state: bytes, *, alive: bool = True) -> None:
+        """Counts what another process has counted; unless it is ``alive`` it has no streams and no policy."""
+        other = _DECODER.decode(state)
+        for name, counts in other.counters.items():
+            for key, count in counts.items():
+                self._count(name, key, count)
+        for name, histograms in other.histograms.items():
+            for key, histogram in histograms.items():
+                self._histogram(name, key).add(histogram)
+        self.series.add(other.series)
+        if alive:
+            self.streams += other.streams
+            self._generations.add(other.generation)
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus scrapes."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        for name, (text, labels) in _COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for key, count in list(self._counters[name].items()):
+                counter.add_metric(key, count)
+            yield counter
+        for name, (text, labels, _) in _HISTOGRAMS.items():
+            family = HistogramMetricFamily(name, text, labels=labels)
+            for key, histogram in list(self._histograms[name].items()):
+                family.add_metric(key, histogram.buckets(), histogram.sum)
+            yield family
+        yield from self.series.collect(monotonic())
+        yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
+        info = GaugeMetricFamily(
+            "extproc_policy_info",
+            "The policy in force; its generation counts from 1.",
+            labels=("generation",),
+        )
+        for generation in sorted(self._generations or {self.policy_generation}):
+            info.add_metric((str(generation),), 1)
+        yield info
+        if self.workers is not None:
+            yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)
+            yield CounterMetricFamily(
+                "extproc_worker_restarts", "Worker processes started in a dead one's place.", value=self.worker_restarts
+            )
+
+    def _count(self, name: str, key: Labels, by: int = 1) -> None:
+        counts = self._counters[name]
+        counts[key] = counts.get(key, 0) + by
+
+    def _histogram(self, name: str, key: Labels) -> Histogram:
+        histograms = self._histograms[name]
+        if key not in histograms:
+            histograms[key] = Histogram(_HISTOGRAMS[name][2])
+        return histograms[key]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(State)

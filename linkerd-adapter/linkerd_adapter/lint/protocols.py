@@ -1,0 +1,152 @@
+"""What makes Linkerd not look at routes at all: protocols, opaque ports, profiles, other kinds of routes.
+
+May import floors 0 to 4 of ``extproc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from linkerd_adapter.lint.annotation_values import names_port
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import POLICY, Given, Key, Resource
+
+OPAQUE_PROTOCOL = Rule(
+    "LNK501",
+    "error",
+    "the `appProtocol` of a port with routes turns them off",
+    "Linkerd knows `http` (HTTP/1) and `kubernetes.io/h2c` (HTTP/2). Any other, `grpc`, `http2` and `https` too, makes "
+    "the port opaque: bytes, no requests, no routes.",
+    "write `http`, or `kubernetes.io/h2c` for gRPC, or leave it out",
+)
+OPAQUE_HABIT = Rule(
+    "LNK502",
+    "warning",
+    "an `appProtocol` as other meshes have it makes the port opaque",
+    "Linkerd passes its bytes on: no balancing of requests, no retries, no metrics of requests.",
+    "write `http`, or `kubernetes.io/h2c` for gRPC, or leave it out",
+)
+OPAQUE_PORT = Rule(
+    "LNK503",
+    "error",
+    "a port with routes is opaque",
+    "Linkerd passes its bytes on and does not look for requests: no routes.",
+    "take the port out of `config.linkerd.io/opaque-ports`, or use another port than Linkerd's opaque ones "
+    "(25, 587, 3306, 4444, 5432, 6379, 9300, 11211)",
+)
+BESIDE_GRPC = Rule(
+    "LNK504",
+    "error",
+    "an HTTPRoute and a GRPCRoute are on the same Service and port",
+    "Any GRPCRoute turns the HTTPRoutes off; theirs is the status `RouteReasonConflicted`.",
+    "route all by HTTPRoutes (they route gRPC, too: by path and headers), or put gRPC on a port of its own",
+)
+PROFILE = Rule(
+    "LNK505",
+    "error",
+    "a ServiceProfile masks the routes of a Service",
+    "Where a profile has routes or dstOverrides, Linkerd looks at no HTTPRoute or GRPCRoute.",
+    "delete the ServiceProfile",
+)
+SPLIT = Rule(
+    "LNK506",
+    "error",
+    "a TrafficSplit masks the routes of a Service",
+    "The SMI adapter makes a ServiceProfile of it, and that masks HTTPRoutes and GRPCRoutes.",
+    "delete the TrafficSplit, and write its weights into the HTTPRoute",
+)
+PROFILE_OVER_ANNOTATIONS = Rule(
+    "LNK507",
+    "warning",
+    "a Service with a ServiceProfile has annotations for retries or timeouts",
+    "Where there is a ServiceProfile, they are ignored.",
+    "delete the ServiceProfile, or configure retries and timeouts in it",
+)
+ENCRYPTED = Rule(
+    "LNK508",
+    "warning",
+    "a port with routes looks as if clients speak TLS to it",
+    "Linkerd can't see requests in a client's own TLS: no routes.",
+    "let clients speak plain HTTP: Linkerd's proxies encrypt it",
+)
+RATE_LIMIT = Rule(
+    "LNK511",
+    "error",
+    "the target of an HTTPLocalRateLimitPolicy is no Server",
+    "Rates are limited where requests arrive; the admission webhook refuses any other target.",
+    f"target a Server (group `{POLICY}`)",
+)
+RULES = (
+    *(OPAQUE_PROTOCOL, OPAQUE_HABIT, OPAQUE_PORT, BESIDE_GRPC, PROFILE, SPLIT, PROFILE_OVER_ANNOTATIONS, ENCRYPTED),
+    RATE_LIMIT,
+)
+
+HTTP = frozenset({"http", "kubernetes.io/h2c"})
+HABITS = frozenset({"grpc", "grpc-web", "http2", "http/2", "h2", "h2c", "http1", "http/1", "http/1.1"})
+"""What people write elsewhere and mean HTTP by."""
+DEFAULT_OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything that keeps routes from being looked at."""
+    for service in given.services.values():
+        for port in service.spec.each("ports"):
+            yield from _port(service, port, given)
+    for target in (target for route in given.routes for target in route.targets):
+        if target.port == 443 and target.key not in given.services:
+            yield target.place.breaks(ENCRYPTED)
+    for routes in given.targets.values():
+        if any(route.grpc for route in routes):
+            yield from (route.resource.place.breaks(BESIDE_GRPC) for route in routes if not route.grpc)
+    for profile in given.of("ServiceProfile", "linkerd.io"):
+        yield from _profile(profile, given)
+    for split in given.of("TrafficSplit", "split.smi-spec.io"):
+        yield from _split(split, given)
+    for limit in given.of("HTTPLocalRateLimitPolicy", POLICY):
+        limited = limit.spec.get("targetRef")
+        if limited and (limited.text_at("group"), limited.text_at("kind")) != (POLICY, "Server"):
+            yield limited.breaks(RATE_LIMIT)
+
+
+def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
+    number = port.number_at("port")
+    routed = number is not None and given.is_parent(service.key, number)
+    protocol = port.get("appProtocol")
+    if protocol and (protocol.text or "").lower() not in HTTP:
+        if routed:
+            yield protocol.breaks(OPAQUE_PROTOCOL, f"appProtocol {protocol.text} turns the routes on this port off")
+        elif (protocol.text or "").lower() in HABITS:
+            yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
+    elif routed and number is not None:
+        opaque = _opaque_ports(service, given)
+        if names_port((opaque.text or "") if opaque else DEFAULT_OPAQUE, number):
+            yield (opaque or port).breaks(OPAQUE_PORT, f"port {number} is opaque")
+        elif number == 443 or (port.text_at("name") or "").lower().startswith("https"):
+            yield port.breaks(ENCRYPTED)
+
+
+def _opaque_ports(service: Resource, given: Given) -> Place | None:
+    """The Service's own list or its namespace's; None: Linkerd's. The first there is counts alone."""
+    for resource in (service, given.namespaces.get(service.namespace)):
+        if resource and (listed := resource.annotations.get("config.linkerd.io/opaque-ports")):
+            return listed
+    return None
+
+
+def _profile(profile: Resource, given: Given) -> Iterator[Finding]:
+    name, _, rest = profile.name.partition(".")
+    service: Key = (rest.partition(".")[0] or profile.namespace, name)
+    at = profile.spec.get("routes") or profile.spec.get("dstOverrides")
+    if at and given.is_parent(service):
+        yield at.breaks(PROFILE, f"this ServiceProfile masks the routes of the Service {name}")
+    annotated = given.services.get(service)
+    for key, place in annotated.annotations.items() if annotated else ():
+        if key.startswith(("retry.linkerd.io/", "timeout.linkerd.io/")):
+            yield place.breaks(PROFILE_OVER_ANNOTATIONS)
+
+
+def _split(split: Resource, given: Given) -> Iterator[Finding]:
+    apex = split.spec.get("service")
+    if apex and given.is_parent((split.namespace, (apex.text or "").partition(".")[0])):
+        yield apex.breaks(SPLIT)

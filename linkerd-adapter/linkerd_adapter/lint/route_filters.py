@@ -1,0 +1,116 @@
+"""What a route's filters do on Linkerd, and do not. May import floors 0 to 4 of ``extproc``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import POLICY, Given, Route
+
+VOID = Rule(
+    "LNK301",
+    "error",
+    "a filter that Linkerd does not have voids the whole route",
+    "RequestMirror, URLRewrite and ExtensionRef can't be converted: the route stays as it was before, or never comes "
+    "to be, while its status says Accepted. Only the controller's log tells.",
+    "remove the filter; where it is needed, do it in a gateway before Linkerd",
+)
+BACKEND = Rule(
+    "LNK302",
+    "error",
+    "a backendRef has a filter that Linkerd does not have",
+    "That backend counts as invalid: its share of the requests gets 500.",
+    "remove the filter",
+)
+UNKNOWN = Rule(
+    "LNK303",
+    "error",
+    "a filter of a type that is newer than Linkerd knows",
+    "The route can't be parsed, and Linkerd ignores it.",
+    "use RequestHeaderModifier, ResponseHeaderModifier and RequestRedirect only",
+)
+RESPONSE = Rule(
+    "LNK304",
+    "error",
+    f"a ResponseHeaderModifier in a route of `{POLICY}`",
+    "Its CRD refuses the type; where it gets through, Linkerd changes the request's headers instead.",
+    "use an HTTPRoute of `gateway.networking.k8s.io/v1`",
+)
+APPENDED = Rule(
+    "LNK305",
+    "warning",
+    "a header by which rules match is added, not set",
+    "A client's copy stays beside the new one, and an Exact match takes a request if *any* of them is equal: clients "
+    "choose their backend.",
+    "use `set`",
+)
+TOO_LATE = Rule(
+    "LNK306",
+    "warning",
+    "a filter changes a header by which another rule of the route matches",
+    "Filters run after the rule is chosen: they can't choose another one.",
+    "change the header before the request comes to Linkerd's proxy, in the client or a gateway",
+)
+L5D = Rule(
+    "LNK307",
+    "warning",
+    "a filter sets a header that only Linkerd's proxy itself reads",
+    "`l5d-retry-*` and `l5d-timeout*` are read before filters run, and only where the client's proxy allows it "
+    "(`--allow-l5d-request-headers`); `l5d-dst-override` counts in ingress mode alone.",
+    "use the annotations `retry.linkerd.io/*` and `timeout.linkerd.io/*` on the route",
+)
+RULES = (VOID, BACKEND, UNKNOWN, RESPONSE, APPENDED, TOO_LATE, L5D)
+
+KNOWN = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"})
+VOIDING = frozenset({"RequestMirror", "URLRewrite", "ExtensionRef"})
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything about filters."""
+    for route in given.routes:
+        matched = [_matched(rule) for rule in route.rules]
+        for i, rule in enumerate(route.rules):
+            others = frozenset[str]().union(*matched[:i], *matched[i + 1 :])
+            for filtered in rule.each("filters"):
+                yield from _type(route, filtered)
+                yield from _headers(filtered, matched[i], others)
+            for backend in rule.each("backendRefs"):
+                for filtered in backend.each("filters"):
+                    yield from _backend(route, filtered)
+
+
+def _matched(rule: Place) -> frozenset[str]:
+    """The headers by which a rule matches, in lower case."""
+    headers = (header for match in rule.each("matches") for header in match.each("headers"))
+    return frozenset((header.text_at("name") or "").lower() for header in headers)
+
+
+def _type(route: Route, filtered: Place) -> Iterator[Finding]:
+    kind = filtered.text_at("type") or ""
+    if kind in VOIDING:
+        yield filtered.breaks(VOID, f"the filter {kind}, which Linkerd does not have, voids the whole route")
+    elif kind not in KNOWN:
+        yield filtered.breaks(UNKNOWN, f"the filter {kind} is newer than Linkerd knows" if kind else "")
+    elif kind == "ResponseHeaderModifier" and route.resource.group == POLICY:
+        yield filtered.breaks(RESPONSE)
+
+
+def _backend(route: Route, filtered: Place) -> Iterator[Finding]:
+    kind = filtered.text_at("type") or ""
+    if kind in VOIDING:
+        yield filtered.breaks(BACKEND, f"a backendRef has the filter {kind}, which Linkerd does not have")
+    else:
+        yield from _type(route, filtered)
+
+
+def _headers(filtered: Place, own: frozenset[str], others: frozenset[str]) -> Iterator[Finding]:
+    for how in ("add", "set", "remove"):
+        for header in filtered.each("requestHeaderModifier", how):
+            name = ((header.text if how == "remove" else header.text_at("name")) or "").lower()
+            if name.startswith("l5d-") and how != "remove":
+                yield header.breaks(L5D, f"a filter sets {name}, which only Linkerd's proxy itself reads")
+            elif how == "add" and name in own | others:
+                yield header.breaks(APPENDED, f"{name}, by which rules match, is added, not set")
+            elif name in others - own:
+                yield header.breaks(TOO_LATE, f"a filter changes {name}, by which another rule of the route matches")

@@ -1,0 +1,206 @@
+"""Which requests a route's rules take, by Linkerd's way of matching. May import floors 0 to 4 of ``extproc``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from extproc.lint.findings import Finding, Rule
+from extproc.yamldoc import shown
+from linkerd_adapter.lint import regexes
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import Given, Route
+
+HIDDEN = Rule(
+    "LNK201",
+    "error",
+    "an alternative of a regular expression can't match",
+    "Linkerd takes the first alternative that fits and then wants the whole value: in `v2|v2-beta` the value `v2-beta` "
+    "finds `v2`, which isn't all of it.",
+    "anchor it: `^(?:…)$`",
+)
+UNANCHORED = Rule(
+    "LNK202",
+    "warning",
+    "a regular expression with alternatives or lazy quantifiers has no anchors",
+    "Linkerd takes the first way that fits, not the longest, and then wants it to span the whole value.",
+    "anchor it: `^(?:…)$`",
+)
+REGEX = Rule(
+    "LNK203",
+    "error",
+    "a regular expression is none of Rust's",
+    "Linkerd's admission webhook refuses the route; where it doesn't run, the route is void.",
+    "write it in the syntax of Rust's `regex`: no lookaround, no references back",
+)
+HOSTNAMES = Rule(
+    "LNK204",
+    "warning",
+    "a route of a Service has `hostnames`",
+    "They are compared with the Host header as the client wrote it: `llm`, `llm.ai` and `llm.ai.svc.cluster.local` are "
+    "three hosts. A request with another one gets no rule of this route.",
+    "leave `hostnames` out: the Service's address has chosen the route already",
+)
+NO_DEFAULT = Rule(
+    "LNK205",
+    "warning",
+    "no rule takes every request",
+    "Once a Service has a route, requests that match no rule get 404 (gRPC: NOT_FOUND): there is no default.",
+    "add a last rule without `matches`, to the stable version",
+)
+TWICE = Rule(
+    "LNK206",
+    "warning",
+    "another rule on the same Service has the same match",
+    "Of two equals the older route wins, then the first by name, then the first rule: the other is never used.",
+    "remove one, or make them distinct",
+)
+EXACT = Rule(
+    "LNK207",
+    "warning",
+    "an Exact path loses to a PathPrefix that is as long and has more conditions",
+    "Linkerd ranks paths by their length alone, then by the number of headers, where the Gateway API has Exact first.",
+    "give the Exact rule the same conditions, or make the paths distinct",
+)
+METHOD = Rule(
+    "LNK208",
+    "warning",
+    "a match by method loses to one by headers or query on the same path",
+    "Linkerd ranks by headers, then query, then method, where the Gateway API has the method first.",
+    "write the method into both",
+)
+HEADER_ONLY = Rule(
+    "LNK209",
+    "error",
+    "a GRPCRoute matches by headers only",
+    "Linkerd's proxy refuses the whole policy of the Service: every call to it fails (linkerd2#14047).",
+    "write `method.service` into the match, or use an HTTPRoute, which routes gRPC, too",
+)
+RULES = (HIDDEN, UNANCHORED, REGEX, HOSTNAMES, NO_DEFAULT, TWICE, EXACT, METHOD, HEADER_ONLY)
+
+MAX_COMPARED = 128
+"""Matches on one Service that are compared with each other."""
+
+
+class Match(NamedTuple):
+    """What one match asks for, and where it stands."""
+
+    place: Place
+    hosts: tuple[str, ...]
+    path: tuple[str, str]
+    method: str
+    headers: frozenset[tuple[str, str, str]]
+    query: frozenset[tuple[str, str, str]]
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether no request is left out."""
+        anywhere = self.path == ("PathPrefix", "/")
+        return anywhere and not (self.hosts or self.method or self.headers or self.query)
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything about matches."""
+    for route in given.routes:
+        if hostnames := route.resource.place.get("spec", "hostnames"):
+            yield hostnames.breaks(HOSTNAMES)
+        for rule in route.rules:
+            for match in rule.each("matches"):
+                yield from _regexes(match)
+                if route.grpc and match.get("headers") and not match.get("method"):
+                    yield match.breaks(HEADER_ONLY)
+    for routes in given.targets.values():
+        yield from _together(routes)
+
+
+def matches(route: Route, rule: Place) -> list[Match]:
+    """Of one rule; a rule without any has one that takes all."""
+    hosts = tuple(sorted(host.text or "" for host in route.resource.spec.each("hostnames")))
+    written = rule.each("matches")
+    if not written:
+        return [Match(rule, hosts, ("PathPrefix", "/"), "", frozenset(), frozenset())]
+    return [
+        Match(
+            place,
+            hosts,
+            _path(place),
+            _method(place),
+            _pairs(place.each("headers")),
+            _pairs(place.each("queryParams")),
+        )
+        for place in written
+    ]
+
+
+def _path(match: Place) -> tuple[str, str]:
+    """Its type and value; a prefix ends without a slash, which makes no difference."""
+    kind, value = match.text_at("path", "type") or "PathPrefix", match.text_at("path", "value") or "/"
+    return kind, (value.rstrip("/") or "/") if kind == "PathPrefix" else value
+
+
+def _method(match: Place) -> str:
+    """Of HTTP a word, of gRPC a service and a method."""
+    at = match.get("method")
+    if at is None or at.text is not None:
+        return (at.text or "") if at else ""
+    return "/".join(at.text_at(key) or "" for key in ("type", "service", "method"))
+
+
+def _pairs(places: list[Place]) -> frozenset[tuple[str, str, str]]:
+    return frozenset(
+        ((p.text_at("name") or "").lower(), p.text_at("type") or "Exact", p.text_at("value") or "") for p in places
+    )
+
+
+def _regexes(match: Place) -> Iterator[Finding]:
+    places = [match.get("path"), *match.each("headers"), *match.each("queryParams")]
+    found = [(place, place.get("value")) for place in places if place]
+    if method := match.get("method"):
+        found += [(method, method.get("service")), (method, method.get("method"))]
+    for place, value in found:
+        pattern = value.text if value and place.text_at("type") == "RegularExpression" else None
+        if value is None or pattern is None:
+            continue
+        if fault := regexes.fault(pattern):
+            yield value.breaks(REGEX, f"{shown(pattern)} is no regular expression of Rust's: {fault}")
+        elif lost := regexes.hidden(pattern):
+            message = f"in {shown(pattern)}, {shown(lost[0])} can't match, since {shown(lost[1])} comes first"
+            yield value.breaks(HIDDEN, message, _anchored(pattern))
+        elif regexes.unclear(pattern):
+            yield value.breaks(UNANCHORED, remedy=_anchored(pattern))
+
+
+def _anchored(pattern: str) -> str:
+    return f"anchor it: {shown(f'^(?:{pattern})$')}"
+
+
+def _together(routes: list[Route]) -> Iterator[Finding]:
+    """What can be said only of all routes on one Service."""
+    of_http = [m for route in routes if not route.grpc for rule in route.rules for m in matches(route, rule)]
+    every = [m for route in routes for rule in route.rules for m in matches(route, rule)]
+    if every and not any(m.takes_all for m in every):
+        at = routes[0].resource.spec.get("rules") or routes[0].resource.place
+        yield at.breaks(NO_DEFAULT)
+    first: dict[tuple[object, ...], Place] = {}
+    for match in of_http:
+        earlier = first.setdefault(match[1:], match.place)
+        if earlier is not match.place:
+            yield match.place.breaks(TWICE)
+    for rank, one in enumerate(of_http[:MAX_COMPARED]):
+        for other in of_http[:MAX_COMPARED][rank + 1 :]:
+            yield from _ranked(one, other)
+            yield from _ranked(other, one)
+
+
+def _ranked(one: Match, other: Match) -> Iterator[Finding]:
+    """Where the Gateway API would have ``one`` before ``other``, and Linkerd does not."""
+    more = (len(other.headers), len(other.query)) > (len(one.headers), len(one.query))
+    if one.hosts != other.hosts or not more:
+        return
+    if (one.path[0], other.path[0]) == ("Exact", "PathPrefix"):
+        if one.path[1] == other.path[1]:
+            message = f"this Exact path loses to the PathPrefix on line {other.place.node.line}, which has more headers"
+            yield one.place.breaks(EXACT, message)
+    elif one.path == other.path and one.method and not other.method:
+        message = f"this match by method loses to the one on line {other.place.node.line}, which has more headers"
+        yield one.place.breaks(METHOD, message)

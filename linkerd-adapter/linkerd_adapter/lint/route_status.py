@@ -1,0 +1,101 @@
+"""What Linkerd says of routes, where they come from a given. May import floors 0 to 4 of ``extproc``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.yamldoc import shown
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import CORE, Given, Parent, Route
+
+NO_PARENT = Rule(
+    "LNK701",
+    "error",
+    "Linkerd found no such parent (`NoMatchingParent`)",
+    "The route counts nowhere.",
+    "correct the parentRef's namespace, name and port; the Service needs a ClusterIP",
+)
+CONFLICTED = Rule(
+    "LNK702",
+    "error",
+    "Linkerd turned the route off for another kind of route (`RouteReasonConflicted`)",
+    "A GRPCRoute on the same Service and port goes before it: the route counts nowhere.",
+    "route all by HTTPRoutes, or put gRPC on a port of its own",
+)
+NO_BACKEND = Rule(
+    "LNK703",
+    "error",
+    "Linkerd found no such backend (`BackendNotFound`)",
+    "Its share of the requests gets 500.",
+    "correct the backendRef's namespace and name, or make the Service",
+)
+INVALID_KIND = Rule(
+    "LNK704",
+    "error",
+    "a backend is of a kind that Linkerd does not know (`InvalidKind`)",
+    "Its share of the requests gets 500.",
+    'use `kind: Service` with `group: ""`',
+)
+OTHER = Rule(
+    "LNK705",
+    "error",
+    "Linkerd did not take the route",
+    "A condition of its status is False.",
+    "look at the reason and the message",
+)
+NO_STATUS = Rule(
+    "LNK706",
+    "warning",
+    "the route is live, and Linkerd has said nothing of it",
+    "Routes count only once Linkerd has accepted them.",
+    "see that Linkerd's policy controller runs, and that the parentRef is one of a Service",
+)
+RULES = (NO_PARENT, CONFLICTED, NO_BACKEND, INVALID_KIND, OTHER, NO_STATUS)
+
+CONTROLLER = "linkerd.io/policy-controller"
+REASONS = {
+    "NoMatchingParent": NO_PARENT,
+    "RouteReasonConflicted": CONFLICTED,
+    "BackendNotFound": NO_BACKEND,
+    "InvalidKind": INVALID_KIND,
+}
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything that a status tells. Linkerd sets no observedGeneration: whether it is of now, none can tell."""
+    for route in given.routes:
+        place = route.resource.place
+        if not place.get("metadata", "resourceVersion") and not place.get("status"):
+            continue  # a manifest, not what a cluster has made of it
+        own = [s for s in place.each("status", "parents") if s.text_at("controllerName") == CONTROLLER]
+        for status in own:
+            yield from _conditions(status)
+        for target in route.targets:
+            if _rightly_written(target) and not any(_is_of(status, target, route) for status in own):
+                yield target.place.breaks(NO_STATUS)
+
+
+def _rightly_written(target: Parent) -> bool:
+    return target.kind is not None and target.group is not None and target.group.lower() in CORE
+
+
+def _conditions(status: Place) -> Iterator[Finding]:
+    for condition in status.each("conditions"):
+        if condition.text_at("status") != "False":
+            continue
+        reason, message = condition.text_at("reason") or "", condition.text_at("message")
+        rule = REASONS.get(reason, OTHER)
+        said = f"Linkerd says {condition.text_at('type')} False, {reason or 'without a reason'}"
+        yield condition.breaks(rule, f"{said}: {shown(message)}" if message else said)
+
+
+def _is_of(status: Place, target: Parent, route: Route) -> bool:
+    parent = status.get("parentRef")
+    if parent is None:
+        return False
+    namespace = parent.text_at("namespace") or route.namespace
+    return (parent.text_at("name"), namespace) == (target.name, target.namespace) and parent.number_at("port") in (
+        None,
+        target.port,
+    )

@@ -1,0 +1,183 @@
+"""Timeouts, retries and circuit breaking, as routes and Services ask for them. May import floors 0 to 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.yamldoc import shown
+from linkerd_adapter.lint.annotation_values import (
+    ALPHA,
+    BREAKER,
+    CONSECUTIVE,
+    KNOWN,
+    MODE,
+    PREFIXES,
+    RETRY,
+    SUCCESS_RATE,
+    TIMEOUT,
+    milliseconds,
+)
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import Given, Resource, Route
+
+STREAM = Rule(
+    "LNK601",
+    "warning",
+    "a timeout counts until the answer has ended",
+    "`timeouts.request`, `timeout.linkerd.io/request` and `timeout.linkerd.io/response` cut streams off: an answer by "
+    "server-sent events that takes longer ends in the middle of a sentence.",
+    "bound the pauses instead, by `timeout.linkerd.io/idle`",
+)
+BACKEND_REQUEST = Rule(
+    "LNK602",
+    "warning",
+    "`timeouts.backendRequest` has no effect",
+    "Linkerd does not convert it, though its documentation has it.",
+    "use `retry.linkerd.io/timeout` for one try of several, `timeout.linkerd.io/idle` for pauses",
+)
+ZERO = Rule(
+    "LNK603",
+    "error",
+    "a timeout annotation of zero",
+    "In the field zero means no timeout; in the annotation it is taken as it stands, and requests fail at once.",
+    "remove the annotation",
+)
+VALUE = Rule(
+    "LNK604",
+    "error",
+    "an annotation has a value that Linkerd can't read",
+    "A route with it is refused or void; of a Service, everything of that sort (timeouts, retries, circuit breaking) "
+    "is ignored. Only the controller's log tells.",
+    "write it as Linkerd reads it",
+)
+BOTH = Rule(
+    "LNK605",
+    "warning",
+    "a request timeout is given twice",
+    "The annotation beats the field of every rule.",
+    "keep one of them",
+)
+REPLACED = Rule(
+    "LNK606",
+    "warning",
+    "timeouts or retries of a Service are replaced by those of a route on it",
+    "One annotation of the sort on a route takes the place of all that the Service has.",
+    "write everything that should count on the route",
+)
+OTHER_PROTOCOL = Rule(
+    "LNK607",
+    "warning",
+    "a retry annotation is for the other kind of route",
+    "`retry.linkerd.io/grpc` counts on GRPCRoutes only, `retry.linkerd.io/http` on HTTPRoutes only.",
+    "use the one of the route's kind",
+)
+BREAKER_ON_BACKEND = Rule(
+    "LNK608",
+    "warning",
+    "circuit breaking is configured on a Service that is only a backend",
+    "Backends of a route have the configuration of the *parent* Service; what their own says counts only where they "
+    "are dialled themselves.",
+    "put the annotations on the parent Service",
+)
+BREAKER_ON_ROUTE = Rule(
+    "LNK609",
+    "warning",
+    "circuit breaking is configured on a route",
+    "It is checked there and then forgotten.",
+    "put the annotations on the parent Service",
+)
+NO_MODE = Rule(
+    "LNK610",
+    "warning",
+    "an annotation for circuit breaking has no effect in this mode, or without one",
+    "Without `balancer.linkerd.io/failure-accrual` there is none; success rates count in mode `unified` only.",
+    "write `balancer.linkerd.io/failure-accrual: consecutive` or `unified`",
+)
+UNKNOWN = Rule(
+    "LNK611",
+    "warning",
+    "Linkerd does not have this annotation",
+    "It is ignored.",
+    "correct its name",
+)
+RULES = (
+    *(STREAM, BACKEND_REQUEST, ZERO, VALUE, BOTH, REPLACED, OTHER_PROTOCOL, BREAKER_ON_BACKEND, BREAKER_ON_ROUTE),
+    *(NO_MODE, UNKNOWN),
+)
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything about time and failure."""
+    for service in given.services.values():
+        yield from _annotations(service)
+        yield from _modes(service)
+        if not given.is_parent(service.key) and service.key in given.backends:
+            for key, place in service.annotations.items():
+                if key == MODE or key == ALPHA + "penalize-failures":
+                    yield place.breaks(BREAKER_ON_BACKEND)
+    for route in given.routes:
+        yield from _annotations(route.resource)
+        yield from _route(route)
+        yield from _replaced(route, given)
+
+
+def _annotations(resource: Resource) -> Iterator[Finding]:
+    for key, place in resource.annotations.items():
+        if not key.startswith(PREFIXES):
+            continue
+        if key not in KNOWN:
+            yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {shown(key)}")
+            continue
+        readable, written = KNOWN[key]
+        text = place.text
+        if text is None or not readable(text):
+            yield place.breaks(VALUE, f"{shown(text or '')} is not what Linkerd reads in {key}", f"write {written}")
+        elif key.startswith(TIMEOUT) and milliseconds(text) == 0:
+            yield place.breaks(ZERO)
+        elif key in (TIMEOUT + "request", TIMEOUT + "response"):
+            yield place.breaks(STREAM)
+
+
+def _modes(service: Resource) -> Iterator[Finding]:
+    mode = service.annotations.get(MODE)
+    for key, place in service.annotations.items():
+        if key.startswith((CONSECUTIVE, SUCCESS_RATE)) and mode is None:
+            yield place.breaks(NO_MODE, f"{key} has no effect without {MODE}")
+        elif key.startswith(SUCCESS_RATE) and mode and mode.text == "consecutive":
+            yield place.breaks(NO_MODE, f"{key} has no effect in mode consecutive", f"write `{MODE}: unified`")
+
+
+def _route(route: Route) -> Iterator[Finding]:
+    annotations = route.resource.annotations
+    other = annotations.get(RETRY + ("http" if route.grpc else "grpc"))
+    if other:
+        yield other.breaks(OTHER_PROTOCOL)
+    for key, place in annotations.items():
+        if key in KNOWN and key.startswith((BREAKER, ALPHA)):
+            yield place.breaks(BREAKER_ON_ROUTE)
+    for rule in route.rules:
+        if backend := rule.get("timeouts", "backendRequest"):
+            yield backend.breaks(BACKEND_REQUEST)
+        if request := _given(rule):
+            yield request.breaks(BOTH if TIMEOUT + "request" in annotations else STREAM)
+
+
+def _given(rule: Place) -> Place | None:
+    """A rule's request timeout; in the field zero (``0s``, ``0h0m``) is none."""
+    request = rule.get("timeouts", "request")
+    digits = {c for c in (request.text or "") if c.isdecimal()} if request else set()
+    return None if digits == {"0"} else request
+
+
+def _replaced(route: Route, given: Given) -> Iterator[Finding]:
+    for target in route.targets:
+        service = given.services.get(target.key)
+        for prefix in (TIMEOUT, RETRY) if service else ():
+            own = {key for key in route.resource.annotations if key.startswith(prefix)}
+            if prefix == TIMEOUT and any(_given(rule) for rule in route.rules):
+                own.add("timeouts.request")
+            for key, place in service.annotations.items() if service and own else ():
+                if key.startswith(prefix) and key in KNOWN and key not in own:
+                    message = f"{key} does not count for the route {route.resource.name}, which has {min(own)}"
+                    yield place.breaks(REPLACED, message)

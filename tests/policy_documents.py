@@ -1,0 +1,61 @@
+"""Policy files for tests: a document around a spec, and what is found wrong with it."""
+
+from __future__ import annotations
+
+from textwrap import dedent, indent
+
+from extproc.errors import PolicyProblems, Problem
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot
+from extproc.policyfile import loader
+
+SPEC_LINE = 5
+"""Where the first line of the spec given to `policy` and `pool` comes to stand."""
+
+
+def policy(spec: str = "{}", name: str = "chat") -> str:
+    return _document("ModelInferencePolicy", name, spec)
+
+
+def pool(spec: str = "product: NVIDIA-A100-SXM4-80GB", name: str = "a100-west") -> str:
+    return _document("GpuPool", name, spec)
+
+
+def _document(kind: str, name: str, spec: str) -> str:
+    head = f"apiVersion: ai.istio.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n"
+    return head + indent(dedent(spec).strip("\n"), "  ") + "\n"
+
+
+def file(*documents: str) -> str:
+    return "---\n".join(documents)
+
+
+def found(*texts: str) -> list[Problem]:
+    """Every problem and warning in files called 0.yaml, 1.yaml and so on."""
+    try:
+        return list(loader.parse([(f"{i}.yaml", text) for i, text in enumerate(texts)]).warnings)
+    except PolicyProblems as problems:
+        return list(problems.problems)
+
+
+def snapshot_of(*documents: str) -> Snapshot:
+    """The view of documents in which nothing is wrong, not even a warning."""
+    loaded = loader.parse([("policy.yaml", file(*documents))])
+    assert loaded.warnings == ()
+    return loaded.snapshot
+
+
+def policy_of(spec: str) -> Policy:
+    (only,) = snapshot_of(policy(spec)).policies
+    return only
+
+
+def pool_of(spec: str) -> GpuPool:
+    """A pool that a policy uses."""
+    (only,) = snapshot_of(policy("gpuRequirements: {}"), pool(spec)).pools
+    return only
+
+
+def said(problem: Problem) -> str:
+    """A problem in short: ``line path: message; remedy``, with a word before it where it is a warning."""
+    severity = "warning " if problem.warning else ""
+    return f"{severity}{problem.line} {problem.path}: {problem.message}; {problem.remedy}"

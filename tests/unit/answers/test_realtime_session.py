@@ -1,0 +1,367 @@
+"""Sessions of realtime APIs: whose an event is, when an answer begins and ends, and what is noted of each."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.answers.realtime_session import OPEN, RealtimeSession, SessionAnswer, realtime_session
+from extproc.answers.shapes import SESSIONS
+from extproc.answers.wire.bounded_buffer import LIMIT
+from extproc.apis import TABLE
+from extproc.envoy.actions import Action, CustomSample, Fault, Finish, Observed
+from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
+from extproc.exchange.observe import DEFERRED, FREE, ObserveStream
+from extproc.headers import Headers
+from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source
+from extproc.policy.snapshot import Policy, Snapshot, Version
+
+from .test_websocket import frame
+
+USED = {
+    "total_tokens": 38,
+    "input_tokens": 21,
+    "output_tokens": 17,
+    "input_token_details": {"text_tokens": 13, "audio_tokens": 8, "cached_tokens": 8},
+}
+
+
+def said(kind: str, **more: Any) -> bytes:
+    return frame(json.dumps({"type": kind, "event_id": "event_1", **more}).encode())
+
+
+def created(name: str = "r1") -> bytes:
+    return said("response.created", response={"object": "realtime.response", "id": name, "status": "in_progress"})
+
+
+def delta(name: str = "r1", kind: str = "output_text", text: str = "word") -> bytes:
+    return said(f"response.{kind}.delta", response_id=name, item_id="i1", delta=text)
+
+
+def done(name: str = "r1", status: str = "completed", **more: Any) -> bytes:
+    return said("response.done", response={"id": name, "status": status, **more, "usage": more.get("usage", USED)})
+
+
+def failed(kind: str) -> bytes:
+    return said("error", error={"type": kind, "message": "…"})
+
+
+HEARD = "conversation.item.input_audio_transcription"
+COMMITTED = said("input_audio_buffer.committed", item_id="i1")
+TRANSCRIBES = said("session.updated", session={"type": "transcription"})
+
+
+def opened(extensions: str = "") -> RealtimeSession:
+    found = realtime_session("openai", "realtime", Headers.of([("sec-websocket-extensions", extensions)]))
+    assert found is not None
+    return found
+
+
+def listen(*pieces: bytes) -> list[SessionAnswer]:
+    """One second passes between two pieces, the first of which comes at 10."""
+    one = opened()
+    return [answer for now, piece in enumerate(pieces, 10) for answer in one.feed(piece, float(now))]
+
+
+def test_every_session_is_of_a_row() -> None:
+    assert set(SESSIONS) <= {(row.api, row.operation) for row in TABLE}
+    assert realtime_session("openai", "chat.completions", Headers()) is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("output_text", "output_audio", "output_audio_transcript", "function_call_arguments", "mcp_call_arguments"),
+        *("text", "audio", "audio_transcript"),
+    ],
+)
+def test_an_answer_from_its_acknowledgement_to_its_end(kind: str) -> None:
+    pieces = (said("session.created", session={"type": "realtime"}), created(), said("rate_limits.updated"))
+    (found,) = listen(*pieces, delta(kind=kind, text=""), delta(kind=kind), delta(kind=kind), done())
+    assert (found.began, found.first, found.last, found.ended, found.error) == (11.0, 14.0, 15.0, 16.0, "")
+    assert (found.reading.counts(), found.reading.told.pieces, found.reading.streamed) == ((21, 17, 8), 2, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("completed", ""), ("incomplete", ""), ("failed", "error_in_stream"), ("cancelled", "client_left")],
+)
+@pytest.mark.parametrize("size", [1, 2 * LIMIT])
+def test_how_an_answer_ended(status: str, error: str, size: int) -> None:
+    output = [{"id": "i", "status": "completed", "content": "x" * size}]
+    (found,) = listen(created(), delta(), done(status=status, output=output))
+    assert (found.error, found.ended, found.reading.counts()) == (error, 12.0, (21, 17, 8))
+
+
+def test_answers_at_once_are_told_apart() -> None:
+    first, second = listen(created("a"), created("b"), delta("b"), delta("a"), done("b"), delta("a"), done("a"))
+    assert (first.key, first.began, first.first, first.last, first.ended) == ("b", 11.0, 12.0, 12.0, 14.0)
+    assert (second.key, second.began, second.first, second.last, second.ended) == ("a", 10.0, 13.0, 15.0, 16.0)
+
+
+def test_sound_that_is_too_long_to_be_kept_is_output() -> None:
+    long = delta("b", "output_audio", "A" * 3 * LIMIT)
+    pieces = [long[at : at + 99_999] for at in range(0, len(long), 99_999)]
+    (found,) = listen(created("a"), created("b"), *pieces, done("b"))
+    assert (found.key, found.first, found.reading.told.pieces) == ("b", 11.0 + len(pieces), 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"{", b"[]", b"null", b'{"type":1}', b'{"type":"response.text.delta"}', b"\xff", bytes(2 * LIMIT)),
+        *(b'{"type":"response.done"', b'{"type":"response.done","response":7,"x":' + b"[" * 5000),
+        *(b'{"type":"' + b"x" * 2 * LIMIT, b'{"response":{"type":"response.done"},"x":"' + b"x" * 2 * LIMIT + b'"}'),
+    ],
+)
+def test_what_is_no_event_tells_nothing(data: bytes) -> None:
+    assert listen(frame(data), delta(), delta("other")) == []
+
+
+def test_an_end_without_a_beginning_is_counted_and_not_timed() -> None:
+    (found,) = listen(delta(), done())
+    assert (found.began, found.first, found.ended, found.reading.counts()) == (None, None, 11.0, (21, 17, 8))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "errors"),
+    [
+        ([failed("invalid_request_error")], []),
+        ([failed("server_error")], ["error_in_stream"]),
+        ([said("error", error="out of memory", code="processing_error")], ["error_in_stream"]),
+        ([created(), failed("server_error"), done(status="failed")], ["error_in_stream"]),
+        ([created(), failed("server_error"), done()], [""]),
+    ],
+)
+def test_errors_of_no_answer(pieces: list[bytes], errors: list[str]) -> None:
+    assert [answer.error for answer in listen(*pieces)] == errors
+
+
+USAGE = {"type": "tokens", "input_tokens": 9, "output_tokens": 4}
+HEARING = [
+    COMMITTED,
+    said(f"{HEARD}.delta", item_id="i1", delta="a"),
+    said(f"{HEARD}.delta", item_id="i1", delta="b"),
+    said(f"{HEARD}.completed", item_id="i1", transcript="ab", usage=USAGE),
+]
+
+
+@pytest.mark.parametrize("begun", [TRANSCRIBES, said("transcription_session.created", session={})])
+def test_a_session_that_transcribes(begun: bytes) -> None:
+    (found,) = listen(begun, *HEARING)
+    assert (found.began, found.first, found.last, found.ended) == (11.0, 12.0, 13.0, 14.0)
+    assert (found.reading.counts(), found.error) == ((9, 4, None), "")
+    (found,) = listen(begun, COMMITTED, said(f"{HEARD}.failed", item_id="i1", error={"code": "…"}))
+    assert found.error == "error_in_stream"
+    early, late = HEARING[1], said("session.updated", session={"type": "realtime"})
+    (found,) = listen(begun, early, *HEARING)
+    assert (found.began, found.first) == (None, 11.0), "what is written while it is spoken has no time to first token"
+    assert listen(begun, late, *HEARING) == []
+
+
+def test_what_another_model_hears_in_a_conversation_is_no_answer() -> None:
+    (found,) = listen(*HEARING[:2], created(), *HEARING[2:], delta(), done())
+    assert found.reading.told.pieces == 1
+
+
+def test_transcripts_as_vllm_gives_them() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    one = [said("transcription.delta", delta="a"), said("transcription.delta", delta="b")]
+    fault = said("error", error="…", code="processing_error")
+    whole, broken = listen(
+        said("session.created"), *one, said("transcription.done", text="ab", usage=usage), *one, fault
+    )
+    assert (whole.began, whole.first, whole.last, whole.error) == (None, 11.0, 12.0, "")
+    assert (whole.reading.counts(), broken.error) == ((9, 4, None), "error_in_stream")
+
+
+def test_of_too_many_answers_the_oldest_is_given_up() -> None:
+    names = [f"r{n}" for n in range(OPEN + 2)]
+    assert [(a.key, a.error, a.ended) for a in listen(*map(created, names))] == [
+        ("r0", "cut_short", None),
+        ("r1", "cut_short", None),
+    ]
+
+
+def test_a_session_of_hours_does_not_grow() -> None:
+    one, long = opened(), "x" * 500
+
+    def turn(n: int) -> int:
+        name = f"resp_{n}_{long}"
+        return len(one.feed(created(name) + delta(name) * 3 + done(name) + frame(b"", 0x89), float(n)))
+
+    for n in range(200):
+        assert turn(n) == 1
+    tracemalloc.start()
+    for n in range(2000):
+        turn(n)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 20_000
+
+
+KINDS = st.sampled_from(
+    [
+        *("response.created", "response.done", "response.text.delta", "response.x", "error", "session.updated"),
+        *("input_audio_buffer.committed", f"{HEARD}.delta", f"{HEARD}.completed", "transcription.delta", "", 7),
+        *("transcription.done", "transcription_session.created"),
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.integers()
+    | st.sampled_from(["r1", "failed", "cancelled", "transcription", "invalid_request_error"]),
+    lambda inner: (
+        st.dictionaries(st.sampled_from(["id", "status", "usage", "type"]), inner, max_size=3)
+        | st.lists(inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+EVENTS = st.dictionaries(
+    st.sampled_from(["response", "response_id", "item_id", "delta", "session", "error", "usage"]), VALUES, max_size=4
+)
+
+
+@given(st.lists(st.tuples(KINDS, EVENTS), max_size=12))
+def test_no_event_is_too_odd(events: list[tuple[object, dict[str, Any]]]) -> None:
+    one = opened()
+    ended = [a for kind, event in events for a in one.feed(frame(json.dumps({"type": kind, **event}).encode()), 1.0)]
+    ended += one.leave(2.0, "client_left")
+    assert len(set(map(id, ended))) == len(ended)
+    assert not one.broken
+
+
+ROUTED = {"api": "openai", "operation": "realtime", "model": "gpt-realtime", "policy": "p", "version": "v1"}
+SNAPSHOT = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),)),))
+near: Any = pytest.approx
+
+
+def watching(
+    snapshot: Snapshot = SNAPSHOT, extensions: str = "", status: str = "101", draw: float = 0.0
+) -> tuple[ObserveStream, list[Action]]:
+    """An exchange that began at 100 s and was upgraded at 101 s; and what is noted of that."""
+    stream = ObserveStream(snapshot, draw)
+    head = Headers.of([(":status", status), ("sec-websocket-extensions", extensions)])
+    actions = [*stream.receive(RequestHeaders(Headers(), metadata=ROUTED), 100.0)]
+    return stream, [*actions, *stream.receive(ResponseHeaders(head), 101.0)]
+
+
+def answers(actions: list[Action]) -> list[Observed]:
+    return [action for action in actions if isinstance(action, Observed)]
+
+
+def hear(stream: ObserveStream, *pieces: tuple[float, bytes]) -> list[Action]:
+    return [action for now, data in pieces for action in stream.receive(ResponseBody(data), now)]
+
+
+TURN = [(110.0, created()), (110.5, delta()), (111.3, delta()), (112.0, done())]
+
+
+def test_each_answer_is_noted_and_the_upgrade_is_not() -> None:
+    stream, actions = watching()
+    assert actions == []
+    first, second = hear(stream, (101.0, b""), *TURN, *((now + 3600, data) for now, data in TURN))
+    assert isinstance(first, Observed)
+    assert isinstance(second, Observed)
+    assert (second.seconds, second.first_token, second.output_tokens) == (near(2.0), near(0.5), 17)
+    assert (first.model, first.version, first.api, first.code, first.operation) == (
+        *("gpt-*", "v1", "openai", "101", "realtime"),
+    )
+    assert (first.seconds, first.first_token, first.per_token) == (near(2.0), near(0.5), near(0.8 / 16))
+    assert (first.input_tokens, first.output_tokens, first.cached_tokens) == (21, 17, 8)
+    assert (first.streamed, first.estimated, first.error) == (True, False, "")
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "seconds"),
+    [
+        ([(111.0, frame(b"\x03\xe8", 0x88))], "client_left", 1.0),
+        ([(111.0, frame(b"", 0x88))], "client_left", 1.0),
+        ([(111.0, frame(b"\x03\xf3", 0x88))], "cut_short", 1.0),
+        ([(111.0, b"")], "cut_short", 1.0),
+        ([(110.8, b""), (110.9, delta())], "client_left", 1.0),
+        ([], "client_left", 1.0),
+    ],
+)
+def test_a_session_that_ends_amid_an_answer(last: list[tuple[float, bytes]], error: str, seconds: float) -> None:
+    stream, _ = watching()
+    actions = hear(stream, (101.0, b""), *TURN[:2], *last)
+    left = bool(last) and last[-1][1][:1] == b"\x88"
+    assert (Finish() in actions) is left
+    actions += stream.receive(Closed(), 111.0 + DEFERRED)
+    (found,) = answers(actions)
+    assert (found.error, found.seconds, found.first_token, found.code) == (error, near(seconds), near(0.5), "101")
+
+
+def test_a_session_between_two_answers_ends_without_a_note() -> None:
+    for last in ((), ((120.0, frame(b"\x03\xe8", 0x88)),)):
+        stream, _ = watching()
+        assert len(answers(hear(stream, *TURN))) == 1
+        assert answers([*hear(stream, *last), *stream.receive(Closed(), 121.0)]) == []
+    stream, _ = watching()
+    assert stream.receive(ResponseBody(done(), end_of_stream=True), 102.0)[1:] == (Finish(),)
+
+
+def test_an_upgrade_that_is_refused_is_noted_as_ever() -> None:
+    for status in ("401", "503"):
+        _, actions = watching(status=status)
+        (found,) = answers(actions)
+        assert (found.code, found.seconds, actions[-1]) == (status, near(1.0), Finish())
+
+
+def test_a_session_that_is_not_sampled_is_counted_as_one() -> None:
+    snapshot = Snapshot((msgspec.structs.replace(SNAPSHOT.policies[0], sampling=0.25),))
+    assert watching(snapshot, draw=0.24)[1] == []
+    (found,) = answers(watching(snapshot, draw=0.25)[1])
+    assert (found.code, found.seconds, found.streamed) == ("101", None, False)
+
+
+def test_what_cannot_be_read_is_left() -> None:
+    _, actions = watching(extensions="x-own")
+    assert actions == [Fault("unreadable_answer"), Finish()]
+    stream, _ = watching()
+    assert hear(stream, *TURN, (113.0, b"\xff\0"))[1:] == [Fault("unreadable_answer"), Finish()]
+    stream, _ = watching()
+    fault, observed, finish = hear(stream, *TURN[:2], (111.0, b"\xff\0"), (112.0, done()))
+    assert (fault, finish) == (Fault("unreadable_answer"), Finish())
+    assert isinstance(observed, Observed)
+    assert (observed.error, observed.seconds, observed.first_token) == ("", None, near(0.5))
+
+
+def test_who_cannot_keep_up_leaves_a_session() -> None:
+    stream, _ = watching()
+    hear(stream, *TURN[:2])
+    fault, observed, finish = stream.shed()
+    assert (fault, finish) == (Fault("observer_overload"), Finish())
+    assert isinstance(observed, Observed)
+    assert (observed.error, observed.seconds, observed.output_tokens) == ("shed", None, 1)
+    stream, _ = watching()
+    hear(stream, *TURN)
+    assert stream.shed() == (Fault("observer_overload"), Finish())
+
+
+def test_a_long_session_is_not_busy_for_its_length() -> None:
+    stream, _ = watching()
+    for n in range(40):
+        hear(stream, *((now + 100 * n, data) for now, data in TURN), (112.0 + 100 * n, frame(bytes(FREE - 2000), 0x82)))
+    assert not stream.busy(4100.0)
+
+
+def test_what_the_policys_metrics_are_made_of() -> None:
+    sound = Source(body=("response", "usage", "output_token_details", "audio_tokens"))
+    share = CustomMetric("spoken", "GAUGE", (), sound, OUTPUT)
+    rate = CustomMetric("rate", "GAUGE", (), OUTPUT, SECONDS)
+    snapshot = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),), custom_metrics=(share, rate)),))
+    stream, _ = watching(snapshot)
+    spoken = done(usage=USED | {"output_token_details": {"audio_tokens": 15}})
+    actions = hear(stream, *TURN[:3], (112.0, spoken), *TURN)
+    assert [note for note in actions if isinstance(note, CustomSample)] == [
+        CustomSample(share, (), 15.0, 17.0),
+        *[CustomSample(rate, (), 17.0, 0.0)] * 2,
+    ]

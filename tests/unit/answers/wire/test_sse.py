@@ -1,0 +1,111 @@
+"""Server-sent events: every form that the standard allows, however the bytes are split."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.answers.wire.bounded_buffer import LIMIT, TAIL
+from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.sse import Sse
+
+
+def read(*pieces: bytes) -> list[Event]:
+    decoder = Sse()
+    found = [event for piece in pieces for event in decoder.feed(piece)]
+    return [*found, *decoder.end()]
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        (b"data: one\n\n", [("", b"one")]),
+        (b"data:one\n\ndata: two\n\n", [("", b"one"), ("", b"two")]),
+        (b"data:  one\n\n", [("", b" one")]),
+        (b"data: one\r\rdata: two\r\r", [("", b"one"), ("", b"two")]),
+        (b"data: one\r\n\r\n", [("", b"one")]),
+        (b"data: one\ndata: more\r\n\r", [("", b"one\nmore")]),
+        (b"data: 1\ndata: 2\ndata: 3\n\n", [("", b"1\n2\n3")]),
+        (b"event: ping\ndata: {}\n\n", [("ping", b"{}")]),
+        (b"event:ping\ndata: {}\nevent: pong\n\n", [("pong", b"{}")]),
+        (b"event: lost\n\ndata: {}\n\n", [("", b"{}")]),
+        (b"\xef\xbb\xbfdata: one\n\n", [("", b"one")]),
+        (b"data: \xef\xbb\xbfone\n\n", [("", b"\xef\xbb\xbfone")]),
+        (b": comment\n\n:\n\ndata: one\n\n", [("", b"one")]),
+        (b"id: 7\nretry: 10\ndata: one\nother: field\nfield\n\n", [("", b"one")]),
+        (b"data\n\n", [("", b"")]),
+        (b"data:\ndata\n\n", [("", b"\n")]),
+        (b"database: no\nData: no\ndata : no\n\n", []),
+        (b"data: one\n", [("", b"one")]),
+        (b"data: one", [("", b"one")]),
+        (b"event: \xff\ndata: one\n\n", [("�", b"one")]),
+        (b"", []),
+        (b"\n\r\n\r\n\n", []),
+    ],
+)
+def test_forms(text: bytes, events: list[tuple[str, bytes]]) -> None:
+    wanted = [(kind, data, True) for kind, data in events]
+    assert read(text) == wanted
+    assert read(*(text[at : at + 1] for at in range(len(text)))) == wanted
+
+
+LINES = st.sampled_from(
+    [b"data: {}", b"data:x", b"data", b"event: a", b": c", b"", b"id: 1", b"\xef\xbb\xbfdata: y", b"dat", b" data: z"]
+)
+ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
+
+
+@given(st.lists(st.tuples(LINES, ENDS)), st.lists(st.integers(0, 80)))
+def test_any_split_gives_the_same_events(lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+    text = b"".join(line + end for line, end in lines)
+    ends = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    assert read(*(text[a:b] for a, b in pairwise(ends))) == read(text)
+
+
+@pytest.mark.parametrize("step", [10_000, LIMIT, 1 << 30])
+def test_of_what_is_too_long_the_end_is_kept(step: int) -> None:
+    usage = b'"usage":{"prompt_tokens":1}}'
+    text = b"event: image\ndata: {" + b"x" * LIMIT + usage + b"\n\ndata: next\n\n"
+    (kind, data, whole), after = read(*(text[at : at + step] for at in range(0, len(text), step)))
+    assert (kind, whole, len(data)) == ("image", False, TAIL)
+    assert data.endswith(usage)
+    assert after == ("", b"next", True)
+
+
+@pytest.mark.parametrize("step", [10_000, 1 << 30])
+def test_a_comment_and_a_name_that_are_too_long_say_nothing(step: int) -> None:
+    text = b": " + b"data: x" * LIMIT + b"\nevent: " + b"e" * LIMIT + b"\ndata: one\n\n"
+    assert read(*(text[at : at + step] for at in range(0, len(text), step))) == [("", b"one", True)]
+
+
+def test_many_lines_of_one_event_are_bounded() -> None:
+    decoder = Sse()
+    line = b"data: " + b"x" * 1000 + b"\n"
+    for _ in range(2000):
+        assert decoder.feed(line) == []
+    assert sum(map(len, decoder._more)) <= LIMIT
+    ((_, data, whole),) = decoder.feed(b"data: end\n\n")
+    assert data.endswith(b"\nend")
+    assert not whole
+
+
+@pytest.mark.parametrize("piece", [b"xy", b"data: xy\n"])
+def test_small_pieces_take_no_more_memory_than_large_ones(piece: bytes) -> None:
+    decoder = Sse()
+    tracemalloc.start()
+    for _ in range(140_000):
+        decoder.feed(bytes(bytearray(piece)))  # each a text of its own, as they come from the wire
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * LIMIT
+
+
+def test_a_line_that_never_ends_is_bounded() -> None:
+    decoder = Sse()
+    for _ in range(500):
+        decoder.feed(b"x" * 10_000)
+    assert len(decoder._line._data) <= LIMIT

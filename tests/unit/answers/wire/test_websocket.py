@@ -1,0 +1,217 @@
+"""WebSocket messages: the examples of the RFCs, however they are split, and what breaks their rules."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+import zlib
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.answers.wire.bounded_buffer import LIMIT, TAIL
+from extproc.answers.wire.decoder import Broken, Event
+from extproc.answers.wire.response_coding import MAX_UNPACKED
+from extproc.answers.wire.websocket import HEAD, UNTOLD, WebSocket
+
+DEFLATE = "permessage-deflate"
+FORGETFUL = "permessage-deflate; server_no_context_takeover; client_max_window_bits=15"
+
+
+def read(*pieces: bytes, extensions: str = "") -> list[Event]:
+    decoder = WebSocket(extensions)
+    found = [event for piece in pieces for event in decoder.feed(piece)]
+    return [*found, *decoder.end()]
+
+
+def frame(payload: bytes, first: int = 0x81, mask: bytes = b"", form: int = 0) -> bytes:
+    """``form``: bytes in which the length is told at least."""
+    size = len(payload)
+    told = bytes([size]) if size < 126 and not form else b""
+    if not told:
+        told = b"\x7e" + size.to_bytes(2) if size < 1 << 16 and form < 8 else b"\x7f" + size.to_bytes(8)
+    if mask:
+        told = bytes([told[0] | 0x80]) + told[1:] + mask
+        payload = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+    return bytes([first]) + told + payload
+
+
+class Packer:
+    """What a server does that compresses its messages."""
+
+    def __init__(self, *, forgets: bool = False, window: int = 15) -> None:
+        self._forgets, self._window = forgets, window
+        self._packer = zlib.compressobj(wbits=-window)
+
+    def __call__(self, message: bytes) -> bytes:
+        packed = self._packer.compress(message) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+        if self._forgets:
+            self._packer = zlib.compressobj(wbits=-self._window)
+        return packed.removesuffix(b"\0\0\xff\xff")
+
+
+@pytest.mark.parametrize(
+    ("data", "messages"),
+    [
+        ("81 05 48 65 6c 6c 6f", [b"Hello"]),
+        ("81 85 37 fa 21 3d 7f 9f 4d 51 58", [b"Hello"]),
+        ("01 03 48 65 6c 80 02 6c 6f", [b"Hello"]),
+        ("89 05 48 65 6c 6c 6f 8a 85 37 fa 21 3d 7f 9f 4d 51 58", []),
+        ("01 03 48 65 6c 89 00 80 02 6c 6f", [b"Hello"]),
+    ],
+)
+def test_examples_of_rfc_6455(data: str, messages: list[bytes]) -> None:
+    text = bytes.fromhex(data)
+    assert read(text) == [("", message, True) for message in messages]
+    assert read(*(text[at : at + 1] for at in range(len(text)))) == read(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "messages"),
+    [
+        ("c1 07 f2 48 cd c9 c9 07 00", [b"Hello"]),
+        ("41 03 f2 48 cd 80 04 c9 c9 07 00", [b"Hello"]),
+        ("c1 07 f2 48 cd c9 c9 07 00 c1 05 f2 00 11 00 00", [b"Hello", b"Hello"]),
+        ("c1 0b 00 05 00 fa ff 48 65 6c 6c 6f 00", [b"Hello"]),
+        ("c1 08 f3 48 cd c9 c9 07 00 00", [b"Hello"]),
+        ("c1 0d f2 48 05 00 00 00 ff ff ca c9 c9 07 00", [b"Hello"]),
+    ],
+)
+def test_examples_of_rfc_7692(data: str, messages: list[bytes]) -> None:
+    text = bytes.fromhex(data)
+    assert read(text, extensions=DEFLATE) == [("", message, True) for message in messages]
+    for size in (1, 2, 3):
+        pieces = (text[at : at + size] for at in range(0, len(text), size))
+        assert read(*pieces, extensions=DEFLATE) == read(text, extensions=DEFLATE)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, LIMIT])
+@pytest.mark.parametrize("form", [0, 2, 8])
+def test_lengths(size: int, form: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    assert read(frame(payload, 0x82, form=form)) == [("", payload, True)]
+    assert read(frame(payload, 0x82, b"\1\2\3\4", form)) == [("", payload, True)]
+
+
+CONTROLS = st.sampled_from([frame(b"", 0x89), frame(b"ping", 0x89), frame(b"pong", 0x8A, b"mask")])
+MESSAGES = st.lists(st.tuples(st.lists(st.binary(max_size=200), min_size=1, max_size=4), st.booleans()), max_size=6)
+
+
+@given(MESSAGES, st.lists(CONTROLS, max_size=20), st.sampled_from(["", DEFLATE, FORGETFUL]), st.data())
+def test_any_split_gives_the_same_messages(
+    messages: list[tuple[list[bytes], bool]], controls: list[bytes], extensions: str, draw: st.DataObject
+) -> None:
+    pack, sent, between = Packer(forgets=extensions == FORGETFUL), [], iter(controls)
+    for parts, wish in messages:
+        packed = wish and bool(extensions)
+        whole = pack(b"".join(parts)) if packed else b""
+        frames = [whole[:3], whole[3:]] if packed else parts
+        for n, part in enumerate(frames):
+            first = (0x41 if packed else 0x01) if n == 0 else 0x00
+            sent += [next(between, b""), frame(part, first | (0x80 if n == len(frames) - 1 else 0))]
+    text = b"".join(sent)
+    wanted = [("", b"".join(parts), True) for parts, _ in messages]
+    assert read(text, extensions=extensions) == wanted
+    cuts = draw.draw(st.lists(st.integers(0, len(text)), max_size=30))
+    ends = sorted({0, *cuts, len(text)})
+    assert read(*(text[a:b] for a, b in pairwise(ends)), extensions=extensions) == wanted
+    assert read(*(text[at : at + 1] for at in range(len(text))), extensions=extensions) == wanted
+
+
+@pytest.mark.parametrize("window", [9, 12, 15])
+@pytest.mark.parametrize("forgets", [False, True])
+def test_what_one_message_has_said_the_next_may_refer_to(window: int, *, forgets: bool) -> None:
+    pack = Packer(forgets=forgets, window=window)
+    messages = [b"the same words, over and over again %d" % n for n in range(5)]
+    text = b"".join(frame(pack(message), 0xC1) for message in messages)
+    name = DEFLATE + f"; server_max_window_bits={window}" + ("; server_no_context_takeover" if forgets else "")
+    assert read(text, extensions=name) == [("", message, True) for message in messages]
+
+
+def test_a_close_frame_is_the_end() -> None:
+    for payload, code in ((b"", UNTOLD), (b"\x03\xe8", 1000), (b"\x03\xf3bye", 1011)):
+        text = frame(b"one") + frame(payload, 0x88) + b"\xff nothing of this is read"
+        for step in (1, 1000):
+            decoder = WebSocket()
+            found = [event for at in range(0, len(text), step) for event in decoder.feed(text[at : at + step])]
+            assert (found, decoder.closed) == ([("", b"one", True)], code)
+
+
+@pytest.mark.parametrize("extensions", ["", DEFLATE])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(frame(b"reserved", first) for first in (0x91, 0xA1, 0xF1, 0xC9, 0xC8)),
+        *(frame(b"no such frame", 0x80 | opcode) for opcode in (3, 7, 11, 15)),
+        frame(b"ping", 0x09),
+        frame(bytes(126), 0x89),
+        frame(b"the rest of nothing", 0x80),
+        frame(b"one", 0x01) + frame(b"two", 0x81),
+        frame(b"one", 0x01) + frame(b"packed", 0xC0),
+        b"\x81\xff" + bytes([0x80]) + bytes(11),
+        b"HTTP/1.1 502 Bad Gateway\r\n",
+        frame(b"x" * 3) * 1001,
+    ],
+)
+def test_what_breaks_the_rules_is_refused(data: bytes, extensions: str) -> None:
+    with pytest.raises(Broken):
+        read(data, extensions=extensions)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(b"\xff\xff\xff no deflate", 0xC1),
+        frame(Packer()(bytes(MAX_UNPACKED + 1)), 0xC1),
+        frame(Packer()(bytes(MAX_UNPACKED // 2 + 1)), 0xC1) * 2,
+        frame(b"\x03\x00" * 1000, 0xC1),
+        frame(Packer()(b"said"), 0xC1) + frame(bytes.fromhex("f200110000"), 0xC1),
+    ],
+)
+def test_compression_that_is_none_and_bombs_are_refused(data: bytes) -> None:
+    with pytest.raises(Broken):
+        read(data, extensions=FORGETFUL)
+
+
+def test_a_compressed_message_that_nobody_agreed_on() -> None:
+    with pytest.raises(Broken):
+        read(frame(Packer()(b"Hello"), 0xC1))
+
+
+@pytest.mark.parametrize("name", ["x-webkit-deflate-frame", "permessage-deflate, x-other", "permessage-bzip2; a=b"])
+def test_an_extension_that_is_not_known(name: str) -> None:
+    with pytest.raises(Broken):
+        WebSocket(name)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("step", [1000, 1 << 20])
+def test_of_a_message_that_is_too_long_both_ends_are_kept(step: int, *, packed: bool) -> None:
+    long = b'{"type":"x","delta":"' + random.Random(1).randbytes(3 * LIMIT).hex().encode() + b'","last":1}'
+    text = frame(Packer()(long), 0xC1) if packed else frame(long[:70_000], 0x01) + frame(long[70_000:], 0x80)
+    pieces = [text[at : at + step] for at in range(0, len(text), step)]
+    assert read(*pieces, frame(b"next"), extensions=DEFLATE) == [
+        (long[:HEAD].decode(), long[-TAIL:], False),
+        ("", b"next", True),
+    ]
+
+
+def test_no_message_makes_it_grow() -> None:
+    decoder = WebSocket()
+    piece = bytes(64 << 10)
+    decoder.feed(b"\x82\x7f" + (1 << 40).to_bytes(8))
+    tracemalloc.start()
+    for _ in range(500):
+        assert decoder.feed(piece) == []
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert grown < 2 * LIMIT
+
+
+@given(st.binary(max_size=300), st.sampled_from(["", DEFLATE, FORGETFUL]))
+def test_noise_ends_in_messages_or_in_a_refusal(text: bytes, extensions: str) -> None:
+    with suppress(Broken):
+        assert isinstance(read(text, extensions=extensions), list)

@@ -1,0 +1,74 @@
+"""Finding things in JSON bodies: members, scalars, what stands twice."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.bodies import json_scan
+from extproc.errors import Unreadable
+
+
+@given(st.dictionaries(st.text(max_size=6), st.text(max_size=6) | st.lists(st.integers()), max_size=6), st.booleans())
+def test_members_are_where_they_are_said_to_be(document: dict[str, Any], ascii_only: bool) -> None:
+    body = json.dumps(document, ensure_ascii=ascii_only, indent=1).encode()
+    found = [json.loads(body[start:end]) for _, start, end in json_scan.members(body)]
+    assert found == list(document.values())
+
+
+def test_members_of_every_shape_and_too_many_of_them() -> None:
+    body = b'\xef\xbb\xbf { "a" : [ 1 , {} ] , "\\u0062":{"x":"}"}, "c":"\\"", "d":-1.5e3,"e":null ,"f":[]}'
+    found = [(key, json.loads(body[start:end])) for key, start, end in json_scan.members(body)]
+    assert found == [("a", [1, {}]), ("b", {"x": "}"}), ("c", '"'), ("d", -1500.0), ("e", None), ("f", [])]
+    many = b"{" + b'"x":[],' * json_scan.MAX_MEMBERS + b'"y":1}'
+    with pytest.raises(Unreadable, match="bad_json"):
+        list(json_scan.members(many))
+
+
+@pytest.mark.parametrize("padding", [b"", b"x" * 100_000, b'","' * 40_000])
+@pytest.mark.parametrize(
+    ("body", "repeats"),
+    [
+        (b'{"x":"PADDING","model":"a"}', False),
+        (b'{"x":"PADDING"}', False),
+        (b'{"model":"a","x":"PADDING","model":"b"}', True),
+        (b'{"model":"a","x":"PADDING","mo\\u0064el":"b"}', True),
+        (b'{"model":"a\\n\\"","x":"PADDING"}', False),
+    ],
+)
+def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats: bool, padding: bytes) -> None:
+    assert json_scan.may_repeat(body.replace(b"PADDING", padding), "model") == repeats
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        (["user"], "ann"),
+        (["metadata", "id"], "7"),
+        (["metadata", "deep", "0"], "zero"),
+        (["flag"], "true"),
+        (["metadata"], None),
+        (["metadata", "deep"], None),
+        (["metadata", "deep", "9"], None),
+        (["metadata", "deep", "-1"], None),
+        (["user", "x"], None),
+        (["nothing"], None),
+        (["empty"], None),
+        (["none"], None),
+        (["a/b"], "slash"),
+    ],
+)
+def test_scalar_at(pointer: list[str], value: str | None) -> None:
+    body = b'{"user":"ann","metadata":{"id":7,"deep":["zero"]},"flag":true,"empty":"","none":null,"a/b":"slash"}'
+    assert json_scan.scalar_at(body, pointer) == value
+    assert json_scan.scalar_at(b"\xef\xbb\xbf" + body, pointer) == value
+
+
+@given(st.binary(max_size=40), st.lists(st.text(max_size=4), min_size=1, max_size=3))
+def test_scalar_at_any_bytes(body: bytes, pointer: list[str]) -> None:
+    value = json_scan.scalar_at(body, pointer)
+    assert value is None or value != ""

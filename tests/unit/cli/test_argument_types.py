@@ -1,0 +1,50 @@
+"""Words of a command line: what they become, and what is said about those that are none."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from extproc.cli import argument_types
+
+
+def test_what_words_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "body").write_bytes(b'{"a": 1}\n')
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"from stdin")))
+    assert argument_types.header("X-User-Id:  ann: bob ") == ("X-User-Id", "ann: bob")
+    assert argument_types.body("text") == b"text"
+    assert argument_types.body(f"@{tmp_path / 'body'}") == b'{"a": 1}\n'
+    assert argument_types.body("@-") == b"from stdin"
+    assert argument_types.seconds("0.5") == 0.5
+    assert argument_types.address("[::1]:0") == "[::1]:0"
+    assert argument_types.data_address("unix:///run/a.sock") == "unix:///run/a.sock"
+    assert argument_types.data_address("h:65535") == "h:65535"
+    assert argument_types.count("12") == 12
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (argument_types.header, "x-user-id", "write it as 'name: value'"),
+        (argument_types.header, ": v", "is no header"),
+        (argument_types.body, "@/nowhere/at/all", "cannot read the body"),
+        (argument_types.seconds, "soon", "is no number of seconds"),
+        (argument_types.seconds, "-1", "is no number of seconds"),
+        (argument_types.seconds, "nan", "is no number of seconds"),
+        (argument_types.address, "8080", "write it as host:port"),
+        (argument_types.address, "h:65536", "is no address"),
+        (argument_types.data_address, "unix://run/a.sock", "unix:///path"),
+        (argument_types.count, "0", "is no number from 1"),
+        (argument_types.count, "1.5", "is no number from 1"),
+    ],
+)
+def test_what_is_said_about_others(read: Callable[[str], object], text: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        read(text)
+    assert said in str(caught.value)

@@ -1,0 +1,224 @@
+"""The body of one request: bounds, pieces, codings, what a reader gets to see, and the memory it takes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import tracemalloc
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.bodies.grpc_message import GrpcReader
+from extproc.bodies.json_reader import JsonReader
+from extproc.bodies.request import BodyFields, Reader
+from extproc.errors import Rejected, Unreadable
+from extproc.exchange.request_body import Body
+from extproc.headers import Headers
+from tests.unit.apis.asking import known
+
+JSON = JsonReader(prompt=["/messages"])
+GRPC = GrpcReader(model="1")
+TEXT = b'{"messages":[],"model":"m"}'
+FRAME = b"\0\0\0\0\3\x0a\1m"
+
+
+def body(*pieces: bytes, limit: int = 1000, headers: Sequence[tuple[str, str | bytes]] = ()) -> Body:
+    found = Body(Headers.of(headers), limit)
+    for piece in pieces:
+        found.add(piece)
+    return found
+
+
+def packed(data: bytes = TEXT, *codings: str, limit: int = 1000) -> Body:
+    return body(data, limit=limit, headers=[("content-encoding", coding) for coding in codings])
+
+
+def grpc(*pieces: bytes, limit: int = 1000, **headers: str) -> Body:
+    pairs = [("content-type", "application/grpc"), *((k.replace("_", "-"), v) for k, v in headers.items())]
+    return body(*pieces, limit=limit, headers=pairs)
+
+
+@given(st.lists(st.binary(max_size=3000), max_size=12))
+def test_pieces_add_up(pieces: list[bytes]) -> None:
+    found = body(*pieces, limit=1 << 20)
+    assert found.raw == found.text == b"".join(pieces)
+    assert found.sizes == [len(piece) for piece in pieces]
+    found.add(b"more")
+    assert found.raw == b"".join(pieces) + b"more"
+
+
+def test_the_limit_is_to_the_byte() -> None:
+    found = body(b"x" * 999, b"y")
+    with pytest.raises(Rejected) as caught:
+        found.add(b"z")
+    assert (caught.value.status, caught.value.code) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("length", ["1001", "9" * 400])
+def test_a_length_beyond_the_limit_is_refused_at_once(length: str) -> None:
+    with pytest.raises(Rejected, match="1000"):
+        body(headers=[("content-length", length)])
+
+
+@pytest.mark.parametrize("length", ["1000", "-1", "1e9", "", "²", "0x9999"])
+def test_other_lengths_are_not(length: str) -> None:
+    assert not body(b"{}", headers=[("content-length", length)]).full
+
+
+def test_full_when_as_much_has_come_as_was_announced() -> None:
+    assert not body(b"1234", headers=[("content-length", "5")]).full
+    assert body(b"1234", b"5", headers=[("content-length", "5")]).full
+    assert not body().full
+
+
+def test_a_reader_sees_the_whole_body() -> None:
+    told = body(TEXT[:5], TEXT[5:]).read(JSON, complete=True)
+    assert told is not None
+    assert known(told) == BodyFields("m", prompt_bytes=2)
+    assert body(b"anything").read(None, complete=True) == BodyFields()
+
+
+def test_codings_are_undone() -> None:
+    twice = gzip.compress(gzip.compress(TEXT))
+    for found in (packed(gzip.compress(TEXT), "gzip"), packed(twice, "gzip, gzip"), packed(twice, "gzip", "gzip")):
+        told = found.read(JSON, complete=True)
+        assert told is not None
+        assert known(told) == BodyFields("m", prompt_bytes=2)
+        assert found.text == TEXT
+        assert found.raw != TEXT
+
+
+def test_what_unpacks_to_too_much() -> None:
+    with pytest.raises(Rejected) as caught:
+        packed(gzip.compress(bytes(1001)), "gzip").read(JSON, complete=True)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("coding", ["gzip", "compress", "gzip, gzip, gzip"])
+def test_what_does_not_unpack(coding: str) -> None:
+    with pytest.raises(Unreadable, match="content_encoding"):
+        packed(TEXT, coding).read(JSON, complete=True)
+
+
+def test_an_early_reader_gets_on_as_soon_as_it_can() -> None:
+    found = grpc()
+    for at in range(len(FRAME) - 1):
+        found.add(FRAME[at : at + 1])
+        assert found.read(GRPC, complete=False) is None
+    found.add(FRAME[-1:])
+    assert found.read(GRPC, complete=False) == BodyFields("m")
+    assert grpc(FRAME + b"the next").read(GRPC, complete=False) == BodyFields("m")
+
+
+class Counting(GrpcReader):
+    """How often was it asked?"""
+
+    asked = 0
+
+    def read(self, body: bytes, headers: Headers) -> BodyFields | int:
+        self.asked += 1
+        return super().read(body, headers)
+
+
+def test_it_is_asked_only_when_there_is_what_it_needs() -> None:
+    reader = Counting(model="1")
+    message = b"\x0a\1m\x12\x80\x80\1" + bytes(16384)
+    found = grpc(limit=1 << 20)
+    whole = b"\0" + len(message).to_bytes(4) + message
+    for at in range(0, len(whole), 10):
+        found.add(whole[at : at + 10])
+        fields = found.read(reader, complete=False)
+    assert fields == BodyFields("m")
+    assert reader.asked == 2
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "no_body"), (FRAME[:3], "truncated"), (FRAME[:-1], "truncated")])
+def test_an_end_before_its_time(data: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=reason):
+        grpc(data).read(GRPC, complete=True)
+
+
+def test_a_frame_beyond_the_limit_is_not_waited_for() -> None:
+    with pytest.raises(Rejected, match="1000"):
+        grpc(b"\0\0\0\x10\0").read(GRPC, complete=False)
+
+
+def test_what_a_message_unpacks_to_has_its_bound_too() -> None:
+    data = gzip.compress(bytes(40 << 20), 1)
+    found = grpc(b"\1" + len(data).to_bytes(4) + data, limit=1 << 20, grpc_encoding="gzip")
+    with pytest.raises(Rejected, match="larger"):
+        found.read(GRPC, complete=False)
+
+
+def test_servers_of_grpc_know_no_content_coding() -> None:
+    assert grpc(FRAME, content_encoding="gzip").read(GRPC, complete=True) == BodyFields("m")
+
+
+def test_a_change_of_a_plain_body() -> None:
+    found = body(TEXT)
+    found.read(JSON, complete=True)
+    change = found.rename(JSON, "longer")
+    assert change is not None
+    assert not change.unpacked
+    assert change.splice(TEXT) == TEXT.replace(b'"m"', b'"longer"')
+    assert change.length == len(TEXT) + 5
+
+
+def test_a_change_of_a_packed_body_is_the_whole_of_it_unpacked() -> None:
+    data = gzip.compress(TEXT)
+    found = packed(data, "gzip")
+    found.read(JSON, complete=True)
+    change = found.rename(JSON, "longer")
+    assert change is not None
+    assert change.unpacked
+    assert change.splice(data) == TEXT.replace(b'"m"', b'"longer"')
+    assert change.length == len(change.splice(data))
+
+
+def test_no_change_where_nothing_is_named() -> None:
+    found = body(b"{}")
+    found.read(JsonReader(model=""), complete=True)
+    assert found.rename(JsonReader(model=""), "m") is None
+
+
+MIB = 1 << 20
+LARGE = json.dumps(
+    {"messages": [{"role": "user", "content": "x" * 5 * MIB}, {"role": "user", "content": "y"}], "model": "m"}
+).encode()
+
+
+@pytest.mark.parametrize("reader", [JSON, None], ids=["read", "only kept"])
+@pytest.mark.parametrize("size", [1000, 16_384, 1 << 20])
+def test_a_large_body_takes_no_more_memory_than_its_size(size: int, reader: Reader | None) -> None:
+    """Beside the pieces that were handed in: they are the caller's."""
+    pieces = [LARGE[at : at + size] for at in range(0, len(LARGE), size)]
+    tracemalloc.start()
+    try:
+        found = body(*pieces, limit=8 * MIB)
+        fields = found.read(reader, complete=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fields is not None
+    together = len(LARGE) if size < 2048 else 0  # small pieces are put together, so there they are twice
+    assert peak <= len(LARGE) + together + 600_000
+
+
+def test_a_body_byte_by_byte_takes_neither_memory_nor_time() -> None:
+    data = bytes(1 * MIB)
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        found = body(limit=8 * MIB)
+        for at in range(0, len(data), 2):
+            found.add(data[at : at + 2])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - started < 10  # 1 s with memory traced
+    assert found.raw == data
+    assert peak < 8 * MIB

@@ -1,0 +1,55 @@
+"""The names that the linter knows, against the CRD and against Envoy's API."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import yaml
+from envoy_data_plane.envoy.config.route.v3 import Route, RouteAction, VirtualHost
+
+from extproc.lint.envoy_filter_spelling import ACTION, HOST, ROUTE, SPEC, Shape
+from extproc.lint.linter import lint
+from tests.manifests import crds
+
+DOCUMENT = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+spec:
+  configPatches:
+  - applyTo: CLUSTER
+    match: {context: GATEWAY}
+    patch: {operation: MERGE, value: {connect_timeout: WRITTEN}}
+"""
+
+
+def shape(schema: dict[str, Any]) -> Shape:
+    """The fields of a CRD's schema."""
+    below = schema.get("items", schema)
+    return {name: shape(inner) for name, inner in below.get("properties", {}).items()}
+
+
+@crds.needed
+def test_an_envoyfilter_has_the_fields_of_its_crd() -> None:
+    files = crds.FOLDER.glob("istio-*.yaml")
+    documents = (d for file in files for d in yaml.load_all(file.read_text(), crds.LOADER) if d)
+    (crd,) = (d for d in documents if d["spec"]["names"]["kind"] == "EnvoyFilter")
+    (version,) = crd["spec"]["versions"]
+    assert shape(version["schema"]["openAPIV3Schema"]["properties"]["spec"]) == SPEC
+
+
+@pytest.mark.parametrize(("known", "message"), [(HOST, VirtualHost), (ROUTE, Route), (ACTION, RouteAction)])
+def test_hosts_and_routes_have_the_fields_of_envoys_api(known: Shape, message: Any) -> None:
+    assert {field.name for field in dataclasses.fields(message)} - known.keys() == set()
+
+
+@pytest.mark.parametrize("written", ["200ms", "1.5s", ".5s", "1m30s", "0s", "null"])
+def test_what_go_reads_is_a_duration(written: str) -> None:
+    assert lint([("f.yaml", DOCUMENT.replace("WRITTEN", written))]).findings == ()
+
+
+@pytest.mark.parametrize("written", ["5", "'5'", "1d", "soon", "1 s", "-1s"])
+def test_what_istiod_or_envoy_refuses_is_none(written: str) -> None:
+    (found,) = lint([("f.yaml", DOCUMENT.replace("WRITTEN", written))]).findings
+    assert (found.code, found.line) == ("AIM173", 8)

@@ -1,0 +1,170 @@
+"""GPUs: quantities, what follows from a product's name, who meets which requirement and why not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.policy.gpu import (
+    FAMILIES,
+    Gpu,
+    Requirement,
+    describe,
+    known_architecture,
+    mebibytes,
+    quantity,
+    satisfies,
+    short_name,
+    shortfall,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(("0", 0), ("8192", 8192), ("8Ki", 8192), ("1Mi", 1 << 20), ("80Gi", 80 << 30), ("1Ti", 1 << 40)),
+        *(
+            ("1k", 1000),
+            ("16G", 16 * 10**9),
+            ("1.5Gi", 3 << 29),
+            ("1e3", 1000),
+            ("1.5E6", 1_500_000),
+            ("2E", 2 * 10**18),
+        ),
+        *(("0.1Ki", 102), ("1.Gi", 1 << 30), ("1Ei", 1 << 60)),
+        *(
+            (text, None)
+            for text in ("", "Gi", "-1", "1GB", "1gi", "1 Gi", "1K", "one", "1e999", "9" * 99, "٨Gi", "1Gi\n")
+        ),
+    ],
+)
+def test_quantities_are_those_of_kubernetes(text: str, size: int | None) -> None:
+    assert quantity(text) == size
+    assert mebibytes(text) == (None if size is None else size // 2**20)
+
+
+@given(st.integers(0, 10**17), st.sampled_from(["Ki", "Mi", "Gi", "Ti"]))
+def test_quantities_are_exact(number: int, unit: str) -> None:
+    assert quantity(f"{number}{unit}") == number << 10 * (1 + ["Ki", "Mi", "Gi", "Ti"].index(unit))
+
+
+@given(st.text())
+def test_no_text_is_too_strange(text: str) -> None:
+    gpu = describe(text, text)
+    assert quantity(text) is None or text
+    assert known_architecture(text) in (True, False)
+    assert satisfies(gpu, Requirement(text))
+    assert isinstance(shortfall(gpu, Requirement("a100", 1)), str)
+
+
+@pytest.mark.parametrize(
+    ("product", "gpu"),
+    [
+        # Labels as NVIDIA's feature discovery and AMD's node labeller give them.
+        ("NVIDIA-A100-SXM4-80GB", ("a100", "ampere", "8.0", 81920)),
+        ("NVIDIA-A100-SXM4-40GB", ("a100", "ampere", "8.0", 40960)),
+        ("NVIDIA-A100-SXM4-80GB-MIG-1g.10gb", ("a100", "ampere", "8.0", 10240)),
+        ("NVIDIA-A100-80GB-PCIe-SHARED", ("a100", "ampere", "8.0", 81920)),
+        ("NVIDIA-H100-80GB-HBM3", ("h100", "hopper", "9.0", 81920)),
+        ("NVIDIA-H200", ("h200", "hopper", "9.0", 143771)),
+        ("NVIDIA-GH200-480GB", ("gh200", "hopper", "9.0", 97871)),
+        ("NVIDIA-L4", ("l4", "ada-lovelace", "8.9", 23034)),
+        ("NVIDIA-A10G", ("a10g", "ampere", "8.6", 23028)),
+        ("Tesla-T4", ("t4", "turing", "7.5", 15360)),
+        ("Tesla-V100-SXM2-32GB", ("v100", "volta", "7.0", 32768)),
+        ("NVIDIA-GeForce-RTX-4090", ("4090", "ada-lovelace", "8.9", 24564)),
+        ("AMD_Instinct_MI300X_OAM", ("mi300x", "cdna3", "", 196608)),
+        ("NVIDIA-X1", ("nvidia-x1", "", "", 0)),
+    ],
+)
+def test_what_follows_from_a_product(product: str, gpu: tuple[str, str, str, int]) -> None:
+    assert describe(product) == Gpu(product, *gpu)
+
+
+@pytest.mark.parametrize(
+    ("given_", "gpu"),
+    [
+        ({"architecture": "A100"}, Gpu("", "a100", "ampere", "8.0", 40960)),
+        ({"architecture": "NVIDIA-A100-SXM4-80GB"}, Gpu("", "a100", "ampere", "8.0", 40960)),
+        ({"architecture": "Hopper"}, Gpu("", "hopper", "hopper", "9.0", 0)),
+        ({"architecture": "ampere"}, Gpu("", "ampere", "ampere", "", 0)),
+        ({"architecture": "8.6"}, Gpu("", "8.6", "", "8.6", 0)),
+        ({"architecture": "tpu-v5", "memory": 16384}, Gpu("", "tpu-v5", "", "", 16384)),
+        ({"product": "NVIDIA-L4", "memory": 1000}, Gpu("NVIDIA-L4", "l4", "ada-lovelace", "8.9", 1000)),
+        (
+            {"product": "NVIDIA-H100-80GB-HBM3", "architecture": "hopper"},
+            Gpu("NVIDIA-H100-80GB-HBM3", "hopper", "hopper", "9.0", 81920),
+        ),
+    ],
+)
+def test_what_is_given_wins(given_: dict[str, str | int], gpu: Gpu) -> None:
+    assert describe(**given_) == gpu  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("product", "architecture", "memory", "meets"),
+    [
+        *(
+            ("NVIDIA-A100-SXM4-80GB", text, 0, True)
+            for text in ("", "a100", "A100", "ampere", "8.0", "sm_80", "8.0+", "7.5+")
+        ),
+        *(("NVIDIA-A100-SXM4-80GB", text, 0, True) for text in ("NVIDIA-A100-SXM4-80GB", "nvidia-a100", "a100-80gb")),
+        *(
+            ("NVIDIA-A100-SXM4-80GB", text, 0, False)
+            for text in ("h100", "hopper", "8.6", "8.6+", "7.5", "a100-40gb", "a10")
+        ),
+        ("NVIDIA-B200", "9.0+", 0, True),
+        ("NVIDIA-B200", "8.9", 0, False),
+        ("AMD_Instinct_MI300X_OAM", "8.0+", 0, False),
+        ("AMD_Instinct_MI300X_OAM", "cdna3", 0, True),
+        ("NVIDIA-L4", "", 23034, True),
+        ("NVIDIA-L4", "", 24576, False),
+        ("NVIDIA-X1", "", 1, False),
+        ("NVIDIA-X1", "x1", 0, True),
+    ],
+)
+def test_who_meets_a_requirement(product: str, architecture: str, memory: int, meets: bool) -> None:
+    gpu, need = describe(product), Requirement(architecture, memory)
+    assert satisfies(gpu, need) is meets
+    assert bool(shortfall(gpu, need)) is not meets
+
+
+@given(
+    st.sampled_from(["NVIDIA-A100-SXM4-80GB", "NVIDIA-L4", "Tesla-T4", "NVIDIA-X1"]),
+    st.sampled_from(["", "a100", "ampere", "8.9+", "l4", "x1", "turing"]),
+    st.integers(0, 100_000),
+)
+def test_a_shortfall_is_told_just_where_there_is_one(product: str, architecture: str, memory: int) -> None:
+    gpu, need = describe(product), Requirement(architecture, memory)
+    assert (shortfall(gpu, need) == "") is satisfies(gpu, need)
+
+
+@pytest.mark.parametrize(
+    ("product", "need", "why"),
+    [
+        ("NVIDIA-L4", Requirement("a100"), "is l4 (ada-lovelace, 8.9), not a100"),
+        ("NVIDIA-L4", Requirement("", 24576), "has 23034 MiB, and 24576 MiB are required"),
+        ("NVIDIA-X1", Requirement("", 1), "is of a size that is not known, and 1 MiB are required"),
+        ("NVIDIA-X1", Requirement("a100", 1), "is nvidia-x1, not a100"),
+        ("NVIDIA-L4", Requirement("l4", 1), ""),
+    ],
+)
+def test_why_a_gpu_does_not_do(product: str, need: Requirement, why: str) -> None:
+    assert shortfall(describe(product), need) == why
+
+
+@pytest.mark.parametrize("text", ["a100", "A100", "NVIDIA-A100-SXM4-80GB", "Hopper", "8.0", "8.0+", "sm_90", "10.0"])
+def test_architectures_that_are_known(text: str) -> None:
+    assert known_architecture(text)
+
+
+@pytest.mark.parametrize("text", ["", "a1000", "8", "8.0.0", "ampere2", "100.0", "+", "8.0-"])
+def test_architectures_that_are_not(text: str) -> None:
+    assert not known_architecture(text)
+
+
+def test_short_names() -> None:
+    assert short_name("NVIDIA-A100-SXM4-80GB") == "a100"
+    assert short_name("nvidia a100x") == ""
+    assert {"ampere", "hopper", "cdna3"} <= FAMILIES

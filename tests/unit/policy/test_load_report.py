@@ -1,0 +1,84 @@
+"""What model servers say of their load."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.policy.load_report import PAGES, TELL_IN_HEADERS, load_from_header, load_from_page
+from extproc.policy.pool_load import ServerLoad
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            'JSON {"named_metrics": {"kv_cache_usage_perc": 0.25, "num_requests_waiting": 3}}',
+            ServerLoad(3.0, 0.25),
+        ),
+        ('JSON {"cpu_utilization": 0.1, "named_metrics": {"kv_cache_utilization": 0.5}}', ServerLoad(None, 0.5)),
+        ("TEXT named_metrics.kv_cache_usage_perc=0.25, named_metrics.num_requests_waiting=3", ServerLoad(3.0, 0.25)),
+        ("TEXT kv_cache_utilization=0.5,max_token_capacity=1000", ServerLoad(None, 0.5)),
+        ('json {"named_metrics": {"num_requests_waiting": 0}}', ServerLoad(0.0, None)),
+        ('JSON {"named_metrics": {"kv_cache_usage_perc": 1.5, "num_requests_waiting": -1}}', None),
+        ('JSON {"named_metrics": {"kv_cache_usage_perc": "much"}}', None),
+        ('JSON {"named_metrics": {}}', None),
+        ("JSON {", None),
+        ("JSON [" + "[" * 5000, None),
+        ("TEXT a, b=, =1, num_requests_waiting=nan", None),
+        ("BIN CgQ=", None),
+        ("", None),
+    ],
+)
+def test_headers(text: str, wanted: ServerLoad | None) -> None:
+    assert load_from_header(text) == wanted
+
+
+VLLM = b"""\
+# HELP vllm:num_requests_waiting Number of requests waiting to be processed.
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="a b{}"} 2.0
+vllm:num_requests_waiting{engine="1",model_name="a"} 1.0
+vllm:num_requests_waiting_by_reason{engine="1"} 9
+vllm:kv_cache_usage_perc{engine="0",model_name="a"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="a"} 7.5e-01 1700000000
+vllm:gpu_cache_usage_perc{engine="1",model_name="a"} 0.9
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "page", "wanted"),
+    [
+        ("vllm", VLLM, ServerLoad(3.0, 0.75)),
+        ("vllm", b"vllm:gpu_cache_usage_perc 0.5\r\n", ServerLoad(None, 0.5)),
+        ("sglang", b'sglang:num_queue_reqs{m="x"} 4\nsglang:token_usage{m="x"} 0.1\n', ServerLoad(4.0, 0.1)),
+        ("tgi", b"tgi_queue_size 7", ServerLoad(7.0, None)),
+        (
+            "triton",
+            b'nv_inference_pending_request_count{model="a"} 1\nnv_inference_pending_request_count 2',
+            ServerLoad(3.0),
+        ),
+        ("trtllm", b"trtllm_num_requests_waiting 0\ntrtllm_kv_cache_utilization 1\n", ServerLoad(0.0, 1.0)),
+        ("nim", b"num_requests_waiting 2\ngpu_cache_usage_perc 0.5\n", ServerLoad(2.0, 0.5)),
+        ("vllm", b"<html>not found</html>", None),
+        ("vllm", b"vllm:num_requests_waiting NaN\nvllm:num_requests_waiting\nvllm:kv_cache_usage_perc -1", None),
+        ("sglang", VLLM, None),
+    ],
+)
+def test_pages(kind: str, page: bytes, wanted: ServerLoad | None) -> None:
+    assert load_from_page(kind, page) == wanted
+
+
+@given(st.text(), st.binary(), st.sampled_from(sorted(PAGES)))
+def test_never_raises(text: str, page: bytes, kind: str) -> None:
+    for form in ("", "JSON ", "TEXT "):
+        found = load_from_header(form + text)
+        assert found is None or found.free
+    for name in PAGES[kind][0]:
+        load_from_page(kind, name + b" " + page)
+        load_from_page(kind, name + b"{" + page)
+
+
+def test_every_type_that_tells_in_headers_has_a_page() -> None:
+    assert set(TELL_IN_HEADERS) < set(PAGES)

@@ -1,0 +1,146 @@
+"""The view: who owns a model, and where each version can go."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.policy.gpu import Requirement, describe
+from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, GpuPool, Policy, Snapshot, Target, Version
+
+A100 = GpuPool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("10.0.0.1:8000", "10.0.0.2:8000"))
+L4 = GpuPool("l4-east", describe("NVIDIA-L4"), ("10.0.0.3:8000",))
+BARE = GpuPool("bare", describe("NVIDIA-H100-80GB-HBM3"))
+
+
+def owner(model: str, *patterns: tuple[str, ...]) -> str | None:
+    """The pattern that owns ``model`` among policies with ``patterns``."""
+    snapshot = Snapshot(tuple(Policy(f"p{i}", models=models) for i, models in enumerate(patterns)))
+    match = snapshot.match(model)
+    return f"{match.policy.name} {match.pattern}" if match else None
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("llama-3-8b", "p1 llama-3-8b"),
+        ("llama-3-8b-instruct", "p1 llama-3-8b-*"),
+        ("llama-3-70b", "p0 llama-*"),
+        ("mistral", "p2 *"),
+        ("", "p2 *"),
+    ],
+)
+def test_exact_before_glob_and_the_longest_glob_first(model: str, found: str) -> None:
+    assert owner(model, ("llama-*",), ("llama-3-8b", "llama-3-8b-*"), ("*",)) == found
+
+
+def test_of_globs_of_one_length_the_first_wins() -> None:
+    assert owner("ab", ("a*",), ("*b",)) == "p0 a*"
+    assert owner("ab", ("*b",), ("a*",)) == "p0 *b"
+
+
+def test_a_model_that_nobody_owns() -> None:
+    assert owner("mistral", ("llama-*",)) is None
+    assert Snapshot().match("mistral") is None
+
+
+def test_patterns_stand_in_the_order_in_which_they_are_tried() -> None:
+    snapshot = Snapshot((Policy("a", models=("*", "x", "llama-*")), Policy("b", models=("y", "llama-3-*"))))
+    assert [m.pattern for m in snapshot.patterns] == ["x", "y", "llama-3-*", "llama-*", "*"]
+
+
+def only_stars(pattern: str) -> re.Pattern[str]:
+    """The pattern for fnmatch, everything but ``*`` taken as it stands."""
+    return re.compile(translate(re.sub(r"([\[?])", r"[\1]", pattern)))
+
+
+@given(st.text("ab*?[]", max_size=8), st.text("ab?[]", max_size=8))
+def test_globs_match_as_fnmatch_has_it_but_only_the_star_is_special(pattern: str, model: str) -> None:
+    assert bool(owner(model, (pattern,))) is bool(only_stars(pattern).match(model))
+
+
+@given(st.text(), st.text(), st.text())
+def test_a_star_stands_for_any_text(head: str, middle: str, tail: str) -> None:
+    head, tail = head.replace("*", ""), tail.replace("*", "")
+    assert owner(head + middle + tail, (f"{head}*{tail}",))
+
+
+def targets(policy: Policy, *pools: GpuPool) -> list[tuple[str, str, tuple[str, ...]]]:
+    snapshot = Snapshot((policy,), pools)
+    assert set(snapshot.targets) == {(policy.name, v.name) for v in policy.versions} or {(policy.name, "")}
+    found: list[Target] = [target for places in snapshot.targets.values() for target in places]
+    assert all(target.policy == policy.name for target in found)
+    return [(target.version, target.pool, target.endpoints) for target in found]
+
+
+def policy(*versions: Version, gpu: Requirement | None = None, reject: bool = True) -> Policy:
+    return Policy("p", host="home", port=80, versions=versions, gpu=gpu, reject_without_gpu=reject)
+
+
+ANY = Requirement()
+HOME = ("home:80",)
+
+
+@pytest.mark.parametrize(
+    ("policy", "pools", "found"),
+    [
+        (policy(), [], [("", "", HOME)]),
+        (policy(gpu=Requirement("a100")), [], [("", "", HOME)]),
+        (policy(), [A100], [("", "", HOME)]),
+        (policy(gpu=ANY), [A100, L4], [("", "a100-west", A100.endpoints), ("", "l4-east", L4.endpoints)]),
+        (policy(gpu=ANY), [BARE], [("", "bare", HOME)]),
+        (policy(gpu=Requirement("a100")), [A100, L4], [("", "a100-west", A100.endpoints)]),
+        (policy(gpu=Requirement("h200")), [A100, L4], []),
+        (policy(gpu=Requirement("h200"), reject=False), [A100], [("", "", HOME)]),
+        (policy(Version("v1", endpoints=("a:1",))), [], [("v1", "", ("a:1",))]),
+        (policy(Version("v1", endpoints=("a:1",)), gpu=ANY), [BARE], [("v1", "bare", ("a:1",))]),
+        (
+            policy(Version("v1", endpoints=("a:1", "10.0.0.2:8000")), gpu=ANY),
+            [A100, L4],
+            [("v1", "a100-west", ("10.0.0.2:8000",))],
+        ),
+        (policy(Version("v1", endpoints=("a:1",)), gpu=ANY), [A100, L4], []),
+        (policy(Version("v1", endpoints=("a:1",)), gpu=ANY, reject=False), [A100], [("v1", "", ("a:1",))]),
+        (policy(Version("v1", gpu_pools=("l4-east",))), [A100, L4], [("v1", "l4-east", L4.endpoints)]),
+        (policy(Version("v1", gpu_pools=("l4-east",)), gpu=Requirement("a100")), [A100, L4], []),
+        (
+            policy(Version("v1", gpu_pools=("l4-east",)), Version("v2", gpu_pools=("a100-west",))),
+            [A100, L4],
+            [("v1", "l4-east", L4.endpoints), ("v2", "a100-west", A100.endpoints)],
+        ),
+    ],
+)
+def test_where_a_version_can_go(
+    policy: Policy, pools: list[GpuPool], found: list[tuple[str, str, tuple[str, ...]]]
+) -> None:
+    assert targets(policy, *pools) == found
+
+
+def test_the_body_limit_is_the_largest_of_any_policy() -> None:
+    assert Snapshot().body_limit == DEFAULT_BODY_LIMIT
+    assert Snapshot((Policy("a", body_limit=5), Policy("b", body_limit=7))).body_limit == 7
+
+
+def test_things_are_found_by_name() -> None:
+    versions = (Version("v1"), Version("v2", model_rewrite="x"))
+    snapshot = Snapshot((Policy("a"), Policy("b", versions=versions)), (A100, L4))
+    assert snapshot.by_name == {"a": snapshot.policies[0], "b": snapshot.policies[1]}
+    assert snapshot.pool_by_name == {"a100-west": A100, "l4-east": L4}
+    assert snapshot.by_name["b"].by_name == {"v1": versions[0], "v2": versions[1]}
+    assert (snapshot.by_name["a"].rewrites, snapshot.by_name["b"].rewrites) == (False, True)
+
+
+@given(st.binary())
+def test_a_place_is_one_of_the_targets_and_always_the_same(key: bytes) -> None:
+    snapshot = Snapshot((policy(gpu=ANY),), (A100, L4))
+    place = snapshot.place("p", "", key)
+    assert place in snapshot.targets["p", ""]
+    assert snapshot.place("p", "", key) == place
+
+
+def test_there_is_no_place_where_no_pool_fits() -> None:
+    assert Snapshot((policy(gpu=Requirement("h200")),), (A100,)).place("p", "", b"key") is None

@@ -1,0 +1,160 @@
+"""What `/config` shows: every field by the name that the policy file has for it, as JSON can hold it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from extproc.policy.snapshot import Snapshot
+from extproc.policyfile import loader
+from extproc.policyfile.effective_policy import describe
+from tests.policy_documents import policy, pool, snapshot_of
+
+SPEC = """
+selector: {matchLabels: {app: model-inference}}
+pathPrefixes: [/team-a]
+models: [llama, "llama-*"]
+default: v1
+versions:
+- {name: v1, weight: 3, endpoints: ["10.0.0.1:8000", "10.0.0.2:8000"]}
+- {name: v2, weight: 1, modelRewrite: llama-2, match: [{headers: {x-beta: "é"}}], gpuPools: [a100-west]}
+- {name: v3, mirror: 5, endpoints: ["10.0.0.1:8000"]}
+sticky: {body: /metadata/a~1b}
+allowPin: true
+gpuRequirements: {architecture: a100, minMemory: 8Gi}
+trafficManagement: {timeout: 500ms, retryBudget: {}}
+observability:
+  customMetrics:
+  - {name: hits, type: COUNTER, labels: [model_name], source: {header: x-hits}}
+  - {name: ratio, type: GAUGE, source: {body: /a~1b}, per: inputTokens, window: 30s}
+  - {name: sizes, type: HISTOGRAM, source: outputTokens, buckets: [1, 10]}
+  slo: {availability: 99.9, timeToFirstToken: {under: 500ms, target: 95}}
+"""
+POOL = """
+product: NVIDIA-A100-SXM4-80GB
+endpoints: ["10.0.0.1:8000"]
+metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}
+"""
+
+
+def test_everything_is_shown() -> None:
+    shown = describe(snapshot_of(policy(SPEC), pool(POOL)))
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown == {
+        "generation": 1,
+        "policies": [
+            {
+                "name": "chat",
+                "namespace": "",
+                "selector": {"app": "model-inference"},
+                "host": "model-inference",
+                "port": 8080,
+                "pathPrefixes": ["/team-a"],
+                "models": ["llama", "llama-*"],
+                "versions": [
+                    {
+                        "name": "v1",
+                        "weight": 3,
+                        "share": 0.75,
+                        "endpoints": ["10.0.0.1:8000", "10.0.0.2:8000"],
+                        "modelRewrite": "",
+                        "match": [],
+                        "mirror": None,
+                        "gpuPools": None,
+                    },
+                    {
+                        "name": "v2",
+                        "weight": 1,
+                        "share": 0.25,
+                        "endpoints": [],
+                        "modelRewrite": "llama-2",
+                        "match": [{"headers": {"x-beta": "é"}}],
+                        "mirror": None,
+                        "gpuPools": ["a100-west"],
+                    },
+                    {
+                        "name": "v3",
+                        "weight": 0,
+                        "share": 0.0,
+                        "endpoints": ["10.0.0.1:8000"],
+                        "modelRewrite": "",
+                        "match": [],
+                        "mirror": 5,
+                        "gpuPools": None,
+                    },
+                ],
+                "default": "v1",
+                "sticky": {"header": "", "cookie": "", "body": "/metadata/a~1b"},
+                "allowPin": True,
+                "onNoGpu": "reject",
+                "gpuRequirements": {"architecture": "a100", "minMemory": "8192Mi"},
+                "trafficManagement": {
+                    "timeout": 0.5,
+                    "retryBudget": {"retryRatio": 0.2, "minRetriesPerSecond": 10},
+                },
+                "observability": {
+                    "customMetrics": [
+                        {"name": "hits", "type": "COUNTER", "labels": ["model_name"], "source": {"header": "x-hits"}},
+                        {
+                            "name": "ratio",
+                            "type": "GAUGE",
+                            "labels": [],
+                            "source": {"body": "/a~1b"},
+                            "per": "inputTokens",
+                            "window": 30.0,
+                        },
+                        {
+                            "name": "sizes",
+                            "type": "HISTOGRAM",
+                            "labels": [],
+                            "source": "outputTokens",
+                            "buckets": [1.0, 10.0],
+                        },
+                    ],
+                    "slo": {
+                        "availability": 99.9,
+                        "timeToFirstToken": {"under": 0.5, "target": 95.0},
+                        "duration": None,
+                        "window": "30d",
+                    },
+                    "sampling": 1.0,
+                },
+                "limits": {"maxBody": 8 << 20},
+                "targets": [
+                    {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                    {"version": "v2", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                    {"version": "v3", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                ],
+            }
+        ],
+        "pools": [
+            {
+                "name": "a100-west",
+                "product": "NVIDIA-A100-SXM4-80GB",
+                "architecture": "a100",
+                "family": "ampere",
+                "capability": "8.0",
+                "memory": "81920Mi",
+                "locality": "",
+                "endpoints": ["10.0.0.1:8000"],
+                "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics"},
+            }
+        ],
+        "models": [{"pattern": "llama", "policy": "chat"}, {"pattern": "llama-*", "policy": "chat"}],
+    }
+
+
+def test_a_view_of_nothing() -> None:
+    assert describe(Snapshot(generation=3)) == {"generation": 3, "policies": [], "pools": [], "models": []}
+
+
+def test_the_example_of_the_reference_page_is_a_policy() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    (example,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    loaded = loader.parse([("docs/policy.md", example)])
+    assert loaded.warnings == ()
+    assert [p.name for p in loaded.snapshot.policies] == ["chat"]
+    reference = page.replace(example, "")
+    fields = re.findall(r"(?:^ *(?:- )?|\{)([a-zA-Z]+):", example, re.MULTILINE)
+    assert {f for f in fields if not re.search(rf"`[^`]*\b{f}\b[^`]*`", reference)} <= {"app"}

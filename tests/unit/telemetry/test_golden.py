@@ -1,0 +1,134 @@
+"""Golden metrics: quantiles as Prometheus has them, sums of whatever, and that nothing is not all well."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.envoy.actions import ERRORS, Observed
+from extproc.telemetry.golden import Counts, Golden, failed, golden, quantile
+from extproc.telemetry.histogram import Histogram
+from extproc.telemetry.metrics import DURATION_BUCKETS
+
+BOUNDS = (0.1, 0.2, 0.4)
+
+
+def observed(code: str = "200", seconds: float | None = 0.15, **more: object) -> Observed:
+    return Observed("llama", "v1", "west", "openai", code, seconds, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("q", "counts", "value"),
+    [
+        (0.5, (0, 10, 0, 0), 0.15),
+        (0.5, (10, 0, 0, 0), 0.05),
+        (0.95, (50, 50, 0, 0), 0.19),
+        (0.25, (1, 1, 1, 1), 0.1),
+        (0.99, (0, 0, 0, 5), 0.4),
+        (0.0, (0, 4, 0, 0), 0.1),
+        (1.0, (0, 4, 0, 0), 0.2),
+        (0.5, (0, 0, 0, 0), None),
+    ],
+)
+def test_quantiles_are_interpolated(q: float, counts: tuple[int, ...], value: float | None) -> None:
+    assert quantile(q, BOUNDS, counts) == (None if value is None else pytest.approx(value))
+
+
+VALUES = st.lists(st.floats(0.0001, 300), min_size=1, max_size=60)
+
+
+def bucket(value: float) -> tuple[float, float]:
+    edges = (0.0, *DURATION_BUCKETS, math.inf)
+    return next((low, high) for low, high in itertools.pairwise(edges) if low < value <= high)
+
+
+@given(VALUES, st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0]))
+def test_a_quantile_lies_in_the_bucket_of_the_value_that_it_stands_for(values: list[float], q: float) -> None:
+    histogram = Histogram(DURATION_BUCKETS)
+    for value in values:
+        histogram.observe(value)
+    true = sorted(values)[max(0, math.ceil(q * len(values) - 1e-9) - 1)]
+    low, high = bucket(true)
+    found = quantile(q, histogram.bounds, histogram.counts)
+    assert found is not None
+    assert low - 1e-9 <= found <= high + 1e-9
+
+
+@given(VALUES)
+def test_quantiles_rise(values: list[float]) -> None:
+    histogram = Histogram(DURATION_BUCKETS)
+    for value in values:
+        histogram.observe(value)
+    found = [quantile(q / 20, histogram.bounds, histogram.counts) for q in range(21)]
+    assert found == sorted(found, key=lambda one: one or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "is_failure"),
+    [
+        *(("200", error, error in ("error_in_stream", "cut_short")) for error in ERRORS),
+        *((code, "", code in ("500", "503")) for code in ("0", "200", "404", "429", "500", "503")),
+    ],
+)
+def test_what_is_the_services_failure(code: str, error: str, is_failure: bool) -> None:
+    assert failed(observed(code, error=error)) == is_failure
+
+
+def test_what_counts_come_to() -> None:
+    counts = Counts()
+    for n in range(20):
+        counts.note(observed("503" if n == 0 else "200", cohort="sticky" if n % 2 else "pin"))
+    counts.note(observed(first_token=0.09, per_token=0.003, output_tokens=30, cohort="weight"))
+    assert counts.drawn == 11
+    assert golden(counts, 10.0) == Golden(
+        requests=21,
+        success=pytest.approx(20 / 21),  # type: ignore[arg-type]
+        rps=2.1,
+        p50_ms=pytest.approx(125.0),  # type: ignore[arg-type]
+        p95_ms=pytest.approx(147.5),  # type: ignore[arg-type]
+        p99_ms=pytest.approx(149.5),  # type: ignore[arg-type]
+        ttft_p50_ms=90.0,
+        ttft_p95_ms=99.0,
+        tpot_p50_ms=2.5,
+        tpot_p95_ms=2.95,
+        tokens_per_second=3.0,
+    )
+
+
+def test_nothing_is_not_all_well() -> None:
+    assert golden(Counts(), 60) == Golden(0, None, 0.0, *[None] * 8)
+
+
+OBSERVED = st.builds(
+    observed,
+    st.sampled_from(["0", "200", "404", "500"]),
+    st.none() | st.floats(0.0001, 300),
+    cohort=st.sampled_from(["", "weight", "sticky", "pin"]),
+    first_token=st.none() | st.floats(0.0001, 100),
+    per_token=st.none() | st.floats(0.0001, 5),
+    output_tokens=st.none() | st.integers(0, 5000),
+)
+
+
+@given(st.lists(OBSERVED, max_size=30), st.integers(1, 4))
+def test_it_does_not_matter_who_counted(every: list[Observed], processes: int) -> None:
+    alone, parts = Counts(), [Counts() for _ in range(processes)]
+    for n, one in enumerate(every):
+        alone.note(one)
+        parts[n % processes].note(one)
+    total = Counts()
+    for part in parts:
+        total.add(part)
+    assert golden(total, 7.0) == golden(alone, 7.0)
+
+
+def test_other_buckets_are_refused_and_change_nothing() -> None:
+    counts = Counts()
+    counts.note(observed())
+    with pytest.raises(ValueError, match="other buckets"):
+        counts.add(Counts(requests=5, duration=Histogram((1.0, 2.0))))
+    assert counts.requests == 1

@@ -1,0 +1,119 @@
+"""What is counted, and how Prometheus sees it."""
+
+from __future__ import annotations
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from extproc.envoy.actions import ERRORS, Fault, Observed, Unmatched
+from extproc.telemetry.metrics import Metrics
+
+
+def scrape(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return scrape(metrics).get((name, tuple(sorted(labels.items()))))
+
+
+def test_exchanges() -> None:
+    metrics = Metrics()
+    for seconds in (0.004, 0.3, None):
+        metrics.note(Observed("llama", "v1", "west", "openai", "200", seconds))
+    metrics.note(Observed("llama", "v2", "west", "openai", "503", 400.0))
+    labels = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    assert value(metrics, "inference_requests_total", **labels, api="openai", code="200") == 3
+    assert value(metrics, "inference_request_duration_seconds_count", **labels) == 2
+    assert value(metrics, "inference_request_duration_seconds_sum", **labels) == 0.304
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="0.005") == 1
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="+Inf") == 2
+    labels["version"] = "v2"
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="320.0") == 0
+    assert value(metrics, "inference_request_duration_seconds_bucket", **labels, le="+Inf") == 1
+
+
+def test_the_rest() -> None:
+    metrics = Metrics()
+    metrics.note(Unmatched("bad_json"))
+    metrics.note(Fault("late_request_headers"))
+    metrics.error("internal")
+    metrics.message("request_headers", 0.00003)
+    metrics.streams += 2
+    metrics.policy_generation = 7
+    metrics.reloaded(ok=False)
+    assert value(metrics, "inference_unmatched_total", reason="bad_json") == 1
+    assert value(metrics, "extproc_errors_total", reason="late_request_headers") == 1
+    assert value(metrics, "extproc_errors_total", reason="internal") == 1
+    assert value(metrics, "extproc_message_duration_seconds_bucket", phase="request_headers", le="5e-05") == 1
+    assert value(metrics, "extproc_message_duration_seconds_bucket", phase="request_headers", le="2e-05") == 0
+    assert value(metrics, "extproc_streams") == 2
+    assert value(metrics, "extproc_policy_info", generation="7") == 1
+    assert value(metrics, "extproc_policy_reloads_total", result="failure") == 1
+    assert value(metrics, "extproc_policy_reloads_total", result="success") == 0
+
+
+def test_several_processes_add_up() -> None:
+    one, two, dead, total = Metrics(), Metrics(), Metrics(), Metrics()
+    for metrics, seconds in ((one, 0.3), (two, 0.003), (dead, 400.0)):
+        metrics.note(Observed("llama", "v1", "west", "openai", "200", seconds))
+        metrics.message("request_headers", 0.00003)
+        metrics.streams += 2
+        metrics.policy_generation = 4
+    two.policy_generation = 5
+    one.error("internal")
+    two.reloaded(ok=True)
+    total.add(one.state())
+    total.add(two.state())
+    total.add(dead.state(), alive=False)
+    labels = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    assert value(total, "inference_requests_total", **labels, api="openai", code="200") == 3
+    assert value(total, "inference_request_duration_seconds_sum", **labels) == 400.303
+    assert value(total, "inference_request_duration_seconds_bucket", **labels, le="0.005") == 1
+    assert value(total, "inference_request_duration_seconds_bucket", **labels, le="320.0") == 2
+    assert value(total, "inference_request_duration_seconds_bucket", **labels, le="+Inf") == 3
+    assert value(total, "extproc_message_duration_seconds_count", phase="request_headers") == 3
+    assert value(total, "extproc_errors_total", reason="internal") == 1
+    assert value(total, "extproc_policy_reloads_total", result="success") == 1
+    assert value(total, "extproc_streams") == 4
+    assert value(total, "extproc_policy_info", generation="4") == 1
+    assert value(total, "extproc_policy_info", generation="5") == 1
+    assert value(total, "extproc_policy_info", generation="0") is None
+    assert total.state() != one.state()
+    assert value(one, "inference_requests_total", **labels, api="openai", code="200") == 1
+
+
+def test_tokens_and_their_times() -> None:
+    metrics = Metrics()
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    told = Observed("llama", "v1", "west", "openai", "200", 2.0, first_token=0.07, per_token=0.0101)
+    told = msgspec.structs.replace(told, input_tokens=21, output_tokens=17, cached_tokens=8, streamed=True)
+    metrics.note(told)
+    metrics.note(msgspec.structs.replace(told, output_tokens=6, estimated=True, input_tokens=None, cached_tokens=None))
+    assert value(metrics, "inference_time_to_first_token_seconds_count", **place) == 2
+    assert value(metrics, "inference_time_to_first_token_seconds_bucket", **place, le="0.06") == 0
+    assert value(metrics, "inference_time_to_first_token_seconds_bucket", **place, le="0.08") == 2
+    for estimated, tokens in (("false", 17), ("true", 6)):
+        assert value(metrics, "inference_time_per_output_token_seconds_sum", **place, estimated=estimated) == 0.0101
+        assert value(metrics, "inference_tokens_total", **place, type="output", estimated=estimated) == tokens
+    assert value(metrics, "inference_tokens_total", **place, type="input", estimated="false") == 21
+    assert value(metrics, "inference_tokens_total", **place, type="cached", estimated="false") == 8
+    assert value(metrics, "inference_tokens_total", **place, type="input", estimated="true") is None
+
+
+def test_failures_that_no_status_tells() -> None:
+    metrics = Metrics()
+    for error in ERRORS:
+        metrics.note(Observed("llama", "v1", "west", "openai", "200", None, error=error))
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
+    assert counted == {"error_in_stream": 1, "client_left": 1, "cut_short": 1, "shed": None}
