@@ -69,11 +69,8 @@ protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@echo "Made extproc/_pb from $(PROTOS)"
 
 docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, the linters' and the doctor's pages, istio/rendered
-	@$(BIN)/python -m extproc.apis docs/apis.md
-	@$(BIN)/python -m extproc.lint docs/istio-lint.md
-	@$(BIN)/python -m extproc.doctor docs/doctor.md
+	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m tests.istio.rendered
-	@$(BIN)/python -m linkerd_adapter.lint docs/linkerd-lint.md
 
 screenshots: $(VENV)/dev  ## docs/images: the page in light and dark and on a phone; needs Chromium, takes two minutes
 	@$(BIN)/python -W ignore::ResourceWarning -m tests.page docs/images

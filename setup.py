@@ -12,12 +12,17 @@ import sys
 from setuptools import Extension, setup
 
 COMPILED = (
-    *("body", "canonical", "codec", "headers", "histogram", "jsonbody", "jsonreader", "load", "metrics", "observe"),
-    *("policy", "rendezvous", "replies", "request", "servicer", "stream", "view"),
-    *("answers.elements", "answers.look", "answers.reading", "answers.sse"),
+    "headers",
+    *(f"http2.{name}" for name in ("connection", "connection_control", "frames", "header_fields", "hpack", "huffman")),
+    *("http2.request_headers", "http2.stream"),
+    *("grpc_server.call", "grpc_server.client_socket"),
+    *("envoy.canonical", "envoy.codec"),
+    *("bodies.json_reader", "bodies.json_scan", "bodies.request"),
     *("apis.__init__", "apis.pattern"),
-    *("engine.call", "engine.control", "engine.field", "engine.flow", "engine.frames", "engine.heads", "engine.http2"),
-    *("engine.huffman", "engine.link", "engine.unpack"),
+    *("answers.answer_reader", "answers.event_inspector", "answers.wire.json_array", "answers.wire.sse"),
+    *("policy.decision", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
+    *("exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
+    *("telemetry.histogram", "telemetry.metrics", "serve.servicer"),
 )
 """Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
 

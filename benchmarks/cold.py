@@ -24,7 +24,7 @@ from hpack import Encoder
 
 from benchmarks import ours
 from benchmarks.mesh.load import Workload
-from benchmarks.mesh.scenarios import snapshot
+from benchmarks.mesh.scenarios import example_snapshot
 from benchmarks.requests import pieces, told
 from extproc.envoy.codec import PROCESS
 from extproc.grpc_server.call import Call, Service
@@ -109,7 +109,7 @@ def serve(workload: Workload, number: int) -> list[bytes]:
 
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
     """Asks, and gives the answer."""
-    snapshot, metrics = snapshot("127.0.0.1:9"), Metrics()
+    snapshot, metrics = example_snapshot("127.0.0.1:9"), Metrics()
     service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
     link = ClientSocket(
         server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0

@@ -14,11 +14,12 @@ from typing import TypeVar
 import msgspec
 from envoy_data_plane.envoy.service.ext_proc.v3 import ProcessingRequest as FullRequest
 
-from benchmarks.requests import MODEL, PIECE, Request, chat, infer, snapshot
+from benchmarks.requests import MODEL, PIECE, Request, chat, example_snapshot, infer
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy import codec
-from extproc.envoy.actions import Action, Finish, LoadReport, Note, Reply
+from extproc.envoy.actions import Finish, Reply
 from extproc.envoy.events import Event
+from extproc.exchange.notes import Action, LoadReport, Note
 from extproc.exchange.route import RouteStream
 from extproc.headers import MODEL_NAME
 from extproc.policy.snapshot import Snapshot
@@ -49,7 +50,7 @@ STRANGERS = 4096
 
 def cases() -> list[Case]:
     """Everything that is measured, each proven to do its work."""
-    one, chats = snapshot(), [chat(4096, user=user) for user in USERS]
+    one, chats = example_snapshot(), [chat(4096, user=user) for user in USERS]
     buffered = [chat(4096, user=user, mode=pb.ProcessingMode.BUFFERED) for user in USERS]
     strangers = [chat(4096, user=user, model=f"{MODEL}-{user}") for user in range(STRANGERS)]
     events = [[codec.decode(message)[0] for message in request] for request in chats]
@@ -69,9 +70,9 @@ def cases() -> list[Case]:
         Case("other requests", "OIP, path only", _whole(one, [infer(user=user) for user in USERS])),
         *sized,
         Case("size of the body", "220 KB in 16 KB pieces", _whole(one, pieces)),
-        Case("policies", "100, by name", _whole(snapshot(100), chats)),
-        Case("policies", "100, by glob", _whole(snapshot(100, "{}*"), chats)),
-        Case("policies", "models never seen", _whole(snapshot(1, "{}*"), strangers)),
+        Case("policies", "100, by name", _whole(example_snapshot(100), chats)),
+        Case("policies", "100, by glob", _whole(example_snapshot(100, "{}*"), chats)),
+        Case("policies", "models never seen", _whole(example_snapshot(1, "{}*"), strangers)),
         Case("other decoder", FULL_PARSE, _each(_parse_full, chats)),
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 
 from benchmarks.apis import Target
-from benchmarks.requests import MODEL, snapshot
+from benchmarks.requests import MODEL, example_snapshot
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.grpc_server import Metadata, Pulse
 from extproc.serve.servicer import ProcessHandler, process
@@ -78,7 +78,7 @@ def watched(api: str) -> Callable[[], object]:
 
 
 def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
-    policies = snapshot()
+    policies = example_snapshot()
     handlers, sender = process(lambda: policies, metrics), _Sender()
     *first, piece, last = messages(api)
     while True:

@@ -99,7 +99,7 @@ def infer(*, user: int = 0) -> Request:
     return [head(INFER, length=4096, user=user)]
 
 
-def snapshot(policies: int = 1, pattern: str = "{}") -> Snapshot:
+def example_snapshot(policies: int = 1, pattern: str = "{}") -> Snapshot:
     """So many policies, each a sticky canary of two versions on two GPU pools; the last one owns MODEL."""
     names = [*(f"model-{number}" for number in range(policies - 1)), MODEL]
     return Snapshot(

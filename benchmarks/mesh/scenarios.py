@@ -34,7 +34,7 @@ spec:
 """
 
 
-def snapshot(upstream: str) -> Snapshot:
+def example_snapshot(upstream: str) -> Snapshot:
     """The policy above, for rendering."""
     versions = tuple(Version(name, weight, (upstream,)) for name, weight in (("v1", 90), ("v2", 10)))
     return Snapshot((Policy("bench", models=("llama-3-8b",), versions=versions, sticky=Sticky(header="x-user-id")),))
@@ -66,7 +66,9 @@ class Scenario(msgspec.Struct, frozen=True):
 
     def document(self, options: EnvoyOptions, upstream: str) -> Doc:
         """The bootstrap of its Envoy."""
-        found = bootstrap(snapshot(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe))
+        found = bootstrap(
+            example_snapshot(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe)
+        )
         if self.filters is not None:
             manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
             manager["http_filters"] = self.filters(manager["http_filters"])

@@ -11,22 +11,12 @@ from extproc.bodies.grpc_message import GrpcReader
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
 
-BEGIN = "<!-- the table: made by `make docs` -->\n"
-END = "<!-- the end of the table -->\n"
-
 _HEAD = ("| method, path | operation | model | version | streams | what else the body tells |", "|-|-|-|-|-|-|")
 
 
 def markdown() -> str:
     """Every family, with what its module says of it and its rows."""
     return "\n".join(line for family in FAMILIES for line in _family(family)) + "\n"
-
-
-def replaced(page: str) -> str:
-    """The page with the present table between its markers."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
 
 
 def _family(family: ModuleType) -> Iterator[str]:

@@ -1,22 +1,59 @@
-"""``extproc check``: what is wrong with policy files or Istio manifests, and what is in them. Floor 6."""
+"""``extproc check``: what is wrong with policy files or Istio manifests, and what is in them."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import PolicyProblems, Problem
-from extproc.lint import findings
-from extproc.lint.linter import lint
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
+
+
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    check = command(
+        commands,
+        "check",
+        run,
+        "find every mistake in policy files, every trap in Istio manifests",
+        """\
+        examples:
+          extproc check -f policy.yaml
+          extproc check -f policies/ --json | jq '.problems[].message'
+          extproc check --istio manifests/                        anybody's manifests, taken together
+          extproc render istio -f policy.yaml | extproc check --istio -
+
+        Exits with 1 when there is an error; warnings alone exit with 0. docs/istio-lint.md has all codes.
+        """,
+    )
+    looked_at = check.add_mutually_exclusive_group(required=True)
+    policies(looked_at, required=False)
+    looked_at.add_argument(
+        "--istio",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="manifests (EnvoyFilter, VirtualService, …): files, directories, - for stdin",
+    )
+    check.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what is wrong; the exit status."""
+    if arguments.istio:
+        return check_istio(arguments.istio, arguments.json)
+    return check_policies(arguments.file, arguments.json)
+
 
 _STDIN = Path("-")
 
 
-def run(paths: Sequence[Path], as_json: bool) -> int:
+def check_policies(paths: Sequence[Path], as_json: bool) -> int:
     """Prints every problem and a summary to stdout. The exit status: 1 where there is an error, warnings are none."""
     snapshot, problems = _load(paths)
     if as_json:
@@ -29,8 +66,14 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
     return 0 if snapshot else 1
 
 
-def istio(paths: Sequence[Path], as_json: bool) -> int:
-    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together. Status as of ``run``."""
+def check_istio(paths: Sequence[Path], as_json: bool) -> int:
+    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together.
+
+    The exit status: 1 where there is an error, warnings are none.
+    """
+    from extproc.lint import findings
+    from extproc.lint.linter import lint
+
     files = loader.read([path for path in paths if path != _STDIN])
     texts = [*files.texts, *([("<stdin>", sys.stdin.read())] if _STDIN in paths else [])]
     linted = lint(texts, files.problems)

@@ -1,167 +1,41 @@
-"""``extproc stat`` and ``extproc edges``: golden metrics of running processors, by model and by caller. Floor 6.
-
-May import everything below. Tables for people, JSON for machines, both of the last seconds that processors remember.
-"""
+"""``extproc stat``: golden metrics of running processors, by model, version and GPU pool."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any
+import argparse
 
-import msgspec
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
-from extproc.cli.fleet import Fleet, look
-from extproc.policy.snapshot import NONE, OTHER
-from extproc.telemetry.golden import Counts, Golden, golden
-from extproc.telemetry.live_document import places
-from extproc.telemetry.recent_traffic import edges, grouped
-
-NOTHING = "\N{EN DASH}"
-_EVERY = 2.0
-"""Seconds between two looks."""
-_WIDTH = 120
-"""Columns where the output is no terminal."""
-
-Rows = list[tuple[dict[str, str], Golden]]
-"""Labels, and the metrics of what has them."""
+from extproc.cli.shared_flags import ADMIN, add_sources_flag, add_window_flag
+from extproc.command_line.subcommand import Subcommands, command
 
 
-def stat(sources: Sequence[str], window: float, *, as_json: bool, watch: bool) -> int:
-    """The exit status. Raises ``SetupError`` where no processor answers."""
-    return _show(lambda: look(sources, window), by_model, _STAT, as_json=as_json, watch=watch)
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    stat = command(
+        commands,
+        "stat",
+        run,
+        "golden metrics of running processors, by model, version and GPU pool",
+        """\
+        examples:
+          extproc stat
+          extproc stat --watch
+          extproc stat --from http://10.0.0.7:9090 --from http://10.0.0.8:9090
+          extproc stat --from http://extproc-admin.aimesh:9090      a headless Service: every replica, merged
+          extproc stat --window 300 --json | jq '.rows[] | select(.success < 0.999)'
 
-
-def show_edges(sources: Sequence[str], window: float, callers: int, *, as_json: bool, watch: bool) -> int:
-    """The exit status. Raises ``SetupError`` where no processor answers."""
-    return _show(
-        lambda: look(sources, window), lambda fleet: by_caller(fleet, callers), _EDGES, as_json=as_json, watch=watch
+        A processor remembers five minutes, so there is an answer at once. Success is the share of requests that the
+        service did not fail: no status 5xx, no error in a stream, no answer cut short. Where nothing was asked there is
+        a dash, not 100 %.
+        """,
     )
+    add_sources_flag(stat)
+    add_window_flag(stat)
+    stat.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    stat.add_argument("--json", action="store_true", help="as JSON on stdout; with --watch one line for each look")
 
 
-def by_model(fleet: Fleet) -> Rows:
-    """One row for each model, version and pool: those of the policy, also without traffic, and what else was asked."""
-    found = {place: Counts() for place in places(fleet.config)} | grouped(fleet.window.rows, lambda key: key[1:])
-    order = sorted(found.items(), key=lambda row: (row[0][0] == OTHER, row[0]))
-    names = ("model", "version", "gpu_pool")
-    return [(dict(zip(names, key, strict=True)), golden(counts, fleet.window.seconds)) for key, counts in order]
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the table; the exit status."""
+    from extproc.cli.golden_tables import stat
 
-
-def by_caller(fleet: Fleet, callers: int) -> Rows:
-    """One row for each caller of a model, version and pool; callers that ask less are ``other``."""
-    names = ("caller", "model", "version", "gpu_pool")
-    found = edges(fleet.window.rows, callers).items()
-    return [(dict(zip(names, key, strict=True)), golden(counts, fleet.window.seconds)) for key, counts in found]
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would take for a command; a caller's name is not ours."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def ms(value: float | None) -> str:
-    """Milliseconds."""
-    if value is None:
-        return NOTHING
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
-
-
-def rate(value: float | None) -> str:
-    """Per second; nothing is not zero."""
-    if not value:
-        return NOTHING
-    return f"{value:.2f}" if value < 0.095 else f"{value:.1f}" if value < 999.5 else f"{value:.0f}"
-
-
-def percent(share: float | None) -> str:
-    """Never rounded up to all well."""
-    if share is None:
-        return NOTHING
-    return "100 %" if share == 1 else f"{min(share * 100, 99.99):.2f} %"
-
-
-def _two(first: float | None, second: float | None) -> str:
-    return NOTHING if first is None else f"{ms(first)}/{ms(second)}"
-
-
-_FIGURES: tuple[tuple[str, Callable[[Golden], str]], ...] = (
-    ("RPS", lambda g: rate(g.rps)),
-    ("P50", lambda g: ms(g.p50_ms)),
-    ("P95", lambda g: ms(g.p95_ms)),
-    ("P99", lambda g: ms(g.p99_ms)),
-    ("TTFT p50/p95", lambda g: _two(g.ttft_p50_ms, g.ttft_p95_ms)),
-    ("TOK/S", lambda g: rate(g.tokens_per_second)),
-)
-_STAT = tuple(name for name, _ in _FIGURES)
-_EDGES = ("RPS", "P95")
-
-
-def table(rows: Rows, shown: Sequence[str]) -> Table:
-    """For people: labels, success, and the figures of these names."""
-    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in rows[0][0] if rows else ("model",):
-        found.add_column({"gpu_pool": "POOL"}.get(name, name.upper()), overflow="fold")
-    for name in ("SUCCESS", *shown):
-        found.add_column(name, justify="right", no_wrap=True)
-    for labels, metrics in rows:
-        figures = [text(metrics) for name, text in _FIGURES if name in shown]
-        names = (NOTHING if value == NONE else printable(value) for value in labels.values())
-        found.add_row(*map(Text, names), _success(metrics.success), *figures)
-    return found
-
-
-def _success(share: float | None) -> Text:
-    style = "dim" if share is None else "green" if share >= 0.999 else "yellow" if share >= 0.99 else "bold red"
-    return Text(percent(share), style)
-
-
-def document(fleet: Fleet, rows: Rows) -> Mapping[str, Any]:
-    """For machines."""
-    return {
-        "seconds": fleet.window.seconds,
-        "replicas": list(fleet.answered),
-        "problems": list(fleet.problems),
-        "rows": [labels | msgspec.structs.asdict(metrics) for labels, metrics in rows],
-    }
-
-
-def _picture(fleet: Fleet, rows: Rows, shown: Sequence[str]) -> RenderableType:
-    count = len(fleet.answered)
-    of = f"the last {fleet.window.seconds:.0f} s of {count} processor{'s' * (count != 1)}; times in ms"
-    if not rows:
-        return Text(f"No requests in {of.partition(';')[0]}.", "dim")
-    return Group(table(rows, shown), Text(of, "dim"))
-
-
-def _show(
-    asked: Callable[[], Fleet], rows: Callable[[Fleet], Rows], shown: Sequence[str], *, as_json: bool, watch: bool
-) -> int:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
-    told: tuple[str, ...] = ()
-    with Live(console=console, auto_refresh=False) if watch and console.is_terminal else nullcontext() as live:
-        while True:
-            fleet = asked()
-            for problem in fleet.problems:
-                if problem not in told:
-                    print(f"extproc: {problem}", file=sys.stderr)
-            told = fleet.problems
-            found = rows(fleet)
-            if as_json:
-                sys.stdout.write(msgspec.json.encode(document(fleet, found)).decode() + "\n")
-                sys.stdout.flush()
-            elif isinstance(live, Live):
-                live.update(_picture(fleet, found, shown), refresh=True)
-            else:
-                console.print(_picture(fleet, found, shown))
-            if not watch:
-                return 0
-            time.sleep(_EVERY)
+    return stat(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)

@@ -1,79 +1,46 @@
-"""``extproc tap``: requests of running processors as they end. Floor 6: may import everything below."""
+"""``extproc tap``: live requests of running processors, as they end."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Sequence
+import argparse
 
-import msgspec
-
-from extproc.admin.client import ReplicaTaps
-from extproc.cli.fleet import known
-from extproc.cli.stat import NOTHING, ms, printable
-from extproc.errors import SetupError
-from extproc.policy.snapshot import NONE
-from extproc.telemetry.tap import Record, TapFilter
-
-_AFRESH = 5.0
-"""Seconds between two looks at which processors there are."""
-_COLOURS = {True: "\x1b[31m", False: "\x1b[32m"}
-_PLAIN = "\x1b[0m"
+from extproc.cli.shared_flags import ADMIN, add_sources_flag
+from extproc.command_line.argument_types import seconds
+from extproc.command_line.subcommand import Subcommands, command
 
 
-def tap(sources: Sequence[str], wanted: TapFilter, *, as_json: bool) -> int:
-    """Goes on until it is stopped. Raises ``SetupError`` where an address can't be understood or nobody is there."""
-    tapping = ReplicaTaps(wanted)
-    coloured = sys.stdout.isatty()
-    told: set[str] = set()
-    again = 0.0
-    for line in tapping.buffer.lines(0.25):
-        if time.monotonic() >= again:
-            found, unknown = known(sources)
-            if not found:
-                raise SetupError("; ".join(unknown))
-            tapping.follow(found)
-            again = time.monotonic() + _AFRESH
-        problems = {*unknown, *tapping.problems.values()}
-        for problem in problems - told:
-            print(f"extproc: {problem}; trying again", file=sys.stderr, flush=True)
-        told = problems
-        if line.strip():
-            sys.stdout.write(line.decode() if as_json else _for_people(line, coloured=coloured))
-            sys.stdout.flush()
-    return 0
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    tap = command(
+        commands,
+        "tap",
+        run,
+        "live requests of running processors, as they end",
+        """\
+        examples:
+          extproc tap
+          extproc tap --model 'llama-*' --version v2
+          extproc tap --code 5xx --json | jq -r '.asked'
+          extproc tap --min-ms 2000 --from http://extproc-admin.aimesh:9090
+
+        One line for each request, from every replica. Patterns may have *, ? and [a-z]. Who reads too slowly is told
+        how many requests were left out: the processor never waits.
+        """,
+    )
+    add_sources_flag(tap)
+    tap.add_argument("--model", default="", metavar="PATTERN", help="as the policy or the client calls it")
+    tap.add_argument("--version", default="", metavar="PATTERN")
+    tap.add_argument("--pool", default="", metavar="PATTERN", help="of GPUs")
+    tap.add_argument("--code", default="", metavar="STATUS", help="an HTTP status, or a class of them: 5xx")
+    tap.add_argument("--caller", default="", metavar="PATTERN", help="the identity of who asks")
+    tap.add_argument("--min-ms", type=seconds, default=0.0, metavar="N", help="only those that took at least so long")
+    tap.add_argument("--json", action="store_true", help="a line of JSON for each request")
 
 
-def _for_people(line: bytes, *, coloured: bool) -> str:
-    try:
-        return text(msgspec.json.decode(line, type=Record), coloured=coloured) + "\n"
-    except msgspec.ValidationError:
-        lost = msgspec.json.decode(line).get("lost", 0)
-        print(f"extproc: {lost} requests came too fast to be told", file=sys.stderr, flush=True)
-        return ""
+def run(arguments: argparse.Namespace) -> int:
+    """Prints requests until it is stopped; the exit status."""
+    from extproc.cli.live_requests import tap
+    from extproc.telemetry.tap import TapFilter
 
-
-def text(record: Record, *, coloured: bool = False) -> str:
-    """One line for people."""
-    code = record.code if record.code != "0" else "left"
-    place = " ".join(one for one in (record.model, record.version, record.gpu_pool) if one != NONE)
-    words = [
-        record.time[11:23],
-        f"{_COLOURS[record.failed]}{code:>4}{_PLAIN}" if coloured else f"{code:>4}",
-        f"{ms(record.ms):>6} ms",
-        f"ttft {ms(record.ttft_ms):>5}",
-        f"{_tokens(record):>11}",
-        place,
-        f"{record.api} {record.operation}".strip(),
-    ]
-    words += [f"({record.asked})"] if record.asked and record.asked != record.model else []
-    words += [record.error.replace("_", " ")] if record.error else []
-    words += [f"from {record.caller}"] if record.caller else []
-    return "  ".join(words[:2]) + "  " + printable("  ".join(words[2:]))
-
-
-def _tokens(record: Record) -> str:
-    if record.output_tokens is None:
-        return NOTHING
-    about = "~" if record.estimated else ""
-    return f"{NOTHING if record.input_tokens is None else record.input_tokens}→{about}{record.output_tokens} tok"
+    wanted = TapFilter(**{name: getattr(arguments, name) for name in TapFilter.__struct_fields__})
+    return tap(arguments.sources or [ADMIN], wanted, as_json=arguments.json)

@@ -1,8 +1,4 @@
-"""What we answer, and what we note for the metrics. Floor 1: may import floor 0.
-
-Replies and ``Reject`` go to Envoy in the order given; ``Finish`` ends the gRPC stream after them. Notes never leave the
-process: the shell counts them.
-"""
+"""What is answered to Envoy: replies to the phases of an exchange, in the order given, and ``Finish`` after them."""
 
 from __future__ import annotations
 
@@ -11,8 +7,6 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.envoy.events import BodyMode
-from extproc.policy.custom_metric import CustomMetric
-from extproc.policy.pool_load import ServerLoad
 
 
 class Mutation(msgspec.Struct, frozen=True, cache_hash=True):
@@ -88,85 +82,4 @@ class Finish(msgspec.Struct, frozen=True):
 FINISH = Finish()
 
 
-class Unmatched(msgspec.Struct, frozen=True):
-    """Note: a request that no policy or no API of ours claims (``inference_unmatched_total``)."""
-
-    reason: str
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Note: Envoy and we disagree on the protocol (``extproc_errors_total``)."""
-
-    reason: str
-
-
-class Observed(msgspec.Struct, frozen=True):
-    """Note: one HTTP exchange came to its end, and all that is known of it. Times are seconds."""
-
-    model: str
-    """Texts of the policy's, as all label values are: a client can make up none. See ``view.OTHER`` and ``NONE``."""
-    version: str
-    gpu_pool: str
-    api: str
-    code: str
-    """The HTTP status as text; ``0`` where the client left before there was one."""
-    seconds: float | None
-    """From the request's arrival to the last byte of the response; None where the request was never routed, and where
-    nobody watched the end."""
-    cohort: str = ""
-    """How the version was chosen: weight, sticky, match, pin, default; empty where nothing was decided."""
-    policy: str = ""
-    """The policy that owns the request; empty where none does."""
-    caller: str = ""
-    """Who asked, as the mesh tells it; empty where it does not. May be a client's own text: never a label."""
-    first_token: float | None = None
-    """From the request's arrival to the first token of the answer (TTFT); None where the answer was no stream."""
-    per_token: float | None = None
-    """Between two output tokens of a stream, on average (TPOT); None with fewer than two."""
-    input_tokens: int | None = None
-    """Of the whole prompt, the cached ones too. None, here and below: the answer does not tell."""
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    """Those of the input that the model server had computed before."""
-    estimated: bool = False
-    """``output_tokens`` was not told by the model server but counted: one for each piece of the answer."""
-    streamed: bool = False
-    """The answer was a stream of tokens or events, not one document."""
-    error: str = ""
-    """How it failed beyond what the status tells: one of ``ERRORS``; empty where it did not."""
-    traceparent: str = ""
-    """The trace context that the request came with (W3C), unchecked; empty where it had none."""
-    asked: str = ""
-    """The model as the client names it, cut to 256 characters: for people, never a label."""
-    operation: str = ""
-    """What of the API was asked, as ``apis`` names it; empty where it is not known."""
-
-
-SHED = "shed"
-"""We could not keep up, and watched only the beginning: no failure of the exchange's."""
-ERRORS = ("error_in_stream", "client_left", "cut_short", SHED)
-"""The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
-client mostly; the answer ended without the mark that its API ends with."""
-
-
-class CustomSample(msgspec.Struct, frozen=True):
-    """Note: what one exchange adds to a metric that its policy asks for."""
-
-    metric: CustomMetric
-    labels: tuple[str, ...]
-    """Values, in the order of the metric's labels."""
-    amount: float
-    per: float = 1.0
-    """Of a gauge: what its amounts are divided by is the sum of these."""
-
-
-class LoadReport(msgspec.Struct, frozen=True):
-    """Note: a server of a GPU pool has told, with its answer, how busy it is."""
-
-    pool: str
-    load: ServerLoad
-
-
 Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
-Note: TypeAlias = Unmatched | Fault | Observed | CustomSample
-Action: TypeAlias = Reply | Finish | Note | LoadReport

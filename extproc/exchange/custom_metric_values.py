@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from extproc.bodies.json_scan import scalar_at
-from extproc.envoy.actions import CustomSample, Observed
+from extproc.exchange.notes import CustomSample, Observed
 from extproc.headers import Headers
 from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
 

@@ -9,8 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from extproc.envoy.actions import BodyReply, HeadersReply, Reject, Unmatched
+from extproc.envoy.actions import BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers, cookie, safe_value
 from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matching
@@ -96,8 +97,8 @@ def explain(
 def _why(decision: Decision, headers: Headers) -> str:
     policy = decision.policy
     if policy is None:
-        return UNMATCHED["no_policy" if decision.asked.model else "no_model"]
-    owned = repr(decision.asked.model) if decision.asked.model else "requests that name no model"
+        return UNMATCHED["no_policy" if decision.request.model else "no_model"]
+    owned = repr(decision.request.model) if decision.request.model else "requests that name no model"
     owner = f"policy {policy.name} owns {owned} by its pattern {decision.pattern!r}"
     where = f", on GPU pool {decision.pool}" if decision.pool else ""
     return f"{owner}; {_why_version(decision, policy, headers)}{where}"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, realtime_session
 from extproc.apis import NAMES as API_NAMES
 from extproc.apis import classify
-from extproc.envoy.actions import FINISH, SHED, Action, Fault, LoadReport, Observed
+from extproc.envoy.actions import FINISH
 from extproc.envoy.events import (
     Closed,
     Event,
@@ -23,6 +23,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
+from extproc.exchange.notes import SHED, Action, Fault, LoadReport, Observed
 from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.policy.load_report import HEADER, load_from_header
 from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot

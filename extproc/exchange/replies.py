@@ -6,9 +6,10 @@ May import floors 0 to 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from extproc.bodies.request import Splice
-from extproc.envoy.actions import Action, BodyEcho, BodyReply, HeadersReply, ResponseReply, TrailersReply
+from extproc.envoy.actions import BodyEcho, BodyReply, HeadersReply, Mutation, ResponseReply, TrailersReply
 from extproc.envoy.events import (
     Event,
     RequestBody,
@@ -18,7 +19,9 @@ from extproc.envoy.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
+from extproc.exchange.notes import Action
 from extproc.headers import ROUTING, Headers
+from extproc.policy.decision import Decision, dynamic_metadata, routing_headers
 
 ECHO_LIMIT = 62_000
 """Bytes in one echoed piece: Envoy's HTTP/2 frames and the Endpoint Picker Protocol's reference stay below 64 KiB."""
@@ -80,3 +83,13 @@ def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:
 
 
 _ROUTING = frozenset(ROUTING)
+
+
+def mutation_of(decision: Decision) -> Mutation:
+    """The headers and metadata of a decision. Equal decisions share one, so that its bytes are made once."""
+    return _mutation(decision.identity())
+
+
+@lru_cache(maxsize=4096)
+def _mutation(identity: tuple[str, ...]) -> Mutation:
+    return Mutation(routing_headers(identity), (), dynamic_metadata(identity))

@@ -35,15 +35,12 @@ from extproc.bodies.request import (
 from extproc.envoy.actions import (
     FINISH,
     NO_MUTATION,
-    Action,
     BodyEcho,
     BodyReply,
-    Fault,
     HeadersReply,
     Mutation,
     Reject,
     TrailersReply,
-    Unmatched,
 )
 from extproc.envoy.events import (
     KINDS,
@@ -57,7 +54,8 @@ from extproc.envoy.events import (
 )
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.native_body import with_native_model
-from extproc.exchange.replies import client_copies, echo, replaced, unchanged
+from extproc.exchange.notes import Action, Fault, Unmatched
+from extproc.exchange.replies import client_copies, echo, mutation_of, replaced, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
@@ -264,7 +262,7 @@ class RouteStream:
             return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
-        mutation = decision.mutation()
+        mutation = mutation_of(decision)
         removed = client_copies(self._headers, mutation.set)
         if decision.model_rewrite and operation.rename is not None:
             setting = (*mutation.set, operation.rename(decision.model_rewrite))

@@ -18,8 +18,9 @@ from typing import Any, Self
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
+from extproc.render.document import Doc
 from extproc.render.envoy import bootstrap as render
-from extproc.render.envoy.envoy_options import NAMESPACE, Doc, EnvoyOptions
+from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions
 from extproc.render.envoy.routes import ROUTES
 from extproc.serve.child_process import Child
 

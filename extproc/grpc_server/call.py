@@ -24,6 +24,7 @@ from extproc.grpc_server.contract import (
     Pulse,
     StatusCode,
 )
+from extproc.grpc_server.metadata import custom_metadata
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.stream import Stream
 
@@ -68,7 +69,7 @@ class Call(Stream):
     @property
     def metadata(self) -> Metadata:
         """As a ``Sender``."""
-        return self._head.metadata
+        return custom_metadata(self._head.fields)
 
     @property
     def pulse(self) -> Pulse:

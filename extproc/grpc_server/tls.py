@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 
 from extproc.errors import SetupError
-from extproc.serve.options import Options
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +86,6 @@ class Certificates:
 
     def _no_password(self) -> str:
         raise SetupError(f"{self._key} (--tls-key) is encrypted; nobody is there to give the password: decrypt it")
-
-
-def certificates(options: Options) -> Certificates | None:
-    """What the options name; None for serving in the clear. Raises ``SetupError``."""
-    if options.tls_cert is None and options.tls_key is None and options.tls_client_ca is None:
-        return None
-    if options.tls_cert is None or options.tls_key is None:
-        raise SetupError("TLS needs both --tls-cert and --tls-key")
-    return Certificates(options.tls_cert, options.tls_key, options.tls_client_ca)
 
 
 def _read(path: Path, kind: bytes, flag: str) -> bytes:

@@ -3,7 +3,7 @@
 cdef class RequestHead:
     cdef public bint malformed, trails
     cdef public bytes method, path, type
-    cdef public object _fields, length
+    cdef public object fields, length
 
 cdef class HeaderBlockReader:
     cdef public object _unpacker

@@ -7,27 +7,23 @@ traces, each block is another, and is unpacked.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 
-from extproc.grpc_server.contract import Metadata
 from extproc.http2.header_fields import PSEUDO, REQUIRED, Field, seen
 from extproc.http2.hpack import HpackDecoder
 
 _REMEMBERED, _LONG = 64, 4096
 """Blocks, and bytes of one: those of our clients have some hundred."""
-_OWN = frozenset((b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"))
-"""Headers that gRPC itself speaks by; all others are the caller's metadata."""
 
 
 class RequestHead:
     """The headers of one request."""
 
-    __slots__ = ("_fields", "length", "malformed", "method", "path", "trails", "type")
+    __slots__ = ("fields", "length", "malformed", "method", "path", "trails", "type")
 
     def __init__(self, fields: Sequence[Field]) -> None:
-        self._fields = fields
+        self.fields = fields
+        """In the order they came."""
         found = seen(fields)
         self.malformed = found & REQUIRED != REQUIRED
         self.trails = found != 0 and not found & PSEUDO
@@ -39,16 +35,6 @@ class RequestHead:
         length = values.get(b"content-length")
         self.length = int(length) if length is not None and not self.malformed else None
         """Bytes of the body, where it tells."""
-
-    @property
-    def metadata(self) -> Metadata:
-        """gRPC's, without what it says of itself."""
-        return tuple(
-            (field.name.decode("latin-1"), value)
-            for field in self._fields
-            if field.name[:1] != b":" and field.name not in _OWN
-            for value in _values(field.name, field.value)
-        )
 
 
 class HeaderBlockReader:
@@ -71,16 +57,3 @@ class HeaderBlockReader:
         if unchanged and len(block) <= _LONG:
             self._remembered[block] = head
         return head
-
-
-def _values(name: bytes, value: bytes) -> list[str | bytes]:
-    if not name.endswith(b"-bin"):
-        return [value.decode("latin-1")]
-    # Several may come as one, and padding is optional (PROTOCOL-HTTP2.md, "Custom-Metadata").
-    found: list[str | bytes] = []
-    for part in value.split(b","):
-        try:
-            found.append(base64.b64decode(part + b"=" * (-len(part) % 4), validate=True))
-        except binascii.Error:
-            continue
-    return found

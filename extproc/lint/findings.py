@@ -14,8 +14,6 @@ import msgspec
 
 from extproc.errors import Problem
 
-BEGIN = "<!-- the rules: made by `make docs` -->\n"
-END = "<!-- the end of the rules -->\n"
 """Around the tables of a page."""
 
 Severity: TypeAlias = Literal["error", "warning"]
@@ -102,10 +100,3 @@ def table(rules: Iterable[Rule]) -> str:
     rows = ((f"`{rule.code}`", rule.severity, rule.title, rule.why, rule.remedy) for rule in rules)
     cells = ((cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows)
     return "\n".join((*head, *(f"| {' | '.join(row)} |" for row in cells))) + "\n"
-
-
-def replaced(page: str, tables: str) -> str:
-    """The page with the present tables between its markers."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"

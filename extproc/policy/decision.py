@@ -6,13 +6,11 @@ May import floors 0 and 1. The same request, headers, view and entropy always gi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import msgspec
 
 from extproc import headers as names
 from extproc.bodies.request import InferenceRequest
-from extproc.envoy.actions import Mutation
 from extproc.errors import Rejected
 from extproc.headers import Headers, cookie, safe_value
 from extproc.policy.pool_load import NO_LOADS
@@ -29,7 +27,7 @@ DEFAULT = "default"
 class Decision(msgspec.Struct, frozen=True):
     """Where a request goes and why. ``policy`` is None where nobody owns the model: it passes on as it is."""
 
-    asked: InferenceRequest
+    request: InferenceRequest
     policy: Policy | None = None
     pattern: str = ""
     """The policy's pattern that the model matched."""
@@ -40,47 +38,51 @@ class Decision(msgspec.Struct, frozen=True):
     model_rewrite: str = ""
     """Model name for the body sent upstream; empty: as it came."""
 
+    def identity(self) -> tuple[str, ...]:
+        """What its headers and metadata are made of: equal decisions have equal ones.
+
+        ``(api, operation, model)`` where no policy owns the request, else these and ``(policy, cohort, version, pool,
+        architecture)``.
+        """
+        request, policy = self.request, self.policy
+        if policy is None:
+            return request.api, request.operation, request.model
+        chosen = policy.name, self.cohort, self.version, self.pool, self.architecture
+        return (request.api, request.operation, request.model, *chosen)
+
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The routing headers to set, every value safe to travel."""
-        return self.mutation().set
+        return routing_headers(self.identity())
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Dynamic metadata for the namespace ``aimesh``."""
-        return self.mutation().metadata
-
-    def mutation(self) -> Mutation:
-        """Both of them. Equal decisions have the same one."""
-        asked, policy = self.asked, self.policy
-        if policy is None:
-            return _unowned(asked.api, asked.operation, asked.model)
-        told = asked.api, asked.operation, asked.model, policy.name, self.cohort, self.version, self.pool
-        return _mutation(told, self.architecture)
+        return dynamic_metadata(self.identity())
 
 
-@lru_cache(maxsize=4096)
-def _mutation(told: tuple[str, ...], architecture: str) -> Mutation:
-    _, _, model, _, _, version, pool = told
-    pairs = zip(_SET, (model, version, pool, architecture), strict=True)
-    return Mutation(tuple((name, safe_value(value)) for name, value in pairs if value), (), _metadata(told))
+_HEADERS = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE)
+_METADATA = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
 
 
-@lru_cache(maxsize=4096)
-def _unowned(*told: str) -> Mutation:
-    return Mutation(metadata=_metadata(told))
+def routing_headers(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """See ``Decision.headers``."""
+    if len(identity) == _UNOWNED:
+        return ()
+    _, _, model, _, _, version, pool, architecture = identity
+    pairs = zip(_HEADERS, (model, version, pool, architecture), strict=True)
+    return tuple((name, safe_value(value)) for name, value in pairs if value)
 
 
-def _metadata(told: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(pair for pair in zip(_TOLD, told, strict=False) if pair[1])
+def dynamic_metadata(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """See ``Decision.metadata``."""
+    return tuple(pair for pair in zip(_METADATA, identity, strict=False) if pair[1])
 
 
-_SET = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE)
-
-
-_TOLD = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
+_UNOWNED = 3
+"""Values in the identity of a decision without a policy."""
 
 
 def decide(
-    asked: InferenceRequest,
+    request: InferenceRequest,
     headers: Headers,
     snapshot: Snapshot,
     entropy: bytes,
@@ -94,22 +96,22 @@ def decide(
     ``entropy``: some fresh random bytes, the key of a request that has no sticky one. ``body_key``: what the body holds
     where the policy's ``sticky.body`` points. Raises ``Rejected`` (503) where no GPU pool can serve it.
     """
-    match = snapshot.match(asked.model)
+    match = snapshot.match(request.model)
     if match is None:
-        return Decision(asked)
+        return Decision(request)
     policy = match.policy
     sticky = _sticky_key(policy, headers, body_key)
     key = sticky or entropy
-    version, cohort = _choose_version(policy, asked, headers, sticky, entropy)
+    version, cohort = _choose_version(policy, request, headers, sticky, entropy)
     name = version.name if version else ""
     target = snapshot.place(policy.name, name, key, NO_LOADS if sticky else free)
     if target is None:
-        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {asked.model!r} at present")
+        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {request.model!r} at present")
     return Decision(
-        asked,
+        request,
         policy,
         match.pattern,
-        name or asked.version or "",
+        name or request.version or "",
         cohort,
         target.pool,
         _architecture(policy, snapshot, target),
@@ -126,14 +128,14 @@ def matching(version: Version, headers: Headers) -> HeaderMatch | None:
 
 
 def _choose_version(
-    policy: Policy, asked: InferenceRequest, headers: Headers, sticky: bytes | None, entropy: bytes
+    policy: Policy, request: InferenceRequest, headers: Headers, sticky: bytes | None, entropy: bytes
 ) -> tuple[Version | None, str]:
     if not policy.versions:
         return None, DEFAULT
     for version in policy.answering:
         if version.match and matching(version, headers):
             return version, MATCH
-    if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or asked.version or "")):
+    if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or request.version or "")):
         return pinned, PIN
     if len(policy.answering) == 1:
         return policy.answering[0], DEFAULT

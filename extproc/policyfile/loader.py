@@ -19,7 +19,7 @@ from extproc.policyfile import cross_checks, kinds
 from extproc.policyfile.effective_policy import describe
 from extproc.policyfile.kinds import Document
 
-__all__ = ["MAX_SIZE", "Files", "Loaded", "build", "describe", "load", "parse", "read"]
+__all__ = ["MAX_SIZE", "LoadedPolicies", "PolicyTexts", "build", "describe", "load", "parse", "read"]
 
 MAX_SIZE = 4 << 20
 """Bytes of one file."""

@@ -7,10 +7,12 @@ PyYAML quotes what *it* would not read as a text. ``kubectl`` (Go) and Envoy (ya
 from __future__ import annotations
 
 import re
+from typing import Any, TypeAlias
 
 import yaml
 
-from extproc.render.envoy.envoy_options import Doc
+Doc: TypeAlias = dict[str, Any]
+"""A manifest, or a piece of one, as plain data."""
 
 _ELSEWHERE = re.compile(
     r"[yYnN]|[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?0[oOxXbB][0-9a-fA-F_]+"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from extproc.cli.argument_types import collector, count, data_address, seconds
 from extproc.errors import SetupError
 
 
@@ -74,96 +71,3 @@ def spread(listen: tuple[str, ...], workers: int) -> tuple[str, ...]:
         if not one.startswith("unix:") and int(one.rpartition(":")[2]) > 65535:
             raise SetupError(f"{workers} workers need as many ports from --listen on, and there is no {one}")
     return found
-
-
-def chosen(arguments: argparse.Namespace) -> Options:
-    """What ``serve_options`` has found."""
-    found: dict[str, Any] = {"policies": tuple(arguments.file)}
-    if arguments.listen:
-        found["listen"] = tuple(arguments.listen)
-    names = {field.name for field in msgspec.structs.fields(Options)} - {"policies", "listen"}
-    return Options(**found, **{name: getattr(arguments, name) for name in names})
-
-
-def serve_options(serve: argparse.ArgumentParser) -> None:
-    """Every flag of ``serve`` but the policies'."""
-    serve.add_argument(
-        "--listen",
-        type=data_address,
-        action="append",
-        metavar="ADDRESS",
-        help="host:port or unix:///path for Envoy; may be given more than once (default 127.0.0.1:50051)",
-    )
-    serve.add_argument(
-        "--admin",
-        type=data_address,
-        default="127.0.0.1:9090",
-        metavar="ADDRESS",
-        help="for people and Prometheus: host:port or unix:///path (%(default)s)",
-    )
-    serve.add_argument(
-        "--drain",
-        type=seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="between failing health and refusing streams (%(default)g)",
-    )
-    serve.add_argument(
-        "--grace",
-        type=seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="for open streams to finish after that (%(default)g)",
-    )
-    workers_option(serve)
-    serve.add_argument(
-        "--max-streams",
-        type=count,
-        default=10_000,
-        metavar="N",
-        help="of one worker at a time; more get RESOURCE_EXHAUSTED (%(default)s)",
-    )
-    serve.add_argument(
-        "--keepalive",
-        type=seconds,
-        default=60.0,
-        metavar="SECONDS",
-        help="of silence before a client is asked for a sign of life (%(default)g)",
-    )
-    otlp_option(serve)
-    tls = serve.add_argument_group("TLS", "PEM files; changed ones are taken for new connections, without a restart.")
-    tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, with its chain")
-    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, not encrypted")
-    tls.add_argument(
-        "--tls-client-ca", type=Path, metavar="FILE", help="clients must have a certificate of this authority's"
-    )
-    serve.add_argument(
-        "--engine",
-        choices=("http2", "aio"),
-        default="http2",
-        help="http2: ours, fast; aio: grpcio's own server, several times slower (%(default)s)",
-    )
-
-
-def otlp_option(parser: argparse.ArgumentParser) -> None:
-    """``--otlp``."""
-    parser.add_argument(
-        "--otlp",
-        type=collector,
-        default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        metavar="URL",
-        help="send spans and metrics to this OpenTelemetry collector: http://host:4317 "
-        "(OTEL_EXPORTER_OTLP_ENDPOINT, else to none)",
-    )
-
-
-def workers_option(parser: argparse.ArgumentParser) -> None:
-    """``--workers``."""
-    parser.add_argument(
-        "--workers",
-        type=count,
-        default=1,
-        metavar="N",
-        help="processes that decide, each with an address of its own: the next port, or the path with -1, -2 … "
-        "(%(default)s)",
-    )

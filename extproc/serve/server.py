@@ -13,14 +13,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from extproc.admin.server import Admin, AdminContent
-from extproc.envoy.actions import Observed
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError
+from extproc.exchange.notes import Observed
 from extproc.grpc_server import Sender, Settings, create
-from extproc.grpc_server.tls import certificates
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
 from extproc.policyfile.watcher import PolicyFeed
+from extproc.serve.certificates import certificates
 from extproc.serve.health import Health
 from extproc.serve.options import Options
 from extproc.serve.pool_feed import LoadFeed

@@ -8,9 +8,10 @@ from random import getrandbits
 from time import perf_counter
 from typing import Any, TypeAlias, cast, get_args
 
-from extproc.envoy.actions import Action, Finish, LoadReport, Note, Observed, Reply
+from extproc.envoy.actions import Finish, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed
+from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
 from extproc.exchange.route import RouteStream
 from extproc.grpc_server import Abort, Sender, StatusCode
@@ -116,7 +117,7 @@ class ProcessHandler:
             elif type(action) is Finish:
                 self.done = True
             else:
-                self._note(cast("Note | Loaded", action))
+                self._note(cast("Note | LoadReport", action))
         return replies
 
     def _note(self, action: Note | LoadReport) -> None:

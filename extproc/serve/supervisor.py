@@ -20,8 +20,8 @@ from typing import Any
 from extproc.admin.client import ReplicaTaps
 from extproc.admin.server import Admin, AdminContent
 from extproc.errors import SetupError
-from extproc.grpc_server.tls import certificates
 from extproc.policyfile import loader
+from extproc.serve.certificates import certificates
 from extproc.serve.options import Options, spread
 from extproc.serve.signals import caught
 from extproc.serve.worker import Worker

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from extproc.envoy.actions import CustomSample
+from extproc.exchange.notes import CustomSample
 from extproc.policy.custom_metric import SECONDS, CustomMetric, Source
 from extproc.telemetry.histogram import Histogram
 

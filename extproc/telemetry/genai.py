@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.histogram import Histogram
 

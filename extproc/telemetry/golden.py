@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 

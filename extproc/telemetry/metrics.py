@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from extproc.envoy.actions import SHED, CustomSample, Fault, Note, Observed, Unmatched
+from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, Unmatched
 from extproc.policy.snapshot import Snapshot
 from extproc.telemetry.custom_series import Cells, Series, samples
 from extproc.telemetry.histogram import Histogram

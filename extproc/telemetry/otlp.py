@@ -28,7 +28,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from opentelemetry.trace.propagation import set_span_in_context
 
 from extproc import __version__
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.grpc_server import Metadata
 from extproc.telemetry import genai, trace_context
 from extproc.telemetry.histogram import Histogram

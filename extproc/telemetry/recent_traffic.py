@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import OTHER
 from extproc.telemetry.golden import Counts
 

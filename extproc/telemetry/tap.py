@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.telemetry.golden import failed
 
 HELD = 1000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from linkerd_adapter.names import Service, label
 from linkerd_adapter.plan import Plan
 

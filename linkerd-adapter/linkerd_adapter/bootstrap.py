@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.render.document import Doc
 from extproc.render.envoy import bootstrap as envoy
-from extproc.render.envoy.envoy_options import Doc, EnvoyOptions, address, typed
+from extproc.render.envoy.envoy_options import EnvoyOptions, address, typed
 from linkerd_adapter.plan import Plan
 
 ENVOY_ADMIN, PROCESSOR_ADMIN = "envoy-admin", "processor-admin"

@@ -14,7 +14,7 @@ import msgspec
 from extproc.exchange.explain import explain as decide
 from extproc.headers import ROUTING, Headers
 from extproc.policy.snapshot import Policy, Snapshot
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from linkerd_adapter import plan, route_selection
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Apex

@@ -16,8 +16,8 @@ import msgspec
 from extproc import __version__
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
-from extproc.render.document import to_yaml
-from extproc.render.envoy.envoy_options import Doc, EnvoyOptions
+from extproc.render.document import Doc, to_yaml
+from extproc.render.envoy.envoy_options import EnvoyOptions
 from linkerd_adapter.bootstrap import bootstrap
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Plan

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from extproc.policy.snapshot import Policy, Snapshot
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from linkerd_adapter import plan
 from linkerd_adapter.authorization import authorizations
 from linkerd_adapter.gateway import Options, gateway, labels

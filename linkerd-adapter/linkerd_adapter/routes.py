@@ -11,7 +11,8 @@ from fractions import Fraction
 
 from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot
-from extproc.render.envoy.envoy_options import Doc, seconds
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import seconds
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import (
     MOST_BACKENDS,

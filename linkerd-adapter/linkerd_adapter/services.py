@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from linkerd_adapter.names import Service, address, label
 from linkerd_adapter.plan import Addresses, Apex, Backend, Plan, Pods
 

@@ -8,7 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
 from extproc.demo.evidence import arms, counters
-from extproc.envoy.actions import Observed, Unmatched
+from extproc.exchange.notes import Observed, Unmatched
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.telemetry.metrics import Metrics

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from extproc.envoy.actions import Mutation
+from extproc.exchange.replies import mutation_of
 from extproc.policy.decision import Decision
 from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
 
@@ -106,13 +107,12 @@ def test_envoy_lets_the_processor_change_nothing_else(
 ) -> None:
     (server,) = servers("v1")
     snapshot = rewriting(server)
-    decided = Decision.mutation
 
-    def greedy(self: Decision) -> Mutation:
-        mutation = decided(self)
+    def greedy(decision: Decision) -> Mutation:
+        mutation = mutation_of(decision)
         return Mutation((*mutation.set, (name, "evil")), (*mutation.remove, "x-kept"), mutation.metadata)
 
-    monkeypatch.setattr(Decision, "mutation", greedy)
+    monkeypatch.setattr("extproc.exchange.route.mutation_of", greedy)
     envoy = gateway(snapshot, processor(snapshot).address)
     assert envoy.ask("m", x_kept="1", authorization="Bearer ours").text == "v1"
     (seen,) = server.seen

@@ -12,19 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from extproc.envoy.actions import (
-    Action,
-    BodyEcho,
-    BodyReply,
-    Fault,
-    Finish,
-    HeadersReply,
-    Mutation,
-    Reject,
-    Unmatched,
-)
+from extproc.envoy.actions import BodyEcho, BodyReply, Finish, HeadersReply, Mutation, Reject
 from extproc.envoy.codec import encode
 from extproc.envoy.events import BodyMode, Event, Protocol, RequestBody, RequestHeaders, RequestTrailers
+from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.route import RouteStream, State
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from extproc import apis
 from extproc.apis.row import ANY_PATH
-from extproc.envoy.actions import Action, BodyReply, Finish, HeadersReply, Mutation, Reject, Unmatched
+from extproc.envoy.actions import BodyReply, Finish, HeadersReply, Mutation, Reject
 from extproc.envoy.events import (
     BodyMode,
     Closed,
@@ -33,6 +33,7 @@ from extproc.envoy.events import (
     RequestHeaders,
     RequestTrailers,
 )
+from extproc.exchange.notes import Action, Unmatched
 from extproc.exchange.route import RouteStream, State
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot, Version

@@ -18,9 +18,9 @@ import pytest
 
 from extproc.admin import page
 from extproc.admin.server import Admin, AdminContent
-from extproc.cli import live_arguments
+from extproc.cli import shared_flags
 from extproc.cli.main import main
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import LONGEST, Recent
 from extproc.telemetry.tap import HELD, Taps
@@ -298,4 +298,4 @@ def test_a_web_site_can_not_pretend_to_be_this_machine(host: str, status: int, s
 
 
 def test_the_windows_that_can_be_asked_for() -> None:
-    assert live_arguments.LONGEST == LONGEST
+    assert shared_flags.LONGEST == LONGEST

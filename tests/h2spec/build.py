@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from tests.unit.house import ROOT
+from tests.house.tree import ROOT
 
 BUILD = ROOT / "build"
 MODULE = "github.com/summerwind/h2spec/cmd/h2spec"

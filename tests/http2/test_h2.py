@@ -10,6 +10,7 @@ from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.grpc_server.metadata import custom_metadata
 from extproc.http2.connection_control import STREAM_WINDOW, WINDOW
 from tests.http2.pair import Pair, at_random
 from tests.http2.served import Served, fetched, whole
@@ -39,7 +40,7 @@ def test_any_split_of_the_bytes_gives_the_same(seed: int, most: int) -> None:
     numbers = [pair.request([*REQUEST, ("x-n", str(n))], body) for n, body in enumerate(bodies)]
     pair.settle()
     assert [get(pair, number) for number in numbers] == bodies
-    assert [dict(stream.head.metadata)["x-n"] for stream in opened] == ["0", "1", "2", "3"]
+    assert [dict(custom_metadata(stream.head.fields))["x-n"] for stream in opened] == ["0", "1", "2", "3"]
     assert not server.streams
 
 
@@ -220,7 +221,7 @@ def test_pings_priorities_padding_and_long_blocks() -> None:
     pair.settle()
     assert get(pair, number) == b"body"
     assert get(pair, other) == b""
-    assert len(opened[0].head.metadata) == 40
+    assert len(custom_metadata(opened[0].head.fields)) == 40
     assert [event.ping_data for event in pair.events if isinstance(event, PingAckReceived)] == [b"12345678"]
 
 

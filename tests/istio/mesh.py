@@ -16,9 +16,9 @@ from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Vers
 from extproc.render.istio.istio_options import POOL_LABEL
 from extproc.render.istio.manifests import IstioOptions, documents
 from tests.envoy.conftest import ModelServer, Processor
+from tests.house.tree import ROOT
 from tests.istio.patching import Proxy
 from tests.istio.translation import Endpoint, Service, clusters, entries, virtual_host
-from tests.unit.house import ROOT
 
 CHAT = "chat.ai.svc.cluster.local"
 OTHER = "shop.ai.svc.cluster.local"

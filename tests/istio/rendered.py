@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from extproc.cli.main import main
-from tests.unit.house import ROOT
+from tests.house.tree import ROOT
 
 FILES = sorted(path for path in (ROOT / "istio" / "rendered").glob("*.yaml") if ".policy" not in path.name)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from extproc.cli.main import main
-from tests.unit.house import ROOT
+from tests.house.tree import ROOT
 
 POLICY = str(ROOT / "istio" / "policy.yaml")
 

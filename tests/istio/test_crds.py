@@ -12,8 +12,8 @@ import yaml
 from extproc.errors import PolicyProblems
 from extproc.policy import custom_metric
 from extproc.policyfile import custom_metrics, kinds, loader
+from tests.house.tree import ROOT
 from tests.manifests import core, schema
-from tests.unit.house import ROOT
 
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in yaml.safe_load_all((ROOT / "istio" / "crds.yaml").read_text())}
 POLICIES = (

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.cli.arguments import parser
-from extproc.cli.main import COMMANDS
+from extproc.cli.main import parser
 from extproc.policyfile import loader
 from extproc.render.istio.manifests import IstioOptions
+from tests.house.tree import ROOT
 from tests.manifests import core, crds
-from tests.unit.house import ROOT
 
 FOLDER = ROOT / "istio"
 KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
@@ -66,7 +65,7 @@ def test_names_and_ports_fit_together() -> None:
 def test_the_processor_takes_its_arguments() -> None:
     deployment = one("deployment.yaml")["spec"]["template"]["spec"]
     (container,) = deployment["containers"]
-    arguments = parser(COMMANDS).parse_args(container["args"])
+    arguments = parser().parse_args(container["args"])
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert arguments.listen == [f"0.0.0.0:{ports['grpc']}"]
     assert arguments.admin == f"0.0.0.0:{ports['http-admin']}"

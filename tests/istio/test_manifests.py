@@ -17,10 +17,10 @@ from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, S
 from extproc.policyfile import loader
 from extproc.render.envoy.clusters import clusters
 from extproc.render.istio.manifests import RELEASES, WHERE, IstioOptions, documents, notes
+from tests.house.tree import ROOT
 from tests.istio import envoy_api, rendered
 from tests.manifests import core, crds
 from tests.manifests.planting import planted
-from tests.unit.house import ROOT
 
 ISTIO = "istio-1.30.3"
 FOLDER = ROOT / "istio"

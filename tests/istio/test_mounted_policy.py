@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.grpc.served import Served
+from tests.house.tree import ROOT
 from tests.policy_documents import file, policy, pool
-from tests.unit.house import ROOT
 from tests.waiting import until
 
 HALF = file(policy("port: 3"), pool())[:-30]

@@ -19,9 +19,9 @@ from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.render.istio.manifests import IstioOptions, documents
 from extproc.render.istio.telemetry_api import tags
 from tests.envoy.conftest import Gateway, ModelServer, Processor
+from tests.house.tree import ROOT
 from tests.istio import mesh
 from tests.istio.patching import Proxy
-from tests.unit.house import ROOT
 from tests.waiting import until
 
 SNAPSHOT = Snapshot(

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.house.tree import ROOT
 from tests.istioctl.judge import POLICIES, CannotBuild, build, checked_in, find, judged, rendered
-from tests.unit.house import ROOT
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.unit.house import ROOT
+from tests.house.tree import ROOT
 
 BUILD = ROOT / "build"
 MODULE = "istio.io/istio/istioctl/cmd/istioctl"

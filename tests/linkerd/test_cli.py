@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from linkerd_adapter.cli import main
+from linkerd_adapter.cli.main import main
 
 POLICY = """\
 apiVersion: ai.istio.io/v1alpha1

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from extproc.cli.argument_types import collector
-from extproc.envoy.actions import Observed
+from extproc.command_line.argument_types import collector
 from extproc.errors import SetupError
+from extproc.exchange.notes import Observed
 from extproc.serve.options import Options
 from extproc.serve.server import Server
 from extproc.telemetry import otlp
@@ -193,7 +193,10 @@ def test_no_collector(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_off_nothing_of_opentelemetry_is_loaded() -> None:
-    code = "import sys, extproc.serve.server, extproc.serve.supervisor; print([m for m in sys.modules if m.startswith('opentel')])"
+    code = (
+        "import sys, extproc.serve.server, extproc.serve.supervisor; "
+        "print([m for m in sys.modules if m.startswith('opentel')])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot, Target
-from extproc.render.envoy.envoy_options import Doc, EnvoyOptions, address, host_port, is_ip, typed
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
 KEEP_IDLE = "4s"

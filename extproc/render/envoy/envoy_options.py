@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from extproc.errors import SetupError
-
-Doc: TypeAlias = dict[str, Any]
-"""A piece of Envoy's configuration as plain data."""
+from extproc.render.document import Doc
 
 NAMESPACE = "aimesh"
 """Of the dynamic metadata; the first part of every name that Envoy's statistics show of us too."""

@@ -13,11 +13,11 @@ from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED
 from extproc.policy import load_report
 from extproc.policy.snapshot import Snapshot
+from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import (
     NAMESPACE,
     OBSERVE_FILTER,
     ROUTE_FILTER,
-    Doc,
     EnvoyOptions,
     elsewhere,
     request_mode,

@@ -11,12 +11,12 @@ from math import lcm
 
 from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
+from extproc.render.document import Doc
 from extproc.render.envoy.clusters import cluster_name
 from extproc.render.envoy.envoy_options import (
     NAMESPACE,
     ROUTE_FILTER,
     Body,
-    Doc,
     EnvoyOptions,
     elsewhere,
     request_mode,

@@ -7,7 +7,7 @@ the processor's own row read raw metrics, which the processor exports wherever i
 from __future__ import annotations
 
 from extproc.policy.snapshot import Snapshot
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.grafana.panels import DATASOURCE, Row, heatmap, laid_out, lines, number
 from extproc.render.prometheus import golden_rules as golden
 from extproc.render.prometheus import slo_rules as slo

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24

@@ -8,7 +8,8 @@ build of Envoy has that and no other input that can tell (no dynamic metadata, n
 
 from __future__ import annotations
 
-from extproc.render.envoy.envoy_options import NAMESPACE, Doc, typed
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import NAMESPACE, typed
 
 ADMITTED_FILTER = f"{NAMESPACE}.admitted"
 """Of the filter, and of the state that it writes."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.document import Doc
 from extproc.render.envoy.clusters import KEEP_IDLE, REQUESTS, retry_budget
-from extproc.render.envoy.envoy_options import Doc, host_port, is_ip
+from extproc.render.envoy.envoy_options import host_port, is_ip
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
     VERSION_LABEL,

@@ -16,15 +16,9 @@ from collections.abc import Iterable, Sequence
 
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot
+from extproc.render.document import Doc
 from extproc.render.envoy.clusters import processor_cluster
-from extproc.render.envoy.envoy_options import (
-    NAMESPACE,
-    OBSERVE_FILTER,
-    ROUTE_FILTER,
-    Doc,
-    request_mode,
-    typed,
-)
+from extproc.render.envoy.envoy_options import NAMESPACE, OBSERVE_FILTER, ROUTE_FILTER, request_mode, typed
 from extproc.render.envoy.filters import asks_for_load, cleaning, load_filter, observe_filter, route_filter
 from extproc.render.envoy.routes import BODY_MARGIN, told_to_clients
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted

@@ -14,7 +14,8 @@ import msgspec
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Policy
-from extproc.render.envoy.envoy_options import PROCESSOR, Doc, EnvoyOptions, host_port
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import PROCESSOR, EnvoyOptions, host_port
 
 Where: TypeAlias = Literal["gateway", "sidecar", "inbound", "waypoint"]
 """The proxies that get our filters: the gateway, the client's sidecar, the model server's, an ambient waypoint."""

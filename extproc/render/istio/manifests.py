@@ -10,8 +10,7 @@ from collections import Counter
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
-from extproc.render.document import to_yaml
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc, to_yaml
 from extproc.render.istio.destination_rules import destination_rules, service_entries
 from extproc.render.istio.envoy_filters import envoy_filters
 from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from extproc import headers
 from extproc.policy.snapshot import NONE, OTHER, Snapshot
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.envoy.routes import owns_all
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace
 from extproc.render.prometheus.rules import rule_groups

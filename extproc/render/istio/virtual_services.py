@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
-from extproc.render.envoy.envoy_options import Doc, seconds
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import seconds
 from extproc.render.envoy.routes import literal, owns_all, weighted_targets
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
 from extproc.render.istio.places import places

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.prometheus.golden_rules import DURATION, FAILURES, FEWEST, REQUESTS, STEP, record
 from extproc.render.prometheus.promql import select, text
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy, Snapshot
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.prometheus.metric_sources import Series, Source, golden, inference, own
 from extproc.render.prometheus.promql import number, rate, select
 

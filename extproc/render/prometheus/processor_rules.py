@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.prometheus.metric_sources import Source
 
 FAILED_OPEN = "envoy_http_ext_proc_aimesh_route_failure_mode_allowed"

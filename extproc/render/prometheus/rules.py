@@ -14,7 +14,7 @@ Without traffic a rate is 0, and a ratio or quantile has no value: unknown is ne
 from __future__ import annotations
 
 from extproc.policy.snapshot import Snapshot
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.prometheus.canary_rules import canary
 from extproc.render.prometheus.golden_rules import STEP, golden_metrics
 from extproc.render.prometheus.metric_sources import SOURCES, Source

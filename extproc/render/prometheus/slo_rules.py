@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from extproc.policy.snapshot import Objective, Policy, Slo
-from extproc.render.envoy.envoy_options import Doc
+from extproc.render.document import Doc
 from extproc.render.prometheus.golden_rules import FAILURES, FEWEST, REQUESTS, STEP, record
 from extproc.render.prometheus.metric_sources import inference
 from extproc.render.prometheus.promql import bound, number, rate, select, text

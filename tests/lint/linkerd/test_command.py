@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from linkerd_adapter.cli import main
+from linkerd_adapter.cli.main import main
 
 from extproc.policyfile import loader
 

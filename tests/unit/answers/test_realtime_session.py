@@ -15,14 +15,14 @@ from extproc.answers.realtime_session import OPEN, RealtimeSession, SessionAnswe
 from extproc.answers.shapes import SESSIONS
 from extproc.answers.wire.bounded_buffer import LIMIT
 from extproc.apis import TABLE
-from extproc.envoy.actions import Action, CustomSample, Fault, Finish, Observed
+from extproc.envoy.actions import Finish
 from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
+from extproc.exchange.notes import Action, CustomSample, Fault, Observed
 from extproc.exchange.observe import DEFERRED, FREE, ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source
 from extproc.policy.snapshot import Policy, Snapshot, Version
-
-from .test_websocket import frame
+from tests.unit.answers.wire.test_websocket import frame
 
 USED = {
     "total_tokens": 38,

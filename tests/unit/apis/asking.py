@@ -7,8 +7,8 @@ from typing import Any
 
 from extproc import apis
 from extproc.bodies.request import BodyFields, InferenceRequest, RequestFields
-from extproc.envoy.actions import Unmatched
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot

@@ -6,8 +6,9 @@ import pytest
 
 from extproc import apis
 from extproc.bodies.request import InferenceRequest
-from extproc.envoy.actions import BodyEcho, Finish, HeadersReply, Mutation, Reject, Unmatched
+from extproc.envoy.actions import BodyEcho, Finish, HeadersReply, Mutation, Reject
 from extproc.envoy.events import Protocol, RequestBody, RequestHeaders
+from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
 from tests.unit.apis.asking import asked, called, field

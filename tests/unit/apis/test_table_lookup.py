@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,11 @@ from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
 from extproc.bodies.request import Reader
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
+from tests.house.tree import ROOT
 from tests.unit.apis.asking import known
 
 NO_HEADERS = Headers()
-FAMILIES = Path(__file__).parents[2] / "extproc" / "apis"
+FAMILIES = ROOT / "extproc" / "apis"
 MECHANICS = {"__init__", "__main__", "pattern", "row", "table"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.cli.check import istio, run
+from extproc.cli.check import check_istio, check_policies
 from tests.policy_documents import file, policy, pool
 
 GOOD = file(
@@ -19,7 +19,7 @@ GOOD = file(
 
 
 def check(capsys: pytest.CaptureFixture[str], *paths: Path, as_json: bool = False) -> tuple[int, str]:
-    status = run(paths, as_json)
+    status = check_policies(paths, as_json)
     printed = capsys.readouterr()
     assert printed.err == ""
     return status, printed.out
@@ -107,10 +107,10 @@ def test_manifests_with_warnings_are_forgiven(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_text(RULE % "LEAST_REQUEST")
-    assert istio([path], as_json=False) == 0
+    assert check_istio([path], as_json=False) == 0
     assert capsys.readouterr().out == "ok: 1 resource in 1 file\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(RULE % "LEAST_CONN"))
-    assert istio([path, Path("-")], as_json=False) == 0
+    assert check_istio([path, Path("-")], as_json=False) == 0
     warning, count = capsys.readouterr().out.splitlines()
     assert warning.startswith("<stdin>:3:47: warning AIM301: spec.trafficPolicy.loadBalancer.simple: `LEAST_CONN`")
     assert count == "0 errors, 1 warning"
@@ -118,7 +118,7 @@ def test_manifests_with_warnings_are_forgiven(
 
 def test_manifests_with_errors_and_files_that_are_not_there(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text("kind: EnvoyFilter\n")
-    assert istio([path, path / "none"], as_json=True) == 1
+    assert check_istio([path, path / "none"], as_json=True) == 1
     printed = json.loads(capsys.readouterr().out)
     assert (printed["ok"], printed["resources"], printed["files"]) == (False, 1, 1)
     assert [finding["code"] for finding in printed["findings"]] == ["AIM002", "AIM001"]

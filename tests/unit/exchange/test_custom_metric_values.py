@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.actions import CustomSample
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples, number
+from extproc.exchange.notes import CustomSample
 from extproc.headers import Headers
 from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
 from tests.unit.telemetry.test_genai import observed

@@ -13,7 +13,7 @@ import pytest
 from extproc.exchange.explain import UNMATCHED, explain
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
-from tests.unit.house import ROOT
+from tests.house.tree import ROOT
 
 CHAT = "/v1/chat/completions"
 TWO = (Version("v1", 90), Version("v2", 10))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.actions import Action, CustomSample, Fault, Finish, LoadReport, Observed
+from extproc.envoy.actions import Finish
 from extproc.envoy.events import (
     Closed,
     Event,
@@ -21,6 +21,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
     Unknown,
 )
+from extproc.exchange.notes import Action, CustomSample, Fault, LoadReport, Observed
 from extproc.exchange.observe import DEFERRED, FREE, ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source

@@ -11,17 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.envoy.actions import (
-    Action,
     BodyEcho,
     BodyReply,
-    Fault,
     Finish,
     HeadersReply,
     Mutation,
     Reject,
     ResponseReply,
     TrailersReply,
-    Unmatched,
 )
 from extproc.envoy.events import (
     KINDS,
@@ -37,6 +34,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
     Unknown,
 )
+from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.route import TRANSITIONS, RouteStream, State
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version

@@ -62,10 +62,3 @@ def test_the_table_has_a_row_for_each_rule() -> None:
     assert head == "| code | severity | what is wrong | what comes of it | what to do |"
     assert pale == "| `AIM902` | warning | it is pale | It is not seen. | paint it |"
     assert last == r"| `AIM903` | error | `a\|b` | Two lines. | none |"
-
-
-def test_a_pages_tables_are_replaced_and_its_text_is_not() -> None:
-    page = f"# Rules\n{findings.BEGIN}old\n{findings.END}after\n"
-    once = findings.replaced(page, "new\n")
-    assert once == f"# Rules\n{findings.BEGIN}\nnew\n\n{findings.END}after\n"
-    assert findings.replaced(once, "new\n") == once

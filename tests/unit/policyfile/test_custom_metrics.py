@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
+from tests.house.tree import ROOT
 from tests.policy_documents import found, policy, policy_of, said
 
 
@@ -109,7 +109,7 @@ def test_a_source_of_another_kind() -> None:
 
 
 def test_the_example_of_the_reference_page() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    page = (ROOT / "docs" / "policy.md").read_text()
     (example,) = re.findall(r"### Custom metrics\n.*?```yaml\n(.*?)```", page, re.DOTALL)
     names = [metric.name for metric in policy_of(example).custom_metrics]
     assert names[:2] == ["inference_throughput", "feature_cache_hit_ratio"]

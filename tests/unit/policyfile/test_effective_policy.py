@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
 from extproc.policyfile.effective_policy import describe
+from tests.house.tree import ROOT
 from tests.policy_documents import policy, pool, snapshot_of
 
 SPEC = """
@@ -150,7 +150,7 @@ def test_a_view_of_nothing() -> None:
 
 
 def test_the_example_of_the_reference_page_is_a_policy() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    page = (ROOT / "docs" / "policy.md").read_text()
     (example,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", page, re.DOTALL)
     loaded = loader.parse([("docs/policy.md", example)])
     assert loaded.warnings == ()

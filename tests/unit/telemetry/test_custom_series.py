@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
-from extproc.envoy.actions import CustomSample
+from extproc.exchange.notes import CustomSample
 from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, SECONDS, CustomMetric, Source
 from extproc.telemetry.custom_series import Series, Sliding, samples
 from extproc.telemetry.metrics import Metrics, taken

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc import apis
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.telemetry import genai
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.actions import ERRORS, Observed
+from extproc.exchange.notes import ERRORS, Observed
 from extproc.telemetry.golden import Counts, Golden, failed, golden, quantile
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.metrics import DURATION_BUCKETS

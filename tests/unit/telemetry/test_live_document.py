@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from extproc.envoy.actions import Fault, Observed, Unmatched
+from extproc.exchange.notes import Fault, Observed, Unmatched
 from extproc.policy.snapshot import OTHER, Policy, Snapshot, Sticky, Version
 from extproc.policyfile import effective_policy
 from extproc.telemetry.live_document import CALLERS, LiveQuery, document

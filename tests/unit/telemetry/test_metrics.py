@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from extproc.envoy.actions import ERRORS, Fault, Observed, Unmatched
+from extproc.exchange.notes import ERRORS, Fault, Observed, Unmatched
 from extproc.telemetry.metrics import Metrics
 
 

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import OTHER
 from extproc.telemetry.golden import Counts
 from extproc.telemetry.recent_traffic import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.actions import Observed
+from extproc.exchange.notes import Observed
 from extproc.telemetry.tap import HELD, Buffer, TapFilter, Taps, line
 
 SLOW = Observed(

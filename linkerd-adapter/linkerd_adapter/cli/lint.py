@@ -1,11 +1,13 @@
-"""``linkerd-adapter lint``: files in, findings printed. May import floors 0 to 4 of ``extproc``."""
+"""``linkerd-adapter lint``: files in, findings printed."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from extproc.command_line.subcommand import Subcommands, command
 from extproc.lint import findings
 from extproc.policyfile import loader
 from linkerd_adapter.lint import lint
@@ -14,7 +16,35 @@ from linkerd_adapter.lint.objects import UNREADABLE, Given
 STDIN = "-"
 
 
-def run(paths: Sequence[Path], as_json: bool) -> int:
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    parser = command(
+        commands,
+        "lint",
+        run,
+        "what Linkerd would not do with routes, Services and profiles as they are meant",
+        """\
+        examples:
+          linkerd-adapter lint routes.yaml services.yaml
+          linkerd-adapter lint manifests/ --json | jq '.findings[].code'
+          kubectl get httproutes,grpcroutes,services,serviceprofiles,endpointslices -A -o yaml | linkerd-adapter lint -
+
+        What is given together is judged together. Exits with 1 when there is an error; warnings alone exit with 0.
+        docs/linkerd-lint.md has every code.
+        """,
+    )
+    parser.add_argument(
+        "file", type=Path, nargs="+", metavar="FILE", help="a manifest, a directory of them, or - for stdin"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what is wrong; the exit status."""
+    return lint_files(arguments.file, arguments.json)
+
+
+def lint_files(paths: Sequence[Path], as_json: bool) -> int:
     """Prints every finding to stdout. The exit status: 1 where there is an error, warnings are none."""
     files = loader.read([path for path in paths if str(path) != STDIN])
     sources = list(files.texts)

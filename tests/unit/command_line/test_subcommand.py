@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.cli.subcommand import Help, command, policies
+from extproc.command_line.subcommand import Help, command, policies
 
 
 def line() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from extproc.cli import argument_types
+from extproc.command_line import argument_types
 
 
 def test_what_words_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from extproc.cli.bench import Plan, Sample, closed_loop, open_loop, run, summary
+from extproc.cli.load_generator import Plan, Sample, closed_loop, measure, open_loop, summary
 from extproc.errors import SetupError
 
 
@@ -94,7 +94,7 @@ def url() -> Iterator[str]:
 def test_two_addresses_in_turns(rate: float, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     other = url + "/"
     plan = Plan((url, other), "/v1/chat/completions", b"{}", rate=rate, connections=4, seconds=0.3)
-    assert run(plan, as_json=True) == 0
+    assert measure(plan, as_json=True) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == [url, other]
     for one in found.values():
@@ -106,7 +106,7 @@ def test_two_addresses_in_turns(rate: float, url: str, capsys: pytest.CaptureFix
 
 def test_failures_are_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     plan = Plan((url,), "/", b"{}", (("x-fail", "1"),), connections=2, seconds=0.1)
-    assert run(plan, as_json=False) == 1
+    assert measure(plan, as_json=False) == 1
     assert "x 503" in capsys.readouterr().out
 
 
@@ -114,4 +114,4 @@ def test_an_address_that_does_not_answer_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(SetupError, match=f"cannot reach 127.0.0.1:{port}"):
-        run(Plan((f"http://127.0.0.1:{port}",), "/", b"{}", seconds=0.1), as_json=True)
+        measure(Plan((f"http://127.0.0.1:{port}",), "/", b"{}", seconds=0.1), as_json=True)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.cli.fleet import Fleet
-from extproc.cli.stat import NOTHING, by_model, ms, percent, printable, rate
+from extproc.admin.fleet import Fleet
+from extproc.cli.golden_tables import NOTHING, by_model, ms, percent, printable, rate
 from extproc.telemetry.golden import Counts
 from extproc.telemetry.recent_traffic import Window
 

@@ -1,23 +1,23 @@
-"""The command line of ``extproc render istio``. Floor 6."""
+"""``extproc render istio``: manifests for Istio."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import sys
 
-from extproc.cli.argument_types import address
-from extproc.cli.subcommand import Command, command, policies
+from extproc.command_line.argument_types import address
+from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions
 
 _DEFAULT = IstioOptions()
 
 
-def istio_command(kinds: argparse._SubParsersAction[argparse.ArgumentParser], run: Mapping[str, Command]) -> None:
-    """Adds ``render istio``."""
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
     istio = command(
-        kinds,
+        commands,
         "istio",
-        run["render istio"],
+        run,
         "manifests for Istio: routes, subsets, telemetry, and the filters that ask the processor",
         """\
         examples:
@@ -42,7 +42,7 @@ def istio_command(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ru
     istio.add_argument(
         "--namespace", default=_DEFAULT.namespace, metavar="NAME", help="of policies that name none (%(default)s)"
     )
-    _gateway(istio)
+    _add_gateway_flags(istio)
     istio.add_argument(
         "--callers", default="", metavar="NAMESPACE", help="of the pods that call models (the policies' own)"
     )
@@ -84,7 +84,19 @@ def istio_command(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ru
     )
 
 
-def _gateway(istio: argparse.ArgumentParser) -> None:
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the manifests to stdout, and what Istio can't do to stderr; the exit status."""
+    from extproc.policyfile import loader
+    from extproc.render.istio.manifests import manifests, notes
+
+    snapshot, options = loader.load(arguments.file).snapshot, istio_options(arguments)
+    sys.stdout.write(manifests(snapshot, options))
+    for note in notes(snapshot, options):
+        print(f"extproc: {note}", file=sys.stderr)
+    return 0
+
+
+def _add_gateway_flags(istio: argparse.ArgumentParser) -> None:
     istio.add_argument(
         "--gateway",
         default=_DEFAULT.gateway,

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests.unit.house import ROOT
+from tests.house.tree import ROOT
 
 COMPILED = "EXTPROC_TEST_COMPILED" in os.environ
 """Set by `make test-compiled`, which has everything run on compiled modules."""

@@ -1,0 +1,16 @@
+"""``extproc render``: every kind of manifest, on stdout."""
+
+from __future__ import annotations
+
+from extproc.cli import render_dashboard, render_envoy, render_istio, render_rules
+from extproc.command_line.subcommand import Subcommands
+
+KINDS = (render_envoy, render_istio, render_rules, render_dashboard)
+
+
+def add(commands: Subcommands) -> None:
+    """Adds ``render`` and its kinds."""
+    render = commands.add_parser("render", help="manifests on stdout", description="Manifests on stdout.")
+    kinds = render.add_subparsers(title="what to render", metavar="KIND", required=True)
+    for kind in KINDS:
+        kind.add(kinds)

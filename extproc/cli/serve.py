@@ -1,0 +1,126 @@
+"""``extproc serve``: the ext_proc server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from extproc.cli.shared_flags import add_otlp_flag, add_workers_flag
+from extproc.command_line.argument_types import count, data_address, seconds
+from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.serve.options import Options
+
+_DEFAULT = Options(policies=())
+
+
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    serve = command(
+        commands,
+        "serve",
+        run,
+        "the ext_proc server",
+        """\
+        examples:
+          extproc serve -f policy.yaml
+          extproc serve -f /etc/aimesh/ --listen 0.0.0.0:50051 --admin 0.0.0.0:9090
+          extproc serve -f policy.yaml --listen unix:///run/aimesh/processor.sock
+          extproc serve -f policy.yaml --listen 0.0.0.0:50051 --workers 4      ports 50051 to 50054
+          extproc serve -f policy.yaml --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
+          extproc serve -f policy.yaml --otlp http://collector:4317            spans and metrics for OpenTelemetry
+
+        signals:
+          SIGHUP   read the policy files again (they are also watched)
+          SIGTERM  fail health, go on for --drain seconds, let open streams finish, exit 0;
+                   a second one leaves at once
+        """,
+    )
+    policies(serve)
+    _add_server_flags(serve)
+    _add_tls_flags(serve)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until it is stopped; the exit status."""
+    options = _options(arguments)
+    if options.workers > 1:
+        from extproc.serve.supervisor import Workers
+
+        return Workers(options).run()
+    from extproc.serve.server import Server
+
+    return Server(options).run()
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """What the command line says."""
+    found: dict[str, Any] = {"policies": tuple(arguments.file)}
+    if arguments.listen:
+        found["listen"] = tuple(arguments.listen)
+    names = {field.name for field in msgspec.structs.fields(Options)} - {"policies", "listen"}
+    return Options(**found, **{name: getattr(arguments, name) for name in names})
+
+
+def _add_server_flags(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "--listen",
+        type=data_address,
+        action="append",
+        metavar="ADDRESS",
+        help=f"host:port or unix:///path for Envoy; may be given more than once (default {_DEFAULT.listen[0]})",
+    )
+    serve.add_argument(
+        "--admin",
+        type=data_address,
+        default=_DEFAULT.admin,
+        metavar="ADDRESS",
+        help="for people and Prometheus: host:port or unix:///path (%(default)s)",
+    )
+    serve.add_argument(
+        "--drain",
+        type=seconds,
+        default=_DEFAULT.drain,
+        metavar="SECONDS",
+        help="between failing health and refusing streams (%(default)g)",
+    )
+    serve.add_argument(
+        "--grace",
+        type=seconds,
+        default=_DEFAULT.grace,
+        metavar="SECONDS",
+        help="for open streams to finish after that (%(default)g)",
+    )
+    add_workers_flag(serve)
+    serve.add_argument(
+        "--max-streams",
+        type=count,
+        default=_DEFAULT.max_streams,
+        metavar="N",
+        help="of one worker at a time; more get RESOURCE_EXHAUSTED (%(default)s)",
+    )
+    serve.add_argument(
+        "--keepalive",
+        type=seconds,
+        default=_DEFAULT.keepalive,
+        metavar="SECONDS",
+        help="of silence before a client is asked for a sign of life (%(default)g)",
+    )
+    serve.add_argument(
+        "--engine",
+        choices=("http2", "aio"),
+        default=_DEFAULT.engine,
+        help="http2: ours, fast; aio: grpcio's own server, several times slower (%(default)s)",
+    )
+    add_otlp_flag(serve)
+
+
+def _add_tls_flags(serve: argparse.ArgumentParser) -> None:
+    tls = serve.add_argument_group("TLS", "PEM files; changed ones are taken for new connections, without a restart.")
+    tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, with its chain")
+    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, not encrypted")
+    tls.add_argument(
+        "--tls-client-ca", type=Path, metavar="FILE", help="clients must have a certificate of this authority's"
+    )

@@ -1,0 +1,87 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import get_args
+
+from extproc.command_line.argument_types import collector, count, seconds
+from extproc.render.envoy.envoy_options import Body
+
+ADMIN = "http://127.0.0.1:9090"
+"""Where a processor on this machine has its admin port."""
+LONGEST = 300
+"""Seconds that a processor remembers (``recent.LONGEST``, without all that it imports)."""
+
+
+def add_envoy_flags(parser: argparse.ArgumentParser) -> None:
+    """What ``up`` and ``render envoy`` have in common."""
+    parser.add_argument(
+        "--body",
+        choices=get_args(Body),
+        default="buffered",
+        help="how Envoy shows bodies: whole; as they come (one round trip less, no retries); or not at all where Envoy "
+        "itself can read the model (small JSON bodies; it does not see a second model) (%(default)s)",
+    )
+    parser.add_argument(
+        "--fail-closed",
+        action="store_true",
+        help="answer 503 when no processor does; else requests pass on unrouted",
+    )
+    parser.add_argument(
+        "--access-log",
+        default="/dev/stdout",
+        metavar="FILE",
+        help="a line of JSON for each request; '' for none (%(default)s)",
+    )
+
+
+def add_otlp_flag(parser: argparse.ArgumentParser) -> None:
+    """``--otlp``."""
+    parser.add_argument(
+        "--otlp",
+        type=collector,
+        default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        metavar="URL",
+        help="send spans and metrics to this OpenTelemetry collector: http://host:4317 "
+        "(OTEL_EXPORTER_OTLP_ENDPOINT, else to none)",
+    )
+
+
+def add_workers_flag(parser: argparse.ArgumentParser) -> None:
+    """``--workers``."""
+    parser.add_argument(
+        "--workers",
+        type=count,
+        default=1,
+        metavar="N",
+        help="processes that decide, each with an address of its own: the next port, or the path with -1, -2 … "
+        "(%(default)s)",
+    )
+
+
+def add_sources_flag(parser: argparse.ArgumentParser) -> None:
+    """``--from``."""
+    parser.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        metavar="URL",
+        help="a processor's admin port: http://host:port, host:port or unix:///path; may be given more than once, and "
+        f"a name with several addresses is as many processors (default {ADMIN})",
+    )
+
+
+def add_window_flag(parser: argparse.ArgumentParser) -> None:
+    """``--window``."""
+    parser.add_argument(
+        "--window", type=_window_seconds, default=60.0, metavar="SECONDS", help=f"up to {LONGEST} (%(default)g)"
+    )
+
+
+def _window_seconds(text: str) -> float:
+    found = seconds(text)
+    if not 1 <= found <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {LONGEST} seconds")
+    return found

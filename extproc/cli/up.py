@@ -1,0 +1,70 @@
+"""``extproc up``: an AI gateway on this machine, with a real Envoy."""
+
+from __future__ import annotations
+
+import argparse
+
+from extproc.cli.shared_flags import add_envoy_flags, add_otlp_flag, add_workers_flag
+from extproc.command_line.argument_types import address
+from extproc.command_line.subcommand import Subcommands, command, policies
+
+
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    up = command(
+        commands,
+        "up",
+        run,
+        "an AI gateway on this machine: a real Envoy with the processor wired in",
+        """\
+        examples:
+          extproc up -f policy.yaml
+          extproc up -f policy.yaml --listen 0.0.0.0:8080 --admin 127.0.0.1:9090
+          extproc up -f policy.yaml --workers 4 --fail-closed --access-log access.json
+          extproc up -f policy.yaml --otlp http://127.0.0.1:4317
+
+        The policy file is watched: versions, weights and endpoints change without a restart.
+        """,
+    )
+    policies(up)
+    up.add_argument(
+        "--listen",
+        type=address,
+        default="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        help="for clients (%(default)s)",
+    )
+    up.add_argument(
+        "--admin",
+        type=address,
+        default="127.0.0.1:9090",
+        metavar="HOST:PORT",
+        help="the processor's admin port (%(default)s)",
+    )
+    up.add_argument(
+        "--envoy-admin",
+        type=address,
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="Envoy's admin port; 0 takes a free one (%(default)s)",
+    )
+    add_envoy_flags(up)
+    add_workers_flag(up)
+    add_otlp_flag(up)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until it is stopped; the exit status."""
+    from extproc.gateway.up import up
+
+    return up(
+        arguments.file,
+        arguments.listen,
+        arguments.admin,
+        arguments.envoy_admin,
+        body=arguments.body,
+        fail_open=not arguments.fail_closed,
+        access_log=arguments.access_log,
+        workers=arguments.workers,
+        otlp=arguments.otlp,
+    )

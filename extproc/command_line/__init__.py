@@ -1,0 +1,1 @@
+"""What both commands, ``extproc`` and ``linkerd-adapter``, are made of: subcommands, flags, exit statuses."""

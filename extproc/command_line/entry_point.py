@@ -1,0 +1,34 @@
+"""Runs one command of a command line: what it raises becomes a message on stderr and an exit status.
+
+Exit statuses: 0 all is well, 1 something is wrong with what was looked at or with the machine, 2 a command line or a
+policy file that can't be used, 130 Ctrl-C. What machines read goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from extproc.errors import PolicyProblems, SetupError
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parses ``argv`` (None: the process's own) and runs the command chosen; returns the exit status."""
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except PolicyProblems as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        count = sum(not problem.warning for problem in error.problems)
+        print(f"{count} problem{'s' * (count != 1)}: nothing was started", file=sys.stderr)
+        return 2
+    except SetupError as error:
+        for line in str(error).splitlines():
+            print(f"{parser.prog}: {line}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,36 @@
+"""A gRPC call's custom metadata: the request's headers that are the caller's own (grpc/grpc, doc/PROTOCOL-HTTP2.md)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from extproc.grpc_server.contract import Metadata
+from extproc.http2.header_fields import Field
+
+_RESERVED = frozenset((b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"))
+"""Headers of gRPC itself."""
+
+
+def custom_metadata(fields: Sequence[Field]) -> Metadata:
+    """Without pseudo headers and gRPC's own. Names that end in ``-bin`` have bytes; what is no base64 is left out."""
+    return tuple(
+        (field.name.decode("latin-1"), value)
+        for field in fields
+        if field.name[:1] != b":" and field.name not in _RESERVED
+        for value in _values(field.name, field.value)
+    )
+
+
+def _values(name: bytes, value: bytes) -> list[str | bytes]:
+    if not name.endswith(b"-bin"):
+        return [value.decode("latin-1")]
+    # Several may come as one, and padding is optional (PROTOCOL-HTTP2.md, "Custom-Metadata").
+    found: list[str | bytes] = []
+    for part in value.split(b","):
+        try:
+            found.append(base64.b64decode(part + b"=" * (-len(part) % 4), validate=True))
+        except binascii.Error:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""The command line of ``linkerd-adapter``: one module for each command."""
