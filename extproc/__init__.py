@@ -1,6 +1,6 @@
 """An Envoy external processor that makes a service mesh AI-aware.
 
-The core (``headers`` to ``observe``) is sans-I/O: events in, actions out. See README.md for the floors.
+Packages stand in the order in which data walks; each imports only what stands below it (docs/architecture.md).
 """
 
 __version__ = "0.1.0"

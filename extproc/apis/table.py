@@ -1,4 +1,4 @@
-"""The table of inference APIs as Markdown, for ``docs/apis.md``. Floor 2: may import all that ``apis`` may, and it."""
+"""The table of inference APIs as Markdown, for ``docs/apis.md``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ def markdown() -> str:
 
 def _family(family: ModuleType) -> Iterator[str]:
     title, *rest = (family.__doc__ or "").strip().split("\n\n")
-    yield f"### {_text(title.partition(' Floor 2')[0].rstrip('.'))}"
+    yield f"### {_text(title.rstrip('.'))}"
     yield ""
-    for paragraph in (*rest, title.partition("Floor 2. ")[2]):
-        if paragraph:
-            yield from (_text(paragraph), "")
+    for paragraph in rest:
+        yield from (_text(paragraph), "")
     yield f"`api`: {', '.join(f'`{api}`' for api in dict.fromkeys(row.api for row in family.ROWS))}"
     yield ""
     yield from _HEAD

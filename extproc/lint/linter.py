@@ -1,4 +1,4 @@
-"""All rules over all files. Floor 4: imports every module of ``lint``."""
+"""All rules over all files."""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ def markdown() -> str:
 
 def _heading(part: ModuleType) -> str:
     first, *rest = (part.__doc__ or "").strip().replace("``", "`").split("\n\n")
-    return "\n\n".join((f"### {first.partition('. Floor 4')[0]}", *rest))
+    return "\n\n".join((f"### {first.rstrip('.')}", *rest))

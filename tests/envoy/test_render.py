@@ -42,7 +42,7 @@ MIRRORED = Snapshot(
         ),
     )
 )
-VIEWS = {
+SNAPSHOTS = {
     "many": MANY,
     "mirrored": MIRRORED,
     "named like numbers": Snapshot(
@@ -62,7 +62,7 @@ def routes(snapshot: Snapshot, body: Literal["streamed", "buffered"] = "streamed
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+@pytest.mark.parametrize("snapshot", SNAPSHOTS.values(), ids=SNAPSHOTS.keys())
 @pytest.mark.parametrize(
     "options",
     [

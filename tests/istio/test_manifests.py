@@ -29,7 +29,7 @@ GPUS = (
     GpuPool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",), metrics_type="vllm"),
 )
 MANY = tuple(f"meta-llama/Llama-3.{n}" for n in range(50))
-VIEWS = {
+SNAPSHOTS = {
     "nothing": Snapshot(),
     "article": Snapshot((Policy("article", host="model", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),)),
     "names": Snapshot(
@@ -69,7 +69,7 @@ OPTIONS = {
     "unix": IstioOptions(processors=("unix:///run/p.sock-1", "unix:///run/p.sock-2"), release="1.29"),
 }
 EVERY = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-CASES = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+CASES = pytest.mark.parametrize("snapshot", SNAPSHOTS.values(), ids=SNAPSHOTS)
 CHECKED_IN = sorted(path for path in FOLDER.rglob("*.yaml"))
 NOT_OF_ISTIO_OR_KUBERNETES = ("ai.istio.io/", "kustomize.config.k8s.io/", "monitoring.coreos.com/")
 
@@ -178,7 +178,7 @@ def test_a_planted_typo_is_caught(kind: str) -> None:
 def test_a_planted_typo_in_a_patch_is_caught(which: str, path: str, value: object) -> None:
     """``which``: what the patch applies to, or the name that it gives."""
     unix = IstioOptions(processors=("unix:///run/p.sock",), where=("gateway",))
-    filters = [d for d in documents(VIEWS["demo"], unix) if d["kind"] == "EnvoyFilter"]
+    filters = [d for d in documents(SNAPSHOTS["demo"], unix) if d["kind"] == "EnvoyFilter"]
     patches = filters[0]["spec"]["configPatches"]
     patch = next(p for p in patches if which in (p["applyTo"], p["patch"]["value"].get("name")))
     assert envoy_api.problems(filters[0]) == []
@@ -188,7 +188,7 @@ def test_a_planted_typo_in_a_patch_is_caught(which: str, path: str, value: objec
 
 @EVERY
 def test_no_patch_falls_into_a_known_trap(options: IstioOptions) -> None:
-    for document in documents(VIEWS["demo"], options):
+    for document in documents(SNAPSHOTS["demo"], options):
         for patch in document["spec"].get("configPatches", ()):
             assert "filterClass" not in patch["patch"]
             assert patch["match"]["context"] != "ANY"
@@ -198,7 +198,7 @@ def test_no_patch_falls_into_a_known_trap(options: IstioOptions) -> None:
                 assert patch["patch"]["value"]["name"] != "envoy.filters.http.ext_proc"
 
 
-@pytest.mark.parametrize("view", [VIEWS["article"], VIEWS["pools"]])
+@pytest.mark.parametrize("snapshot", [SNAPSHOTS["article"], SNAPSHOTS["pools"]])
 def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(snapshot: Snapshot) -> None:
     filters = [d for d in documents(snapshot, IstioOptions()) if d["kind"] == "EnvoyFilter"]
     values = [p["patch"]["value"].get("typed_config", {}) for d in filters for p in d["spec"]["configPatches"]]
@@ -207,7 +207,7 @@ def test_what_may_be_changed_suits_an_envoy_with_its_own_limit(snapshot: Snapsho
 
 
 def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
-    snapshot = VIEWS["article"]
+    snapshot = SNAPSHOTS["article"]
     (rule,) = [
         d["spec"]["trafficPolicy"] for d in documents(snapshot, IstioOptions()) if d["kind"] == "DestinationRule"
     ]
@@ -235,7 +235,7 @@ def test_who_only_watches_routes_nothing() -> None:
 
 
 def test_newer_fields_are_only_for_newer_releases() -> None:
-    budgeted = VIEWS["article"]
+    budgeted = SNAPSHOTS["article"]
     found = {release: str(documents(budgeted, IstioOptions(release=release))) for release in RELEASES}
     newest_in = {
         "formatter": ["1.29", "1.30", "1.31"],
@@ -258,7 +258,7 @@ def test_newer_fields_are_only_for_newer_releases() -> None:
 )
 def test_options_that_contradict_themselves(options: IstioOptions, said: str) -> None:
     with pytest.raises(SetupError, match=said):
-        documents(VIEWS["demo"], options)
+        documents(SNAPSHOTS["demo"], options)
 
 
 @pytest.mark.parametrize("options", ["--for gateway --for sidecar", "--for inbound", "--for waypoint --fail-closed"])

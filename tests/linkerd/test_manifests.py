@@ -67,7 +67,7 @@ POOLS = (
     GpuPool("h100-east", describe("NVIDIA-H100-80GB-HBM3"), ("triton.gpus.svc:8000", "vllm.gpus.svc:8000")),
     GpuPool("t4", describe("Tesla-T4")),
 )
-VIEWS = {
+SNAPSHOTS = {
     "article": loader.parse([("policy.yaml", ARTICLE)]).snapshot,
     "canary": Snapshot((CANARY,)),
     "pools": Snapshot(
@@ -120,16 +120,16 @@ CHOSEN = Options(
 
 @crds.needed
 @pytest.mark.parametrize(
-    ("name", "options"), [*((name, OPTIONS) for name in VIEWS), ("canary", CHOSEN), ("without selector", CHOSEN)]
+    ("name", "options"), [*((name, OPTIONS) for name in SNAPSHOTS), ("canary", CHOSEN), ("without selector", CHOSEN)]
 )
 def test_every_manifest_is_valid(name: str, options: Options) -> None:
-    docs = rendered(VIEWS[name], options)
+    docs = rendered(SNAPSHOTS[name], options)
     assert {"Deployment", "Service", "ConfigMap", "ServiceAccount"} <= {doc["kind"] for doc in docs}
     assert [problem for doc in docs for problem in problems(doc)] == []
     assert list(yaml.safe_load_all("---\n".join(yaml.safe_dump(doc) for doc in docs))) == docs
 
 
-@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+@pytest.mark.parametrize("snapshot", SNAPSHOTS.values(), ids=SNAPSHOTS.keys())
 def test_what_holds_of_every_rendering(snapshot: Snapshot) -> None:
     docs = rendered(snapshot)
     assert all(doc["metadata"]["namespace"] for doc in docs)
@@ -177,9 +177,9 @@ def _check_route(route: Doc, services: set[tuple[str, str]]) -> None:
         assert all(f["type"] in CONVERTED for f in rule.get("filters", ()))
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", SNAPSHOTS)
 def test_the_linter_finds_nothing(name: str) -> None:
-    text = "---\n".join(yaml.safe_dump(doc) for doc in rendered(VIEWS[name]))
+    text = "---\n".join(yaml.safe_dump(doc) for doc in rendered(SNAPSHOTS[name]))
     found, _ = lint([("rendered.yaml", text)])
     assert found == []
 
@@ -187,7 +187,7 @@ def test_the_linter_finds_nothing(name: str) -> None:
 @pytest.mark.envoy
 @pytest.mark.parametrize("name", ["article", "shared", "many"])
 def test_envoy_takes_the_bootstrap(name: str, tmp_path: Path) -> None:
-    (config_map,) = [c for c in of(rendered(VIEWS[name]), "ConfigMap") if "envoy.yaml" in c["data"]]
+    (config_map,) = [c for c in of(rendered(SNAPSHOTS[name]), "ConfigMap") if "envoy.yaml" in c["data"]]
     (tmp_path / "envoy.yaml").write_text(config_map["data"]["envoy.yaml"])
     command = [find_envoy(), "--mode", "validate", "-c", str(tmp_path / "envoy.yaml")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -196,7 +196,7 @@ def test_envoy_takes_the_bootstrap(name: str, tmp_path: Path) -> None:
 
 
 def test_exact_rules_come_first_and_the_weights_last() -> None:
-    (route,) = of(rendered(VIEWS["canary"]), "HTTPRoute")
+    (route,) = of(rendered(SNAPSHOTS["canary"]), "HTTPRoute")
     rules = route["spec"]["rules"]
     headers = [[(h["name"], h["type"], h["value"]) for m in r.get("matches", []) for h in m["headers"]] for r in rules]
     assert headers == [[("x-model-version", "Exact", "v1")], [("x-model-version", "Exact", "v2")], []]
@@ -208,14 +208,14 @@ def test_exact_rules_come_first_and_the_weights_last() -> None:
 
 
 def test_timeouts_leave_streams_alone() -> None:
-    (route,) = of(rendered(VIEWS["canary"]), "HTTPRoute")
+    (route,) = of(rendered(SNAPSHOTS["canary"]), "HTTPRoute")
     assert route["metadata"]["annotations"] == {
         "timeout.linkerd.io/idle": "60750ms",
         "retry.linkerd.io/http": "502,503",
         "retry.linkerd.io/limit": "1",
     }
-    assert "annotations" not in of(rendered(VIEWS["shared"]), "HTTPRoute")[0]["metadata"]
-    (envoy,) = [c for c in of(rendered(VIEWS["canary"]), "ConfigMap") if "envoy.yaml" in c["data"]]
+    assert "annotations" not in of(rendered(SNAPSHOTS["shared"]), "HTTPRoute")[0]["metadata"]
+    (envoy,) = [c for c in of(rendered(SNAPSHOTS["canary"]), "ConfigMap") if "envoy.yaml" in c["data"]]
     document = yaml.safe_load(envoy["data"]["envoy.yaml"])
     manager = document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     routes = manager["route_config"]["virtual_hosts"][0]["routes"]
@@ -225,16 +225,17 @@ def test_timeouts_leave_streams_alone() -> None:
 
 def test_breaking_is_the_apexes_and_for_those_who_want_retries() -> None:
     services = {
-        s["metadata"]["name"]: s["metadata"].get("annotations", {}) for s in of(rendered(VIEWS["canary"]), "Service")
+        s["metadata"]["name"]: s["metadata"].get("annotations", {})
+        for s in of(rendered(SNAPSHOTS["canary"]), "Service")
     }
     assert services["chat"]["balancer.linkerd.io/failure-accrual"] == "consecutive"
     assert services["chat-v1"] == {}
-    assert not any(s["metadata"].get("annotations") for s in of(rendered(VIEWS["shared"]), "Service"))
+    assert not any(s["metadata"].get("annotations") for s in of(rendered(SNAPSHOTS["shared"]), "Service"))
 
 
 def test_addresses_are_found_by_the_name_of_their_port() -> None:
     """Linkerd dials a numeric targetPort as it stands; by a name it looks into the slices, which may have several."""
-    docs = rendered(VIEWS["pools"])
+    docs = rendered(SNAPSHOTS["pools"])
     slices = [s for s in of(docs, "EndpointSlice") if s["metadata"]["name"].startswith("chat-v1-a100-west")]
     found = {(s["addressType"], s["ports"][0]["port"], *(e["addresses"][0] for e in s["endpoints"])) for s in slices}
     assert found == {("IPv4", 8000, "10.0.0.1"), ("IPv6", 8000, "fd00::1"), ("IPv4", 8001, "10.0.0.2")}
@@ -246,7 +247,7 @@ def test_addresses_are_found_by_the_name_of_their_port() -> None:
 
 
 def test_only_the_gateway_may_call_model_servers() -> None:
-    docs = rendered(VIEWS["shared"])
+    docs = rendered(SNAPSHOTS["shared"])
     (server,) = of(docs, "Server")
     assert server["spec"] == {"podSelector": {"matchLabels": {"app": "chat"}}, "port": 8080, "accessPolicy": "deny"}
     (policy,) = of(docs, "AuthorizationPolicy")
@@ -260,12 +261,12 @@ def test_only_the_gateway_may_call_model_servers() -> None:
     ]
     (deployment,) = of(docs, "Deployment")
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
-    audited = rendered(VIEWS["shared"], Options(gateway=OWN, audit=True))
+    audited = rendered(SNAPSHOTS["shared"], Options(gateway=OWN, audit=True))
     assert of(audited, "Server")[0]["spec"]["accessPolicy"] == "audit"
 
 
 def test_the_gateway_is_injected_and_both_containers_share_what_they_need() -> None:
-    (deployment,) = of(rendered(VIEWS["canary"]), "Deployment")
+    (deployment,) = of(rendered(SNAPSHOTS["canary"]), "Deployment")
     template = deployment["spec"]["template"]
     assert template["metadata"]["annotations"]["linkerd.io/inject"] == "enabled"
     envoy, processor = template["spec"]["containers"]
@@ -285,10 +286,10 @@ def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
 
 
 def test_where_the_gateway_is() -> None:
-    assert manifests.namespace(VIEWS["canary"]) == "ai"
-    assert manifests.namespace(VIEWS["article"]) == "default"
+    assert manifests.namespace(SNAPSHOTS["canary"]) == "ai"
+    assert manifests.namespace(SNAPSHOTS["article"]) == "default"
     with pytest.raises(UnrenderableError, match="ai and ml; say with --namespace"):
-        manifests.namespace(VIEWS["many"])
+        manifests.namespace(SNAPSHOTS["many"])
 
 
 NAMES = st.text("abcXYZ019._-", min_size=1, max_size=63).filter(lambda s: s[0].isalnum() and s[-1].isalnum())
