@@ -1,4 +1,4 @@
-"""``python -m extproc`` is the command ``extproc``. Floor 6."""
+"""``python -m extproc`` is the command ``extproc``."""
 
 import sys
 

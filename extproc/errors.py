@@ -1,4 +1,4 @@
-"""What can go wrong, as types. Floor 0: imports nothing of this package.
+"""What can go wrong, as types.
 
 Everything below the shell raises one of these; ``stream`` alone turns ``Rejected`` and ``Unreadable`` into
 actions, ``cli`` alone turns ``PolicyProblems`` into an exit status.

@@ -1,4 +1,4 @@
-"""Names of the contract's headers, and an immutable multimap of HTTP headers. Floor 0.
+"""Names of the contract's headers, and an immutable multimap of HTTP headers.
 
 Names are lower case, values are bytes as they came: what a proxy forwards need not be text.
 """

@@ -1,4 +1,4 @@
-"""YAML text → plain trees whose every node knows its line and column. Floor 4: may import ``errors``.
+"""YAML text → plain trees whose every node knows its line and column.
 
 Built from PyYAML's events, not by its constructor: no tag can make an object, nothing recurses with the
 input, and an alias counts as often as it is used, so a small file can't unfold into a large tree. Duplicate keys are

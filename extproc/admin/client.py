@@ -1,4 +1,4 @@
-"""A running processor, reached by its admin port: over TCP or a unix socket. Floor 5: may import floors 0 to 4."""
+"""A running processor, reached by its admin port: over TCP or a unix socket."""
 
 from __future__ import annotations
 

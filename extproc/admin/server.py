@@ -1,4 +1,4 @@
-"""The admin port: metrics, health, the policy in force and live requests, over HTTP. Floor 5.
+"""The admin port: metrics, health, the policy in force and live requests, over HTTP.
 
 Loopback by default; whoever can reach it can read the policy, and who asks for what. Requests are few, so a thread each
 will do.

@@ -1,4 +1,4 @@
-"""What the answers of inference APIs tell: the first token, the end, errors, tokens. Floor 2: may import 0 and 1.
+"""What the answers of inference APIs tell: the first token, the end, errors, tokens.
 
 ``shapes`` is the table; ``sse``, ``lines``, ``elements``, ``frames``, ``eventstream`` and ``websocket`` take the bytes
 apart, however they are split; ``look`` looks at one event; ``reading`` puts them together, and ``realtime`` those of a

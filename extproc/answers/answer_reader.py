@@ -1,4 +1,4 @@
-"""Reads the answer of one exchange as it passes by. Floor 2: may import floors 0 and 1, and all of ``answers``."""
+"""Reads the answer of one exchange as it passes by."""
 
 from __future__ import annotations
 

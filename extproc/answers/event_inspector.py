@@ -1,6 +1,6 @@
-"""Looks at one event of an answer, as its shape says. Floor 2.
+"""Looks at one event of an answer, as its shape says.
 
-May import floors 0 and 1, ``grpcframe``, ``loose``, ``shape`` and ``wire``. A shape is compiled once; what an answer
+A shape is compiled once; what an answer
 has told so far is kept in ``Told``.
 """
 

@@ -1,6 +1,6 @@
-"""The answers within one session of a realtime API: many, some of them at once, over one WebSocket. Floor 2.
+"""The answers within one session of a realtime API: many, some of them at once, over one WebSocket.
 
-May import floors 0 and 1, and all of ``answers``. Only what the server says is looked at. An answer begins where the
+Only what the server says is looked at. An answer begins where the
 server acknowledges that it was asked for one, and ends where it says so; the id that it gives tells whose an event is.
 Sources: OpenAI's reference of the Realtime API, "Server events"; vLLM, ``entrypoints/openai/realtime/protocol.py``.
 """

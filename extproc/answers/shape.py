@@ -1,6 +1,6 @@
-"""How the answers of one operation tell what is asked of them: the first token, the end, errors, usage. Floor 2.
+"""How the answers of one operation tell what is asked of them: the first token, the end, errors, usage.
 
-May import floors 0 and 1. A shape says where to look, ``reading`` looks. Pointers are JSON Pointers (RFC 6901) in which
+A shape says where to look, ``reading`` looks. Pointers are JSON Pointers (RFC 6901) in which
 ``*`` stands for each element of an array.
 """
 

@@ -1,4 +1,4 @@
-"""The shape of every answer that tells more than its status: the table that a newcomer reads first. Floor 2.
+"""The shape of every answer that tells more than its status: the table that a newcomer reads first.
 
 Keys are (api, operation) of the rows in ``apis``. What is not here is counted and timed to its end, no more.
 Sources: each API's reference, as its module in ``apis`` names it.

@@ -1,4 +1,4 @@
-"""Which inference API a request speaks: one small module per family, and the table of all their paths. Floor 2.
+"""Which inference API a request speaks: one small module per family, and the table of all their paths.
 
 To add a family: write its module with ``ROWS``, and name it in ``FAMILIES``.
 """

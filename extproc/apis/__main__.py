@@ -1,4 +1,4 @@
-"""``python -m extproc.apis``: prints the table; with the name of a page, puts it there between its markers. Floor 6."""
+"""``python -m extproc.apis``: prints the table; with the name of a page, puts it there between its markers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, which vLLM, SGLang and Ollama speak too. Floor 2.
+"""Anthropic's Messages API, which vLLM, SGLang and Ollama speak too.
 
 The model is in the JSON body. Source: Anthropic's API reference, "Messages" and "Count Message tokens".
 """

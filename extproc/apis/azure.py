@@ -1,4 +1,4 @@
-"""Azure OpenAI and Azure AI Foundry: OpenAI's bodies under paths of their own. Floor 2.
+"""Azure OpenAI and Azure AI Foundry: OpenAI's bodies under paths of their own.
 
 A deployment is a model under a name of the customer's. In the older paths it is a segment, and the body is never
 needed; the v1 paths have it as the body's ``model``. Source: Azure OpenAI's REST reference, data plane inference.

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's runtime. Floor 2.
+"""Amazon Bedrock's runtime.
 
 The path tells the model, an identifier or an ARN with ``%3A`` and ``%2F`` for its colons and slashes. Source: the
 Amazon Bedrock API reference, "Amazon Bedrock Runtime".

@@ -1,4 +1,4 @@
-"""Cohere's API, v1 and v2. Floor 2.
+"""Cohere's API, v1 and v2.
 
 The model is in the JSON body. Source: Cohere's API reference.
 """

@@ -1,4 +1,4 @@
-"""The Gemini API. Floor 2.
+"""The Gemini API.
 
 The path tells model and method, so the body is never needed. Source: the Gemini API's REST reference, "models" and
 "OpenAI compatibility".

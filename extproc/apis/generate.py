@@ -1,4 +1,4 @@
-"""``/generate``, as TGI and SGLang have it: one server, one model, which nobody names. Floor 2.
+"""``/generate``, as TGI and SGLang have it: one server, one model, which nobody names.
 
 Each has its own body; the keys of the two don't meet, so one reader serves both. Source: Text Generation Inference's
 API documentation, and SGLang's documentation, "SGLang Native APIs" and "Sampling Parameters".

@@ -1,4 +1,4 @@
-"""KServe's protocol v1. Floor 2.
+"""KServe's protocol v1.
 
 The path tells the model; the body is never needed. Source: KServe's documentation, "Data Plane (V1)".
 """

@@ -1,4 +1,4 @@
-"""The Model Context Protocol over streamable HTTP. Floor 2.
+"""The Model Context Protocol over streamable HTTP.
 
 What a tool or a prompt is called stands where other APIs have the model; other messages name none. Source: the Model
 Context Protocol's specification, "Transports" and "Base Protocol".

@@ -1,4 +1,4 @@
-"""``/invocations``, as MLflow's scoring server and containers for SageMaker have it. Floor 2.
+"""``/invocations``, as MLflow's scoring server and containers for SageMaker have it.
 
 One server, one model, which nobody names; the body (JSON, CSV or anything) is never needed. Source: MLflow's
 documentation, "Local Inference Server Specification".

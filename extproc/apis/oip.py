@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2 over REST, as KServe, Triton, Seldon and OpenVINO Model Server speak it. Floor 2.
+"""The Open Inference Protocol v2 over REST, as KServe, Triton, Seldon and OpenVINO Model Server speak it.
 
 The path tells model and version; the body (JSON, or JSON followed by raw tensors) is never needed. Source: the Open
 Inference Protocol's REST specification, "Inference".

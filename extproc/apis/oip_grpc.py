@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2 over gRPC, as KServe, Triton, Seldon and OpenVINO Model Server speak it. Floor 2.
+"""The Open Inference Protocol v2 over gRPC, as KServe, Triton, Seldon and OpenVINO Model Server speak it.
 
 The first message tells model and version. Source: the protocol's gRPC specification; Triton's for streams.
 """

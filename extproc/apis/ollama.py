@@ -1,4 +1,4 @@
-"""Ollama's own API. Floor 2.
+"""Ollama's own API.
 
 The model is in the JSON body, as ``name:tag``, which we keep as one name; answers stream unless the body says no.
 Source: Ollama's API documentation.

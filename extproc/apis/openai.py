@@ -1,4 +1,4 @@
-"""The OpenAI API, as vLLM, SGLang, TGI, NIM and hosted services speak it. Floor 2.
+"""The OpenAI API, as vLLM, SGLang, TGI, NIM and hosted services speak it.
 
 The model is in the body: JSON, or a form with files. Source: OpenAI's published OpenAPI description.
 """

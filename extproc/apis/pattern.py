@@ -1,6 +1,6 @@
-"""A row of the table, ready to be matched: what a fitting request's head tells, how to name another model. Floor 2.
+"""A row of the table, ready to be matched: what a fitting request's head tells, how to name another model.
 
-May import floors 0 and 1, ``row`` and ``jsonreader``. Source for paths and queries: RFC 3986 §2.1 and §3.3, and the
+Source for paths and queries: RFC 3986 §2.1 and §3.3, and the
 URL standard's ``application/x-www-form-urlencoded``.
 """
 

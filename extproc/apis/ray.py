@@ -1,4 +1,4 @@
-"""Ray Serve's multiplexed models: any path of an application, with the model in a header. Floor 2.
+"""Ray Serve's multiplexed models: any path of an application, with the model in a header.
 
 Source: Ray Serve's documentation, "Model Multiplexing".
 """

@@ -1,4 +1,4 @@
-"""One row of the table of inference APIs: which requests belong to which operation. Floor 2."""
+"""One row of the table of inference APIs: which requests belong to which operation."""
 
 from __future__ import annotations
 

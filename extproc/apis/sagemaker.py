@@ -1,4 +1,4 @@
-"""Amazon SageMaker's runtime. Floor 2.
+"""Amazon SageMaker's runtime.
 
 An endpoint has one model, several components or many models: the finest of these that a request names is its model. A
 production variant is a version. Source: the Amazon SageMaker Runtime API reference, and "Contract for custom containers

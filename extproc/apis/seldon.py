@@ -1,4 +1,4 @@
-"""Seldon Core 2: the Open Inference Protocol, where a header says which model is meant. Floor 2.
+"""Seldon Core 2: the Open Inference Protocol, where a header says which model is meant.
 
 The header counts, not the path; it can name a pipeline (``p.pipeline``) or an experiment (``e.experiment``), which we
 keep as one name. Source: Seldon Core 2's documentation, "Inference".

@@ -1,4 +1,4 @@
-"""The table of inference APIs as Markdown, for ``docs/apis.md``. Floor 2: may import all that ``apis`` may, and it."""
+"""The table of inference APIs as Markdown, for ``docs/apis.md``."""
 
 from __future__ import annotations
 

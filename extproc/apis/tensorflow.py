@@ -1,4 +1,4 @@
-"""TensorFlow Serving over REST. Floor 2.
+"""TensorFlow Serving over REST.
 
 The path tells the model and, as a number or a label, the version; the body is never needed. Source: TensorFlow
 Serving's documentation, "RESTful API".

@@ -1,4 +1,4 @@
-"""TensorFlow Serving over gRPC. Floor 2.
+"""TensorFlow Serving over gRPC.
 
 ``model_spec`` names the model, and its version by number or by label. Source: tensorflow_serving/apis, model.proto and
 prediction_service.proto.

@@ -1,4 +1,4 @@
-"""TorchServe's inference API. Floor 2.
+"""TorchServe's inference API.
 
 The path tells model and version; the body is whatever the model takes. Source: TorchServe's documentation, "Inference
 API".

@@ -1,4 +1,4 @@
-"""TorchServe over gRPC. Floor 2. Source: pytorch/serve, frontend/server/src/main/resources/proto/inference.proto."""
+"""TorchServe over gRPC. Source: pytorch/serve, frontend/server/src/main/resources/proto/inference.proto."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triton's generate extension. Floor 2.
+"""Triton's generate extension.
 
 The path tells model and version; the body is never needed. What else Triton serves is ``oip``. Source: Triton
 Inference Server's documentation, "Generate Extension".

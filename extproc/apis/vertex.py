@@ -1,4 +1,4 @@
-"""Vertex AI: publishers' models, and endpoints of one's own. Floor 2.
+"""Vertex AI: publishers' models, and endpoints of one's own.
 
 The path tells model and method; an endpoint's identifier stands for its model. Source: Vertex AI's REST reference,
 "projects.locations.publishers.models" and "projects.locations.endpoints".

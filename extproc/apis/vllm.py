@@ -1,4 +1,4 @@
-"""What vLLM serves beside OpenAI's API: pooling, scores, tokens. Floor 2.
+"""What vLLM serves beside OpenAI's API: pooling, scores, tokens.
 
 SGLang, Infinity and Jina's servers have some of the same paths. A LoRA adapter is asked for by its name in place of
 the model's. Source: vLLM's documentation, "Online Serving".

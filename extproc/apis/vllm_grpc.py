@@ -1,4 +1,4 @@
-"""vLLM's engine over gRPC: one server, one model, which no request names. Floor 2.
+"""vLLM's engine over gRPC: one server, one model, which no request names.
 
 Source: vLLM's vllm_engine.proto.
 """

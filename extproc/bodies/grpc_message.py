@@ -1,4 +1,4 @@
-"""Reads what an inference API says in the first message of a gRPC request. Floor 2: may import floors 0 and 1, coding.
+"""Reads what an inference API says in the first message of a gRPC request.
 
 No schema is needed beyond the numbers of a few fields, written as paths (``1.2``: field 2 of the message in field 1).
 gRPC-Web is out of scope: its content type is not taken for gRPC.

@@ -1,4 +1,4 @@
-"""Reads what an inference API says in a JSON body. Floor 2: may import floors 0 and 1 and ``jsonbody``.
+"""Reads what an inference API says in a JSON body.
 
 Two readers of one document can disagree: parsers differ in which of two equal keys they take. A gateway that reads one
 ``model`` and a server that reads another would route one model and serve another, so a second ``model`` is an error

@@ -1,4 +1,4 @@
-"""Finds things in JSON bodies without building them: members, scalars, what stands twice. Floor 2: may import 0 and 1.
+"""Finds things in JSON bodies without building them: members, scalars, what stands twice.
 
 Offsets are byte offsets in the body as it came; a UTF-8 byte order mark in front does no harm.
 """

@@ -1,5 +1,4 @@
-"""Reads what is called in a JSON-RPC message: its method, and the name in its parameters. Floor 2: may import 0 and 1,
-``jsonbody`` and ``jsonreader``.
+"""Reads what is called in a JSON-RPC message: its method, and the name in its parameters.
 
 Source: JSON-RPC 2.0, and the Model Context Protocol's specification ("Tools", "Prompts"). As with ``model``, a key that
 decides and stands twice is an error: two readers could call two tools.

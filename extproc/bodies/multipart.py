@@ -1,4 +1,4 @@
-"""Reads form fields of multipart/form-data bodies where they stand, without copying files. Floor 2: may import 0 and 1.
+"""Reads form fields of multipart/form-data bodies where they stand, without copying files.
 
 Source: RFC 7578, RFC 2046 §5.1. Servers (python-multipart under Starlette, Werkzeug, Go's mime/multipart) agree on
 bodies that keep to these. Of the rest each reads something else, and a gateway that reads one ``model`` where the

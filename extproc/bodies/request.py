@@ -1,4 +1,4 @@
-"""What a client asks of a model: the typed result of reading a request. Floor 1: may import floor 0."""
+"""What a client asks of a model: the typed result of reading a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words of a command line may be: addresses, durations, headers, bodies. Floor 4."""
+"""What the words of a command line may be: addresses, durations, headers, bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of ``extproc``: every command, its options, and examples of its use. Floor 6.
+"""The command line of ``extproc``: every command, its options, and examples of its use.
 
 It knows words only; ``cli`` says what each command does.
 """

@@ -1,4 +1,4 @@
-"""``extproc bench``: how long requests take through an Envoy or a mesh, and how much of it is routing. Floor 6.
+"""``extproc bench``: how long requests take through an Envoy or a mesh, and how much of it is routing.
 
 Open loop: requests leave at a fixed rate, whether earlier ones are back or not, and their time counts from when they
 should have left; a stall is seen by every request that it delays (no coordinated omission). Closed loop: each of some

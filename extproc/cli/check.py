@@ -1,4 +1,4 @@
-"""``extproc check``: what is wrong with policy files or Istio manifests, and what is in them. Floor 6."""
+"""``extproc check``: what is wrong with policy files or Istio manifests, and what is in them."""
 
 from __future__ import annotations
 

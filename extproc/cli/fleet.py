@@ -1,4 +1,4 @@
-"""Several running processors looked at as one. Floor 6: may import everything below."""
+"""Several running processors looked at as one."""
 
 from __future__ import annotations
 

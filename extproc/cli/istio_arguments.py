@@ -1,4 +1,4 @@
-"""The command line of ``extproc render istio``. Floor 6."""
+"""The command line of ``extproc render istio``."""
 
 from __future__ import annotations
 

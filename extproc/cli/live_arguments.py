@@ -1,4 +1,4 @@
-"""The command lines of ``extproc stat``, ``tap`` and ``edges``: their options and examples. Floor 6."""
+"""The command lines of ``extproc stat``, ``tap`` and ``edges``: their options and examples."""
 
 from __future__ import annotations
 

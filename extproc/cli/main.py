@@ -1,4 +1,4 @@
-"""The command ``extproc``: arguments in, exit status out. Floor 6.
+"""The command ``extproc``: arguments in, exit status out.
 
 Exit statuses: 0 all is well, 1 something is wrong with what was looked at or with the machine, 2 a command or policy
 file that can't be used. What machines read goes to stdout, everything else to stderr.

@@ -1,4 +1,4 @@
-"""The command line of ``extproc render``: every kind of manifest, its options and examples. Floor 6."""
+"""The command line of ``extproc render``: every kind of manifest, its options and examples."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``extproc stat`` and ``extproc edges``: golden metrics of running processors, by model and by caller. Floor 6.
+"""``extproc stat`` and ``extproc edges``: golden metrics of running processors, by model and by caller.
 
-May import everything below. Tables for people, JSON for machines, both of the last seconds that processors remember.
+Tables for people, JSON for machines, both of the last seconds that processors remember.
 """
 
 from __future__ import annotations

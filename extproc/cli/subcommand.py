@@ -1,4 +1,4 @@
-"""One command of a command line: its name, its examples, the options that several share. Floor 4."""
+"""One command of a command line: its name, its examples, the options that several share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``extproc tap``: requests of running processors as they end. Floor 6: may import everything below."""
+"""``extproc tap``: requests of running processors as they end."""
 
 from __future__ import annotations
 

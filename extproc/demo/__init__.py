@@ -1,1 +1,1 @@
-"""The demo: small model servers, the gateway in front of them, traffic, a table that is verified. Floor 6."""
+"""The demo: small model servers, the gateway in front of them, traffic, a table that is verified."""

@@ -1,7 +1,4 @@
-"""What client, model servers, Envoy and processor each saw of the demo's requests. Floor 6.
-
-May import floors 0, 1 and 4 (for the names of clusters).
-"""
+"""What client, model servers, Envoy and processor each saw of the demo's requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway of the demo: ``extproc up`` as a child process, and what it counts. Floor 6; may import all below."""
+"""The gateway of the demo: ``extproc up`` as a child process, and what it counts."""
 
 from __future__ import annotations
 

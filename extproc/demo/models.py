@@ -1,6 +1,6 @@
-"""Small model servers on loopback: an OpenAI-compatible one, one of the Open Inference Protocol v2. Floor 6.
+"""Small model servers on loopback: an OpenAI-compatible one, one of the Open Inference Protocol v2.
 
-May import floor 0. They answer as the real ones do on the wire (think times before the first token and
+They answer as the real ones do on the wire (think times before the first token and
 between tokens, OpenAI's chunks and errors) and keep each request's routing headers, to be asked what arrived.
 """
 

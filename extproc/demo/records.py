@@ -1,4 +1,4 @@
-"""What the demo's model servers keep of each request. Floor 6; may import floor 0."""
+"""What the demo's model servers keep of each request."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the demo shows in the end: golden metrics per model and version, and its checks. Floor 6.
+"""What the demo shows in the end: golden metrics per model and version, and its checks.
 
-May import floor 0. ``Report`` is also what ``--json`` prints.
+``Report`` is also what ``--json`` prints.
 """
 
 from __future__ import annotations

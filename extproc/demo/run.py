@@ -1,6 +1,6 @@
-"""``extproc demo``: model servers, a gateway, traffic, a verified table; nothing is left behind. Floor 6.
+"""``extproc demo``: model servers, a gateway, traffic, a verified table; nothing is left behind.
 
-May import everything below. Progress goes to stderr, the result to stdout.
+Progress goes to stderr, the result to stdout.
 """
 
 from __future__ import annotations

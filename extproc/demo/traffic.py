@@ -1,4 +1,4 @@
-"""The demo's client: who asks what, and what they got back how fast. Floor 6; may import floor 0.
+"""The demo's client: who asks what, and what they got back how fast.
 
 ``plan`` is a pure function of its arguments; ``drive`` sends what it planned and measures as a client does.
 """

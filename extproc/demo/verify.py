@@ -1,6 +1,6 @@
-"""What the demo claims, checked: pure functions over the evidence. Floor 6.
+"""What the demo claims, checked: pure functions over the evidence.
 
-May import floors 0 and 1. A check that finds nothing to judge fails: it would hold whatever happened.
+A check that finds nothing to judge fails: it would hold whatever happened.
 """
 
 from __future__ import annotations

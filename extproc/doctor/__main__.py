@@ -1,4 +1,4 @@
-"""``python -m extproc.doctor``: prints what it can find; given the name of a page, puts it there. Floor 6."""
+"""``python -m extproc.doctor``: prints what it can find; given the name of a page, puts it there."""
 
 from __future__ import annotations
 

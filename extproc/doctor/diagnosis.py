@@ -1,6 +1,6 @@
 """Evidence in, findings out: is the processor attached, in its place, reachable, and does it work.
 
-Floor 4: imports the rest of ``doctor`` and what Istio's linter knows of filter chains. Counters are of the time since
+Counters are of the time since
 Envoy started: a finding that rests on one may tell of something that is over.
 """
 

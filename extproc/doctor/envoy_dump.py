@@ -1,4 +1,4 @@
-"""Documents of Envoy's admin port → what matters of them. Floor 4: imports ``errors``.
+"""Documents of Envoy's admin port → what matters of them.
 
 Sans I/O. The documents are trusted no further than JSON: what is missing or of another shape counts as absent.
 """

@@ -1,4 +1,4 @@
-"""What the doctor can find. Floor 4: imports ``findings``."""
+"""What the doctor can find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``extproc doctor``: asks an Envoy, or reads what it said, and prints the diagnosis. Floor 6."""
+"""``extproc doctor``: asks an Envoy, or reads what it said, and prints the diagnosis."""
 
 from __future__ import annotations
 

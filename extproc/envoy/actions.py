@@ -1,4 +1,4 @@
-"""What we answer, and what we note for the metrics. Floor 1: may import floor 0.
+"""What we answer, and what we note for the metrics.
 
 Replies and ``Reject`` go to Envoy in the order given; ``Finish`` ends the gRPC stream after them. Notes never leave the
 process: the shell counts them.

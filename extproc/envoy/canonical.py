@@ -1,4 +1,4 @@
-"""Reads the messages of Envoy's that every request brings, written as Envoy writes them. Floor 4: may import floor 0.
+"""Reads the messages of Envoy's that every request brings, written as Envoy writes them.
 
 Envoy's serializer leaves no choice: fields in ascending order, each once, defaults left out. Read straight from the
 bytes, such a message takes two thirds of the generated code's time, and half of it where other work has filled the

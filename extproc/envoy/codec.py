@@ -1,4 +1,4 @@
-"""Protobuf bytes ↔ events and actions. Floor 4: may import floors 0 to 3, and alone uses the generated messages.
+"""Protobuf bytes ↔ events and actions.
 
 Source: envoy/service/ext_proc/v3/external_processor.proto, of which ``protos/`` holds what is read and written here.
 """

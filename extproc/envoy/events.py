@@ -1,4 +1,4 @@
-"""What Envoy said: the phases of one HTTP exchange. Floor 1: may import floor 0.
+"""What Envoy said: the phases of one HTTP exchange.
 
 Events are plain values without gRPC or protobuf; ``codec`` makes them.
 """

@@ -1,4 +1,4 @@
-"""What one exchange adds to the metrics that its policy asks for. Floor 2: may import floors 0 and 1."""
+"""What one exchange adds to the metrics that its policy asks for."""
 
 from __future__ import annotations
 

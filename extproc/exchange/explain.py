@@ -1,7 +1,4 @@
-"""``extproc explain``: what would become of a request, and why, by the very code that serves.
-
-Floor 4: may import floors 0 to 3.
-"""
+"""``extproc explain``: what would become of a request, and why, by the very code that serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The timing of one HTTP exchange, as the filter ``aimesh.observe`` shows it. Floor 3: may import floors 0 to 2.
+"""The timing of one HTTP exchange, as the filter ``aimesh.observe`` shows it.
 
 The filter runs in observability mode: Envoy never waits for us and ignores replies, so there are none; only notes, and
 ``Finish`` as soon as nothing more is needed. What the exchange is about comes with every message as the dynamic

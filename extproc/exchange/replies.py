@@ -1,7 +1,4 @@
-"""Replies that take working out: bodies that go back to Envoy, and replies that change nothing. Floor 3.
-
-May import floors 0 to 2.
-"""
+"""Replies that take working out: bodies that go back to Envoy, and replies that change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The body of one request: collected, bounded, unpacked, read, changed. Floor 3: may import floors 0 to 2."""
+"""The body of one request: collected, bounded, unpacked, read, changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange as the filter ``aimesh.route`` shows it: events in, actions out. Floor 3: may import floors 0 to 2.
+"""One HTTP exchange as the filter ``aimesh.route`` shows it: events in, actions out.
 
 ``TRANSITIONS`` is the whole machine: what happens to each event in each state. The stream answers as early as it can
 and then finishes, so that no gRPC stream lives as long as a model's answer.

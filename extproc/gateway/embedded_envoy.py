@@ -1,6 +1,6 @@
-"""The embedded Envoy: find it, run it, ask it, drain it, change its routes while it runs. Floor 6.
+"""The embedded Envoy: find it, run it, ask it, drain it, change its routes while it runs.
 
-May import everything below. Needs the extra ``gateway``, or an Envoy of one's own.
+Needs the extra ``gateway``, or an Envoy of one's own.
 """
 
 from __future__ import annotations

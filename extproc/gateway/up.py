@@ -1,4 +1,4 @@
-"""``extproc up``: an embedded Envoy and a processor as one gateway on this machine. Floor 6: may import all below."""
+"""``extproc up``: an embedded Envoy and a processor as one gateway on this machine."""
 
 from __future__ import annotations
 

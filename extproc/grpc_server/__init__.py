@@ -1,4 +1,4 @@
-"""The gRPC server: streams of bytes in, streams of bytes out. Floor 5; this package alone knows grpcio.
+"""The gRPC server: streams of bytes in, streams of bytes out.
 
 It knows nothing of what messages mean. A service is a path and a factory of handlers, one handler per stream; unary
 calls are streams of one message. Two engines do what ``contract`` says (docs/decisions/0010-engine.md): ``loop``, on

@@ -1,4 +1,4 @@
-"""gRPC on one HTTP/2 stream: messages to a handler, its replies, and a status. Floor 5: may import floors 0 to 4.
+"""gRPC on one HTTP/2 stream: messages to a handler, its replies, and a status.
 
 Source: gRPC over HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md). Only ``__call__`` may be called by another thread than the
 engine's.

@@ -1,4 +1,4 @@
-"""One socket of a client's, in the clear or by TLS, and the HTTP/2 connection on it. Floor 5: may import floors 0 to 4.
+"""One socket of a client's, in the clear or by TLS, and the HTTP/2 connection on it.
 
 TLS is Python's ``ssl`` on memory buffers, so that both kinds are read and written alike. Nothing here ever blocks.
 """

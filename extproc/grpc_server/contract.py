@@ -1,4 +1,4 @@
-"""What an engine is asked for and what it asks of a handler. Floor 5: may import floors 0 to 4."""
+"""What an engine is asked for and what it asks of a handler."""
 
 from __future__ import annotations
 

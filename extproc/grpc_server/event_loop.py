@@ -1,6 +1,6 @@
-"""The engine on sockets of our own: one thread, one ``epoll``, HTTP/2 and gRPC by the modules beside. Floor 5.
+"""The engine on sockets of our own: one thread, one ``epoll``, HTTP/2 and gRPC by the modules beside.
 
-May import floors 0 to 4. The thread reads what has come on a connection, has it answered, and writes all answers at
+The thread reads what has come on a connection, has it answered, and writes all answers at
 once: nothing is handed to other threads, and no stream costs a system call of its own.
 """
 

@@ -1,4 +1,4 @@
-"""The engine on grpcio's asyncio server, with its public API alone. Floor 5: may import floors 0 to 4."""
+"""The engine on grpcio's asyncio server, with its public API alone."""
 
 from __future__ import annotations
 

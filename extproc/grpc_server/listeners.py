@@ -1,4 +1,4 @@
-"""Addresses → listening sockets. Floor 5: may import floors 0 to 4."""
+"""Addresses → listening sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates from files that may change while we serve. Floor 5: may import floors 0 to 4.
+"""Certificates from files that may change while we serve.
 
 Files are compared by content. A change counts once key and certificate belong together, so a rotation that replaces
 one after the other is never seen half done; what can't be used is logged, and the last good certificate stays.

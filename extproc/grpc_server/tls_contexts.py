@@ -1,4 +1,4 @@
-"""Our certificates as contexts of Python's ``ssl``. Floor 5: may import floors 0 to 4."""
+"""Our certificates as contexts of Python's ``ssl``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The server's side of one HTTP/2 connection, sans-I/O: bytes in, bytes out (RFC 9113). Floor 5.
+"""The server's side of one HTTP/2 connection, sans-I/O: bytes in, bytes out (RFC 9113).
 
-May import floors 0 to 4. It knows frames, windows and the life of streams, and nothing of sockets, time or gRPC.
+It knows frames, windows and the life of streams, and nothing of sockets, time or gRPC.
 ``receive`` takes what the client sent, ``take`` gives what it is to get; ``accept`` makes the stream of a request.
 
 Every buffer is bounded: what a client sends is handed on at once or counted against its window, and who runs it stops

@@ -1,6 +1,6 @@
-"""What concerns an HTTP/2 connection as a whole: settings, windows, signs of life, farewells (RFC 9113 §6). Floor 5.
+"""What concerns an HTTP/2 connection as a whole: settings, windows, signs of life, farewells (RFC 9113 §6).
 
-May import floors 0 to 4. Sans-I/O, and the lower half of ``http2.Connection``: the bytes that go out gather here.
+Sans-I/O, and the lower half of ``http2.Connection``: the bytes that go out gather here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP/2's frames and error codes as bytes and numbers (RFC 9113 §4, §6, §7). Floor 5: may import floors 0 to 4."""
+"""HTTP/2's frames and error codes as bytes and numbers (RFC 9113 §4, §6, §7)."""
 
 from __future__ import annotations
 

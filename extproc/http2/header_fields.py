@@ -1,6 +1,6 @@
-"""One header of a request: its name, its value, and whether it may be there (RFC 9113 §8.2, §8.3). Floor 5.
+"""One header of a request: its name, its value, and whether it may be there (RFC 9113 §8.2, §8.3).
 
-May import floors 0 to 4. It is looked at once, when it comes: fields stay in HPACK's tables, and most requests are made
+It is looked at once, when it comes: fields stay in HPACK's tables, and most requests are made
 of what is there already.
 """
 

@@ -1,4 +1,4 @@
-"""Header blocks: HPACK, the reader's side of it, sans-I/O (RFC 7541). Floor 5: may import floors 0 to 4.
+"""Header blocks: HPACK, the reader's side of it, sans-I/O (RFC 7541).
 
 The writer's side is constants (``call``). We never announce another size of the table than the one that holds from the
 start, so no change of it is ever due (§4.2).

@@ -1,4 +1,4 @@
-"""HPACK's Huffman code, read (RFC 7541 §5.2, appendix B). Floor 5: may import floors 0 to 4.
+"""HPACK's Huffman code, read (RFC 7541 §5.2, appendix B).
 
 Byte by byte: what a byte means depends on the bits before it that were no whole code yet, and is remembered. There are
 fewer than 2^16 such pairs, which take 6 MB if some client sends them all; all ``traceparent``s take some 2,300.

@@ -1,6 +1,6 @@
-"""Header blocks: what a request's says, and whether it may say so (RFC 9113 §8.2, §8.3). Floor 5.
+"""Header blocks: what a request's says, and whether it may say so (RFC 9113 §8.2, §8.3).
 
-May import floors 0 to 4. A client opens stream after stream with the same few headers, which HPACK makes the same few
+A client opens stream after stream with the same few headers, which HPACK makes the same few
 bytes. While its table stays as it is, equal blocks mean equal headers: so the last blocks are remembered. Where it
 traces, each block is another, and is unpacked.
 """

@@ -1,6 +1,6 @@
-"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in. Floor 5.
+"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in.
 
-May import floors 0 to 4. Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not
+Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not
 read from: the client does not get its window back before it has taken the answers to what it sent.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m extproc.lint``: prints the rules; given the name of a page, puts them between its markers. Floor 6."""
+"""``python -m extproc.lint``: prints the rules; given the name of a page, puts them between its markers."""
 
 from __future__ import annotations
 

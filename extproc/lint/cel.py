@@ -1,4 +1,4 @@
-"""CEL as Envoy's metrics use it: does it parse, and which attributes does it read. Floor 4: imports no module of ours.
+"""CEL as Envoy's metrics use it: does it parse, and which attributes does it read.
 
 The grammar is that of the CEL specification, less what tags have no use for (message construction, bytes' escapes).
 """

@@ -1,4 +1,4 @@
-"""DestinationRule: balancing, ejection and failover that do not happen. Floor 4: imports ``lint.mesh``."""
+"""DestinationRule: balancing, ejection and failover that do not happen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EnvoyFilter: the cluster at which a processor is called, however it comes. Floor 4: imports ``lint.mesh``."""
+"""EnvoyFilter: the cluster at which a processor is called, however it comes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EnvoyFilter: how ext_proc filters are configured. Floor 4: imports ``lint.mesh``.
+"""EnvoyFilter: how ext_proc filters are configured.
 
 Every filter without ``observability_mode`` is taken for one that routes; of one that only guards, AIM103, AIM122 and
 AIM123 don't matter.

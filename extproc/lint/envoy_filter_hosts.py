@@ -1,4 +1,4 @@
-"""EnvoyFilter: for which hosts and routes a processor is switched on. Floor 4: imports ``lint.mesh``."""
+"""EnvoyFilter: for which hosts and routes a processor is switched on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EnvoyFilter: what each of its patches puts where. Floor 4: imports ``lint.manifest``."""
+"""EnvoyFilter: what each of its patches puts where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EnvoyFilter: onto which proxies it goes, and where in their filter chains. Floor 4: imports ``lint.mesh``."""
+"""EnvoyFilter: onto which proxies it goes, and where in their filter chains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EnvoyFilter: names and durations that neither Istio nor Envoy has. Floor 4: imports ``lint.mesh``.
+"""EnvoyFilter: names and durations that neither Istio nor Envoy has.
 
 Names are looked at where nothing else does: in the EnvoyFilter itself, and in what it merges into hosts and routes.
 """

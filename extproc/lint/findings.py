@@ -1,6 +1,6 @@
 """What a linter or the doctor found: its shape, its printed forms, and the rules behind it.
 
-Floor 1: may import floor 0. ``extproc check --istio``, ``extproc doctor`` and ``linkerd-adapter lint`` all speak in
+``extproc check --istio``, ``extproc doctor`` and ``linkerd-adapter lint`` all speak in
 these, so that one reader (a person, CI, an editor) understands the three.
 """
 

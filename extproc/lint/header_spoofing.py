@@ -1,4 +1,4 @@
-"""Routing headers that arrive from clients, and whether they count. Floor 4: imports ``lint.mesh``.
+"""Routing headers that arrive from clients, and whether they count.
 
 Envoy picks a route before any HTTP filter runs, so a client's own header counts unless it is gone by then, and it stays
 chosen where the processor is down and requests pass.

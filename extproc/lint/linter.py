@@ -1,4 +1,4 @@
-"""All rules over all files. Floor 4: imports every module of ``lint``."""
+"""All rules over all files."""
 
 from __future__ import annotations
 

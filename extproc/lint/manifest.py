@@ -1,4 +1,4 @@
-"""Kubernetes manifests as values that know their place: files in, resources out. Floor 4: may import ``yamldoc``.
+"""Kubernetes manifests as values that know their place: files in, resources out.
 
 Reading never fails: what is not there is an empty value, whose place is that of what would hold it.
 """

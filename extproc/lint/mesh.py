@@ -1,4 +1,4 @@
-"""All resources of one check together, found by what others name them by. Floor 4: imports ``lint.manifest``."""
+"""All resources of one check together, found by what others name them by."""
 
 from __future__ import annotations
 

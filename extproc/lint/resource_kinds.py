@@ -1,4 +1,4 @@
-"""Kinds and their versions: what Istio reads at all. Floor 4: imports ``lint.mesh``."""
+"""Kinds and their versions: what Istio reads at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ServiceEntry: endpoints whose labels and places mean nothing. Floor 4: imports ``lint.mesh``."""
+"""ServiceEntry: endpoints whose labels and places mean nothing."""
 
 from __future__ import annotations
 

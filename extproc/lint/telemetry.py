@@ -1,4 +1,4 @@
-"""Telemetry: tags that are always ``unknown``, and tags with too many values. Floor 4: imports ``lint.mesh``."""
+"""Telemetry: tags that are always ``unknown``, and tags with too many values."""
 
 from __future__ import annotations
 

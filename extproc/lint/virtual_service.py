@@ -1,4 +1,4 @@
-"""VirtualService: routes that reach nothing, timeouts and retries that hurt. Floor 4: imports ``lint.mesh``."""
+"""VirtualService: routes that reach nothing, timeouts and retries that hurt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics that a policy asks for beyond ours: what they are made of. Floor 1: may import floor 0."""
+"""Metrics that a policy asks for beyond ours: what they are made of."""
 
 from __future__ import annotations
 

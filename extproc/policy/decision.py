@@ -1,6 +1,6 @@
-"""The decision: which policy owns a request, which version answers it, on which GPU pool. Floor 2; pure.
+"""The decision: which policy owns a request, which version answers it, on which GPU pool.
 
-May import floors 0 and 1. The same request, headers, view and entropy always give the same decision.
+The same request, headers, view and entropy always give the same decision.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a GPU is: from product names of GPU feature discovery to architecture, capability and memory. Floor 1.
+"""What a GPU is: from product names of GPU feature discovery to architecture, capability and memory.
 
-May import floor 0. Sources: labels ``nvidia.com/gpu.{product,family,memory,compute.*}`` of NVIDIA's
+Sources: labels ``nvidia.com/gpu.{product,family,memory,compute.*}`` of NVIDIA's
 k8s-device-plugin (GPU feature discovery), ``amd.com/gpu.*`` of AMD's node labeller, the vendors' data sheets for
 nominal memory.
 """

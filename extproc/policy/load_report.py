@@ -1,4 +1,4 @@
-"""What model servers say of their load, by a response header or on a metrics page. Floor 2: may import floors 0 and 1.
+"""What model servers say of their load, by a response header or on a metrics page.
 
 Sources: Envoy's ORCA (xds/data/orca/v3, the header ``endpoint-load-metrics``), which vLLM and Triton answer where a
 request asks for it by ``endpoint-load-metrics-format``; the model servers' lists of metrics.

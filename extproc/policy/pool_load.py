@@ -1,4 +1,4 @@
-"""How busy GPU pools are, as they tell. Floor 1: may import floor 0.
+"""How busy GPU pools are, as they tell.
 
 What was told is forgotten soon: a pool of which nobody knows anything is taken for free, as without all this.
 """

@@ -1,4 +1,4 @@
-"""Weighted rendezvous hashing: which of several weighted things a key belongs to. Floor 0.
+"""Weighted rendezvous hashing: which of several weighted things a key belongs to.
 
 A pure function of the names, the weights and the key, so every replica, every mesh and every restart agrees. Each entry
 draws, from a hash of its name and the key, the time of an exponential race with its weight as the rate; the first to

@@ -1,4 +1,4 @@
-"""The immutable snapshot that decisions read: policies, their versions, GPU pools. Floor 1: may import 0 and ``gpu``.
+"""The immutable snapshot that decisions read: policies, their versions, GPU pools.
 
 ``config`` builds a View from policy files; a reload builds another and swaps it in. Nothing here ever changes.
 """

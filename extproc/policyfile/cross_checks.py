@@ -1,6 +1,6 @@
-"""What is wrong between documents that are each right: names, models, and GPUs that versions can't reach. Floor 4.
+"""What is wrong between documents that are each right: names, models, and GPUs that versions can't reach.
 
-May import floors 0 and 1, ``fields``, ``kinds``, ``series`` and ``yamldoc``. A document that is wrong in itself is
+A document that is wrong in itself is
 left out where judging it would only repeat that.
 """
 

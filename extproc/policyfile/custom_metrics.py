@@ -1,7 +1,4 @@
-"""``customMetrics`` of a policy, as its file declares them. Floor 4.
-
-May import floors 0 and 1, ``fields``, ``metrics``, ``values`` and ``yamldoc``.
-"""
+"""``customMetrics`` of a policy, as its file declares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The effective policy as plain data: what ``/config`` shows. Floor 4: may import floors 0 and 1.
+"""The effective policy as plain data: what ``/config`` shows.
 
 Field names are those of the policy file; every default is filled in, and ``targets`` says what the rules come to.
 """

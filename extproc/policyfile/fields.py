@@ -1,4 +1,4 @@
-"""Typed reading of a YAML tree, every problem noted with its place, path and remedy. Floor 4.
+"""Typed reading of a YAML tree, every problem noted with its place, path and remedy.
 
 May import ``errors`` and ``yamldoc``. A reader method gives None (or nothing) where the value is bad, and the
 problem is noted by then: the caller goes on with a default, so that one run finds everything.

@@ -1,6 +1,6 @@
-"""What each kind of document in a policy file holds: ModelInferencePolicy → Policy, GpuPool → Pool. Floor 4.
+"""What each kind of document in a policy file holds: ModelInferencePolicy → Policy, GpuPool → Pool.
 
-May import floors 0 and 1, ``custom``, ``fields``, ``slo``, ``values``, ``versions`` and ``yamldoc``. What a document
+What a document
 says is judged here on its own; ``wiring`` judges the documents together.
 """
 

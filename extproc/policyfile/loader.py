@@ -1,4 +1,4 @@
-"""Policy files → ``View``, or every problem that is in them. Floor 4: may import floors 0 and 1 and the modules below.
+"""Policy files → ``View``, or every problem that is in them.
 
 ``yamldoc`` reads YAML with positions, ``fields`` and ``values`` read typed values off it, ``kinds`` makes documents
 of them, ``wiring`` judges the documents together. ``read`` alone touches files.

@@ -1,8 +1,4 @@
-"""Service level objectives as a policy declares them: ``observability.slo``. Floor 4.
-
-May import floors 0 and 1, ``fields``, ``values`` and the bounds of ``metrics``: how many requests were faster than a
-threshold can be counted only where a histogram has a bound, so a threshold is one of those.
-"""
+"""Service level objectives as a policy declares them: ``observability.slo``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The values of a policy file, each a reader: names, endpoints, durations, quantities. Floor 4.
+"""The values of a policy file, each a reader: names, endpoints, durations, quantities.
 
-May import floors 0 and 1, ``fields`` and ``yamldoc``. A reader takes a ``Field`` and gives the value, or None where
+A reader takes a ``Field`` and gives the value, or None where
 it is bad, and the problem is noted by then.
 """
 

@@ -1,7 +1,4 @@
-"""The versions of a policy as its file declares them, and how one of them is chosen. Floor 4.
-
-May import floors 0 and 1, ``fields``, ``values`` and ``yamldoc``.
-"""
+"""The versions of a policy as its file declares them, and how one of them is chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the view up to date with the policy files while the server runs. Floor 5: may import ``config`` and below.
+"""Keeps the view up to date with the policy files while the server runs.
 
 Contents are compared, not times: an atomic rename, a kubelet's swap of symbolic links and a slow editor all look the
 same here, and a touch looks like nothing. A load that fails leaves the last good view in place.

@@ -1,4 +1,4 @@
-"""YAML that people read and every program reads alike. Floor 4: may import floors 0 to 3.
+"""YAML that people read and every program reads alike.
 
 PyYAML quotes what *it* would not read as a text. ``kubectl`` (Go) and Envoy (yaml-cpp) take more for something else:
 ``n`` for false, ``3e12``, the short hash of a commit, for a number. Where a text must be, they refuse the file.

@@ -1,4 +1,4 @@
-"""Names of Services in Kubernetes for what policies name. Floor 4: may import floors 0 to 3."""
+"""Names of Services in Kubernetes for what policies name."""
 
 from __future__ import annotations
 

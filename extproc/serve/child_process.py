@@ -1,4 +1,4 @@
-"""A child process that never outlives us, and the last that it said. Floor 5: may import floors 0 to 4."""
+"""A child process that never outlives us, and the last that it said."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gRPC health service (grpc.health.v1) on the data port. Floor 5.
+"""The gRPC health service (grpc.health.v1) on the data port.
 
 Answers for the server as a whole and for the ext_proc service by name. Source: gRPC's health checking protocol.
 """

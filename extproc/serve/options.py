@@ -1,4 +1,4 @@
-"""How to serve: what there is to choose, and how the command line says it. Floor 5: may import floors 0 to 4."""
+"""How to serve: what there is to choose, and how the command line says it."""
 
 from __future__ import annotations
 

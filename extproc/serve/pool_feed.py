@@ -1,4 +1,4 @@
-"""Asks the metrics pages of GPU pools how busy they are. Floor 5: may import floors 0 to 4."""
+"""Asks the metrics pages of GPU pools how busy they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``extproc serve``: ports, health, signals, reload and drain around the engine. Floor 6."""
+"""``extproc serve``: ports, health, signals, reload and drain around the engine."""
 
 from __future__ import annotations
 

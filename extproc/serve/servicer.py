@@ -1,4 +1,4 @@
-"""From bytes to bytes for one ext_proc stream, and the net that catches what should never happen. Floor 5."""
+"""From bytes to bytes for one ext_proc stream, and the net that catches what should never happen."""
 
 from __future__ import annotations
 

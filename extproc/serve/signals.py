@@ -1,4 +1,4 @@
-"""Signals as a queue: the main loop takes them when it is ready. Floor 5: may import floors 0 to 4."""
+"""Signals as a queue: the main loop takes them when it is ready."""
 
 from __future__ import annotations
 

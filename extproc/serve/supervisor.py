@@ -1,4 +1,4 @@
-"""``extproc serve --workers N``: processes on addresses of their own, and one admin port for all. Floor 6.
+"""``extproc serve --workers N``: processes on addresses of their own, and one admin port for all.
 
 The parent decides nothing and opens no gRPC port: it starts workers, looks after them, adds up what they count and
 passes signals on. Why addresses and not one shared port: see docs/scaling.md.

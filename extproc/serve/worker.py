@@ -1,4 +1,4 @@
-"""One of several ``extproc serve`` processes: started, asked, buried, started again. Floor 5.
+"""One of several ``extproc serve`` processes: started, asked, buried, started again.
 
 Its admin port is a unix socket that only its supervisor knows. Start workers from the main thread (see ``child``).
 """

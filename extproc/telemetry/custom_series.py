@@ -1,4 +1,4 @@
-"""The metrics that policies ask for, summed up. Floor 4: may import floors 0 to 3, and ``histogram``.
+"""The metrics that policies ask for, summed up.
 
 A gauge is a quotient of two sums over the last while, so those of several processes add up as sums, and a ratio is that
 of all requests together, not an average of averages. The sums are kept in slots of a twelfth of the window.

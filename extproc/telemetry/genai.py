@@ -1,4 +1,4 @@
-"""What was observed, in the words of OpenTelemetry's conventions for generative AI. Floor 4: may import floors 0 to 3.
+"""What was observed, in the words of OpenTelemetry's conventions for generative AI.
 
 Source: open-telemetry/semantic-conventions-genai (gen-ai-spans.md, gen-ai-metrics.md), in development as of 1.41.
 """

@@ -1,4 +1,4 @@
-"""Golden metrics: what is counted of finished exchanges, and what it comes to. Floor 4: may import floors 0 to 3.
+"""Golden metrics: what is counted of finished exchanges, and what it comes to.
 
 Counts add up whatever they were made by: a worker, a replica, a stretch of time. Rates and quantiles come last.
 """

@@ -1,4 +1,4 @@
-"""Counts of values by size. Floor 4: may import floors 0 to 3."""
+"""Counts of values by size."""
 
 from __future__ import annotations
 

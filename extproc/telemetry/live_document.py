@@ -1,4 +1,4 @@
-"""What the page shows, as one JSON document: ``/live``. Floor 4: may import floors 0 to 3."""
+"""What the page shows, as one JSON document: ``/live``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts what the shell tells, and shows it to Prometheus. Floor 4: may import floors 0 to 3.
+"""Counts what the shell tells, and shows it to Prometheus.
 
 Counting happens on the request path, so it is plain dictionary and list arithmetic by one thread (a tenth of what the
 client library's own counters cost); the library renders it when somebody scrapes. Several processes are one to

@@ -1,4 +1,4 @@
-"""Spans and metrics of inferences, sent to an OpenTelemetry collector by OTLP over gRPC. Floor 5: floors 0 to 4.
+"""Spans and metrics of inferences, sent to an OpenTelemetry collector by OTLP over gRPC.
 
 The request's path only leaves a finished exchange in a queue; a thread makes spans of it and sends them. Where the
 collector is slow or gone the queue fills, and what does not fit is dropped and counted. Everything beyond the endpoint

@@ -1,4 +1,4 @@
-"""The last minutes: who asked for what and how it went, in slices of time. Floor 4: may import floors 0 to 3.
+"""The last minutes: who asked for what and how it went, in slices of time.
 
 Prometheus keeps history; this is for whoever looks right now, and needs no second look: a slice knows what happened in
 it, so nothing has to be subtracted and no restart confuses it. Bounded whatever comes: so many slices, so many rows.

@@ -1,4 +1,4 @@
-"""Live requests: whoever taps is told of each exchange as it ends. Floor 4: may import floors 0 to 3.
+"""Live requests: whoever taps is told of each exchange as it ends.
 
 Nobody waits for a tapper: one that reads too slowly loses records and is told how many. Without one, an exchange costs
 the look at an empty tuple.

@@ -1,4 +1,4 @@
-"""Whose child the span of an inference is: W3C trace contexts. Floor 4: may import floors 0 to 3.
+"""Whose child the span of an inference is: W3C trace contexts.
 
 Envoy tells its own context in the metadata of the gRPC stream, where it traces; else the request's header is the
 client's. Source: W3C Trace Context, https://www.w3.org/TR/trace-context/.

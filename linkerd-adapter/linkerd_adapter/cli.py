@@ -1,4 +1,4 @@
-"""The command ``linkerd-adapter``: arguments in, exit status out. May import floors 0 to 4 of ``extproc``.
+"""The command ``linkerd-adapter``: arguments in, exit status out.
 
 Exit statuses as of ``extproc``: 0 all is well, 1 something is wrong with what was looked at, 2 a command or policy file
 that can't be used. What machines read goes to stdout, everything else to stderr.

@@ -1,4 +1,4 @@
-"""The page on the admin port: files as they are, for a browser. Floor 5: may import floors 0 to 4.
+"""The page on the admin port: files as they are, for a browser.
 
 No build, nothing from elsewhere. It asks ``/live`` and ``/tap``, and writes what it gets as text, never as markup.
 """

@@ -1,4 +1,4 @@
-"""AWS event streams as they come, however they are split. Floor 2: may import floors 0 and 1, ``clip`` and ``wire``.
+"""AWS event streams as they come, however they are split.
 
 Source: Amazon's documentation, "Event stream encoding": lengths of message and headers, a CRC of both, the headers,
 the payload, a CRC of all. Both CRCs (CRC-32) are checked.

@@ -1,4 +1,4 @@
-"""A buffer that never grows beyond a bound: of what is longer it keeps the end. Floor 2.
+"""A buffer that never grows beyond a bound: of what is longer it keeps the end.
 
 Usage stands at the end of an answer, where the answer itself is too long to be kept.
 """

@@ -1,4 +1,4 @@
-"""What every decoder of a streamed answer gives and takes. Floor 2: may import floors 0 and 1."""
+"""What every decoder of a streamed answer gives and takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers whose bytes alone do not tell where an event ends. Floor 2: may import floors 0 and 1, and the decoders."""
+"""Answers whose bytes alone do not tell where an event ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC's messages as they come, however they are split. Floor 2: may import floors 0 and 1, ``coding``, ``wire``.
+"""gRPC's messages as they come, however they are split.
 
 Source: gRPC over HTTP/2 (PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
 """

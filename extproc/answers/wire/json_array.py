@@ -1,4 +1,4 @@
-"""The elements of a JSON array as they come: how Gemini and Vertex AI stream without ``alt=sse``. Floor 2.
+"""The elements of a JSON array as they come: how Gemini and Vertex AI stream without ``alt=sse``.
 
 May import ``clip`` and ``wire``. Only objects and arrays count as elements. What stands in them is not judged here:
 of brackets, only their number. Source: RFC 8259.

@@ -1,4 +1,4 @@
-"""JSON as it stands in answers, careless servers' too. Floor 2: imports nothing of ours.
+"""JSON as it stands in answers, careless servers' too.
 
 Where a token ends within a character, some write half of it: its first bytes, or half of a surrogate pair. Others write
 ``NaN`` for a probability. Clients read such events, and so does ``loads``.

@@ -1,4 +1,4 @@
-"""JSON lines (NDJSON) as they come, however they are split. Floor 2; may import ``clip`` and ``wire``.
+"""JSON lines (NDJSON) as they come, however they are split.
 
 Blank lines say nothing, and the last line need not end. Source: the NDJSON specification.
 """

@@ -1,4 +1,4 @@
-"""AWS event streams that carry another stream, or events of another API. Floor 2: may import the other decoders.
+"""AWS event streams that carry another stream, or events of another API.
 
 Source: the API references of Amazon Bedrock ("PayloadPart") and of Amazon SageMaker's runtime ("PayloadPart").
 """

@@ -1,4 +1,4 @@
-"""Content codings of answers: undone piece by piece, within a bound. Floor 2: may import floors 0 and 1, ``wire``.
+"""Content codings of answers: undone piece by piece, within a bound.
 
 Source: RFC 9110 §8.4.1, RFC 1950 to 1952, RFC 8878 (zstd), RFC 7932 (br).
 """

@@ -1,4 +1,4 @@
-"""Server-sent events as they come, however they are split. Floor 2: may import floors 0 and 1, ``clip`` and ``wire``.
+"""Server-sent events as they come, however they are split.
 
 Lines end in CR, LF or both; a comment is no event; data may have several lines; one space after a colon is not part
 of the value. An event that no blank line ends counts all the same: servers forget it behind the last one.

@@ -1,4 +1,4 @@
-"""WebSocket messages as they come, however their frames are split. Floor 2: may import floors 0 and 1, and below.
+"""WebSocket messages as they come, however their frames are split.
 
 Below: ``clip``, ``unpack`` and ``wire``. Source: RFC 6455 §5 (frames) and §7.4 (codes), RFC 7692 §7 (compression).
 """

@@ -1,7 +1,4 @@
-"""A whole Envoy configuration from a policy: one file, or files that Envoy watches.
-
-Floor 4: may import floors 0 to 3.
-"""
+"""A whole Envoy configuration from a policy: one file, or files that Envoy watches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Envoy clusters: one per target of a policy, and the processor's. Floor 4: may import floors 0 to 3."""
+"""Envoy clusters: one per target of a policy, and the processor's."""
 
 from __future__ import annotations
 

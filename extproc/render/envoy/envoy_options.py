@@ -1,4 +1,4 @@
-"""What a rendered Envoy is told beside the policy: addresses and switches. Floor 4, imports floors 0 to 3."""
+"""What a rendered Envoy is told beside the policy: addresses and switches."""
 
 from __future__ import annotations
 

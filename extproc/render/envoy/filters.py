@@ -1,7 +1,4 @@
-"""The HTTP connection manager: edge hardening, our two ext_proc filters, logs, errors.
-
-Floor 4: may import floors 0 to 3.
-"""
+"""The HTTP connection manager: edge hardening, our two ext_proc filters, logs, errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Envoy routes that follow the processor's headers to the cluster of a target.
-
-Floor 4: may import floors 0 to 3.
-"""
+"""Envoy routes that follow the processor's headers to the cluster of a target."""
 
 from __future__ import annotations
 

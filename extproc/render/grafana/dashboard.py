@@ -1,6 +1,6 @@
 """A Grafana dashboard from policies, on what ``rules`` record: the same on Istio, on Linkerd and with neither.
 
-Floor 4: may import floors 0 to 3. Rows for canaries and objectives are there where a policy has them. Only heatmaps and
+Rows for canaries and objectives are there where a policy has them. Only heatmaps and
 the processor's own row read raw metrics, which the processor exports wherever it runs.
 """
 

@@ -1,4 +1,4 @@
-"""Panels of a Grafana dashboard, and where they stand. Floor 4: may import floors 0 to 3."""
+"""Panels of a Grafana dashboard, and where they stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is refused is not shown to the observer. Floor 4: imports ``envoy_options``.
+"""Who is refused is not shown to the observer.
 
 An answer of Envoy's own, such as 401 or 403, passes every filter on its way back, also those that the request never
 reached. So one filter writes down that a request came this far, behind all authentication, and a matcher skips the

@@ -1,6 +1,6 @@
 """DestinationRules and ServiceEntries: the subsets of a host, what they bear, and endpoints that are in no Service.
 
-Floor 4: may import floors 0 to 3. Limits and ejection are those of the bare Envoy (``envoy_clusters``).
+Limits and ejection are those of the bare Envoy (``envoy_clusters``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """EnvoyFilters: our filters in the proxies of the mesh, switched on for the policies' hosts alone.
 
-Floor 4: may import floors 0 to 3. What every patch rests on:
+What every patch rests on:
 
 - The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
   that no unknown's request reaches the processor (nor Envoy's answer to it: ``istio_admission``), and in front of what

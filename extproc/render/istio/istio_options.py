@@ -1,6 +1,6 @@
-"""What manifests for Istio are told beside the policy: where things are in the mesh, and how new it is. Floor 4.
+"""What manifests for Istio are told beside the policy: where things are in the mesh, and how new it is.
 
-May import floors 0 to 3. A field that the target's Istio does not know is left out where it is a nicety, and reported
+A field that the target's Istio does not know is left out where it is a nicety, and reported
 where its absence is felt: istiod drops what it does not know without a word.
 """
 

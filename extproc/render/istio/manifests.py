@@ -1,4 +1,4 @@
-"""Manifests for Istio from a policy: everything that it says, and nothing more. Floor 4: may import floors 0 to 3.
+"""Manifests for Istio from a policy: everything that it says, and nothing more.
 
 In the order in which they can be applied: endpoints and subsets before the routes to them, the routes before the
 filters whose headers they follow.

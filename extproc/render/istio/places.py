@@ -1,4 +1,4 @@
-"""Where a policy's targets are in the mesh: host, port and subset of each. Floor 4: may import floors 0 to 3.
+"""Where a policy's targets are in the mesh: host, port and subset of each.
 
 - Its endpoints are the policy's own ``host:port``: a subset of that Service, by the labels of its pods.
 - Its one endpoint is another Service of the cluster: that Service.

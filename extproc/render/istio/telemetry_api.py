@@ -1,4 +1,4 @@
-"""Telemetry: Istio's own metrics, traces and logs by model, version and GPU pool. Floor 4: may import floors 0 to 3.
+"""Telemetry: Istio's own metrics, traces and logs by model, version and GPU pool.
 
 Istio evaluates a tag's expression (CEL) when the request has ended, over the headers as they went upstream. Each value
 is a series of its own and never goes away, so a value is a text of the policies, ``other`` or ``none``, whatever

@@ -1,4 +1,4 @@
-"""VirtualServices that follow the processor's headers to the subset of a target. Floor 4: may import floors 0 to 3.
+"""VirtualServices that follow the processor's headers to the subset of a target.
 
 The timeout of a policy runs until the answer begins. Istio's own ``timeout`` would end streams in their midst, so it is
 the timeout per try, which no longer counts once the client has got something.

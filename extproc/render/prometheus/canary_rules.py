@@ -1,4 +1,4 @@
-"""A canary that is worse than the stable version, as rules. Floor 4: may import floors 0 to 3.
+"""A canary that is worse than the stable version, as rules.
 
 Stable is the version with the largest weight; every other one that answers is held against it. Few requests prove
 little, so failures are compared by the z-test of two proportions: an alert takes more than chance makes, and enough

@@ -1,6 +1,6 @@
-"""Recording rules of a policy: success, rate, latency, tokens and shares of its versions. Floor 4.
+"""Recording rules of a policy: success, rate, latency, tokens and shares of its versions.
 
-May import floors 0 to 3. Success, rate and duration come from the source that is asked for. Time to first token, time
+Success, rate and duration come from the source that is asked for. Time to first token, time
 per output token and tokens come from the processor always: a mesh sees no tokens.
 """
 

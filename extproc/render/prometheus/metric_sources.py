@@ -1,4 +1,4 @@
-"""Where golden metrics come from: our processor, Istio's or Linkerd's proxies. Floor 4: may import floors 0 to 3.
+"""Where golden metrics come from: our processor, Istio's or Linkerd's proxies.
 
 Each source counts the same requests in its own terms. Here are the terms; what is recorded from them has the same names
 and labels whatever the source, so dashboard and alerts do not care which it is.

@@ -1,4 +1,4 @@
-"""Alerts on the processor itself, by its own metrics. Floor 4: may import floors 0 to 3."""
+"""Alerts on the processor itself, by its own metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pieces of PromQL: literals, selectors, models' patterns as regular expressions. Floor 4: may import floors 0 to 3."""
+"""Pieces of PromQL: literals, selectors, models' patterns as regular expressions."""
 
 from __future__ import annotations
 

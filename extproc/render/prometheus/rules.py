@@ -1,4 +1,4 @@
-"""Prometheus rules from policies: golden metrics recorded, and alerts on them. Floor 4: may import floors 0 to 3.
+"""Prometheus rules from policies: golden metrics recorded, and alerts on them.
 
 ``rule_groups`` gives plain groups: what a rules file of Prometheus holds, and a PrometheusRule of its operator. What is
 recorded has the same names and labels for every source, so that alerts and dashboard are the same for all three.

@@ -1,6 +1,6 @@
-"""Service level objectives as rules: how fast each version burns its error budget, and alerts. Floor 4.
+"""Service level objectives as rules: how fast each version burns its error budget, and alerts.
 
-May import floors 0 to 3. The alerts are those of the SRE Workbook (Google, chapter 5): several windows, several burn
+The alerts are those of the SRE Workbook (Google, chapter 5): several windows, several burn
 rates. A burn rate of 1 uses up the budget exactly within the policy's window. Every window is summed up from the rates
 over five minutes, so three days cost no more than three days of one series per version.
 """

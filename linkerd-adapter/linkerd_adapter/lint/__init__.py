@@ -1,6 +1,6 @@
 """``linkerd-adapter lint``: what Linkerd would not do with routes, Services and profiles as their authors mean it.
 
-May import floors 0 to 4 of ``extproc``. A module for each subject: its rules, and `check`, which looks for them in
+A module for each subject: its rules, and `check`, which looks for them in
 everything that was given. Pure: texts in, findings out, never an exception for any text.
 """
 

@@ -1,4 +1,4 @@
-"""Linkerd's annotations and the values it can read in them. May import floors 0 to 4 of ``extproc``.
+"""Linkerd's annotations and the values it can read in them.
 
 As Linkerd 2.20's policy controller parses them: durations are one whole number and a unit, lists have no spaces.
 """

@@ -1,4 +1,4 @@
-"""``linkerd-adapter lint``: files in, findings printed. May import floors 0 to 4 of ``extproc``."""
+"""``linkerd-adapter lint``: files in, findings printed."""
 
 from __future__ import annotations
 

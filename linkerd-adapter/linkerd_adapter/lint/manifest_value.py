@@ -1,4 +1,4 @@
-"""A value in a manifest that knows where it stands. May import floors 0 to 4 of ``extproc``.
+"""A value in a manifest that knows where it stands.
 
 Manifests are anybody's: a value of another shape than expected reads as absent here, and ``fields`` says so.
 """

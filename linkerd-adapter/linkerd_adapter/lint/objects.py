@@ -1,7 +1,4 @@
-"""The resources in files, as Linkerd would see them: routes and their parents, Services, profiles, workloads.
-
-May import floors 0 to 4 of ``extproc``.
-"""
+"""The resources in files, as Linkerd would see them: routes and their parents, Services, profiles, workloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``docs/linkerd-lint.md``, made from the rules. May import floors 0 to 4 of ``extproc``."""
+"""``docs/linkerd-lint.md``, made from the rules."""
 
 from __future__ import annotations
 

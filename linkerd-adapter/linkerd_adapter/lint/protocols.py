@@ -1,7 +1,4 @@
-"""What makes Linkerd not look at routes at all: protocols, opaque ports, profiles, other kinds of routes.
-
-May import floors 0 to 4 of ``extproc``.
-"""
+"""What makes Linkerd not look at routes at all: protocols, opaque ports, profiles, other kinds of routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Linkerd's proxy makes of a regular expression. May import floors 0 to 4 of ``extproc``.
+"""What Linkerd's proxy makes of a regular expression.
 
 It searches the value with Rust's ``regex`` (of alternatives the first that fits wins, not the longest), and matches
 where what it found spans the whole value.

@@ -1,4 +1,4 @@
-"""Where a route's rules send requests, and in which shares. May import floors 0 to 4 of ``extproc``."""
+"""Where a route's rules send requests, and in which shares."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The fields of routes: those of Gateway API 1.2.1, their types and limits, and what is newer than Linkerd.
-
-May import floors 0 to 4 of ``extproc``.
-"""
+"""The fields of routes: those of Gateway API 1.2.1, their types and limits, and what is newer than Linkerd."""
 
 from __future__ import annotations
 

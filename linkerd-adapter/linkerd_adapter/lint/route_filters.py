@@ -1,4 +1,4 @@
-"""What a route's filters do on Linkerd, and do not. May import floors 0 to 4 of ``extproc``."""
+"""What a route's filters do on Linkerd, and do not."""
 
 from __future__ import annotations
 

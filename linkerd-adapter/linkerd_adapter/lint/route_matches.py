@@ -1,4 +1,4 @@
-"""Which requests a route's rules take, by Linkerd's way of matching. May import floors 0 to 4 of ``extproc``."""
+"""Which requests a route's rules take, by Linkerd's way of matching."""
 
 from __future__ import annotations
 

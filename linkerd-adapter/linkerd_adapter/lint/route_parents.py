@@ -1,4 +1,4 @@
-"""To what routes are attached, and whether Linkerd will see it so. May import floors 0 to 4 of ``extproc``."""
+"""To what routes are attached, and whether Linkerd will see it so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Linkerd says of routes, where they come from a given. May import floors 0 to 4 of ``extproc``."""
+"""What Linkerd says of routes, where they come from a given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timeouts, retries and circuit breaking, as routes and Services ask for them. May import floors 0 to 4."""
+"""Timeouts, retries and circuit breaking, as routes and Services ask for them."""
 
 from __future__ import annotations
 

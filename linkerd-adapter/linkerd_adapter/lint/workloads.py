@@ -1,4 +1,4 @@
-"""Workloads whose requests go round, past routes, or where a client says. May import floors 0 to 4 of ``extproc``."""
+"""Workloads whose requests go round, past routes, or where a client says."""
 
 from __future__ import annotations
 
