@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-cold bench-steady soak fuzz clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-cold bench-steady soak fuzz mutants clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ soak: $(VENV)/dev  ## ten minutes at half of saturation: no error, flat memory, 
 
 fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests and HTTP/2; better with atheris installed
 	@$(BIN)/python -m tests.fuzz
+
+mutants: $(VENV)/dev  ## do tests notice mistakes planted in what they test: MUTANTS (150), SEED (1), ONLY=module; minutes
+	@$(BIN)/python -m tests.mutants --sample $(or $(MUTANTS),150) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove whatever was made here, .venv too
 	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -72,6 +72,14 @@ def package_of(module: str) -> str | None:
     return short(module).partition(".")[0] if module.startswith("extproc.") else None
 
 
+def names_of_test(module: str) -> tuple[Path, Path]:
+    """Where the test of a module may be: by its name or, where another module has the same, by its package's too."""
+    *packages, name = short(module).split(".")
+    folder = Path(*packages)
+    qualified = "_".join((packages[-1] if packages else "extproc", name))
+    return folder / f"test_{name}.py", folder / f"test_{qualified}.py"
+
+
 def listed(module: str, names: tuple[str, ...]) -> bool:
     """Whether one of ``names``, which may be patterns, is the module's."""
     return any(fnmatchcase(short(module), name) for name in names)
