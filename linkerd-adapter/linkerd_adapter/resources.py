@@ -136,6 +136,7 @@ class ServicePort(Struct):
     """A port of a Service."""
 
     port: int
+    targetPort: int | str | None = None  # noqa: N815
     appProtocol: str | None = None  # noqa: N815
 
 

@@ -80,12 +80,14 @@ def test_routes_that_do_not_count(name: str) -> None:
     ],
 )
 def test_parents_where_no_route_counts(name: str) -> None:
-    assert cluster(name).off(APEX, 80)
+    assert cluster(name).off(APEX, 80, "ai")
 
 
 def test_ports_that_are_opaque_by_default() -> None:
-    assert "opaque" in cluster("lnk503-opaque-by-default").off(APEX, 6379)
-    assert not cluster("lnk201-alternation").off(APEX, 6379), "a Service that nobody knows"
+    off = cluster("lnk503-opaque-by-default").off(APEX, 6379, "ai")
+    assert off
+    assert "opaque" in off.why
+    assert not cluster("lnk201-alternation").off(APEX, 6379, "ai"), "a Service that nobody knows"
 
 
 @pytest.mark.parametrize("name", ["lnk302-backend-filter", "lnk404-no-port", "lnk405-pool"])
