@@ -165,7 +165,8 @@ def weightless(rule: Rule) -> bool:
 def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) -> Mapping[Backend, Fraction]:
     """The share of requests that each backend of ``rule`` gets; empty where none is available: those wait, then fail.
 
-    A broken backend takes its share and answers its status. Raises ``UnservableError`` where several backends have no weight.
+    A broken backend takes its share and answers its status. Raises ``UnservableError`` where several backends have
+    no weight.
     """
     backends = rule.backends
     if len(backends) == 1:

@@ -1,4 +1,4 @@
-"""``linkerd-adapter explain`` where the cluster is not as its users think: what does not count, and what comes of it."""
+"""``linkerd-adapter explain`` where a cluster is not as its users think: what does not count, what comes of it."""
 
 from __future__ import annotations
 
