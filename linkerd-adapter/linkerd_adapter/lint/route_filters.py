@@ -27,7 +27,8 @@ UNKNOWN = Rule(
     "LNK303",
     "error",
     "a filter of a type that is newer than Linkerd knows",
-    "The route can't be parsed, and Linkerd ignores it.",
+    "Linkerd parses the route and can't convert it: it is void, while its status says Accepted (CORS) or nothing. Only "
+    "the controller's log tells.",
     "use RequestHeaderModifier, ResponseHeaderModifier and RequestRedirect only",
 )
 RESPONSE = Rule(
