@@ -14,12 +14,10 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from linkerd_adapter import resources as k8s
-from linkerd_adapter import route_selection
+from linkerd_adapter import route_selection, unconvertible_rules
 from linkerd_adapter.lint.annotation_values import KNOWN, RETRY, TIMEOUT
 from linkerd_adapter.names import Service
 
-CONVERTED = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
-"""Filters that Linkerd knows."""
 OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
 """Ports that are opaque where a Service has no annotation that says which."""
 HTTP = ("http", "kubernetes.io/h2c")
@@ -196,8 +194,12 @@ class Cluster:
         return route_selection.Route(meta.namespace, meta.name, rules, tuple(spec.hostnames), meta.creationTimestamp)
 
     def _rule(self, rule: k8s.RouteRule, parent: Service) -> route_selection.Rule:
-        if unknown := next((f.type for f in rule.filters if f.type not in CONVERTED), None):
-            raise ValueError(f"it has no filter {unknown}")
+        parts = (
+            *map(unconvertible_rules.unfit_filter, rule.filters),
+            *map(unconvertible_rules.unfit_match, rule.matches),
+        )
+        if unfit := next(filter(None, parts), ""):
+            raise ValueError(unfit)
         redirect = any(f.type == "RequestRedirect" for f in rule.filters)
         backends = tuple(self._backend(ref, parent) for ref in rule.backendRefs)
         return route_selection.Rule(tuple(map(_match, rule.matches)), backends, redirect)
@@ -205,14 +207,14 @@ class Cluster:
     def _backend(self, ref: k8s.BackendRef, parent: Service) -> route_selection.Backend:
         service = Service(ref.namespace or parent.namespace, ref.name)
         broken, status = "", 500
-        if ref.kind != "Service" or ref.group not in ("", "core"):
+        if not _is_service(ref):
             broken = f"{ref.kind} is no Service"
         elif not ref.port:
             broken = "it names no port"
         elif missing := self._missing(service):
             broken = missing
-        elif unknown := next((f.type for f in ref.filters if f.type not in CONVERTED), None):
-            broken = f"Linkerd has no filter {unknown}"
+        elif unfit := next(filter(None, map(unconvertible_rules.unfit_filter, ref.filters)), ""):
+            broken = f"Linkerd can't convert it: {unfit}"
         elif known := self._services.get(service):
             broken, status = _undialled(known, ref.port)
         return route_selection.Backend(service.namespace, service.name, ref.port or 0, ref.weight, broken, status)
@@ -251,8 +253,13 @@ def _ref(route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> k8s.Pa
     return next((ref for ref in found if not _not_a_parent(ref)), found[0] if found else None)
 
 
+def _is_service(ref: k8s.ParentRef | k8s.BackendRef) -> bool:
+    """Linkerd compares without regard to case."""
+    return ref.kind.lower() == "service" and ref.group.lower() in ("", "core")
+
+
 def _not_a_parent(ref: k8s.ParentRef) -> str:
-    if ref.kind == "Service" and ref.group in ("", "core"):
+    if _is_service(ref):
         return ""
     return f"its parentRef means a {ref.kind} of {ref.group or 'core'}: write kind: Service and group: core"
 

@@ -56,6 +56,21 @@ def break_template(docs: list[Doc]) -> None:
     match["path"] = {"type": "RegularExpression", "value": "/v1/models/{model}/infer"}
 
 
+def break_path(docs: list[Doc]) -> None:
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["path"] = {"type": "PathPrefix", "value": "v1"}
+
+
+def break_header(docs: list[Doc]) -> None:
+    headers = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"]
+    headers.append({"name": "x-team", "value": "Köln"})
+
+
+def break_redirect(docs: list[Doc]) -> None:
+    redirect = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "v1"}}
+    rule = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]
+    rule["filters"] = [{"type": "RequestRedirect", "requestRedirect": redirect}]
+
+
 def break_retries(docs: list[Doc]) -> None:
     one(docs, "HTTPRoute", "chat")["metadata"]["annotations"] = {"retry.linkerd.io/http": "502, 503"}
 
@@ -88,6 +103,9 @@ def break_shape(docs: list[Doc]) -> None:
         (break_filter, "it has no filter RequestMirror"),
         (break_regex, "looks around"),
         (break_template, "no whole number follows it"),
+        (break_path, "its path 'v1' does not begin with /"),
+        (break_header, "the value 'Köln' of x-team is not all visible ASCII"),
+        (break_redirect, "leads to the path 'v1'"),
         (break_retries, "its annotation retry.linkerd.io/http can't be read: '502, 503'"),
         (break_timeout, "its annotation timeout.linkerd.io/request can't be read: '5'"),
         (break_unread, "nothing for sure of this request"),
@@ -125,6 +143,12 @@ def accepted_by_another(docs: list[Doc]) -> None:
     status["parentRef"] = {"kind": "Service", "group": "", "name": "chat", "namespace": "elsewhere"}
 
 
+def other_case(docs: list[Doc]) -> None:
+    route = one(docs, "HTTPRoute", "chat")
+    for ref in (route["spec"]["parentRefs"][0], *(b for r in route["spec"]["rules"] for b in r["backendRefs"])):
+        ref |= {"kind": "service", "group": "Core"}
+
+
 def annotation_of_another_kind(docs: list[Doc]) -> None:
     """Of GRPCRoutes, which Linkerd does not read here."""
     one(docs, "HTTPRoute", "chat")["metadata"]["annotations"] = {"retry.linkerd.io/grpc": "not at all"}
@@ -148,7 +172,7 @@ def profile_of_another(docs: list[Doc]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(beside_gateway, accepted_by_another, annotation_of_another_kind),
+        *(beside_gateway, accepted_by_another, other_case, annotation_of_another_kind),
         *(profile_elsewhere, profile_without_routes, profile_of_another),
     ],
 )

@@ -10,6 +10,7 @@ from extproc.yamldoc import shown
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
+from linkerd_adapter.unconvertible_rules import NAME, VALUE
 
 WHOLE = Rule(
     "LNK210",
@@ -36,8 +37,6 @@ NEVER = Rule(
 )
 RULES = (WHOLE, TWICE, NEVER)
 
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""A token, RFC 9110 section 5.6.2."""
 _COOKIE = r"(?:^|[^\\])\.[*+]"
 
 
@@ -77,7 +76,7 @@ def _header(header: Place) -> Iterator[Finding]:
     text = (name.text or "") if name else ""
     if name and text.lower() == "host":
         yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
-    elif name and not _NAME.fullmatch(text):
+    elif name and not NAME.fullmatch(text):
         remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
         yield name.breaks(NEVER, f"{shown(text)} is no name of a header: the route is refused or void", remedy)
     if value and value.text is not None and header.text_at("type") != "RegularExpression":
@@ -85,6 +84,8 @@ def _header(header: Place) -> Iterator[Finding]:
             yield value.breaks(
                 NEVER, f"{shown(value.text)} has spaces around, and no header's value has", "remove them"
             )
+        elif not VALUE.fullmatch(value.text):
+            yield value.breaks(NEVER, f"{shown(value.text)} is not all visible ASCII: the route is void")
         elif text.lower() == "cookie" and ";" not in value.text:
             remedy = f"write a RegularExpression: `^(?:.*; ?)?{re.escape(value.text)}(?:;.*)?$`"
             yield value.breaks(WHOLE, "a client with another cookie besides does not match", remedy)
