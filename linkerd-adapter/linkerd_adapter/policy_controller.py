@@ -18,6 +18,8 @@ from linkerd_adapter import route_selection, unconvertible_rules
 from linkerd_adapter.lint.annotation_values import KNOWN, RETRY, TIMEOUT
 from linkerd_adapter.names import Service
 
+CONVERTED = unconvertible_rules.FILTERS
+"""Filters that Linkerd knows."""
 OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
 """Ports that are opaque where a Service has no annotation that says which."""
 HTTP = ("http", "kubernetes.io/h2c")

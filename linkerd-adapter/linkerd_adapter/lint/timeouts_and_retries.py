@@ -115,7 +115,7 @@ NO_RETRY = Rule(
     "LNK616",
     "warning",
     "a retry limit of 0 does not switch retries off",
-    "Linkerd takes 0 for a limit that is not given, and repeats once.",
+    "Beside another annotation for retries Linkerd takes 0 for a limit that is not given, and repeats once.",
     "remove all annotations `retry.linkerd.io/*` of it",
 )
 RULES = (
@@ -153,7 +153,8 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
         elif key.startswith(TIMEOUT) and milliseconds(text) == 0:
             yield place.breaks(ZERO)
         elif key == RETRY + "limit" and int(text) == 0:
-            yield place.breaks(NO_RETRY)
+            if any(other.startswith(RETRY) and other != key for other in resource.annotations):
+                yield place.breaks(NO_RETRY)
         elif key in (TIMEOUT + "request", TIMEOUT + "response"):
             yield place.breaks(STREAM)
 
