@@ -21,10 +21,21 @@ _SHOWN = (
 )
 
 
-def bootstrap(snapshot: Snapshot, plan: Plan, options: EnvoyOptions, *, probes: str, processor_admin: str) -> Doc:
-    """``probes``: the address for the kubelet and Prometheus; ``processor_admin``: where the processor answers them."""
+def bootstrap(
+    snapshot: Snapshot, plan: Plan, options: EnvoyOptions, *, probes: str, processor_admin: str, http2: bool = False
+) -> Doc:
+    """``probes``: the address for the kubelet and Prometheus; ``processor_admin``: where the processor answers them.
+
+    ``http2``: speak HTTP/2 to every apex and mirror, as where ``appProtocol: kubernetes.io/h2c`` makes Linkerd's proxy
+    reset HTTP/1.1; else HTTP/1.1, and HTTP/2 for gRPC.
+    """
     document = envoy.bootstrap(snapshot, options, towards(snapshot, plan))
     static = document["static_resources"]
+    if http2:
+        for cluster in static["clusters"]:
+            (protocols,) = cluster["typed_extension_protocol_options"].values()
+            if "http_protocol_options" in protocols["explicit_http_config"]:
+                protocols["explicit_http_config"] = {"http2_protocol_options": {}}
     static["listeners"].append(_probes(probes))
     static["clusters"] += [_cluster(ENVOY_ADMIN, options.admin), _cluster(PROCESSOR_ADMIN, processor_admin)]
     return document

@@ -18,7 +18,7 @@ from extproc.render.document import Doc
 from linkerd_adapter import plan, route_selection
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Apex
-from linkerd_adapter.policy_controller import Cluster, Ignored
+from linkerd_adapter.policy_controller import Cluster, Ignored, Off
 from linkerd_adapter.routes import http_routes
 from linkerd_adapter.services import services
 
@@ -55,6 +55,7 @@ def explain(
         "backend": None,
         "backends": [],
         "status": None,
+        "reset": False,
         "reason": "",
         "ignored": [],
     }
@@ -83,10 +84,14 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: route_selec
     parent = route_selection.Backend(apex.service.namespace, apex.service.name, apex.port)
     routes, ignored = cluster.routes(apex.service, apex.port, gateway.namespace)
     told: dict[str, Any] = {"ignored": [_told(i) for i in (*ignored, *cluster.unreadable)]}
-    if off := cluster.off(apex.service, apex.port):
-        return told | _to_apex(cluster, parent, f"no HTTPRoute counts: {off}")
+    grpc = request.headers.text("content-type").startswith("application/grpc")
+    if off := cluster.off(apex.service, apex.port, gateway.namespace, grpc=grpc):
+        return told | _without_routes(cluster, parent, off)
     if not routes:
         return told | _to_apex(cluster, parent, f"no HTTPRoute has {apex.service} as its parent")
+    if fatal := route_selection.fatal(routes):
+        why = f"{fatal}: the proxy fails on it, and closes every connection to {apex.service}"
+        return told | {"reset": True, "reason": why}
     found = route_selection.find(routes, request)
     if found is None:
         return told | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
@@ -95,11 +100,14 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: route_selec
     why = f"rules[{found.number}] of {route.name}: {_because(found, request)}"
     if found.rule.redirect:
         return told | {"reason": f"{why}; it redirects the client"}
+    if cluster.http2_only(apex.service, apex.port) and not grpc:
+        why += "; the port takes HTTP/2 only: the gateway must be rendered with --app-protocol kubernetes.io/h2c"
     rule = found.rule if found.rule.backends else route_selection.Rule(backends=(parent,))
-    try:
-        shares = route_selection.shares(rule, cluster.available)
-    except route_selection.UnservableError as error:
-        return told | {"status": 500, "reason": f"{why}; {error}"}
+    shares = route_selection.shares(rule, cluster.available)
+    dead = [b for b in rule.backends if not b.broken and b.weight and not cluster.available(b)]
+    if dead and shares:
+        names = " and ".join(map(str, dead))
+        why += f"; {names} has no ready endpoint: after each pause requests drawn to it wait 3 s and get 504 at first"
     told["backends"] = [
         {
             "service": b.name,
@@ -116,18 +124,32 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: route_selec
 
 def _drawn(shares: Mapping[route_selection.Backend, Fraction], why: str) -> dict[str, Any]:
     if not shares:
-        return {"status": 503, "reason": f"{why}; none of its backends has a ready endpoint"}
+        return {"status": 504, "reason": f"{why}; none of its backends has a ready endpoint: it waits 3 s, and fails"}
     if len(shares) > 1:
-        return {"reason": f"{why}; a backend is drawn by weight"}
+        broken = [f"{b} answers {b.status}: {b.broken}" for b in shares if b.broken]
+        return {"reason": "; ".join((why, "a backend is drawn by weight", *broken))}
     (only,) = shares
     if only.broken:
-        return {"status": 500, "reason": f"{why}; its backend can't be used: {only.broken}"}
+        return {"status": only.status, "reason": f"{why}; its backend can't be used: {only.broken}"}
     return {"backend": str(only), "reason": why}
+
+
+def _without_routes(cluster: Cluster, parent: route_selection.Backend, off: Off) -> dict[str, Any]:
+    """What becomes of a request where no HTTPRoute counts."""
+    why = f"no HTTPRoute counts: {off.why}"
+    match off.outcome:
+        case "reset":
+            return {"reset": True, "reason": f"{why}; the proxy resets the connection"}
+        case "unreachable":
+            return {"status": 503, "reason": f"{why}, and so no address for the gateway's Envoy to dial"}
+        case "elsewhere":
+            return {"reason": why}
+    return _to_apex(cluster, parent, why)
 
 
 def _to_apex(cluster: Cluster, parent: route_selection.Backend, why: str) -> dict[str, Any]:
     if not cluster.available(parent):
-        return {"status": 503, "reason": f"{why}; and {parent} has no ready endpoint"}
+        return {"status": 504, "reason": f"{why}; and {parent} has no ready endpoint: it waits 3 s, and fails"}
     return {"backend": str(parent), "reason": f"{why}, so that any pod of {parent.name} may answer"}
 
 

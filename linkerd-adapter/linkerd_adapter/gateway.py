@@ -25,6 +25,8 @@ from linkerd_adapter.plan import Plan
 SOCKETS, POLICIES, CONFIG = "/run/aimesh", "/etc/aimesh", "/etc/envoy"
 PROCESSOR, PROCESSOR_ADMIN = f"unix://{SOCKETS}/processor.sock", f"unix://{SOCKETS}/admin.sock"
 HTTP, PROBES = 8080, 9090
+H2C = "kubernetes.io/h2c"
+"""HTTP/2 without TLS, as an ``appProtocol``."""
 MOST_BYTES = 1 << 20
 """That a ConfigMap may hold."""
 NOBODY = 65532
@@ -45,7 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     target_port: int | str | None = None
     """On which the model servers' pods listen, number or name; None: each policy's own port."""
     app_protocol: Literal["http", "kubernetes.io/h2c"] | None = None
-    """Of the apexes and the Services behind them; None: Linkerd looks at what comes."""
+    """Of the apexes and the Services behind them; None: Linkerd looks at what comes. The gateway's Envoy speaks it."""
     audit: bool = False
     """Let other clients reach the model servers, and log them, instead of shutting them out."""
 
@@ -57,7 +59,9 @@ def envoy_options() -> EnvoyOptions:
 
 def gateway(snapshot: Snapshot, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
     """``policies``: the policy files' texts by their names. Raises ``SetupError`` where they are too large."""
-    document = bootstrap(snapshot, plan, envoy_options(), probes=f"0.0.0.0:{PROBES}", processor_admin=PROCESSOR_ADMIN)
+    http2 = options.app_protocol == H2C
+    probes = f"0.0.0.0:{PROBES}"
+    document = bootstrap(snapshot, plan, envoy_options(), probes=probes, processor_admin=PROCESSOR_ADMIN, http2=http2)
     config = to_yaml(document)
     name = options.gateway.name
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(options)}

@@ -11,7 +11,7 @@ from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from linkerd_adapter import plan
 from linkerd_adapter.authorization import authorizations
-from linkerd_adapter.gateway import Options, gateway, labels
+from linkerd_adapter.gateway import H2C, Options, gateway, labels
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Addresses, Plan, UnrenderableError
 from linkerd_adapter.routes import MOST_RULES, http_routes
@@ -37,7 +37,7 @@ def render(snapshot: Snapshot, policies: Mapping[str, str], options: Options) ->
         *gateway(snapshot, made, files(policies), options),
     ]
     _check_names(manifests)
-    return Rendered(tuple(manifests), tuple(_notes(snapshot, made)))
+    return Rendered(tuple(manifests), tuple(_notes(snapshot, made, options)))
 
 
 def namespace(snapshot: Snapshot) -> str:
@@ -84,7 +84,9 @@ def _check_names(manifests: list[Doc]) -> None:
         known.add(key)
 
 
-def _notes(snapshot: Snapshot, made: Plan) -> Iterator[str]:
+def _notes(snapshot: Snapshot, made: Plan, options: Options) -> Iterator[str]:
+    if options.app_protocol == H2C:
+        yield f"{H2C}: the gateway speaks HTTP/2 to every apex, and WebSockets (HTTP/1.1 upgrades) do not pass"
     for apex in made.apexes:
         if not apex.labels:
             exists = "declared without one" if made.declares(apex) else "taken to exist"

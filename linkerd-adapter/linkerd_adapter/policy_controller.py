@@ -1,26 +1,29 @@
 """What Linkerd's policy controller makes of resources: which routes count at a parent, and why others don't. Pure.
 
 From linkerd2's ``policy-controller/k8s/index/src/outbound``. A route that it can't convert is not rejected: it is
-logged and left out, while the status goes on to say ``Accepted``.
+logged and left out, while the status goes on to say ``Accepted``. What becomes of requests where no HTTPRoute counts
+was seen on linkerd2-proxy v2.366.0 with the controllers of edge-26.8.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from linkerd_adapter import resources as k8s
-from linkerd_adapter import route_selection
+from linkerd_adapter import route_selection, unconvertible_rules
+from linkerd_adapter.lint.annotation_values import KNOWN, RETRY, TIMEOUT
 from linkerd_adapter.names import Service
 
-CONTROLLER = "linkerd.io/policy-controller"
-CONVERTED = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
+CONVERTED = unconvertible_rules.FILTERS
 """Filters that Linkerd knows."""
 OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
 """Ports that are opaque where a Service has no annotation that says which."""
+HTTP = ("http", "kubernetes.io/h2c")
+"""Values of ``appProtocol`` that keep a port from being opaque."""
 _GATEWAY, _LINKERD = "gateway.networking.k8s.io", "policy.linkerd.io"
 
 R = TypeVar("R", k8s.Route, k8s.GrpcRoute, k8s.Service, k8s.ServiceProfile, k8s.EndpointSlice)
@@ -31,6 +34,14 @@ class Ignored(msgspec.Struct, frozen=True):
 
     name: str
     why: str
+
+
+class Off(msgspec.Struct, frozen=True):
+    """Why no HTTPRoute counts at a parent, and what becomes of its requests."""
+
+    why: str
+    outcome: Literal["passed", "reset", "unreachable", "elsewhere"] = "passed"
+    """Passed on to any pod; reset; not sent, since there is no address; or decided by something else than routes."""
 
 
 class Cluster:
@@ -57,7 +68,7 @@ class Cluster:
             if ref is None:
                 continue
             name = f"{route.metadata.name}.{route.metadata.namespace}"
-            why = _not_a_parent(ref) or self._unaccepted(route, ref)
+            why = _not_a_parent(ref) or self._unaccepted(route, parent, port)
             if not why and route.metadata.namespace not in (parent.namespace, client):
                 why = f"it is a consumer route: it holds for clients in its own namespace, and this one is in {client}"
             if not why:
@@ -71,31 +82,61 @@ class Cluster:
                 ignored.append(Ignored(name, why))
         return route_selection.in_order(found), ignored
 
-    def off(self, parent: Service, port: int) -> str:
-        """Why no HTTPRoute counts at this parent at all; empty where they do."""
+    def off(self, parent: Service, port: int, client: str, *, grpc: bool = False) -> Off | None:
+        """Why no HTTPRoute counts at this parent for requests from the namespace ``client``; None where they do."""
         service = self._services.get(parent)
-        if service is None:
-            return self._missing(parent)
-        if service.spec.clusterIP == "None" or service.spec.type == "ExternalName":
-            return f"the Service {parent} has no ClusterIP, by which Linkerd would know it"
+        if missing := self._missing(parent):
+            return Off(missing, "unreachable")
+        unseen = self._unseen(parent, service, port) if service else None
+        return unseen or self._profiled(parent, client) or self._beside_grpc(parent, port, grpc=grpc)
+
+    def _unseen(self, parent: Service, service: k8s.Service, port: int) -> Off | None:
+        """Why Linkerd sees no requests on this port of the Service."""
+        if service.spec.type == "ExternalName":
+            return Off(f"the Service {parent} is another name for a host outside, without a ClusterIP", "elsewhere")
+        if service.spec.clusterIP == "None":
+            return Off(f"the Service {parent} has no ClusterIP, by which Linkerd would know it")
         own = next((p for p in service.spec.ports if p.port == port), None)
         if own is None:
-            return f"the Service {parent} has no port {port}"
-        if own.appProtocol and own.appProtocol.lower() not in ("http", "kubernetes.io/h2c"):
-            return f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes"
+            return Off(f"the Service {parent} has no port {port}", "reset")
+        protocol = (own.appProtocol or "").lower()
+        if protocol and protocol not in HTTP:
+            return Off(f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes")
         opaque = (service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports")
         if _names_port(OPAQUE if opaque is None else opaque, port):
             who = "Linkerd's default" if opaque is None else f"config.linkerd.io/opaque-ports of {parent}"
-            return f"{who} has the port {port} opaque, without routes"
-        for profile in self._profiles:
-            masks = profile.spec.routes or profile.spec.dstOverrides
-            if masks and profile.metadata.name.startswith(f"{parent.name}.{parent.namespace}.svc"):
-                return f"the ServiceProfile {profile.metadata.name} decides instead of HTTPRoutes"
+            if protocol:
+                return Off(f"{who} has the port {port} opaque, and appProtocol {own.appProtocol} says HTTP", "reset")
+            return Off(f"{who} has the port {port} opaque, without routes")
+        return None
+
+    def _profiled(self, parent: Service, client: str) -> Off | None:
+        """Only profiles in the namespaces of the client and of the Service count, the client's first."""
+        for namespace in dict.fromkeys((client, parent.namespace)):
+            for profile in self._profiles:
+                named = profile.metadata.name.startswith(f"{parent.name}.{parent.namespace}.svc.")
+                if not named or profile.metadata.namespace != namespace:
+                    continue
+                name = f"the ServiceProfile {profile.metadata.name} in {namespace}"
+                if profile.spec.dstOverrides:
+                    return Off(f"the dstOverrides of {name} decide instead of HTTPRoutes", "elsewhere")
+                if profile.spec.routes:
+                    return Off(f"{name} decides instead of HTTPRoutes")
+        return None
+
+    def _beside_grpc(self, parent: Service, port: int, *, grpc: bool) -> Off | None:
         for route in self._grpc:
             ref = _ref(route, parent, port)
-            if ref and not _not_a_parent(ref) and not self._unaccepted(route, ref):
-                return f"the GRPCRoute {route.metadata.name} has the same parent, and then HTTPRoutes don't count"
-        return ""
+            if ref and not _not_a_parent(ref) and not self._unaccepted(route, parent, port):
+                why = f"the GRPCRoute {route.metadata.name} has the same parent, and then HTTPRoutes don't count"
+                return Off(why, "elsewhere" if grpc else "reset")
+        return None
+
+    def http2_only(self, parent: Service, port: int) -> bool:
+        """Whether the proxy resets HTTP/1.1 on this port."""
+        service = self._services.get(parent)
+        protocols = [p.appProtocol or "" for p in service.spec.ports if p.port == port] if service else []
+        return any(protocol.lower() == "kubernetes.io/h2c" for protocol in protocols)
 
     def available(self, backend: route_selection.Backend) -> bool:
         """Whether some endpoint of the backend is ready; what is not known to be otherwise is."""
@@ -130,61 +171,97 @@ class Cluster:
                 names.add((one.metadata.labels or {}).get("kubernetes.io/service-name", ""))
         return found
 
-    def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, ref: k8s.ParentRef) -> str:
+    def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> str:
+        """Why its status keeps it from counting. Whose word a status is and in which namespace does not matter."""
         if not self._live:
             return ""
-        own = route.metadata.namespace
-        for parent in route.status.parents if route.status else ():
-            if parent.controllerName == CONTROLLER and _same(parent.parentRef, ref, own):
-                accepted = next((c for c in parent.conditions if c.type == "Accepted"), None)
-                if accepted and accepted.status == "True":
-                    return ""
-                return f"Linkerd has not accepted it: {accepted.reason if accepted else 'it says nothing of it'}"
-        return "its status has no word of Linkerd's"
+        reasons = []
+        for status in route.status.parents if route.status else ():
+            ref = status.parentRef
+            if _not_a_parent(ref) or ref.name != parent.name or ref.port not in (None, port):
+                continue
+            accepted = next((c for c in status.conditions if c.type == "Accepted"), None)
+            if accepted and accepted.status == "True":
+                return ""
+            reasons.append(accepted.reason if accepted else "it says nothing of it")
+        return f"it is not accepted: {reasons[0]}" if reasons else "its status has no word of this parent"
 
     def _converted(self, route: k8s.Route, parent: Service) -> route_selection.Route:
         """Raises ``ValueError`` for what Linkerd can't convert."""
         meta, spec = route.metadata, route.spec
+        for name, text in (meta.annotations or {}).items():
+            if name in _READ and not KNOWN[name][0](text):
+                raise ValueError(f"its annotation {name} can't be read: {text!r}, where it takes {KNOWN[name][1]}")
         rules = tuple(self._rule(rule, parent) for rule in spec.rules)
         return route_selection.Route(meta.namespace, meta.name, rules, tuple(spec.hostnames), meta.creationTimestamp)
 
     def _rule(self, rule: k8s.RouteRule, parent: Service) -> route_selection.Rule:
-        if unknown := next((f.type for f in rule.filters if f.type not in CONVERTED), None):
-            raise ValueError(f"it has no filter {unknown}")
+        parts = (
+            *map(unconvertible_rules.unfit_filter, rule.filters),
+            *map(unconvertible_rules.unfit_match, rule.matches),
+        )
+        if unfit := next(filter(None, parts), ""):
+            raise ValueError(unfit)
         redirect = any(f.type == "RequestRedirect" for f in rule.filters)
         backends = tuple(self._backend(ref, parent) for ref in rule.backendRefs)
         return route_selection.Rule(tuple(map(_match, rule.matches)), backends, redirect)
 
     def _backend(self, ref: k8s.BackendRef, parent: Service) -> route_selection.Backend:
         service = Service(ref.namespace or parent.namespace, ref.name)
-        broken = ""
-        if ref.kind != "Service" or ref.group not in ("", "core"):
+        broken, status = "", 500
+        if not _is_service(ref):
             broken = f"{ref.kind} is no Service"
         elif not ref.port:
             broken = "it names no port"
         elif missing := self._missing(service):
             broken = missing
-        elif unknown := next((f.type for f in ref.filters if f.type not in CONVERTED), None):
-            broken = f"Linkerd has no filter {unknown}"
-        return route_selection.Backend(service.namespace, service.name, ref.port or 0, ref.weight, broken)
+        elif unfit := next(filter(None, map(unconvertible_rules.unfit_filter, ref.filters)), ""):
+            broken = f"Linkerd can't convert it: {unfit}"
+        elif known := self._services.get(service):
+            broken, status = _undialled(known, ref.port)
+        return route_selection.Backend(service.namespace, service.name, ref.port or 0, ref.weight, broken, status)
+
+
+_READ = (
+    TIMEOUT + "request",
+    TIMEOUT + "response",
+    TIMEOUT + "idle",
+    *(RETRY + n for n in ("http", "limit", "timeout")),
+)
+"""Annotations of an HTTPRoute that void it where they can't be read."""
+
+
+def _undialled(service: k8s.Service, port: int) -> tuple[str, int]:
+    """Why requests to this port of a backend fail, and with which status; an empty text where they don't."""
+    if service.spec.type == "ExternalName":
+        return f"the Service {service.metadata.name} is of type ExternalName", 500
+    ports = service.spec.ports
+    if not ports or any(port in (own.port, own.targetPort) for own in ports):
+        return "", 500  # of a port that it lacks the proxy dials the pods on that very number
+    return f"the Service {service.metadata.name} has no port {port}, and its pods are dialled on that number", 502
 
 
 def _ref(route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> k8s.ParentRef | None:
-    """How the route names ``parent``, if it does; without a port it means every one."""
-    for ref in route.spec.parentRefs:
-        where = ref.namespace or route.metadata.namespace
-        if (where, ref.name) == (parent.namespace, parent.name) and ref.port in (None, port):
-            return ref
-    return None
+    """How the route names ``parent``, if it does; without a port it means every one.
+
+    Of several, one that means a Service: a Gateway may have the same name.
+    """
+    found = [
+        ref
+        for ref in route.spec.parentRefs
+        if (ref.namespace or route.metadata.namespace, ref.name) == (parent.namespace, parent.name)
+        and ref.port in (None, port)
+    ]
+    return next((ref for ref in found if not _not_a_parent(ref)), found[0] if found else None)
 
 
-def _same(one: k8s.ParentRef, other: k8s.ParentRef, namespace: str) -> bool:
-    """Whether a route in ``namespace`` means the same by both."""
-    return (one.name, one.namespace or namespace, one.port) == (other.name, other.namespace or namespace, other.port)
+def _is_service(ref: k8s.ParentRef | k8s.BackendRef) -> bool:
+    """Linkerd compares without regard to case."""
+    return ref.kind.lower() == "service" and ref.group.lower() in ("", "core")
 
 
 def _not_a_parent(ref: k8s.ParentRef) -> str:
-    if ref.kind == "Service" and ref.group in ("", "core"):
+    if _is_service(ref):
         return ""
     return f"its parentRef means a {ref.kind} of {ref.group or 'core'}: write kind: Service and group: core"
 

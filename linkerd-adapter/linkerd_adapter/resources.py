@@ -54,10 +54,40 @@ class RouteMatch(Struct):
     method: str | None = None
 
 
+class SetHeader(Struct):
+    """A header that is set or added."""
+
+    name: str
+    value: str
+
+
+class Modifier(Struct):
+    """What sets and adds headers."""
+
+    set: list[SetHeader] = []
+    add: list[SetHeader] = []
+
+
+class PathModifier(Struct):
+    """Where a redirect leads."""
+
+    replaceFullPath: str | None = None  # noqa: N815
+    replacePrefixMatch: str | None = None  # noqa: N815
+
+
+class Redirect(Struct):
+    """Of a redirect its path alone."""
+
+    path: PathModifier | None = None
+
+
 class Filter(Struct):
-    """What changes a request, by its kind alone."""
+    """What changes a request, as far as it may be none that Linkerd can convert."""
 
     type: str
+    requestRedirect: Redirect | None = None  # noqa: N815
+    requestHeaderModifier: Modifier | None = None  # noqa: N815
+    responseHeaderModifier: Modifier | None = None  # noqa: N815
 
 
 class BackendRef(Struct):
@@ -136,6 +166,7 @@ class ServicePort(Struct):
     """A port of a Service."""
 
     port: int
+    targetPort: int | str | None = None  # noqa: N815
     appProtocol: str | None = None  # noqa: N815
 
 

@@ -7,8 +7,12 @@ What the proxy does (linkerd2-proxy, ``linkerd/http/route`` and ``linkerd/distri
   first: routes are sorted by age and name. A match of the request's host counts before all of these.
 - A header matches if *any* of its values does. A regular expression must span the value, and is tried once, from the
   left, with the first alternative that fits: ``v2|v2-beta`` does not match ``v2-beta``.
+- The request's host is compared as the client wrote it: ``A5.AI`` is not ``a5.ai``.
 - Where a parent has routes and none matches, the answer is 404.
-- Backends are drawn by weight among those that are available. A rule with one backend ignores its weight.
+- Backends are drawn by weight among those that are available. A rule with one backend ignores its weight. A backend
+  that lost its endpoints is found out by the requests drawn to it: they wait 3 s (failfast) and get 504, then the
+  others have its share, until it has idled and is tried again.
+- Several backends without any weight in one rule make every rule of that parent fail.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from extproc.headers import Headers
+from linkerd_adapter import rust_regex
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -59,13 +64,14 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """Where requests may go. ``broken``: why the proxy answers 500 instead; empty where it does not."""
+    """Where requests may go. ``broken``: why the proxy answers ``status`` instead; empty where it does not."""
 
     namespace: str
     name: str
     port: int
     weight: int = 1
     broken: str = ""
+    status: int = 500
 
     def __str__(self) -> str:
         return f"{self.name}.{self.namespace}:{self.port}"
@@ -142,16 +148,31 @@ class UnservableError(Exception):
     """A rule that ends no request well: the proxy itself fails on it. ``args``: why."""
 
 
+def fatal(routes: Iterable[Route]) -> str:
+    """The rule that makes the proxy close every connection to the parent of ``routes``, and why; empty without one."""
+    for route in routes:
+        for number, rule in enumerate(route.rules):
+            if weightless(rule):
+                return f"rules[{number}] of {route.name} has only backends of weight 0"
+    return ""
+
+
+def weightless(rule: Rule) -> bool:
+    """Whether several backends have no weight among them."""
+    return len(rule.backends) > 1 and not any(backend.weight for backend in rule.backends)
+
+
 def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) -> Mapping[Backend, Fraction]:
     """The share of requests that each backend of ``rule`` gets; empty where none is available: those wait, then fail.
 
-    A broken backend takes its share and answers 500. Raises ``UnservableError`` where several backends have no weight.
+    A broken backend takes its share and answers its status. Raises ``UnservableError`` where several backends have
+    no weight.
     """
     backends = rule.backends
     if len(backends) == 1:
         return {backends[0]: Fraction(1)} if backends[0].broken or available(backends[0]) else {}
-    if backends and not any(backend.weight for backend in backends):
-        raise UnservableError("every weight is 0: the proxy panics when it reads such a rule")
+    if weightless(rule):
+        raise UnservableError("every weight is 0: the proxy fails on such a rule")
     alive = [b for b in backends if b.weight and (b.broken or available(b))]
     total = sum(b.weight for b in alive)
     found: dict[Backend, Fraction] = {}
@@ -196,9 +217,9 @@ def _host(hosts: Sequence[str], host: str) -> tuple[int, int] | None:
     if not hosts:
         return (0, 0)
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
-    name = name.rstrip(".").lower()
+    name = name.rstrip(".")
     ranks = []
-    for wanted in map(str.lower, hosts):
+    for wanted in hosts:
         if wanted.startswith("*.") and name.endswith(wanted[1:]) and len(name) > len(wanted) - 1:
             ranks.append((1, len(wanted) - 1))
         elif wanted == name:
@@ -229,23 +250,13 @@ class UnreadError(ValueError):
 
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """``pattern`` for Python, which finds what Rust's ``regex`` does in all that both know.
+    """``pattern`` for Python, which finds with it what Rust's ``regex`` finds.
 
-    Raises ``ValueError`` for what is no pattern, ``UnreadError`` for what only Rust knows.
+    Raises ``ValueError`` for what Linkerd's proxy can't read, ``UnreadError`` for what can't be told here.
     """
-    if _ONLY_PYTHON.search(pattern):
-        raise ValueError(f"{pattern!r} looks around or back, which Linkerd's proxy can't")
-    if _ONLY_RUST.search(pattern):
-        raise UnreadError(f"{pattern!r} has what Python reads in another way, or not at all")
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-
-
-_ODD = r"(?<!\\)(?:\\\\)*"
-"""What stands before is no backslash that belongs to what follows."""
-_ONLY_PYTHON = re.compile(rf"\(\?(?:<?[=!]|P=|>|\()|{_ODD}\\[1-9]")
-_ONLY_RUST = re.compile(
-    rf"{_ODD}\\[zpPxuU<>]|\(\?<|\(\?[a-zA-Z-]*[RUu]|(?<=.)\(\?[a-zA-Z-]+\)|\[(?:\[|:|[^]]*(?:&&|--|~~))|[*+?}}]\+"
-)
+        return re.compile(rust_regex.translate(pattern))
+    except rust_regex.RefusedError as error:
+        raise ValueError(f"{pattern!r} is no regular expression of Rust's: {error}") from None
+    except (rust_regex.UnjudgedError, RecursionError, OverflowError) as error:
+        raise UnreadError(f"{pattern!r} can't be told: {error}") from None

@@ -47,7 +47,7 @@ def add(commands: Subcommands) -> None:
         "--app-protocol",
         choices=("http", "kubernetes.io/h2c"),
         help="of the Services, where model servers speak only one; else Linkerd looks at what comes, which also suits "
-        "servers that take HTTP/1.1 and gRPC on one port",
+        "servers that take HTTP/1.1 and gRPC on one port. With kubernetes.io/h2c the gateway speaks HTTP/2 to them",
     )
     render.add_argument(
         "--audit", action="store_true", help="let other clients than the gateway reach model servers, and log them"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from extproc.lint.findings import Finding, Rule
 from linkerd_adapter.lint import (
+    inbound_routes,
     objects,
     protocols,
     route_backends,
@@ -18,21 +19,28 @@ from linkerd_adapter.lint import (
     route_matches,
     route_parents,
     route_status,
+    service_profiles,
     timeouts_and_retries,
+    unmet_matches,
     workloads,
 )
 from linkerd_adapter.lint.objects import Given
 
 SUBJECTS = (
-    route_fields,
-    route_parents,
-    route_matches,
-    route_filters,
-    route_backends,
-    protocols,
-    workloads,
-    timeouts_and_retries,
-    route_status,
+    *(
+        route_fields,
+        route_parents,
+        inbound_routes,
+        route_matches,
+        unmet_matches,
+        route_filters,
+        route_backends,
+        protocols,
+        service_profiles,
+        workloads,
+        timeouts_and_retries,
+        route_status,
+    ),
 )
 RULES: tuple[Rule, ...] = tuple(
     sorted((rule for subject in (objects, *SUBJECTS) for rule in subject.RULES), key=lambda rule: rule.code)

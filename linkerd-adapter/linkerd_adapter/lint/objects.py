@@ -87,6 +87,8 @@ class Parent(msgspec.Struct, frozen=True):
     place: Place
     namespace: str
     """Where the parent is: the route's namespace unless it says otherwise."""
+    beside: bool = False
+    """Whether the route also names a Service of this name, rightly written: then one without a kind is a Gateway."""
 
     @property
     def name(self) -> str:
@@ -209,10 +211,10 @@ class Given:
 
     def is_meant(self, parent: Parent) -> bool:
         """Whether the author means a Service, rightly written or not. A bare name with a port is none of a Gateway."""
-        if parent.bare:
+        if parent.bare and not parent.beside:
             return parent.name not in self.gateways and (parent.key in self.services or parent.port is not None)
         if parent.kind is None:
-            return (parent.group or "").lower() in CORE
+            return not parent.beside and (parent.group or "").lower() in CORE
         return parent.kind.lower() == "service"
 
     @cached_property
@@ -256,9 +258,10 @@ class Given:
 
 def parents(resource: Resource) -> list[Parent]:
     """All that a route names."""
-    return [
-        Parent(place, place.text_at("namespace") or resource.namespace) for place in resource.spec.each("parentRefs")
-    ]
+    refs = resource.spec.each("parentRefs")
+    found = [Parent(place, place.text_at("namespace") or resource.namespace) for place in refs]
+    services = {parent.key for parent in found for group in CORE if parent.of(group, "Service")}
+    return [Parent(parent.place, parent.namespace, parent.key in services) for parent in found]
 
 
 def read(file: str, text: str) -> tuple[list[Resource], list[Finding]]:

@@ -48,8 +48,10 @@ TAIL = dedent("""\
     - A client that dials pod addresses (Envoy's EDS, a headless Service), that speaks TLS itself, or that isn't meshed
       gets no routes at all. Linkerd finds a route by the ClusterIP and port that the client dials.
     - A route in another namespace than its Service's counts for clients in its own namespace only. That may be meant.
-    - A backend whose pods are not ready is skipped: a dead canary quietly gets 0 %, and the others its share. Only
-      EndpointSlices tell, where they are given, too.
+    - A backend whose pods are not ready is skipped, but not quietly: requests drawn to it wait 3 s and get 504, some
+      each time that it has idled. Only EndpointSlices tell, where they are given, too.
+    - A port with `appProtocol: kubernetes.io/h2c` takes HTTP/2 alone: clients that speak HTTP/1.1 are reset.
+    - A ServiceProfile that comes while clients are at work masks routes later: once their discovery has idled.
     - Linkerd writes no `observedGeneration`: a status may be about an older version of the route.
     - Behind a gateway, backends see the gateway's ServiceAccount: an AuthorizationPolicy must allow that one.
     """)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from linkerd_adapter.lint import service_profiles
 from linkerd_adapter.lint.annotation_values import names_port
 from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import POLICY, Given, Key, Resource
+from linkerd_adapter.lint.objects import POLICY, Given, Resource
 
 OPAQUE_PROTOCOL = Rule(
     "LNK501",
@@ -28,7 +29,8 @@ OPAQUE_PORT = Rule(
     "LNK503",
     "error",
     "a port with routes is opaque",
-    "Linkerd passes its bytes on and does not look for requests: no routes.",
+    "Linkerd passes its bytes on and does not look for requests: no routes. The policy controller takes no notice of "
+    "the list, and the route's status says Accepted.",
     "take the port out of `config.linkerd.io/opaque-ports`, or use another port than Linkerd's opaque ones "
     "(25, 587, 3306, 4444, 5432, 6379, 9300, 11211)",
 )
@@ -36,14 +38,17 @@ BESIDE_GRPC = Rule(
     "LNK504",
     "error",
     "an HTTPRoute and a GRPCRoute are on the same Service and port",
-    "Any GRPCRoute turns the HTTPRoutes off; theirs is the status `RouteReasonConflicted`.",
+    "Any GRPCRoute turns the HTTPRoutes off, and requests by HTTP/1.1 are reset; theirs is the status "
+    "`RouteReasonConflicted`.",
     "route all by HTTPRoutes (they route gRPC, too: by path and headers), or put gRPC on a port of its own",
 )
 PROFILE = Rule(
     "LNK505",
     "error",
     "a ServiceProfile masks the routes of a Service",
-    "Where a profile has routes or dstOverrides, Linkerd looks at no HTTPRoute or GRPCRoute.",
+    "Where a profile has routes or dstOverrides, Linkerd looks at no HTTPRoute or GRPCRoute. One in the Service's "
+    "namespace counts for all clients, one in another for the clients of that one. Clients that are at work already "
+    "follow it only once their discovery has idled: the routes stop to count later, all of a sudden.",
     "delete the ServiceProfile",
 )
 SPLIT = Rule(
@@ -57,7 +62,7 @@ PROFILE_OVER_ANNOTATIONS = Rule(
     "LNK507",
     "warning",
     "a Service with a ServiceProfile has annotations for retries or timeouts",
-    "Where there is a ServiceProfile, they are ignored.",
+    "Where there is a ServiceProfile with routes or dstOverrides, they are ignored.",
     "delete the ServiceProfile, or configure retries and timeouts in it",
 )
 ENCRYPTED = Rule(
@@ -66,6 +71,13 @@ ENCRYPTED = Rule(
     "a port with routes looks as if clients speak TLS to it",
     "Linkerd can't see requests in a client's own TLS: no routes.",
     "let clients speak plain HTTP: Linkerd's proxies encrypt it",
+)
+RESET = Rule(
+    "LNK515",
+    "error",
+    "a port is opaque, and its `appProtocol` says HTTP",
+    "Linkerd's proxies fail on the contradiction, and reset every connection to that port.",
+    "take the port out of `config.linkerd.io/opaque-ports`, or leave `appProtocol` out",
 )
 RATE_LIMIT = Rule(
     "LNK511",
@@ -76,7 +88,7 @@ RATE_LIMIT = Rule(
 )
 RULES = (
     *(OPAQUE_PROTOCOL, OPAQUE_HABIT, OPAQUE_PORT, BESIDE_GRPC, PROFILE, SPLIT, PROFILE_OVER_ANNOTATIONS, ENCRYPTED),
-    RATE_LIMIT,
+    *(RATE_LIMIT, RESET),
 )
 
 HTTP = frozenset({"http", "kubernetes.io/h2c"})
@@ -115,10 +127,15 @@ def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
             yield protocol.breaks(OPAQUE_PROTOCOL, f"appProtocol {protocol.text} turns the routes on this port off")
         elif (protocol.text or "").lower() in HABITS:
             yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
-    elif routed and number is not None:
+    elif number is not None and (routed or protocol):
         opaque = _opaque_ports(service, given)
         if names_port((opaque.text or "") if opaque else DEFAULT_OPAQUE, number):
-            yield (opaque or port).breaks(OPAQUE_PORT, f"port {number} is opaque")
+            if protocol:
+                yield protocol.breaks(RESET, f"port {number} is opaque, and appProtocol {protocol.text} says HTTP")
+            else:
+                yield (opaque or port).breaks(OPAQUE_PORT, f"port {number} is opaque")
+        elif not routed:
+            return
         elif number == 443 or (port.text_at("name") or "").lower().startswith("https"):
             yield port.breaks(ENCRYPTED)
 
@@ -132,12 +149,14 @@ def _opaque_ports(service: Resource, given: Given) -> Place | None:
 
 
 def _profile(profile: Resource, given: Given) -> Iterator[Finding]:
-    name, _, rest = profile.name.partition(".")
-    service: Key = (rest.partition(".")[0] or profile.namespace, name)
-    at = profile.spec.get("routes") or profile.spec.get("dstOverrides")
-    if at and given.is_parent(service):
-        yield at.breaks(PROFILE, f"this ServiceProfile masks the routes of the Service {name}")
-    annotated = given.services.get(service)
+    service = service_profiles.service_of(profile)
+    at = service_profiles.masks(profile)
+    if at is None:
+        return
+    whose = "" if profile.namespace == service[0] else f" for clients in {profile.namespace or 'its namespace'}"
+    if given.is_parent(service):
+        yield at.breaks(PROFILE, f"this ServiceProfile masks the routes of the Service {service[1]}{whose}")
+    annotated = given.services.get(service) if not whose else None
     for key, place in annotated.annotations.items() if annotated else ():
         if key.startswith(("retry.linkerd.io/", "timeout.linkerd.io/")):
             yield place.breaks(PROFILE_OVER_ANNOTATIONS)

@@ -7,45 +7,40 @@ where what it found spans the whole value.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
+
+from linkerd_adapter import rust_regex
 
 MAX_LENGTH = 4096
 """Of a value in a match, by the API."""
 
 _ESCAPED = re.compile(r"\\(\W)")
 _META = re.compile(r"[][.*+?(){}|^$\\]")
-_RUST_HAS_NONE = re.compile(r"\(\?(?:[=!]|<[=!]|>|\()")
-"""Lookaround, atomic and conditional groups."""
-_PYTHON_HAS_NONE = re.compile(r"\\[pPzx]|\(\?[a-zA-Z-]*[RUux]|\(\?<|\[\[:|&&|--|~~|\(\?[a-zA-Z-]+[:)]")
-"""What Rust reads and Python does not, or in another way: not judged here."""
-_SURE = (
-    *("missing ", "unbalanced parenthesis", "unterminated character set", "bad escape (end of pattern)"),
-    *("min repeat greater than max repeat", "bad character range", "maximum recursion"),
-)
-"""Of Python's complaints those that are Rust's, too."""
+_PLACEHOLDER = re.compile(r"(?<!\\[pPbxuU])\{[A-Za-z_][\w.-]*\}")
 _LAZY = re.compile(r"[*+?}]\?")
 
 
 def fault(pattern: str) -> str | None:
-    """Why Rust's ``regex`` refuses it, where that is plain."""
+    """Why Rust's ``regex`` refuses it; None where it reads it, or may."""
     if len(pattern) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
-    if pattern.startswith(("*", "+", "?")):
-        return f"nothing stands before `{pattern[0]}`"
-    references = [piece for _, piece in _pieces(pattern) if piece[0] == "\\" and piece[1:] in tuple("123456789")]
-    found = _RUST_HAS_NONE.search(_outline(pattern))
-    if found or references:
-        return f"`{found.group() if found else references[0]}` is not in Rust's regular expressions"
-    if _PYTHON_HAS_NONE.search(pattern):
-        return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what a later Python may take otherwise
-            re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        return str(error) if str(error).startswith(_SURE) else None
+        rust_regex.translate(pattern)
+    except rust_regex.RefusedError as error:
+        return str(error)
+    except rust_regex.UnjudgedError:
+        return None
     return None
+
+
+def template(pattern: str) -> str | None:
+    """What to write instead where it is a template of paths, as in ``/v1/models/{model}/infer``; None for others."""
+    return _PLACEHOLDER.sub("[^/]+", pattern) if _PLACEHOLDER.search(pattern) else None
+
+
+def literal(pattern: str) -> bool:
+    """Whether it is a plain text without anchors: what many mean by it is found anywhere in the value."""
+    return not pattern.startswith("^") and not _ends(pattern) and _literal(pattern) is not None
 
 
 def hidden(pattern: str) -> tuple[str, str] | None:

@@ -26,14 +26,15 @@ ALL_ZERO = Rule(
     "LNK403",
     "error",
     "every backend of a rule has weight 0",
-    "The proxy of every client panics on it.",
+    "The proxies fail on it: every rule on that Service fails with it, and its connections are closed. Other Services "
+    "go on.",
     "give one of them a weight",
 )
 NO_PORT = Rule(
     "LNK404",
     "error",
     "a backendRef to a Service has no `port`",
-    "The webhook refuses the route; where it gets through, the backend's share gets 500.",
+    "The API server refuses the route; where it gets through, the backend's share gets 500.",
     "write the Service's `port`",
 )
 KIND = Rule(
@@ -54,14 +55,14 @@ NO_SUCH_PORT = Rule(
     "LNK407",
     "error",
     "a backend Service has no such port",
-    "It never has an endpoint there. With weights the other backends quietly take its share, else requests fail.",
+    "Its pods are dialled on that very number: where they don't listen there, its share of the requests gets 502.",
     "write a port from the Service's `spec.ports[].port`",
 )
 EXTERNAL = Rule(
     "LNK408",
     "error",
     "a backend Service is of type ExternalName",
-    "It has no endpoints that Linkerd could reach: it is never ready.",
+    "It has no endpoints that Linkerd could reach: its share of the requests gets 500.",
     "use a Service with endpoints; hosts outside the cluster are routed by an EgressNetwork's own routes",
 )
 NO_NAMESPACE = Rule(
@@ -75,8 +76,8 @@ NOT_READY = Rule(
     "LNK411",
     "warning",
     "a backend has no ready endpoint",
-    "Linkerd passes over it without a word: the other backends of the rule get its share, and where there is none, "
-    "requests fail.",
+    "Requests drawn to it wait 3 s and get 504. After some of those the other backends get its share, until it has "
+    "idled for half a minute and is tried again. Where there is no other, all fail.",
     "see why its pods are not ready, or why its selector finds none",
 )
 RULES = (ALONE_AT_ZERO, ALONE, ALL_ZERO, NO_PORT, KIND, UNKNOWN, NO_SUCH_PORT, EXTERNAL, NO_NAMESPACE, NOT_READY)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.yamldoc import shown
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import POLICY, Given, Route
+from linkerd_adapter.unconvertible_rules import VALUE
 
 VOID = Rule(
     "LNK301",
@@ -27,7 +29,8 @@ UNKNOWN = Rule(
     "LNK303",
     "error",
     "a filter of a type that is newer than Linkerd knows",
-    "The route can't be parsed, and Linkerd ignores it.",
+    "Linkerd parses the route and can't convert it: it is void, while its status says Accepted (CORS) or nothing. Only "
+    "the controller's log tells.",
     "use RequestHeaderModifier, ResponseHeaderModifier and RequestRedirect only",
 )
 RESPONSE = Rule(
@@ -60,7 +63,15 @@ L5D = Rule(
     "(`--allow-l5d-request-headers`); `l5d-dst-override` counts in ingress mode alone.",
     "use the annotations `retry.linkerd.io/*` and `timeout.linkerd.io/*` on the route",
 )
-RULES = (VOID, BACKEND, UNKNOWN, RESPONSE, APPENDED, TOO_LATE, L5D)
+UNFIT = Rule(
+    "LNK308",
+    "error",
+    "a filter has a value that Linkerd can't convert",
+    "A redirect's path must begin with `/`, and a header's value be visible ASCII. Else the whole route is void (of a "
+    "backendRef: that backend), while its status says Accepted.",
+    "write the path from its `/` on; encode what is no ASCII",
+)
+RULES = (VOID, BACKEND, UNKNOWN, RESPONSE, APPENDED, TOO_LATE, L5D, UNFIT)
 
 KNOWN = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"})
 VOIDING = frozenset({"RequestMirror", "URLRewrite", "ExtensionRef"})
@@ -74,6 +85,7 @@ def check(given: Given) -> Iterator[Finding]:
             others = frozenset[str]().union(*matched[:i], *matched[i + 1 :])
             for filtered in rule.each("filters"):
                 yield from _type(route, filtered)
+                yield from _unfit(filtered)
                 yield from _headers(filtered, matched[i], others)
             for backend in rule.each("backendRefs"):
                 for filtered in backend.each("filters"):
@@ -102,6 +114,19 @@ def _backend(route: Route, filtered: Place) -> Iterator[Finding]:
         yield filtered.breaks(BACKEND, f"a backendRef has the filter {kind}, which Linkerd does not have")
     else:
         yield from _type(route, filtered)
+        yield from _unfit(filtered)
+
+
+def _unfit(filtered: Place) -> Iterator[Finding]:
+    path = filtered.get("requestRedirect", "path")
+    to = (path.get("replaceFullPath") or path.get("replacePrefixMatch")) if path else None
+    if path and (to is None or not (to.text or "").startswith("/")):
+        yield (to or path).breaks(UNFIT, "the path of a redirect does not begin with `/`")
+    for modifier in ("requestHeaderModifier", "responseHeaderModifier"):
+        for header in (*filtered.each(modifier, "set"), *filtered.each(modifier, "add")):
+            value = header.get("value")
+            if value and value.text is not None and not VALUE.fullmatch(value.text):
+                yield value.breaks(UNFIT, f"{shown(value.text)} is not all visible ASCII")
 
 
 def _headers(filtered: Place, own: frozenset[str], others: frozenset[str]) -> Iterator[Finding]:

@@ -30,15 +30,16 @@ REGEX = Rule(
     "LNK203",
     "error",
     "a regular expression is none of Rust's",
-    "Linkerd's admission webhook refuses the route; where it doesn't run, the route is void.",
+    "Linkerd's admission webhook refuses the route; where it doesn't run, the route is void, while its status says "
+    "Accepted.",
     "write it in the syntax of Rust's `regex`: no lookaround, no references back",
 )
 HOSTNAMES = Rule(
     "LNK204",
     "warning",
     "a route of a Service has `hostnames`",
-    "They are compared with the Host header as the client wrote it: `llm`, `llm.ai` and `llm.ai.svc.cluster.local` are "
-    "three hosts. A request with another one gets no rule of this route.",
+    "They are compared with the Host header as the client wrote it: `llm`, `llm.ai`, `LLM.ai` and "
+    "`llm.ai.svc.cluster.local` are four hosts. A request with another one gets no rule of this route.",
     "leave `hostnames` out: the Service's address has chosen the route already",
 )
 NO_DEFAULT = Rule(
@@ -162,7 +163,9 @@ def _regexes(match: Place) -> Iterator[Finding]:
         if value is None or pattern is None:
             continue
         if fault := regexes.fault(pattern):
-            yield value.breaks(REGEX, f"{shown(pattern)} is no regular expression of Rust's: {fault}")
+            instead = regexes.template(pattern)
+            remedy = f"write `{instead}`: a template of paths is no regular expression" if instead else ""
+            yield value.breaks(REGEX, f"{shown(pattern)} is no regular expression of Rust's: {fault}", remedy)
         elif lost := regexes.hidden(pattern):
             message = f"in {shown(pattern)}, {shown(lost[0])} can't match, since {shown(lost[1])} comes first"
             yield value.breaks(HIDDEN, message, _anchored(pattern))

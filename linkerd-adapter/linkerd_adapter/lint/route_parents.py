@@ -46,7 +46,7 @@ NO_SUCH_PORT = Rule(
     "LNK106",
     "error",
     "the parent Service has no such port",
-    "No request comes to the route.",
+    "Linkerd's proxy resets every connection to that port.",
     "write a port from the Service's `spec.ports[].port`",
 )
 KIND = Rule(
@@ -144,7 +144,7 @@ def _route(resource: Resource, given: Given) -> Iterator[Finding]:
         elif given.is_meant(parent):
             continue
         elif parent.bare:
-            if parent.name not in given.gateways:
+            if parent.name not in given.gateways and not parent.beside:
                 yield parent.place.breaks(BARE)
         elif (parent.kind or "Gateway") not in ("Gateway", "ListenerSet", "XListenerSet"):
             yield parent.place.breaks(KIND, f"a parentRef is of kind {parent.kind}, which Linkerd does not know")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import shown
 from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import CORE, Given, Parent, Route
+from linkerd_adapter.lint.objects import CORE, Given, Parent
 
 NO_PARENT = Rule(
     "LNK701",
@@ -47,8 +47,8 @@ OTHER = Rule(
 NO_STATUS = Rule(
     "LNK706",
     "warning",
-    "the route is live, and Linkerd has said nothing of it",
-    "Routes count only once Linkerd has accepted them.",
+    "the route is live, and no controller has said anything of it and this Service",
+    "Routes count only once they are accepted; whose word it is does not matter.",
     "see that Linkerd's policy controller runs, and that the parentRef is one of a Service",
 )
 RULES = (NO_PARENT, CONFLICTED, NO_BACKEND, INVALID_KIND, OTHER, NO_STATUS)
@@ -72,7 +72,7 @@ def check(given: Given) -> Iterator[Finding]:
         for status in own:
             yield from _conditions(status)
         for target in route.targets:
-            if _rightly_written(target) and not any(_is_of(status, target, route) for status in own):
+            if _rightly_written(target) and not any(_is_of(s, target) for s in place.each("status", "parents")):
                 yield target.place.breaks(NO_STATUS)
 
 
@@ -90,12 +90,9 @@ def _conditions(status: Place) -> Iterator[Finding]:
         yield condition.breaks(rule, f"{said}: {shown(message)}" if message else said)
 
 
-def _is_of(status: Place, target: Parent, route: Route) -> bool:
+def _is_of(status: Place, target: Parent) -> bool:
+    """As Linkerd compares: by kind, name and port, not by namespace."""
     parent = status.get("parentRef")
-    if parent is None:
+    if parent is None or (parent.text_at("kind") or "").lower() != "service":
         return False
-    namespace = parent.text_at("namespace") or route.namespace
-    return (parent.text_at("name"), namespace) == (target.name, target.namespace) and parent.number_at("port") in (
-        None,
-        target.port,
-    )
+    return parent.text_at("name") == target.name and parent.number_at("port") in (None, target.port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
@@ -40,15 +41,17 @@ ZERO = Rule(
     "LNK603",
     "error",
     "a timeout annotation of zero",
-    "In the field zero means no timeout; in the annotation it is taken as it stands, and requests fail at once.",
+    "In the field zero means no timeout; in the annotation it is taken as it stands: `request` fails requests at once, "
+    "`response` lets only the quickest answers through, `idle` cuts streams off.",
     "remove the annotation",
 )
 VALUE = Rule(
     "LNK604",
     "error",
     "an annotation has a value that Linkerd can't read",
-    "A route with it is refused or void; of a Service, everything of that sort (timeouts, retries, circuit breaking) "
-    "is ignored. Only the controller's log tells.",
+    "A route with it is void, while its status says Accepted: its requests go to the Service as if there were no "
+    "route. Of a Service, everything of that sort (timeouts, retries, circuit breaking) is ignored. Only the "
+    "controller's log tells.",
     "write it as Linkerd reads it",
 )
 BOTH = Rule(
@@ -101,9 +104,23 @@ UNKNOWN = Rule(
     "It is ignored.",
     "correct its name",
 )
+COMPOUND = Rule(
+    "LNK615",
+    "warning",
+    "a timeout of several units has no effect",
+    "`1s500ms` and `1m30s` are durations of the Gateway API, which Linkerd ignores without a word.",
+    "write it in one unit, as in `1500ms` or `90s`",
+)
+NO_RETRY = Rule(
+    "LNK616",
+    "warning",
+    "a retry limit of 0 does not switch retries off",
+    "Beside another annotation for retries Linkerd takes 0 for a limit that is not given, and repeats once.",
+    "remove all annotations `retry.linkerd.io/*` of it",
+)
 RULES = (
     *(STREAM, BACKEND_REQUEST, ZERO, VALUE, BOTH, REPLACED, OTHER_PROTOCOL, BREAKER_ON_BACKEND, BREAKER_ON_ROUTE),
-    *(NO_MODE, UNKNOWN),
+    *(NO_MODE, UNKNOWN, COMPOUND, NO_RETRY),
 )
 
 
@@ -135,6 +152,9 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
             yield place.breaks(VALUE, f"{shown(text or '')} is not what Linkerd reads in {key}", f"write {written}")
         elif key.startswith(TIMEOUT) and milliseconds(text) == 0:
             yield place.breaks(ZERO)
+        elif key == RETRY + "limit" and int(text) == 0:
+            if any(other.startswith(RETRY) and other != key for other in resource.annotations):
+                yield place.breaks(NO_RETRY)
         elif key in (TIMEOUT + "request", TIMEOUT + "response"):
             yield place.breaks(STREAM)
 
@@ -159,15 +179,25 @@ def _route(route: Route) -> Iterator[Finding]:
     for rule in route.rules:
         if backend := rule.get("timeouts", "backendRequest"):
             yield backend.breaks(BACKEND_REQUEST)
+        if (request := rule.get("timeouts", "request")) and _compound(request):
+            yield request.breaks(COMPOUND, f"{shown(request.text or '')} has no effect: it has several units")
         if request := _given(rule):
             yield request.breaks(BOTH if TIMEOUT + "request" in annotations else STREAM)
 
 
 def _given(rule: Place) -> Place | None:
-    """A rule's request timeout; in the field zero (``0s``, ``0h0m``) is none."""
+    """A rule's request timeout; in the field zero (``0s``, ``0h0m``) is none, and one of several units is ignored."""
     request = rule.get("timeouts", "request")
+    if request and _compound(request):
+        return None
     digits = {c for c in (request.text or "") if c.isdecimal()} if request else set()
     return None if digits == {"0"} else request
+
+
+def _compound(request: Place) -> bool:
+    """Whether a duration has several units, as in ``1m30s``, and is not zero."""
+    text = request.text or ""
+    return bool(re.fullmatch(r"(?:[0-9]{1,5}(?:h|ms|m|s)){2,4}", text)) and bool(re.search("[1-9]", text))
 
 
 def _replaced(route: Route, given: Given) -> Iterator[Finding]:

@@ -59,7 +59,12 @@ def test_matches(name: str, request_: route_selection.Request, backend: str | No
 
 
 @pytest.mark.parametrize(
-    "name", ["lnk101-no-kind", "lnk102-no-group", "lnk301-mirror", "lnk301-rewrite", "lnk203-lookahead"]
+    "name",
+    [
+        *("lnk101-no-kind", "lnk102-no-group", "lnk301-mirror", "lnk301-rewrite", "lnk203-lookahead"),
+        *("lnk203-path-template", "lnk203-python-end", "lnk203-open-count", "lnk203-nul", "lnk303-cors"),
+        *("lnk604-retry-list", "lnk604-fraction", "lnk604-compound"),
+    ],
 )
 def test_routes_that_do_not_count(name: str) -> None:
     routes, ignored = cluster(name).routes(APEX, 80, "ai")
@@ -80,18 +85,39 @@ def test_routes_that_do_not_count(name: str) -> None:
     ],
 )
 def test_parents_where_no_route_counts(name: str) -> None:
-    assert cluster(name).off(APEX, 80)
+    assert cluster(name).off(APEX, 80, "ai")
 
 
 def test_ports_that_are_opaque_by_default() -> None:
-    assert "opaque" in cluster("lnk503-opaque-by-default").off(APEX, 6379)
-    assert not cluster("lnk201-alternation").off(APEX, 6379), "a Service that nobody knows"
+    off = cluster("lnk503-opaque-by-default").off(APEX, 6379, "ai")
+    assert off
+    assert "opaque" in off.why
+    assert not cluster("lnk201-alternation").off(APEX, 6379, "ai"), "a Service that nobody knows"
 
 
 @pytest.mark.parametrize("name", ["lnk302-backend-filter", "lnk404-no-port", "lnk405-pool"])
 def test_backends_that_answer_500(name: str) -> None:
     [route], _ = cluster(name).routes(APEX, 80, "ai")
     assert route.rules[0].backends[0].broken
+
+
+@pytest.mark.parametrize(("name", "status"), [("lnk407-no-such-port", 502), ("lnk408-external-name", 500)])
+def test_backends_that_take_their_share_and_fail(name: str, status: int) -> None:
+    [route], _ = cluster(name).routes(APEX, 80, "ai")
+    assert {backend.status for backend in route.rules[0].backends if backend.broken} == {status}
+
+
+@pytest.mark.parametrize(("name", "port"), [("lnk515-opaque-http", 80), ("lnk515-opaque-by-default", 6379)])
+def test_ports_whose_connections_are_reset(name: str, port: int) -> None:
+    off = cluster(name).off(APEX, port, "ai")
+    assert off
+    assert off.outcome == "reset"
+
+
+def test_profiles_count_for_their_own_namespace() -> None:
+    there = cluster("lnk505-profile-of-clients")
+    assert there.off(APEX, 80, "shop")
+    assert not there.off(APEX, 80, "ai")
 
 
 def test_weights() -> None:

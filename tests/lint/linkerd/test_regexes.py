@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linkerd_adapter import route_selection
 from linkerd_adapter.lint import regexes
 
-QUIET = re2.Options()
-QUIET.log_errors = False
 words = st.text("ab.", min_size=1, max_size=4)
 
 
@@ -57,6 +55,27 @@ def test_what_may_stop_short(pattern: str, unclear: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "instead"),
+    [
+        ("/v1/models/{model}/infer", "/v1/models/[^/]+/infer"),
+        ("/{a}/{b.c}", "/[^/]+/[^/]+"),
+        ("/v[0-9]{2}", None),
+        (r"\p{Greek}", None),
+    ],
+)
+def test_a_template_of_paths_is_no_pattern(pattern: str, instead: str | None) -> None:
+    assert regexes.template(pattern) == instead
+    assert bool(regexes.fault(pattern)) == bool(instead)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "plain"), [("/v1/chat", True), (r"v1\.2", True), ("^v1", False), ("v1$", False), ("v.", False)]
+)
+def test_a_text_without_wildcards(pattern: str, plain: bool) -> None:
+    assert regexes.literal(pattern) is plain
+
+
+@pytest.mark.parametrize(
     "pattern",
     ["(?=a)b", "(?<!a)b", r"(a)\1", "(?>a)", "(", "[", "a{2,1}", "*a", "(?P<n", "a\\", "(" * 3000, "a|" * 3000],
 )
@@ -88,12 +107,12 @@ def test_what_rust_takes(pattern: str) -> None:
 
 @settings(max_examples=200)
 @given(st.text("ab|()[]^$\\.*?+{},1-:P<>=!", max_size=20))
-def test_any_pattern_can_be_judged_and_what_re2_takes_is_not_refused(pattern: str) -> None:
-    """RE2's syntax is Rust's, for all that is said here but octal characters, which only RE2 has."""
-    regexes.hidden(pattern), regexes.unclear(pattern)
-    fault = regexes.fault(pattern)
+def test_any_pattern_can_be_judged(pattern: str) -> None:
+    """By the oracle's own reader; what that reads is held against Rust in ``tests/linkerd/test_rust_regex.py``."""
+    regexes.hidden(pattern), regexes.unclear(pattern), regexes.template(pattern), regexes.literal(pattern)
     try:
-        re2.compile(pattern, QUIET)
-    except re2.error:
-        return
-    assert fault is None or re.search(r"\\[1-7][0-7]", pattern)
+        route_selection.compiled(pattern)
+        read = True
+    except ValueError as error:
+        read = isinstance(error, route_selection.UnreadError)
+    assert (regexes.fault(pattern) is None) == read

@@ -1,0 +1,145 @@
+"""ServiceProfiles: whether Linkerd finds and reads them, and what they do to inference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.yamldoc import Items, shown
+from linkerd_adapter.lint import regexes
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import Given, Key, Resource
+
+NAME = Rule(
+    "LNK513",
+    "error",
+    "the name of a ServiceProfile is not the full name of a Service",
+    "Linkerd looks for `<service>.<namespace>.svc.<cluster domain>`, and ignores the profile.",
+    "write the whole name, as in `llm.ai.svc.cluster.local`",
+)
+OPAQUE_LIST = Rule(
+    "LNK514",
+    "error",
+    "a ServiceProfile has `opaquePorts` as a list",
+    "Its CRD wants a list, and Linkerd's destination controller can't read one: its watch of ServiceProfiles fails, "
+    "for the whole cluster.",
+    "remove the field, and annotate the Service with `config.linkerd.io/opaque-ports`",
+)
+SLOW = Rule(
+    "LNK612",
+    "warning",
+    "the timeout of a ServiceProfile's route ends slow answers",
+    "It runs until an answer begins, retries included, and then Linkerd answers 504. An answer that isn't streamed "
+    "begins when the model has written all of it.",
+    "remove the `timeout`, or make it longer than the longest answer takes",
+)
+REPEATED = Rule(
+    "LNK613",
+    "warning",
+    "a ServiceProfile repeats requests that are not safe to repeat",
+    "A POST that failed is sent to another pod, where it did not exceed 64 KiB: the same inference runs twice.",
+    "remove `isRetryable`, or keep it to routes of GET",
+)
+VALUE = Rule(
+    "LNK614",
+    "error",
+    "a ServiceProfile has a value that Linkerd can't read",
+    "Linkerd's admission webhook refuses the profile; where it doesn't run, the value has no effect.",
+    "write it as Linkerd reads it",
+)
+RULES = (NAME, OPAQUE_LIST, SLOW, REPEATED, VALUE)
+
+_GO_DURATION = re.compile(r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
+"""What Go's ``time.ParseDuration`` reads."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything about ServiceProfiles by themselves."""
+    for profile in given.of("ServiceProfile", "linkerd.io"):
+        yield from _name(profile, given)
+        opaque = profile.spec.get("opaquePorts")
+        if opaque and isinstance(opaque.node, Items):
+            yield opaque.breaks(OPAQUE_LIST)
+        for route in profile.spec.each("routes"):
+            yield from _route(route)
+        yield from _budget(profile.spec.get("retryBudget"))
+
+
+def service_of(profile: Resource) -> Key:
+    """The Service that a profile's name means, if it is one's."""
+    name, _, rest = profile.name.partition(".")
+    return rest.partition(".")[0] or profile.namespace, name
+
+
+def masks(profile: Resource) -> Place | None:
+    """What in a profile keeps Linkerd from looking at routes and annotations; None where nothing does."""
+    found = (profile.spec.get(field) for field in ("routes", "dstOverrides"))
+    return next((at for at in found if at and isinstance(at.node, Items) and at.node.items), None)
+
+
+def _name(profile: Resource, given: Given) -> Iterator[Finding]:
+    """Names of hosts outside the cluster are left alone: anything that is nobody's Service and has three labels."""
+    labels = profile.name.split(".")
+    if len(labels) > 3 and labels[2] == "svc":
+        return
+    if len(labels) < 3 or labels[2] == "svc" or service_of(profile) in given.services:
+        whole = f"{labels[0]}.{service_of(profile)[0] or 'NAMESPACE'}.svc.cluster.local"
+        at = profile.place.get("metadata", "name") or profile.place
+        yield at.breaks(NAME, f"{shown(profile.name)} is not the full name of a Service", f"write `{whole}`")
+
+
+def _route(route: Place) -> Iterator[Finding]:
+    if timeout := route.get("timeout"):
+        text = timeout.text or ""
+        if not _GO_DURATION.fullmatch(text):
+            message = f"{shown(text)} is no duration: a number without a unit" if text.isdecimal() else ""
+            yield timeout.breaks(VALUE, message or f"{shown(text)} is no duration", "write it with a unit, as in 25s")
+        elif set(re.sub(r"[^0-9]", "", text)) != {"0"}:
+            yield timeout.breaks(SLOW)
+    condition = route.get("condition")
+    for pattern in _patterns(condition) if condition else ():
+        if fault := regexes.fault(pattern.text or ""):
+            yield pattern.breaks(VALUE, f"{shown(pattern.text or '')} is no regular expression of Rust's: {fault}")
+    retryable = route.get("isRetryable")
+    if retryable and retryable.text == "true" and not (condition and _methods(condition) <= SAFE):
+        yield retryable.breaks(REPEATED)
+
+
+def _patterns(condition: Place) -> Iterator[Place]:
+    if pattern := condition.get("pathRegex"):
+        yield pattern
+    for inner in _within(condition):
+        yield from _patterns(inner)
+
+
+def _methods(condition: Place) -> frozenset[str]:
+    """The methods of which a request must have one; a set with an empty text where any will do."""
+    if method := condition.text_at("method"):
+        return frozenset({method.upper()})
+    every = [found for inner in condition.each("all") if "" not in (found := _methods(inner))]
+    if every:
+        return every[0]
+    some = [_methods(inner) for inner in condition.each("any")]
+    return frozenset[str]().union(*some) if some else frozenset({""})
+
+
+def _within(condition: Place) -> Iterator[Place]:
+    for key in ("all", "any"):
+        yield from condition.each(key)
+    if inner := condition.get("not"):
+        yield inner
+
+
+def _budget(budget: Place | None) -> Iterator[Finding]:
+    if budget is None:
+        return
+    ttl = budget.get("ttl")
+    if ttl is None:
+        yield budget.breaks(VALUE, "a retry budget has no `ttl`", "write it, as in `ttl: 10s`")
+    elif not _GO_DURATION.fullmatch(ttl.text or ""):
+        yield ttl.breaks(VALUE, f"{shown(ttl.text or '')} is no duration", "write it with a unit, as in 10s")
+    ratio = budget.get("retryRatio")
+    if ratio and not re.fullmatch(r"[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?", ratio.text or "-"):
+        yield ratio.breaks(VALUE, f"{shown(ratio.text or '')} is no ratio", "write a number from 0 on, as in 0.2")

@@ -1,0 +1,115 @@
+"""Matches that fewer requests meet than it seems, or none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.yamldoc import shown
+from linkerd_adapter.lint import regexes
+from linkerd_adapter.lint.manifest_value import Place
+from linkerd_adapter.lint.objects import Given, Route
+from linkerd_adapter.unconvertible_rules import NAME, VALUE
+
+WHOLE = Rule(
+    "LNK210",
+    "warning",
+    "a match takes nothing but the very value that it names, and looks as if it took more",
+    "A regular expression must span the whole value: `/v1/chat` takes no `/v1/chat/completions`, and a Cookie header "
+    "has every cookie of the client in one value.",
+    "write `.*` where more may stand, or the type Exact",
+)
+TWICE = Rule(
+    "LNK211",
+    "warning",
+    "a match names the same header or parameter twice",
+    "Linkerd wants both: a request with one value never matches. The Gateway API has the first of them count alone.",
+    "write two matches where either will do, or one regular expression",
+)
+NEVER = Rule(
+    "LNK212",
+    "warning",
+    "no request meets this match",
+    "Header values come without spaces around, a path begins with `/`, and `host` and names that begin with `:` are no "
+    "headers to match by. What the API server does not refuse is never used, or voids the route.",
+    "write what the request has: `hostnames` for hosts, `method` and `path` for what they are",
+)
+RULES = (WHOLE, TWICE, NEVER)
+
+_COOKIE = r"(?:^|[^\\])\.[*+]"
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Everything about matches of which a part can't be met."""
+    for route in given.routes:
+        for rule in route.rules:
+            for match in rule.each("matches"):
+                yield from _match(route, match)
+
+
+def _match(route: Route, match: Place) -> Iterator[Finding]:
+    headers = match.each("headers")
+    yield from _twice(headers, fold=True)
+    yield from _twice(match.each("queryParams"), fold=False)
+    for header in headers:
+        yield from _header(header)
+    for valued in (*headers, *match.each("queryParams")):
+        yield from _whole(valued)
+    path = match.get("path")
+    if path and not route.grpc:
+        yield from _path(path)
+
+
+def _twice(places: list[Place], *, fold: bool) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for place in places:
+        name = place.text_at("name") or ""
+        name = name.lower() if fold else name
+        if name and name in seen:
+            yield place.breaks(TWICE, f"this match names {shown(name)} twice")
+        seen.add(name)
+
+
+def _header(header: Place) -> Iterator[Finding]:
+    name, value = header.get("name"), header.get("value")
+    text = (name.text or "") if name else ""
+    if name and text.lower() == "host":
+        yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
+    elif name and not NAME.fullmatch(text):
+        remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
+        yield name.breaks(NEVER, f"{shown(text)} is no name of a header: the route is refused or void", remedy)
+    if value and value.text is not None and header.text_at("type") != "RegularExpression":
+        if value.text != value.text.strip(" \t"):
+            yield value.breaks(
+                NEVER, f"{shown(value.text)} has spaces around, and no header's value has", "remove them"
+            )
+        elif not VALUE.fullmatch(value.text):
+            yield value.breaks(NEVER, f"{shown(value.text)} is not all visible ASCII: the route is void")
+        elif text.lower() == "cookie" and ";" not in value.text:
+            remedy = f"write a RegularExpression: `^(?:.*; ?)?{re.escape(value.text)}(?:;.*)?$`"
+            yield value.breaks(WHOLE, "a client with another cookie besides does not match", remedy)
+
+
+def _whole(valued: Place) -> Iterator[Finding]:
+    value = valued.get("value")
+    if value is None or value.text is None or valued.text_at("type") != "RegularExpression":
+        return
+    cookie = (valued.text_at("name") or "").lower() == "cookie"
+    if regexes.literal(value.text):
+        remedy = f"write `.*{value.text}.*` where more may stand around it, or the type Exact"
+        yield value.breaks(WHOLE, f"{shown(value.text)} takes nothing but that very value", remedy)
+    elif cookie and not re.search(_COOKIE, value.text):
+        yield value.breaks(WHOLE, f"{shown(value.text)} leaves no room for other cookies")
+
+
+def _path(path: Place) -> Iterator[Finding]:
+    value, kind = path.get("value"), path.text_at("type") or "PathPrefix"
+    if value is None or value.text is None:
+        return
+    if kind == "RegularExpression":
+        if regexes.literal(value.text):
+            remedy = "write the type PathPrefix, or Exact, or `.*` at the end"
+            yield value.breaks(WHOLE, f"{shown(value.text)} takes nothing but that very path", remedy)
+    elif not value.text.startswith("/"):
+        yield value.breaks(NEVER, f"{shown(value.text)} is no path: it does not begin with `/`", f"write /{value.text}")
