@@ -60,6 +60,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "codec",
         "config",
         "regular",
+        "restarts",
         "effective",
         "explain",
         "fields",
