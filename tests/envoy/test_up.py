@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,6 +73,9 @@ class Up:
 
     def said(self) -> str:
         return Path(self.errors.name).read_text()
+
+    def has_said(self, words: str) -> bool:
+        return words in self.said()
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self.said()
@@ -203,11 +207,8 @@ def test_a_processor_that_dies_is_started_again(workers: str, up: Callable[..., 
     envoy = running.children()["Envoy"]
     for waits in ("0.5 s", "1 s"):
         os.kill(running.children()["processor"], signal.SIGKILL)
-        until(
-            lambda waits=waits: (
-                f"the processor ended with signal SIGKILL; starting it again in {waits}" in running.said()
-            )
-        )  # type: ignore[misc]
+        told = f"the processor ended with signal SIGKILL; starting it again in {waits}"
+        until(partial(running.has_said, told))
         until(lambda: running.ask() == ("v1", "one"), 30)
     assert running.children()["Envoy"] == envoy
     assert running.metrics()
