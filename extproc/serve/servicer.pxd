@@ -2,7 +2,7 @@
 
 cdef class ProcessHandler:
     cdef public bint done
-    cdef public object _exchange, _loads, _metrics, _observing, _sender, _told, _snapshot
+    cdef public object _ended, _exchange, _loads, _metrics, _observing, _routing, _sender, _streams, _told, _snapshot
 
     cpdef list receive(self, bytes message)
     cpdef close(self)

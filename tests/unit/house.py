@@ -36,6 +36,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     ),
     5: (
         "servicer",
+        "streams",
         "engine",
         "engine.*",
         "reload",
