@@ -25,7 +25,14 @@ from extproc.render.envoy.envoy_options import (
     request_mode,
     typed,
 )
-from extproc.render.envoy.filters import asks_for_load, cleaning, load_filter, observe_filter, route_filter
+from extproc.render.envoy.filters import (
+    REQUEST_TIMEOUT,
+    asks_for_load,
+    cleaning,
+    load_filter,
+    observe_filter,
+    route_filter,
+)
 from extproc.render.envoy.routes import BODY_MARGIN, told_to_clients
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
@@ -142,6 +149,9 @@ class _Filters:
             "",
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             early_header_mutation_extensions=[cleaning(self._snapshot)],
+            # Istio sets no time for a request to arrive and none for a quiet stream: a client that stops half-way, or
+            # trickles, would hold a stream of the processor's for ever.
+            request_timeout=REQUEST_TIMEOUT,
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
