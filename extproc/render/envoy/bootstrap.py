@@ -95,7 +95,7 @@ def _base(options: EnvoyOptions) -> Doc:
                 }
             ]
         },
-        "overload_manager": overload_manager(),
+        "overload_manager": overload_manager(options),
     }
 
 

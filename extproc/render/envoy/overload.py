@@ -8,10 +8,8 @@ Source: Envoy's documentation, "Overload manager" and "Configuring Envoy as an e
 
 from __future__ import annotations
 
-from extproc.render.envoy.envoy_options import Doc, typed
+from extproc.render.envoy.envoy_options import Doc, EnvoyOptions, typed
 
-MAX_HEAP = 2 << 30
-"""Bytes that Envoy may hold: some 200 bodies of 8 MiB beside all else. To be set to what its container has."""
 MAX_CONNECTIONS = 50_000
 """Of clients, at a time."""
 TRACKED_FROM = 20
@@ -20,7 +18,7 @@ TRACKED_FROM = 20
 _HEAP = "envoy.resource_monitors.fixed_heap"
 
 
-def overload_manager() -> Doc:
+def overload_manager(options: EnvoyOptions) -> Doc:
     """For a bootstrap."""
     return {
         "refresh_interval": "0.25s",
@@ -29,7 +27,7 @@ def overload_manager() -> Doc:
             typed(
                 _HEAP,
                 "extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
-                max_heap_size_bytes=MAX_HEAP,
+                max_heap_size_bytes=options.heap,
             ),
             typed(
                 "envoy.resource_monitors.global_downstream_max_connections",
