@@ -83,6 +83,27 @@ def test_requests_within_the_bounds_pass(servers: Servers, processor: Process, g
     assert envoy.ask("m", x_jwt="a" * 50_000).text == "v1"
 
 
+LIMIT = 1 << 20
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [LIMIT + 1, 2 * LIMIT])
+def test_a_client_that_writes_all_before_it_reads_sees_why(
+    chunked: bool, size: int, servers: Servers, processor: Process, gateway: Start
+) -> None:
+    """Up to twice the limit: the rest is read, so that there is no reset for what nobody has read."""
+    (server,) = servers("v1")
+    version = Version("v1", 1, (server.address,))
+    limited = Snapshot((Policy("p", models=("m",), versions=(version,), body_limit=LIMIT),))
+    connection = gateway(limited, processor(limited).address).open()
+    body = b'{"model": "m", "x": "'.ljust(size, b"a")
+    for _ in range(3):  # on the same connection, which is as good as before
+        connection.request("POST", "/v1/chat/completions", iter([body]) if chunked else body)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "request_too_large")
+    assert not server.seen
+
+
 def test_without_memory_requests_are_refused_and_the_gateway_lives(
     servers: Servers, processor: Process, gateway: Start
 ) -> None:

@@ -33,7 +33,7 @@ from extproc.render.envoy.filters import (
     observe_filter,
     route_filter,
 )
-from extproc.render.envoy.routes import BODY_MARGIN, told_to_clients
+from extproc.render.envoy.routes import body_buffer, told_to_clients
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.virtual_services import CALL, catch_all, default_route, gateway_hosts
@@ -197,7 +197,7 @@ class _Filters:
 
     def _host(self) -> Doc:
         """What a virtual host has beside routes and filters."""
-        return {"request_body_buffer_limit": self._snapshot.body_limit + BODY_MARGIN, **told_to_clients()}
+        return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **told_to_clients()}
 
     def _clusters(self, context: str) -> list[Doc]:
         """The processor's cluster, where it is no Service."""
