@@ -2,10 +2,9 @@
 
 cdef class Streams:
     cdef public object _metrics
-    cdef public Py_ssize_t _bytes, _most, _most_held, _most_waiting, _most_watched, _silent
+    cdef public Py_ssize_t _bytes, _most, _most_held, _most_waiting, _most_watched, _watching
     cdef public dict _waiting
 
     cpdef open(self)
-    cpdef route(self)
     cpdef watch(self)
     cpdef wait(self, object stream, Py_ssize_t size)

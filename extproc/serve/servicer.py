@@ -84,7 +84,6 @@ class ProcessHandler:
                     self._streams.watch()
                     self._exchange = self._observing = ObserveStream(self._snapshot, _draw())
                 else:
-                    self._streams.route()
                     free = self._loads.free(started)
                     self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free)
             replies = self._act(self._exchange.receive(event, started))
@@ -111,7 +110,7 @@ class ProcessHandler:
     def close(self) -> None:
         """The stream is gone."""
         if self._ended is None:
-            self._streams.close(self, silent=self._exchange is None)
+            self._streams.close(self, watched=self._observing is not None)
         if self._exchange is None or self.done:
             return
         now = perf_counter()

@@ -44,7 +44,6 @@ def test_the_one_that_waits_longest_makes_room() -> None:
     streams, ends = Streams(metrics, 8), [Ended() for _ in range(6)]
     for one in ends:
         streams.open()
-        streams.route()
         if one is ends[4]:
             streams.wait(ends[0], 1)  # more of its body comes: it is no younger for that
         streams.wait(one, 1)
@@ -55,44 +54,31 @@ def test_the_one_that_waits_longest_makes_room() -> None:
     assert metrics.streams == 4
 
 
-def test_without_room_one_that_waits_makes_it_and_else_the_new_one_is_refused() -> None:
+def test_streams_that_say_nothing_have_a_bound_of_their_own() -> None:
     metrics = Metrics()
-    streams, waiting = Streams(metrics, 4), Ended()
-    for _ in range(4):
+    streams = Streams(metrics, 4)
+    for _ in range(8):
         streams.open()
-        streams.route()
-    streams.wait(waiting, 0)
-    streams.open()
-    streams.route()
-    assert (waiting.abort is not None, metrics.streams) == (True, 4)
-    for _ in range(4):
+    with pytest.raises(Abort, match="8 streams are open"):
         streams.open()
-    with pytest.raises(Abort, match="4 streams are open"):
-        streams.route()
-    with pytest.raises(Abort, match="4 streams are open"):
-        streams.open()
-    assert errors(metrics) == {"too_many_bodies": 1, "too_many_streams": 2}
+    assert errors(metrics) == {"too_many_streams": 1}
 
 
-def test_observers_are_refused_before_routers_and_take_no_room_of_theirs() -> None:
+def test_observers_are_refused_before_routers_and_nobody_is_let_go_for_one() -> None:
     metrics = Metrics()
-    streams, waiting = Streams(metrics, 8), Ended()
-    for number in range(6):
+    streams, waiting = Streams(metrics, 8), [Ended(), Ended(), Ended()]
+    for number in range(8):
         streams.open()
-        if number:
+        if number < 5:
             streams.watch()
-        else:
-            streams.route()
-            streams.wait(waiting, 1)
-    for _ in range(6):  # many at once, before the first of them speaks
-        streams.open()
-    for _ in range(4):
-        with pytest.raises(Abort, match="for routing"):
-            streams.watch()
-        streams.close(Ended(), silent=True)
-    streams.route()
-    streams.route()
-    assert (errors(metrics), waiting.abort, metrics.streams) == ({"too_many_observers": 4}, None, 8)
+    streams.wait(waiting[0], 1)
+    with pytest.raises(Abort, match="for routing"):
+        streams.watch()
+    streams.wait(waiting[1], 1)
+    streams.wait(waiting[2], 1)
+    assert (errors(metrics), [one.abort for one in waiting]) == ({"too_many_observers": 1}, [None] * 3)
+    streams.wait(Ended(), 1)
+    assert waiting[0].abort is not None, "full: the oldest makes room"
 
 
 def test_bodies_hold_so_many_bytes_and_a_single_one_any() -> None:
@@ -100,7 +86,6 @@ def test_bodies_hold_so_many_bytes_and_a_single_one_any() -> None:
     streams, first, second = Streams(metrics, 100, most_held=10), Ended(), Ended()
     for one in (first, second):
         streams.open()
-        streams.route()
         streams.wait(one, 5)
     streams.wait(second, 1)
     assert (first.abort is not None, second.abort) == (True, None)
@@ -117,10 +102,8 @@ class Crowd(RuleBasedStateMachine):
     def begin(self, most: int) -> None:
         self.most, self.metrics = most, Metrics()
         self.streams = Streams(self.metrics, most, most_held=20)
-        self.silent = 0
-        self.routing: list[Ended] = []
+        self.silent = self.watching = 0
         self.waiting: list[Ended] = []
-        self.watching: list[Ended] = []
 
     @rule()
     def open(self) -> None:
@@ -129,68 +112,55 @@ class Crowd(RuleBasedStateMachine):
             self.silent += 1
 
     @precondition(lambda self: self.silent)
-    @rule()
-    def route(self) -> None:
-        waited = bool(self.waiting)
-        try:
-            self.streams.route()
-        except Abort:
-            assert not waited, "nobody is refused while another waits"
-            self.streams.close(Ended(), silent=True)
-        else:
-            self.routing.append(Ended())
+    @rule(size=st.integers(0, 9))
+    def begin_to_wait(self, size: int) -> None:
+        self.waiting.append(Ended())
         self.silent -= 1
+        self.streams.wait(self.waiting[-1], size)
+
+    @precondition(lambda self: self.waiting)
+    @rule(which=st.integers(0, 99), size=st.integers(0, 9))
+    def wait_on(self, which: int, size: int) -> None:
+        self.streams.wait(self.waiting[which % len(self.waiting)], size)
 
     @precondition(lambda self: self.silent)
     @rule()
     def watch(self) -> None:
-        waiting = len(self.waiting)
+        self.silent -= 1
         try:
             self.streams.watch()
         except Abort:
-            self.streams.close(Ended(), silent=True)
+            self.streams.close(Ended())
         else:
-            self.watching.append(Ended())
-        self.silent -= 1
-        assert self.metrics.streams
-        assert all(one.abort is None for one in self.waiting[:waiting]), "nobody is let go for it"
+            self.watching += 1
+        assert all(one.abort is None for one in self.waiting), "nobody is let go for it"
 
-    @precondition(lambda self: self.routing)
-    @rule(which=st.integers(0, 99), size=st.integers(0, 9))
-    def wait(self, which: int, size: int) -> None:
-        one = self.routing[which % len(self.routing)]
-        if one not in self.waiting:
-            self.waiting.append(one)
-        self.streams.wait(one, size)
-
-    @precondition(lambda self: self.routing or self.watching)
+    @precondition(lambda self: self.waiting)
     @rule(which=st.integers(0, 99))
-    def close(self, which: int) -> None:
-        every = [*self.routing, *self.watching]
-        one = every[which % len(every)]
-        self.streams.close(one)
-        for some in (self.routing, self.watching, self.waiting):
-            if one in some:
-                some.remove(one)
+    def answer(self, which: int) -> None:
+        self.streams.close(self.waiting.pop(which % len(self.waiting)))
 
+    @precondition(lambda self: self.watching)
+    @rule()
+    def look_away(self) -> None:
+        self.streams.close(Ended(), watched=True)
+        self.watching -= 1
+
+    @precondition(lambda self: self.silent)
     @rule()
     def hang_up(self) -> None:
-        if self.silent:
-            self.streams.close(Ended(), silent=True)
-            self.silent -= 1
+        self.streams.close(Ended())
+        self.silent -= 1
 
     @invariant()
     def bounds_hold(self) -> None:
-        gone = [one for one in self.routing if one.abort is not None]
-        assert set(gone) == set(self.waiting[: len(gone)]), "the oldest first"
-        self.routing = [one for one in self.routing if one not in gone]
-        self.waiting = self.waiting[len(gone) :]
-        spoken = len(self.routing) + len(self.watching)
-        assert spoken <= self.most
-        assert self.silent <= self.most
-        assert self.metrics.streams == spoken + self.silent
-        assert len(self.watching) <= self.most - self.most // 4
+        gone = sum(one.abort is not None for one in self.waiting)
+        assert all(one.abort is not None for one in self.waiting[:gone]), "the oldest first"
+        self.waiting = self.waiting[gone:]
         assert len(self.waiting) <= max(1, self.most // 2)
+        assert self.watching <= self.most - max(1, self.most // 4)
+        assert len(self.waiting) + self.watching <= self.most
+        assert self.metrics.streams == len(self.waiting) + self.watching + self.silent <= 2 * self.most
         assert sum(self.streams._waiting.values()) == self.streams._bytes
         assert self.streams._bytes <= 20 or len(self.waiting) == 1
 
