@@ -121,7 +121,7 @@ def serve_options(serve: argparse.ArgumentParser) -> None:
         type=count,
         default=10_000,
         metavar="N",
-        help="of one worker at a time; more get RESOURCE_EXHAUSTED (%(default)s)",
+        help="of one worker that wait for a body or watch an answer; the oldest that waits makes room (%(default)s)",
     )
     serve.add_argument(
         "--keepalive",
