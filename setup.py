@@ -22,7 +22,7 @@ COMPILED = (
     *("answers.answer_reader", "answers.event_inspector", "answers.wire.json_array", "answers.wire.sse"),
     *("policy.decision", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
     *("exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
-    *("telemetry.histogram", "telemetry.metrics", "serve.servicer"),
+    *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
 )
 """Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
 

@@ -1,7 +1,7 @@
 """The admin port: metrics, health, the policy in force and live requests, over HTTP.
 
 Loopback by default; whoever can reach it can read the policy, and who asks for what. Requests are few, so a thread each
-will do.
+will do, of a bounded number (``connections``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
 from socketserver import TCPServer
@@ -23,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from extproc.admin import page
+from extproc.admin.bounded_server import BoundedHandler, BoundedServer
 from extproc.errors import SetupError
 from extproc.telemetry import live_document
 from extproc.telemetry.metrics import Metrics
@@ -144,10 +144,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(BoundedServer):
     allow_reuse_address = True
-    request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news; anything else is ours to know."""
@@ -167,19 +165,19 @@ def _listen(address: str, handler: type[_Handler]) -> _Server:
     if address.startswith("unix://"):
         path = address.removeprefix("unix://")
         Path(path).unlink(missing_ok=True)
-        return _UnixServer(path, handler)  # type: ignore[arg-type]  # a path is the address here
+        return _UnixServer(path, handler)
     host, _, port = address.rpartition(":")
     return _Server((host.strip("[]"), int(port)), handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     owner: Admin
     protocol_version = "HTTP/1.1"
     timeout = 30  # seconds that an idle connection may stay
     server_version = "extproc"
     sys_version = ""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class wants this name
         path, _, query = self.path.partition("?")
         asked = dict(parse_qsl(query, keep_blank_values=True))
         try:
@@ -204,6 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(503, _TEXT, f"{_MOST_TAPS} tap this processor already\n".encode())
             return
         try:
+            self.server.spare(self.connection)
             with self.owner.shown.tap(wanted) as lines:
                 self.close_connection = True
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TAP_BUFFER)

@@ -99,7 +99,7 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
         type=count,
         default=_DEFAULT.max_streams,
         metavar="N",
-        help="of one worker at a time; more get RESOURCE_EXHAUSTED (%(default)s)",
+        help="of one worker that wait for a body or watch an answer; the oldest that waits makes room (%(default)s)",
     )
     serve.add_argument(
         "--keepalive",

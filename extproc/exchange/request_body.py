@@ -9,6 +9,17 @@ from extproc.headers import Headers
 
 SMALL = 2048
 """Bytes: pieces up to here are put together as they come."""
+_MOST_REST, _MOST_WHOLE = 8 << 20, 63 << 20
+"""Bytes, at the most: beyond a limit, and of a body that comes in one message."""
+
+
+def rest(limit: int) -> int:
+    """Bytes beyond ``limit`` that a body may announce and still be waited for, to be refused then.
+
+    Envoy reads no further once it has answered, and resets a connection on which more has come. A client of HTTP/1 that
+    writes all before it reads, as Python's http.client does, would see the reset and not the answer.
+    """
+    return max(0, min(limit, _MOST_REST, _MOST_WHOLE - limit))
 
 
 class Body:
@@ -17,7 +28,7 @@ class Body:
     __slots__ = ("_chunks", "_headers", "_length", "_limit", "_needed", "_size", "_unpacked", "sizes")
 
     def __init__(self, headers: Headers, limit: int) -> None:
-        """Raises ``Rejected`` (413) where the headers already tell that it is too large."""
+        """Raises ``Rejected`` (413) where the headers already tell that it is too large, by more than the ``rest``."""
         self.sizes: list[int] = []
         """Bytes of the pieces as they came."""
         self._chunks: list[bytes] = []
@@ -27,7 +38,7 @@ class Body:
         self._headers = headers
         self._unpacked: bytes | None = None
         length = headers.text("content-length")
-        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit + rest(limit)):
             raise too_large(limit)
         self._length = int(length) if length.isdecimal() else None
 

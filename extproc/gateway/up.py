@@ -20,6 +20,7 @@ from extproc.policyfile.watcher import PolicyFeed
 from extproc.render.envoy.envoy_options import Body, EnvoyOptions, host_port
 from extproc.serve.child_process import Child
 from extproc.serve.options import Options, spread
+from extproc.serve.restart_backoff import Restarts
 from extproc.serve.signals import caught
 
 __all__ = ["Envoy", "find_envoy", "up"]
@@ -45,7 +46,9 @@ def up(
 
     ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector.
 
-    Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or a child ends by itself.
+    A processor that ends by itself is started again; meanwhile Envoy does without it, as ``fail_open`` says.
+
+    Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
     feed = PolicyFeed(tuple(paths))
     find_envoy()
@@ -73,9 +76,9 @@ def up(
             tracing=bool(otlp),
         )
         files = PolicyFiles(options, directory)
-        processor = Child("the processor", [sys.executable, "-m", "extproc", *processing.arguments()], echo=True)
+        processor = _Processor(processing)
         try:
-            _wait_ready(processor, admin)
+            _wait_ready(processor.child, admin)
             with Envoy(files.start(feed.snapshot), directory) as envoy:
                 envoy.wait_ready()
                 _greet(feed.snapshot, paths, envoy.listen_address, admin)
@@ -84,8 +87,42 @@ def up(
                 _drain(envoy, drain)
         finally:
             feed.stop()
-            processor.end(drain)
+            processor.child.end(drain)
     return 0
+
+
+class _Processor:
+    """The process that decides; one after the other, where one ends by itself."""
+
+    def __init__(self, options: Options) -> None:
+        """Starts it. Raises ``SetupError``."""
+        self._command = [sys.executable, "-m", "extproc", *options.arguments()]
+        self._restarts = Restarts()
+        self.child = self._start()
+        self._running = True
+
+    def look(self) -> None:
+        """Starts it again when it has ended and the time has come."""
+        now = time.monotonic()
+        if not self._running:
+            if self._restarts.due(now):
+                self._start_again(now)
+        elif not self.child.alive:
+            self._running = False
+            _say(f"extproc: the processor {self._restarts.ended(self.child.process.returncode, now)}")
+
+    def _start(self) -> Child:
+        child = Child("the processor", self._command, echo=True)
+        self._restarts.started(time.monotonic())
+        return child
+
+    def _start_again(self, now: float) -> None:
+        try:
+            self.child = self._start()
+        except SetupError as error:
+            _say(f"extproc: {self._restarts.not_started(str(error), now)}")
+        else:
+            self._running = True
 
 
 def refuse_taken(flag: str, address: str) -> None:
@@ -136,13 +173,15 @@ def _ready(admin: str) -> bool:
         connection.close()
 
 
-def _attend(processor: Child, envoy: Envoy, files: PolicyFiles, feed: PolicyFeed, signals: SimpleQueue[int]) -> None:
-    """Returns when we are asked to stop. Raises SetupError where a child ends by itself."""
+def _attend(
+    processor: _Processor, envoy: Envoy, files: PolicyFiles, feed: PolicyFeed, signals: SimpleQueue[int]
+) -> None:
+    """Returns when we are asked to stop. Raises SetupError where Envoy ends by itself."""
     snapshot = feed.snapshot
     while True:
-        for child in (processor, envoy.child):
-            if not child.alive:
-                raise SetupError(child.exit_report())
+        if not envoy.child.alive:
+            raise SetupError(envoy.child.exit_report())
+        processor.look()
         try:
             number = signals.get(timeout=_LOOK)
         except Empty:
@@ -150,7 +189,7 @@ def _attend(processor: Child, envoy: Envoy, files: PolicyFiles, feed: PolicyFeed
         if number in (signal.SIGTERM, signal.SIGINT):
             return
         if number == signal.SIGHUP:
-            processor.send(signal.SIGHUP)
+            processor.child.send(signal.SIGHUP)
             feed.poke()
         if feed.snapshot is not snapshot:
             snapshot = feed.snapshot

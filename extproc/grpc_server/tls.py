@@ -13,8 +13,12 @@ from pathlib import Path
 import msgspec
 
 from extproc.errors import SetupError
+from extproc.regular_file import read_regular
 
 log = logging.getLogger(__name__)
+
+_LARGEST = 1 << 20
+"""Bytes of a file that are read: far more than any chain of certificates."""
 
 
 class PemFiles(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ class Certificates:
 
 def _read(path: Path, kind: bytes, flag: str) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, _LARGEST)
     except OSError as error:
         raise SetupError(f"cannot read {path} ({flag}): {error.strerror}") from None
     if b"-----BEGIN " not in content or kind + b"-----" not in content:

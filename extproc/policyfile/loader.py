@@ -18,6 +18,7 @@ from extproc.policy.snapshot import GpuPool, Policy, Snapshot
 from extproc.policyfile import cross_checks, kinds
 from extproc.policyfile.effective_policy import describe
 from extproc.policyfile.kinds import Document
+from extproc.regular_file import read_regular
 
 __all__ = ["MAX_SIZE", "LoadedPolicies", "PolicyTexts", "build", "describe", "load", "parse", "read"]
 
@@ -51,17 +52,19 @@ def parse(sources: Sequence[tuple[str, str]], generation: int = 1) -> LoadedPoli
     return build(PolicyTexts(tuple(sources)), generation)
 
 
-def read(paths: Sequence[Path]) -> PolicyTexts:
+def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
     """The files at ``paths``. Of a directory, its ``*.yaml`` and ``*.yml`` by name, without those below it.
 
-    Never raises for what is on the disk: ``Files.problems`` tells of it.
+    Never raises for what is on the disk: ``Files.problems`` tells of it. ``watched``: the paths are read again and
+    again, so what is no regular file is a problem, and nothing blocks. Read once, a pipe (``-f <(helm template …)``) is
+    as good as a file.
     """
     texts: dict[str, tuple[str, str]] = {}
     problems: list[Problem] = []
     for path in paths:
         for file in _files(path, problems):
             key = os.path.realpath(file)
-            if key not in texts and (text := _text(file, problems)) is not None:
+            if key not in texts and (text := _text(file, problems, watched=watched)) is not None:
                 texts[key] = (str(file), text)
     return PolicyTexts(tuple(texts.values()), tuple(problems))
 
@@ -117,10 +120,13 @@ def _files(path: Path, problems: list[Problem]) -> list[Path]:
     return files
 
 
-def _text(path: Path, problems: list[Problem]) -> str | None:
+def _text(path: Path, problems: list[Problem], *, watched: bool) -> str | None:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SIZE + 1)
+        if watched:
+            content = read_regular(path, MAX_SIZE + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(MAX_SIZE + 1)
     except OSError as error:
         problems.append(_unreadable(path, error))
         return None

@@ -44,7 +44,7 @@ class PolicyFeed:
         self._on_reload = on_reload
         self._interval = interval
         self._clock = clock
-        self._files = loader.read(self._paths)
+        self._files = self._read()
         loaded = loader.build(self._files)
         self.snapshot: Snapshot = loaded.snapshot
         self.warnings: tuple[Problem, ...] = loaded.warnings
@@ -62,7 +62,7 @@ class PolicyFeed:
     def poll(self) -> bool:
         """Loads the files if they changed since they were last loaded. Whether they did."""
         with self._loading:
-            files = loader.read(self._paths)
+            files = self._read()
             if files == self._files:
                 return False
             self._load(files)
@@ -71,8 +71,11 @@ class PolicyFeed:
     def reload(self) -> bool:
         """Loads the files whether they changed or not. Whether they could be used."""
         with self._loading:
-            self._load(loader.read(self._paths))
+            self._load(self._read())
             return not self.problems
+
+    def _read(self) -> loader.PolicyTexts:
+        return loader.read(self._paths, watched=True)
 
     def _load(self, files: loader.PolicyTexts) -> None:
         self._files = files
@@ -120,13 +123,16 @@ class PolicyFeed:
             self._wake.clear()
             if self._stopping.is_set():
                 return
-            if self._poked:
-                self._poked = False
-                self.reload()
-            elif self._settled():
-                self.poll()
+            try:
+                if self._poked:
+                    self._poked = False
+                    self.reload()
+                elif self._settled():
+                    self.poll()
+            except Exception:  # a bug, or memory has run out: the next look may go well
+                log.exception("the policy files could not be looked at; generation %d stays", self.snapshot.generation)
 
     def _settled(self) -> bool:
         """Whether the files changed, and have not changed further since."""
-        files = loader.read(self._paths)
-        return files != self._files and not self._stopping.wait(SETTLE) and files == loader.read(self._paths)
+        files = self._read()
+        return files != self._files and not self._stopping.wait(SETTLE) and files == self._read()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from threading import Thread
 
 from extproc.errors import SetupError
+from extproc.serve.restart_backoff import ending
 
 _LINES = 20
 """Of the log that are kept for the message when a child dies."""
@@ -64,8 +65,7 @@ class Child:
     def exit_report(self) -> str:
         """Why it is dead, as far as it said so itself."""
         self._reader.join(1)
-        status = self.process.returncode
-        how = f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+        how = ending(self.process.returncode)
         return "\n".join([f"{self.name} ended with {how}; its last words:", *(f"  {line}" for line in self._lines)])
 
     def send(self, number: signal.Signals) -> None:

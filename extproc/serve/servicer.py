@@ -13,10 +13,11 @@ from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
-from extproc.exchange.route import RouteStream
-from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.exchange.route import RouteStream, State
+from extproc.grpc_server import Abort, Sender
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
+from extproc.serve.open_streams import Streams
 from extproc.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ ObservedListener: TypeAlias = Callable[[Sender, Observed], None]
 SOON, LATE = 0.01, 0.15
 """Seconds of work without a pause after which we watch less, and little."""
 
+_BODY = State.BODY
 _CLOSED = Closed()
 _ENCODERS: dict[type[Action], Callable[[Any], bytes]] = dict.fromkeys(get_args(Reply), encode)
 
@@ -44,18 +46,25 @@ def _draw() -> float:
 class ProcessHandler:
     """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
 
-    __slots__ = ("_exchange", "_loads", "_metrics", "_observing", "_sender", "_snapshot", "_told", "done")
+    __slots__ = (
+        *("_ended", "_exchange", "_loads", "_metrics", "_observing", "_routing"),
+        *("_sender", "_streams", "_told", "_snapshot", "done"),
+    )
 
     def __init__(
         self,
         snapshot: Snapshot,
         metrics: Metrics,
         loads: PoolLoads,
+        streams: Streams,
         sender: Sender,
         told: ObservedListener | None = None,
     ) -> None:
-        """``told`` hears of a finished exchange."""
+        """``streams`` has counted it; ``told`` hears of a finished exchange."""
         self.done = False
+        self._ended: Abort | None = None
+        self._streams = streams
+        self._routing: RouteStream | None = None
         self._observing: ObserveStream | None = None
         self._sender = sender
         self._told = told
@@ -63,23 +72,33 @@ class ProcessHandler:
         self._snapshot = snapshot
         self._metrics = metrics
         self._exchange: RouteStream | ObserveStream | None = None
-        metrics.streams += 1
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """The replies to one ProcessingRequest; the engine ends the stream when this raises."""
+        if self._ended is not None:
+            raise self._ended
         started = perf_counter()
         try:
             event, observing = decode(message)
             if self._exchange is None:
                 if observing:
+                    self._streams.watch()
                     self._exchange = self._observing = ObserveStream(self._snapshot, _draw())
                 else:
-                    self._exchange = RouteStream(self._snapshot, _entropy(), self._loads.free(started))
+                    free = self._loads.free(started)
+                    self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free)
             replies = self._act(self._exchange.receive(event, started))
-            if self._observing is not None and (behind := self._sender.pulse.behind(started)) > SOON and not self.done:
+            if self.done:
+                pass
+            elif self._routing is not None:
+                # What has been decided is echoed as it comes, and not held.
+                self._streams.wait(self, len(message) if self._routing.state is _BODY else 0)
+            elif self._observing is not None and (behind := self._sender.pulse.behind(started)) > SOON:
                 self._relieve(self._observing, started, behind)
         except Malformed:
             self._metrics.error("malformed_message")
+            raise
+        except Abort:
             raise
         except Exception:
             # Envoy's failure_mode_allow decides what becomes of the request.
@@ -91,7 +110,8 @@ class ProcessHandler:
 
     def close(self) -> None:
         """The stream is gone."""
-        self._metrics.streams -= 1
+        if self._ended is None:
+            self._streams.close(self, watched=self._observing is not None)
         if self._exchange is None or self.done:
             return
         now = perf_counter()
@@ -99,6 +119,11 @@ class ProcessHandler:
             self._act(self._observing.shed(closed=True))
         else:
             self._act(self._exchange.receive(_CLOSED, now))
+
+    def end(self, abort: Abort) -> None:
+        """See ``Streams``: others need the room more."""
+        self._ended = abort
+        self._sender.end(abort)
 
     def _relieve(self, exchange: ObserveStream, now: float, behind: float) -> None:
         """Leaves an exchange alone before Envoy has to hold back its answer for us: at first those that bring much,
@@ -138,15 +163,14 @@ def process(
 ) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers; each stream takes the view that is in force when it opens.
 
-    With ``max_streams`` open, another one is refused: Envoy then does without us, or asks another of us. ``loads``:
-    what GPU pools tell; None: only by the answers that pass here.
+    ``max_streams`` may be open (``Streams``); Envoy does without us for a stream that is refused. ``loads``: what GPU
+    pools tell; None: only by the answers that pass here.
     """
     loads = PoolLoads() if loads is None else loads
+    streams = Streams(metrics, max_streams)
 
     def handler(sender: Sender) -> ProcessHandler:
-        if metrics.streams >= max_streams:
-            metrics.error("too_many_streams")
-            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{max_streams} streams are open, and no more are allowed")
-        return ProcessHandler(snapshot(), metrics, loads, sender, told)
+        streams.open()
+        return ProcessHandler(snapshot(), metrics, loads, streams, sender, told)
 
     return handler

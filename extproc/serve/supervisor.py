@@ -40,7 +40,7 @@ class Workers:
 
     def __init__(self, options: Options) -> None:
         """Reads policies and certificates: a mistake is told once. Raises ``PolicyProblems``, ``SetupError``."""
-        loader.load(options.policies)
+        loader.build(loader.read(options.policies, watched=True))
         certificates(options)
         self._addresses = spread(options.listen, options.workers)
         self._options = options

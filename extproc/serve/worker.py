@@ -18,8 +18,10 @@ from typing import Any
 import msgspec
 
 from extproc.admin.client import Replica, Unreachable
+from extproc.errors import SetupError
 from extproc.serve.child_process import Child
 from extproc.serve.options import Options
+from extproc.serve.restart_backoff import Restarts
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import Report
 
@@ -27,10 +29,6 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0
 """Seconds that a worker has to answer on its admin port."""
-_STEADY = 60.0
-"""Seconds after which a death counts as the first again."""
-_LONGEST = 30.0
-"""Seconds between two attempts to start one, at most."""
 
 
 class Worker:
@@ -45,17 +43,16 @@ class Worker:
         self.ready = False
         self.restarts = 0
         self._child: Child | None = None
-        self._started = self._again = 0.0
-        self._deaths = 0
+        self._restarts = Restarts()
         self._lock = Lock()
         self._state: bytes | None = None
         self._retired = Metrics()
 
     def start(self) -> None:
-        """Begins; ``ready`` tells when it serves."""
-        self._started = time.monotonic()
+        """Begins; ``ready`` tells when it serves. Raises ``SetupError`` where the machine does not allow it."""
         command = [sys.executable, "-m", "extproc", *self.options.arguments()]
         self._child = Child(self.name, command, echo=True)
+        self._restarts.started(time.monotonic())
 
     @property
     def alive(self) -> bool:
@@ -69,12 +66,13 @@ class Worker:
 
     def look(self) -> None:
         """Sees whether it is ready; starts it again when it is dead and the time has come."""
+        now = time.monotonic()
         if self._child is None:
-            if time.monotonic() >= self._again:
-                self.restarts += 1
-                self.start()
+            if self._restarts.due(now):
+                self._start_again(now)
         elif not self._child.alive:
-            self._again = time.monotonic() + self._backoff(self._child)
+            told = self._restarts.ended(self._child.process.returncode, now)
+            log.warning("%s (%s) %s", self.name, self._where, told)
             self.reap()
         else:
             self.ready = self._answers()
@@ -140,16 +138,13 @@ class Worker:
         if self._child is not None:
             self._child.end(patience)
 
-    def _backoff(self, child: Child) -> float:
-        """Seconds until the next start. One that left in peace is back at once."""
-        status = child.process.returncode
-        if status == 0 or time.monotonic() - self._started > _STEADY:
-            self._deaths = 0
-        wait = 0.0 if status == 0 else min(0.5 * 2.0**self._deaths, _LONGEST)
-        self._deaths += status != 0
-        how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-        log.warning("%s (%s) ended with %s; starting it again in %gs", self.name, self._where, how, wait)
-        return wait
+    def _start_again(self, now: float) -> None:
+        try:
+            self.start()
+        except SetupError as error:
+            log.warning("%s (%s): %s", self.name, self._where, self._restarts.not_started(str(error), now))
+        else:
+            self.restarts += 1
 
     @property
     def _where(self) -> str:

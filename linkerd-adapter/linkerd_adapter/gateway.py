@@ -31,6 +31,8 @@ MOST_BYTES = 1 << 20
 """That a ConfigMap may hold."""
 NOBODY = 65532
 """User and group of both containers: they share the sockets."""
+ENVOY_MIB = 1024
+"""Of memory, for the container of Envoy."""
 QUIET = 60
 """Seconds that a pod goes on when it is to stop: first nobody sends it anything new, then answers come to their end."""
 
@@ -54,7 +56,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def envoy_options() -> EnvoyOptions:
     """How the Envoy of the gateway is told to listen, and where it finds the processor."""
-    return EnvoyOptions(listen=f"0.0.0.0:{HTTP}", admin="127.0.0.1:9901", processors=(PROCESSOR,), behind_linkerd=True)
+    return EnvoyOptions(
+        listen=f"0.0.0.0:{HTTP}",
+        admin="127.0.0.1:9901",
+        processors=(PROCESSOR,),
+        behind_linkerd=True,
+        heap=ENVOY_MIB * 4 // 5 << 20,  # the rest is for what is not on the heap
+    )
 
 
 def gateway(snapshot: Snapshot, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
@@ -146,7 +154,7 @@ def _envoy(options: Options) -> Doc:
         "ports": [{"name": "http", "containerPort": HTTP}, {"name": "probes", "containerPort": PROBES}],
         "readinessProbe": _probe("/envoy/ready", 2),
         "livenessProbe": _probe("/envoy/ready", 10) | _AT_ONCE,
-        "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": f"{ENVOY_MIB}Mi"}},
         "volumeMounts": [
             {"name": "envoy", "mountPath": CONFIG, "readOnly": True},
             {"name": "sockets", "mountPath": SOCKETS},

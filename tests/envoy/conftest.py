@@ -118,12 +118,12 @@ class ModelServer(ThreadingHTTPServer):
 class Processor:
     """The real processor, in a thread. ``view`` may be changed."""
 
-    def __init__(self, snapshot: Snapshot, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, snapshot: Snapshot, address: str = "127.0.0.1:0", max_streams: int = 10_000) -> None:
         self.snapshot = snapshot
         self.metrics = Metrics()
         health = Health()
         health.serving = True
-        services = {PROCESS: process(lambda: self.snapshot, self.metrics), **health.services()}
+        services = {PROCESS: process(lambda: self.snapshot, self.metrics, max_streams), **health.services()}
         self._engine = create((address,), services, name=ENGINE)
         started = threading.Event()
         self._thread = threading.Thread(target=self._engine.run, args=(started.set,), daemon=True)
@@ -210,8 +210,8 @@ def processor() -> Iterator[Callable[..., Processor]]:
     """Processors for a view."""
     with ExitStack() as stack:
 
-        def start(snapshot: Snapshot, address: str = "127.0.0.1:0") -> Processor:
-            started = Processor(snapshot, address)
+        def start(snapshot: Snapshot, address: str = "127.0.0.1:0", max_streams: int = 10_000) -> Processor:
+            started = Processor(snapshot, address, max_streams)
             stack.callback(started.stop)
             return started
 

@@ -16,7 +16,7 @@ from extproc.headers import safe_value
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Target, Version
 from extproc.render.document import to_yaml
-from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap, watching
 from extproc.render.envoy.envoy_options import address, seconds
 from extproc.render.envoy.routes import route_configuration
 
@@ -137,6 +137,19 @@ def test_retries_are_only_where_no_body_can_be_sent_twice() -> None:
     assert [r["route"].get("retry_policy") for r in routes(Snapshot((CANARY,)))] == [None] * len(
         routes(Snapshot((CANARY,)))
     )
+
+
+@pytest.mark.parametrize("document", [bootstrap(ARTICLE, EnvoyOptions()), watching(EnvoyOptions(), "/d")])
+def test_memory_and_connections_have_bounds(document: dict[str, Any]) -> None:
+    manager = document["overload_manager"]
+    heap, connections = (monitor["typed_config"] for monitor in manager["resource_monitors"])
+    assert heap["max_heap_size_bytes"] == 2 << 30
+    assert connections["max_active_downstream_connections"] == 50_000
+    thresholds = {action["name"].rpartition(".")[2]: action["triggers"][0] for action in manager["actions"]}
+    assert thresholds.keys() == {
+        *("shrink_heap", "reduce_timeouts", "reset_high_memory_stream", "stop_accepting_requests")
+    }
+    assert {trigger["name"] for trigger in thresholds.values()} == {"envoy.resource_monitors.fixed_heap"}
 
 
 def test_the_default_is_where_the_fallback_goes() -> None:

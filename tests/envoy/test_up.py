@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,6 +73,9 @@ class Up:
 
     def said(self) -> str:
         return Path(self.errors.name).read_text()
+
+    def has_said(self, words: str) -> bool:
+        return words in self.said()
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self.said()
@@ -183,16 +187,46 @@ def test_a_taken_port_is_named(up: Callable[..., Up], servers: Servers) -> None:
     assert f"cannot listen on {one.address} (--listen): Address already in use (errno 98)" in running.said()
 
 
-@pytest.mark.parametrize("victim", ["processor", "Envoy"])
-def test_it_ends_with_the_first_of_its_children(victim: str, up: Callable[..., Up], servers: Servers) -> None:
+def test_it_ends_with_envoy(up: Callable[..., Up], servers: Servers) -> None:
     (one,) = servers("one")
     running = up(policy((one, 1)))
     until(running.ready, 30)
     children = running.children()
-    os.kill(children[victim], signal.SIGKILL)
+    os.kill(children["Envoy"], signal.SIGKILL)
     assert running.process.wait(20) == 1
-    assert f"{victim} ended with signal SIGKILL" in running.said()
+    assert "Envoy ended with signal SIGKILL" in running.said()
     assert all(map(gone, children.values()))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_processor_that_dies_is_started_again(workers: str, up: Callable[..., Up], servers: Servers) -> None:
+    """Again and again, and each time later; requests are routed once it is back."""
+    (one,) = servers("one")
+    running = up(policy((one, 1)), "--workers", workers)
+    until(running.ready, 30)
+    envoy = running.children()["Envoy"]
+    for waits in ("0.5 s", "1 s"):
+        os.kill(running.children()["processor"], signal.SIGKILL)
+        told = f"the processor ended with signal SIGKILL; starting it again in {waits}"
+        until(partial(running.has_said, told))
+        until(lambda: running.ask() == ("v1", "one"), 30)
+    assert running.children()["Envoy"] == envoy
+    assert running.metrics()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(20) == 0, running.said()
+
+
+def test_a_processor_that_is_dead_is_no_reason_to_stay(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:
+    """It can't start, as its policy is bad by now: that is told, requests pass on, and signals count."""
+    (one,) = servers("one")
+    running = up(policy((one, 1)))
+    until(running.ready, 30)
+    (tmp_path / "policy.yaml").write_text(POLICY.format() + "  - {nane: v1}\n")
+    os.kill(running.children()["processor"], signal.SIGKILL)
+    until(lambda: "the processor ended with exit status 2; starting it again in 1 s" in running.said(), 30)
+    assert running.ask() == ("", "one")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(20) == 0, running.said()
 
 
 class Slow:

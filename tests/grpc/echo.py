@@ -35,8 +35,8 @@ class Echo:
                 return [value for key, value in self._send.metadata if key == "x-bin" and isinstance(value, bytes)]
             case b"abort":
                 raise Abort(StatusCode.NOT_FOUND, "not here")
-            case b"later":
-                Thread(target=self._push, args=(3,)).start()
+            case b"later" | b"ended" as what:
+                Thread(target=self._push if what == b"later" else self._cut, args=(3,)).start()
                 return ()
             case b"flood":
                 self._push(2 * BACKLOG, b"x" * 10_000)
@@ -55,6 +55,11 @@ class Echo:
     def _push(self, count: int, padding: bytes = b"") -> None:
         for n in range(count):
             self._send(b"pushed %d" % n + padding)
+
+    def _cut(self, times: int) -> None:
+        for n in range(times):
+            self._send.end(Abort(StatusCode.RESOURCE_EXHAUSTED, f"for others, {n}"))
+            self._send(b"too late")
 
     def close(self) -> None:
         self._log.append("closed")

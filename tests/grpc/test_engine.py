@@ -62,6 +62,21 @@ def test_pushed_from_another_thread(echo: Any) -> None:
     feed.half_close()
 
 
+def test_ended_from_another_thread(echo: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = echo.open(ECHO)(iter(feed))
+    feed.send(b"twice")
+    assert [next(call), next(call)] == [b"twice", b"twice"]
+    feed.send(b"ended")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert caught.value.details() == "for others, 0"
+    until(lambda: log == ["closed"])
+    feed.half_close()
+    assert list(echo.open(ECHO)(iter([b"end"]))) == [b"end"]
+
+
 def test_pushing_to_a_stream_that_is_gone_does_no_harm(echo: Any, log: list[str]) -> None:
     for _ in range(20):
         assert list(echo.open(ECHO)(iter([b"later", b"end"])))[-1] in (b"end", b"pushed 0", b"pushed 1", b"pushed 2")

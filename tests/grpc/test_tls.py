@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -176,11 +177,17 @@ def _encrypted(files: Files) -> None:
     )
 
 
+def _pipe(files: Files) -> None:
+    files.key.unlink()
+    os.mkfifo(files.key)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda f: f.certificate.unlink(), r"cannot read .*tls\.crt \(--tls-cert\): No such file or directory"),
         (lambda f: f.key.unlink(), r"cannot read .*tls\.key \(--tls-key\): No such file or directory"),
+        (_pipe, r"cannot read .*tls\.key \(--tls-key\): it is a FIFO"),
         (lambda f: f.certificate.write_bytes(b"\x30\x82"), r"tls\.crt \(--tls-cert\) holds no PEM block of a cert"),
         (lambda f: shutil.copy(f.certificate, f.key), r"tls\.key \(--tls-key\) holds no PEM block of a private key"),
         (_other_key, r"tls\.key \(--tls-key\) is not the key of the certificate in .*tls\.crt \(--tls-cert\)"),

@@ -124,7 +124,7 @@ def test_a_dead_worker_is_replaced_and_what_it_counted_stays(team: Team, sockets
     assert team.metric(REFUSED) == 2
     assert team.metric("extproc_worker_restarts_total") == 1
     assert "worker 1" in team.log
-    assert "ended with SIGKILL; starting it again" in team.log
+    assert "ended with signal SIGKILL; starting it again" in team.log
 
 
 def test_without_any_worker_it_is_not_ready(team: Team) -> None:
@@ -176,7 +176,7 @@ def test_a_worker_that_is_asked_to_leave_is_back_at_once(team: Team, sockets: li
     before = team.pids()
     os.kill(before[1], signal.SIGTERM)
     until(lambda: before[1] not in team.pids() and team.all_ready(), 30)
-    assert "ended with exit status 0; starting it again in 0s" in team.log
+    assert "ended with exit status 0; starting it again" in team.log
     assert healthy(sockets[1])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 PACKAGES = (
-    *("errors", "headers", "yamldoc", "_pb", "command_line"),
+    *("errors", "headers", "regular_file", "yamldoc", "_pb", "command_line"),
     *("http2", "grpc_server"),
     *("envoy", "bodies", "apis", "answers"),
     *("policy", "exchange"),

@@ -229,6 +229,19 @@ def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
         assert rule["outlierDetection"][theirs] == ejection[ours], theirs
 
 
+@pytest.mark.parametrize("where", ["gateway", "sidecar", "waypoint"])
+def test_an_upload_that_trickles_has_an_end_wherever_bodies_are_waited_for(where: Any) -> None:
+    """Istio itself sets no such time, and none for quiet streams."""
+    filters = [d for d in documents(SNAPSHOTS["article"], IstioOptions(where=(where,))) if d["kind"] == "EnvoyFilter"]
+    managers = [
+        patch["patch"]["value"]["typed_config"]
+        for document in filters
+        for patch in document["spec"]["configPatches"]
+        if patch["applyTo"] == "NETWORK_FILTER"
+    ]
+    assert [manager["request_timeout"] for manager in managers] == ["300s"]
+
+
 def test_who_only_watches_routes_nothing() -> None:
     found = documents(loader.load([FOLDER / "policy.yaml"]).snapshot, IstioOptions(where=("inbound",)))
     assert {each["kind"] for each in found} == {"Telemetry", "EnvoyFilter"}

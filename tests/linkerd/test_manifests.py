@@ -195,6 +195,16 @@ def test_envoy_takes_the_bootstrap(name: str, tmp_path: Path) -> None:
     assert "deprecated" not in run.stderr.lower()
 
 
+def test_envoy_refuses_requests_before_the_kernel_kills_it() -> None:
+    documents = rendered(SNAPSHOTS["article"])
+    (config_map,) = [c for c in of(documents, "ConfigMap") if "envoy.yaml" in c["data"]]
+    (deployment,) = of(documents, "Deployment")
+    envoy = next(c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "envoy")
+    assert envoy["resources"]["limits"] == {"memory": "1024Mi"}
+    heap = yaml.safe_load(config_map["data"]["envoy.yaml"])["overload_manager"]["resource_monitors"][0]
+    assert 700 << 20 < heap["typed_config"]["max_heap_size_bytes"] < 900 << 20
+
+
 def test_exact_rules_come_first_and_the_weights_last() -> None:
     (route,) = of(rendered(SNAPSHOTS["canary"]), "HTTPRoute")
     rules = route["spec"]["rules"]

@@ -9,6 +9,7 @@ from extproc.render.document import Doc
 from extproc.render.envoy.clusters import clusters, processor_cluster
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address
 from extproc.render.envoy.filters import connection_manager
+from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import ROUTES, route_configuration
 
 __all__ = [
@@ -95,18 +96,7 @@ def _base(options: EnvoyOptions) -> Doc:
                 }
             ]
         },
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors."
-                        "downstream_connections.v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": 50000,
-                    },
-                }
-            ]
-        },
+        "overload_manager": overload_manager(options),
     }
 
 

@@ -47,6 +47,8 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     there a client that pauses while it sends the body counts too (each chunk starts the clock anew)."""
     access_log: str = "/dev/stdout"
     """A file; empty: none."""
+    heap: int = 2 << 30
+    """Bytes that Envoy may hold, some 200 bodies of 8 MiB beside all else: less than its container has."""
 
     @property
     def answer_within(self) -> float:

@@ -21,6 +21,7 @@ from extproc.render.envoy.envoy_options import (
     seconds,
     typed,
 )
+from extproc.render.envoy.local_replies import MAX_HEAD_KB, MAX_HEADERS, local_replies
 
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
@@ -45,13 +46,8 @@ _ANSWERS = (
 """Headers of the response that tell what it is and how to read it; see ``observe``."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
-_MESSAGES = (
-    # Status, code, what the client reads where Envoy itself answers.
-    (413, "request_too_large", "The request's body is too large."),
-    (408, "request_timeout", "The request did not arrive in time."),
-    (503, "no_model_server", "No model server can take this request now."),
-    (504, "timeout", "There was no answer in time."),
-)
+REQUEST_TIMEOUT = "300s"
+"""For a request to arrive, all of it: also one whose body trickles, which no idle timeout ends."""
 
 
 def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
@@ -67,9 +63,11 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         common_http_protocol_options={
             "headers_with_underscores_action": "DROP_HEADER",
             "idle_timeout": "3600s",
+            "max_headers_count": MAX_HEADERS,
         },
+        max_request_headers_kb=MAX_HEAD_KB,
         request_headers_timeout="10s",
-        request_timeout="300s",  # for the request to arrive, all of it; the answer has its own time
+        request_timeout=REQUEST_TIMEOUT,  # the answer has its own time
         # Until a route is known; routes have their own, which leaves a slow model its time.
         stream_idle_timeout="300s",
         upgrade_configs=[{"upgrade_type": "websocket"}],
@@ -80,7 +78,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         },
         early_header_mutation_extensions=[cleaning(snapshot, "x-envoy-")],
         access_log=[_access_log(options.access_log)] if options.access_log else [],
-        local_reply_config={"mappers": _local_replies()},
+        local_reply_config={"mappers": local_replies()},
         http_filters=[
             *([load_filter()] if asks_for_load(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
@@ -263,35 +261,3 @@ def _access_log(path: str) -> Doc:
         path=path,
         log_format={"json_format": line},
     )
-
-
-def _local_replies() -> list[Doc]:
-    """The errors that Envoy itself gives, in the shape of ours.
-
-    ImmediateResponses of the processor come by here too; no mapper takes them, as their details begin with
-    ``aimesh_``.
-    """
-    mappers = [_mapper(("EQ", status), code, message) for status, code, message in _MESSAGES]
-    mappers.append(_mapper(("GE", 500), "internal_error", "The request could not be served."))
-    mappers.append(_mapper(("GE", 400), "bad_request", "The request is not valid HTTP."))
-    return mappers
-
-
-def _mapper(status: tuple[str, int], code: str, message: str) -> Doc:
-    operator, value = status
-    kind = "server_error" if value >= 500 else "invalid_request_error"
-    own = typed(
-        "envoy.access_loggers.extension_filters.cel",
-        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"!response.code_details.startsWith('{NAMESPACE}_')",
-    )
-    comparison = {"op": operator, "value": {"default_value": value, "runtime_key": "aimesh.unused"}}
-    return {
-        "filter": {
-            "and_filter": {"filters": [{"status_code_filter": {"comparison": comparison}}, {"extension_filter": own}]}
-        },
-        "body_format_override": {
-            "json_format": {"error": {"message": message, "type": kind, "code": code}},
-            "content_type": "application/json",
-        },
-    }

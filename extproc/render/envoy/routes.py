@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from math import lcm
 
 from extproc import headers
+from extproc.exchange.request_body import rest
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import cluster_name
@@ -24,7 +25,7 @@ ROUTES = NAMESPACE
 """Name of the one route configuration."""
 
 BODY_MARGIN = 64 << 10
-"""By this much Envoy's own limit lies above the policy's: our 413 comes first, and says why."""
+"""By this much Envoy's own limit lies above what we take: our 413 comes first, and says why."""
 _QUIET = 3600.0
 """Seconds without a byte in either direction that end a stream where the policy names no timeout."""
 
@@ -56,11 +57,16 @@ def route_configuration(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
             {
                 "name": NAMESPACE,
                 "domains": ["*"],
-                "request_body_buffer_limit": snapshot.body_limit + BODY_MARGIN,
+                "request_body_buffer_limit": body_buffer(snapshot, options.body),
                 "routes": [*routes, *make.catch_all()],
             }
         ],
     }
+
+
+def body_buffer(snapshot: Snapshot, body: Body) -> int:
+    """Bytes of a request's body that Envoy may gather."""
+    return snapshot.body_limit + (rest(snapshot.body_limit) if body == "buffered" else 0) + BODY_MARGIN
 
 
 def _owners(snapshot: Snapshot) -> Iterator[tuple[Policy, Doc]]:

@@ -18,9 +18,22 @@ from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import processor_cluster
-from extproc.render.envoy.envoy_options import NAMESPACE, OBSERVE_FILTER, ROUTE_FILTER, request_mode, typed
-from extproc.render.envoy.filters import asks_for_load, cleaning, load_filter, observe_filter, route_filter
-from extproc.render.envoy.routes import BODY_MARGIN, told_to_clients
+from extproc.render.envoy.envoy_options import (
+    NAMESPACE,
+    OBSERVE_FILTER,
+    ROUTE_FILTER,
+    request_mode,
+    typed,
+)
+from extproc.render.envoy.filters import (
+    REQUEST_TIMEOUT,
+    asks_for_load,
+    cleaning,
+    load_filter,
+    observe_filter,
+    route_filter,
+)
+from extproc.render.envoy.routes import body_buffer, told_to_clients
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.virtual_services import CALL, catch_all, default_route, gateway_hosts
@@ -136,6 +149,9 @@ class _Filters:
             "",
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             early_header_mutation_extensions=[cleaning(self._snapshot)],
+            # Istio sets no time for a request to arrive and none for a quiet stream: a client that stops half-way, or
+            # trickles, would hold a stream of the processor's for ever.
+            request_timeout=REQUEST_TIMEOUT,
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
@@ -181,7 +197,7 @@ class _Filters:
 
     def _host(self) -> Doc:
         """What a virtual host has beside routes and filters."""
-        return {"request_body_buffer_limit": self._snapshot.body_limit + BODY_MARGIN, **told_to_clients()}
+        return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **told_to_clients()}
 
     def _clusters(self, context: str) -> list[Doc]:
         """The processor's cluster, where it is no Service."""

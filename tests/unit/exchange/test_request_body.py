@@ -16,7 +16,8 @@ from extproc.bodies.grpc_message import GrpcReader
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.request import BodyFields, Reader
 from extproc.errors import Rejected, Unreadable
-from extproc.exchange.request_body import Body
+from extproc.exchange.request_body import Body, rest
+from extproc.grpc_server import MAX_MESSAGE
 from extproc.headers import Headers
 from tests.unit.apis.asking import known
 
@@ -58,10 +59,24 @@ def test_the_limit_is_to_the_byte() -> None:
     assert (caught.value.status, caught.value.code) == (413, "request_too_large")
 
 
-@pytest.mark.parametrize("length", ["1001", "9" * 400])
-def test_a_length_beyond_the_limit_is_refused_at_once(length: str) -> None:
+@pytest.mark.parametrize("length", ["2001", "9" * 400])
+def test_a_length_far_beyond_the_limit_is_refused_at_once(length: str) -> None:
     with pytest.raises(Rejected, match="1000"):
         body(headers=[("content-length", length)])
+
+
+@pytest.mark.parametrize("length", ["1001", "2000"])
+def test_a_length_somewhat_beyond_the_limit_is_refused_once_it_has_come(length: str) -> None:
+    """Clients that write all before they read would see a reset, and not why."""
+    found = body(b"a" * 1000, headers=[("content-length", length)])
+    with pytest.raises(Rejected, match="1000"):
+        found.add(b"a")
+
+
+@given(st.integers(1, 1 << 30))
+def test_what_is_taken_beyond_a_limit_is_bounded_and_fits_into_a_message(limit: int) -> None:
+    assert 0 <= rest(limit) <= min(limit, 8 << 20)
+    assert limit + rest(limit) <= max(limit, MAX_MESSAGE - (1 << 20))
 
 
 @pytest.mark.parametrize("length", ["1000", "-1", "1e9", "", "²", "0x9999"])

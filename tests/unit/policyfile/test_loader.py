@@ -168,6 +168,19 @@ def test_a_file_may_be_so_large_and_no_larger(tmp_path: Path) -> None:
     assert refused(path) == [f"{path}: error: larger than 4 MiB; split it into several files"]
 
 
+def test_a_pipe_is_read_once_and_not_watched() -> None:
+    """As ``extproc check -f <(helm template …)`` has it."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "w") as pipe:
+        pipe.write(policy())
+        pipe.flush()
+        path = Path(f"/dev/fd/{reading}")
+        (problem,) = loader.read([path], watched=True).problems
+        assert problem.message == "cannot be read: it is a FIFO (named pipe), and not a file"
+        pipe.close()
+        assert [p.name for p in load([path]).snapshot.policies] == ["chat"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"

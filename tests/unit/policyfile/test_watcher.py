@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Queue
+from threading import Event
 
 import pytest
 
@@ -231,6 +232,59 @@ def test_a_file_that_is_being_written_is_left_until_it_rests(
     """The first look finds half a file, the second a whole one: neither is loaded until two looks agree."""
     half, whole = (loader.PolicyTexts(((str(path), text),)) for text in ("", policy("port: 1")))
     looks = iter([half, whole, whole, whole])
-    monkeypatch.setattr(loader, "read", lambda _paths: next(looks))
+    monkeypatch.setattr(loader, "read", lambda _paths, **_: next(looks))
     assert not feed._settled()
     assert feed._settled()
+
+
+def test_a_pipe_in_the_place_of_the_file_is_told_and_reloads_go_on(
+    feed: PolicyFeed, path: Path, reports: Queue[Reported]
+) -> None:
+    """Nobody writes into it: whoever opened it would wait for ever."""
+    feed.start()
+    path.unlink()
+    os.mkfifo(path)
+    told = ["does not exist"]
+    while told != ["cannot be read: it is a FIFO (named pipe), and not a file"]:
+        ok, problems = reports.get(timeout=WAIT)
+        told = [problem.message for problem in problems]
+        assert not ok
+    assert (port(feed), feed.snapshot.generation) == (8080, 1)
+    path.unlink()
+    path.write_text(policy("port: 1"))
+    while port(feed) != 1:
+        reports.get(timeout=WAIT)
+
+
+def test_a_pipe_beside_the_files_of_a_directory_is_told(path: Path) -> None:
+    feed = PolicyFeed([path.parent])
+    os.mkfifo(path.with_name("z.yml"))
+    assert not feed.reload()
+    assert [problem.file for problem in feed.problems] == [str(path.with_name("z.yml"))]
+
+
+def test_a_first_load_from_a_pipe_raises_and_does_not_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "policy.yaml")
+    with pytest.raises(PolicyProblems, match="it is a FIFO"):
+        PolicyFeed([tmp_path / "policy.yaml"])
+
+
+def test_a_bug_while_looking_does_not_end_the_looks(
+    path: Path, reports: Queue[Reported], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed = PolicyFeed([path], lambda ok, problems: reports.put((ok, problems)), interval=0.005)
+    failed = Event()
+
+    def fail(*_: object, **__: object) -> loader.PolicyTexts:
+        failed.set()
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loader, "read", fail)
+        feed.start()
+        assert failed.wait(WAIT)
+    path.write_text(policy("port: 1"))
+    while port(feed) != 1:
+        reports.get(timeout=WAIT)
+    feed.stop()
+    assert "could not be looked at; generation 1 stays" in caplog.text

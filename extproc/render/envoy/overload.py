@@ -1,0 +1,59 @@
+"""What Envoy does when it runs out of memory or connections.
+
+Requests whose bodies are gathered take up to the policies' limit each, and only their number is the client's to choose.
+So memory has a bound, and before it is reached Envoy gives back what it can, has slow connections wait less, resets the
+requests that hold most, and takes no more: an Envoy that is killed for its memory loses all requests.
+Source: Envoy's documentation, "Overload manager" and "Configuring Envoy as an edge proxy".
+"""
+
+from __future__ import annotations
+
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import EnvoyOptions, typed
+
+MAX_CONNECTIONS = 50_000
+"""Of clients, at a time."""
+TRACKED_FROM = 20
+"""Power of two: requests that hold fewer bytes (1 MiB) are not looked for when memory runs out."""
+
+_HEAP = "envoy.resource_monitors.fixed_heap"
+
+
+def overload_manager(options: EnvoyOptions) -> Doc:
+    """For a bootstrap."""
+    return {
+        "refresh_interval": "0.25s",
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
+        "resource_monitors": [
+            typed(
+                _HEAP,
+                "extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                max_heap_size_bytes=options.heap,
+            ),
+            typed(
+                "envoy.resource_monitors.global_downstream_max_connections",
+                "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=MAX_CONNECTIONS,
+            ),
+        ],
+        "actions": [
+            _action("shrink_heap", {"threshold": {"value": 0.85}}),
+            _action(
+                "reduce_timeouts",
+                {"scaled": {"scaling_threshold": 0.85, "saturation_threshold": 0.95}},
+                typed_config={
+                    "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+                    "timer_scale_factors": [
+                        {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "5s"},
+                        {"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": "5s"},
+                    ],
+                },
+            ),
+            _action("reset_high_memory_stream", {"scaled": {"scaling_threshold": 0.9, "saturation_threshold": 0.98}}),
+            _action("stop_accepting_requests", {"threshold": {"value": 0.95}}),
+        ],
+    }
+
+
+def _action(name: str, trigger: Doc, **more: Doc) -> Doc:
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": _HEAP, **trigger}], **more}
