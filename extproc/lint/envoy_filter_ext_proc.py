@@ -6,13 +6,12 @@ guards, AIM103, AIM122 and AIM123 don't matter.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from extproc.lint import cel
 from extproc.lint.envoy_filter_patches import Processor
 from extproc.lint.findings import Finding, Rule
-from extproc.lint.manifest import camel
+from extproc.lint.manifest import Value, camel
 from extproc.lint.mesh import Mesh
 from extproc.policyfile.fields import suggestion
 
@@ -169,10 +168,17 @@ NO_ATTRIBUTE = Rule(
     "Nothing is sent in its place, and nothing says so.",
     "use one of Envoy's attributes, as in xds.route_name",
 )
+ENVOY_REFUSES = Rule(
+    "AIM181",
+    "error",
+    "settings with which Envoy refuses the filter",
+    "It refuses the whole listener then, and goes on with its old one or with none; istiod notices nothing.",
+    "correct what is named",
+)
 RULES = (
     *(UNKNOWN_FIELD, NO_CACHE_CLEAR, NOTHING_CLEARS, OBSERVER_ROUTES, OBSERVER_FAILS, PARTIAL, STREAMED_RACE),
     *(DUPLEX_TRAILERS, DUPLEX_HANGS, OVERRIDE, STREAM_TIMEOUT, NO_TIMEOUT, BOTH_CACHE, ANY_HEADER, EVERY_HEADER),
-    *(BODY_LIMIT, GOOGLE_GRPC, NO_TYPE, NO_ATTRIBUTE),
+    *(BODY_LIMIT, GOOGLE_GRPC, NO_TYPE, NO_ATTRIBUTE, ENVOY_REFUSES),
 )
 
 _LIMITS = ("request_body_buffer_limit", "per_request_buffer_limit_bytes", "per_connection_buffer_limit_bytes")
@@ -189,8 +195,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
                 yield key.breaks(UNKNOWN_FIELD, f"ext_proc has no field {name}", suggestion(name, FIELDS))
         for which in ("request_attributes", "response_attributes"):
             for attribute in processor.config.at(which).items:
-                if not cel.known(tuple(re.split(r"[.\['\]]+", attribute.text))):
-                    yield attribute.breaks(NO_ATTRIBUTE, f"Envoy has no attribute {attribute.text}")
+                yield from _attribute(attribute)
         yield from _service(processor, mesh)
         yield from _bodies(processor, mesh)
         if processor.observes:
@@ -202,8 +207,22 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             yield processor.config.breaks(NO_TIMEOUT)
 
 
+def _attribute(attribute: Value) -> Iterator[Finding]:
+    """An item of ``request_attributes``, which Envoy compiles as CEL."""
+    try:
+        reads = cel.attributes(attribute.text)
+    except cel.Unparsable as error:
+        yield attribute.breaks(ENVOY_REFUSES, f"no attribute, and no CEL: {error}", "name an attribute of Envoy's")
+        return
+    if not all(cel.known(path) for path, _ in reads):
+        yield attribute.breaks(NO_ATTRIBUTE, f"Envoy has no attribute {attribute.text}")
+
+
 def _service(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
-    service = processor.config.at("grpc_service")
+    service, other = processor.config.at("grpc_service"), processor.config.at("http_service")
+    if bool(service) == bool(other):
+        message = "both grpc_service and http_service" if service else "neither grpc_service nor http_service"
+        yield (other or processor.config).breaks(ENVOY_REFUSES, message, "write grpc_service, and nothing else")
     if timeout := service.at("timeout"):
         yield timeout.breaks(STREAM_TIMEOUT)
     if google := service.at("google_grpc"):

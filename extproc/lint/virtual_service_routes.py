@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from extproc.lint import virtual_service_matches
+from extproc.lint import re2_regex, virtual_service_matches
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
@@ -59,7 +59,6 @@ RULES = (NEVER, WHOLE_VALUE, REFUSED, BAD_REGEX, NO_DURATION, SHORT_HOST)
 
 _ANSWERS = ("route", "redirect", "directResponse", "delegate")
 _NOT_BESIDE = {"redirect": ("fault", "rewrite"), "directResponse": ("fault", "rewrite")}
-_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!]|<[=!]|#|\(|>)|\\[1-9]|\\[ZGKR]|[*+?}]\+)")
 _MAX_REGEX = 1024
 _NAMED_BY_USERS = re.compile(r"\.(?:headers|labels|matchLabels|queryParams)\b")
 _DURATIONS = frozenset(
@@ -117,24 +116,9 @@ def _regexes(match: Value) -> Iterator[Finding]:
             continue
         if not pattern.text or len(pattern.text) > _MAX_REGEX:
             yield pattern.breaks(BAD_REGEX, "an empty regular expression, or one of more than 1024 characters")
-        elif pattern.text != "*" and (why := not_re2(pattern.text)):
+        elif pattern.text != "*" and (why := re2_regex.refused(pattern.text)):
             yield pattern.breaks(BAD_REGEX, f"RE2 refuses {pattern.text}: {why}")
         # istiod takes an empty prefix, and matches everything by it.
-
-
-def not_re2(regex: str) -> str:
-    """Why RE2 refuses ``regex``; empty where it may take it."""
-    if found := _NOT_RE2.search(regex):
-        return f"it has no {found[0].lstrip(chr(92) * 2) or found[0]}"
-    if re.search(r"\\p|\\P|\\Q|\\C|\\z|\[\[:|\(\?P?<|\(\?[a-zA-Z-]+[:)]|\\x\{", regex):
-        return ""  # RE2 has these, Python not or otherwise
-    try:
-        re.compile(regex)
-    except re.error as error:
-        return error.msg
-    except (OverflowError, RecursionError):
-        return "it is too large"
-    return ""
 
 
 def _hosts(resource: Resource, mesh: Mesh) -> Iterator[Finding]:
