@@ -67,8 +67,7 @@ ADDED_TWICE = Rule(
     "AIM148",
     "error",
     "two clusters of one name",
-    "Envoy refuses the second one, and istiod goes on sending both: every update of clusters is then answered with an "
-    "error.",
+    "Envoy takes no two of a name: it refuses the second one or the whole update, and goes on with what it had.",
     "remove one of the two patches, or give the clusters names of their own",
 )
 RULES = (UNKNOWN_CLUSTER, NO_PORT, NOT_GRPC, NO_HTTP2, PLAINTEXT, FEW_STREAMS, NOT_IMPORTED, ADDED_TWICE)

@@ -21,7 +21,7 @@ _WASM = (
 """The first is spelt so."""
 _OTHER = (("extensions.istio.io/trafficextension/{}", "Istio 1.30 and newer"),)
 _SHAPE = re.compile(
-    r"ext(?:en|ens)tions\.istio\.io/(?:wasmplugin|trafficextension)/(?P<name>[^/~]+?)(?P<wasm>~istio-translated-wasmplugin)?"
+    r"ext(?:ens|enst)ions\.istio\.io/(?:wasmplugin|trafficextension)/(?P<name>[^/~]+?)(?P<wasm>~istio-translated-wasmplugin)?"
 )
 
 
