@@ -258,12 +258,9 @@ def _anchor(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
 
 def _processor(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
     patch, routes = processor.patch, mesh.sees_requests(processor)
-    operation, anchor = patch.root.at("patch", "operation"), patch.anchor
-    if not routes:
-        pass
-    elif patch.operation == "INSERT_FIRST" or (patch.operation == "INSERT_BEFORE" and not anchor):
-        yield operation.breaks(EARLY)
-    elif anchor.text != ROUTER or patch.operation == "INSERT_BEFORE":
+    if routes and (patch.operation == "INSERT_FIRST" or (patch.operation == "INSERT_BEFORE" and not patch.anchor)):
+        yield patch.root.at("patch", "operation").breaks(EARLY)
+    elif routes and (patch.anchor.text != ROUTER or patch.operation == "INSERT_BEFORE"):
         yield from _order(processor, mesh)
     spec = patch.resource.spec
     everywhere = not spec.at("workloadSelector", "labels").entries and not spec.at("targetRefs")
@@ -273,10 +270,9 @@ def _processor(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
         yield patch.root.at("match", "context").breaks(INBOUND)
     if processor.name == "envoy.filters.http.ext_proc":
         yield patch.value.at("name").breaks(SHARED_NAME)
-    host = processor.cluster.text.rpartition("|")[2]
     if patch.waypoint and processor.cluster.text.startswith("outbound|"):
         named = patch.resource.root.at("metadata", "annotations", _REFERENCED)
-        if host not in named.text:
+        if processor.cluster.text.rpartition("|")[2] not in named.text:
             yield processor.cluster.breaks(NOT_REFERENCED)
 
 
