@@ -17,6 +17,7 @@ from extproc.lint import (
     envoy_filter_hosts,
     envoy_filter_placement,
     envoy_filter_spelling,
+    fieldnames,
     header_spoofing,
     processing_modes,
     resource_kinds,
@@ -43,6 +44,7 @@ PARTS = (
     virtual_service,
     virtual_service_routes,
     destination_rule,
+    fieldnames,
     telemetry,
     service_entry,
 )
