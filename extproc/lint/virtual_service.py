@@ -116,22 +116,24 @@ def _order(service: Resource) -> Iterator[Finding]:
     routes = service.spec.at("http").items
     gateways = virtual_service_matches.gateways_of(service)
     everything = virtual_service_matches.Match(gateways=gateways)
-    before: list[tuple[Value, virtual_service_matches.Match]] = []
+    before = virtual_service_matches.Earlier()
     for route in routes:
         written = route.at("match").items
         matches = [virtual_service_matches.read(m, gateways, service.namespace) for m in written] or [everything]
         possible = [match for match in matches if not match.never()]
-        wide = [next((r for r, earlier in before if earlier.covers(match)), None) for match in possible]
+        wide = [before.taker(match) for match in possible]
         if wide and all(wide):
             line = wide[0].node.line if wide[0] else 0
-            whole = any(earlier.covers(everything) for _, earlier in before)
-            what = "every request before this one" if whole else "every request that this one matches"
+            what = (
+                "every request before this one" if before.taker(everything) else "every request that this one matches"
+            )
             yield route.breaks(UNREACHABLE, f"the route on line {line} takes {what}")
         if not route.at("delegate"):  # what its VirtualService does not take goes on to the next route
-            before += ((route, match) for match in possible)
+            for match in possible:
+                before.add(route, match)
     delegate = not service.spec.at("hosts").items
-    open_ = routes and not delegate and not any(match.covers(everything) for _, match in before)
-    if open_ and not virtual_service_matches.complements(match for _, match in before):
+    open_ = routes and not delegate and not before.taker(everything)
+    if open_ and not virtual_service_matches.complements(before):
         yield routes[-1].breaks(NO_DEFAULT)
 
 

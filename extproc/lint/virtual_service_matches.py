@@ -117,6 +117,36 @@ class Match(msgspec.Struct, frozen=True):
         return ""
 
 
+class Earlier:
+    """The matches of routes that come first, each found by one exact value or prefix that it asks for."""
+
+    def __init__(self) -> None:
+        self._all: list[tuple[Value, Match]] = []
+        self._by_text: dict[tuple[Key, str, str], list[int]] = {}
+        self._others: list[int] = []
+
+    def __iter__(self) -> Iterator[Match]:
+        return (match for _, match in self._all)
+
+    def add(self, route: Value, match: Match) -> None:
+        """Notes a match of ``route``."""
+        plain = ((k, c) for k, c in match.conditions if c.kind in ("exact", "prefix") and not c.ignores_case)
+        key, found = next(plain, (None, None))
+        places = self._by_text.setdefault((key, found.kind, found.text), []) if key and found else self._others
+        places.append(len(self._all))
+        self._all.append((route, match))
+
+    def taker(self, match: Match) -> Value | None:
+        """The first route that takes all that ``match`` takes."""
+        places = set(self._others)
+        for key, found in match.conditions:
+            places.update(self._by_text.get((key, "exact", found.text), ()))
+            first = found.text if found.kind in ("exact", "prefix") else _first_letters(found.text)
+            for end in range(len(first) + 1):
+                places.update(self._by_text.get((key, "prefix", first[:end]), ()))
+        return next((self._all[place][0] for place in sorted(places) if self._all[place][1].covers(match)), None)
+
+
 def read(match: Value, gateways: frozenset[str], namespace: str) -> Match:
     """An item of ``match`` in a VirtualService for ``gateways``, full names, that stands in ``namespace``."""
     ignores_case = match.at("ignoreUriCase").flag
@@ -242,8 +272,7 @@ def _full_match(regex: str, value: str) -> bool | None:
 
 def _impossible(key: Key, condition: Condition) -> str:
     """Why no request has such a value."""
-    what, name = key
-    text, kind = condition.text, condition.kind
+    (what, name), text, kind = key, condition.text, condition.kind
     plain = kind in ("exact", "prefix")
     if what == "uri":
         first = text if plain else _first_letters(text)

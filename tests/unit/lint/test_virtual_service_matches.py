@@ -102,6 +102,17 @@ def test_what_one_covers_it_takes(wide: dict[str, Any], narrow: dict[str, Any], 
             assert takes(wide, request) or not takes(narrow, request)
 
 
+@given(st.lists(MATCHES, max_size=8), MATCHES)
+@settings(max_examples=400, deadline=None)
+def test_the_first_taker_is_found_as_by_asking_all(earlier: list[dict[str, Any]], match: dict[str, Any]) -> None:
+    places = [value({"at": str(number)}) for number in range(len(earlier))]
+    index = virtual_service_matches.Earlier()
+    for place, written in zip(places, earlier, strict=True):
+        index.add(place, read(written))
+    found = next((p for p, w in zip(places, earlier, strict=True) if read(w).covers(read(match))), None)
+    assert index.taker(read(match)) is found
+
+
 @given(MATCHES, st.lists(REQUESTS, min_size=20, max_size=40))
 @settings(max_examples=400, deadline=None)
 def test_what_no_request_meets_none_meets(match: dict[str, Any], requests: list[dict[str, Any]]) -> None:
