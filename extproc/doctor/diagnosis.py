@@ -11,6 +11,7 @@ from typing import Any
 
 from extproc.doctor.envoy_dump import Dump, Evidence, FilterChain, HttpFilter, at, rows
 from extproc.doctor.rules import (
+    BUFFERED_ANSWERS,
     DOWN,
     FAILED_CLOSED,
     FAILED_OPEN,
@@ -88,15 +89,15 @@ def _subject(chain: FilterChain, name: str) -> str:
 def _order(chain: FilterChain, source: str) -> Iterator[Finding]:
     names = [f.name for f in chain.filters]
     processors = [(place, f) for place, f in enumerate(chain.filters) if f.is_processor]
-    routers = [f.name for _, f in processors if not f.observes]
+    routers = [f.name for _, f in processors if not f.observes and chain.sees_requests(f)]
     for place, item in processors:
         before, after, subject = names[:place], names[place + 1 :], _subject(chain, item.name)
         late = [name for name in before if name in CHAIN and CHAIN.index(name) >= BEFORE_ROUTE_IS_USED]
         early = [name for name in after if name in CHAIN and CHAIN.index(name) <= AFTER_AUTHENTICATION]
-        if early:
+        if early and chain.sees_requests(item):
             message = f"wrong order: {', '.join(early)} comes after it, so it sees requests of anybody"
             yield _about(WRONG_ORDER, source, subject, message)
-        if late and not item.observes:
+        if late and item.name in routers:
             message = f"wrong order: {', '.join(late)} has used the old route before it"
             yield _about(WRONG_ORDER, source, subject, message)
         if item.observes and any(name in after for name in routers):
@@ -109,6 +110,10 @@ def _filter(chain: FilterChain, item: HttpFilter, stats: Mapping[str, int] | Non
     subject = _subject(chain, item.name)
     if item.disabled and not chain.switched_on(item.name):
         yield _about(SWITCHED_OFF, source, subject, "")
+    answers = {str(modes.get("response_body_mode")) for modes in chain.modes(item)}
+    if not item.observes and (buffered := sorted(mode for mode in answers if mode.startswith("BUFFERED"))):
+        message = f"buffered answers (response_body_mode {', '.join(buffered)}): streamed ones wait for their end"
+        yield _about(BUFFERED_ANSWERS, source, subject, message)
     if stats is None:
         return
     own = str(item.config.get("stat_prefix") or "")
@@ -118,11 +123,13 @@ def _filter(chain: FilterChain, item: HttpFilter, stats: Mapping[str, int] | Non
     if not counters:
         yield _about(NO_STATS, source, subject, "")
         return
-    allowed, failed = counters.get("failure_mode_allowed", 0), counters.get("streams_failed", 0)
+    allowed = counters.get("failure_mode_allowed", 0)
     if allowed:
         passed = "unobserved" if item.observes else "unprocessed"
         yield _about(FAILED_OPEN, source, subject, f"failing open: {_requests(allowed)} passed {passed}")
-    elif failed:
+    # What failed and was not allowed: the setting may have changed since Envoy started.
+    failed = counters.get("streams_failed", 0) + counters.get("message_timeouts", 0) - allowed
+    if failed > 0:
         yield _about(FAILED_CLOSED, source, subject, f"failing closed: {_requests(failed)} met no processor")
     for name, rule in _COUNTED:
         if count := counters.get(name, 0):

@@ -16,6 +16,11 @@ from extproc.errors import SetupError
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+_TYPED_STRUCTS = ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct")
+_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+_FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
+_QUOTED = 200
+"""Characters of an unexpected answer that are shown."""
 _INFERENCE_POOL = "dummy"
 """The cluster name that Istio gives the filter of an InferencePool, which routes override."""
 
@@ -35,7 +40,7 @@ class HttpFilter(msgspec.Struct, frozen=True):
 
     name: str
     config: Mapping[str, Any]
-    """Within a matcher that may skip it, its own."""
+    """Within a matcher that may skip it or a TypedStruct, its own."""
     disabled: bool
 
     @property
@@ -47,6 +52,11 @@ class HttpFilter(msgspec.Struct, frozen=True):
     def observes(self) -> bool:
         """Whether Envoy sends without waiting for answers."""
         return bool(self.config.get("observability_mode"))
+
+    @property
+    def modes(self) -> Mapping[str, Any]:
+        """Its processing mode; what isn't there has Envoy's default."""
+        return _object(self.config.get("processing_mode"))
 
     @property
     def cluster(self) -> str:
@@ -69,6 +79,28 @@ class FilterChain(msgspec.Struct, frozen=True):
         """Whether some route, virtual host or configuration switches the filter ``name`` on: has settings for it."""
         settings = (at(s, name) for routes in self.routes for s in _values(routes, "typed_per_filter_config"))
         return any(isinstance(found, dict) and not found.get("disabled") for found in settings)
+
+    def modes(self, item: HttpFilter) -> list[Mapping[str, Any]]:
+        """The processing modes of a filter: its own, and those that routes and virtual hosts have for it."""
+        found = [item.modes]
+        for settings in (
+            at(s, item.name) for routes in self.routes for s in _values(routes, "typed_per_filter_config")
+        ):
+            config = _unwrapped(_object(settings))
+            if _type(config) == _FILTER_CONFIG:
+                config = _unwrapped(_object(config.get("config")))
+            if _type(config) == _PER_ROUTE and (own := at(config, "overrides", "processing_mode")):
+                found.append(_object(own))
+        return found
+
+    def sees_requests(self, item: HttpFilter) -> bool:
+        """Whether any part of a request goes to the processor of a filter, on any route."""
+        return any(
+            modes.get("request_header_mode") != "SKIP"
+            or modes.get("request_body_mode", "NONE") != "NONE"
+            or modes.get("request_trailer_mode") == "SEND"
+            for modes in self.modes(item)
+        )
 
 
 class Dump:
@@ -131,14 +163,21 @@ def stats(text: str) -> dict[str, int]:
 
 
 def document(text: str | bytes, what: str) -> Mapping[str, Any]:
-    """A JSON object. Raises ``SetupError`` where it is none."""
+    """A JSON object. Raises ``SetupError`` that quotes the text where it is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise SetupError(f"{what} is no JSON object as Envoy's admin port gives it")
+        raise SetupError(f"{what} is no JSON object as Envoy's admin port gives it; {quoted(text)}")
     return found
+
+
+def quoted(text: str | bytes) -> str:
+    """``it says "…"``: how an answer begins, on one line."""
+    words = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text)[: 4 * _QUOTED].split()
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(words))
+    return f'it says "{line[:_QUOTED]}{"…" if len(line) > _QUOTED else ""}"' if line else "it is empty"
 
 
 def rows(value: Any, name: str) -> list[Mapping[str, Any]]:
@@ -160,10 +199,17 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 def _config(item: Mapping[str, Any]) -> Mapping[str, Any]:
     """The configuration of a filter, or of that which it wraps into a matcher."""
-    config = _object(item.get("typed_config"))
+    config = _unwrapped(_object(item.get("typed_config")))
     while _type(config) == _WITH_MATCHER:
-        config = _object(at(config, "extension_config", "typed_config"))
+        config = _unwrapped(_object(at(config, "extension_config", "typed_config")))
     return config
+
+
+def _unwrapped(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a TypedStruct holds, with its type; anything else as it is."""
+    if _type(config) not in _TYPED_STRUCTS:
+        return config
+    return {**_object(config.get("value")), "@type": config.get("type_url", "")}
 
 
 def _type(config: Mapping[str, Any]) -> str:

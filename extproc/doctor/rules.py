@@ -134,7 +134,17 @@ NO_STATS = Rule(
     "Whether it failed open can't be told. Istio's proxies leave them out unless asked.",
     "annotate the pod: proxy.istio.io/config: '{proxyStatsMatcher: {inclusionRegexps: [\".*ext_proc.*\"]}}'",
 )
+BUFFERED_ANSWERS = Rule(
+    "AIM719",
+    "error",
+    "buffered answers",
+    "Envoy holds a streamed answer (SSE) back until its end, and one of more than 1 MiB becomes a 500; "
+    "`BUFFERED_PARTIAL` holds back up to that size.",
+    "set response_body_mode to NONE, or to STREAMED in a filter with observability_mode; one that changes answers "
+    "takes FULL_DUPLEX_STREAMED",
+)
 RULES = (
     *(NOT_ATTACHED, WRONG_ORDER, OBSERVER_FIRST, NO_CLUSTER, NO_HTTP2, DOWN, FAILED_OPEN, FAILED_CLOSED, TIMEOUTS),
     *(REJECTED, NOT_CLEARED, SPURIOUS, SPOOFABLE, SWITCHED_OFF, NEVER_ASKED, UPDATE_REFUSED, NO_ROOM, NO_STATS),
+    BUFFERED_ANSWERS,
 )

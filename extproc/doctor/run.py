@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from extproc.doctor.diagnosis import diagnose, healthy
-from extproc.doctor.envoy_dump import Evidence, document, stats
+from extproc.doctor.envoy_dump import Evidence, document, quoted, stats
 from extproc.errors import SetupError
 from extproc.lint import findings
 
@@ -85,7 +85,7 @@ def _get(connection: http.client.HTTPConnection, path: str, url: str) -> bytes:
     if len(body) > MAX_SIZE:
         raise SetupError(f"{path} of {url} has more than {MAX_SIZE >> 20} MiB")
     if response.status != 200:
-        raise SetupError(f"{url}{path} answers {response.status}")
+        raise SetupError(f"{url}{path} answers {response.status}; {quoted(body)}")
     return body
 
 

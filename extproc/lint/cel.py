@@ -1,34 +1,28 @@
-"""CEL as Envoy's metrics use it: does it parse, and which attributes does it read.
+"""CEL as Envoy compiles it: does it, and which attributes does an expression read.
 
-The grammar is that of the CEL specification, less what tags have no use for (message construction, bytes' escapes).
+The grammar is that of the CEL specification, less what tags have no use for (message construction). Envoy compiles an
+expression when it reads its configuration: it refuses functions that it does not have, as ``string()`` and everything
+with a variable of its own (``exists``, ``map``).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
+
+from extproc.lint import cel_vocabulary, re2_regex
 
 Path: TypeAlias = tuple[str, ...]
 """An attribute as it is read: ``request.headers['x-a']`` is ("request", "headers", "x-a")."""
 
 MAX_LENGTH = 4096
 """Characters of an expression."""
-_MAX_DEPTH = 64
+_MAX_DEPTH = 32
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<text>[rR]?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
-    |(?P<number>(?:0x[0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)u?)
-    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<sign>&&|\|\||==|!=|<=|>=|[-+*/%!<>?:.,()\[\]{}])
-    )""",
-    re.VERBOSE,
-)
 _LEVELS = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
 _ARITHMETIC = 3
 """From this level on an operator's result is made of its operands; before, it is a truth value."""
-_TESTS = ("has", "size", "startsWith", "endsWith", "contains", "matches")
+_TESTS = ("size", "startsWith", "endsWith", "contains", "matches")
 _LITERALS = ("true", "false", "null")
 
 
@@ -75,7 +69,10 @@ def attributes(expression: str) -> list[Read]:
     """Every attribute that the expression reads, in order. Raises ``Unparsable``."""
     if len(expression) > MAX_LENGTH:
         raise Unparsable(f"it is longer than {MAX_LENGTH} characters")
-    parser = _Parser(list(_tokens(expression)))
+    try:
+        parser = _Parser(cel_vocabulary.tokens(expression))
+    except ValueError as error:
+        raise Unparsable(*error.args) from error
     parser.expression()
     if parser.kind:
         raise Unparsable(f"{parser.value!r} is one too many")
@@ -87,16 +84,6 @@ def known(path: Path) -> bool:
     root, *rest = path
     names = ATTRIBUTES.get(root, frozenset())
     return root in ATTRIBUTES and (names is None or not rest or rest[0] in names)
-
-
-def _tokens(expression: str) -> Iterator[tuple[str, str]]:
-    position, end = 0, len(expression.rstrip())
-    while position < end:
-        found = _TOKEN.match(expression, position)
-        if not found:
-            raise Unparsable(f"{expression[position : position + 10]!r} can't be read")
-        position = found.end()
-        yield found.lastgroup or "", found[found.lastgroup or 0]
 
 
 class _Parser:
@@ -116,6 +103,9 @@ class _Parser:
     @property
     def value(self) -> str:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else ""
+
+    def _kind(self, at: int) -> str:
+        return self._tokens[at][0] if at < len(self._tokens) else ""
 
     def _take(self, sign: str) -> bool:
         if self.kind in ("sign", "name") and self.value == sign:
@@ -157,29 +147,43 @@ class _Parser:
         self.reads[start:] = [Read(path, shown=False) for path, _ in self.reads[start:]]
 
     def _unary(self) -> None:
-        while self._take("!") or self._take("-"):
+        start = self._next
+        while self._take("!"):
             pass
-        path = self._primary()
+        if self._next > start and self.value == "-" and self._kind(self._next + 1) != "number":
+            raise Unparsable("'-' stands after '!'")
+        while self._take("-"):
+            pass
+        if self.value == "!":
+            raise Unparsable("'!' stands after '-'")
+        path, _ = self._member()
+        self._read(path)
+
+    def _member(self) -> tuple[Path, bool]:
+        """A value with its fields, items and methods; whether a field comes last."""
+        path, selects = self._primary(), False
         while True:
             if self._take("."):
-                if self.kind != "name":
+                if self.kind != "name" or self.value in (*_LITERALS, "in"):
                     raise Unparsable(f"a name is missing before {self.value or 'the end'!r}")
-                path = (*path, self.value) if path else ()
+                path, selects = (*path, self.value) if path else (), True
                 self._next += 1
                 if self._take("("):
                     # A method: what it is called on is read, its name is none.
-                    before = len(self.reads)
-                    self._read(path[:-1])
-                    self._call(self._tokens[self._next - 2][1], before)
-                    path = ()
+                    before, method, on = len(self.reads), self._tokens[self._next - 2][1], path[:-1]
+                    if on == ("re",):
+                        self._call(method, before, cel_vocabulary.OF_RE)
+                    else:
+                        self._read(on)
+                        self._call(method, before, cel_vocabulary.METHODS)
+                    path, selects = (), False
             elif self._take("["):
                 key = self._key()
                 self.expression()
                 self._expect("]")
-                path = (*path, key) if path else ()
+                path, selects = (*path, key) if path else (), False
             else:
-                break
-        self._read(path)
+                return path, selects
 
     def _key(self) -> str:
         """The key in brackets where it is a plain text; ``*`` where it is computed."""
@@ -190,21 +194,47 @@ class _Parser:
         if path:
             self.reads.append(Read(path, shown=True))
 
-    def _call(self, name: str, before: int) -> None:
-        self._list(")")
+    def _call(self, name: str, before: int, known: Mapping[str, tuple[int, ...]]) -> None:
+        """The arguments of a function, behind the parenthesis."""
+        start = self._next
+        count = self._list(")", trailing=False)
+        if count not in known.get(name, ()):
+            raise Unparsable(f"Envoy has no function {name} with {count} argument{'s' * (count != 1)} here")
+        literal = self._tokens[self._next - 2] if self._next - start in (2, 4) else ("", "")
+        if (
+            name == "matches"
+            and literal[0] == "text"
+            and (why := re2_regex.refused(cel_vocabulary.content(literal[1])))
+        ):
+            raise Unparsable(f"RE2 refuses the expression of matches: {why}")
         if name in _TESTS:
             self._decided(before)
 
+    def _has(self) -> None:
+        """The argument of ``has``, which is a field and nothing else."""
+        before = len(self.reads)
+        path, selects = self._member()
+        if not selects:
+            raise Unparsable("has() wants a field, as in has(request.time)")
+        self._expect(")")
+        self._read(path)
+        self._decided(before)
+
     def _primary(self) -> Path:
-        if self._take(".") and self.kind != "name":
+        rooted = self._take(".")
+        if rooted and self.kind != "name":
             raise Unparsable(f"a name is missing before {self.value or 'the end'!r}")
         kind, value = self.kind, self.value
         self._next += 1
         if kind in ("text", "number"):
             return ()
         if kind == "name" and value != "in":
+            if value in cel_vocabulary.RESERVED:
+                raise Unparsable(f"{value} is a reserved word")
             if self._take("("):
-                self._call(value, len(self.reads))
+                self._has() if value == "has" and not rooted else self._call(
+                    value, len(self.reads), cel_vocabulary.FUNCTIONS
+                )
                 return ()
             return () if value in _LITERALS else (value,)
         if value == "(":
@@ -219,12 +249,18 @@ class _Parser:
             return ()
         raise Unparsable(f"a value is missing before {value or 'the end'!r}")
 
-    def _list(self, end: str) -> None:
+    def _list(self, end: str, *, trailing: bool = True) -> int:
+        """How many values there were."""
+        count = 0
         while not self._take(end):
             self.expression()
+            count += 1
             if not self._take(","):
                 self._expect(end)
-                return
+                break
+            if not trailing and self.value == end:
+                raise Unparsable(f"a value is missing before {end!r}")
+        return count
 
     def _map(self) -> None:
         while not self._take("}"):

@@ -63,7 +63,14 @@ NOT_IMPORTED = Rule(
     "The proxies of its workloads have no cluster for the processor then.",
     "add NAMESPACE/HOST of the processor to egress.hosts",
 )
-RULES = (UNKNOWN_CLUSTER, NO_PORT, NOT_GRPC, NO_HTTP2, PLAINTEXT, FEW_STREAMS, NOT_IMPORTED)
+ADDED_TWICE = Rule(
+    "AIM148",
+    "error",
+    "two clusters of one name",
+    "Envoy takes no two of a name: it refuses the second one or the whole update, and goes on with what it had.",
+    "remove one of the two patches, or give the clusters names of their own",
+)
+RULES = (UNKNOWN_CLUSTER, NO_PORT, NOT_GRPC, NO_HTTP2, PLAINTEXT, FEW_STREAMS, NOT_IMPORTED, ADDED_TWICE)
 
 _GRPC_NAMES = ("grpc", "http2")
 _GRPC_PROTOCOLS = ("grpc", "http2", "kubernetes.io/h2c")
@@ -72,6 +79,7 @@ _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """The cluster of every processor, and those that are added for them."""
+    yield from _twice(mesh)
     for processor in mesh.processors:
         cluster = processor.cluster
         if added := mesh.added_clusters.get(cluster.text):
@@ -80,6 +88,19 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             yield from _outbound(processor, cluster, mesh)
         elif cluster:
             yield cluster.breaks(UNKNOWN_CLUSTER, f"nothing makes a cluster {cluster.text}")
+
+
+def _twice(mesh: Mesh) -> Iterator[Finding]:
+    """Clusters that two patches add to the same proxies."""
+    first: dict[tuple[object, ...], Patch] = {}
+    for patch in mesh.patches:
+        name = patch.value.at("name")
+        if patch.apply_to != "CLUSTER" or patch.operation != "ADD" or not name:
+            continue
+        other = first.setdefault((name.text, patch.chosen, patch.context), patch)
+        if other is not patch and not other.overwrites(patch):
+            where = other.value.at("name")
+            yield name.breaks(ADDED_TWICE, f"{where.file}:{where.node.line} adds a cluster {name.text} already")
 
 
 def _outbound(processor: Processor, cluster: Value, mesh: Mesh) -> Iterator[Finding]:

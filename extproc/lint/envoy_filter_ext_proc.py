@@ -1,12 +1,11 @@
 """EnvoyFilter: how ext_proc filters are configured.
 
-Every filter without ``observability_mode`` is taken for one that routes; of one that only guards, AIM103, AIM122 and
-AIM123 don't matter.
+Every filter that sees requests and is without ``observability_mode`` is taken for one that routes; of one that only
+guards, AIM103, AIM122 and AIM123 don't matter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from extproc.lint import cel
@@ -25,12 +24,6 @@ FIELDS = (
     *("status_on_error", "processing_request_modifier", "allow_content_length_header", "emit_client_span", "@type"),
 )
 """Of ExternalProcessor in Envoy 1.40."""
-_BODY = ("NONE", "STREAMED", "BUFFERED", "BUFFERED_PARTIAL", "FULL_DUPLEX_STREAMED", "GRPC")
-_MODES = {
-    f"{direction}_{part}_mode": _BODY if part == "body" else ("DEFAULT", "SEND", "SKIP")
-    for direction in ("request", "response")
-    for part in ("header", "body", "trailer")
-}
 
 UNKNOWN_FIELD = Rule(
     "AIM121",
@@ -175,10 +168,17 @@ NO_ATTRIBUTE = Rule(
     "Nothing is sent in its place, and nothing says so.",
     "use one of Envoy's attributes, as in xds.route_name",
 )
+ENVOY_REFUSES = Rule(
+    "AIM181",
+    "error",
+    "settings with which Envoy refuses the filter",
+    "It refuses the whole listener then, and goes on with its old one or with none; istiod notices nothing.",
+    "correct what is named",
+)
 RULES = (
     *(UNKNOWN_FIELD, NO_CACHE_CLEAR, NOTHING_CLEARS, OBSERVER_ROUTES, OBSERVER_FAILS, PARTIAL, STREAMED_RACE),
     *(DUPLEX_TRAILERS, DUPLEX_HANGS, OVERRIDE, STREAM_TIMEOUT, NO_TIMEOUT, BOTH_CACHE, ANY_HEADER, EVERY_HEADER),
-    *(BODY_LIMIT, GOOGLE_GRPC, NO_TYPE, NO_ATTRIBUTE),
+    *(BODY_LIMIT, GOOGLE_GRPC, NO_TYPE, NO_ATTRIBUTE, ENVOY_REFUSES),
 )
 
 _LIMITS = ("request_body_buffer_limit", "per_request_buffer_limit_bytes", "per_connection_buffer_limit_bytes")
@@ -187,63 +187,60 @@ _LIMITS = ("request_body_buffer_limit", "per_request_buffer_limit_bytes", "per_c
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Every ext_proc filter by itself."""
     for patch in mesh.patches:
-        if patch.apply_to == "HTTP_FILTER" and patch.inserts and not patch.config.at("@type"):
+        if patch.apply_to == "HTTP_FILTER" and patch.inserts and not patch.typed.name:
             yield patch.value.breaks(NO_TYPE)
     for processor in mesh.processors:
         for name, key in processor.config.named():
             if name not in FIELDS and name not in map(camel, FIELDS):
                 yield key.breaks(UNKNOWN_FIELD, f"ext_proc has no field {name}", suggestion(name, FIELDS))
-        yield from _modes(processor.config.at("processing_mode"))
         for which in ("request_attributes", "response_attributes"):
             for attribute in processor.config.at(which).items:
-                if not cel.known(tuple(re.split(r"[.\['\]]+", attribute.text))):
-                    yield attribute.breaks(NO_ATTRIBUTE, f"Envoy has no attribute {attribute.text}")
-        yield from _service(processor)
+                yield from _attribute(attribute)
+        yield from _service(processor, mesh)
         yield from _bodies(processor, mesh)
-        yield from _observer(processor) if processor.observes else _router(processor)
+        if processor.observes:
+            yield from _observer(processor)
+            continue
+        if mesh.sees_requests(processor):
+            yield from _router(processor)
+        if not processor.config.at("message_timeout"):
+            yield processor.config.breaks(NO_TIMEOUT)
 
 
-def _modes(modes: Value) -> Iterator[Finding]:
-    """Words that the processing mode does not have."""
-    for name, key in modes.named():
-        if name not in _MODES and name not in map(camel, _MODES):
-            yield key.breaks(UNKNOWN_FIELD, f"the processing mode has no field {name}", suggestion(name, _MODES))
-    for name, words in _MODES.items():
-        mode = modes.at(name)
-        if mode.text and not mode.text.isdigit() and mode.text not in words:
-            yield mode.breaks(UNKNOWN_FIELD, f"there is no mode {mode.text}", suggestion(mode.text, words))
+def _attribute(attribute: Value) -> Iterator[Finding]:
+    """An item of ``request_attributes``, which Envoy compiles as CEL."""
+    try:
+        reads = cel.attributes(attribute.text)
+    except cel.Unparsable as error:
+        yield attribute.breaks(ENVOY_REFUSES, f"no attribute, and no CEL: {error}", "name an attribute of Envoy's")
+        return
+    if not all(cel.known(path) for path, _ in reads):
+        yield attribute.breaks(NO_ATTRIBUTE, f"Envoy has no attribute {attribute.text}")
 
 
-def _service(processor: Processor) -> Iterator[Finding]:
-    service = processor.config.at("grpc_service")
+def _service(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
+    service, other = processor.config.at("grpc_service"), processor.config.at("http_service")
+    if bool(service) == bool(other):
+        message = "both grpc_service and http_service" if service else "neither grpc_service nor http_service"
+        yield (other or processor.config).breaks(ENVOY_REFUSES, message, "write grpc_service, and nothing else")
     if timeout := service.at("timeout"):
         yield timeout.breaks(STREAM_TIMEOUT)
     if google := service.at("google_grpc"):
         yield google.breaks(GOOGLE_GRPC)
-    if not processor.config.at("forward_rules"):
+    if not processor.config.at("forward_rules") and mesh.sees_requests(processor):
         yield processor.config.breaks(EVERY_HEADER)
 
 
 def _bodies(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
-    config, mode = processor.config, processor.config.at("processing_mode")
-    for direction in ("request", "response"):
-        body = mode.at(f"{direction}_body_mode")
-        if body.text == "BUFFERED_PARTIAL":
-            yield body.breaks(PARTIAL)
-        if body.text == "FULL_DUPLEX_STREAMED":
-            yield body.breaks(DUPLEX_HANGS)
-            if processor.mode(f"{direction}_trailer_mode") != "SEND":
-                remedy = f"write {direction}_trailer_mode: SEND"
-                yield body.breaks(DUPLEX_TRAILERS, remedy=remedy)
-    body = mode.at("request_body_mode")
+    config, body = processor.config, processor.modes.at("request_body_mode")
     no_wait = config.at("send_body_without_waiting_for_header_response").flag
-    if body.text == "STREAMED" and not no_wait and not processor.observes:
-        yield body.breaks(STREAMED_RACE)
+    bodies = [own.at("request_body_mode") for own in mesh.modes(processor)]
+    if not no_wait and not processor.observes:
+        yield from (own.breaks(STREAMED_RACE) for own in bodies if own.text == "STREAMED")
     allowed = config.at("allow_mode_override")
     if not any(p.value.at(limit) for p in mesh.patches for limit in _LIMITS):
-        if body.text == "BUFFERED":
-            yield body.breaks(BODY_LIMIT)
-        elif allowed.flag and body.text in ("", "NONE"):
+        yield from (own.breaks(BODY_LIMIT) for own in bodies if own.text == "BUFFERED")
+        if allowed.flag and body.text in ("", "NONE"):
             yield allowed.breaks(BODY_LIMIT, "a larger body that is asked for by mode override hangs")
     if not allowed.flag and (modes := config.at("allowed_override_modes")):
         yield modes.breaks(OVERRIDE, "allowed_override_modes without allow_mode_override")
@@ -273,7 +270,5 @@ def _router(processor: Processor) -> Iterator[Finding]:
         yield (action or disabled).breaks(NO_CACHE_CLEAR)
     elif action.text != "CLEAR" and processor.at_edge and not processor.name.startswith("aimesh."):
         yield config.breaks(NOTHING_CLEARS)
-    if not config.at("message_timeout"):
-        yield config.breaks(NO_TIMEOUT)
     if not config.at("mutation_rules"):
         yield config.breaks(ANY_HEADER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.lint.envoy_filter_patches import Patch
+from extproc.lint.envoy_filter_patches import FILTER_CONFIG, PER_ROUTE, ROUTES, Patch, typed
 from extproc.lint.envoy_filter_placement import CHAIN
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value
@@ -52,22 +52,22 @@ RULES = (EVERY_HOST, NEVER_ON, WRONG_NAME, NOT_DISABLED, NO_TYPE)
 
 _ISTIO = tuple(name for name in CHAIN if name != "envoy.filters.http.ext_proc")
 """Filters that Istio puts in and that routes may have settings for; its ext_proc is an InferencePool's affair."""
-_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
-_SWITCH = "envoy.config.route.v3.FilterConfig"
 
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Per-host switches against the filters that there are."""
     switched: dict[str, list[Value]] = {}
     for patch in mesh.patches:
-        if patch.apply_to in ("VIRTUAL_HOST", "HTTP_ROUTE", "ROUTE_CONFIGURATION"):
+        if patch.apply_to in ROUTES:
             for value in patch.value.walk():
                 for name, key in value.at("typed_per_filter_config").named():
                     switched.setdefault(name, []).append(key)
-                if value.at("@type").text.endswith(_PER_ROUTE) and value.at("disabled").text == "false":
-                    yield value.at("disabled").breaks(NOT_DISABLED)
-                if value.at("@type").text.endswith(_SWITCH) and value.at("config") and not value.at("config", "@type"):
-                    yield value.at("config").breaks(NO_TYPE)
+                settings = typed(value)
+                if settings.name == PER_ROUTE and settings.config.at("disabled").text == "false":
+                    yield settings.config.at("disabled").breaks(NOT_DISABLED)
+                config = settings.config.at("config")
+                if settings.name == FILTER_CONFIG and config and not config.at("@type"):
+                    yield config.breaks(NO_TYPE)
     for name, keys in switched.items():
         if name not in _ISTIO and name not in mesh.filter_names:
             yield from (key.breaks(WRONG_NAME, f"no patch here puts in a filter {name}") for key in keys)

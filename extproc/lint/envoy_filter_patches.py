@@ -13,11 +13,52 @@ HCM = "envoy.filters.network.http_connection_manager"
 ROUTER = "envoy.filters.http.router"
 WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 """Around another filter: skips it where its matcher says so."""
+PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
+TYPED_STRUCTS = ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct")
+"""Around a configuration whose type its sender does not know: ``type_url`` names it, ``value`` has its fields."""
+ROUTES = ("VIRTUAL_HOST", "HTTP_ROUTE", "ROUTE_CONFIGURATION")
+"""What has settings per route."""
 
 _INSERT = ("ADD", "INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER")
 _EDGE = ("GATEWAY", "SIDECAR_OUTBOUND")
 _DEFAULTS = {"header": "SEND", "body": "NONE", "trailer": "SKIP"}
 """Of the processing mode."""
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """A message in an ``Any``."""
+
+    name: str
+    """Of its type, in full; empty where none is written."""
+    config: Value
+
+
+def typed(written: Value) -> Typed:
+    """What an ``Any`` holds; out of the TypedStruct or the matcher that is around it."""
+    while True:
+        name, config = _last(written.at("@type")), written
+        if name in TYPED_STRUCTS:
+            name, config = _last(written.at("type_url")), written.at("value")
+        if name != WITH_MATCHER:
+            return Typed(name, config)
+        written = config.at("extension_config", "typed_config")
+
+
+def _last(type_url: Value) -> str:
+    return type_url.text.rpartition("/")[2]
+
+
+def mode(modes: Value, part: str) -> str:
+    """Of a processing mode, as in ``request_body_mode``; Envoy's default where it isn't written."""
+    written = modes.at(part).text
+    return written if written not in ("", "DEFAULT") else _DEFAULTS[part.split("_")[1]]
+
+
+def sees_requests(modes: Value) -> bool:
+    """Whether a processing mode shows any part of requests."""
+    shown = (mode(modes, f"request_{part}_mode") for part in ("header", "body", "trailer"))
+    return any(word not in ("SKIP", "NONE") for word in shown)
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -62,19 +103,32 @@ class Patch(msgspec.Struct, frozen=True):
         return bool(self.resource.spec.at("targetRefs"))
 
     @property
+    def typed(self) -> Typed:
+        """Configuration of the filter that it puts in; within a matcher or a TypedStruct, what is in there."""
+        return typed(self.value.at("typed_config"))
+
+    @property
     def config(self) -> Value:
-        """Configuration of the filter that it puts in; within a matcher, of the filter in there."""
-        config = self.value.at("typed_config")
-        while config.at("@type").text.endswith(f"/{WITH_MATCHER}"):
-            config = config.at("extension_config", "typed_config")
-        return config
+        """Its fields."""
+        return self.typed.config
 
     @property
     def processor(self) -> Processor | None:
         """The ext_proc filter that it puts in, if it does."""
-        if self.apply_to != "HTTP_FILTER" or not self.config.at("@type").text.endswith(f"/{EXT_PROC}"):
+        if self.apply_to != "HTTP_FILTER" or self.typed.name != EXT_PROC:
             return None
         return Processor(self, self.config)
+
+    @property
+    def chosen(self) -> tuple[object, ...]:
+        """By what its proxies are chosen: equal where they are certainly the same."""
+        spec = self.resource.spec
+        parts = (spec.at("workloadSelector"), spec.at("targetRefs"), self.root.at("match", "proxy"))
+        return (self.resource.namespace, *(part.content for part in parts))
+
+    def overwrites(self, other: Patch) -> bool:
+        """Whether only one of the two takes effect: they stand in two objects of one name."""
+        return self.resource is not other.resource and self.resource.name == other.resource.name
 
     def meets(self, other: Patch) -> bool:
         """Whether there are listeners to which both apply, as far as contexts tell."""
@@ -102,9 +156,10 @@ class Processor(msgspec.Struct, frozen=True):
         """Whether it stands where routes to versions are chosen: on a gateway, a caller's sidecar, a waypoint."""
         return self.patch.context in (*_EDGE, "ANY") or self.patch.waypoint
 
-    def mode(self, part: str) -> str:
-        """Of the processing mode, as in ``request_body_mode``; Envoy's default where it isn't written."""
-        return self.config.at("processing_mode", part).text or _DEFAULTS[part.split("_")[1]]
+    @property
+    def modes(self) -> Value:
+        """Which parts of requests and answers it is shown."""
+        return self.config.at("processing_mode")
 
     @property
     def cluster(self) -> Value:

@@ -9,6 +9,7 @@ from extproc.lint.envoy_filter_patches import HCM, ROUTER, Patch, Processor
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
+from extproc.lint.wasm_plugin import extension_of
 
 CHAIN = (
     "istio.metadata_exchange",
@@ -247,6 +248,8 @@ def _anchor(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
     elif patch.operation == "INSERT_AFTER" and anchor.text in ("", ROUTER):
         where = "after the router" if anchor else "without a subFilter"
         yield operation.breaks(ADD, f"INSERT_AFTER {where} puts the filter behind the router")
+    elif anchor.text not in mesh.filter_names and (missing := extension_of(anchor.text)):
+        yield anchor.breaks(RARE_ANCHOR, f"no WasmPlugin or TrafficExtension {missing} is here")
     elif anchor and anchor.text not in (*CHAIN, *mesh.filter_names):
         yield anchor.breaks(NO_ANCHOR, f"no proxy of Istio has an HTTP filter {anchor.text}")
     elif anchor and anchor.text in CHAIN and anchor.text not in ALWAYS and anchor.text not in mesh.filter_names:
@@ -254,24 +257,22 @@ def _anchor(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
 
 
 def _processor(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
-    patch = processor.patch
-    operation, anchor = patch.root.at("patch", "operation"), patch.anchor
-    if patch.operation == "INSERT_FIRST" or (patch.operation == "INSERT_BEFORE" and not anchor):
-        yield operation.breaks(EARLY)
-    elif anchor.text != ROUTER or patch.operation == "INSERT_BEFORE":
+    patch, routes = processor.patch, mesh.sees_requests(processor)
+    if routes and (patch.operation == "INSERT_FIRST" or (patch.operation == "INSERT_BEFORE" and not patch.anchor)):
+        yield patch.root.at("patch", "operation").breaks(EARLY)
+    elif routes and (patch.anchor.text != ROUTER or patch.operation == "INSERT_BEFORE"):
         yield from _order(processor, mesh)
     spec = patch.resource.spec
     everywhere = not spec.at("workloadSelector", "labels").entries and not spec.at("targetRefs")
     if everywhere and not patch.value.at("disabled").flag:
         yield spec.breaks(NO_SELECTOR)
-    if patch.context == "SIDECAR_INBOUND" and not patch.waypoint and not processor.observes:
+    if patch.context == "SIDECAR_INBOUND" and not patch.waypoint and routes and not processor.observes:
         yield patch.root.at("match", "context").breaks(INBOUND)
     if processor.name == "envoy.filters.http.ext_proc":
         yield patch.value.at("name").breaks(SHARED_NAME)
-    host = processor.cluster.text.rpartition("|")[2]
     if patch.waypoint and processor.cluster.text.startswith("outbound|"):
         named = patch.resource.root.at("metadata", "annotations", _REFERENCED)
-        if host not in named.text:
+        if processor.cluster.text.rpartition("|")[2] not in named.text:
             yield processor.cluster.breaks(NOT_REFERENCED)
 
 
@@ -290,6 +291,9 @@ def _position(patch: Patch, mesh: Mesh) -> float | None:
     for _ in by_name:
         if patch.anchor.text in CHAIN and patch.operation.startswith("INSERT"):
             return CHAIN.index(patch.anchor.text) + (0.5 if patch.operation == "INSERT_AFTER" else -0.5)
+        if extension := mesh.extensions.get(patch.anchor.text):
+            # What runs in a phase of authentication may be all the authentication that there is.
+            return AFTER_AUTHENTICATION if extension.phase else CHAIN.index(ROUTER) - 0.5
         if not (beside := by_name.get(patch.anchor.text)) or beside.root.path == patch.root.path:
             return None
         patch = beside

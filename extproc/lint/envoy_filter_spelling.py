@@ -1,14 +1,15 @@
-"""EnvoyFilter: names and durations that neither Istio nor Envoy has.
+"""EnvoyFilter: names, types and durations that neither Istio nor Envoy has.
 
 Names are looked at where nothing else does: in the EnvoyFilter itself, and in what it merges into hosts and routes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from extproc.lint.envoy_filter_patches import Patch
+from extproc.lint.envoy_filter_patches import EXT_PROC, PER_ROUTE, Patch
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value, camel
 from extproc.lint.mesh import Mesh
@@ -39,7 +40,23 @@ NO_DURATION = Rule(
     "istiod refuses the whole EnvoyFilter. It reads durations as Go does: numbers, each with its unit.",
     "write h, m, s or ms after the number, as in 1.5s or 200ms",
 )
-RULES = (UNKNOWN_KEY, UNKNOWN_FIELD, NO_DURATION)
+NO_TYPE = Rule(
+    "AIM174",
+    "error",
+    "a type that no Envoy of today has",
+    "istiod refuses the whole EnvoyFilter; in a `TypedStruct`, which it does not look into, Envoy refuses the "
+    "listener.",
+    "write the type of version v3",
+)
+INCOMPLETE = Rule(
+    "AIM175",
+    "error",
+    "a patch that lacks a part, or matches an object of another kind",
+    "istiod refuses the whole EnvoyFilter.",
+    "write applyTo, patch.operation and (but for REMOVE) patch.value, with match.listener for listeners and filters, "
+    "match.routeConfiguration for hosts and routes, match.cluster for clusters",
+)
+RULES = (UNKNOWN_KEY, UNKNOWN_FIELD, NO_DURATION, NO_TYPE, INCOMPLETE)
 
 
 def _plain(*names: str) -> dict[str, Shape]:
@@ -103,6 +120,18 @@ _DURATIONS = {
     "VIRTUAL_HOST": (("retry_policy", "per_try_timeout"),),
     "CLUSTER": (("connect_timeout",),),
 }
+_GONE = re.compile(
+    r"envoy\..*\.v(?:[12](?:alpha\d*)?|4alpha)\.|envoy\.api\.v2\.|"
+    r"envoy\.extensions\.filters\.http\.(?:admission_control|cache|cdn_loop|ext_proc|oauth2)\.v3alpha\."
+)
+"""The API's second version went with Envoy 1.18, these filters left their alpha before it had any other user."""
+_EXT_PROC_TYPES = (EXT_PROC, PER_ROUTE)
+_EXT_PROC = EXT_PROC.rpartition(".")[0]
+_MATCHES = {
+    **dict.fromkeys(("LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER"), "listener"),
+    **dict.fromkeys(("ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE"), "routeConfiguration"),
+    "CLUSTER": "cluster",
+}
 _OF_EXT_PROC = ("message_timeout", "max_message_timeout", "deferred_close_timeout")
 
 
@@ -111,12 +140,40 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     for resource in mesh.of("EnvoyFilter"):
         yield from _names(resource.spec, SPEC, UNKNOWN_KEY, "an EnvoyFilter")
     for patch in mesh.patches:
+        yield from _refused(patch)
+        yield from _types(patch)
         if patch.apply_to in _OF:
             what, shape = _OF[patch.apply_to]
             yield from _names(patch.value, shape, UNKNOWN_FIELD, what)
         for duration in _durations(patch):
             if duration.text and duration.seconds is None:
                 yield duration.breaks(NO_DURATION, f"{duration.text} is no duration")
+
+
+def _refused(patch: Patch) -> Iterator[Finding]:
+    """What istiod's validation wants of every patch."""
+    parts = {"applyTo": patch.root.at("applyTo"), "patch.operation": patch.root.at("patch", "operation")}
+    if patch.operation != "REMOVE":
+        parts["patch.value"] = patch.value
+    for name, part in parts.items():
+        if not part:
+            yield patch.root.breaks(INCOMPLETE, f"{name} is missing", f"write {name}")
+    if wanted := _MATCHES.get(patch.apply_to):
+        for other in sorted({*_MATCHES.values()} - {wanted}):
+            if written := patch.root.at("match", other):
+                message = f"{patch.apply_to} is not matched by {other}"
+                yield written.breaks(INCOMPLETE, message, f"write match.{wanted}")
+
+
+def _types(patch: Patch) -> Iterator[Finding]:
+    for value in patch.value.walk():
+        for field in ("@type", "type_url"):
+            written = value.at(field)
+            name = written.text.rpartition("/")[2]
+            if _GONE.match(name):
+                yield written.breaks(NO_TYPE, f"no Envoy of today has the type {name}")
+            elif name.startswith(_EXT_PROC) and name not in _EXT_PROC_TYPES:
+                yield written.breaks(NO_TYPE, f"Envoy has no type {name}", suggestion(name, _EXT_PROC_TYPES))
 
 
 def _names(value: Value, shape: Shape, rule: Rule, what: str) -> Iterator[Finding]:

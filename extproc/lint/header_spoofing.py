@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.lint.envoy_filter_patches import Patch, Processor
+from extproc.lint.envoy_filter_patches import Patch, Processor, typed
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import Mesh, routing
@@ -76,7 +76,7 @@ _LATE_FILTER = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Stripping at the edge, and everything that looks like it."""
     early = [p for p in mesh.patches if p.apply_to == "NETWORK_FILTER" and _mutations(p)]
-    routers = [p for p in mesh.processors if p.at_edge and not p.observes]
+    routers = [p for p in mesh.processors if p.at_edge and not p.observes and mesh.sees_requests(p)]
     for processor in routers:
         if not any(p.meets(processor.patch) for p in early):
             place = processor.patch.value.at("name")
@@ -106,7 +106,7 @@ def _left(mesh: Mesh, early: list[Patch], routers: list[Processor]) -> Iterator[
 def _mutations(patch: Patch) -> list[Value]:
     """Items of ``mutations`` of early header mutations."""
     extensions = patch.value.at("typed_config", _EARLY).items
-    return [m for extension in extensions for m in extension.at("typed_config", "mutations").items]
+    return [m for extension in extensions for m in typed(extension.at("typed_config")).config.at("mutations").items]
 
 
 def _removes(patch: Patch, header: str) -> bool:
@@ -125,7 +125,7 @@ def _pins(patch: Patch) -> set[str]:
 
 def _late(patch: Patch) -> Iterator[Finding]:
     """Header mutation filters that strip, and mutations anywhere that keep what a client sent."""
-    if patch.config.at("@type").text.endswith(f"/{_LATE_FILTER}"):
+    if patch.typed.name == _LATE_FILTER:
         for mutation in patch.config.at("mutations", "request_mutations").items:
             if routing(mutation.at("remove").text):
                 yield mutation.breaks(STRIPPED_LATE)

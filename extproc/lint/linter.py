@@ -10,16 +10,21 @@ import msgspec
 from extproc.errors import Problem
 from extproc.lint import (
     destination_rule,
+    duplicate_objects,
+    envoy_filter_chain,
     envoy_filter_clusters,
     envoy_filter_ext_proc,
     envoy_filter_hosts,
     envoy_filter_placement,
     envoy_filter_spelling,
+    fieldnames,
     header_spoofing,
+    processing_modes,
     resource_kinds,
     service_entry,
     telemetry,
     virtual_service,
+    virtual_service_routes,
 )
 from extproc.lint.findings import Finding, Rule, of_problem, table
 from extproc.lint.manifest import read
@@ -27,14 +32,19 @@ from extproc.lint.mesh import Mesh
 
 PARTS = (
     resource_kinds,
+    duplicate_objects,
     envoy_filter_placement,
+    envoy_filter_chain,
     envoy_filter_spelling,
     envoy_filter_ext_proc,
+    processing_modes,
     envoy_filter_clusters,
     header_spoofing,
     envoy_filter_hosts,
     virtual_service,
+    virtual_service_routes,
     destination_rule,
+    fieldnames,
     telemetry,
     service_entry,
 )
@@ -53,13 +63,13 @@ class Linted(msgspec.Struct, frozen=True):
 def lint(sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = ()) -> Linted:
     """What is wrong with the manifests in ``sources``, pairs of (name, text), taken together.
 
-    Pure. ``problems``: of files that could not be read.
+    Pure. ``problems``: of files that could not be read. What is there several times with the same content counts once.
     """
     resources, unreadable = read(sources)
-    mesh = Mesh(resources)
+    mesh = Mesh(duplicate_objects.once(resources))
     found = {finding for part in PARTS for finding in part.check(mesh)}
     found |= {of_problem(problem, resource_kinds.UNREADABLE.code) for problem in (*problems, *unreadable)}
-    return Linted(tuple(sorted(found)), len(resources), len(sources))
+    return Linted(tuple(sorted(found)), len(mesh.resources), len(sources))
 
 
 def markdown() -> str:

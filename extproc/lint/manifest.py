@@ -90,6 +90,15 @@ class Value:
         pairs = self.node.entries if self.written and isinstance(self.node, Mapping) else ()
         return {key.text: Value(self.file, node, below(self.path, key.text)) for key, node in pairs}
 
+    @property
+    def content(self) -> object:
+        """All that is written here and below, without its places: equal for values that say the same."""
+        if self.written and isinstance(self.node, Mapping):
+            return frozenset((name, value.content) for name, value in self.entries.items())
+        if self.written and isinstance(self.node, Items):
+            return tuple(item.content for item in self.items)
+        return self.text
+
     def named(self) -> Iterator[tuple[str, Value]]:
         """The keys of a mapping, each with its own place."""
         pairs = self.node.entries if self.written and isinstance(self.node, Mapping) else ()

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
 from extproc import headers
-from extproc.lint.envoy_filter_patches import Patch, Processor, patches
+from extproc.lint.envoy_filter_patches import (
+    FILTER_CONFIG,
+    PER_ROUTE,
+    ROUTES,
+    Patch,
+    Processor,
+    patches,
+    sees_requests,
+    typed,
+)
 from extproc.lint.manifest import Resource, Value
+from extproc.lint.wasm_plugin import Extension, named
 
 _OURS = ("x-model-", "x-gpu-", "x-ai-")
+_MODELS = (
+    *("vllm", "llm", "llama", "ollama", "mistral", "mixtral", "qwen", "gemma", "deepseek", "gpt", "falcon", "whisper"),
+    *("triton", "sglang", "kserve", "openai", "huggingface", "lmdeploy", "inference", "embedding", "rerank"),
+)
+"""How words begin in the names of model servers."""
+_MODEL_WORDS = ("model", "models", "tgi", "tei", "phi", "bert", "nim", "predictor", "completions")
+"""Those that are too short or too common to tell by their beginning."""
 
 
 def routing(header: str) -> bool:
@@ -52,16 +70,53 @@ class Mesh:
         return [p.processor for p in self.patches if p.processor]
 
     @cached_property
+    def overrides(self) -> dict[str, list[Value]]:
+        """What hosts and routes set otherwise than the ext_proc filter does, by the filter's name."""
+        found: dict[str, list[Value]] = defaultdict(list)
+        for value in (v for p in self.patches if p.apply_to in ROUTES for v in p.value.walk()):
+            for name, written in value.at("typed_per_filter_config").entries.items():
+                settings = typed(written)
+                if settings.name == FILTER_CONFIG:
+                    settings = typed(settings.config.at("config"))
+                if settings.name == PER_ROUTE and (own := settings.config.at("overrides")):
+                    found[name].append(own)
+        return found
+
+    def modes(self, processor: Processor) -> list[Value]:
+        """The processing modes of ``processor``: its own, and those that hosts and routes have for it."""
+        others = (own.at("processing_mode") for own in self.overrides.get(processor.name, ()))
+        return [processor.modes, *filter(None, others)]
+
+    def sees_requests(self, processor: Processor) -> bool:
+        """Whether any part of a request goes to ``processor``, on any route."""
+        return any(map(sees_requests, self.modes(processor)))
+
+    @cached_property
     def filter_names(self) -> frozenset[str]:
-        """HTTP filters that EnvoyFilters bring."""
+        """HTTP filters that EnvoyFilters and extensions bring."""
         found = (p.value.at("name").text for p in self.patches if p.apply_to == "HTTP_FILTER" and p.inserts)
-        return frozenset(filter(None, found))
+        return frozenset(filter(None, (*found, *self.extensions)))
+
+    @cached_property
+    def extensions(self) -> dict[str, Extension]:
+        """Wasm and Lua extensions, by every name that a release of Istio gives their filters."""
+        return {
+            e.filter_name: e for kind in ("WasmPlugin", "TrafficExtension") for r in self.of(kind) for e in named(r)
+        }
 
     @cached_property
     def added_clusters(self) -> dict[str, Patch]:
         """Clusters that EnvoyFilters bring, by name."""
         added = (p for p in self.patches if p.apply_to == "CLUSTER" and p.operation == "ADD")
         return {name: p for p in added if (name := p.value.at("name").text)}
+
+    def serves_models(self, host: str) -> bool:
+        """Whether the full name ``host`` looks like a model server: by its name, or by what a policy says of it."""
+        words = set(re.split(r"[^a-z]+", host.partition(".")[0].lower()))
+        if any(word.startswith(_MODELS) or word in _MODEL_WORDS for word in words):
+            return True
+        policies = (p.spec.at("host").text for p in self.of("ModelInferencePolicy"))
+        return host in policies
 
     def destination_rules(self, host: str) -> list[Resource]:
         """Those whose host is or covers the full name ``host``."""

@@ -13,9 +13,10 @@ from extproc.lint.mesh import Mesh, routing
 UNPARSABLE = Rule(
     "AIM401",
     "error",
-    "a tag whose expression can't be parsed",
+    "a tag whose expression Envoy can't compile",
     "The tag vanishes from the metric; only the proxy's log says so.",
-    "correct the CEL expression; a constant needs quotes of its own, as in \"'v1'\"",
+    "correct the CEL expression (Envoy has no string(), exists() or lowerAscii()); a constant needs quotes of its own, "
+    "as in \"'v1'\"",
 )
 UNKNOWN_ATTRIBUTE = Rule(
     "AIM402",
@@ -71,7 +72,18 @@ WASM_ERA = Rule(
     "It is of the time when statistics were a Wasm filter; tags of a Telemetry need no declaration.",
     "remove it",
 )
-RULES = (UNPARSABLE, UNKNOWN_ATTRIBUTE, WRONG_PEER, UNBOUNDED, CLIENTS_VALUE, PEER_LABEL, TWO_TELEMETRIES, WASM_ERA)
+BAD_FILTER = Rule(
+    "AIM409",
+    "error",
+    "an access log's filter that Envoy can't compile",
+    "Envoy compiles it when it reads a listener, and refuses the listener: it goes on with the old one, or a new pod "
+    "gets none.",
+    "correct the CEL expression, as in response.code >= 400",
+)
+RULES = (
+    *(UNPARSABLE, UNKNOWN_ATTRIBUTE, WRONG_PEER, UNBOUNDED, CLIENTS_VALUE, PEER_LABEL, TWO_TELEMETRIES, WASM_ERA),
+    BAD_FILTER,
+)
 
 _UNBOUNDED = frozenset(
     f"{root}.{name}"
@@ -99,6 +111,9 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         if not telemetry.spec.at("selector", "matchLabels").entries and not telemetry.spec.at("targetRefs"):
             alone[telemetry.namespace].append(telemetry)
         yield from _tags(telemetry)
+        for logging in telemetry.spec.at("accessLogging").items:
+            if expression := logging.at("filter", "expression"):
+                yield from _filter(expression)
     for first, *others in alone.values():
         for other in (t for t in others if t.name != first.name):
             yield other.root.at("metadata").breaks(
@@ -109,6 +124,17 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             for name, key in metadata.at("annotations").named():
                 if name == "sidecar.istio.io/extraStatTags":
                     yield key.breaks(WASM_ERA)
+
+
+def _filter(expression: Value) -> Iterator[Finding]:
+    try:
+        reads = cel.attributes(expression.text)
+    except cel.Unparsable as error:
+        yield expression.breaks(BAD_FILTER, f"Envoy can't compile it: {error}")
+        return
+    for path, _ in reads:
+        if not cel.known(path):
+            yield expression.breaks(UNKNOWN_ATTRIBUTE, f"Envoy has no attribute {'.'.join(path)}: nothing is logged")
 
 
 def _tags(telemetry: Resource) -> Iterator[Finding]:
@@ -124,7 +150,7 @@ def _tag(expression: Value, mode: str) -> Iterator[Finding]:
     try:
         reads = cel.attributes(expression.text)
     except cel.Unparsable as error:
-        yield expression.breaks(UNPARSABLE, f"no CEL: {error}")
+        yield expression.breaks(UNPARSABLE, f"Envoy can't compile it: {error}")
         return
     for path, shown in reads:
         root, *rest = path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from extproc.lint import virtual_service_matches
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh, fqdn, routing
@@ -19,8 +20,9 @@ UNREACHABLE = Rule(
     "AIM202",
     "error",
     "a route that nothing reaches",
-    "The first route that takes a request wins, and one before it takes all.",
-    "move the route without match to the end",
+    "The first route that takes a request wins, and those before it take all that this one matches: by a shorter "
+    "prefix, a wider expression, fewer headers, or none at all.",
+    "move the narrower route before the wider one, and the one without match to the end",
 )
 NO_SUBSET = Rule(
     "AIM203",
@@ -87,8 +89,8 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     """Every VirtualService."""
     for service in mesh.of("VirtualService"):
         routes = service.spec.at("http").items
-        yield from _order(routes)
-        inference = _about_models(service)
+        yield from _order(service)
+        inference = _about_models(service, mesh)
         for route in routes:
             yield from _destinations(route, service, mesh)
             if inference:
@@ -110,25 +112,35 @@ def _twice(mesh: Mesh) -> Iterator[Finding]:
                 yield host.breaks(TWO_OF_A_HOST, f"{other.name} ({other.place}) has routes for {host.text} too")
 
 
-def _order(routes: list[Value]) -> Iterator[Finding]:
-    everything = next((i for i, route in enumerate(routes) if _takes_all(route)), None)
-    if routes and everything is None:
+def _order(service: Resource) -> Iterator[Finding]:
+    routes = service.spec.at("http").items
+    gateways = virtual_service_matches.gateways_of(service)
+    everything = virtual_service_matches.Match(gateways=gateways)
+    before = virtual_service_matches.Earlier()
+    for route in routes:
+        written = route.at("match").items
+        matches = [virtual_service_matches.read(m, gateways, service.namespace) for m in written] or [everything]
+        possible = [match for match in matches if not match.never()]
+        wide = [before.taker(match) for match in possible]
+        if wide and all(wide):
+            line = wide[0].node.line if wide[0] else 0
+            what = (
+                "every request before this one" if before.taker(everything) else "every request that this one matches"
+            )
+            yield route.breaks(UNREACHABLE, f"the route on line {line} takes {what}")
+        if not route.at("delegate"):  # what its VirtualService does not take goes on to the next route
+            for match in possible:
+                before.add(route, match)
+    delegate = not service.spec.at("hosts").items
+    open_ = routes and not delegate and not before.taker(everything)
+    if open_ and not virtual_service_matches.complements(before):
         yield routes[-1].breaks(NO_DEFAULT)
-    elif everything is not None:
-        line = routes[everything].node.line
-        for route in routes[everything + 1 :]:
-            yield route.breaks(UNREACHABLE, f"the route on line {line} takes every request before this one")
 
 
-def _takes_all(route: Value) -> bool:
-    matches = route.at("match").items
-    return not matches or any(
-        m.entries.keys() <= {"name", "uri"} and m.at("uri", "prefix").text == "/" for m in matches
-    )
-
-
-def _about_models(service: Resource) -> bool:
-    """Whether its routes look like inference: they follow a routing header, or a path of an inference API."""
+def _about_models(service: Resource, mesh: Mesh) -> bool:
+    """Whether its routes look like inference: by a routing header, a path of an inference API, or whom they reach."""
+    if any(map(mesh.serves_models, _reached(service))):
+        return True
     for route in service.spec.at("http").items:
         for match in route.at("match").items:
             if any(map(routing, match.at("headers").entries)):
@@ -138,6 +150,15 @@ def _about_models(service: Resource) -> bool:
     return False
 
 
+def _reached(service: Resource) -> Iterator[str]:
+    """The full names of the hosts that its routes are for, or go to."""
+    for host in service.spec.at("hosts").items:
+        yield fqdn(host.text, service.namespace)
+    for route in service.spec.at("http").items:
+        for destination in route.at("route").items:
+            yield fqdn(destination.at("destination", "host").text, service.namespace)
+
+
 def _destinations(route: Value, service: Resource, mesh: Mesh) -> Iterator[Finding]:
     split = route.at("route").items
     weights = [destination.at("weight") for destination in split]
@@ -145,7 +166,8 @@ def _destinations(route: Value, service: Resource, mesh: Mesh) -> Iterator[Findi
         yield from (d.breaks(NO_WEIGHT) for d, w in zip(split, weights, strict=True) if not w)
     if split and all(weights) and not sum(w.number or 0 for w in weights):
         yield weights[0].breaks(NO_WEIGHT, "the weights of this route come to 0")
-    for destination in (*(d.at("destination") for d in split), route.at("mirror")):
+    mirrors = [mirror.at("destination") for mirror in route.at("mirrors").items]
+    for destination in (*(d.at("destination") for d in split), route.at("mirror"), *mirrors):
         host, subset = fqdn(destination.at("host").text, service.namespace), destination.at("subset")
         rules = mesh.destination_rules(host)
         if subset and not any(s.at("name").text == subset.text for r in rules for s in r.spec.at("subsets").items):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -179,6 +179,53 @@ def test_processor_down_without_health_checks_and_failing_closed(scene: Scene) -
     assert "no connection" in findings["AIM706"].message
 
 
+PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+
+
+def routed(path: str, **overrides: Any) -> dict[str, Any]:
+    """A route that answers by itself, with other settings of the filter that routes."""
+    settings = {"aimesh.route": {"@type": PER_ROUTE, "overrides": overrides}}
+    return {"match": {"path": path}, "direct_response": {"status": 204}, "typed_per_filter_config": settings}
+
+
+def test_failing_closed_is_told_behind_older_fail_opens(scene: Scene) -> None:
+    def bend(document: dict[str, Any]) -> None:
+        hosts = manager(document)["route_config"]["virtual_hosts"]
+        hosts[0]["routes"].insert(0, routed("/closed", failure_mode_allow=False))
+
+    gateway = scene.start(bend, processors=("127.0.0.1:1",))
+    for _ in range(3):
+        assert gateway.ask("llama").status == 200
+    assert "AIM708" not in found(gateway)
+    assert [gateway.post(b"{}", "/closed").status for _ in range(2)] == [503, 503]
+    findings = found(gateway)
+    assert "failing open: 3 requests passed unprocessed" in findings["AIM707"].message
+    assert "failing closed: 2 requests met no processor" in findings["AIM708"].message
+
+
+def test_timeouts_that_fail_closed(scene: Scene) -> None:
+    gateway = scene.start(message_timeout=0.000001, fail_open=False)
+    assert gateway.ask("llama").status == 504
+    findings = found(gateway)
+    assert findings.keys() == {"AIM708", "AIM709"}
+    assert "failing closed: 1 request met" in findings["AIM708"].message
+
+
+@pytest.mark.parametrize("mode", ["BUFFERED", "BUFFERED_PARTIAL"])
+def test_buffered_answers(scene: Scene, mode: str) -> None:
+    gateway = scene.start(lambda doc: route_filter(doc)["processing_mode"].update(response_body_mode=mode))
+    assert found(gateway).keys() == {"AIM719"}
+    assert f"response_body_mode {mode}" in found(gateway)["AIM719"].message
+
+
+def test_buffered_answers_of_one_route(scene: Scene) -> None:
+    def bend(document: dict[str, Any]) -> None:
+        hosts = manager(document)["route_config"]["virtual_hosts"]
+        hosts[0]["routes"].insert(0, routed("/guarded", processing_mode={"response_body_mode": "BUFFERED"}))
+
+    assert found(scene.start(bend)).keys() == {"AIM719"}
+
+
 def test_a_processor_that_is_too_slow(scene: Scene) -> None:
     gateway = scene.start(message_timeout=0.000001)
     gateway.ask("llama")
@@ -291,13 +338,36 @@ def test_what_was_saved_is_judged_too(scene: Scene, tmp_path: Path, capsys: pyte
 class Other(http.server.BaseHTTPRequestHandler):
     """Anything but an Envoy."""
 
+    answers: ClassVar[dict[str, bytes]] = {}
+
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'{"hello": "world"}')
+        self.wfile.write(self.answers.get(self.path, b'{"hello": "world"}'))
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class Speechless(Other):
+    """An Envoy that can't tell its configuration: it holds a type that it does not know."""
+
+    answers: ClassVar[dict[str, bytes]] = {
+        "/server_info": b'{"version": "a/1.40.0", "state": "LIVE"}',
+        "/config_dump": b"Unable to find type\n  envoy.x.v3.Thing",
+    }
+
+
+def test_text_that_is_no_json_is_quoted() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Speechless) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        with pytest.raises(
+            SetupError, match=r'config_dump is no JSON.*; it says "Unable to find type envoy.x.v3.Thing"'
+        ):
+            ask(f"127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
 
 
 def test_no_envoy_at_all() -> None:

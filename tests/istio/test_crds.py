@@ -16,6 +16,12 @@ from tests.house.tree import ROOT
 from tests.manifests import core, schema
 
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in yaml.safe_load_all((ROOT / "istio" / "crds.yaml").read_text())}
+COLUMNS = [
+    (kind, column)
+    for kind, crd in CRDS.items()
+    for version in crd["spec"]["versions"]
+    for column in version["additionalPrinterColumns"]
+]
 POLICIES = (
     ROOT / "istio" / "policy.yaml",
     ROOT / "istio" / "rendered" / "multi-cluster.policy.yaml",
@@ -286,3 +292,9 @@ def _paths(part: dict[str, Any], prefix: str) -> list[str]:
 def test_the_crds_are_crds(crd: dict[str, Any]) -> None:
     assert core.problems(crd) == []
     assert crd["metadata"]["name"] == f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"
+
+
+@pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=[f"{kind}.{column['name']}" for kind, column in COLUMNS])
+def test_a_column_has_all_that_is_there(kind: str, column: dict[str, Any]) -> None:
+    """Of several values that a path finds, the API server prints the first; a list in one value it prints as JSON."""
+    assert re.fullmatch(r"(\.[a-zA-Z]+)+", column["jsonPath"]), f"{kind}: more than one value"

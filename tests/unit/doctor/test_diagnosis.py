@@ -125,6 +125,23 @@ def test_a_filter_in_a_matcher_is_judged_as_without() -> None:
     assert codes(istio(matched(ext_proc("r")) | {"disabled": True})) == ["AIM714"]
 
 
+def test_a_filter_that_sees_answers_only_stands_where_it_likes() -> None:
+    answers = {"request_header_mode": "SKIP", "response_body_mode": "STREAMED"}
+    chain = (*named(GRPC_STATS, "istio.alpn"), ext_proc("guard", processing_mode=answers))
+    assert codes(istio(*chain, strips=False)) == []
+    assert codes(istio(ext_proc("guard", processing_mode=answers), *named(JWT))) == []
+    kind = f"{TYPE}extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+    settings = {"guard": {"@type": kind, "overrides": {"processing_mode": {"request_body_mode": "STREAMED"}}}}
+    assert codes(istio(*chain, strips=False, settings=settings)) == ["AIM702", "AIM713"]
+
+
+@pytest.mark.parametrize("wrapper", ["udpa.type.v1", "xds.type.v3"])
+def test_a_typed_struct_is_judged_as_what_it_holds(wrapper: str) -> None:
+    inner = ext_proc("r", processing_mode={"response_body_mode": "BUFFERED"})["typed_config"]
+    around = {"@type": f"type.googleapis.com/{wrapper}.TypedStruct", "type_url": inner.pop("@type"), "value": inner}
+    assert codes(istio({"name": "r", "typed_config": around}, *named(JWT))) == ["AIM702", "AIM719"]
+
+
 def test_a_cluster_that_the_proxy_does_not_have() -> None:
     assert codes(istio(ext_proc("r", "outbound|1||x"))) == ["AIM704"]
 
@@ -146,10 +163,19 @@ def test_statistics_as_text() -> None:
     assert stats('a.b: 3\nc: "text"\nd: P0(nan,1)\n\nhttp.[::]_80.x: 4\n') == {"a.b": 3, "http.[::]_80.x": 4}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "no", "[" * 100_000])
-def test_no_document(text: str) -> None:
-    with pytest.raises(SetupError, match="x is no JSON object"):
-        document(text, "x")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "it is empty"),
+        ("[]", 'it says "[]"'),
+        ("not\nfound\x1b", 'it says "not found?"'),
+        ("[" * 100_000, f'it says "{"[" * 200}…"'),
+    ],
+)
+def test_no_document(text: str, says: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        document(text.encode(), "x")
+    assert str(refused.value) == f"x is no JSON object as Envoy's admin port gives it; {says}"
 
 
 def test_a_part_of_a_dump_is_none() -> None:

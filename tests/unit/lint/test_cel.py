@@ -1,10 +1,8 @@
-"""CEL: what parses, and which attributes are read. An independent implementation is the judge."""
+"""CEL: what parses, and which attributes are read. ``tests/lint/test_expressions.py`` asks the real Envoy."""
 
 from __future__ import annotations
 
-import celpy
 import pytest
-from celpy.celparser import CELParseError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +24,7 @@ from extproc.lint import cel
         ("request.headers['a' + xds.route_name]", ["xds route_name", "request headers *"]),
         ("request.path.startsWith('/v1') ? 'a' : request.host", ["request path?", "request host"]),
         ("has(request.time) && !(size(request.id) > 3 || false)", ["request time?", "request id?"]),
-        ("string(response.code) + request.id", ["response code", "request id"]),
+        ("bytes(response.code) + request.id", ["response code", "request id"]),
         ("{'a': [request.host, -1]}['a'][0]", ["request host"]),
     ],
 )
@@ -68,50 +66,12 @@ def test_attributes_that_envoy_has(path: cel.Path, known: bool) -> None:
     assert cel.known(path) is known
 
 
-PARTS = st.sampled_from(
-    [
-        "a",
-        "b.c",
-        "'t'",
-        "1",
-        "2.5",
-        "[",
-        "]",
-        "(",
-        ")",
-        "?",
-        ":",
-        "&&",
-        "||",
-        "==",
-        "in b.c",
-        "+",
-        "-",
-        "!",
-        ".",
-        ",",
-        "x('y')",
-    ]
-)
-JUDGE = celpy.Environment()
-
-
 def parses(expression: str) -> bool:
     try:
         cel.attributes(expression)
     except cel.Unparsable:
         return False
     return True
-
-
-@given(st.lists(PARTS, min_size=1, max_size=7).map(" ".join))
-def test_what_parses_is_what_another_cel_parses(expression: str) -> None:
-    try:
-        JUDGE.compile(expression)
-    except CELParseError:
-        assert not parses(expression), expression
-    else:
-        assert parses(expression), expression
 
 
 @given(st.text(max_size=40) | st.text("request.headers['x'] ?:&|()!", max_size=40))

@@ -10,6 +10,7 @@ import yaml
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteAction, VirtualHost
 
 from extproc.lint.envoy_filter_spelling import ACTION, HOST, ROUTE, SPEC, Shape
+from extproc.lint.fieldnames import DESTINATION_RULE, VIRTUAL_SERVICE
 from extproc.lint.linter import lint
 from tests.manifests import crds
 
@@ -30,13 +31,25 @@ def shape(schema: dict[str, Any]) -> Shape:
     return {name: shape(inner) for name, inner in below.get("properties", {}).items()}
 
 
-@crds.needed
-def test_an_envoyfilter_has_the_fields_of_its_crd() -> None:
+def of_crd(kind: str) -> dict[str, Any]:
+    """The fields of a kind of Istio, as its CRD has them."""
     files = crds.FOLDER.glob("istio-*.yaml")
     documents = (d for file in files for d in yaml.load_all(file.read_text(), crds.LOADER) if d)
-    (crd,) = (d for d in documents if d["spec"]["names"]["kind"] == "EnvoyFilter")
-    (version,) = crd["spec"]["versions"]
-    assert shape(version["schema"]["openAPIV3Schema"]["properties"]["spec"]) == SPEC
+    (crd,) = (d for d in documents if d["spec"]["names"]["kind"] == kind)
+    found = dict(shape(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]))
+    return {name: {} if name in ("tcp", "tls") and kind == "VirtualService" else below for name, below in found.items()}
+
+
+@crds.needed
+@pytest.mark.parametrize("kind", ["EnvoyFilter", "VirtualService", "DestinationRule"])
+def test_an_object_has_the_fields_of_its_crd(kind: str) -> None:
+    known = {"EnvoyFilter": SPEC, "VirtualService": VIRTUAL_SERVICE, "DestinationRule": DESTINATION_RULE}[kind]
+    assert without_budgets(of_crd(kind)) == known
+
+
+def without_budgets(found: Shape) -> Shape:
+    """A retry budget's fields are another rule's affair."""
+    return {name: {} if name == "retryBudget" else without_budgets(below) for name, below in found.items()}
 
 
 @pytest.mark.parametrize(("known", "message"), [(HOST, VirtualHost), (ROUTE, Route), (ACTION, RouteAction)])

@@ -58,6 +58,15 @@ def test_keys_have_places_of_their_own(spec: Value) -> None:
     ]
 
 
+def test_content_is_equal_where_the_same_is_said() -> None:
+    written = "kind: A\nspec: {a: 1, b: [x, {c: null}]}"
+    again = "kind: A\nspec:\n  b:\n  - x\n  - c: ~\n  a: '1'"
+    other = "kind: A\nspec: {a: 1, b: [{c: null}, x]}"
+    one, same, different = (read([("f", text)])[0][0].spec.content for text in (written, again, other))
+    assert one == same
+    assert one != different
+
+
 def test_walking_visits_outer_values_first(spec: Value) -> None:
     paths = [value.path for value in spec.walk()]
     assert paths[:2] == ["spec", "spec.typed_config"]
