@@ -157,26 +157,14 @@ class _Filters:
         return [patch, *self._default(context, vhost, default)]
 
     def _default(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
-        """The routes that requests have before the processor speaks, and keep where it does not.
-
-        gRPC calls are shown streamed, since nobody can gather their bodies: the filter goes by the first route. A pin
-        that no processor has seen goes no further: whoever is behind this proxy would believe it.
+        """The route that gRPC calls have before the processor speaks: the filter goes by the first one. They are shown
+        streamed, since nobody can gather their bodies.
         """
-        name = default_route(policy)
+        if self._options.body == "streamed":
+            return []
         streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
-        unseen = {"request_headers_to_remove": [headers.MODEL_VERSION]} if self._pins else {}
-        calls = unseen if self._options.body == "streamed" else {**unseen, "typed_per_filter_config": streamed}
-        return [
-            _patch(
-                "HTTP_ROUTE",
-                context,
-                {"routeConfiguration": {"vhost": {**vhost, "route": {"name": route}}}},
-                "MERGE",
-                value,
-            )
-            for route, value in ((f"{name}-{CALL}", calls), (name, unseen))
-            if value
-        ]
+        match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{CALL}"}}}}
+        return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
 
     def _hosts(self) -> dict[str, list[Policy]]:
         """Each apex Service with its policies."""
