@@ -68,6 +68,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "wiring",
         "yamldoc",
         "metrics",
+        "renderings",
         "golden",
         "recent",
         "tap",

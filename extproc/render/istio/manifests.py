@@ -15,6 +15,7 @@ from extproc.render.envoy.envoy_options import Doc
 from extproc.render.istio.destination_rules import destination_rules, service_entries
 from extproc.render.istio.envoy_filters import envoy_filters
 from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
+from extproc.render.istio.provenance import ANNOTATION, annotation
 from extproc.render.istio.telemetry_api import prometheus_rules, telemetries
 from extproc.render.istio.virtual_services import virtual_services
 
@@ -39,6 +40,9 @@ def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     for (kind, where, name), count in names.items():
         if count > 1:
             raise SetupError(f"two of the {kind}s would be called {where}/{name}; rename a host or a policy")
+    made_from = annotation(snapshot, chosen)
+    for doc in found:
+        doc["metadata"].setdefault("annotations", {})[ANNOTATION] = made_from
     return found
 
 
