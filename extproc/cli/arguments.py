@@ -129,13 +129,14 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
           extproc check -f policies/ --json | jq '.problems[].message'
           extproc check --istio manifests/                        anybody's manifests, taken together
           extproc render istio -f policy.yaml | extproc check --istio -
+          extproc check --istio manifests/ -f policy.yaml         and are they rendered from this policy
 
         Exits with 1 when there is an error; warnings alone exit with 0. docs/istio-lint.md has all codes.
         """,
     )
-    looked_at = check.add_mutually_exclusive_group(required=True)
-    policies(looked_at, required=False)
-    looked_at.add_argument(
+    check.set_defaults(misused=check.error)
+    policies(check, required=False)
+    check.add_argument(
         "--istio",
         type=Path,
         nargs="+",
@@ -154,7 +155,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
           extproc doctor --envoy-admin http://127.0.0.1:9901
           kubectl port-forward deploy/gateway 15000 & extproc doctor --envoy-admin http://127.0.0.1:15000
           kubectl exec POD -c istio-proxy -- pilot-agent request GET config_dump > dump.json
-          extproc doctor --config-dump dump.json
+          extproc doctor --config-dump dump.json -f policy.yaml     and is it rendered from this policy
 
         Exits with 0 where all is well, with 1 where anything is not. Envoy is asked, never changed.
         """,
@@ -162,6 +163,7 @@ def parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     evidence = doctor.add_mutually_exclusive_group(required=True)
     evidence.add_argument("--envoy-admin", metavar="URL", help="Envoy's admin port")
     evidence.add_argument("--config-dump", type=Path, metavar="FILE", help="what it answered to /config_dump")
+    policies(doctor, required=False)
     doctor.add_argument("--clusters", type=Path, metavar="FILE", help="… and to /clusters?format=json")
     doctor.add_argument("--stats", type=Path, metavar="FILE", help="… and to /stats")
     doctor.add_argument("--json", action="store_true", help="the result as JSON on stdout")

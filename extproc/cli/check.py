@@ -29,11 +29,15 @@ def run(paths: Sequence[Path], as_json: bool) -> int:
     return 0 if snapshot else 1
 
 
-def istio(paths: Sequence[Path], as_json: bool) -> int:
-    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together. Status as of ``run``."""
+def istio(paths: Sequence[Path], as_json: bool, policies: Sequence[Path] = ()) -> int:
+    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together. Status as of ``run``.
+
+    ``policies``: from which they should be rendered. Raises ``PolicyProblems``.
+    """
+    snapshot = loader.load(policies).snapshot if policies else None
     files = loader.read([path for path in paths if path != _STDIN])
     texts = [*files.texts, *([("<stdin>", sys.stdin.read())] if _STDIN in paths else [])]
-    linted = lint(texts, files.problems)
+    linted = lint(texts, files.problems, snapshot)
     if as_json:
         sys.stdout.write(findings.report(linted.findings, resources=linted.resources, files=linted.files))
     else:

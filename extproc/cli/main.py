@@ -79,13 +79,18 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from extproc.cli.check import istio, run
 
-    return istio(arguments.istio, arguments.json) if arguments.istio else run(arguments.file, arguments.json)
+    if arguments.istio:
+        return istio(arguments.istio, arguments.json, arguments.file or ())
+    if not arguments.file:
+        arguments.misused("nothing to check; give policies (-f POLICY), Istio manifests (--istio FILE), or both")
+    return run(arguments.file, arguments.json)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from extproc.doctor.run import run
 
-    return run(arguments.envoy_admin, arguments.config_dump, arguments.clusters, arguments.stats, arguments.json)
+    dumped = arguments.config_dump, arguments.clusters, arguments.stats
+    return run(arguments.envoy_admin, *dumped, arguments.file or (), arguments.json)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

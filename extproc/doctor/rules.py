@@ -134,7 +134,16 @@ NO_STATS = Rule(
     "Whether it failed open can't be told. Istio's proxies leave them out unless asked.",
     "annotate the pod: proxy.istio.io/config: '{proxyStatsMatcher: {inclusionRegexps: [\".*ext_proc.*\"]}}'",
 )
+RENDERED_BEFORE = Rule(
+    "AIM719",
+    "error",
+    "its filters were rendered from other policies than those given",
+    "The processor decides by what routes and filters do not know: such requests go by the default route, without a "
+    "version, or the filters do not show what it must see.",
+    "render the policies and apply it (extproc render istio)",
+)
 RULES = (
     *(NOT_ATTACHED, WRONG_ORDER, OBSERVER_FIRST, NO_CLUSTER, NO_HTTP2, DOWN, FAILED_OPEN, FAILED_CLOSED, TIMEOUTS),
     *(REJECTED, NOT_CLEARED, SPURIOUS, SPOOFABLE, SWITCHED_OFF, NEVER_ASKED, UPDATE_REFUSED, NO_ROOM, NO_STATS),
+    RENDERED_BEFORE,
 )
