@@ -1,7 +1,8 @@
 """Manifests for Istio from a policy: everything that it says, and nothing more.
 
-In the order in which they can be applied: endpoints and subsets before the routes to them, the routes before the
-filters whose headers they follow.
+In the order in which they can be applied where something is added: endpoints and subsets before the routes to them, the
+routes before the filters whose headers they follow. Where something is removed, the routes are applied by themselves
+first (``routes_only``): Envoy answers 503 where a route names a subset that is gone.
 """
 
 from __future__ import annotations
@@ -25,17 +26,11 @@ __all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents",
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
     chosen = checked(options)
-    routing = [
-        *service_entries(snapshot, chosen),
-        *destination_rules(snapshot, chosen),
-        *virtual_services(snapshot, chosen),
-    ]
-    found = [
-        *(routing if chosen.routes else []),
-        *telemetries(snapshot, chosen),
-        *prometheus_rules(snapshot, chosen),
-        *envoy_filters(snapshot, chosen),
-    ]
+    found = virtual_services(snapshot, chosen) if chosen.routes else []
+    if not chosen.routes_only:
+        beneath = [*service_entries(snapshot, chosen), *destination_rules(snapshot, chosen)] if chosen.routes else []
+        above = [*telemetries(snapshot, chosen), *prometheus_rules(snapshot, chosen), *envoy_filters(snapshot, chosen)]
+        found = [*beneath, *found, *above]
     names = Counter((doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]) for doc in found)
     for (kind, where, name), count in names.items():
         if count > 1:
