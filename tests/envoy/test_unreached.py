@@ -8,6 +8,7 @@ import pytest
 
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.routes import route_configuration
 from tests.envoy.conftest import Gateway, ModelServer, Processor
@@ -48,3 +49,13 @@ def test_each_route_takes_off_what_it_does_not_reach() -> None:
         {"x-gpu-pool"},  # all of iris
         CLAIMS,  # the processor has said nothing
     ]
+
+
+def test_a_mesh_behind_is_told_everything() -> None:
+    """Linkerd's proxies choose the version and pool by the headers; only a client's own pin goes no further."""
+    snapshot = Snapshot((Policy("chat", versions=(Version("v1"),), gpu=Requirement("a100")),), (GpuPool("west", A100),))
+    apex = Snapshot((Policy("chat", versions=(Version("", 1, ("apex:80",)),)),))
+    (listener,) = bootstrap(snapshot, EnvoyOptions(), apex)["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    assert [set(route.get("request_headers_to_remove", ())) for route in routes[::2]] == [set(), CLAIMS]

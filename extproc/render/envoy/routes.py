@@ -48,9 +48,12 @@ _TIMING = (
 )
 
 
-def route_configuration(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
-    """For each pattern the routes to its targets, then one by model alone; last what no model is known of."""
-    make = _Routes(snapshot, options.body)
+def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, onward: bool = False) -> Doc:
+    """For each pattern the routes to its targets, then one by model alone; last what no model is known of.
+
+    ``onward``: a mesh behind goes by what the processor has said, so it is all passed on.
+    """
+    make = _Routes(snapshot, options.body, onward=onward)
     routes = [route for policy, match in _owners(snapshot) for route in make.policy(policy, match)]
     return {
         "name": ROUTES,
@@ -109,11 +112,12 @@ def _header(name: str, text: Doc) -> Doc:
 
 
 class _Routes:
-    """Makes routes; ``body``: see ``EnvoyOptions``."""
+    """Makes routes; ``body``: see ``EnvoyOptions``, ``onward``: see ``route_configuration``."""
 
-    def __init__(self, snapshot: Snapshot, body: Body) -> None:
+    def __init__(self, snapshot: Snapshot, body: Body, *, onward: bool) -> None:
         self._snapshot = snapshot
         self._body = body
+        self._onward = onward
 
     def policy(self, policy: Policy, owner: Doc) -> Iterator[Doc]:
         """One to each of the policy's targets, and one for what names none of them."""
@@ -138,7 +142,8 @@ class _Routes:
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        return self._default(policy, conditions, unreached(plain_target(self._snapshot, policy)))
+        removed = [] if self._onward else unreached(plain_target(self._snapshot, policy))
+        return self._default(policy, conditions, removed)
 
     def _default(self, policy: Policy, conditions: list[Doc], removed: list[str]) -> Iterator[Doc]:
         shares = weighted_targets(self._snapshot, policy)
