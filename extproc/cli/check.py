@@ -27,13 +27,14 @@ def add(commands: Subcommands) -> None:
           extproc check -f policies/ --json | jq '.problems[].message'
           extproc check --istio manifests/                        anybody's manifests, taken together
           extproc render istio -f policy.yaml | extproc check --istio -
+          extproc check --istio manifests/ -f policy.yaml         and are they rendered from this policy
 
         Exits with 1 when there is an error; warnings alone exit with 0. docs/istio-lint.md has all codes.
         """,
     )
-    looked_at = check.add_mutually_exclusive_group(required=True)
-    policies(looked_at, required=False)
-    looked_at.add_argument(
+    check.set_defaults(misused=check.error)
+    policies(check, required=False)
+    check.add_argument(
         "--istio",
         type=Path,
         nargs="+",
@@ -46,7 +47,9 @@ def add(commands: Subcommands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints what is wrong; the exit status."""
     if arguments.istio:
-        return check_istio(arguments.istio, arguments.json)
+        return check_istio(arguments.istio, arguments.json, arguments.file or ())
+    if not arguments.file:
+        arguments.misused("nothing to check; give policies (-f POLICY), Istio manifests (--istio FILE), or both")
     return check_policies(arguments.file, arguments.json)
 
 
@@ -66,17 +69,19 @@ def check_policies(paths: Sequence[Path], as_json: bool) -> int:
     return 0 if snapshot else 1
 
 
-def check_istio(paths: Sequence[Path], as_json: bool) -> int:
+def check_istio(paths: Sequence[Path], as_json: bool, policy_paths: Sequence[Path] = ()) -> int:
     """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together.
 
-    The exit status: 1 where there is an error, warnings are none.
+    ``policy_paths``: from which they should be rendered. The exit status: 1 where there is an error, warnings are none.
+    Raises ``PolicyProblems``.
     """
     from extproc.lint import findings
     from extproc.lint.linter import lint
 
+    snapshot = loader.load(policy_paths).snapshot if policy_paths else None
     files = loader.read([path for path in paths if path != _STDIN])
     texts = [*files.texts, *([("<stdin>", sys.stdin.read())] if _STDIN in paths else [])]
-    linted = lint(texts, files.problems)
+    linted = lint(texts, files.problems, snapshot)
     if as_json:
         sys.stdout.write(findings.report(linted.findings, resources=linted.resources, files=linted.files))
     else:

@@ -25,6 +25,7 @@ def add(commands: Subcommands) -> None:
           extproc render istio -f policy.yaml --for sidecar --callers web --istio-version 1.28
           extproc render istio -f policy.yaml --for gateway --gateway istio-ingress/public --host llm.example.com
           extproc render istio -f policy.yaml --processor unix:///run/aimesh/processor.sock --fail-closed
+          extproc render istio -f policy.yaml --routes-only | kubectl apply -f -      first, where something was removed
 
         What the target's Istio can't do is told on stderr.
         """,
@@ -70,6 +71,11 @@ def add(commands: Subcommands) -> None:
         "--fail-closed",
         action="store_true",
         help="answer 503 when no processor does; else requests pass on unrouted",
+    )
+    istio.add_argument(
+        "--routes-only",
+        action="store_true",
+        help="only the VirtualServices: what is applied before the rest where versions, pools or hosts were removed",
     )
     istio.add_argument(
         "--prometheus-rules",
@@ -133,6 +139,7 @@ def istio_options(arguments: argparse.Namespace) -> IstioOptions:
         meshed_endpoints=arguments.meshed_endpoints,
         body=arguments.body,
         fail_open=not arguments.fail_closed,
+        routes_only=arguments.routes_only,
         rules=arguments.prometheus_rules,
         access_log=arguments.access_log,
     )

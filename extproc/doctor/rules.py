@@ -143,8 +143,17 @@ BUFFERED_ANSWERS = Rule(
     "set response_body_mode to NONE, or to STREAMED in a filter with observability_mode; one that changes answers "
     "takes FULL_DUPLEX_STREAMED",
 )
+RENDERED_BEFORE = Rule(
+    "AIM720",
+    "error",
+    "its filters were rendered from other policies than those given",
+    "The processor decides by what routes and filters do not know: such requests go by the default route, without a "
+    "version, or the filters do not show what it must see.",
+    "render the policies and apply it (extproc render istio)",
+)
 RULES = (
     *(NOT_ATTACHED, WRONG_ORDER, OBSERVER_FIRST, NO_CLUSTER, NO_HTTP2, DOWN, FAILED_OPEN, FAILED_CLOSED, TIMEOUTS),
     *(REJECTED, NOT_CLEARED, SPURIOUS, SPOOFABLE, SWITCHED_OFF, NEVER_ASKED, UPDATE_REFUSED, NO_ROOM, NO_STATS),
     BUFFERED_ANSWERS,
+    RENDERED_BEFORE,
 )

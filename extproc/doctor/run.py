@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from extproc.doctor.diagnosis import diagnose, healthy
 from extproc.doctor.envoy_dump import Evidence, document, quoted, stats
+from extproc.doctor.rendering_drift import drift
 from extproc.errors import SetupError
 from extproc.lint import findings
+from extproc.policyfile import loader
 
 MAX_SIZE = 256 << 20
 """Bytes of one document: config_dump of a large mesh has tens of millions."""
@@ -20,18 +23,25 @@ _STATS = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pending_ove
 
 
 def run(
-    url: str | None, config_dump: Path | None, clusters: Path | None, stats_file: Path | None, as_json: bool
+    url: str | None,
+    config_dump: Path | None,
+    clusters: Path | None,
+    stats_file: Path | None,
+    policies: Sequence[Path],
+    as_json: bool,
 ) -> int:
     """Prints the diagnosis to stdout. The exit status: 0 where all is well, 1 where anything was found.
 
-    Either ``url``, Envoy's admin address, or files that hold what it said. Raises ``SetupError`` where there is
-    nothing to judge by.
+    Either ``url``, Envoy's admin address, or files that hold what it said. ``policies``: from which its filters should
+    be rendered. Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
     """
     if url and (clusters or stats_file):
         raise SetupError("--clusters and --stats belong to --config-dump; --envoy-admin asks for them itself")
     source = url or str(config_dump)
     evidence = ask(url) if url else _read(config_dump, clusters, stats_file)
     found = diagnose(evidence, source)
+    if policies:
+        found += drift(evidence, loader.load(policies).snapshot, source)
     if as_json:
         sys.stdout.write(findings.report(found, source=source))
     else:

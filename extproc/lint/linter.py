@@ -20,6 +20,7 @@ from extproc.lint import (
     fieldnames,
     header_spoofing,
     processing_modes,
+    rendering_drift,
     resource_kinds,
     service_entry,
     telemetry,
@@ -29,6 +30,7 @@ from extproc.lint import (
 from extproc.lint.findings import Finding, Rule, of_problem, table
 from extproc.lint.manifest import read
 from extproc.lint.mesh import Mesh
+from extproc.policy.snapshot import Snapshot
 
 PARTS = (
     resource_kinds,
@@ -60,21 +62,25 @@ class Linted(msgspec.Struct, frozen=True):
     files: int
 
 
-def lint(sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = ()) -> Linted:
+def lint(
+    sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = (), snapshot: Snapshot | None = None
+) -> Linted:
     """What is wrong with the manifests in ``sources``, pairs of (name, text), taken together.
 
-    Pure. ``problems``: of files that could not be read. What is there several times with the same content counts once.
+    ``problems``: of files that could not be read. ``snapshot``: policies from which the manifests should be rendered.
+    What is there several times with the same content counts once.
     """
     resources, unreadable = read(sources)
     mesh = Mesh(duplicate_objects.once(resources))
     found = {finding for part in PARTS for finding in part.check(mesh)}
+    found |= set(rendering_drift.check(mesh, snapshot)) if snapshot else set()
     found |= {of_problem(problem, resource_kinds.UNREADABLE.code) for problem in (*problems, *unreadable)}
     return Linted(tuple(sorted(found)), len(mesh.resources), len(sources))
 
 
 def markdown() -> str:
     """The tables of ``docs/istio-lint.md``: one for each part, below what its module says of itself."""
-    return "\n".join(f"{_heading(part)}\n\n{table(part.RULES)}" for part in PARTS)
+    return "\n".join(f"{_heading(part)}\n\n{table(part.RULES)}" for part in (*PARTS, rendering_drift))
 
 
 def _heading(part: ModuleType) -> str:

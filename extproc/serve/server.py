@@ -151,6 +151,7 @@ class Server:
             **effective_policy.describe(self._feed.snapshot),
             "loaded_at": self._feed.loaded_at,
             "free": self._loads.describe(time.perf_counter()),
+            "renderings": self._metrics.renderings.describe(time.perf_counter()),
             "warnings": [problem.as_dict() for problem in self._feed.warnings],
             "problems": [problem.as_dict() for problem in self._feed.problems],
         }

@@ -81,6 +81,8 @@ class ProcessHandler:
         try:
             event, observing = decode(message)
             if self._exchange is None:
+                if started >= self._metrics.renderings.due:
+                    self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
                     self._streams.watch()
                     self._exchange = self._observing = ObserveStream(self._snapshot, _draw())

@@ -8,7 +8,7 @@ Prometheus: each gives its ``state``, and another ``Metrics`` adds them up.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, Un
 from extproc.policy.snapshot import Snapshot
 from extproc.telemetry.custom_series import Cells, Series, samples
 from extproc.telemetry.histogram import Histogram
+from extproc.telemetry.rendering_drift import Renderings
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -85,7 +86,10 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
 """What there is, by name: what it tells, its labels, its buckets."""
 
 
-_GAUGES = ("extproc_streams", "extproc_policy_info", "extproc_workers", "extproc_worker_restarts")
+_GAUGES = (
+    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
+    *("extproc_workers", "extproc_worker_restarts"),
+)
 
 
 def taken(name: str, kind: str) -> str:
@@ -106,6 +110,7 @@ class State(msgspec.Struct, array_like=True):
     streams: int = 0
     generation: int = 0
     series: list[Cells] = []
+    differing: dict[str, int] = {}
 
 
 class Metrics(Collector):
@@ -114,6 +119,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self.series = Series()
         """What policies ask for."""
+        self.renderings = Renderings()
         self.streams = 0
         """Open gRPC streams of Envoy's."""
         self.policy_generation = 0
@@ -123,6 +129,7 @@ class Metrics(Collector):
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._generations: set[int] = set()
+        self._differing: dict[str, int] = {}
         self._phases: dict[str, Histogram] = {}
         for result in ("success", "failure"):
             self._counters["extproc_policy_reloads"][(result,)] = 0
@@ -130,6 +137,7 @@ class Metrics(Collector):
     def follow(self, snapshot: Snapshot) -> None:
         """This policy is in force from now on."""
         self.policy_generation = snapshot.generation
+        self.renderings.follow(snapshot, perf_counter())
         self.series.declare(metric for policy in snapshot.policies for metric in policy.custom_metrics)
 
     def note(self, note: Note) -> None:
@@ -185,6 +193,7 @@ class Metrics(Collector):
     def state(self) -> bytes:
         """For ``add`` in another process. One step of the interpreter's, so no thread sees half a change."""
         state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
+        state.differing = self.renderings.differing(perf_counter())
         return _ENCODER.encode(state)
 
     def add(self, state: bytes, *, alive: bool = True) -> None:
@@ -200,6 +209,8 @@ class Metrics(Collector):
         if alive:
             self.streams += other.streams
             self._generations.add(other.generation)
+            for part, differs in other.differing.items():
+                self._differing[part] = max(differs, self._differing.get(part, 0))
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus scrapes."""
@@ -225,6 +236,14 @@ class Metrics(Collector):
         for generation in sorted(self._generations or {self.policy_generation}):
             info.add_metric((str(generation),), 1)
         yield info
+        rendering = GaugeMetricFamily(
+            "extproc_rendering_differs",
+            "1 where requests come by a rendering of other policies than those in force, by the part that differs.",
+            labels=("part",),
+        )
+        for part, differs in (self._differing or self.renderings.differing(perf_counter())).items():
+            rendering.add_metric((part,), differs)
+        yield rendering
         if self.workers is not None:
             yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)
             yield CounterMetricFamily(

@@ -61,7 +61,7 @@ def test_the_admin_port(served: Served) -> None:
     assert served.health() == SERVING
     config = served.config()
     assert config["generation"] == 1
-    assert config["problems"] == []
+    assert config["problems"] == config["renderings"] == []
     assert config["policies"][0]["versions"][0]["weight"] == 90
     status, metrics = served.get("/metrics")
     assert status == 200

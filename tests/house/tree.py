@@ -15,7 +15,7 @@ PACKAGES = (
     *("http2", "grpc_server"),
     *("envoy", "bodies", "apis", "answers"),
     *("policy", "exchange"),
-    *("telemetry", "policyfile", "render", "lint", "doctor"),
+    *("render", "telemetry", "policyfile", "lint", "doctor"),
     *("admin", "serve", "gateway", "demo", "cli", "__main__"),
 )
 """Packages and single modules of ``extproc``, lowest first: each may import only those before it."""

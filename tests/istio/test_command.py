@@ -43,8 +43,21 @@ def test_every_option_counts(capsys: pytest.CaptureFixture[str]) -> None:
         "--fail-closed",
         "--access-log json",
         "--prometheus-rules",
+        "--routes-only",
     ):
         assert render(*option.split()) != plain, option
+
+
+def test_routes_alone_are_those_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are applied first, and the whole after them changes them no more."""
+    found = []
+    for option in ([], ["--routes-only"]):
+        assert main(["render", "istio", "-f", POLICY, *option]) == 0
+        found.append([*yaml.safe_load_all(capsys.readouterr().out)])
+    whole, routes = found
+    assert routes == [document for document in whole if document["kind"] == "VirtualService"]
+    kinds = [document["kind"] for document in whole]
+    assert kinds.index("DestinationRule") < kinds.index("VirtualService") < kinds.index("EnvoyFilter")
 
 
 @pytest.mark.parametrize(

@@ -157,10 +157,11 @@ def virtual_host(host: str, port: int, documents: list[Doc], gateway: str = "") 
 
 def _routes(route: Doc) -> list[Doc]:
     """One for each match: istiod has no other way to say "or"."""
-    known = {"name", "match", "route", "mirrors", "retries", "directResponse"}
+    known = {"name", "match", "route", "mirrors", "headers", "retries", "directResponse"}
     assert route.keys() <= known, route.keys() - known
+    removed = {"request_headers_to_remove": r["request"]["remove"]} if (r := route.get("headers")) else {}
     return [
-        {"name": route["name"], "match": {"prefix": "/", "headers": _headers(match)}, **_action(route)}
+        {"name": route["name"], "match": {"prefix": "/", "headers": _headers(match)}, **removed, **_action(route)}
         for match in route.get("match", [{"headers": {}}])
     ]
 

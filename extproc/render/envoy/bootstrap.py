@@ -39,7 +39,7 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, towards: Snapshot | Non
     headers that ``view`` decides about.
     """
     targets = snapshot if towards is None else towards
-    routes = {"route_config": route_configuration(targets, options)}
+    routes = {"route_config": route_configuration(targets, options, onward=towards is not None)}
     static = {
         "listeners": [_listener(snapshot, options, routes)],
         "clusters": [processor_cluster(options), *clusters(targets)],

@@ -40,6 +40,8 @@ _CALLS: dict[Body, Doc] = {
 """How gRPC calls are shown, where not as everything else: their requests may be streams, which nobody can gather."""
 
 _SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
+_CHOSEN = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
+"""What the processor says of the target that it has chosen."""
 _TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "
@@ -47,9 +49,12 @@ _TIMING = (
 )
 
 
-def route_configuration(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
-    """For each pattern the routes to its targets, then one by model alone; last what no model is known of."""
-    make = _Routes(snapshot, options.body)
+def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, onward: bool = False) -> Doc:
+    """For each pattern the routes to its targets, then one by model alone; last what no model is known of.
+
+    ``onward``: a mesh behind goes by what the processor has said, so it is all passed on.
+    """
+    make = _Routes(snapshot, options.body, onward=onward)
     routes = [route for policy, match in _owners(snapshot) for route in make.policy(policy, match)]
     return {
         "name": ROUTES,
@@ -113,11 +118,12 @@ def _header(name: str, text: Doc) -> Doc:
 
 
 class _Routes:
-    """Makes routes; ``body``: see ``EnvoyOptions``."""
+    """Makes routes; ``body``: see ``EnvoyOptions``, ``onward``: see ``route_configuration``."""
 
-    def __init__(self, snapshot: Snapshot, body: Body) -> None:
+    def __init__(self, snapshot: Snapshot, body: Body, *, onward: bool) -> None:
         self._snapshot = snapshot
         self._body = body
+        self._onward = onward
 
     def policy(self, policy: Policy, owner: Doc) -> Iterator[Doc]:
         """One to each of the policy's targets, and one for what names none of them."""
@@ -126,7 +132,7 @@ class _Routes:
                 chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
                 conditions = [_header(name, {"exact": headers.safe_value(value)}) for name, value in chosen if value]
                 if conditions:
-                    yield from self._twins(policy, [owner, *conditions], [(target, 1)])
+                    yield from self._twins(policy, [owner, *conditions], [(target, 1)], unreached(target))
         yield from self._fallback(policy, [owner])
 
     def catch_all(self) -> Iterator[Doc]:
@@ -138,21 +144,30 @@ class _Routes:
         if not snapshot.policies:
             return iter([_nowhere([])])
         policy = next((m.policy for m in snapshot.patterns if owns_all(m)), snapshot.policies[0])
-        removed = {"request_headers_to_remove": [headers.MODEL_VERSION]}  # the others are gone already
-        return (route | removed for route in self._fallback(policy, []))
+        return self._default(policy, [], unreached(None))
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        shares = weighted_targets(self._snapshot, policy)
-        return self._twins(policy, conditions, shares) if shares else iter([_nowhere(conditions)])
+        removed = [] if self._onward else unreached(plain_target(self._snapshot, policy))
+        return self._default(policy, conditions, removed)
 
-    def _twins(self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]]) -> Iterator[Doc]:
-        """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else."""
+    def _default(self, policy: Policy, conditions: list[Doc], removed: list[str]) -> Iterator[Doc]:
+        shares = weighted_targets(self._snapshot, policy)
+        return self._twins(policy, conditions, shares, removed) if shares else iter([_nowhere(conditions)])
+
+    def _twins(
+        self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
+    ) -> Iterator[Doc]:
+        """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else.
+
+        ``removed``: headers that do not go on with the request.
+        """
         for grpc in (True, False):
             route = _destination(shares, grpc=grpc) | _mirrors(self._snapshot, policy, grpc=grpc)
             yield {
                 "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
                 "route": route | _patience(policy, retries=self._body != "streamed" and not grpc),
+                **({"request_headers_to_remove": removed} if removed else {}),
                 **told_to_clients(),
                 **(_shown_as(_CALLS[self._body]) if grpc and self._body in _CALLS else {}),
             }
@@ -161,6 +176,26 @@ class _Routes:
 def _shown_as(mode: Doc) -> Doc:
     kind = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
     return {"typed_per_filter_config": {ROUTE_FILTER: {"@type": kind, "overrides": {"processing_mode": mode}}}}
+
+
+def unreached(target: Target | None) -> list[str]:
+    """Headers that a route takes off its requests: they would claim a version or GPU pool that is not reached on it.
+
+    Envoy makes the response's from the request's, so they are gone there too. ``target``: whose own route it is. None:
+    it is for what matched no target's route, as where the processor decides by a policy that has a version more than
+    the one that the routes were rendered from.
+    """
+    if target is None:
+        return [*_CHOSEN]
+    return [] if target.pool else [headers.GPU_POOL]
+
+
+def plain_target(snapshot: Snapshot, policy: Policy) -> Target | None:
+    """The target that has neither version nor pool: the route by the policy's models alone is its own. What its
+    requests say of a version is what they themselves have named.
+    """
+    found = snapshot.targets.get((policy.name, ""), ())
+    return next((target for target in found if not target.pool), None)
 
 
 def weighted_targets(snapshot: Snapshot, policy: Policy, most: int = _MOST) -> list[tuple[Target, int]]:

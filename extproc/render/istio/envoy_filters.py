@@ -36,6 +36,7 @@ from extproc.render.envoy.filters import (
 from extproc.render.envoy.routes import body_buffer, told_to_clients
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
+from extproc.render.istio.provenance import METADATA, metadata
 from extproc.render.istio.virtual_services import CALL, catch_all, default_route, gateway_hosts
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
@@ -75,11 +76,11 @@ class _Filters:
     def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
         self._snapshot = snapshot
         self._options = options
-        envoy = options.envoy
-        self._route = route_filter(snapshot, envoy)
+        self._made_from = {"key": METADATA, "value": metadata(snapshot, options)}
+        self._route = self._telling(route_filter(snapshot, options.envoy))
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = if_admitted(observe_filter(snapshot, envoy))
+        self._observe = if_admitted(self._telling(observe_filter(snapshot, options.envoy)))
         self._asking = [load_filter()] if asks_for_load(snapshot) else []
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
@@ -131,11 +132,16 @@ class _Filters:
             request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
         )
         context = "SIDECAR_INBOUND"
-        observe = if_admitted(observe_filter(self._snapshot, self._options.envoy, alone=True))
+        observe = if_admitted(self._telling(observe_filter(self._snapshot, self._options.envoy, alone=True)))
         filters = [_before(context, {}, each) for each in (admitted_filter(), learned, observe)]
         patches = [*self._clusters(context), *filters]
         where = namespace(policy, self._options)
         return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
+
+    def _telling(self, added: Doc) -> Doc:
+        """The filter ``added``, which tells the processor what it was rendered from."""
+        added["typed_config"]["grpc_service"]["initial_metadata"] = [self._made_from]
+        return added
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
         """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
@@ -167,26 +173,14 @@ class _Filters:
         return [patch, *self._default(context, vhost, default)]
 
     def _default(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
-        """The routes that requests have before the processor speaks, and keep where it does not.
-
-        gRPC calls are shown streamed, since nobody can gather their bodies: the filter goes by the first route. A pin
-        that no processor has seen goes no further: whoever is behind this proxy would believe it.
+        """The route that gRPC calls have before the processor speaks: the filter goes by the first one. They are shown
+        streamed, since nobody can gather their bodies.
         """
-        name = default_route(policy)
+        if self._options.body == "streamed":
+            return []
         streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
-        unseen = {"request_headers_to_remove": [headers.MODEL_VERSION]} if self._pins else {}
-        calls = unseen if self._options.body == "streamed" else {**unseen, "typed_per_filter_config": streamed}
-        return [
-            _patch(
-                "HTTP_ROUTE",
-                context,
-                {"routeConfiguration": {"vhost": {**vhost, "route": {"name": route}}}},
-                "MERGE",
-                value,
-            )
-            for route, value in ((f"{name}-{CALL}", calls), (name, unseen))
-            if value
-        ]
+        match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{CALL}"}}}}
+        return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
 
     def _hosts(self) -> dict[str, list[Policy]]:
         """Each apex Service with its policies."""

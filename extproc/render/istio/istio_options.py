@@ -57,6 +57,8 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
     fail_open: bool = True
     rules: bool = False
     """A PrometheusRule too, for Prometheus' operator."""
+    routes_only: bool = False
+    """Only the VirtualServices: where versions, pools or hosts go, they go from routes before they go elsewhere."""
     access_log: str = ""
     """Name of the mesh's extension provider that writes our access log; empty: logs stay as they are."""
 

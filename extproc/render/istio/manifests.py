@@ -1,7 +1,8 @@
 """Manifests for Istio from a policy: everything that it says, and nothing more.
 
-In the order in which they can be applied: endpoints and subsets before the routes to them, the routes before the
-filters whose headers they follow.
+In the order in which they can be applied where something is added: endpoints and subsets before the routes to them, the
+routes before the filters whose headers they follow. Where something is removed, the routes are applied by themselves
+first (``routes_only``): Envoy answers 503 where a route names a subset that is gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from extproc.render.document import Doc, to_yaml
 from extproc.render.istio.destination_rules import destination_rules, service_entries
 from extproc.render.istio.envoy_filters import envoy_filters
 from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
+from extproc.render.istio.provenance import ANNOTATION, annotation
 from extproc.render.istio.telemetry_api import prometheus_rules, telemetries
 from extproc.render.istio.virtual_services import virtual_services
 
@@ -23,21 +25,18 @@ __all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents",
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
     chosen = checked(options)
-    routing = [
-        *service_entries(snapshot, chosen),
-        *destination_rules(snapshot, chosen),
-        *virtual_services(snapshot, chosen),
-    ]
-    found = [
-        *(routing if chosen.routes else []),
-        *telemetries(snapshot, chosen),
-        *prometheus_rules(snapshot, chosen),
-        *envoy_filters(snapshot, chosen),
-    ]
+    found = virtual_services(snapshot, chosen) if chosen.routes else []
+    if not chosen.routes_only:
+        beneath = [*service_entries(snapshot, chosen), *destination_rules(snapshot, chosen)] if chosen.routes else []
+        above = [*telemetries(snapshot, chosen), *prometheus_rules(snapshot, chosen), *envoy_filters(snapshot, chosen)]
+        found = [*beneath, *found, *above]
     names = Counter((doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]) for doc in found)
     for (kind, where, name), count in names.items():
         if count > 1:
             raise SetupError(f"two of the {kind}s would be called {where}/{name}; rename a host or a policy")
+    made_from = annotation(snapshot, chosen)
+    for doc in found:
+        doc["metadata"].setdefault("annotations", {})[ANNOTATION] = made_from
     return found
 
 

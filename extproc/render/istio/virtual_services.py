@@ -12,7 +12,7 @@ from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
-from extproc.render.envoy.routes import literal, owns_all, weighted_targets
+from extproc.render.envoy.routes import literal, owns_all, plain_target, unreached, weighted_targets
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
 from extproc.render.istio.places import places
 
@@ -113,14 +113,22 @@ class _Routes:
         if not wanted:
             return []
         name = "-".join(part for part in (policy.name, target.version, target.pool) if part)
-        return self._twins(policy, name, [models | wanted for models in owned], [(target, 1)])
+        return self._twins(policy, name, [models | wanted for models in owned], [(target, 1)], unreached(target))
 
     def _fallback(self, policy: Policy, name: str, owned: list[Doc]) -> list[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        return self._twins(policy, name, owned, weighted_targets(self._snapshot, policy, _MOST))
+        removed = unreached(plain_target(self._snapshot, policy))
+        if self._pins and not any(owned):
+            removed = unreached(None)  # the processor has said nothing of these: a pin is only the client's word
+        return self._twins(policy, name, owned, weighted_targets(self._snapshot, policy, _MOST), removed)
 
-    def _twins(self, policy: Policy, name: str, owned: list[Doc], shares: list[tuple[Target, int]]) -> list[Doc]:
-        """The same twice: in front for gRPC calls, whose requests may be streams, which nobody can repeat."""
+    def _twins(
+        self, policy: Policy, name: str, owned: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
+    ) -> list[Doc]:
+        """The same twice: in front for gRPC calls, whose requests may be streams, which nobody can repeat.
+
+        ``removed``: headers that do not go on with the request.
+        """
         if not shares:
             return [{"name": name, **_matches(owned), "directResponse": {"status": 503}}]
         return [
@@ -132,6 +140,7 @@ class _Routes:
                     for target, weight in shares
                 ],
                 **self._mirrors(policy),
+                **({"headers": {"request": {"remove": removed}}} if removed else {}),
                 "retries": {"attempts": 0} if call else _patience(policy, self._options),
             }
             for call in (True, False)

@@ -1,0 +1,38 @@
+"""Whether the filters of an Envoy were rendered from the policies in force.
+
+A filter that was not made by `extproc render istio`, or by an older version, says nothing and is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.doctor.envoy_dump import Dump, Evidence, HttpFilter, at, rows
+from extproc.doctor.rules import RENDERED_BEFORE
+from extproc.lint.findings import Finding
+from extproc.policy.snapshot import Snapshot
+from extproc.render.istio.provenance import METADATA, differences
+
+
+def drift(evidence: Evidence, snapshot: Snapshot, source: str) -> list[Finding]:
+    """Each filter that was rendered from other policies than ``view``. ``source``: who was asked."""
+    found = (
+        RENDERED_BEFORE.at(
+            source,
+            0,
+            path=f"listener {chain.listener}, filter {item.name}",
+            message=f"rendered from other policies: {', '.join(map(str, differing))}",
+        )
+        for chain in Dump(evidence.config_dump).chains
+        for item in chain.filters
+        if item.is_processor
+        for text in _said(item)
+        if (differing := differences(text, snapshot))
+    )
+    return list(dict.fromkeys(found))
+
+
+def _said(item: HttpFilter) -> Iterator[str]:
+    for pair in rows(at(item.config, "grpc_service"), "initial_metadata"):
+        if pair.get("key") == METADATA:
+            yield str(pair.get("value", ""))

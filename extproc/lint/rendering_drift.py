@@ -1,0 +1,56 @@
+"""Manifests that were rendered, beside the policies that are in force.
+
+Looked at only where policies are given too: `extproc check --istio FILE -f POLICY`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
+from extproc.lint.mesh import Mesh
+from extproc.policy.snapshot import Snapshot
+from extproc.render.istio.provenance import ANNOTATION, ROUTES, SELECTORS, concerns, differences
+
+_AGAIN = "render the policies and apply it (extproc render istio); where something goes, the policy first: istio/README"
+STALE = Rule(
+    "AIM601",
+    "error",
+    "rendered from other policies than those given",
+    "The processor decides by what routes and filters do not know: such requests go by the default route, without a "
+    "version, or the filters do not show what it must see.",
+    _AGAIN,
+)
+OLD_SHARES = Rule(
+    "AIM602",
+    "warning",
+    "rendered before weights or objectives changed",
+    "Nothing goes wrong while a processor decides; the default route and Prometheus' rules go by what was.",
+    _AGAIN,
+)
+UNTOLD = Rule(
+    "AIM603",
+    "warning",
+    "nothing here was rendered from the policies given",
+    "No manifest says in an annotation that it was made from one of them, so they can't be compared.",
+    "add what `extproc render istio` made, or render it anew with this version",
+)
+RULES = (STALE, OLD_SHARES, UNTOLD)
+
+
+def check(mesh: Mesh, snapshot: Snapshot) -> Iterator[Finding]:
+    """One finding for each rendering that is of other policies than those in ``view``, at its first manifest."""
+    found: dict[str, list[Value]] = {}
+    for resource in mesh.resources:
+        told = resource.root.at("metadata", "annotations", ANNOTATION)
+        if told.text and concerns(told.text, snapshot):
+            found.setdefault(told.text, []).append(told)
+    if not found and mesh.resources:
+        yield mesh.resources[0].root.breaks(UNTOLD)
+    for text, places in found.items():
+        differing = differences(text, snapshot)
+        if differing:
+            rule = STALE if any(each.part in (*ROUTES, SELECTORS) for each in differing) else OLD_SHARES
+            what = f"{len(places)} manifests were" if len(places) > 1 else "this was"
+            yield places[0].breaks(rule, f"{what} rendered from other policies: {', '.join(map(str, differing))}")

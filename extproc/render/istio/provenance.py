@@ -1,0 +1,203 @@
+"""What of the policies a rendering for Istio was made from: written on it, and compared with policies later.
+
+``parts`` lists what the manifests depend on; what is not in it (values of ``match``,
+``minMemory``, ``modelRewrite``'s name, paths, custom metrics of the body) changes without a new rendering. Every
+manifest has the text as an annotation. The filters send it with each stream, so that the processor can compare: there
+without the weights, since another text is another listener to Envoy, which then drains its connections.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from extproc.policy.snapshot import Policy, Snapshot, Target
+from extproc.render.document import Doc
+from extproc.render.envoy.clusters import retry_budget
+from extproc.render.envoy.envoy_options import EnvoyOptions, seconds
+from extproc.render.envoy.filters import observe_filter, route_filter
+from extproc.render.envoy.routes import weighted_targets
+from extproc.render.istio.istio_options import GROUP, IstioOptions, service_host
+from extproc.render.istio.places import Place, entry_host, places, targets
+
+ANNOTATION = f"{GROUP}/rendered-from"
+METADATA = "x-aimesh-rendered-from"
+"""Of the gRPC streams that the filters open."""
+
+ROUTES = ("hosts", "models", "versions", "pools", "targets", "endpoints", "headers", "answers", "settings", "limits")
+"""Parts on which routes and filters depend: requests go wrong, or unseen, where they differ."""
+WEIGHTS = "weights"
+"""By which the default route splits requests while no processor decides."""
+SELECTORS = "selectors"
+"""Of model servers that are timed in their own sidecars."""
+OBJECTIVES = "objectives"
+"""Of the rules for Prometheus."""
+PARTS = (*ROUTES, WEIGHTS, SELECTORS, OBJECTIVES)
+
+_WATCHING = ("models", "versions", "pools", "answers")
+"""Of ``ROUTES``, on what a rendering depends that routes nothing."""
+_LONGEST = 200
+"""Characters of a part; a longer one is told by its digest."""
+_PLAIN = re.compile(r"[A-Za-z0-9._:/*@+= -]*")
+"""What an annotation, a header and Envoy's formatter of headers all take as it is."""
+_PLACES, _BARE = IstioOptions(), EnvoyOptions()
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A part in which a rendering and policies differ. Both lists are empty where only digests, or the order, tell."""
+
+    part: str
+    missing: tuple[str, ...] = ()
+    """What the policies have and the rendering lacks."""
+    surplus: tuple[str, ...] = ()
+    """What the rendering still has."""
+
+    def __str__(self) -> str:
+        said = [f"lacks {', '.join(self.missing)}"] if self.missing else []
+        said += [f"still has {', '.join(self.surplus)}"] if self.surplus else []
+        return f"{self.part} ({'; '.join(said)})" if said else self.part
+
+
+def annotation(snapshot: Snapshot, options: IstioOptions) -> str:
+    """What manifests for ``options`` are made from."""
+    return _text(snapshot, _depended_on(options))
+
+
+def metadata(snapshot: Snapshot, options: IstioOptions) -> str:
+    """The same for the filters' streams."""
+    return _text(snapshot, [part for part in _depended_on(options) if part in (*ROUTES, SELECTORS)])
+
+
+def differences(text: str, snapshot: Snapshot) -> list[Difference]:
+    """Where the rendering that says ``text`` of itself is of another policy than ``view``. Parts that it does not name,
+    or that are not known here, are not compared.
+    """
+    theirs = _read(text)
+    found = []
+    for part, items in parts(snapshot).items():
+        said = theirs.get(part)
+        mine = _written(items)
+        if said is None or said == mine:
+            continue
+        if said.startswith("#") or mine.startswith("#"):
+            found.append(Difference(part))
+        else:
+            old = said.split(", ") if said else []
+            missing = tuple(item for item in items if item not in old)
+            found.append(Difference(part, missing, tuple(item for item in old if item not in items)))
+    return found
+
+
+def concerns(text: str, snapshot: Snapshot) -> bool:
+    """Whether some policy of ``view`` may be in the rendering that says ``text`` of itself."""
+    hosts = _read(text).get("hosts", "#")
+    return hosts.startswith("#") or any(host.partition(" ")[0] in snapshot.by_name for host in hosts.split(", "))
+
+
+def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
+    """Everything in ``view`` that manifests may depend on."""
+    where = places(snapshot, _PLACES)
+    pooled = {
+        policy.name: [t for t in targets(snapshot, policy) if t.pool and t.version] for policy in snapshot.policies
+    }
+    return {
+        "hosts": [f"{p.name} {p.namespace or '-'} {service_host(p, _PLACES)}:{p.port}" for p in snapshot.policies],
+        "models": [f"{match.policy.name} {match.pattern}" for match in snapshot.patterns],
+        "versions": [_version(p, v.name, v.mirror) for p in snapshot.policies for v in p.versions],
+        "pools": [pool.name for pool in snapshot.pools],
+        "targets": [_target(target) for target in where],
+        "endpoints": [*_endpoints(snapshot, where)],
+        "headers": _shown(route_filter, snapshot),
+        "answers": _shown(observe_filter, snapshot),
+        "settings": [*_settings(snapshot)],
+        "limits": [
+            f"maxBody {snapshot.body_limit}",
+            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=bool(pooled[policy.name]))),
+        ],
+        WEIGHTS: [
+            f"{_target(target)} {weight}"
+            for policy in snapshot.policies
+            for target, weight in weighted_targets(snapshot, policy)
+        ],
+        SELECTORS: [
+            " ".join((p.name, p.namespace or "-", *(f"{key}={value}" for key, value in p.selector)))
+            for p in snapshot.policies
+        ],
+        OBJECTIVES: [f"{p.name} {msgspec.json.encode((p.models, p.slo)).decode()}" for p in snapshot.policies],
+    }
+
+
+def _depended_on(options: IstioOptions) -> Iterable[str]:
+    yield from (ROUTES if options.routes else _WATCHING)
+    if options.routes:
+        yield WEIGHTS
+    if "inbound" in options.where:
+        yield SELECTORS
+    if options.rules:
+        yield OBJECTIVES
+
+
+def _version(policy: Policy, name: str, mirror: int) -> str:
+    return f"{policy.name}/{name}" + (f" mirror {mirror}" if mirror else "")
+
+
+def _target(target: Target) -> str:
+    version = f"{target.policy}/{target.version}" if target.version else target.policy
+    return f"{version}@{target.pool}" if target.pool else version
+
+
+def _endpoints(snapshot: Snapshot, where: Mapping[Target, Place]) -> Iterator[str]:
+    """Those in no Service of the policy's own."""
+    for target, place in where.items():
+        policy = snapshot.by_name[target.policy]
+        if place.host == entry_host(policy):
+            pool = snapshot.pool_by_name.get(target.pool)
+            locality = f" in {pool.locality}" if pool and pool.locality else ""
+            yield f"{_target(target)} {' '.join(target.endpoints)}{locality}"
+        elif place.host != service_host(policy, _PLACES):
+            yield f"{_target(target)} {place.host}:{place.port}"
+
+
+def _shown(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) -> list[str]:
+    """Headers that a filter shows the processor because policies ask for them."""
+    mine, always = (
+        [pattern["exact"] for pattern in made["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]]
+        for made in (make(snapshot, _BARE), make(Snapshot(), _BARE))
+    )
+    return [name for name in mine if name not in always]
+
+
+def _settings(snapshot: Snapshot) -> Iterator[str]:
+    if any(policy.allow_pin for policy in snapshot.policies):
+        yield "allowPin"
+    if any(policy.rewrites for policy in snapshot.policies):
+        yield "modelRewrite"
+
+
+def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
+    """``pooled``: some version is on a pool, so that it matters whether others stand in."""
+    if policy.timeout is not None:
+        yield f"{policy.name} timeout {seconds(policy.timeout)}"
+    budget = retry_budget(policy)
+    yield f"{policy.name} retries {budget['budget_percent']['value']:g} {budget['min_retry_concurrency']}"
+    if pooled and not policy.reject_without_gpu:
+        yield f"{policy.name} onNoGpu ignore"
+
+
+def _text(snapshot: Snapshot, wanted: Iterable[str]) -> str:
+    found = parts(snapshot)
+    return "; ".join(f"{part}={_written(found[part])}" for part in wanted)
+
+
+def _written(items: Sequence[str]) -> str:
+    text = ", ".join(items)
+    if len(text) <= _LONGEST and all(map(_PLAIN.fullmatch, items)):
+        return text
+    return f"#{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _read(text: str) -> dict[str, str]:
+    return {part: said for part, _, said in (piece.partition("=") for piece in text.split("; "))}
