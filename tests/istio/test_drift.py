@@ -10,7 +10,7 @@ from extproc.policy.snapshot import Snapshot, Version
 from tests.envoy.conftest import Gateway, ModelServer, Processor
 from tests.istio import mesh
 from tests.istio.patching import Proxy
-from tests.unit.serve.test_rendering_drift import samples
+from tests.unit.telemetry.test_rendering_drift import samples
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.serve.test_rendering_drift import snapshot, stream
 
 from extproc.cli.main import main
 from extproc.doctor.envoy_dump import Evidence
@@ -16,6 +15,7 @@ from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
 from extproc.render.istio.manifests import IstioOptions, documents, manifests
 from tests.istio import mesh
 from tests.unit.doctor.test_diagnosis import ext_proc, istio
+from tests.unit.telemetry.test_rendering_drift import snapshot, stream
 
 OLD = Snapshot((Policy("chat", "ai", host="chat", models=("llama",), versions=(Version("v1", 9), Version("v2"))),))
 
