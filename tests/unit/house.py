@@ -91,6 +91,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         "measured",
         "loadread",
         "jsonbody",
+        "jsonmend",
         "jsonreader",
         "rpcreader",
         "coding",
