@@ -15,6 +15,7 @@ import msgspec
 
 from extproc.bodies import json_scan
 from extproc.bodies.json_scan import BOM, NOTHING, loosely, once, utf8
+from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import RequestFields, Splice
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
@@ -132,9 +133,10 @@ class JsonReader:
         if not self._model:
             return _Document(self, fields, "")
         model = self._read_model(fields, changed)
-        start, end = json_scan.value_of(changed, self._model)
-        if changed[start:end] != text[start:end]:
-            raise ambiguous_name()
+        if REPLACEMENT in model:
+            start, end = json_scan.value_of(changed, self._model)
+            if changed[start:end] != text[start:end]:
+                raise ambiguous_name()
         return _Document(self, fields, model)
 
     def _read_model(self, fields: Any, text: bytes) -> str:

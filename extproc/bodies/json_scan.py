@@ -30,9 +30,10 @@ MAX_MEMBERS = 10_000
 # Nothing is tried twice: possessive throughout.
 _KEY = re.compile(rb'[ \t\r\n,]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+')
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+\{")
-_LETTERS = rb"\u004", rb"\u005", rb"\u006", rb"\u007"
-"""How the escapes of ASCII's letters begin, and how those of the two that are ``s`` and ``k`` but for case."""
+_LETTER = re.compile(rb"\\u00[4-7]")
+"""How the escape of an ASCII letter begins."""
 _FOREIGN = {"s": rb"\u017", "k": rb"\u212"}
+"""How those of the letters begin that are these but for case."""
 _ASCII = bytes(range(0x80)) + b"?" * 0x80
 _OPENING_BRACKETS = frozenset(b"[{")
 _BACKSLASH = 0x5C  # a number: text is first taken for one, and found to be none
@@ -111,38 +112,24 @@ def may_repeat(body: bytes, key: str) -> bool:
     ``key``: lower-case letters and underscores. All but a few bodies are told by a look for ``"key"`` without regard to
     case, and for an escape that can spell a letter of it (``\\u0041`` to ``\\u007a``).
     """
-    quoted, spelled, letters = _looks(key)
+    quoted, spelled, foreign = _looks(key)
     # A search for one byte is many times as fast as one for several, and most bodies end it there.
     escaped = _BACKSLASH in body
     if len(body) < 65_536:
         found = spelled.findall(body)
-        return len(found) > 1 or found not in ([], [quoted]) or (escaped and b"\\u" in body and _has(body, letters))
-    found = _first(2, spelled, b'"', body)
-    return len(found) > 1 or found not in ([], [quoted]) or (escaped and _has_one(body, letters))
+        letter = escaped and _LETTER.search(body) is not None
+    else:
+        found = _first(2, spelled, b'"', body)
+        letter = escaped and bool(_first(1, _LETTER, b"\\", body))
+    return len(found) > 1 or found not in ([], [quoted]) or letter or any(text in body for text in foreign)
 
 
 @lru_cache(maxsize=64)
 def _looks(key: str) -> tuple[bytes, re.Pattern[bytes], tuple[bytes, ...]]:
-    """As it should stand, as it may, and what escapes in it begin with. The keys that are looked for are few."""
+    """As it should stand, as it may, and how escapes begin that only this key can have. They are a few of our own."""
     spelled = key.replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)")
-    letters = (*_LETTERS, *(_FOREIGN[letter] for letter in _FOREIGN if letter in key))
-    return b'"%b"' % key.encode(), re.compile(f'"(?i:{spelled})"'.encode()), letters
-
-
-def _has(body: bytes, texts: tuple[bytes, ...], at: int = 0) -> bool:
-    return any(body.find(text, at) >= 0 for text in texts)
-
-
-def _has_one(body: bytes, texts: tuple[bytes, ...]) -> bool:
-    """The same in a large body: see ``_first``."""
-    at = -1
-    for _ in range(len(body) >> 12):
-        at = body.find(b"\\", at + 1)
-        if at < 0:
-            return False
-        if body.startswith(texts, at):
-            return True
-    return _has(body, texts, at + 1)
+    foreign = tuple(_FOREIGN[letter] for letter in _FOREIGN if letter in key)
+    return b'"%b"' % key.encode(), re.compile(f'"(?i:{spelled})"'.encode()), foreign
 
 
 def _first(most: int, pattern: re.Pattern[bytes], byte: bytes, body: bytes) -> list[bytes]:

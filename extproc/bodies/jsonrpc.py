@@ -10,6 +10,7 @@ import msgspec
 
 from extproc.bodies import json_scan
 from extproc.bodies.json_reader import ambiguous_name, named
+from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import BodyFields, Splice
 from extproc.errors import Unreadable
 from extproc.headers import Headers
@@ -77,7 +78,7 @@ class RpcReader:
             return BodyFields(operation=method if method in METHODS else OTHER)
         json_scan.once(text, "params")
         called = _called(method, message.params)
-        if text is not came:
+        if REPLACEMENT in called.model and text is not came:
             start, end = _name(text)
             if text[start:end] != came[start:end]:
                 raise ambiguous_name()

@@ -21,7 +21,9 @@ _ALONE = tuple(
     (mark, re.compile(rb"\%b(?:%b(?!\\u[dD]%b)|(?<!\\u[dD]%b\%b)%b)" % (mark, _HIGH, _LOW, _HIGH, mark, _LOW)))
     for mark in (rb"\ud", rb"\uD")  # a pattern that begins with one text is found far sooner than one with two
 )
-_REPLACEMENT = rb"\ufffd"
+REPLACEMENT = "\ufffd"
+"""What stands for a lone surrogate."""
+_ESCAPED = rb"\ufffd"
 _CONSTANTS = b"NaN", b"Infinity"
 
 
@@ -43,7 +45,7 @@ def mended(text: bytes) -> bytes | None:
             left -= 1
             if not left:
                 return None
-            found.append((*alone.span(), _REPLACEMENT))
+            found.append((*alone.span(), _ESCAPED))
     for word in _CONSTANTS:
         for start, outside in _places(plain, word):
             left -= 1
