@@ -8,7 +8,7 @@ from random import getrandbits
 from time import perf_counter
 from typing import Any, TypeAlias, cast, get_args
 
-from extproc.envoy.actions import Action, Finish, LoadReport, Note, Observed, Reply
+from extproc.envoy.actions import Action, Finish, LoadReport, Note, Observed, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed
 from extproc.exchange.observe import ObserveStream
@@ -28,6 +28,7 @@ SOON, LATE = 0.01, 0.15
 
 _CLOSED = Closed()
 _ENCODERS: dict[type[Action], Callable[[Any], bytes]] = dict.fromkeys(get_args(Reply), encode)
+del _ENCODERS[Reject]  # is counted, too
 
 
 def _entropy() -> bytes:
@@ -115,6 +116,9 @@ class ProcessHandler:
                 replies.append(encoder(action))
             elif type(action) is Finish:
                 self.done = True
+            elif type(action) is Reject:
+                self._metrics.rejected(action.code)
+                replies.append(encode(action))
             else:
                 self._note(cast("Note | Loaded", action))
         return replies

@@ -88,6 +88,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     3: ("stream", "native", "body", "replies", "observe"),
     2: (
         "policy",
+        "unreadable",
         "measured",
         "loadread",
         "jsonbody",
