@@ -131,6 +131,9 @@ def test_forms_name_the_model_even_behind_the_file(path: str) -> None:
         ("POST /v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"}, "no_api"),
         ("POST /v1/realtime?model=gpt-realtime", b"", "no_api"),
         ("GET /v1/realtime?model=a&model=b", b"", "no_api"),
+        ("GET /v1/realtime?model=a&Model=b", b"", "no_api"),
+        ("GET /v1/realtime?mode%4C=b&model=a", b"", "no_api"),
+        ("GET /v1/realtime?MODEL=b", b"", "no_api"),
     ],
 )
 def test_does_not_ask_for(line: str, body: Any, reason: str) -> None:
