@@ -1,7 +1,7 @@
 """A row of the table, ready to be matched: what a fitting request's head tells, how to name another model.
 
-Source for paths and queries: RFC 3986 §2.1 and §3.3, and the
-URL standard's ``application/x-www-form-urlencoded``.
+Source for paths and queries: RFC 3986 §2.1 and
+§3.3, and the URL standard's ``application/x-www-form-urlencoded``.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _pool(spec: Field | None, name: str) -> GpuPool:
 
 def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> None:
     by_product = gpu.describe(product)
-    known = gpu.known_architecture(architecture) if architecture else bool(gpu.short_name(product))
+    known = gpu.known_architecture(architecture) if architecture else bool(by_product.family)
     if not known:
         where = fields.field.at("architecture" if architecture else "product")
         remedy = "check the spelling (a100, hopper, 8.0)" if architecture else "give architecture and memory beside it"
