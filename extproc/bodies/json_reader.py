@@ -186,13 +186,13 @@ def _raw(fields: Any, place: _Place) -> msgspec.Raw:
 
 
 def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
-    """The first value of this kind that is more than nothing: no zero, no empty text."""
+    """The first value of this kind that says something: no empty text, no negative number, which sets no limit."""
     for place in places:
         raw = _raw(fields, place)
         if raw is NOTHING:
             continue
         value = json_scan.scalar(raw)
-        if type(value) is kind and value > kind():
+        if type(value) is kind and value != "" and (kind is str or value >= 0):
             return value
     return None
 
