@@ -192,7 +192,7 @@ def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
         if raw is NOTHING:
             continue
         value = json_scan.scalar(raw)
-        if type(value) is kind and value != "" and (kind is str or value >= 0):
+        if type(value) is kind and (value >= 0 if isinstance(value, int) else value):
             return value
     return None
 

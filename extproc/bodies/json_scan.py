@@ -121,7 +121,9 @@ def may_repeat(body: bytes, key: str) -> bool:
     else:
         found = _first(2, spelled, b'"', body)
         letter = escaped and bool(_first(1, _LETTER, b"\\", body))
-    return len(found) > 1 or found not in ([], [quoted]) or letter or any(text in body for text in foreign)
+    for text in foreign:
+        letter = letter or text in body
+    return len(found) > 1 or found not in ([], [quoted]) or letter
 
 
 @lru_cache(maxsize=64)

@@ -56,7 +56,7 @@ TABLE: list[tuple[bytes, str | None, str | None, str | None, str]] = [
 def outcome(body: bytes) -> str:
     """The model, or the word for why there is none."""
     try:
-        return READER.read(body, Headers()).model  # type: ignore[union-attr]
+        return READER.read(body, Headers()).model
     except Rejected as rejected:
         return rejected.code
     except Unreadable as unreadable:
