@@ -118,7 +118,8 @@ def _each_fit(method: str, target: str, prefixes: tuple[str, ...]) -> Iterator[F
         return
     for prefix in ("", *(prefix for prefix in prefixes if path.startswith(prefix + "/"))):
         rest = path[len(prefix) :].split("/")
-        for pattern in _fitting(method, rest):
+        # One slash at the end says nothing; the path that another model's name goes into keeps it.
+        for pattern in _fitting(method, rest[:-1] if not rest[-1] else rest):
             yield Fit(pattern, prefix, rest, query)
             if not pattern.row.header:
                 return
@@ -128,7 +129,7 @@ def _each_fit(method: str, target: str, prefixes: tuple[str, ...]) -> Iterator[F
 
 
 def _fitting(method: str, segments: Sequence[str]) -> Iterator[Pattern]:
-    if segments[0]:
+    if len(segments) < 2 or segments[0]:
         return
     for last in dict.fromkeys((verb(segments[-1]), "")):
         for pattern in _PATTERNS.get(key(method, segments, last), ()):

@@ -25,6 +25,8 @@ ROWS = (
     Row(path="/openai/deployments/{model}/extensions/chat/completions", api="azure", operation="chat.completions"),
     *(Row(path=f"/openai/v1/{path}", api="azure", operation=operation(path), reader=BODIES[path]) for path in BODIES),
     *(Row(path=f"/openai/v1/{path}", api="azure", operation=operation(path), reader=FORM) for path in FORMS),
+    Row(path="/openai/v1/conversations", api="azure", operation="conversations"),
+    Row(path="/openai/v1/conversations/{*}/items", api="azure", operation="conversations.items"),
     Row(path="/openai/responses", api="azure", operation="responses", reader=BODIES["responses"]),
     Row(path="/models/chat/completions", api="azure", operation="chat.completions", reader=CHAT),
     Row(path="/models/embeddings", api="azure", operation="embeddings", reader=EMBEDDING),

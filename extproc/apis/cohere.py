@@ -23,6 +23,7 @@ ROWS = (
     Row(path="/v2/chat", api="cohere", operation="chat", reader=_CHAT),
     Row(path="/v2/embed", api="cohere", operation="embed", reader=_EMBED, note=_ALSO_VLLM),
     Row(path="/v2/rerank", api="cohere", operation="rerank", reader=_RERANK, note=_ALSO_VLLM),
+    Row(path="/v3/rerank", api="cohere", operation="rerank", reader=_RERANK, note="OpenVINO Model Server's"),
     Row(path="/v1/chat", api="cohere", operation="chat", reader=_CHAT_V1),
     Row(path="/v1/generate", api="cohere", operation="generate", reader=_GENERATE),
     Row(path="/v1/embed", api="cohere", operation="embed", reader=_EMBED),

@@ -1,6 +1,7 @@
 """The OpenAI API, as vLLM, SGLang, TGI, NIM and hosted services speak it.
 
-The model is in the body: JSON, or a form with files. Source: OpenAI's published OpenAPI description.
+The model is in the body: JSON, or a form with files. OpenVINO Model Server has the same below ``/v3``. Source: OpenAI's
+published OpenAPI description; OpenVINO Model Server's documentation, "GenAI Endpoints".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SPEECH = JsonReader(stream="/stream_format", streaming="sse", prompt=["/input"])
 SESSION = JsonReader(stream="", prompt=["/instructions"], limit=["/max_response_output_tokens"])
 FORM = MultipartReader()
 
+_STATE = "no model is named: what is kept serves responses of any"
 _NO_DEFAULT = "a request that leaves the model to the server is `no_model`"
 
 BODIES = {
@@ -46,6 +48,10 @@ ROWS = (
     Row(path="/v1/responses/compact", api="openai", operation="responses.compact", reader=RESPONSE),
     Row(path="/v1/responses/input_tokens", api="openai", operation="responses.input_tokens", reader=RESPONSE),
     Row(path="/v1/moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT),
+    *(Row(path=f"/v3/{path}", api="openai", operation=operation(path), reader=BODIES[path]) for path in BODIES),
+    *(Row(path=f"/v3/{path}", api="openai", operation=operation(path), reader=FORM) for path in FORMS),
+    Row(path="/v1/conversations", api="openai", operation="conversations", note=_STATE),
+    Row(path="/v1/conversations/{*}/items", api="openai", operation="conversations.items", note=_STATE),
     Row(path="/v1/batches", api="openai", operation="batches", note="the models are in the file that it names"),
     Row(
         method="GET",

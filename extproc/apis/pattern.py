@@ -1,7 +1,7 @@
 """A row of the table, ready to be matched: what a fitting request's head tells, how to name another model.
 
-Source for paths and queries: RFC 3986 §2.1 and §3.3, and the
-URL standard's ``application/x-www-form-urlencoded``.
+Source for paths and queries: RFC 3986 §2.1 and
+§3.3, and the URL standard's ``application/x-www-form-urlencoded``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus, unquote_to_byt
 
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
+from extproc.bodies.json_scan import is_key
 from extproc.bodies.request import Operation
 from extproc.headers import Headers, safe_value
 
@@ -122,11 +123,15 @@ class Pattern:
 
     def _asked_in_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
         name = self.row.query
-        values = [value for name_, value in parse_qsl(query, keep_blank_values=True) if name_ == name]
-        if not values:
+        found = [
+            (spelled, value) for spelled, value in parse_qsl(query, keep_blank_values=True) if is_key(spelled, name)
+        ]
+        if not found:
             # Without the parameter no model is named: the server has one, or learns of it later.
             return "", None
-        return _only(values), partial(_named_in_query, prefix, segments, query, name)
+        if found[0][0] != name:
+            return None, None  # ``Model``: to some servers the parameter, to others none
+        return _only([value for _, value in found]), partial(_named_in_query, prefix, segments, query, name)
 
 
 class Fit:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from extproc.apis import FAMILIES
 from extproc.apis.row import ANY_PATH, Row
-from extproc.bodies.grpc_message import GrpcReader
+from extproc.bodies.grpc_message import GrpcJsonReader, GrpcReader
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
 
@@ -67,29 +67,38 @@ def _model(row: Row) -> str:
             return f"body `{reader.pointers['model'][0]}`"
         case _, MultipartReader():
             return "form field `model`"
+        case _, GrpcJsonReader(inner=reader):
+            return f"message, its JSON `{reader.pointers['model'][0]}`"
         case _, GrpcReader():
             return "message"
         case _:
             return "body"
 
 
+def _json(row: Row) -> JsonReader | None:
+    """What reads the JSON of such requests."""
+    reader = row.reader.inner if isinstance(row.reader, GrpcJsonReader) else row.reader
+    return reader if isinstance(reader, JsonReader) else None
+
+
 def _streams(row: Row) -> str:
     if row.stream:
         return "always"
-    if isinstance(row.reader, JsonReader) and row.reader.pointers["stream"]:
-        flag = f"`{row.reader.pointers['stream'][0]}`"
-        return f"unless {flag} is false" if row.reader.streams else flag
+    if (reader := _json(row)) and reader.pointers["stream"]:
+        flag = f"`{reader.pointers['stream'][0]}`"
+        return f"unless {flag} is false" if reader.streams else flag
     return "form field `stream`" if isinstance(row.reader, MultipartReader) else ""
 
 
 def _told(row: Row) -> str:
-    if not isinstance(row.reader, JsonReader):
+    reader = _json(row)
+    if reader is None:
         return ""
     shown = {"prompt": "prompt", "limit": "token limit", "adapter": "adapter"}
     return "; ".join(
-        f"{name} " + ", ".join(f"`{pointer}`" for pointer in row.reader.pointers[key])
+        f"{name} " + ", ".join(f"`{pointer}`" for pointer in reader.pointers[key])
         for key, name in shown.items()
-        if row.reader.pointers[key]
+        if reader.pointers[key]
     )
 
 

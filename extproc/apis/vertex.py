@@ -1,13 +1,14 @@
 """Vertex AI: publishers' models, and endpoints of one's own.
 
 The path tells model and method; an endpoint's identifier stands for its model. Source: Vertex AI's REST reference,
-"projects.locations.publishers.models" and "projects.locations.endpoints".
+"projects.locations.publishers.models" and "projects.locations.endpoints"; its prediction_service.proto for gRPC.
 """
 
 from __future__ import annotations
 
 from extproc.apis.openai import CHAT
 from extproc.apis.row import Row
+from extproc.bodies.grpc_message import GrpcJsonReader
 
 _PLACE = "projects/{*}/locations/{*}/"
 _PUBLISHED = (
@@ -46,4 +47,14 @@ def _rows(version: str) -> tuple[Row, ...]:
     )
 
 
-ROWS = (*_rows("v1"), *_rows("v1beta1"))
+ROWS = (
+    *_rows("v1"),
+    *_rows("v1beta1"),
+    Row(
+        path="/google.cloud.aiplatform.v1beta1.PredictionService/ChatCompletions",
+        api="vertex",
+        operation="chat.completions",
+        reader=GrpcJsonReader("2.2", CHAT),
+        note="gRPC: the message holds the request as OpenAI has it in JSON",
+    ),
+)

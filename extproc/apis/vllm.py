@@ -1,4 +1,4 @@
-"""What vLLM serves beside OpenAI's API: pooling, scores, tokens.
+"""What vLLM serves beside OpenAI's API: pooling, scores, tokens, and its halves of a completion.
 
 SGLang, Infinity and Jina's servers have some of the same paths. A LoRA adapter is asked for by its name in place of
 the model's. Source: vLLM's documentation, "Online Serving".
@@ -6,6 +6,7 @@ the model's. Source: vLLM's documentation, "Online Serving".
 
 from __future__ import annotations
 
+from extproc.apis.openai import LIMITS
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -14,6 +15,9 @@ _SCORE = JsonReader(
     stream="", prompt=["/queries", "/documents", "/text_1", "/text_2", "/data_1", "/data_2", "/query", "/items"]
 )
 _POOLING = JsonReader(stream="", prompt=["/input", "/messages", "/data"])
+_RENDER_CHAT = JsonReader(stream="", prompt=["/messages"], limit=LIMITS)
+_RENDER = JsonReader(stream="", prompt=["/prompt"], limit=LIMITS)
+_GENERATE = JsonReader(prompt=["/token_ids"], limit=["/sampling_params/max_tokens"])
 _TOKENIZE = JsonReader(stream="", prompt=["/prompt", "/messages"])
 _DETOKENIZE = JsonReader(stream="", prompt=["/tokens"])
 
@@ -32,4 +36,13 @@ ROWS = (
     Row(path="/classify", api="vllm", operation="classify", reader=_POOLING),
     Row(path="/tokenize", api="vllm", operation="tokenize", reader=_TOKENIZE),
     Row(path="/detokenize", api="vllm", operation="detokenize", reader=_DETOKENIZE),
+    Row(path="/v1/chat/completions/render", api="vllm", operation="chat.completions.render", reader=_RENDER_CHAT),
+    Row(path="/v1/completions/render", api="vllm", operation="completions.render", reader=_RENDER),
+    Row(
+        path="/inference/v1/generate",
+        api="vllm",
+        operation="inference.generate",
+        reader=_GENERATE,
+        note="tokens in, tokens out; a request that leaves the model to the server is `no_model`",
+    ),
 )

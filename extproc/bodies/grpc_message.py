@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from extproc.bodies.content_coding import decoded
-from extproc.bodies.json_reader import MAX_MODEL_LENGTH
-from extproc.bodies.request import BodyFields, Splice
+from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
+from extproc.bodies.request import BodyFields, RequestFields, Splice
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
@@ -62,17 +62,15 @@ class GrpcReader:
         }
         self._inner = {path[:depth] for path, _ in self._wanted for depth in range(1, len(path))}
 
-    def read(self, body: bytes, headers: Headers) -> BodyFields | int:
+    def read(self, body: bytes, headers: Headers) -> RequestFields | int:
         """What the first message tells, or the bytes needed to tell.
 
         The whole message is needed: of equal fields the last one counts. Raises ``Unreadable`` (``content_type``,
         ``bad_grpc``, ``content_encoding``, ``no_model``, ``bad_model``), ``TooLarge`` where it unpacks to too much.
         """
-        if headers.text("content-type").lower().partition(";")[0].strip() not in _PROTO:
-            raise Unreadable("content_type")
-        if len(body) < _PREFIX or len(body) < _frame(body):
-            return _PREFIX if len(body) < _PREFIX else _frame(body)
-        message = _message(body, headers)
+        message = self._first(body, headers)
+        if isinstance(message, int):
+            return message
         found: dict[str, bytes | int] = {"prompt": 0}
         for role, field in self._found(message):
             _, wire, _, value, end = field
@@ -96,10 +94,20 @@ class GrpcReader:
 
         Wherever the model is named it is named anew: an API may have it once for every task of a batch.
         """
-        if not self._model:
-            return None
+        return self._replaced(body, headers, model.encode()) if self._model else None
+
+    def _first(self, body: bytes, headers: Headers) -> bytes | int:
+        """The first message, or the bytes that the whole of it takes."""
+        if headers.text("content-type").lower().partition(";")[0].strip() not in _PROTO:
+            raise Unreadable("content_type")
+        if len(body) < _PREFIX or len(body) < _frame(body):
+            return _PREFIX if len(body) < _PREFIX else _frame(body)
+        return _message(body, headers)
+
+    def _replaced(self, body: bytes, headers: Headers, value: bytes) -> Splice:
+        """The change that puts ``value`` wherever the model's field stands."""
         message = _message(body, headers)
-        changed, kept = _renamed(message, 0, len(message), self._model, model.encode())
+        changed, kept = _renamed(message, 0, len(message), self._model, value)
         prefix = b"\0" + (len(changed) + len(message) - kept).to_bytes(4)
         if body[0]:
             return Splice(0, _frame(body), prefix + changed + message[kept:])
@@ -131,6 +139,32 @@ class GrpcReader:
         if not 0 < len(model) <= MAX_MODEL_LENGTH:
             raise Unreadable("bad_model")
         return model
+
+
+class GrpcJsonReader(GrpcReader):
+    """Messages that hold a JSON body (``google.api.HttpBody``). Of equal fields the last one counts, here too."""
+
+    def __init__(self, path: str, inner: JsonReader) -> None:
+        """``path``: of the field that holds it; ``inner`` reads it."""
+        super().__init__(model=path)
+        self.inner = inner
+
+    def read(self, body: bytes, headers: Headers) -> RequestFields | int:
+        """What the JSON tells, or the bytes needed to tell. Raises what ``inner`` raises, too."""
+        message = self._first(body, headers)
+        return message if isinstance(message, int) else self.inner.read(self._held(message), headers)
+
+    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+        """The change that makes the JSON name ``model``; the message goes on uncompressed."""
+        held = self._held(_message(body, headers))
+        splice = self.inner.rename(held, headers, model)
+        return splice and self._replaced(body, headers, splice(held))
+
+    def _held(self, message: bytes) -> bytes:
+        held = b""
+        for _, (_, _, _, value, end) in self._found(message):
+            held = message[value:end]
+        return held
 
 
 def _path(text: str) -> Path:

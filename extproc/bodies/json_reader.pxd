@@ -3,4 +3,4 @@
 cdef class _Document:
     cdef readonly object _fields, _reader, model
 
-cpdef usable(object model)
+cpdef named(object raw)

@@ -2,7 +2,8 @@
 
 Two readers of one document can disagree: parsers differ in which of two equal keys they take. A gateway that reads one
 ``model`` and a server that reads another would route one model and serve another, so a second ``model`` is an error
-here. Bodies that can't hold a second one (nearly all) are told by a search for bytes and never pay for the proof.
+here, and so is a name that they would read as two (``named``). Bodies that can't hold a second one (nearly all) are
+told by a search for bytes and never pay for the proof.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, TypeAlias
 import msgspec
 
 from extproc.bodies import json_scan
-from extproc.bodies.json_scan import BOM, NOTHING, once, utf8
+from extproc.bodies.json_scan import BOM, NOTHING, loosely, once, utf8
+from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import RequestFields, Splice
-from extproc.errors import Unreadable
+from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
 MAX_MODEL_LENGTH = 256
@@ -78,15 +80,18 @@ class JsonReader:
     def read(self, body: bytes, headers: Headers) -> RequestFields:  # noqa: ARG002 - every reader's signature
         """What the body tells.
 
-        Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where the
-        model's key stands twice at the top level, however it is spelled.
+        Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where
+        servers would differ on the model: its key stands twice at the top level, however it is spelled, or in other
+        letters (``once``); its name is no text to all of them (``named``).
         """
         if not body:
             raise Unreadable("no_body")
         text = utf8(body)
         try:
             fields = self._decode(text.removeprefix(BOM))
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
+            return self._read_loosely(text)
+        except RecursionError:
             raise Unreadable("bad_json") from None
         return _Document(self, fields, self._read_model(fields, text) if self._model else "")
 
@@ -123,15 +128,23 @@ class JsonReader:
         start, end = json_scan.value_of(text, self._model)
         return json_scan.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
 
+    def _read_loosely(self, text: bytes) -> RequestFields:
+        fields, changed = loosely(self._decode, text)
+        if not self._model:
+            return _Document(self, fields, "")
+        model = self._read_model(fields, changed)
+        if REPLACEMENT in model:
+            start, end = json_scan.value_of(changed, self._model)
+            if changed[start:end] != text[start:end]:
+                raise ambiguous_name()
+        return _Document(self, fields, model)
+
     def _read_model(self, fields: Any, text: bytes) -> str:
         model = getattr(fields, self._named)
+        once(text, self._model)
         if model is NOTHING:
             raise Unreadable("no_model")
-        once(text, self._model)
-        try:
-            return usable(_text(model))
-        except (msgspec.DecodeError, UnicodeDecodeError):  # it is no text, or none in UTF-8
-            raise Unreadable("bad_model") from None
+        return named(model)
 
     def _place(self, pointer: str) -> _Place:
         _, key, *rest = pointer.split("/")
@@ -173,19 +186,43 @@ def _raw(fields: Any, place: _Place) -> msgspec.Raw:
 
 
 def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
-    """The first value of this kind that is more than nothing: no zero, no empty text."""
+    """The first value of this kind that says something: no empty text, no negative number, which sets no limit."""
     for place in places:
         raw = _raw(fields, place)
         if raw is NOTHING:
             continue
         value = json_scan.scalar(raw)
-        if type(value) is kind and value > kind():
+        if type(value) is kind and (value >= 0 if isinstance(value, int) else value):
             return value
     return None
 
 
-def usable(model: Any) -> str:
-    """A model's name, if it can be one. Raises ``Unreadable("bad_model")``."""
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_LENGTH:
+def named(raw: msgspec.Raw) -> str:
+    """The model's name in a JSON string, if it can be one.
+
+    Raises ``Unreadable("bad_model")``, and ``Rejected`` (400) where it holds surrogates that are encoded by themselves:
+    Python's ``json`` reads them as they are, Go's puts U+FFFD in their place.
+    """
+    try:
+        model: str = _text(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # it is no text, or none in UTF-8
+        if _has_surrogates(bytes(raw)):
+            raise ambiguous_name() from None
+        raise Unreadable("bad_model") from None
+    if not 0 < len(model) <= MAX_MODEL_LENGTH:
         raise Unreadable("bad_model")
     return model
+
+
+def _has_surrogates(value: bytes) -> bool:
+    """Of a value that is no string in UTF-8: whether it is one but for them."""
+    try:
+        return value.startswith(b'"') and bool(value.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return False
+
+
+def ambiguous_name() -> Rejected:
+    """The refusal of a name that holds a lone surrogate."""
+    message = "the model's name in the request body is not Unicode text (a surrogate stands alone); servers differ"
+    return Rejected(400, "ambiguous_model", message)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from extproc.bodies import json_scan
-from extproc.bodies.json_reader import usable
+from extproc.bodies.json_reader import ambiguous_name, named
+from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import BodyFields, Splice
 from extproc.errors import Unreadable
 from extproc.headers import Headers
@@ -55,17 +56,19 @@ class RpcReader:
     def read(self, body: bytes, headers: Headers) -> BodyFields:  # noqa: ARG002 - every reader's signature
         """Operation, and where a tool or prompt is called its name as the model; the prompt is its arguments.
 
-        Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where one
-        of the keys that decide stands twice.
+        Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where
+        servers would differ on one of the keys that decide, or on the name.
         """
         if not body:
             raise Unreadable("no_body")
-        text = json_scan.utf8(body).removeprefix(json_scan.BOM)
+        text = came = json_scan.utf8(body).removeprefix(json_scan.BOM)
         if text.lstrip(b" \t\r\n")[:1] == b"[":
             return BodyFields(operation=BATCH)
         try:
             message = _message(text)
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
+            message, text = json_scan.loosely(_message, text)
+        except RecursionError:
             raise Unreadable("bad_json") from None
         json_scan.once(text, "method")
         if message.method is json_scan.NOTHING:
@@ -74,16 +77,27 @@ class RpcReader:
         if method not in NAMING:
             return BodyFields(operation=method if method in METHODS else OTHER)
         json_scan.once(text, "params")
-        return _called(method, message.params)
+        called = _called(method, message.params)
+        if REPLACEMENT in called.model and text is not came:
+            start, end = _name(text)
+            if text[start:end] != came[start:end]:
+                raise ambiguous_name()
+        return called
 
     def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
         """The change that calls ``model`` instead; ``read`` must have passed. None where nothing is called."""
         if not self.read(body, headers).model:
             return None
         text = json_scan.utf8(body)
-        at, end = next((start, end) for key, start, end in json_scan.members(text) if key == "params")
-        start, end = json_scan.value_of(text[at:end], "name")
-        return json_scan.spliced(body, text, Splice(at + start, at + end, msgspec.json.encode(model)))
+        start, end = _name(text)
+        return json_scan.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
+
+
+def _name(text: bytes) -> tuple[int, int]:
+    """Offsets of the name in the parameters of a message that was read."""
+    at, end = next((start, end) for key, start, end in json_scan.members(text) if key == "params")
+    start, end = json_scan.value_of(text[at:end], "name")
+    return at + start, at + end
 
 
 def _called(method: str, raw: msgspec.Raw) -> BodyFields:
@@ -91,9 +105,7 @@ def _called(method: str, raw: msgspec.Raw) -> BodyFields:
         params = _params(raw)
     except (msgspec.DecodeError, RecursionError):
         raise Unreadable("no_model") from None
+    json_scan.once(bytes(raw), "name")
     if params.name is json_scan.NOTHING:
         raise Unreadable("no_model")
-    json_scan.once(bytes(raw), "name")
-    return BodyFields(
-        usable(json_scan.scalar(params.name)), prompt_bytes=memoryview(params.arguments).nbytes, operation=method
-    )
+    return BodyFields(named(params.name), prompt_bytes=memoryview(params.arguments).nbytes, operation=method)

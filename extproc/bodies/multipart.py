@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
+from extproc.bodies.json_scan import check, is_key
 from extproc.bodies.request import BodyFields, Splice
-from extproc.errors import Rejected, Unreadable
+from extproc.errors import Unreadable
 from extproc.headers import Headers
 
 MAX_PARTS = 1000
@@ -58,20 +59,20 @@ class MultipartReader:
         """What the form tells.
 
         Raises ``Unreadable`` (``content_type``, ``no_body``, ``bad_multipart``, ``no_model``, ``bad_model``), and
-        ``Rejected`` (400) where two parts have the name of the model's field.
+        ``Rejected`` (400) where servers would differ on which part is the model's field: two have its name, or one has
+        it in other letters (Go's Echo and Fiber bind forms without regard to case).
         """
         model, stream, prompt = "", False, 0
-        part = None
+        part, names = None, list[str]()
         for found in _parts(body, headers):
-            if found.name == self._model:
-                if part is not None:
-                    message = f"the form in the request body has more than one '{self._model}' field"
-                    raise Rejected(400, f"duplicate_{self._model}", message)
+            if is_key(found.name, self._model):
+                names.append(found.name)
                 part = found
             elif found.name == self._stream:
                 stream = found.plain and body[found.start : min(found.end, found.start + 8)].lower() in _YES
             elif found.name in self._prompt:
                 prompt += found.end - found.start
+        check(names, self._model, "field")
         if part is None:
             raise Unreadable("no_model")
         if not part.plain or part.end - part.start > 4 * MAX_MODEL_LENGTH:

@@ -66,7 +66,8 @@ def explain(
                 rewritten = True
             case Reject():
                 reject = {"status": action.status, "code": action.code, "message": action.message}
-                reason = action.message
+                unread = UNMATCHED.get(action.code)
+                reason = f"{unread}; a policy has onUnreadable: reject" if unread else action.message
             case Unmatched():
                 reason = UNMATCHED[action.reason]
     asked, decision, operation = stream.asked, stream.decision, stream.operation

@@ -14,7 +14,7 @@ cdef class RouteStream:
     cpdef object _body_limit(self, object operation)
     cpdef tuple _answer_head(self, object event)
     cpdef tuple _wave_on(self, object event, object mutation, tuple notes)
-    cpdef tuple _collect(self, object protocol)
+    cpdef tuple _collect(self, object event)
     cpdef tuple _on_body(self, object event)
     cpdef tuple _answer_body(self, tuple last, bint complete)
     cpdef tuple _send(self, object mutation, tuple notes, object splice, tuple last, bint ended)

@@ -61,6 +61,7 @@ from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_LOADS
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.unreadable import refusal
 
 Actions: TypeAlias = tuple[Action, ...]
 
@@ -129,7 +130,7 @@ class RouteStream:
             self._body = Body(headers, limit)
         except Rejected as rejected:
             return self._reject(rejected)
-        return self._collect(event.protocol)
+        return self._collect(event)
 
     def _body_limit(self, operation: Operation) -> int:
         """Bytes of body to read at the most; 0 where none are needed."""
@@ -149,6 +150,8 @@ class RouteStream:
 
     def _pass_on(self, event: RequestHeaders, reason: str) -> Actions:
         """Nothing for us: the request goes on as it came, without routing headers that a client made up."""
+        if reason != "no_api" and (rejected := refusal(self._snapshot, reason)):
+            return self._reject(rejected)
         return self._wave_on(event, self._cleaned(), (Unmatched(reason),))
 
     def _wave_on(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
@@ -157,12 +160,12 @@ class RouteStream:
             return (*notes, HeadersReply(mutation))
         return self._finish(*notes, HeadersReply(mutation))
 
-    def _collect(self, protocol: Protocol | None) -> Actions:
+    def _collect(self, event: RequestHeaders) -> Actions:
         self.state = _BODY
-        self._mode = _mode(protocol)
+        protocol, self._mode = event.protocol, _mode(event.protocol)
         if self._mode is _BUFFERED or self._mode is _NONE:
             if self.operation.uploads:
-                return self._finish(Unmatched("streamed_request"), HeadersReply(self._cleaned()))
+                return self._pass_on(event, "streamed_request")
             asked, self._mode = self._mode is _NONE, _BUFFERED
             return (HeadersReply(NO_MUTATION, _BUFFERED if asked else None),)
         sent = self._mode is _STREAMED and protocol is not None and protocol.send_body_without_waiting
@@ -180,9 +183,7 @@ class RouteStream:
         full = self._mode is _BUFFERED or (self._mode is _STREAMED and self._body.full)
         complete = event.end_of_stream or full
         reader = self.operation.reader
-        if complete or (reader is not None and reader.early):
-            return self._answer_body((), complete)
-        return ()
+        return self._answer_body((), complete) if complete or (reader is not None and reader.early) else ()
 
     def _on_trailers(self, _: RequestTrailers) -> Actions:
         return self._answer_body((TrailersReply(),), True)
@@ -195,6 +196,8 @@ class RouteStream:
                 return ()
             mutation, notes = self._decide(fields, self._body.text)
         except Unreadable as unreadable:
+            if rejected := refusal(self._snapshot, unreadable.reason):
+                return self._reject(rejected)
             mutation, notes = self._cleaned(), (Unmatched(unreadable.reason),)
         except Rejected as rejected:
             return self._reject(rejected)
@@ -219,8 +222,7 @@ class RouteStream:
                 self.state = _ECHO
                 return (*notes, HeadersReply(mutation), *pieces)
             return self._finish(*notes, HeadersReply(mutation), *pieces, *last)
-        pieces = replaced(body.sizes, body.raw, splice) if splice else ()
-        return self._finish(*notes, HeadersReply(mutation), *pieces)
+        return self._finish(*notes, HeadersReply(mutation), *(replaced(body.sizes, body.raw, splice) if splice else ()))
 
     def _echo_body(self, event: RequestBody) -> Actions:
         echoed = BodyEcho(event.data, event.end_of_stream)
@@ -278,8 +280,8 @@ class RouteStream:
         return Mutation(remove=client_copies(self._headers), metadata=self._known())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        refusal = rejected.status, rejected.code, rejected.message
-        return self._finish(Reject(*refusal, self._known(), is_grpc(self._headers)))
+        known, grpc = self._known(), is_grpc(self._headers)
+        return self._finish(Reject(rejected.status, rejected.code, rejected.message, known, grpc))
 
     def _known(self) -> tuple[tuple[str, str], ...]:
         """Metadata of a request on which nothing was decided, or that is refused all the same."""

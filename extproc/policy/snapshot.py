@@ -113,6 +113,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     sticky: Sticky | None = None
     allow_pin: bool = False
     reject_without_gpu: bool = True
+    reject_unreadable: bool = False
     gpu: Requirement | None = None
     timeout: float | None = None
     """Seconds."""
@@ -264,8 +265,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def _targets(self, policy: Policy, version: Version) -> list[Target]:
         home = (f"{policy.host}:{policy.port}",)
         if version.gpu_pools is not None:
-            by_name = self.pool_by_name
-            pools: Sequence[GpuPool] = [by_name[n] for n in version.gpu_pools if n in by_name]
+            pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
         else:
             pools = self.pools if policy.gpu else ()
         if not pools:

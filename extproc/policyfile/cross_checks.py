@@ -25,6 +25,7 @@ def check(policies: Policies, pools: Pools) -> None:
     _check_names("policy", [(d.value.name, d.name_field) for d in policies])
     _check_names("pool", [(d.value.name, d.name_field) for d in pools])
     _check_models(policies)
+    _check_unreadable(policies)
     _check_metrics(policies)
     _check_pool_names(policies, pools)
     for document in policies:
@@ -55,6 +56,19 @@ def _check_models(policies: Policies) -> None:
                 message = f'the models "{model}"{default} are the policy {owner}\'s already, at {place.place}'
                 field.error(message, "give each policy models of its own")
             first.setdefault(model, (document.value.name, field))
+
+
+def _check_unreadable(policies: Policies) -> None:
+    """What happens to requests of which no policy is known can be but one thing."""
+    said = [d for d in policies if d.field.at("spec").has("onUnreadable")]
+    for document in said[1:]:
+        if document.value.reject_unreadable != said[0].value.reject_unreadable:
+            place = said[0].field.at("spec", "onUnreadable").place
+            message = (
+                f"the policy {said[0].value.name} has another, at {place}, and whose such a request is, is not known"
+            )
+            remedy = "write the same in both, or in one of them only: it holds for all"
+            document.field.at("spec", "onUnreadable").error(message, remedy)
 
 
 def _check_metrics(policies: Policies) -> None:

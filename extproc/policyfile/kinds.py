@@ -98,7 +98,7 @@ def _pool(spec: Field | None, name: str) -> GpuPool:
 
 def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> None:
     by_product = gpu.describe(product)
-    known = gpu.known_architecture(architecture) if architecture else bool(gpu.short_name(product))
+    known = gpu.known_architecture(architecture) if architecture else bool(by_product.family)
     if not known:
         where = fields.field.at("architecture" if architecture else "product")
         remedy = "check the spelling (a100, hopper, 8.0)" if architecture else "give architecture and memory beside it"
@@ -126,7 +126,7 @@ def _load_metrics(field: Field) -> tuple[str, str] | None:
 
 def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
-    more = ("onNoGpu", "gpuRequirements", "trafficManagement", "observability", "limits")
+    more = ("onNoGpu", "onUnreadable", "gpuRequirements", "trafficManagement", "observability", "limits")
     fields = spec.fields(*known, *more) if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
@@ -145,6 +145,7 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         sticky=fields.optional("sticky", _sticky, None),
         allow_pin=fields.optional("allowPin", Field.boolean, False),
         reject_without_gpu=fields.optional("onNoGpu", lambda f: f.choice("reject", "ignore"), "reject") == "reject",
+        reject_unreadable=fields.optional("onUnreadable", lambda f: f.choice("pass", "reject"), "pass") == "reject",
         gpu=fields.optional("gpuRequirements", _requirement, None),
         timeout=timeout,
         retry_budget=budget,

@@ -8,7 +8,7 @@ from random import getrandbits
 from time import perf_counter
 from typing import Any, TypeAlias, cast, get_args
 
-from extproc.envoy.actions import Finish, Reply
+from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
@@ -31,6 +31,7 @@ SOON, LATE = 0.01, 0.15
 _BODY = State.BODY
 _CLOSED = Closed()
 _ENCODERS: dict[type[Action], Callable[[Any], bytes]] = dict.fromkeys(get_args(Reply), encode)
+del _ENCODERS[Reject]  # is counted, too
 
 
 def _entropy() -> bytes:
@@ -143,6 +144,9 @@ class ProcessHandler:
                 replies.append(encoder(action))
             elif type(action) is Finish:
                 self.done = True
+            elif type(action) is Reject:
+                self._metrics.rejected(action.code)
+                replies.append(encode(action))
             else:
                 self._note(cast("Note | LoadReport", action))
         return replies

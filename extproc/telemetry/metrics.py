@@ -57,6 +57,7 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
         ("model", "version", "gpu_pool", "type", "estimated"),
     ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
+    "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
     "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
     "extproc_policy_reloads": ("Attempts to load changed policy files.", ("result",)),
@@ -174,6 +175,10 @@ class Metrics(Collector):
     def error(self, reason: str) -> None:
         """Counts a failure of ours or of the protocol's; ``reason`` is a word of a closed set."""
         self._count("extproc_errors", (reason,))
+
+    def rejected(self, code: str) -> None:
+        """Counts a request that we answered ourselves; ``code`` is a word of a closed set."""
+        self._count("inference_rejected", (code,))
 
     def spans(self, result: str, count: int = 1) -> None:
         """Counts spans that were exported, failed or dropped."""

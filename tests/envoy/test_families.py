@@ -12,7 +12,7 @@ import pytest
 
 from extproc.apis import TABLE
 from extproc.apis.row import ANY_PATH, Row
-from extproc.bodies.grpc_message import GrpcReader
+from extproc.bodies.grpc_message import GrpcJsonReader, GrpcReader
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
 from extproc.policy.snapshot import Policy, Snapshot, Version
@@ -61,6 +61,8 @@ def message(row: Row, model: str) -> bytes:
     """The smallest gRPC message that names the model where the row's reader looks."""
     assert isinstance(row.reader, GrpcReader)
     value = model.encode() if row.names else b""
+    if isinstance(row.reader, GrpcJsonReader):
+        value = json.dumps({"model": model}).encode()
     for number in reversed(row.reader._model or ()):
         value = varint(number << 3 | 2) + varint(len(value)) + value
     return value

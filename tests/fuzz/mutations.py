@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SNIPPETS = (
     *(b'"model":"x"', b'"mod\\u0065l":', b'{"', b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u006", b"null", b"true"),
+    *(b'"Model":"x"', b"NaN", b"-Infinity", b"\\ud83d", b"\\ude00", b"\\u004d"),
     *(b"\r\n", b"\n", b"\r\n\r\n", b"--", b"--B", b"--B--", b"; name=", b'name="model"', b"filename*=", b"*", b";"),
     *(
         b"\0",

@@ -51,7 +51,7 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("GET /generate", "no_api"), ("POST /", "no_api"), ("POST /generate/", "no_api"), ("POST /generates", "no_api")],
+    [("GET /generate", "no_api"), ("POST /", "no_api"), ("POST /generate//", "no_api"), ("POST /generates", "no_api")],
 )
 def test_does_not_ask_for(line: str, reason: str) -> None:
     assert asked(line, TGI) == reason

@@ -23,6 +23,6 @@ def test_asks_for(body: Any, kind: str) -> None:
     assert head_suffices("POST /invocations")
 
 
-@pytest.mark.parametrize("line", ["GET /invocations", "POST /invocations/", "GET /version", "POST /invocation"])
+@pytest.mark.parametrize("line", ["GET /invocations", "POST /invocations//", "GET /version", "POST /invocation"])
 def test_does_not_ask_for(line: str) -> None:
     assert asked(line, {"inputs": [1]}) == "no_api"

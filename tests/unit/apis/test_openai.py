@@ -27,6 +27,28 @@ SESSION = {"model": "gpt-realtime", "modalities": ["text"], "instructions": "Be 
             InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
         ),
         (
+            "POST /v3/chat/completions",
+            CHAT,
+            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
+        ),
+        (
+            "POST /v1/chat/completions/",
+            CHAT,
+            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
+        ),
+        (
+            "POST /v1/completions",
+            {"model": "davinci", "prompt": "Once", "max_tokens": 0},
+            InferenceRequest("openai", "completions", "davinci", None, False, None, 0, size("Once")),
+        ),
+        (
+            "POST /v1/completions",
+            {"model": "davinci", "prompt": "Once", "max_tokens": -1},
+            InferenceRequest("openai", "completions", "davinci", prompt_bytes=size("Once")),
+        ),
+        ("POST /v1/conversations", {"items": []}, InferenceRequest("openai", "conversations", "")),
+        ("POST /v1/conversations/conv_1/items", {"items": []}, InferenceRequest("openai", "conversations.items", "")),
+        (
             "POST /v1/completions",
             {"model": "davinci", "prompt": ["Once", "upon"], "max_tokens": 16},
             InferenceRequest("openai", "completions", "davinci", None, False, None, 16, size(["Once", "upon"])),
@@ -110,9 +132,10 @@ FORM = (
 )
 
 
+@pytest.mark.parametrize("version", ["v1", "v3"])
 @pytest.mark.parametrize("path", ["audio/transcriptions", "audio/translations", "images/edits", "images/variations"])
-def test_forms_name_the_model_even_behind_the_file(path: str) -> None:
-    found = asked(f"POST /v1/{path}", FORM, {"content-type": "multipart/form-data; boundary=xx"})
+def test_forms_name_the_model_even_behind_the_file(path: str, version: str) -> None:
+    found = asked(f"POST /{version}/{path}", FORM, {"content-type": "multipart/form-data; boundary=xx"})
     assert found == InferenceRequest("openai", path.replace("/", "."), "whisper-1", stream=True)
 
 
@@ -127,10 +150,13 @@ def test_forms_name_the_model_even_behind_the_file(path: str) -> None:
         ("GET /v1/responses/resp_1", b"", "no_api"),
         ("GET /v1/models", b"", "no_api"),
         ("POST /v1/chat/completion", CHAT, "no_api"),
-        ("POST /v1/chat/completions/", CHAT, "no_api"),
+        ("POST /v1/chat/completions//", CHAT, "no_api"),
         ("POST /v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"}, "no_api"),
         ("POST /v1/realtime?model=gpt-realtime", b"", "no_api"),
         ("GET /v1/realtime?model=a&model=b", b"", "no_api"),
+        ("GET /v1/realtime?model=a&Model=b", b"", "no_api"),
+        ("GET /v1/realtime?mode%4C=b&model=a", b"", "no_api"),
+        ("GET /v1/realtime?MODEL=b", b"", "no_api"),
     ],
 )
 def test_does_not_ask_for(line: str, body: Any, reason: str) -> None:

@@ -36,7 +36,8 @@ def of_row(row: Row) -> tuple[str, Headers]:
         ("GET", "/v1/chat/completions"),
         ("post", "/v1/completions"),
         ("OPTIONS", "/v1/embeddings"),
-        ("POST", "/v1/chat/completions/"),
+        ("POST", "/v1/chat/completions//"),
+        ("POST", "/v2/models/iris/infer//"),
         ("POST", "//v1/chat/completions"),
         ("POST", "/V1/completions"),
         ("POST", "v1/completions"),
@@ -53,6 +54,24 @@ def of_row(row: Row) -> tuple[str, Headers]:
 )
 def test_no_inference(method: str, path: str) -> None:
     assert apis.classify(method, path, NO_HEADERS) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "renamed"),
+    [
+        ("/v1/chat/completions/", None),
+        ("/v1/chat/completions/?x=1", None),
+        ("/v2/models/iris/infer/", "/v2/models/x/infer/"),
+        ("/v2/models/iris/infer/?a=b", "/v2/models/x/infer/?a=b"),
+        ("/v1/models/iris:predict/", "/v1/models/x:predict/"),
+        ("/team/v2/models/iris/infer/", "/team/v2/models/x/infer/"),
+    ],
+)
+def test_one_slash_at_the_end_says_nothing_and_stays(path: str, renamed: str | None) -> None:
+    found = apis.classify("POST", path, NO_HEADERS, ("/team",))
+    assert found is not None
+    assert found.model == (None if renamed is None else "iris")
+    assert (found.rename("x") if found.rename else (":path", None)) == (":path", renamed)
 
 
 def test_the_query_is_no_part_of_the_path() -> None:
@@ -152,6 +171,8 @@ def test_the_model_is_what_json_gives(reader: JsonReader, document: Any, ascii_o
         fields = reader.read(body, NO_HEADERS)
     except Unreadable:
         assert expected is None
+    except Rejected:
+        assert "Model" in document
     else:
         assert fields.model == expected
 

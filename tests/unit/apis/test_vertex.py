@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices, size
+from tests.unit.apis.asking import asked, called, field, head_suffices, size
 
 PLACE = "projects/my-project/locations/us-central1"
 CLAUDE = f"/v1/{PLACE}/publishers/anthropic/models/claude-sonnet-4@20250514"
@@ -53,6 +53,31 @@ def test_as_openai_has_it_the_body_names_the_model() -> None:
         "vertex", "chat.completions", "google/gemini-2.5-flash", None, True, None, 4, size(["hi"])
     )
     assert asked(f"POST /v1/{PLACE}/endpoints/openapi/chat/completions", body) == expected
+
+
+CALL = "/google.cloud.aiplatform.v1beta1.PredictionService/ChatCompletions"
+JSON = '{"model":"gemma","messages":["hi"],"stream":true,"max_tokens":4}'
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            field(1, "projects/p/locations/l/endpoints/e") + field(2, field(1, "application/json") + field(2, JSON)),
+            InferenceRequest("vertex", "chat.completions", "gemma", None, True, None, 4, size(["hi"])),
+        ),
+        (
+            field(2, field(2, '{"model":"first"}') + field(2, '{"model":"last"}')),
+            InferenceRequest("vertex", "chat.completions", "last"),
+        ),
+        (field(1, "e"), "no_body"),
+        (field(2, field(2, "{}")), "no_model"),
+        (field(2, field(2, "hello")), "bad_json"),
+        (b"\x07", "bad_grpc"),
+    ],
+)
+def test_a_call_holds_the_request_as_openai_has_it(message: bytes, expected: InferenceRequest | str) -> None:
+    assert called(CALL, message) == expected
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,21 @@ RANKED = size("What is a mesh?", DOCUMENTS)
             InferenceRequest("vllm", "tokenize", "sql-lora", prompt_bytes=size("How many?")),
         ),
         (
+            "POST /v1/chat/completions/render",
+            {"model": "llama", "messages": ["hi"], "max_tokens": 9, "stream": True},
+            InferenceRequest("vllm", "chat.completions.render", "llama", max_tokens=9, prompt_bytes=size(["hi"])),
+        ),
+        (
+            "POST /v1/completions/render",
+            {"model": "llama", "prompt": "hi"},
+            InferenceRequest("vllm", "completions.render", "llama", prompt_bytes=size("hi")),
+        ),
+        (
+            "POST /inference/v1/generate",
+            {"model": "llama", "token_ids": [1, 2], "sampling_params": {"max_tokens": 64}, "stream": True},
+            InferenceRequest("vllm", "inference.generate", "llama", None, True, None, 64, size([1, 2])),
+        ),
+        (
             "POST /detokenize",
             {"model": "llama", "tokens": [1, 2, 3]},
             InferenceRequest("vllm", "detokenize", "llama", prompt_bytes=size([1, 2, 3])),
@@ -59,6 +74,8 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     ("line", "body", "reason"),
     [
         ("POST /tokenize", {"prompt": "How many?"}, "no_model"),
+        ("POST /inference/v1/generate", {"token_ids": [1]}, "no_model"),
+        ("GET /v1/completions/render", b"", "no_api"),
         ("POST /classify", {"model": None, "input": "x"}, "bad_model"),
         ("GET /score", b"", "no_api"),
         ("POST /v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"}, "no_api"),

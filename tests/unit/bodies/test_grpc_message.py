@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 import zlib
 from contextlib import suppress
@@ -15,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies.content_coding import TooLarge
-from extproc.bodies.grpc_message import GrpcReader, is_grpc
+from extproc.bodies.grpc_message import GrpcJsonReader, GrpcReader, is_grpc
+from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.request import BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
@@ -49,6 +51,8 @@ POOL.Add(
             message_type("Predict", spec=(1, ".Spec"), input=(2, "bytes")),
             message_type("Task", spec=(1, ".Spec"), method=(2, "string")),
             message_type("Tasks", tasks=(1, ".Task*"), input=(2, "bytes")),
+            message_type("HttpBody", content_type=(1, "string"), data=(2, "bytes")),
+            message_type("Chat", endpoint=(1, "string"), http_body=(2, ".HttpBody")),
             message_type("Sampling", max_tokens=(8, "uint32")),
             message_type(
                 "Generate",
@@ -65,13 +69,15 @@ Infer: Any
 Predict: Any
 Tasks: Any
 Generate: Any
-Infer, Predict, Tasks, Generate = (
+Chat: Any
+Infer, Predict, Tasks, Generate, Chat = (
     message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"t.{name}"))
-    for name in ("Infer", "Predict", "Tasks", "Generate")
+    for name in ("Infer", "Predict", "Tasks", "Generate", "Chat")
 )
 INFER = GrpcReader(model="1", version="2")
 PREDICT = GrpcReader(model="1.1", version_number="1.2.1", version="1.4")
 TASKS = GrpcReader(model="1.1.1", version_number="1.1.2.1", version="1.1.4")
+CHAT = GrpcJsonReader("2.2", JsonReader())
 GENERATE = GrpcReader(stream="5", limit="4.8", prompt=("2", "3"))
 
 
@@ -249,6 +255,29 @@ def test_another_name_deep_down_mends_every_length(name: str, version: int, data
     assert changed == frame(changed[5:])
     expected = Predict(spec={"name": model, "version": {"value": version}}, input=data)
     assert Predict.FromString(changed[5:]) == expected
+
+
+@given(
+    st.text('abé"\\ 😀', min_size=1, max_size=40),
+    st.dictionaries(st.sampled_from("xyz"), st.text(max_size=200)),
+    st.booleans(),
+)
+def test_another_name_within_json_mends_every_length(model: str, rest: dict[str, str], packed: bool) -> None:
+    document = {**rest, "model": "old", "stream": True}
+    message = Chat(endpoint="e", http_body={"content_type": "application/json", "data": json.dumps(document).encode()})
+    data = message.SerializeToString()
+    body = frame(gzip.compress(data), 1) if packed else frame(data)
+    headers = Headers.of([("content-type", "application/grpc"), ("grpc-encoding", "gzip")])
+    told = CHAT.read(body, headers)
+    assert not isinstance(told, int)
+    assert (told.model, told.stream) == ("old", True)
+    changed = renamed(CHAT, body, model, headers)
+    assert changed[0] == 0
+    found = Chat.FromString(changed[5:])
+    assert len(changed) == 5 + int.from_bytes(changed[1:5])
+    assert json.loads(found.http_body.data) == {**document, "model": model}
+    found.http_body.data = message.http_body.data
+    assert found == message
 
 
 def test_every_task_gets_the_name() -> None:

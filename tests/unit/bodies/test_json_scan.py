@@ -38,10 +38,35 @@ def test_members_of_every_shape_and_too_many_of_them() -> None:
         (b'{"model":"a","x":"PADDING","model":"b"}', True),
         (b'{"model":"a","x":"PADDING","mo\\u0064el":"b"}', True),
         (b'{"model":"a\\n\\"","x":"PADDING"}', False),
+        (b'{"model":"a\\u00e9","x":"PADDING"}', False),
+        (b'{"model":"a","x":"PADDING","Model":"b"}', True),
+        (b'{"x":"PADDING","MODEL":"b"}', True),
+        (b'{"x":"PADDING","\\u004DODEL":"b"}', True),
     ],
 )
 def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats: bool, padding: bytes) -> None:
     assert json_scan.may_repeat(body.replace(b"PADDING", padding), "model") == repeats
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("params", True),
+        ("PaRaMs", True),
+        ("param\u017f", True),
+        ("PARAM\u017f", True),
+        ("parak\u017f", False),
+        ("param\u00df", False),
+        ("param", False),
+        ("", False),
+    ],
+)
+def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
+    assert json_scan.is_key(name, "params") is same
+    assert json_scan.is_key("\u212aey", "key")
+    if same and name != "params":
+        assert json_scan.may_repeat(json.dumps({name: 1}).encode(), "params")
+        assert json_scan.may_repeat(json.dumps({name: 1}, ensure_ascii=False).encode(), "params")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +91,13 @@ def test_scalar_at(pointer: list[str], value: str | None) -> None:
     body = b'{"user":"ann","metadata":{"id":7,"deep":["zero"]},"flag":true,"empty":"","none":null,"a/b":"slash"}'
     assert json_scan.scalar_at(body, pointer) == value
     assert json_scan.scalar_at(b"\xef\xbb\xbf" + body, pointer) == value
+
+
+def test_scalar_at_in_what_only_python_reads() -> None:
+    body = b'{"x":NaN,"user":{"id":"ann"},"cut":"a\\ud83d"}'
+    assert json_scan.scalar_at(body, ["user", "id"]) == "ann"
+    assert json_scan.scalar_at(body, ["cut"]) == "a\ufffd"
+    assert json_scan.scalar_at(body, ["x"]) is None
 
 
 @given(st.binary(max_size=40), st.lists(st.text(max_size=4), min_size=1, max_size=3))

@@ -31,12 +31,29 @@ def read(body: bytes) -> BodyFields:
         (b'{"method":"tools/call","params":{"name":"a"},"params":{"name":"a"}}', "duplicate_params"),
         (b'{"method":"tools/call","params":{"name":"a","arguments":{},"name":"b"}}', "duplicate_name"),
         (b'{"method":"prompts/get","params":{"name":"a","n\\u0061me":"b"}}', "duplicate_name"),
+        (b'{"method":"tools/list","Method":"tools/call","params":{"name":"a"}}', "duplicate_method"),
+        (b'{"Method":"tools/call","params":{"name":"a"}}', "ambiguous_method"),
+        ('{"method":"tools/call","params":{"name":"a"},"param\u017f":{"name":"b"}}'.encode(), "duplicate_params"),
+        (b'{"method":"tools/call","params":{"name":"a"},"PARAM\\u017f":{"name":"b"}}', "duplicate_params"),
+        ('{"method":"tools/call","param\u017f":{"name":"b"}}'.encode(), "ambiguous_params"),
+        (b'{"method":"tools/call","params":{"name":"a","NAME":"b"}}', "duplicate_name"),
+        (b'{"method":"tools/call","params":{"Name":"b"}}', "ambiguous_name"),
+        (b'{"method":"tools/call","params":{"name":"a\\ud83d"}}', "ambiguous_model"),
+        (b'{"method":"tools/call","params":{"name":"a\xed\xa0\xbd"}}', "ambiguous_model"),
     ],
 )
 def test_what_decides_and_stands_twice_is_refused(body: bytes, code: str) -> None:
     with pytest.raises(Rejected) as caught:
         read(body)
     assert (caught.value.status, caught.value.code) == (400, code)
+
+
+def test_what_python_reads_beyond_the_standard_is_read_and_renamed() -> None:
+    body = b'{"method":"tools/call","params":{"arguments":{"x":NaN,"y":"\\ud83d"},"name":"old"}}'
+    assert read(body).model == "old"
+    splice = READER.rename(body, HEADERS, "new")
+    assert splice is not None
+    assert splice(body) == body.replace(b"old", b"new")
 
 
 def test_what_does_not_decide_may_stand_twice() -> None:

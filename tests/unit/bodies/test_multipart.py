@@ -68,7 +68,7 @@ WHOLE = MODEL + END
         (field("model", "m", "Content-Transfer-Encoding: 8bit", "X-Other: y") + END, BodyFields("m")),
         (b"--B\r\nX: y\r\n\r\nno name\r\n" + WHOLE, BodyFields("whisper-1")),
         (b"--B\r\nContent-Disposition: attachment; filename=model\r\n\r\nx\r\n" + WHOLE, BodyFields("whisper-1")),
-        (field("Model", "x") + field("models", "y") + WHOLE, BodyFields("whisper-1")),
+        (field("xModel", "x") + field("models", "y") + WHOLE, BodyFields("whisper-1")),
         (field('mo\\"del', "x") + WHOLE, BodyFields("whisper-1")),
         (field("m%6fdel", "x") + WHOLE, BodyFields("whisper-1")),
     ],
@@ -112,6 +112,21 @@ def test_the_name_however_servers_read_it(disposition: str) -> None:
 def test_a_name_that_servers_read_differently_is_not_read(disposition: str) -> None:
     body = f"--B\r\nContent-Disposition: {disposition}\r\n\r\nm\r\n--B--".encode()
     assert refused(body) == "bad_multipart"
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (("model", "Model"), "duplicate_model"),
+        (("MODEL", "model"), "duplicate_model"),
+        (("Model", "mODEL"), "duplicate_model"),
+        (("Model",), "ambiguous_model"),
+    ],
+)
+def test_a_name_that_some_servers_take_for_the_models_is_refused(names: tuple[str, ...], code: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        read(b"".join(field(name, "m") for name in names) + END)
+    assert (caught.value.status, caught.value.code) == (400, code)
 
 
 @pytest.mark.parametrize(

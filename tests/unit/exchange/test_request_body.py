@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from extproc.bodies.grpc_message import GrpcReader
 from extproc.bodies.json_reader import JsonReader
-from extproc.bodies.request import BodyFields, Reader
+from extproc.bodies.request import BodyFields, Reader, RequestFields
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.request_body import Body, rest
 from extproc.grpc_server import MAX_MESSAGE
@@ -134,7 +134,7 @@ class Counting(GrpcReader):
 
     asked = 0
 
-    def read(self, body: bytes, headers: Headers) -> BodyFields | int:
+    def read(self, body: bytes, headers: Headers) -> RequestFields | int:
         self.asked += 1
         return super().read(body, headers)
 

@@ -19,6 +19,8 @@ from extproc.policy.gpu import (
     shortfall,
 )
 
+EXACTLY = "say its architecture more exactly"
+
 
 @pytest.mark.parametrize(
     ("text", "size"),
@@ -75,6 +77,25 @@ def test_no_text_is_too_strange(text: str) -> None:
         ("Tesla-V100-SXM2-32GB", ("v100", "volta", "7.0", 32768)),
         ("NVIDIA-GeForce-RTX-4090", ("4090", "ada-lovelace", "8.9", 24564)),
         ("AMD_Instinct_MI300X_OAM", ("mi300x", "cdna3", "", 196608)),
+        ("NVIDIA-H100-NVL", ("h100", "hopper", "9.0", 95830)),
+        ("NVIDIA-H100-NVL-SHARED", ("h100", "hopper", "9.0", 95830)),
+        ("NVIDIA-H100-NVL-MIG-1g.12gb", ("h100", "hopper", "9.0", 12288)),
+        ("NVIDIA-GB300", ("gb300", "blackwell", "10.3", 0)),
+        ("NVIDIA-GB10", ("gb10", "blackwell", "12.1", 0)),
+        ("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", ("rtx-pro-6000", "blackwell", "12.0", 97887)),
+        ("NVIDIA-RTX-6000-Ada-Generation", ("rtx-6000-ada", "ada-lovelace", "8.9", 49140)),
+        ("NVIDIA-RTX-PRO-4500-Blackwell", ("nvidia-rtx-pro-4500-blackwell", "blackwell", "", 0)),
+        ("NVIDIA-RTX-5000-Ada-Generation", ("nvidia-rtx-5000-ada-generation", "ada-lovelace", "8.9", 0)),
+        # Virtual GPUs: GiB stand before the letter of the series.
+        ("GRID-A100-10C", ("a100", "ampere", "8.0", 10240)),
+        ("GRID-A100D-4-40C", ("a100", "ampere", "8.0", 40960)),
+        ("GRID-A100D-1-10CME", ("a100", "ampere", "8.0", 10240)),
+        ("GRID-V100DX-8Q", ("v100", "volta", "7.0", 8192)),
+        ("NVIDIA-H100XM-80C", ("h100", "hopper", "9.0", 81920)),
+        ("NVIDIA-H100L-94C", ("h100", "hopper", "9.0", 96256)),
+        ("NVIDIA-L40S-24C-SHARED", ("l40s", "ada-lovelace", "8.9", 24576)),
+        ("NVIDIA-A40-8Q", ("a40", "ampere", "8.6", 8192)),
+        ("GRID-M60-8Q", ("grid-m60-8q", "", "", 8192)),
         ("NVIDIA-X1", ("nvidia-x1", "", "", 0)),
     ],
 )
@@ -121,6 +142,14 @@ def test_what_is_given_wins(given_: dict[str, str | int], gpu: Gpu) -> None:
         ("NVIDIA-L4", "", 23034, True),
         ("NVIDIA-L4", "", 24576, False),
         ("NVIDIA-X1", "", 1, False),
+        ("NVIDIA-X1", "8.0+", 0, False),
+        ("NVIDIA-X1", "hopper", 0, False),
+        ("GRID-A100-10C", "a100", 10240, True),
+        ("GRID-A100-10C", "a100", 24576, False),
+        ("NVIDIA-GB300", "9.0+", 0, True),
+        ("NVIDIA-GB300", "", 1, False),
+        ("NVIDIA-RTX-PRO-4500-Blackwell", "10.0+", 0, True),
+        ("NVIDIA-RTX-PRO-4500-Blackwell", "12.0", 0, False),
         ("NVIDIA-X1", "x1", 0, True),
     ],
 )
@@ -147,11 +176,48 @@ def test_a_shortfall_is_told_just_where_there_is_one(product: str, architecture:
         ("NVIDIA-L4", Requirement("", 24576), "has 23034 MiB, and 24576 MiB are required"),
         ("NVIDIA-X1", Requirement("", 1), "is of a size that is not known, and 1 MiB are required"),
         ("NVIDIA-X1", Requirement("a100", 1), "is nvidia-x1, not a100"),
+        *(
+            ("NVIDIA-X1", Requirement(need), f"is nvidia-x1, which is not known to be {need}: {EXACTLY}")
+            for need in ("8.0+", "9.0", "hopper")
+        ),
+        ("AMD_Instinct_MI300X_OAM", Requirement("8.0+"), "is mi300x (cdna3), not 8.0+"),
+        ("AMD_Instinct_MI300X_OAM", Requirement("hopper"), "is mi300x (cdna3), not hopper"),
         ("NVIDIA-L4", Requirement("l4", 1), ""),
     ],
 )
 def test_why_a_gpu_does_not_do(product: str, need: Requirement, why: str) -> None:
     assert shortfall(describe(product), need) == why
+
+
+@pytest.mark.parametrize(
+    ("family", "need", "meets"),
+    [
+        *(("ampere", need, True) for need in ("8.0+", "7.5+", "ampere")),
+        *(("ampere", need, None) for need in ("8.0", "8.6", "8.6+", "8.8+")),
+        *(("ampere", need, False) for need in ("8.9+", "9.0+", "7.5", "8.9", "hopper", "a100")),
+        *(("blackwell", need, True) for need in ("9.0+", "10.0+")),
+        *(("blackwell", need, None) for need in ("10.3+", "12.0", "12.0+")),
+        *(("blackwell", need, False) for need in ("13.0+", "9.0")),
+        *(("hopper", need, True) for need in ("9.0", "9.0+", "8.9+")),
+        ("hopper", "9.1+", False),
+        ("cdna3", "8.0+", False),
+    ],
+)
+def test_a_family_has_a_lowest_capability(family: str, need: str, meets: bool | None) -> None:
+    gpu = describe(architecture=family)
+    assert satisfies(gpu, Requirement(need)) is (meets is True)
+    why = {True: "", False: f", not {need}", None: f", which is not known to be {need}: {EXACTLY}"}[meets]
+    assert shortfall(gpu, Requirement(need)).endswith(why)
+
+
+def test_the_capabilities_of_a_family_are_those_of_its_products() -> None:
+    for name in ("v100", "t4", "a100", "a10", "l4", "h100", "b200", "gb10", "5090"):
+        gpu = describe(architecture=name)
+        assert satisfies(gpu, Requirement(gpu.capability + "+"))
+        assert shortfall(describe(architecture=gpu.family), Requirement(gpu.capability)) in (
+            "",
+            f"is {gpu.family}, which is not known to be {gpu.capability}: {EXACTLY}",
+        )
 
 
 @pytest.mark.parametrize("text", ["a100", "A100", "NVIDIA-A100-SXM4-80GB", "Hopper", "8.0", "8.0+", "sm_90", "10.0"])

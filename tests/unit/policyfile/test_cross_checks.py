@@ -51,6 +51,18 @@ def test_globs_may_overlap() -> None:
     assert found(policy("models: [llama-3-8b]"), policy("models: ['llama-*']", "b"), policy("{}", "c")) == []
 
 
+@pytest.mark.parametrize(("first", "second"), [("pass", "reject"), ("reject", "pass")])
+def test_what_unreadable_requests_get_is_one_thing(first: str, second: str) -> None:
+    one, two = f"models: [a]\nonUnreadable: {first}", f"models: [b]\nonUnreadable: {second}"
+    (problem,) = found(policy(one), policy(two, "b"))
+    assert problem.file == "1.yaml"
+    assert said(problem) == (
+        "6 spec.onUnreadable: the policy chat has another, at 0.yaml:6, and whose such a request is, is not known; "
+        "write the same in both, or in one of them only: it holds for all"
+    )
+    assert found(policy(one), policy(one.replace("[a]", "[b]"), "b"), policy("models: [c]", "c")) == []
+
+
 def test_models_that_cannot_be_read_clash_with_nobody() -> None:
     assert [said(p) for p in found(policy("{}"), policy("models: []", "b"))] == [
         "5 spec.models: is an empty list; give an item, or remove the field"

@@ -1,0 +1,150 @@
+"""What servers read where they differ from RFC 8259 and each other, and that we read what they do or refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.bodies.json_reader import JsonReader
+from extproc.bodies.python_json import MOST, MOST_ESCAPED, mended
+from extproc.errors import Rejected, Unreadable
+from extproc.headers import Headers
+
+READER = JsonReader()
+REFUSED = None
+"""The server answers with an error."""
+NONE = ""
+"""The server reads the body, and sees no model in it."""
+
+# (body, what Python's json makes of its model, what Go's encoding/json, what Rust's serde_json in a derived struct,
+# what we do). Python's column is tested below. Go's was seen with go 1.26 (json.Unmarshal; a json.Decoder, as most
+# servers use, also ignores what follows the first value), Rust's with serde_json 1.0 (duplicates are errors; a value of
+# a field that the struct does not have is not looked at).
+TABLE: list[tuple[bytes, str | None, str | None, str | None, str]] = [
+    (b'{"model":"a","Model":"b"}', "a", "b", "a", "duplicate_model"),
+    (b'{"Model":"b","model":"a"}', "a", "a", "a", "duplicate_model"),
+    (b'{"model":"a","model":"b"}', "b", "b", REFUSED, "duplicate_model"),
+    (b'{"MODEL":"b"}', NONE, "b", NONE, "ambiguous_model"),
+    (b'{"\\u004dodel":"b"}', NONE, "b", NONE, "ambiguous_model"),
+    (b'{"model":"m\\ud83d"}', "m\ud83d", "m\ufffd", REFUSED, "ambiguous_model"),
+    (b'{"model":"m\xed\xa0\xbd"}', "m\ud83d", "m\ufffd\ufffd\ufffd", REFUSED, "ambiguous_model"),
+    (b'{"model":"m\xff"}', REFUSED, "m\ufffd", REFUSED, "bad_model"),
+    (b'{"model":"a","x":"\\ud83d"}', "a", "a", "a", "a"),
+    (b'{"model":"a","x":"\\ude00\\ud83d"}', "a", "a", "a", "a"),
+    (b'{"model":"a","\\ud83d":1}', "a", "a", REFUSED, "a"),
+    (b'{"model":"a","x":"\xed\xa0\xbd"}', "a", "a", "a", "a"),
+    (b'{"model":"a","x":"\xff"}', REFUSED, "a", "a", "a"),
+    (b'{"model":"a","x":NaN}', "a", REFUSED, REFUSED, "a"),
+    (b'{"model":"a","x":[Infinity,-Infinity]}', "a", REFUSED, REFUSED, "a"),
+    (b'{"model":"a","x":1e999}', "a", "a", "a", "a"),
+    (b'\xef\xbb\xbf{"model":"a"}', "a", REFUSED, REFUSED, "a"),
+    ('{"model":"a"}'.encode("utf-16"), "a", REFUSED, REFUSED, "a"),
+    (b'{"model":"a","x":-NaN}', REFUSED, REFUSED, REFUSED, "bad_json"),
+    (b'{"model":"a"} x', REFUSED, REFUSED, REFUSED, "bad_json"),
+    (b'{"model":"a","x":"\x01"}', REFUSED, REFUSED, REFUSED, "bad_json"),
+    (b'{"model":"a","x":01}', REFUSED, REFUSED, REFUSED, "bad_json"),
+    (b'{"model":"a",}', REFUSED, REFUSED, REFUSED, "bad_json"),
+]
+
+
+def outcome(body: bytes) -> str:
+    """The model, or the word for why there is none."""
+    try:
+        return READER.read(body, Headers()).model
+    except Rejected as rejected:
+        return rejected.code
+    except Unreadable as unreadable:
+        return unreadable.reason
+
+
+def by_python(body: bytes) -> str | None:
+    """What a server has that calls ``json.loads`` (Starlette's ``request.json()``, and so vLLM's and SGLang's)."""
+    try:
+        return str(json.loads(body).get("model", NONE))
+    except ValueError:
+        return REFUSED
+
+
+@pytest.mark.parametrize(("body", "python", "go", "serde", "ours"), TABLE)
+def test_servers_and_what_we_read(
+    body: bytes, python: str | None, go: str | None, serde: str | None, ours: str
+) -> None:
+    assert by_python(body) == python
+    assert outcome(body) == ours
+    read = {model for model in (python, go, serde) if model is not REFUSED}
+    if len(read) > 1:
+        assert ours in ("duplicate_model", "ambiguous_model"), "servers differ"
+    elif ours == "a":
+        assert read == {"a"}
+
+
+ODD = st.recursive(
+    st.none()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=6)
+    | st.sampled_from("\ud83d\ude00"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5) | st.just("\udc00"), ODD, max_size=5), st.booleans())
+def test_whatever_python_writes_is_read_and_renamed(document: dict[str, Any], ascii_only: bool) -> None:
+    document = {key: value for key, value in document.items() if key.casefold() != "model"} | {"model": "old"}
+    body = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    assert outcome(body) == "old"
+    splice = READER.rename(body, Headers(), "new")
+    assert splice is not None
+    assert repr(json.loads(splice(body))) == repr({**document, "model": "new"})
+
+
+PIECES = ["NaN", "Infinity", "-", '"', "\\", '\\"', "\\ud83d", "\\ude00", "u", "[", "]", ",", "1", " ", '"x"', ":"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_nothing_is_read_that_python_does_not(inner: str) -> None:
+    body = b'{"model":"old","x":%b}' % inner.encode()
+    try:
+        document = json.loads(body)
+    except ValueError:
+        assert outcome(body) == "bad_json"
+    else:
+        assert outcome(body) == "old" or "model" in list(document)[1:]
+
+
+@given(st.lists(st.sampled_from([*PIECES, '"model":"old",', "{", "}"]), max_size=20).map("".join))
+def test_a_mended_text_keeps_its_length_and_its_strings(text: str) -> None:
+    changed = mended(text.encode())
+    assert changed is None or (len(changed) == len(text) and changed.count(b'"') == text.count('"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        (rb'["\ud83d"]', rb'["\ufffd"]'),
+        (rb'["\uDe00\uD83d\ud83d\ude00"]', rb'["\ufffd\ufffd\ud83d\ude00"]'),
+        (rb'["\\ud83d", "\"\\\ud83d", NaN]', rb'["\\ud83d", "\"\\\ufffd", [] ]'),
+        (rb'["NaN",NaN,"\"NaN",-Infinity,Infinity]', rb'["NaN",[] ,"\"NaN",[]       ,[]      ]'),
+        (rb'["\u0041\ud83d\ude00", 1]', None),
+        (b"", None),
+    ],
+)
+def test_what_is_mended(text: bytes, changed: bytes | None) -> None:
+    assert mended(text) == changed
+
+
+@pytest.mark.parametrize("one", [b"NaN,", b'"NaN",', b'"\\ud83d",', b"-Infinity,"])
+def test_too_much_to_mend_is_not_mended(one: bytes) -> None:
+    few, many = b"[" + one * (MOST - 2) + b"NaN]", b"[" + one * MOST + b"NaN]"
+    assert len(msgspec.json.decode(mended(few) or b"")) == MOST - 1
+    assert mended(many) is None
+    assert math.isnan(json.loads(many)[-1])
+    assert mended(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MOST_ESCAPED // 2 - 1))) is not None
+    assert mended(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MOST_ESCAPED // 2))) is None
