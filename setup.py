@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 COMPILED = (
     *("body", "canonical", "codec", "headers", "histogram", "jsonbody", "jsonreader", "load", "metrics", "observe"),
     *("policy", "rendezvous", "replies", "request", "servicer", "stream", "view"),
-    *("answers.elements", "answers.look", "answers.reading", "answers.sse"),
+    *("answers.counting", "answers.elements", "answers.look", "answers.pointers", "answers.reading", "answers.sse"),
     *("apis.__init__", "apis.pattern"),
     *("engine.call", "engine.control", "engine.field", "engine.flow", "engine.frames", "engine.heads", "engine.http2"),
     *("engine.huffman", "engine.link", "engine.unpack"),

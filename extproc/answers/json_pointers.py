@@ -1,0 +1,49 @@
+"""JSON Pointers (RFC 6901) as shapes write them, in which ``*`` stands for each element of an array.
+
+Imports nothing of ours. A pointer is taken apart once, and followed through documents of any form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+Keys: TypeAlias = tuple[str, ...]
+Place: TypeAlias = tuple[str, Keys]
+"""The first key, which is all that most pointers have, and the others."""
+
+ELEMENTS = 4096
+"""Of an array: what more it has is not looked at."""
+
+
+def keys_of(pointer: str) -> Keys:
+    """Of a pointer without ``*``."""
+    return tuple(pointer.split("/")[1:])
+
+
+def place(pointer: str) -> Place:
+    """Of a pointer without ``*``; empty: the whole document."""
+    key, *rest = keys_of(pointer) or ("",)
+    return key, tuple(rest)
+
+
+def parts_of(pointer: str) -> tuple[Keys, ...]:
+    """What stands before, between and behind each ``*``."""
+    return tuple(tuple(part.strip("/").split("/")) if part.strip("/") else () for part in pointer.split("*"))
+
+
+def at(node: Any, keys: Keys) -> Any:
+    """What stands there; None where nothing does."""
+    for key in keys:
+        if type(node) is not dict:
+            return None
+        node = node.get(key)
+    return node
+
+
+def nodes(node: Any, around: Sequence[Keys]) -> Sequence[Any]:
+    """What stands there: one node, or one for each element of the array where the one ``*`` is."""
+    found = at(node, around[0])
+    if len(around) == 1:
+        return (found,)
+    return [at(one, around[1]) for one in found[:ELEMENTS]] if type(found) is list else ()
