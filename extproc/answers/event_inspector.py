@@ -21,13 +21,14 @@ from extproc.errors import Unreadable
 DONE = b"[DONE]"
 """What ends OpenAI's streams, and those of all who took after them."""
 
-_TOKEN, _END, _LAST, _ERROR = 1, 2, 4, 8
+_TOKEN, _END, _LAST, _ERROR, _FAILURE = 1, 2, 4, 8, 16
 _KINDS = 256
 """Kinds of event that are kept in mind."""
 _FIELDS = 2_000
 """Fields that are looked at in one message."""
 _SHORT = 16
 """Bytes: what is longer is no ``DONE``, with whatever blanks."""
+_NONE = (None, None, None)
 _COUNTS = {"input": 0, "output": 1, "cached": 2}
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]*)"')
 """The kind of an event that is too long to be read, where it comes first."""
@@ -122,7 +123,7 @@ class EventInspector:
                 role |= _END
         output = role & _TOKEN != 0 and (not self._tokens or _any(document, self._tokens))
         finished = _any(document, self._finishes)
-        if finished or not output:
+        if finished or not output or not self._tokens:
             role |= self._late_in(told, document, part) | (_LAST if finished else 0)
         return self._judge(told, role, output)
 
@@ -139,7 +140,7 @@ class EventInspector:
         for around, words in self._failures:
             for node in nodes(document, around):
                 if type(node) is str and node in words:
-                    return _ERROR
+                    return _FAILURE
         return 0
 
     def _judge(self, told: AnswerFacts, role: int, output: bool) -> bool:
@@ -148,6 +149,7 @@ class EventInspector:
                 told.failed = told.over = True
                 return False
             told.ended = True
+            told.failed = told.failed or role & _FAILURE != 0
             told.over = told.over or role & _END != 0
         elif output:
             told.ended = told.over  # what seemed to be the end was that of one choice
@@ -216,8 +218,8 @@ class MessageInspector:
 
     def counts(self, told: AnswerFacts) -> Counts:
         """See ``Look``."""
-        found = told.tokens.get((0, 0))
-        return tuple(found.most) if found else (None, None, None)
+        given, output, cached = told.tokens[0, 0].most if told.tokens else _NONE
+        return given, output, cached
 
     def _walk(self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int]) -> None:
         """No deeper than the paths are long."""

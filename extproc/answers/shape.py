@@ -54,7 +54,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ("/error",)
     """What is true or not empty in an event that reports a failure."""
     failures: tuple[str, ...] = ("/object=error",)
-    """The same by its words (``/pointer=word|word``); looked for as ``Usage.late`` is."""
+    """Words that report one (``/pointer=word|word``): output may stand beside them, and usage follow. Looked for as
+    ``Usage.late`` is."""
     marked: bool = True
     """A stream ends with a mark of its own (``[DONE]`` always is one): without it, it was cut short."""
     usage: tuple[Usage, ...] = ()

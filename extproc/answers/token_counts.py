@@ -18,6 +18,7 @@ Counts: TypeAlias = tuple[int | None, int | None, int | None]
 Tokens: TypeAlias = dict[tuple[int, int], "Sums"]
 """By the number of the ``Usage`` in its shape, and the part of a batch."""
 
+_OUTPUT = 1
 _MOST = 1 << 53
 _TRIES = 4
 """Places in which a name is looked for that is found where no value follows."""
@@ -94,9 +95,9 @@ def counts(counting: Sequence[Counting], tokens: Tokens) -> Counts:
     for one in counting:
         parts = [sums.most for (number, _), sums in tokens.items() if number == one.number]
         for role in range(3):
-            given = [most[role] for most in parts if most[role] is not None]
+            given = [count for most in parts if (count := most[role]) is not None]
             if given and not found[role]:
-                found[role] = max(given) if one.usage.shared and role != 1 else sum(given)  # type: ignore[arg-type, type-var]
+                found[role] = max(given) if one.usage.shared and role != _OUTPUT else sum(given)
     return found[0], found[1], found[2]
 
 

@@ -16,7 +16,6 @@ FIRST = 64 << 10
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 """What server-sent events begin with."""
-_FIELD = max(map(len, _FIELDS))
 
 
 class Document:
@@ -125,17 +124,17 @@ class Sniffed:
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
         if self.chosen is None:
-            data = self._begun + data
+            data, self._begun = self._begun + data, b""
             text = data.removeprefix(_BOM).lstrip()
             if not text:
                 return ()
             if text[:1] in (b"{", b"["):
                 self.chosen, data = self._objects() if text[:1] == b"{" else self._arrays(), text
-            elif self.said is Sse or text.startswith(_FIELDS):
-                self.chosen = Sse()
-            elif len(text) < _FIELD and any(field.startswith(text) for field in _FIELDS):
+            elif _BOM.startswith(text) or (self.said is not Sse and any(field.startswith(text) for field in _FIELDS)):
                 self._begun = text
                 return ()
+            elif self.said is Sse or text.startswith(_FIELDS):
+                self.chosen = Sse()
             else:
                 self.chosen = self.said()
         return self.chosen.feed(data)
