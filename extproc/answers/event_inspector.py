@@ -22,6 +22,10 @@ DONE = b"[DONE]"
 """What ends OpenAI's streams, and those of all who took after them."""
 
 _TOKEN, _END, _LAST, _ERROR, _FAILURE = 1, 2, 4, 8, 16
+_ELEMENT = 32
+"""Bytes that an element of a batch has at least: each is looked at, and smaller ones would make that slow."""
+_CHOICES = 256
+"""Choices that are looked at for output in one event."""
 _KINDS = 256
 """Kinds of event that are kept in mind."""
 _FIELDS = 2_000
@@ -93,7 +97,7 @@ class EventInspector:
             return self.document(told, kind, document)
         if type(document) is list:
             output = False
-            for part, one in enumerate(document[:ELEMENTS]):
+            for part, one in enumerate(document[: min(ELEMENTS, len(data) // _ELEMENT + 1)]):
                 if type(one) is dict and self.document(told, kind, one, part):
                     output = True
             return output
@@ -266,7 +270,7 @@ def _holds(node: Any, parts: tuple[Keys, ...], depth: int, names: Keys) -> bool:
     depth += 1
     if depth < len(parts):
         if type(node) is list:
-            for one in node:
+            for one in node if len(node) <= _CHOICES else node[:_CHOICES]:
                 if _holds(one, parts, depth, names):
                     return True
         return False

@@ -12,7 +12,7 @@ Keys: TypeAlias = tuple[str, ...]
 Place: TypeAlias = tuple[str, Keys]
 """The first key, which is all that most pointers have, and the others."""
 
-ELEMENTS = 4096
+ELEMENTS = 1024
 """Of an array: what more it has is not looked at."""
 
 

@@ -250,7 +250,7 @@ class ObserveStream:
         given, output, cached = found.counts()
         if not found.streamed:
             return None, None, (given, output, cached), False
-        estimated = output is None and found.counted and found.told.pieces > 0
+        estimated = not output and found.counted and found.told.pieces > 0  # some tell zero, as they don't count
         if estimated:
             output = found.told.pieces
         first = per_token = None

@@ -92,6 +92,17 @@ def test_output_before_a_failure_and_usage_behind_it_count() -> None:
     assert stream("generate", "generate", sglang(ABORT)).told.pieces == 1
 
 
+@pytest.mark.parametrize(("reason", "failed"), [(b"abort", True), (b"error", True), (b"stop", False), (b"", False)])
+def test_grpc_tells_why_it_ended(reason: bytes, failed: bool) -> None:
+    complete = b"\x12" + bytes([len(reason)]) + reason + b"\x18\x05\x20\x00"  # and 5 tokens of input, none of output
+    chunk = b"\x0a\x07\x0a\x01\x07\x10\x05\x18\x03"  # a token, 5 of input, 3 of output
+    found = opened("vllm", "generate", "application/grpc")
+    for message in (chunk, b"\x12" + bytes([len(complete)]) + complete):
+        found.feed(b"\0" + len(message).to_bytes(4) + message)
+    assert (found.told.failed, found.told.ended) == (failed, not failed)
+    assert found.counts() == (5, 3, None)
+
+
 def test_one_part_of_a_batch_has_failed() -> None:
     assert document("generate", "generate", [sglang({"type": "stop"}), sglang(ABORT, 1)]).told.failed
 
@@ -197,3 +208,10 @@ def test_the_first_event_that_bears_output(api: str, operation: str, event: Any,
     found = opened(api, operation)
     named = b"event: contentBlockStart\n" if "start" in event else b""
     assert found.feed(named + b"data: %b\n\n" % json.dumps(event).encode()) is output
+
+
+def test_small_elements_of_an_array_are_looked_at_in_part() -> None:
+    found = document("generate", "generate", [{"text": "a"}] * 5000)
+    assert 0 < found.told.pieces <= 1024
+    many = stream("openai", "completions", {"choices": [{}] * 5000 + [text("a", None)["choices"][0]]})
+    assert many.told.pieces == 0

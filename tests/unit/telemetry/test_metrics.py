@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.apis import NAMES, TABLE
 from extproc.envoy.actions import ERRORS, CustomSample, Fault, Observed, Unmatched
-from extproc.envoy.events import Closed, RequestHeaders, ResponseHeaders
+from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.exchange.observe import ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import LABELS, REQUESTS, CustomMetric
@@ -130,6 +130,21 @@ def test_failures_that_no_status_tells() -> None:
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
     assert counted == {"error_in_stream": 1, "client_left": 1, "cut_short": 1, "shed": None}
+
+
+def test_a_stream_of_tokens_that_is_said_to_have_none_is_estimated() -> None:
+    stream, metrics = ObserveStream(Snapshot((Policy("chat", models=("*",), versions=(Version("v1"),)),))), Metrics()
+    about = {"api": "openai", "operation": "chat.completions", "model": "m", "policy": "chat", "version": "v1"}
+    stream.receive(RequestHeaders(Headers(), metadata=about), 0.0)
+    stream.receive(ResponseHeaders(Headers.of([(":status", "200"), ("content-type", "text/event-stream")])), 0.1)
+    token = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0}}\n\ndata: [DONE]\n\n'
+    for note in stream.receive(ResponseBody(token * 3 + usage), 0.2):
+        if isinstance(note, Observed):
+            metrics.note(note)
+    place = {"model": "*", "version": "v1", "gpu_pool": "none"}
+    assert value(metrics, "inference_tokens_total", **place, type="input", estimated="false") == 9
+    assert value(metrics, "inference_tokens_total", **place, type="output", estimated="true") == 3
 
 
 ANY_TEXT = st.text(max_size=12) | st.sampled_from(
