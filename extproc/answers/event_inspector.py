@@ -22,6 +22,12 @@ DONE = b"[DONE]"
 """What ends OpenAI's streams, and those of all who took after them."""
 
 _TOKEN, _END, _LAST, _ERROR, _FAILURE = 1, 2, 4, 8, 16
+_SHORT = 16
+"""Bytes: what is longer is no ``DONE``, with whatever blanks."""
+_NONE = (None, None, None)
+_COUNTS = {"input": 0, "output": 1, "cached": 2}
+_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]*)"')
+"""The kind of an event that is too long to be read, where it comes first."""
 _ELEMENT = 32
 """Bytes that an element of a batch has at least: each is looked at, and smaller ones would make that slow."""
 _CHOICES = 256
@@ -30,12 +36,6 @@ _KINDS = 256
 """Kinds of event that are kept in mind."""
 _FIELDS = 2_000
 """Fields that are looked at in one message."""
-_SHORT = 16
-"""Bytes: what is longer is no ``DONE``, with whatever blanks."""
-_NONE = (None, None, None)
-_COUNTS = {"input": 0, "output": 1, "cached": 2}
-_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]*)"')
-"""The kind of an event that is too long to be read, where it comes first."""
 
 _Group: TypeAlias = tuple[tuple[Keys, ...], Keys]
 """(what stands before, between and behind each ``*``; names there)."""
