@@ -1,4 +1,4 @@
-"""Answers whose bytes alone do not tell where an event ends."""
+"""Answers whose bytes alone do not tell where an event ends, or what they are."""
 
 from __future__ import annotations
 
