@@ -62,7 +62,7 @@ class AnswerReader:
         self._each = each
         self._look = look
         self._decoder = decoder
-        self._sniffed = decoder if isinstance(decoder, Sniffed) else None
+        self._sniffed: Sniffed | Objects | None = decoder if isinstance(decoder, Sniffed) else None
         self._unpack = unpack
         self._headers = headers
 
@@ -132,7 +132,7 @@ class AnswerReader:
     def _settle(self, chosen: Decoder | None) -> None:
         """Goes on with what the first bytes have told."""
         if chosen is not None:
-            self._decoder, self._sniffed = chosen, None
+            self._decoder, self._sniffed = chosen, chosen if isinstance(chosen, Objects) else None
             if type(chosen) is Opaque:
                 self._unpack = None
 

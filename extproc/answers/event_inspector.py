@@ -10,7 +10,18 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from extproc.answers.json_pointers import ELEMENTS, Keys, Place, at, keys_of, nodes, parts_of, place
+from extproc.answers.json_pointers import (
+    ELEMENTS,
+    Keys,
+    Place,
+    any_flag,
+    at,
+    flag_of,
+    keys_of,
+    nodes,
+    parts_of,
+    place,
+)
 from extproc.answers.shape import Message, Shape
 from extproc.answers.token_counts import Counting, Counts, Sums, Tokens, counts
 from extproc.answers.wire.decoder import BARE, ERROR
@@ -66,7 +77,7 @@ class EventInspector:
         self._kind = [keys_of(pointer) for pointer in shape.kind]
         self._tokens = _grouped(shape.tokens)
         self._ends = [place(pointer) for pointer in shape.ends]
-        self._finishes = _grouped(shape.finishes)
+        self._finishes = [flag_of(pointer) for pointer in shape.finishes]
         self._errors = [place(pointer) for pointer in shape.errors]
         self._failures = [_failure(text) for text in shape.failures]
         self._counting = [Counting(number, usage) for number, usage in enumerate(shape.usage)]
@@ -86,7 +97,7 @@ class EventInspector:
         if len(data) < _SHORT and data.strip() == DONE:
             told.ended = told.over = True
             return False
-        if kind in (ERROR, BARE):
+        if kind and kind in (ERROR, BARE):
             told.failed = told.over = kind == ERROR
             told.pieces += kind == BARE
             return kind == BARE
@@ -96,11 +107,8 @@ class EventInspector:
         if type(document) is dict:
             return self.document(told, kind, document)
         if type(document) is list:
-            output = False
-            for part, one in enumerate(document[: min(ELEMENTS, len(data) // _ELEMENT + 1)]):
-                if type(one) is dict and self.document(told, kind, one, part):
-                    output = True
-            return output
+            some = document[: min(ELEMENTS, len(data) // _ELEMENT + 1)]
+            return sum(self.document(told, kind, one, n) for n, one in enumerate(some) if type(one) is dict) > 0
         return document is NOTHING and self._judge(told, self._role(kind), False)
 
     def document(self, told: AnswerFacts, kind: str, document: dict[str, Any], part: int = 0) -> bool:
@@ -110,9 +118,8 @@ class EventInspector:
             if type(found) is str:
                 kind = found
                 break
-        role = self._roles.get(kind)
-        if role is None:
-            role = self._role(kind)
+        role = self._roles.get(kind, -1)
+        role = self._role(kind) if role < 0 else role
         for key, rest, counting in self._places:
             node = document.get(key) if key else document
             if node and type(found := at(node, rest) if rest else node) is dict:
@@ -126,7 +133,10 @@ class EventInspector:
             if value is not None and value is not False and (not rest or at(value, rest) not in (None, False)):
                 role |= _END
         output = role & _TOKEN != 0 and (not self._tokens or _any(document, self._tokens))
-        finished = _any(document, self._finishes)
+        finished = any_flag(document, self._finishes) if self._finishes else False
+        if output and not finished and role == _TOKEN and self._tokens and not told.ended:  # so nearly all come
+            told.pieces += 1
+            return True
         if finished or not output or not self._tokens:
             role |= self._late_in(told, document, part) | (_LAST if finished else 0)
         return self._judge(told, role, output)

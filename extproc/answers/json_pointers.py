@@ -12,6 +12,11 @@ Keys: TypeAlias = tuple[str, ...]
 Place: TypeAlias = tuple[str, Keys]
 """The first key, which is all that most pointers have, and the others."""
 
+Flag: TypeAlias = tuple[str, str, Keys]
+"""(a key with an array, or nothing; a key of the document or of the array's elements; others below)."""
+
+_FLAGS = 256
+"""Elements of an array that are looked at for one."""
 ELEMENTS = 1024
 """Of an array: what more it has is not looked at."""
 
@@ -47,3 +52,23 @@ def nodes(node: Any, around: Sequence[Keys]) -> Sequence[Any]:
     if len(around) == 1:
         return (found,)
     return [at(one, around[1]) for one in found[:ELEMENTS]] if type(found) is list else ()
+
+
+def flag_of(pointer: str) -> Flag:
+    """Of a pointer with one ``*`` at most, between two keys."""
+    first, *others = parts_of(pointer)
+    key, *names = others[0] if others else first
+    return (first[0] if others else "", key, tuple(names))
+
+
+def any_flag(document: dict[str, Any], flags: Sequence[Flag]) -> bool:
+    """Whether anything stands at one of them that is not empty."""
+    for array, key, rest in flags:
+        if not array:
+            if (node := document.get(key)) and at(node, rest):
+                return True
+        elif type(every := document.get(array)) is list:
+            for one in every if len(every) <= _FLAGS else every[:_FLAGS]:
+                if type(one) is dict and one.get(key):
+                    return True
+    return False

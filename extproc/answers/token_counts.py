@@ -50,8 +50,11 @@ class Counting:
         self.number = number
         self.usage = usage
         self.part = usage.part.strip("/")
-        self._roles = (usage.input, usage.output, usage.cached)
-        self._names = [(name, keys_of(f"/{name}")) for name in dict.fromkeys(sum(self._roles, ()))]
+        every = (usage.input, usage.output, usage.cached)
+        self._roles = [(role, wanted) for role, wanted in enumerate(every) if wanted]
+        self._names = [
+            (name, keys_of(f"/{name}")[0], keys_of(f"/{name}")[1:]) for name in dict.fromkeys(sum(every, ()))
+        ]
 
     def add(self, tokens: Tokens, part: int, node: Mapping[str, Any]) -> None:
         """What ``node`` tells."""
@@ -61,17 +64,22 @@ class Counting:
                 return
             sums = tokens[self.number, part] = Sums()
         names, new = sums.names, False
-        for name, keys in self._names:
-            value = at(node, keys)
+        for name, key, rest in self._names:
+            value = node.get(key)
+            if rest:
+                value = at(value, rest)
             if type(value) is float and value.is_integer():  # so Cohere writes them
                 value = int(value)
-            if type(value) is int and 0 <= value < _MOST and (value or name not in names) and names.get(name) != value:
+            if type(value) is int and 0 <= value < _MOST and names.get(name) != value and (value or name not in names):
                 names[name], new = value, True
         if new:
-            for role, wanted in enumerate(self._roles):
-                given = [names[name] for name in wanted if name in names]
-                if given:
-                    sums.raise_to(role, sum(given))
+            for role, wanted in self._roles:
+                if len(wanted) > 1:
+                    given = [names[name] for name in wanted if name in names]
+                    if given:
+                        sums.raise_to(role, sum(given))
+                elif (count := names.get(wanted[0])) is not None:
+                    sums.raise_to(role, count)
 
     def part_of(self, document: Mapping[str, Any], part: int) -> int:
         """Of which part of a batch ``document`` is; ``part`` where it does not say."""
@@ -86,7 +94,7 @@ class Counting:
                 if type(node) is dict:
                     self.add(tokens, 0, node)
             else:
-                self.add(tokens, 0, {name: _value(text, name) for name, _ in self._names})
+                self.add(tokens, 0, {key: _value(text, key) for _, key, _ in self._names})
 
 
 def counts(counting: Sequence[Counting], tokens: Tokens) -> Counts:

@@ -41,41 +41,51 @@ class Document:
 class Objects:
     """See ``Decoder``. JSON that begins with an object: a document, or lines, as the first line tells."""
 
-    __slots__ = ("_begun", "_inner", "several")
+    __slots__ = ("_begun", "_inner", "chosen", "several")
 
     def __init__(self, *, several: bool = False) -> None:
         """``several``: it is said to be JSON lines."""
         self.several = several
-        """It is no document: there was more than one line that is an object, or it is said to have them."""
+        """It is no document: more than one line is an object, or it is said to have them."""
         self._begun = bytearray()  # the first line, as far as it is there
-        self._inner: JsonLines | Document | None = None
+        self._inner: JsonLines | None = None
+        self.chosen: JsonLines | Document | None = None
+        """What it turned out to be; None before that is sure."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
+        if self.chosen is not None:
+            return self.chosen.feed(data)
         inner = self._inner
         if inner is not None:
-            events = inner.feed(data)
-            self.several = self.several or (bool(events) and type(inner) is JsonLines)
-            return events
+            return self._more(inner, inner.feed(data))
         end = data.find(b"\n")
         self._begun += data
         if end < 0 and len(self._begun) <= FIRST:
             return ()
         end += len(self._begun) - len(data)
-        line = bytes(self._begun[:end]) if 0 <= end <= FIRST else b""
-        self._inner = JsonLines() if type(loads(line)) is dict else Document()
-        events = self._inner.feed(bytes(self._begun))
+        text, several = bytes(self._begun), self.several
         self._begun.clear()
-        self.several = type(self._inner) is JsonLines and (self.several or len(events) > 1)
+        if not 0 <= end <= FIRST or type(loads(text[:end])) is not dict:
+            self.chosen, self.several = Document(), False
+            return self.chosen.feed(text)
+        self._inner = JsonLines()
+        events = self._inner.feed(text)
+        return self._more(self._inner, events) if several or len(events) > 1 else events
+
+    def _more(self, inner: JsonLines, events: Sequence[Event]) -> Sequence[Event]:
+        """Another line than the first, where there are events."""
+        if events:
+            self.chosen, self.several = inner, True
         return events
 
     def end(self) -> Sequence[Event]:
         """See ``Decoder``."""
-        if self._inner is None:
-            return [("", bytes(self._begun), True)] if self._begun else []
-        events = self._inner.end()
-        self.several = self.several or (bool(events) and type(self._inner) is JsonLines)
-        return events
+        if self.chosen is not None:
+            return self.chosen.end()
+        if self._inner is not None:
+            return self._more(self._inner, self._inner.end())
+        return [("", bytes(self._begun), True)] if self._begun else []
 
 
 class Opaque:
