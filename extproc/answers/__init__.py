@@ -1,8 +1,8 @@
 """What the answers of inference APIs tell: the first token, the end, errors, tokens.
 
-``shapes`` is the table; ``sse``, ``lines``, ``elements``, ``frames``, ``eventstream`` and ``websocket`` take the bytes
-apart, however they are split; ``look`` looks at one event; ``reading`` puts them together, and ``realtime`` those of a
-session that holds many answers.
+``shapes`` and ``usages`` are the tables; ``plain`` tells by the first bytes what an answer is; ``sse``, ``lines``,
+``elements``, ``frames``, ``eventstream`` and ``websocket`` take the bytes apart, however they are split; ``look`` looks
+at one event; ``reading`` puts them together, and ``realtime`` those of a session that holds many answers.
 """
 
 from extproc.answers.answer_reader import AnswerReader as AnswerReader

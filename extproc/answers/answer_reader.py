@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from extproc.answers.event_inspector import AnswerFacts, EventInspector, MessageInspector
@@ -10,8 +11,9 @@ from extproc.answers.shape import Shape
 from extproc.answers.shapes import SHAPES
 from extproc.answers.wire.aws_event_stream import EventStream
 from extproc.answers.wire.decoder import Broken, Decoder, Event
-from extproc.answers.wire.documents import Bare, Document, Sniffed
+from extproc.answers.wire.documents import Bare, Document, Objects, Opaque, Sniffed
 from extproc.answers.wire.grpc_messages import GrpcMessages
+from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.ndjson import JsonLines
 from extproc.answers.wire.nested_streams import Base64, Raw
 from extproc.answers.wire.response_coding import Decompressor, decompressor
@@ -28,6 +30,7 @@ _WIRES: dict[str, Callable[[], Decoder]] = {
     "application/x-json-stream": JsonLines,
     "application/vnd.amazon.eventstream": EventStream,
 }
+_LINES = partial(Objects, several=True)
 _INNER: dict[str, Callable[[], Decoder]] = {"base64": Base64, "raw": Raw}
 _LOOKS: dict[tuple[str, str], EventInspector | MessageInspector] = {
     key: EventInspector(shape) if isinstance(shape, Shape) else MessageInspector(shape) for key, shape in SHAPES.items()
@@ -42,7 +45,7 @@ EventListener: TypeAlias = Callable[[bytes], None]
 class AnswerReader:
     """One answer. ``told`` is what it has told so far."""
 
-    __slots__ = ("_decoder", "_each", "_headers", "_look", "_unpack", "broken", "told")
+    __slots__ = ("_decoder", "_each", "_headers", "_look", "_sniffed", "_unpack", "broken", "told")
 
     def __init__(
         self,
@@ -59,14 +62,19 @@ class AnswerReader:
         self._each = each
         self._look = look
         self._decoder = decoder
+        self._sniffed: Sniffed | Objects | None = decoder if isinstance(decoder, Sniffed) else None
         self._unpack = unpack
         self._headers = headers
 
     @property
     def streamed(self) -> bool:
-        """It comes in events, or in pieces that are output. Of some answers only their first byte tells."""
+        """It comes in events, or in pieces that are output: as it is said to, until its first bytes tell."""
         decoder = self._decoder
-        return type(decoder.chosen if isinstance(decoder, Sniffed) else decoder) is not Document
+        if isinstance(decoder, Objects):
+            return decoder.several
+        if isinstance(decoder, Sniffed):
+            return decoder.said not in (Document, Opaque)
+        return type(decoder) not in (Document, Opaque)
 
     @property
     def marked(self) -> bool:
@@ -94,6 +102,8 @@ class AnswerReader:
         except Broken:
             self.broken = True
             return False
+        if self._sniffed is not None:
+            self._settle(self._sniffed.chosen)
         return self._see(events) if events else False
 
     def end(self) -> bool:
@@ -118,6 +128,13 @@ class AnswerReader:
             asked, answered = self._look.shape.headers
             return _number(self._headers.text(asked)), _number(self._headers.text(answered)), found[2]
         return found
+
+    def _settle(self, chosen: Decoder | None) -> None:
+        """Goes on with what the first bytes have told."""
+        if chosen is not None:
+            self._decoder, self._sniffed = chosen, chosen if isinstance(chosen, Objects) else None
+            if type(chosen) is Opaque:
+                self._unpack = None
 
     def _see(self, events: Sequence[Event]) -> bool:
         output = False
@@ -146,8 +163,6 @@ def answer_reader(api: str, operation: str, headers: Headers, each: EventListene
             return None
         return AnswerReader(look, GrpcMessages(headers.text("grpc-encoding")), headers)
     decoder = _decoder(kind, look.shape, headers)
-    if decoder is None:
-        return None
     coding = headers.text("content-encoding")
     unpack = decompressor(coding)
     found = AnswerReader(look, decoder, headers, unpack if coding else None, each)
@@ -155,15 +170,16 @@ def answer_reader(api: str, operation: str, headers: Headers, each: EventListene
     return found
 
 
-def _decoder(kind: str, shape: Shape, headers: Headers) -> Decoder | None:
-    make = _WIRES.get(kind)
-    if make is EventStream and shape.inner:
-        return _INNER[shape.inner]()
-    if make is not None:
-        return make()
-    if kind == "application/json":
-        return Document() if shape.marked or shape is _ANY.shape else Sniffed(Document)
-    return Bare() if shape.bare and "content-length" not in headers else None
+def _decoder(kind: str, shape: Shape, headers: Headers) -> Decoder:
+    said = _WIRES.get(kind)
+    if said is EventStream and shape.inner:
+        said = _INNER[shape.inner]
+    if said is None and kind == "application/json":
+        said = Document
+    if said is None:
+        said = Bare if shape.bare and "content-length" not in headers else Opaque
+    objects = _LINES if said is JsonLines else Objects
+    return Sniffed(objects, Document if shape.marked or shape is _ANY.shape else JsonArrayElements, said)
 
 
 def _number(text: str) -> int | None:

@@ -1,16 +1,29 @@
 """Looks at one event of an answer, as its shape says.
 
-A shape is compiled once; what an answer
-has told so far is kept in ``Told``.
+A shape is
+compiled once; what an answer has told so far is kept in ``Told``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from extproc.answers.shape import Message, Shape, Usage
+from extproc.answers.json_pointers import (
+    ELEMENTS,
+    Keys,
+    Place,
+    any_flag,
+    at,
+    flag_of,
+    keys_of,
+    nodes,
+    parts_of,
+    place,
+)
+from extproc.answers.shape import Message, Shape
+from extproc.answers.token_counts import Counting, Counts, Sums, Tokens, counts
 from extproc.answers.wire.decoder import BARE, ERROR
 from extproc.answers.wire.lenient_json import NOTHING, loads
 from extproc.bodies.grpc_message import fields_of
@@ -19,18 +32,24 @@ from extproc.errors import Unreadable
 DONE = b"[DONE]"
 """What ends OpenAI's streams, and those of all who took after them."""
 
-_TOKEN, _END, _LAST, _ERROR = 1, 2, 4, 8
-_MOST = 1 << 53
+_TOKEN, _END, _LAST, _ERROR, _FAILURE = 1, 2, 4, 8, 16
+_SHORT = 16
+"""Bytes: what is longer is no ``DONE``, with whatever blanks."""
+_NONE = (None, None, None)
+_COUNTS = {"input": 0, "output": 1, "cached": 2}
+_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]*)"')
+"""The kind of an event that is too long to be read, where it comes first."""
+_ELEMENT = 32
+"""Bytes that an element of a batch has at least: each is looked at, and smaller ones would make that slow."""
+_CHOICES = 256
+"""Choices that are looked at for output in one event."""
 _KINDS = 256
 """Kinds of event that are kept in mind."""
 _FIELDS = 2_000
 """Fields that are looked at in one message."""
 
-_Keys: TypeAlias = tuple[str, ...]
-_Place: TypeAlias = tuple[str, _Keys]
-_Group: TypeAlias = tuple[tuple[_Keys, ...], _Keys]
+_Group: TypeAlias = tuple[tuple[Keys, ...], Keys]
 """(what stands before, between and behind each ``*``; names there)."""
-_raw_decode = json.JSONDecoder().raw_decode
 
 
 class AnswerFacts:
@@ -41,7 +60,7 @@ class AnswerFacts:
     def __init__(self) -> None:
         self.pieces = 0
         """Events that held output."""
-        self.tokens: dict[tuple[int, str], int] = {}
+        self.tokens: Tokens = {}
         self.ended = False
         """It said that it is complete."""
         self.failed = False
@@ -55,73 +74,88 @@ class EventInspector:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._kind = [_keys(pointer) for pointer in shape.kind]
+        self._kind = [keys_of(pointer) for pointer in shape.kind]
         self._tokens = _grouped(shape.tokens)
-        self._ends = [_place(pointer) for pointer in shape.ends]
-        self._errors = [_place(pointer) for pointer in shape.errors]
-        self._usage = [(n, _names(usage), [_place(at) for at in usage.at]) for n, usage in enumerate(shape.usage)]
+        self._ends = [place(pointer) for pointer in shape.ends]
+        self._finishes = [flag_of(pointer) for pointer in shape.finishes]
+        self._errors = [place(pointer) for pointer in shape.errors]
+        self._failures = [_failure(text) for text in shape.failures]
+        self._counting = [Counting(number, usage) for number, usage in enumerate(shape.usage)]
+        self._usage: dict[Place, list[Counting]] = {}
+        self._late: list[tuple[tuple[Keys, ...], Counting]] = []
+        for one in self._counting:
+            for pointer in one.usage.at:
+                if one.usage.late or "*" in pointer:
+                    self._late.append((parts_of(pointer), one))
+                else:
+                    self._usage.setdefault(place(pointer), []).append(one)
+        self._places = [(key, rest, every) for (key, rest), every in self._usage.items()]
         self._roles: dict[str, int] = {}
 
     def event(self, told: AnswerFacts, kind: str, data: bytes, whole: bool) -> bool:
         """Whether the event holds output; ``told`` learns the rest."""
-        if data == DONE:
+        if len(data) < _SHORT and data.strip() == DONE:
             told.ended = told.over = True
             return False
-        if kind in (ERROR, BARE):
+        if kind and kind in (ERROR, BARE):
             told.failed = told.over = kind == ERROR
             told.pieces += kind == BARE
             return kind == BARE
         if not whole:
-            self._end_of(told, data)
-            role = self._role(kind)
-            output = bool(self.shape.token_kinds) and (not kind or role & _TOKEN != 0)
-            return self._judge(told, role, output)
+            return self._ends_of(told, kind, data)
         document = loads(data)
-        if type(document) is list and document:
-            document = document[0]
-        if type(document) is not dict:
-            return document is NOTHING and self._judge(told, self._role(kind), False)
-        return self.document(told, kind, document)
+        if type(document) is dict:
+            return self.document(told, kind, document)
+        if type(document) is list:
+            some = document[: min(ELEMENTS, len(data) // _ELEMENT + 1)]
+            return sum(self.document(told, kind, one, n) for n, one in enumerate(some) if type(one) is dict) > 0
+        return document is NOTHING and self._judge(told, self._role(kind), False)
 
-    def document(self, told: AnswerFacts, kind: str, document: dict[str, Any]) -> bool:
-        """The same, of an event that is read."""
+    def document(self, told: AnswerFacts, kind: str, document: dict[str, Any], part: int = 0) -> bool:
+        """The same, of an event that is read; ``part`` of a batch."""
         for keys in self._kind:
-            found = _at(document, keys)
+            found = at(document, keys)
             if type(found) is str:
                 kind = found
                 break
-        role = self._roles.get(kind)
-        if role is None:
-            role = self._role(kind)
-        for number, names, places in self._usage:
-            for key, rest in places:
-                node = document.get(key) if key else document
-                if rest and node:
-                    node = _at(node, rest)
-                if type(node) is dict:
-                    _add(told, number, names, node)
+        role = self._roles.get(kind, -1)
+        role = self._role(kind) if role < 0 else role
+        for key, rest, counting in self._places:
+            node = document.get(key) if key else document
+            if node and type(found := at(node, rest) if rest else node) is dict:
+                for one in counting:
+                    one.add(told.tokens, one.part_of(document, part) if one.part else part, found)
         for key, rest in self._errors:
-            if (value := document.get(key)) and (not rest or _at(value, rest)):
+            if (value := document.get(key)) and (not rest or at(value, rest)):
                 role |= _ERROR
         for key, rest in self._ends:
             value = document.get(key)
-            if value is not None and value is not False and (not rest or _at(value, rest) not in (None, False)):
+            if value is not None and value is not False and (not rest or at(value, rest) not in (None, False)):
                 role |= _END
         output = role & _TOKEN != 0 and (not self._tokens or _any(document, self._tokens))
+        finished = any_flag(document, self._finishes) if self._finishes else False
+        if output and not finished and role == _TOKEN and self._tokens and not told.ended:  # so nearly all come
+            told.pieces += 1
+            return True
+        if finished or not output or not self._tokens:
+            role |= self._late_in(told, document, part) | (_LAST if finished else 0)
         return self._judge(told, role, output)
 
-    def counts(self, told: AnswerFacts) -> tuple[int | None, int | None, int | None]:
+    def counts(self, told: AnswerFacts) -> Counts:
         """Tokens of input, output, and those of the input that were cached, as far as the answer told them."""
-        sums: list[int | None] = []
-        for which in ("input", "output", "cached"):
-            total = None
-            for number, usage in enumerate(self.shape.usage):
-                given = [told.tokens[number, n] for n in getattr(usage, which) if (number, n) in told.tokens]
-                if given:
-                    total = sum(given)
-                    break
-            sums.append(total)
-        return sums[0], sums[1], sums[2]
+        return counts(self._counting, told.tokens)
+
+    def _late_in(self, told: AnswerFacts, document: dict[str, Any], part: int) -> int:
+        """What an event may tell that brings no output, or is the last that does."""
+        for around, one in self._late:
+            for number, node in enumerate(nodes(document, around)):
+                if type(node) is dict:
+                    one.add(told.tokens, number if len(around) > 1 else part, node)
+        for around, words in self._failures:
+            for node in nodes(document, around):
+                if type(node) is str and node in words:
+                    return _FAILURE
+        return 0
 
     def _judge(self, told: AnswerFacts, role: int, output: bool) -> bool:
         if role > _TOKEN:
@@ -129,7 +163,10 @@ class EventInspector:
                 told.failed = told.over = True
                 return False
             told.ended = True
+            told.failed = told.failed or role & _FAILURE != 0
             told.over = told.over or role & _END != 0
+        elif output:
+            told.ended = told.over  # what seemed to be the end was that of one choice
         if output:
             told.pieces += 1
         return output
@@ -148,21 +185,15 @@ class EventInspector:
                 self._roles[kind] = role
         return role
 
-    def _end_of(self, told: AnswerFacts, tail: bytes) -> None:
-        """Usage from the end of something too long to be kept."""
-        for number, names, places in self._usage:
-            for key, rest_ in places:
-                name = f'"{(key, *rest_)[-1]}"'.encode() if key else b""
-                at = tail.rfind(name) if name else -1
-                rest = tail[at + len(name) :].lstrip() if at >= 0 else b""
-                if not rest.startswith(b":"):
-                    continue
-                try:
-                    node, _ = _raw_decode(rest[1:].decode("utf-8", "replace").lstrip())
-                except (ValueError, RecursionError):
-                    continue
-                if type(node) is dict:
-                    _add(told, number, names, node)
+    def _ends_of(self, told: AnswerFacts, kind: str, text: bytes) -> bool:
+        """Of something too long to be kept: its last bytes, or its first and its last. An array tells nothing."""
+        if not text.startswith(b"["):
+            for one in self._counting:
+                one.find(told.tokens, text)
+        if not kind and self._kind and (found := _TYPE.match(text)):
+            kind = found[1].decode()
+        role = self._role(kind)
+        return self._judge(told, role, bool(self.shape.token_kinds) and (not kind or role & _TOKEN != 0))
 
 
 class MessageInspector:
@@ -170,9 +201,14 @@ class MessageInspector:
 
     def __init__(self, message: Message) -> None:
         self._roles: dict[tuple[int, ...], str] = {}
+        self._words: dict[tuple[int, ...], tuple[bytes, ...]] = {}
         for name in ("input", "output", "cached", "tokens", "ends", "errors"):
-            for path in getattr(message, name):
-                self._roles[tuple(int(number) for number in path.split("."))] = name
+            for text in getattr(message, name):
+                pointer, _, words = text.partition("=")
+                path = tuple(int(number) for number in pointer.split("."))
+                self._roles[path] = name
+                if words:
+                    self._words[path] = tuple(word.encode() for word in words.split("|"))
         self._inner = {path[:depth] for path in self._roles for depth in range(1, len(path))}
 
     def event(self, told: AnswerFacts, kind: str, data: bytes, whole: bool) -> bool:  # noqa: ARG002 - as ``Look`` has it
@@ -185,19 +221,19 @@ class MessageInspector:
         if "errors" in found:
             told.failed = told.over = True
             return False
-        for name in ("input", "output", "cached"):
-            if name in found:
-                told.tokens[0, name] = found[name]
+        for name, value in found.items():
+            if name in _COUNTS:
+                told.tokens.setdefault((0, 0), Sums()).raise_to(_COUNTS[name], value)
         if "ends" in found:
             told.ended = True  # not over: the status is still to come
         output = "tokens" in found
         told.pieces += output
         return output
 
-    def counts(self, told: AnswerFacts) -> tuple[int | None, int | None, int | None]:
+    def counts(self, told: AnswerFacts) -> Counts:
         """See ``Look``."""
-        tokens = told.tokens
-        return tokens.get((0, "input")), tokens.get((0, "output")), tokens.get((0, "cached"))
+        given, output, cached = told.tokens[0, 0].most if told.tokens else _NONE
+        return given, output, cached
 
     def _walk(self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int]) -> None:
         """No deeper than the paths are long."""
@@ -207,52 +243,25 @@ class MessageInspector:
             path = (*above, number)
             role = self._roles.get(path)
             if role is not None and (wire == 0 or after > value or role == "ends"):
-                found[role] = value if wire == 0 else 0
+                words = self._words.get(path)
+                if words is None or (wire == 2 and data[value:after] in words):
+                    found[role] = value if wire == 0 else 0
             if path in self._inner and wire == 2:
                 self._walk(data, value, after, path, found)
 
 
-def _keys(pointer: str) -> _Keys:
-    return tuple(pointer.split("/")[1:])
-
-
-def _place(pointer: str) -> _Place:
-    """The first key, which is all that most pointers have, and the others. Empty: the whole document."""
-    key, *rest = _keys(pointer) or ("",)
-    return key, tuple(rest)
-
-
-def _names(usage: Usage) -> list[tuple[str, _Keys]]:
-    return [(name, tuple(name.split("/"))) for name in dict.fromkeys((*usage.input, *usage.output, *usage.cached))]
-
-
-def _at(node: Any, keys: _Keys) -> Any:
-    for key in keys:
-        if type(node) is not dict:
-            return None
-        node = node.get(key)
-    return node
-
-
-def _add(told: AnswerFacts, number: int, names: Sequence[tuple[str, _Keys]], node: Mapping[str, Any]) -> None:
-    for name, keys in names:
-        value = _at(node, keys)
-        if type(value) is float and value.is_integer():  # so Cohere writes them
-            value = int(value)
-        if type(value) is int and 0 <= value < _MOST:
-            told.tokens[number, name] = value
+def _failure(text: str) -> tuple[tuple[Keys, ...], frozenset[str]]:
+    pointer, _, words = text.partition("=")
+    return parts_of(pointer), frozenset(words.split("|"))
 
 
 def _grouped(pointers: Sequence[str]) -> list[_Group]:
     """Pointers that differ in their last name only are one group."""
-    found: dict[str, _Keys] = {}
+    found: dict[str, Keys] = {}
     for pointer in pointers:
         above, _, name = pointer.rpartition("/")
         found[above] = (*found.get(above, ()), name)
-    return [
-        (tuple(tuple(part.strip("/").split("/")) if part.strip("/") else () for part in above.split("*")), names)
-        for above, names in found.items()
-    ]
+    return [(parts_of(above), names) for above, names in found.items()]
 
 
 def _any(document: dict[str, Any], groups: Sequence[_Group]) -> bool:
@@ -263,7 +272,7 @@ def _any(document: dict[str, Any], groups: Sequence[_Group]) -> bool:
     return False
 
 
-def _holds(node: Any, parts: tuple[_Keys, ...], depth: int, names: _Keys) -> bool:
+def _holds(node: Any, parts: tuple[Keys, ...], depth: int, names: Keys) -> bool:
     for key in parts[depth]:
         if type(node) is not dict:
             return False
@@ -271,7 +280,7 @@ def _holds(node: Any, parts: tuple[_Keys, ...], depth: int, names: _Keys) -> boo
     depth += 1
     if depth < len(parts):
         if type(node) is list:
-            for one in node:
+            for one in node if len(node) <= _CHOICES else node[:_CHOICES]:
                 if _holds(one, parts, depth, names):
                     return True
         return False

@@ -14,7 +14,9 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True):
     """Where an answer tells its tokens: names below each of ``at``, which may be one level deeper (``a/b``).
 
-    Of equal names the last value counts, in a stream and over all of ``at``; different names are added up.
+    Different names are added up. Of equal names the last value counts that is not zero, in a stream and over all of
+    ``at``, and a sum never falls: what is told later, and is less, replaces nothing. The elements of a ``*`` in ``at``,
+    the parts of a batch and the elements of a document that is an array are added up as well.
     """
 
     at: tuple[str, ...]
@@ -22,6 +24,12 @@ class Usage(msgspec.Struct, frozen=True):
     """With the cached ones: APIs that count them apart have several names here."""
     output: tuple[str, ...] = ()
     cached: tuple[str, ...] = ()
+    part: str = ""
+    """Where an event of a stream says, by its number, of which part of a batch it is."""
+    shared: bool = False
+    """Parts answer the same prompt: the most input that one of them tells counts, not the sum."""
+    late: bool = False
+    """Looked for only in events that hold no output, or after which the answer may end; so is whatever has a ``*``."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +48,14 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     error_kinds: tuple[str, ...] = ("error",)
     ends: tuple[str, ...] = ()
     """What is neither null nor false in the last event."""
+    finishes: tuple[str, ...] = ()
+    """What is not empty in an event after which the answer may end, though there is more to be read if it comes. Output
+    takes it back: that was one choice of several, or one part of a batch."""
     errors: tuple[str, ...] = ("/error",)
     """What is true or not empty in an event that reports a failure."""
+    failures: tuple[str, ...] = ("/object=error",)
+    """Words that report one (``/pointer=word|word``): output may stand beside them, and usage follow. Looked for as
+    ``Usage.late`` is."""
     marked: bool = True
     """A stream ends with a mark of its own (``[DONE]`` always is one): without it, it was cut short."""
     usage: tuple[Usage, ...] = ()
@@ -63,7 +77,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A field that is there and not empty: this message holds output."""
     ends: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    """A field that is there and not empty, or one that says one of these words (``2.1=abort|error``)."""
     input: tuple[str, ...] = ()
-    """Of several, the last that is there counts; so below."""
+    """Of several, the last that is there counts; so below. A count never falls."""
     output: tuple[str, ...] = ()
     cached: tuple[str, ...] = ()

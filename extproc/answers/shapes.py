@@ -8,28 +8,49 @@ from __future__ import annotations
 
 import msgspec
 
-from extproc.answers.shape import Message, Shape, Usage
+from extproc.answers import usage_fields
+from extproc.answers.shape import Message, Shape
 
-_OPENAI_USAGE = Usage(("/usage",), ("prompt_tokens",), ("completion_tokens",), ("prompt_tokens_details/cached_tokens",))
-_NEWER_USAGE = Usage(
-    ("/usage", "/response/usage"), ("input_tokens",), ("output_tokens",), ("input_tokens_details/cached_tokens",)
+_FINISHES = ("/choices/*/finish_reason",)
+_FAILURES = ("/object=error", "/choices/*/finish_reason=abort|error")
+"""``abort``: vLLM's and SGLang's; ``error``: OpenRouter's, and vLLM's where its engine fails."""
+_DELTA = (
+    *("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio"),
+    *("reasoning_details", "images"),  # OpenRouter's
 )
-_DELTA = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio")
-CHAT = Shape(tokens=tuple(f"/choices/*/delta/{name}" for name in _DELTA), usage=(_OPENAI_USAGE,))
-COMPLETION = Shape(tokens=("/choices/*/text",), usage=(_OPENAI_USAGE,))
+CHAT = Shape(
+    tokens=tuple(f"/choices/*/delta/{name}" for name in _DELTA),
+    finishes=_FINISHES,
+    failures=_FAILURES,
+    usage=usage_fields.CHAT,
+)
+COMPLETION = Shape(
+    tokens=("/choices/*/text", "/choices/*/token_ids"), finishes=_FINISHES, failures=_FAILURES, usage=usage_fields.CHAT
+)
 RESPONSE = Shape(
     kind=("/type",),
-    tokens=("/delta",),
-    token_kinds=("response.*.delta",),
+    tokens=(
+        *("/delta", "/partial_image_b64"),
+        *(
+            "/item/name",
+            "/item/action",
+            "/item/encrypted_content",
+            "/part/text",
+        ),  # what an item or its text begins with
+    ),
+    token_kinds=(
+        *("response.*.delta", "response.*.partial_image", "response.output_item.added", "response.content_part.added"),
+    ),
     end_kinds=("response.completed", "response.incomplete"),
     error_kinds=("response.failed", "error"),
-    usage=(_NEWER_USAGE,),
+    failures=("/object=error", "/status=failed"),
+    usage=(usage_fields.NEWER, usage_fields.OPENAI),
 )
 IMAGE = Shape(
     kind=("/type",),
     token_kinds=("*.partial_image", "*.completed"),
     end_kinds=("*.completed",),
-    usage=(_NEWER_USAGE,),
+    usage=(usage_fields.NEWER,),
     counted=False,
 )
 TRANSCRIPT = Shape(
@@ -37,13 +58,15 @@ TRANSCRIPT = Shape(
     tokens=("/delta", "/choices/*/delta/content"),  # OpenAI's, and vLLM's, whose events name no kind
     token_kinds=("transcript.text.delta", ""),
     end_kinds=("transcript.text.done",),
-    usage=(_NEWER_USAGE, _OPENAI_USAGE),
+    finishes=_FINISHES,
+    failures=_FAILURES,
+    usage=(usage_fields.NEWER, usage_fields.OPENAI),
 )
 SPEECH = Shape(
     kind=("/type",),
     token_kinds=("speech.audio.delta",),
     end_kinds=("speech.audio.done",),
-    usage=(_NEWER_USAGE,),
+    usage=(usage_fields.NEWER,),
     counted=False,
     bare=True,
 )
@@ -55,17 +78,10 @@ REALTIME = Shape(  # an answer within a session: OpenAI's, a transcript of OpenA
     end_kinds=("response.done", f"{_HEARD}.completed", "transcription.done"),
     error_kinds=(f"{_HEARD}.failed",),
     errors=(),
-    usage=(
-        Usage(
-            ("/response/usage", "/usage"),
-            ("input_tokens",),
-            ("output_tokens",),
-            ("input_token_details/cached_tokens", "input_tokens_details/cached_tokens"),
-        ),
-        _OPENAI_USAGE,
-    ),
+    failures=(),
+    usage=usage_fields.REALTIME,
 )
-INPUT_ONLY = Shape(usage=(Usage(("/usage",), ("prompt_tokens",)),))
+INPUT_ONLY = Shape(usage=usage_fields.INPUT)
 """Embeddings, scores and the like."""
 OPENAI = {
     "chat.completions": CHAT,
@@ -83,34 +99,30 @@ OPENAI = {
 SESSIONS = {("openai", "realtime"): REALTIME, ("azure", "realtime"): REALTIME}
 """Operations of which an exchange is no answer, but holds many; see ``realtime``."""
 
-_CACHED = "cache_read_input_tokens"
-ANTHROPIC_USAGE = (
-    Usage(("/usage", "/message/usage"), ("input_tokens", _CACHED, "cache_creation_input_tokens"), (), (_CACHED,)),
-    Usage(("/usage",), (), ("output_tokens",)),  # message_start's is no more than a beginning
-)
 ANTHROPIC = Shape(
     kind=("/type",),
-    tokens=("/delta/text", "/delta/thinking", "/delta/partial_json", "/delta/signature", "/delta/citation"),
-    token_kinds=("content_block_delta",),
+    tokens=(
+        *("/delta/text", "/delta/thinking", "/delta/partial_json", "/delta/signature", "/delta/citation"),
+        *("/content_block/text", "/content_block/thinking"),
+        *("/content_block/data", "/content_block/name", "/content_block/content"),  # redacted thinking, calls, results
+    ),
+    token_kinds=("content_block_delta", "content_block_start"),
     end_kinds=("message_stop",),
-    usage=ANTHROPIC_USAGE,
+    finishes=("/delta/stop_reason",),
+    usage=usage_fields.ANTHROPIC,
 )
 ANTHROPIC_COMPLETE = Shape(tokens=("/completion",), ends=("/stop_reason",))
 
 GEMINI = Shape(
     tokens=tuple(
         f"/candidates/*/content/parts/*/{name}"
-        for name in ("text", "functionCall", "inlineData", "executableCode", "codeExecutionResult")
+        for name in (
+            *("text", "functionCall", "inlineData", "executableCode", "codeExecutionResult"),
+            "thoughtSignature",  # all that is shown of some thoughts
+        )
     ),
     marked=False,
-    usage=(
-        Usage(
-            ("/usageMetadata",),
-            ("promptTokenCount", "toolUsePromptTokenCount"),
-            ("candidatesTokenCount", "thoughtsTokenCount"),
-            ("cachedContentTokenCount",),
-        ),
-    ),
+    usage=usage_fields.GEMINI,
 )
 
 COHERE = Shape(  # v2's kinds and v1's don't meet
@@ -121,81 +133,75 @@ COHERE = Shape(  # v2's kinds and v1's don't meet
         *("/text", "/tool_call_delta"),
     ),
     token_kinds=(
-        *("content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"),
+        *("content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"),
         *("text-generation", "tool-calls-chunk", ""),
     ),
     end_kinds=("message-end", "stream-end"),
     ends=("/is_finished",),
     errors=("/error", "/delta/error"),
-    usage=(
-        Usage(
-            ("/usage", "/delta/usage", "/meta", "/response/meta"),
-            ("tokens/input_tokens",),
-            ("tokens/output_tokens",),
-            ("cached_tokens",),
-        ),
-        Usage(("/meta",), ("billed_units/input_tokens",), ("billed_units/output_tokens",)),
+    failures=(
+        "/object=error",
+        *(f"{at}/finish_reason=ERROR|ERROR_TOXIC|ERROR_LIMIT|TIMEOUT" for at in ("", "/delta", "/response")),
     ),
+    usage=usage_fields.COHERE,
 )
+COHERE_INPUT = msgspec.structs.replace(COHERE, usage=(*usage_fields.COHERE, *usage_fields.INPUT[:3]))
+"""Embeddings and ranks; vLLM has some of the same paths, and OpenAI's usage."""
 
-_CONVERSE_USAGE = Usage(
-    ("/usage", "/metadata/usage"),
-    ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
-    ("outputTokens",),
-    ("cacheReadInputTokens",),
-)
 CONVERSE = Shape(
-    tokens=("/delta/text", "/delta/toolUse", "/delta/reasoningContent"),
-    token_kinds=("contentBlockDelta",),
+    tokens=("/delta/text", "/delta/toolUse", "/delta/reasoningContent", "/delta/image", "/start/toolUse"),
+    token_kinds=("contentBlockStart", "contentBlockDelta"),
     end_kinds=("metadata",),
     last_kinds=("messageStop",),
-    usage=(_CONVERSE_USAGE,),
+    usage=(usage_fields.CONVERSE,),
 )
 
-_GENERATED = (
-    Usage(("/details",), (), ("generated_tokens",)),
-    Usage(("/meta_info",), ("prompt_tokens",), ("completion_tokens",), ("cached_tokens",)),
-)
+_META_INFO = ("/meta_info/finish_reason",)
+_ABORTED = ("/meta_info/finish_reason/type=abort",)
 GENERATE = Shape(  # TGI's keys and SGLang's don't meet
     tokens=("/token", "/text", "/output_ids"),
     ends=("/generated_text",),
-    usage=_GENERATED,
+    finishes=_META_INFO,
+    failures=("/object=error", *_ABORTED),
+    usage=usage_fields.GENERATE,
     headers=("x-prompt-tokens", "x-generated-tokens"),
 )
 TRITON = Shape(tokens=("/text_output",), marked=False)
 
-_OLLAMA_USAGE = Usage(("",), ("prompt_eval_count",), ("eval_count",))
 OLLAMA_CHAT = Shape(
-    tokens=("/message/content", "/message/thinking", "/message/tool_calls"), ends=("/done",), usage=(_OLLAMA_USAGE,)
+    tokens=("/message/content", "/message/thinking", "/message/tool_calls"),
+    ends=("/done",),
+    usage=(usage_fields.OLLAMA,),
 )
-OLLAMA_GENERATE = Shape(tokens=("/response", "/thinking"), ends=("/done",), usage=(_OLLAMA_USAGE,))
-OLLAMA_EMBED = Shape(usage=(_OLLAMA_USAGE,))
+OLLAMA_GENERATE = Shape(tokens=("/response", "/thinking"), ends=("/done",), usage=(usage_fields.OLLAMA,))
+OLLAMA_EMBED = Shape(usage=(usage_fields.OLLAMA,))
 
-_METRICS = "amazon-bedrock-invocationMetrics"
 ANY = Shape(
     tokens=(
         *(*CHAT.tokens, *COMPLETION.tokens, *ANTHROPIC.tokens, *GEMINI.tokens, *GENERATE.tokens, *TRITON.tokens),
         *("/delta", "/completion", "/generation", "/outputText", "/outputs/*/text", "/contentBlockDelta/delta"),
+        "/contentBlockStart/start/toolUse",
     ),
     end_kinds=("message_stop", "response.completed"),
-    ends=(f"/{_METRICS}", "/generated_text"),
+    ends=(f"/{usage_fields.METRICS}", "/generated_text"),
+    finishes=(*_FINISHES, *ANTHROPIC.finishes, *_META_INFO),
+    failures=(*_FAILURES, *_ABORTED),
     marked=False,
-    usage=(
-        Usage(
-            (f"/{_METRICS}",),
-            ("inputTokenCount", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"),
-            ("outputTokenCount",),
-            ("cacheReadInputTokenCount",),
-        ),
-        *(_OPENAI_USAGE, *ANTHROPIC_USAGE, *GEMINI.usage, _CONVERSE_USAGE, *_GENERATED),
-    ),
+    usage=usage_fields.ANY,
 )
 """Where any model may stand behind one path: what the APIs above have, and what models on Bedrock have of their own."""
 _INVOKE = msgspec.structs.replace(
     ANY, headers=("x-amzn-bedrock-input-token-count", "x-amzn-bedrock-output-token-count")
 )
 
-VLLM_GRPC = Message(tokens=("1.1",), ends=("2",), input=("1.2", "2.3"), output=("1.3", "2.4"), cached=("1.4", "2.5"))
+VLLM_GRPC = Message(
+    tokens=("1.1",),
+    ends=("2",),
+    errors=("2.2=abort|error",),
+    input=("1.2", "2.3"),
+    output=("1.3", "2.4"),
+    cached=("1.4", "2.5"),
+)
 TRITON_GRPC = Message(tokens=("2.5", "2.6"), errors=("1",))
 
 SHAPES: dict[tuple[str, str], Shape | Message] = {
@@ -207,7 +213,9 @@ SHAPES: dict[tuple[str, str], Shape | Message] = {
     ("anthropic", "complete"): ANTHROPIC_COMPLETE,
     **{(api, name): GEMINI for api in ("gemini", "vertex") for name in ("generateContent", "streamGenerateContent")},
     **{("vertex", name): ANY for name in ("rawPredict", "streamRawPredict", "predict", "serverStreamingPredict")},
-    **{("cohere", name): COHERE for name in ("chat", "generate", "embed", "rerank", "classify")},
+    **{(api, "embedContent"): Shape(usage=usage_fields.GEMINI) for api in ("gemini", "vertex")},
+    **{("cohere", name): COHERE for name in ("chat", "generate")},
+    **{("cohere", name): COHERE_INPUT for name in ("embed", "rerank", "classify")},
     ("bedrock", "converse"): CONVERSE,
     ("bedrock", "converse-stream"): CONVERSE,
     ("bedrock", "invoke"): _INVOKE,

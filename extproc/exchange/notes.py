@@ -32,7 +32,7 @@ class Observed(msgspec.Struct, frozen=True):
     gpu_pool: str
     api: str
     code: str
-    """The HTTP status as text; ``0`` where the client left before there was one."""
+    """The HTTP status, three digits; ``0`` where the client left before there was one, ``other`` for any other text."""
     seconds: float | None
     """From the request's arrival to the last byte of the response; None where the request was never routed, and where
     nobody watched the end."""

@@ -115,6 +115,8 @@ class ObserveStream:
     def _on_head(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
         headers = event.headers
         code = headers.text(":status")
+        if len(code) != 3 or not (code.isascii() and code.isdecimal()):
+            code = code and OTHER  # a label's value is no text of a peer's
         self._seen = now
         self._metadata = self._metadata or event.metadata
         if code[:1] == "1" and code != "101" and not event.end_of_stream:
@@ -209,7 +211,7 @@ class ObserveStream:
     def _note(self, now: float | None, error: str = "") -> tuple[Action, ...]:
         """``now``: when it ended; None where that is not known."""
         self._done = True
-        metadata = self._metadata
+        metadata, policy = self._metadata, self._policy()
         model, version = self._labels(metadata)
         pool = metadata.get("gpu_pool", "")
         api = metadata.get("api", "")
@@ -222,7 +224,7 @@ class ObserveStream:
             self._code or "0",
             None if self._started is None or now is None else now - self._started,
             cohort=metadata.get("cohort", ""),
-            policy=metadata.get("policy", ""),
+            policy=policy.name if policy is not None else OTHER if metadata.get("policy") else "",
             caller=self._caller,
             first_token=first,
             per_token=per_token,
@@ -236,7 +238,7 @@ class ObserveStream:
             asked=metadata.get("model", "")[:_ASKED],
             operation=metadata.get("operation", ""),
         )
-        if self._numbers is not None and (policy := self._policy()) is not None:
+        if self._numbers is not None and policy is not None:
             numbers = self._numbers.found
             return observed, *custom_samples(policy.custom_metrics, observed, self._gpu(policy, pool), numbers), FINISH
         return observed, FINISH
@@ -249,7 +251,7 @@ class ObserveStream:
         given, output, cached = found.counts()
         if not found.streamed:
             return None, None, (given, output, cached), False
-        estimated = output is None and found.counted and found.told.pieces > 0
+        estimated = not output and found.counted and found.told.pieces > 0  # some tell zero, as they don't count
         if estimated:
             output = found.told.pieces
         first = per_token = None
@@ -271,8 +273,7 @@ class ObserveStream:
         return self._snapshot.by_name.get(self._metadata.get("policy", ""))
 
     def _gpu(self, policy: Policy, pool: str) -> str:
-        found = self._snapshot.pool_by_name.get(pool)
-        if found is not None:
+        if (found := self._snapshot.pool_by_name.get(pool)) is not None:
             return found.gpu.architecture
         return (policy.gpu.architecture if policy.gpu else "") or NONE
 

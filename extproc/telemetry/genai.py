@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from extproc.apis import TABLE
 from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.histogram import Histogram
@@ -31,7 +32,9 @@ _OPERATIONS = {
     "embeddings": ("embeddings", "embed", "embedContent", "batchEmbedContents"),
     "generate_content": ("generateContent", "streamGenerateContent", "batchGenerateContent"),
 }
-_OPERATION = {ours: theirs for theirs, every in _OPERATIONS.items() for ours in every}
+_OPERATION = {row.operation: row.operation for row in TABLE} | {
+    ours: theirs for theirs, every in _OPERATIONS.items() for ours in every
+}
 
 _NO_FAULT_OF_THE_SERVER = ("client_left", "shed")
 """Ends that ``Observed.error`` tells, and that make no failed span."""
@@ -52,8 +55,8 @@ def makes_span(observed: Observed, *, child: bool) -> bool:
 
 
 def operation(observed: Observed) -> str:
-    """``gen_ai.operation.name``; ours where the conventions have no word for it."""
-    return _OPERATION.get(observed.operation, observed.operation) or "inference"
+    """``gen_ai.operation.name``; ours where the conventions have no word for it, never a peer's."""
+    return _OPERATION.get(observed.operation, "inference")
 
 
 def provider(observed: Observed) -> str:

@@ -1,13 +1,14 @@
 """Server-sent events as they come, however they are split.
 
 Lines end in CR, LF or both; a comment is no event; data may have several lines; one space after a colon is not part
-of the value. An event that no blank line ends counts all the same: servers forget it behind the last one.
+of the value. An event that no blank line ends counts all the same: servers forget it behind the last one, and some
+behind every one, so a line of data that begins with an object behind one that ends with one is another event's.
 Source: the HTML standard, "Server-sent events", §9.2.5 and §9.2.6.
 """
 
 from __future__ import annotations
 
-from extproc.answers.wire.bounded_buffer import LIMIT, TAIL, BoundedBuffer
+from extproc.answers.wire.bounded_buffer import HEAD, LIMIT, TAIL, BoundedBuffer
 from extproc.answers.wire.decoder import Event
 
 _BOM = b"\xef\xbb\xbf"
@@ -18,14 +19,19 @@ _LINE = 41
 class Sse:
     """See ``Decoder``. The kind of an event is its field ``event``."""
 
-    __slots__ = ("_begun", "_data", "_event", "_fresh", "_line", "_lone_cr", "_more", "_size", "_whole")
+    __slots__ = (
+        *("_begun", "_data", "_event", "_event_before", "_fresh", "_line", "_lone_cr", "_more", "_size", "_unparted"),
+        "_whole",
+    )
 
     def __init__(self) -> None:
-        self._line = BoundedBuffer()
+        self._line = BoundedBuffer(HEAD)
         self._lone_cr = False  # the last piece ended in a CR, of which the LF may still come
         self._begun = False
         self._fresh = False  # an event may begin, and nothing is left of those before
         self._event = b""
+        self._event_before = b""  # when the first line of data came
+        self._unparted = False  # no blank lines stand between the events
         self._data: bytes | None = None  # the first line of data
         self._more: list[bytes] = []  # the others
         self._size = 0  # of the others
@@ -57,7 +63,7 @@ class Sse:
             line = self._line.take()
             lines[0] = line if whole else self._cut(head, line)
         for line in lines:
-            self._take(line if len(line) <= LIMIT else self._cut(line[:8], line), found)
+            self._take(line if len(line) <= LIMIT else self._cut(line[:HEAD], line), found)
         if unfinished:
             self._line.add(unfinished)
         return found
@@ -67,13 +73,13 @@ class Sse:
         return self.feed(b"\n\n") if self._line or self._data is not None else []
 
     def _cut(self, head: bytes, line: bytes) -> bytes:
-        """Of a line that is too long the end alone is left: to be read where it is data."""
+        """Of a line that is too long both ends are left: to be read where it is data."""
         if not self._begun:
             head = head.removeprefix(_BOM)
         if not head.startswith(b"data:"):
             return b":"
         self._whole = False
-        return b"data:" + line[-TAIL:]
+        return head + line[-TAIL:]
 
     def _take(self, line: bytes, found: list[Event]) -> None:
         if not self._begun:
@@ -82,7 +88,12 @@ class Sse:
         if not line:
             self._dispatch(found)
         elif line.startswith(b"data:"):
-            self._add(line[6:] if line[5:6] == b" " else line[5:])
+            value = line[6:] if line[5:6] == b" " else line[5:]
+            if self._data is not None and not self._more and _another(self._data, value):
+                self._part(found)
+            self._add(value)
+            if self._unparted and not self._more and value.endswith((b"}", b"]")):
+                self._dispatch(found)
         elif line.startswith(b"event:"):
             self._event = line[7:] if line[6:7] == b" " else line[6:]
         elif line == b"data":
@@ -90,12 +101,19 @@ class Sse:
 
     def _add(self, value: bytes) -> None:
         if self._data is None:
-            self._data = value
+            self._data, self._event_before = value, self._event
             return
         self._more.append(value)
         self._size += len(value) + _LINE
         if self._size > LIMIT:
             self._data, self._more, self._size, self._whole = value[-TAIL:], [], 0, False
+
+    def _part(self, found: list[Event]) -> None:
+        """Ends the event that the blank line is missing behind; the name may be the next one's already."""
+        named, self._event = self._event, self._event_before
+        self._dispatch(found)
+        self._event = named if named != self._event_before else b""
+        self._unparted = True
 
     def _dispatch(self, found: list[Event]) -> None:
         if self._data is not None:
@@ -111,3 +129,8 @@ def _one_event(data: bytes) -> bool:
     """Whether there is one line, no more and no less, and the event's end: so nearly all of them come."""
     last = len(data) - 2
     return data.find(b"\n") == last and data[-1] == 10 and b"\r" not in data and last <= LIMIT
+
+
+def _another(before: bytes, value: bytes) -> bool:
+    """Whether no JSON has these two lines one after the other."""
+    return before.endswith(b"}") and (value.startswith(b"{") or value.strip() == b"[DONE]")

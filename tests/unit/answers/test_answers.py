@@ -122,15 +122,19 @@ def test_a_document_that_is_none_tells_nothing(body: bytes) -> None:
     [
         ("openai", "moderations", "application/json"),
         ("oip", "infer", "application/json"),
-        ("openai", "chat.completions", "text/html"),
-        ("openai", "chat.completions", ""),
-        ("openai", "audio.speech", "audio/mpeg; x=1"),
         ("vllm", "generate", "application/json"),
         ("made-up", "chat.completions", "text/event-stream"),
     ],
 )
 def test_answers_that_tell_nothing(api: str, operation: str, kind: str) -> None:
     assert answer_reader(api, operation, Headers.of([("content-type", kind), ("content-length", "9")])) is None
+
+
+@pytest.mark.parametrize("kind", ["audio/mpeg; x=1", "", "text/html"])
+def test_sound_of_known_length_tells_nothing(kind: str) -> None:
+    found = answer("openai", "audio.speech", kind, content_length="9")
+    assert not found.feed(b"ID3\xff\xfb\x00\x00\x00\x00")
+    assert (found.end(), found.streamed, found.marked, found.counts()) == (False, False, False, (None, None, None))
 
 
 def test_sound_that_comes_piece_by_piece_is_output_from_its_first_byte() -> None:

@@ -111,7 +111,15 @@ def test_the_conventions_words_where_there_are_any(api: str, operation: str, wan
 
 
 def test_every_word_that_is_translated_is_one_of_ours() -> None:
-    assert {row.operation for row in apis.TABLE} >= set(genai._OPERATION)
+    assert {row.operation for row in apis.TABLE} >= {ours for every in genai._OPERATIONS.values() for ours in every}
+
+
+def test_no_peer_makes_up_an_operation() -> None:
+    measurements = genai.Measurements()
+    for n in range(100):
+        measurements.note(observed(operation=f"made-up-{n}"))
+    ((_, points),) = measurements.collect()
+    assert [labels["gen_ai.operation.name"] for labels, _ in points] == ["inference"]
     assert set(apis.NAMES) >= set(genai._PROVIDERS)
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from extproc.exchange.notes import ERRORS, Fault, Observed, Unmatched
+from extproc.apis import NAMES, TABLE
+from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
+from extproc.exchange.notes import ERRORS, CustomSample, Fault, Observed, Unmatched
+from extproc.exchange.observe import ObserveStream
+from extproc.headers import Headers
+from extproc.policy.custom_metric import LABELS, REQUESTS, CustomMetric
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.telemetry.genai import Measurements
 from extproc.telemetry.metrics import Metrics
+
+PLACE = (":status", "api", "operation", "model", "policy", "version", "gpu_pool", "cohort")
 
 
 def scrape(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -117,3 +130,56 @@ def test_failures_that_no_status_tells() -> None:
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
     assert counted == {"error_in_stream": 1, "client_left": 1, "cut_short": 1, "shed": None}
+
+
+def test_a_stream_of_tokens_that_is_said_to_have_none_is_estimated() -> None:
+    stream, metrics = ObserveStream(Snapshot((Policy("chat", models=("*",), versions=(Version("v1"),)),))), Metrics()
+    about = {"api": "openai", "operation": "chat.completions", "model": "m", "policy": "chat", "version": "v1"}
+    stream.receive(RequestHeaders(Headers(), metadata=about), 0.0)
+    stream.receive(ResponseHeaders(Headers.of([(":status", "200"), ("content-type", "text/event-stream")])), 0.1)
+    token = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0}}\n\ndata: [DONE]\n\n'
+    for note in stream.receive(ResponseBody(token * 3 + usage), 0.2):
+        if isinstance(note, Observed):
+            metrics.note(note)
+    place = {"model": "*", "version": "v1", "gpu_pool": "none"}
+    assert value(metrics, "inference_tokens_total", **place, type="input", estimated="false") == 9
+    assert value(metrics, "inference_tokens_total", **place, type="output", estimated="true") == 3
+
+
+ANY_TEXT = st.text(max_size=12) | st.sampled_from(
+    ["200", "999", "\uff12\uff10\uff10", "20", "2000", "+20", "", "1xx", "101"]
+)
+
+
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(PLACE, ANY_TEXT)), min_size=1, max_size=20), st.booleans())
+def test_no_peer_makes_up_the_value_of_a_label(told: list[dict[str, str]], asks: bool) -> None:
+    metrics, genai = Metrics(), Measurements()
+    metric = CustomMetric("asked", "COUNTER", LABELS, REQUESTS, REQUESTS)
+    policy = Policy("chat", models=("*",), versions=(Version("v1"),), custom_metrics=(metric,) if asks else ())
+    snapshot = Snapshot((policy,))
+    metrics.follow(snapshot)
+    for one in told:
+        metadata = {key: value for key, value in one.items() if key != ":status"} | {"policy": one["policy"] or "chat"}
+        stream = ObserveStream(snapshot)
+        stream.receive(RequestHeaders(Headers(), metadata=metadata), 0.0)
+        head = ResponseHeaders(Headers.of([(":status", one[":status"])]), True)
+        for note in (*stream.receive(head, 1.0), *stream.receive(Closed(), 2.0)):
+            if isinstance(note, Observed | CustomSample):
+                metrics.note(note)
+            if isinstance(note, Observed):
+                genai.note(note)
+                assert note.policy in ("chat", "other")
+    found = {(name, value) for _, labels in scrape(metrics) for name, value in labels}
+    found |= {
+        (name, str(value)) for _, points in genai.collect() for labels, _ in points for name, value in labels.items()
+    }
+    known = {"*", "v1", "chat", "none", "other", "inference", "0", *NAMES, *(row.operation for row in TABLE)}
+    three = re.compile(r"[0-9]{3}", re.ASCII)
+    for name, value in found:
+        if name in ("code", "error.type", "status"):
+            assert value in known or value == "client_left" or three.fullmatch(value), name
+        elif name in ("model", "version", "gpu_pool", "api", "policy", "model_name", "model_version", "gpu_type"):
+            assert value in known, name
+        elif name in ("gen_ai.operation.name", "gen_ai.request.model", "aimesh.version", "aimesh.gpu_pool"):
+            assert value in known | {"chat", "text_completion", "embeddings", "generate_content"}, name

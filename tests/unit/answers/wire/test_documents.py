@@ -1,0 +1,135 @@
+"""Content types lie: the first bytes tell what an answer is."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.answers import AnswerReader, answer_reader
+from extproc.answers.wire.bounded_buffer import LIMIT
+from extproc.answers.wire.documents import FIRST, Document, Objects
+from extproc.headers import Headers
+
+USAGE = b'"usage":{"prompt_tokens":9,"completion_tokens":12}'
+EVENTS = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: {"choices":[],%b}\n\ndata: [DONE]\n\n' % USAGE
+DOCUMENT = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],%b}' % USAGE
+PRETTY = json.dumps(json.loads(DOCUMENT), indent=2).encode()
+OLLAMA = (
+    b'{"message":{"content":"x"},"done":false}\n'
+    b'{"message":{"content":""},"done":true,"prompt_eval_count":9,"eval_count":12}\n'
+)
+
+STREAMS, JSON, NDJSON = "text/event-stream", "application/json", "application/x-ndjson"
+KINDS = (STREAMS, JSON, NDJSON, "", "text/plain; charset=utf-8", "application/octet-stream", "text/html")
+
+
+def read(kind: str, *pieces: bytes, api: str = "openai", operation: str = "chat.completions") -> AnswerReader:
+    found = answer_reader(api, operation, Headers.of([("content-type", kind)] if kind else []))
+    assert found is not None
+    for piece in pieces:
+        found.feed(piece)
+    found.end()
+    assert not found.broken
+    return found
+
+
+def bytewise(text: bytes) -> list[bytes]:
+    return [text[at : at + 1] for at in range(len(text))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "before", [b"", b": keep-alive\n\n", b"\n", b"\xef\xbb\xbf", b"event: x\n", b"retry: 5\n", b"id: 1\n"]
+)
+def test_events_are_events_under_any_type(kind: str, before: bytes) -> None:
+    for pieces in ([before + EVENTS], [before, EVENTS], bytewise(before + EVENTS)):
+        found = read(kind, *pieces)
+        assert (found.counts(), found.streamed, found.marked, found.told.pieces) == ((9, 12, None), True, True, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", [DOCUMENT, DOCUMENT + b"\n", b" \n" + DOCUMENT, PRETTY, PRETTY + b"\r\n"])
+def test_a_document_is_one_under_any_type(kind: str, text: bytes) -> None:
+    for pieces in ([text], [text[:40], text[40:]], bytewise(text)):
+        found = read(kind, *pieces)
+        assert (found.counts(), found.told.failed) == ((9, 12, None), False)
+        # Only where it is said to be lines can one line be a stream.
+        assert found.streamed is (kind == NDJSON and b"\n" not in text.strip())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_are_lines_under_any_type(kind: str) -> None:
+    for pieces in ([OLLAMA], OLLAMA.splitlines(keepends=True), bytewise(OLLAMA), [OLLAMA.rstrip()]):
+        found = read(kind, *pieces, api="ollama", operation="chat")
+        assert (found.counts(), found.streamed, found.told.ended) == ((9, 12, None), True, True)
+
+
+def test_the_first_of_several_lines_counts_when_it_comes() -> None:
+    found = answer_reader("ollama", "chat", Headers.of([("content-type", JSON)]))
+    assert found is not None
+    first, last = OLLAMA.splitlines(keepends=True)
+    assert found.feed(first)
+    assert not found.feed(last)
+    assert found.streamed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_that_is_a_document_is_a_failure_under_any_type(kind: str) -> None:
+    assert read(kind, b'{"error":{"message":"no"}}').told.failed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_one_under_any_type(kind: str) -> None:
+    text = b'[{"meta_info":{"prompt_tokens":4}},{"meta_info":{"prompt_tokens":5}}]'
+    found = read(kind, *bytewise(text), api="generate", operation="generate")
+    assert (found.counts(), found.streamed) == ((9, None, None), False)
+
+
+@pytest.mark.parametrize("kind", ["", "text/html", "image/png", "text/plain"])
+@pytest.mark.parametrize("text", [b"<html>", b"\x89PNG\r\n", b"dat", b"database: no\n", b"e", b"", b" ", b"no"])
+def test_what_is_nothing_of_all_that_tells_nothing(kind: str, text: bytes) -> None:
+    found = read(kind, *bytewise(text), b"data: [DONE]\n\n" if len(text) > 5 else b"")
+    assert (found.streamed, found.marked, found.told.ended, found.counts()) == (False, False, False, (None, None, None))
+
+
+def test_what_cannot_be_read_is_not_unpacked() -> None:
+    headers = Headers.of([("content-type", "text/html"), ("content-encoding", "identity")])
+    found = answer_reader("openai", "chat.completions", headers)
+    assert found is not None
+    found.feed(b"<html>")
+    assert found._unpack is None
+
+
+def test_a_first_line_that_is_long_is_a_document() -> None:
+    text = b'{"a":"' + b"x" * FIRST + b'"}\n{"usage":{"prompt_tokens":9}}'
+    for pieces in ([text], [text[at : at + 1000] for at in range(0, len(text), 1000)]):
+        decoder = Objects()
+        assert [event for piece in pieces for event in decoder.feed(piece)] == []
+        assert decoder.end() == [("", text, True)]
+        assert not decoder.several
+
+
+@pytest.mark.parametrize("piece", [b"x", b'{"a":1}\n'])
+def test_what_never_ends_is_bounded(piece: bytes) -> None:
+    decoder = Objects()
+    decoder.feed(b"{")
+    for _ in range(2 * LIMIT // len(piece)):
+        decoder.feed(piece)
+    assert isinstance(decoder.chosen, Document)
+    assert len(decoder._begun) == 0
+    assert len(decoder.chosen._text._data) <= LIMIT
+
+
+TEXTS = st.sampled_from([EVENTS, DOCUMENT, PRETTY, OLLAMA, b'[{"a":1}]', b"<html>", b"\n\n{}\n{}\n", b"dat: a"])
+
+
+@given(TEXTS, st.sampled_from(KINDS), st.lists(st.integers(0, 250)))
+def test_any_split_tells_the_same(text: bytes, kind: str, cuts: list[int]) -> None:
+    ends = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    whole, split = read(kind, text), read(kind, *(text[a:b] for a, b in pairwise(ends)))
+    assert (split.counts(), split.streamed, split.marked) == (whole.counts(), whole.streamed, whole.marked)
+    assert (split.told.pieces, split.told.ended) == (whole.told.pieces, whole.told.ended)
