@@ -23,8 +23,8 @@ _TOKEN, _END, _LAST, _ERROR = 1, 2, 4, 8
 _MOST = 1 << 53
 _KINDS = 256
 """Kinds of event that are kept in mind."""
-_FIELDS = 2_000
-"""Fields that are looked at in one message."""
+_FIELDS = 1000
+"""Fields that are looked at in one message and in those within it."""
 
 _Keys: TypeAlias = tuple[str, ...]
 _Place: TypeAlias = tuple[str, _Keys]
@@ -199,17 +199,21 @@ class MessageInspector:
         tokens = told.tokens
         return tokens.get((0, "input")), tokens.get((0, "output")), tokens.get((0, "cached"))
 
-    def _walk(self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int]) -> None:
-        """No deeper than the paths are long."""
-        for n, (number, wire, _, value, after) in enumerate(fields_of(data, at, end)):
-            if n > _FIELDS:
+    def _walk(
+        self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int], seen: int = 0
+    ) -> int:
+        """No deeper than the paths are long. ``seen``: fields of the message so far; returns them with those here."""
+        for number, wire, _, value, after in fields_of(data, at, end):
+            seen += 1
+            if seen > _FIELDS:
                 raise Unreadable("bad_grpc")
             path = (*above, number)
             role = self._roles.get(path)
             if role is not None and (wire == 0 or after > value or role == "ends"):
                 found[role] = value if wire == 0 else 0
             if path in self._inner and wire == 2:
-                self._walk(data, value, after, path, found)
+                seen = self._walk(data, value, after, path, found, seen)
+        return seen
 
 
 def _keys(pointer: str) -> _Keys:

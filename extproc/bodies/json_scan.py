@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from extproc.errors import Rejected, Unreadable
 BOM = b"\xef\xbb\xbf"
 NOTHING = msgspec.Raw(b"")
 
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 400
 """Of the top-level object, where they are looked at one by one: more are no request, but an attempt to keep us busy."""
 
 # A key, and its value where that is no array or object. Nothing is tried twice: possessive throughout.
@@ -167,12 +167,22 @@ def scalar(raw: msgspec.Raw) -> Any:
         return None
 
 
+@lru_cache(maxsize=256)
+def _finder(token: str) -> Callable[[msgspec.Raw], msgspec.Raw]:
+    """Reads an object for one member and builds nothing of the others: a policy names it, or we do."""
+    if not token.isprintable() or '"' in token or "\\" in token:  # no name for a field of a struct
+        return lambda raw: _decode_members(raw).get(token, NOTHING)
+    struct = msgspec.defstruct("Member", [("found", msgspec.Raw, NOTHING)], rename={"found": token}, gc=False)
+    decode = msgspec.json.Decoder(struct).decode
+    return lambda raw: decode(raw).found
+
+
 def inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
     """What the array or object holds at ``token``; nothing where it holds no such thing."""
     first = bytes(memoryview(raw)[:1])
     try:
         if first == b"{":
-            return _decode_members(raw).get(token, NOTHING)
+            return _finder(token)(raw)
         if first == b"[" and token.isdecimal():
             items = _decode_items(raw)
             return items[int(token[:9])] if int(token[:9]) < len(items) else NOTHING
