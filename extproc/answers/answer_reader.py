@@ -9,7 +9,7 @@ from extproc.answers.event_inspector import AnswerFacts, EventInspector, Message
 from extproc.answers.shape import Shape
 from extproc.answers.shapes import SHAPES
 from extproc.answers.wire.aws_event_stream import EventStream
-from extproc.answers.wire.decoder import Broken, Decoder, Event
+from extproc.answers.wire.decoder import EVENTS, Broken, Decoder, Event
 from extproc.answers.wire.documents import Bare, Document, Sniffed
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.ndjson import JsonLines
@@ -92,6 +92,9 @@ class AnswerReader:
                 data = self._unpack(data)
             events = self._decoder.feed(data)
         except Broken:
+            self.broken = True
+            return False
+        if len(events) > EVENTS:
             self.broken = True
             return False
         return self._see(events) if events else False

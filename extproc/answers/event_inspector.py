@@ -23,8 +23,8 @@ _TOKEN, _END, _LAST, _ERROR = 1, 2, 4, 8
 _MOST = 1 << 53
 _KINDS = 256
 """Kinds of event that are kept in mind."""
-_FIELDS = 1000
-"""Fields that are looked at in one message and in those within it."""
+_FIELDS, _EACH = 1000, 24
+"""Fields that are looked at in one message and in those within it, and how many of those of all before do not count."""
 
 _Keys: TypeAlias = tuple[str, ...]
 _Place: TypeAlias = tuple[str, _Keys]
@@ -36,12 +36,14 @@ _raw_decode = json.JSONDecoder().raw_decode
 class AnswerFacts:
     """What an answer has told so far."""
 
-    __slots__ = ("ended", "failed", "over", "pieces", "tokens")
+    __slots__ = ("ended", "failed", "fields", "over", "pieces", "tokens")
 
     def __init__(self) -> None:
         self.pieces = 0
         """Events that held output."""
         self.tokens: dict[tuple[int, str], int] = {}
+        self.fields = 0
+        """Of messages: how many more there were than ``_EACH`` for each."""
         self.ended = False
         """It said that it is complete."""
         self.failed = False
@@ -179,7 +181,7 @@ class MessageInspector:
         """Whether the message holds output; ``told`` learns the rest."""
         found: dict[str, int] = {}
         try:
-            self._walk(data, 0, len(data), (), found)
+            told.fields = self._walk(data, 0, len(data), (), found, max(0, told.fields - _EACH))
         except Unreadable:
             return False
         if "errors" in found:

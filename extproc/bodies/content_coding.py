@@ -63,11 +63,15 @@ def decoded(body: bytes, codings: str, limit: int) -> bytes:
             raise Unreadable("content_encoding") from None
         if len(body) > limit:
             raise TooLarge
-    if len(body) > FREE_PIECES:
-        pieces = len(body) - len(body.translate(None, _STRUCTURAL))  # one pass, whatever the body
-        if pieces > FREE_PIECES + packed:
-            raise TooLarge
+    if crumbled(body, packed):
+        raise TooLarge
     return body
+
+
+def crumbled(data: bytes, packed: int) -> bool:
+    """Whether ``data`` is in more pieces than what ``packed`` bytes unpack to may be. One pass, whatever the data."""
+    most = FREE_PIECES + packed
+    return len(data) > most and len(data) - len(data.translate(None, _STRUCTURAL)) > most
 
 
 def room(packed: int, limit: int) -> int:

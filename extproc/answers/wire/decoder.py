@@ -15,6 +15,10 @@ BARE = ":bare"
 """The kind of a piece that is output as it stands."""
 
 
+EVENTS, LINES = 500, 2000
+"""Of one piece of an answer: no model writes as many at once, and reading them would hold up others."""
+
+
 class Broken(Exception):  # noqa: N818
     """These bytes are not what they claim to be: nothing that follows can be read."""
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 
 from extproc.answers.wire.bounded_buffer import BoundedBuffer
-from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.decoder import Broken, Event
 
-_MARKS = re.compile(rb'\\.?|["{}\[\]]', re.DOTALL)
+_MARK = re.compile(rb'["{}\[\]]')
+_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_MARKS = 12_000
+"""Strings and brackets of one piece of an answer; see ``wire.EVENTS``."""
 
 
 class JsonArrayElements:
@@ -28,25 +31,37 @@ class JsonArrayElements:
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
         found: list[Event] = []
-        start, skip = 0, int(self._escaped and bool(data))
+        start, at = 0, int(self._escaped and bool(data))
         self._escaped = self._escaped and not data
-        for mark in _MARKS.finditer(data, skip):
-            what = data[mark.start()]
+        for _ in range(_MARKS):
+            if self._text:
+                at = _TEXT.match(data, at).end()  # type: ignore[union-attr] - nothing matches, too
+                if at == len(data):
+                    break
+                if data[at] == 0x5C:  # a backslash at the very end escapes what comes first in the next piece
+                    self._escaped = True
+                    break
+                self._text = False
+                at += 1
+            mark = _MARK.search(data, at)
+            if mark is None:
+                break
+            at = mark.end()
+            what = data[at - 1]
             if what == 0x22:
-                self._text = not self._text
-            elif self._text:
-                # A backslash at the very end escapes what comes first in the next piece.
-                self._escaped = what == 0x5C and mark.end() - mark.start() == 1
+                self._text = True
             elif what in b"{[":
                 self._depth += 1
                 if self._depth == 2:
-                    start = mark.start()
-            elif what in b"}]":
+                    start = at - 1
+            else:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._element.add(data[start : mark.end()])
+                    self._element.add(data[start:at])
                     whole = self._element.whole
                     found.append(("", self._element.take(), whole))
+        else:
+            raise Broken("a flood of brackets")
         if self._depth > 1:
             self._element.add(data[start:])
         return found

@@ -6,7 +6,7 @@ Blank lines say nothing, and the last line need not end. Source: the NDJSON spec
 from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
-from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.decoder import LINES, Broken, Event
 
 
 class JsonLines:
@@ -19,7 +19,9 @@ class JsonLines:
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
-        *lines, rest = data.split(b"\n")
+        *lines, rest = data.split(b"\n", LINES + 1)
+        if len(lines) > LINES:
+            raise Broken("a flood of lines")
         found: list[Event] = []
         for line in lines:
             text, whole = line, True

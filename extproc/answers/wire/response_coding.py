@@ -13,9 +13,12 @@ import brotli
 import zstandard
 
 from extproc.answers.wire.decoder import Broken
+from extproc.bodies.content_coding import MOST_PACKED, crumbled
 
 MAX_UNPACKED = 4 << 20
 """Bytes that one piece may unpack to; more is no answer of a model."""
+FREE, RATIO = 256 << 10, 16
+"""Bytes that any piece may unpack to, and times its own size that it may unpack to beyond them."""
 _STEP = 256
 """Bytes given to zstd at once, as it has no bound of its own: even these can become 8 MiB."""
 
@@ -31,12 +34,22 @@ def decompressor(coding: str) -> Decompressor | None:
     step = make()
 
     def unpack(data: bytes) -> bytes:
+        if len(data) > MOST_PACKED:
+            raise Broken("more than any proxy reads at once")
         try:
-            return step(data)
+            found = step(data)
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             raise Broken("a content coding that can't be undone") from None
+        if crumbled(found, len(data)):
+            raise Broken("a flood of pieces")
+        return found
 
     return unpack
+
+
+def room(packed: int) -> int:
+    """Bytes that a piece of ``packed`` bytes may unpack to."""
+    return min(MAX_UNPACKED, FREE + RATIO * packed)
 
 
 def _identity() -> Decompressor:
@@ -47,7 +60,7 @@ def _zlib(window: int) -> Decompressor:
     unpacking = zlib.decompressobj(window)
 
     def step(data: bytes) -> bytes:
-        found = unpacking.decompress(data, MAX_UNPACKED)
+        found = unpacking.decompress(data, room(len(data)))
         if unpacking.unconsumed_tail or unpacking.unused_data:
             raise EOFError
         return found
@@ -59,7 +72,7 @@ def _brotli() -> Decompressor:
     unpacking: Any = brotli.Decompressor()
 
     def step(data: bytes) -> bytes:
-        found: bytes = unpacking.process(data, output_buffer_limit=MAX_UNPACKED)
+        found: bytes = unpacking.process(data, output_buffer_limit=room(len(data)))
         if not unpacking.can_accept_more_data() and not unpacking.is_finished():
             raise EOFError
         return found
@@ -72,9 +85,11 @@ def _zstd() -> Decompressor:
 
     def step(data: bytes) -> bytes:
         found: list[bytes] = []
+        left = room(len(data))
         for at in range(0, len(data), _STEP):
             found.append(unpacking.decompress(data[at : at + _STEP]))
-            if sum(map(len, found)) > MAX_UNPACKED:
+            left -= len(found[-1])
+            if left < 0:
                 raise EOFError
         return b"".join(found)
 

@@ -8,7 +8,7 @@ Source: the HTML standard, "Server-sent events", §9.2.5 and §9.2.6.
 from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import LIMIT, TAIL, BoundedBuffer
-from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.decoder import LINES, Broken, Event
 
 _BOM = b"\xef\xbb\xbf"
 _LINE = 41
@@ -47,6 +47,8 @@ class Sse:
         if not data:
             return []
         lines = data.splitlines()
+        if len(lines) > LINES:
+            raise Broken("a flood of lines")
         last = data[-1]
         unfinished = lines.pop() if last not in (10, 13) else b""
         self._lone_cr = last == 13
