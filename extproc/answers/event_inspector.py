@@ -183,6 +183,7 @@ class MessageInspector:
         try:
             told.fields = self._walk(data, 0, len(data), (), found, max(0, told.fields - _EACH))
         except Unreadable:
+            told.fields = _FIELDS + _EACH  # the next one is not even begun
             return False
         if "errors" in found:
             told.failed = told.over = True

@@ -17,7 +17,7 @@ MOST_PACKED = 1 << 20
 """Bytes in gzip, deflate or br, as they come. A block of 11 bytes that unpacks to nothing costs its decoder as much as
 one of kilobytes (the tables of RFC 1951 §3.2.7 are built anew), and no library tells how many blocks there are.
 """
-FREE, RATIO = 512 << 10, 8
+FREE, RATIO = 256 << 10, 8
 """Bytes that any body may unpack to, and times its own size that it may unpack to beyond them."""
 FREE_PIECES = 20_000
 """Places at which a reader has to begin anew (``_STRUCTURAL``) that any body may unpack to; beyond them as many as it
@@ -33,8 +33,8 @@ STEP = 65_536
 
 _LONGEST = 256
 """Characters of ``content-encoding``."""
-_STRUCTURAL = b"[{,:\r\n"
-"""Where JSON and forms begin something new."""
+_STRUCTURAL = b"[{,:\\\r\n"
+"""Where JSON and forms begin something new, or something that is not as it stands."""
 
 
 class TooLarge(Exception):  # noqa: N818
@@ -143,7 +143,16 @@ def _whole_frames(body: bytes) -> bool:
     return last and at == len(body)
 
 
+def wide(body: bytes) -> bool:
+    """Whether brotli data has a window beyond the 4 MiB that encoders take (RFC 7932 §9.1): one copy can fill all of it
+    before the decoder looks at any limit, in 20 ms for 16 MiB.
+    """
+    return body[0] & 1 == 1 and body[0] >> 1 & 7 > 5
+
+
 def _brotli(body: bytes, limit: int) -> bytes:
+    if wide(body):
+        raise EOFError
     unpacker = brotli.Decompressor()
     found: bytes = unpacker.process(body, output_buffer_limit=limit + 1)
     while len(found) <= limit and not unpacker.is_finished():

@@ -29,6 +29,9 @@ _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+\{")
 _END = re.compile(rb"[ \t\r\n]*+\}")
 _STOPPED = re.compile(r"trailing characters \(byte (\d+)\)")
 _OPENING_BRACKETS = frozenset(b"[{")
+_DIGITS = 1024
+"""Characters of a number that is read."""
+_QUOTE = 0x22
 _BACKSLASH = 0x5C  # a number: text is first taken for one, and found to be none
 _decode = msgspec.json.Decoder().decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
@@ -159,7 +162,8 @@ def _string_end(body: bytes, start: int) -> int:
 
 def scalar(raw: msgspec.Raw) -> Any:
     """The string, number or boolean; None where there is none, arrays and objects, which are never built, included."""
-    if raw is NOTHING or memoryview(raw)[0] in _OPENING_BRACKETS:
+    text = memoryview(raw)
+    if raw is NOTHING or text[0] in _OPENING_BRACKETS or (text[0] != _QUOTE and text.nbytes > _DIGITS):
         return None
     try:
         return _decode(raw)
@@ -172,7 +176,7 @@ def _finder(token: str) -> Callable[[msgspec.Raw], msgspec.Raw]:
     """Reads an object for one member and builds nothing of the others: a policy names it, or we do."""
     if not token.isprintable() or '"' in token or "\\" in token:  # no name for a field of a struct
         return lambda raw: _decode_members(raw).get(token, NOTHING)
-    struct = msgspec.defstruct("Member", [("found", msgspec.Raw, NOTHING)], rename={"found": token}, gc=False)
+    struct: Any = msgspec.defstruct("Member", [("found", msgspec.Raw, NOTHING)], rename={"found": token}, gc=False)
     decode = msgspec.json.Decoder(struct).decode
     return lambda raw: decode(raw).found
 

@@ -6,12 +6,14 @@ Source: gRPC over HTTP/2 (PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
 from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import LIMIT
-from extproc.answers.wire.decoder import EVENTS, Broken, Event
+from extproc.answers.wire.decoder import Broken, Event
 from extproc.answers.wire.response_coding import room
 from extproc.bodies.content_coding import TooLarge, decoded
 from extproc.errors import Unreadable
 
 _PREFIX = 5
+_MESSAGES = 250
+"""Of one piece of an answer; see ``wire.EVENTS``."""
 
 
 class GrpcMessages:
@@ -40,7 +42,7 @@ class GrpcMessages:
         while len(buffer) - at >= _PREFIX:
             size = int.from_bytes(buffer[at + 1 : at + _PREFIX])
             end = at + _PREFIX + size
-            if buffer[at] > 1 or len(found) >= EVENTS:
+            if buffer[at] > 1 or len(found) >= _MESSAGES:
                 raise Broken("not a gRPC message, or a flood of them")
             if size > LIMIT:
                 found.append(("", b"", False))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 
 from extproc.answers.wire.bounded_buffer import BoundedBuffer
-from extproc.answers.wire.decoder import Broken, Event
+from extproc.answers.wire.decoder import EVENTS, Broken, Event
 
-_MARK = re.compile(rb'["{}\[\]]')
-_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_MARKS = 12_000
+_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
+_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+_MARKS = 8000
 """Strings and brackets of one piece of an answer; see ``wire.EVENTS``."""
 
 
@@ -33,35 +33,29 @@ class JsonArrayElements:
         found: list[Event] = []
         start, at = 0, int(self._escaped and bool(data))
         self._escaped = self._escaped and not data
-        for _ in range(_MARKS):
-            if self._text:
-                at = _TEXT.match(data, at).end()  # type: ignore[union-attr] - nothing matches, too
-                if at == len(data):
-                    break
-                if data[at] == 0x5C:  # a backslash at the very end escapes what comes first in the next piece
-                    self._escaped = True
-                    break
-                self._text = False
-                at += 1
-            mark = _MARK.search(data, at)
-            if mark is None:
-                break
-            at = mark.end()
-            what = data[at - 1]
+        if self._text:
+            text = _TEXT.match(data, at)
+            at = text.end() if text else at  # it matches always, and may match nothing
+            self._text = not (text and text[1])
+            self._escaped = self._text and at < len(data)
+        for n, mark in enumerate(_MARK.finditer(data, at)):
+            what = data[mark.start()]
             if what == 0x22:
-                self._text = True
+                if not mark[1]:
+                    # A backslash that stands last escapes what the next piece begins with.
+                    self._text, self._escaped = True, mark.end() < len(data)
             elif what in b"{[":
                 self._depth += 1
                 if self._depth == 2:
-                    start = at - 1
+                    start = mark.start()
             else:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._element.add(data[start:at])
+                    self._element.add(data[start : mark.end()])
                     whole = self._element.whole
                     found.append(("", self._element.take(), whole))
-        else:
-            raise Broken("a flood of brackets")
+            if n > _MARKS or len(found) > EVENTS:
+                raise Broken("a flood of brackets")
         if self._depth > 1:
             self._element.add(data[start:])
         return found

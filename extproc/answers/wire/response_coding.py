@@ -13,7 +13,7 @@ import brotli
 import zstandard
 
 from extproc.answers.wire.decoder import Broken
-from extproc.bodies.content_coding import MOST_PACKED, crumbled
+from extproc.bodies.content_coding import MOST_PACKED, crumbled, wide
 
 MAX_UNPACKED = 4 << 20
 """Bytes that one piece may unpack to; more is no answer of a model."""
@@ -70,8 +70,14 @@ def _zlib(window: int) -> Decompressor:
 
 def _brotli() -> Decompressor:
     unpacking: Any = brotli.Decompressor()
+    begun = False
 
     def step(data: bytes) -> bytes:
+        nonlocal begun
+        if data and not begun:
+            begun = True
+            if wide(data):
+                raise EOFError
         found: bytes = unpacking.process(data, output_buffer_limit=room(len(data)))
         if not unpacking.can_accept_more_data() and not unpacking.is_finished():
             raise EOFError
