@@ -28,6 +28,8 @@ _WIRES: dict[str, Callable[[], Decoder]] = {
     "application/x-json-stream": JsonLines,
     "application/vnd.amazon.eventstream": EventStream,
 }
+_SMALLEST = 8
+"""Bytes on the wire, packed or not, that an event takes at least, of those beyond ``EVENTS``."""
 _INNER: dict[str, Callable[[], Decoder]] = {"base64": Base64, "raw": Raw}
 _LOOKS: dict[tuple[str, str], EventInspector | MessageInspector] = {
     key: EventInspector(shape) if isinstance(shape, Shape) else MessageInspector(shape) for key, shape in SHAPES.items()
@@ -42,7 +44,7 @@ EventListener: TypeAlias = Callable[[bytes], None]
 class AnswerReader:
     """One answer. ``told`` is what it has told so far."""
 
-    __slots__ = ("_decoder", "_each", "_headers", "_look", "_unpack", "broken", "told")
+    __slots__ = ("_bytes", "_decoder", "_each", "_events", "_headers", "_look", "_unpack", "broken", "told")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class AnswerReader:
     ) -> None:
         """``each`` is shown every document of the answer: all of it, or an event of a stream."""
         self.told = AnswerFacts()
+        self._bytes = self._events = 0
         self.broken = False
         """It can't be read on: a format that is none, or bytes that are not what they should be."""
         self._each = each
@@ -87,6 +90,7 @@ class AnswerReader:
         """Whether the next bytes of the answer bring output."""
         if self.broken:
             return False
+        self._bytes += len(data)
         try:
             if self._unpack is not None:
                 data = self._unpack(data)
@@ -94,7 +98,8 @@ class AnswerReader:
         except Broken:
             self.broken = True
             return False
-        if len(events) > EVENTS:
+        self._events += len(events)
+        if self._events > EVENTS + self._bytes // _SMALLEST:
             self.broken = True
             return False
         return self._see(events) if events else False

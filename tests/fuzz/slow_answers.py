@@ -10,7 +10,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from extproc.answers import answer_reader, realtime_session
-from extproc.answers.wire.response_coding import FREE, RATIO
+from extproc.answers.wire.response_coding import FREE, MAX_UNPACKED, RATIO
 from extproc.headers import Headers
 from tests.fuzz.slow_requests import CODINGS, Make, filled, framed, wasteful
 
@@ -99,7 +99,7 @@ def _streamed(content_type: str, coding: str, make: Make, size: int) -> Answer:
     headers = (("content-type", content_type),)
     if not coding:
         return Answer(*CHAT, headers, make(size))
-    for content in (FREE + RATIO * size, FREE, FREE // 8):
+    for content in (min(MAX_UNPACKED, FREE + RATIO * size), FREE, FREE // 8):
         body = make(content)
         packed = CODINGS[coding](body)
         if len(body) <= FREE + RATIO * len(packed):

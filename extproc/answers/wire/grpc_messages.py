@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import LIMIT
 from extproc.answers.wire.decoder import Broken, Event
-from extproc.answers.wire.response_coding import room
+from extproc.answers.wire.response_coding import FREE, room
 from extproc.bodies.content_coding import TooLarge, decoded
 from extproc.errors import Unreadable
 
@@ -26,7 +26,7 @@ class GrpcMessages:
         self._coding = coding.strip()
         self._buffer = bytearray()
         self._skip = 0
-        self._room = 0  # bytes that the messages of one piece may yet unpack to
+        self._room = FREE  # bytes that may yet be unpacked
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
@@ -36,7 +36,7 @@ class GrpcMessages:
             data = data[passed:]
         buffer = self._buffer
         buffer += data
-        self._room = room(len(data))
+        self._room = room(self._room, len(data))
         found: list[Event] = []
         at = 0
         while len(buffer) - at >= _PREFIX:

@@ -10,7 +10,7 @@ from typing import Any
 
 from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
 from extproc.answers.wire.decoder import EVENTS, Broken, Event
-from extproc.answers.wire.response_coding import room
+from extproc.answers.wire.response_coding import FREE, room
 
 HEAD = 512
 """Bytes that are kept of the beginning of a message that is too long: they tell what it is."""
@@ -42,7 +42,7 @@ class WebSocket:
         """The code of the close frame, behind which nothing counts; None: there was none yet."""
         self._unpacks, self._forgets = _compression(extensions)
         self._inflate: Any = None
-        self._room = 0  # bytes that the messages of one piece may yet unpack to
+        self._room = FREE  # bytes that may yet be unpacked
         self._head = b""  # of a frame, as far as it is there
         self._first = 0  # of a frame's bytes
         self._mask = b""  # of a frame: from its next byte on
@@ -57,7 +57,7 @@ class WebSocket:
         found: list[Event] = []
         if self._head:
             data, self._head = self._head + data, b""
-        self._room = room(len(data))
+        self._room = room(self._room, len(data))
         at = frames = 0
         while at < len(data) and self.closed is None:
             if not self._left:
