@@ -9,7 +9,7 @@ from extproc.answers.event_inspector import AnswerFacts, EventInspector, Message
 from extproc.answers.shape import Shape
 from extproc.answers.shapes import SHAPES
 from extproc.answers.wire.aws_event_stream import EventStream
-from extproc.answers.wire.decoder import EVENTS, Broken, Decoder, Event
+from extproc.answers.wire.decoder import EACH_EVENT, EVENTS, Allowance, Broken, Decoder, Event
 from extproc.answers.wire.documents import Bare, Document, Sniffed
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.ndjson import JsonLines
@@ -28,8 +28,6 @@ _WIRES: dict[str, Callable[[], Decoder]] = {
     "application/x-json-stream": JsonLines,
     "application/vnd.amazon.eventstream": EventStream,
 }
-_SMALLEST = 8
-"""Bytes on the wire, packed or not, that an event takes at least, of those beyond ``EVENTS``."""
 _INNER: dict[str, Callable[[], Decoder]] = {"base64": Base64, "raw": Raw}
 _LOOKS: dict[tuple[str, str], EventInspector | MessageInspector] = {
     key: EventInspector(shape) if isinstance(shape, Shape) else MessageInspector(shape) for key, shape in SHAPES.items()
@@ -44,7 +42,7 @@ EventListener: TypeAlias = Callable[[bytes], None]
 class AnswerReader:
     """One answer. ``told`` is what it has told so far."""
 
-    __slots__ = ("_bytes", "_decoder", "_each", "_events", "_headers", "_look", "_unpack", "broken", "told")
+    __slots__ = ("_allowance", "_decoder", "_each", "_headers", "_look", "_unpack", "broken", "told")
 
     def __init__(
         self,
@@ -56,7 +54,7 @@ class AnswerReader:
     ) -> None:
         """``each`` is shown every document of the answer: all of it, or an event of a stream."""
         self.told = AnswerFacts()
-        self._bytes = self._events = 0
+        self._allowance = Allowance(EVENTS, EACH_EVENT)  # by bytes on the wire, packed or not
         self.broken = False
         """It can't be read on: a format that is none, or bytes that are not what they should be."""
         self._each = each
@@ -90,16 +88,13 @@ class AnswerReader:
         """Whether the next bytes of the answer bring output."""
         if self.broken:
             return False
-        self._bytes += len(data)
+        size = len(data)
         try:
             if self._unpack is not None:
                 data = self._unpack(data)
             events = self._decoder.feed(data)
+            self._allowance.take(size, len(events))
         except Broken:
-            self.broken = True
-            return False
-        self._events += len(events)
-        if self._events > EVENTS + self._bytes // _SMALLEST:
             self.broken = True
             return False
         return self._see(events) if events else False

@@ -1,6 +1,6 @@
 """The search for slow inputs: the CPU time of whatever is made to be slow, of any size and in any pieces.
 
-A finding is the worst of its reader, by the time for a byte on the wire beyond what any input may take.
+A finding is the worst of its reader, by its share of the time that an input of its size may take.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NamedTuple
 from tests.fuzz import slow_answers, slow_requests
 from tests.fuzz.mutations import mutated
 
-BASE = 0.001
-"""Seconds that any input may take: the byte that costs most is looked for beyond it."""
+BASE, BYTE, EACH = 4e-3, 18e-9, 100e-6
+"""Seconds that any input may take, and more for each byte and each piece: 5 ms for 64 KiB, 150 ms for 8 MiB."""
 PIECES = (0, 0, 0, 65_536, 16_384, 4096, 1000, 100)
 LARGEST = 1 << 20
 
@@ -28,9 +28,9 @@ class Finding(NamedTuple):
     name: str
 
     @property
-    def weight(self) -> float:
-        """Seconds for a byte, or a piece of a few, beyond ``BASE``."""
-        return max(0.0, self.seconds - BASE) / (self.size + 500 * self.pieces + 1000)
+    def share(self) -> float:
+        """Of the time that it may take."""
+        return self.seconds / (BASE + BYTE * self.size + EACH * self.pieces)
 
 
 class Search:
@@ -61,15 +61,18 @@ class Search:
         self.count += 1
         found = Finding(seconds, wire, wire // piece + 1 if piece else 1, name)
         reader = name.partition(",")[0]
-        if reader not in self.worst or found.weight > self.worst[reader].weight:
+        if reader not in self.worst or found.share > self.worst[reader].share:
             self.worst[reader] = found
 
     def report(self) -> str:
         """A line for each reader, the worst first."""
-        lines = [f"The slowest of {self.count} inputs, by reader: CPU time, ns for a byte, bytes, pieces, what"]
-        for _, found in sorted(self.worst.items(), key=lambda item: -item[1].weight):
-            each = found.seconds / max(found.size, 1) * 1e9
-            lines.append(f"{found.seconds * 1e3:8.2f} ms {each:12.0f} {found.size:9} {found.pieces:6}  {found.name}")
+        lines = [
+            f"The slowest of {self.count} inputs, by reader: share of the time allowed, CPU time, bytes, pieces, what"
+        ]
+        for _, found in sorted(self.worst.items(), key=lambda item: -item[1].share):
+            lines.append(
+                f"{found.share:6.2f} {found.seconds * 1e3:8.2f} ms {found.size:9} {found.pieces:6}  {found.name}"
+            )
         return "\n".join(lines)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from zlib import crc32
 
 from extproc.answers.wire.bounded_buffer import LIMIT
-from extproc.answers.wire.decoder import ERROR, EVENTS, Broken, Event
+from extproc.answers.wire.decoder import ERROR, Broken, Event
 
 _PRELUDE, _OVERHEAD = 12, 16
 _MOST = 24 << 20
 """Bytes of one message: the format allows no more."""
+_MESSAGES = 500
+"""Of one piece of an answer; see ``wire.EVENTS``."""
 _HEADERS = 8
 """Of one message: Amazon's services send three."""
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
@@ -47,7 +49,7 @@ class EventStream:
             if crc32(buffer[at : at + 8]) != int.from_bytes(buffer[at + 8 : at + 12]) or not _OVERHEAD <= size <= _MOST:
                 raise Broken("not an AWS event stream")
             end = at + size
-            if len(found) >= EVENTS:
+            if len(found) >= _MESSAGES:
                 raise Broken("a flood of messages")
             if size > LIMIT:
                 found.append(("", b"", False))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from extproc.answers.wire.bounded_buffer import BoundedBuffer
-from extproc.answers.wire.decoder import EVENTS, Broken, Event
+from extproc.answers.wire.decoder import EACH_LINE, Allowance, Event
 
 _MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
 _TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
@@ -20,9 +20,10 @@ _MARKS = 8000
 class JsonArrayElements:
     """See ``Decoder``. The wire names no kinds."""
 
-    __slots__ = ("_depth", "_element", "_escaped", "_text")
+    __slots__ = ("_allowance", "_depth", "_element", "_escaped", "_text")
 
     def __init__(self) -> None:
+        self._allowance = Allowance(_MARKS, EACH_LINE)
         self._depth = 0
         self._text = False  # within a string
         self._escaped = False  # the last piece ended in a backslash
@@ -38,7 +39,9 @@ class JsonArrayElements:
             at = text.end() if text else at  # it matches always, and may match nothing
             self._text = not (text and text[1])
             self._escaped = self._text and at < len(data)
-        for n, mark in enumerate(_MARK.finditer(data, at)):
+        seen = 0
+        for mark in _MARK.finditer(data, at):
+            seen += 1
             what = data[mark.start()]
             if what == 0x22:
                 if not mark[1]:
@@ -54,8 +57,9 @@ class JsonArrayElements:
                     self._element.add(data[start : mark.end()])
                     whole = self._element.whole
                     found.append(("", self._element.take(), whole))
-            if n > _MARKS or len(found) > EVENTS:
-                raise Broken("a flood of brackets")
+            if seen > _MARKS:  # too many by one
+                break
+        self._allowance.take(len(data), seen)
         if self._depth > 1:
             self._element.add(data[start:])
         return found

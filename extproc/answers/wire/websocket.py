@@ -9,7 +9,7 @@ import zlib
 from typing import Any
 
 from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
-from extproc.answers.wire.decoder import EVENTS, Broken, Event
+from extproc.answers.wire.decoder import EACH_EVENT, Allowance, Broken, Event
 from extproc.answers.wire.response_coding import FREE, room
 
 HEAD = 512
@@ -19,6 +19,8 @@ UNTOLD = 1005
 
 _FINAL, _PACKED, _RESERVED, _CONTROL, _OPCODE = 0x80, 0x40, 0x30, 0x08, 0x0F
 _CONTINUED, _BINARY, _CLOSE, _PONG = 0, 2, 8, 10
+_FRAMES = 500
+"""Of one piece of an answer; see ``wire.EVENTS``."""
 _FLUSHED = b"\0\0\xff\xff"
 """What the sender of a compressed message leaves out at its end (RFC 7692 §7.2.1)."""
 _ENDS = 8
@@ -32,7 +34,18 @@ class WebSocket:
     """
 
     __slots__ = (
-        *("_begun", "_compressed", "_farewell", "_first", "_forgets", "_head", "_inflate", "_left", "_mask"),
+        *(
+            "_allowance",
+            "_begun",
+            "_compressed",
+            "_farewell",
+            "_first",
+            "_forgets",
+            "_head",
+            "_inflate",
+            "_left",
+            "_mask",
+        ),
         *("_message", "_room", "_unpacks", "closed"),
     )
 
@@ -41,6 +54,7 @@ class WebSocket:
         self.closed: int | None = None
         """The code of the close frame, behind which nothing counts; None: there was none yet."""
         self._unpacks, self._forgets = _compression(extensions)
+        self._allowance = Allowance(_FRAMES, EACH_EVENT)
         self._inflate: Any = None
         self._room = FREE  # bytes that may yet be unpacked
         self._head = b""  # of a frame, as far as it is there
@@ -66,13 +80,14 @@ class WebSocket:
                     self._head = data[at:]
                     break
                 frames += 1
-                if frames > EVENTS:
-                    raise Broken("a flood of frames")
+                if frames > _FRAMES:  # too many by one
+                    break
                 at += size
             piece = data[at : at + self._left]
             at += len(piece)
             self._left -= len(piece)
             self._take(self._unmasked(piece) if self._mask else piece, found)
+        self._allowance.take(len(data), frames)
         return found
 
     def end(self) -> list[Event]:
