@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from extproc.answers.wire.bounded_buffer import BoundedBuffer
-from extproc.answers.wire.decoder import EACH_LINE, Allowance, Event
+from extproc.answers.wire.decoder import EACH_LINE, EVENTS, Allowance, Broken, Event
 
 _MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
 _TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
@@ -57,8 +57,8 @@ class JsonArrayElements:
                     self._element.add(data[start : mark.end()])
                     whole = self._element.whole
                     found.append(("", self._element.take(), whole))
-            if seen > _MARKS:  # too many by one
-                break
+            if seen > _MARKS or len(found) > EVENTS:
+                raise Broken("a flood of brackets")
         self._allowance.take(len(data), seen)
         if self._depth > 1:
             self._element.add(data[start:])
