@@ -10,7 +10,7 @@ from extproc.answers.event_inspector import AnswerFacts, EventInspector, Message
 from extproc.answers.shape import Shape
 from extproc.answers.shapes import SHAPES
 from extproc.answers.wire.aws_event_stream import EventStream
-from extproc.answers.wire.decoder import Broken, Decoder, Event
+from extproc.answers.wire.decoder import EACH_EVENT, EVENTS, Allowance, Broken, Decoder, Event
 from extproc.answers.wire.documents import Bare, Document, Objects, Opaque, Sniffed
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
@@ -45,7 +45,7 @@ EventListener: TypeAlias = Callable[[bytes], None]
 class AnswerReader:
     """One answer. ``told`` is what it has told so far."""
 
-    __slots__ = ("_decoder", "_each", "_headers", "_look", "_sniffed", "_unpack", "broken", "told")
+    __slots__ = ("_allowance", "_decoder", "_each", "_headers", "_look", "_sniffed", "_unpack", "broken", "told")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class AnswerReader:
     ) -> None:
         """``each`` is shown every document of the answer: all of it, or an event of a stream."""
         self.told = AnswerFacts()
+        self._allowance = Allowance(EVENTS, EACH_EVENT)  # by bytes on the wire, packed or not
         self.broken = False
         """It can't be read on: a format that is none, or bytes that are not what they should be."""
         self._each = each
@@ -95,10 +96,12 @@ class AnswerReader:
         """Whether the next bytes of the answer bring output."""
         if self.broken:
             return False
+        size = len(data)
         try:
             if self._unpack is not None:
                 data = self._unpack(data)
             events = self._decoder.feed(data)
+            self._allowance.take(size, len(events))
         except Broken:
             self.broken = True
             return False

@@ -45,8 +45,8 @@ _CHOICES = 256
 """Choices that are looked at for output in one event."""
 _KINDS = 256
 """Kinds of event that are kept in mind."""
-_FIELDS = 2_000
-"""Fields that are looked at in one message."""
+_FIELDS, _EACH = 1000, 24
+"""Fields that are looked at in one message and in those within it, and how many of those of all before do not count."""
 
 _Group: TypeAlias = tuple[tuple[Keys, ...], Keys]
 """(what stands before, between and behind each ``*``; names there)."""
@@ -55,12 +55,14 @@ _Group: TypeAlias = tuple[tuple[Keys, ...], Keys]
 class AnswerFacts:
     """What an answer has told so far."""
 
-    __slots__ = ("ended", "failed", "over", "pieces", "tokens")
+    __slots__ = ("ended", "failed", "fields", "over", "pieces", "tokens")
 
     def __init__(self) -> None:
         self.pieces = 0
         """Events that held output."""
         self.tokens: Tokens = {}
+        self.fields = 0
+        """Of messages: how many more there were than ``_EACH`` for each."""
         self.ended = False
         """It said that it is complete."""
         self.failed = False
@@ -215,8 +217,9 @@ class MessageInspector:
         """Whether the message holds output; ``told`` learns the rest."""
         found: dict[str, int] = {}
         try:
-            self._walk(data, 0, len(data), (), found)
+            told.fields = self._walk(data, 0, len(data), (), found, max(0, told.fields - _EACH))
         except Unreadable:
+            told.fields = _FIELDS + _EACH  # the next one is not even begun
             return False
         if "errors" in found:
             told.failed = told.over = True
@@ -235,10 +238,13 @@ class MessageInspector:
         given, output, cached = told.tokens[0, 0].most if told.tokens else _NONE
         return given, output, cached
 
-    def _walk(self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int]) -> None:
-        """No deeper than the paths are long."""
-        for n, (number, wire, _, value, after) in enumerate(fields_of(data, at, end)):
-            if n > _FIELDS:
+    def _walk(
+        self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int], seen: int = 0
+    ) -> int:
+        """No deeper than the paths are long. ``seen``: fields of the message so far; returns them with those here."""
+        for number, wire, _, value, after in fields_of(data, at, end):
+            seen += 1
+            if seen > _FIELDS:
                 raise Unreadable("bad_grpc")
             path = (*above, number)
             role = self._roles.get(path)
@@ -247,7 +253,8 @@ class MessageInspector:
                 if words is None or (wire == 2 and data[value:after] in words):
                     found[role] = value if wire == 0 else 0
             if path in self._inner and wire == 2:
-                self._walk(data, value, after, path, found)
+                seen = self._walk(data, value, after, path, found, seen)
+        return seen
 
 
 def _failure(text: str) -> tuple[tuple[Keys, ...], frozenset[str]]:

@@ -23,6 +23,12 @@ Key: TypeAlias = tuple[str, int, str, str]
 
 Rename: TypeAlias = Callable[[str], tuple[str, str]]
 
+_ESCAPED = 12 * MAX_MODEL_LENGTH
+"""Characters of a path's segment with the longest name, each of its characters four bytes that are escaped."""
+_PARAMETERS = 100
+"""Of one query."""
+_QUERY = 8192
+"""Characters of one query."""
 _NAMED = re.compile(r"\{(.+)\}(.*)")
 
 
@@ -50,7 +56,7 @@ class _Variable:
         segment = segments[self.at]
         if self.length:
             segment = segment[: -self.length]
-        if "%" not in segment:
+        if "%" not in segment or len(segment) > _ESCAPED:  # as it stands it is too long already
             return segment
         # Half as long as `unquote`, which is for text that has other characters than ASCII, too.
         return unquote_to_bytes(segment).decode("utf-8", "replace") if segment.isascii() else unquote(segment)
@@ -123,6 +129,8 @@ class Pattern:
 
     def _asked_in_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
         name = self.row.query
+        if query.count("&") >= _PARAMETERS or len(query) > _QUERY:
+            return None, None
         found = [
             (spelled, value) for spelled, value in parse_qsl(query, keep_blank_values=True) if is_key(spelled, name)
         ]

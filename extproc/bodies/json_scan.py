@@ -24,7 +24,7 @@ T = TypeVar("T")
 BOM = b"\xef\xbb\xbf"
 NOTHING = msgspec.Raw(b"")
 
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 400
 """Of the top-level object, where they are looked at one by one: more are no request, but an attempt to keep us busy."""
 
 # Nothing is tried twice: possessive throughout.
@@ -36,6 +36,9 @@ _FOREIGN = {"s": rb"\u017", "k": rb"\u212"}
 """How those of the letters begin that are these but for case."""
 _ASCII = bytes(range(0x80)) + b"?" * 0x80
 _OPENING_BRACKETS = frozenset(b"[{")
+_DIGITS = 1024
+"""Characters of a number that is read."""
+_QUOTE = 0x22
 _BACKSLASH = 0x5C  # a number: text is first taken for one, and found to be none
 _decode = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -222,12 +225,23 @@ def _string_end(body: bytes, start: int) -> int:
 
 def scalar(raw: msgspec.Raw) -> Any:
     """The string, number or boolean; None where there is none, arrays and objects, which are never built, included."""
-    if raw is NOTHING or memoryview(raw)[0] in _OPENING_BRACKETS:
+    text = memoryview(raw)
+    if raw is NOTHING or text[0] in _OPENING_BRACKETS or (text[0] != _QUOTE and text.nbytes > _DIGITS):
         return None
     try:
         return _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):  # a number out of all bounds, a string that is not UTF-8
         return None
+
+
+@lru_cache(maxsize=256)
+def _finder(token: str) -> Callable[[msgspec.Raw], msgspec.Raw]:
+    """Reads an object for one member and builds nothing of the others: a policy names it, or we do."""
+    if not token.isprintable() or '"' in token or "\\" in token:  # no name for a field of a struct
+        return lambda raw: _decode_members(raw).get(token, NOTHING)
+    struct: Any = msgspec.defstruct("Member", [("found", msgspec.Raw, NOTHING)], rename={"found": token}, gc=False)
+    decode = msgspec.json.Decoder(struct).decode
+    return lambda raw: decode(raw).found
 
 
 def inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
@@ -241,7 +255,7 @@ def inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
 def _inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
     first = bytes(memoryview(raw)[:1])
     if first == b"{":
-        return _decode_members(raw).get(token, NOTHING)
+        return _finder(token)(raw)
     if first == b"[" and token.isdecimal():
         items = _decode_items(raw)
         return items[int(token[:9])] if int(token[:9]) < len(items) else NOTHING

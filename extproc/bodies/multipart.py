@@ -18,15 +18,26 @@ from extproc.bodies.request import BodyFields, Splice
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
-MAX_PARTS = 1000
-"""As Starlette has it, of fields and of files."""
-MAX_HEAD = 16_384
-"""Bytes of the headers of one part."""
+MAX_PARTS = 128
+"""Fields and files together: no inference API has as many."""
+MAX_BOUNDARIES = 2000
+"""Of those that are found within a line, too, where they are none."""
+MAX_HEAD, MAX_HEADS = 16_384, 65_536
+"""Bytes of the headers of one part, and of all."""
+MAX_LINES = 512
+"""Of the headers of all parts."""
+MAX_PARAMETERS = 8
+"""Of one header."""
+MAX_TYPE = 1024
+"""Characters of the request's content type."""
+MAX_NAME = 256
+"""Characters of a field's name as it is written: a longer one is bad, however its escapes are read."""
 
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(\r\n|\Z)")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BROKEN = re.compile(rb"[\r\n\0]")
-_PARAMETER = re.compile(r';[ \t]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s;"]*)[ \t]*')
+# Nothing is tried twice: possessive throughout.
+_PARAMETER = re.compile(r';[ \t]*+([!#$%&\'*+\-.^_`|~0-9A-Za-z]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s;"]*+)[ \t]*+')
 _ESCAPE = re.compile(r'\\([\\"])')
 _SERVERS_DIFFER = re.compile(r'(?:^|[^\\])(?:\\\\)*\\(?:[^\\"]|$)')
 """A backslash that escapes nothing: to some it is a character, to some it is not there."""
@@ -93,7 +104,8 @@ class MultipartReader:
 
 def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
     """The parts that have a name, in order. The body is searched once, for its boundary."""
-    kind, parameters = _parsed(headers.text("content-type")) or ("", {})
+    content_type = headers.text("content-type")
+    kind, parameters = (len(content_type) <= MAX_TYPE and _parsed(content_type)) or ("", {})
     if kind != "multipart/form-data" or len(headers.all("content-type")) > 1:
         raise Unreadable("content_type")
     if not body:
@@ -103,9 +115,21 @@ def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
         raise Unreadable("bad_multipart")
     charset = parameters.get("charset", "utf-8").lower() in _ASCII_LIKE
     start = -1  # of the part's head; none is open in the preamble, and after the last
+    parts, lines, room = MAX_PARTS, MAX_LINES, MAX_HEADS
     for before, after, last in _delimiters(body, dashed):
-        if start >= 0 and (part := _part(body, start, before, charset=charset)) is not None:
-            yield part
+        if start >= 0:
+            blank = body.find(b"\r\n\r\n", start, min(before, start + MAX_HEAD))
+            parts -= 1
+            room -= blank - start
+            # No headers at all: some take the next lines for them.
+            if blank < 0 or body.startswith(b"\r\n", start) or parts < 0 or room < 0:
+                raise Unreadable("bad_multipart")
+            head = body[start:blank].split(b"\r\n", lines + 1)
+            lines -= len(head)
+            if lines < 0:
+                raise Unreadable("bad_multipart")
+            if (part := _part(head, blank + 4, before, charset=charset)) is not None:
+                yield part
         start = -1 if last else after
 
 
@@ -122,25 +146,24 @@ def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
         before = body[max(at - 2, 0) : at]
         if before in (b"", b"\r\n"):
             end = _DELIMITER_END.match(body, following)
-            if end is None or last or seen > 2 * MAX_PARTS:
+            if end is None or last or seen > MAX_BOUNDARIES:
                 raise Unreadable("bad_multipart")
             last = end[1] is not None
             yield max(at - 2, 0), end.end(), last
             following = end.start(2)  # this line's end may be the next delimiter's
-        elif before[-1] in b"\r\n" or seen == 1 or seen > 2 * MAX_PARTS:
+        elif before[-1] in b"\r\n" or seen == 1 or seen > MAX_BOUNDARIES:
             raise Unreadable("bad_multipart")
         at = body.find(dashed, following)
     if not last:
         raise Unreadable("bad_multipart")
 
 
-def _part(body: bytes, start: int, end: int, *, charset: bool) -> _Part | None:
-    """The part between two delimiters; None where it has no name, which no server takes for a field."""
-    blank = body.find(b"\r\n\r\n", start, min(end, start + MAX_HEAD))
-    if blank < 0 or body.startswith(b"\r\n", start):  # no headers at all: some take the next lines for them
-        raise Unreadable("bad_multipart")
+def _part(lines: Sequence[bytes], start: int, end: int, *, charset: bool) -> _Part | None:
+    """The part with these headers and the content from ``start`` to ``end``; None where it has no name, which no server
+    takes for a field.
+    """
     head: dict[bytes, bytes] = {}
-    for line in body[start:blank].split(b"\r\n"):
+    for line in lines:
         name, _, value = line.partition(b":")
         name = name.lower()
         # A folded line, or one that only some take for one, and what is said twice.
@@ -149,7 +172,10 @@ def _part(body: bytes, start: int, end: int, *, charset: bool) -> _Part | None:
         head[name] = value.strip(b" \t")
     disposition = _parsed(head.get(b"content-disposition", b"").decode("latin-1"))
     kind = _parsed(head.get(b"content-type", b"").decode("latin-1"))
-    if disposition is None or _SERVERS_DIFFER.search(disposition[1].get("name", "")):
+    if disposition is None:
+        raise Unreadable("bad_multipart")
+    field = disposition[1].get("name", "")
+    if len(field) > MAX_NAME or _SERVERS_DIFFER.search(field):
         raise Unreadable("bad_multipart")
     if "name" not in disposition[1]:
         return None
@@ -162,19 +188,22 @@ def _part(body: bytes, start: int, end: int, *, charset: bool) -> _Part | None:
         and head.get(b"content-transfer-encoding", b"binary").lower() in _AS_IT_STANDS
         and not disposition[1].keys() & {"filename", "filename*"}
     )
-    return _Part(_ESCAPE.sub(r"\1", disposition[1]["name"]), blank + 4, end, plain)
+    return _Part(_ESCAPE.sub(r"\1", field), start, end, plain)
 
 
 def _parsed(value: str) -> tuple[str, dict[str, str]] | None:
     """(what stands first in a header's value, its parameters), names in lower case; escapes in quotes stay.
 
-    None where servers would read it differently: parameters that stand twice, or in the form of RFC 2231, which
-    RFC 7578 §4.2 forbids and some read nevertheless (``filename*`` is common, and only ever marks a file).
+    None where there are more than ``MAX_PARAMETERS``, or where servers would read it differently: parameters that stand
+    twice, or in the form of RFC 2231, which RFC 7578 §4.2 forbids and some read nevertheless (``filename*`` is common,
+    and only ever marks a file).
     """
     kind, semicolon, rest = value.partition(";")
     parameters: dict[str, str] = {}
     at, rest = 0, (semicolon + rest).rstrip("; \t")
     while at < len(rest):
+        if len(parameters) == MAX_PARAMETERS:
+            return None
         found = _PARAMETER.match(rest, at)
         key = found[1].lower() if found else ""
         if found is None or key in parameters or ("*" in key and not key.startswith("filename*")):

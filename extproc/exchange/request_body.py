@@ -7,6 +7,7 @@ from extproc.bodies.request import BodyFields, Reader, RequestFields, Splice
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
+_UNPACKED = "the request body unpacks to more than the {} bytes allowed, or to too much for its size"
 SMALL = 2048
 """Bytes: pieces up to here are put together as they come."""
 _MOST_REST, _MOST_WHOLE = 8 << 20, 63 << 20
@@ -81,7 +82,7 @@ class Body:
                 self._unpacked = decoded(self.raw, b",".join(codings).decode("latin-1"), self._limit)
             found = BodyFields() if reader is None else reader.read(self.text, self._headers)
         except TooLarge:
-            raise too_large(self._limit) from None
+            raise Rejected(413, "request_too_large", _UNPACKED.format(self._limit)) from None
         if not isinstance(found, int):
             return found
         if found > self._limit:

@@ -130,7 +130,15 @@ CASES: dict[str, tuple[Request, str]] = {
     "images of megabytes, the model last": (chat(WITH_IMAGE), "m"),
     "images of megabytes, the model first": (chat({"model": "m", **WITH_IMAGE}), "m"),
     "images of megabytes, packed": (
+        chat(zstandard.compress(json.dumps(WITH_IMAGE).encode()), ("content-encoding", "zstd")),
+        "m",
+    ),
+    "images of megabytes, packed so that nobody can tell in how many blocks": (
         chat(gzip.compress(json.dumps(WITH_IMAGE).encode(), 1), ("content-encoding", "gzip")),
+        "request_too_large",
+    ),
+    "an image, packed": (
+        chat(gzip.compress(json.dumps({"x": IMAGE[:MIB], "model": "m"}).encode()), ("content-encoding", "gzip")),
         "m",
     ),
     "larger than the limit": (chat(PLAIN[:-1] + b" " * LIMIT + b"}"), "request_too_large"),

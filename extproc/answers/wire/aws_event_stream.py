@@ -14,6 +14,10 @@ from extproc.answers.wire.decoder import ERROR, Broken, Event
 _PRELUDE, _OVERHEAD = 12, 16
 _MOST = 24 << 20
 """Bytes of one message: the format allows no more."""
+_MESSAGES = 500
+"""Of one piece of an answer; see ``wire.EVENTS``."""
+_HEADERS = 8
+"""Of one message: Amazon's services send three."""
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Of header values by their type, but for bytes (6) and strings (7), which tell their own."""
 
@@ -45,6 +49,8 @@ class EventStream:
             if crc32(buffer[at : at + 8]) != int.from_bytes(buffer[at + 8 : at + 12]) or not _OVERHEAD <= size <= _MOST:
                 raise Broken("not an AWS event stream")
             end = at + size
+            if len(found) >= _MESSAGES:
+                raise Broken("a flood of messages")
             if size > LIMIT:
                 found.append(("", b"", False))
                 self._skip = max(0, end - len(buffer))
@@ -76,7 +82,9 @@ def _event(message: bytes) -> Event:
 def _headers(message: bytes, at: int, end: int) -> dict[str, str]:
     """Those whose values are text."""
     found: dict[str, str] = {}
-    while at < end:
+    for _ in range(_HEADERS + 1):
+        if at >= end:
+            return found
         after = at + 1 + message[at]
         name = message[at + 1 : after].decode("utf-8", "replace")
         kind = message[after] if after < end else -1
@@ -91,4 +99,4 @@ def _headers(message: bytes, at: int, end: int) -> dict[str, str]:
         if kind == 7:
             found[name] = message[at : at + size].decode("utf-8", "replace")
         at += size
-    return found
+    raise Broken("a flood of headers")

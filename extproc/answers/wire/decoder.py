@@ -15,8 +15,31 @@ BARE = ":bare"
 """The kind of a piece that is output as it stands."""
 
 
+EVENTS, LINES = 1000, 2000
+"""Of one piece of an answer: no model writes as many at once, and reading them would hold up others."""
+EACH_EVENT, EACH_LINE = 8, 4
+"""Bytes for which an answer may have one more, over all its pieces."""
+
+
 class Broken(Exception):  # noqa: N818
     """These bytes are not what they claim to be: nothing that follows can be read."""
+
+
+class Allowance:
+    """How many things of a kind an answer may bring: so many at once, and another for every few of its bytes."""
+
+    __slots__ = ("_each", "_left", "_most")
+
+    def __init__(self, most: int, each: int) -> None:
+        """``each``: the bytes for which there may be one more."""
+        self._each = each
+        self._left = self._most = most * each
+
+    def take(self, size: int, count: int) -> None:
+        """A piece of ``size`` bytes brings ``count``. Raises ``Broken`` where that is too many."""
+        self._left = min(self._most, self._left + size) - count * self._each
+        if self._left < 0:
+            raise Broken("a flood")
 
 
 class Decoder(Protocol):

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import LIMIT
 from extproc.answers.wire.decoder import Broken, Event
+from extproc.answers.wire.response_coding import FREE, room
 from extproc.bodies.content_coding import TooLarge, decoded
 from extproc.errors import Unreadable
 
 _PREFIX = 5
+_MESSAGES = 250
+"""Of one piece of an answer; see ``wire.EVENTS``."""
 
 
 class GrpcMessages:
     """See ``Decoder``. A message longer than ``clip.LIMIT`` is passed over: it gives an event without data."""
 
-    __slots__ = ("_buffer", "_coding", "_skip")
+    __slots__ = ("_buffer", "_coding", "_room", "_skip")
 
     def __init__(self, coding: str = "") -> None:
         """``coding``: the value of ``grpc-encoding``."""
         self._coding = coding.strip()
         self._buffer = bytearray()
         self._skip = 0
+        self._room = FREE  # bytes that may yet be unpacked
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
@@ -32,13 +36,14 @@ class GrpcMessages:
             data = data[passed:]
         buffer = self._buffer
         buffer += data
+        self._room = room(self._room, len(data))
         found: list[Event] = []
         at = 0
         while len(buffer) - at >= _PREFIX:
             size = int.from_bytes(buffer[at + 1 : at + _PREFIX])
             end = at + _PREFIX + size
-            if buffer[at] > 1:
-                raise Broken("not a gRPC message")
+            if buffer[at] > 1 or len(found) >= _MESSAGES:
+                raise Broken("not a gRPC message, or a flood of them")
             if size > LIMIT:
                 found.append(("", b"", False))
                 self._skip = max(0, end - len(buffer))
@@ -60,6 +65,8 @@ class GrpcMessages:
         if self._coding in ("", "identity"):
             raise Broken("a compressed message without grpc-encoding")
         try:
-            return decoded(message, self._coding, LIMIT)
+            found = decoded(message, self._coding, min(LIMIT, self._room))
         except (Unreadable, TooLarge):
             raise Broken("a compressed message that can't be unpacked") from None
+        self._room -= len(found)
+        return found

@@ -9,17 +9,21 @@ from __future__ import annotations
 import re
 
 from extproc.answers.wire.bounded_buffer import BoundedBuffer
-from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.decoder import EACH_LINE, EVENTS, Allowance, Broken, Event
 
-_MARKS = re.compile(rb'\\.?|["{}\[\]]', re.DOTALL)
+_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
+_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+_MARKS = 8000
+"""Strings and brackets of one piece of an answer; see ``wire.EVENTS``."""
 
 
 class JsonArrayElements:
     """See ``Decoder``. The wire names no kinds."""
 
-    __slots__ = ("_depth", "_element", "_escaped", "_text")
+    __slots__ = ("_allowance", "_depth", "_element", "_escaped", "_text")
 
     def __init__(self) -> None:
+        self._allowance = Allowance(_MARKS, EACH_LINE)
         self._depth = 0
         self._text = False  # within a string
         self._escaped = False  # the last piece ended in a backslash
@@ -28,25 +32,34 @@ class JsonArrayElements:
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
         found: list[Event] = []
-        start, skip = 0, int(self._escaped and bool(data))
+        start, at = 0, int(self._escaped and bool(data))
         self._escaped = self._escaped and not data
-        for mark in _MARKS.finditer(data, skip):
+        if self._text:
+            text = _TEXT.match(data, at)
+            at = text.end() if text else at  # it matches always, and may match nothing
+            self._text = not (text and text[1])
+            self._escaped = self._text and at < len(data)
+        seen = 0
+        for mark in _MARK.finditer(data, at):
+            seen += 1
             what = data[mark.start()]
             if what == 0x22:
-                self._text = not self._text
-            elif self._text:
-                # A backslash at the very end escapes what comes first in the next piece.
-                self._escaped = what == 0x5C and mark.end() - mark.start() == 1
+                if not mark[1]:
+                    # A backslash that stands last escapes what the next piece begins with.
+                    self._text, self._escaped = True, mark.end() < len(data)
             elif what in b"{[":
                 self._depth += 1
                 if self._depth == 2:
                     start = mark.start()
-            elif what in b"}]":
+            else:
                 self._depth -= 1
                 if self._depth == 1:
                     self._element.add(data[start : mark.end()])
                     whole = self._element.whole
                     found.append(("", self._element.take(), whole))
+            if seen > _MARKS or len(found) > EVENTS:
+                raise Broken("a flood of brackets")
+        self._allowance.take(len(data), seen)
         if self._depth > 1:
             self._element.add(data[start:])
         return found

@@ -11,13 +11,17 @@ from typing import Any
 
 import msgspec
 
+from extproc.bodies.content_coding import crumbled
+
 NOTHING = object()
 """What text is that is no JSON."""
 _decode = msgspec.json.Decoder().decode
 
 
 def loads(data: bytes) -> Any:
-    """The document, or ``NOTHING``."""
+    """The document, or ``NOTHING``, also where it has too many pieces to build them all."""
+    if crumbled(data, 0):
+        return NOTHING
     try:
         return _decode(data)
     except RecursionError:

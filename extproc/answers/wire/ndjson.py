@@ -6,20 +6,22 @@ Blank lines say nothing, and the last line need not end. Source: the NDJSON spec
 from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
-from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.decoder import EACH_LINE, LINES, Allowance, Event
 
 
 class JsonLines:
     """See ``Decoder``. The wire names no kinds."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_allowance", "_rest")
 
     def __init__(self) -> None:
+        self._allowance = Allowance(LINES, EACH_LINE)
         self._rest = BoundedBuffer()
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
-        *lines, rest = data.split(b"\n")
+        *lines, rest = data.split(b"\n", LINES + 1)
+        self._allowance.take(len(data), len(lines))
         found: list[Event] = []
         for line in lines:
             text, whole = line, True

@@ -27,12 +27,14 @@ class Raw:
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
         found: list[Event] = []
+        payloads: list[bytes] = []
         for event in self._outer.feed(data):
-            if event[0] == ERROR:
-                found.append(event)
-            else:
-                found.extend(self._inner.feed(event[1]))
-        return found
+            if event[0] != ERROR:
+                payloads.append(event[1])
+                continue
+            found += (*self._inner.feed(b"".join(payloads)), event)
+            payloads.clear()
+        return [*found, *self._inner.feed(b"".join(payloads))] if payloads else found
 
     def end(self) -> Sequence[Event]:
         """See ``Decoder``."""

@@ -13,14 +13,19 @@ import brotli
 import zstandard
 
 from extproc.answers.wire.decoder import Broken
+from extproc.bodies.content_coding import MOST_PACKED, crumbled, wide
 
 MAX_UNPACKED = 4 << 20
 """Bytes that one piece may unpack to; more is no answer of a model."""
+FREE, RATIO = 64 << 10, 32
+"""Bytes that an answer may unpack to, and times its own size that it may unpack to beyond them, at any time."""
 _STEP = 256
 """Bytes given to zstd at once, as it has no bound of its own: even these can become 8 MiB."""
 
 Decompressor: TypeAlias = Callable[[bytes], bytes]
 """The next piece, unpacked as far as it goes. Raises ``Broken``."""
+_Step: TypeAlias = Callable[[bytes, int], bytes]
+"""The same of a coding, within so many bytes. Raises its library's errors, and ``EOFError``."""
 
 
 def decompressor(coding: str) -> Decompressor | None:
@@ -29,25 +34,39 @@ def decompressor(coding: str) -> Decompressor | None:
     if make is None:
         return None
     step = make()
+    left = FREE
 
     def unpack(data: bytes) -> bytes:
+        nonlocal left
+        if len(data) > MOST_PACKED:
+            raise Broken("more than any proxy reads at once")
+        most = room(left, len(data))
         try:
-            return step(data)
+            found = step(data, most)
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             raise Broken("a content coding that can't be undone") from None
+        left = most - len(found)
+        if left < 0 or crumbled(found, len(data)):
+            raise Broken("a flood of pieces")
+        return found
 
     return unpack
 
 
-def _identity() -> Decompressor:
-    return lambda data: data
+def room(left: int, packed: int) -> int:
+    """Bytes that a piece of ``packed`` bytes may unpack to, where the one before it left so many unused."""
+    return min(MAX_UNPACKED, min(FREE, left) + RATIO * packed)
 
 
-def _zlib(window: int) -> Decompressor:
+def _identity() -> _Step:
+    return lambda data, _: data
+
+
+def _zlib(window: int) -> _Step:
     unpacking = zlib.decompressobj(window)
 
-    def step(data: bytes) -> bytes:
-        found = unpacking.decompress(data, MAX_UNPACKED)
+    def step(data: bytes, most: int) -> bytes:
+        found = unpacking.decompress(data, most)
         if unpacking.unconsumed_tail or unpacking.unused_data:
             raise EOFError
         return found
@@ -55,11 +74,17 @@ def _zlib(window: int) -> Decompressor:
     return step
 
 
-def _brotli() -> Decompressor:
+def _brotli() -> _Step:
     unpacking: Any = brotli.Decompressor()
+    begun = False
 
-    def step(data: bytes) -> bytes:
-        found: bytes = unpacking.process(data, output_buffer_limit=MAX_UNPACKED)
+    def step(data: bytes, most: int) -> bytes:
+        nonlocal begun
+        if data and not begun:
+            begun = True
+            if wide(data):
+                raise EOFError
+        found: bytes = unpacking.process(data, output_buffer_limit=most)
         if not unpacking.can_accept_more_data() and not unpacking.is_finished():
             raise EOFError
         return found
@@ -67,21 +92,22 @@ def _brotli() -> Decompressor:
     return step
 
 
-def _zstd() -> Decompressor:
+def _zstd() -> _Step:
     unpacking = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
 
-    def step(data: bytes) -> bytes:
+    def step(data: bytes, most: int) -> bytes:
         found: list[bytes] = []
         for at in range(0, len(data), _STEP):
             found.append(unpacking.decompress(data[at : at + _STEP]))
-            if sum(map(len, found)) > MAX_UNPACKED:
+            most -= len(found[-1])
+            if most < 0:
                 raise EOFError
         return b"".join(found)
 
     return step
 
 
-_MAKERS: dict[str, Callable[[], Decompressor]] = {
+_MAKERS: dict[str, Callable[[], _Step]] = {
     "": _identity,
     "identity": _identity,
     "gzip": lambda: _zlib(31),

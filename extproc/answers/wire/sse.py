@@ -9,7 +9,7 @@ Source: the HTML standard, "Server-sent events", §9.2.5 and §9.2.6.
 from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import HEAD, LIMIT, TAIL, BoundedBuffer
-from extproc.answers.wire.decoder import Event
+from extproc.answers.wire.decoder import EACH_LINE, LINES, Allowance, Event
 
 _BOM = b"\xef\xbb\xbf"
 _LINE = 41
@@ -20,11 +20,12 @@ class Sse:
     """See ``Decoder``. The kind of an event is its field ``event``."""
 
     __slots__ = (
-        *("_begun", "_data", "_event", "_event_before", "_fresh", "_line", "_lone_cr", "_more", "_size", "_unparted"),
-        "_whole",
+        *("_allowance", "_begun", "_data", "_event", "_event_before", "_fresh", "_line", "_lone_cr", "_more", "_size"),
+        *("_unparted", "_whole"),
     )
 
     def __init__(self) -> None:
+        self._allowance = Allowance(LINES, EACH_LINE)
         self._line = BoundedBuffer(HEAD)
         self._lone_cr = False  # the last piece ended in a CR, of which the LF may still come
         self._begun = False
@@ -55,6 +56,7 @@ class Sse:
         lines = data.splitlines()
         last = data[-1]
         unfinished = lines.pop() if last not in (10, 13) else b""
+        self._allowance.take(len(data), len(lines))
         self._lone_cr = last == 13
         found: list[Event] = []
         if lines and self._line:

@@ -9,8 +9,8 @@ import zlib
 from typing import Any
 
 from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
-from extproc.answers.wire.decoder import Broken, Event
-from extproc.answers.wire.response_coding import MAX_UNPACKED
+from extproc.answers.wire.decoder import EACH_EVENT, Allowance, Broken, Event
+from extproc.answers.wire.response_coding import FREE, room
 
 HEAD = 512
 """Bytes that are kept of the beginning of a message that is too long: they tell what it is."""
@@ -19,8 +19,8 @@ UNTOLD = 1005
 
 _FINAL, _PACKED, _RESERVED, _CONTROL, _OPCODE = 0x80, 0x40, 0x30, 0x08, 0x0F
 _CONTINUED, _BINARY, _CLOSE, _PONG = 0, 2, 8, 10
-_FRAMES = 1000
-"""Frames in one piece: no model writes as many at once, and reading them would hold up others."""
+_FRAMES = 500
+"""Of one piece of an answer; see ``wire.EVENTS``."""
 _FLUSHED = b"\0\0\xff\xff"
 """What the sender of a compressed message leaves out at its end (RFC 7692 §7.2.1)."""
 _ENDS = 8
@@ -34,7 +34,18 @@ class WebSocket:
     """
 
     __slots__ = (
-        *("_begun", "_compressed", "_farewell", "_first", "_forgets", "_head", "_inflate", "_left", "_mask"),
+        *(
+            "_allowance",
+            "_begun",
+            "_compressed",
+            "_farewell",
+            "_first",
+            "_forgets",
+            "_head",
+            "_inflate",
+            "_left",
+            "_mask",
+        ),
         *("_message", "_room", "_unpacks", "closed"),
     )
 
@@ -43,8 +54,9 @@ class WebSocket:
         self.closed: int | None = None
         """The code of the close frame, behind which nothing counts; None: there was none yet."""
         self._unpacks, self._forgets = _compression(extensions)
+        self._allowance = Allowance(_FRAMES, EACH_EVENT)
         self._inflate: Any = None
-        self._room = MAX_UNPACKED
+        self._room = FREE  # bytes that may yet be unpacked
         self._head = b""  # of a frame, as far as it is there
         self._first = 0  # of a frame's bytes
         self._mask = b""  # of a frame: from its next byte on
@@ -59,7 +71,7 @@ class WebSocket:
         found: list[Event] = []
         if self._head:
             data, self._head = self._head + data, b""
-        self._room = MAX_UNPACKED
+        self._room = room(self._room, len(data))
         at = frames = 0
         while at < len(data) and self.closed is None:
             if not self._left:
@@ -68,13 +80,14 @@ class WebSocket:
                     self._head = data[at:]
                     break
                 frames += 1
-                if frames > _FRAMES:
-                    raise Broken("a flood of frames")
+                if frames > _FRAMES:  # too many by one
+                    break
                 at += size
             piece = data[at : at + self._left]
             at += len(piece)
             self._left -= len(piece)
             self._take(self._unmasked(piece) if self._mask else piece, found)
+        self._allowance.take(len(data), frames)
         return found
 
     def end(self) -> list[Event]:
@@ -153,7 +166,7 @@ class WebSocket:
         found = []
         try:
             for _ in range(_ENDS):
-                found.append(self._inflate.decompress(data, MAX_UNPACKED))
+                found.append(self._inflate.decompress(data, max(self._room, 1)))
                 self._room -= len(found[-1])
                 if self._room <= 0 or self._inflate.unconsumed_tail:
                     raise Broken("a message that swells")

@@ -91,6 +91,20 @@ def test_a_query_that_is_in_doubt_names_no_model(query: str) -> None:
     assert apis.classify("GET", f"/v1/realtime?{query}", NO_HEADERS) is None
 
 
+def test_names_and_queries_are_measured_before_they_are_unescaped() -> None:
+    longest = "%F0%9F%98%80" * 256
+    found = apis.classify("POST", f"/v2/models/{longest}/infer", NO_HEADERS)
+    assert found is not None
+    assert found.model == "\N{GRINNING FACE}" * 256
+    assert apis.classify("POST", f"/v2/models/{longest}%41/infer", NO_HEADERS) is None
+    many = "&x=%41" * 99
+    found = apis.classify("GET", f"/v1/realtime?model=a{many}", NO_HEADERS)
+    assert found is not None
+    assert found.model == "a"
+    assert apis.classify("GET", f"/v1/realtime?model=a{many}&y", NO_HEADERS) is None
+    assert apis.classify("GET", "/v1/realtime?model=a&x=" + "y" * 9000, NO_HEADERS) is None
+
+
 NAMES = st.text(min_size=1, max_size=30).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text))
 
 

@@ -104,3 +104,15 @@ def test_scalar_at_in_what_only_python_reads() -> None:
 def test_scalar_at_any_bytes(body: bytes, pointer: list[str]) -> None:
     value = json_scan.scalar_at(body, pointer)
     assert value is None or value != ""
+
+
+def test_numbers_have_a_bound_and_texts_have_none() -> None:
+    assert json_scan.scalar_at(b'{"n":' + b"1" * 18 + b"}", ["n"]) == "1" * 18
+    assert json_scan.scalar_at(b'{"n":1.' + b"0" * 2000 + b"}", ["n"]) is None
+    assert json_scan.scalar_at(b'{"n":"' + b"1" * 2000 + b'"}', ["n"]) == "1" * 2000
+
+
+@pytest.mark.parametrize("key", ["a", "é", "a b", "a/b", 'a"b', "a\\b", "a\nb", ""])
+def test_a_member_of_any_name_is_found(key: str) -> None:
+    body = json.dumps({"x": 1, key: {"id": "one"}, "y": [1]}).encode()
+    assert json_scan.scalar_at(body, [key, "id"]) == "one"

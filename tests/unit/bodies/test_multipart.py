@@ -295,3 +295,38 @@ def test_20_megabytes_of_anything_take_no_time(body: bytes, kind: str) -> None:
     with suppress(Unreadable):
         assert read(body, kind).model == "whisper-1"
     assert time.process_time() - started < 0.5  # some 10 ms where nothing else runs
+
+
+LONG = field("x", "y", "X: " + "y" * 16_000)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (field("x", "y") * 127, ""),
+        (field("x", "y") * 128, "bad_multipart"),
+        (field("x", "y", *(f"X-{n}: y" for n in range(300))), ""),
+        (field("x", "y", *(f"X-{n}: y" for n in range(600))), "bad_multipart"),
+        (LONG * 3, ""),
+        (LONG * 5, "bad_multipart"),
+        (field("x" * 256, "y"), ""),
+        (field("x" * 257, "y"), "bad_multipart"),
+        (field("\\\\" * 100, "y"), ""),
+        (field("\\\\" * 8000, "y"), "bad_multipart"),
+        (field('x"; filename="' + '\\"' * 2000, "y"), ""),
+        (field('x"' + "".join(f'; p{n}="' + '"' * (n < 6) for n in range(7)), "y"), ""),
+        (field('x"' + "".join(f'; p{n}="' + '"' * (n < 8) for n in range(9)), "y"), "bad_multipart"),
+    ],
+)
+def test_bounds_of_work(parts: bytes, expected: str) -> None:
+    body = parts + WHOLE
+    if expected:
+        assert refused(body) == expected
+    else:
+        assert read(body).model == "whisper-1"
+
+
+def test_bounds_of_the_content_type() -> None:
+    assert read(WHOLE, FORM + "; a=" + "x" * 900).model == "whisper-1"
+    assert refused(WHOLE, FORM + "; a=" + "x" * 1100) == "content_type"
+    assert refused(WHOLE, FORM + "".join(f"; a{n}=x" for n in range(9))) == "content_type"

@@ -1,0 +1,213 @@
+"""Answers made to be slow to read: for every wire and every content coding; see ``slow_requests``."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+from zlib import crc32
+
+from extproc.answers import answer_reader, realtime_session
+from extproc.answers.wire.response_coding import FREE, MAX_UNPACKED, RATIO
+from extproc.headers import Headers
+from tests.fuzz.slow_requests import CODINGS, Make, filled, framed, wasteful
+
+CHAT = ("openai", "chat.completions")
+
+
+class Answer(NamedTuple):
+    """What a model server sends."""
+
+    api: str
+    operation: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def play(answer: Answer, piece: int = 0) -> bool:
+    """Reads the answer in pieces of ``piece`` bytes, 0: in one; whether it could be read to its end."""
+    body, headers = answer.body, Headers.of(answer.headers)
+    step = piece or max(len(body), 1)
+    if "sec-websocket-extensions" in headers or answer.operation == "realtime":
+        heard = realtime_session(answer.api, answer.operation, headers)
+        assert heard is not None
+        for at in range(0, len(body), step):
+            heard.feed(body[at : at + step], 0.0)
+        return not heard.broken
+    found = answer_reader(answer.api, answer.operation, headers)
+    assert found is not None
+    for at in range(0, len(body), step):
+        found.feed(body[at : at + step])
+    found.end()
+    return not found.broken
+
+
+DOCUMENTS = {
+    "arrays": (b"[", b"[],", b"1]"),
+    "objects": (b'{"choices":[', b"{},", b"1]}"),
+    "choices": (b'{"choices":[', b'{"delta":{"content":""}},', b"1]}"),
+    "numbers": (b'{"choices":[', b"1,", b"1]}"),
+    "digits": (b'{"usage":{"prompt_tokens":', b"1", b"}}"),
+    "escapes": (b'{"choices":"', b"\\u00e4", b'"}'),
+    "backslashes": (b'{"choices":"', b"\\\\", b'"}'),
+    "not UTF-8": (b'{"choices":"', b"\xff", b'"}'),
+    "surrogates": (b'{"choices":"', b"\\ud800", b'"}'),
+    "NaN": (b"[", b"NaN,", b"1]"),
+    "openings": (b'{"choices":', b"[", b""),
+    "strings": (b"[", b'"",', b"1]"),
+    "usages": (b"", b'"usage":{', b""),
+    "usages of digits": (b" " * 270_000, b'"usage":{"prompt_tokens":1},', b""),
+}
+WIRES: dict[str, dict[str, tuple[bytes, bytes, bytes]]] = {
+    "text/event-stream": {
+        **{name: (b"data: " + start, unit, end + b"\n\n") for name, (start, unit, end) in DOCUMENTS.items()},
+        "LF": (b"", b"\n", b""),
+        "CR": (b"", b"\r", b""),
+        "CR LF": (b"", b"\r\n", b""),
+        "comments": (b"", b":\n", b""),
+        "data without end": (b"", b"data\n", b""),
+        "events of nothing": (b"", b"data\n\n", b""),
+        "events": (b"", b"data:{}\n\n", b""),
+        "kinds": (b"", b"event:a\ndata:[]\n\n", b""),
+        "a line": (b"data: ", b"x", b""),
+    },
+    "application/x-ndjson": {
+        **{name: (start, unit, end + b"\n") for name, (start, unit, end) in DOCUMENTS.items()},
+        "LF": (b"", b"\n", b""),
+        "objects by line": (b"", b"{}\n", b""),
+        "a line": (b"", b"x", b""),
+    },
+    "application/json": DOCUMENTS,
+}
+
+
+def elements(unit: bytes, size: int) -> bytes:
+    """An array as Gemini streams it."""
+    return filled(b"[", unit, b"1]", size)
+
+
+def message(payload: bytes, headers: bytes = b"\x0b:event-type\x07\0\5chunk") -> bytes:
+    """A message of an AWS event stream."""
+    prelude = (16 + len(headers) + len(payload)).to_bytes(4) + len(headers).to_bytes(4)
+    whole = prelude + crc32(prelude).to_bytes(4) + headers + payload
+    return whole + crc32(whole).to_bytes(4)
+
+
+def _streamed(content_type: str, coding: str, make: Make, size: int) -> Answer:
+    headers = (("content-type", content_type),)
+    if not coding:
+        return Answer(*CHAT, headers, make(size))
+    for content in (min(MAX_UNPACKED, FREE + RATIO * size), FREE, FREE // 8):
+        body = make(content)
+        packed = CODINGS[coding](body)
+        if len(body) <= FREE + RATIO * len(packed):
+            break
+    return Answer(*CHAT, (*headers, ("content-encoding", coding)), packed)
+
+
+def _array(unit: bytes, size: int) -> Answer:
+    return Answer("gemini", "streamGenerateContent", (("content-type", "application/json"),), elements(unit, size))
+
+
+def _messages(api: str, operation: str, unit: bytes, size: int) -> Answer:
+    kind = "application/vnd.amazon.eventstream"
+    return Answer(api, operation, (("content-type", kind),), unit * max(1, size // len(unit)))
+
+
+def _frames(unit: bytes, coding: str, size: int) -> Answer:
+    headers = (("content-type", "application/grpc"), ("grpc-encoding", coding))
+    return Answer("vllm", "generate", headers, unit * max(1, size // len(unit)))
+
+
+def frame(payload: bytes, first: int = 0x81) -> bytes:
+    """A frame of WebSocket."""
+    size = len(payload)
+    told = bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2) if size < 65_536 else b"\x7f" + size.to_bytes(8)
+    return bytes((first,)) + told + payload
+
+
+def deflated(payload: bytes) -> bytes:
+    """A message as permessage-deflate has it."""
+    packer = zlib.compressobj(wbits=-15)
+    return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def _said(unit: bytes, extensions: str, size: int) -> Answer:
+    headers = (("sec-websocket-extensions", extensions),) if extensions else ()
+    return Answer("openai", "realtime", headers, unit * max(1, size // len(unit)))
+
+
+def _answers() -> Iterator[tuple[str, Callable[[int], Answer]]]:
+    for kind, bodies in WIRES.items():
+        for name, (start, unit, end) in bodies.items():
+            make = partial(filled, start, unit, end)
+            yield f"{kind}, {name}", partial(_streamed, kind, "", make)
+            for coding in CODINGS if name in ("arrays", "LF", "a line") else ("gzip",):
+                yield f"{kind}, {name}, {coding}", partial(_streamed, kind, coding, make)
+    yield (
+        "coding, blocks",
+        lambda size: Answer(
+            *CHAT, (("content-type", "text/event-stream"), ("content-encoding", "gzip")), GZIP_HEAD + wasteful(size)
+        ),
+    )
+    yield (
+        "coding, blocks of zstd",
+        lambda size: Answer(
+            *CHAT,
+            (("content-type", "text/event-stream"), ("content-encoding", "zstd")),
+            filled(b"\x28\xb5\x2f\xfd\x00\x00", b"\0\0\0", b"", size),
+        ),
+    )
+    for name, unit in {
+        "objects": b"{},", "brackets": b"[]", "strings": b'"",', "escapes": b'"\\\\",', "nested": b"[[[", "ends": b"]"
+    }.items():  # fmt: skip
+        yield f"elements, {name}", partial(_array, unit)
+    payload = b'{"bytes":"' + base64.b64encode(b"{}") + b'"}'
+    for name, unit in {
+        "empty": message(b"", b""),
+        "events": message(payload),
+        "headers": message(b"", b"\0\0" * 1000),
+        "some headers": message(b"", b"\0\0" * 8),
+        "lines": message(b"\n" * 1000),
+        "objects": message(b"{}\n" * 300),
+        "exceptions": message(b"", b"\x0d:message-type\x07\0\5error"),
+        "too long": message(b"x" * 300_000),
+    }.items():
+        for api, operation in (
+            ("bedrock", "invoke-with-response-stream"),
+            ("sagemaker", "invocations-response-stream"),
+        ):
+            yield f"event stream of {api}, {name}", partial(_messages, api, operation, unit)
+    for name, unit, coding in (
+        ("empty", framed(b""), ""),
+        ("fields", framed(b"\x18\0" * 20_000), ""),
+        ("messages of fields", framed(b"\x18\0" * 100), ""),
+        ("messages in messages", framed(b"\x0a\x04\x0a\x02\x08\x01" * 100), ""),
+        ("packed", framed(CODINGS["gzip"](bytes(1000)), packed=True), "gzip"),
+        ("packed bombs", framed(CODINGS["gzip"](bytes(250_000)), packed=True), "gzip"),
+        ("packed fields", framed(CODINGS["gzip"](b"\x18\0" * 100_000), packed=True), "gzip"),
+    ):
+        yield f"grpc, {name}", partial(_frames, unit, coding)
+    deflate = "permessage-deflate"
+    for name, unit, extensions in (
+        ("empty messages", frame(b""), ""),
+        ("pings", frame(b"", 0x89), ""),
+        ("continued", frame(b"", 0x01) + frame(b"", 0) * 1000 + frame(b"", 0x80), ""),
+        ("events", frame(b'{"type":"response.created"}'), ""),
+        ("errors", frame(b'{"type":"error"}'), ""),
+        ("bombs", frame(deflated(bytes(1 << 20)), 0xC1), deflate),
+        ("objects", frame(deflated(b"[" + b"{}," * 80_000 + b"1]"), 0xC1), deflate),
+        ("empty and packed", frame(b"\0", 0xC1), deflate),
+        ("long events", frame(b'{"type":"' + b'"a":"b",' * 40_000), ""),
+        ("white space", frame(b"{" + b" " * 300_000), ""),
+        ("ids", frame(b'{"type":"response.x",' + b'"response":{' * 30_000), ""),
+    ):
+        yield f"websocket, {name}", partial(_said, unit, extensions)
+
+
+GZIP_HEAD = bytes.fromhex("1f8b0800000000000003")
+
+ANSWERS = dict(_answers())
+"""By wire and what is slow about it; each takes the bytes on the wire."""
