@@ -17,7 +17,7 @@ COMPILED = (
     *("answers.elements", "answers.look", "answers.reading", "answers.sse"),
     *("apis.__init__", "apis.pattern"),
     *("engine.call", "engine.control", "engine.field", "engine.flow", "engine.frames", "engine.heads", "engine.http2"),
-    *("engine.huffman", "engine.link", "engine.unpack"),
+    *("engine.huffman", "engine.limits", "engine.link", "engine.unpack"),
 )
 """Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
 
