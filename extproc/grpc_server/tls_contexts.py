@@ -49,5 +49,5 @@ def _context(pems: PemFiles) -> ssl.SSLContext:
         os.close(number)
     if pems.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=pems.client_ca.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=pems.client_ca.decode("ascii", "ignore"))
     return context
