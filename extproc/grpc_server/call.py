@@ -1,7 +1,7 @@
 """gRPC on one HTTP/2 stream: messages to a handler, its replies, and a status.
 
-Source: gRPC over HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md). Only ``__call__`` may be called by another thread than the
-engine's.
+Source: gRPC over HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md). Only ``__call__`` and ``end`` may be called by another
+thread than the engine's.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Service:
 
     __slots__ = ("factories", "post", "pulse")
 
-    def __init__(self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes], None]) -> None:
+    def __init__(
+        self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes | Abort], None]
+    ) -> None:
         """``post(call, message)``: has the engine's thread call ``pushed``, from whatever thread."""
         self.factories, self.pulse, self.post = factories, pulse, post
 
@@ -69,6 +71,10 @@ class Call(Stream):
     def __call__(self, message: bytes) -> None:
         """As a ``Sender``."""
         self._service.post(self, message)
+
+    def end(self, abort: Abort) -> None:
+        """As a ``Sender``."""
+        self._service.post(self, abort)
 
     @property
     def metadata(self) -> Metadata:
@@ -132,11 +138,13 @@ class Call(Stream):
         """See ``Stream``."""
         self._close()
 
-    def pushed(self, message: bytes) -> None:
-        """A message that was sent by calling this has come to the engine's thread."""
+    def pushed(self, message: bytes | Abort) -> None:
+        """A message that was sent by calling this, or a status given to ``end``, has come to the engine's thread."""
         if self._handler is None:
             return
-        if self.waiting is not None and len(self.waiting) >= BACKLOG:
+        if isinstance(message, Abort):
+            self._end(message.code, message.details)
+        elif self.waiting is not None and len(self.waiting) >= BACKLOG:
             self._end(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
         else:
             self._send((message,))

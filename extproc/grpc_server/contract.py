@@ -67,7 +67,7 @@ class Pulse:
 
 
 class Sender(Protocol):
-    """Lets a handler send without having received; may be called from any thread."""
+    """Lets a handler send, or end, without having received; may be called from any thread."""
 
     @property
     def metadata(self) -> Metadata:
@@ -79,6 +79,9 @@ class Sender(Protocol):
 
     def __call__(self, message: bytes) -> None:
         """Queues one message; dropped when the stream has ended. A client that never reads loses its stream."""
+
+    def end(self, abort: Abort) -> None:
+        """Ends the stream soon, with this status; the handler is closed then. Without effect when it has ended."""
 
 
 Factory: TypeAlias = Callable[[Sender], Handler]

@@ -21,7 +21,7 @@ from typing import Final
 from extproc.grpc_server import listeners
 from extproc.grpc_server.call import Call, Service
 from extproc.grpc_server.client_socket import ClientSocket
-from extproc.grpc_server.contract import PAUSE, Factory, Pulse, Settings
+from extproc.grpc_server.contract import PAUSE, Abort, Factory, Pulse, Settings
 from extproc.grpc_server.tls_contexts import TlsContexts
 from extproc.http2.connection import Connection
 from extproc.http2.flood_limits import Ledger
@@ -61,12 +61,12 @@ class Http2Engine:
         self._tick = min(_TICK, settings.keepalive / 4)
         self._listeners: dict[int, socket.socket] = {}
         self._links: dict[int, ClientSocket] = {}
-        self._behind: dict[int, ClientSocket] = {}
-        self._ledger = Ledger()
-        self._pushes: deque[tuple[Call, bytes]] = deque()  # of other threads
+        self._pushes: deque[tuple[Call, bytes | Abort]] = deque()  # of other threads
         self._grace: float | None = None
         self._leaving: _Leaving | None = None
         self._deaf = False  # there was no room for more connections
+        self._behind: dict[int, ClientSocket] = {}
+        self._ledger = Ledger()
         # Closed when nobody can write to it any more: its number may be another file's then.
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._wake)
@@ -87,7 +87,7 @@ class Http2Engine:
         self._grace = grace
         self._rouse()
 
-    def _post(self, call: Call, message: bytes) -> None:
+    def _post(self, call: Call, message: bytes | Abort) -> None:
         """Any thread's."""
         self._pushes.append((call, message))
         self._rouse()

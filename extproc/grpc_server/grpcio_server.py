@@ -177,12 +177,21 @@ class _Pushes:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._start, message)
 
-    def _start(self, message: bytes) -> None:
+    def end(self, abort: Abort) -> None:
+        """As a ``Sender``."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._start, abort)
+
+    def _start(self, message: bytes | Abort) -> None:
         if self.ended:
             return
-        task = self._loop.create_task(self._push(message))
+        task = self._loop.create_task(self._abort(message) if isinstance(message, Abort) else self._push(message))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
+
+    async def _abort(self, abort: Abort) -> None:
+        with contextlib.suppress(Exception):
+            await self._context.abort(grpc.StatusCode[abort.code.name], abort.details)
 
     async def _push(self, message: bytes) -> None:
         if len(self._waiting) > BACKLOG:
