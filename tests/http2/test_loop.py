@@ -113,9 +113,10 @@ def test_whatever_fails_for_a_new_connection_fails_for_that_one_alone(
         raise RuntimeError("not foreseen")
 
     with running({PATH: Noted}, settings=files.settings()) as server:
-        with monkeypatch.context() as patched, client(server) as sock:
+        with monkeypatch.context() as patched:
             patched.setattr(TlsContexts, "current", fail)
-            assert ended(sock) == b""
+            with client(server) as sock:
+                assert ended(sock) == b""
         assert "not foreseen" in caplog.text
         with client(server) as sock:
             shown(files, sock)
