@@ -37,11 +37,11 @@ _HASTE: Final = 0.05
 _EVENTS: Final = 256
 """Sockets attended to between two looks: room for thousands, which is the default, is made anew for each look."""
 _READ = select.EPOLLIN
-_TURN: Final = 1024
+_TURN: Final = 512
 """Units of work (``Carrier.work``: about a microsecond) between two looks, shared by the connections that have some; so
 nobody waits much longer than that for those who send more than we can do.
 """
-_SHARE: Final = 32
+_SHARE: Final = 16
 """Of a connection at least."""
 _PASSING: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
 """Errors of one connection that was to be accepted, and is gone."""
@@ -122,14 +122,14 @@ class Http2Engine:
                 self._look(now)
 
     def _turn(self, found: Sequence[tuple[int, int]], now: float) -> None:
-        """Whoever has something to say, or is behind with what it said: each gets the same share."""
+        """Whoever has something to say, or is behind with what it said, gets the same share: those who are behind last,
+        so that others wait for no more than the rest of a turn.
+        """
         links, behind, self._behind = self._links, self._behind, {}
-        share = max(_SHARE, _TURN // (len(found) + len(behind) or 1))
+        share = max(_SHARE, _TURN // max(len(found), len(behind), 1))
         for number, events in found:
             if (link := links.get(number)) is not None:
-                if behind:
-                    behind.pop(number, None)
-                if link.attend(events, now, share):
+                if number not in behind and link.attend(events, now, share):
                     self._settle(link)
             elif number == self._wake:
                 self._roused(now)

@@ -6,11 +6,12 @@ from extproc.http2.stream cimport Stream
 from extproc.http2.request_headers cimport RequestHead, HeaderBlockReader
 
 cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, HEADERS, MAX_FRAME, PADDED, PRIORITIZED, _BUSY
-cdef Py_ssize_t ALL, CREDIT_THRESHOLD, RESETS, STREAM_WINDOW
+cdef Py_ssize_t CREDIT_THRESHOLD, RESETS, STREAM_WINDOW
 
 cdef class Connection(ConnectionControl):
     cdef public bint begun, failed
     cdef public bytes _buffer
+    cdef public Py_ssize_t _at
     cdef public object _accept, _block
     cdef public HeaderBlockReader _heads
 

@@ -61,6 +61,7 @@ class Connection(ConnectionControl):
         self._accept = accept
         self._heads = HeaderBlockReader(self.ledger)
         self._buffer = b""
+        self._at = 0  # how much of it has been read
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags and beginning of a header block
 
     def receive(self, data: bytes, now: float = 0.0, share: int = ALL) -> None:
@@ -72,18 +73,25 @@ class Connection(ConnectionControl):
         if self.failed:
             return
         self.now, self.work = now, share
+        at = 0
         if self._buffer:
-            data = self._buffer + data
+            if data:
+                data = self._buffer[self._at :] + data
+            else:
+                data, at = self._buffer, self._at
         try:
             if self.behind:
                 self.behind = False
                 self._resume()
-            at = self._read(data, 0) if self.begun else self._begin(data)
+            at = self._read(data, at) if self.begun else self._begin(data)
         except ConnectionRefused as refused:
             self.put(f.goaway(self.last, refused.code, str(refused)))
             self.lose()
         else:
-            self._buffer = data[at:] if at < len(data) else b""
+            if self.behind:  # what is left is not copied in every turn
+                self._buffer, self._at = data, at
+            else:
+                self._buffer, self._at = data[at:] if at < len(data) else b"", 0
 
     def lose(self) -> None:
         """The connection is gone, and its streams with it."""
