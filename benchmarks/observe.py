@@ -12,7 +12,7 @@ from itertools import repeat
 from benchmarks.apis import Target
 from benchmarks.requests import MODEL, snapshot
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.grpc_server import Metadata, Pulse
+from extproc.grpc_server import Abort, Metadata, Pulse
 from extproc.serve.servicer import ProcessHandler, process
 from extproc.telemetry.metrics import Metrics
 
@@ -55,6 +55,9 @@ class _Sender:
 
     def __call__(self, message: bytes) -> None:  # noqa: ARG002 - as ``Sender`` has it
         raise AssertionError("an observer never sends")
+
+    def end(self, abort: Abort) -> None:
+        raise abort
 
 
 def targets() -> list[Target]:
