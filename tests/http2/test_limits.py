@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.http2 import flood_limits
+from extproc.http2.connection import Connection
 from extproc.http2.connection_control import MAX_STREAMS, RESETS
 from extproc.http2.flood_limits import PER_STREAM, Allowance, Ledger, Rate
-from extproc.http2.stream import Stream
-from tests.http2.served import Noted, Served, fetched, whole
+from tests.http2.served import Noted, Served, Whole, check, fetched, whole
 from tests.http2.wire import (
     HELLO,
     REQUEST,
@@ -122,29 +122,32 @@ def test_no_more_than_the_burst_and_what_time_brings(spent: list[tuple[float, in
     assert granted <= burst + rate * now + 1e-6
 
 
-def test_a_window_is_opened_without_a_look_at_all_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    served, looks = Served(), 0
-    served.say(HELLO)
-    served.connection.window = 0  # only a client that took as much gets here otherwise
-    for n in range(1, 4_001, 2):
-        served.say(headers(n) + data(n, message(b"a")))
-    assert len(served.connection.waiting) == 2_000
-    assert type(served.connection.waiting) is OrderedDict, "a dict skips, again and again, all that were taken out"
-    flush = Stream.flush
+class Counted(Whole):
+    """Answers at once, and counts how often it is looked at."""
 
-    def counted(stream: Stream) -> None:
-        nonlocal looks
-        looks += 1
-        flush(stream)
+    looks = 0
 
-    monkeypatch.setattr(Stream, "flush", counted)
+    def flush(self) -> None:
+        Counted.looks += 1
+        super().flush()
+
+
+def test_a_window_is_opened_without_a_look_at_all_that_wait() -> None:
+    connection = Connection(lambda connection, number, head: Counted(connection, number, head, b"a"))
+    connection.receive(HELLO)
+    connection.window, Counted.looks = 0, 0  # only a client that took as much gets here otherwise
+    connection.receive(b"".join(headers(n) for n in range(1, 4_001, 2)))
+    assert len(connection.waiting) == 2_000
+    assert type(connection.waiting) is OrderedDict, "a dict skips, again and again, all that were taken out"
     for _ in range(1_000):
-        served.say(window(0, 1))
-    assert looks == 1_000
-    served.say(window(0, 1 << 20))
-    assert looks <= 1_000 + 2_000
-    assert not served.connection.waiting
-    served.check()
+        connection.receive(window(0, 1))
+        fetched(connection)
+    assert Counted.looks == 1_000
+    connection.receive(window(0, 1 << 20))
+    fetched(connection)
+    assert Counted.looks == 2_000
+    assert not connection.waiting
+    check(connection)
 
 
 def test_settings_cost_by_the_streams_that_they_set_in_motion() -> None:
