@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec docs screenshots bench bench-core bench-mesh bench-cold bench-steady soak fuzz mutants clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-mesh bench-cold bench-steady soak fuzz mutants clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it
 
 h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
 	@$(BIN)/python -m tests.h2spec
+
+attack: $(VENV)/dev  ## floods of hostile clients against the engine on loopback, and what they cost others: two minutes; h2load (nghttp2-client) if there
+	@$(BIN)/python -m tests.attack
 
 protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)

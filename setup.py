@@ -13,8 +13,8 @@ from setuptools import Extension, setup
 
 COMPILED = (
     "headers",
-    *(f"http2.{name}" for name in ("connection", "connection_control", "frames", "header_fields", "hpack", "huffman")),
-    *("http2.request_headers", "http2.stream"),
+    *(f"http2.{name}" for name in ("connection", "connection_control", "flood_limits", "frames", "header_fields")),
+    *(f"http2.{name}" for name in ("hpack", "huffman", "request_headers", "stream")),
     *("grpc_server.call", "grpc_server.client_socket"),
     *("envoy.canonical", "envoy.codec"),
     *("bodies.json_reader", "bodies.json_scan", "bodies.request"),

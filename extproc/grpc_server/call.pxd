@@ -5,13 +5,14 @@ from extproc.http2.request_headers cimport RequestHead
 
 cimport cython
 
-cdef int _PREFIX
+cdef int _BUSY, _PREFIX
 
 cdef class Service:
     cdef public object factories, post, pulse
 
 cdef class Call(Stream):
-    cdef public bint _begun
+    cdef public bint _begun, _parked
+    cdef public Py_ssize_t _held
     cdef public bytearray _buffer
     cdef public RequestHead _head
     cdef public object _handler
@@ -27,6 +28,7 @@ cdef class Call(Stream):
     cpdef drained(self)
     cpdef lost(self)
     cpdef _read(self)
+    cpdef _weigh(self)
     cpdef _take(self, bytes message)
     cpdef _send(self, object replies, bytes tail=*)
     cpdef _close(self)

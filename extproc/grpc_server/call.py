@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 _PREFIX: Final = 5
 """Bytes before each message: whether it is compressed, and its length."""
+_BUSY: Final = 8
+"""What a message costs that did not come in a frame of its own, in units of ``Carrier.work``."""
+_UNFINISHED: Final = "too many bytes of unfinished messages"
 _DETAILS: Final = 1000
 """Characters of a status's message: a block of headers must fit into one frame."""
 
@@ -54,7 +57,7 @@ class Service:
 class Call(Stream):
     """A stream of messages, and one of replies."""
 
-    __slots__ = ("_begun", "_buffer", "_handler", "_head", "_service")
+    __slots__ = ("_begun", "_buffer", "_handler", "_head", "_held", "_parked", "_service")
 
     def __init__(self, connection: Connection, number: int, head: RequestHead, service: Service) -> None:
         Stream.__init__(self, connection, number)  # a third of what super() costs
@@ -63,6 +66,8 @@ class Call(Stream):
         self._handler: Handler | None = None  # None before its time, and after
         self._buffer = bytearray()
         self._begun = False  # our headers are out
+        self._held = 0  # bytes of the buffer that the connection knows of
+        self._parked = False  # some of it waits for the next turn
 
     def __call__(self, message: bytes) -> None:
         """As a ``Sender``."""
@@ -112,10 +117,11 @@ class Call(Stream):
         else:
             self._buffer += piece
             self._read()
+            self._weigh()
 
     def ended(self) -> None:
         """See ``Stream``."""
-        if self._handler is None or self.waiting is not None:
+        if self._handler is None or self.waiting is not None or self._parked:
             return  # it has ended; or what waits goes first
         if self._buffer:
             self._end(StatusCode.INTERNAL, "the last message is cut off")
@@ -125,6 +131,7 @@ class Call(Stream):
     def drained(self) -> None:
         """See ``Stream``."""
         self._read()
+        self._weigh()
         if not self.open:
             self.ended()
 
@@ -150,7 +157,8 @@ class Call(Stream):
 
     def _read(self) -> None:
         """Takes what messages are whole, until replies must wait."""
-        buffer = self._buffer
+        buffer, connection = self._buffer, self.connection
+        self._parked = False
         while self._handler is not None and self.waiting is None and len(buffer) >= _PREFIX:
             if buffer[0]:
                 self._end(StatusCode.UNIMPLEMENTED, "messages must not be compressed")
@@ -161,15 +169,29 @@ class Call(Stream):
                 return
             if len(buffer) < _PREFIX + size:
                 return
+            if connection.work <= 0:
+                self._parked = True
+                connection.park(self)
+                return
+            connection.work -= _BUSY
             with memoryview(buffer) as snapshot:
                 message = bytes(snapshot[_PREFIX : _PREFIX + size])
             del buffer[: _PREFIX + size]
             self._take(message)
 
+    def _weigh(self) -> None:
+        """Bytes that are no whole message yet, or that wait, count: their windows have been given back."""
+        connection, held = self.connection, 0 if self._handler is None else len(self._buffer)
+        connection.hold(held - self._held)
+        self._held = held
+        if held and connection.ledger.over(connection.held):
+            self._end(StatusCode.RESOURCE_EXHAUSTED, _UNFINISHED)
+
     def _take(self, message: bytes) -> None:
         handler = self._handler
         if handler is None:
             return
+        self.asked = True
         try:
             replies = handler.receive(message)
         except Abort as abort:
@@ -190,6 +212,8 @@ class Call(Stream):
             self.send(len(replies[0]).to_bytes(_PREFIX) + replies[0], head, tail)
         else:
             self.send(b"".join([len(reply).to_bytes(_PREFIX) + reply for reply in replies]), head, tail)
+        if self.waiting is not None and self.connection.ledger.over(self.connection.held):
+            self._end(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
 
     def _end(self, code: StatusCode, details: str = "") -> None:
         """The status, now."""
@@ -203,6 +227,10 @@ class Call(Stream):
 
     def _close(self) -> None:
         handler, self._handler = self._handler, None
+        if self._held:
+            self.connection.hold(-self._held)
+            self._held = 0
+            self._buffer.clear()
         if handler is not None:
             try:
                 handler.close()

@@ -11,12 +11,12 @@ import ssl
 from select import EPOLLIN, EPOLLOUT
 from typing import Final
 
-from extproc.http2.connection import Connection
+from extproc.http2.connection import ALL, Connection
 from extproc.http2.stream import MAX_QUEUED
 
 log = logging.getLogger(__name__)
 
-_PIECE: Final = 1 << 18
+_PIECE: Final = 1 << 16
 """Bytes read at a time."""
 _TAKEN: Final = memoryview(bytearray(_PIECE))
 """Where reads put them, one after the other: to have a new place for each would cost more than to copy what came."""
@@ -42,20 +42,25 @@ class ClientSocket:
         self._unsent = b""
         self._tls: _Tls | None = None if tls is None else _Tls(tls)
 
-    def attend(self, events: int, now: float) -> bool:
-        """Does what ``events`` allow. Whether the loop must see to it: it is closed, or waits for something else.
+    def attend(self, events: int, now: float, share: int) -> bool:
+        """Does what ``events`` allow, and of what has come as much as ``share`` (see ``Connection.receive``). Whether
+        the loop must see to it: it is closed, waits for something else, or is behind.
 
         A failure of ours costs one connection, never the loop.
         """
         try:
             if events & ~EPOLLOUT:
-                self.read(now)
+                self.read(now, share)
             else:
                 self.write()
         except Exception:
             log.exception("the engine failed on a connection")
             self.close()
-        return self.closed or self.wants() != self.awaits
+        return self.closed or self.connection.behind or self.wants() != self.awaits
+
+    def behind(self) -> bool:
+        """Whether it must be attended to in the next turn, though nothing comes."""
+        return self.connection.behind and self.connection.queued < MAX_QUEUED
 
     def wants(self) -> int:
         """The events to wait for: bytes, but not while the client does not fetch ours; and room for what is unsent."""
@@ -63,8 +68,12 @@ class ClientSocket:
         reads = connection.queued < MAX_QUEUED and not connection.failed
         return (EPOLLIN if reads else 0) | (EPOLLOUT if self._unsent else 0)
 
-    def read(self, now: float) -> None:
-        """Takes what has come, and answers it."""
+    def read(self, now: float, share: int = ALL) -> None:
+        """Takes what has come, and answers it: first what is left of what came before."""
+        if self.connection.behind:
+            self.connection.receive(b"", now, share)
+            self.write()
+            return
         try:
             data = bytes(_TAKEN[: self._socket.recv_into(_TAKEN)])
         except (BlockingIOError, InterruptedError):
@@ -85,7 +94,7 @@ class ClientSocket:
                 return
             self._proved = self._tls.proved
         if data:
-            self.connection.receive(data)
+            self.connection.receive(data, now, share)
         self.write()
 
     def write(self) -> None:

@@ -24,6 +24,7 @@ from extproc.grpc_server.client_socket import ClientSocket
 from extproc.grpc_server.contract import PAUSE, Abort, Factory, Pulse, Settings
 from extproc.grpc_server.tls_contexts import TlsContexts
 from extproc.http2.connection import Connection
+from extproc.http2.flood_limits import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,14 @@ _HASTE: Final = 0.05
 _EVENTS: Final = 256
 """Sockets attended to between two looks: room for thousands, which is the default, is made anew for each look."""
 _READ = select.EPOLLIN
+_TURN: Final = 512
+"""Units of work (``Carrier.work``: about a microsecond) between two looks, shared by the connections that have some; so
+nobody waits much longer than that for those who send more than we can do.
+"""
+_SHARE: Final = 16
+"""Of a connection at least."""
+_PASSING: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
+"""Errors of one connection that was to be accepted, and is gone."""
 
 
 class Http2Engine:
@@ -56,6 +65,8 @@ class Http2Engine:
         self._grace: float | None = None
         self._leaving: _Leaving | None = None
         self._deaf = False  # there was no room for more connections
+        self._behind: dict[int, ClientSocket] = {}
+        self._ledger = Ledger()
         # Closed when nobody can write to it any more: its number may be another file's then.
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._wake)
@@ -94,31 +105,42 @@ class Http2Engine:
 
     def _serve(self) -> None:
         """Until ``stop``, and then until every stream has ended or the grace is over."""
-        poll, pulse, links = self._epoll.poll, self._pulse, self._links
+        poll, pulse, links, serve = self._epoll.poll, self._pulse, self._links, self._turn
         now = looked = perf_counter()
         while self._leaving is None or (links and now < self._leaving.ends):
             before = perf_counter()
             # Every now and then a look that does not wait: nothing there means that we keep up.
-            found = poll(0 if before - pulse.idle > PAUSE else self._tick, _EVENTS)
+            found = poll(0 if self._behind or before - pulse.idle > PAUSE else self._tick, _EVENTS)
             now = perf_counter()
-            if not found or now - before > PAUSE:
+            if not (found or self._behind) or now - before > PAUSE:
                 pulse.idle = now
-            for number, events in found:
-                if (link := links.get(number)) is not None:
-                    if link.attend(events, now):
-                        self._settle(link)
-                elif number == self._wake:
-                    self._roused(now)
-                elif number in self._listeners:
-                    self._accept(self._listeners[number], now)
+            serve(found, now)
             if now - looked >= self._tick:
                 looked = now
                 self._look(now)
             elif self._leaving is not None:
                 self._look(now)
 
+    def _turn(self, found: Sequence[tuple[int, int]], now: float) -> None:
+        """Whoever has something to say, or is behind with what it said, gets the same share: those who are behind last,
+        so that others wait for no more than the rest of a turn.
+        """
+        links, behind, self._behind = self._links, self._behind, {}
+        share = max(_SHARE, _TURN // max(len(found), len(behind), 1))
+        for number, events in found:
+            if (link := links.get(number)) is not None:
+                if number not in behind and link.attend(events, now, share):
+                    self._settle(link)
+            elif number == self._wake:
+                self._roused(now)
+            elif number in self._listeners:
+                self._accept(self._listeners[number], now)
+        for link in behind.values():
+            if not link.closed and link.attend(_READ, now, share):
+                self._settle(link)
+
     def _settle(self, link: ClientSocket) -> None:
-        """Waits for what the link waits for."""
+        """Waits for what the link waits for; what is left of its work is for the next turn."""
         if link.closed:
             if self._links.pop(link.number, None) is not None and self._deaf:
                 self._resume_accepting()
@@ -127,18 +149,28 @@ class Http2Engine:
         if wanted != link.awaits:
             link.awaits = wanted
             self._epoll.modify(link.number, wanted)
+        if link.behind():
+            self._behind[link.number] = link
 
     def _accept(self, listener: socket.socket, now: float) -> None:
         try:
             sock, _ = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            if error.errno not in _PASSING:  # as where there is no file descriptor left
                 log.error("no new connection can be taken: %s", error.strerror)  # noqa: TRY400 - not ours to mend
                 self._pause_accepting()
             return
+        try:
+            self._welcome(sock, now)
+        except Exception:
+            log.exception("a new connection could not be served")
+            self._links.pop(sock.fileno(), None)
+            sock.close()
+
+    def _welcome(self, sock: socket.socket, now: float) -> None:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(partial(Call, service=self._service))
+        connection = Connection(partial(Call, service=self._service), self._ledger)
         link = ClientSocket(sock, connection, None if self._contexts is None else self._contexts.current(), now)
         self._links[link.number] = link
         self._epoll.register(link.number, _READ)

@@ -76,7 +76,7 @@ class Certificates:
         ):
             if pem is not None:
                 try:
-                    context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
+                    context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
                 except ssl.SSLError:
                     raise SetupError(f"{path} ({flag}) holds a certificate that can't be read") from None
         try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 
 from extproc.grpc_server.tls import Certificates, PemFiles
+
+log = logging.getLogger(__name__)
 
 
 class TlsContexts:
@@ -14,12 +17,20 @@ class TlsContexts:
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
         self._context = _context(certificates.current)
+        self._fresh: PemFiles | None = None
 
     def current(self) -> ssl.SSLContext:
-        """By what the files hold now, or by the last good certificates."""
-        fresh = self._certificates.refresh()
-        if fresh is not None:
-            self._context = _context(fresh)
+        """By what the files hold now, or by the last good certificates: those stay, too, where no context can be made
+        of new ones, as without a file descriptor. The next connection tries again. Never raises.
+        """
+        self._fresh = self._certificates.refresh() or self._fresh
+        if self._fresh is not None:
+            try:
+                self._context = _context(self._fresh)
+            except OSError as error:  # ssl.SSLError is one
+                log.error("the certificates stay as they were for now: %s", error)  # noqa: TRY400 - not ours to mend
+            else:
+                self._fresh = None
         return self._context
 
 
@@ -38,5 +49,5 @@ def _context(pems: PemFiles) -> ssl.SSLContext:
         os.close(number)
     if pems.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=pems.client_ca.decode("ascii"))
+        context.load_verify_locations(cadata=pems.client_ca.decode("ascii", "ignore"))
     return context

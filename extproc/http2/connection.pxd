@@ -5,17 +5,17 @@ from extproc.http2.connection_control cimport ConnectionControl
 from extproc.http2.stream cimport Stream
 from extproc.http2.request_headers cimport RequestHead, HeaderBlockReader
 
-cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, MAX_FRAME, PADDED, PRIORITIZED
-cdef Py_ssize_t CREDIT_THRESHOLD, STREAM_WINDOW
+cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, HEADERS, MAX_FRAME, PADDED, PRIORITIZED, _BUSY
+cdef Py_ssize_t CREDIT_THRESHOLD, RESETS, STREAM_WINDOW
 
 cdef class Connection(ConnectionControl):
     cdef public bint begun, failed
     cdef public bytes _buffer
-    cdef public dict _over
+    cdef public Py_ssize_t _at
     cdef public object _accept, _block
     cdef public HeaderBlockReader _heads
 
-    cpdef receive(self, bytes data)
+    cpdef receive(self, bytes data, double now=*, Py_ssize_t share=*)
     cpdef lose(self)
     cpdef close(self, Stream stream)
     cpdef break_off(self, Stream stream, int code)
@@ -29,8 +29,6 @@ cdef class Connection(ConnectionControl):
 
     cpdef _forget(self, Stream stream)
     cpdef _end(self, Stream stream)
-    @cython.locals(over=dict)
-    cpdef _remember(self, Py_ssize_t number)
     cpdef _on_headers(self, Py_ssize_t number, int flags, bytes payload)
 
     @cython.locals(head=RequestHead, stream=Stream)
@@ -39,5 +37,5 @@ cdef class Connection(ConnectionControl):
     @cython.locals(stream=Stream, ended=bint)
     cpdef _open(self, Py_ssize_t number, int flags, RequestHead head)
 
-    @cython.locals(stream=Stream)
+    @cython.locals(rapid=bint, stream=Stream)
     cpdef _on_reset(self, Py_ssize_t number, int _, bytes payload)

@@ -4,7 +4,7 @@ It knows frames, windows and the life of streams, and nothing of sockets, time o
 ``receive`` takes what the client sent, ``take`` gives what it is to get; ``accept`` makes the stream of a request.
 
 Every buffer is bounded: what a client sends is handed on at once or counted against its window, and who runs it stops
-receiving while ``queued`` is above ``flow.BACKLOG``, so that neither answers nor acknowledgements pile up.
+receiving while ``queued`` is above ``stream.MAX_QUEUED``, so that neither answers nor acknowledgements pile up.
 """
 
 from __future__ import annotations
@@ -12,23 +12,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from extproc.http2 import flood_limits
+
 # What every frame needs is named by itself: through the module, each would be looked up twice.
 from extproc.http2 import frames as f
 from extproc.http2.connection_control import (
     CREDIT_THRESHOLD,
-    MAX_SETTINGS_AT_ONCE,
     MAX_STREAMS,
+    RESETS,
     STREAM_WINDOW,
     ConnectionControl,
     ConnectionRefused,
     check_priority,
+    unpadded,
 )
+from extproc.http2.flood_limits import Ledger
 from extproc.http2.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
     HEADER,
+    HEADERS,
     MAX_FRAME,
     PADDED,
     PRIORITIZED,
@@ -37,50 +42,69 @@ from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackError
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
 from extproc.http2.stream import Stream
 
-_OVER: Final = 100
-"""Streams that the client has ended and that are remembered, so that more on them is an error. Of others that are no
-more, frames may still be under way, however late: they are ignored.
-"""
+ALL: Final = 1 << 40
+"""A share in the engine's time that leaves nothing for the next turn."""
+_BUSY: Final = 8
+"""What a frame of headers or data costs, in units of ``Carrier.work``, beside one for each KiB."""
 
 
 class Connection(ConnectionControl):
     """From the client's preface to the end."""
 
-    def __init__(self, accept: Callable[[Connection, int, RequestHead], Stream]) -> None:
-        super().__init__()
+    def __init__(self, accept: Callable[[Connection, int, RequestHead], Stream], ledger: Ledger | None = None) -> None:
+        """``ledger``: of all connections of the process; None: this one is alone."""
+        super().__init__(ledger or Ledger())
         self.begun = False
         """The client has said hello."""
         self.failed = False
         """Nothing more is received; what ``take`` still gives should be sent."""
         self._accept = accept
-        self._heads = HeaderBlockReader()
+        self._heads = HeaderBlockReader(self.ledger)
         self._buffer = b""
-        self._over: dict[int, None] = {}
+        self._at = 0  # how much of it has been read
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags and beginning of a header block
 
-    def receive(self, data: bytes) -> None:
-        """What the client sent. Raises nothing for what a client can send: it gets a GOAWAY that says why."""
+    def receive(self, data: bytes, now: float = 0.0, share: int = ALL) -> None:
+        """What the client sent. Raises nothing for what a client can send: it gets a GOAWAY that says why.
+
+        ``now``: seconds of a clock that only goes forward. ``share``: units of work, see ``Carrier.work``; what is more
+        than that waits for the next call (``behind``), which may bring nothing new.
+        """
         if self.failed:
             return
-        self.patience = MAX_SETTINGS_AT_ONCE
+        self.now, self.work = now, share
+        at = 0
         if self._buffer:
-            data = self._buffer + data
+            if data:
+                data = self._buffer[self._at :] + data
+            else:
+                data, at = self._buffer, self._at
         try:
-            at = self._read(data, 0) if self.begun else self._begin(data)
+            if self.behind:
+                self.behind = False
+                self._resume()
+            at = self._read(data, at) if self.begun else self._begin(data)
         except ConnectionRefused as refused:
             self.put(f.goaway(self.last, refused.code, str(refused)))
             self.lose()
         else:
-            self._buffer = data[at:] if at < len(data) else b""
+            if self.behind:  # what is left is not copied in every turn
+                self._buffer, self._at = data, at
+            else:
+                self._buffer, self._at = data[at:] if at < len(data) else b"", 0
 
     def lose(self) -> None:
         """The connection is gone, and its streams with it."""
         self.failed = True
+        self.behind = False
         streams = list(self.streams.values())
         self.streams.clear()
         self.waiting.clear()
+        self._parked.clear()
+        self._heads.forget()
         for stream in streams:
             stream.lost()
+            stream.drop()
 
     def close(self, stream: Stream) -> None:
         """See ``Carrier``."""
@@ -91,11 +115,13 @@ class Connection(ConnectionControl):
         self._forget(stream)
         self.put(f.rst_stream(stream.number, code))
         stream.lost()
+        self.spend(flood_limits.MISTAKES)
 
     def _forget(self, stream: Stream) -> None:
         number = stream.number
         del self.streams[number]
-        self.waiting.pop(number, None)
+        if stream.waiting is not None:
+            stream.drop()
         if not stream.open:
             self._remember(number)
         if stream.kept:
@@ -116,6 +142,9 @@ class Connection(ConnectionControl):
         """Every whole frame from ``at`` on; where the rest begins."""
         size, streams, handlers = len(data), self.streams, _HANDLERS
         while size - at >= HEADER:
+            if self.work <= 0:
+                self.behind = True
+                break
             # §4.1, byte by byte: compiled, that takes a tenth of what it takes to have it unpacked.
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             kind, flags = data[at + 3], data[at + 4]
@@ -126,12 +155,15 @@ class Connection(ConnectionControl):
             if start + length > size:
                 break
             at = start + length
+            self.work -= (length >> 10) + (_BUSY if kind <= HEADERS else 1)
             if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
                 raise ConnectionRefused(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
             if kind == DATA and not flags & PADDED and (stream := streams.get(number)) is not None and stream.open:
                 self._deliver(stream, data[start:at], length, flags)
             elif (handle := handlers.get(kind)) is not None:
                 handle(self, number, flags, data[start:at])
+            else:
+                self.spend(flood_limits.UNKNOWN)
         return at
 
     def _deliver(self, stream: Stream, piece: bytes, size: int, flags: int) -> None:
@@ -152,6 +184,8 @@ class Connection(ConnectionControl):
             return
         if piece:
             stream.data(piece)
+        elif not flags & END_STREAM:
+            self.spend(flood_limits.EMPTY_DATA)
         if flags & END_STREAM:
             self._end(stream)
 
@@ -171,32 +205,17 @@ class Connection(ConnectionControl):
         else:
             self._remember(stream.number)
 
-    def _remember(self, number: int) -> None:
-        """The client has ended it."""
-        over = self._over
-        over[number] = None
-        if len(over) > _OVER:
-            del over[next(iter(over))]
-
-    def _after(self, number: int, flags: int) -> None:
-        """A frame on a stream that is not open: in order where we left first."""
-        self.check_opened(number)
-        if number in self._over or number in self.streams:
-            raise ConnectionRefused(f.STREAM_CLOSED, "a frame on a stream after its end")
-        if flags & END_STREAM:
-            self._remember(number)
-
     def _on_data(self, number: int, flags: int, payload: bytes) -> None:
         """With padding, or too late."""
         stream = self.streams.get(number)
         if stream is not None and stream.open:
-            self._deliver(stream, _unpadded(payload, flags), len(payload), flags)
+            self._deliver(stream, unpadded(payload, flags), len(payload), flags)
         else:
             self._after(number, flags)
             self.credit(len(payload))
 
     def _on_headers(self, number: int, flags: int, payload: bytes) -> None:
-        block = _unpadded(payload, flags)
+        block = unpadded(payload, flags)
         if flags & PRIORITIZED:
             check_priority(number, block[:5])
             block = block[5:]
@@ -208,6 +227,7 @@ class Connection(ConnectionControl):
     def _on_continuation(self, number: int, flags: int, payload: bytes) -> None:
         if self._block is None:
             raise ConnectionRefused(f.PROTOCOL_ERROR, "a continuation of nothing")
+        self.spend(flood_limits.CONTINUATIONS)
         _, first, block = self._block
         block += payload
         if len(block) > MAX_BLOCK:
@@ -240,12 +260,14 @@ class Connection(ConnectionControl):
         if number % 2 == 0:
             raise ConnectionRefused(f.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self.last = number
+        self.opened += 1
         ended = bool(flags & END_STREAM)
         fault = head.malformed or (ended and head.length)
         if fault or number > self.allowed or len(self.streams) >= MAX_STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
             if ended:
                 self._remember(number)
+            self.spend(flood_limits.MISTAKES if fault else flood_limits.REFUSED)
             return
         stream = self.streams[number] = self._accept(self, number, head)
         stream.length = head.length
@@ -259,16 +281,22 @@ class Connection(ConnectionControl):
             raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a RST_STREAM of another size")
         self.check_opened(number)
         if (stream := self.streams.get(number)) is not None:
+            rapid = stream.open and (not stream.asked or stream.waiting is not None)
             stream.open = False
             self._forget(stream)
             stream.lost()
+            if rapid:
+                self.spend(flood_limits.RESETS)
         else:
             self._remember(number)
+        self.resets += 1
+        if self.resets > self.opened + RESETS:
+            raise ConnectionRefused(f.ENHANCE_YOUR_CALM, "more resets than streams")
 
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     DATA: Connection._on_data,
-    f.HEADERS: Connection._on_headers,
+    HEADERS: Connection._on_headers,
     f.PRIORITY: Connection.on_priority,
     f.RST_STREAM: Connection._on_reset,
     f.SETTINGS: Connection.on_settings,
@@ -278,11 +306,3 @@ _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     f.WINDOW_UPDATE: Connection.on_window_update,
     CONTINUATION: Connection._on_continuation,
 }
-
-
-def _unpadded(payload: bytes, flags: int) -> bytes:
-    if not flags & PADDED:
-        return payload
-    if not payload or payload[0] >= len(payload):
-        raise ConnectionRefused(f.PROTOCOL_ERROR, "more padding than payload")
-    return payload[1 : len(payload) - payload[0]]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from extproc.http2 import flood_limits
 from extproc.http2 import frames as f
+from extproc.http2.flood_limits import Allowance, Ledger, Rate
 from extproc.http2.hpack import MAX_BLOCK
 from extproc.http2.stream import MAX_QUEUED, ConnectionOutput, Stream
 
@@ -17,10 +19,14 @@ WINDOW: Final = 1 << 24
 """The same for a connection."""
 CREDIT_THRESHOLD: Final = STREAM_WINDOW // 2
 """Bytes of which nobody need give an account yet."""
-MAX_STREAMS: Final = 100_000
-"""Open on a connection at most."""
-MAX_SETTINGS_AT_ONCE: Final = 50
-"""Frames of settings that may come at once: each may set all streams in motion."""
+MAX_STREAMS: Final = 4_096
+"""Open on a connection at most. A client that needs more opens another connection, as Envoy does."""
+RESETS: Final = 100
+"""Resets of streams that have ended, beyond one for each that was opened."""
+_OVER: Final = 100
+"""Streams that the client has ended and that are remembered, so that more on them is an error. Of others that are no
+more, frames may still be under way, however late: they are ignored.
+"""
 _PING: Final = b"are you?"
 
 
@@ -35,8 +41,21 @@ class ConnectionRefused(Exception):  # noqa: N818
 class ConnectionControl(ConnectionOutput):
     """A server's own state of a connection."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.now = 0.0
+        """Seconds of a clock that only goes forward."""
+        self.behind = False
+        """There is more to do with what has come: in the next turn."""
+        self.opened = 0
+        """Streams that the client has opened or tried to."""
+        self.resets = 0
+        """Frames that reset one."""
+        self.granted = f.WINDOW
+        """Bytes that the client ever let us send."""
+        self._over: dict[int, None] = {}
+        self._allowances: dict[Rate, Allowance] = {}
+        self._parked: dict[int, Stream] = {}
         self.streams: dict[int, Stream] = {}
         self.awaited = False
         """A ping has not been answered."""
@@ -44,8 +63,6 @@ class ConnectionControl(ConnectionOutput):
         """The highest stream that the client has opened."""
         self.allowed = f.LAST
         """The highest that it may open."""
-        self.patience = MAX_SETTINGS_AT_ONCE
-        """SETTINGS that may come with what is being read."""
         self.owed = 0
         """Bytes looked at, for which the client has not got its window back."""
         self.kept = 0
@@ -64,6 +81,20 @@ class ConnectionControl(ConnectionOutput):
         self.queued -= size
         if self.waiting:
             self._flush()
+
+    def spend(self, rate: Rate, cost: int = 1) -> None:
+        """The client does what it may do only so often. Raises ``Refused`` where that is too often."""
+        earned = flood_limits.PER_STREAM * self.opened + (self.granted - self.window) // flood_limits.PER_BYTES
+        allowance = self._allowances.get(rate)
+        if allowance is None:
+            allowance = self._allowances[rate] = Allowance(rate, self.now, earned)
+        if not allowance.spend(cost, self.now, earned):
+            raise ConnectionRefused(f.ENHANCE_YOUR_CALM, f"too many {rate.name}")
+
+    def park(self, stream: Stream) -> None:
+        """See ``Carrier``."""
+        self._parked[stream.number] = stream
+        self.behind = True
 
     def ping(self) -> None:
         """Asks for a sign of life: ``awaited`` until it comes."""
@@ -114,11 +145,9 @@ class ConnectionControl(ConnectionOutput):
             raise ConnectionRefused(f.PROTOCOL_ERROR, "settings of a stream")
         if len(payload) % 6 or (flags & f.ACK and payload):
             raise ConnectionRefused(f.FRAME_SIZE_ERROR, "settings of another size")
+        self.spend(flood_limits.SETTINGS)
         if flags & f.ACK:
             return
-        self.patience -= 1
-        if self.patience < 0:
-            raise ConnectionRefused(f.ENHANCE_YOUR_CALM, "settings upon settings")
         values = dict[int, int]()
         for at in range(0, len(payload), 6):
             name, value = f.read_setting(payload, at)
@@ -135,6 +164,7 @@ class ConnectionControl(ConnectionOutput):
             raise ConnectionRefused(f.PROTOCOL_ERROR, "a ping of a stream")
         if len(payload) != 8:
             raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a ping of another size")
+        self.spend(flood_limits.PINGS)
         if not flags & f.ACK:
             self.put(f.frame(f.PING, f.ACK, 0, payload))
         elif payload == _PING:
@@ -144,9 +174,11 @@ class ConnectionControl(ConnectionOutput):
         """§6.9."""
         if len(payload) != 4:
             raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a WINDOW_UPDATE of another size")
+        self.spend(flood_limits.WINDOW_UPDATES)
         more = f.read_u32(payload)[0] & f.LAST
         if number == 0:
             self.window += more
+            self.granted += more
             if not more or self.window > f.MAX_WINDOW:
                 raise ConnectionRefused(
                     f.FLOW_CONTROL_ERROR if more else f.PROTOCOL_ERROR, "a window beyond its bounds"
@@ -168,6 +200,7 @@ class ConnectionControl(ConnectionOutput):
         if len(payload) != 5:
             raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a priority of another size")
         check_priority(number, payload)
+        self.spend(flood_limits.PRIORITIES)
 
     def on_goaway(self, number: int, _: int, payload: bytes) -> None:
         """§6.8: it opens no more; those that are open go on."""
@@ -175,6 +208,7 @@ class ConnectionControl(ConnectionOutput):
             raise ConnectionRefused(f.PROTOCOL_ERROR, "a GOAWAY of a stream")
         if len(payload) < 8:
             raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a GOAWAY is cut off")
+        self.spend(flood_limits.GOAWAYS)
 
     def on_push(self, _: int, __: int, ___: bytes) -> None:
         """§8.4."""
@@ -185,18 +219,45 @@ class ConnectionControl(ConnectionOutput):
         if number > self.last or number % 2 == 0:
             raise ConnectionRefused(f.PROTOCOL_ERROR, "a frame on a stream that was not opened")
 
+    def _remember(self, number: int) -> None:
+        """The client has ended it."""
+        over = self._over
+        over[number] = None
+        if len(over) > _OVER:
+            del over[next(iter(over))]
+
+    def _after(self, number: int, flags: int) -> None:
+        """A frame on a stream that is not open: in order where we left first."""
+        self.check_opened(number)
+        if number in self._over or number in self.streams:
+            raise ConnectionRefused(f.STREAM_CLOSED, "a frame on a stream after its end")
+        if flags & f.END_STREAM:
+            self._remember(number)
+
     def _flush(self) -> None:
-        if self.waiting and self.window > 0 and self.queued < MAX_QUEUED:
-            for stream in list(self.waiting.values()):
-                stream.flush()
-                if self.window <= 0 or self.queued >= MAX_QUEUED:
-                    return
+        """Each that is looked at gets something away, or need not be looked at again before its own window opens."""
+        while self.waiting and self.window > 0 and self.queued < MAX_QUEUED:
+            if self.work <= 0:
+                self.behind = True
+                return
+            self.work -= 1
+            next(iter(self.waiting.values())).flush()
+
+    def _resume(self) -> None:
+        """What was left of the turn before."""
+        parked, self._parked = self._parked, {}
+        for number, stream in parked.items():
+            if self.streams.get(number) is stream:
+                stream.drained()
+        self._flush()
 
     def _resize(self, value: int) -> None:
         """A new initial window changes those of all streams, and may make them negative (§6.9.2)."""
         more, self.initial_window = value - self.initial_window, value
         if not more:
             return
+        self.spend(flood_limits.SETTINGS, len(self.streams) // flood_limits.STREAMS_PER_SETTINGS)
+        self.work -= len(self.streams) // 4
         for stream in self.streams.values():
             stream.window += more
             if stream.window > f.MAX_WINDOW:
@@ -220,3 +281,12 @@ def check_priority(number: int, priority: bytes) -> None:
         raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a priority is cut off")
     if f.read_u32(priority)[0] & f.LAST == number:
         raise ConnectionRefused(f.PROTOCOL_ERROR, "a stream that depends on itself")
+
+
+def unpadded(payload: bytes, flags: int) -> bytes:
+    """What a frame holds beside its padding (§6.1)."""
+    if not flags & f.PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionRefused(f.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - payload[0]]

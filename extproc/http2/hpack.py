@@ -36,6 +36,8 @@ class HpackDecoder:
         self._size, self._limit = 0, MAX_TABLE
         self._literals: dict[tuple[bytes, bool, bytes], Field] = {}
         """Fields that came for no table, by how their values were written: a client says them again and again."""
+        self.size = 0
+        """Bytes of the last block's fields (RFC 9113 §6.5.2)."""
         self.changes = 0
         """Of the table: as long as there is none, equal blocks mean equal fields."""
 
@@ -71,6 +73,7 @@ class HpackDecoder:
             if room < 0:
                 raise HeadersTooLarge(f"more than {MAX_BLOCK} bytes of headers")
             fields.append(field)
+        self.size = MAX_BLOCK - room
         return fields
 
     def _literal(self, block: bytes, at: int, byte: int) -> tuple[Field, int]:

@@ -6,7 +6,9 @@ cdef class RequestHead:
     cdef public object fields, length
 
 cdef class HeaderBlockReader:
-    cdef public object _unpacker
+    cdef public object _ledger, _unpacker
     cdef public dict _remembered
+    cdef public Py_ssize_t _size
 
     cpdef RequestHead read(self, bytes block)
+    cpdef forget(self)

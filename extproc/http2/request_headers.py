@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from extproc.http2.flood_limits import REMEMBERED_BYTES, Ledger
 from extproc.http2.header_fields import PSEUDO, REQUIRED, Field, seen
 from extproc.http2.hpack import HpackDecoder
 
 _REMEMBERED, _LONG = 64, 4096
 """Blocks, and bytes of one: those of our clients have some hundred."""
+_BYTES, _HEAD, _FIELD = 1 << 17, 512, 6
+"""Bytes that one connection may remember, that a block takes by itself, and for each byte of its fields as RFC 9113
+counts them (§6.5.2): the smallest field has 33 there, and takes 190 here.
+"""
 
 
 class RequestHead:
@@ -40,9 +45,12 @@ class RequestHead:
 class HeaderBlockReader:
     """The header blocks that one client sends."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        """``ledger``: of all connections of the process; None: this one is alone."""
         self._unpacker = HpackDecoder()
         self._remembered: dict[bytes, RequestHead] = {}
+        self._ledger = ledger or Ledger()
+        self._size = 0
 
     def read(self, block: bytes) -> RequestHead:
         """Every block must pass here, in order. Raises ``Undecodable`` and ``TooMany``."""
@@ -53,7 +61,22 @@ class HeaderBlockReader:
         head = RequestHead(self._unpacker.read(block))
         unchanged = self._unpacker.changes == before
         if not unchanged or len(self._remembered) >= _REMEMBERED:
-            self._remembered.clear()
+            self.forget()
         if unchanged and len(block) <= _LONG:
-            self._remembered[block] = head
+            self._remember(block, head)
         return head
+
+    def forget(self) -> None:
+        """All blocks."""
+        self._remembered.clear()
+        self._ledger.remembered -= self._size
+        self._size = 0
+
+    def _remember(self, block: bytes, head: RequestHead) -> None:
+        size = _HEAD + len(block) + _FIELD * self._unpacker.size
+        if self._size + size > _BYTES:
+            self.forget()
+        if size <= _BYTES and self._ledger.remembered + size <= REMEMBERED_BYTES:
+            self._remembered[block] = head
+            self._size += size
+            self._ledger.remembered += size

@@ -6,9 +6,10 @@ read from: the client does not get its window back before it has taken the answe
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final
 
+from extproc.http2.flood_limits import Ledger
 from extproc.http2.frames import (
     DATA,
     END_HEADERS,
@@ -29,21 +30,38 @@ MAX_QUEUED: Final = 1 << 20
 class ConnectionOutput:
     """What streams need of their connection; the bytes that go out gather here."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        """Of all connections."""
+        self.held = 0
+        """Bytes of unfinished messages and of answers that wait."""
+        self.work = 0
+        """What may still be done in this turn, in units of a frame that brings nothing: some microsecond."""
         self.initial_window = WINDOW
         """Bytes of data that the client takes on a new stream."""
         self.window = WINDOW
         """The same on all of them together."""
         self.queued = 0
         """Bytes for the client that have not gone."""
-        self.waiting: dict[int, Stream] = {}
-        """Streams that have something to send and a window for it, but here is no room."""
+        self.waiting: OrderedDict[int, Stream] = OrderedDict()
+        """Streams that have something to send and a window for it, but here is no room. Of a dict, to find the first
+        would take as long as there were others before it.
+        """
         self._out: list[bytes] = []
 
     def put(self, data: bytes) -> None:
         """Bytes for the client that no window holds back."""
         self._out.append(data)
         self.queued += len(data)
+
+    def hold(self, size: int) -> None:
+        """So many bytes more are held, or fewer."""
+        self.held += size
+        self.ledger.held += size
+
+    def park(self, stream: Stream) -> None:
+        """This turn's work is done, and some of the stream's is left: it is told that it is drained in the next."""
+        raise NotImplementedError
 
     def release(self, stream: Stream) -> None:
         """What came while the stream waited has been looked at."""
@@ -57,7 +75,7 @@ class ConnectionOutput:
 class Stream:
     """A request and its answer. Subclasses hear what the client does, by the methods that do nothing here."""
 
-    __slots__ = ("_tail", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
+    __slots__ = ("_tail", "asked", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
 
     def __init__(self, connection: ConnectionOutput, number: int) -> None:
         self.connection = connection
@@ -66,6 +84,8 @@ class Stream:
         """Bytes of data that the client takes."""
         self.open = True
         """The client may say more."""
+        self.asked = False
+        """It has asked for something."""
         self.length: int | None = None
         """Bytes of the request that are still to come, where it told."""
         self.owed = 0
@@ -115,16 +135,25 @@ class Stream:
         self._tail = tail
         if self.waiting is None:
             self.waiting = deque((memoryview(data),))
+            connection.hold(size)
             self._go()  # whoever sends is not told that it is drained: there may be more to come
             return
         if data:
             self.waiting.append(memoryview(data))
+            connection.hold(size)
         self.flush()
 
     def abort(self, tail: bytes) -> None:
         """Trailers at once, before whatever waits: that is dropped."""
-        self.waiting = None
+        self.drop()
         self.send(b"", b"", tail)
+
+    def drop(self) -> None:
+        """Nothing waits any more."""
+        if self.waiting is not None:
+            self.connection.hold(-sum(map(len, self.waiting)))
+            self.connection.waiting.pop(self.number, None)
+            self.waiting = None
 
     def flush(self) -> None:
         """Sends as much as there is room for."""
@@ -152,6 +181,8 @@ class Stream:
                 waiting.popleft()
             self.window -= len(piece)
             connection.window -= len(piece)
+            connection.work -= 1
+            connection.hold(-len(piece))
             connection.put(frame(DATA, 0, self.number, bytes(piece)))
         self.waiting = None
         connection.waiting.pop(self.number, None)

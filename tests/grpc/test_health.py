@@ -10,9 +10,11 @@ import pytest
 
 from extproc._pb import health_pb2 as pb
 from extproc.envoy.codec import SERVICE
+from extproc.grpc_server import ENGINES, Name
 from extproc.serve.health import CHECK, WATCH, Health
 from tests.grpc.echo import Feed
 from tests.grpc.running import running
+from tests.waiting import until
 
 Status = pb.HealthCheckResponse
 
@@ -74,3 +76,44 @@ def test_a_watcher_that_leaves_is_forgotten(server: Any, health: Health) -> None
     call.cancel()
     health.serving = True
     assert check(server) == Status.SERVING
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_open_checks_that_ask_nothing_give_way_to_one_that_asks(
+    engine: Name, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extproc.serve.health.CHECKS", 3)
+    with running(health.services(), engine=engine) as server:
+        feeds = [Feed() for _ in range(5)]
+        calls = [server.channel.stream_stream(CHECK)(iter(feed)) for feed in feeds]
+        until(lambda: sum(call.done() for call in calls) == 2)
+        assert {call.code() for call in calls if call.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert check(server) == Status.NOT_SERVING
+        until(lambda: sum(call.done() for call in calls) == 3)
+        for feed in feeds:
+            feed.half_close()
+        until(lambda: all(call.done() for call in calls))
+        until(lambda: not health._checks)
+
+
+def test_watchers_are_counted(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extproc.serve.health.WATCHES", 2)
+    feeds = [Feed() for _ in range(3)]
+    calls = [server.channel.stream_stream(WATCH)(iter(feed)) for feed in feeds]
+    until(lambda: any(call.done() for call in calls))
+    assert [call.code() for call in calls if call.done()] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    for feed in feeds:
+        feed.half_close()
+    until(lambda: all(call.done() for call in calls) and not health._watches)
+    assert check(server) == Status.NOT_SERVING
+
+
+def test_one_message_asks_a_watch(server: Any) -> None:
+    feed = Feed()
+    call = server.channel.stream_stream(WATCH)(iter(feed))
+    feed.send(b"")
+    next(call)
+    feed.send(b"")
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL

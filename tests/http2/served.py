@@ -9,6 +9,7 @@ from extproc.grpc_server.contract import Abort, Handler, Pulse, Sender, StatusCo
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
 from extproc.http2.connection_control import STREAM_WINDOW, WINDOW
+from extproc.http2.flood_limits import Ledger
 from extproc.http2.hpack import MAX_BLOCK
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.stream import Stream
@@ -53,10 +54,10 @@ class Noted:
 class Served:
     """A connection with gRPC's calls on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
         self.handlers: list[Noted] = []
         self.service = service = Service({PATH.encode(): self._handler}, Pulse(), lambda _, __: None)
-        self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service))
+        self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service), ledger)
 
     def _handler(self, send: Sender) -> Handler:
         handler = Noted(send)
@@ -147,7 +148,11 @@ def check(connection: Connection) -> None:
     assert connection.kept == sum(stream.kept for stream in streams.values()) or connection.failed
     assert connection.owed <= WINDOW // 2
     assert 0 <= connection.kept + connection.owed <= WINDOW
-    assert len(connection._buffer) < f.MAX_FRAME + f.HEADER
+    waits = sum(sum(map(len, stream.waiting or ())) for stream in streams.values())
+    assert connection.held == waits + sum(getattr(stream, "_held", 0) for stream in streams.values())
+    assert connection.held <= connection.ledger.held
+    assert connection._heads._size <= connection.ledger.remembered
+    assert connection.behind or len(connection._buffer) < f.MAX_FRAME + f.HEADER
     assert connection.failed or connection._block is None or len(connection._block[2]) <= MAX_BLOCK
     assert connection.queued >= sum(map(len, connection._out))
     assert not connection.failed or not (streams or waiting)

@@ -145,7 +145,7 @@ def test_unknown_frames_flags_and_settings_are_ignored() -> None:
 
 def test_one_stream_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extproc.http2.connection.MAX_STREAMS", 50)
-    assert connection_control.MAX_STREAMS == 100_000
+    assert connection_control.MAX_STREAMS == 4_096
     connection, opened = whole()
     connection.receive(HELLO + b"".join(headers(n) for n in range(1, 103, 2)))
     assert errors(fetched(connection)) == [("RST_STREAM", 101, REFUSED)]

@@ -1,0 +1,291 @@
+"""What a client may do how often, what its messages may hold, and how much of a turn it gets: counted, not timed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.http2 import flood_limits
+from extproc.http2.connection import Connection
+from extproc.http2.connection_control import MAX_STREAMS, RESETS
+from extproc.http2.flood_limits import PER_STREAM, Allowance, Ledger, Rate
+from tests.http2.served import Noted, Served, Whole, check, fetched, whole
+from tests.http2.wire import (
+    HELLO,
+    REQUEST,
+    Answers,
+    block,
+    data,
+    errors,
+    headers,
+    message,
+    raw,
+    reset,
+    settings,
+    window,
+)
+
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
+CALM = 11
+MORE = (1 << 31) - 1 - 65_535
+
+FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
+    "PING": (1_000, lambda n: raw(PING, 0, 0, n.to_bytes(8))),
+    "answers to pings": (1_000, lambda n: raw(PING, 1, 0, n.to_bytes(8))),
+    "SETTINGS": (1_000, lambda n: settings({4: n})),
+    "SETTINGS acknowledged": (1_000, lambda _: raw(SETTINGS, 1, 0)),
+    "PRIORITY": (1_000, lambda n: raw(PRIORITY, 0, 2 * n + 3, bytes(5))),
+    "GOAWAY": (100, lambda _: raw(GOAWAY, 0, 0, bytes(8))),
+    "unknown frames": (1_000, lambda n: raw(200, 0, n, b"?")),
+    "WINDOW_UPDATE": (10_000, lambda _: window(0, 1)),
+    "empty CONTINUATION": (1_000, lambda n: raw(CONTINUATION, 0, 1) if n else raw(HEADERS, 0, 1, block())),
+    "empty DATA": (1_000, lambda n: data(1, b"") if n else headers(1)),
+    "DATA of padding": (1_000, lambda n: raw(DATA, 8, 1, b"\x02\0\0") if n else headers(1)),
+    "rapid resets": (1_000, lambda n: headers(2 * n + 1) + reset(2 * n + 1)),
+    "resets of what waits": (
+        1_000,
+        lambda n: (
+            (settings({4: 0}) if n == 0 else b"")
+            + headers(2 * n + 1)
+            + data(2 * n + 1, message(b"a"))
+            + reset(2 * n + 1)
+        ),
+    ),
+    "resets of one stream": (RESETS, lambda n: reset(1) if n else headers(1) + data(1, message(b"end:"))),
+    "malformed requests": (1_000, lambda n: headers(2 * n + 1, [("a", "b")])),
+    "windows that make us reset": (1_000, lambda n: headers(2 * n + 1) + window(2 * n + 1, (1 << 31) - 1)),
+}
+ROOM = PER_STREAM + 2
+"""What a flood's one stream makes room for."""
+
+
+def floods(served: Served, name: str, times: int) -> bytes:
+    return b"".join(served.say(FLOODS[name][1](n)) for n in range(times))
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_earns_a_farewell(name: str) -> None:
+    served = Served()
+    served.say(HELLO)
+    burst = FLOODS[name][0]
+    assert ("GOAWAY", 0, CALM) not in errors(floods(served, name, burst - 1))
+    answer = b"".join(served.say(FLOODS[name][1](burst - 1 + n)) for n in range(ROOM))
+    assert errors(answer)[-1] == ("GOAWAY", 0, CALM)
+    assert served.connection.failed
+    served.check()
+
+
+@pytest.mark.parametrize("name", ["PING", "WINDOW_UPDATE", "rapid resets"])
+def test_time_makes_room_for_more(name: str) -> None:
+    served = Served()
+    burst, flood = FLOODS[name]
+    served.connection.receive(HELLO + b"".join(map(flood, range(burst - 1))), 7.0)
+    assert not served.connection.failed
+    served.connection.receive(b"".join(flood(burst + n) for n in range(burst)), 7.0 + burst)
+    assert not served.connection.failed
+
+
+def test_an_envoy_that_resets_at_the_rate_of_its_requests_is_served() -> None:
+    """When they have been answered, and where it only observes and closes its side first."""
+    served = Served()
+    served.say(HELLO)
+    for n in range(1, 12_000, 6):
+        answered = headers(n) + data(n, message(b"end:")) + reset(n)
+        closed = headers(n + 2) + data(n + 2, message(b"none"), ends=True) + reset(n + 2)
+        left = headers(n + 4) + data(n + 4, message(b"none")) + reset(n + 4)
+        assert [error for error in errors(served.say(answered + closed + left)) if error[0] == "GOAWAY"] == []
+    served.check()
+    assert not served.connection.streams
+
+
+def test_who_is_served_may_ask_for_signs_of_life_and_open_windows_as_often() -> None:
+    """As clients that measure bandwidth by pings do, and those that acknowledge each byte."""
+    served = Served()
+    served.say(HELLO)
+    for n in range(1, 12_000, 2):
+        served.say(headers(n) + data(n, message(b"end:")) + raw(PING, 0, 0, bytes(8)) + window(0, 9) + window(n, 9))
+    assert not served.connection.failed
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 5)), max_size=60), st.integers(1, 20), st.integers(1, 9))
+def test_no_more_than_the_burst_and_what_time_brings(spent: list[tuple[float, int]], burst: int, rate: int) -> None:
+    allowance, now, granted = Allowance(Rate("x", burst, rate, earns=False), 0.0, 0), 0.0, 0
+    for later, cost in spent:
+        now += later
+        if not allowance.spend(cost, now, 0):
+            break
+        granted += cost
+    assert granted <= burst + rate * now + 1e-6
+
+
+class Counted(Whole):
+    """Answers at once, and counts how often it is looked at."""
+
+    looks = 0
+
+    def flush(self) -> None:
+        Counted.looks += 1
+        super().flush()
+
+
+def test_a_window_is_opened_without_a_look_at_all_that_wait() -> None:
+    connection = Connection(lambda connection, number, head: Counted(connection, number, head, b"a"))
+    connection.receive(HELLO)
+    connection.window, Counted.looks = 0, 0  # only a client that took as much gets here otherwise
+    connection.receive(b"".join(headers(n) for n in range(1, 4_001, 2)))
+    assert len(connection.waiting) == 2_000
+    assert type(connection.waiting) is OrderedDict, "a dict skips, again and again, all that were taken out"
+    for _ in range(1_000):
+        connection.receive(window(0, 1))
+        fetched(connection)
+    assert Counted.looks == 1_000
+    connection.receive(window(0, 1 << 20))
+    fetched(connection)
+    assert Counted.looks == 2_000
+    assert not connection.waiting
+    check(connection)
+
+
+def test_settings_cost_by_the_streams_that_they_set_in_motion() -> None:
+    served = Served()
+    served.say(HELLO + b"".join(headers(n) for n in range(1, 2 * MAX_STREAMS, 2)))
+    assert len(served.connection.streams) == MAX_STREAMS
+    moves, answer = 0, b""
+    while not served.connection.failed:
+        answer = served.say(settings({4: moves}))
+        moves += 1
+    assert errors(answer)[-1] == ("GOAWAY", 0, CALM)
+    assert moves <= 1_000 // (MAX_STREAMS // flood_limits.STREAMS_PER_SETTINGS) + 1
+    served = Served()
+    served.say(HELLO + b"".join(headers(n) for n in range(1, 2 * MAX_STREAMS, 2)))
+    for _ in range(900):
+        served.say(settings({4: 65_535}))  # nothing moves
+    assert not served.connection.failed
+
+
+@pytest.mark.parametrize("way", ["messages without their end", "answers that wait"])
+def test_what_one_connection_holds_is_bounded_and_the_newest_is_refused(way: str) -> None:
+    ledger = Ledger(per_connection=1_000_000, per_process=10_000_000)
+    served, statuses = Served(ledger), dict[int, str]()
+    served.say(HELLO + settings({4: 0}))
+    piece = {"messages without their end": message(bytes(400_000))[:300_000], "answers that wait": message(b"much")}[
+        way
+    ]
+    for n in range(1, 21, 2):
+        said = b"".join(data(n, piece[at : at + 16_384]) for at in range(0, len(piece), 16_384))
+        answers = Answers().read(served.say(headers(n) + said))
+        statuses |= {number: answers.status(number)[0] for number in answers.ended}
+        assert ledger.held <= 1_000_000
+        served.check()
+    assert statuses == dict.fromkeys(range(7, 21, 2), "8")  # three have room
+    served.say(reset(1) + reset(3) + reset(5))
+    assert ledger.held == 0
+    answers = Answers().read(served.say(settings({4: 1 << 20}) + headers(21) + data(21, message(b"end:"))))
+    assert answers.status(21) == ("0", "")
+
+
+def test_what_a_process_holds_is_bounded_and_small_messages_still_find_room() -> None:
+    ledger = Ledger(per_connection=1_000_000, per_process=2_000_000)
+    greedy = [Served(ledger) for _ in range(5)]
+    for served in greedy:
+        half = b"".join(data(1, (bytes((0, 0, 0x20, 0, 0)) if n == 0 else b"") + bytes(16_000)) for n in range(60))
+        served.say(HELLO + headers(1) + half)
+    assert ledger.held <= 2_000_000
+    assert [len(served.connection.streams) for served in greedy] == [1, 1, 0, 0, 0]
+    small = Served(ledger)
+    first, rest = message(bytes(20_000))[:16_000], message(bytes(20_000))[16_000:]
+    assert errors(small.say(HELLO + headers(1) + data(1, first) + data(1, rest))) == []
+    assert small.handlers[0].heard == [bytes(20_000)]
+    for served in (*greedy, small):
+        served.connection.lose()
+    assert ledger.held == ledger.remembered == 0
+
+
+def test_remembered_blocks_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extproc.http2.request_headers.REMEMBERED_BYTES", 600_000)
+    ledger = Ledger()
+    connections = [Served(ledger) for _ in range(20)]
+    for served in connections:
+        served.say(HELLO)
+        for n in range(1, 100, 2):
+            fields = [*REQUEST, ("x", str(n)), *((f"y{m}", "v" * 100) for m in range(10))]
+            served.say(headers(n, fields) + data(n, message(b"end:")))
+            assert served.connection._heads._size <= 1 << 17
+    assert 500_000 < ledger.remembered <= 600_000
+    served = connections[-1]  # it may remember nothing, and is served
+    answers = Answers().read(served.say(headers(101) + data(101, message(b"end:"))))
+    assert answers.status(101) == ("0", "")
+    for served in connections:
+        served.connection.lose()
+    assert ledger.remembered == 0
+
+
+def test_a_share_is_no_more_than_that_and_nothing_is_lost() -> None:
+    def said(n: int) -> bytes:
+        return headers(n) + data(n, message(b"a") * 20 + message(b"end:")) + raw(PING, 0, 0, n.to_bytes(8))
+
+    conversation = HELLO + b"".join(map(said, range(1, 101, 2))) + headers(101) + data(101, message(b"b"), ends=True)
+    whole, bit, turns, most = Served(), Served(), 1, 0
+    expected = whole.say(conversation)
+    bit.connection.receive(conversation, 0.0, 32)
+    answer = fetched(bit.connection)
+    while bit.connection.behind:
+        before = sum(len(handler.heard) for handler in bit.handlers)
+        bit.connection.receive(b"", 0.0, 32)
+        answer += fetched(bit.connection)
+        bit.check()
+        most = max(most, sum(len(handler.heard) for handler in bit.handlers) - before)
+        turns += 1
+    assert turns > 100
+    assert most <= 5
+    assert [handler.heard for handler in bit.handlers] == [handler.heard for handler in whole.handlers]
+    assert Answers().read(answer).data == Answers().read(expected).data
+    assert Answers().read(answer).status(101) == ("0", "")
+
+
+def test_messages_that_wait_for_a_window_are_taken_bit_by_bit() -> None:
+    """One WINDOW_UPDATE must not set a mebibyte of small messages in motion."""
+    served = Served()
+    served.say(HELLO + settings({4: 0}) + headers(1) + data(1, message(b"a")) + data(1, message(b"b") * 2_000))
+    assert served.handlers[0].heard == [b"a"]
+    served.connection.receive(window(1, 1 << 20), 0.0, 64)
+    assert 0 < len(served.handlers[0].heard) < 20
+    served.connection.receive(b"", 0.0, 1 << 20)
+    assert len(served.handlers[0].heard) == 2_001
+    assert not served.connection.behind
+    served.check()
+
+
+def test_a_stream_that_is_gone_is_not_taken_up_again() -> None:
+    served = Served()
+    served.connection.receive(HELLO + headers(1) + data(1, message(b"a") * 500), 0.0, 32)
+    while not served.connection._parked:
+        served.connection.receive(b"", 0.0, 32)
+    heard = len(served.handlers[0].heard)
+    assert heard < 500
+    served.connection.lose()
+    served.connection.receive(b"", 0.0, 1 << 20)
+    assert len(served.handlers[0].heard) == heard
+    assert served.handlers[0].closed == 1
+    served.check()
+
+
+def test_other_streams_do_not_count_as_calls() -> None:
+    connection, opened = whole()
+    connection.receive(HELLO + b"".join(headers(n) + reset(n) for n in range(1, 1_999, 2)))
+    assert len(opened) == 999
+    assert not connection.failed
+
+
+def test_handlers_see_no_message_after_a_refusal() -> None:
+    ledger = Ledger(per_connection=10, per_process=100)
+    served = Served(ledger)
+    served.say(HELLO + headers(1) + data(1, message(bytes(100))[:50]) + data(1, bytes(60)))
+    (handler,) = served.handlers
+    assert isinstance(handler, Noted)
+    assert handler.heard == []
+    assert handler.closed == 1

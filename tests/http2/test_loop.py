@@ -1,0 +1,152 @@
+"""The loop on real sockets: its turns are shared, and nothing that happens where connections are accepted ends it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+import trustme
+
+from extproc.grpc_server import Settings
+from extproc.grpc_server.tls import Certificates
+from extproc.grpc_server.tls_contexts import TlsContexts
+from tests.grpc.running import Running, running
+from tests.http2.served import Noted
+from tests.http2.test_sockets import answered, client, ended
+from tests.http2.wire import HELLO, PATH, data, headers, message
+from tests.waiting import until
+
+REQUEST = HELLO + headers(1) + data(1, message(b"end:"))
+
+
+class Files:
+    """A server's certificate, which changes, and an authority that clients must be of."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = trustme.CA()
+        self.certificate, self.key, self.client_ca = (directory / name for name in ("tls.crt", "tls.key", "ca.crt"))
+        self.client_ca.write_bytes(self.authority.cert_pem.bytes())
+        self.issue()
+
+    def issue(self) -> bytes:
+        """Another certificate; as it is shown to clients."""
+        issued = self.authority.issue_cert("127.0.0.1")
+        self.key.write_bytes(issued.private_key_pem.bytes())
+        self.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+    def settings(self, *, asks: bool = False) -> Settings:
+        return Settings(tls=Certificates(self.certificate, self.key, self.client_ca if asks else None))
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        self.authority.issue_cert("client").configure_cert(context)
+        context.set_alpn_protocols(["h2"])
+        return context
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def shown(files: Files, sock: socket.socket) -> bytes | None:
+    """The certificate of a server that answers there."""
+    with files.context().wrap_socket(sock, server_hostname="127.0.0.1") as sealed:
+        sealed.sendall(REQUEST)
+        assert answered(sealed, 1).ended == {1}
+        return sealed.getpeercert(binary_form=True)
+
+
+@contextmanager
+def free(number: int) -> Iterator[None]:
+    """So many file descriptors, and no more, can be opened in this process."""
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        while (filler := os.dup(0)) < highest:
+            stack.callback(os.close, filler)
+        os.close(filler)
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filler + number, limits[1]))
+        yield
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_certificate_that_changes_when_few_descriptors_are_left(
+    files: Files, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running({PATH: Noted}, settings=files.settings()) as server, socket.socket() as sock:
+        links = server.engine._links  # type: ignore[attr-defined]
+        newest = files.issue()
+        sock.settimeout(10)
+        with free(number):
+            host, _, port = server.address.rpartition(":")
+            sock.connect((host, int(port)))
+            until(lambda: links or "no new connection can be taken" in caplog.text)
+        assert server.thread.is_alive()
+        shown(files, sock)  # by the old certificate or the new one
+        with client(server) as other:
+            assert shown(files, other) == newest
+
+
+def test_an_authority_with_a_comment_of_other_letters(files: Files) -> None:
+    with running({PATH: Noted}, settings=files.settings(asks=True)) as server:
+        files.client_ca.write_bytes("# Zertifizierungsstelle für Prüfungen\n".encode() + files.client_ca.read_bytes())
+        newest = files.issue()
+        with client(server) as sock:
+            assert shown(files, sock) == newest
+
+
+def test_whatever_fails_for_a_new_connection_fails_for_that_one_alone(
+    files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: TlsContexts) -> ssl.SSLContext:
+        raise RuntimeError("not foreseen")
+
+    with running({PATH: Noted}, settings=files.settings()) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(TlsContexts, "current", fail)
+            with client(server) as sock:
+                assert ended(sock) == b""
+        assert "not foreseen" in caplog.text
+        with client(server) as sock:
+            shown(files, sock)
+
+
+def test_one_that_sends_much_does_not_keep_the_others_waiting() -> None:
+    log, busy, go_on = list[bytes](), Event(), Event()
+
+    class Slow(Noted):
+        def receive(self, message: bytes) -> Sequence[bytes]:
+            if message == b"wait":
+                busy.set()
+                assert go_on.wait(10)
+            log.append(message)
+            return super().receive(message)
+
+    def many(server: Running, stack: ExitStack) -> socket.socket:
+        said = HELLO + b"".join(headers(n) + data(n, message(b"end:many")) for n in range(1, 601, 2))
+        return stack.enter_context(client(server, said))
+
+    with running({PATH: Slow}) as server, ExitStack() as stack:
+        first = stack.enter_context(client(server, HELLO + headers(1) + data(1, message(b"wait"))))
+        assert busy.wait(10)
+        greedy = [many(server, stack) for _ in range(3)]
+        modest = stack.enter_context(client(server, HELLO + headers(1) + data(1, message(b"end:few"))))
+        go_on.set()
+        assert answered(modest, 1).ended == {1}
+        for sock in greedy:
+            answered(sock, 599)
+        first.sendall(data(1, message(b"end:")))
+        assert answered(first, 1).ended == {1}
+    assert log.count(b"end:many") == 900
+    assert log.index(b"end:few") < 400
