@@ -204,8 +204,8 @@ from functools import partial
 from pathlib import Path
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from extproc.policy.snapshot import View
-document = bootstrap(View(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
+from extproc.policy.snapshot import Snapshot
+document = bootstrap(Snapshot(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
 envoy = Envoy(document, Path(sys.argv[1]))
 envoy.wait_ready()
 print(envoy.child.process.pid, flush=True)

@@ -281,5 +281,7 @@ def test_our_own_linter_finds_nothing(options: str, tmp_path: Path, capsys: pyte
     file = tmp_path / "rendered.yaml"
     file.write_text(capsys.readouterr().out)
     installed = [str(path) for path in CHECKED_IN if path.parent == FOLDER and "policy" not in path.name]
-    examples = [str(path) for path in (FOLDER / "examples").glob("*.yaml") if "policy" not in path.name]
-    assert main(["check", "--istio", str(file), *installed, *examples]) == 0, capsys.readouterr()
+    # Examples are applied one by one (istio/README.md): two of them are DestinationRules of one host.
+    for example in (FOLDER / "examples").glob("*.yaml"):
+        if "policy" not in example.name:
+            assert main(["check", "--istio", str(file), *installed, str(example)]) == 0, capsys.readouterr()

@@ -53,6 +53,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "sticky": (Sticky(header="x-user-id"), Sticky(cookie="sid"), Sticky(body=("user",))),
     "allow_pin": (True,),
     "reject_without_gpu": (False,),
+    "reject_unreadable": (True,),
     "gpu": (None, Requirement("a100", 1), Requirement("h100")),
     "timeout": (30.0,),
     "retry_budget": (RetryBudget(0.5, 1),),
