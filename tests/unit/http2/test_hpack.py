@@ -135,7 +135,7 @@ def test_huffmans_code_is_the_rfcs() -> None:
     codes = zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
     bits = [f"{code:0{length}b}" for code, length in codes]
     assert {chr(symbol): code for symbol, code in enumerate(bits[:256])} == {v: k for k, v in huffman._CODE.items()}
-    assert bits[256] == "1" * huffman._LONGEST
+    assert bits[256] == "1" * huffman.MAX_CODE_BITS
 
 
 def number(value: int, prefix: int, first: int = 0, zeros: int = 0) -> bytes:
@@ -377,7 +377,7 @@ def test_what_is_remembered_of_huffmans_code_is_bounded() -> None:
     for symbol in range(256):
         for n in range(8):
             huffman.decode(packed(b"0" * n + bytes((symbol,))))
-    assert 200 < len(huffman._PLACES) <= 256
+    assert 200 < len(huffman._STATES) <= 256
 
 
 def test_every_string_of_two_bytes() -> None:

@@ -57,7 +57,7 @@ class Counting(HpackDecoder):
 
 def counted() -> tuple[HeaderBlockReader, Counting]:
     heads = HeaderBlockReader()
-    heads._unpacker = unpacker = Counting()
+    heads._decoder = unpacker = Counting()
     return heads, unpacker
 
 
@@ -108,7 +108,7 @@ def test_a_client_that_traces() -> None:
         head = heads.read(bytes(encoder.encode([*REQUEST, trace, ("x-envoy-internal", "true")])))
         assert custom_metadata(head.fields) == (trace, ("x-envoy-internal", "true"))
         assert not head.malformed
-    assert len(heads._remembered) <= 1
+    assert len(heads._cache) <= 1
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -116,11 +116,11 @@ def test_what_is_remembered_is_bounded() -> None:
     most = 0
     for n in range(500):
         heads.read(block([*REQUEST, ("x", str(n))]))
-        most = max(most, len(heads._remembered))
+        most = max(most, len(heads._cache))
     assert 1 < most <= 64
     for n in range(30):
         heads.read(block([*REQUEST, ("x", str(n) * 4000)]))
-    assert sum(map(len, heads._remembered)) <= 64 * 4096
+    assert sum(map(len, heads._cache)) <= 64 * 4096
 
 
 @pytest.mark.parametrize(

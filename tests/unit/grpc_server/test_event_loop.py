@@ -15,11 +15,10 @@ import pytest
 import trustme
 
 from extproc.grpc_server import Settings
-from extproc.grpc_server.tls import Certificates
-from extproc.grpc_server.tls_contexts import TlsContexts
+from extproc.grpc_server.tls import Certificates, TlsContexts
 from tests.grpc.running import Running, running
+from tests.http2.clients import answered, client, ended
 from tests.http2.served import Noted
-from tests.http2.test_sockets import answered, client, ended
 from tests.http2.wire import HELLO, PATH, data, headers, message
 from tests.waiting import until
 
@@ -85,7 +84,7 @@ def test_a_certificate_that_changes_when_few_descriptors_are_left(
     files: Files, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running({PATH: Noted}, settings=files.settings()) as server, socket.socket() as sock:
-        links = server.engine._links  # type: ignore[attr-defined]
+        links = server.engine._clients  # type: ignore[attr-defined]
         newest = files.issue()
         sock.settimeout(10)
         with free(number):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.http2 import connection_control
-from extproc.http2.connection_control import STREAM_WINDOW
+from extproc.http2 import settings as http2_settings
+from extproc.http2.settings import STREAM_WINDOW
 from tests.http2.served import Served, check, fetched, sizes, whole
 from tests.http2.wire import HELLO, PREFACE, REQUEST, Answers, block, data, errors, headers, message, raw, reset, window
 from tests.http2.wire import settings as setting
@@ -145,7 +145,7 @@ def test_unknown_frames_flags_and_settings_are_ignored() -> None:
 
 def test_one_stream_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extproc.http2.connection.MAX_STREAMS", 50)
-    assert connection_control.MAX_STREAMS == 4_096
+    assert http2_settings.MAX_STREAMS == 4_096
     connection, opened = whole()
     connection.receive(HELLO + b"".join(headers(n) for n in range(1, 103, 2)))
     assert errors(fetched(connection)) == [("RST_STREAM", 101, REFUSED)]
@@ -206,7 +206,7 @@ def test_windows_by_one_cost_no_look_at_every_stream_that_waits() -> None:
 
 
 def test_a_client_that_never_reads_fills_no_memory() -> None:
-    """Whoever runs the connection stops receiving at BACKLOG: until then, and by one more read, this much."""
+    """Whoever runs the connection stops receiving at ``MAX_QUEUED``: until then, and by one more read, this much."""
     served = Served()
     served.connection.receive(HELLO + setting({4: (1 << 31) - 1}) + window(0, (1 << 31) - 1 - 65_535))
     most = 0
@@ -263,7 +263,7 @@ def test_changed_conversations_never_raise_and_keep_the_books(seed: int) -> None
     for piece in pieces:
         served.say(piece)
         served.check()
-    served.connection.lose()
+    served.connection.terminate()
     served.check()
     assert all(handler.closed == 1 for handler in served.handlers)
 

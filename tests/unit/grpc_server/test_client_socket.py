@@ -7,8 +7,8 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,61 +18,14 @@ import trustme
 
 from extproc.grpc_server import Settings, create
 from extproc.grpc_server.tls import Certificates
-from tests.grpc.running import Running, running
+from tests.grpc.running import running
+from tests.http2.clients import answered, client, ended, heard
 from tests.http2.served import Noted
 from tests.http2.wire import HELLO, PATH, Answers, data, errors, frames, headers, message, raw
 from tests.waiting import until
 
 HASTY = Settings(keepalive=0.2, keepalive_timeout=0.3)
 REQUEST = headers(1) + data(1, message(b"end:"))
-
-
-@contextmanager
-def client(server: Running, said: bytes = b"") -> Iterator[socket.socket]:
-    host, _, port = server.address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as sock:
-        sock.sendall(said)
-        yield sock
-
-
-def heard(sock: socket.socket, enough: str = "") -> bytes:
-    """Until the end, or until a frame of that name is whole."""
-    answer = b""
-    while piece := sock.recv(1 << 16):
-        answer += piece
-        try:
-            found = frames(answer)
-        except Exception:  # noqa: S112 - one that is cut off
-            continue
-        if enough and any(type(frame).__name__ == enough for frame in found):
-            break
-    return answer
-
-
-def ended(sock: socket.socket) -> bytes:
-    """All that comes until the server closes it."""
-    answer = b""
-    try:
-        while piece := sock.recv(1 << 16):
-            answer += piece
-    except ConnectionResetError:
-        pass
-    return answer
-
-
-def answered(sock: socket.socket, number: int) -> Answers:
-    """Once the stream has ended."""
-    answer = b""
-    while True:
-        piece = sock.recv(1 << 16)
-        assert piece
-        answer += piece
-        try:
-            found = Answers().read(answer)
-        except Exception:  # noqa: S112 - cut off
-            continue
-        if number in found.ended:
-            return found
 
 
 def cpu(thread: Thread) -> float:
@@ -92,7 +45,7 @@ def test_half_written_frames() -> None:
 def test_a_client_that_never_says_hello_is_dropped(said: bytes) -> None:
     with running({PATH: Noted}, settings=HASTY) as server, client(server, said) as sock:
         assert errors(ended(sock)) == []
-        until(lambda: not server.engine._links)  # type: ignore[attr-defined]
+        until(lambda: not server.engine._clients)  # type: ignore[attr-defined]
 
 
 def test_a_silent_client_is_asked_and_dropped_and_one_that_answers_stays() -> None:
@@ -121,7 +74,7 @@ def test_a_client_that_never_reads_costs_no_memory_and_is_dropped() -> None:
         except (TimeoutError, BrokenPipeError, ConnectionResetError):
             pass
         assert sent < 64 << 20
-        until(lambda: not server.engine._links)  # type: ignore[attr-defined]
+        until(lambda: not server.engine._clients)  # type: ignore[attr-defined]
 
 
 def test_answers_that_the_socket_takes_piecewise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +90,7 @@ def test_answers_that_the_socket_takes_piecewise(monkeypatch: pytest.MonkeyPatch
     with running({PATH: Noted}) as server, client(server, HELLO + wide) as sock:
         sock.sendall(headers(1) + data(1, message(b"much") * 5, ends=True))
         assert answered(sock, 1).data[1] == b"".join(message(bytes((n,)) * 100_000) for n in range(3)) * 5
-        (link,) = server.engine._links.values()  # type: ignore[attr-defined]
+        (link,) = server.engine._clients.values()  # type: ignore[attr-defined]
         until(lambda: link.connection.queued == 0)
 
 
@@ -175,7 +128,7 @@ def test_no_file_left_for_connections(tmp_path: Path, caplog: pytest.LogCaptureF
         before = cpu(thread)
         time.sleep(0.3)
         assert cpu(thread) - before < 0.15
-        assert len(engine._links) == 1  # type: ignore[attr-defined]
+        assert len(engine._clients) == 1  # type: ignore[attr-defined]
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)  # and nobody hangs up
         for other in others:
             other.sendall(HELLO + REQUEST)
