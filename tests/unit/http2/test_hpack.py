@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from random import Random
 
 import pytest
 from hpack import Encoder
@@ -16,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.http2 import hpack as unpack
-from extproc.http2 import huffman
 from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
 from tests.http2.served import fetched, whole
 from tests.http2.unpacked import Both, Pairs
@@ -129,13 +126,6 @@ def test_the_numbers_of_the_rfc() -> None:
 
 def test_the_static_table_is_the_rfcs() -> None:
     assert [(field.name, field.value) for field in unpack._STATIC[1:]] == list(HeaderTable.STATIC_TABLE)
-
-
-def test_huffmans_code_is_the_rfcs() -> None:
-    codes = zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
-    bits = [f"{code:0{length}b}" for code, length in codes]
-    assert {chr(symbol): code for symbol, code in enumerate(bits[:256])} == {v: k for k, v in huffman._CODE.items()}
-    assert bits[256] == "1" * huffman.MAX_CODE_BITS
 
 
 def number(value: int, prefix: int, first: int = 0, zeros: int = 0) -> bytes:
@@ -366,18 +356,6 @@ def test_eviction_by_entries_that_are_in_use(indexes: Sequence[int], size: int) 
 def test_huffmans_code_is_read_or_refused_alike(data: bytes) -> None:
     for tail in (b"", b"\xff", b"\xff\xff\xff"):
         Both().read(b"\x00\x01a" + number(len(data + tail), 7, 0x80) + data + tail)
-
-
-def test_what_is_remembered_of_huffmans_code_is_bounded() -> None:
-    """As many places as there are beginnings of its codes, whatever comes."""
-    random = Random(1)
-    for data in (b"\xff" * 100, *(random.randbytes(2000) + b"\xff" * n for n in range(50))):
-        with suppress(ValueError):
-            huffman.decode(data)
-    for symbol in range(256):
-        for n in range(8):
-            huffman.decode(packed(b"0" * n + bytes((symbol,))))
-    assert 200 < len(huffman._STATES) <= 256
 
 
 def test_every_string_of_two_bytes() -> None:
