@@ -1,37 +1,31 @@
-"""Links and the loop on real sockets: clients that are slow, silent or wrong, and what the machine runs out of."""
+"""One client's socket: by itself on a pair of sockets, and in a running engine with clients that are slow or wrong."""
 
 from __future__ import annotations
 
-import os
-import resource
 import socket
 import ssl
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
+from select import EPOLLIN, EPOLLOUT
 
 import msgspec
 import pytest
 import trustme
 
-from extproc.grpc_server import Settings, create
+from extproc.grpc_server import Settings
+from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
 from extproc.grpc_server.tls import Certificates
+from extproc.http2.connection import UNLIMITED, Connection
+from extproc.http2.stream import Stream
 from tests.grpc.running import running
 from tests.http2.clients import answered, client, ended, heard
-from tests.http2.served import Noted
+from tests.http2.served import Noted, Served
 from tests.http2.wire import HELLO, PATH, Answers, data, errors, frames, headers, message, raw
 from tests.waiting import until
 
 HASTY = Settings(keepalive=0.2, keepalive_timeout=0.3)
 REQUEST = headers(1) + data(1, message(b"end:"))
-
-
-def cpu(thread: Thread) -> float:
-    """Seconds of it that a thread has used."""
-    assert thread.ident
-    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
 def test_half_written_frames() -> None:
@@ -90,87 +84,8 @@ def test_answers_that_the_socket_takes_piecewise(monkeypatch: pytest.MonkeyPatch
     with running({PATH: Noted}) as server, client(server, HELLO + wide) as sock:
         sock.sendall(headers(1) + data(1, message(b"much") * 5, ends=True))
         assert answered(sock, 1).data[1] == b"".join(message(bytes((n,)) * 100_000) for n in range(3)) * 5
-        (link,) = server.engine._clients.values()  # type: ignore[attr-defined]
-        until(lambda: link.connection.queued == 0)
-
-
-def test_no_file_left_for_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Two listeners have connections at once, and none can be taken; later they are."""
-    busy, go_on, started = Event(), Event(), Event()
-
-    class Slow(Noted):
-        def receive(self, message: bytes) -> Sequence[bytes]:
-            busy.set()
-            assert go_on.wait(10)
-            return super().receive(message)
-
-    engine = create([f"unix://{tmp_path}/{n}" for n in range(2)], {PATH: Slow}, Settings(keepalive=0.2))
-    thread = Thread(target=engine.run, args=(started.set,))
-    thread.start()
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with ExitStack() as stack:
-        stack.callback(thread.join)
-        stack.callback(engine.stop, 0)
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
-        first, *others = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
-        assert started.wait(10)
-        first.connect(f"{tmp_path}/0")
-        first.sendall(HELLO + headers(1) + data(1, message(b"a")))
-        assert busy.wait(10)
-        lowest = os.dup(0)
-        os.close(lowest)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
-        for n, other in enumerate(others):
-            other.settimeout(10)
-            other.connect(f"{tmp_path}/{n}")
-        go_on.set()
-        until(lambda: "no new connection can be taken" in caplog.text)
-        before = cpu(thread)
-        time.sleep(0.3)
-        assert cpu(thread) - before < 0.15
-        assert len(engine._clients) == 1  # type: ignore[attr-defined]
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)  # and nobody hangs up
-        for other in others:
-            other.sendall(HELLO + REQUEST)
-            assert answered(other, 1).data[1] == message(b"end:")
-
-
-def test_leaving_while_thousands_of_streams_are_open() -> None:
-    handlers: list[Noted] = []
-
-    def factory(send: object) -> Noted:
-        handlers.append(Noted(send))  # type: ignore[arg-type]
-        return handlers[-1]
-
-    with running({PATH: factory}) as server, client(server, HELLO) as sock:
-        sock.sendall(b"".join(headers(n) for n in range(1, 6000, 2)))
-        until(lambda: len(handlers) == 3000)
-        server.engine.stop(0)
-        answer = ended(sock)
-        server.thread.join(10)
-        assert not server.thread.is_alive()
-        answers = Answers().read(answer)
-        assert {answers.status(n)[0] for n in range(1, 6000, 2)} == {"14"}
-        assert [handler.closed for handler in handlers] == [1] * 3000
-
-
-def test_leaving_is_told_in_two_steps() -> None:
-    with running({PATH: Noted}) as server, client(server, HELLO + headers(1)) as sock:
-        heard(sock, "SettingsFrame")
-        server.engine.stop(10)
-        first = frames(heard(sock, "PingFrame"))
-        assert [frame.last_stream_id for frame in first if type(frame).__name__ == "GoAwayFrame"] == [(1 << 31) - 1]  # type: ignore[attr-defined]
-        sock.sendall(headers(3) + data(3, message(b"end:")))  # it has not heard
-        assert answered(sock, 3).status(3) == ("0", "")
-        sock.sendall(raw(6, 1, 0, first[-1].opaque_data))  # type: ignore[attr-defined]
-        last = frames(heard(sock, "GoAwayFrame"))[-1]
-        assert last.last_stream_id == 3  # type: ignore[attr-defined]
-        sock.sendall(headers(5) + data(1, message(b"end:")))
-        answer = ended(sock)
-        assert errors(answer)[0] == ("RST_STREAM", 5, 7)
-        assert Answers().read(answer).data[1] == message(b"end:")
-        server.thread.join(10)
-        assert not server.thread.is_alive()
+        (served,) = server.engine._clients.values()  # type: ignore[attr-defined]
+        until(lambda: served.connection.queued == 0)
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +155,146 @@ def test_plain_text_to_a_tls_port_a_handshake_that_stops_and_records_that_are_no
 def test_tls_to_a_plain_port() -> None:
     with running({PATH: Noted}) as server, client(server, b"\x16\x03\x01\x02\x00\x01" + bytes(60)) as sock:
         assert errors(ended(sock)) == [("GOAWAY", 0, 1)]
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The client's end, which does not block, and the server's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        yield ours, theirs
+
+
+def on(sock: socket.socket, now: float = 0.0, buffer: memoryview | None = None) -> ClientSocket:
+    return ClientSocket(sock, Served().connection, None, buffer or memoryview(bytearray(RECEIVE_SIZE)), now)
+
+
+def test_what_comes_is_answered(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = on(theirs)
+    assert one.fd == theirs.fileno()
+    ours.sendall(HELLO + REQUEST)
+    assert not one.handle(EPOLLIN, 0.0, UNLIMITED)
+    assert Answers().read(ours.recv(1 << 16)).status(1) == ("0", "")
+    assert (one.wanted_events(), one.has_backlog(), one.closed) == (EPOLLIN, False, False)
+    one.read(0.0)  # nothing has come
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
+
+
+def test_sockets_share_one_buffer(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    buffer = memoryview(bytearray(RECEIVE_SIZE))
+    first = on(theirs, buffer=buffer)
+    ours.sendall((HELLO + REQUEST)[:70])
+    first.read(0.0)
+    mine, others = socket.socketpair()
+    with mine, others:
+        second = on(others, buffer=buffer)
+        mine.sendall(b"?" * 24)
+        second.read(0.0)
+        assert errors(mine.recv(1 << 16)) == [("GOAWAY", 0, 1)]
+        assert second.closed
+    ours.sendall((HELLO + REQUEST)[70:])
+    first.read(0.0)
+    assert Answers().read(ours.recv(1 << 16)).status(1) == ("0", "")
+
+
+def test_a_share_leaves_a_backlog(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = on(theirs)
+    ours.sendall(HELLO + headers(1) + data(1, message(b"a") * 50 + message(b"end:")))
+    assert one.handle(EPOLLIN, 0.0, 20)
+    turns = 0
+    while one.has_backlog():
+        one.handle(EPOLLIN, 0.0, 20)
+        turns += 1
+    assert turns > 10
+    assert Answers().read(ours.recv(1 << 16)).status(1) == ("0", "")
+
+
+def test_a_client_that_does_not_read_is_not_read_from(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = on(theirs)
+    ours.sendall(HELLO)
+    one.read(0.0)
+    one.connection.put(raw(6, 1, 0, bytes(8)) * 200_000)  # 3.4 MB
+    one.write()
+    assert one.wanted_events() == EPOLLOUT
+    assert one.handle(EPOLLOUT, 0.0, UNLIMITED)
+    taken = len(ours.recv(1 << 22))
+    assert taken > 0
+    while one.wanted_events() & EPOLLOUT:
+        one.handle(EPOLLOUT, 0.0, UNLIMITED)
+        with suppress(BlockingIOError):
+            taken += len(ours.recv(1 << 22))
+    assert one.wanted_events() == EPOLLIN
+    assert one.connection.queued == 0
+    with suppress(BlockingIOError):
+        while piece := ours.recv(1 << 22):
+            taken += len(piece)
+    assert taken >= 3_400_000
+
+
+def test_a_client_that_is_gone(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = on(theirs)
+    ours.sendall(HELLO + headers(1))
+    one.read(0.0)
+    (stream,) = one.connection.streams.values()
+    ours.close()
+    assert one.handle(EPOLLIN, 0.0, UNLIMITED)
+    assert one.closed
+    assert one.connection.failed
+    assert stream._handler is None  # type: ignore[attr-defined]
+    one.close()
+
+
+def test_what_fails_costs_this_connection_alone(
+    pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = pair
+
+    def fail(*_: object) -> Stream:
+        raise RuntimeError("not foreseen")
+
+    one = ClientSocket(theirs, Connection(fail), None, memoryview(bytearray(RECEIVE_SIZE)), 0.0)
+    ours.sendall(HELLO + headers(1))
+    assert one.handle(EPOLLIN, 0.0, UNLIMITED)
+    assert one.closed
+    assert "the engine failed on a connection" in caplog.text
+
+
+def test_a_client_without_a_preface_times_out(pair: tuple[socket.socket, socket.socket]) -> None:
+    one = on(pair[1], now=100.0)
+    assert [one.timed_out(100.0 + later, 60, 20) for later in (0, 20, 20.5)] == [False, False, True]
+
+
+def test_a_silent_client_is_pinged_and_times_out(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = on(theirs)
+    ours.sendall(HELLO)
+    one.read(10.0)
+    ours.recv(1 << 16)
+    assert not one.timed_out(69.9, 60, 20)
+    assert not one.connection.ping_pending
+    assert not one.timed_out(70.0, 60, 20)
+    assert one.connection.ping_pending
+    one.write()
+    (ping,) = frames(ours.recv(1 << 16))
+    assert [one.timed_out(now, 60, 20) for now in (90.0, 90.1)] == [False, True]
+    ours.sendall(raw(6, 1, 0, ping.opaque_data))  # type: ignore[attr-defined]
+    one.read(95.0)
+    assert [one.timed_out(now, 60, 20) for now in (95.0, 154.9)] == [False, False]
+    assert not one.connection.ping_pending
+
+
+def test_a_connection_that_has_failed_is_closed_once_all_is_sent(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    one = on(theirs)
+    ours.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert one.handle(EPOLLIN, 0.0, UNLIMITED)
+    assert errors(ours.recv(1 << 16)) == [("GOAWAY", 0, 1)]
+    assert one.closed
+    assert ours.recv(1) == b""
