@@ -289,3 +289,88 @@ def test_handlers_see_no_message_after_a_refusal() -> None:
     assert isinstance(handler, Noted)
     assert handler.heard == []
     assert handler.closed == 1
+
+
+def test_limits_are_as_documented() -> None:
+    """docs/operations.md, "Hostile clients"."""
+    limits = {value for value in vars(flood_limits).values() if isinstance(value, RateLimit)}
+    assert {(limit.name, limit.burst, limit.per_second, limit.earns) for limit in limits} == {
+        ("streams reset that asked for nothing or whose answer waits", 1_000, 33, False),
+        ("streams that we must reset", 1_000, 33, False),
+        ("SETTINGS", 1_000, 33, False),
+        *((name, 1_000, 33, True) for name in ("PINGs", "PRIORITYs", "CONTINUATIONs")),
+        *((name, 1_000, 33, True) for name in ("empty DATA frames", "frames of unknown types")),
+        ("WINDOW_UPDATEs", 10_000, 330, True),
+        ("streams beyond the limit", 10_000, 330, False),
+        ("GOAWAYs", 100, 1, False),
+    }
+    assert (PER_STREAM, flood_limits.PER_BYTES, flood_limits.STREAMS_PER_SETTINGS, MAX_LATE_RESETS) == (4, 16, 64, 100)
+
+
+LIMIT = RateLimit("x", 10, 3, earns=True)
+
+
+def taken(bucket: TokenBucket, now: float, earned: int = 0) -> int:
+    """How many tokens there are."""
+    count = 0
+    while bucket.consume(1, now, earned):
+        count += 1
+    return count
+
+
+def test_a_bucket_is_full_at_first_and_filled_by_time() -> None:
+    bucket = TokenBucket(LIMIT, 5.0, 0)
+    assert taken(bucket, 5.0) == 10
+    assert taken(bucket, 7.0) == 5  # one was spent in vain
+    assert taken(bucket, 7.0) == 0
+
+
+def test_a_bucket_never_has_more_than_the_burst() -> None:
+    bucket = TokenBucket(LIMIT, 0.0, 0)
+    assert taken(bucket, 1_000.0) == 10
+    assert taken(bucket, 2_000.0, 1_000) == 10
+
+
+def test_a_bucket_is_filled_by_what_was_earned_since() -> None:
+    bucket = TokenBucket(LIMIT, 0.0, 100)
+    assert taken(bucket, 0.0, 100) == 10
+    assert taken(bucket, 0.0, 105) == 4
+    assert taken(TokenBucket(LIMIT._replace(earns=False), 0.0, 0), 0.0, 50) == 10
+
+
+def test_a_cost_of_several() -> None:
+    bucket = TokenBucket(LIMIT, 0.0, 0)
+    assert [bucket.consume(cost, 0.0, 0) for cost in (4, 6, 1)] == [True, True, False]
+    assert not TokenBucket(LIMIT, 0.0, 0).consume(11, 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("own", "all_together", "exceeded"),
+    [
+        (1_000, 1_000, False),
+        (1_001, 1_001, True),
+        (300_000, 2_000, True),
+        (0, 1 << 40, False),
+    ],
+)
+def test_a_connections_bound(own: int, all_together: int, exceeded: bool) -> None:
+    budget = MemoryBudget(per_connection=1_000, per_process=2_000)
+    budget.buffered = all_together
+    assert budget.exceeded(own) == exceeded
+
+
+@pytest.mark.parametrize(
+    ("own", "all_together", "exceeded"),
+    [(1 << 18, 2_001, False), ((1 << 18) + 1, 2_000, False), ((1 << 18) + 1, 2_001, True)],
+)
+def test_a_process_bound_spares_small_connections(own: int, all_together: int, exceeded: bool) -> None:
+    budget = MemoryBudget(per_connection=1 << 30, per_process=2_000)
+    budget.buffered = all_together
+    assert budget.exceeded(own) == exceeded
+
+
+def test_bounds_in_bytes() -> None:
+    budget = MemoryBudget()
+    assert (budget.per_connection, budget.per_process) == ((64 << 20) + 5, 256 << 20)
+    assert (budget.buffered, budget.cached_headers) == (0, 0)
+    assert flood_limits.CACHED_HEADER_BYTES == 16 << 20
