@@ -13,8 +13,8 @@ from setuptools import Extension, setup
 
 COMPILED = (
     "headers",
-    *(f"http2.{name}" for name in ("connection", "connection_control", "flood_limits", "frames", "header_fields")),
-    *(f"http2.{name}" for name in ("hpack", "huffman", "request_headers", "stream")),
+    *(f"http2.{name}" for name in ("connection", "control_frames", "flood_limits", "frames", "header_fields", "hpack")),
+    *(f"http2.{name}" for name in ("huffman", "request_headers", "settings", "stream", "stream_states", "windows")),
     *("grpc_server.call", "grpc_server.client_socket"),
     *("envoy.canonical", "envoy.codec"),
     *("bodies.json_reader", "bodies.json_scan", "bodies.request"),
@@ -25,7 +25,7 @@ COMPILED = (
     *("exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
     *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
 )
-"""Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
+"""Modules of ``extproc``. Not ``grpc_server.event_loop``: Python handles signals between interpreted instructions."""
 
 FLAGS = [
     *("-g0", "-w", "-O2"),

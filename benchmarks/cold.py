@@ -27,9 +27,9 @@ from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import example_snapshot
 from benchmarks.requests import pieces, told
 from extproc.envoy.codec import PROCESS
-from extproc.grpc_server.call import Call, Service
-from extproc.grpc_server.client_socket import ClientSocket
-from extproc.grpc_server.contract import Pulse
+from extproc.grpc_server.call import Call, CallServices
+from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
+from extproc.grpc_server.contract import LoopLag
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
 from extproc.serve.servicer import process
@@ -40,8 +40,8 @@ WARM, COUNTED = 100, 100
 """Requests to get used to, and to count."""
 CACHE = 2 << 20
 """Bytes, of the cache that stands for all between the core and the memory."""
-READ = "*pw_7extproc_6engine_4link_4Link_*read"
-"""What is counted: ``Link.read``, as Cython names it, and all that it calls."""
+READ = "*pw_7extproc_11grpc_server_13client_socket_12ClientSocket_*read"
+"""What is counted: ``ClientSocket.read``, as Cython names it, and all that it calls."""
 
 Ask: TypeAlias = Callable[[], bytes]
 
@@ -110,10 +110,9 @@ def serve(workload: Workload, number: int) -> list[bytes]:
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
     """Asks, and gives the answer."""
     snapshot, metrics = example_snapshot("127.0.0.1:9"), Metrics()
-    service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
-    link = ClientSocket(
-        server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0
-    )
+    services = CallServices({PROCESS.encode(): process(lambda: snapshot, metrics)}, LoopLag(), lambda _, __: None)
+    connection = Connection(lambda connection, number, head: Call(connection, number, head, services))
+    link = ClientSocket(server, connection, None, memoryview(bytearray(RECEIVE_SIZE)), 0.0)
     client.sendall(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))
     link.read(0.0)
     client.recv(CACHE)

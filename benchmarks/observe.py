@@ -12,7 +12,7 @@ from itertools import repeat
 from benchmarks.apis import Target
 from benchmarks.requests import MODEL, example_snapshot
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.grpc_server import Abort, Metadata, Pulse
+from extproc.grpc_server import Abort, LoopLag, Metadata
 from extproc.serve.servicer import ProcessHandler, process
 from extproc.telemetry.metrics import Metrics
 
@@ -42,16 +42,16 @@ _ANSWERS = {
 """Operation, content type, how an event is framed, and the event. Azure's is a session: a WebSocket, and its frames."""
 
 
-class _Idle(Pulse):
+class _Idle(LoopLag):
     """Of an engine that keeps up."""
 
-    def behind(self, now: float) -> float:  # noqa: ARG002 - as ``Pulse`` has it
+    def seconds(self, now: float) -> float:  # noqa: ARG002 - as ``LoopLag`` has it
         return 0.0
 
 
 class _Sender:
     metadata: Metadata = ()
-    pulse: Pulse = _Idle()
+    loop_lag: LoopLag = _Idle()
 
     def __call__(self, message: bytes) -> None:  # noqa: ARG002 - as ``Sender`` has it
         raise AssertionError("an observer never sends")

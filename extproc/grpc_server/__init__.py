@@ -1,9 +1,9 @@
 """The gRPC server: streams of bytes in, streams of bytes out.
 
 It knows nothing of what messages mean. A service is a path and a factory of handlers, one handler per stream; unary
-calls are streams of one message. Two engines do what ``contract`` says (docs/decisions/0010-engine.md): ``loop``, on
-sockets of its own (``link`` is a socket, ``http2`` a connection, ``heads`` its headers, ``flow`` a stream, ``call``
-gRPC on it), and ``aio``, on grpcio's server.
+calls are streams of one message. Two engines implement ``contract.Engine`` (docs/decisions/0010-engine.md):
+``event_loop``, on sockets of its own (``client_socket``), HTTP/2 by the package ``http2`` and gRPC by ``call``; and
+``grpcio_server``, on grpcio's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from extproc.grpc_server.contract import (
     Engine,
     Factory,
     Handler,
+    LoopLag,
     Metadata,
-    Pulse,
     Sender,
     Settings,
     StatusCode,
@@ -32,9 +32,9 @@ __all__ = [
     "Engine",
     "Factory",
     "Handler",
+    "LoopLag",
     "Metadata",
     "Name",
-    "Pulse",
     "Sender",
     "Settings",
     "StatusCode",

@@ -5,30 +5,30 @@ from extproc.http2.request_headers cimport RequestHead
 
 cimport cython
 
-cdef int _BUSY, _PREFIX
+cdef int PREFIX_SIZE, _MESSAGE_WORK
 
-cdef class Service:
-    cdef public object factories, post, pulse
+cdef class CallServices:
+    cdef public object factories, loop_lag, post
 
 cdef class Call(Stream):
-    cdef public bint _begun, _parked
-    cdef public Py_ssize_t _held
+    cdef public bint _deferred, _headers_sent
+    cdef public Py_ssize_t _counted
     cdef public bytearray _buffer
     cdef public RequestHead _head
     cdef public object _handler
-    cdef public Service _service
+    cdef public CallServices _services
 
     @cython.locals(head=RequestHead)
     cpdef begin(self)
 
-    @cython.locals(whole=bint)
+    @cython.locals(short=bint)
     cpdef data(self, bytes piece)
 
     cpdef ended(self)
     cpdef drained(self)
     cpdef lost(self)
-    cpdef _read(self)
-    cpdef _weigh(self)
-    cpdef _take(self, bytes message)
-    cpdef _send(self, object replies, bytes tail=*)
-    cpdef _close(self)
+    cpdef _read_messages(self)
+    cpdef _count_buffer(self)
+    cpdef _handle(self, bytes message)
+    cpdef _send(self, object replies, bytes trailers=*)
+    cpdef _close_handler(self)

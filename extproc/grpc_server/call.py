@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from extproc.grpc_server.contract import (
-    BACKLOG,
-    BEHIND,
-    FAILED,
+    CLIENT_DOES_NOT_READ,
+    HANDLER_FAILED,
     MAX_MESSAGE,
-    UNKNOWN,
+    MAX_PUSHED,
+    UNKNOWN_METHOD,
     Abort,
     Factory,
     Handler,
+    LoopLag,
     Metadata,
-    Pulse,
     StatusCode,
 )
 from extproc.grpc_server.metadata import custom_metadata
@@ -33,49 +33,49 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PREFIX: Final = 5
+PREFIX_SIZE: Final = 5
 """Bytes before each message: whether it is compressed, and its length."""
-_BUSY: Final = 8
-"""What a message costs that did not come in a frame of its own, in units of ``Carrier.work``."""
-_UNFINISHED: Final = "too many bytes of unfinished messages"
-_DETAILS: Final = 1000
+_MESSAGE_WORK: Final = 8
+"""What a message costs that did not come in a frame of its own, in units of ``ConnectionSender.work``."""
+_BUFFER_EXCEEDED: Final = "too many bytes of unfinished messages"
+MAX_DETAILS: Final = 1000
 """Characters of a status's message: a block of headers must fit into one frame."""
 
 
-class Service:
-    """What every call of an engine's needs: the factories by method path, and how to reach the engine's thread."""
+class CallServices:
+    """What all calls of an engine share: the factories by method path, and how to reach the engine's thread."""
 
-    __slots__ = ("factories", "post", "pulse")
+    __slots__ = ("factories", "loop_lag", "post")
 
     def __init__(
-        self, factories: Mapping[bytes, Factory], pulse: Pulse, post: Callable[[Call, bytes | Abort], None]
+        self, factories: Mapping[bytes, Factory], loop_lag: LoopLag, post: Callable[[Call, bytes | Abort], None]
     ) -> None:
-        """``post(call, message)``: has the engine's thread call ``pushed``, from whatever thread."""
-        self.factories, self.pulse, self.post = factories, pulse, post
+        """``post(call, message)``: has the engine's thread call ``push``; may be called from any thread."""
+        self.factories, self.loop_lag, self.post = factories, loop_lag, post
 
 
 class Call(Stream):
-    """A stream of messages, and one of replies."""
+    """One call: messages of the client, replies of its handler, a status."""
 
-    __slots__ = ("_begun", "_buffer", "_handler", "_head", "_held", "_parked", "_service")
+    __slots__ = ("_buffer", "_counted", "_deferred", "_handler", "_head", "_headers_sent", "_services")
 
-    def __init__(self, connection: Connection, number: int, head: RequestHead, service: Service) -> None:
-        Stream.__init__(self, connection, number)  # a third of what super() costs
+    def __init__(self, connection: Connection, number: int, head: RequestHead, services: CallServices) -> None:
+        Stream.__init__(self, connection, number)  # cheaper than super()
         self._head = head
-        self._service = service
-        self._handler: Handler | None = None  # None before its time, and after
+        self._services = services
+        self._handler: Handler | None = None  # until it has been made, and once it has been closed
         self._buffer = bytearray()
-        self._begun = False  # our headers are out
-        self._held = 0  # bytes of the buffer that the connection knows of
-        self._parked = False  # some of it waits for the next turn
+        self._headers_sent = False
+        self._counted = 0  # bytes of the buffer that the connection has counted
+        self._deferred = False  # some of the buffer is left for the next turn
 
     def __call__(self, message: bytes) -> None:
         """As a ``Sender``."""
-        self._service.post(self, message)
+        self._services.post(self, message)
 
     def end(self, abort: Abort) -> None:
         """As a ``Sender``."""
-        self._service.post(self, abort)
+        self._services.post(self, abort)
 
     @property
     def metadata(self) -> Metadata:
@@ -83,20 +83,20 @@ class Call(Stream):
         return custom_metadata(self._head.fields)
 
     @property
-    def pulse(self) -> Pulse:
+    def loop_lag(self) -> LoopLag:
         """As a ``Sender``."""
-        return self._service.pulse
+        return self._services.loop_lag
 
     def begin(self) -> None:
         """See ``Stream``."""
         head = self._head
-        if head.method != b"POST" or not head.type.startswith(b"application/grpc"):
-            self._begun = True
+        if head.method != b"POST" or not head.content_type.startswith(b"application/grpc"):
+            self._headers_sent = True
             self.send(b"", b"", _NOT_ALLOWED if head.method != b"POST" else _NOT_GRPC)
             return
-        factory = self._service.factories.get(head.path)
+        factory = self._services.factories.get(head.path)
         if factory is None:
-            self._end(StatusCode.UNIMPLEMENTED, UNKNOWN)
+            self._end(StatusCode.UNIMPLEMENTED, UNKNOWN_METHOD)
             return
         try:
             self._handler = factory(self)
@@ -104,25 +104,25 @@ class Call(Stream):
             self._end(abort.code, abort.details)
         except Exception:
             log.exception("no handler could be made for a stream")
-            self._end(StatusCode.INTERNAL, FAILED)
+            self._end(StatusCode.INTERNAL, HANDLER_FAILED)
 
     def data(self, piece: bytes) -> None:
         """See ``Stream``."""
         if self._handler is None:
             return
-        # One message, as most are: not compressed, and as long as a frame can be.
-        whole = len(piece) >= _PREFIX and not (piece[0] or piece[1] or piece[2])
-        if whole and piece[3] << 8 | piece[4] == len(piece) - _PREFIX and not self._buffer and self.waiting is None:
-            self._take(piece[_PREFIX:])
+        # Most frames are one complete message: not compressed, and shorter than 64 KiB.
+        short = len(piece) >= PREFIX_SIZE and not (piece[0] or piece[1] or piece[2])
+        if short and piece[3] << 8 | piece[4] == len(piece) - PREFIX_SIZE and not self._buffer and self.waiting is None:
+            self._handle(piece[PREFIX_SIZE:])
         else:
             self._buffer += piece
-            self._read()
-            self._weigh()
+            self._read_messages()
+            self._count_buffer()
 
     def ended(self) -> None:
         """See ``Stream``."""
-        if self._handler is None or self.waiting is not None or self._parked:
-            return  # it has ended; or what waits goes first
+        if self._handler is None or self.waiting is not None or self._deferred:
+            return  # it has been answered, or something goes first: ``drained`` comes back to it
         if self._buffer:
             self._end(StatusCode.INTERNAL, "the last message is cut off")
         else:
@@ -130,106 +130,106 @@ class Call(Stream):
 
     def drained(self) -> None:
         """See ``Stream``."""
-        self._read()
-        self._weigh()
+        self._read_messages()
+        self._count_buffer()
         if not self.open:
             self.ended()
 
     def lost(self) -> None:
         """See ``Stream``."""
-        self._close()
+        self._close_handler()
 
-    def pushed(self, message: bytes | Abort) -> None:
-        """A message that was sent by calling this, or a status given to ``end``, has come to the engine's thread."""
+    def push(self, message: bytes | Abort) -> None:
+        """Sends a message given to ``__call__``, or a status given to ``end``, on the engine's thread."""
         if self._handler is None:
             return
         if isinstance(message, Abort):
             self._end(message.code, message.details)
-        elif self.waiting is not None and len(self.waiting) >= BACKLOG:
-            self._end(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
+        elif self.waiting is not None and len(self.waiting) >= MAX_PUSHED:
+            self._end(StatusCode.RESOURCE_EXHAUSTED, CLIENT_DOES_NOT_READ)
         else:
             self._send((message,))
 
-    def cut(self) -> None:
-        """The server leaves."""
+    def shut_down(self) -> None:
+        """Ends the call because the server stops."""
         if self._handler is not None:
             self._end(StatusCode.UNAVAILABLE, "the server is shutting down")
 
-    def _read(self) -> None:
-        """Takes what messages are whole, until replies must wait."""
+    def _read_messages(self) -> None:
+        """Handles the complete messages of the buffer, until replies must wait or this turn's work is done."""
         buffer, connection = self._buffer, self.connection
-        self._parked = False
-        while self._handler is not None and self.waiting is None and len(buffer) >= _PREFIX:
+        self._deferred = False
+        while self._handler is not None and self.waiting is None and len(buffer) >= PREFIX_SIZE:
             if buffer[0]:
                 self._end(StatusCode.UNIMPLEMENTED, "messages must not be compressed")
                 return
-            size = int.from_bytes(buffer[1:_PREFIX])
+            size = int.from_bytes(buffer[1:PREFIX_SIZE])
             if size > MAX_MESSAGE:
                 self._end(StatusCode.RESOURCE_EXHAUSTED, f"a message of more than {MAX_MESSAGE} bytes")
                 return
-            if len(buffer) < _PREFIX + size:
+            if len(buffer) < PREFIX_SIZE + size:
                 return
             if connection.work <= 0:
-                self._parked = True
-                connection.park(self)
+                self._deferred = True
+                connection.defer(self)
                 return
-            connection.work -= _BUSY
+            connection.work -= _MESSAGE_WORK
             with memoryview(buffer) as snapshot:
-                message = bytes(snapshot[_PREFIX : _PREFIX + size])
-            del buffer[: _PREFIX + size]
-            self._take(message)
+                message = bytes(snapshot[PREFIX_SIZE : PREFIX_SIZE + size])
+            del buffer[: PREFIX_SIZE + size]
+            self._handle(message)
 
-    def _weigh(self) -> None:
-        """Bytes that are no whole message yet, or that wait, count: their windows have been given back."""
-        connection, held = self.connection, 0 if self._handler is None else len(self._buffer)
-        connection.hold(held - self._held)
-        self._held = held
-        if held and connection.ledger.over(connection.held):
-            self._end(StatusCode.RESOURCE_EXHAUSTED, _UNFINISHED)
+    def _count_buffer(self) -> None:
+        """Counts the bytes of the buffer, whose windows have been given back; ends the call where they are too many."""
+        connection, size = self.connection, 0 if self._handler is None else len(self._buffer)
+        connection.count_buffered(size - self._counted)
+        self._counted = size
+        if size and connection.budget.exceeded(connection.buffered):
+            self._end(StatusCode.RESOURCE_EXHAUSTED, _BUFFER_EXCEEDED)
 
-    def _take(self, message: bytes) -> None:
+    def _handle(self, message: bytes) -> None:
         handler = self._handler
         if handler is None:
             return
-        self.asked = True
+        self.requested = True
         try:
             replies = handler.receive(message)
         except Abort as abort:
             self._end(abort.code, abort.details)
-        except Exception:  # the handler tells what it was
-            self._end(StatusCode.INTERNAL, FAILED)
+        except Exception:  # which the handler has logged
+            self._end(StatusCode.INTERNAL, HANDLER_FAILED)
         else:
             if handler.done:
-                self._close()
+                self._close_handler()
                 self._send(replies, _OK)
             elif replies:
                 self._send(replies)
 
-    def _send(self, replies: Sequence[bytes], tail: bytes = b"") -> None:
-        head = b"" if self._begun else _HEAD
-        self._begun = True
+    def _send(self, replies: Sequence[bytes], trailers: bytes = b"") -> None:
+        head = b"" if self._headers_sent else _HEAD
+        self._headers_sent = True
         if len(replies) == 1:
-            self.send(len(replies[0]).to_bytes(_PREFIX) + replies[0], head, tail)
+            self.send(len(replies[0]).to_bytes(PREFIX_SIZE) + replies[0], head, trailers)
         else:
-            self.send(b"".join([len(reply).to_bytes(_PREFIX) + reply for reply in replies]), head, tail)
-        if self.waiting is not None and self.connection.ledger.over(self.connection.held):
-            self._end(StatusCode.RESOURCE_EXHAUSTED, BEHIND)
+            self.send(b"".join([len(reply).to_bytes(PREFIX_SIZE) + reply for reply in replies]), head, trailers)
+        if self.waiting is not None and self.connection.budget.exceeded(self.connection.buffered):
+            self._end(StatusCode.RESOURCE_EXHAUSTED, CLIENT_DOES_NOT_READ)
 
     def _end(self, code: StatusCode, details: str = "") -> None:
-        """The status, now."""
-        self._close()
+        """Ends the call with this status at once; replies that wait are dropped."""
+        self._close_handler()
         status = _OK if code is StatusCode.OK else _status(code, details)
-        if self._begun:
+        if self._headers_sent:
             self.abort(status)
         else:
-            self._begun = True
+            self._headers_sent = True
             self.send(b"", b"", _HEAD + status)
 
-    def _close(self) -> None:
+    def _close_handler(self) -> None:
         handler, self._handler = self._handler, None
-        if self._held:
-            self.connection.hold(-self._held)
-            self._held = 0
+        if self._counted:
+            self.connection.count_buffered(-self._counted)
+            self._counted = 0
             self._buffer.clear()
         if handler is not None:
             try:
@@ -239,12 +239,12 @@ class Call(Stream):
 
 
 def _field(name: bytes, value: bytes) -> bytes:
-    """A header for a block: as it is, and for no table (RFC 7541 §6.2.2)."""
-    return b"\x00" + _text(name) + _text(value)
+    """A literal header field without indexing (RFC 7541 §6.2.2)."""
+    return b"\x00" + _string(name) + _string(value)
 
 
-def _text(data: bytes) -> bytes:
-    """RFC 7541 §5.1 and §5.2, without Huffman's code."""
+def _string(data: bytes) -> bytes:
+    """A string literal without Huffman encoding (RFC 7541 §5.1, §5.2)."""
     if len(data) < 127:
         return bytes((len(data),)) + data
     rest, size = len(data) - 127, b"\x7f"
@@ -256,14 +256,14 @@ def _text(data: bytes) -> bytes:
 
 def _status(code: StatusCode, details: str) -> bytes:
     # Printable ASCII but for `%` goes as it is (PROTOCOL-HTTP2.md, "Status-Message").
-    message = quote(details[:_DETAILS], safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
+    message = quote(details[:MAX_DETAILS], safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
     return _field(b"grpc-status", b"%d" % code) + (_field(b"grpc-message", message.encode()) if message else b"")
 
 
-_NO_TABLE: Final = b"\x20"
-"""We keep no table, and say so: a client that allows none, or a smaller one, waits for that (RFC 7541 §4.2)."""
-_HEAD: Final = _NO_TABLE + b"\x88" + _field(b"content-type", b"application/grpc")
-"""`:status: 200` is the eighth of HPACK's own table."""
+_TABLE_SIZE_0: Final = b"\x20"
+"""We use no dynamic table, and say so: a client that allows none, or a smaller one, waits for that (RFC 7541 §4.2)."""
+_HEAD: Final = _TABLE_SIZE_0 + b"\x88" + _field(b"content-type", b"application/grpc")
+"""``:status: 200`` is index 8 of the static table."""
 _OK: Final = _status(StatusCode.OK, "")
-_NOT_ALLOWED: Final = _NO_TABLE + _field(b":status", b"405") + _field(b"allow", b"POST")
-_NOT_GRPC: Final = _NO_TABLE + _field(b":status", b"415")
+_NOT_ALLOWED: Final = _TABLE_SIZE_0 + _field(b":status", b"405") + _field(b"allow", b"POST")
+_NOT_GRPC: Final = _TABLE_SIZE_0 + _field(b":status", b"415")

@@ -1,6 +1,6 @@
-"""One socket of a client's, in the clear or by TLS, and the HTTP/2 connection on it.
+"""A client's socket, in the clear or with TLS, and the HTTP/2 connection on it.
 
-TLS is Python's ``ssl`` on memory buffers, so that both kinds are read and written alike. Nothing here ever blocks.
+TLS is Python's ``ssl`` on memory buffers, so that both kinds are read and written alike. Nothing here blocks.
 """
 
 from __future__ import annotations
@@ -11,42 +11,50 @@ import ssl
 from select import EPOLLIN, EPOLLOUT
 from typing import Final
 
-from extproc.http2.connection import ALL, Connection
+from extproc.http2.connection import UNLIMITED, Connection
 from extproc.http2.stream import MAX_QUEUED
 
 log = logging.getLogger(__name__)
 
-_PIECE: Final = 1 << 16
+RECEIVE_SIZE: Final = 1 << 16
 """Bytes read at a time."""
-_TAKEN: Final = memoryview(bytearray(_PIECE))
-"""Where reads put them, one after the other: to have a new place for each would cost more than to copy what came."""
 
 
 class ClientSocket:
     """Reads and writes as far as the socket does. ``closed`` once it is of no more use."""
 
-    def __init__(self, sock: socket.socket, connection: Connection, tls: ssl.SSLContext | None, now: float) -> None:
-        """``now``, here and below: seconds of a clock that only goes forward."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        tls: ssl.SSLContext | None,
+        receive_buffer: memoryview,
+        now: float,
+    ) -> None:
+        """``receive_buffer``: ``RECEIVE_SIZE`` bytes, used within ``read`` only, so that the sockets of a thread can
+        share one. ``now``, here and below: seconds of a monotonic clock.
+        """
         sock.setblocking(False)
         self.connection = connection
         self.closed = False
-        self.number = sock.fileno()
-        self.awaits = EPOLLIN
+        self.fd = sock.fileno()
+        self.registered_events = EPOLLIN
         """The events that the loop waits for."""
-        self.parted: float | None = None
-        """When it last had open streams after the client was told to leave."""
-        self._proved = tls is None  # TLS, if any, is agreed upon
-        self._heard = now
-        self._asked = now
+        self.last_active: float | None = None
+        """When it was last seen with open streams after the final GOAWAY."""
+        self._handshake_done = tls is None
+        self._last_received = now
+        self._last_ping = now
         self._socket = sock
+        self._receive_buffer = receive_buffer
         self._unsent = b""
         self._tls: _Tls | None = None if tls is None else _Tls(tls)
 
-    def attend(self, events: int, now: float, share: int) -> bool:
-        """Does what ``events`` allow, and of what has come as much as ``share`` (see ``Connection.receive``). Whether
-        the loop must see to it: it is closed, waits for something else, or is behind.
+    def handle(self, events: int, now: float, share: int) -> bool:
+        """Reads and writes as ``events`` allow; processes as much as ``share`` (see ``Connection.receive``). Whether
+        something has changed for the loop: it is closed, waits for other events, or has a backlog.
 
-        A failure of ours costs one connection, never the loop.
+        An unexpected exception closes this connection; it never reaches the loop.
         """
         try:
             if events & ~EPOLLOUT:
@@ -56,26 +64,26 @@ class ClientSocket:
         except Exception:
             log.exception("the engine failed on a connection")
             self.close()
-        return self.closed or self.connection.behind or self.wants() != self.awaits
+        return self.closed or self.connection.unfinished or self.wanted_events() != self.registered_events
 
-    def behind(self) -> bool:
-        """Whether it must be attended to in the next turn, though nothing comes."""
-        return self.connection.behind and self.connection.queued < MAX_QUEUED
+    def has_backlog(self) -> bool:
+        """Whether it must be handled in the next turn even without an event."""
+        return self.connection.unfinished and self.connection.queued < MAX_QUEUED
 
-    def wants(self) -> int:
-        """The events to wait for: bytes, but not while the client does not fetch ours; and room for what is unsent."""
+    def wanted_events(self) -> int:
+        """The events to wait for: bytes, except while the client does not read ours; and room for what is unsent."""
         connection = self.connection
         reads = connection.queued < MAX_QUEUED and not connection.failed
         return (EPOLLIN if reads else 0) | (EPOLLOUT if self._unsent else 0)
 
-    def read(self, now: float, share: int = ALL) -> None:
-        """Takes what has come, and answers it: first what is left of what came before."""
-        if self.connection.behind:
+    def read(self, now: float, share: int = UNLIMITED) -> None:
+        """Receives and processes what has come, or what is left of it from the last turn, and sends the answers."""
+        if self.connection.unfinished:
             self.connection.receive(b"", now, share)
             self.write()
             return
         try:
-            data = bytes(_TAKEN[: self._socket.recv_into(_TAKEN)])
+            data = bytes(self._receive_buffer[: self._socket.recv_into(self._receive_buffer)])
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -83,33 +91,33 @@ class ClientSocket:
         if not data:
             self.close()
             return
-        self._heard = now
+        self._last_received = now
         if self._tls is not None:
             try:
-                data = self._tls.opened(data)
-            except ssl.SSLError:  # no TLS, or a certificate that we don't take: the alert tells the client
+                data = self._tls.decrypt(data)
+            except ssl.SSLError:  # no TLS, or a client certificate that is refused: send the alert
                 self._unsent += self._tls.take()
                 self.write()
                 self.close()
                 return
-            self._proved = self._tls.proved
+            self._handshake_done = self._tls.handshake_done
         if data:
             self.connection.receive(data, now, share)
         self.write()
 
     def write(self) -> None:
-        """Sends what there is, as far as the client takes it."""
+        """Sends what is queued, as far as the socket takes it."""
         connection = self.connection
         while not self.closed:
-            data = connection.take() if self._proved else b""
+            data = connection.take() if self._handshake_done else b""
             if self._tls is not None:
                 try:
-                    sealed = self._tls.sealed(data)
-                except ssl.SSLError:  # it has broken down before
+                    encrypted = self._tls.encrypt(data)
+                except ssl.SSLError:  # it has failed before
                     self.close()
                     return
-                connection.queued += len(sealed) - len(data)
-                data = sealed
+                connection.queued += len(encrypted) - len(data)
+                data = encrypted
             data = self._unsent + data if self._unsent else data
             if not data:
                 break
@@ -121,60 +129,60 @@ class ClientSocket:
                 self.close()
                 return
             self._unsent = data[sent:]
-            connection.sent(sent)  # which may have more to send now
+            connection.sent(sent)  # which may queue more
             if self._unsent:
                 break
         if connection.failed and not self._unsent:
             self.close()
 
-    def overdue(self, now: float, patience: float, answer: float) -> bool:
-        """Whether the client must be taken for gone. One that was silent for ``patience`` seconds is asked for a sign
-        of life, and has ``answer`` seconds to give it, as it has to begin with.
+    def timed_out(self, now: float, keepalive: float, timeout: float) -> bool:
+        """Whether the client counts as gone. After ``keepalive`` seconds of silence it is sent a PING, and has
+        ``timeout`` seconds to answer it, as it has for its preface.
         """
         connection = self.connection
-        if not connection.begun or connection.awaited:
-            return now - self._asked > answer
-        if now - self._heard >= patience:
-            self._asked = now
+        if not connection.started or connection.ping_pending:
+            return now - self._last_ping > timeout
+        if now - self._last_received >= keepalive:
+            self._last_ping = now
             connection.ping()
         return False
 
     def close(self) -> None:
-        """The socket, and every stream on it."""
+        """Closes the socket, and every stream on it."""
         if not self.closed:
             self.closed = True
-            self.connection.lose()
+            self.connection.terminate()
             self._socket.close()
 
 
 class _Tls:
-    """Bytes of the socket ↔ bytes of the connection."""
+    """TLS of one socket: its bytes to those of the connection, and back."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._in, self._out, server_side=True)
-        self.proved = False
+        self.handshake_done = False
 
-    def opened(self, data: bytes) -> bytes:
-        """What the client said. Raises ``ssl.SSLError``."""
+    def decrypt(self, data: bytes) -> bytes:
+        """What the client sent. Raises ``ssl.SSLError``."""
         self._in.write(data)
-        found = []
+        pieces = []
         try:
-            if not self.proved:
+            if not self.handshake_done:
                 self._object.do_handshake()
-                self.proved = True
-            while piece := self._object.read(_PIECE):
-                found.append(piece)
+                self.handshake_done = True
+            while piece := self._object.read(RECEIVE_SIZE):
+                pieces.append(piece)
         except ssl.SSLWantReadError:
             pass
-        return b"".join(found)
+        return b"".join(pieces)
 
-    def sealed(self, data: bytes) -> bytes:
-        """Bytes for the socket: ``data``, and what TLS itself has to say."""
+    def encrypt(self, data: bytes) -> bytes:
+        """Bytes for the socket: ``data``, and records of TLS itself. Raises ``ssl.SSLError``."""
         if data:
             self._object.write(data)
         return self.take()
 
     def take(self) -> bytes:
-        """What TLS has to say."""
+        """Bytes for the socket that are left, such as an alert."""
         return self._out.read()

@@ -1,4 +1,4 @@
-"""What an engine is asked for and what it asks of a handler."""
+"""The interface between an engine, which serves gRPC, and the handlers of its streams."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import msgspec
 from extproc.grpc_server.tls import Certificates
 
 MAX_MESSAGE = 64 << 20
-"""Bytes of one gRPC message: above every body limit that a policy can set for a body sent whole."""
+"""Bytes of one gRPC message: above every limit of buffered bodies that a policy can set."""
 
 
 class StatusCode(enum.IntEnum):
-    """Those of gRPC's that we use (grpc/grpc, doc/statuscodes.md)."""
+    """Status codes of gRPC that we use (grpc/grpc, doc/statuscodes.md)."""
 
     OK = 0
     NOT_FOUND = 5
@@ -49,33 +49,33 @@ class Handler(Protocol):
 
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
-"""Of gRPC: names in lower case; values are text, or bytes where the name ends in ``-bin``."""
+"""Of a gRPC call: names in lower case; values are text, or bytes where the name ends in ``-bin``."""
 
 
-class Pulse:
-    """Whether the engine keeps up. Times are of ``time.perf_counter``."""
+class LoopLag:
+    """How long an engine's event loop has been busy. Times are of ``time.perf_counter``, in seconds."""
 
-    __slots__ = ("idle",)
+    __slots__ = ("last_idle",)
 
     def __init__(self) -> None:
-        self.idle = perf_counter()
+        self.last_idle = perf_counter()
         """When it last had nothing to do."""
 
-    def behind(self, now: float) -> float:
-        """Seconds for which it has had work without a pause: what comes now may have waited as long."""
-        return now - self.idle
+    def seconds(self, now: float) -> float:
+        """For how long it has had work without a pause: a message that comes now may have waited as long."""
+        return now - self.last_idle
 
 
 class Sender(Protocol):
-    """Lets a handler send, or end, without having received; may be called from any thread."""
+    """Lets a handler send a message, or end its stream, at any time and from any thread."""
 
     @property
     def metadata(self) -> Metadata:
-        """With what the client opened the stream."""
+        """Of the client's request."""
 
     @property
-    def pulse(self) -> Pulse:
-        """Of the engine that the stream is on."""
+    def loop_lag(self) -> LoopLag:
+        """Of the engine that serves the stream."""
 
     def __call__(self, message: bytes) -> None:
         """Queues one message; dropped when the stream has ended. A client that never reads loses its stream."""
@@ -87,13 +87,14 @@ class Sender(Protocol):
 Factory: TypeAlias = Callable[[Sender], Handler]
 """Makes the handler of a new stream, or refuses it by ``Abort``."""
 
-BACKLOG = 1000
-"""Pushed messages that wait for a client to read; with one more its stream ends."""
-PAUSE = 0.005
-"""Seconds without a look whether there is nothing to do, and of waiting that tell as much."""
-BEHIND = "the client does not read what it is sent"
-FAILED = "the processor failed on a message"
-UNKNOWN = "unknown method"
+MAX_PUSHED = 1000
+"""Messages sent by a ``Sender`` that wait for a client to read; with one more its stream ends."""
+IDLE_INTERVAL = 0.005
+"""Seconds. A busy event loop checks as often whether it has nothing to do; one that waited as long had nothing."""
+CLIENT_DOES_NOT_READ = "the client does not read what it is sent"
+HANDLER_FAILED = "the processor failed on a message"
+UNKNOWN_METHOD = "unknown method"
+"""Details of statuses."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +103,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Certificates | None = None
     """None: in the clear."""
     keepalive: float = 60.0
-    """Seconds without a sign of life from a client before it is asked for one."""
+    """Seconds without a byte from a client before it is sent a PING."""
     keepalive_timeout: float = 20.0
-    """Seconds after which a client that gave none counts as gone."""
+    """Seconds after which a client that has not answered it counts as gone."""
 
 
 class Engine(Protocol):
@@ -121,7 +122,7 @@ class Engine(Protocol):
 
 
 def listening_refused(address: str) -> str:
-    """What to tell the user who asked for ``address``."""
+    """The error text for a user who asked for ``address``."""
     return (
         f"cannot listen on {address}: it is taken or not allowed; stop what uses it, or choose another address "
         "with --listen"

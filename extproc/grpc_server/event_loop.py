@@ -1,7 +1,7 @@
 """The engine on sockets of our own: one thread, one ``epoll``, HTTP/2 and gRPC by the modules beside.
 
-The thread reads what has come on a connection, has it answered, and writes all answers at
-once: nothing is handed to other threads, and no stream costs a system call of its own.
+The thread reads what has come on a connection, has it processed, and sends all answers by one write: nothing is handed
+to other threads, and no stream costs a system call of its own.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from time import perf_counter
 from typing import Final
 
 from extproc.grpc_server import listeners
-from extproc.grpc_server.call import Call, Service
-from extproc.grpc_server.client_socket import ClientSocket
-from extproc.grpc_server.contract import PAUSE, Abort, Factory, Pulse, Settings
-from extproc.grpc_server.tls_contexts import TlsContexts
+from extproc.grpc_server.call import Call, CallServices
+from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
+from extproc.grpc_server.contract import IDLE_INTERVAL, Abort, Factory, LoopLag, Settings
+from extproc.grpc_server.tls import TlsContexts
 from extproc.http2.connection import Connection
-from extproc.http2.flood_limits import Ledger
+from extproc.http2.flood_limits import MemoryBudget
+from extproc.http2.request_headers import RequestHead
+from extproc.http2.stream import Stream
 
 log = logging.getLogger(__name__)
 
-_TICK: Final = 1.0
-"""Seconds between two looks at the clock, at most."""
-_FAREWELL: Final = 1.0
-"""Seconds that a client has to hear that we leave, and to close an idle connection."""
-_HASTE: Final = 0.05
-"""The tick while we leave."""
-_EVENTS: Final = 256
-"""Sockets attended to between two looks: room for thousands, which is the default, is made anew for each look."""
-_READ = select.EPOLLIN
-_TURN: Final = 512
-"""Units of work (``Carrier.work``: about a microsecond) between two looks, shared by the connections that have some; so
-nobody waits much longer than that for those who send more than we can do.
+MAX_TICK_INTERVAL: Final = 1.0
+"""Seconds between two checks of what is due by the clock, at most."""
+SHUTDOWN_TICK_INTERVAL: Final = 0.05
+"""The same during a shutdown."""
+GOAWAY_TIMEOUT: Final = 1.0
+"""Seconds that a client has to answer the first GOAWAY, and to close an idle connection after the final one."""
+MAX_EVENTS: Final = 256
+"""Events of one ``epoll_wait``. Its default makes room for thousands anew with each call."""
+WORK_PER_TURN: Final = 512
+"""Units of ``ConnectionSender.work`` (about a microsecond) between two calls of ``epoll_wait``, shared by the clients
+that have some, so that nobody waits much longer than that for clients who send more than we can process.
 """
-_SHARE: Final = 16
-"""Of a connection at least."""
-_PASSING: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
-"""Errors of one connection that was to be accepted, and is gone."""
+MIN_SHARE: Final = 16
+"""Units of work that a client gets in a turn at least."""
+_TRANSIENT_ACCEPT_ERRORS: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
+"""Errors of ``accept`` that concern one connection, which is gone."""
 
 
 class Http2Engine:
@@ -54,46 +55,50 @@ class Http2Engine:
         self.ports: list[int] = []
         self._addresses = addresses
         self._settings = settings
-        self._pulse = Pulse()
+        self._loop_lag = LoopLag()
         factories = {path.encode(): factory for path, factory in services.items()}
-        self._service = Service(factories, self._pulse, self._post)
+        self.new_stream: Callable[[Connection, int, RequestHead], Stream] = partial(
+            Call, services=CallServices(factories, self._loop_lag, self._post)
+        )
+        """Makes the stream of a request."""
         self._contexts = None if settings.tls is None else TlsContexts(settings.tls)
-        self._tick = min(_TICK, settings.keepalive / 4)
+        self._tick_interval = min(MAX_TICK_INTERVAL, settings.keepalive / 4)
         self._listeners: dict[int, socket.socket] = {}
-        self._links: dict[int, ClientSocket] = {}
-        self._pushes: deque[tuple[Call, bytes | Abort]] = deque()  # of other threads
+        self._clients: dict[int, ClientSocket] = {}
+        self._backlogged: dict[int, ClientSocket] = {}
+        self._posted: deque[tuple[Call, bytes | Abort]] = deque()
         self._grace: float | None = None
-        self._leaving: _Leaving | None = None
-        self._deaf = False  # there was no room for more connections
-        self._behind: dict[int, ClientSocket] = {}
-        self._ledger = Ledger()
+        self._shutdown: _Shutdown | None = None
+        self._accepting_paused = False
+        self._budget = MemoryBudget()
+        self._receive_buffer = memoryview(bytearray(RECEIVE_SIZE))
         # Closed when nobody can write to it any more: its number may be another file's then.
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        weakref.finalize(self, os.close, self._wake)
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._wakeup)
 
     def run(self, started: Callable[[], None]) -> None:
         """See ``Engine``."""
         self._epoll = select.epoll()
         try:
-            self._epoll.register(self._wake, _READ)
+            self._epoll.register(self._wakeup, select.EPOLLIN)
             self._listen()
             started()
-            self._serve()
+            self._loop()
         finally:
             self._close()
 
     def stop(self, grace: float) -> None:
         """See ``Engine``."""
         self._grace = grace
-        self._rouse()
+        self._wake_up()
 
     def _post(self, call: Call, message: bytes | Abort) -> None:
-        """Any thread's."""
-        self._pushes.append((call, message))
-        self._rouse()
+        """See ``CallServices``."""
+        self._posted.append((call, message))
+        self._wake_up()
 
-    def _rouse(self) -> None:
-        os.eventfd_write(self._wake, 1)
+    def _wake_up(self) -> None:
+        os.eventfd_write(self._wakeup, 1)
 
     def _listen(self) -> None:
         for address in self._addresses:
@@ -101,169 +106,169 @@ class Http2Engine:
             self._listeners.update({one.fileno(): one for one in sockets})
             self.ports.append(listeners.port(sockets))
         for number in self._listeners:
-            self._epoll.register(number, _READ)
+            self._epoll.register(number, select.EPOLLIN)
 
-    def _serve(self) -> None:
+    def _loop(self) -> None:
         """Until ``stop``, and then until every stream has ended or the grace is over."""
-        poll, pulse, links, serve = self._epoll.poll, self._pulse, self._links, self._turn
-        now = looked = perf_counter()
-        while self._leaving is None or (links and now < self._leaving.ends):
+        poll, lag, clients, handle = self._epoll.poll, self._loop_lag, self._clients, self._handle_events
+        now = last_tick = perf_counter()
+        while self._shutdown is None or (clients and now < self._shutdown.deadline):
             before = perf_counter()
-            # Every now and then a look that does not wait: nothing there means that we keep up.
-            found = poll(0 if self._behind or before - pulse.idle > PAUSE else self._tick, _EVENTS)
+            # Without waiting from time to time: where nothing has come then, the loop is idle.
+            wait = 0 if self._backlogged or before - lag.last_idle > IDLE_INTERVAL else self._tick_interval
+            events = poll(wait, MAX_EVENTS)
             now = perf_counter()
-            if not (found or self._behind) or now - before > PAUSE:
-                pulse.idle = now
-            serve(found, now)
-            if now - looked >= self._tick:
-                looked = now
-                self._look(now)
-            elif self._leaving is not None:
-                self._look(now)
+            if not (events or self._backlogged) or now - before > IDLE_INTERVAL:
+                lag.last_idle = now
+            handle(events, now)
+            if now - last_tick >= self._tick_interval:
+                last_tick = now
+                self._tick(now)
+            elif self._shutdown is not None:
+                self._tick(now)
 
-    def _turn(self, found: Sequence[tuple[int, int]], now: float) -> None:
-        """Whoever has something to say, or is behind with what it said, gets the same share: those who are behind last,
-        so that others wait for no more than the rest of a turn.
+    def _handle_events(self, events: Sequence[tuple[int, int]], now: float) -> None:
+        """One turn: every client with an event or a backlog gets the same share of work. Those with a backlog come
+        last, so that others wait for no more than the rest of a turn.
         """
-        links, behind, self._behind = self._links, self._behind, {}
-        share = max(_SHARE, _TURN // max(len(found), len(behind), 1))
-        for number, events in found:
-            if (link := links.get(number)) is not None:
-                if number not in behind and link.attend(events, now, share):
-                    self._settle(link)
-            elif number == self._wake:
-                self._roused(now)
+        clients, backlogged, self._backlogged = self._clients, self._backlogged, {}
+        share = max(MIN_SHARE, WORK_PER_TURN // max(len(events), len(backlogged), 1))
+        for number, kinds in events:
+            if (client := clients.get(number)) is not None:
+                if number not in backlogged and client.handle(kinds, now, share):
+                    self._update(client)
+            elif number == self._wakeup:
+                self._on_wakeup(now)
             elif number in self._listeners:
                 self._accept(self._listeners[number], now)
-        for link in behind.values():
-            if not link.closed and link.attend(_READ, now, share):
-                self._settle(link)
+        for client in backlogged.values():
+            if not client.closed and client.handle(select.EPOLLIN, now, share):
+                self._update(client)
 
-    def _settle(self, link: ClientSocket) -> None:
-        """Waits for what the link waits for; what is left of its work is for the next turn."""
-        if link.closed:
-            if self._links.pop(link.number, None) is not None and self._deaf:
+    def _update(self, client: ClientSocket) -> None:
+        """Forgets a client that is closed; else waits for the events it wants, and notes whether it has a backlog."""
+        if client.closed:
+            if self._clients.pop(client.fd, None) is not None and self._accepting_paused:
                 self._resume_accepting()
             return
-        wanted = link.wants()
-        if wanted != link.awaits:
-            link.awaits = wanted
-            self._epoll.modify(link.number, wanted)
-        if link.behind():
-            self._behind[link.number] = link
+        wanted = client.wanted_events()
+        if wanted != client.registered_events:
+            client.registered_events = wanted
+            self._epoll.modify(client.fd, wanted)
+        if client.has_backlog():
+            self._backlogged[client.fd] = client
 
     def _accept(self, listener: socket.socket, now: float) -> None:
         try:
             sock, _ = listener.accept()
         except OSError as error:
-            if error.errno not in _PASSING:  # as where there is no file descriptor left
+            if error.errno not in _TRANSIENT_ACCEPT_ERRORS:  # as where there is no file descriptor left
                 log.error("no new connection can be taken: %s", error.strerror)  # noqa: TRY400 - not ours to mend
                 self._pause_accepting()
             return
         try:
-            self._welcome(sock, now)
+            self._add_client(sock, now)
         except Exception:
             log.exception("a new connection could not be served")
-            self._links.pop(sock.fileno(), None)
+            self._clients.pop(sock.fileno(), None)
             sock.close()
 
-    def _welcome(self, sock: socket.socket, now: float) -> None:
+    def _add_client(self, sock: socket.socket, now: float) -> None:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(partial(Call, service=self._service), self._ledger)
-        link = ClientSocket(sock, connection, None if self._contexts is None else self._contexts.current(), now)
-        self._links[link.number] = link
-        self._epoll.register(link.number, _READ)
-        link.write()
-        self._settle(link)
+        context = None if self._contexts is None else self._contexts.current()
+        client = ClientSocket(sock, Connection(self.new_stream, self._budget), context, self._receive_buffer, now)
+        self._clients[client.fd] = client
+        self._epoll.register(client.fd, select.EPOLLIN)
+        client.write()
+        self._update(client)
 
     def _pause_accepting(self) -> None:
-        """No room for connections, for a while."""
-        if not self._deaf:
-            self._deaf = True
+        """Until the next tick, or until a client is gone."""
+        if not self._accepting_paused:
+            self._accepting_paused = True
             for number in self._listeners:
                 self._epoll.unregister(number)
 
     def _resume_accepting(self) -> None:
-        """There may be room for connections again."""
-        self._deaf = False
+        self._accepting_paused = False
         for number in self._listeners:
-            self._epoll.register(number, _READ)
+            self._epoll.register(number, select.EPOLLIN)
 
-    def _roused(self, now: float) -> None:
-        """By ``stop``, or by messages of other threads."""
-        os.eventfd_read(self._wake)
-        if self._grace is not None and self._leaving is None:
-            self._leave(now, self._grace)
-        touched = set()
-        while self._pushes:
-            call, message = self._pushes.popleft()
-            call.pushed(message)
-            touched.add(call.connection)
-        for link in [link for link in self._links.values() if link.connection in touched]:
-            self._write(link)
+    def _on_wakeup(self, now: float) -> None:
+        """``stop`` was called, or ``_post``."""
+        os.eventfd_read(self._wakeup)
+        if self._grace is not None and self._shutdown is None:
+            self._begin_shutdown(now, self._grace)
+        connections = set()
+        while self._posted:
+            call, message = self._posted.popleft()
+            call.push(message)
+            connections.add(call.connection)
+        for client in [client for client in self._clients.values() if client.connection in connections]:
+            self._write(client)
 
-    def _write(self, link: ClientSocket) -> None:
-        link.write()
-        self._settle(link)
+    def _write(self, client: ClientSocket) -> None:
+        client.write()
+        self._update(client)
 
-    def _leave(self, now: float, grace: float) -> None:
-        """Nobody new; those who are here learn of it, and finish."""
-        self._leaving = _Leaving(now, grace)
-        self._tick = _HASTE
-        self._shut()
-        for link in list(self._links.values()):
-            link.connection.leave(last=False)
-            link.connection.ping()  # once it is answered, whatever was opened in ignorance is here
-            self._write(link)
+    def _begin_shutdown(self, now: float, grace: float) -> None:
+        """Accepts no more connections, and tells the clients to open no more streams."""
+        self._shutdown = _Shutdown(now, grace)
+        self._tick_interval = SHUTDOWN_TICK_INTERVAL
+        self._close_listeners()
+        for client in list(self._clients.values()):
+            client.connection.go_away(final=False)
+            client.connection.ping()  # once it is answered, all streams opened before the GOAWAY was read are here
+            self._write(client)
 
-    def _look(self, now: float) -> None:
-        """What is due by the clock."""
-        if self._deaf:
+    def _tick(self, now: float) -> None:
+        """Does what is due by the clock."""
+        if self._accepting_paused:
             self._resume_accepting()
-        for link in list(self._links.values()):
-            if self._leaving is not None:
-                self._leaving.part(link, now)
-            elif link.overdue(now, self._settings.keepalive, self._settings.keepalive_timeout):
-                link.close()
-            self._write(link)
+        for client in list(self._clients.values()):
+            if self._shutdown is not None:
+                self._shutdown.advance(client, now)
+            elif client.timed_out(now, self._settings.keepalive, self._settings.keepalive_timeout):
+                client.close()
+            self._write(client)
 
-    def _shut(self) -> None:
+    def _close_listeners(self) -> None:
         for listener in self._listeners.values():
             listeners.close(listener)  # which takes it from epoll
         self._listeners.clear()
 
     def _close(self) -> None:
-        """Whatever is left ends now, and is told so as far as that goes without waiting."""
-        self._shut()
-        for link in list(self._links.values()):
-            for stream in list(link.connection.streams.values()):
+        """Ends every stream and connection; clients are told as far as that goes without waiting."""
+        self._close_listeners()
+        for client in list(self._clients.values()):
+            for stream in list(client.connection.streams.values()):
                 if isinstance(stream, Call):
-                    stream.cut()
-            link.connection.leave(last=True)
-            link.write()
-            link.close()
-        self._links.clear()
+                    stream.shut_down()
+            client.connection.go_away(final=True)
+            client.write()
+            client.close()
+        self._clients.clear()
         self._epoll.close()
 
 
-class _Leaving:
-    """How clients are parted with (RFC 9113 §6.8)."""
+class _Shutdown:
+    """A graceful shutdown in two steps (RFC 9113 §6.8)."""
 
     def __init__(self, now: float, grace: float) -> None:
-        self.ends = now + grace
+        self.deadline = now + grace
         self._began = now
 
-    def part(self, link: ClientSocket, now: float) -> None:
-        """The last word, once the client has heard the first; then the end, once its streams have ended and it had time
-        to hear the last.
+    def advance(self, client: ClientSocket, now: float) -> None:
+        """Sends the final GOAWAY once the client has answered the first, or has not for too long; then closes it once
+        its streams have ended and it had time to read that.
         """
-        connection = link.connection
-        if link.parted is None:
-            if not connection.awaited or now - self._began > _FAREWELL:
-                connection.leave(last=True)
-                link.parted = now
+        connection = client.connection
+        if client.last_active is None:
+            if not connection.ping_pending or now - self._began > GOAWAY_TIMEOUT:
+                connection.go_away(final=True)
+                client.last_active = now
         elif connection.streams:
-            link.parted = now
-        elif now - link.parted > _FAREWELL:
-            link.close()
+            client.last_active = now
+        elif now - client.last_active > GOAWAY_TIMEOUT:
+            client.close()

@@ -1,4 +1,4 @@
-"""The engine on grpcio's asyncio server, with its public API alone."""
+"""The engine on grpcio's asyncio server, by its public API."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 from extproc.errors import SetupError
 from extproc.grpc_server.contract import (
-    BACKLOG,
-    BEHIND,
-    FAILED,
+    CLIENT_DOES_NOT_READ,
+    HANDLER_FAILED,
+    IDLE_INTERVAL,
     MAX_MESSAGE,
-    PAUSE,
-    UNKNOWN,
+    MAX_PUSHED,
+    UNKNOWN_METHOD,
     Abort,
     Factory,
     Handler,
+    LoopLag,
     Metadata,
-    Pulse,
     Settings,
     StatusCode,
     listening_refused,
@@ -39,8 +39,8 @@ import grpc
 
 log = logging.getLogger(__name__)
 
-_BEAT = 0.02
-"""Seconds between two looks whether the loop keeps up."""
+_LAG_INTERVAL = 0.02
+"""Seconds between two measurements of the loop's lag."""
 
 
 class AioEngine:
@@ -53,7 +53,7 @@ class AioEngine:
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
-        self._pulse = Pulse()
+        self._loop_lag = LoopLag()
         self._grace: float | None = None
 
     def run(self, started: Callable[[], None]) -> None:
@@ -70,9 +70,9 @@ class AioEngine:
 
     async def _main(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        services = _Services(self._services, self._pulse)
+        services = _Services(self._services, self._loop_lag)
         server = grpc.aio.server(handlers=[services], options=_channel_arguments(self._settings))
-        beating = self._loop.create_task(self._beat())
+        measuring = self._loop.create_task(self._measure_lag())
         try:
             self.ports = [self._listen(server, address) for address in self._addresses]
             await server.start()
@@ -80,17 +80,17 @@ class AioEngine:
             if self._grace is None:
                 await self._stopping.wait()
         finally:
-            beating.cancel()
+            measuring.cancel()
             await server.stop(self._grace or 0)
             del server  # grpcio finalises it on the loop, while there is one
 
-    async def _beat(self) -> None:
-        """A loop that wakes us in time had nothing else to do."""
+    async def _measure_lag(self) -> None:
+        """A loop that wakes this task in time had nothing else to do."""
         while True:
-            due = perf_counter() + _BEAT
-            await asyncio.sleep(_BEAT)
-            if (now := perf_counter()) - due < PAUSE:
-                self._pulse.idle = now
+            due = perf_counter() + _LAG_INTERVAL
+            await asyncio.sleep(_LAG_INTERVAL)
+            if (now := perf_counter()) - due < IDLE_INTERVAL:
+                self._loop_lag.last_idle = now
 
     def _listen(self, server: Any, address: str) -> int:
         claim(address)  # gRPC would take a unix socket away from a server that listens on it
@@ -106,8 +106,8 @@ class AioEngine:
 class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """Finds the factory of a method."""
 
-    def __init__(self, services: Mapping[str, Factory], pulse: Pulse) -> None:
-        self._methods = {path: _method(_serve(factory, pulse)) for path, factory in services.items()}
+    def __init__(self, services: Mapping[str, Factory], loop_lag: LoopLag) -> None:
+        self._methods = {path: _method(_serve(factory, loop_lag)) for path, factory in services.items()}
         self._unknown = _method(_refuse)
 
     def service(self, handler_call_details: Any) -> Any:
@@ -122,49 +122,49 @@ def _method(behavior: _Behavior) -> Any:
 
 
 async def _refuse(_: Any, context: Any) -> None:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, UNKNOWN)
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, UNKNOWN_METHOD)
 
 
-def _serve(factory: Factory, pulse: Pulse) -> _Behavior:
+def _serve(factory: Factory, loop_lag: LoopLag) -> _Behavior:
     async def serve(_: Any, context: Any) -> None:
-        pushes = _Pushes(context, pulse)
+        sender = _StreamSender(context, loop_lag)
         failure: Abort | None = None
         handler: Handler | None = None
         try:
-            handler = factory(pushes)
+            handler = factory(sender)
             while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
                 for reply in handler.receive(message):
-                    await pushes.write(reply)
+                    await sender.write(reply)
         except Abort as abort:
             failure = abort
         except Exception:
             if handler is None:
                 log.exception("no handler could be made for a stream")
-            failure = Abort(StatusCode.INTERNAL, FAILED)
+            failure = Abort(StatusCode.INTERNAL, HANDLER_FAILED)
         finally:
-            pushes.ended = True
+            sender.ended = True
             if handler is not None:
                 handler.close()
-        async with pushes.turn:
+        async with sender.write_lock:
             if failure is not None:
                 await context.abort(grpc.StatusCode[failure.code.name], failure.details)
 
     return serve
 
 
-class _Pushes:
-    """What goes out on one stream: gRPC allows one write at a time."""
+class _StreamSender:
+    """The sender of one stream: gRPC allows one write at a time."""
 
-    def __init__(self, context: Any, pulse: Pulse) -> None:
-        self.pulse = pulse
-        self.turn = asyncio.Lock()
+    def __init__(self, context: Any, loop_lag: LoopLag) -> None:
+        self.loop_lag = loop_lag
+        self.write_lock = asyncio.Lock()
         self.ended = False
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Task[None]] = set()
 
     async def write(self, message: bytes) -> None:
-        async with self.turn:
+        async with self.write_lock:
             await self._context.write(message)
 
     @property
@@ -194,18 +194,18 @@ class _Pushes:
             await self._context.abort(grpc.StatusCode[abort.code.name], abort.details)
 
     async def _push(self, message: bytes) -> None:
-        if len(self._waiting) > BACKLOG:
+        if len(self._waiting) > MAX_PUSHED:
             with contextlib.suppress(Exception):
-                await self._context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, BEHIND)
+                await self._context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, CLIENT_DOES_NOT_READ)
             return
-        async with self.turn:
+        async with self.write_lock:
             if not self.ended:
                 with contextlib.suppress(Exception):  # the client has just left
                     await self._context.write(message)
 
 
 def _channel_arguments(settings: Settings) -> list[tuple[str, int]]:
-    """As grpcio wants them."""
+    """The settings as channel arguments of grpcio."""
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE),
         ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -226,9 +226,9 @@ def _channel_arguments(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _credentials(certificates: Certificates) -> Any:
-    """Looks for changed files at every new connection; those that are open go on with what they have."""
+    """Re-read at every new connection; open ones keep what they have."""
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(certificates.current), lambda: _changed(certificates), certificates.asks_clients
+        _configuration(certificates.current), lambda: _changed(certificates), certificates.client_certificate_required
     )
 
 

@@ -1,4 +1,4 @@
-"""Addresses → listening sockets."""
+"""Listening sockets for the addresses of ``--listen``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from extproc.errors import SetupError
 from extproc.grpc_server.contract import listening_refused
 
-_BACKLOG = 1024
-"""Connections that wait to be accepted."""
+_ACCEPT_QUEUE = 1024
+"""Connections that wait to be accepted (``listen(2)``)."""
 
 
 def listen(address: str) -> list[socket.socket]:
@@ -37,12 +37,12 @@ def listen(address: str) -> list[socket.socket]:
 
 
 def port(sockets: list[socket.socket]) -> int:
-    """The port that they took; 1 for a unix socket, as in grpcio."""
+    """The port that they listen on; 1 for a unix socket, as in grpcio."""
     return 1 if sockets[0].family == socket.AF_UNIX else int(sockets[0].getsockname()[1])
 
 
 def close(one: socket.socket) -> None:
-    """Stops listening; the file of a unix socket goes, too."""
+    """Stops listening, and removes the file of a unix socket."""
     if one.family == socket.AF_UNIX:
         with suppress(OSError):  # before the end: afterwards the file may be another server's
             Path(one.getsockname()).unlink()
@@ -65,12 +65,12 @@ def unix_path(address: str) -> str | None:
 
 
 def _unix(path: str) -> socket.socket:
-    if not path or "\0" in path:  # Linux would take them for no file's, or another's
+    if not path or "\0" in path:  # Linux would take it for an abstract or a shorter one
         raise ValueError("a unix socket needs a path")
     one = socket.socket(socket.AF_UNIX)
     try:
         one.bind(path)
-        one.listen(_BACKLOG)
+        one.listen(_ACCEPT_QUEUE)
     except BaseException:
         one.close()
         raise
@@ -78,7 +78,7 @@ def _unix(path: str) -> socket.socket:
 
 
 def _stale(path: str) -> bool:
-    """Whether nobody listens there; of one who is too busy, or not ours to ask, that can't be said."""
+    """Whether nobody listens there. A server that is too busy to answer, or may not be asked, counts as listening."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         return probe.connect_ex(path) == errno.ECONNREFUSED
@@ -109,6 +109,6 @@ def _inet(address: str, found: list[socket.socket]) -> None:
             absent = error
             found.pop().close()
             continue
-        one.listen(_BACKLOG)
+        one.listen(_ACCEPT_QUEUE)
     if not found and absent is not None:
         raise absent

@@ -10,11 +10,13 @@ from extproc.grpc_server.contract import Metadata
 from extproc.http2.header_fields import Field
 
 _RESERVED = frozenset((b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"))
-"""Headers of gRPC itself."""
+"""Headers of gRPC itself, which are no metadata."""
 
 
 def custom_metadata(fields: Sequence[Field]) -> Metadata:
-    """Without pseudo headers and gRPC's own. Names that end in ``-bin`` have bytes; what is no base64 is left out."""
+    """The fields without pseudo-headers and gRPC's own. Values of names that end in ``-bin`` are bytes; one that is not
+    base64 is left out.
+    """
     return tuple(
         (field.name.decode("latin-1"), value)
         for field in fields
@@ -26,11 +28,11 @@ def custom_metadata(fields: Sequence[Field]) -> Metadata:
 def _values(name: bytes, value: bytes) -> list[str | bytes]:
     if not name.endswith(b"-bin"):
         return [value.decode("latin-1")]
-    # Several may come as one, and padding is optional (PROTOCOL-HTTP2.md, "Custom-Metadata").
-    found: list[str | bytes] = []
+    # Several values may be joined by commas, and padding is optional (PROTOCOL-HTTP2.md, "Custom-Metadata").
+    values: list[str | bytes] = []
     for part in value.split(b","):
         try:
-            found.append(base64.b64decode(part + b"=" * (-len(part) % 4), validate=True))
+            values.append(base64.b64decode(part + b"=" * (-len(part) % 4), validate=True))
         except binascii.Error:
             continue
-    return found
+    return values

@@ -1,33 +1,34 @@
-# Types in C for http2.py, where it is compiled (setup.py).
+# Types in C for connection.py, where it is compiled (setup.py).
 
 cimport cython
-from extproc.http2.connection_control cimport ConnectionControl
+from extproc.http2.control_frames cimport ControlFrames
 from extproc.http2.stream cimport Stream
 from extproc.http2.request_headers cimport RequestHead, HeaderBlockReader
 
-cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, HEADERS, MAX_FRAME, PADDED, PRIORITIZED, _BUSY
-cdef Py_ssize_t CREDIT_THRESHOLD, RESETS, STREAM_WINDOW
+cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HEADER_SIZE, MAX_FRAME_SIZE, PADDED, PRIORITY_FLAG
+cdef int _FRAME_WORK
+cdef Py_ssize_t CREDIT_THRESHOLD, MAX_LATE_RESETS, STREAM_WINDOW
 
-cdef class Connection(ConnectionControl):
-    cdef public bint begun, failed
+cdef class Connection(ControlFrames):
+    cdef public bint failed, started
     cdef public bytes _buffer
-    cdef public Py_ssize_t _at
+    cdef public Py_ssize_t resets_received, _at
     cdef public object _accept, _block
-    cdef public HeaderBlockReader _heads
+    cdef public HeaderBlockReader _header_reader
 
     cpdef receive(self, bytes data, double now=*, Py_ssize_t share=*)
-    cpdef lose(self)
-    cpdef close(self, Stream stream)
-    cpdef break_off(self, Stream stream, int code)
+    cpdef terminate(self)
+    cpdef close_stream(self, Stream stream)
+    cpdef reset_stream(self, Stream stream, int code)
 
     @cython.locals(size=Py_ssize_t, streams=dict, stream=Stream, start=Py_ssize_t, length=Py_ssize_t, kind=int, flags=int,
                    number=Py_ssize_t, handlers=dict)
-    cpdef Py_ssize_t _read(self, bytes data, Py_ssize_t at) except -1
+    cpdef Py_ssize_t _read_frames(self, bytes data, Py_ssize_t at) except -1
 
-    @cython.locals(owed=Py_ssize_t)
+    @cython.locals(uncredited=Py_ssize_t)
     cpdef _deliver(self, Stream stream, bytes piece, Py_ssize_t size, int flags)
 
-    cpdef _forget(self, Stream stream)
+    cpdef _remove(self, Stream stream)
     cpdef _end(self, Stream stream)
     cpdef _on_headers(self, Py_ssize_t number, int flags, bytes payload)
 

@@ -1,9 +1,10 @@
 """The server's side of one HTTP/2 connection, sans-I/O: bytes in, bytes out (RFC 9113).
 
-It knows frames, windows and the life of streams, and nothing of sockets, time or gRPC.
 ``receive`` takes what the client sent, ``take`` gives what it is to get; ``accept`` makes the stream of a request.
+Nothing here knows sockets, clocks or gRPC. ``Connection`` handles the frames of streams; what it builds on stands in
+modules of their own: control frames, settings, windows, the states of streams, and what a stream sends.
 
-Every buffer is bounded: what a client sends is handed on at once or counted against its window, and who runs it stops
+Every buffer is bounded: what a client sends is handed on at once or counted against its window, and the caller stops
 receiving while ``queued`` is above ``stream.MAX_QUEUED``, so that neither answers nor acknowledgements pile up.
 """
 
@@ -14,61 +15,60 @@ from typing import Final
 
 from extproc.http2 import flood_limits
 
-# What every frame needs is named by itself: through the module, each would be looked up twice.
+# What every frame needs is imported by name: compiled, those are numbers of C's (docs/decisions/0012-compiled.md).
 from extproc.http2 import frames as f
-from extproc.http2.connection_control import (
-    CREDIT_THRESHOLD,
-    MAX_STREAMS,
-    RESETS,
-    STREAM_WINDOW,
-    ConnectionControl,
-    ConnectionRefused,
-    check_priority,
-    unpadded,
-)
-from extproc.http2.flood_limits import Ledger
+from extproc.http2.control_frames import ControlFrames
+from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
-    HEADER,
+    HEADER_SIZE,
     HEADERS,
-    MAX_FRAME,
+    MAX_FRAME_SIZE,
     PADDED,
-    PRIORITIZED,
+    PRIORITY_FLAG,
+    Http2ConnectionError,
 )
-from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackError
+from extproc.http2.hpack import MAX_BLOCK
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
+from extproc.http2.settings import MAX_STREAMS, STREAM_WINDOW
 from extproc.http2.stream import Stream
+from extproc.http2.windows import CREDIT_THRESHOLD
 
-ALL: Final = 1 << 40
-"""A share in the engine's time that leaves nothing for the next turn."""
-_BUSY: Final = 8
-"""What a frame of headers or data costs, in units of ``Carrier.work``, beside one for each KiB."""
+UNLIMITED: Final = 1 << 40
+"""A share of a turn's work that leaves nothing for the next turn."""
+MAX_LATE_RESETS: Final = 100
+"""Resets of streams that have ended, beyond one for each that was opened."""
+_FRAME_WORK: Final = 8
+"""What HEADERS or DATA cost, in units of ``ConnectionSender.work``, beside one for each KiB."""
 
 
-class Connection(ConnectionControl):
+class Connection(ControlFrames):
     """From the client's preface to the end."""
 
-    def __init__(self, accept: Callable[[Connection, int, RequestHead], Stream], ledger: Ledger | None = None) -> None:
-        """``ledger``: of all connections of the process; None: this one is alone."""
-        super().__init__(ledger or Ledger())
-        self.begun = False
-        """The client has said hello."""
+    def __init__(
+        self, accept: Callable[[Connection, int, RequestHead], Stream], budget: MemoryBudget | None = None
+    ) -> None:
+        """``budget``: of all connections of the process; None: this one is alone."""
+        super().__init__(budget or MemoryBudget())
+        self.started = False
+        """The client's preface has come."""
         self.failed = False
         """Nothing more is received; what ``take`` still gives should be sent."""
+        self.resets_received = 0
         self._accept = accept
-        self._heads = HeaderBlockReader(self.ledger)
+        self._header_reader = HeaderBlockReader(self.budget)
         self._buffer = b""
         self._at = 0  # how much of it has been read
         self._block: tuple[int, int, bytearray] | None = None  # stream, flags and beginning of a header block
 
-    def receive(self, data: bytes, now: float = 0.0, share: int = ALL) -> None:
+    def receive(self, data: bytes, now: float = 0.0, share: int = UNLIMITED) -> None:
         """What the client sent. Raises nothing for what a client can send: it gets a GOAWAY that says why.
 
-        ``now``: seconds of a clock that only goes forward. ``share``: units of work, see ``Carrier.work``; what is more
-        than that waits for the next call (``behind``), which may bring nothing new.
+        ``now``: seconds of a monotonic clock. ``share``: units of work, see ``ConnectionSender.work``; what is more
+        than that waits for the next call (``unfinished``), which may bring nothing new.
         """
         if self.failed:
             return
@@ -80,144 +80,137 @@ class Connection(ConnectionControl):
             else:
                 data, at = self._buffer, self._at
         try:
-            if self.behind:
-                self.behind = False
-                self._resume()
-            at = self._read(data, at) if self.begun else self._begin(data)
-        except ConnectionRefused as refused:
-            self.put(f.goaway(self.last, refused.code, str(refused)))
-            self.lose()
+            if self.unfinished:
+                self.unfinished = False
+                self.resume_deferred()
+            at = self._read_frames(data, at) if self.started else self._start(data)
+        except Http2ConnectionError as error:
+            self.put(f.goaway(self.last_stream_id, error.code, str(error)))
+            self.terminate()
         else:
-            if self.behind:  # what is left is not copied in every turn
+            if self.unfinished:  # what is left is not copied in every turn
                 self._buffer, self._at = data, at
             else:
                 self._buffer, self._at = data[at:] if at < len(data) else b"", 0
 
-    def lose(self) -> None:
+    def terminate(self) -> None:
         """The connection is gone, and its streams with it."""
         self.failed = True
-        self.behind = False
+        self.unfinished = False
         streams = list(self.streams.values())
         self.streams.clear()
         self.waiting.clear()
-        self._parked.clear()
-        self._heads.forget()
+        self._deferred.clear()
+        self._header_reader.clear()
         for stream in streams:
             stream.lost()
-            stream.drop()
+            stream.drop_waiting()
 
-    def close(self, stream: Stream) -> None:
-        """See ``Carrier``."""
-        self._forget(stream)
+    def close_stream(self, stream: Stream) -> None:
+        """See ``ConnectionSender``."""
+        self._remove(stream)
 
-    def break_off(self, stream: Stream, code: int) -> None:
-        """See ``Control``."""
-        self._forget(stream)
+    def reset_stream(self, stream: Stream, code: int) -> None:
+        """See ``FlowControl``."""
+        self._remove(stream)
         self.put(f.rst_stream(stream.number, code))
         stream.lost()
-        self.spend(flood_limits.MISTAKES)
+        self.charge(flood_limits.FAULT_LIMIT)
 
-    def _forget(self, stream: Stream) -> None:
+    def _remove(self, stream: Stream) -> None:
         number = stream.number
         del self.streams[number]
         if stream.waiting is not None:
-            stream.drop()
+            stream.drop_waiting()
         if not stream.open:
-            self._remember(number)
-        if stream.kept:
+            self.remember_ended(number)
+        if stream.withheld:
             self.release(stream)
 
-    def _begin(self, data: bytes) -> int:
-        size = len(f.PREFACE)
-        if data[:size] != f.PREFACE[: len(data)]:
-            raise ConnectionRefused(f.PROTOCOL_ERROR, "this port speaks gRPC, by HTTP/2 with prior knowledge")
-        if len(data) < size + HEADER:
-            return 0
-        if data[size + 3] != f.SETTINGS:
-            raise ConnectionRefused(f.PROTOCOL_ERROR, "a connection begins with SETTINGS")
-        self.begun = True
-        return self._read(data, size)
+    def _start(self, data: bytes) -> int:
+        size = f.preface_size(data)
+        self.started = size > 0
+        return self._read_frames(data, size) if self.started else 0
 
-    def _read(self, data: bytes, at: int) -> int:
-        """Every whole frame from ``at`` on; where the rest begins."""
+    def _read_frames(self, data: bytes, at: int) -> int:
+        """Handles every complete frame from ``at`` on; the position of the rest."""
         size, streams, handlers = len(data), self.streams, _HANDLERS
-        while size - at >= HEADER:
+        while size - at >= HEADER_SIZE:
             if self.work <= 0:
-                self.behind = True
+                self.unfinished = True
                 break
-            # §4.1, byte by byte: compiled, that takes a tenth of what it takes to have it unpacked.
-            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]  # §4.1
             kind, flags = data[at + 3], data[at + 4]
             number = (data[at + 5] & 0x7F) << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
-            if length > MAX_FRAME:
-                raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a frame is larger than we said we take")
-            start = at + HEADER
+            if length > MAX_FRAME_SIZE:
+                raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a frame is larger than we said we take")
+            start = at + HEADER_SIZE
             if start + length > size:
                 break
             at = start + length
-            self.work -= (length >> 10) + (_BUSY if kind <= HEADERS else 1)
+            self.work -= (length >> 10) + (_FRAME_WORK if kind <= HEADERS else 1)
             if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
-                raise ConnectionRefused(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
+                raise Http2ConnectionError(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
             if kind == DATA and not flags & PADDED and (stream := streams.get(number)) is not None and stream.open:
                 self._deliver(stream, data[start:at], length, flags)
             elif (handle := handlers.get(kind)) is not None:
                 handle(self, number, flags, data[start:at])
             else:
-                self.spend(flood_limits.UNKNOWN)
+                self.charge(flood_limits.UNKNOWN_FRAME_LIMIT)
         return at
 
     def _deliver(self, stream: Stream, piece: bytes, size: int, flags: int) -> None:
-        """``size``: with the padding, which counts."""
-        owed = stream.owed + size
-        if owed + stream.kept > STREAM_WINDOW:
+        """Data for an open stream. ``size``: with the padding, which counts."""
+        uncredited = stream.uncredited + size
+        if uncredited + stream.withheld > STREAM_WINDOW:
             self.credit(size)
-            self.break_off(stream, f.FLOW_CONTROL_ERROR)
+            self.reset_stream(stream, f.FLOW_CONTROL_ERROR)
             return
         if stream.waiting is not None:
-            self.keep(size, stream)
-        elif owed + self.owed < CREDIT_THRESHOLD and not self.kept:
-            stream.owed = owed
-            self.owed += size
+            self.withhold(size, stream)
+        elif uncredited + self.uncredited < CREDIT_THRESHOLD and not self.withheld:
+            stream.uncredited = uncredited
+            self.uncredited += size
         else:
             self.credit(size, stream)
-        if stream.length is not None and not self._measure(stream, len(piece), flags):
+        if stream.remaining is not None and not self._check_length(stream, len(piece), flags):
             return
         if piece:
             stream.data(piece)
         elif not flags & END_STREAM:
-            self.spend(flood_limits.EMPTY_DATA)
+            self.charge(flood_limits.EMPTY_DATA_LIMIT)
         if flags & END_STREAM:
             self._end(stream)
 
-    def _measure(self, stream: Stream, size: int, flags: int) -> bool:
-        """Whether the request is no longer, and in the end no shorter, than it said (§8.1.1)."""
-        stream.length = rest = (stream.length or 0) - size
-        if rest < 0 or (rest and flags & END_STREAM):
-            self.break_off(stream, f.PROTOCOL_ERROR)
+    def _check_length(self, stream: Stream, size: int, flags: int) -> bool:
+        """Whether the request is no longer, and at its end no shorter, than its content-length (§8.1.1)."""
+        stream.remaining = remaining = (stream.remaining or 0) - size
+        if remaining < 0 or (remaining and flags & END_STREAM):
+            self.reset_stream(stream, f.PROTOCOL_ERROR)
             return False
         return True
 
     def _end(self, stream: Stream) -> None:
-        """The client's last frame on it."""
+        """The client has ended the stream."""
         stream.open = False
         if stream.number in self.streams:
             stream.ended()
         else:
-            self._remember(stream.number)
+            self.remember_ended(stream.number)
 
     def _on_data(self, number: int, flags: int, payload: bytes) -> None:
-        """With padding, or too late."""
+        """DATA with padding, or on a stream that is not open."""
         stream = self.streams.get(number)
         if stream is not None and stream.open:
-            self._deliver(stream, unpadded(payload, flags), len(payload), flags)
+            self._deliver(stream, f.without_padding(payload, flags), len(payload), flags)
         else:
-            self._after(number, flags)
+            self.check_closed(number, flags)
             self.credit(len(payload))
 
     def _on_headers(self, number: int, flags: int, payload: bytes) -> None:
-        block = unpadded(payload, flags)
-        if flags & PRIORITIZED:
-            check_priority(number, block[:5])
+        block = f.without_padding(payload, flags)
+        if flags & PRIORITY_FLAG:
+            f.check_priority(number, block[:5])
             block = block[5:]
         if flags & END_HEADERS:
             self._on_block(number, flags, block)
@@ -226,51 +219,47 @@ class Connection(ConnectionControl):
 
     def _on_continuation(self, number: int, flags: int, payload: bytes) -> None:
         if self._block is None:
-            raise ConnectionRefused(f.PROTOCOL_ERROR, "a continuation of nothing")
-        self.spend(flood_limits.CONTINUATIONS)
+            raise Http2ConnectionError(f.PROTOCOL_ERROR, "a continuation of nothing")
+        self.charge(flood_limits.CONTINUATION_LIMIT)
         _, first, block = self._block
         block += payload
         if len(block) > MAX_BLOCK:
-            raise ConnectionRefused(f.ENHANCE_YOUR_CALM, f"more than {MAX_BLOCK} bytes of headers")
+            raise Http2ConnectionError(f.ENHANCE_YOUR_CALM, f"more than {MAX_BLOCK} bytes of headers")
         if flags & END_HEADERS:
             self._block = None
             self._on_block(number, first, bytes(block))
 
     def _on_block(self, number: int, flags: int, block: bytes) -> None:
-        try:
-            head = self._heads.read(block)
-        except HpackError as error:
-            raise ConnectionRefused(f.COMPRESSION_ERROR, str(error)) from None
-        except HeadersTooLarge as error:
-            raise ConnectionRefused(f.ENHANCE_YOUR_CALM, str(error)) from None
-        if number > self.last:
+        """A complete header block: of a new request, or trailers."""
+        head = self._header_reader.read(block)
+        if number > self.last_stream_id:
             self._open(number, flags, head)
             return
         stream = self.streams.get(number)
         if stream is None or not stream.open:
-            self._after(number, flags)
-            if not head.trails:
-                raise ConnectionRefused(f.PROTOCOL_ERROR, "streams are opened in ascending order")
-        elif not flags & END_STREAM or not head.trails or stream.length:
-            self.break_off(stream, f.PROTOCOL_ERROR)  # trailers end a request, and are no head
+            self.check_closed(number, flags)
+            if not head.may_be_trailers:
+                raise Http2ConnectionError(f.PROTOCOL_ERROR, "streams are opened in ascending order")
+        elif not flags & END_STREAM or not head.may_be_trailers or stream.remaining:
+            self.reset_stream(stream, f.PROTOCOL_ERROR)  # trailers end a request, and have no pseudo-headers
         else:
             self._end(stream)
 
     def _open(self, number: int, flags: int, head: RequestHead) -> None:
         if number % 2 == 0:
-            raise ConnectionRefused(f.PROTOCOL_ERROR, "a client opens streams of odd numbers")
-        self.last = number
-        self.opened += 1
+            raise Http2ConnectionError(f.PROTOCOL_ERROR, "a client opens streams of odd numbers")
+        self.last_stream_id = number
+        self.streams_opened += 1
         ended = bool(flags & END_STREAM)
-        fault = head.malformed or (ended and head.length)
-        if fault or number > self.allowed or len(self.streams) >= MAX_STREAMS:
+        fault = head.malformed or (ended and head.content_length)
+        if fault or number > self.max_stream_id or len(self.streams) >= MAX_STREAMS:
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
             if ended:
-                self._remember(number)
-            self.spend(flood_limits.MISTAKES if fault else flood_limits.REFUSED)
+                self.remember_ended(number)
+            self.charge(flood_limits.FAULT_LIMIT if fault else flood_limits.REFUSED_STREAM_LIMIT)
             return
         stream = self.streams[number] = self._accept(self, number, head)
-        stream.length = head.length
+        stream.remaining = head.content_length
         stream.open = not ended
         stream.begin()
         if ended and number in self.streams:
@@ -278,20 +267,20 @@ class Connection(ConnectionControl):
 
     def _on_reset(self, number: int, _: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionRefused(f.FRAME_SIZE_ERROR, "a RST_STREAM of another size")
+            raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a RST_STREAM of another size")
         self.check_opened(number)
         if (stream := self.streams.get(number)) is not None:
-            rapid = stream.open and (not stream.asked or stream.waiting is not None)
+            rapid = stream.open and (not stream.requested or stream.waiting is not None)
             stream.open = False
-            self._forget(stream)
+            self._remove(stream)
             stream.lost()
             if rapid:
-                self.spend(flood_limits.RESETS)
+                self.charge(flood_limits.RESET_LIMIT)
         else:
-            self._remember(number)
-        self.resets += 1
-        if self.resets > self.opened + RESETS:
-            raise ConnectionRefused(f.ENHANCE_YOUR_CALM, "more resets than streams")
+            self.remember_ended(number)
+        self.resets_received += 1
+        if self.resets_received > self.streams_opened + MAX_LATE_RESETS:
+            raise Http2ConnectionError(f.ENHANCE_YOUR_CALM, "more resets than streams")
 
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
@@ -300,7 +289,7 @@ _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     f.PRIORITY: Connection.on_priority,
     f.RST_STREAM: Connection._on_reset,
     f.SETTINGS: Connection.on_settings,
-    f.PUSH_PROMISE: Connection.on_push,
+    f.PUSH_PROMISE: Connection.on_push_promise,
     f.PING: Connection.on_ping,
     f.GOAWAY: Connection.on_goaway,
     f.WINDOW_UPDATE: Connection.on_window_update,

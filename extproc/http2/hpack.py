@@ -1,48 +1,55 @@
-"""Header blocks: HPACK, the reader's side of it, sans-I/O (RFC 7541).
+"""HPACK: header blocks to fields, sans-I/O (RFC 7541). Encoded are only constants (``grpc_server.call``).
 
-The writer's side is constants (``call``). We never announce another size of the table than the one that holds from the
-start, so no change of it is ever due (§4.2).
+We never announce another size of the dynamic table than its initial one, so a client never owes us a change (§4.2).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from extproc.http2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Http2ConnectionError
 from extproc.http2.header_fields import Field
 from extproc.http2.huffman import decode
 
 MAX_BLOCK: Final = 1 << 16
-"""Bytes of headers, packed or unpacked."""
+"""Bytes of a header block, encoded, and of its fields (SETTINGS_MAX_HEADER_LIST_SIZE)."""
 MAX_TABLE: Final = 4096
-"""Bytes of a table of headers, as the RFC counts them, until SETTINGS say otherwise (RFC 9113 §6.5.2)."""
-_LITERALS, _LONG = 64, 256
-"""Fields remembered beside the table, and bytes of one."""
+"""Bytes of the dynamic table, as the RFC counts them (§4.1): the initial value of SETTINGS_HEADER_TABLE_SIZE."""
+MAX_CACHED_LITERALS: Final = 64
+MAX_CACHED_LITERAL: Final = 256
+"""Bytes of the name and the value of a literal that is cached."""
 
 
-class HpackError(Exception):
-    """The connection's state of compression is lost: nothing that follows can be understood."""
+class HpackError(Http2ConnectionError):
+    """The connection's state of compression is lost: nothing that follows can be decoded (RFC 9113 §4.3)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(COMPRESSION_ERROR, text)
 
 
-class HeadersTooLarge(Exception):  # noqa: N818
-    """More headers than we take."""
+class HeadersTooLarge(Http2ConnectionError):  # noqa: N818 - named for the case
+    """More than ``MAX_BLOCK`` bytes of fields (RFC 9113 §10.5.1)."""
+
+    def __init__(self) -> None:
+        super().__init__(ENHANCE_YOUR_CALM, f"more than {MAX_BLOCK} bytes of headers")
 
 
 class HpackDecoder:
-    """What one client has packed. After an exception it is of no more use."""
+    """Decodes the header blocks of one client. After an exception it is of no more use."""
 
     def __init__(self) -> None:
         self._table: list[Field] = list(_STATIC)
-        """By index: what everybody has, then this client's, the newest first (§2.3.3)."""
+        """By index: the static table, then the dynamic one, newest entry first (§2.3.3)."""
         self._size, self._limit = 0, MAX_TABLE
         self._literals: dict[tuple[bytes, bool, bytes], Field] = {}
-        """Fields that came for no table, by how their values were written: a client says them again and again."""
+        """Literals without indexing by name, encoding and bytes of their values: clients repeat them."""
         self.size = 0
         """Bytes of the last block's fields (RFC 9113 §6.5.2)."""
         self.changes = 0
-        """Of the table: as long as there is none, equal blocks mean equal fields."""
+        """Changes of the dynamic table so far: between two changes equal blocks have equal fields."""
 
     def read(self, block: bytes) -> list[Field]:
-        """The fields of a block, in order. Raises ``Undecodable`` and ``TooMany``."""
+        """The fields of a block, in order. Raises ``HpackError`` and ``HeadersTooLarge``."""
         try:
             return self._read(block)
         except IndexError:
@@ -71,41 +78,41 @@ class HpackDecoder:
                 field, at = self._literal(block, at, byte)
             room -= field.size
             if room < 0:
-                raise HeadersTooLarge(f"more than {MAX_BLOCK} bytes of headers")
+                raise HeadersTooLarge
             fields.append(field)
         self.size = MAX_BLOCK - room
         return fields
 
     def _literal(self, block: bytes, at: int, byte: int) -> tuple[Field, int]:
-        """§6.2: for the table, for none, or for none ever."""
-        most = 0x3F if byte & 0x40 else 0xF
-        index = byte & most
-        if index == most:
-            index, at = _number(block, at, most)
+        """§6.2: with incremental indexing, without indexing, or never indexed."""
+        prefix = 0x3F if byte & 0x40 else 0xF
+        index = byte & prefix
+        if index == prefix:
+            index, at = _number(block, at, prefix)
         if index:
             name = self._table[index].name
         else:
-            packed, name, at = _string(block, at)
-            name = _text(packed, name)
-        packed, value, at = _string(block, at)
+            huffman, name, at = _string(block, at)
+            name = _text(huffman, name)
+        huffman, value, at = _string(block, at)
         if byte & 0x40:
-            field = Field(name, _text(packed, value))
+            field = Field(name, _text(huffman, value))
             self._add(field)
             return field, at
-        if byte >= 0x10 or len(name) + len(value) > _LONG:
-            return Field(name, _text(packed, value)), at
-        literals, key = self._literals, (name, packed, value)
-        known = literals.get(key)
-        if known is None:
-            if len(literals) >= _LITERALS:
+        if byte >= 0x10 or len(name) + len(value) > MAX_CACHED_LITERAL:
+            return Field(name, _text(huffman, value)), at
+        literals, key = self._literals, (name, huffman, value)
+        cached = literals.get(key)
+        if cached is None:
+            if len(literals) >= MAX_CACHED_LITERALS:
                 literals.clear()
-            known = literals[key] = Field(name, _text(packed, value))
-        return known, at
+            cached = literals[key] = Field(name, _text(huffman, value))
+        return cached, at
 
     def _add(self, field: Field) -> None:
-        """§4.4: a field that is too large for the table empties it, and is no error."""
+        """§4.4: a field that is larger than the table empties it, and is no error."""
         self.changes += 1
-        self._shrink(self._limit - field.size)
+        self._evict(self._limit - field.size)
         if field.size <= self._limit:
             self._table.insert(len(_STATIC), field)
             self._size += field.size
@@ -116,16 +123,16 @@ class HpackDecoder:
             raise HpackError("a table larger than we allow")
         self.changes += 1
         self._limit = limit
-        self._shrink(limit)
+        self._evict(limit)
 
-    def _shrink(self, limit: int) -> None:
-        """§4.3: the oldest go."""
+    def _evict(self, limit: int) -> None:
+        """Drops the oldest entries until the table has at most ``limit`` bytes (§4.3)."""
         while self._size > limit and self._size:
             self._size -= self._table.pop().size
 
 
 def _number(block: bytes, at: int, number: int) -> tuple[int, int]:
-    """§5.1: the rest of a number whose prefix is full, and where it ends."""
+    """§5.1: a number that did not fit into its prefix, and the position after it."""
     for shift in range(0, 35, 7):
         byte = block[at]
         at += 1
@@ -136,7 +143,7 @@ def _number(block: bytes, at: int, number: int) -> tuple[int, int]:
 
 
 def _string(block: bytes, at: int) -> tuple[bool, bytes, int]:
-    """§5.2: whether it is in Huffman's code, its bytes, and where it ends."""
+    """§5.2: whether it is Huffman encoded, its bytes, and the position after it."""
     byte = block[at]
     size = byte & 0x7F
     at += 1
@@ -148,9 +155,9 @@ def _string(block: bytes, at: int) -> tuple[bool, bytes, int]:
     return byte >= 0x80, block[at:end], end
 
 
-def _text(packed: bool, data: bytes) -> bytes:
+def _text(huffman: bool, data: bytes) -> bytes:
     try:
-        return decode(data) if packed else data
+        return decode(data) if huffman else data
     except ValueError as error:
         raise HpackError(f"Huffman's code with {error}") from None
 
@@ -171,4 +178,4 @@ _STATIC: Final = tuple(
         ).split(b"|")
     )
 )
-"""Appendix A. Its numbers begin with 1: what stands first is no entry, and is never read."""
+"""The static table (appendix A). Indexes begin with 1: the first element is a placeholder."""

@@ -1,7 +1,8 @@
-"""HPACK's Huffman code, read (RFC 7541 §5.2, appendix B).
+"""HPACK's Huffman code, decoded (RFC 7541 §5.2, appendix B).
 
-Byte by byte: what a byte means depends on the bits before it that were no whole code yet, and is remembered. There are
-fewer than 2^16 such pairs, which take 6 MB if some client sends them all; all ``traceparent``s take some 2,300.
+Byte by byte, by a state machine that is built as needed: a state is the bits of an incomplete code, and a transition is
+computed once for each state and next byte. There are fewer than 2^16 transitions, which take 6 MB if some client uses
+them all; all ``traceparent``s use some 2,300.
 """
 
 from __future__ import annotations
@@ -34,39 +35,40 @@ _SYMBOLS: Final = {
     28: bytes.fromhex("020304050607080b0c0e0f1011121314151718191a1b1c1d1e1f7fdcf9"),
     30: b"\n\r\x16",
 }
-"""By bits of their codes. The code is canonical: codes count up through these, and one more bit doubles the count."""
-_LONGEST: Final = 30
-"""Bits. What follows the last code of 30 are 30 ones, which mean the end of a string and must not be in it."""
-_Place: TypeAlias = "list[tuple[_Place, str, str] | None]"
-"""After bits that are no whole code. For each next byte, once it has come: the place after that, the bits that are left
-there, and the text that is whole by then.
+"""Symbols by the length of their codes in bits. The code is canonical: codes count up in this order, and are doubled
+for each further bit.
+"""
+MAX_CODE_BITS: Final = 30
+"""The code after the last is 30 ones: EOS, the end of a string, which must not occur in one."""
+_State: TypeAlias = "list[tuple[_State, str, str] | None]"
+"""Transitions by the next byte: the state after it, the bits of that state, and the text that the byte completes. None
+where it has not been computed yet.
 """
 
 
 def decode(data: bytes) -> bytes:
-    """Raises ``ValueError`` where it is not of this code to its last bit."""
-    # A list, for a string that grows is copied with each byte where this is compiled.
-    place, bits, texts = _PLACES[""], "", list[str]()
+    """The text of ``data``. Raises ``ValueError`` where that is not of this code to its last bit."""
+    state, bits, texts = _STATES[""], "", list[str]()
     for byte in data:
-        place, bits, text = place[byte] or _step(place, bits, byte)
+        state, bits, text = state[byte] or _transition(state, bits, byte)
         texts.append(text)
     if len(bits) > 7 or "0" in bits:
         raise ValueError("padding that is none")
     return "".join(texts).encode("latin-1")
 
 
-def _step(place: _Place, bits: str, byte: int) -> tuple[_Place, str, str]:
-    known, at, text = len(bits), 0, ""
+def _transition(state: _State, bits: str, byte: int) -> tuple[_State, str, str]:
+    incomplete, at, text = len(bits), 0, ""
     bits += f"{byte:08b}"
-    for end in range(known + 1, len(bits) + 1):
+    for end in range(incomplete + 1, len(bits) + 1):
         if (symbol := _CODE.get(bits[at:end])) is not None:
             text += symbol
             at = end
     rest = intern(bits[at:])
-    if len(rest) >= _LONGEST:
+    if len(rest) >= MAX_CODE_BITS:
         raise ValueError("the end of a string within it")
-    step = place[byte] = (_PLACES[rest], rest, intern(text))
-    return step
+    transition = state[byte] = (_STATES[rest], rest, intern(text))
+    return transition
 
 
 def _code() -> Iterator[tuple[str, str]]:
@@ -80,4 +82,5 @@ def _code() -> Iterator[tuple[str, str]]:
 
 
 _CODE: Final = dict(_code())
-_PLACES: Final = defaultdict[str, _Place](lambda: [None] * 256)
+_STATES: Final = defaultdict[str, _State](lambda: [None] * 256)
+"""By the bits of the incomplete code."""

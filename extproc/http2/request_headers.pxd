@@ -1,14 +1,14 @@
-# Types in C for heads.py, where it is compiled (setup.py).
+# Types in C for request_headers.py, where it is compiled (setup.py).
 
 cdef class RequestHead:
-    cdef public bint malformed, trails
-    cdef public bytes method, path, type
-    cdef public object fields, length
+    cdef public bint malformed, may_be_trailers
+    cdef public bytes content_type, method, path
+    cdef public object content_length, fields
 
 cdef class HeaderBlockReader:
-    cdef public object _ledger, _unpacker
-    cdef public dict _remembered
-    cdef public Py_ssize_t _size
+    cdef public object _budget, _decoder
+    cdef public dict _cache
+    cdef public Py_ssize_t _cached_bytes
 
     cpdef RequestHead read(self, bytes block)
-    cpdef forget(self)
+    cpdef clear(self)

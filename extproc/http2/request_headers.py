@@ -1,82 +1,86 @@
-"""Header blocks: what a request's says, and whether it may say so (RFC 9113 §8.2, §8.3).
+"""Header blocks of requests: their fields, and whether those make a valid request (RFC 9113 §8.2, §8.3).
 
-A client opens stream after stream with the same few headers, which HPACK makes the same few
-bytes. While its table stays as it is, equal blocks mean equal headers: so the last blocks are remembered. Where it
-traces, each block is another, and is unpacked.
+A client opens stream after stream with the same few headers, which HPACK encodes as the same few bytes. While its table
+does not change, equal blocks have equal fields, so the last blocks are cached. Where a client traces, each block has a
+``traceparent`` of its own, and is decoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from extproc.http2.flood_limits import REMEMBERED_BYTES, Ledger
-from extproc.http2.header_fields import PSEUDO, REQUIRED, Field, seen
+from extproc.http2.flood_limits import CACHED_HEADER_BYTES, MemoryBudget
+from extproc.http2.header_fields import PSEUDO, REQUIRED, Field, kinds_of
 from extproc.http2.hpack import HpackDecoder
 
-_REMEMBERED, _LONG = 64, 4096
-"""Blocks, and bytes of one: those of our clients have some hundred."""
-_BYTES, _HEAD, _FIELD = 1 << 17, 512, 6
-"""Bytes that one connection may remember, that a block takes by itself, and for each byte of its fields as RFC 9113
-counts them (§6.5.2): the smallest field has 33 there, and takes 190 here.
-"""
+MAX_CACHED_BLOCKS: Final = 64
+MAX_CACHED_BLOCK: Final = 4096
+"""Bytes of an encoded block that is cached: those of our clients have some hundred."""
+MAX_CACHED_BYTES: Final = 1 << 17
+"""Of a connection."""
+BYTES_PER_BLOCK: Final = 512
+"""Memory that a cached block takes beside its fields."""
+BYTES_PER_FIELD_BYTE: Final = 6
+"""Memory for each byte of the fields as RFC 9113 counts them (§6.5.2): the smallest field has 33 and takes 190."""
 
 
 class RequestHead:
     """The headers of one request."""
 
-    __slots__ = ("fields", "length", "malformed", "method", "path", "trails", "type")
+    __slots__ = ("content_length", "content_type", "fields", "malformed", "may_be_trailers", "method", "path")
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.fields = fields
         """In the order they came."""
-        found = seen(fields)
-        self.malformed = found & REQUIRED != REQUIRED
-        self.trails = found != 0 and not found & PSEUDO
-        """They may be trailers: nothing is wrong with them but that no request begins so."""
+        kinds = kinds_of(fields)
+        self.malformed = kinds & REQUIRED != REQUIRED
+        self.may_be_trailers = kinds != 0 and not kinds & PSEUDO
+        """They are valid, and have no pseudo-header."""
         values = {field.name: field.value for field in fields}
         self.method = values.get(b":method", b"")
         self.path = values.get(b":path", b"")
-        self.type = values.get(b"content-type", b"")
+        self.content_type = values.get(b"content-type", b"")
         length = values.get(b"content-length")
-        self.length = int(length) if length is not None and not self.malformed else None
-        """Bytes of the body, where it tells."""
+        self.content_length = int(length) if length is not None and not self.malformed else None
+        """Bytes of the body, where it is given."""
 
 
 class HeaderBlockReader:
     """The header blocks that one client sends."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        """``ledger``: of all connections of the process; None: this one is alone."""
-        self._unpacker = HpackDecoder()
-        self._remembered: dict[bytes, RequestHead] = {}
-        self._ledger = ledger or Ledger()
-        self._size = 0
+    def __init__(self, budget: MemoryBudget | None = None) -> None:
+        """``budget``: of all connections of the process; None: this one is alone."""
+        self._decoder = HpackDecoder()
+        self._cache: dict[bytes, RequestHead] = {}
+        self._budget = budget or MemoryBudget()
+        self._cached_bytes = 0
 
     def read(self, block: bytes) -> RequestHead:
-        """Every block must pass here, in order. Raises ``Undecodable`` and ``TooMany``."""
-        head = self._remembered.get(block)
+        """Every block of the client must be read, in order. Raises ``HpackError`` and ``HeadersTooLarge``."""
+        head = self._cache.get(block)
         if head is not None:
             return head
-        before = self._unpacker.changes
-        head = RequestHead(self._unpacker.read(block))
-        unchanged = self._unpacker.changes == before
-        if not unchanged or len(self._remembered) >= _REMEMBERED:
-            self.forget()
-        if unchanged and len(block) <= _LONG:
-            self._remember(block, head)
+        before = self._decoder.changes
+        head = RequestHead(self._decoder.read(block))
+        unchanged = self._decoder.changes == before
+        if not unchanged or len(self._cache) >= MAX_CACHED_BLOCKS:
+            self.clear()
+        if unchanged and len(block) <= MAX_CACHED_BLOCK:
+            self._add(block, head)
         return head
 
-    def forget(self) -> None:
-        """All blocks."""
-        self._remembered.clear()
-        self._ledger.remembered -= self._size
-        self._size = 0
+    def clear(self) -> None:
+        """Forgets all blocks."""
+        self._cache.clear()
+        self._budget.cached_headers -= self._cached_bytes
+        self._cached_bytes = 0
 
-    def _remember(self, block: bytes, head: RequestHead) -> None:
-        size = _HEAD + len(block) + _FIELD * self._unpacker.size
-        if self._size + size > _BYTES:
-            self.forget()
-        if size <= _BYTES and self._ledger.remembered + size <= REMEMBERED_BYTES:
-            self._remembered[block] = head
-            self._size += size
-            self._ledger.remembered += size
+    def _add(self, block: bytes, head: RequestHead) -> None:
+        size = BYTES_PER_BLOCK + len(block) + BYTES_PER_FIELD_BYTE * self._decoder.size
+        if self._cached_bytes + size > MAX_CACHED_BYTES:
+            self.clear()
+        if size <= MAX_CACHED_BYTES and self._budget.cached_headers + size <= CACHED_HEADER_BYTES:
+            self._cache[block] = head
+            self._cached_bytes += size
+            self._budget.cached_headers += size

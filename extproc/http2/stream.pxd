@@ -1,26 +1,27 @@
-# Types in C for flow.py, where it is compiled (setup.py): windows stay below 2**32, and what is counted fits in memory.
+# Types in C for stream.py, where it is compiled (setup.py): windows stay below 2**32, and what is counted fits in memory.
 
 cimport cython
 
-cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME, NO_ERROR
+cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_SIZE, NO_ERROR
 
-cdef class ConnectionOutput:
-    cdef public Py_ssize_t held, initial_window, queued, window, work
-    cdef public object ledger, waiting
+cdef class ConnectionSender:
+    cdef public Py_ssize_t buffered, initial_window, queued, window, work
+    cdef public object budget, waiting
     cdef public list _out
 
     cpdef put(self, bytes data)
-    cpdef hold(self, Py_ssize_t size)
-    cpdef park(self, Stream stream)
+    cpdef bytes take(self)
+    cpdef count_buffered(self, Py_ssize_t size)
+    cpdef defer(self, Stream stream)
     cpdef release(self, Stream stream)
-    cpdef close(self, Stream stream)
+    cpdef close_stream(self, Stream stream)
 
 cdef class Stream:
-    cdef public ConnectionOutput connection
-    cdef public Py_ssize_t kept, number, owed, window
-    cdef public bint asked, open
-    cdef public bytes _tail
-    cdef public object length, waiting
+    cdef public ConnectionSender connection
+    cdef public Py_ssize_t number, uncredited, window, withheld
+    cdef public bint open, requested
+    cdef public bytes _trailers
+    cdef public object remaining, waiting
 
     cpdef begin(self)
     cpdef data(self, bytes piece)
@@ -28,8 +29,8 @@ cdef class Stream:
     cpdef drained(self)
     cpdef lost(self)
 
-    @cython.locals(connection=ConnectionOutput, size=Py_ssize_t, begin=bytes, room=bint)
-    cpdef send(self, bytes data, bytes head=*, bytes tail=*)
+    @cython.locals(connection=ConnectionSender, size=Py_ssize_t, begin=bytes, room=bint)
+    cpdef send(self, bytes data, bytes head=*, bytes trailers=*)
 
-    cpdef drop(self)
+    cpdef drop_waiting(self)
     cpdef flush(self)

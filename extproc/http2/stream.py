@@ -1,7 +1,7 @@
-"""One HTTP/2 stream: what goes out on it when there is room, and how much has come in.
+"""One HTTP/2 stream, and what it needs of its connection to send (RFC 9113 §5.2, §8.1).
 
-Flow control is RFC 9113 §5.2. What has no room waits, in order; a stream that waits is not
-read from: the client does not get its window back before it has taken the answers to what it sent.
+What has no room in a window waits, in order. While a stream waits it is not read from: the client does not get its
+window back before it has taken the answers to what it sent.
 """
 
 from __future__ import annotations
@@ -9,170 +9,190 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final
 
-from extproc.http2.flood_limits import Ledger
+from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.frames import (
     DATA,
+    DEFAULT_WINDOW,
     END_HEADERS,
     END_STREAM,
     HEADERS,
-    MAX_FRAME,
+    MAX_FRAME_SIZE,
     NO_ERROR,
-    WINDOW,
     frame,
     frame_head,
     rst_stream,
 )
 
 MAX_QUEUED: Final = 1 << 20
-"""Bytes that a connection holds for a client that does not fetch them, beyond which streams wait."""
+"""Bytes that a connection queues for a client that does not fetch them; beyond that streams wait."""
 
 
-class ConnectionOutput:
-    """What streams need of their connection; the bytes that go out gather here."""
+class ConnectionSender:
+    """The sending side of a connection: queued bytes, the windows of the client, and the streams that wait for room."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        """Of all connections."""
-        self.held = 0
-        """Bytes of unfinished messages and of answers that wait."""
+    def __init__(self, budget: MemoryBudget) -> None:
+        self.budget = budget
+        """Of all connections of the process."""
+        self.buffered = 0
+        """Bytes of incomplete messages and of answers that wait."""
         self.work = 0
-        """What may still be done in this turn, in units of a frame that brings nothing: some microsecond."""
-        self.initial_window = WINDOW
+        """What may still be done in this turn, in units of a frame without content: about a microsecond."""
+        self.initial_window = DEFAULT_WINDOW
         """Bytes of data that the client takes on a new stream."""
-        self.window = WINDOW
-        """The same on all of them together."""
+        self.window = DEFAULT_WINDOW
+        """Bytes of data that the client takes on all streams together."""
         self.queued = 0
-        """Bytes for the client that have not gone."""
+        """Bytes for the client that have not gone to it."""
         self.waiting: OrderedDict[int, Stream] = OrderedDict()
-        """Streams that have something to send and a window for it, but here is no room. Of a dict, to find the first
-        would take as long as there were others before it.
+        """Streams that have something to send and a window for it, while the connection has no room. Not a dict: to
+        find the first entry of one takes time for every entry that was removed before it.
         """
         self._out: list[bytes] = []
 
     def put(self, data: bytes) -> None:
-        """Bytes for the client that no window holds back."""
+        """Queues bytes that need no window."""
         self._out.append(data)
         self.queued += len(data)
 
-    def hold(self, size: int) -> None:
-        """So many bytes more are held, or fewer."""
-        self.held += size
-        self.ledger.held += size
+    def take(self) -> bytes:
+        """The queued bytes. Whoever sends them calls ``sent``."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
 
-    def park(self, stream: Stream) -> None:
-        """This turn's work is done, and some of the stream's is left: it is told that it is drained in the next."""
+    def count_buffered(self, size: int) -> None:
+        """So many bytes more are buffered, or fewer."""
+        self.buffered += size
+        self.budget.buffered += size
+
+    def defer(self, stream: Stream) -> None:
+        """This turn's work is done, and some of the stream's is left: ``drained`` is called in the next turn."""
         raise NotImplementedError
 
     def release(self, stream: Stream) -> None:
-        """What came while the stream waited has been looked at."""
+        """What was received while the stream waited has been processed."""
         raise NotImplementedError
 
-    def close(self, stream: Stream) -> None:
-        """We have said our last word on it."""
+    def close_stream(self, stream: Stream) -> None:
+        """We have ended the stream."""
         raise NotImplementedError
 
 
 class Stream:
-    """A request and its answer. Subclasses hear what the client does, by the methods that do nothing here."""
+    """A request and its answer. Subclasses override the methods of events, which do nothing here."""
 
-    __slots__ = ("_tail", "asked", "connection", "kept", "length", "number", "open", "owed", "waiting", "window")
+    __slots__ = (
+        "_trailers",
+        "connection",
+        "number",
+        "open",
+        "remaining",
+        "requested",
+        "uncredited",
+        "waiting",
+        "window",
+        "withheld",
+    )
 
-    def __init__(self, connection: ConnectionOutput, number: int) -> None:
+    def __init__(self, connection: ConnectionSender, number: int) -> None:
         self.connection = connection
         self.number = number
         self.window = self.connection.initial_window
         """Bytes of data that the client takes."""
         self.open = True
-        """The client may say more."""
-        self.asked = False
-        """It has asked for something."""
-        self.length: int | None = None
-        """Bytes of the request that are still to come, where it told."""
-        self.owed = 0
-        """Bytes that were looked at, for which the client has not got its window back yet."""
-        self.kept = 0
-        """Bytes that came while we waited."""
+        """The client has not ended or reset it."""
+        self.requested = False
+        """The client has asked for something on it: a reset is not counted as abuse then."""
+        self.remaining: int | None = None
+        """Bytes of the request that are still to come, where it has a content-length."""
+        self.uncredited = 0
+        """Bytes processed for which the client has not got the stream's window back."""
+        self.withheld = 0
+        """Bytes received while answers wait: their window is given back when those have gone."""
         self.waiting: deque[memoryview] | None = None
         """What has no room yet; None where nothing waits."""
-        self._tail = b""
+        self._trailers = b""
 
     def begin(self) -> None:
-        """It has been opened."""
+        """Event: it has been opened."""
 
     def data(self, piece: bytes) -> None:
-        """The client has sent something."""
+        """Event: the client has sent data."""
 
     def ended(self) -> None:
-        """The client has said all."""
+        """Event: the client has ended its side."""
 
     def drained(self) -> None:
-        """What waited has been sent."""
+        """Event: what waited has been sent."""
 
     def lost(self) -> None:
-        """The client is gone, or wants no more: nothing can be sent."""
+        """Event: the stream was reset, or the connection has ended; nothing can be sent."""
 
-    def send(self, data: bytes, head: bytes = b"", tail: bytes = b"") -> None:
-        """Data, after a block of headers and before one of trailers, which is the last word. All may be empty."""
+    def send(self, data: bytes, head: bytes = b"", trailers: bytes = b"") -> None:
+        """Data, after a block of headers and before one of trailers, which ends the stream. All may be empty."""
         connection, size = self.connection, len(data)
         begin = frame_head(len(head) << 8 | HEADERS, END_HEADERS, self.number) + head if head else b""
         room = (
-            size <= MAX_FRAME and size <= self.window and size <= connection.window and connection.queued < MAX_QUEUED
+            size <= MAX_FRAME_SIZE
+            and size <= self.window
+            and size <= connection.window
+            and connection.queued < MAX_QUEUED
         )
         if self.waiting is None and (room or not data):
             if data:
                 self.window -= size
                 connection.window -= size
                 begin += frame_head(size << 8, 0, self.number) + data
-            if tail:
-                begin += frame_head(len(tail) << 8 | HEADERS, END_HEADERS | END_STREAM, self.number) + tail
+            if trailers:
+                begin += frame_head(len(trailers) << 8 | HEADERS, END_HEADERS | END_STREAM, self.number) + trailers
                 if self.open:  # the client need not finish (§8.1)
                     begin += rst_stream(self.number, NO_ERROR)
-                connection.close(self)
+                connection.close_stream(self)
             connection.put(begin)
             return
         if head:
             connection.put(begin)
-        self._tail = tail
+        self._trailers = trailers
         if self.waiting is None:
             self.waiting = deque((memoryview(data),))
-            connection.hold(size)
-            self._go()  # whoever sends is not told that it is drained: there may be more to come
+            connection.count_buffered(size)
+            self._send_waiting()  # without ``drained``: the caller may have more to send
             return
         if data:
             self.waiting.append(memoryview(data))
-            connection.hold(size)
+            connection.count_buffered(size)
         self.flush()
 
-    def abort(self, tail: bytes) -> None:
-        """Trailers at once, before whatever waits: that is dropped."""
-        self.drop()
-        self.send(b"", b"", tail)
+    def abort(self, trailers: bytes) -> None:
+        """Trailers at once; whatever waits is dropped."""
+        self.drop_waiting()
+        self.send(b"", b"", trailers)
 
-    def drop(self) -> None:
+    def drop_waiting(self) -> None:
         """Nothing waits any more."""
         if self.waiting is not None:
-            self.connection.hold(-sum(map(len, self.waiting)))
+            self.connection.count_buffered(-sum(map(len, self.waiting)))
             self.connection.waiting.pop(self.number, None)
             self.waiting = None
 
     def flush(self) -> None:
         """Sends as much as there is room for."""
         waited = self.waiting is not None
-        if waited and self._go():
+        if waited and self._send_waiting():
             self.drained()
-            if self.kept and self.waiting is None:
+            if self.withheld and self.waiting is None:
                 self.connection.release(self)
 
-    def _go(self) -> bool:
+    def _send_waiting(self) -> bool:
         """Whether nothing waits any more, and the stream goes on."""
         connection, waiting = self.connection, self.waiting
         while waiting:
             piece = waiting[0]
-            room = min(self.window, connection.window, MAX_FRAME, MAX_QUEUED - connection.queued)
+            room = min(self.window, connection.window, MAX_FRAME_SIZE, MAX_QUEUED - connection.queued)
             if room <= 0:
                 if self.window > 0:
                     connection.waiting[self.number] = self
-                else:  # until its own window opens
+                else:  # until its own window is enlarged
                     connection.waiting.pop(self.number, None)
                 return False
             if room < len(piece):
@@ -182,11 +202,11 @@ class Stream:
             self.window -= len(piece)
             connection.window -= len(piece)
             connection.work -= 1
-            connection.hold(-len(piece))
+            connection.count_buffered(-len(piece))
             connection.put(frame(DATA, 0, self.number, bytes(piece)))
         self.waiting = None
         connection.waiting.pop(self.number, None)
-        if self._tail:
-            self.send(b"", b"", self._tail)
+        if self._trailers:
+            self.send(b"", b"", self._trailers)
             return False
         return True

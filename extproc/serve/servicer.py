@@ -96,7 +96,7 @@ class ProcessHandler:
             elif self._routing is not None:
                 # What has been decided is echoed as it comes, and not held.
                 self._streams.wait(self, len(message) if self._routing.state is _BODY else 0)
-            elif self._observing is not None and (behind := self._sender.pulse.behind(started)) > SOON:
+            elif self._observing is not None and (behind := self._sender.loop_lag.seconds(started)) > SOON:
                 self._relieve(self._observing, started, behind)
         except Malformed:
             self._metrics.error("malformed_message")
@@ -118,7 +118,7 @@ class ProcessHandler:
         if self._exchange is None or self.done:
             return
         now = perf_counter()
-        if self._observing is not None and self._sender.pulse.behind(now) > LATE:
+        if self._observing is not None and self._sender.loop_lag.seconds(now) > LATE:
             self._act(self._observing.shed(closed=True))
         else:
             self._act(self._exchange.receive(_CLOSED, now))

@@ -37,7 +37,7 @@ class Attacker:
         with suppress(BlockingIOError):
             if not (heard := self.sock.recv(1 << 18)):
                 raise ConnectionResetError
-            self._resume_accepting(heard)
+            self._receive(heard)
         with suppress(BlockingIOError):
             if not self._rest and self._next < len(self._said):
                 self._rest = self._said[self._next]
@@ -47,7 +47,7 @@ class Attacker:
                 self._got["bytes"] += sent
                 self._rest = self._rest[sent:]
 
-    def _resume_accepting(self, heard: bytes) -> None:
+    def _receive(self, heard: bytes) -> None:
         """Frames, of which only the last words matter."""
         self._heard += heard
         while len(self._heard) >= 9:

@@ -18,8 +18,8 @@ from extproc.policyfile import loader
 from extproc.render.envoy.envoy_options import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY, Traffic, routed
+from tests.grpc.certificate_files import Files
 from tests.grpc.served import Served
-from tests.grpc.test_tls import Files
 from tests.grpc.test_workers import Team
 from tests.waiting import until
 

@@ -34,7 +34,7 @@ def _answered(pieces: list[bytes]) -> bytes:
     for piece in pieces:
         answer += served.say(piece)
         served.check()
-    served.connection.lose()
+    served.connection.terminate()
     served.check()
     assert all(handler.closed == 1 for handler in served.handlers)
     return answer

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 from extproc.grpc_server import Abort, Sender, StatusCode
-from extproc.grpc_server.contract import BACKLOG
+from extproc.grpc_server.contract import MAX_PUSHED
 
 ECHO = "/test.Service/Echo"
 
@@ -39,7 +39,7 @@ class Echo:
                 Thread(target=self._push if what == b"later" else self._cut, args=(3,)).start()
                 return ()
             case b"flood":
-                self._push(2 * BACKLOG, b"x" * 10_000)
+                self._push(2 * MAX_PUSHED, b"x" * 10_000)
                 return ()
             case b"big":
                 return [b"%d" % n * (1 << 20) for n in range(4)]

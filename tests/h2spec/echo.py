@@ -1,4 +1,4 @@
-"""An HTTP server on the engine's connection, link and loop: it answers each request once it has ended, with its body.
+"""An HTTP server on the engine's connection, socket and loop: it answers each request once it has ended, with its body.
 
 gRPC's own streams are no subject for h2spec: they refuse a GET at once, where its cases wait for an answer to the end.
 """
@@ -38,7 +38,4 @@ class EchoEngine(Http2Engine):
 
     def __init__(self) -> None:
         super().__init__(["127.0.0.1:0"], {}, Settings())
-
-    def accepted(self, connection: Connection, number: int, head: RequestHead) -> Stream:
-        """See ``Http2Engine``."""
-        return EchoStream(connection, number, head)
+        self.new_stream = EchoStream

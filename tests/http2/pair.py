@@ -89,7 +89,7 @@ class Pair:
             for piece in self._cut(answer := self.server.take()):
                 if piece:
                     moved = True
-                    self._resume_accepting(piece)
+                    self._receive(piece)
             self.server.sent(len(answer))
             check(self.server)
 
@@ -108,7 +108,7 @@ class Pair:
             if ends:
                 self.client.end_stream(number)
 
-    def _resume_accepting(self, piece: bytes) -> None:
+    def _receive(self, piece: bytes) -> None:
         for event in self.client.receive_data(piece):
             self.events.append(event)
             if isinstance(event, ConnectionTerminated):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.grpc_server.call import Call, Service
-from extproc.grpc_server.contract import Abort, Handler, Pulse, Sender, StatusCode
+from extproc.grpc_server.call import Call, CallServices
+from extproc.grpc_server.contract import Abort, Handler, LoopLag, Sender, StatusCode
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
-from extproc.http2.connection_control import STREAM_WINDOW, WINDOW
-from extproc.http2.flood_limits import Ledger
+from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.hpack import MAX_BLOCK
 from extproc.http2.request_headers import RequestHead
+from extproc.http2.settings import STREAM_WINDOW
 from extproc.http2.stream import Stream
+from extproc.http2.windows import CONNECTION_WINDOW
 from tests.http2.wire import PATH
 
 OK = b"\x88"
@@ -54,10 +55,10 @@ class Noted:
 class Served:
     """A connection with gRPC's calls on it."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
+    def __init__(self, budget: MemoryBudget | None = None) -> None:
         self.handlers: list[Noted] = []
-        self.service = service = Service({PATH.encode(): self._handler}, Pulse(), lambda _, __: None)
-        self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service), ledger)
+        self.service = service = CallServices({PATH.encode(): self._handler}, LoopLag(), lambda _, __: None)
+        self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service), budget)
 
     def _handler(self, send: Sender) -> Handler:
         handler = Noted(send)
@@ -133,7 +134,8 @@ def check(connection: Connection) -> None:
     """Its books are right, and nothing has outgrown its bounds."""
     streams, waiting = connection.streams, connection.waiting
     assert all(
-        stream.number == number and number % 2 and number <= connection.last for number, stream in streams.items()
+        stream.number == number and number % 2 and number <= connection.last_stream_id
+        for number, stream in streams.items()
     )
     for number, stream in waiting.items():
         assert streams.get(number) is stream
@@ -141,18 +143,18 @@ def check(connection: Connection) -> None:
     for stream in streams.values():
         assert stream.waiting is None or stream.waiting
         assert not stream.waiting or stream.window <= 0 or stream.number in waiting, "it would wait for ever"
-        assert stream.waiting is not None or not stream.kept
-        assert 0 <= stream.owed <= STREAM_WINDOW // 2
-        assert stream.owed + stream.kept <= STREAM_WINDOW
+        assert stream.waiting is not None or not stream.withheld
+        assert 0 <= stream.uncredited <= STREAM_WINDOW // 2
+        assert stream.uncredited + stream.withheld <= STREAM_WINDOW
         assert stream.window <= f.MAX_WINDOW
-    assert connection.kept == sum(stream.kept for stream in streams.values()) or connection.failed
-    assert connection.owed <= WINDOW // 2
-    assert 0 <= connection.kept + connection.owed <= WINDOW
+    assert connection.withheld == sum(stream.withheld for stream in streams.values()) or connection.failed
+    assert connection.uncredited <= CONNECTION_WINDOW // 2
+    assert 0 <= connection.withheld + connection.uncredited <= CONNECTION_WINDOW
     waits = sum(sum(map(len, stream.waiting or ())) for stream in streams.values())
-    assert connection.held == waits + sum(getattr(stream, "_held", 0) for stream in streams.values())
-    assert connection.held <= connection.ledger.held
-    assert connection._heads._size <= connection.ledger.remembered
-    assert connection.behind or len(connection._buffer) < f.MAX_FRAME + f.HEADER
+    assert connection.buffered == waits + sum(getattr(stream, "_counted", 0) for stream in streams.values())
+    assert connection.buffered <= connection.budget.buffered
+    assert connection._header_reader._cached_bytes <= connection.budget.cached_headers
+    assert connection.unfinished or len(connection._buffer) < f.MAX_FRAME_SIZE + f.HEADER_SIZE
     assert connection.failed or connection._block is None or len(connection._block[2]) <= MAX_BLOCK
     assert connection.queued >= sum(map(len, connection._out))
     assert not connection.failed or not (streams or waiting)

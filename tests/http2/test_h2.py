@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.grpc_server.metadata import custom_metadata
-from extproc.http2.connection_control import STREAM_WINDOW, WINDOW
+from extproc.http2.settings import STREAM_WINDOW
+from extproc.http2.windows import CONNECTION_WINDOW
 from tests.http2.pair import Pair, at_random
 from tests.http2.served import Served, fetched, whole
 from tests.http2.wire import HELLO, REQUEST, Answers, data, errors, frames, headers, message, raw
@@ -129,7 +130,7 @@ def test_streams_that_wait_do_not_starve_the_others() -> None:
     server, opened = whole(b"x" * 10)
     pair = Pair(server)
     numbers = [pair.request(body=b"", ends=False) for _ in range(10)]
-    pair.body(numbers[0], b"y" * (WINDOW // 2 - 200_000), ends=False)
+    pair.body(numbers[0], b"y" * (CONNECTION_WINDOW // 2 - 200_000), ends=False)
     pair.settle()  # owed, but not paid back yet
     pair.client.update_settings({INITIAL_WINDOW: 0})
     pair.settle()
@@ -141,7 +142,7 @@ def test_streams_that_wait_do_not_starve_the_others() -> None:
     pair.settle()
     pair.body(numbers[0], b"y" * (1 << 23), ends=False)
     pair.settle()
-    assert len(opened[0].body) == WINDOW // 2 - 200_000 + (1 << 23)
+    assert len(opened[0].body) == CONNECTION_WINDOW // 2 - 200_000 + (1 << 23)
 
 
 def test_a_stream_that_waits_is_not_paid_back_before_it_is_read() -> None:
@@ -176,7 +177,7 @@ def test_resets_at_any_moment(seed: int) -> None:
         served.check()
     pair.settle()
     served.check()
-    served.connection.lose()
+    served.connection.terminate()
     served.check()
     assert all(handler.closed == 1 for handler in served.handlers)
 
@@ -191,7 +192,7 @@ def test_late_words_on_thousands_of_streams_that_we_ended_are_no_error() -> None
     for number in numbers:  # it has not heard yet that they are over
         pair.client.send_data(number, message(b"more"), end_stream=True)
     served.connection.receive(pair.client.data_to_send())
-    pair._resume_accepting(fetched(served.connection))
+    pair._receive(fetched(served.connection))
     assert not [event for event in pair.events if isinstance(event, ConnectionTerminated)]
     assert all(pair.got[number].trailers for number in numbers)
 
@@ -229,15 +230,15 @@ def test_leaving_in_two_steps() -> None:
     server, opened = whole()
     server.receive(HELLO + headers(1))
     fetched(server)
-    server.leave(last=False)
+    server.go_away(final=False)
     server.ping()
     farewell, ping = frames(fetched(server))  # h2 takes a GOAWAY for the end, and is no client for this
     assert (farewell.last_stream_id, farewell.error_code) == ((1 << 31) - 1, 0)  # type: ignore[attr-defined]
     server.receive(headers(3, ends=True))  # opened in ignorance, and served
     assert Answers().read(fetched(server)).ended == {3}
     server.receive(raw(6, 1, 0, ping.opaque_data))  # type: ignore[attr-defined]
-    assert not server.awaited
-    server.leave(last=True)
+    assert not server.ping_pending
+    server.go_away(final=True)
     server.receive(headers(5))
     (farewell, *_) = answer = frames(fetched(server))
     assert farewell.last_stream_id == 3  # type: ignore[attr-defined]

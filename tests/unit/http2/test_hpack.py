@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from random import Random
 
 import pytest
 from hpack import Encoder
@@ -15,8 +13,7 @@ from hpack.table import HeaderTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.http2 import hpack as unpack
-from extproc.http2 import huffman
+from extproc.http2 import hpack
 from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
 from tests.http2.served import fetched, whole
 from tests.http2.unpacked import Both, Pairs
@@ -121,21 +118,14 @@ def test_the_examples_of_the_rfc(name: str) -> None:
 
 
 def test_the_numbers_of_the_rfc() -> None:
-    unpacker = HpackDecoder()
+    decoder = HpackDecoder()
     for written, number in (("2a", 10), ("3f9a0a", 1337)):
-        unpacker.read(bytes.fromhex(written))
-        assert unpacker._limit == number
+        decoder.read(bytes.fromhex(written))
+        assert decoder._limit == number
 
 
 def test_the_static_table_is_the_rfcs() -> None:
-    assert [(field.name, field.value) for field in unpack._STATIC[1:]] == list(HeaderTable.STATIC_TABLE)
-
-
-def test_huffmans_code_is_the_rfcs() -> None:
-    codes = zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
-    bits = [f"{code:0{length}b}" for code, length in codes]
-    assert {chr(symbol): code for symbol, code in enumerate(bits[:256])} == {v: k for k, v in huffman._CODE.items()}
-    assert bits[256] == "1" * huffman._LONGEST
+    assert [(field.name, field.value) for field in hpack._STATIC[1:]] == list(HeaderTable.STATIC_TABLE)
 
 
 def number(value: int, prefix: int, first: int = 0, zeros: int = 0) -> bytes:
@@ -274,9 +264,9 @@ def test_a_field_too_large_for_the_table_empties_it() -> None:
 
 
 def test_what_came_for_no_table_is_known_by_its_name_and_how_it_was_written() -> None:
-    unpacker = HpackDecoder()
-    (one,) = unpacker.read(b"\x04\x02/a")
-    assert unpacker.read(b"\x04\x02/a") == [one]
+    decoder = HpackDecoder()
+    (one,) = decoder.read(b"\x04\x02/a")
+    assert decoder.read(b"\x04\x02/a") == [one]
     both = Both()
     code = packed(b"/a")
     for _ in range(2):
@@ -292,19 +282,19 @@ def test_what_came_for_no_table_is_known_by_its_name_and_how_it_was_written() ->
 
 def test_what_came_for_no_table_ever_is_not_remembered() -> None:
     """§7.1.3: nobody learns from how long it takes whether it came before."""
-    unpacker = HpackDecoder()
-    unpacker.read(b"\x10\x06secret\x011" + b"\x17\x011")
-    assert not unpacker._literals
+    decoder = HpackDecoder()
+    decoder.read(b"\x10\x06secret\x011" + b"\x17\x011")
+    assert not decoder._literals
 
 
 def test_what_is_remembered_beside_the_table_is_bounded() -> None:
-    unpacker, most = HpackDecoder(), 0
+    decoder, most = HpackDecoder(), 0
     for n in range(500):
-        unpacker.read(block([(f"name-{n}", str(n))]).replace(b"\x10", b"\x00", 1))
-        unpacker.read(b"\x00" + string(b"%d" % n * 300) + b"\0" + b"\x04" + string(b"%d" % n * 300))
-        most = max(most, len(unpacker._literals))
+        decoder.read(block([(f"name-{n}", str(n))]).replace(b"\x10", b"\x00", 1))
+        decoder.read(b"\x00" + string(b"%d" % n * 300) + b"\0" + b"\x04" + string(b"%d" % n * 300))
+        most = max(most, len(decoder._literals))
     assert most == 64
-    assert max(field.size for field in unpacker._literals.values()) <= 256 + 32
+    assert max(field.size for field in decoder._literals.values()) <= 256 + 32
 
 
 NAMES = st.sampled_from([b":path", b"date", b"x-b3", b"a", b"A b", b""]) | st.binary(max_size=12)
@@ -366,18 +356,6 @@ def test_eviction_by_entries_that_are_in_use(indexes: Sequence[int], size: int) 
 def test_huffmans_code_is_read_or_refused_alike(data: bytes) -> None:
     for tail in (b"", b"\xff", b"\xff\xff\xff"):
         Both().read(b"\x00\x01a" + number(len(data + tail), 7, 0x80) + data + tail)
-
-
-def test_what_is_remembered_of_huffmans_code_is_bounded() -> None:
-    """As many places as there are beginnings of its codes, whatever comes."""
-    random = Random(1)
-    for data in (b"\xff" * 100, *(random.randbytes(2000) + b"\xff" * n for n in range(50))):
-        with suppress(ValueError):
-            huffman.decode(data)
-    for symbol in range(256):
-        for n in range(8):
-            huffman.decode(packed(b"0" * n + bytes((symbol,))))
-    assert 200 < len(huffman._PLACES) <= 256
 
 
 def test_every_string_of_two_bytes() -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.grpc_server.metadata import custom_metadata
+from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.header_fields import Field
 from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
-from tests.http2.wire import REQUEST, block
+from tests.http2.wire import PATH, REQUEST, block
 
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a.B/C")]
 NAMES = st.sampled_from([b"a", b"b", b"x-request-id", b"user-agent", b"cookie"])
@@ -57,8 +58,8 @@ class Counting(HpackDecoder):
 
 def counted() -> tuple[HeaderBlockReader, Counting]:
     heads = HeaderBlockReader()
-    heads._unpacker = unpacker = Counting()
-    return heads, unpacker
+    heads._decoder = decoder = Counting()
+    return heads, decoder
 
 
 def pairs(head: RequestHead) -> list[tuple[bytes, bytes]]:
@@ -66,11 +67,11 @@ def pairs(head: RequestHead) -> list[tuple[bytes, bytes]]:
 
 
 def test_equal_blocks_are_unpacked_twice_at_most() -> None:
-    heads, unpacker = counted()
+    heads, decoder = counted()
     encoder = Encoder()
     for _ in range(1000):
         heads.read(bytes(encoder.encode(REQUEST)))
-    assert unpacker.asked == 2  # the first changes the table; the second is what all others look like
+    assert decoder.asked == 2  # the first changes the table; the second is what all others look like
 
 
 def test_a_change_of_the_table_forgets_what_was_remembered() -> None:
@@ -108,7 +109,7 @@ def test_a_client_that_traces() -> None:
         head = heads.read(bytes(encoder.encode([*REQUEST, trace, ("x-envoy-internal", "true")])))
         assert custom_metadata(head.fields) == (trace, ("x-envoy-internal", "true"))
         assert not head.malformed
-    assert len(heads._remembered) <= 1
+    assert len(heads._cache) <= 1
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -116,11 +117,11 @@ def test_what_is_remembered_is_bounded() -> None:
     most = 0
     for n in range(500):
         heads.read(block([*REQUEST, ("x", str(n))]))
-        most = max(most, len(heads._remembered))
+        most = max(most, len(heads._cache))
     assert 1 < most <= 64
     for n in range(30):
         heads.read(block([*REQUEST, ("x", str(n) * 4000)]))
-    assert sum(map(len, heads._remembered)) <= 64 * 4096
+    assert sum(map(len, heads._cache)) <= 64 * 4096
 
 
 @pytest.mark.parametrize(
@@ -217,9 +218,91 @@ def test_what_is_wrong_stays_wrong_in_the_table(name: str) -> None:
         assert not heads.read(bytes(encoder.encode([*REQUEST[:3], *sound, ("n", str(n))]))).malformed
 
 
-def test_metadata() -> None:
-    found = HeaderBlockReader().read(
-        block([*REQUEST, ("grpc-timeout", "1S"), ("x", "1"), ("x", "2"), ("b-bin", "AAE,Ag=="), ("b-bin", "?!")])
-    )
-    assert custom_metadata(found.fields) == (("x", "1"), ("x", "2"), ("b-bin", b"\0\1"), ("b-bin", b"\2"))
-    assert not found.malformed
+def test_a_requests_head() -> None:
+    head = HeaderBlockReader().read(block([*REQUEST, ("content-length", "12")]))
+    assert (head.method, head.path, head.content_type) == (b"POST", PATH.encode(), b"application/grpc")
+    assert (head.malformed, head.may_be_trailers, head.content_length) == (False, False, 12)
+
+
+def test_trailers() -> None:
+    head = HeaderBlockReader().read(block([("a", "b")]))
+    assert (head.malformed, head.may_be_trailers, head.content_length) == (True, True, None)
+    assert (head.method, head.path, head.content_type) == (b"", b"", b"")
+    for wrong in ([("a", "b"), ("upgrade", "x")], [(":path", "/"), ("a", "b")], [(":authority", "a")]):
+        assert not HeaderBlockReader().read(block(wrong)).may_be_trailers
+    assert HeaderBlockReader().read(b"").may_be_trailers
+
+
+def test_the_length_of_a_malformed_request_is_not_read() -> None:
+    head = HeaderBlockReader().read(block([*REQUEST, ("content-length", "x")]))
+    assert (head.malformed, head.content_length) == (True, None)
+
+
+def cached(size: int, budget: MemoryBudget | None = None) -> tuple[HeaderBlockReader, RequestHead, bytes]:
+    """A reader that has read a block of so many bytes."""
+    reader = HeaderBlockReader(budget)
+    prefix = b"\x82\x86\x84\x10\x01x"
+    rest = size - len(prefix)
+    value = b"v" * (rest - 3)
+    written = prefix + b"\x7f" + bytes(((len(value) - 127) & 127 | 128, (len(value) - 127) >> 7)) + value
+    assert len(written) == size
+    return reader, reader.read(written), written
+
+
+@pytest.mark.parametrize(("size", "again"), [(4_096, True), (4_097, False)])
+def test_blocks_up_to_4_kib_are_cached(size: int, again: bool) -> None:
+    reader, head, written = cached(size)
+    assert (reader.read(written) is head) == again
+
+
+def test_cached_bytes_are_counted_and_let_go() -> None:
+    budget = MemoryBudget()
+    reader, _, written = cached(1_000, budget)
+    fields = 42 + 43 + 38 + 33 + (len(written) - 9)  # :method GET, :scheme http, :path /, x
+    assert reader._cached_bytes == budget.cached_headers == 512 + 1_000 + 6 * fields
+    reader.read(written)
+    assert budget.cached_headers == 512 + 1_000 + 6 * fields
+    reader.clear()
+    assert reader._cached_bytes == budget.cached_headers == 0
+    reader.read(written)
+    assert budget.cached_headers == 512 + 1_000 + 6 * fields
+    reader.read(b"\x40\x01a\x011")
+    assert (budget.cached_headers, len(reader._cache)) == (0, 0)
+
+
+def test_64_blocks_are_cached() -> None:
+    reader = HeaderBlockReader()
+    first = block([("x", "0")])
+    head = reader.read(first)
+    for n in range(1, 64):
+        reader.read(block([("x", str(n))]))
+    assert reader.read(first) is head
+    reader.read(block([("x", "64")]))
+    assert reader.read(first) is not head
+    assert len(reader._cache) == 2
+
+
+def test_128_kib_are_cached_of_a_connection() -> None:
+    reader, counts = HeaderBlockReader(), []
+    for n in range(10):
+        reader.read(block([("x", f"{n}" * 3_000)]))  # some 22 kB each
+        counts.append(len(reader._cache))
+        assert reader._cached_bytes <= 1 << 17
+    assert counts == [1, 2, 3, 4, 5, 6, 1, 2, 3, 4]
+    reader.read(b"\x82" * 600)  # 152 kB
+    assert reader._cached_bytes == 0
+    assert not reader._cache
+    reader.read(b"\x82" * 500)  # 127 kB
+    assert len(reader._cache) == 1
+
+
+def test_a_process_has_a_bound_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, _, written = cached(1_000)
+    size = reader._cached_bytes
+    monkeypatch.setattr("extproc.http2.request_headers.CACHED_HEADER_BYTES", 2 * size)
+    budget = MemoryBudget()
+    for count in (1, 1, 0):
+        other = HeaderBlockReader(budget)
+        other.read(written)
+        assert len(other._cache) == count
+    assert budget.cached_headers == 2 * size

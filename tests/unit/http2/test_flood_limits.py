@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.http2 import flood_limits
-from extproc.http2.connection import Connection
-from extproc.http2.connection_control import MAX_STREAMS, RESETS
-from extproc.http2.flood_limits import PER_STREAM, Allowance, Ledger, Rate
+from extproc.http2.connection import MAX_LATE_RESETS, Connection
+from extproc.http2.flood_limits import PER_STREAM, MemoryBudget, RateLimit, TokenBucket
+from extproc.http2.settings import MAX_STREAMS
 from tests.http2.served import Noted, Served, Whole, check, fetched, whole
 from tests.http2.wire import (
     HELLO,
@@ -55,7 +55,7 @@ FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
             + reset(2 * n + 1)
         ),
     ),
-    "resets of one stream": (RESETS, lambda n: reset(1) if n else headers(1) + data(1, message(b"end:"))),
+    "resets of one stream": (MAX_LATE_RESETS, lambda n: reset(1) if n else headers(1) + data(1, message(b"end:"))),
     "malformed requests": (1_000, lambda n: headers(2 * n + 1, [("a", "b")])),
     "windows that make us reset": (1_000, lambda n: headers(2 * n + 1) + window(2 * n + 1, (1 << 31) - 1)),
 }
@@ -113,10 +113,10 @@ def test_who_is_served_may_ask_for_signs_of_life_and_open_windows_as_often() -> 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 5)), max_size=60), st.integers(1, 20), st.integers(1, 9))
 def test_no_more_than_the_burst_and_what_time_brings(spent: list[tuple[float, int]], burst: int, rate: int) -> None:
-    allowance, now, granted = Allowance(Rate("x", burst, rate, earns=False), 0.0, 0), 0.0, 0
+    bucket, now, granted = TokenBucket(RateLimit("x", burst, rate, earns=False), 0.0, 0), 0.0, 0
     for later, cost in spent:
         now += later
-        if not allowance.spend(cost, now, 0):
+        if not bucket.consume(cost, now, 0):
             break
         granted += cost
     assert granted <= burst + rate * now + 1e-6
@@ -169,8 +169,8 @@ def test_settings_cost_by_the_streams_that_they_set_in_motion() -> None:
 
 @pytest.mark.parametrize("way", ["messages without their end", "answers that wait"])
 def test_what_one_connection_holds_is_bounded_and_the_newest_is_refused(way: str) -> None:
-    ledger = Ledger(per_connection=1_000_000, per_process=10_000_000)
-    served, statuses = Served(ledger), dict[int, str]()
+    budget = MemoryBudget(per_connection=1_000_000, per_process=10_000_000)
+    served, statuses = Served(budget), dict[int, str]()
     served.say(HELLO + settings({4: 0}))
     piece = {"messages without their end": message(bytes(400_000))[:300_000], "answers that wait": message(b"much")}[
         way
@@ -179,49 +179,49 @@ def test_what_one_connection_holds_is_bounded_and_the_newest_is_refused(way: str
         said = b"".join(data(n, piece[at : at + 16_384]) for at in range(0, len(piece), 16_384))
         answers = Answers().read(served.say(headers(n) + said))
         statuses |= {number: answers.status(number)[0] for number in answers.ended}
-        assert ledger.held <= 1_000_000
+        assert budget.buffered <= 1_000_000
         served.check()
     assert statuses == dict.fromkeys(range(7, 21, 2), "8")  # three have room
     served.say(reset(1) + reset(3) + reset(5))
-    assert ledger.held == 0
+    assert budget.buffered == 0
     answers = Answers().read(served.say(settings({4: 1 << 20}) + headers(21) + data(21, message(b"end:"))))
     assert answers.status(21) == ("0", "")
 
 
 def test_what_a_process_holds_is_bounded_and_small_messages_still_find_room() -> None:
-    ledger = Ledger(per_connection=1_000_000, per_process=2_000_000)
-    greedy = [Served(ledger) for _ in range(5)]
+    budget = MemoryBudget(per_connection=1_000_000, per_process=2_000_000)
+    greedy = [Served(budget) for _ in range(5)]
     for served in greedy:
         half = b"".join(data(1, (bytes((0, 0, 0x20, 0, 0)) if n == 0 else b"") + bytes(16_000)) for n in range(60))
         served.say(HELLO + headers(1) + half)
-    assert ledger.held <= 2_000_000
+    assert budget.buffered <= 2_000_000
     assert [len(served.connection.streams) for served in greedy] == [1, 1, 0, 0, 0]
-    small = Served(ledger)
+    small = Served(budget)
     first, rest = message(bytes(20_000))[:16_000], message(bytes(20_000))[16_000:]
     assert errors(small.say(HELLO + headers(1) + data(1, first) + data(1, rest))) == []
     assert small.handlers[0].heard == [bytes(20_000)]
     for served in (*greedy, small):
-        served.connection.lose()
-    assert ledger.held == ledger.remembered == 0
+        served.connection.terminate()
+    assert budget.buffered == budget.cached_headers == 0
 
 
 def test_remembered_blocks_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extproc.http2.request_headers.REMEMBERED_BYTES", 600_000)
-    ledger = Ledger()
-    connections = [Served(ledger) for _ in range(20)]
+    monkeypatch.setattr("extproc.http2.request_headers.CACHED_HEADER_BYTES", 600_000)
+    budget = MemoryBudget()
+    connections = [Served(budget) for _ in range(20)]
     for served in connections:
         served.say(HELLO)
         for n in range(1, 100, 2):
             fields = [*REQUEST, ("x", str(n)), *((f"y{m}", "v" * 100) for m in range(10))]
             served.say(headers(n, fields) + data(n, message(b"end:")))
-            assert served.connection._heads._size <= 1 << 17
-    assert 500_000 < ledger.remembered <= 600_000
+            assert served.connection._header_reader._cached_bytes <= 1 << 17
+    assert 500_000 < budget.cached_headers <= 600_000
     served = connections[-1]  # it may remember nothing, and is served
     answers = Answers().read(served.say(headers(101) + data(101, message(b"end:"))))
     assert answers.status(101) == ("0", "")
     for served in connections:
-        served.connection.lose()
-    assert ledger.remembered == 0
+        served.connection.terminate()
+    assert budget.cached_headers == 0
 
 
 def test_a_share_is_no_more_than_that_and_nothing_is_lost() -> None:
@@ -233,7 +233,7 @@ def test_a_share_is_no_more_than_that_and_nothing_is_lost() -> None:
     expected = whole.say(conversation)
     bit.connection.receive(conversation, 0.0, 32)
     answer = fetched(bit.connection)
-    while bit.connection.behind:
+    while bit.connection.unfinished:
         before = sum(len(handler.heard) for handler in bit.handlers)
         bit.connection.receive(b"", 0.0, 32)
         answer += fetched(bit.connection)
@@ -256,18 +256,18 @@ def test_messages_that_wait_for_a_window_are_taken_bit_by_bit() -> None:
     assert 0 < len(served.handlers[0].heard) < 20
     served.connection.receive(b"", 0.0, 1 << 20)
     assert len(served.handlers[0].heard) == 2_001
-    assert not served.connection.behind
+    assert not served.connection.unfinished
     served.check()
 
 
 def test_a_stream_that_is_gone_is_not_taken_up_again() -> None:
     served = Served()
     served.connection.receive(HELLO + headers(1) + data(1, message(b"a") * 500), 0.0, 32)
-    while not served.connection._parked:
+    while not served.connection._deferred:
         served.connection.receive(b"", 0.0, 32)
     heard = len(served.handlers[0].heard)
     assert heard < 500
-    served.connection.lose()
+    served.connection.terminate()
     served.connection.receive(b"", 0.0, 1 << 20)
     assert len(served.handlers[0].heard) == heard
     assert served.handlers[0].closed == 1
@@ -282,10 +282,95 @@ def test_other_streams_do_not_count_as_calls() -> None:
 
 
 def test_handlers_see_no_message_after_a_refusal() -> None:
-    ledger = Ledger(per_connection=10, per_process=100)
-    served = Served(ledger)
+    budget = MemoryBudget(per_connection=10, per_process=100)
+    served = Served(budget)
     served.say(HELLO + headers(1) + data(1, message(bytes(100))[:50]) + data(1, bytes(60)))
     (handler,) = served.handlers
     assert isinstance(handler, Noted)
     assert handler.heard == []
     assert handler.closed == 1
+
+
+def test_limits_are_as_documented() -> None:
+    """docs/operations.md, "Hostile clients"."""
+    limits = {value for value in vars(flood_limits).values() if isinstance(value, RateLimit)}
+    assert {(limit.name, limit.burst, limit.per_second, limit.earns) for limit in limits} == {
+        ("streams reset that asked for nothing or whose answer waits", 1_000, 33, False),
+        ("streams that we must reset", 1_000, 33, False),
+        ("SETTINGS", 1_000, 33, False),
+        *((name, 1_000, 33, True) for name in ("PINGs", "PRIORITYs", "CONTINUATIONs")),
+        *((name, 1_000, 33, True) for name in ("empty DATA frames", "frames of unknown types")),
+        ("WINDOW_UPDATEs", 10_000, 330, True),
+        ("streams beyond the limit", 10_000, 330, False),
+        ("GOAWAYs", 100, 1, False),
+    }
+    assert (PER_STREAM, flood_limits.PER_BYTES, flood_limits.STREAMS_PER_SETTINGS, MAX_LATE_RESETS) == (4, 16, 64, 100)
+
+
+LIMIT = RateLimit("x", 10, 3, earns=True)
+
+
+def taken(bucket: TokenBucket, now: float, earned: int = 0) -> int:
+    """How many tokens there are."""
+    count = 0
+    while bucket.consume(1, now, earned):
+        count += 1
+    return count
+
+
+def test_a_bucket_is_full_at_first_and_filled_by_time() -> None:
+    bucket = TokenBucket(LIMIT, 5.0, 0)
+    assert taken(bucket, 5.0) == 10
+    assert taken(bucket, 7.0) == 5  # one was spent in vain
+    assert taken(bucket, 7.0) == 0
+
+
+def test_a_bucket_never_has_more_than_the_burst() -> None:
+    bucket = TokenBucket(LIMIT, 0.0, 0)
+    assert taken(bucket, 1_000.0) == 10
+    assert taken(bucket, 2_000.0, 1_000) == 10
+
+
+def test_a_bucket_is_filled_by_what_was_earned_since() -> None:
+    bucket = TokenBucket(LIMIT, 0.0, 100)
+    assert taken(bucket, 0.0, 100) == 10
+    assert taken(bucket, 0.0, 105) == 4
+    assert taken(TokenBucket(LIMIT._replace(earns=False), 0.0, 0), 0.0, 50) == 10
+
+
+def test_a_cost_of_several() -> None:
+    bucket = TokenBucket(LIMIT, 0.0, 0)
+    assert [bucket.consume(cost, 0.0, 0) for cost in (4, 6, 1)] == [True, True, False]
+    assert not TokenBucket(LIMIT, 0.0, 0).consume(11, 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("own", "all_together", "exceeded"),
+    [
+        (1_000, 1_000, False),
+        (1_001, 1_001, True),
+        (300_000, 2_000, True),
+        (0, 1 << 40, False),
+    ],
+)
+def test_a_connections_bound(own: int, all_together: int, exceeded: bool) -> None:
+    budget = MemoryBudget(per_connection=1_000, per_process=2_000)
+    budget.buffered = all_together
+    assert budget.exceeded(own) == exceeded
+
+
+@pytest.mark.parametrize(
+    ("own", "all_together", "exceeded"),
+    [(1 << 18, 2_001, False), ((1 << 18) + 1, 2_000, False), ((1 << 18) + 1, 2_001, True)],
+)
+def test_a_process_bound_spares_small_connections(own: int, all_together: int, exceeded: bool) -> None:
+    budget = MemoryBudget(per_connection=1 << 30, per_process=2_000)
+    budget.buffered = all_together
+    assert budget.exceeded(own) == exceeded
+
+
+def test_bounds_in_bytes() -> None:
+    budget = MemoryBudget()
+    assert (budget.per_connection, budget.per_process) == ((64 << 20) + 5, 256 << 20)
+    assert (budget.buffered, budget.cached_headers) == (0, 0)
+    assert flood_limits.CACHED_HEADER_BYTES == 16 << 20

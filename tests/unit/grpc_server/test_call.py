@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.grpc_server.contract import BACKLOG, MAX_MESSAGE, Abort, Sender, StatusCode
+from extproc.grpc_server.contract import MAX_MESSAGE, MAX_PUSHED, Abort, Sender, StatusCode
 from tests.grpc.running import running
 from tests.http2.served import Served, fetched
 from tests.http2.wire import HELLO, PATH, REQUEST, Answers, Fields, data, errors, headers, message, window
@@ -167,13 +167,13 @@ def test_what_is_pushed_to_a_client_that_never_reads() -> None:
     served = Served()
     served.say(HELLO + setting({4: 0}) + headers(1))
     call = served.connection.streams[1]
-    for _ in range(BACKLOG + 1):
-        call.pushed(b"news")  # type: ignore[attr-defined]
+    for _ in range(MAX_PUSHED + 1):
+        call.push(b"news")  # type: ignore[attr-defined]
         served.check()
     found = dict(Answers().read(fetched(served.connection)).fields[1])
     assert found["grpc-status"] == str(int(StatusCode.RESOURCE_EXHAUSTED))
     assert served.handlers[0].closed == 1
-    call.pushed(b"too late")  # type: ignore[attr-defined]
+    call.push(b"too late")  # type: ignore[attr-defined]
     assert errors(fetched(served.connection)) == []
 
 

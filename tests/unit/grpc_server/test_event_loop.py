@@ -6,24 +6,30 @@ import os
 import resource
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 import trustme
 
-from extproc.grpc_server import Settings
-from extproc.grpc_server.tls import Certificates
-from extproc.grpc_server.tls_contexts import TlsContexts
+from extproc.grpc_server import Settings, create
+from extproc.grpc_server.tls import Certificates, TlsContexts
 from tests.grpc.running import Running, running
+from tests.http2.clients import answered, client, ended, heard
 from tests.http2.served import Noted
-from tests.http2.test_sockets import answered, client, ended
-from tests.http2.wire import HELLO, PATH, data, headers, message
+from tests.http2.wire import HELLO, PATH, Answers, data, errors, frames, headers, message, raw
 from tests.waiting import until
 
 REQUEST = HELLO + headers(1) + data(1, message(b"end:"))
+
+
+def cpu(thread: Thread) -> float:
+    """Seconds of it that a thread has used."""
+    assert thread.ident
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
 class Files:
@@ -85,7 +91,7 @@ def test_a_certificate_that_changes_when_few_descriptors_are_left(
     files: Files, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running({PATH: Noted}, settings=files.settings()) as server, socket.socket() as sock:
-        links = server.engine._links  # type: ignore[attr-defined]
+        links = server.engine._clients  # type: ignore[attr-defined]
         newest = files.issue()
         sock.settimeout(10)
         with free(number):
@@ -150,3 +156,82 @@ def test_one_that_sends_much_does_not_keep_the_others_waiting() -> None:
         assert answered(first, 1).ended == {1}
     assert log.count(b"end:many") == 900
     assert log.index(b"end:few") < 400
+
+
+def test_no_file_left_for_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two listeners have connections at once, and none can be taken; later they are."""
+    busy, go_on, started = Event(), Event(), Event()
+
+    class Slow(Noted):
+        def receive(self, message: bytes) -> Sequence[bytes]:
+            busy.set()
+            assert go_on.wait(10)
+            return super().receive(message)
+
+    engine = create([f"unix://{tmp_path}/{n}" for n in range(2)], {PATH: Slow}, Settings(keepalive=0.2))
+    thread = Thread(target=engine.run, args=(started.set,))
+    thread.start()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(thread.join)
+        stack.callback(engine.stop, 0)
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        first, *others = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        assert started.wait(10)
+        first.connect(f"{tmp_path}/0")
+        first.sendall(HELLO + headers(1) + data(1, message(b"a")))
+        assert busy.wait(10)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        for n, other in enumerate(others):
+            other.settimeout(10)
+            other.connect(f"{tmp_path}/{n}")
+        go_on.set()
+        until(lambda: "no new connection can be taken" in caplog.text)
+        before = cpu(thread)
+        time.sleep(0.3)
+        assert cpu(thread) - before < 0.15
+        assert len(engine._clients) == 1  # type: ignore[attr-defined]
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)  # and nobody hangs up
+        for other in others:
+            other.sendall(REQUEST)
+            assert answered(other, 1).data[1] == message(b"end:")
+
+
+def test_leaving_while_thousands_of_streams_are_open() -> None:
+    handlers: list[Noted] = []
+
+    def factory(send: object) -> Noted:
+        handlers.append(Noted(send))  # type: ignore[arg-type]
+        return handlers[-1]
+
+    with running({PATH: factory}) as server, client(server, HELLO) as sock:
+        sock.sendall(b"".join(headers(n) for n in range(1, 6000, 2)))
+        until(lambda: len(handlers) == 3000)
+        server.engine.stop(0)
+        answer = ended(sock)
+        server.thread.join(10)
+        assert not server.thread.is_alive()
+        answers = Answers().read(answer)
+        assert {answers.status(n)[0] for n in range(1, 6000, 2)} == {"14"}
+        assert [handler.closed for handler in handlers] == [1] * 3000
+
+
+def test_leaving_is_told_in_two_steps() -> None:
+    with running({PATH: Noted}) as server, client(server, HELLO + headers(1)) as sock:
+        heard(sock, "SettingsFrame")
+        server.engine.stop(10)
+        first = frames(heard(sock, "PingFrame"))
+        assert [frame.last_stream_id for frame in first if type(frame).__name__ == "GoAwayFrame"] == [(1 << 31) - 1]  # type: ignore[attr-defined]
+        sock.sendall(headers(3) + data(3, message(b"end:")))  # it has not heard
+        assert answered(sock, 3).status(3) == ("0", "")
+        sock.sendall(raw(6, 1, 0, first[-1].opaque_data))  # type: ignore[attr-defined]
+        last = frames(heard(sock, "GoAwayFrame"))[-1]
+        assert last.last_stream_id == 3  # type: ignore[attr-defined]
+        sock.sendall(headers(5) + data(1, message(b"end:")))
+        answer = ended(sock)
+        assert errors(answer)[0] == ("RST_STREAM", 5, 7)
+        assert Answers().read(answer).data[1] == message(b"end:")
+        server.thread.join(10)
+        assert not server.thread.is_alive()

@@ -24,10 +24,10 @@ class Dawdler:
     done = False
 
     def __init__(self, send: Sender) -> None:
-        self._pulse = send.pulse
+        self._loop_lag = send.loop_lag
 
     def receive(self, message: bytes) -> Sequence[bytes]:  # noqa: ARG002 - as ``Handler`` has it
-        behind = self._pulse.behind(time.perf_counter())
+        behind = self._loop_lag.seconds(time.perf_counter())
         time.sleep(EACH)
         return [b"%f" % behind]
 

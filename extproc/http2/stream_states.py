@@ -1,0 +1,67 @@
+"""Which streams of a connection are open, which were ended, and what the client may still do (RFC 9113 §5.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from extproc.http2 import flood_limits
+from extproc.http2 import frames as f
+from extproc.http2.flood_limits import MemoryBudget, RateLimit, TokenBucket
+from extproc.http2.frames import Http2ConnectionError
+from extproc.http2.stream import ConnectionSender, Stream
+
+MAX_ENDED: Final = 100
+"""Streams remembered as ended by the client, so that a further frame on them is an error. On any other closed stream
+frames may still be under way, however late: they are ignored.
+"""
+
+
+class StreamStates(ConnectionSender):
+    """The streams of a connection by their identifiers, and the client's rate limits."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        super().__init__(budget)
+        self.now = 0.0
+        """Seconds of a monotonic clock."""
+        self.streams: dict[int, Stream] = {}
+        """Those that are open or half-closed."""
+        self.streams_opened = 0
+        """Streams that the client has opened, refused ones too."""
+        self.last_stream_id = 0
+        """The highest that the client has opened."""
+        self.window_granted = f.DEFAULT_WINDOW
+        """Bytes that the client has ever let us send on the connection."""
+        self._ended: dict[int, None] = {}  # in the order in which they ended
+        self._buckets: dict[RateLimit, TokenBucket] = {}
+
+    def charge(self, limit: RateLimit, cost: int = 1) -> None:
+        """Counts a frame that is limited. Raises ``Http2ConnectionError`` where there were too many."""
+        sent = self.window_granted - self.window
+        earned = flood_limits.PER_STREAM * self.streams_opened + sent // flood_limits.PER_BYTES
+        bucket = self._buckets.get(limit)
+        if bucket is None:
+            bucket = self._buckets[limit] = TokenBucket(limit, self.now, earned)
+        if not bucket.consume(cost, self.now, earned):
+            raise Http2ConnectionError(f.ENHANCE_YOUR_CALM, f"too many {limit.name}")
+
+    def check_opened(self, number: int) -> None:
+        """Raises ``Http2ConnectionError`` where the stream is idle, or one that only a server could open (§5.1.1)."""
+        if number > self.last_stream_id or number % 2 == 0:
+            raise Http2ConnectionError(f.PROTOCOL_ERROR, "a frame on a stream that was not opened")
+
+    def remember_ended(self, number: int) -> None:
+        """The client has ended or reset the stream."""
+        ended = self._ended
+        ended[number] = None
+        if len(ended) > MAX_ENDED:
+            del ended[next(iter(ended))]
+
+    def check_closed(self, number: int, flags: int) -> None:
+        """For DATA or HEADERS on a stream that is not open on the client's side. Raises ``Http2ConnectionError`` unless
+        we closed the stream first, and the client could not know yet.
+        """
+        self.check_opened(number)
+        if number in self._ended or number in self.streams:
+            raise Http2ConnectionError(f.STREAM_CLOSED, "a frame on a stream after its end")
+        if flags & f.END_STREAM:
+            self.remember_ended(number)

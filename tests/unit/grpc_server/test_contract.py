@@ -1,0 +1,45 @@
+"""What both engines share: statuses, aborts, the lag of a loop, settings, and what a user is told."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import grpc
+import msgspec
+import pytest
+
+from extproc.grpc_server.contract import Abort, LoopLag, Settings, StatusCode, listening_refused
+
+
+def test_status_codes_are_those_of_grpc() -> None:
+    assert {code.name: int(code) for code in StatusCode} == {
+        code.name: code.value[0] for code in grpc.StatusCode if code.name in StatusCode.__members__
+    }
+
+
+def test_an_abort_has_a_status_and_details() -> None:
+    abort = Abort(StatusCode.NOT_FOUND, "not here")
+    assert (abort.code, abort.details, str(abort)) == (StatusCode.NOT_FOUND, "not here", "not here")
+
+
+def test_lag_is_the_time_since_the_loop_was_idle() -> None:
+    before = perf_counter()
+    lag = LoopLag()
+    assert before <= lag.last_idle <= perf_counter()
+    lag.last_idle = 5.0
+    assert lag.seconds(5.0) == 0.0
+    assert lag.seconds(7.5) == 2.5
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings(keepalive=1.0)
+    assert (settings.tls, settings.keepalive_timeout) == (None, 20.0)
+    with pytest.raises(AttributeError):
+        settings.keepalive = 2.0  # type: ignore[misc]
+    assert msgspec.structs.replace(settings, keepalive=2.0).keepalive == 2.0
+
+
+def test_a_user_is_told_the_address_and_the_flag() -> None:
+    text = listening_refused("127.0.0.1:1")
+    assert text.startswith("cannot listen on 127.0.0.1:1: ")
+    assert "--listen" in text
