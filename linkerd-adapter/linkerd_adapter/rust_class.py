@@ -17,7 +17,7 @@ class UnjudgedError(ValueError):
     """What Rust's ``regex`` may well read, and what can't be judged here; the text says why."""
 
 
-NEST_LIMIT = 250
+MAX_NESTING = 250
 """How deep a syntax tree may be: of ``regex-syntax``."""
 ANY, NONE = r"[\s\S]", "(?!)"
 _SPACE = r" \t-\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -65,8 +65,8 @@ class Cursor:
     def deepen(self, by: int) -> None:
         """Goes into a group or class, or with -1 out of it. Raises ``RefusedError`` where it is too deep."""
         self._depth += by
-        if self._depth > NEST_LIMIT:
-            raise RefusedError(f"it is nested deeper than {NEST_LIMIT}")
+        if self._depth > MAX_NESTING:
+            raise RefusedError(f"it is nested deeper than {MAX_NESTING}")
 
     def peek(self) -> str:
         """The next character; empty at the end."""

@@ -14,7 +14,7 @@ import re
 from typing import NamedTuple
 
 from linkerd_adapter import rust_class
-from linkerd_adapter.rust_class import NEST_LIMIT, RefusedError, UnjudgedError
+from linkerd_adapter.rust_class import MAX_NESTING, RefusedError, UnjudgedError
 
 __all__ = ["RefusedError", "UnjudgedError", "translate"]
 
@@ -69,8 +69,8 @@ class _Reader(rust_class.Cursor):
         piece = self._alternatives()
         if self.peek():
             raise RefusedError("`)` closes no group")
-        if piece.height > NEST_LIMIT:
-            raise RefusedError(f"it is nested deeper than {NEST_LIMIT}")
+        if piece.height > MAX_NESTING:
+            raise RefusedError(f"it is nested deeper than {MAX_NESTING}")
         return piece.python
 
     def _alternatives(self) -> Piece:

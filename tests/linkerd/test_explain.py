@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from linkerd_adapter import kubectl_output, plan
-from linkerd_adapter.explain import Asked, explain
+from linkerd_adapter.explain import ClientRequest, explain
 from linkerd_adapter.names import Service
 from linkerd_adapter.policy_controller import Cluster
 from linkerd_adapter.routes import http_routes
@@ -53,9 +53,9 @@ GATEWAY = Service("edge", "inference-gateway")
 Doc = dict[str, Any]
 
 
-def chat(model: str = "llama", **headers: str) -> Asked:
+def chat(model: str = "llama", **headers: str) -> ClientRequest:
     pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Asked("POST", "/v1/chat/completions", pairs, json.dumps({"model": model}).encode())
+    return ClientRequest("POST", "/v1/chat/completions", pairs, json.dumps({"model": model}).encode())
 
 
 def applied() -> list[Doc]:
@@ -89,7 +89,7 @@ def one(docs: list[Doc], kind: str, name: str) -> Doc:
     return next(d for d in docs if (d["kind"], d["metadata"]["name"]) == (kind, name))
 
 
-def asked(docs: list[Doc] | None, request: Asked) -> dict[str, Any]:
+def asked(docs: list[Doc] | None, request: ClientRequest) -> dict[str, Any]:
     return explain(SNAPSHOT, GATEWAY, request, docs, b"entropy!")
 
 
@@ -232,7 +232,7 @@ TREES = st.recursive(
 def test_no_tree_breaks_it(trees: list[Any]) -> None:
     cluster = Cluster(trees, live=True)
     routes, _ = cluster.routes(Service("ai", "chat"), 8080, "edge")
-    cluster.off(Service("ai", "chat"), 8080, "edge")
+    cluster.routes_disabled(Service("ai", "chat"), 8080, "edge")
     assert all(route.namespace in ("ai", "edge") for route in routes)
 
 

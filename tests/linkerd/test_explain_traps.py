@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from linkerd_adapter.explain import Asked
+from linkerd_adapter.explain import ClientRequest
 
 from tests.linkerd.test_explain import Doc, applied, asked, chat, one
 
@@ -266,7 +266,7 @@ def test_what_turns_all_routes_off_is_told(harm: Any, outcome: Any, why: str) ->
 def test_grpc_goes_by_the_grpc_route() -> None:
     docs = applied()
     break_grpc(docs)
-    call = Asked("POST", "/inference.GRPCInferenceService/ModelInfer", (("content-type", "application/grpc"),))
+    call = ClientRequest("POST", "/inference.GRPCInferenceService/ModelInfer", (("content-type", "application/grpc"),))
     found = asked(docs, call)
     assert (found["reset"], found["backend"], found["status"]) == (False, None, None)
     assert "the GRPCRoute calls has the same parent" in found["reason"]

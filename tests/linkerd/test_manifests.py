@@ -17,7 +17,7 @@ from linkerd_adapter.gateway import Options
 from linkerd_adapter.lint import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
-from linkerd_adapter.policy_controller import CONVERTED
+from linkerd_adapter.unconvertible_rules import FILTERS
 
 from extproc.gateway.embedded_envoy import find_envoy
 from extproc.policy.gpu import Requirement, describe
@@ -174,7 +174,7 @@ def _check_route(route: Doc, services: set[tuple[str, str]]) -> None:
                     assert header["value"].startswith("^")
                     assert header["value"].endswith("$")
                 assert len(header["value"]) <= 4096
-        assert all(f["type"] in CONVERTED for f in rule.get("filters", ()))
+        assert all(f["type"] in FILTERS for f in rule.get("filters", ()))
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
@@ -340,7 +340,7 @@ def test_weights_are_those_of_the_rendered_envoy(snapshot: Snapshot) -> None:
     """Only rounded where a rule's limit wants it."""
     made = plan.make(snapshot, "ai")
     for policy in snapshot.policies:
-        ours = plan.weighted(made, policy)
+        ours = plan.weighted_backends(made, policy)
         theirs = weighted_targets(snapshot, policy)
         total, wanted = sum(w for _, w in ours), sum(w for _, w in theirs)
         places = {place.target: {b.service for b in place.backends} for place in made.places[policy.name]}

@@ -16,7 +16,7 @@ import pytest
 import re2
 from hypothesis import given
 from hypothesis import strategies as st
-from linkerd_adapter.rust_class import NEST_LIMIT
+from linkerd_adapter.rust_class import MAX_NESTING
 from linkerd_adapter.rust_regex import MAX_SIZE, RefusedError, UnjudgedError, translate
 
 TABLE: list[tuple[str, dict[str, Any] | None]] = json.loads(Path(__file__).with_name("rust_regexes.json").read_text())
@@ -59,7 +59,7 @@ def test_the_table_has_what_only_one_of_rust_and_python_reads() -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "(" * (NEST_LIMIT + 1) + "a" + ")" * (NEST_LIMIT + 1),
+        "(" * (MAX_NESTING + 1) + "a" + ")" * (MAX_NESTING + 1),
         "(?:a" * 126 + ")" * 126,
         "[" * 252 + "]" * 252,
         "(" * 5000,

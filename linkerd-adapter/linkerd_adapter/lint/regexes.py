@@ -1,4 +1,4 @@
-"""What Linkerd's proxy makes of a regular expression.
+"""What can be said of a regular expression by its text, as Linkerd's proxy takes it.
 
 It searches the value with Rust's ``regex`` (of alternatives the first that fits wins, not the longest), and matches
 where what it found spans the whole value.
@@ -33,17 +33,17 @@ def fault(pattern: str) -> str | None:
     return None
 
 
-def template(pattern: str) -> str | None:
-    """What to write instead where it is a template of paths, as in ``/v1/models/{model}/infer``; None for others."""
+def path_template_pattern(pattern: str) -> str | None:
+    """The pattern for a path template such as ``/v1/models/{model}/infer``; None where it is none."""
     return _PLACEHOLDER.sub("[^/]+", pattern) if _PLACEHOLDER.search(pattern) else None
 
 
-def literal(pattern: str) -> bool:
-    """Whether it is a plain text without anchors: what many mean by it is found anywhere in the value."""
+def is_literal(pattern: str) -> bool:
+    """Whether it is a plain text without anchors, by which authors mostly mean 'contains'."""
     return not pattern.startswith("^") and not _ends(pattern) and _literal(pattern) is not None
 
 
-def hidden(pattern: str) -> tuple[str, str] | None:
+def unreachable_alternative(pattern: str) -> tuple[str, str] | None:
     """The first literal alternative that can't match since an earlier one is its beginning, and that earlier one."""
     plain: list[tuple[str, bool]] = []
     for alternative in _alternatives(_unwrapped(pattern)):
@@ -57,7 +57,7 @@ def hidden(pattern: str) -> tuple[str, str] | None:
     return None
 
 
-def unclear(pattern: str) -> bool:
+def may_stop_short(pattern: str) -> bool:
     """Whether it has alternatives or lazy quantifiers that may stop short of the end of the value."""
     if all(map(_ends, _alternatives(pattern))):
         return False

@@ -1,4 +1,4 @@
-"""What Linkerd says of routes, where they come from a given."""
+"""Lint rules: what the status of a live route reports."""
 
 from __future__ import annotations
 

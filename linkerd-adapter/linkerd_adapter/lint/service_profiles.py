@@ -1,4 +1,4 @@
-"""ServiceProfiles: whether Linkerd finds and reads them, and what they do to inference."""
+"""Lint rules: ServiceProfiles that Linkerd does not find or can't parse, and their effect on inference."""
 
 from __future__ import annotations
 

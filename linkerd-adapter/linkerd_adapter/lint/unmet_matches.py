@@ -1,4 +1,4 @@
-"""Matches that fewer requests meet than it seems, or none."""
+"""Lint rules: matches that take fewer requests than it seems, or none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from extproc.yamldoc import shown
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
-from linkerd_adapter.unconvertible_rules import NAME, VALUE
+from linkerd_adapter.unconvertible_rules import HEADER_NAME, HEADER_VALUE
 
 WHOLE = Rule(
     "LNK210",
@@ -76,7 +76,7 @@ def _header(header: Place) -> Iterator[Finding]:
     text = (name.text or "") if name else ""
     if name and text.lower() == "host":
         yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
-    elif name and not NAME.fullmatch(text):
+    elif name and not HEADER_NAME.fullmatch(text):
         remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
         yield name.breaks(NEVER, f"{shown(text)} is no name of a header: the route is refused or void", remedy)
     if value and value.text is not None and header.text_at("type") != "RegularExpression":
@@ -84,7 +84,7 @@ def _header(header: Place) -> Iterator[Finding]:
             yield value.breaks(
                 NEVER, f"{shown(value.text)} has spaces around, and no header's value has", "remove them"
             )
-        elif not VALUE.fullmatch(value.text):
+        elif not HEADER_VALUE.fullmatch(value.text):
             yield value.breaks(NEVER, f"{shown(value.text)} is not all visible ASCII: the route is void")
         elif text.lower() == "cookie" and ";" not in value.text:
             remedy = f"write a RegularExpression: `^(?:.*; ?)?{re.escape(value.text)}(?:;.*)?$`"
@@ -96,7 +96,7 @@ def _whole(valued: Place) -> Iterator[Finding]:
     if value is None or value.text is None or valued.text_at("type") != "RegularExpression":
         return
     cookie = (valued.text_at("name") or "").lower() == "cookie"
-    if regexes.literal(value.text):
+    if regexes.is_literal(value.text):
         remedy = f"write `.*{value.text}.*` where more may stand around it, or the type Exact"
         yield value.breaks(WHOLE, f"{shown(value.text)} takes nothing but that very value", remedy)
     elif cookie and not re.search(_COOKIE, value.text):
@@ -108,7 +108,7 @@ def _path(path: Place) -> Iterator[Finding]:
     if value is None or value.text is None:
         return
     if kind == "RegularExpression":
-        if regexes.literal(value.text):
+        if regexes.is_literal(value.text):
             remedy = "write the type PathPrefix, or Exact, or `.*` at the end"
             yield value.breaks(WHOLE, f"{shown(value.text)} takes nothing but that very path", remedy)
     elif not value.text.startswith("/"):

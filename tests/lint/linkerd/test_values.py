@@ -42,4 +42,4 @@ def test_what_is_no_duration(text: str) -> None:
     ],
 )
 def test_values(name: str, text: str, readable: bool) -> None:
-    assert annotation_values.KNOWN[name][0](text) is readable
+    assert annotation_values.ANNOTATIONS[name][0](text) is readable
