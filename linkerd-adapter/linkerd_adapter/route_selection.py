@@ -27,6 +27,7 @@ import msgspec
 
 from extproc.headers import Headers
 from linkerd_adapter import rust_regex
+from linkerd_adapter.regex_program import Program
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -244,9 +245,8 @@ def _parameter(wanted: ValueMatch, text: str) -> bool:
 
 
 def matches_whole(pattern: str, text: str) -> bool:
-    """Whether the first match of ``pattern`` from the left is all of ``text``. Raises ``ValueError`` for a bad one."""
-    found = compiled(pattern).search(text)
-    return found is not None and found.span() == (0, len(text))
+    """Whether the first match of ``pattern`` from the left is all of ``text``. Raises as ``compiled``."""
+    return compiled(pattern).find(text) == (0, len(text))
 
 
 class UnreadError(ValueError):
@@ -254,14 +254,14 @@ class UnreadError(ValueError):
 
 
 @lru_cache(maxsize=1024)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """``pattern`` for Python, which finds with it what Rust's ``regex`` finds.
+def compiled(pattern: str) -> Program:
+    """``pattern`` as a program that finds what Rust's ``regex`` finds.
 
-    Raises ``ValueError`` for what Linkerd's proxy can't read, ``UnreadError`` for what can't be told here.
+    Raises ``ValueError`` for what Linkerd's proxy can't parse, ``UnreadError`` for what can't be judged here.
     """
     try:
-        return re.compile(rust_regex.translate(pattern))
+        return rust_regex.parse(pattern)
     except rust_regex.RefusedError as error:
         raise ValueError(f"{pattern!r} is no regular expression of Rust's: {error}") from None
-    except (rust_regex.UnjudgedError, RecursionError, OverflowError) as error:
+    except (rust_regex.UnjudgedError, RecursionError) as error:
         raise UnreadError(f"{pattern!r} can't be told: {error}") from None

@@ -21,11 +21,11 @@ _LAZY = re.compile(r"[*+?}]\?")
 
 
 def fault(pattern: str) -> str | None:
-    """Why Rust's ``regex`` refuses it; None where it reads it, or may."""
+    """Why Rust's ``regex`` refuses it; None where it is accepted or can't be judged."""
     if len(pattern) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
     try:
-        rust_regex.translate(pattern)
+        rust_regex.parse(pattern)
     except rust_regex.RefusedError as error:
         return str(error)
     except rust_regex.UnjudgedError:
