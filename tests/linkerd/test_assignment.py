@@ -1,6 +1,6 @@
 """Same policies, same requests: the real Envoy and Linkerd's routing of our HTTPRoutes choose the same places.
 
-Linkerd's proxy can't run here. In its stead stands the oracle, which is judged by itself in ``test_oracle``.
+Linkerd's proxy can't run here. In its stead stands the oracle, which is judged by itself in ``test_route_selection``.
 """
 
 from __future__ import annotations

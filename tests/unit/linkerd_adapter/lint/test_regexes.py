@@ -108,7 +108,7 @@ def test_what_rust_takes(pattern: str) -> None:
 @settings(max_examples=200)
 @given(st.text("ab|()[]^$\\.*?+{},1-:P<>=!", max_size=20))
 def test_any_pattern_can_be_judged(pattern: str) -> None:
-    """By the oracle's own reader; what that reads is held against Rust in ``tests/linkerd/test_rust_regex.py``."""
+    """By the oracle's own reader; what that reads is held against Rust in ``test_rust_regex.py``."""
     (
         regexes.unreachable_alternative(pattern),
         regexes.may_stop_short(pattern),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from linkerd_adapter.explain import ClientRequest
 
-from tests.linkerd.test_explain import Doc, applied, asked, chat, one
+from tests.linkerd.live_cluster import Doc, applied, chat, explained, one
 
 
 def break_kind(docs: list[Doc]) -> None:
@@ -116,7 +116,7 @@ def break_shape(docs: list[Doc]) -> None:
 def test_a_route_that_does_not_count_is_told_of(harm: Any, why: str) -> None:
     docs = applied()
     harm(docs)
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["backend"] == "chat.ai:8080"
     assert "any pod of chat may answer" in found["reason"]
     (ignored,) = found["ignored"]
@@ -179,7 +179,7 @@ def profile_of_another(docs: list[Doc]) -> None:
 def test_what_does_not_keep_a_route_from_counting(change: Any) -> None:
     docs = applied()
     change(docs)
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert (found["backend"], found["ignored"]) == ("chat-v2.ai:8080", [])
 
 
@@ -254,7 +254,7 @@ def break_grpc(docs: list[Doc]) -> None:
 def test_what_turns_all_routes_off_is_told(harm: Any, outcome: Any, why: str) -> None:
     docs = applied()
     harm(docs)
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["route"] is None
     assert why in found["reason"]
     assert found["reset"] is (outcome == "reset")
@@ -267,7 +267,7 @@ def test_grpc_goes_by_the_grpc_route() -> None:
     docs = applied()
     break_grpc(docs)
     call = ClientRequest("POST", "/inference.GRPCInferenceService/ModelInfer", (("content-type", "application/grpc"),))
-    found = asked(docs, call)
+    found = explained(docs, call)
     assert (found["reset"], found["backend"], found["status"]) == (False, None, None)
     assert "the GRPCRoute calls has the same parent" in found["reason"]
 
@@ -276,7 +276,7 @@ def test_a_rule_of_weight_nothing_fails_every_rule() -> None:
     docs = applied()
     refs = [{"name": name, "port": 8080, "weight": 0} for name in ("chat-v1", "chat-v2")]
     one(docs, "HTTPRoute", "chat")["spec"]["rules"].append({"backendRefs": refs, "matches": [{"method": "PUT"}]})
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert (found["reset"], found["backend"], found["status"]) == (True, None, None)
     assert "rules[3] of chat has only backends of weight 0" in found["reason"]
 
@@ -284,7 +284,7 @@ def test_a_rule_of_weight_nothing_fails_every_rule() -> None:
 def test_a_port_of_http_2_alone_is_told() -> None:
     docs = applied()
     one(docs, "Service", "chat")["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["backend"] == "chat-v2.ai:8080"
     assert "--app-protocol kubernetes.io/h2c" in found["reason"]
 
@@ -310,12 +310,12 @@ def test_backends_that_no_request_survives(refs: list[Doc], status: int, why: st
     docs.append({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "outside", "namespace": "ai"}})
     docs[-1]["spec"] = outside
     one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert (found["backend"], found["status"]) == (None, status)
     assert why in found["reason"]
     refs = [*refs, {"name": "chat-v2", "port": 8080}]
     one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["backend"] is None
     assert f" answers {status}: " in found["reason"]
 
@@ -324,4 +324,4 @@ def test_the_port_on_which_pods_listen_is_reached_though_the_service_has_another
     docs = applied()
     one(docs, "Service", "chat-v1")["spec"]["ports"] = [{"port": 80, "targetPort": 8080}]
     one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": [{"name": "chat-v1", "port": 8080}]}]
-    assert asked(docs, chat())["backend"] == "chat-v1.ai:8080"
+    assert explained(docs, chat())["backend"] == "chat-v1.ai:8080"

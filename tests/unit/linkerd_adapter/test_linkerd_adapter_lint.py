@@ -1,18 +1,14 @@
-"""The rules as a table: stable codes, one place for each, and the page that is made of them."""
+"""The linter as a whole: stable codes, each rule in its module's table, findings sorted by place and given once."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from linkerd_adapter.lint import RULES, SUBJECTS, objects
 from linkerd_adapter.lint.page import SUBJECTS as HEADINGS
-from linkerd_adapter.lint.page import markdown
 
 from extproc.lint.findings import Rule
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_codes_are_distinct_and_in_order() -> None:
@@ -36,8 +32,3 @@ def test_a_rule_tells_what_comes_of_it_and_what_to_do(rule: Rule) -> None:
     assert rule.why.endswith(".")
     assert not rule.title.endswith(".")
     assert not rule.remedy.endswith(".")
-
-
-def test_the_page_is_the_rules() -> None:
-    page = markdown()
-    assert all(page.count(f"| `{rule.code}` |") == 1 for rule in RULES)

@@ -1,0 +1,58 @@
+"""``linkerd-adapter render``: manifests on stdout, notes on stderr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from linkerd_adapter.cli.main import main
+
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: chat, namespace: ai}
+spec:
+  host: chat   # the apex
+  selector: {matchLabels: {app: chat}}
+  versions:
+  - {name: v1, weight: 9}
+  - {name: v2, weight: 1}
+  - {name: new, mirror: 10}
+  sticky: {header: x-user-id}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def test_render_writes_manifests_and_notes(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["render", "-f", str(policy), "--image", "registry/x:1", "--target-port", "8000", "--replicas", "3"]) == 0
+    )
+    out, err = capsys.readouterr()
+    docs = list(yaml.safe_load_all(out))
+    by_kind = {doc["kind"]: doc for doc in docs}
+    assert {"HTTPRoute", "Deployment", "Server", "AuthorizationPolicy", "PodDisruptionBudget"} <= set(by_kind)
+    deployment = by_kind["Deployment"]["spec"]
+    assert deployment["replicas"] == 3
+    images = [container["image"] for container in deployment["template"]["spec"]["containers"]]
+    assert images[1] == "registry/x:1"
+    assert by_kind["Server"]["spec"]["port"] == 8000
+    assert next(doc["data"] for doc in docs if doc["kind"] == "ConfigMap") == {"policy.yaml": POLICY}
+    assert err == (
+        "linkerd-adapter: note: policy chat: Linkerd copies no requests; the gateway's Envoy sends those for new\n"
+    )
+
+
+def test_where_the_gateway_goes_is_told_or_found(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, where in (([], ("ai", "inference-gateway")), (["--namespace", "edge", "--name", "gw"], ("edge", "gw"))):
+        assert main(["render", "-f", str(policy), *words]) == 0
+        docs = list(yaml.safe_load_all(capsys.readouterr().out))
+        places = {(d["metadata"]["namespace"], d["metadata"]["name"]) for d in docs if d["kind"] == "Deployment"}
+        assert places == {where}
+        assert {d["metadata"]["namespace"] for d in docs if d["kind"] == "HTTPRoute"} == {"ai"}
