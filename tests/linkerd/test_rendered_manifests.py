@@ -16,7 +16,6 @@ from linkerd_adapter import manifests, plan
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.lint import lint
 from linkerd_adapter.names import Service
-from linkerd_adapter.plan import UnrenderableError
 from linkerd_adapter.unconvertible_rules import FILTERS
 
 from extproc.gateway.embedded_envoy import find_envoy
@@ -286,20 +285,6 @@ def test_the_gateway_is_injected_and_both_containers_share_what_they_need() -> N
     ports = {p["name"]: p["containerPort"] for p in envoy["ports"]}
     probes = [c[kind]["httpGet"]["port"] for c in (envoy, processor) for kind in c if kind.endswith("Probe")]
     assert set(probes) == {ports["probes"]}
-
-
-def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
-    found = manifests.files({"b/policy.yaml": "1", "a/policy.yaml": "2", "../Ä.yml": "3", "stdin": "4"})
-    assert list(found.values()) == ["1", "2", "3", "4"]
-    assert sorted(found) == list(found)
-    assert manifests.files({"/etc/x/chat.yaml": "1"}) == {"chat.yaml": "1"}
-
-
-def test_where_the_gateway_is() -> None:
-    assert manifests.namespace(SNAPSHOTS["canary"]) == "ai"
-    assert manifests.namespace(SNAPSHOTS["article"]) == "default"
-    with pytest.raises(UnrenderableError, match="ai and ml; say with --namespace"):
-        manifests.namespace(SNAPSHOTS["many"])
 
 
 NAMES = st.text("abcXYZ019._-", min_size=1, max_size=63).filter(lambda s: s[0].isalnum() and s[-1].isalnum())

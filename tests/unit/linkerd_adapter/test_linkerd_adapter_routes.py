@@ -116,8 +116,6 @@ def test_timeouts_and_retries_are_annotations_where_all_policies_want_them() -> 
     assert "annotations" not in routes(both, chat(name="b", models=("b",)))[0]["metadata"]
 
 
-@pytest.mark.parametrize(
-    ("timeout", "idle"), [(60.0, "240s"), (0.25, "60750ms"), (0.001, "60003ms")]
-)
+@pytest.mark.parametrize(("timeout", "idle"), [(60.0, "240s"), (0.25, "60750ms"), (0.001, "60003ms")])
 def test_idle_timeouts_have_no_fractions(timeout: float, idle: str) -> None:
     assert idle_timeout(timeout) == idle
