@@ -51,7 +51,7 @@ def explain(
     made = plan.make(snapshot, gateway.namespace)
     decision = decide(snapshot, request.method, request.path, request.headers, request.body, entropy)
     apex = made.apex_of(snapshot.by_name[decision["policy"]] if decision["policy"] else _catch_all(snapshot))
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "decision": decision,
         "apex": {"service": apex.service.name, "namespace": apex.service.namespace, "port": apex.port},
         "route": None,
@@ -63,13 +63,13 @@ def explain(
         "ignored": [],
     }
     if decision["reject"]:
-        return found | {"status": decision["reject"]["status"], "reason": f"the gateway answers: {decision['reason']}"}
+        return result | {"status": decision["reject"]["status"], "reason": f"the gateway answers: {decision['reason']}"}
     if resources is None:
         rendered = [d for a in made.apexes for d in (*services(made, a, None, None), *http_routes(snapshot, made, a))]
         cluster = Cluster(rendered, live=False)
     else:
         cluster = Cluster(resources, live=True)
-    return found | _behind_gateway(cluster, apex, gateway, gateway_request(request, decision))
+    return result | _behind_gateway(cluster, apex, gateway, gateway_request(request, decision))
 
 
 def gateway_request(request: ClientRequest, decision: Mapping[str, Any]) -> route_selection.Request:
@@ -95,17 +95,17 @@ def _behind_gateway(cluster: Cluster, apex: Apex, gateway: Service, request: rou
     if fatal := route_selection.fatal_rule(routes):
         why = f"{fatal}: the proxy fails on it, and closes every connection to {apex.service}"
         return outcome | {"reset": True, "reason": why}
-    found = route_selection.select(routes, request)
-    if found is None:
+    selection = route_selection.select(routes, request)
+    if selection is None:
         return outcome | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
-    route = found.route
-    outcome["route"] = {"name": route.name, "namespace": route.namespace, "rule": found.number, "of": len(route.rules)}
-    why = f"rules[{found.number}] of {route.name}: {_match_reason(found, request)}"
-    if found.rule.redirect:
+    route, number = selection.route, selection.number
+    outcome["route"] = {"name": route.name, "namespace": route.namespace, "rule": number, "of": len(route.rules)}
+    why = f"rules[{number}] of {route.name}: {_match_reason(selection, request)}"
+    if selection.rule.redirect:
         return outcome | {"reason": f"{why}; it redirects the client"}
     if cluster.http2_only(apex.service, apex.port) and not grpc:
         why += "; the port takes HTTP/2 only: the gateway must be rendered with --app-protocol kubernetes.io/h2c"
-    rule = found.rule if found.rule.backends else route_selection.Rule(backends=(parent,))
+    rule = selection.rule if selection.rule.backends else route_selection.Rule(backends=(parent,))
     shares = route_selection.shares(rule, cluster.available)
     dead = [b for b in rule.backends if not b.broken and b.weight and not cluster.available(b)]
     if dead and shares:
@@ -156,8 +156,8 @@ def _to_apex(cluster: Cluster, parent: route_selection.Backend, why: str) -> dic
     return {"backend": str(parent), "reason": f"{why}, so that any pod of {parent.name} may answer"}
 
 
-def _match_reason(found: route_selection.Selection, request: route_selection.Request) -> str:
-    names = [value.name.lower() for match in found.rule.matches for value in match.headers]
+def _match_reason(selection: route_selection.Selection, request: route_selection.Request) -> str:
+    names = [value.name.lower() for match in selection.rule.matches for value in match.headers]
     seen = [f"{name}: {request.headers.text(name)}" for name in dict.fromkeys(names)]
     return " and ".join(seen) if seen else "it has no condition, and no other rule fits better"
 

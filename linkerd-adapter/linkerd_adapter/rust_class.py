@@ -172,8 +172,8 @@ def bracketed(cursor: Cursor) -> tuple[str, int]:
         else:
             items.append(_range(cursor))
     cursor.deepen(-1)
-    whole = _combined(left, operator, items)
-    return (f"(?:(?!{whole}){ANY})" if negated else whole), height + 1
+    expression = _combined(left, operator, items)
+    return (f"(?:(?!{expression}){ANY})" if negated else expression), height + 1
 
 
 def _combined(left: str, operator: str, items: list[str]) -> str:

@@ -56,18 +56,18 @@ def _probes(server: Resource, workload: Resource, routes: list[route_selection.R
 
 
 def _selects(server: Resource, workload: Resource) -> bool:
-    """Whether a Server means the workload's pods, as far as ``matchLabels`` and ``matchExpressions`` of In tell."""
+    """Whether a Server selects the workload's pods by ``matchLabels``; False where it has ``matchExpressions``."""
     pod = workload.spec.get("template") or workload.place
     labels = pod.get("metadata", "labels")
     own = {key: place.text for key, place in labels.entries().items()} if labels else {}
     wanted = server.spec.get("podSelector", "matchLabels")
     if server.spec.each("podSelector", "matchExpressions"):
-        return False  # not judged
+        return False
     return all(own.get(key) == place.text for key, place in wanted.entries().items()) if wanted else True
 
 
 def _port(container: Place, port: Place | None) -> int | str | None:
-    """A port by its number, where the container tells what a name means."""
+    """A port's number; its name where the container has no port of that name."""
     if port is None or port.number is not None:
         return port.number if port else None
     named = (own for own in container.each("ports") if own.text_at("name") == port.text)

@@ -58,7 +58,7 @@ def unreachable_alternative(pattern: str) -> tuple[str, str] | None:
 
 
 def may_stop_short(pattern: str) -> bool:
-    """Whether it has alternatives or lazy quantifiers that may stop short of the end of the value."""
+    """Whether it has alternatives or lazy quantifiers by which the first match may end before the value does."""
     if all(map(_ends, _alternatives(pattern))):
         return False
     outline = _outline(pattern)
@@ -67,7 +67,7 @@ def may_stop_short(pattern: str) -> bool:
 
 
 def _literal(alternative: str) -> str | None:
-    """The one text that it matches, where there is one."""
+    """The only text that an alternative matches; None where it matches several."""
     body = alternative.removeprefix("^")
     body = body[:-1] if _ends(body) else body
     return None if _META.search(_ESCAPED.sub("", body)) else _ESCAPED.sub(r"\1", body)
@@ -79,13 +79,13 @@ def _ends(alternative: str) -> bool:
 
 
 def _unwrapped(pattern: str) -> str:
-    """Without a group around the whole."""
+    """The pattern without a group that encloses all of it."""
     body = pattern.removeprefix("^")
     inner = re.fullmatch(r"\((?:\?:)?(.*)\)", body, re.DOTALL)
     if not inner:
         return pattern
     depth = 0
-    for at, character in _bare(body):
+    for at, character in _operators_and_literals(body):
         depth += (character == "(") - (character == ")")
         if depth == 0:
             return inner.group(1) if at == len(body) - 1 else pattern
@@ -94,7 +94,7 @@ def _unwrapped(pattern: str) -> str:
 
 def _alternatives(pattern: str) -> Iterator[str]:
     depth = start = 0
-    for at, character in _bare(pattern):
+    for at, character in _operators_and_literals(pattern):
         depth += (character == "(") - (character == ")")
         if character == "|" and depth == 0:
             yield pattern[start:at]
@@ -103,17 +103,17 @@ def _alternatives(pattern: str) -> Iterator[str]:
 
 
 def _outline(pattern: str) -> str:
-    """With ``_`` for escapes and classes."""
+    """The pattern with ``_`` for escapes and classes."""
     return "".join(piece if len(piece) == 1 else "_" for _, piece in _pieces(pattern))
 
 
-def _bare(pattern: str) -> Iterator[tuple[int, str]]:
-    """Every character that is neither escaped nor in a class, with its place."""
+def _operators_and_literals(pattern: str) -> Iterator[tuple[int, str]]:
+    """Every character that is neither escaped nor in a class, with its index."""
     return ((at, piece) for at, piece in _pieces(pattern) if len(piece) == 1)
 
 
 def _pieces(pattern: str) -> Iterator[tuple[int, str]]:
-    """Characters, escapes with what they escape, and ``[]`` for classes, with their places."""
+    """Characters, escapes with what they escape, and ``[]`` for classes, with their indexes."""
     at, in_class = 0, False
     while at < len(pattern):
         piece = pattern[at : at + 2] if pattern[at] == "\\" else pattern[at]
