@@ -159,8 +159,9 @@ class _Parser(rust_class.Cursor):
     def _repeated(self, piece: Piece) -> Piece:
         low, high = self._bounds()
         lazy = self.take("?") != ("U" in self.flags)
-        size = piece.size * max(1, low if high is None else high)
-        if size > MAX_SIZE:
+        copies = max(1, low if high is None else high)
+        size = piece.size * copies
+        if size > MAX_SIZE or len(piece.code) * copies > MAX_INSTRUCTIONS:
             raise UnjudgedError("it may be too large for Rust")
         code = repetition(piece.code, low, high, lazy=lazy, may_be_empty=piece.may_be_empty)
         return Piece(code, piece.height + 1, size, piece.may_be_empty or low == 0)
