@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from linkerd_adapter.cli.main import main
+from linkerd_adapter.cli.main import COMMANDS, main, parser
+
+from extproc import __version__
 
 POLICY = """\
 apiVersion: ai.istio.io/v1alpha1
@@ -59,3 +61,19 @@ def test_it_is_installed_as_a_command(policy: Path) -> None:
     assert "explain" in shown.stdout
     run = subprocess.run([command, "render", "-f", policy], capture_output=True, text=True, check=True)
     assert yaml.safe_load(run.stdout.partition("---\n")[0])["kind"] == "Service"
+
+
+def test_commands_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert (left.value.code, capsys.readouterr().out) == (0, f"linkerd-adapter {__version__}\n")
+    for words in ([], ["deploy"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+        assert capsys.readouterr().out == ""
+    assert [module.__name__.rpartition(".")[2] for module in COMMANDS] == ["render", "explain", "lint"]
+    assert all(parser().parse_args(words).run is module.run for words, module in zip(WORDS, COMMANDS, strict=True))
+
+
+WORDS = (["render", "-f", "p.yaml"], ["explain", "-f", "p.yaml", "--path", "/"], ["lint", "a.yaml"])

@@ -56,3 +56,26 @@ def test_where_the_gateway_goes_is_told_or_found(policy: Path, capsys: pytest.Ca
         places = {(d["metadata"]["namespace"], d["metadata"]["name"]) for d in docs if d["kind"] == "Deployment"}
         assert places == {where}
         assert {d["metadata"]["namespace"] for d in docs if d["kind"] == "HTTPRoute"} == {"ai"}
+
+
+def test_options_reach_the_manifests(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--app-protocol", "kubernetes.io/h2c", "--target-port", "grpc", "--audit", "--envoy-image", "envoy:1"]
+    assert main(["render", "-f", str(policy), *words]) == 0
+    out, err = capsys.readouterr()
+    docs = list(yaml.safe_load_all(out))
+    ports = [
+        doc["spec"]["ports"][0] for doc in docs if doc["kind"] == "Service" and doc["metadata"]["name"] == "chat-v1"
+    ]
+    assert ports == [{"name": "http", "port": 8080, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}]
+    assert [doc["spec"]["accessPolicy"] for doc in docs if doc["kind"] == "Server"] == ["audit"]
+    (deployment,) = [doc for doc in docs if doc["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "envoy:1"
+    assert "WebSockets" in err
+
+
+@pytest.mark.parametrize("words", [["--app-protocol", "grpc"], ["--replicas", "x"], ["--replicas", "-1"]])
+def test_options_that_are_none(words: list[str], policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["render", "-f", str(policy), *words])
+    assert left.value.code == 2
+    assert words[0] in capsys.readouterr().err
