@@ -1,4 +1,4 @@
-"""The gateway's Envoy: the renderer's own bootstrap towards the apexes, and a port for probes and metrics. Pure."""
+"""Bootstrap of the gateway's Envoy: the apexes as upstreams, and a port for probes and metrics. Pure."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from extproc.render.envoy.envoy_options import EnvoyOptions, address, typed
 from linkerd_adapter.plan import Plan
 
 ENVOY_ADMIN, PROCESSOR_ADMIN = "envoy-admin", "processor-admin"
-_SHOWN = (
-    # What may be asked from outside of the pod, and whom. Both admin ports know more, and Envoy's can stop it.
+PROBE_ROUTES = (
     ("/metrics", PROCESSOR_ADMIN, "/metrics"),
     ("/healthz", PROCESSOR_ADMIN, "/healthz"),
     ("/readyz", PROCESSOR_ADMIN, "/readyz"),
     ("/envoy/ready", ENVOY_ADMIN, "/ready"),
     ("/envoy/metrics", ENVOY_ADMIN, "/stats/prometheus"),
 )
+"""(path on the probe port, cluster, path there): all that can be reached from outside the pod.
+
+Both admin ports serve more, and Envoy's can stop Envoy.
+"""
 
 
 def bootstrap(
     snapshot: Snapshot, plan: Plan, options: EnvoyOptions, *, probes: str, processor_admin: str, http2: bool = False
 ) -> Doc:
-    """``probes``: the address for the kubelet and Prometheus; ``processor_admin``: where the processor answers them.
+    """Envoy's bootstrap for the gateway.
 
-    ``http2``: speak HTTP/2 to every apex and mirror, as where ``appProtocol: kubernetes.io/h2c`` makes Linkerd's proxy
-    reset HTTP/1.1; else HTTP/1.1, and HTTP/2 for gRPC.
+    ``probes``: listening address for the kubelet and Prometheus; ``processor_admin``: address of the processor's admin
+    port. ``http2``: HTTP/2 to every apex and mirror, needed where ``appProtocol: kubernetes.io/h2c`` makes Linkerd's
+    proxy reset HTTP/1.1; otherwise HTTP/1.1, and HTTP/2 for gRPC.
     """
-    document = envoy.bootstrap(snapshot, options, towards(snapshot, plan))
+    document = envoy.bootstrap(snapshot, options, snapshot_to_apexes(snapshot, plan))
     static = document["static_resources"]
     if http2:
         for cluster in static["clusters"]:
@@ -41,15 +45,15 @@ def bootstrap(
     return document
 
 
-def towards(snapshot: Snapshot, plan: Plan) -> Snapshot:
-    """The policies as this Envoy carries them out: everything to the apex, and copies to the mirrors' Services.
+def snapshot_to_apexes(snapshot: Snapshot, plan: Plan) -> Snapshot:
+    """The policies as the gateway's Envoy applies them: every request to the apex, copies to the mirrors' Services.
 
-    Versions and pools are Linkerd's to tell apart. Linkerd copies no requests, so Envoy does.
+    Linkerd chooses version and pool behind the apex. It has no request mirroring, so Envoy does that.
     """
-    return Snapshot(tuple(_towards(policy, plan) for policy in snapshot.policies))
+    return Snapshot(tuple(_policy_to_apex(policy, plan) for policy in snapshot.policies))
 
 
-def _towards(policy: Policy, plan: Plan) -> Policy:
+def _policy_to_apex(policy: Policy, plan: Plan) -> Policy:
     apex = plan.apex_of(policy)
     mirrors = []
     for version in policy.mirrors:
@@ -65,9 +69,9 @@ def _probes(listen: str) -> Doc:
     routes = [
         {
             "match": {"path": path},
-            "route": {"cluster": cluster, "prefix_rewrite": there},
+            "route": {"cluster": cluster, "prefix_rewrite": upstream_path},
         }
-        for path, cluster, there in _SHOWN
+        for path, cluster, upstream_path in PROBE_ROUTES
     ]
     manager = typed(
         "envoy.filters.network.http_connection_manager",
@@ -80,8 +84,8 @@ def _probes(listen: str) -> Doc:
     return {"name": "probes", "address": address(listen), "filter_chains": [{"filters": [manager]}]}
 
 
-def _cluster(name: str, where: str) -> Doc:
-    endpoint = {"endpoint": {"address": address(where)}}
+def _cluster(name: str, upstream: str) -> Doc:
+    endpoint = {"endpoint": {"address": address(upstream)}}
     return {
         "name": name,
         "type": "STATIC",

@@ -1,6 +1,7 @@
-"""``linkerd-adapter explain``: which backend a request would reach, and why. Pure, but for the draw of a version.
+"""``linkerd-adapter explain``: which backend a request would reach, and why.
 
-The processor's own decision gives the headers, the oracle what Linkerd does with them.
+The processor's own decision (``extproc.exchange.explain``) gives the headers, ``policy_controller`` and
+``route_selection`` what Linkerd does with them. Pure, except that without ``entropy`` a version is drawn at random.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from extproc.render.document import Doc
 from linkerd_adapter import plan, route_selection
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Apex
-from linkerd_adapter.policy_controller import Cluster, Ignored, Off
+from linkerd_adapter.policy_controller import Cluster, IgnoredResource, RoutesDisabled
 from linkerd_adapter.routes import http_routes
 from linkerd_adapter.services import services
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ClientRequest(msgspec.Struct, frozen=True):
     """A request as the client sends it."""
 
     method: str
@@ -36,19 +37,21 @@ class Asked(msgspec.Struct, frozen=True):
 def explain(
     snapshot: Snapshot,
     gateway: Service,
-    asked: Asked,
+    request: ClientRequest,
     resources: Sequence[Doc] | None = None,
     entropy: bytes | None = None,
 ) -> dict[str, Any]:
-    """What becomes of the request, as plain data.
+    """The outcome of the request, as plain data for JSON.
 
-    ``resources``: those of a cluster; None: what we render. ``entropy``: for a repeatable draw, as in ``extproc
-    explain``. Raises ``UnrenderableError`` for policies that Linkerd can't carry out.
+    ``resources``: those of a cluster; None: those that ``render`` would write. ``entropy``: makes the draw of a
+    version repeatable, as in ``extproc explain``.
+
+    Raises ``UnrenderableError`` for policies that Linkerd can't carry out.
     """
     made = plan.make(snapshot, gateway.namespace)
-    decision = decide(snapshot, asked.method, asked.path, asked.headers, asked.body, entropy)
+    decision = decide(snapshot, request.method, request.path, request.headers, request.body, entropy)
     apex = made.apex_of(snapshot.by_name[decision["policy"]] if decision["policy"] else _catch_all(snapshot))
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "decision": decision,
         "apex": {"service": apex.service.name, "namespace": apex.service.namespace, "port": apex.port},
         "route": None,
@@ -60,55 +63,55 @@ def explain(
         "ignored": [],
     }
     if decision["reject"]:
-        return found | {"status": decision["reject"]["status"], "reason": f"the gateway answers: {decision['reason']}"}
+        return result | {"status": decision["reject"]["status"], "reason": f"the gateway answers: {decision['reason']}"}
     if resources is None:
         rendered = [d for a in made.apexes for d in (*services(made, a, None, None), *http_routes(snapshot, made, a))]
         cluster = Cluster(rendered, live=False)
     else:
         cluster = Cluster(resources, live=True)
-    return found | _beyond(cluster, apex, gateway, sent(asked, decision))
+    return result | _behind_gateway(cluster, apex, gateway, gateway_request(request, decision))
 
 
-def sent(asked: Asked, decision: Mapping[str, Any]) -> route_selection.Request:
+def gateway_request(request: ClientRequest, decision: Mapping[str, Any]) -> route_selection.Request:
     """The request as the gateway sends it to the apex."""
     setting = dict(decision["headers"])
-    mine = {*ROUTING, *decision["removed"], *setting}
-    kept = [(name, value) for name, value in asked.headers if name.lower() not in mine]
-    host = next((value for name, value in asked.headers if name.lower() == "host"), "")
-    path = setting.pop(":path", asked.path)
-    return route_selection.Request(asked.method, path, Headers.of([*kept, *setting.items()]), host)
+    replaced = {*ROUTING, *decision["removed"], *setting}
+    kept = [(name, value) for name, value in request.headers if name.lower() not in replaced]
+    host = next((value for name, value in request.headers if name.lower() == "host"), "")
+    path = setting.pop(":path", request.path)
+    return route_selection.Request(request.method, path, Headers.of([*kept, *setting.items()]), host)
 
 
-def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: route_selection.Request) -> dict[str, Any]:
-    """From the gateway's Linkerd proxy on."""
+def _behind_gateway(cluster: Cluster, apex: Apex, gateway: Service, request: route_selection.Request) -> dict[str, Any]:
+    """The outcome from the gateway's Linkerd proxy on."""
     parent = route_selection.Backend(apex.service.namespace, apex.service.name, apex.port)
     routes, ignored = cluster.routes(apex.service, apex.port, gateway.namespace)
-    told: dict[str, Any] = {"ignored": [_told(i) for i in (*ignored, *cluster.unreadable)]}
+    outcome: dict[str, Any] = {"ignored": [_as_dict(i) for i in (*ignored, *cluster.unreadable)]}
     grpc = request.headers.text("content-type").startswith("application/grpc")
-    if off := cluster.off(apex.service, apex.port, gateway.namespace, grpc=grpc):
-        return told | _without_routes(cluster, parent, off)
+    if disabled := cluster.routes_disabled(apex.service, apex.port, gateway.namespace, grpc=grpc):
+        return outcome | _without_routes(cluster, parent, disabled)
     if not routes:
-        return told | _to_apex(cluster, parent, f"no HTTPRoute has {apex.service} as its parent")
-    if fatal := route_selection.fatal(routes):
+        return outcome | _to_apex(cluster, parent, f"no HTTPRoute has {apex.service} as its parent")
+    if fatal := route_selection.fatal_rule(routes):
         why = f"{fatal}: the proxy fails on it, and closes every connection to {apex.service}"
-        return told | {"reset": True, "reason": why}
-    found = route_selection.find(routes, request)
-    if found is None:
-        return told | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
-    route = found.route
-    told["route"] = {"name": route.name, "namespace": route.namespace, "rule": found.number, "of": len(route.rules)}
-    why = f"rules[{found.number}] of {route.name}: {_because(found, request)}"
-    if found.rule.redirect:
-        return told | {"reason": f"{why}; it redirects the client"}
+        return outcome | {"reset": True, "reason": why}
+    selection = route_selection.select(routes, request)
+    if selection is None:
+        return outcome | {"status": 404, "reason": f"{apex.service} has HTTPRoutes, and no rule of theirs matches"}
+    route, number = selection.route, selection.number
+    outcome["route"] = {"name": route.name, "namespace": route.namespace, "rule": number, "of": len(route.rules)}
+    why = f"rules[{number}] of {route.name}: {_match_reason(selection, request)}"
+    if selection.rule.redirect:
+        return outcome | {"reason": f"{why}; it redirects the client"}
     if cluster.http2_only(apex.service, apex.port) and not grpc:
         why += "; the port takes HTTP/2 only: the gateway must be rendered with --app-protocol kubernetes.io/h2c"
-    rule = found.rule if found.rule.backends else route_selection.Rule(backends=(parent,))
+    rule = selection.rule if selection.rule.backends else route_selection.Rule(backends=(parent,))
     shares = route_selection.shares(rule, cluster.available)
     dead = [b for b in rule.backends if not b.broken and b.weight and not cluster.available(b)]
     if dead and shares:
         names = " and ".join(map(str, dead))
         why += f"; {names} has no ready endpoint: after each pause requests drawn to it wait 3 s and get 504 at first"
-    told["backends"] = [
+    outcome["backends"] = [
         {
             "service": b.name,
             "namespace": b.namespace,
@@ -119,10 +122,10 @@ def _beyond(cluster: Cluster, apex: Apex, gateway: Service, request: route_selec
         }
         for b in rule.backends
     ]
-    return told | _drawn(shares, why)
+    return outcome | _backend_outcome(shares, why)
 
 
-def _drawn(shares: Mapping[route_selection.Backend, Fraction], why: str) -> dict[str, Any]:
+def _backend_outcome(shares: Mapping[route_selection.Backend, Fraction], why: str) -> dict[str, Any]:
     if not shares:
         return {"status": 504, "reason": f"{why}; none of its backends has a ready endpoint: it waits 3 s, and fails"}
     if len(shares) > 1:
@@ -134,10 +137,10 @@ def _drawn(shares: Mapping[route_selection.Backend, Fraction], why: str) -> dict
     return {"backend": str(only), "reason": why}
 
 
-def _without_routes(cluster: Cluster, parent: route_selection.Backend, off: Off) -> dict[str, Any]:
+def _without_routes(cluster: Cluster, parent: route_selection.Backend, disabled: RoutesDisabled) -> dict[str, Any]:
     """What becomes of a request where no HTTPRoute counts."""
-    why = f"no HTTPRoute counts: {off.why}"
-    match off.outcome:
+    why = f"no HTTPRoute counts: {disabled.why}"
+    match disabled.outcome:
         case "reset":
             return {"reset": True, "reason": f"{why}; the proxy resets the connection"}
         case "unreachable":
@@ -153,16 +156,16 @@ def _to_apex(cluster: Cluster, parent: route_selection.Backend, why: str) -> dic
     return {"backend": str(parent), "reason": f"{why}, so that any pod of {parent.name} may answer"}
 
 
-def _because(found: route_selection.Found, request: route_selection.Request) -> str:
-    names = [value.name.lower() for match in found.rule.matches for value in match.headers]
+def _match_reason(selection: route_selection.Selection, request: route_selection.Request) -> str:
+    names = [value.name.lower() for match in selection.rule.matches for value in match.headers]
     seen = [f"{name}: {request.headers.text(name)}" for name in dict.fromkeys(names)]
     return " and ".join(seen) if seen else "it has no condition, and no other rule fits better"
 
 
-def _told(ignored: Ignored) -> dict[str, str]:
+def _as_dict(ignored: IgnoredResource) -> dict[str, str]:
     return {"route": ignored.name, "why": ignored.why}
 
 
 def _catch_all(snapshot: Snapshot) -> Policy:
-    """Where the gateway sends what no policy owns."""
+    """The policy to whose apex the gateway sends requests that no policy owns."""
     return next((m.policy for m in snapshot.patterns if not m.pattern.strip("*")), snapshot.policies[0])

@@ -24,17 +24,17 @@ from linkerd_adapter.plan import Plan
 
 SOCKETS, POLICIES, CONFIG = "/run/aimesh", "/etc/aimesh", "/etc/envoy"
 PROCESSOR, PROCESSOR_ADMIN = f"unix://{SOCKETS}/processor.sock", f"unix://{SOCKETS}/admin.sock"
-HTTP, PROBES = 8080, 9090
+HTTP_PORT, PROBE_PORT = 8080, 9090
 H2C = "kubernetes.io/h2c"
 """HTTP/2 without TLS, as an ``appProtocol``."""
-MOST_BYTES = 1 << 20
-"""That a ConfigMap may hold."""
-NOBODY = 65532
-"""User and group of both containers: they share the sockets."""
+MAX_CONFIG_MAP_BYTES = 1 << 20
+"""Of all data in a ConfigMap, by the API server."""
+USER_ID = 65532
+"""User and group ID of both containers, which share the sockets."""
 ENVOY_MIB = 1024
-"""Of memory, for the container of Envoy."""
-QUIET = 60
-"""Seconds that a pod goes on when it is to stop: first nobody sends it anything new, then answers come to their end."""
+"""Memory limit of Envoy's container, MiB."""
+DRAIN_SECONDS = 60
+"""Seconds between the end of readiness and SIGTERM: clients stop sending, and answers under way complete."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def envoy_options() -> EnvoyOptions:
     """How the Envoy of the gateway is told to listen, and where it finds the processor."""
     return EnvoyOptions(
-        listen=f"0.0.0.0:{HTTP}",
+        listen=f"0.0.0.0:{HTTP_PORT}",
         admin="127.0.0.1:9901",
         processors=(PROCESSOR,),
         behind_linkerd=True,
@@ -68,7 +68,7 @@ def envoy_options() -> EnvoyOptions:
 def gateway(snapshot: Snapshot, plan: Plan, policies: Mapping[str, str], options: Options) -> Iterator[Doc]:
     """``policies``: the policy files' texts by their names. Raises ``SetupError`` where they are too large."""
     http2 = options.app_protocol == H2C
-    probes = f"0.0.0.0:{PROBES}"
+    probes = f"0.0.0.0:{PROBE_PORT}"
     document = bootstrap(snapshot, plan, envoy_options(), probes=probes, processor_admin=PROCESSOR_ADMIN, http2=http2)
     config = to_yaml(document)
     name = options.gateway.name
@@ -102,8 +102,10 @@ def labels(gateway: Service) -> Doc:
 
 def _config_map(options: Options, name: str, data: Mapping[str, str]) -> Doc:
     size = sum(len(text.encode()) for text in data.values())
-    if size > MOST_BYTES:
-        raise SetupError(f"{name} would hold {size} bytes, and a ConfigMap holds {MOST_BYTES}; split the policies")
+    if size > MAX_CONFIG_MAP_BYTES:
+        raise SetupError(
+            f"{name} would hold {size} bytes, and a ConfigMap holds {MAX_CONFIG_MAP_BYTES}; split the policies"
+        )
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(options, name), "data": dict(data)}
 
 
@@ -117,12 +119,12 @@ def _deployment(options: Options, checksum: str) -> Doc:
     pod = {
         "serviceAccountName": name,
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": QUIET + 30,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + 30,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": NOBODY,
-            "runAsGroup": NOBODY,
-            "fsGroup": NOBODY,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_envoy(options), _processor(options)],
@@ -151,15 +153,15 @@ def _envoy(options: Options) -> Doc:
         "name": "envoy",
         "image": options.envoy_image,
         "args": ["-c", f"{CONFIG}/envoy.yaml", "--disable-hot-restart", "--concurrency", "2"],
-        "ports": [{"name": "http", "containerPort": HTTP}, {"name": "probes", "containerPort": PROBES}],
+        "ports": [{"name": "http", "containerPort": HTTP_PORT}, {"name": "probes", "containerPort": PROBE_PORT}],
         "readinessProbe": _probe("/envoy/ready", 2),
-        "livenessProbe": _probe("/envoy/ready", 10) | _AT_ONCE,
+        "livenessProbe": _probe("/envoy/ready", 10) | _LIVENESS_LIMITS,
         "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": f"{ENVOY_MIB}Mi"}},
         "volumeMounts": [
             {"name": "envoy", "mountPath": CONFIG, "readOnly": True},
             {"name": "sockets", "mountPath": SOCKETS},
         ],
-        **_CAREFUL,
+        **_CONTAINER_DEFAULTS,
     }
 
 
@@ -173,25 +175,25 @@ def _processor(options: Options) -> Doc:
         "image": options.image,
         "args": ["serve", "-f", POLICIES, "--listen", PROCESSOR, "--admin", PROCESSOR_ADMIN],
         "startupProbe": _probe("/readyz", 2) | {"failureThreshold": 30},
-        "livenessProbe": _probe("/healthz", 10) | _AT_ONCE,
+        "livenessProbe": _probe("/healthz", 10) | _LIVENESS_LIMITS,
         "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": [
             {"name": "policies", "mountPath": POLICIES, "readOnly": True},
             {"name": "sockets", "mountPath": SOCKETS},
         ],
-        **_CAREFUL,
+        **_CONTAINER_DEFAULTS,
     }
 
 
 def _probe(path: str, seconds: int) -> Doc:
-    return {"httpGet": {"path": path, "port": PROBES}, "periodSeconds": seconds}
+    return {"httpGet": {"path": path, "port": PROBE_PORT}, "periodSeconds": seconds}
 
 
-_AT_ONCE: Doc = {"timeoutSeconds": 3, "terminationGracePeriodSeconds": 5}
-"""A container that hangs is not given the time that one has that is to stop."""
+_LIVENESS_LIMITS: Doc = {"timeoutSeconds": 3, "terminationGracePeriodSeconds": 5}
+"""Of liveness probes: a container that hangs is killed after 5 s, without the drain of an orderly stop."""
 
-_CAREFUL: Doc = {
-    "lifecycle": {"preStop": {"sleep": {"seconds": QUIET}}},
+_CONTAINER_DEFAULTS: Doc = {
+    "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     "securityContext": {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -1,6 +1,6 @@
-"""What ``kubectl get … -o yaml`` says, as plain trees: Lists unpacked, several documents, status and all.
+"""The output of ``kubectl get … -o yaml`` as plain trees: Lists unpacked, several documents.
 
-The one module here that reads a file beside policies.
+Besides the policy loader the only module of this package that reads files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import yaml
 
 from extproc.errors import SetupError
 
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """Of one file: every route and Service of a large cluster."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -24,11 +24,11 @@ def read(path: Path) -> list[Tree]:
     """Every resource in the file. Raises ``SetupError`` that says what can't be read and where."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise SetupError(f"{path} is larger than {MOST_BYTES >> 20} MiB; ask kubectl for fewer namespaces")
+    if len(content) > MAX_BYTES:
+        raise SetupError(f"{path} is larger than {MAX_BYTES >> 20} MiB; ask kubectl for fewer namespaces")
     return parse(content, str(path))
 
 

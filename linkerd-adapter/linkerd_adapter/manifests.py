@@ -14,8 +14,8 @@ from linkerd_adapter.authorization import authorizations
 from linkerd_adapter.gateway import H2C, Options, gateway, labels
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Addresses, Plan, UnrenderableError
-from linkerd_adapter.routes import MOST_RULES, http_routes
-from linkerd_adapter.services import MODE, breaks, services
+from linkerd_adapter.routes import MAX_RULES, http_routes
+from linkerd_adapter.services import MODE, has_circuit_breaker, services
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -94,10 +94,10 @@ def _notes(snapshot: Snapshot, made: Plan, options: Options) -> Iterator[str]:
                 f"{apex.service}: no policy of this host has a selector, so the Service is {exists}, and nothing keeps "
                 "clients from the model servers that bypass the gateway"
             )
-        if breaks(apex) and not made.declares(apex):
+        if has_circuit_breaker(apex) and not made.declares(apex):
             yield f"{apex.service}: circuit breaking is up to you; annotate the Service with {MODE}: consecutive"
         if len(http_routes(snapshot, made, apex)) > 1:
-            yield f"{apex.service}: more than {MOST_RULES} rules, which are spread over several HTTPRoutes"
+            yield f"{apex.service}: more than {MAX_RULES} rules, which are spread over several HTTPRoutes"
         for policy in apex.policies:
             yield from (f"policy {policy.name}: {text}" for text in _of_policy(made, policy))
 

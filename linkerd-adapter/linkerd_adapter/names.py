@@ -9,10 +9,10 @@ import msgspec
 
 from extproc.render.service_names import label
 
-__all__ = ["DOMAIN", "Service", "address", "is_address", "label", "service"]
+__all__ = ["DOMAIN", "Service", "is_address", "label", "parse_address", "service_of_host"]
 
 DOMAIN = "cluster.local"
-"""Of the cluster, where a host does not say."""
+"""The cluster's domain where a host has none."""
 
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -24,15 +24,15 @@ class Service(msgspec.Struct, frozen=True, order=True):
     name: str
 
     def host(self, domain: str = DOMAIN) -> str:
-        """Its DNS name, the whole of it."""
+        """Its fully qualified DNS name."""
         return f"{self.name}.{self.namespace}.svc.{domain}"
 
     def __str__(self) -> str:
         return f"{self.name}.{self.namespace}"
 
 
-def service(host: str, namespace: str) -> tuple[Service, str] | None:
-    """The Service that ``host`` means, and the cluster's domain; None where it means something outside a cluster.
+def service_of_host(host: str, namespace: str) -> tuple[Service, str] | None:
+    """The Service that ``host`` means, and the cluster's domain; None where it is no Service.
 
     ``chat`` is in ``namespace``; ``chat.ai``, ``chat.ai.svc`` and ``chat.ai.svc.cluster.local`` say theirs.
     """
@@ -46,11 +46,11 @@ def service(host: str, namespace: str) -> tuple[Service, str] | None:
 
 def is_address(host: str) -> bool:
     """Whether ``host`` is an IP address, IPv6 in brackets or not."""
-    return address(host) is not None
+    return parse_address(host) is not None
 
 
-def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that ``host`` is, if it is one."""
+def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """``host`` as an IP address, IPv6 in brackets or not; None where it is a name."""
     try:
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:

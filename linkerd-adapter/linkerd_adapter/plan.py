@@ -1,4 +1,4 @@
-"""What policies come to on Linkerd: apex Services, the Services behind them, and rules that lead there. Pure.
+"""What policies become on Linkerd: apex Services, the Services behind them, and the weights of both. Pure.
 
 A policy's ``host`` is its *apex*: the gateway sends all of its requests there, and HTTPRoutes whose parent it is send
 them on by our headers. Each place where a version is served is a Service of its own: a *backend*.
@@ -18,9 +18,10 @@ from extproc.render.istio.istio_options import POOL_LABEL, VERSION_LABEL  # the 
 from linkerd_adapter import names
 from linkerd_adapter.names import Service
 
-MOST_WEIGHT = 1_000_000
-MOST_BACKENDS = 16
-"""Of one rule, as the CRD allows."""
+MAX_WEIGHT = 1_000_000
+"""Of a backendRef, by the CRD."""
+MAX_BACKENDS = 16
+"""Of one rule, by the CRD."""
 
 
 class UnrenderableError(SetupError):
@@ -85,7 +86,7 @@ class Plan(msgspec.Struct, frozen=True):
         return next(apex for apex in self.apexes if policy in apex.policies)
 
     def declares(self, apex: Apex) -> bool:
-        """Whether the Service is ours to declare. One that has to have pods, and nobody says which, exists already."""
+        """Whether ``render`` writes the Service. One whose pods have unknown labels is taken to exist."""
         places = (place for policy in apex.policies for place in self.places[policy.name])
         return bool(apex.labels) or all(b.service != apex.service for place in places for b in place.backends)
 
@@ -105,12 +106,14 @@ def make(snapshot: Snapshot, namespace: str) -> Plan:
 
 def namespaces(snapshot: Snapshot, default: str) -> set[str]:
     """The namespaces of all apexes."""
-    found = (names.service(p.host, p.namespace or default) for p in snapshot.policies)
+    found = (names.service_of_host(p.host, p.namespace or default) for p in snapshot.policies)
     return {of[0].namespace for of in found if of}
 
 
-def weighted(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
-    """Where requests without a version of ours go: to the default, else by weight; with weights that a rule may have.
+def weighted_backends(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
+    """The backends for requests without a version header, with weights that a rule may have.
+
+    They go to the default version, else to all by weight.
 
     A version's weight is spread over its backends by their endpoints. Empty where no GPU pool fits any version.
     """
@@ -121,29 +124,29 @@ def weighted(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
         backends = [b for p in plan.places[policy.name] if p.target.version == name for b in p.backends]
         total = sum(b.size for b in backends)
         parts += [(b, Fraction(weight * b.size, total)) for b in backends if weight]
-    return whole(parts)
+    return whole_weights(parts)
 
 
-def whole(parts: Sequence[tuple[Backend, Fraction]]) -> list[tuple[Backend, int]]:
-    """Parts of any size as whole weights; a Service that comes twice has both its parts."""
+def whole_weights(parts: Sequence[tuple[Backend, Fraction]]) -> list[tuple[Backend, int]]:
+    """Shares as whole weights of at most ``MAX_WEIGHT``; the shares of a Service that is named twice are added."""
     merged: dict[tuple[Service, int], tuple[Backend, Fraction]] = {}
     for backend, part in parts:
         key = backend.service, backend.port
         merged[key] = backend, part + (merged[key][1] if key in merged else 0)
     common = lcm(*(part.denominator for _, part in merged.values()))
     weights = [int(part * common) for _, part in merged.values()]
-    most = max(weights, default=0)
+    largest = max(weights, default=0)
     if len(weights) == 1:
         weights = [1]  # it gets everything, whatever its weight
-    elif most > MOST_WEIGHT:
-        weights = [max(1, weight * MOST_WEIGHT // most) for weight in weights]
+    elif largest > MAX_WEIGHT:
+        weights = [max(1, weight * MAX_WEIGHT // largest) for weight in weights]
     return [(backend, weight) for (backend, _), weight in zip(merged.values(), weights, strict=True)]
 
 
 def _apexes(snapshot: Snapshot, namespace: str, problems: list[str]) -> Iterator[Apex]:
     shared: dict[tuple[Service, int], list[tuple[Policy, str]]] = {}
     for policy in snapshot.policies:
-        found = names.service(policy.host, policy.namespace or namespace)
+        found = names.service_of_host(policy.host, policy.namespace or namespace)
         if found is None:
             what = "is no Service of a cluster, and Linkerd routes requests to Services only"
             problems.append(f"policy {policy.name}: its host {policy.host} {what}; name the Service: chat.ai")
@@ -196,7 +199,7 @@ def _backends(
     services: list[tuple[Service, int]] = []
     for endpoint in target.endpoints:
         host, _, port = endpoint.rpartition(":")
-        if (number := names.address(host)) is not None:
+        if (number := names.parse_address(host)) is not None:
             if number.is_loopback or number.is_unspecified:
                 problems.append(f"{who}: no pod reaches {endpoint}; leave endpoints out, or name those in the cluster")
             numbers.append((str(number), int(port)))
@@ -224,5 +227,5 @@ def _service(host: str, namespace: str) -> Service | None:
     labels = host.rstrip(".").split(".")
     if host == "localhost" or len(labels) == 2:
         return None
-    found = names.service(host, namespace)
+    found = names.service_of_host(host, namespace)
     return found[0] if found else None

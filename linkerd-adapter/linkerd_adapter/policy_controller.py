@@ -1,8 +1,8 @@
-"""What Linkerd's policy controller makes of resources: which routes count at a parent, and why others don't. Pure.
+"""A model of Linkerd's policy controller: which HTTPRoutes are in force at a parent, and why others are not. Pure.
 
-From linkerd2's ``policy-controller/k8s/index/src/outbound``. A route that it can't convert is not rejected: it is
-logged and left out, while the status goes on to say ``Accepted``. What becomes of requests where no HTTPRoute counts
-was seen on linkerd2-proxy v2.366.0 with the controllers of edge-26.8.3.
+Source: linkerd2, ``policy-controller/k8s/index/src/outbound``. A route that the controller can't convert is not
+rejected: it is logged and left out, while its status still says ``Accepted``. What happens to requests where no
+HTTPRoute is in force was observed on linkerd2-proxy v2.366.0 with the controllers of edge-26.8.3.
 """
 
 from __future__ import annotations
@@ -15,40 +15,41 @@ import msgspec
 
 from linkerd_adapter import resources as k8s
 from linkerd_adapter import route_selection, unconvertible_rules
-from linkerd_adapter.lint.annotation_values import KNOWN, RETRY, TIMEOUT
+from linkerd_adapter.lint.annotation_values import ANNOTATIONS, DEFAULT_OPAQUE_PORTS, RETRY, TIMEOUT, names_port
 from linkerd_adapter.names import Service
 
-CONVERTED = unconvertible_rules.FILTERS
-"""Filters that Linkerd knows."""
-OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
-"""Ports that are opaque where a Service has no annotation that says which."""
-HTTP = ("http", "kubernetes.io/h2c")
-"""Values of ``appProtocol`` that keep a port from being opaque."""
+HTTP_PROTOCOLS = ("http", "kubernetes.io/h2c")
+"""Values of ``appProtocol`` with which a port is not opaque."""
 _GATEWAY, _LINKERD = "gateway.networking.k8s.io", "policy.linkerd.io"
 
 R = TypeVar("R", k8s.Route, k8s.GrpcRoute, k8s.Service, k8s.ServiceProfile, k8s.EndpointSlice)
 
 
-class Ignored(msgspec.Struct, frozen=True):
-    """A resource that does not count, and why."""
+class IgnoredResource(msgspec.Struct, frozen=True):
+    """A resource that is not in force, and why."""
 
     name: str
     why: str
 
 
-class Off(msgspec.Struct, frozen=True):
-    """Why no HTTPRoute counts at a parent, and what becomes of its requests."""
+class RoutesDisabled(msgspec.Struct, frozen=True):
+    """Why no HTTPRoute is in force at a parent, and what happens to its requests."""
 
     why: str
     outcome: Literal["passed", "reset", "unreachable", "elsewhere"] = "passed"
-    """Passed on to any pod; reset; not sent, since there is no address; or decided by something else than routes."""
+    """``passed``: on to any pod of the parent; ``reset``: the connection is reset; ``unreachable``: there is no address
+    to dial; ``elsewhere``: another resource than HTTPRoutes decides."""
 
 
 class Cluster:
-    """The resources of a cluster, or of a rendering (``live``: whether a controller has seen them)."""
+    """Resources as Linkerd's policy controller indexes them.
+
+    ``live``: they come from a cluster, so that status, endpoints and missing Services are judged; False: they are a
+    rendering that no controller has seen yet. Resources that can't be parsed are listed in ``unreadable``.
+    """
 
     def __init__(self, resources: Iterable[Any], *, live: bool) -> None:
-        self.unreadable: list[Ignored] = []
+        self.unreadable: list[IgnoredResource] = []
         self._live = live
         trees = [r for r in resources if isinstance(r, dict)]
         self._routes = self._read(trees, k8s.Route, "HTTPRoute", (_GATEWAY, _LINKERD))
@@ -59,10 +60,12 @@ class Cluster:
         self._profiles = self._read(trees, k8s.ServiceProfile, "ServiceProfile", ("linkerd.io",))
         self._ready = self._endpoints(self._read(trees, k8s.EndpointSlice, "EndpointSlice", ("discovery.k8s.io",)))
 
-    def routes(self, parent: Service, port: int, client: str) -> tuple[list[route_selection.Route], list[Ignored]]:
-        """The routes that count for requests from the namespace ``client``, as they are tried; and those left out."""
+    def routes(
+        self, parent: Service, port: int, client: str
+    ) -> tuple[list[route_selection.Route], list[IgnoredResource]]:
+        """The routes in force for requests from the namespace ``client``, by precedence; and those that are not."""
         found: list[route_selection.Route] = []
-        ignored: list[Ignored] = []
+        ignored: list[IgnoredResource] = []
         for route in self._routes:
             ref = _ref(route, parent, port)
             if ref is None:
@@ -79,39 +82,45 @@ class Cluster:
                 except ValueError as error:
                     why = f"Linkerd can't convert it, and keeps what it was before its last change: {error}"
             if why:
-                ignored.append(Ignored(name, why))
-        return route_selection.in_order(found), ignored
+                ignored.append(IgnoredResource(name, why))
+        return route_selection.by_precedence(found), ignored
 
-    def off(self, parent: Service, port: int, client: str, *, grpc: bool = False) -> Off | None:
-        """Why no HTTPRoute counts at this parent for requests from the namespace ``client``; None where they do."""
+    def routes_disabled(self, parent: Service, port: int, client: str, *, grpc: bool = False) -> RoutesDisabled | None:
+        """Why no HTTPRoute is in force at this parent for clients in ``client``; None where some may be."""
         service = self._services.get(parent)
         if missing := self._missing(parent):
-            return Off(missing, "unreachable")
-        unseen = self._unseen(parent, service, port) if service else None
-        return unseen or self._profiled(parent, client) or self._beside_grpc(parent, port, grpc=grpc)
+            return RoutesDisabled(missing, "unreachable")
+        not_http = self._not_http(parent, service, port) if service else None
+        return not_http or self._profile_in_force(parent, client) or self._grpc_route_in_force(parent, port, grpc=grpc)
 
-    def _unseen(self, parent: Service, service: k8s.Service, port: int) -> Off | None:
-        """Why Linkerd sees no requests on this port of the Service."""
+    def _not_http(self, parent: Service, service: k8s.Service, port: int) -> RoutesDisabled | None:
+        """Why Linkerd sees no HTTP requests on this port of the Service."""
         if service.spec.type == "ExternalName":
-            return Off(f"the Service {parent} is another name for a host outside, without a ClusterIP", "elsewhere")
+            return RoutesDisabled(
+                f"the Service {parent} is another name for a host outside, without a ClusterIP", "elsewhere"
+            )
         if service.spec.clusterIP == "None":
-            return Off(f"the Service {parent} has no ClusterIP, by which Linkerd would know it")
+            return RoutesDisabled(f"the Service {parent} has no ClusterIP, by which Linkerd would know it")
         own = next((p for p in service.spec.ports if p.port == port), None)
         if own is None:
-            return Off(f"the Service {parent} has no port {port}", "reset")
+            return RoutesDisabled(f"the Service {parent} has no port {port}", "reset")
         protocol = (own.appProtocol or "").lower()
-        if protocol and protocol not in HTTP:
-            return Off(f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes")
+        if protocol and protocol not in HTTP_PROTOCOLS:
+            return RoutesDisabled(
+                f"appProtocol {own.appProtocol} makes Linkerd treat the port as opaque TCP, without routes"
+            )
         opaque = (service.metadata.annotations or {}).get("config.linkerd.io/opaque-ports")
-        if _names_port(OPAQUE if opaque is None else opaque, port):
+        if names_port(DEFAULT_OPAQUE_PORTS if opaque is None else opaque, port):
             who = "Linkerd's default" if opaque is None else f"config.linkerd.io/opaque-ports of {parent}"
             if protocol:
-                return Off(f"{who} has the port {port} opaque, and appProtocol {own.appProtocol} says HTTP", "reset")
-            return Off(f"{who} has the port {port} opaque, without routes")
+                return RoutesDisabled(
+                    f"{who} has the port {port} opaque, and appProtocol {own.appProtocol} says HTTP", "reset"
+                )
+            return RoutesDisabled(f"{who} has the port {port} opaque, without routes")
         return None
 
-    def _profiled(self, parent: Service, client: str) -> Off | None:
-        """Only profiles in the namespaces of the client and of the Service count, the client's first."""
+    def _profile_in_force(self, parent: Service, client: str) -> RoutesDisabled | None:
+        """Profiles are looked up in the client's namespace, then in the Service's."""
         for namespace in dict.fromkeys((client, parent.namespace)):
             for profile in self._profiles:
                 named = profile.metadata.name.startswith(f"{parent.name}.{parent.namespace}.svc.")
@@ -119,17 +128,17 @@ class Cluster:
                     continue
                 name = f"the ServiceProfile {profile.metadata.name} in {namespace}"
                 if profile.spec.dstOverrides:
-                    return Off(f"the dstOverrides of {name} decide instead of HTTPRoutes", "elsewhere")
+                    return RoutesDisabled(f"the dstOverrides of {name} decide instead of HTTPRoutes", "elsewhere")
                 if profile.spec.routes:
-                    return Off(f"{name} decides instead of HTTPRoutes")
+                    return RoutesDisabled(f"{name} decides instead of HTTPRoutes")
         return None
 
-    def _beside_grpc(self, parent: Service, port: int, *, grpc: bool) -> Off | None:
+    def _grpc_route_in_force(self, parent: Service, port: int, *, grpc: bool) -> RoutesDisabled | None:
         for route in self._grpc:
             ref = _ref(route, parent, port)
             if ref and not _not_a_parent(ref) and not self._unaccepted(route, parent, port):
                 why = f"the GRPCRoute {route.metadata.name} has the same parent, and then HTTPRoutes don't count"
-                return Off(why, "elsewhere" if grpc else "reset")
+                return RoutesDisabled(why, "elsewhere" if grpc else "reset")
         return None
 
     def http2_only(self, parent: Service, port: int) -> bool:
@@ -139,14 +148,14 @@ class Cluster:
         return any(protocol.lower() == "kubernetes.io/h2c" for protocol in protocols)
 
     def available(self, backend: route_selection.Backend) -> bool:
-        """Whether some endpoint of the backend is ready; what is not known to be otherwise is."""
+        """Whether some endpoint of the backend is ready; True where no EndpointSlice of its namespace is known."""
         ready = self._ready.get(backend.namespace)
         return ready is None or backend.name in ready
 
     def _missing(self, service: Service) -> str:
-        """That there is no such Service; empty where there is, or where nobody told of its namespace."""
-        told = service.namespace in self._known and service not in self._services
-        return f"there is no Service {service}" if told else ""
+        """The message that there is no such Service; empty where it exists or nothing of its namespace is known."""
+        missing = service.namespace in self._known and service not in self._services
+        return f"there is no Service {service}" if missing else ""
 
     def _read(self, trees: list[dict[str, Any]], kind: type[R], name: str, groups: tuple[str, ...]) -> list[R]:
         found: list[R] = []
@@ -159,11 +168,11 @@ class Cluster:
             except msgspec.ValidationError as error:
                 metadata = tree.get("metadata")
                 who = metadata.get("name") if isinstance(metadata, dict) else None
-                self.unreadable.append(Ignored(f"{name} {who}", str(error)))
+                self.unreadable.append(IgnoredResource(f"{name} {who}", str(error)))
         return found
 
     def _endpoints(self, slices: list[k8s.EndpointSlice]) -> dict[str, set[str]]:
-        """The Services with a ready endpoint in each namespace of which endpoints are told. A rendering has no pods."""
+        """Per namespace with EndpointSlices, the Services with a ready endpoint; empty for a rendering."""
         found: dict[str, set[str]] = {}
         for one in slices if self._live else ():
             names = found.setdefault(one.metadata.namespace, set())
@@ -172,7 +181,7 @@ class Cluster:
         return found
 
     def _unaccepted(self, route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> str:
-        """Why its status keeps it from counting. Whose word a status is and in which namespace does not matter."""
+        """Why its status keeps it out of force. Neither ``controllerName`` nor the namespace of a status matters."""
         if not self._live:
             return ""
         reasons = []
@@ -187,18 +196,20 @@ class Cluster:
         return f"it is not accepted: {reasons[0]}" if reasons else "its status has no word of this parent"
 
     def _converted(self, route: k8s.Route, parent: Service) -> route_selection.Route:
-        """Raises ``ValueError`` for what Linkerd can't convert."""
+        """Raises ``ValueError`` for what Linkerd can't convert, ``UnreadError`` for what can't be judged here."""
         meta, spec = route.metadata, route.spec
         for name, text in (meta.annotations or {}).items():
-            if name in _READ and not KNOWN[name][0](text):
-                raise ValueError(f"its annotation {name} can't be read: {text!r}, where it takes {KNOWN[name][1]}")
+            if name in VOIDING_ANNOTATIONS and not ANNOTATIONS[name][0](text):
+                raise ValueError(
+                    f"its annotation {name} can't be read: {text!r}, where it takes {ANNOTATIONS[name][1]}"
+                )
         rules = tuple(self._rule(rule, parent) for rule in spec.rules)
         return route_selection.Route(meta.namespace, meta.name, rules, tuple(spec.hostnames), meta.creationTimestamp)
 
     def _rule(self, rule: k8s.RouteRule, parent: Service) -> route_selection.Rule:
         parts = (
-            *map(unconvertible_rules.unfit_filter, rule.filters),
-            *map(unconvertible_rules.unfit_match, rule.matches),
+            *map(unconvertible_rules.unconvertible_filter, rule.filters),
+            *map(unconvertible_rules.unconvertible_match, rule.matches),
         )
         if unfit := next(filter(None, parts), ""):
             raise ValueError(unfit)
@@ -215,24 +226,24 @@ class Cluster:
             broken = "it names no port"
         elif missing := self._missing(service):
             broken = missing
-        elif unfit := next(filter(None, map(unconvertible_rules.unfit_filter, ref.filters)), ""):
+        elif unfit := next(filter(None, map(unconvertible_rules.unconvertible_filter, ref.filters)), ""):
             broken = f"Linkerd can't convert it: {unfit}"
         elif known := self._services.get(service):
-            broken, status = _undialled(known, ref.port)
+            broken, status = _failing_port(known, ref.port)
         return route_selection.Backend(service.namespace, service.name, ref.port or 0, ref.weight, broken, status)
 
 
-_READ = (
+VOIDING_ANNOTATIONS = (
     TIMEOUT + "request",
     TIMEOUT + "response",
     TIMEOUT + "idle",
     *(RETRY + n for n in ("http", "limit", "timeout")),
 )
-"""Annotations of an HTTPRoute that void it where they can't be read."""
+"""Annotations of an HTTPRoute that make it unconvertible where their values can't be parsed."""
 
 
-def _undialled(service: k8s.Service, port: int) -> tuple[str, int]:
-    """Why requests to this port of a backend fail, and with which status; an empty text where they don't."""
+def _failing_port(service: k8s.Service, port: int) -> tuple[str, int]:
+    """Why requests to this port of a backend Service fail, and with which status; empty where they don't."""
     if service.spec.type == "ExternalName":
         return f"the Service {service.metadata.name} is of type ExternalName", 500
     ports = service.spec.ports
@@ -242,9 +253,9 @@ def _undialled(service: k8s.Service, port: int) -> tuple[str, int]:
 
 
 def _ref(route: k8s.Route | k8s.GrpcRoute, parent: Service, port: int) -> k8s.ParentRef | None:
-    """How the route names ``parent``, if it does; without a port it means every one.
+    """The parentRef of the route that names ``parent``; without a port it is for every port.
 
-    Of several, one that means a Service: a Gateway may have the same name.
+    Of several, one of kind Service: a Gateway may have the same name.
     """
     found = [
         ref
@@ -267,30 +278,21 @@ def _not_a_parent(ref: k8s.ParentRef) -> str:
 
 
 def _match(match: k8s.RouteMatch) -> route_selection.Match:
-    path = route_selection.Path(match.path.type, match.path.value) if match.path else None
+    path = route_selection.PathMatch(match.path.type, match.path.value) if match.path else None
     if path and path.kind == "RegularExpression":
         route_selection.compiled(path.value)
     return route_selection.Match(path, _values(match.headers), _values(match.queryParams), match.method or "")
 
 
-def _values(values: list[k8s.Value]) -> tuple[route_selection.Value, ...]:
+def _values(values: list[k8s.Value]) -> tuple[route_selection.ValueMatch, ...]:
     for value in values:
         if value.type == "RegularExpression":
             route_selection.compiled(value.value)
-    return tuple(route_selection.Value(v.name, v.value, v.type == "RegularExpression") for v in values)
-
-
-def _names_port(ports: str, port: int) -> bool:
-    """Whether ``3306,8000-8080`` names it."""
-    for part in ports.split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdecimal() and int(first) <= port <= int(last if last.isdecimal() else first):
-            return True
-    return False
+    return tuple(route_selection.ValueMatch(v.name, v.value, v.type == "RegularExpression") for v in values)
 
 
 def _plain(value: Any) -> Any:
-    """Without nulls, which Kubernetes takes for fields that are not there; YAML's timestamps as the API's texts."""
+    """Without nulls, which Kubernetes takes for absent fields; YAML timestamps as RFC 3339 texts, as in the API."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, datetime):

@@ -1,6 +1,6 @@
-"""Which rule of HTTPRoutes Linkerd's proxy picks for a request, and where it sends it. Pure: no I/O, no chance.
+"""A model of Linkerd's proxy: which rule of HTTPRoutes it selects for a request, and to which backends. Pure.
 
-What the proxy does (linkerd2-proxy, ``linkerd/http/route`` and ``linkerd/distribute``, as of Linkerd 2.20):
+Source: linkerd2-proxy, ``linkerd/http/route`` and ``linkerd/distribute``, as of Linkerd 2.20:
 
 - The rules of all routes of one parent compete. The longest path wins (an exact path is no better than a prefix of the
   same length), then the most headers, then the most query parameters, then a method; then the route and rule that stand
@@ -27,6 +27,7 @@ import msgspec
 
 from extproc.headers import Headers
 from linkerd_adapter import rust_regex
+from linkerd_adapter.regex_program import Program
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -39,32 +40,32 @@ class Request(msgspec.Struct, frozen=True):
     host: str = ""
 
 
-class Value(msgspec.Struct, frozen=True):
-    """What a header or query parameter must be; ``regex``: a pattern instead of the very value."""
+class ValueMatch(msgspec.Struct, frozen=True):
+    """A header or query parameter to match; ``regex``: ``value`` is a pattern."""
 
     name: str
     value: str
     regex: bool = False
 
 
-class Path(msgspec.Struct, frozen=True):
-    """What the path must be; ``kind``: Exact, PathPrefix or RegularExpression."""
+class PathMatch(msgspec.Struct, frozen=True):
+    """A path to match; ``kind``: Exact, PathPrefix or RegularExpression."""
 
     kind: str
     value: str
 
 
 class Match(msgspec.Struct, frozen=True):
-    """One of a rule's alternatives: all of it must hold."""
+    """One of a rule's alternatives: all of its conditions must hold."""
 
-    path: Path | None = None
-    headers: tuple[Value, ...] = ()
-    query: tuple[Value, ...] = ()
+    path: PathMatch | None = None
+    headers: tuple[ValueMatch, ...] = ()
+    query: tuple[ValueMatch, ...] = ()
     method: str = ""
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """Where requests may go. ``broken``: why the proxy answers ``status`` instead; empty where it does not."""
+    """Where requests may go. ``broken``: why the proxy itself answers ``status`` instead; empty where it does not."""
 
     namespace: str
     name: str
@@ -78,7 +79,7 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """``matches``: any will do; none: every request."""
+    """``matches``: one of them must hold; without any the rule takes every request."""
 
     matches: tuple[Match, ...] = ()
     backends: tuple[Backend, ...] = ()
@@ -98,22 +99,22 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Rank(msgspec.Struct, frozen=True, order=True):
-    """How specific a match is: the greater goes first."""
+    """How specific a match is: the greatest wins."""
 
     host: tuple[int, int]
-    """(0, 0): the route names no host; (1, n): ``*.`` and n characters; (2, n): the very host, n characters long."""
+    """(0, 0): the route names no host; (1, n): a wildcard, n characters after ``*``; (2, n): equal, n characters."""
     path: int = 1
     headers: int = 0
     query: int = 0
     method: int = 0
 
 
-class Found(msgspec.Struct, frozen=True):
-    """The rule that wins."""
+class Selection(msgspec.Struct, frozen=True):
+    """The rule that the proxy selects."""
 
     route: Route
     number: int
-    """Of the rule in its route, from 0."""
+    """Index of the rule in its route, from 0."""
     rank: Rank
 
     @property
@@ -122,17 +123,20 @@ class Found(msgspec.Struct, frozen=True):
         return self.route.rules[self.number]
 
 
-def in_order(routes: Iterable[Route]) -> list[Route]:
-    """``routes`` as they are tried where nothing else decides: the oldest first, then by name.
+def by_precedence(routes: Iterable[Route]) -> list[Route]:
+    """``routes`` in the order that breaks ties: the oldest first, then by name.
 
-    Linkerd leaves it open which of two comes first that have the same name in two namespaces.
+    Which of two routes with one name in two namespaces comes first is undefined in Linkerd.
     """
     return sorted(routes, key=lambda r: (not r.created, r.created, r.name, r.namespace))
 
 
-def find(routes: Sequence[Route], request: Request) -> Found | None:
-    """The rule for ``request`` among the ``routes`` of one parent, which are sorted ``in_order``; None: 404."""
-    best: Found | None = None
+def select(routes: Sequence[Route], request: Request) -> Selection | None:
+    """The rule for ``request`` among the ``routes`` of one parent, which must be sorted ``by_precedence``.
+
+    None: no rule matches, and the proxy answers 404. Raises ``ValueError`` for a pattern that ``compiled`` refuses.
+    """
+    best: Selection | None = None
     for route in routes:
         host = _host(route.hosts, request.host)
         if host is None:
@@ -140,30 +144,30 @@ def find(routes: Sequence[Route], request: Request) -> Found | None:
         for number, rule in enumerate(route.rules):
             ranks = [rank for match in rule.matches or (Match(),) if (rank := _rank(match, request, host))]
             if ranks and (best is None or max(ranks) > best.rank):
-                best = Found(route, number, max(ranks))
+                best = Selection(route, number, max(ranks))
     return best
 
 
 class UnservableError(Exception):
-    """A rule that ends no request well: the proxy itself fails on it. ``args``: why."""
+    """A rule on which the proxy itself fails; the message says why."""
 
 
-def fatal(routes: Iterable[Route]) -> str:
+def fatal_rule(routes: Iterable[Route]) -> str:
     """The rule that makes the proxy close every connection to the parent of ``routes``, and why; empty without one."""
     for route in routes:
         for number, rule in enumerate(route.rules):
-            if weightless(rule):
+            if has_no_weight(rule):
                 return f"rules[{number}] of {route.name} has only backends of weight 0"
     return ""
 
 
-def weightless(rule: Rule) -> bool:
-    """Whether several backends have no weight among them."""
+def has_no_weight(rule: Rule) -> bool:
+    """Whether it has several backends, all of weight 0."""
     return len(rule.backends) > 1 and not any(backend.weight for backend in rule.backends)
 
 
 def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) -> Mapping[Backend, Fraction]:
-    """The share of requests that each backend of ``rule`` gets; empty where none is available: those wait, then fail.
+    """The share of requests that each backend of ``rule`` gets; empty where none is available.
 
     A broken backend takes its share and answers its status. Raises ``UnservableError`` where several backends have
     no weight.
@@ -171,7 +175,7 @@ def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) ->
     backends = rule.backends
     if len(backends) == 1:
         return {backends[0]: Fraction(1)} if backends[0].broken or available(backends[0]) else {}
-    if weightless(rule):
+    if has_no_weight(rule):
         raise UnservableError("every weight is 0: the proxy fails on such a rule")
     alive = [b for b in backends if b.weight and (b.broken or available(b))]
     total = sum(b.weight for b in alive)
@@ -182,7 +186,7 @@ def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) ->
 
 
 def _rank(match: Match, request: Request, host: tuple[int, int]) -> Rank | None:
-    """How well ``match`` holds; None where it does not."""
+    """The rank of ``match`` for the request; None where it does not hold."""
     path, _, query = request.path.partition("?")
     length = _path(match.path, path) if match.path else 1
     if length is None or (match.method and match.method != request.method):
@@ -197,12 +201,12 @@ def _rank(match: Match, request: Request, host: tuple[int, int]) -> Rank | None:
     return Rank(host, length, len(match.headers), len(match.query), int(bool(match.method)))
 
 
-def _path(wanted: Path, path: str) -> int | None:
-    """How many characters the match counts for; None where the path is another."""
+def _path(wanted: PathMatch, path: str) -> int | None:
+    """The length by which a matching path is ranked; None where it does not match."""
     if wanted.kind == "Exact":
         return len(path) if path == wanted.value else None
     if wanted.kind == "RegularExpression":
-        return len(path) if spans(wanted.value, path) else None
+        return len(path) if matches_whole(wanted.value, path) else None
     if wanted.value == "/":
         return 1
     prefix = wanted.value.rstrip("/")
@@ -213,7 +217,7 @@ def _path(wanted: Path, path: str) -> int | None:
 
 
 def _host(hosts: Sequence[str], host: str) -> tuple[int, int] | None:
-    """How well the best of ``hosts`` holds; None where there are some and none does."""
+    """The rank of the best of ``hosts``, (0, 0) without any; None where none of them matches."""
     if not hosts:
         return (0, 0)
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
@@ -227,36 +231,37 @@ def _host(hosts: Sequence[str], host: str) -> tuple[int, int] | None:
     return max(ranks, default=None)
 
 
-def _header(wanted: Value, value: bytes) -> bool:
-    """A pattern is tried only on what is text to the proxy: visible ASCII and tabs."""
+def _header(wanted: ValueMatch, value: bytes) -> bool:
+    """Patterns are tried only on values that the ``http`` crate takes for text: visible ASCII, spaces and tabs."""
     if not wanted.regex:
         return wanted.value.encode() == value
-    return all(0x20 <= byte < 0x7F or byte == 0x09 for byte in value) and spans(wanted.value, value.decode("ascii"))
+    return all(0x20 <= byte < 0x7F or byte == 0x09 for byte in value) and matches_whole(
+        wanted.value, value.decode("ascii")
+    )
 
 
-def _parameter(wanted: Value, text: str) -> bool:
-    return spans(wanted.value, text) if wanted.regex else wanted.value == text
+def _parameter(wanted: ValueMatch, text: str) -> bool:
+    return matches_whole(wanted.value, text) if wanted.regex else wanted.value == text
 
 
-def spans(pattern: str, text: str) -> bool:
-    """Whether the first match of ``pattern`` from the left is all of ``text``. Raises ``ValueError`` for a bad one."""
-    found = compiled(pattern).search(text)
-    return found is not None and found.span() == (0, len(text))
+def matches_whole(pattern: str, text: str) -> bool:
+    """Whether the first match of ``pattern`` from the left is all of ``text``. Raises as ``compiled``."""
+    return compiled(pattern).find(text) == (0, len(text))
 
 
 class UnreadError(ValueError):
-    """A pattern that Linkerd's proxy may well read, and this oracle does not."""
+    """A pattern that Linkerd's proxy may accept and that can't be judged here."""
 
 
 @lru_cache(maxsize=1024)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """``pattern`` for Python, which finds with it what Rust's ``regex`` finds.
+def compiled(pattern: str) -> Program:
+    """``pattern`` as a program that finds what Rust's ``regex`` finds.
 
-    Raises ``ValueError`` for what Linkerd's proxy can't read, ``UnreadError`` for what can't be told here.
+    Raises ``ValueError`` for what Linkerd's proxy can't parse, ``UnreadError`` for what can't be judged here.
     """
     try:
-        return re.compile(rust_regex.translate(pattern))
+        return rust_regex.parse(pattern)
     except rust_regex.RefusedError as error:
         raise ValueError(f"{pattern!r} is no regular expression of Rust's: {error}") from None
-    except (rust_regex.UnjudgedError, RecursionError, OverflowError) as error:
+    except (rust_regex.UnjudgedError, RecursionError) as error:
         raise UnreadError(f"{pattern!r} can't be told: {error}") from None

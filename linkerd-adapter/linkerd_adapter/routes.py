@@ -15,27 +15,27 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import (
-    MOST_BACKENDS,
+    MAX_BACKENDS,
     Apex,
     Backend,
     Place,
     Plan,
     UnrenderableError,
-    weighted,
-    whole,
+    weighted_backends,
+    whole_weights,
 )
 
-MOST_RULES = 16
-"""Of one HTTPRoute, as the CRD allows; more are spread over several."""
-LONGEST_VALUE = 4096
-"""Of what a header must be, as the CRD allows."""
+MAX_RULES = 16
+"""Of one HTTPRoute, by the CRD; more are spread over several."""
+MAX_VALUE_LENGTH = 4096
+"""Characters of a header's value in a match, by the CRD."""
 Conditions = tuple[Doc, ...]
 
 
 def http_routes(snapshot: Snapshot, plan: Plan, apex: Apex) -> list[Doc]:
     """The HTTPRoutes of one apex, in the order in which Linkerd tries them; none where nothing serves it."""
     rules = list(_rules(snapshot, plan, apex))
-    parts = [rules[start : start + MOST_RULES] for start in range(0, len(rules), MOST_RULES)]
+    parts = [rules[start : start + MAX_RULES] for start in range(0, len(rules), MAX_RULES)]
     return [_route(apex, number, part) for number, part in enumerate(parts, 1)]
 
 
@@ -44,8 +44,8 @@ def route_name(service: Service, number: int) -> str:
     return service.name if number == 1 else f"{service.name}-{number:03}"
 
 
-def patience(policies: Sequence[Policy]) -> dict[str, str]:
-    """How patient Linkerd is with requests of these policies; of several on one apex, as patient as the most patient.
+def timeouts_and_retries(policies: Sequence[Policy]) -> dict[str, str]:
+    """The annotations for timeouts and retries; of several policies on one apex the longest timeout counts.
 
     There is no ``timeout.linkerd.io/response``: it runs until an answer is complete (linkerd2-proxy's
     ``response_end``), and so does ``request``; both would cut every stream that lasts. The time until an answer begins
@@ -54,16 +54,16 @@ def patience(policies: Sequence[Policy]) -> dict[str, str]:
     found = {}
     timeouts = [policy.timeout for policy in policies]
     if all(timeouts):
-        found["timeout.linkerd.io/idle"] = idle(max(t for t in timeouts if t))
+        found["timeout.linkerd.io/idle"] = idle_timeout(max(t for t in timeouts if t))
     if all(policy.retry_budget for policy in policies):
         found |= {"retry.linkerd.io/http": "502,503", "retry.linkerd.io/limit": "1"}
     return found
 
 
-def idle(timeout: float) -> str:
-    """After what time without a byte a stream is hung, for a policy's timeout: longer than an answer may take to begin.
+def idle_timeout(timeout: float) -> str:
+    """The idle timeout, as Linkerd writes durations, for a policy's timeout in seconds; it is longer than that.
 
-    As Linkerd reads durations, which is without fractions.
+    Linkerd's durations have no fractions.
     """
     milliseconds = round((3 * timeout + 60) * 1000)
     return seconds(milliseconds // 1000) if milliseconds % 1000 == 0 else f"{milliseconds}ms"
@@ -72,7 +72,7 @@ def idle(timeout: float) -> str:
 def _route(apex: Apex, number: int, rules: Sequence[Doc]) -> Doc:
     service = apex.service
     parent = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace, "port": apex.port}
-    found = patience(apex.policies)
+    found = timeouts_and_retries(apex.policies)
     metadata: Doc = {"name": route_name(service, number), "namespace": service.namespace}
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
@@ -84,23 +84,25 @@ def _route(apex: Apex, number: int, rules: Sequence[Doc]) -> Doc:
 
 def _rules(snapshot: Snapshot, plan: Plan, apex: Apex) -> Iterator[Doc]:
     """Where several policies share an apex, each of their rules also asks for the model."""
-    owners = list(_owners(snapshot, apex)) if len(apex.policies) > 1 else [(apex.policies[0], ())]
+    owners = list(_models_of_policies(snapshot, apex)) if len(apex.policies) > 1 else [(apex.policies[0], ())]
     for policy, model in owners:
         for place in plan.places[policy.name]:
             if any(version.name == place.target.version for version in policy.mirrors):
                 continue
-            for chosen in _chosen(place, among_others=bool(model)):
+            for chosen in _target_conditions(place, among_others=bool(model)):
                 if chosen:
-                    yield _rule(policy, (*model, *chosen), whole([(b, Fraction(b.size)) for b in place.backends]))
-        if model and (shares := weighted(plan, policy)):
+                    yield _rule(
+                        policy, (*model, *chosen), whole_weights([(b, Fraction(b.size)) for b in place.backends])
+                    )
+        if model and (shares := weighted_backends(plan, policy)):
             yield _rule(policy, model, shares)
     last = next((policy for policy, model in owners if not model), apex.policies[0])
-    if shares := weighted(plan, last):
+    if shares := weighted_backends(plan, last):
         yield _rule(last, (), shares)
 
 
-def _owners(snapshot: Snapshot, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:
-    """Which models belong to whom, in the order in which they are tried: exact names first, one policy at a time."""
+def _models_of_policies(snapshot: Snapshot, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:
+    """Each policy with a condition for its models, in order of precedence: exact names first, one policy at a time."""
     exact: dict[str, list[str]] = {}
     globs: list[ModelMatch] = []
     for match in snapshot.patterns:
@@ -110,7 +112,7 @@ def _owners(snapshot: Snapshot, apex: Apex) -> Iterator[tuple[Policy, Conditions
             else:
                 exact.setdefault(match.policy.name, []).append(headers.safe_value(match.pattern))
     for policy, models in exact.items():
-        for model in _either(models):
+        for model in _model_conditions(models):
             yield snapshot.by_name[policy], (model,)
     for match in globs:
         regex = ".*".join(re.escape(headers.safe_value(part)) for part in match.pattern.split("*"))
@@ -118,18 +120,18 @@ def _owners(snapshot: Snapshot, apex: Apex) -> Iterator[tuple[Policy, Conditions
         yield match.policy, (model,) if match.pattern.strip("*") else ()
 
 
-def _either(models: Sequence[str]) -> Iterator[Doc]:
-    """One of ``models``, in as few conditions as their length allows."""
+def _model_conditions(models: Sequence[str]) -> Iterator[Doc]:
+    """Conditions that hold for one of ``models`` each, as few as their length allows."""
     some: list[str] = []
     for model in models:
-        if some and len(_alternatives([*some, model])) > LONGEST_VALUE:
-            yield _one_of(some)
+        if some and len(_alternatives([*some, model])) > MAX_VALUE_LENGTH:
+            yield _model_condition(some)
             some = []
         some.append(model)
-    yield _one_of(some)
+    yield _model_condition(some)
 
 
-def _one_of(models: Sequence[str]) -> Doc:
+def _model_condition(models: Sequence[str]) -> Doc:
     if len(models) == 1:
         return _header(headers.MODEL_NAME, models[0])
     return _header(headers.MODEL_NAME, _alternatives(models), regex=True)
@@ -140,8 +142,8 @@ def _alternatives(models: Sequence[str]) -> str:
     return f"^(?:{'|'.join(map(re.escape, models))})$"
 
 
-def _chosen(place: Place, *, among_others: bool) -> Iterator[Conditions]:
-    """What says that the processor chose this place. Several: each leads there."""
+def _target_conditions(place: Place, *, among_others: bool) -> Iterator[Conditions]:
+    """The headers by which the processor says that it chose this place; several alternatives where there are."""
     target = place.target
     pool = (_header(headers.GPU_POOL, target.pool),) if target.pool else ()
     if target.version:
@@ -159,10 +161,10 @@ def _header(name: str, value: str, *, regex: bool = False) -> Doc:
 
 
 def _rule(policy: Policy, conditions: Conditions, shares: Sequence[tuple[Backend, int]]) -> Doc:
-    if len(shares) > MOST_BACKENDS:
+    if len(shares) > MAX_BACKENDS:
         raise UnrenderableError(
             f"policy {policy.name}: its requests are spread over {len(shares)} Services, and a rule of an HTTPRoute "
-            f"may have {MOST_BACKENDS}; name a default version, or fewer GPU pools"
+            f"may have {MAX_BACKENDS}; name a default version, or fewer GPU pools"
         )
     matches = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}, "headers": list(conditions)}]}
     return (matches if conditions else {}) | {"backendRefs": [_ref(backend, weight) for backend, weight in shares]}

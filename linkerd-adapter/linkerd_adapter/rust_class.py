@@ -1,4 +1,4 @@
-"""What matches one character in a regular expression of Rust's: escapes and classes in brackets. Pure.
+"""Parser of what matches one character in a regular expression of Rust's: escapes and classes in brackets. Pure.
 
 Each is written as an expression of Python's ``re`` that matches exactly one character, so that Rust's operations on
 classes (``&&``, ``--``, ``~~``, classes within classes) become alternatives and lookaheads.
@@ -10,15 +10,15 @@ import re
 
 
 class RefusedError(ValueError):
-    """What Rust's ``regex`` refuses; the text says why."""
+    """A pattern that Rust's ``regex`` refuses; the message says why."""
 
 
 class UnjudgedError(ValueError):
-    """What Rust's ``regex`` may well read, and what can't be judged here; the text says why."""
+    """A pattern that Rust's ``regex`` may accept and that can't be judged here; the message says why."""
 
 
-NEST_LIMIT = 250
-"""How deep a syntax tree may be: of ``regex-syntax``."""
+MAX_NESTING = 250
+"""Depth of a syntax tree, by ``regex-syntax``."""
 ANY, NONE = r"[\s\S]", "(?!)"
 _SPACE = r" \t-\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """Unicode's White_Space; Python's ``\\s`` has four control characters more."""
@@ -63,10 +63,10 @@ class Cursor:
         self._depth = 0
 
     def deepen(self, by: int) -> None:
-        """Goes into a group or class, or with -1 out of it. Raises ``RefusedError`` where it is too deep."""
+        """Enters a group or class, or with -1 leaves it. Raises ``RefusedError`` below ``MAX_NESTING``."""
         self._depth += by
-        if self._depth > NEST_LIMIT:
-            raise RefusedError(f"it is nested deeper than {NEST_LIMIT}")
+        if self._depth > MAX_NESTING:
+            raise RefusedError(f"it is nested deeper than {MAX_NESTING}")
 
     def peek(self) -> str:
         """The next character; empty at the end."""
@@ -91,7 +91,7 @@ class Cursor:
 
 
 def escape(cursor: Cursor) -> str:
-    """What a backslash and what follows it match; assertions are none of it."""
+    """An escape that matches one character; assertions are not among them. Raises ``RefusedError``."""
     text, control = _escape(cursor)
     return re.escape(text) if control else text
 
@@ -131,7 +131,7 @@ def _hex(cursor: Cursor, letter: str) -> str:
 
 
 def _property(cursor: Cursor) -> None:
-    """Always raises: which properties there are depends on tables of Unicode's."""
+    """Always raises: Python has no tables of Unicode's properties."""
     found = re.compile(r"\{([^}]*)\}|([^\\{])").match(cursor.pattern, cursor.at)
     if not found or (found[2] and found[2].upper() not in _CATEGORIES):
         raise RefusedError(r"`\p` needs the name of a Unicode property, as in `\p{Greek}`")
@@ -172,8 +172,8 @@ def bracketed(cursor: Cursor) -> tuple[str, int]:
         else:
             items.append(_range(cursor))
     cursor.deepen(-1)
-    whole = _combined(left, operator, items)
-    return (f"(?:(?!{whole}){ANY})" if negated else whole), height + 1
+    expression = _combined(left, operator, items)
+    return (f"(?:(?!{expression}){ANY})" if negated else expression), height + 1
 
 
 def _combined(left: str, operator: str, items: list[str]) -> str:

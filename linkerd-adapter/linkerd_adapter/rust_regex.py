@@ -1,11 +1,10 @@
-"""Regular expressions as Rust's ``regex`` crate reads them, in the words of Python's ``re``. Pure.
+"""Regular expressions by the grammar of Rust's ``regex`` crate, compiled for a search that finds what it finds. Pure.
 
 Linkerd's policy controller and proxy read patterns with ``regex`` 1.x in its defaults (Unicode on, no octal escapes),
 whose syntax (``regex-syntax``) is neither Python's nor RE2's: ``a**``, ``a++`` (no possessive quantifier there),
-``[a&&b]``, ``\\z`` and ``(?<n>…)`` are read, ``\\Z``, ``\\0``, ``a{1`` and all lookaround are refused. ``translate``
-reads by that grammar and writes a pattern that finds in Python what ``regex`` finds.
+``[a&&b]``, ``\\z`` and ``(?<n>…)`` are accepted, ``\\Z``, ``\\0``, ``a{1`` and all lookaround are refused.
 
-The translation is exact for texts of ASCII. In other texts ``\\w`` and ``\\d`` follow Python's Unicode tables.
+Results are exact for ASCII texts. In other texts ``\\w`` and ``\\d`` follow Python's Unicode tables.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ import re
 from typing import NamedTuple
 
 from linkerd_adapter import rust_class
-from linkerd_adapter.rust_class import NEST_LIMIT, RefusedError, UnjudgedError
+from linkerd_adapter.regex_program import Assert, Code, Consume, Program, alternation, repetition
+from linkerd_adapter.rust_class import MAX_NESTING, RefusedError, UnjudgedError
 
-__all__ = ["RefusedError", "UnjudgedError", "translate"]
+__all__ = ["RefusedError", "UnjudgedError", "parse"]
 
 MAX_COUNT = 2**32 - 1
+"""Of a counted repetition, by ``regex-syntax``."""
 MAX_SIZE = 20_000
 """Characters and classes, repetitions written out: beyond it a pattern may be too large for Rust (10 MB compiled)."""
-MAX_EMPTIES = 16
-"""How often something that may match nothing is repeated by count: Python tries all ways of sharing a text out."""
+MAX_INSTRUCTIONS = 5_000
+"""Of a program: what is longer takes seconds to search with."""
 _UNICODE_SIZE, _CLASS_SIZE, _DOT_SIZE = 80, 20, 4
 """Of ``\\w`` and its like, of other classes and of a dot, roughly, where a character has 1."""
 
@@ -36,42 +37,41 @@ _ASSERTIONS = {"A": r"\A", "z": r"\Z", "b": r"\b", "B": r"(?!\b)", "<": _WORD["s
 
 
 class Piece(NamedTuple):
-    """A part of the pattern: in Python's words, and what limits depend on."""
+    """A compiled part of the pattern, and what limits depend on."""
 
-    python: str
+    code: Code
     height: int = 0
     """Of its syntax tree."""
     size: int = 1
-    empty: bool = False
-    """Whether it may match nothing."""
-    shy: bool = False
-    """Whether it may prefer nothing to something: then unbounded repetitions differ between engines."""
-    loop: tuple[str, str] | None = None
-    """Of a greedy repetition: what it repeats, and its operator of ``*``, ``+`` and ``?``."""
+    """In characters, repetitions written out."""
+    may_be_empty: bool = False
+    """Whether it can match without a character."""
 
 
-def translate(pattern: str) -> str:
-    """``pattern`` for Python's ``re``.
+def parse(pattern: str) -> Program:
+    """``pattern`` as a program.
 
-    Raises ``RefusedError`` for what Rust refuses, ``UnjudgedError`` for what can't be told here.
+    Raises ``RefusedError`` for what Rust refuses, ``UnjudgedError`` for what can't be judged here.
     """
-    return _Reader(pattern).whole()
+    return _Parser(pattern).program()
 
 
-class _Reader(rust_class.Cursor):
-    """Reads one pattern from left to right, by recursion at groups."""
+class _Parser(rust_class.Cursor):
+    """Recursive descent over one pattern, from left to right."""
 
     def __init__(self, pattern: str) -> None:
         super().__init__(pattern)
         self._names: set[str] = set()
 
-    def whole(self) -> str:
+    def program(self) -> Program:
         piece = self._alternatives()
         if self.peek():
             raise RefusedError("`)` closes no group")
-        if piece.height > NEST_LIMIT:
-            raise RefusedError(f"it is nested deeper than {NEST_LIMIT}")
-        return piece.python
+        if piece.height > MAX_NESTING:
+            raise RefusedError(f"it is nested deeper than {MAX_NESTING}")
+        if len(piece.code) > MAX_INSTRUCTIONS:
+            raise UnjudgedError("it is too large to be judged here")
+        return Program(piece.code)
 
     def _alternatives(self) -> Piece:
         """Up to the end of the group or of the pattern. Flags that are set within end with the group."""
@@ -127,7 +127,7 @@ class _Reader(rust_class.Cursor):
         self.deepen(-1)
         if not self.take(")"):
             raise RefusedError("a group is not closed")
-        return inner._replace(python=f"(?:{inner.python})", height=inner.height + 1)  # a loop stays one
+        return inner._replace(height=inner.height + 1)
 
     def _name(self) -> None:
         name, closed, _ = self.pattern[self.at :].partition(">")
@@ -157,29 +157,17 @@ class _Reader(rust_class.Cursor):
         return frozenset(flags)
 
     def _repeated(self, piece: Piece) -> Piece:
-        start = self.at
         low, high = self._bounds()
-        operator = self.pattern[start : self.at] if self.pattern[start] != "{" else _braces(low, high)
-        if self.pattern[start] == "{":
-            self.skip()
         lazy = self.take("?") != ("U" in self.flags)
-        if piece.empty and ((high is None and piece.shy) or max(low, high or 0) > MAX_EMPTIES):
-            raise UnjudgedError("it repeats what may match nothing, which engines do in different ways")
-        size = piece.size * max(1, low if high is None else high)
-        if size > MAX_SIZE:
+        copies = max(1, low if high is None else high)
+        size = piece.size * copies
+        if size > MAX_SIZE or len(piece.code) * copies > MAX_INSTRUCTIONS:
             raise UnjudgedError("it may be too large for Rust")
-        inner, shy = piece.python, piece.shy or (lazy and low != high)
-        if lazy or len(operator) > 1:
-            python, loop = f"(?:{inner}){operator}{'?' * lazy}", None
-        else:
-            if piece.loop:  # `a**`, which Python would walk in exponentially many ways, is `a*`
-                inner, below = piece.loop
-                operator = below if below == operator else "*"
-            python, loop = f"(?:{inner}){operator}", (inner, operator)
-        return Piece(python, piece.height + 1, size, piece.empty or low == 0, shy, loop)
+        code = repetition(piece.code, low, high, lazy=lazy, may_be_empty=piece.may_be_empty)
+        return Piece(code, piece.height + 1, size, piece.may_be_empty or low == 0)
 
     def _bounds(self) -> tuple[int, int | None]:
-        """How often; None: without end."""
+        """How often at least and at most; None: without end."""
         operator = self.pattern[self.at]
         self.at += 1
         if operator != "{":
@@ -194,6 +182,7 @@ class _Reader(rust_class.Cursor):
             raise RefusedError("`{` begins a count, and no `}` ends it")
         if high is not None and low > high:
             raise RefusedError(f"the count {{{low},{high}}} ends before it begins")
+        self.skip()
         return low, high
 
     def _number(self) -> int:
@@ -208,22 +197,22 @@ class _Reader(rust_class.Cursor):
     def _atom(self) -> Piece:
         character = self.peek()
         if character == "[":
-            python, height = rust_class.bracketed(self)
-            return self._folded(python, height, _size(python))
+            expression, height = rust_class.bracketed(self)
+            return self._folded(expression, height, _size(expression))
         if character == "\\":
             if assertion := self._assertion():
-                return Piece(assertion, empty=True)
-            python = rust_class.escape(self)
-            return self._folded(python, 0, _size(python))
+                return Piece((Assert(assertion),), may_be_empty=True)
+            expression = rust_class.escape(self)
+            return self._folded(expression, 0, _size(expression))
         self.at += 1
         if character == ".":
             ends = "" if "s" in self.flags else r"\r\n" if "R" in self.flags else r"\n"
-            return Piece(f"[^{ends}]" if ends else rust_class.ANY, size=_DOT_SIZE)
+            return Piece((Consume(f"[^{ends}]" if ends else rust_class.ANY),), size=_DOT_SIZE)
         if character in "^$":
-            return Piece(self._edge(character), empty=True)
+            return Piece((Assert(self._anchor(character)),), may_be_empty=True)
         return self._folded(re.escape(character), 0, 1)
 
-    def _edge(self, character: str) -> str:
+    def _anchor(self, character: str) -> str:
         if "m" not in self.flags:
             return {"^": r"\A", "$": r"\Z"}[character]
         if "R" in self.flags:
@@ -244,30 +233,25 @@ class _Reader(rust_class.Cursor):
         self.at = kind.end()
         return f"(?:{_WORD[kind[1]]})"
 
-    def _folded(self, python: str, height: int, size: int) -> Piece:
-        return Piece(f"(?i:{python})" if "i" in self.flags else python, height, size)
+    def _folded(self, expression: str, height: int, size: int) -> Piece:
+        return Piece((Consume(f"(?i:{expression})" if "i" in self.flags else expression),), height, size)
 
 
-def _size(python: str) -> int:
+def _size(expression: str) -> int:
     """Of a class or a character."""
-    if any(letter in python for letter in (r"\d", r"\D", r"\w", r"\W")):
+    if any(letter in expression for letter in (r"\d", r"\D", r"\w", r"\W")):
         return _UNICODE_SIZE
-    return _CLASS_SIZE if len(python) > 2 else 1
-
-
-def _braces(low: int, high: int | None) -> str:
-    return f"{{{low},{'' if high is None else high}}}"
+    return _CLASS_SIZE if len(expression) > 2 else 1
 
 
 def _concatenated(pieces: list[Piece]) -> Piece:
     if len(pieces) == 1:
         return pieces[0]
     return Piece(
-        "".join(piece.python for piece in pieces),
+        tuple(instruction for piece in pieces for instruction in piece.code),
         max((piece.height + 1 for piece in pieces), default=0),
         sum(piece.size for piece in pieces),
-        all(piece.empty for piece in pieces),
-        any(piece.shy for piece in pieces),
+        all(piece.may_be_empty for piece in pieces),
     )
 
 
@@ -275,9 +259,8 @@ def _either(branches: list[Piece]) -> Piece:
     if len(branches) == 1:
         return branches[0]
     return Piece(
-        "|".join(branch.python for branch in branches),
+        alternation([branch.code for branch in branches]),
         max(branch.height for branch in branches) + 1,
         sum(branch.size for branch in branches),
-        any(branch.empty for branch in branches),
-        any(branch.shy for branch in branches) or any(branch.empty for branch in branches[:-1]),
+        any(branch.may_be_empty for branch in branches),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from extproc.render.document import Doc
-from linkerd_adapter.names import Service, address, label
+from linkerd_adapter.names import Service, label, parse_address
 from linkerd_adapter.plan import Addresses, Apex, Backend, Plan, Pods
 
 MANAGER = "linkerd-adapter"
@@ -14,14 +14,14 @@ PORT = "http"
 """Name of the one port of each Service."""
 
 MODE = "balancer.linkerd.io/failure-accrual"
-FAILURES = {
+CIRCUIT_BREAKER = {
     # What the rendered Envoy does where it sees the servers itself: five failures in a row, then a rest.
     MODE: "consecutive",
     f"{MODE}-consecutive-max-failures": "5",
     f"{MODE}-consecutive-min-penalty": "10s",
     f"{MODE}-consecutive-max-penalty": "120s",
 }
-"""Circuit breaking. Backends of a route break as their apex says."""
+"""Annotations for circuit breaking. On the apex: a route's backends take the parent Service's configuration."""
 
 
 def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol: str | None) -> Iterator[Doc]:
@@ -35,22 +35,22 @@ def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol
     if app_protocol:
         port["appProtocol"] = app_protocol
     if plan.declares(apex):
-        yield _service(apex.service, port, dict(apex.labels), FAILURES if breaks(apex) else {})
+        yield _service(apex.service, port, dict(apex.labels), CIRCUIT_BREAKER if has_circuit_breaker(apex) else {})
     done = set()
     for policy in apex.policies:
         for place in plan.places[policy.name]:
             for backend in place.backends:
                 if backend.behind is not None and backend.service not in done:
                     done.add(backend.service)
-                    yield from _behind(backend, port)
+                    yield from _backend_manifests(backend, port)
 
 
-def breaks(apex: Apex) -> bool:
-    """Whether its policies want servers that fail to rest."""
+def has_circuit_breaker(apex: Apex) -> bool:
+    """Whether its policies ask for circuit breaking: all have a retry budget."""
     return all(policy.retry_budget for policy in apex.policies)
 
 
-def _behind(backend: Backend, port: Doc) -> Iterator[Doc]:
+def _backend_manifests(backend: Backend, port: Doc) -> Iterator[Doc]:
     if isinstance(backend.behind, Pods):
         yield _service(backend.service, port, dict(backend.behind.labels), {})
     elif isinstance(backend.behind, Addresses):
@@ -73,7 +73,7 @@ def _slices(service: Service, behind: Addresses) -> Iterator[Doc]:
     """One for each family of addresses and port."""
 
     def kind(endpoint: tuple[str, int]) -> tuple[str, int]:
-        found = address(endpoint[0])
+        found = parse_address(endpoint[0])
         return f"IPv{found.version if found else 4}", endpoint[1]
 
     for (family, port), endpoints in groupby(sorted(behind.endpoints, key=kind), kind):

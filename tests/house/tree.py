@@ -72,12 +72,12 @@ def package_of(module: str) -> str | None:
     return short(module).partition(".")[0] if module.startswith("extproc.") else None
 
 
-def names_of_test(module: str) -> tuple[Path, Path]:
-    """Where the test of a module may be: by its name or, where another module has the same, by its package's too."""
+def names_of_test(module: str) -> tuple[Path, ...]:
+    """Where the test of a module may be: by its name or, where another module has the same, by its packages' too."""
     *packages, name = short(module).split(".")
-    folder = Path(*packages)
-    qualified = "_".join((packages[-1] if packages else "extproc", name))
-    return folder / f"test_{name}.py", folder / f"test_{qualified}.py"
+    qualified = (packages or ["extproc"], *(packages[at:] for at in range(1, len(packages))))
+    names = [name, *("_".join((*each, name)) for each in reversed(qualified))]
+    return tuple(Path(*packages) / f"test_{each}.py" for each in names)
 
 
 def listed(module: str, names: tuple[str, ...]) -> bool:

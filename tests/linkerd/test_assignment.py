@@ -1,6 +1,6 @@
 """Same policies, same requests: the real Envoy and Linkerd's routing of our HTTPRoutes choose the same places.
 
-Linkerd's proxy can't run here. In its stead stands the oracle, which is judged by itself in ``test_oracle``.
+Linkerd's proxy can't run here. In its stead stands the oracle, which is judged by itself in ``test_route_selection``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from linkerd_adapter import plan, route_selection
-from linkerd_adapter.explain import Asked, sent
+from linkerd_adapter.explain import ClientRequest, gateway_request
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Apex, Plan
 from linkerd_adapter.policy_controller import Cluster
@@ -184,7 +184,7 @@ class Linkerd:
     def places(self, policy: str | None, request: route_selection.Request) -> set[str]:
         """Where a request may come to that the gateway sends for this policy."""
         apex = self.plan.apex_of(self._snapshot.by_name[policy or "rest"])
-        found = route_selection.find(self._routes[apex.service], request)
+        found = route_selection.select(self._routes[apex.service], request)
         assert found is not None
         return {self.names[apex.service, Service(b.namespace, b.name)] for b in route_selection.shares(found.rule)}
 
@@ -235,7 +235,9 @@ def test_envoy_and_linkerd_choose_the_same_place_for_every_request(tmp_path: Pat
         cohort = decision["cohort"] or "none"
         # Where nothing is drawn, Envoy asked the server with the very headers that the policy wants ...
         if cohort in ("sticky", "match", "pin", "default"):
-            wanted = sent(Asked("POST", request.path, request.headers, request.body), decision).headers
+            wanted = gateway_request(
+                ClientRequest("POST", request.path, request.headers, request.body), decision
+            ).headers
             assert routing(answer.headers) == routing((n, v.decode()) for n, v in wanted), (request, answer)
         # ... and by the headers with which it asked, whatever was drawn, Linkerd comes to the same place.
         places = linkerd.places(

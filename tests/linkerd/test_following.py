@@ -67,7 +67,7 @@ def test_routes_follow_the_decision(snapshot: Snapshot, model: str, version: str
         cluster = Cluster(http_routes(snapshot, made, apex), live=False)
         routes, ignored = cluster.routes(apex.service, apex.port, "ai")
         assert not ignored
-        found = route_selection.find(routes, route_selection.Request("POST", "/", Headers.of(decision.headers())))
+        found = route_selection.select(routes, route_selection.Request("POST", "/", Headers.of(decision.headers())))
         if decision.policy is None:
             continue
         assert found is not None

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from tests.mutants.mistakes import Mistake, Site, known_equivalents, mistake_at, sites
 from tests.mutants.trial import TreeCopy
 
-PACKAGES = ("policy", "exchange", "answers", "bodies", "http2", "route_selection")
+PACKAGES = ("policy", "exchange", "answers", "bodies", "http2", "route_selection", "policy_controller")
 WANTED = 0.95
 """Share of the mistakes that must be noticed."""
 

@@ -42,12 +42,12 @@ def add(commands: Subcommands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the explanation as JSON; the exit status."""
     from linkerd_adapter import kubectl_output, manifests
-    from linkerd_adapter.explain import Asked, explain
+    from linkerd_adapter.explain import ClientRequest, explain
 
     snapshot = loader.load(arguments.file).snapshot
     own = Service(arguments.namespace or manifests.namespace(snapshot), arguments.name)
-    asked = Asked(arguments.method, arguments.path, tuple(arguments.header), arguments.body)
-    found = explain(snapshot, own, asked, kubectl_output.read(arguments.from_live) if arguments.from_live else None)
-    json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+    request = ClientRequest(arguments.method, arguments.path, tuple(arguments.header), arguments.body)
+    result = explain(snapshot, own, request, kubectl_output.read(arguments.from_live) if arguments.from_live else None)
+    json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     return 0

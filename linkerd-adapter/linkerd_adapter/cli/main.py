@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; the namespace's ``run`` is the function of the chosen command."""
+    """The parser of the command line; the namespace's ``run`` is the function of the chosen command."""
     top = argparse.ArgumentParser(
         prog="linkerd-adapter",
         formatter_class=Help,

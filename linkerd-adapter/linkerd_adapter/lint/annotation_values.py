@@ -1,6 +1,6 @@
-"""Linkerd's annotations and the values it can read in them.
+"""Annotations of Linkerd and the values that it can parse.
 
-As Linkerd 2.20's policy controller parses them: durations are one whole number and a unit, lists have no spaces.
+Source: the policy controller of Linkerd 2.20. Durations are one whole number and a unit, lists have no spaces.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ MODE = BREAKER + "failure-accrual"
 CONSECUTIVE = MODE + "-consecutive-"
 SUCCESS_RATE = ALPHA + "failure-accrual-success-rate-"
 
+DEFAULT_OPAQUE_PORTS = "25,587,3306,4444,5432,6379,9300,11211"
+"""Ports that Linkerd takes for opaque where neither Service nor Namespace has an annotation."""
+
 _DURATION = re.compile(r"\s*([0-9]{1,15})(ms|s|m|h|d)\s*")
 _RANGE = re.compile(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*")
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _GRPC = frozenset({"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"})
-_TRUTH = frozenset({"0", "f", "F", "false", "FALSE", "False", "1", "t", "T", "true", "TRUE", "True"})
+_BOOLEANS = frozenset({"0", "f", "F", "false", "FALSE", "False", "1", "t", "T", "true", "TRUE", "True"})
 
 
 def milliseconds(text: str) -> int | None:
-    """Of a duration; None where Linkerd can't read it."""
+    """A duration in milliseconds; None where Linkerd can't parse it."""
     if text.strip() == "0":
         return 0
     found = _DURATION.fullmatch(text)
@@ -30,7 +33,7 @@ def milliseconds(text: str) -> int | None:
 
 
 def names_port(ports: str, port: int) -> bool:
-    """Whether a list as in ``25,8000-8010`` has it."""
+    """Whether a list of ports and ranges, as in ``25,8000-8010``, contains ``port``."""
     ranges = (_RANGE.fullmatch(part) for part in ports.split(","))
     return any(int(found[1]) <= port <= int(found[2] or found[1]) for found in ranges if found)
 
@@ -69,7 +72,7 @@ def _count(high: int) -> Callable[[str], bool]:
 
 
 _DURATIONS = "a whole number with one of ms, s, m, h, d, as in 90s"
-KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
+ANNOTATIONS: dict[str, tuple[Callable[[str], bool], str]] = {
     TIMEOUT + "request": (_duration, _DURATIONS),
     TIMEOUT + "response": (_duration, _DURATIONS),
     TIMEOUT + "idle": (_duration, _DURATIONS),
@@ -85,9 +88,9 @@ KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
     SUCCESS_RATE + "threshold": (_number(0, 1), "a number from 0 to 1"),
     SUCCESS_RATE + "window": (_duration, _DURATIONS),
     SUCCESS_RATE + "min-requests": (_count(1_000_000), "a whole number up to 1000000"),
-    ALPHA + "penalize-failures": (lambda text: text.strip() in _TRUTH, "true or false"),
+    ALPHA + "penalize-failures": (lambda text: text.strip() in _BOOLEANS, "true or false"),
     ALPHA + "load-biaser-penalty": (_duration, _DURATIONS),
     ALPHA + "load-biaser-max-retry-after": (_duration, _DURATIONS),
 }
-"""Those for routes and Services: whether a value can be read, and how one is written."""
+"""Annotations of routes and Services: a predicate for values that Linkerd can parse, and their syntax in words."""
 PREFIXES = (TIMEOUT, RETRY, BREAKER, ALPHA)

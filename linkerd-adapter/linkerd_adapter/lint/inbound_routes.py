@@ -1,4 +1,4 @@
-"""Routes of Servers, which say what may arrive at pods: kubelet's probes, too."""
+"""Lint rules: routes of Servers, which authorize what arrives at pods, kubelet's probes included."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check(given: Given) -> Iterator[Finding]:
     for server in servers:
         for workload in workloads:
             if server.namespace == workload.namespace and _selects(server, workload):
-                yield from _probes(server, workload, route_selection.in_order(routed[server.key]))
+                yield from _probes(server, workload, route_selection.by_precedence(routed[server.key]))
 
 
 def _probes(server: Resource, workload: Resource, routes: list[route_selection.Route]) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def _probes(server: Resource, workload: Resource, routes: list[route_selection.R
                 continue
             path = probe.text_at("path") or "/"
             try:
-                taken = route_selection.find(routes, route_selection.Request("GET", path, Headers()))
+                taken = route_selection.select(routes, route_selection.Request("GET", path, Headers()))
             except ValueError:
                 continue  # a pattern that can't be read, or not here
             if taken is None:
@@ -56,18 +56,18 @@ def _probes(server: Resource, workload: Resource, routes: list[route_selection.R
 
 
 def _selects(server: Resource, workload: Resource) -> bool:
-    """Whether a Server means the workload's pods, as far as ``matchLabels`` and ``matchExpressions`` of In tell."""
+    """Whether a Server selects the workload's pods by ``matchLabels``; False where it has ``matchExpressions``."""
     pod = workload.spec.get("template") or workload.place
     labels = pod.get("metadata", "labels")
     own = {key: place.text for key, place in labels.entries().items()} if labels else {}
     wanted = server.spec.get("podSelector", "matchLabels")
     if server.spec.each("podSelector", "matchExpressions"):
-        return False  # not judged
+        return False
     return all(own.get(key) == place.text for key, place in wanted.entries().items()) if wanted else True
 
 
 def _port(container: Place, port: Place | None) -> int | str | None:
-    """A port by its number, where the container tells what a name means."""
+    """A port's number; its name where the container has no port of that name."""
     if port is None or port.number is not None:
         return port.number if port else None
     named = (own for own in container.each("ports") if own.text_at("name") == port.text)
@@ -85,16 +85,16 @@ def _match(match: Place) -> route_selection.Match:
     path = match.get("path")
     kind, value = (path.text_at("type") or "PathPrefix", path.text_at("value") or "/") if path else ("", "")
     return route_selection.Match(
-        route_selection.Path(kind, value) if path else None,
+        route_selection.PathMatch(kind, value) if path else None,
         _values(match.each("headers")),
         _values(match.each("queryParams")),
         match.text_at("method") or "",
     )
 
 
-def _values(places: list[Place]) -> tuple[route_selection.Value, ...]:
+def _values(places: list[Place]) -> tuple[route_selection.ValueMatch, ...]:
     return tuple(
-        route_selection.Value(
+        route_selection.ValueMatch(
             p.text_at("name") or "", p.text_at("value") or "", p.text_at("type") == "RegularExpression"
         )
         for p in places

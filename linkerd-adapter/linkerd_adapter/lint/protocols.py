@@ -1,4 +1,4 @@
-"""What makes Linkerd not look at routes at all: protocols, opaque ports, profiles, other kinds of routes."""
+"""Lint rules: what makes Linkerd ignore routes altogether (protocols, opaque ports, profiles, other routes)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
 from linkerd_adapter.lint import service_profiles
-from linkerd_adapter.lint.annotation_values import names_port
+from linkerd_adapter.lint.annotation_values import DEFAULT_OPAQUE_PORTS, names_port
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import POLICY, Given, Resource
 
@@ -93,8 +93,7 @@ RULES = (
 
 HTTP = frozenset({"http", "kubernetes.io/h2c"})
 HABITS = frozenset({"grpc", "grpc-web", "http2", "http/2", "h2", "h2c", "http1", "http/1", "http/1.1"})
-"""What people write elsewhere and mean HTTP by."""
-DEFAULT_OPAQUE = "25,587,3306,4444,5432,6379,9300,11211"
+"""Values of ``appProtocol`` that other meshes take for HTTP."""
 
 
 def check(given: Given) -> Iterator[Finding]:
@@ -129,7 +128,7 @@ def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
             yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
     elif number is not None and (routed or protocol):
         opaque = _opaque_ports(service, given)
-        if names_port((opaque.text or "") if opaque else DEFAULT_OPAQUE, number):
+        if names_port((opaque.text or "") if opaque else DEFAULT_OPAQUE_PORTS, number):
             if protocol:
                 yield protocol.breaks(RESET, f"port {number} is opaque, and appProtocol {protocol.text} says HTTP")
             else:

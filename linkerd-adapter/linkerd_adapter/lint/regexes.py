@@ -1,4 +1,4 @@
-"""What Linkerd's proxy makes of a regular expression.
+"""What can be said of a regular expression by its text, as Linkerd's proxy takes it.
 
 It searches the value with Rust's ``regex`` (of alternatives the first that fits wins, not the longest), and matches
 where what it found spans the whole value.
@@ -21,11 +21,11 @@ _LAZY = re.compile(r"[*+?}]\?")
 
 
 def fault(pattern: str) -> str | None:
-    """Why Rust's ``regex`` refuses it; None where it reads it, or may."""
+    """Why Rust's ``regex`` refuses it; None where it is accepted or can't be judged."""
     if len(pattern) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
     try:
-        rust_regex.translate(pattern)
+        rust_regex.parse(pattern)
     except rust_regex.RefusedError as error:
         return str(error)
     except rust_regex.UnjudgedError:
@@ -33,17 +33,17 @@ def fault(pattern: str) -> str | None:
     return None
 
 
-def template(pattern: str) -> str | None:
-    """What to write instead where it is a template of paths, as in ``/v1/models/{model}/infer``; None for others."""
+def path_template_pattern(pattern: str) -> str | None:
+    """The pattern for a path template such as ``/v1/models/{model}/infer``; None where it is none."""
     return _PLACEHOLDER.sub("[^/]+", pattern) if _PLACEHOLDER.search(pattern) else None
 
 
-def literal(pattern: str) -> bool:
-    """Whether it is a plain text without anchors: what many mean by it is found anywhere in the value."""
+def is_literal(pattern: str) -> bool:
+    """Whether it is a plain text without anchors, by which authors mostly mean 'contains'."""
     return not pattern.startswith("^") and not _ends(pattern) and _literal(pattern) is not None
 
 
-def hidden(pattern: str) -> tuple[str, str] | None:
+def unreachable_alternative(pattern: str) -> tuple[str, str] | None:
     """The first literal alternative that can't match since an earlier one is its beginning, and that earlier one."""
     plain: list[tuple[str, bool]] = []
     for alternative in _alternatives(_unwrapped(pattern)):
@@ -57,8 +57,8 @@ def hidden(pattern: str) -> tuple[str, str] | None:
     return None
 
 
-def unclear(pattern: str) -> bool:
-    """Whether it has alternatives or lazy quantifiers that may stop short of the end of the value."""
+def may_stop_short(pattern: str) -> bool:
+    """Whether it has alternatives or lazy quantifiers by which the first match may end before the value does."""
     if all(map(_ends, _alternatives(pattern))):
         return False
     outline = _outline(pattern)
@@ -67,7 +67,7 @@ def unclear(pattern: str) -> bool:
 
 
 def _literal(alternative: str) -> str | None:
-    """The one text that it matches, where there is one."""
+    """The only text that an alternative matches; None where it matches several."""
     body = alternative.removeprefix("^")
     body = body[:-1] if _ends(body) else body
     return None if _META.search(_ESCAPED.sub("", body)) else _ESCAPED.sub(r"\1", body)
@@ -79,13 +79,13 @@ def _ends(alternative: str) -> bool:
 
 
 def _unwrapped(pattern: str) -> str:
-    """Without a group around the whole."""
+    """The pattern without a group that encloses all of it."""
     body = pattern.removeprefix("^")
     inner = re.fullmatch(r"\((?:\?:)?(.*)\)", body, re.DOTALL)
     if not inner:
         return pattern
     depth = 0
-    for at, character in _bare(body):
+    for at, character in _operators_and_literals(body):
         depth += (character == "(") - (character == ")")
         if depth == 0:
             return inner.group(1) if at == len(body) - 1 else pattern
@@ -94,7 +94,7 @@ def _unwrapped(pattern: str) -> str:
 
 def _alternatives(pattern: str) -> Iterator[str]:
     depth = start = 0
-    for at, character in _bare(pattern):
+    for at, character in _operators_and_literals(pattern):
         depth += (character == "(") - (character == ")")
         if character == "|" and depth == 0:
             yield pattern[start:at]
@@ -103,17 +103,17 @@ def _alternatives(pattern: str) -> Iterator[str]:
 
 
 def _outline(pattern: str) -> str:
-    """With ``_`` for escapes and classes."""
+    """The pattern with ``_`` for escapes and classes."""
     return "".join(piece if len(piece) == 1 else "_" for _, piece in _pieces(pattern))
 
 
-def _bare(pattern: str) -> Iterator[tuple[int, str]]:
-    """Every character that is neither escaped nor in a class, with its place."""
+def _operators_and_literals(pattern: str) -> Iterator[tuple[int, str]]:
+    """Every character that is neither escaped nor in a class, with its index."""
     return ((at, piece) for at, piece in _pieces(pattern) if len(piece) == 1)
 
 
 def _pieces(pattern: str) -> Iterator[tuple[int, str]]:
-    """Characters, escapes with what they escape, and ``[]`` for classes, with their places."""
+    """Characters, escapes with what they escape, and ``[]`` for classes, with their indexes."""
     at, in_class = 0, False
     while at < len(pattern):
         piece = pattern[at : at + 2] if pattern[at] == "\\" else pattern[at]

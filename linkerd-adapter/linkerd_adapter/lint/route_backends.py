@@ -1,4 +1,4 @@
-"""Where a route's rules send requests, and in which shares."""
+"""Lint rules: the backends of routes and their weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of routes: those of Gateway API 1.2.1, their types and limits, and what is newer than Linkerd."""
+"""Lint rules: the fields of routes in Gateway API 1.2.1, their types and limits, and fields that are newer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Scalar, shown
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import GATEWAY, POLICY, Given, Resource, Route
-from linkerd_adapter.lint.route_filters import KNOWN, VOIDING
+from linkerd_adapter.lint.route_filters import SUPPORTED, VOIDING
 
 TYPE = Rule(
     "LNK003",
@@ -185,8 +185,8 @@ def _walk(place: Place, shape: Shape) -> Iterator[Finding]:
 def _fields(place: Place, shape: dict[str, Shape]) -> Iterator[Finding]:
     if not isinstance(place.node, Mapping):
         yield place.breaks(TYPE, "must be a mapping")
-    if (shape is _HTTP_FILTER or shape is _GRPC_FILTER) and place.text_at("type") not in KNOWN | VOIDING:
-        return  # told of by `filters`, whatever its fields are
+    if (shape is _HTTP_FILTER or shape is _GRPC_FILTER) and place.text_at("type") not in SUPPORTED | VOIDING:
+        return  # `route_filters` has a finding for its type, whatever its fields
     for key, inner in place.entries().items():
         if key in shape:
             yield from _walk(inner, shape[key])

@@ -1,4 +1,4 @@
-"""What a route's filters do on Linkerd, and do not."""
+"""Lint rules: filters that Linkerd lacks, or applies otherwise than their authors mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import shown
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import POLICY, Given, Route
-from linkerd_adapter.unconvertible_rules import VALUE
+from linkerd_adapter.unconvertible_rules import HEADER_VALUE
 
 VOID = Rule(
     "LNK301",
@@ -73,7 +73,7 @@ UNFIT = Rule(
 )
 RULES = (VOID, BACKEND, UNKNOWN, RESPONSE, APPENDED, TOO_LATE, L5D, UNFIT)
 
-KNOWN = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"})
+SUPPORTED = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"})
 VOIDING = frozenset({"RequestMirror", "URLRewrite", "ExtensionRef"})
 
 
@@ -102,7 +102,7 @@ def _type(route: Route, filtered: Place) -> Iterator[Finding]:
     kind = filtered.text_at("type") or ""
     if kind in VOIDING:
         yield filtered.breaks(VOID, f"the filter {kind}, which Linkerd does not have, voids the whole route")
-    elif kind not in KNOWN:
+    elif kind not in SUPPORTED:
         yield filtered.breaks(UNKNOWN, f"the filter {kind} is newer than Linkerd knows" if kind else "")
     elif kind == "ResponseHeaderModifier" and route.resource.group == POLICY:
         yield filtered.breaks(RESPONSE)
@@ -125,7 +125,7 @@ def _unfit(filtered: Place) -> Iterator[Finding]:
     for modifier in ("requestHeaderModifier", "responseHeaderModifier"):
         for header in (*filtered.each(modifier, "set"), *filtered.each(modifier, "add")):
             value = header.get("value")
-            if value and value.text is not None and not VALUE.fullmatch(value.text):
+            if value and value.text is not None and not HEADER_VALUE.fullmatch(value.text):
                 yield value.breaks(UNFIT, f"{shown(value.text)} is not all visible ASCII")
 
 

@@ -1,4 +1,4 @@
-"""Which requests a route's rules take, by Linkerd's way of matching."""
+"""Lint rules: matches, and how the rules of all routes on one Service compete."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def check(given: Given) -> Iterator[Finding]:
                 if route.grpc and match.get("headers") and not match.get("method"):
                     yield match.breaks(HEADER_ONLY)
     for routes in given.targets.values():
-        yield from _together(routes)
+        yield from _across_routes(routes)
 
 
 def matches(route: Route, rule: Place) -> list[Match]:
@@ -163,13 +163,13 @@ def _regexes(match: Place) -> Iterator[Finding]:
         if value is None or pattern is None:
             continue
         if fault := regexes.fault(pattern):
-            instead = regexes.template(pattern)
+            instead = regexes.path_template_pattern(pattern)
             remedy = f"write `{instead}`: a template of paths is no regular expression" if instead else ""
             yield value.breaks(REGEX, f"{shown(pattern)} is no regular expression of Rust's: {fault}", remedy)
-        elif lost := regexes.hidden(pattern):
+        elif lost := regexes.unreachable_alternative(pattern):
             message = f"in {shown(pattern)}, {shown(lost[0])} can't match, since {shown(lost[1])} comes first"
             yield value.breaks(HIDDEN, message, _anchored(pattern))
-        elif regexes.unclear(pattern):
+        elif regexes.may_stop_short(pattern):
             yield value.breaks(UNANCHORED, remedy=_anchored(pattern))
 
 
@@ -177,7 +177,7 @@ def _anchored(pattern: str) -> str:
     return f"anchor it: {shown(f'^(?:{pattern})$')}"
 
 
-def _together(routes: list[Route]) -> Iterator[Finding]:
+def _across_routes(routes: list[Route]) -> Iterator[Finding]:
     """What can be said only of all routes on one Service."""
     of_http = [m for route in routes if not route.grpc for rule in route.rules for m in matches(route, rule)]
     every = [m for route in routes for rule in route.rules for m in matches(route, rule)]

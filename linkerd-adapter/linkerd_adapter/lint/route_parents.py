@@ -1,4 +1,4 @@
-"""To what routes are attached, and whether Linkerd will see it so."""
+"""Lint rules: parentRefs, and whether Linkerd attaches the route where its author means it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Linkerd says of routes, where they come from a given."""
+"""Lint rules: what the status of a live route reports."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ REASONS = {
 
 
 def check(given: Given) -> Iterator[Finding]:
-    """Everything that a status tells. Linkerd sets no observedGeneration: whether it is of now, none can tell."""
+    """Findings on statuses. Linkerd sets no observedGeneration: a status may be about an older version of a route."""
     for route in given.routes:
         place = route.resource.place
         if not place.get("metadata", "resourceVersion") and not place.get("status"):
@@ -91,7 +91,7 @@ def _conditions(status: Place) -> Iterator[Finding]:
 
 
 def _is_of(status: Place, target: Parent) -> bool:
-    """As Linkerd compares: by kind, name and port, not by namespace."""
+    """Whether a status is about ``target``, by kind, name and port; Linkerd does not compare namespaces."""
     parent = status.get("parentRef")
     if parent is None or (parent.text_at("kind") or "").lower() != "service":
         return False

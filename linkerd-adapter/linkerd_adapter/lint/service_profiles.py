@@ -1,4 +1,4 @@
-"""ServiceProfiles: whether Linkerd finds and reads them, and what they do to inference."""
+"""Lint rules: ServiceProfiles that Linkerd does not find or can't parse, and their effect on inference."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def _name(profile: Resource, given: Given) -> Iterator[Finding]:
     if len(labels) > 3 and labels[2] == "svc":
         return
     if len(labels) < 3 or labels[2] == "svc" or service_of(profile) in given.services:
-        whole = f"{labels[0]}.{service_of(profile)[0] or 'NAMESPACE'}.svc.cluster.local"
+        full_name = f"{labels[0]}.{service_of(profile)[0] or 'NAMESPACE'}.svc.cluster.local"
         at = profile.place.get("metadata", "name") or profile.place
-        yield at.breaks(NAME, f"{shown(profile.name)} is not the full name of a Service", f"write `{whole}`")
+        yield at.breaks(NAME, f"{shown(profile.name)} is not the full name of a Service", f"write `{full_name}`")
 
 
 def _route(route: Place) -> Iterator[Finding]:

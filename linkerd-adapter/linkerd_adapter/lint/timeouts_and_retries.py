@@ -1,4 +1,4 @@
-"""Timeouts, retries and circuit breaking, as routes and Services ask for them."""
+"""Lint rules: timeouts, retries and circuit breaking of routes and Services."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import shown
 from linkerd_adapter.lint.annotation_values import (
     ALPHA,
+    ANNOTATIONS,
     BREAKER,
     CONSECUTIVE,
-    KNOWN,
     MODE,
     PREFIXES,
     RETRY,
@@ -143,10 +143,10 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
     for key, place in resource.annotations.items():
         if not key.startswith(PREFIXES):
             continue
-        if key not in KNOWN:
+        if key not in ANNOTATIONS:
             yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {shown(key)}")
             continue
-        readable, written = KNOWN[key]
+        readable, written = ANNOTATIONS[key]
         text = place.text
         if text is None or not readable(text):
             yield place.breaks(VALUE, f"{shown(text or '')} is not what Linkerd reads in {key}", f"write {written}")
@@ -174,7 +174,7 @@ def _route(route: Route) -> Iterator[Finding]:
     if other:
         yield other.breaks(OTHER_PROTOCOL)
     for key, place in annotations.items():
-        if key in KNOWN and key.startswith((BREAKER, ALPHA)):
+        if key in ANNOTATIONS and key.startswith((BREAKER, ALPHA)):
             yield place.breaks(BREAKER_ON_ROUTE)
     for rule in route.rules:
         if backend := rule.get("timeouts", "backendRequest"):
@@ -208,6 +208,6 @@ def _replaced(route: Route, given: Given) -> Iterator[Finding]:
             if prefix == TIMEOUT and any(_given(rule) for rule in route.rules):
                 own.add("timeouts.request")
             for key, place in service.annotations.items() if service and own else ():
-                if key.startswith(prefix) and key in KNOWN and key not in own:
+                if key.startswith(prefix) and key in ANNOTATIONS and key not in own:
                     message = f"{key} does not count for the route {route.resource.name}, which has {min(own)}"
                     yield place.breaks(REPLACED, message)

@@ -1,4 +1,4 @@
-"""Matches that fewer requests meet than it seems, or none."""
+"""Lint rules: matches that take fewer requests than it seems, or none."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from extproc.yamldoc import shown
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
-from linkerd_adapter.unconvertible_rules import NAME, VALUE
+from linkerd_adapter.unconvertible_rules import HEADER_NAME, HEADER_VALUE
 
-WHOLE = Rule(
+ONLY_THAT_VALUE = Rule(
     "LNK210",
     "warning",
     "a match takes nothing but the very value that it names, and looks as if it took more",
@@ -35,7 +35,7 @@ NEVER = Rule(
     "headers to match by. What the API server does not refuse is never used, or voids the route.",
     "write what the request has: `hostnames` for hosts, `method` and `path` for what they are",
 )
-RULES = (WHOLE, TWICE, NEVER)
+RULES = (ONLY_THAT_VALUE, TWICE, NEVER)
 
 _COOKIE = r"(?:^|[^\\])\.[*+]"
 
@@ -55,7 +55,7 @@ def _match(route: Route, match: Place) -> Iterator[Finding]:
     for header in headers:
         yield from _header(header)
     for valued in (*headers, *match.each("queryParams")):
-        yield from _whole(valued)
+        yield from _without_wildcards(valued)
     path = match.get("path")
     if path and not route.grpc:
         yield from _path(path)
@@ -76,7 +76,7 @@ def _header(header: Place) -> Iterator[Finding]:
     text = (name.text or "") if name else ""
     if name and text.lower() == "host":
         yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
-    elif name and not NAME.fullmatch(text):
+    elif name and not HEADER_NAME.fullmatch(text):
         remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
         yield name.breaks(NEVER, f"{shown(text)} is no name of a header: the route is refused or void", remedy)
     if value and value.text is not None and header.text_at("type") != "RegularExpression":
@@ -84,23 +84,23 @@ def _header(header: Place) -> Iterator[Finding]:
             yield value.breaks(
                 NEVER, f"{shown(value.text)} has spaces around, and no header's value has", "remove them"
             )
-        elif not VALUE.fullmatch(value.text):
+        elif not HEADER_VALUE.fullmatch(value.text):
             yield value.breaks(NEVER, f"{shown(value.text)} is not all visible ASCII: the route is void")
         elif text.lower() == "cookie" and ";" not in value.text:
             remedy = f"write a RegularExpression: `^(?:.*; ?)?{re.escape(value.text)}(?:;.*)?$`"
-            yield value.breaks(WHOLE, "a client with another cookie besides does not match", remedy)
+            yield value.breaks(ONLY_THAT_VALUE, "a client with another cookie besides does not match", remedy)
 
 
-def _whole(valued: Place) -> Iterator[Finding]:
+def _without_wildcards(valued: Place) -> Iterator[Finding]:
     value = valued.get("value")
     if value is None or value.text is None or valued.text_at("type") != "RegularExpression":
         return
     cookie = (valued.text_at("name") or "").lower() == "cookie"
-    if regexes.literal(value.text):
+    if regexes.is_literal(value.text):
         remedy = f"write `.*{value.text}.*` where more may stand around it, or the type Exact"
-        yield value.breaks(WHOLE, f"{shown(value.text)} takes nothing but that very value", remedy)
+        yield value.breaks(ONLY_THAT_VALUE, f"{shown(value.text)} takes nothing but that very value", remedy)
     elif cookie and not re.search(_COOKIE, value.text):
-        yield value.breaks(WHOLE, f"{shown(value.text)} leaves no room for other cookies")
+        yield value.breaks(ONLY_THAT_VALUE, f"{shown(value.text)} leaves no room for other cookies")
 
 
 def _path(path: Place) -> Iterator[Finding]:
@@ -108,8 +108,8 @@ def _path(path: Place) -> Iterator[Finding]:
     if value is None or value.text is None:
         return
     if kind == "RegularExpression":
-        if regexes.literal(value.text):
+        if regexes.is_literal(value.text):
             remedy = "write the type PathPrefix, or Exact, or `.*` at the end"
-            yield value.breaks(WHOLE, f"{shown(value.text)} takes nothing but that very path", remedy)
+            yield value.breaks(ONLY_THAT_VALUE, f"{shown(value.text)} takes nothing but that very path", remedy)
     elif not value.text.startswith("/"):
         yield value.breaks(NEVER, f"{shown(value.text)} is no path: it does not begin with `/`", f"write /{value.text}")

@@ -1,4 +1,4 @@
-"""Workloads whose requests go round, past routes, or where a client says."""
+"""Lint rules: workloads whose requests loop, bypass routes, or go where a client says."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OVERRIDE = "l5d-dst-override"
 def check(given: Given) -> Iterator[Finding]:
     """Everything about workloads, and what a Namespace asks for all of its own."""
     workloads = [workload for kind in KINDS for workload in given.of(kind, "", "apps", "batch")]
-    texts = {id(workload): _written(workload, given) for workload in workloads}
+    texts = {id(workload): _all_texts(workload, given) for workload in workloads}
     ingresses = "\n".join(text for i in given.of("Ingress", "networking.k8s.io") for text in _texts(i.place.node))
     for workload in workloads:
         yield from _annotated(workload, given, OVERRIDE in texts[id(workload)] or OVERRIDE in ingresses)
@@ -60,7 +60,7 @@ def check(given: Given) -> Iterator[Finding]:
         if proxy.spec.text_at("routingType") != "Service":
             yield (proxy.spec.get("routingType") or proxy.spec).breaks(PODS)
     labels = [(workload, _labels(workload)) for workload in workloads]
-    behind = {key: list(_behind(given.services[key], labels)) for key in given.backends if key in given.services}
+    behind = {key: list(_selected(given.services[key], labels)) for key in given.backends if key in given.services}
     for route in given.routes if labels else ():
         for rule in route.rules:
             for backend in rule.each("backendRefs"):
@@ -86,7 +86,7 @@ def _labels(workload: Resource) -> dict[str, str | None]:
     return {key: place.text for key, place in labels.entries().items()} if labels else {}
 
 
-def _behind(service: Resource, labels: list[tuple[Resource, dict[str, str | None]]]) -> Iterator[Resource]:
+def _selected(service: Resource, labels: list[tuple[Resource, dict[str, str | None]]]) -> Iterator[Resource]:
     """The workloads that a Service selects."""
     selector = service.spec.get("selector")
     wanted = {key: place.text for key, place in selector.entries().items()} if selector else {}
@@ -95,7 +95,7 @@ def _behind(service: Resource, labels: list[tuple[Resource, dict[str, str | None
             yield workload
 
 
-def _written(workload: Resource, given: Given) -> str:
+def _all_texts(workload: Resource, given: Given) -> str:
     """All texts of a workload, and of the ConfigMaps of its namespace that it names."""
     own = set(_texts(workload.spec.node))
     maps = (

@@ -33,7 +33,7 @@ def asked(path: str = "/", method: str = "GET", **headers: str) -> route_selecti
 def answered(name: str, request: route_selection.Request) -> str | None:
     """The backend of the rule that the oracle finds."""
     routes, _ = cluster(name).routes(APEX, 80, "ai")
-    found = route_selection.find(routes, request)
+    found = route_selection.select(routes, request)
     return found.rule.backends[0].name if found else None
 
 
@@ -85,14 +85,14 @@ def test_routes_that_do_not_count(name: str) -> None:
     ],
 )
 def test_parents_where_no_route_counts(name: str) -> None:
-    assert cluster(name).off(APEX, 80, "ai")
+    assert cluster(name).routes_disabled(APEX, 80, "ai")
 
 
 def test_ports_that_are_opaque_by_default() -> None:
-    off = cluster("lnk503-opaque-by-default").off(APEX, 6379, "ai")
-    assert off
-    assert "opaque" in off.why
-    assert not cluster("lnk201-alternation").off(APEX, 6379, "ai"), "a Service that nobody knows"
+    disabled = cluster("lnk503-opaque-by-default").routes_disabled(APEX, 6379, "ai")
+    assert disabled
+    assert "opaque" in disabled.why
+    assert not cluster("lnk201-alternation").routes_disabled(APEX, 6379, "ai"), "a Service that nobody knows"
 
 
 @pytest.mark.parametrize("name", ["lnk302-backend-filter", "lnk404-no-port", "lnk405-pool"])
@@ -109,15 +109,15 @@ def test_backends_that_take_their_share_and_fail(name: str, status: int) -> None
 
 @pytest.mark.parametrize(("name", "port"), [("lnk515-opaque-http", 80), ("lnk515-opaque-by-default", 6379)])
 def test_ports_whose_connections_are_reset(name: str, port: int) -> None:
-    off = cluster(name).off(APEX, port, "ai")
-    assert off
-    assert off.outcome == "reset"
+    disabled = cluster(name).routes_disabled(APEX, port, "ai")
+    assert disabled
+    assert disabled.outcome == "reset"
 
 
 def test_profiles_count_for_their_own_namespace() -> None:
     there = cluster("lnk505-profile-of-clients")
-    assert there.off(APEX, 80, "shop")
-    assert not there.off(APEX, 80, "ai")
+    assert there.routes_disabled(APEX, 80, "shop")
+    assert not there.routes_disabled(APEX, 80, "ai")
 
 
 def test_weights() -> None:
@@ -166,7 +166,7 @@ def test_rules_that_are_never_used_and_requests_that_none_takes(
     codes = {finding.code for finding in found}
     routes, _ = Cluster([route], live=False).routes(APEX, 80, "ai")
     nobody = asked("/nowhere", "PUT")
-    assert (route_selection.find(routes, nobody) is None) == ("LNK205" in codes)
+    assert (route_selection.select(routes, nobody) is None) == ("LNK205" in codes)
     twice = {finding.path for finding in found if finding.code == "LNK206"}
     idle = {
         number
@@ -175,7 +175,7 @@ def test_rules_that_are_never_used_and_requests_that_none_takes(
         and (rule["matches"] or f"spec.rules[{number}]" in twice)
     }
     for request in asked_for:
-        answer = route_selection.find(routes, request)
+        answer = route_selection.select(routes, request)
         if "LNK205" not in codes:
             assert answer is not None
         assert answer is None or answer.number not in idle

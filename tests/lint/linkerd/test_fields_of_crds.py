@@ -9,11 +9,11 @@ import pytest
 import yaml
 from linkerd_adapter.lint import route_fields
 
+from tests.lint.linkerd.corpus import GOOD
 from tests.manifests import core, crds
 
 LINKERD, GATEWAY = (crds.FOLDER / f"{name}.yaml" for name in ("linkerd-edge-26.8.3", "gateway-api-1.6.0"))
 UNCHECKED = {("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"): "Envoy Gateway's CRDs are not here"}
-GOOD = sorted((Path(__file__).parent / "good").glob("*.yaml"))
 
 pytestmark = crds.needed
 

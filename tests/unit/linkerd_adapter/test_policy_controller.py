@@ -1,4 +1,4 @@
-"""``linkerd-adapter explain`` where a cluster is not as its users think: what does not count, what comes of it."""
+"""Where a cluster is not as its users think: which resources are not in force, and what comes of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 import yaml
-from linkerd_adapter.explain import Asked
+from hypothesis import given
+from hypothesis import strategies as st
+from linkerd_adapter import route_selection
+from linkerd_adapter.explain import ClientRequest
+from linkerd_adapter.names import Service
+from linkerd_adapter.policy_controller import Cluster
 
-from tests.linkerd.test_explain import Doc, applied, asked, chat, one
+from extproc.headers import Headers
+from tests.linkerd.live_cluster import Doc, applied, chat, explained, one
+from tests.linkerd.trees import TREES
 
 
 def break_kind(docs: list[Doc]) -> None:
@@ -43,11 +50,6 @@ def break_filter(docs: list[Doc]) -> None:
 def break_regex(docs: list[Doc]) -> None:
     header = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"][0]
     header |= {"type": "RegularExpression", "value": "v(?=1)"}
-
-
-def break_unread(docs: list[Doc]) -> None:
-    header = one(docs, "HTTPRoute", "chat")["spec"]["rules"][0]["matches"][0]["headers"][0]
-    header |= {"type": "RegularExpression", "value": r"\p{Greek}1"}
 
 
 def break_template(docs: list[Doc]) -> None:
@@ -108,7 +110,6 @@ def break_shape(docs: list[Doc]) -> None:
         (break_redirect, "leads to the path 'v1'"),
         (break_retries, "its annotation retry.linkerd.io/http can't be read: '502, 503'"),
         (break_timeout, "its annotation timeout.linkerd.io/request can't be read: '5'"),
-        (break_unread, "nothing for sure of this request"),
         (break_consumer, "it is a consumer route"),
         (break_shape, "Expected `array`, got `object` - at `$.spec.rules`"),
     ],
@@ -116,7 +117,7 @@ def break_shape(docs: list[Doc]) -> None:
 def test_a_route_that_does_not_count_is_told_of(harm: Any, why: str) -> None:
     docs = applied()
     harm(docs)
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["backend"] == "chat.ai:8080"
     assert "any pod of chat may answer" in found["reason"]
     (ignored,) = found["ignored"]
@@ -179,7 +180,7 @@ def profile_of_another(docs: list[Doc]) -> None:
 def test_what_does_not_keep_a_route_from_counting(change: Any) -> None:
     docs = applied()
     change(docs)
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert (found["backend"], found["ignored"]) == ("chat-v2.ai:8080", [])
 
 
@@ -254,7 +255,7 @@ def break_grpc(docs: list[Doc]) -> None:
 def test_what_turns_all_routes_off_is_told(harm: Any, outcome: Any, why: str) -> None:
     docs = applied()
     harm(docs)
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["route"] is None
     assert why in found["reason"]
     assert found["reset"] is (outcome == "reset")
@@ -266,8 +267,8 @@ def test_what_turns_all_routes_off_is_told(harm: Any, outcome: Any, why: str) ->
 def test_grpc_goes_by_the_grpc_route() -> None:
     docs = applied()
     break_grpc(docs)
-    call = Asked("POST", "/inference.GRPCInferenceService/ModelInfer", (("content-type", "application/grpc"),))
-    found = asked(docs, call)
+    call = ClientRequest("POST", "/inference.GRPCInferenceService/ModelInfer", (("content-type", "application/grpc"),))
+    found = explained(docs, call)
     assert (found["reset"], found["backend"], found["status"]) == (False, None, None)
     assert "the GRPCRoute calls has the same parent" in found["reason"]
 
@@ -276,7 +277,7 @@ def test_a_rule_of_weight_nothing_fails_every_rule() -> None:
     docs = applied()
     refs = [{"name": name, "port": 8080, "weight": 0} for name in ("chat-v1", "chat-v2")]
     one(docs, "HTTPRoute", "chat")["spec"]["rules"].append({"backendRefs": refs, "matches": [{"method": "PUT"}]})
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert (found["reset"], found["backend"], found["status"]) == (True, None, None)
     assert "rules[3] of chat has only backends of weight 0" in found["reason"]
 
@@ -284,7 +285,7 @@ def test_a_rule_of_weight_nothing_fails_every_rule() -> None:
 def test_a_port_of_http_2_alone_is_told() -> None:
     docs = applied()
     one(docs, "Service", "chat")["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["backend"] == "chat-v2.ai:8080"
     assert "--app-protocol kubernetes.io/h2c" in found["reason"]
 
@@ -310,12 +311,12 @@ def test_backends_that_no_request_survives(refs: list[Doc], status: int, why: st
     docs.append({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "outside", "namespace": "ai"}})
     docs[-1]["spec"] = outside
     one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert (found["backend"], found["status"]) == (None, status)
     assert why in found["reason"]
     refs = [*refs, {"name": "chat-v2", "port": 8080}]
     one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
-    found = asked(docs, chat(x_beta="true"))
+    found = explained(docs, chat(x_beta="true"))
     assert found["backend"] is None
     assert f" answers {status}: " in found["reason"]
 
@@ -324,4 +325,76 @@ def test_the_port_on_which_pods_listen_is_reached_though_the_service_has_another
     docs = applied()
     one(docs, "Service", "chat-v1")["spec"]["ports"] = [{"port": 80, "targetPort": 8080}]
     one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": [{"name": "chat-v1", "port": 8080}]}]
-    assert asked(docs, chat())["backend"] == "chat-v1.ai:8080"
+    assert explained(docs, chat())["backend"] == "chat-v1.ai:8080"
+
+
+PARENT = Service("ai", "chat")
+REF = {"group": "", "kind": "Service", "name": "chat", "port": 8080}
+
+
+def http_route(rule: Doc | None = None, **spec: Any) -> Doc:
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "r", "namespace": "ai"},
+        "spec": {"parentRefs": [REF], "rules": [rule or {}], **spec},
+    }
+
+
+def test_a_pattern_of_exponential_time_in_python_is_judged() -> None:
+    """It may come from a live route; Rust takes linear time for it."""
+    value = {"type": "RegularExpression", "name": "x-a", "value": "(a+)+b"}
+    routes, ignored = Cluster([http_route({"matches": [{"headers": [value]}]})], live=False).routes(PARENT, 8080, "ai")
+    assert ignored == []
+    for text, matched in (("a" * 2000, False), ("a" * 2000 + "b", True)):
+        request = route_selection.Request("GET", "/", Headers.of([("x-a", text)]))
+        assert (route_selection.select(routes, request) is not None) is matched
+
+
+def test_a_pattern_that_can_not_be_judged_leaves_its_route_open() -> None:
+    pattern = {"type": "RegularExpression", "value": r"\p{Greek}"}
+    for match in ({"headers": [{"name": "a", **pattern}]}, {"path": pattern}):
+        _, [ignored] = Cluster([http_route({"matches": [match]})], live=False).routes(PARENT, 8080, "ai")
+        assert ignored.name == "r.ai"
+        assert "nothing can be told of it here, and so nothing for sure of this request" in ignored.why
+
+
+def test_a_route_is_converted_whole() -> None:
+    rule = {
+        "matches": [
+            {
+                "path": {"type": "Exact", "value": "/a"},
+                "method": "POST",
+                "headers": [{"name": "x", "value": "1"}],
+                "queryParams": [{"name": "q", "value": "2", "type": "RegularExpression"}],
+            }
+        ],
+        "filters": [{"type": "RequestRedirect"}],
+        "backendRefs": [{"name": "v1", "port": 80, "weight": 3}, {"name": "v2", "namespace": "ml", "port": 81}],
+    }
+    [route], _ = Cluster([http_route(rule, hostnames=["a.ai"])], live=False).routes(PARENT, 8080, "ai")
+    match = route_selection.Match(
+        route_selection.PathMatch("Exact", "/a"),
+        (route_selection.ValueMatch("x", "1"),),
+        (route_selection.ValueMatch("q", "2", regex=True),),
+        "POST",
+    )
+    backends = (route_selection.Backend("ai", "v1", 80, 3), route_selection.Backend("ml", "v2", 81))
+    assert route.rules == (route_selection.Rule((match,), backends, redirect=True),)
+    assert (route.namespace, route.name, route.hosts) == ("ai", "r", ("a.ai",))
+
+
+@pytest.mark.parametrize(
+    ("ref", "port", "counts"),
+    [(REF, 8080, True), (REF, 8081, False), ({**REF, "name": "x"}, 8080, False), ({**REF, "port": None}, 8081, True)],
+)
+def test_the_ports_of_a_parent(ref: Doc, port: int, *, counts: bool) -> None:
+    assert bool(Cluster([http_route(parentRefs=[ref])], live=False).routes(PARENT, port, "ai")[0]) is counts
+
+
+@given(st.lists(TREES, max_size=4))
+def test_no_tree_breaks_it(trees: list[Any]) -> None:
+    cluster = Cluster(trees, live=True)
+    routes, _ = cluster.routes(PARENT, 8080, "edge")
+    cluster.routes_disabled(PARENT, 8080, "edge")
+    assert all(route.namespace in ("ai", "edge") for route in routes)

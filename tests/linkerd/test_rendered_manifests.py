@@ -16,8 +16,7 @@ from linkerd_adapter import manifests, plan
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.lint import lint
 from linkerd_adapter.names import Service
-from linkerd_adapter.plan import UnrenderableError
-from linkerd_adapter.policy_controller import CONVERTED
+from linkerd_adapter.unconvertible_rules import FILTERS
 
 from extproc.gateway.embedded_envoy import find_envoy
 from extproc.policy.gpu import Requirement, describe
@@ -174,7 +173,7 @@ def _check_route(route: Doc, services: set[tuple[str, str]]) -> None:
                     assert header["value"].startswith("^")
                     assert header["value"].endswith("$")
                 assert len(header["value"]) <= 4096
-        assert all(f["type"] in CONVERTED for f in rule.get("filters", ()))
+        assert all(f["type"] in FILTERS for f in rule.get("filters", ()))
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
@@ -288,20 +287,6 @@ def test_the_gateway_is_injected_and_both_containers_share_what_they_need() -> N
     assert set(probes) == {ports["probes"]}
 
 
-def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
-    found = manifests.files({"b/policy.yaml": "1", "a/policy.yaml": "2", "../Ä.yml": "3", "stdin": "4"})
-    assert list(found.values()) == ["1", "2", "3", "4"]
-    assert sorted(found) == list(found)
-    assert manifests.files({"/etc/x/chat.yaml": "1"}) == {"chat.yaml": "1"}
-
-
-def test_where_the_gateway_is() -> None:
-    assert manifests.namespace(SNAPSHOTS["canary"]) == "ai"
-    assert manifests.namespace(SNAPSHOTS["article"]) == "default"
-    with pytest.raises(UnrenderableError, match="ai and ml; say with --namespace"):
-        manifests.namespace(SNAPSHOTS["many"])
-
-
 NAMES = st.text("abcXYZ019._-", min_size=1, max_size=63).filter(lambda s: s[0].isalnum() and s[-1].isalnum())
 GENERATED = st.builds(
     Policy,
@@ -340,7 +325,7 @@ def test_weights_are_those_of_the_rendered_envoy(snapshot: Snapshot) -> None:
     """Only rounded where a rule's limit wants it."""
     made = plan.make(snapshot, "ai")
     for policy in snapshot.policies:
-        ours = plan.weighted(made, policy)
+        ours = plan.weighted_backends(made, policy)
         theirs = weighted_targets(snapshot, policy)
         total, wanted = sum(w for _, w in ours), sum(w for _, w in theirs)
         places = {place.target: {b.service for b in place.backends} for place in made.places[policy.name]}

@@ -22,12 +22,12 @@ def matched(pattern: str, value: str) -> bool:
 @given(st.lists(words, min_size=1, max_size=4), st.sampled_from(["{}", "({})", "(?:{})", "^(?:{})$", "^({})", "^{}$"]))
 def test_an_alternative_is_told_of_exactly_where_it_cannot_match(alternatives: list[str], around: str) -> None:
     pattern = around.format("|".join(map(re.escape, alternatives)))
-    hidden = regexes.hidden(pattern)
+    hidden = regexes.unreachable_alternative(pattern)
     assert (hidden is not None) == any(not matched(pattern, value) for value in alternatives)
     if hidden:
         assert not matched(pattern, hidden[0])
         assert matched(pattern, hidden[1])
-    assert not regexes.unclear(pattern)
+    assert not regexes.may_stop_short(pattern)
     assert matched(f"^(?:{pattern})$", alternatives[-1])
 
 
@@ -51,7 +51,7 @@ def test_an_alternative_is_told_of_exactly_where_it_cannot_match(alternatives: l
     ],
 )
 def test_what_may_stop_short(pattern: str, unclear: bool) -> None:
-    assert regexes.unclear(pattern) is unclear
+    assert regexes.may_stop_short(pattern) is unclear
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_may_stop_short(pattern: str, unclear: bool) -> None:
     ],
 )
 def test_a_template_of_paths_is_no_pattern(pattern: str, instead: str | None) -> None:
-    assert regexes.template(pattern) == instead
+    assert regexes.path_template_pattern(pattern) == instead
     assert bool(regexes.fault(pattern)) == bool(instead)
 
 
@@ -72,7 +72,7 @@ def test_a_template_of_paths_is_no_pattern(pattern: str, instead: str | None) ->
     ("pattern", "plain"), [("/v1/chat", True), (r"v1\.2", True), ("^v1", False), ("v1$", False), ("v.", False)]
 )
 def test_a_text_without_wildcards(pattern: str, plain: bool) -> None:
-    assert regexes.literal(pattern) is plain
+    assert regexes.is_literal(pattern) is plain
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,13 @@ def test_what_rust_takes(pattern: str) -> None:
 @settings(max_examples=200)
 @given(st.text("ab|()[]^$\\.*?+{},1-:P<>=!", max_size=20))
 def test_any_pattern_can_be_judged(pattern: str) -> None:
-    """By the oracle's own reader; what that reads is held against Rust in ``tests/linkerd/test_rust_regex.py``."""
-    regexes.hidden(pattern), regexes.unclear(pattern), regexes.template(pattern), regexes.literal(pattern)
+    """By the oracle's own reader; what that reads is held against Rust in ``test_rust_regex.py``."""
+    (
+        regexes.unreachable_alternative(pattern),
+        regexes.may_stop_short(pattern),
+        regexes.path_template_pattern(pattern),
+        regexes.is_literal(pattern),
+    )
     try:
         route_selection.compiled(pattern)
         read = True

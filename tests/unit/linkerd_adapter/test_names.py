@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from linkerd_adapter.names import Service, label, service
+from linkerd_adapter.names import Service, label, service_of_host
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ from linkerd_adapter.names import Service, label, service
     ],
 )
 def test_what_a_host_means(host: str, found: tuple[Service, str] | None) -> None:
-    assert service(host, "ai") == found
+    assert service_of_host(host, "ai") == found
     if found:
-        assert service(found[0].host(found[1]), "elsewhere") == found
+        assert service_of_host(found[0].host(found[1]), "elsewhere") == found
 
 
 def test_names_that_fit_stay() -> None:

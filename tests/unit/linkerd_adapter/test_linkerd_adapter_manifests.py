@@ -1,4 +1,4 @@
-"""What Linkerd can't do as a policy says is refused, and what is left to its users is told."""
+"""All manifests together: what Linkerd can't do is refused, what is left to users is noted, files keep their order."""
 
 from __future__ import annotations
 
@@ -80,3 +80,42 @@ def test_hosts_that_clash_are_refused() -> None:
     clash = Policy("one", "ai", APP, "chat", models=("a",), versions=(Version("v1"),))
     with pytest.raises(UnrenderableError, match="would be declared twice"):
         render(Snapshot((clash, Policy("two", "ai", APP, "chat-v1", models=("b",)))))
+
+
+def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
+    found = manifests.files({"b/policy.yaml": "1", "a/policy.yaml": "2", "../Ä.yml": "3", "stdin": "4"})
+    assert list(found.values()) == ["1", "2", "3", "4"]
+    assert sorted(found) == list(found)
+    assert manifests.files({"/etc/x/chat.yaml": "1"}) == {"chat.yaml": "1"}
+
+
+def test_files_that_a_config_map_can_name() -> None:
+    assert manifests.files({"stdin": "1"}) == {"stdin.yaml": "1"}
+    assert manifests.files({"/.": "1"}) == {"policy.yaml": "1"}
+    many = manifests.files({f"{number}.yml": "" for number in range(11)})
+    assert list(many) == sorted(many) == [f"{number:02}-{number}.yml" for number in range(11)]
+
+
+def test_where_the_gateway_is() -> None:
+    def of(*namespaces: str) -> str:
+        policies = (Policy(f"p{n}", namespace, APP, "c", models=(f"m{n}",)) for n, namespace in enumerate(namespaces))
+        return manifests.namespace(Snapshot(tuple(policies)))
+
+    assert of("ai", "ai") == "ai"
+    assert of("") == "default"
+    with pytest.raises(UnrenderableError, match="ai and ml; say with --namespace"):
+        of("ai", "ml")
+
+
+def test_services_come_before_routes_and_the_gateway_last() -> None:
+    kinds = [
+        doc["kind"] for doc in render(Snapshot((Policy("p", "ai", APP, "c", versions=(Version("v1"),)),))).manifests
+    ]
+    assert kinds[:3] == ["Service", "Service", "HTTPRoute"]
+    assert kinds.index("Server") < kinds.index("ServiceAccount") < kinds.index("Deployment")
+
+
+def test_h2c_is_noted_since_websockets_do_not_pass() -> None:
+    options = Options(gateway=Service("ai", "gw"), app_protocol="kubernetes.io/h2c")
+    notes = manifests.render(Snapshot((Policy("p", "ai", APP, "c"),)), {}, options).notes
+    assert [note for note in notes if "WebSockets" in note] == list(notes)

@@ -10,8 +10,8 @@ import pytest
 from linkerd_adapter.cli.main import main
 
 from extproc.policyfile import loader
+from tests.lint.linkerd.corpus import HERE
 
-HERE = Path(__file__).parent
 WARNED = HERE / "bad" / "lnk601-request-timeout.yaml"
 WRONG = HERE / "bad" / "lnk403-all-zero.yaml"
 GOOD = HERE / "good" / "canary.yaml"

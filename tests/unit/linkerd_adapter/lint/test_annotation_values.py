@@ -42,4 +42,54 @@ def test_what_is_no_duration(text: str) -> None:
     ],
 )
 def test_values(name: str, text: str, readable: bool) -> None:
-    assert annotation_values.KNOWN[name][0](text) is readable
+    assert annotation_values.ANNOTATIONS[name][0](text) is readable
+
+
+@pytest.mark.parametrize(
+    ("ports", "port", "named"),
+    [
+        ("80", 80, True),
+        ("80", 8080, False),
+        ("25,587, 3306", 3306, True),
+        ("8000-8010", 8000, True),
+        ("8000-8010", 8010, True),
+        ("8000-8010", 8011, False),
+        ("8000-8010", 7999, False),
+        ("8010-8000", 8005, False),
+        ("http,80", 80, True),
+        ("80-", 80, False),
+        ("-80", 80, False),
+        ("", 0, False),
+        ("8" * 6, 88888, False),
+    ],
+)
+def test_lists_of_ports(ports: str, port: int, named: bool) -> None:
+    assert annotation_values.names_port(ports, port) is named
+
+
+@pytest.mark.parametrize("port", [25, 587, 3306, 4444, 5432, 6379, 9300, 11211])
+def test_ports_that_are_opaque_by_default(port: int) -> None:
+    assert annotation_values.names_port(annotation_values.DEFAULT_OPAQUE_PORTS, port)
+    assert not annotation_values.names_port(annotation_values.DEFAULT_OPAQUE_PORTS, port + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        (annotation_values.RETRY + "limit", 65535),
+        (annotation_values.CONSECUTIVE + "max-failures", 2**32 - 1),
+        (annotation_values.SUCCESS_RATE + "min-requests", 1_000_000),
+    ],
+)
+def test_counts_have_limits(name: str, limit: int) -> None:
+    readable = annotation_values.ANNOTATIONS[name][0]
+    assert readable("0")
+    assert readable(str(limit))
+    assert not readable(str(limit + 1))
+    assert not any(map(readable, ["-1", "1.0", "", "\u0663", "9" * 30]))
+
+
+def test_every_annotation_says_how_its_values_are_written() -> None:
+    for name, (_, written) in annotation_values.ANNOTATIONS.items():
+        assert name.startswith(annotation_values.PREFIXES)
+        assert written

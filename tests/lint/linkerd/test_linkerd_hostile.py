@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,15 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter.lint import RULES, lint
 
+from tests.lint.linkerd.corpus import BAD, GOOD
+
 BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """What YAML takes for the end of a line."""
 CODES = {rule.code for rule in RULES}
 MANIFESTS: list[Any] = [
-    manifest
-    for folder in ("good", "bad")
-    for file in sorted((Path(__file__).parent / folder).glob("*.yaml"))
-    if "lnk001" not in file.name
-    for manifest in yaml.safe_load_all(file.read_text())
+    manifest for file in (*GOOD, *BAD) if "lnk001" not in file.name for manifest in yaml.safe_load_all(file.read_text())
 ]
 
 WORDS = """

@@ -1,0 +1,55 @@
+"""The linter as a whole: stable codes, each rule in its module's table, findings sorted by place and given once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from linkerd_adapter.lint import RULES, SUBJECTS, lint, objects
+from linkerd_adapter.lint.page import SUBJECTS as HEADINGS
+
+from extproc.lint.findings import Rule
+from tests.lint.linkerd.corpus import PARENT, route, service
+
+
+def test_codes_are_distinct_and_in_order() -> None:
+    codes = [rule.code for rule in RULES]
+    assert len(codes) == len(set(codes))
+    for subject in (objects, *SUBJECTS):
+        own = [rule.code for rule in subject.RULES]
+        assert own == sorted(own)
+
+
+@pytest.mark.parametrize("subject", [objects, *SUBJECTS], ids=lambda subject: subject.__name__)
+def test_every_rule_of_a_subject_is_in_its_table(subject: object) -> None:
+    rules = [value for value in vars(subject).values() if isinstance(value, Rule)]
+    assert len(rules) == len(subject.RULES)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_a_rule_tells_what_comes_of_it_and_what_to_do(rule: Rule) -> None:
+    assert re.fullmatch(r"LNK\d{3}", rule.code)
+    assert rule.code[3] in HEADINGS
+    assert rule.why.endswith(".")
+    assert not rule.title.endswith(".")
+    assert not rule.remedy.endswith(".")
+
+
+TWO_PARENTS = route("{matches: {}}", parents=f"{PARENT}, {PARENT.replace('80', '81')}")
+
+
+def test_findings_are_sorted_by_file_and_place_and_given_once() -> None:
+    """Files in the order in which they came, not by name; a place that two parents lead to is told of once."""
+    found, _ = lint([("b.yaml", TWO_PARENTS), ("a.yaml", "x: ["), ("c.yaml", "- 1")])
+    assert [finding.file for finding in found if finding.code != "LNK205"] == ["b.yaml", "a.yaml", "c.yaml"]
+    places = [(finding.file, finding.line, finding.column, finding.code) for finding in found]
+    assert len(set(places)) == len(places)
+    of_b = [(finding.line, finding.column) for finding in found if finding.file == "b.yaml"]
+    assert of_b == sorted(of_b)
+
+
+def test_what_was_looked_at_is_given_back() -> None:
+    found, given = lint([("a.yaml", service("llm")), ("b.yaml", route("{}"))])
+    assert found == []
+    assert [resource.kind for resource in given.resources] == ["Service", "HTTPRoute"]
+    assert lint([])[0] == []

@@ -1,0 +1,145 @@
+"""From policies to apexes, targets and the Services behind them, and weights that a rule may have."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from linkerd_adapter import plan
+from linkerd_adapter.names import Service
+from linkerd_adapter.plan import MAX_WEIGHT, Addresses, Backend, Pods, UnrenderableError
+
+from extproc.policy.gpu import Requirement, describe
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+
+APP = (("app", "chat"),)
+V1, V2 = Backend(Service("ai", "v1"), 80), Backend(Service("ai", "v2"), 80)
+
+
+def chat(*versions: Version, name: str = "chat", host: str = "chat", **more: object) -> Policy:
+    return Policy(name, "ai", APP, host, versions=versions, **more)  # type: ignore[arg-type]
+
+
+def backends(policy: Policy, *pools: GpuPool) -> list[Backend]:
+    made = plan.make(Snapshot((policy,), pools), "default")
+    return [backend for place in made.places[policy.name] for backend in place.backends]
+
+
+def test_policies_of_one_host_and_port_share_an_apex() -> None:
+    policies = (
+        chat(name="a", models=("a",)),
+        chat(name="b", models=("b",), host="chat.ai.svc.cluster.local"),
+        chat(name="c", models=("c",), host="chat.ml"),
+        Policy("d", "", APP, "chat", models=("d",)),
+    )
+    made = plan.make(Snapshot(policies), "edge")
+    assert [(str(apex.service), [p.name for p in apex.policies]) for apex in made.apexes] == [
+        ("chat.ai", ["a", "b"]),
+        ("chat.ml", ["c"]),
+        ("chat.edge", ["d"]),
+    ]
+    assert made.apex_of(policies[1]) == made.apexes[0]
+    assert made.apexes[0].address == "chat.ai.svc.cluster.local:8080"
+    assert plan.namespaces(Snapshot(policies), "edge") == {"ai", "ml", "edge"}
+
+
+def test_the_domain_of_the_cluster_is_that_of_the_host() -> None:
+    (apex,) = plan.make(Snapshot((chat(host="chat.ai.svc.k8s.example"),)), "ai").apexes
+    assert apex.address == "chat.ai.svc.k8s.example:8080"
+
+
+def test_every_problem_is_told_at_once() -> None:
+    policies = (
+        chat(name="a", host="api.example.com", models=("a",)),
+        chat(name="b", host="x.ai", port=80, models=("b",)),
+        chat(name="c", host="x.ai", port=81, models=("c",)),
+    )
+    with pytest.raises(UnrenderableError) as refused:
+        plan.make(Snapshot(policies), "ai")
+    lines = str(refused.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["policy a", "policies b", "policies c"]
+    assert "has the ports [80, 81]" in lines[1]
+
+
+def test_a_policy_without_versions_is_served_by_its_apex() -> None:
+    policy = chat()
+    made = plan.make(Snapshot((policy,)), "ai")
+    assert backends(policy) == [Backend(Service("ai", "chat"), 8080)]
+    assert made.declares(made.apexes[0])
+    unlabelled = Policy("chat", "ai", (), "chat")
+    made = plan.make(Snapshot((unlabelled,)), "ai")
+    assert not made.declares(made.apexes[0]), "its pods are unknown, and it has to have some"
+    addressed = Policy("chat", "ai", (), "chat", versions=(Version("v1", 1, ("10.0.0.1:80",)),))
+    made = plan.make(Snapshot((addressed,)), "ai")
+    assert made.declares(made.apexes[0]), "all pods are behind the version's Service"
+
+
+def test_versions_and_pools_are_selected_by_labels() -> None:
+    assert backends(chat(Version("v1"), Version("v2"))) == [
+        Backend(Service("ai", f"chat-{v}"), 8080, 1, Pods((*APP, ("version", v)))) for v in ("v1", "v2")
+    ]
+    pools = (GpuPool("a", describe("NVIDIA-A100-SXM4-80GB")), GpuPool("b", describe("NVIDIA-H100-80GB-HBM3")))
+    found = backends(chat(Version("v1"), gpu=Requirement()), *pools)
+    assert [str(backend.service) for backend in found] == ["chat-v1-a.ai", "chat-v1-b.ai"]
+    assert all(isinstance(b.behind, Pods) and len(b.behind.labels) == 3 for b in found)
+
+
+def test_names_have_the_policy_in_them_where_an_apex_has_several() -> None:
+    policies = (chat(Version("v1"), name="a", models=("a",)), chat(Version("v1"), name="b", models=("b",)))
+    made = plan.make(Snapshot(policies), "ai")
+    assert [str(b.service) for p in made.places.values() for b in p[0].backends] == ["chat-a-v1.ai", "chat-b-v1.ai"]
+
+
+def test_endpoints_are_services_or_addresses() -> None:
+    found = backends(chat(Version("v1", 1, ("10.0.0.1:80", "vllm.gpus.svc:8000", "[fd00::1]:81", "tgi:90"))))
+    assert found == [
+        Backend(Service("gpus", "vllm"), 8000),
+        Backend(Service("ai", "tgi"), 90),
+        Backend(Service("ai", "chat-v1"), 8080, 2, Addresses((("10.0.0.1", 80), ("fd00::1", 81)))),
+    ]
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "[::1]:80", "0.0.0.0:80", "localhost:80", "openai.com:443"])
+def test_endpoints_that_no_pod_reaches_are_refused(endpoint: str) -> None:
+    with pytest.raises(UnrenderableError, match="policy chat, version v1: "):
+        backends(chat(Version("v1", 1, (endpoint,))))
+
+
+def test_what_has_no_version_goes_by_weight_or_to_the_default() -> None:
+    policy = chat(Version("v1", 3), Version("v2", 1), Version("v3", 0))
+    made = plan.make(Snapshot((policy,)), "ai")
+    assert [(b.service.name, w) for b, w in plan.weighted_backends(made, policy)] == [("chat-v1", 3), ("chat-v2", 1)]
+    policy = chat(Version("v1", 3), Version("v2", 0), default="v2")
+    made = plan.make(Snapshot((policy,)), "ai")
+    assert [(b.service.name, w) for b, w in plan.weighted_backends(made, policy)] == [("chat-v2", 1)]
+
+
+def test_a_versions_weight_is_spread_by_endpoints() -> None:
+    policy = chat(Version("v1", 3, ("10.0.0.1:80", "10.0.0.2:80", "a.b.svc:80")), Version("v2", 1))
+    made = plan.make(Snapshot((policy,)), "ai")
+    found = {b.service.name: w for b, w in plan.weighted_backends(made, policy)}
+    assert found == {"a": 1, "chat-v1": 2, "chat-v2": 1}
+
+
+def test_shares_of_one_service_are_added() -> None:
+    assert plan.whole_weights([]) == []
+    assert plan.whole_weights([(V1, Fraction(1, 2)), (V2, Fraction(1, 3)), (V1, Fraction(1, 6))]) == [(V1, 2), (V2, 1)]
+    assert plan.whole_weights([(V1, Fraction(7, 3)), (V1, Fraction(1))]) == [(V1, 1)]
+    other_port = Backend(V1.service, 81)
+    assert plan.whole_weights([(V1, Fraction(1)), (other_port, Fraction(2))]) == [(V1, 1), (other_port, 2)]
+
+
+def test_weights_at_the_limit_stay_and_none_falls_to_nothing() -> None:
+    assert plan.whole_weights([(V1, Fraction(MAX_WEIGHT)), (V2, Fraction(1))]) == [(V1, MAX_WEIGHT), (V2, 1)]
+    assert plan.whole_weights([(V1, Fraction(MAX_WEIGHT * 4)), (V2, Fraction(1))]) == [(V1, MAX_WEIGHT), (V2, 1)]
+
+
+@given(st.lists(st.fractions(Fraction(1, 1000), 1000, max_denominator=1000), min_size=2, max_size=5))
+def test_weights_keep_their_relation(parts: list[Fraction]) -> None:
+    pairs = [(Backend(Service("ai", f"v{i}"), 80), part) for i, part in enumerate(parts)]
+    weights = [weight for _, weight in plan.whole_weights(pairs)]
+    assert all(1 <= weight <= MAX_WEIGHT for weight in weights)
+    total, wanted = sum(weights), sum(parts)
+    assert all(abs(Fraction(w, total) - p / wanted) < Fraction(1, 1000) for w, p in zip(weights, parts, strict=True))
