@@ -40,8 +40,8 @@ WARM, COUNTED = 100, 100
 """Requests to get used to, and to count."""
 CACHE = 2 << 20
 """Bytes, of the cache that stands for all between the core and the memory."""
-READ = "*pw_7extproc_6engine_4link_4Link_*read"
-"""What is counted: ``Link.read``, as Cython names it, and all that it calls."""
+READ = "*pw_7extproc_11grpc_server_13client_socket_12ClientSocket_*read"
+"""What is counted: ``ClientSocket.read``, as Cython names it, and all that it calls."""
 
 Ask: TypeAlias = Callable[[], bytes]
 

@@ -41,7 +41,7 @@ def play(answer: Answer, piece: int = 0) -> bool:
     for at in range(0, len(body), step):
         found.feed(body[at : at + step])
     found.end()
-    return not found.broken
+    return not found.malformed
 
 
 DOCUMENTS = {

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from extproc.answers import AnswerReader, answer_reader
-from extproc.answers.answer_reader import _WIRES
-from extproc.answers.wire.bounded_buffer import LIMIT
+from extproc.answers.answer_reader import DECODERS
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.headers import Headers
 
 
@@ -21,7 +21,7 @@ def read(api: str, operation: str, *events: Any, kind: str = "text/event-stream"
         text = event if isinstance(event, bytes) else json.dumps(event).encode()
         found.feed(text if kind == "application/json" else b"data: %b\n\n" % text)
     found.end()
-    assert (found.streamed, found.broken) == (kind in _WIRES, False)
+    assert (found.streamed, found.malformed) == (kind in DECODERS, False)
     return found
 
 
@@ -122,7 +122,7 @@ def test_parts_of_a_batch_are_summed() -> None:
     assert read("generate", "generate", sglang(4, 1), sglang(4, 2)).counts() == (4, 2, 1)
 
 
-LONG = {"data": [{"index": 0, "embedding": [0.5] * (LIMIT // 4)}]}
+LONG = {"data": [{"index": 0, "embedding": [0.5] * (MAX_WHOLE // 4)}]}
 USAGE = {"usage": {"prompt_tokens": 9, "total_tokens": 9}}
 
 
@@ -134,23 +134,23 @@ def test_usage_before_and_behind_large_data(body: Any) -> None:
 @pytest.mark.parametrize("name", ["type", "usage"])
 def test_an_image_in_one_event(name: str) -> None:
     told = {"usage": {"input_tokens": 9, "output_tokens": 4}, "type": "image_generation.completed"}
-    event = {name: told[name], "type": told["type"], "b64_json": "x" * LIMIT} | told
+    event = {name: told[name], "type": told["type"], "b64_json": "x" * MAX_WHOLE} | told
     assert read("openai", "images.generations", event).counts() == (9, 4, None)
 
 
 def test_the_kind_of_a_long_event_that_the_wire_does_not_name() -> None:
-    found = read("openai", "images.generations", {"type": "image_generation.completed", "b64_json": "x" * LIMIT})
-    assert (found.told.ended, found.told.pieces) == (True, 1)
+    found = read("openai", "images.generations", {"type": "image_generation.completed", "b64_json": "x" * MAX_WHOLE})
+    assert (found.state.complete, found.state.output_events) == (True, 1)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_numbers_of_a_long_document_itself(order: int) -> None:
-    pairs = [("embeddings", [[0.5] * (LIMIT // 4)]), ("prompt_eval_count", 9)][::order]
+    pairs = [("embeddings", [[0.5] * (MAX_WHOLE // 4)]), ("prompt_eval_count", 9)][::order]
     assert document("ollama", "embed", dict(pairs)).counts() == (9, None, None)
 
 
 def test_of_a_long_batch_nothing_is_told_rather_than_its_last_part() -> None:
-    batch = [sglang(4, 2) | {"text": "x" * 1000} for _ in range(LIMIT // 1000)]
+    batch = [sglang(4, 2) | {"text": "x" * 1000} for _ in range(MAX_WHOLE // 1000)]
     assert document("generate", "generate", batch).counts() == (None, None, None)
 
 
