@@ -22,7 +22,8 @@ COMPILED = (
     *("answers.answer_reader", "answers.answer_state", "answers.event_inspector", "answers.json_pointers"),
     *("answers.message_inspector", "answers.token_counts", "answers.wire.json_array", "answers.wire.sse"),
     *("policy.decision", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
-    *("exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route", "exchange.timed_answer"),
+    *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
+    "exchange.timed_answer",
     *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
 )
 """Modules of ``extproc``. Not the engine's ``loop``: Python looks for signals between two steps that it interprets."""
