@@ -31,8 +31,10 @@ class JsonArrayElements:
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
         found: list[Event] = []
-        start, at = 0, int(self._escaped and bool(data))
-        self._escaped = self._escaped and not data
+        if not data:
+            return found  # what stands last before it is still last
+        start, at = 0, int(self._escaped)
+        self._escaped = False
         if self._text:
             text = _TEXT.match(data, at)
             at = text.end() if text else at  # it matches always, and may match nothing

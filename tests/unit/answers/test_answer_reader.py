@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from extproc.answers import AnswerReader, answer_reader
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.decoder import MAX_EVENTS
 from extproc.apis import TABLE
 from extproc.apis.answer_table import HEADERS, SHAPES
 from extproc.headers import Headers
@@ -295,3 +297,17 @@ def test_no_message_is_too_odd(message: bytes) -> None:
         found.feed(b"\0" + len(message).to_bytes(4) + message)
         found.end()
         assert not found.malformed
+
+
+def test_events_are_counted_by_the_bytes_on_the_wire() -> None:
+    headers = Headers.of([("content-type", "application/x-ndjson"), ("content-encoding", "gzip")])
+    found = answer_reader("ollama", "chat", headers)
+    assert found is not None
+    packer = zlib.compressobj(wbits=31)
+    for _ in range(200):
+        found.feed(packer.compress(b"{}\n" * 100) + packer.flush(zlib.Z_SYNC_FLUSH))
+    assert found.malformed
+    plain = answer_reader("ollama", "chat", Headers.of([("content-type", "application/x-ndjson")]))
+    assert plain is not None
+    plain.feed(b"{}\n" * (MAX_EVENTS + 1))
+    assert plain.malformed
