@@ -8,10 +8,25 @@ from typing import Any
 import pytest
 
 from extproc.answers import AnswerReader, answer_reader
+from extproc.apis import FAMILIES, TABLE
 from extproc.apis.answer_shape import AnswerShape
-from extproc.apis.answer_table import SHAPES
+from extproc.apis.answer_table import HEADERS, SESSIONS, SHAPES
 from extproc.headers import Headers
 from tests.house.tree import ROOT
+
+
+def test_the_table_has_what_the_families_declare() -> None:
+    for family in FAMILIES:
+        (api,) = {row.api for row in family.ROWS}
+        for operation, shape in vars(family).get("ANSWERS", {}).items():
+            assert SHAPES[api, operation] is shape
+        for operation, shape in vars(family).get("SESSION_ANSWERS", {}).items():
+            assert SESSIONS[api, operation] is shape
+    assert set(SHAPES) | set(SESSIONS) <= {(row.api, row.operation) for row in TABLE}
+    assert len(SHAPES) == sum(len(vars(family).get("ANSWERS", {})) for family in FAMILIES), (
+        "no two are of one operation"
+    )
+    assert set(HEADERS) >= {"x-prompt-tokens", "x-amzn-bedrock-output-token-count"}
 
 
 def opened(api: str, operation: str, kind: str = "text/event-stream") -> AnswerReader:
