@@ -1,7 +1,7 @@
 """Answers of paths behind which any model may stand: they have the shape of the model's own API.
 
-It is told by the answer itself, so the places of all APIs are read, and those of models on Amazon Bedrock that have no
-API of their own. Source: the Amazon Bedrock user guide, "Inference request parameters and response fields".
+Only the answer says which, so the places of all APIs are read, and those of models on Amazon Bedrock that have no API
+of their own. Source: the Amazon Bedrock user guide, "Inference request parameters and response fields".
 """
 
 from __future__ import annotations

@@ -9,12 +9,17 @@ import pytest
 from extproc.answers import AnswerReader, answer_reader
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import Headers
-from extproc.policy.gpu import Gpu
+from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 
 SNAPSHOT = Snapshot(
     (
-        Policy("llama", models=("llama-*",), versions=(Version("v1"), Version("v2")), gpu=Gpu(architecture="hopper")),
+        Policy(
+            "llama",
+            models=("llama-*",),
+            versions=(Version("v1"), Version("v2")),
+            gpu=Requirement(architecture="hopper"),
+        ),
         Policy("other-owner", models=("mistral",)),
     ),
     (GpuPool("west", Gpu(architecture="ada")),),

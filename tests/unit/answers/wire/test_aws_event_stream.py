@@ -29,7 +29,7 @@ def test_headers_of_a_message() -> None:
     ],
 )
 def test_the_kind_is_in_the_headers(named: dict[str, str], kind: str) -> None:
-    assert read(AwsEventStream, aws(b"x", **named)) == [(kind, b"x", True)]
+    assert read(AwsEventStream, aws(b"x", b"", **named)) == [(kind, b"x", True)]
 
 
 @pytest.mark.parametrize("at", range(len(aws(b"ab", event_type="c"))))
