@@ -114,24 +114,6 @@ def test_nothing_is_noted_of_nothing() -> None:
     assert watch(RequestBody(b""), RequestTrailers(), Unknown(), Closed()) == []
 
 
-@pytest.mark.parametrize(
-    ("metadata", "labels"),
-    [
-        ({}, ("other", "none", "none", "none")),
-        ({"api": "openai"}, ("other", "none", "none", "openai")),
-        ({"api": "openai", "model": "mistral"}, ("other", "none", "none", "openai")),
-        ({**ROUTED, "version": "made-up"}, ("llama-*", "other", "west", "openai")),
-        ({**ROUTED, "gpu_pool": "made-up"}, ("llama-*", "v1", "other", "openai")),
-        ({**ROUTED, "api": "made-up"}, ("llama-*", "v1", "west", "other")),
-        ({**ROUTED, "policy": "made-up"}, ("other", "none", "west", "openai")),
-    ],
-)
-def test_label_values_come_from_the_policy(metadata: dict[str, str], labels: tuple[str, ...]) -> None:
-    (observed, _) = watch(RequestHeaders(Headers(), metadata=metadata), response(end=True))
-    assert isinstance(observed, Observed)
-    assert (observed.model, observed.version, observed.gpu_pool, observed.api) == labels
-
-
 def test_without_a_policy_all_is_other() -> None:
     (observed, _) = watch(request(), response(end=True), snapshot=Snapshot())
     assert isinstance(observed, Observed)

@@ -113,6 +113,7 @@ def test_a_document_has_counts_and_no_times_of_tokens() -> None:
 @pytest.mark.parametrize(
     ("metadata", "labels"),
     [
+        ({}, ("other", "none", "none", "none", "")),
         ({"api": "openai"}, ("other", "none", "none", "openai", "")),
         (ROUTED | {"version": ""}, ("llama-*", "none", "west", "openai", "llama")),
         (ROUTED | {"version": "v9"}, ("llama-*", "other", "west", "openai", "llama")),
@@ -123,7 +124,8 @@ def test_a_document_has_counts_and_no_times_of_tokens() -> None:
     ],
 )
 def test_labels_are_texts_of_the_policy(metadata: dict[str, str], labels: tuple[str, ...]) -> None:
-    found = observed(exchange(**metadata), TimedAnswer(None, None, None, None, None))
+    known = ObservedExchange(SNAPSHOT, metadata, "200", "", "")
+    found = observed(known, TimedAnswer(None, None, None, None, None))
     assert (found.model, found.version, found.gpu_pool, found.api, found.policy) == labels
 
 
