@@ -134,6 +134,7 @@ def test_output_revokes_that_it_was_complete_but_not_that_it_is_over() -> None:
         ([{"choices": [{"usage": {"i": 1, "o": 2}}, {"usage": {"i": 3, "o": 4}}]}], (4, 6, None)),
         ([[{"usage": {"i": 1, "o": 9}}, {"usage": {"i": 2, "o": 9}}, 7]], (3, 18, None)),
         ([{"usage": [1]}, {"usage": "x"}, {"usage": None}], (None, None, None)),
+        ([[{"late": {"i": 1}}, {"late": {"i": 2}}]], (3, None, None)),
     ],
 )
 def test_counts(events: list[Any], counts: tuple[int | None, ...]) -> None:
