@@ -19,10 +19,12 @@ COMPILED = (
     *("envoy.canonical", "envoy.codec"),
     *("bodies.json_reader", "bodies.json_scan", "bodies.request"),
     *("apis.__init__", "apis.pattern"),
-    *("answers.answer_reader", "answers.event_inspector", "answers.json_pointers", "answers.token_counts"),
-    *("answers.wire.json_array", "answers.wire.sse"),
+    *("answers.answer_reader", "answers.answer_state", "answers.event_inspector", "answers.json_pointers"),
+    *("answers.message_inspector", "answers.token_counts"),
+    *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
     *("policy.decision", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
-    *("exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
+    *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
+    "exchange.timed_answer",
     *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
 )
 """Modules of ``extproc``. Not ``grpc_server.event_loop``: Python handles signals between interpreted instructions."""

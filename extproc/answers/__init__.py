@@ -1,8 +1,8 @@
-"""What the answers of inference APIs tell: the first token, the end, errors, tokens.
+"""Reads the answers of inference APIs: the first token, token counts, failures and the end.
 
-``shapes`` and ``usages`` are the tables; ``plain`` tells by the first bytes what an answer is; ``sse``, ``lines``,
-``elements``, ``frames``, ``eventstream`` and ``websocket`` take the bytes apart, however they are split; ``look`` looks
-at one event; ``reading`` puts them together, and ``realtime`` those of a session that holds many answers.
+``wire`` undoes content codings and splits an answer into events, however its bytes are split. ``event_inspector`` and
+``message_inspector`` read one event by its API's shape (``extproc.apis.answer_shape``) into an ``AnswerState``.
+``answer_reader`` reads one answer, ``realtime_session`` the many answers of a session.
 """
 
 from extproc.answers.answer_reader import AnswerReader as AnswerReader
@@ -10,4 +10,3 @@ from extproc.answers.answer_reader import answer_reader as answer_reader
 from extproc.answers.realtime_session import RealtimeSession as RealtimeSession
 from extproc.answers.realtime_session import SessionAnswer as SessionAnswer
 from extproc.answers.realtime_session import realtime_session as realtime_session
-from extproc.answers.shapes import HEADERS as HEADERS

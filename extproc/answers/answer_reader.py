@@ -1,4 +1,4 @@
-"""Reads the answer of one exchange as it passes by."""
+"""Reads the answer of one exchange, piece by piece, as Envoy shows it."""
 
 from __future__ import annotations
 
@@ -6,184 +6,195 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from extproc.answers.event_inspector import AnswerFacts, EventInspector, MessageInspector
-from extproc.answers.shape import Shape
-from extproc.answers.shapes import SHAPES
-from extproc.answers.wire.aws_event_stream import EventStream
-from extproc.answers.wire.decoder import EACH_EVENT, EVENTS, Allowance, Broken, Decoder, Event
-from extproc.answers.wire.documents import Bare, Document, Objects, Opaque, Sniffed
+from extproc.answers.answer_state import AnswerState
+from extproc.answers.event_inspector import EventInspector
+from extproc.answers.message_inspector import MessageInspector
+from extproc.answers.token_counts import TokenCounts
+from extproc.answers.wire.aws_event_stream import AwsEventStream
+from extproc.answers.wire.decoder import BYTES_PER_EVENT, MAX_EVENTS, Allowance, Decoder, Event, MalformedAnswer
+from extproc.answers.wire.documents import JsonDocument, ObjectOrLines, RawOutput, SniffingDecoder, UnreadBody
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.ndjson import JsonLines
-from extproc.answers.wire.nested_streams import Base64, Raw
+from extproc.answers.wire.nested_streams import Base64Payloads, RawPayloads
 from extproc.answers.wire.response_coding import Decompressor, decompressor
-from extproc.answers.wire.sse import Sse
+from extproc.answers.wire.sse import SseEvents
+from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.answer_table import SHAPES
 from extproc.headers import Headers
 
-_WIRES: dict[str, Callable[[], Decoder]] = {
-    "text/event-stream": Sse,
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "text/event-stream": SseEvents,
     "application/x-ndjson": JsonLines,
     "application/ndjson": JsonLines,
     "application/jsonl": JsonLines,
     "application/x-jsonlines": JsonLines,
     "application/stream+json": JsonLines,
     "application/x-json-stream": JsonLines,
-    "application/vnd.amazon.eventstream": EventStream,
+    "application/vnd.amazon.eventstream": AwsEventStream,
 }
-_LINES = partial(Objects, several=True)
-_INNER: dict[str, Callable[[], Decoder]] = {"base64": Base64, "raw": Raw}
-_LOOKS: dict[tuple[str, str], EventInspector | MessageInspector] = {
-    key: EventInspector(shape) if isinstance(shape, Shape) else MessageInspector(shape) for key, shape in SHAPES.items()
+"""By the content type of a streamed answer."""
+_JSON_LINES = partial(ObjectOrLines, several=True)
+_PAYLOAD_DECODERS: dict[str, Callable[[], Decoder]] = {"base64": Base64Payloads, "raw": RawPayloads}
+_INSPECTORS: dict[tuple[str, str], EventInspector | MessageInspector] = {
+    key: EventInspector(shape) if isinstance(shape, AnswerShape) else MessageInspector(shape)
+    for key, shape in SHAPES.items()
 }
-_ANY = EventInspector(Shape(token_kinds=("\0",), error_kinds=(), errors=(), marked=False, counted=False))
-"""Sees no output and no error in anything."""
+_UNKNOWN_SHAPE = EventInspector(
+    AnswerShape(output_kinds=("\0",), error_kinds=(), errors=(), has_end_mark=False, pieces_are_tokens=False)
+)
+"""Of an API whose answers are only shown to a listener: no event has output or is an error."""
+_MAX_DIGITS = 15
+"""Of a count in a header."""
 
 
-EventListener: TypeAlias = Callable[[bytes], None]
+DocumentListener: TypeAlias = Callable[[bytes], None]
 
 
 class AnswerReader:
-    """One answer. ``told`` is what it has told so far."""
+    """One answer."""
 
-    __slots__ = ("_allowance", "_decoder", "_each", "_headers", "_look", "_sniffed", "_unpack", "broken", "told")
+    __slots__ = (
+        *("_allowance", "_coding", "_decoder", "_headers", "_inspector", "_on_document", "_undecided", "malformed"),
+        "state",
+    )
 
     def __init__(
         self,
-        look: EventInspector | MessageInspector,
+        inspector: EventInspector | MessageInspector,
         decoder: Decoder,
         headers: Headers,
-        unpack: Decompressor | None = None,
-        each: EventListener | None = None,
+        coding: Decompressor | None = None,
+        on_document: DocumentListener | None = None,
     ) -> None:
-        """``each`` is shown every document of the answer: all of it, or an event of a stream."""
-        self.told = AnswerFacts()
-        self._allowance = Allowance(EVENTS, EACH_EVENT)  # by bytes on the wire, packed or not
-        self.broken = False
-        """It can't be read on: a format that is none, or bytes that are not what they should be."""
-        self._each = each
-        self._look = look
+        """``coding``: undoes the content coding. ``on_document`` is called with every JSON document, or event."""
+        self.state = AnswerState()
+        """What the answer has said so far."""
+        self.malformed = False
+        """It cannot be read further: an unknown coding, bytes of another format than declared, or too many events."""
+        self._allowance = Allowance(MAX_EVENTS, BYTES_PER_EVENT)  # by bytes as sent, compressed or not
+        self._on_document = on_document
+        self._inspector = inspector
         self._decoder = decoder
-        self._sniffed: Sniffed | Objects | None = decoder if isinstance(decoder, Sniffed) else None
-        self._unpack = unpack
+        self._undecided: SniffingDecoder | ObjectOrLines | None = (
+            decoder if isinstance(decoder, SniffingDecoder) else None
+        )
+        self._coding = coding
         self._headers = headers
 
     @property
     def streamed(self) -> bool:
-        """It comes in events, or in pieces that are output: as it is said to, until its first bytes tell."""
+        """It comes in events, or in pieces that are output: as its content type says, until its first bytes decide."""
         decoder = self._decoder
-        if isinstance(decoder, Objects):
+        if isinstance(decoder, ObjectOrLines):
             return decoder.several
-        if isinstance(decoder, Sniffed):
-            return decoder.said not in (Document, Opaque)
-        return type(decoder) not in (Document, Opaque)
+        if isinstance(decoder, SniffingDecoder):
+            return decoder.declared not in (JsonDocument, UnreadBody)
+        return type(decoder) not in (JsonDocument, UnreadBody)
 
     @property
-    def marked(self) -> bool:
+    def has_end_mark(self) -> bool:
         """A complete answer says that it is complete."""
-        return (
-            self.streamed
-            and isinstance(self._look, EventInspector)
-            and self._look.shape.marked
-            and type(self._decoder) is not Bare
-        )
+        return self.streamed and self._inspector.has_end_mark and type(self._decoder) is not RawOutput
 
     @property
-    def counted(self) -> bool:
-        """A piece of the answer is a token or so."""
-        return isinstance(self._look, MessageInspector) or self._look.shape.counted
+    def pieces_are_tokens(self) -> bool:
+        """See ``AnswerShape``."""
+        return self._inspector.pieces_are_tokens
 
     def feed(self, data: bytes) -> bool:
         """Whether the next bytes of the answer bring output."""
-        if self.broken:
+        if self.malformed:
             return False
         size = len(data)
         try:
-            if self._unpack is not None:
-                data = self._unpack(data)
+            if self._coding is not None:
+                data = self._coding(data)
             events = self._decoder.feed(data)
             self._allowance.take(size, len(events))
-        except Broken:
-            self.broken = True
+        except MalformedAnswer:
+            self.malformed = True
             return False
-        if self._sniffed is not None:
-            self._settle(self._sniffed.chosen)
-        return self._see(events) if events else False
+        if self._undecided is not None:
+            self._take_decision(self._undecided.chosen)
+        return self._inspect(events) if events else False
 
     def end(self) -> bool:
-        """The answer is over: whether output stood in what was left."""
-        if self.broken:
+        """The answer has ended. Returns whether what was still held has output."""
+        if self.malformed:
             return False
         try:
-            return self._see(self._decoder.end())
-        except Broken:
-            self.broken = True
+            return self._inspect(self._decoder.end())
+        except MalformedAnswer:
+            self.malformed = True
             return False
 
-    def counts(self) -> tuple[int | None, int | None, int | None]:
-        """Tokens of input, output, and those of the input that were cached, as far as the answer told them."""
-        found = self._look.counts(self.told)
-        if (
-            isinstance(self._look, EventInspector)
-            and self._look.shape.headers
-            and found[0] is None
-            and found[1] is None
-        ):
-            asked, answered = self._look.shape.headers
-            return _number(self._headers.text(asked)), _number(self._headers.text(answered)), found[2]
+    def counts(self) -> TokenCounts:
+        """Token counts: those in the body or, where it has none of input and output, those in the headers."""
+        found = self._inspector.counts(self.state)
+        if found[0] is None and found[1] is None and isinstance(self._inspector, EventInspector):
+            names = self._inspector.shape.usage_headers
+            if names is not None:
+                given, output = (_count(self._headers.text(name)) for name in names)
+                return given, output, found[2]
         return found
 
-    def _settle(self, chosen: Decoder | None) -> None:
-        """Goes on with what the first bytes have told."""
+    def _take_decision(self, chosen: Decoder | None) -> None:
+        """Goes on with the decoder that the first bytes have chosen, if they have."""
         if chosen is not None:
-            self._decoder, self._sniffed = chosen, chosen if isinstance(chosen, Objects) else None
-            if type(chosen) is Opaque:
-                self._unpack = None
+            self._decoder = chosen
+            self._undecided = chosen if isinstance(chosen, ObjectOrLines) else None
+            if type(chosen) is UnreadBody:
+                self._coding = None
 
-    def _see(self, events: Sequence[Event]) -> bool:
+    def _inspect(self, events: Sequence[Event]) -> bool:
         output = False
-        look, told = self._look.event, self.told
+        inspect, state = self._inspector.inspect, self.state
         for kind, data, whole in events:
-            if look(told, kind, data, whole):
+            if inspect(state, kind, data, whole):
                 output = True
-        if self._each is not None:
+        if self._on_document is not None:
             for _, data, whole in events:
                 if whole:
-                    self._each(data)
+                    self._on_document(data)
         return output
 
 
-def answer_reader(api: str, operation: str, headers: Headers, each: EventListener | None = None) -> AnswerReader | None:
-    """For the answer to this operation that has these headers; None where it can tell nothing.
+def answer_reader(
+    api: str, operation: str, headers: Headers, on_document: DocumentListener | None = None
+) -> AnswerReader | None:
+    """A reader for the answer with these response headers to this operation; None where nothing of it is read.
 
-    ``each`` is shown every document of it, also where no shape is known.
+    With ``on_document`` the answers of operations without a shape are read, too.
     """
-    look = _LOOKS.get((api, operation), _ANY if each else None)
-    if look is None:
+    inspector = _INSPECTORS.get((api, operation), _UNKNOWN_SHAPE if on_document else None)
+    if inspector is None:
         return None
-    kind = headers.text("content-type").partition(";")[0].strip().lower()
-    if isinstance(look, MessageInspector):
-        if not kind.startswith("application/grpc"):
+    content_type = headers.text("content-type").partition(";")[0].strip().lower()
+    if isinstance(inspector, MessageInspector):
+        if not content_type.startswith("application/grpc"):
             return None
-        return AnswerReader(look, GrpcMessages(headers.text("grpc-encoding")), headers)
-    decoder = _decoder(kind, look.shape, headers)
-    coding = headers.text("content-encoding")
-    unpack = decompressor(coding)
-    found = AnswerReader(look, decoder, headers, unpack if coding else None, each)
-    found.broken = unpack is None
-    return found
+        return AnswerReader(inspector, GrpcMessages(headers.text("grpc-encoding")), headers)
+    decoder = _decoder(content_type, inspector.shape, headers)
+    name = headers.text("content-encoding")
+    coding = decompressor(name)
+    reader = AnswerReader(inspector, decoder, headers, coding if name else None, on_document)
+    reader.malformed = coding is None
+    return reader
 
 
-def _decoder(kind: str, shape: Shape, headers: Headers) -> Decoder:
-    said = _WIRES.get(kind)
-    if said is EventStream and shape.inner:
-        said = _INNER[shape.inner]
-    if said is None and kind == "application/json":
-        said = Document
-    if said is None:
-        said = Bare if shape.bare and "content-length" not in headers else Opaque
-    objects = _LINES if said is JsonLines else Objects
-    return Sniffed(objects, Document if shape.marked or shape is _ANY.shape else JsonArrayElements, said)
+def _decoder(content_type: str, shape: AnswerShape, headers: Headers) -> Decoder:
+    declared = DECODERS.get(content_type)
+    if declared is AwsEventStream and shape.payload:
+        declared = _PAYLOAD_DECODERS[shape.payload]
+    if declared is None and content_type == "application/json":
+        declared = JsonDocument
+    if declared is None:
+        declared = RawOutput if shape.raw_output and "content-length" not in headers else UnreadBody
+    objects = _JSON_LINES if declared is JsonLines else ObjectOrLines
+    arrays = JsonDocument if shape.has_end_mark or shape is _UNKNOWN_SHAPE.shape else JsonArrayElements
+    return SniffingDecoder(objects, arrays, declared)
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else None
+def _count(text: str) -> int | None:
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS else None

@@ -1,7 +1,6 @@
-"""Looks at one event of an answer, as its shape says.
+"""Reads the JSON events of an answer by an ``AnswerShape``: output, failures, token counts, the end.
 
-A shape is
-compiled once; what an answer has told so far is kept in ``Told``.
+A shape is compiled once; what one answer has said so far is in its ``AnswerState``.
 """
 
 from __future__ import annotations
@@ -10,251 +9,181 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from extproc.answers.answer_state import AnswerState
 from extproc.answers.json_pointers import (
-    ELEMENTS,
+    MAX_ELEMENTS,
     Keys,
-    Place,
-    any_flag,
-    at,
-    flag_of,
+    SplitPath,
+    any_set,
+    element_path,
     keys_of,
-    nodes,
     parts_of,
-    place,
+    split_path,
+    value_at,
+    values_at,
 )
-from extproc.answers.shape import Message, Shape
-from extproc.answers.token_counts import Counting, Counts, Sums, Tokens, counts
-from extproc.answers.wire.decoder import BARE, ERROR
-from extproc.answers.wire.lenient_json import NOTHING, loads
-from extproc.bodies.grpc_message import fields_of
-from extproc.errors import Unreadable
+from extproc.answers.token_counts import TokenCounts, UsageCounter, total_counts
+from extproc.answers.wire.decoder import ERROR, RAW_OUTPUT
+from extproc.answers.wire.lenient_json import NOT_JSON, loads
+from extproc.apis.answer_shape import AnswerShape
 
-DONE = b"[DONE]"
-"""What ends OpenAI's streams, and those of all who took after them."""
+_DONE = b"[DONE]"
+"""The data of the event that ends a stream of OpenAI's API, and of all that are modelled on it."""
+_MAX_DONE = 16
+"""Bytes of such data with the blanks around it: longer data is not searched for it."""
 
-_TOKEN, _END, _LAST, _ERROR, _FAILURE = 1, 2, 4, 8, 16
-_SHORT = 16
-"""Bytes: what is longer is no ``DONE``, with whatever blanks."""
-_NONE = (None, None, None)
-_COUNTS = {"input": 0, "output": 1, "cached": 2}
+# What an event is, as bits of one number.
+_OUTPUT, _END, _FINISH, _ERROR, _FAILURE = 1, 2, 4, 8, 16
+
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]*)"')
-"""The kind of an event that is too long to be read, where it comes first."""
-_ELEMENT = 32
-"""Bytes that an element of a batch has at least: each is looked at, and smaller ones would make that slow."""
-_CHOICES = 256
-"""Choices that are looked at for output in one event."""
-_KINDS = 256
-"""Kinds of event that are kept in mind."""
-_FIELDS, _EACH = 1000, 24
-"""Fields that are looked at in one message and in those within it, and how many of those of all before do not count."""
+"""The kind of a truncated event, where that is its first member."""
+_MIN_ELEMENT = 32
+"""Bytes that an element of an array of documents is expected to have: of smaller ones not all are read."""
+_MAX_CHOICES = 256
+"""Elements of one array that are searched for output."""
+_MAX_KINDS = 256
+"""Kinds of event whose role is remembered."""
 
 _Group: TypeAlias = tuple[tuple[Keys, ...], Keys]
-"""(what stands before, between and behind each ``*``; names there)."""
-
-
-class AnswerFacts:
-    """What an answer has told so far."""
-
-    __slots__ = ("ended", "failed", "fields", "over", "pieces", "tokens")
-
-    def __init__(self) -> None:
-        self.pieces = 0
-        """Events that held output."""
-        self.tokens: Tokens = {}
-        self.fields = 0
-        """Of messages: how many more there were than ``_EACH`` for each."""
-        self.ended = False
-        """It said that it is complete."""
-        self.failed = False
-        """It said that it has failed."""
-        self.over = False
-        """Nothing that could follow is needed."""
+"""Pointers that differ in their last key only: the parts of what they share (see ``parts_of``), and the last keys."""
 
 
 class EventInspector:
-    """A ``Shape`` at work."""
+    """A compiled ``AnswerShape``; serves any number of answers."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: AnswerShape) -> None:
         self.shape = shape
+        self.pieces_are_tokens = shape.pieces_are_tokens
+        self.has_end_mark = shape.has_end_mark
         self._kind = [keys_of(pointer) for pointer in shape.kind]
-        self._tokens = _grouped(shape.tokens)
-        self._ends = [place(pointer) for pointer in shape.ends]
-        self._finishes = [flag_of(pointer) for pointer in shape.finishes]
-        self._errors = [place(pointer) for pointer in shape.errors]
+        self._output = _grouped(shape.output)
+        self._ends = [split_path(pointer) for pointer in shape.ends]
+        self._finishes = [element_path(pointer) for pointer in shape.finishes]
+        self._errors = [split_path(pointer) for pointer in shape.errors]
         self._failures = [_failure(text) for text in shape.failures]
-        self._counting = [Counting(number, usage) for number, usage in enumerate(shape.usage)]
-        self._usage: dict[Place, list[Counting]] = {}
-        self._late: list[tuple[tuple[Keys, ...], Counting]] = []
-        for one in self._counting:
-            for pointer in one.usage.at:
-                if one.usage.late or "*" in pointer:
-                    self._late.append((parts_of(pointer), one))
+        self._counters = [UsageCounter(number, usage) for number, usage in enumerate(shape.usage)]
+        every_event: dict[SplitPath, list[UsageCounter]] = {}
+        self._last_events: list[tuple[tuple[Keys, ...], UsageCounter]] = []
+        for counter in self._counters:
+            for pointer in counter.usage.objects:
+                if counter.usage.in_last_events or "*" in pointer:
+                    self._last_events.append((parts_of(pointer), counter))
                 else:
-                    self._usage.setdefault(place(pointer), []).append(one)
-        self._places = [(key, rest, every) for (key, rest), every in self._usage.items()]
+                    every_event.setdefault(split_path(pointer), []).append(counter)
+        self._every_event = [(key, rest, counters) for (key, rest), counters in every_event.items()]
         self._roles: dict[str, int] = {}
 
-    def event(self, told: AnswerFacts, kind: str, data: bytes, whole: bool) -> bool:
-        """Whether the event holds output; ``told`` learns the rest."""
-        if len(data) < _SHORT and data.strip() == DONE:
-            told.ended = told.over = True
+    def inspect(self, state: AnswerState, kind: str, data: bytes, whole: bool) -> bool:
+        """Whether the event has output; the rest goes into ``state``.
+
+        ``kind``: as the framing names it. ``whole``: ``data`` is all of the event, and not only its ends.
+        """
+        if len(data) < _MAX_DONE and data.strip() == _DONE:
+            state.complete = state.over = True
             return False
-        if kind and kind in (ERROR, BARE):
-            told.failed = told.over = kind == ERROR
-            told.pieces += kind == BARE
-            return kind == BARE
+        if kind and kind in (ERROR, RAW_OUTPUT):
+            state.failed = state.over = kind == ERROR
+            state.output_events += kind == RAW_OUTPUT
+            return kind == RAW_OUTPUT
         if not whole:
-            return self._ends_of(told, kind, data)
+            return self._inspect_truncated(state, kind, data)
         document = loads(data)
         if type(document) is dict:
-            return self.document(told, kind, document)
+            return self.inspect_document(state, kind, document)
         if type(document) is list:
-            some = document[: min(ELEMENTS, len(data) // _ELEMENT + 1)]
-            return sum(self.document(told, kind, one, n) for n, one in enumerate(some) if type(one) is dict) > 0
-        return document is NOTHING and self._judge(told, self._role(kind), False)
+            documents = document[: min(MAX_ELEMENTS, len(data) // _MIN_ELEMENT + 1)]
+            found = [self.inspect_document(state, kind, d, n) for n, d in enumerate(documents) if type(d) is dict]
+            return any(found)
+        return document is NOT_JSON and self._apply(state, self._role_of(kind), False)
 
-    def document(self, told: AnswerFacts, kind: str, document: dict[str, Any], part: int = 0) -> bool:
-        """The same, of an event that is read; ``part`` of a batch."""
+    def inspect_document(self, state: AnswerState, kind: str, document: dict[str, Any], part: int = 0) -> bool:
+        """As ``inspect``, of an event that is decoded. ``part``: its index in a batch."""
         for keys in self._kind:
-            found = at(document, keys)
+            found = value_at(document, keys)
             if type(found) is str:
                 kind = found
                 break
         role = self._roles.get(kind, -1)
-        role = self._role(kind) if role < 0 else role
-        for key, rest, counting in self._places:
+        role = self._role_of(kind) if role < 0 else role
+        for key, rest, counters in self._every_event:
             node = document.get(key) if key else document
-            if node and type(found := at(node, rest) if rest else node) is dict:
-                for one in counting:
-                    one.add(told.tokens, one.part_of(document, part) if one.part else part, found)
+            if node and type(found := value_at(node, rest) if rest else node) is dict:
+                for counter in counters:
+                    index = counter.part_of(document, part) if counter.part_index else part
+                    counter.add(state.counts, index, found)
         for key, rest in self._errors:
-            if (value := document.get(key)) and (not rest or at(value, rest)):
+            if (value := document.get(key)) and (not rest or value_at(value, rest)):
                 role |= _ERROR
         for key, rest in self._ends:
             value = document.get(key)
-            if value is not None and value is not False and (not rest or at(value, rest) not in (None, False)):
+            if value is not None and value is not False and (not rest or value_at(value, rest) not in (None, False)):
                 role |= _END
-        output = role & _TOKEN != 0 and (not self._tokens or _any(document, self._tokens))
-        finished = any_flag(document, self._finishes) if self._finishes else False
-        if output and not finished and role == _TOKEN and self._tokens and not told.ended:  # so nearly all come
-            told.pieces += 1
+        output = role & _OUTPUT != 0 and (not self._output or _any_output(document, self._output))
+        finished = any_set(document, self._finishes) if self._finishes else False
+        if output and not finished and role == _OUTPUT and self._output and not state.complete:  # nearly all events
+            state.output_events += 1
             return True
-        if finished or not output or not self._tokens:
-            role |= self._late_in(told, document, part) | (_LAST if finished else 0)
-        return self._judge(told, role, output)
+        if finished or not output or not self._output:
+            role |= self._inspect_last(state, document, part) | (_FINISH if finished else 0)
+        return self._apply(state, role, output)
 
-    def counts(self, told: AnswerFacts) -> Counts:
-        """Tokens of input, output, and those of the input that were cached, as far as the answer told them."""
-        return counts(self._counting, told.tokens)
+    def counts(self, state: AnswerState) -> TokenCounts:
+        """The answer's token counts so far."""
+        return total_counts(self._counters, state.counts)
 
-    def _late_in(self, told: AnswerFacts, document: dict[str, Any], part: int) -> int:
-        """What an event may tell that brings no output, or is the last that does."""
-        for around, one in self._late:
-            for number, node in enumerate(nodes(document, around)):
+    def _inspect_last(self, state: AnswerState, document: dict[str, Any], part: int) -> int:
+        """Reads what only an event without output, or the last one with output, can have. Returns its role's bits."""
+        for parts, counter in self._last_events:
+            for number, node in enumerate(values_at(document, parts)):
                 if type(node) is dict:
-                    one.add(told.tokens, number if len(around) > 1 else part, node)
-        for around, words in self._failures:
-            for node in nodes(document, around):
+                    counter.add(state.counts, number if len(parts) > 1 else part, node)
+        for parts, words in self._failures:
+            for node in values_at(document, parts):
                 if type(node) is str and node in words:
                     return _FAILURE
         return 0
 
-    def _judge(self, told: AnswerFacts, role: int, output: bool) -> bool:
-        if role > _TOKEN:
+    def _inspect_truncated(self, state: AnswerState, kind: str, text: bytes) -> bool:
+        """Of an event that was too long to be kept: ``text`` is its end, or its beginning and its end.
+
+        An array has no counts then: those of the last part alone would be wrong.
+        """
+        if not text.startswith(b"["):
+            for counter in self._counters:
+                counter.add_truncated(state.counts, text)
+        if not kind and self._kind and (found := _TYPE.match(text)):
+            kind = found[1].decode()
+        role = self._role_of(kind)
+        return self._apply(state, role, bool(self.shape.output_kinds) and (not kind or role & _OUTPUT != 0))
+
+    def _apply(self, state: AnswerState, role: int, output: bool) -> bool:
+        """Puts an event's role into ``state``. Returns whether it has output: an error has none."""
+        if role > _OUTPUT:
             if role & _ERROR:
-                told.failed = told.over = True
+                state.failed = state.over = True
                 return False
-            told.ended = True
-            told.failed = told.failed or role & _FAILURE != 0
-            told.over = told.over or role & _END != 0
+            state.complete = True
+            state.failed = state.failed or role & _FAILURE != 0
+            state.over = state.over or role & _END != 0
         elif output:
-            told.ended = told.over  # what seemed to be the end was that of one choice
+            state.complete = state.over  # what had finished was one choice, or one part of a batch
         if output:
-            told.pieces += 1
+            state.output_events += 1
         return output
 
-    def _role(self, kind: str) -> int:
+    def _role_of(self, kind: str) -> int:
         role = self._roles.get(kind)
         if role is None:
             shape = self.shape
             role = (
-                (_TOKEN if not shape.token_kinds or _fits(kind, shape.token_kinds) else 0)
-                | (_END if _fits(kind, shape.end_kinds) else 0)
-                | (_LAST if _fits(kind, shape.last_kinds) else 0)
-                | (_ERROR if _fits(kind, shape.error_kinds) else 0)
+                (_OUTPUT if not shape.output_kinds or _matches(kind, shape.output_kinds) else 0)
+                | (_END if _matches(kind, shape.end_kinds) else 0)
+                | (_FINISH if _matches(kind, shape.finish_kinds) else 0)
+                | (_ERROR if _matches(kind, shape.error_kinds) else 0)
             )
-            if len(self._roles) < _KINDS:
+            if len(self._roles) < _MAX_KINDS:
                 self._roles[kind] = role
         return role
-
-    def _ends_of(self, told: AnswerFacts, kind: str, text: bytes) -> bool:
-        """Of something too long to be kept: its last bytes, or its first and its last. An array tells nothing."""
-        if not text.startswith(b"["):
-            for one in self._counting:
-                one.find(told.tokens, text)
-        if not kind and self._kind and (found := _TYPE.match(text)):
-            kind = found[1].decode()
-        role = self._role(kind)
-        return self._judge(told, role, bool(self.shape.token_kinds) and (not kind or role & _TOKEN != 0))
-
-
-class MessageInspector:
-    """A ``Message`` at work; see ``Look``."""
-
-    def __init__(self, message: Message) -> None:
-        self._roles: dict[tuple[int, ...], str] = {}
-        self._words: dict[tuple[int, ...], tuple[bytes, ...]] = {}
-        for name in ("input", "output", "cached", "tokens", "ends", "errors"):
-            for text in getattr(message, name):
-                pointer, _, words = text.partition("=")
-                path = tuple(int(number) for number in pointer.split("."))
-                self._roles[path] = name
-                if words:
-                    self._words[path] = tuple(word.encode() for word in words.split("|"))
-        self._inner = {path[:depth] for path in self._roles for depth in range(1, len(path))}
-
-    def event(self, told: AnswerFacts, kind: str, data: bytes, whole: bool) -> bool:  # noqa: ARG002 - as ``Look`` has it
-        """Whether the message holds output; ``told`` learns the rest."""
-        found: dict[str, int] = {}
-        try:
-            told.fields = self._walk(data, 0, len(data), (), found, max(0, told.fields - _EACH))
-        except Unreadable:
-            told.fields = _FIELDS + _EACH  # the next one is not even begun
-            return False
-        if "errors" in found:
-            told.failed = told.over = True
-            return False
-        for name, value in found.items():
-            if name in _COUNTS:
-                told.tokens.setdefault((0, 0), Sums()).raise_to(_COUNTS[name], value)
-        if "ends" in found:
-            told.ended = True  # not over: the status is still to come
-        output = "tokens" in found
-        told.pieces += output
-        return output
-
-    def counts(self, told: AnswerFacts) -> Counts:
-        """See ``Look``."""
-        given, output, cached = told.tokens[0, 0].most if told.tokens else _NONE
-        return given, output, cached
-
-    def _walk(
-        self, data: bytes, at: int, end: int, above: tuple[int, ...], found: dict[str, int], seen: int = 0
-    ) -> int:
-        """No deeper than the paths are long. ``seen``: fields of the message so far; returns them with those here."""
-        for number, wire, _, value, after in fields_of(data, at, end):
-            seen += 1
-            if seen > _FIELDS:
-                raise Unreadable("bad_grpc")
-            path = (*above, number)
-            role = self._roles.get(path)
-            if role is not None and (wire == 0 or after > value or role == "ends"):
-                words = self._words.get(path)
-                if words is None or (wire == 2 and data[value:after] in words):
-                    found[role] = value if wire == 0 else 0
-            if path in self._inner and wire == 2:
-                seen = self._walk(data, value, after, path, found, seen)
-        return seen
 
 
 def _failure(text: str) -> tuple[tuple[Keys, ...], frozenset[str]]:
@@ -263,23 +192,22 @@ def _failure(text: str) -> tuple[tuple[Keys, ...], frozenset[str]]:
 
 
 def _grouped(pointers: Sequence[str]) -> list[_Group]:
-    """Pointers that differ in their last name only are one group."""
     found: dict[str, Keys] = {}
     for pointer in pointers:
-        above, _, name = pointer.rpartition("/")
-        found[above] = (*found.get(above, ()), name)
-    return [(parts_of(above), names) for above, names in found.items()]
+        parent, _, name = pointer.rpartition("/")
+        found[parent] = (*found.get(parent, ()), name)
+    return [(parts_of(parent), names) for parent, names in found.items()]
 
 
-def _any(document: dict[str, Any], groups: Sequence[_Group]) -> bool:
-    """Whether any pointer points at something that is not empty."""
+def _any_output(document: dict[str, Any], groups: Sequence[_Group]) -> bool:
+    """Whether a value at one of the pointers is not empty."""
     for parts, names in groups:  # noqa: SIM110 - half the time of any(): this is done for every token
-        if _holds(document, parts, 0, names):
+        if _has_output(document, parts, 0, names):
             return True
     return False
 
 
-def _holds(node: Any, parts: tuple[Keys, ...], depth: int, names: Keys) -> bool:
+def _has_output(node: Any, parts: tuple[Keys, ...], depth: int, names: Keys) -> bool:
     for key in parts[depth]:
         if type(node) is not dict:
             return False
@@ -287,8 +215,8 @@ def _holds(node: Any, parts: tuple[Keys, ...], depth: int, names: Keys) -> bool:
     depth += 1
     if depth < len(parts):
         if type(node) is list:
-            for one in node if len(node) <= _CHOICES else node[:_CHOICES]:
-                if _holds(one, parts, depth, names):
+            for element in node if len(node) <= _MAX_CHOICES else node[:_MAX_CHOICES]:
+                if _has_output(element, parts, depth, names):
                     return True
         return False
     if type(node) is not dict:
@@ -299,9 +227,9 @@ def _holds(node: Any, parts: tuple[Keys, ...], depth: int, names: Keys) -> bool:
     return False
 
 
-def _fits(kind: str, wanted: Sequence[str]) -> bool:
-    for one in wanted:
-        start, star, end = one.partition("*")
-        if kind == one or (star and len(kind) >= len(one) and kind.startswith(start) and kind.endswith(end)):
+def _matches(kind: str, patterns: Sequence[str]) -> bool:
+    for pattern in patterns:
+        start, star, end = pattern.partition("*")
+        if kind == pattern or (star and len(kind) >= len(pattern) and kind.startswith(start) and kind.endswith(end)):
             return True
     return False

@@ -1,6 +1,7 @@
-"""JSON Pointers (RFC 6901) as shapes write them, in which ``*`` stands for each element of an array.
+"""JSON Pointers (RFC 6901) as answer shapes write them, in which ``*`` stands for each element of an array.
 
-Imports nothing of ours. A pointer is taken apart once, and followed through documents of any form.
+A pointer is taken apart once, and followed through documents of any form. ``~`` is not an escape here: no API has a
+member whose name would need one.
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 Keys: TypeAlias = tuple[str, ...]
-Place: TypeAlias = tuple[str, Keys]
-"""The first key, which is all that most pointers have, and the others."""
+SplitPath: TypeAlias = tuple[str, Keys]
+"""The first key, which is all that most pointers have, and the keys below it."""
+ElementPath: TypeAlias = tuple[str, str, Keys]
+"""The key of an array, or empty; a key of the document or of the array's elements; the keys below that."""
 
-Flag: TypeAlias = tuple[str, str, Keys]
-"""(a key with an array, or nothing; a key of the document or of the array's elements; others below)."""
-
-_FLAGS = 256
-"""Elements of an array that are looked at for one."""
-ELEMENTS = 1024
-"""Of an array: what more it has is not looked at."""
+MAX_ELEMENTS = 1024
+"""Elements of one array that are read."""
+_MAX_FLAGS = 256
+"""Elements of one array in which ``any_set`` looks, as it does for every event."""
 
 
 def keys_of(pointer: str) -> Keys:
@@ -26,19 +26,26 @@ def keys_of(pointer: str) -> Keys:
     return tuple(pointer.split("/")[1:])
 
 
-def place(pointer: str) -> Place:
-    """Of a pointer without ``*``; empty: the whole document."""
+def split_path(pointer: str) -> SplitPath:
+    """Of a pointer without ``*``; the first key is empty for the whole document."""
     key, *rest = keys_of(pointer) or ("",)
     return key, tuple(rest)
 
 
 def parts_of(pointer: str) -> tuple[Keys, ...]:
-    """What stands before, between and behind each ``*``."""
+    """The keys before, between and behind each ``*``."""
     return tuple(tuple(part.strip("/").split("/")) if part.strip("/") else () for part in pointer.split("*"))
 
 
-def at(node: Any, keys: Keys) -> Any:
-    """What stands there; None where nothing does."""
+def element_path(pointer: str) -> ElementPath:
+    """Of a pointer with at most one ``*``, which stands between two keys."""
+    first, *others = parts_of(pointer)
+    key, *names = others[0] if others else first
+    return (first[0] if others else "", key, tuple(names))
+
+
+def value_at(node: Any, keys: Keys) -> Any:
+    """The value below ``keys``; None where there is none."""
     for key in keys:
         if type(node) is not dict:
             return None
@@ -46,29 +53,22 @@ def at(node: Any, keys: Keys) -> Any:
     return node
 
 
-def nodes(node: Any, around: Sequence[Keys]) -> Sequence[Any]:
-    """What stands there: one node, or one for each element of the array where the one ``*`` is."""
-    found = at(node, around[0])
-    if len(around) == 1:
+def values_at(node: Any, parts: Sequence[Keys]) -> Sequence[Any]:
+    """The value, or that of each element of the array where ``parts`` are of a pointer with one ``*``."""
+    found = value_at(node, parts[0])
+    if len(parts) == 1:
         return (found,)
-    return [at(one, around[1]) for one in found[:ELEMENTS]] if type(found) is list else ()
+    return [value_at(element, parts[1]) for element in found[:MAX_ELEMENTS]] if type(found) is list else ()
 
 
-def flag_of(pointer: str) -> Flag:
-    """Of a pointer with one ``*`` at most, between two keys."""
-    first, *others = parts_of(pointer)
-    key, *names = others[0] if others else first
-    return (first[0] if others else "", key, tuple(names))
-
-
-def any_flag(document: dict[str, Any], flags: Sequence[Flag]) -> bool:
-    """Whether anything stands at one of them that is not empty."""
-    for array, key, rest in flags:
+def any_set(document: dict[str, Any], paths: Sequence[ElementPath]) -> bool:
+    """Whether a value at one of ``paths`` is not empty."""
+    for array, key, rest in paths:
         if not array:
-            if (node := document.get(key)) and at(node, rest):
+            if (node := document.get(key)) and value_at(node, rest):
                 return True
-        elif type(every := document.get(array)) is list:
-            for one in every if len(every) <= _FLAGS else every[:_FLAGS]:
-                if type(one) is dict and one.get(key):
+        elif type(elements := document.get(array)) is list:
+            for element in elements if len(elements) <= _MAX_FLAGS else elements[:_MAX_FLAGS]:
+                if type(element) is dict and (node := element.get(key)) and (not rest or value_at(node, rest)):
                     return True
     return False

@@ -1,6 +1,6 @@
 """Which inference API a request speaks: one small module per family, and the table of all their paths.
 
-To add a family: write its module with ``ROWS``, and name it in ``FAMILIES``.
+To add a family: write its module with ``ROWS``, and ``ANSWERS`` if its answers have tokens; name it in ``FAMILIES``.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ The model is in the JSON body. Source: Anthropic's API reference, "Messages" and
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import AnswerShape, Usage
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -22,3 +23,25 @@ ROWS = (
     ),
     Row(path="/v1/complete", api="anthropic", operation="complete", reader=_COMPLETE),
 )
+
+_CACHED = "cache_read_input_tokens"
+USAGE = (
+    Usage(("/usage", "/message/usage"), ("input_tokens", _CACHED, "cache_creation_input_tokens"), (), (_CACHED,)),
+    Usage(("/usage",), (), ("output_tokens",)),  # that of message_start is only the count so far
+)
+MESSAGE_ANSWER = AnswerShape(
+    kind=("/type",),
+    output=(
+        *("/delta/text", "/delta/thinking", "/delta/partial_json", "/delta/signature", "/delta/citation"),
+        *("/content_block/text", "/content_block/thinking"),
+        *("/content_block/data", "/content_block/name", "/content_block/content"),  # redacted thinking, calls, results
+    ),
+    output_kinds=("content_block_delta", "content_block_start"),
+    end_kinds=("message_stop",),
+    finishes=("/delta/stop_reason",),
+    usage=USAGE,
+)
+ANSWERS = {
+    "messages": MESSAGE_ANSWER,
+    "complete": AnswerShape(output=("/completion",), ends=("/stop_reason",)),
+}

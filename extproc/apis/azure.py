@@ -6,6 +6,7 @@ needed; the v1 paths have it as the body's ``model``. Source: Azure OpenAI's RES
 
 from __future__ import annotations
 
+from extproc.apis import openai
 from extproc.apis.openai import BODIES, CHAT, EMBEDDING, FORM, FORMS, SESSION, operation
 from extproc.apis.row import Row
 
@@ -43,3 +44,6 @@ ROWS = (
     Row(path="/openai/v1/realtime/calls", api="azure", operation="realtime.calls", query="model", stream=True),
     Row(path="/openai/realtimeapi/sessions", api="azure", operation="realtime.sessions", reader=SESSION),
 )
+
+ANSWERS = {name: shape for name, shape in openai.ANSWERS.items() if name != "responses.compact"}
+SESSION_ANSWERS = openai.SESSION_ANSWERS

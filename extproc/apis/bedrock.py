@@ -6,6 +6,10 @@ Amazon Bedrock API reference, "Amazon Bedrock Runtime".
 
 from __future__ import annotations
 
+import msgspec
+
+from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.any_model import AMAZON_USAGE, ANY_MODEL
 from extproc.apis.row import Row
 
 _STREAMING = ("invoke-with-response-stream", "invoke-with-bidirectional-stream", "converse-stream")
@@ -14,3 +18,20 @@ ROWS = tuple(
     Row(path=f"/model/{{model}}/{action}", api="bedrock", operation=action, stream=action in _STREAMING)
     for action in ("invoke", "converse", "count-tokens", *_STREAMING)
 )
+
+_CONVERSE_ANSWER = AnswerShape(
+    output=("/delta/text", "/delta/toolUse", "/delta/reasoningContent", "/delta/image", "/start/toolUse"),
+    output_kinds=("contentBlockStart", "contentBlockDelta"),
+    end_kinds=("metadata",),
+    finish_kinds=("messageStop",),
+    usage=(AMAZON_USAGE,),
+)
+_INVOKE_ANSWER = msgspec.structs.replace(
+    ANY_MODEL, usage_headers=("x-amzn-bedrock-input-token-count", "x-amzn-bedrock-output-token-count")
+)
+ANSWERS = {
+    "converse": _CONVERSE_ANSWER,
+    "converse-stream": _CONVERSE_ANSWER,
+    "invoke": _INVOKE_ANSWER,
+    "invoke-with-response-stream": msgspec.structs.replace(_INVOKE_ANSWER, payload="base64"),
+}

@@ -5,6 +5,10 @@ The model is in the JSON body. Source: Cohere's API reference.
 
 from __future__ import annotations
 
+import msgspec
+
+from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.input_only import COHERE_USAGE, OPENAI_USAGE
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -31,3 +35,30 @@ ROWS = (
     Row(path="/v1/tokenize", api="cohere", operation="tokenize", reader=_TOKENIZE),
     Row(path="/v1/detokenize", api="cohere", operation="detokenize", reader=_DETOKENIZE),
 )
+
+_ANSWER = AnswerShape(  # the kinds of v2 and of v1 are distinct
+    kind=("/type", "/event_type"),
+    output=(
+        *("/delta/message/content/text", "/delta/message/content/thinking"),
+        *("/delta/message/tool_plan", "/delta/message/tool_calls"),
+        *("/text", "/tool_call_delta"),
+    ),
+    output_kinds=(
+        *("content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"),
+        *("text-generation", "tool-calls-chunk", ""),
+    ),
+    end_kinds=("message-end", "stream-end"),
+    ends=("/is_finished",),
+    errors=("/error", "/delta/error"),
+    failures=(
+        "/object=error",
+        *(f"{at}/finish_reason=ERROR|ERROR_TOXIC|ERROR_LIMIT|TIMEOUT" for at in ("", "/delta", "/response")),
+    ),
+    usage=COHERE_USAGE,
+)
+# vLLM has some of the paths of embed and rerank, and OpenAI's usage.
+_INPUT_ANSWER = msgspec.structs.replace(_ANSWER, usage=(*COHERE_USAGE, *OPENAI_USAGE))
+ANSWERS = {
+    **dict.fromkeys(("chat", "generate"), _ANSWER),
+    **dict.fromkeys(("embed", "rerank", "classify"), _INPUT_ANSWER),
+}

@@ -6,6 +6,8 @@ The path tells model and method, so the body is never needed. Source: the Gemini
 
 from __future__ import annotations
 
+from extproc.apis import openai
+from extproc.apis.answer_shape import AnswerShape, Usage
 from extproc.apis.openai import BODIES, operation
 from extproc.apis.row import Row
 
@@ -41,3 +43,24 @@ ROWS = (
         for path in _COMPATIBLE
     ),
 )
+
+USAGE = Usage(
+    ("/usageMetadata",),
+    ("promptTokenCount", "toolUsePromptTokenCount"),
+    ("candidatesTokenCount", "thoughtsTokenCount"),
+    ("cachedContentTokenCount",),
+)
+_PARTS = (
+    *("text", "functionCall", "inlineData", "executableCode", "codeExecutionResult"),
+    "thoughtSignature",  # of thoughts without a summary nothing else is sent
+)
+CONTENT_ANSWER = AnswerShape(
+    output=tuple(f"/candidates/*/content/parts/*/{name}" for name in _PARTS), has_end_mark=False, usage=(USAGE,)
+)
+CONTENT_ANSWERS = {
+    "generateContent": CONTENT_ANSWER,
+    "streamGenerateContent": CONTENT_ANSWER,
+    "embedContent": AnswerShape(usage=(USAGE,)),
+}
+"""Also of Vertex AI."""
+ANSWERS = {**CONTENT_ANSWERS, **{operation(path): openai.ANSWERS[operation(path)] for path in _COMPATIBLE}}

@@ -6,6 +6,7 @@ API documentation, and SGLang's documentation, "SGLang Native APIs" and "Samplin
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import AnswerShape, Usage
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -33,3 +34,18 @@ ROWS = (
         note="TGI's",
     ),
 )
+
+USAGE = (
+    Usage(("/details",), ("input_length",), ("generated_tokens",)),
+    Usage(("/meta_info",), ("prompt_tokens",), ("completion_tokens",), ("cached_tokens",), part_index="/index"),
+)
+ABORTED = ("/meta_info/finish_reason/type=abort",)
+ANSWER = AnswerShape(
+    output=("/token", "/text", "/output_ids"),
+    ends=("/generated_text",),
+    finishes=("/meta_info/finish_reason",),
+    failures=("/object=error", *ABORTED),
+    usage=USAGE,
+    usage_headers=("x-prompt-tokens", "x-generated-tokens"),
+)
+ANSWERS = {"generate": ANSWER, "generate_stream": ANSWER}

@@ -6,6 +6,7 @@ documentation, "Local Inference Server Specification".
 
 from __future__ import annotations
 
+from extproc.apis.any_model import ANY_MODEL
 from extproc.apis.row import Row
 
 ROWS = (
@@ -16,3 +17,5 @@ ROWS = (
         note="also of TGI, vLLM and others in a container for SageMaker",
     ),
 )
+
+ANSWERS = {"invocations": ANY_MODEL}

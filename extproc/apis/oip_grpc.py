@@ -5,6 +5,7 @@ The first message tells model and version. Source: the protocol's gRPC specifica
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import GrpcAnswerShape
 from extproc.apis.row import Row
 from extproc.bodies.grpc_message import GrpcReader
 
@@ -23,3 +24,5 @@ ROWS = (
         note="gRPC, Triton; the first message decides for all that follow, and alone is given another model's name",
     ),
 )
+
+ANSWERS = {"stream_infer": GrpcAnswerShape(output=("2.5", "2.6"), errors=("1",))}

@@ -6,6 +6,7 @@ Source: Ollama's API documentation.
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import AnswerShape, Usage
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -21,3 +22,12 @@ ROWS = (
     Row(path="/api/embed", api="ollama", operation="embed", reader=_EMBED),
     Row(path="/api/embeddings", api="ollama", operation="embeddings", reader=_EMBEDDINGS),
 )
+
+_USAGE = Usage(("",), ("prompt_eval_count",), ("eval_count",))
+ANSWERS = {
+    "chat": AnswerShape(
+        output=("/message/content", "/message/thinking", "/message/tool_calls"), ends=("/done",), usage=(_USAGE,)
+    ),
+    "generate": AnswerShape(output=("/response", "/thinking"), ends=("/done",), usage=(_USAGE,)),
+    "embed": AnswerShape(usage=(_USAGE,)),
+}

@@ -6,6 +6,8 @@ published OpenAPI description; OpenVINO Model Server's documentation, "GenAI End
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
@@ -72,3 +74,105 @@ ROWS = (
     ),
     Row(path="/v1/realtime/sessions", api="openai", operation="realtime.sessions", reader=SESSION),
 )
+
+USAGE = Usage(("/usage",), ("prompt_tokens",), ("completion_tokens",), ("prompt_tokens_details/cached_tokens",))
+RESPONSE_USAGE = Usage(
+    ("/usage", "/response/usage"), ("input_tokens",), ("output_tokens",), ("input_tokens_details/cached_tokens",)
+)
+CHAT_USAGE = (
+    USAGE,
+    # Some servers have one of these names beside one of the older ones, or none of the older ones.
+    Usage(("/usage",), ("input_tokens",), ("output_tokens",), in_last_events=True),
+    Usage(("/usage",), cached=("prompt_cache_hit_tokens",), in_last_events=True),  # DeepSeek
+    Usage(("/usage",), cached=("cached_tokens",), in_last_events=True),  # Moonshot
+    Usage(("/x_groq/usage",), ("prompt_tokens",), ("completion_tokens",), in_last_events=True),
+    # Moonshot: of each choice, in its last event.
+    Usage(("/choices/*/usage",), ("prompt_tokens",), ("completion_tokens",), ("cached_tokens",), same_prompt=True),
+)
+
+_FINISHES = ("/choices/*/finish_reason",)
+_FAILURES = ("/object=error", "/choices/*/finish_reason=abort|error")
+"""``abort``: vLLM and SGLang; ``error``: OpenRouter, and vLLM where its engine fails."""
+_DELTA = (
+    *("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio"),
+    *("reasoning_details", "images"),  # OpenRouter
+)
+CHAT_ANSWER = AnswerShape(
+    output=tuple(f"/choices/*/delta/{name}" for name in _DELTA),
+    finishes=_FINISHES,
+    failures=_FAILURES,
+    usage=CHAT_USAGE,
+)
+COMPLETION_ANSWER = AnswerShape(
+    output=("/choices/*/text", "/choices/*/token_ids"), finishes=_FINISHES, failures=_FAILURES, usage=CHAT_USAGE
+)
+_RESPONSE_ANSWER = AnswerShape(
+    kind=("/type",),
+    output=(
+        *("/delta", "/partial_image_b64"),
+        *("/item/name", "/item/action", "/item/encrypted_content", "/part/text"),  # in events that open an item
+    ),
+    output_kinds=(
+        *("response.*.delta", "response.*.partial_image", "response.output_item.added", "response.content_part.added"),
+    ),
+    end_kinds=("response.completed", "response.incomplete"),
+    error_kinds=("response.failed", "error"),
+    failures=("/object=error", "/status=failed"),
+    usage=(RESPONSE_USAGE, USAGE),
+)
+_IMAGE_ANSWER = AnswerShape(
+    kind=("/type",),
+    output_kinds=("*.partial_image", "*.completed"),
+    end_kinds=("*.completed",),
+    usage=(RESPONSE_USAGE,),
+    pieces_are_tokens=False,
+)
+_TRANSCRIPT_ANSWER = AnswerShape(
+    kind=("/type",),
+    output=("/delta", "/choices/*/delta/content"),  # OpenAI; vLLM, whose events name no kind
+    output_kinds=("transcript.text.delta", ""),
+    end_kinds=("transcript.text.done",),
+    finishes=_FINISHES,
+    failures=_FAILURES,
+    usage=(RESPONSE_USAGE, USAGE),
+)
+_SPEECH_ANSWER = AnswerShape(
+    kind=("/type",),
+    output_kinds=("speech.audio.delta",),
+    end_kinds=("speech.audio.done",),
+    usage=(RESPONSE_USAGE,),
+    pieces_are_tokens=False,
+    raw_output=True,
+)
+ANSWERS = {
+    "chat.completions": CHAT_ANSWER,
+    "completions": COMPLETION_ANSWER,
+    "responses": _RESPONSE_ANSWER,
+    "responses.compact": _RESPONSE_ANSWER,
+    "embeddings": INPUT_ONLY,
+    "images.generations": _IMAGE_ANSWER,
+    "images.edits": _IMAGE_ANSWER,
+    "images.variations": _IMAGE_ANSWER,
+    "audio.transcriptions": _TRANSCRIPT_ANSWER,
+    "audio.translations": _TRANSCRIPT_ANSWER,
+    "audio.speech": _SPEECH_ANSWER,
+}
+
+_INPUT_TRANSCRIPT = "conversation.item.input_audio_transcription"
+_REALTIME_OBJECTS = ("/response/usage", "/usage")
+SESSION_ANSWERS = {
+    "realtime": AnswerShape(  # a response of OpenAI's, a transcript of OpenAI's, a transcript of vLLM's
+        kind=("/type",),
+        output=("/delta",),
+        output_kinds=("response.*.delta", f"{_INPUT_TRANSCRIPT}.delta", "transcription.delta"),
+        end_kinds=("response.done", f"{_INPUT_TRANSCRIPT}.completed", "transcription.done"),
+        error_kinds=(f"{_INPUT_TRANSCRIPT}.failed",),
+        errors=(),
+        failures=(),
+        usage=(
+            Usage(_REALTIME_OBJECTS, ("input_tokens",), ("output_tokens",), ("input_token_details/cached_tokens",)),
+            Usage(_REALTIME_OBJECTS, cached=("input_tokens_details/cached_tokens",)),
+            USAGE,
+        ),
+    )
+}

@@ -5,6 +5,7 @@ Source: Ray Serve's documentation, "Model Multiplexing".
 
 from __future__ import annotations
 
+from extproc.apis.any_model import ANY_MODEL
 from extproc.apis.row import ANY_PATH, Row
 
 _NOTE = "any path that no other row has; many proxies drop headers with an underscore unless told not to"
@@ -14,3 +15,5 @@ ROWS = tuple(
     for header in ("ray_serve_multiplexed_model_id", "serve_multiplexed_model_id")
     for method in ("POST", "GET")
 )
+
+ANSWERS = {"multiplexed": ANY_MODEL}

@@ -7,6 +7,9 @@ to serve multiple models" in its developer guide.
 
 from __future__ import annotations
 
+import msgspec
+
+from extproc.apis.any_model import ANY_MODEL
 from extproc.apis.row import Row
 
 _TARGET_MODEL = "x-amzn-sagemaker-target-model"
@@ -30,3 +33,9 @@ ROWS = (
     ),
     Row(path="/models/{model}/invoke", api="sagemaker", operation="invoke", note="inside a container of many models"),
 )
+
+ANSWERS = {
+    "invocations": ANY_MODEL,
+    "invocations-response-stream": msgspec.structs.replace(ANY_MODEL, payload="raw"),
+    "invoke": ANY_MODEL,
+}

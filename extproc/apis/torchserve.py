@@ -6,6 +6,7 @@ API".
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import AnswerShape
 from extproc.apis.row import Row
 
 ROWS = (
@@ -13,3 +14,5 @@ ROWS = (
     Row(path="/predictions/{model}/{version}", api="torchserve", operation="predictions"),
     Row(path="/explanations/{model}", api="torchserve", operation="explanations"),
 )
+
+ANSWERS = {"predictions": AnswerShape(pieces_are_tokens=False, raw_output=True, has_end_mark=False)}

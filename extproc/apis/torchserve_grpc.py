@@ -5,6 +5,7 @@ Source: pytorch/serve, frontend/server/src/main/resources/proto/inference.proto.
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import GrpcAnswerShape
 from extproc.apis.row import Row
 from extproc.bodies.grpc_message import GrpcReader
 
@@ -31,3 +32,5 @@ ROWS = (
         note="gRPC; the first message decides for all that follow, and alone is given another model's name",
     ),
 )
+
+ANSWERS = {"stream_predictions": GrpcAnswerShape(output=("1",))}

@@ -6,6 +6,7 @@ Inference Server's documentation, "Generate Extension".
 
 from __future__ import annotations
 
+from extproc.apis.answer_shape import AnswerShape
 from extproc.apis.row import Row
 
 ROWS = tuple(
@@ -18,3 +19,6 @@ ROWS = tuple(
     for version in ("", "versions/{version}/")
     for action in ("generate", "generate_stream")
 )
+
+ANSWER = AnswerShape(output=("/text_output",), has_end_mark=False)
+ANSWERS = {"generate": ANSWER, "generate_stream": ANSWER}

@@ -6,7 +6,9 @@ The path tells model and method; an endpoint's identifier stands for its model. 
 
 from __future__ import annotations
 
-from extproc.apis.openai import CHAT
+from extproc.apis import gemini
+from extproc.apis.any_model import ANY_MODEL
+from extproc.apis.openai import CHAT, CHAT_ANSWER
 from extproc.apis.row import Row
 from extproc.bodies.grpc_message import GrpcJsonReader
 
@@ -58,3 +60,9 @@ ROWS = (
         note="gRPC: the message holds the request as OpenAI has it in JSON",
     ),
 )
+
+ANSWERS = {
+    **gemini.CONTENT_ANSWERS,
+    "chat.completions": CHAT_ANSWER,
+    **dict.fromkeys(("predict", "rawPredict", "streamRawPredict", "serverStreamingPredict"), ANY_MODEL),
+}

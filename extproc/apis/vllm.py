@@ -6,6 +6,7 @@ the model's. Source: vLLM's documentation, "Online Serving".
 
 from __future__ import annotations
 
+from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.openai import LIMITS
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
@@ -46,3 +47,5 @@ ROWS = (
         note="tokens in, tokens out; a request that leaves the model to the server is `no_model`",
     ),
 )
+
+ANSWERS = dict.fromkeys(("rerank", "score", "pooling", "classify"), INPUT_ONLY)

@@ -1,4 +1,4 @@
-"""What one exchange adds to the metrics that its policy asks for."""
+"""Values of a policy's custom metrics: read from one response, made into samples."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from extproc.exchange.notes import CustomSample, Observed
 from extproc.headers import Headers
 from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
 
-_LONGEST = 64
+_MAX_NUMBER = 64
 """Characters of a number."""
 
 
 class CustomMetricValues:
-    """The numbers that one response tells by header and body, as far as metrics ask for them."""
+    """The numbers in the headers and the body of one response that are sources of metrics."""
 
     __slots__ = ("_bodies", "_headers", "found")
 
@@ -41,7 +41,7 @@ class CustomMetricValues:
                 self._note(source, scalar_at(data, source.body) or "")
 
     def forget(self) -> None:
-        """What documents told: the next answer of the same response is another."""
+        """Drops values from documents, before the next answer of the same response."""
         for source, _ in self._bodies:
             self.found.pop(source, None)
 
@@ -59,7 +59,7 @@ def _needle(key: str) -> bytes:
 
 def number(text: str) -> float | None:
     """A number of zero or more in decimal; None where ``text`` is none."""
-    if not text or len(text) > _LONGEST or "_" in text:
+    if not text or len(text) > _MAX_NUMBER or "_" in text:
         return None
     try:
         value = float(text)
@@ -69,10 +69,10 @@ def number(text: str) -> float | None:
 
 
 def custom_samples(
-    metrics: tuple[CustomMetric, ...], observed: Observed, gpu: str, told: dict[Source, float]
+    metrics: tuple[CustomMetric, ...], observed: Observed, gpu: str, values: dict[Source, float]
 ) -> tuple[CustomSample, ...]:
-    """A note for each metric for which every number is known. ``gpu``: the type of GPU that answered, or ``NONE``."""
-    known = told | _counted(observed)
+    """A sample of each metric of which every number is known. ``gpu``: the type of GPU that answered, or ``NONE``."""
+    known = values | _counted(observed)
     found = []
     for metric in metrics:
         amount, per = known.get(metric.source), known.get(metric.per)
@@ -84,10 +84,10 @@ def custom_samples(
 
 
 def _counted(observed: Observed) -> dict[Source, float]:
-    """Estimates count: a throughput that is nearly right says more than none."""
+    """Token counts, estimates too: a throughput that is nearly right is better than none."""
     tokens = {INPUT: observed.input_tokens, OUTPUT: observed.output_tokens, CACHED: observed.cached_tokens}
     if observed.input_tokens is not None and observed.cached_tokens is None:
-        tokens[CACHED] = 0  # a server that has cached nothing often says nothing of it
+        tokens[CACHED] = 0  # many servers leave the count out where nothing was cached
     return {REQUESTS: 1.0, SECONDS: 0.0} | {source: value for source, value in tokens.items() if value is not None}
 
 

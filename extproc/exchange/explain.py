@@ -70,16 +70,16 @@ def explain(
                 reason = f"{unread}; a policy has onUnreadable: reject" if unread else action.message
             case Unmatched():
                 reason = UNMATCHED[action.reason]
-    asked, decision, operation = stream.asked, stream.decision, stream.operation
+    request, decision, operation = stream.request, stream.decision, stream.operation
     renamed = rewritten or operation.rename is not None
     return {
         "api": operation.api or None,
-        "operation": (asked.operation if asked else operation.name) or None,
-        "model": (asked.model if asked else operation.model) or None,
-        "stream": asked.stream if asked else operation.stream,
-        "max_tokens": asked.max_tokens if asked else None,
-        "prompt_bytes": asked.prompt_bytes if asked else 0,
-        "adapter": asked.adapter if asked else None,
+        "operation": (request.operation if request else operation.name) or None,
+        "model": (request.model if request else operation.model) or None,
+        "stream": request.stream if request else operation.stream,
+        "max_tokens": request.max_tokens if request else None,
+        "prompt_bytes": request.prompt_bytes if request else 0,
+        "adapter": request.adapter if request else None,
         "version": decision.version or None if decision else None,
         "cohort": decision.cohort or None if decision else None,
         "gpu_pool": decision.pool or None if decision else None,
@@ -123,9 +123,9 @@ def _key_text(policy: Policy, headers: Headers) -> str:
     if sticky is None or sticky.body:
         return "the key at /" + "/".join(sticky.body if sticky else ())
     if sticky.header:
-        return f"{sticky.header}: {_shown(headers.get(sticky.header))}"
-    return f"the cookie {sticky.cookie}={_shown(cookie(headers, sticky.cookie))}"
+        return f"{sticky.header}: {_printable(headers.get(sticky.header))}"
+    return f"the cookie {sticky.cookie}={_printable(cookie(headers, sticky.cookie))}"
 
 
-def _shown(value: bytes | None) -> str:
+def _printable(value: bytes | None) -> str:
     return safe_value((value or b"").decode("utf-8", "replace"))

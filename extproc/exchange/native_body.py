@@ -1,7 +1,7 @@
 """What Envoy itself has read of a body, where it is rendered to (``--body native``).
 
 Envoy's filter ``json_to_metadata`` then stands in front of ours and leaves the model's name in the dynamic metadata;
-the body stays in Envoy. It is asked for after all where the name alone does not suffice.
+the body stays in Envoy. We still request it where the name alone does not suffice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an exchange tells the process about itself: counted, shown, exported; never sent to Envoy."""
+"""Notes of an exchange for metrics, taps and traces; they are never sent to Envoy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Observed(msgspec.Struct, frozen=True):
     """one HTTP exchange came to its end, and all that is known of it. Times are seconds."""
 
     model: str
-    """Texts of the policy's, as all label values are: a client can make up none. See ``view.OTHER`` and ``NONE``."""
+    """Texts of the policy, as all label values: clients can add none; ``OTHER`` or ``NONE`` of ``policy.snapshot``."""
     version: str
     gpu_pool: str
     api: str
@@ -41,7 +41,7 @@ class Observed(msgspec.Struct, frozen=True):
     policy: str = ""
     """The policy that owns the request; empty where none does."""
     caller: str = ""
-    """Who asked, as the mesh tells it; empty where it does not. May be a client's own text: never a label."""
+    """The caller's identity by the mesh; empty where there is none. May be a client's own text: never a label."""
     first_token: float | None = None
     """From the request's arrival to the first token of the answer (TTFT); None where the answer was no stream."""
     per_token: float | None = None
@@ -52,7 +52,7 @@ class Observed(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
     """Those of the input that the model server had computed before."""
     estimated: bool = False
-    """``output_tokens`` was not told by the model server but counted: one for each piece of the answer."""
+    """``output_tokens`` is not the model server's count but ours: one for each piece of the answer."""
     streamed: bool = False
     """The answer was a stream of tokens or events, not one document."""
     error: str = ""
@@ -60,13 +60,13 @@ class Observed(msgspec.Struct, frozen=True):
     traceparent: str = ""
     """The trace context that the request came with (W3C), unchecked; empty where it had none."""
     asked: str = ""
-    """The model as the client names it, cut to 256 characters: for people, never a label."""
+    """The model as the client names it, cut to 256 characters: for people, never a label; a key of ``extproc tap``."""
     operation: str = ""
-    """What of the API was asked, as ``apis`` names it; empty where it is not known."""
+    """The API's operation, as ``apis`` names it; empty where it is not known."""
 
 
 SHED = "shed"
-"""We could not keep up, and watched only the beginning: no failure of the exchange's."""
+"""We could not keep up and watched only the beginning: the exchange itself did not fail."""
 ERRORS = ("error_in_stream", "client_left", "cut_short", SHED)
 """The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
 client mostly; the answer ended without the mark that its API ends with."""
@@ -84,7 +84,7 @@ class CustomSample(msgspec.Struct, frozen=True):
 
 
 class LoadReport(msgspec.Struct, frozen=True):
-    """a server of a GPU pool has told, with its answer, how busy it is."""
+    """a server of a GPU pool says with its response how busy it is."""
 
     pool: str
     load: ServerLoad

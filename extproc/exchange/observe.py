@@ -1,4 +1,4 @@
-"""The timing of one HTTP exchange, as the filter ``aimesh.observe`` shows it.
+"""The state of one HTTP exchange as the filter ``aimesh.observe`` shows it: events in, notes out.
 
 The filter runs in observability mode: Envoy never waits for us and ignores replies, so there are none; only notes, and
 ``Finish`` as soon as nothing more is needed. What the exchange is about comes with every message as the dynamic
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, realtime_session
-from extproc.apis import NAMES as API_NAMES
 from extproc.apis import classify
 from extproc.envoy.actions import FINISH
 from extproc.envoy.events import (
@@ -23,22 +22,21 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
-from extproc.exchange.notes import SHED, Action, Fault, LoadReport, Observed
+from extproc.exchange.notes import SHED, Action, Fault, LoadReport
+from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.policy.load_report import HEADER, load_from_header
-from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot
+from extproc.policy.snapshot import OTHER, Snapshot
 
-_ASKED = 256
-"""Characters of a model's name that a client made up."""
-_CALLER = 256
-"""Characters of an identity."""
-FREE = 512 << 10
-"""Bytes of an answer that are never too many, and as many again for each second that it takes."""
-
-_LARGE, _LINES = 32 << 10, 1000
-"""Bytes and lines of one piece of a stream: no model writes as much at once, and reading it would hold up others."""
-DEFERRED = 1.0
-"""Seconds after which Envoy tells that an exchange was broken off (``deferred_close_timeout``)."""
+_MAX_CALLER = 256
+"""Characters of a caller's identity."""
+MAX_RATE = 512 << 10
+"""Bytes per second of an answer, from its request on; as many again are free. No model writes as fast."""
+_LARGE_PIECE, _MAX_LINES = 32 << 10, 1000
+"""Bytes of one piece of a stream from which on its lines are counted, and how many it may have: reading more would
+delay other streams."""
+DEFERRED_CLOSE_TIMEOUT = 1.0
+"""Seconds after which Envoy tells us that an exchange was broken off (``deferred_close_timeout``)."""
 
 _TOTAL = b"total;dur="
 
@@ -47,255 +45,206 @@ class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
     __slots__ = (
-        *("_caller", "_code", "_done", "_draw", "_first", "_last", "_metadata", "_numbers", "_reading", "_received"),
-        *("_seen", "_session", "_started", "_traceparent", "_snapshot"),
+        *("_caller", "_code", "_done", "_first_token", "_last_event", "_last_token", "_metadata", "_metric_values"),
+        *("_reader", "_received", "_sample", "_session", "_snapshot", "_started", "_traceparent"),
     )
 
-    def __init__(self, snapshot: Snapshot, draw: float = 0.0) -> None:
-        """``draw``: a fresh random number from 0 to 1, which decides whether a sampled answer is read."""
+    def __init__(self, snapshot: Snapshot, sample: float = 0.0) -> None:
+        """``sample``: a fresh random number from 0 to 1, which decides whether a sampled answer is read."""
         self._snapshot = snapshot
-        self._draw = draw
+        self._sample = sample
         self._metadata: Mapping[str, str] = {}
         self._started: float | None = None
         self._code = ""
         self._traceparent = ""
         self._caller = ""
-        self._reading: AnswerReader | None = None
+        self._reader: AnswerReader | None = None
         self._session: RealtimeSession | None = None
-        self._numbers: CustomMetricValues | None = None
-        self._first: float | None = None
-        self._last: float | None = None
-        self._seen = 0.0  # when anything came
-        self._received = 0
+        self._metric_values: CustomMetricValues | None = None
+        self._first_token: float | None = None
+        self._last_token: float | None = None
+        self._last_event = 0.0
+        self._received = 0  # bytes of the response's body
         self._done = False
 
     def receive(self, event: Event, now: float) -> tuple[Action, ...]:
-        """Notes what ``event`` tells. Any event in any order is taken as it is: an observer can't refuse one."""
+        """What ``event`` gives to note. Events are taken in any order: an observer cannot refuse one."""
         if self._done:
             return ()
-        # By type: to see that a message is none of a class takes `match` as long as the rest takes.
+        # By type, in the order of how often they come: `match` tests every class before the right one.
         if type(event) is ResponseBody:
             return self._on_body(event, now)
         if type(event) is ResponseHeaders:
-            return self._on_head(event, now)
+            return self._on_headers(event, now)
         if type(event) is ResponseTrailers:
-            return self._end(now, _grpc_error(event.headers))
+            return (*self._end(now, _grpc_error(event.headers)), FINISH)
         if type(event) is Closed:
             if self._code or self._started is not None:
-                return self._end(max(self._seen, now - DEFERRED), "client_left")[:-1]
+                return self._end(max(self._last_event, now - DEFERRED_CLOSE_TIMEOUT), "client_left")
             self._done = True
         elif type(event) is RequestHeaders:
-            self._started = self._seen = now
+            self._started = self._last_event = now
             self._metadata = event.metadata if "api" in event.metadata else self._classified(event)
             self._traceparent = event.headers.text("traceparent")
-            self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_CALLER]
+            self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_MAX_CALLER]
         return ()
 
-    def _classified(self, event: RequestHeaders) -> Mapping[str, str]:
-        """The metadata with the API, by the path: it is shown where no ``aimesh.route`` is, at the model server."""
-        headers = event.headers
-        if not (path := headers.text(":path")):
-            return event.metadata
-        asked = classify(headers.text(":method"), path, headers, self._snapshot.path_prefixes)
-        return event.metadata if asked is None else {**event.metadata, "api": asked.api, "operation": asked.name}
-
-    def busy(self, now: float) -> bool:
+    def exceeds_rate(self, now: float) -> bool:
         """The answer comes faster than any model writes."""
-        return self._received > FREE * (1 + now - (now if self._started is None else self._started))
+        return self._received > MAX_RATE * (1 + now - (now if self._started is None else self._started))
 
-    def shed(self, *, closed: bool = False) -> tuple[Action, ...]:
-        """We can't keep up: leaves this exchange alone, as soon as its status is known. ``closed``: it is gone, and
-        Envoy may have given up on us, not its client on the answer.
+    def abandon(self, *, closed: bool = False) -> tuple[Action, ...]:
+        """Stops watching, since we cannot keep up; not before the status is known, unless the exchange is ``closed``.
+
+        Envoy may have given up on us then, and not its client on the answer.
         """
         if self._done or not (self._code or closed):
             return ()
-        left = self._note(None, SHED) if self._session is None else self._leave(self._session, None, SHED)
-        return (Fault("observer_overload"), *left)
+        notes = self._end_answer(None, SHED) if self._session is None else self._end_session(None, SHED)
+        return (Fault("observer_overload"), *notes, FINISH)
 
-    def _on_head(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
+    def _classified(self, event: RequestHeaders) -> Mapping[str, str]:
+        """The metadata with API and operation, by the path: at a model server no ``aimesh.route`` wrote them."""
+        headers = event.headers
+        if not (path := headers.text(":path")):
+            return event.metadata
+        operation = classify(headers.text(":method"), path, headers, self._snapshot.path_prefixes)
+        return (
+            event.metadata
+            if operation is None
+            else {**event.metadata, "api": operation.api, "operation": operation.name}
+        )
+
+    def _on_headers(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
         headers = event.headers
         code = headers.text(":status")
         if len(code) != 3 or not (code.isascii() and code.isdecimal()):
-            code = code and OTHER  # a label's value is no text of a peer's
-        self._seen = now
-        self._metadata = self._metadata or event.metadata
+            code = code and OTHER  # a label's value is never a text of a peer's
+        self._last_event = now
+        self._metadata = metadata = self._metadata or event.metadata
         if code[:1] == "1" and code != "101" and not event.end_of_stream:
-            return ()  # not the answer yet
+            return ()  # an interim response
         self._code = code
-        told = self._load(headers)
+        load = self._load_report(headers)
         if (elapsed := _elapsed(headers)) is not None:
-            # By Envoy's clock, from the request's first byte: without the time that the decision took it would be less.
+            # By Envoy's clock, from the request's first byte: our own starts when the decision was made.
             self._started = now - elapsed
-        metadata = self._metadata
-        policy = self._policy()
+        policy = self._exchange().policy
+        values = None
         if policy is not None and policy.custom_metrics:
-            self._numbers = CustomMetricValues(policy.custom_metrics)
-            self._numbers.head(headers)
-        if "api" not in metadata or (policy is not None and self._draw >= policy.sampling):
-            return (*told, *self._note(None))  # counted, not timed
+            values = self._metric_values = CustomMetricValues(policy.custom_metrics)
+            values.head(headers)
+        if "api" not in metadata or (policy is not None and self._sample >= policy.sampling):
+            return (*load, *self._end_answer(None), FINISH)  # counted, not timed
+        api, operation = metadata["api"], metadata.get("operation", "")
+        if code == "101":
+            self._session = realtime_session(api, operation, headers)
+            if self._session is not None:
+                return (*load, *self._feed_session(self._session, b"", now))
         if event.end_of_stream or code[:1] != "2":
-            if code == "101":
-                self._session = realtime_session(metadata["api"], metadata.get("operation", ""), headers)
-                if self._session is not None:
-                    return (*told, *self._heard(self._session, b"", now))
-            return (*told, *self._end(now, _grpc_error(headers) if code[:1] == "2" else ""))
-        numbers = self._numbers
-        each = numbers.document if numbers is not None and numbers.reads_documents else None
-        self._reading = answer_reader(metadata["api"], metadata.get("operation", ""), headers, each)
-        return told
+            return (*load, *self._end(now, _grpc_error(headers) if code[:1] == "2" else ""), FINISH)
+        on_document = values.document if values is not None and values.reads_documents else None
+        self._reader = answer_reader(api, operation, headers, on_document)
+        return load
 
     def _on_body(self, event: ResponseBody, now: float) -> tuple[Action, ...]:
-        self._seen = now
-        data, found = event.data, self._reading
+        self._last_event = now
+        data, reader = event.data, self._reader
         self._received += len(data)
-        if found is not None:
-            if len(data) > _LARGE and found.streamed and data.count(b"\n") > _LINES:
-                return self.shed()
-            if found.feed(data):
-                self._last = now
-                if self._first is None:
-                    self._first = now
-            if found.told.over:
-                return self._end(now)
+        if reader is not None:
+            if len(data) > _LARGE_PIECE and reader.streamed and data.count(b"\n") > _MAX_LINES:
+                return self.abandon()
+            if reader.feed(data):
+                self._last_token = now
+                if self._first_token is None:
+                    self._first_token = now
+            if reader.state.over:
+                return (*self._end(now), FINISH)
         elif self._session is not None:
-            notes = self._heard(self._session, data, now)
-            return (*notes, *self._end(now)) if event.end_of_stream and not self._done else notes
-        return self._end(now) if event.end_of_stream else ()
+            notes = self._feed_session(self._session, data, now)
+            return (*notes, *self._end(now), FINISH) if event.end_of_stream and not self._done else notes
+        return (*self._end(now), FINISH) if event.end_of_stream else ()
 
-    def _heard(self, realtime_session: RealtimeSession, data: bytes, now: float) -> tuple[Action, ...]:
-        """What the server of a session says."""
-        ended = realtime_session.feed(data, now)
-        notes = self._each(ended) if ended else ()
-        if realtime_session.broken:
-            return (*notes, Fault("unreadable_answer"), *self._leave(realtime_session, None, ""))
-        return (*notes, *self._leave(realtime_session, now, closed)) if (closed := realtime_session.closed) else notes
-
-    def _leave(self, realtime_session: RealtimeSession, now: float | None, error: str) -> tuple[Action, ...]:
-        """A session is over, for us at least: answers that have not ended are broken off."""
-        notes = self._each(realtime_session.leave(now, error))
-        self._done = True
-        return (*notes, FINISH)
-
-    def _each(self, answers: Sequence[SessionAnswer]) -> tuple[Action, ...]:
-        """Notes each answer of a session as if it were the only one of an exchange."""
-        opened, numbers = self._started, self._numbers
-        notes: list[Action] = []
-        for answer in answers:
-            self._reading = answer.reading
-            self._started, self._first, self._last = answer.began, answer.first, answer.last
-            if numbers is not None:
-                numbers.document(answer.end)
-            notes += self._note(answer.ended, answer.error)[:-1]
-            if numbers is not None:
-                numbers.forget()
-        self._started, self._reading, self._done = opened, None, False
-        return tuple(notes)
+    def _feed_session(self, session: RealtimeSession, data: bytes, now: float) -> tuple[Action, ...]:
+        """Takes what the server of a session sends; ends the session where it is closed or cannot be read."""
+        notes = self._session_notes(session.feed(data, now))
+        if session.malformed:
+            return (*notes, Fault("unreadable_answer"), *self._end_session(None, ""), FINISH)
+        return (*notes, *self._end_session(now, closed), FINISH) if (closed := session.closed) else notes
 
     def _end(self, now: float, error: str = "") -> tuple[Action, ...]:
-        """The answer has ended, or all that we need of it."""
-        found = self._reading
-        if found is not None:
-            if found.end():
-                self._last = now
-                self._first = now if self._first is None else self._first
-            if found.told.failed:
-                error = "error_in_stream"
-            elif not error and found.marked and not found.told.ended and not found.broken:
-                error = "cut_short"
-            if found.broken:
-                return (Fault("unreadable_answer"), *self._note(now, error))
-        elif self._session is not None:
-            return self._leave(self._session, now, (not self._session.gone and error) or "cut_short")
-        return self._note(now, error)
+        """The exchange has ended, or all of it that we need. ``error``: unless the answer itself says more."""
+        reader = self._reader
+        if self._session is not None:
+            return self._end_session(now, (not self._session.gone and error) or "cut_short")
+        if reader is None:
+            return self._end_answer(now, error)
+        if reader.end():
+            self._last_token = now
+            self._first_token = now if self._first_token is None else self._first_token
+        if reader.state.failed:
+            error = "error_in_stream"
+        elif not error and reader.has_end_mark and not reader.state.complete and not reader.malformed:
+            error = "cut_short"
+        notes = self._end_answer(now, error)
+        return (Fault("unreadable_answer"), *notes) if reader.malformed else notes
 
-    def _note(self, now: float | None, error: str = "") -> tuple[Action, ...]:
-        """``now``: when it ended; None where that is not known."""
+    def _end_answer(self, ended: float | None, error: str = "") -> tuple[Action, ...]:
+        """Notes the exchange's only answer. ``ended``: None where it is not known when."""
         self._done = True
-        metadata, policy = self._metadata, self._policy()
-        model, version = self._labels(metadata)
-        pool = metadata.get("gpu_pool", "")
-        api = metadata.get("api", "")
-        first, per_token, tokens, estimated = self._told()
-        observed = Observed(
-            model,
-            version,
-            pool if pool in self._snapshot.pool_by_name else OTHER if pool else NONE,
-            api if api in API_NAMES else OTHER if api else NONE,
-            self._code or "0",
-            None if self._started is None or now is None else now - self._started,
-            cohort=metadata.get("cohort", ""),
-            policy=policy.name if policy is not None else OTHER if metadata.get("policy") else "",
-            caller=self._caller,
-            first_token=first,
-            per_token=per_token,
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-            cached_tokens=tokens[2],
-            estimated=estimated,
-            streamed=self._reading is not None and self._reading.streamed,
-            error=error,
-            traceparent=self._traceparent,
-            asked=metadata.get("model", "")[:_ASKED],
-            operation=metadata.get("operation", ""),
-        )
-        if self._numbers is not None and policy is not None:
-            numbers = self._numbers.found
-            return observed, *custom_samples(policy.custom_metrics, observed, self._gpu(policy, pool), numbers), FINISH
-        return observed, FINISH
+        return self._notes(TimedAnswer(self._reader, self._started, self._first_token, self._last_token, ended, error))
 
-    def _told(self) -> tuple[float | None, float | None, tuple[int | None, int | None, int | None], bool]:
-        """TTFT, TPOT, tokens, and whether those of the output are an estimate."""
-        found = self._reading
-        if found is None:
-            return None, None, (None, None, None), False
-        given, output, cached = found.counts()
-        if not found.streamed:
-            return None, None, (given, output, cached), False
-        estimated = not output and found.counted and found.told.pieces > 0  # some tell zero, as they don't count
-        if estimated:
-            output = found.told.pieces
-        first = per_token = None
-        if self._first is not None and self._last is not None:
-            first = None if self._started is None else self._first - self._started
-            if found.counted and output is not None and output > 1 and self._last > self._first:
-                per_token = (self._last - self._first) / (output - 1)
-        return first, per_token, (given, output, cached), estimated
+    def _end_session(self, ended: float | None, error: str) -> tuple[Action, ...]:
+        """Notes the answers of the session that have not ended, as broken off with ``error``."""
+        self._done = True
+        return () if self._session is None else self._session_notes(self._session.leave(ended, error))
 
-    def _load(self, headers: Headers) -> tuple[Action, ...]:
-        """How busy the server is that answers, where it tells."""
+    def _session_notes(self, answers: Sequence[SessionAnswer]) -> tuple[Action, ...]:
+        notes: list[Action] = []
+        values = self._metric_values
+        for answer in answers:
+            if values is not None:
+                values.document(answer.last_event)
+            notes += self._notes(
+                TimedAnswer(
+                    answer.reader, answer.began, answer.first_token, answer.last_token, answer.ended, answer.error
+                )
+            )
+            if values is not None:
+                values.forget()
+        return tuple(notes)
+
+    def _notes(self, answer: TimedAnswer) -> tuple[Action, ...]:
+        """Of one answer: what was observed, and what it adds to the policy's custom metrics."""
+        exchange = self._exchange()
+        found = observed(exchange, answer)
+        if self._metric_values is None or exchange.policy is None:
+            return (found,)
+        values = self._metric_values.found
+        return (found, *custom_samples(exchange.policy.custom_metrics, found, exchange.gpu_type, values))
+
+    def _exchange(self) -> ObservedExchange:
+        return ObservedExchange(self._snapshot, self._metadata, self._code, self._caller, self._traceparent)
+
+    def _load_report(self, headers: Headers) -> tuple[Action, ...]:
+        """How busy the server is that answers, where its response headers say so."""
         pool = self._snapshot.pool_by_name.get(self._metadata.get("gpu_pool", ""))
         if pool is None or HEADER not in headers:
             return ()
         load = load_from_header(headers.text(HEADER))
         return () if load is None else (LoadReport(pool.name, load),)
 
-    def _policy(self) -> Policy | None:
-        return self._snapshot.by_name.get(self._metadata.get("policy", ""))
-
-    def _gpu(self, policy: Policy, pool: str) -> str:
-        if (found := self._snapshot.pool_by_name.get(pool)) is not None:
-            return found.gpu.architecture
-        return (policy.gpu.architecture if policy.gpu else "") or NONE
-
-    def _labels(self, metadata: Mapping[str, str]) -> tuple[str, str]:
-        """Label values for model and version: only texts of the policy, so that no client can make up new ones."""
-        found = self._snapshot.match(metadata.get("model", ""))  # some APIs have no name for their model
-        if found is None or found.policy.name != metadata.get("policy"):
-            return OTHER, NONE
-        version = metadata.get("version", "")
-        return found.pattern, version if version in found.policy.by_name else OTHER if version else NONE
-
 
 def _elapsed(headers: Headers) -> float | None:
     """Seconds from the request's first byte to the response's, as Envoy says in ``server-timing``; None if it doesn't.
 
-    Envoy cuts off what is less than a millisecond: half of one is added.
+    Envoy cuts them to whole milliseconds: half of one is added.
     """
-    _, told, rest = (headers.get("server-timing") or b"").rpartition(_TOTAL)
+    _, found, rest = (headers.get("server-timing") or b"").rpartition(_TOTAL)
     digits = rest.partition(b";")[0].partition(b",")[0]
-    return (int(digits) + 0.5) / 1000 if told and digits.isdigit() and len(digits) < 10 else None
+    return (int(digits) + 0.5) / 1000 if found and digits.isdigit() and len(digits) < 10 else None
 
 
 def _grpc_error(headers: Headers) -> str:
-    """gRPC says in trailers, under the status 200, how a call ended."""
+    """gRPC's trailers say how a call ended, under the HTTP status 200."""
     return "error_in_stream" if headers.text("grpc-status") not in ("", "0") else ""

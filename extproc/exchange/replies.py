@@ -1,8 +1,8 @@
-"""Replies that take working out: bodies that go back to Envoy, and replies that change nothing."""
+"""Parts of replies to Envoy: mutations of headers, bodies that go back, replies that change nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from extproc.bodies.request import Splice
@@ -80,6 +80,18 @@ def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:
 
 
 _ROUTING = frozenset(ROUTING)
+
+
+def routing_mutation(decision: Decision, headers: Headers, rename: Callable[[str], tuple[str, str]] | None) -> Mutation:
+    """The headers and metadata of a decision, without routing headers that the client sent.
+
+    ``rename``: names another model in the path, the query or a header, where the API has it there.
+    """
+    mutation = mutation_of(decision)
+    removed = client_copies(headers, mutation.set)
+    if decision.model_rewrite and rename is not None:
+        return Mutation((*mutation.set, rename(decision.model_rewrite)), removed, mutation.metadata)
+    return Mutation(mutation.set, removed, mutation.metadata) if removed else mutation
 
 
 def mutation_of(decision: Decision) -> Mutation:

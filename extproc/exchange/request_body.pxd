@@ -1,4 +1,4 @@
-# Types in C for body.py, where it is compiled (setup.py).
+# Types in C for request_body.py, where it is compiled (setup.py).
 
 from extproc.headers cimport Headers
 

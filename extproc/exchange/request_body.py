@@ -9,9 +9,9 @@ from extproc.headers import Headers
 
 _UNPACKED = "the request body unpacks to more than the {} bytes allowed, or to too much for its size"
 SMALL = 2048
-"""Bytes: pieces up to here are put together as they come."""
-_MOST_REST, _MOST_WHOLE = 8 << 20, 63 << 20
-"""Bytes, at the most: beyond a limit, and of a body that comes in one message."""
+"""Bytes up to which pieces are joined as they come: small ones take far more memory than they hold."""
+_MAX_EXCESS, _MAX_BODY = 8 << 20, 63 << 20
+"""Bytes beyond a limit that are waited for at most, and bytes of a body that comes in one message at most."""
 
 
 def rest(limit: int) -> int:
@@ -20,7 +20,7 @@ def rest(limit: int) -> int:
     Envoy reads no further once it has answered, and resets a connection on which more has come. A client of HTTP/1 that
     writes all before it reads, as Python's http.client does, would see the reset and not the answer.
     """
-    return max(0, min(limit, _MOST_REST, _MOST_WHOLE - limit))
+    return max(0, min(limit, _MAX_EXCESS, _MAX_BODY - limit))
 
 
 class Body:
@@ -73,7 +73,7 @@ class Body:
         return self.raw if self._unpacked is None else self._unpacked
 
     def read(self, reader: Reader | None, *, complete: bool) -> RequestFields | None:
-        """What the body tells; None where more of it is needed. Raises ``Unreadable`` and ``Rejected``."""
+        """The body's fields; None where more of it is needed. Raises ``Unreadable`` and ``Rejected``."""
         if self._size < self._needed and not complete:
             return None
         early = reader is not None and reader.early

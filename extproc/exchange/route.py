@@ -1,24 +1,15 @@
 """One HTTP exchange as the filter ``aimesh.route`` shows it: events in, actions out.
 
 ``TRANSITIONS`` is the whole machine: what happens to each event in each state. The stream answers as early as it can
-and then finishes, so that no gRPC stream lives as long as a model's answer.
-
-How the body comes (``Protocol``) decides how the answer goes back:
-
-- STREAMED, sent without waiting: the reply to the headers is held back until the body is
-  complete, so that the model decides the route. One round trip, nothing echoed.
-- BUFFERED: the headers are waved through, the reply to the body carries the decision.
-- NONE: as BUFFERED, after asking for the body with ``mode_override``, unless Envoy has read the model itself.
-- FULL_DUPLEX_STREAMED: held back like the first, but every byte must be echoed.
-- A client that sends message after message is not waited for in the second and third: it passes on unrouted.
-- Anything else can't re-route safely on a body: such a request passes on unrouted, and a fault is noted.
+and then finishes, so that no gRPC stream lives as long as a model's answer. How a body comes and how the decision goes
+back in each mode: see ``body_mode``.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from extproc import apis
 from extproc.bodies import json_scan
@@ -28,42 +19,22 @@ from extproc.bodies.request import (
     InferenceRequest,
     Operation,
     RequestFields,
-    Splice,
     complete_request,
     request_for_decision,
 )
-from extproc.envoy.actions import (
-    FINISH,
-    NO_MUTATION,
-    BodyEcho,
-    BodyReply,
-    HeadersReply,
-    Mutation,
-    Reject,
-    TrailersReply,
-)
-from extproc.envoy.events import (
-    KINDS,
-    BodyMode,
-    Closed,
-    Event,
-    Protocol,
-    RequestBody,
-    RequestHeaders,
-    RequestTrailers,
-)
+from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, Mutation, Reject, TrailersReply
+from extproc.envoy.events import KINDS, BodyMode, Closed, Event, RequestBody, RequestHeaders, RequestTrailers
 from extproc.errors import Rejected, Unreadable
+from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode_of, replies, with_body_change
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
-from extproc.exchange.replies import client_copies, echo, mutation_of, replaced, unchanged
+from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_LOADS
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.unreadable import refusal
-
-Actions: TypeAlias = tuple[Action, ...]
 
 
 class State(enum.Enum):
@@ -74,40 +45,37 @@ class State(enum.Enum):
     ECHO = "decided; echoing the rest of a full-duplex body"
     DONE = "answered, or gone"
 
-    __hash__ = object.__hash__  # by identity: Enum's own is not made for a table on the request's path
+    __hash__ = object.__hash__  # by identity: Enum's own is slow for a table on the request's path
 
 
-# By names of their own: to look one up in its Enum takes as long as to call a function.
+# Names of their own: access to a member of an Enum takes as long as a call.
 _HEAD, _BODY, _ECHO, _DONE = State
-_NONE, _STREAMED, _BUFFERED, _, _FULL_DUPLEX, _ = BodyMode
+_NONE, _BUFFERED, _FULL_DUPLEX = BodyMode.NONE, BodyMode.BUFFERED, BodyMode.FULL_DUPLEX_STREAMED
 
 
 class RouteStream:
     """Reads one request, decides, answers.
 
-    ``view`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
+    ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     ``free``: the share of each GPU pool that is free, by its name.
     """
 
     __slots__ = (
-        "_body",
-        "_entropy",
-        "_free",
-        "_headers",
-        "_mode",
-        "_snapshot",
-        "_told",
-        "decision",
-        "operation",
-        "state",
+        *("_body", "_entropy", "_fields", "_free", "_headers", "_mode", "_snapshot"),
+        *("decision", "operation", "state"),
     )
 
     def __init__(self, snapshot: Snapshot, entropy: bytes, free: Mapping[str, float] = NO_LOADS) -> None:
         self.state = _HEAD
-        self._told: RequestFields | None = None
+        self._fields: RequestFields | None = None
         self.decision: Decision | None = None
         self._snapshot, self._entropy, self._free = snapshot, entropy, free
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
+
+    @property
+    def request(self) -> InferenceRequest | None:
+        """The whole inference request; None where it has not been read."""
+        return None if self._fields is None else complete_request(self.operation, self._fields)
 
     def receive(self, event: Event, now: float) -> Actions:  # noqa: ARG002 - the signature of every exchange
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
@@ -117,15 +85,15 @@ class RouteStream:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
         if operation is None:
-            return self._pass_on(event, "no_api")
+            return self._leave_unrouted(event, "no_api")
         if event.metadata:
             operation = with_native_model(operation, event, self._snapshot)
         self.operation = operation
         limit = self._body_limit(operation)
         if not limit or (event.end_of_stream and operation.reader is None):
-            return self._answer_head(event)
+            return self._decide_by_headers(event)
         if event.end_of_stream:
-            return self._pass_on(event, "no_body")
+            return self._leave_unrouted(event, "no_body")
         try:
             self._body = Body(headers, limit)
         except Rejected as rejected:
@@ -133,96 +101,81 @@ class RouteStream:
         return self._collect(event)
 
     def _body_limit(self, operation: Operation) -> int:
-        """Bytes of body to read at the most; 0 where none are needed."""
+        """Bytes of the body to read at most; 0 where none are needed."""
         if operation.reader is not None:
             return self._snapshot.body_limit
         match = self._snapshot.match(operation.model or "") if self._snapshot.reads_keys else None
         sticky = match.policy.sticky if match else None
         return match.policy.body_limit if match and sticky and sticky.body else 0
 
-    def _answer_head(self, event: RequestHeaders) -> Actions:
-        """Path and headers tell all: answer at once."""
+    def _decide_by_headers(self, event: RequestHeaders) -> Actions:
+        """Path and headers have all that a decision needs."""
         try:
-            mutation, notes = self._decide(_NOTHING_TOLD, b"")
+            mutation, notes = self._decide(_NO_FIELDS, b"")
         except Rejected as rejected:
             return self._reject(rejected)
-        return self._wave_on(event, mutation, notes)
+        return self._answer_headers(event, mutation, notes)
 
-    def _pass_on(self, event: RequestHeaders, reason: str) -> Actions:
-        """Nothing for us: the request goes on as it came, without routing headers that a client made up."""
+    def _leave_unrouted(self, event: RequestHeaders, reason: str) -> Actions:
+        """The request goes on as it came, but for routing headers that the client sent."""
         if reason != "no_api" and (rejected := refusal(self._snapshot, reason)):
             return self._reject(rejected)
-        return self._wave_on(event, self._cleaned(), (Unmatched(reason),))
+        return self._answer_headers(event, self._cleaning(), (Unmatched(reason),))
 
-    def _wave_on(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
-        if _mode(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
+    def _answer_headers(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
+        if mode_of(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
             self.state = _ECHO
             return (*notes, HeadersReply(mutation))
         return self._finish(*notes, HeadersReply(mutation))
 
     def _collect(self, event: RequestHeaders) -> Actions:
         self.state = _BODY
-        protocol, self._mode = event.protocol, _mode(event.protocol)
-        if self._mode is _BUFFERED or self._mode is _NONE:
+        mode = self._mode = mode_of(event.protocol)
+        if mode is _BUFFERED or mode is _NONE:
             if self.operation.uploads:
-                return self._pass_on(event, "streamed_request")
-            asked, self._mode = self._mode is _NONE, _BUFFERED
-            return (HeadersReply(NO_MUTATION, _BUFFERED if asked else None),)
-        sent = self._mode is _STREAMED and protocol is not None and protocol.send_body_without_waiting
-        if sent or self._mode is _FULL_DUPLEX:
+                return self._leave_unrouted(event, "streamed_request")
+            self._mode = _BUFFERED
+            return (HeadersReply(NO_MUTATION, _BUFFERED if mode is _NONE else None),)
+        if can_hold_back(mode, event.protocol):
             return ()
-        return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaned()))
+        return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaning()))
 
     def _on_body(self, event: RequestBody) -> Actions:
         try:
             self._body.add(event.data)
         except Rejected as rejected:
             return self._reject(rejected)
-        # A BUFFERED body comes whole; the end of the stream is not told with it where trailers follow. STREAMED, it may
-        # come as an empty piece of its own, or as trailers that are never shown: the length tells it sooner.
-        full = self._mode is _BUFFERED or (self._mode is _STREAMED and self._body.full)
-        complete = event.end_of_stream or full
+        complete = is_complete(self._mode, self._body, end_of_stream=event.end_of_stream)
         reader = self.operation.reader
-        return self._answer_body((), complete) if complete or (reader is not None and reader.early) else ()
+        return self._decide_by_body((), complete) if complete or (reader is not None and reader.early) else ()
 
     def _on_trailers(self, _: RequestTrailers) -> Actions:
-        return self._answer_body((TrailersReply(),), True)
+        return self._decide_by_body((TrailersReply(),), True)
 
-    def _answer_body(self, last: Actions, complete: bool) -> Actions:
-        """Enough of the body is there, or all. ``last`` answers the trailers, where they ended the request."""
+    def _decide_by_body(self, trailers: Actions, complete: bool) -> Actions:
+        """Enough of the body is there, or all. ``trailers``: the reply to them, where they ended the request."""
+        body, reader = self._body, self.operation.reader
         try:
-            fields = self._body.read(self.operation.reader, complete=complete)
+            fields = body.read(reader, complete=complete)
             if fields is None:
                 return ()
-            mutation, notes = self._decide(fields, self._body.text)
+            mutation, notes = self._decide(fields, body.text)
         except Unreadable as unreadable:
             if rejected := refusal(self._snapshot, unreadable.reason):
                 return self._reject(rejected)
-            mutation, notes = self._cleaned(), (Unmatched(unreadable.reason),)
+            mutation, notes = self._cleaning(), (Unmatched(unreadable.reason),)
         except Rejected as rejected:
             return self._reject(rejected)
         change = None
-        if self.operation.reader is not None and self.decision is not None and self.decision.model_rewrite:
-            change = self._body.rename(self.operation.reader, self.decision.model_rewrite)
+        if reader is not None and self.decision is not None and self.decision.model_rewrite:
+            change = body.rename(reader, self.decision.model_rewrite)
         if change is not None:
-            # Envoy does not mend the length: streamed, the old one would go upstream with the new body.
-            length = (("content-length", str(change.length)),) if "content-length" in self._headers else ()
-            unpacked = ("content-encoding",) if change.unpacked else ()
-            mutation = Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata)
-        return self._send(mutation, notes, change.splice if change else None, last, complete)
-
-    def _send(self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, ended: bool) -> Actions:
-        """The answer, as the mode of the body wants it."""
-        body = self._body
-        if self._mode is _BUFFERED:
-            return self._finish(*notes, BodyReply(mutation, splice(body.raw) if splice else None), *last)
-        if self._mode is _FULL_DUPLEX:
-            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=ended and not last)
-            if not ended:
-                self.state = _ECHO
-                return (*notes, HeadersReply(mutation), *pieces)
-            return self._finish(*notes, HeadersReply(mutation), *pieces, *last)
-        return self._finish(*notes, HeadersReply(mutation), *(replaced(body.sizes, body.raw, splice) if splice else ()))
+            mutation = with_body_change(mutation, change, self._headers)
+        answer = replies(self._mode, mutation, body, change.splice if change else None, trailers, complete)
+        if self._mode is _FULL_DUPLEX and not complete:
+            self.state = _ECHO
+            return (*notes, *answer)
+        return self._finish(*notes, *answer)
 
     def _echo_body(self, event: RequestBody) -> Actions:
         echoed = BodyEcho(event.data, event.end_of_stream)
@@ -232,10 +185,10 @@ class RouteStream:
         return self._finish(TrailersReply())
 
     def _out_of_order(self, event: Event) -> Actions:
-        """Envoy sent what it can't: answer with no change, so that it does not wait, and leave."""
+        """An event that Envoy cannot send here: answers without a change, so that Envoy does not wait, and finishes."""
         held_back = self.state is _BODY and self._mode is not _BUFFERED
-        replies: Actions = (HeadersReply(self._cleaned()),) if held_back else ()
-        return self._finish(Fault("unexpected_" + event.kind), *replies, *unchanged(event))
+        owed: Actions = (HeadersReply(self._cleaning()),) if held_back else ()
+        return self._finish(Fault("unexpected_" + event.kind), *owed, *unchanged(event))
 
     def _ignore(self, _: Event) -> Actions:
         return ()
@@ -248,43 +201,34 @@ class RouteStream:
         self._body = _NO_BODY
         return ()
 
-    @property
-    def asked(self) -> InferenceRequest | None:
-        """The whole request, once it has been read."""
-        return None if self._told is None else complete_request(self.operation, self._told)
-
-    def _decide(self, with_native_model: RequestFields, body: bytes) -> tuple[Mutation, Actions]:
-        """Raises ``Rejected``."""
-        operation = self.operation
-        self._told = with_native_model
-        asked = request_for_decision(operation, with_native_model)
-        key = self._body_key(asked, body) if self._snapshot.reads_keys and body else None
-        decision = self.decision = decide(asked, self._headers, self._snapshot, self._entropy, key, self._free)
+    def _decide(self, fields: RequestFields, body: bytes) -> tuple[Mutation, Actions]:
+        """The decision's mutation, and notes. Raises ``Rejected``."""
+        self._fields = fields
+        request = request_for_decision(self.operation, fields)
+        key = self._body_key(request, body) if self._snapshot.reads_keys and body else None
+        decision = self.decision = decide(request, self._headers, self._snapshot, self._entropy, key, self._free)
         if decision.policy is None:
-            return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
+            return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
-        mutation = mutation_of(decision)
-        removed = client_copies(self._headers, mutation.set)
-        if decision.model_rewrite and operation.rename is not None:
-            setting = (*mutation.set, operation.rename(decision.model_rewrite))
-            return Mutation(setting, removed, mutation.metadata), ()
-        return Mutation(mutation.set, removed, mutation.metadata) if removed else mutation, ()
+        return routing_mutation(decision, self._headers, self.operation.rename), ()
 
-    def _body_key(self, asked: InferenceRequest, body: bytes) -> str | None:
-        match = self._snapshot.match(asked.model)
+    def _body_key(self, request: InferenceRequest, body: bytes) -> str | None:
+        """The sticky key, where the policy has it in the body."""
+        match = self._snapshot.match(request.model)
         pointer = match.policy.sticky.body if match and match.policy.sticky else ()
         return json_scan.scalar_at(body, pointer) if pointer else None
 
-    def _cleaned(self) -> Mutation:
-        return Mutation(remove=client_copies(self._headers), metadata=self._known())
+    def _cleaning(self) -> Mutation:
+        """Removes routing headers that the client sent, and changes nothing else."""
+        return Mutation(remove=client_copies(self._headers), metadata=self._metadata())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        known, grpc = self._known(), is_grpc(self._headers)
-        return self._finish(Reject(rejected.status, rejected.code, rejected.message, known, grpc))
+        metadata, grpc = self._metadata(), is_grpc(self._headers)
+        return self._finish(Reject(rejected.status, rejected.code, rejected.message, metadata, grpc))
 
-    def _known(self) -> tuple[tuple[str, str], ...]:
-        """Metadata of a request on which nothing was decided, or that is refused all the same."""
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Of a request without a decision, or that is refused despite one."""
         if self.decision is not None:
             return self.decision.metadata()
         operation = self.operation
@@ -297,7 +241,7 @@ class RouteStream:
 
 
 _NO_HEADERS = Headers()
-_NOTHING_TOLD = BodyFields()
+_NO_FIELDS = BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
 
@@ -320,8 +264,3 @@ TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Action
     (_DONE, RequestTrailers): RouteStream._ignore,
     (_DONE, Closed): RouteStream._ignore,
 }
-
-
-def _mode(protocol: Protocol | None) -> BodyMode:
-    """An Envoy that tells nothing is an old one: those are rendered BUFFERED."""
-    return _BUFFERED if protocol is None else protocol.request_body

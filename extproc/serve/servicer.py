@@ -119,7 +119,7 @@ class ProcessHandler:
             return
         now = perf_counter()
         if self._observing is not None and self._sender.loop_lag.seconds(now) > LATE:
-            self._act(self._observing.shed(closed=True))
+            self._act(self._observing.abandon(closed=True))
         else:
             self._act(self._exchange.receive(_CLOSED, now))
 
@@ -132,8 +132,8 @@ class ProcessHandler:
         """Leaves an exchange alone before Envoy has to hold back its answer for us: at first those that bring much,
         then, as routing comes before watching, any.
         """
-        if behind > LATE or exchange.busy(now):
-            self._act(exchange.shed())
+        if behind > LATE or exchange.exceeds_rate(now):
+            self._act(exchange.abandon())
 
     def _act(self, actions: Sequence[Action]) -> list[bytes]:
         replies = []

@@ -35,13 +35,13 @@ def play(answer: Answer, piece: int = 0) -> bool:
         assert heard is not None
         for at in range(0, len(body), step):
             heard.feed(body[at : at + step], 0.0)
-        return not heard.broken
+        return not heard.malformed
     found = answer_reader(answer.api, answer.operation, headers)
     assert found is not None
     for at in range(0, len(body), step):
         found.feed(body[at : at + step])
     found.end()
-    return not found.broken
+    return not found.malformed
 
 
 DOCUMENTS = {

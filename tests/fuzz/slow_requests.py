@@ -82,7 +82,7 @@ def play(request: Request, piece: int = 0) -> list[Action]:
     events += [RequestBody(body[at : at + step]) for at in range(0, len(body), step)]
     events.append(RequestBody(b"", end_of_stream=True))
     actions = [action for event in events for action in stream.receive(event, 0.0)]
-    _ = stream.asked and (stream.asked.stream, stream.asked.max_tokens, stream.asked.prompt_bytes)
+    _ = stream.request and (stream.request.stream, stream.request.max_tokens, stream.request.prompt_bytes)
     return actions
 
 

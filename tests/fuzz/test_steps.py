@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.answers.wire import response_coding
-from extproc.answers.wire.decoder import Broken
+from extproc.answers.wire.decoder import MalformedAnswer
 from extproc.bodies import content_coding
 from extproc.envoy.actions import Reject
 from extproc.exchange.notes import Action, Unmatched
@@ -116,7 +116,7 @@ def test_so_is_what_a_piece_of_an_answer_unpacks_to(name: str) -> None:
     assert undo is not None
     try:
         assert len(undo(answer.body)) <= response_coding.room(response_coding.FREE, len(answer.body))
-    except Broken:
+    except MalformedAnswer:
         assert len(answer.body) < SIZE
 
 

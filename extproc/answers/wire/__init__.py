@@ -1,1 +1,1 @@
-"""How answers are framed: SSE, NDJSON, AWS event streams, WebSocket, gRPC; bytes in, events out."""
+"""How answers are framed (SSE, NDJSON, AWS event streams, WebSocket, gRPC): bytes in, events out."""

@@ -1,4 +1,4 @@
-"""What every decoder of a streamed answer gives and takes."""
+"""The interface of all decoders of answers, and the bound on how many events one may give."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 Event: TypeAlias = tuple[str, bytes, bool]
-"""(kind as the wire names it, or empty; data; whether that is all of it and not only its end)."""
+"""(kind as the framing names it, or empty; data; whether that is all of the data and not only its ends)."""
 
 ERROR = ":error"
-"""The kind of an event with which the wire itself says that the answer has failed."""
+"""The kind of an event with which the framing itself says that the answer has failed."""
 
-BARE = ":bare"
-"""The kind of a piece that is output as it stands."""
-
-
-EVENTS, LINES = 1000, 2000
-"""Of one piece of an answer: no model writes as many at once, and reading them would hold up others."""
-EACH_EVENT, EACH_LINE = 8, 4
-"""Bytes for which an answer may have one more, over all its pieces."""
+RAW_OUTPUT = ":bare"
+"""The kind of a piece that is output by itself, with no data to read."""
 
 
-class Broken(Exception):  # noqa: N818
-    """These bytes are not what they claim to be: nothing that follows can be read."""
+MAX_EVENTS, MAX_LINES = 1000, 2000
+"""In one piece of an answer: no model writes as many at once, and reading them would delay other streams."""
+BYTES_PER_EVENT, BYTES_PER_LINE = 8, 4
+"""So many bytes of an answer allow one more event, or line."""
+
+
+class MalformedAnswer(Exception):  # noqa: N818
+    """The bytes are not of the declared format, or too many events: nothing that follows can be read."""
 
 
 class Allowance:
-    """How many things of a kind an answer may bring: so many at once, and another for every few of its bytes."""
+    """A token bucket for events or lines: so many at once, refilled by the bytes of the answer."""
 
-    __slots__ = ("_each", "_left", "_most")
+    __slots__ = ("_bytes_each", "_capacity", "_left")
 
-    def __init__(self, most: int, each: int) -> None:
-        """``each``: the bytes for which there may be one more."""
-        self._each = each
-        self._left = self._most = most * each
+    def __init__(self, burst: int, bytes_each: int) -> None:
+        """``burst``: how many may come at once. ``bytes_each``: the bytes that pay for one more."""
+        self._bytes_each = bytes_each
+        self._left = self._capacity = burst * bytes_each
 
     def take(self, size: int, count: int) -> None:
-        """A piece of ``size`` bytes brings ``count``. Raises ``Broken`` where that is too many."""
-        self._left = min(self._most, self._left + size) - count * self._each
+        """A piece of ``size`` bytes has ``count``. Raises ``MalformedAnswer`` where that is too many."""
+        self._left = min(self._capacity, self._left + size) - count * self._bytes_each
         if self._left < 0:
-            raise Broken("a flood")
+            raise MalformedAnswer("too many events or lines")
 
 
 class Decoder(Protocol):
-    """Bytes in, events out, however the bytes are split. Keeps no more than ``clip.LIMIT`` bytes, or a little."""
+    """Bytes in, events out, however the bytes are split. Holds about ``MAX_WHOLE`` bytes at most."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
-        """The events that ``data`` completes. Raises ``Broken``."""
+        """The events that ``data`` completes. Raises ``MalformedAnswer``."""
 
     def end(self) -> Sequence[Event]:
-        """There is no more: what stands there unfinished, as far as it can count. Raises ``Broken``."""
+        """The answer has ended: the event that was not finished, if it can be read. Raises ``MalformedAnswer``."""

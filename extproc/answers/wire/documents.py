@@ -1,30 +1,30 @@
-"""Answers whose bytes alone do not tell where an event ends, or what they are."""
+"""Answers that are one document, raw output or not read; and which format an answer has, by its first bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from extproc.answers.wire.bounded_buffer import HEAD, BoundedBuffer
-from extproc.answers.wire.decoder import BARE, Decoder, Event
+from extproc.answers.wire.bounded_buffer import HEAD_SIZE, BoundedBuffer
+from extproc.answers.wire.decoder import RAW_OUTPUT, Decoder, Event
 from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.lenient_json import loads
 from extproc.answers.wire.ndjson import JsonLines
-from extproc.answers.wire.sse import Sse
+from extproc.answers.wire.sse import SseEvents
 
-FIRST = 64 << 10
-"""Bytes within which a first line must end to be one of several."""
+MAX_FIRST_LINE = 64 << 10
+"""Bytes within which the first of several JSON lines must end."""
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
-"""What server-sent events begin with."""
+"""With one of these a line of server-sent events begins."""
 
 
-class Document:
-    """See ``Decoder``. An answer that is one document: its only event comes at the end."""
+class JsonDocument:
+    """See ``Decoder``. An answer that is one JSON document: its only event comes at the end."""
 
     __slots__ = ("_text",)
 
     def __init__(self) -> None:
-        self._text = BoundedBuffer(HEAD)
+        self._text = BoundedBuffer(HEAD_SIZE)
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
@@ -32,25 +32,25 @@ class Document:
         return ()
 
     def end(self) -> Sequence[Event]:
-        """See ``Decoder``. Of one that is too long both ends are given, joined."""
+        """See ``Decoder``. Of a document that is too long, its beginning and its end are given, joined."""
         whole, head = self._text.whole, self._text.head
         text = self._text.take()
         return [("", text if whole else head + text, whole)] if text else []
 
 
-class Objects:
-    """See ``Decoder``. JSON that begins with an object: a document, or lines, as the first line tells."""
+class ObjectOrLines:
+    """See ``Decoder``. JSON that begins with an object: one document, or JSON lines, which the first line decides."""
 
     __slots__ = ("_begun", "_inner", "chosen", "several")
 
     def __init__(self, *, several: bool = False) -> None:
-        """``several``: it is said to be JSON lines."""
+        """``several``: the content type is that of JSON lines."""
         self.several = several
-        """It is no document: more than one line is an object, or it is said to have them."""
-        self._begun = bytearray()  # the first line, as far as it is there
+        """It is JSON lines: by its content type, or since a second line has come."""
+        self._begun = bytearray()  # the beginning of the first line
         self._inner: JsonLines | None = None
-        self.chosen: JsonLines | Document | None = None
-        """What it turned out to be; None before that is sure."""
+        self.chosen: JsonLines | JsonDocument | None = None
+        """The decoder of the format that it has; None while that is not sure."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
@@ -61,20 +61,20 @@ class Objects:
             return self._more(inner, inner.feed(data))
         end = data.find(b"\n")
         self._begun += data
-        if end < 0 and len(self._begun) <= FIRST:
+        if end < 0 and len(self._begun) <= MAX_FIRST_LINE:
             return ()
         end += len(self._begun) - len(data)
         text, several = bytes(self._begun), self.several
         self._begun.clear()
-        if not 0 <= end <= FIRST or type(loads(text[:end])) is not dict:
-            self.chosen, self.several = Document(), False
+        if not 0 <= end <= MAX_FIRST_LINE or type(loads(text[:end])) is not dict:
+            self.chosen, self.several = JsonDocument(), False
             return self.chosen.feed(text)
         self._inner = JsonLines()
         events = self._inner.feed(text)
         return self._more(self._inner, events) if several or len(events) > 1 else events
 
     def _more(self, inner: JsonLines, events: Sequence[Event]) -> Sequence[Event]:
-        """Another line than the first, where there are events."""
+        """Decides for JSON lines where a line after the first gives events."""
         if events:
             self.chosen, self.several = inner, True
         return events
@@ -88,8 +88,8 @@ class Objects:
         return [("", bytes(self._begun), True)] if self._begun else []
 
 
-class Opaque:
-    """See ``Decoder``. Nothing that we can read."""
+class UnreadBody:
+    """See ``Decoder``. An answer of a format that is not read: it has no events."""
 
     def feed(self, data: bytes) -> Sequence[Event]:  # noqa: ARG002 - as ``Decoder`` has it
         """See ``Decoder``."""
@@ -100,36 +100,36 @@ class Opaque:
         return ()
 
 
-class Bare:
-    """See ``Decoder``. Every piece is output."""
+class RawOutput:
+    """See ``Decoder``. Every piece is output (sound, for example)."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
-        return [(BARE, b"", True)] if data else []
+        return [(RAW_OUTPUT, b"", True)] if data else []
 
     def end(self) -> Sequence[Event]:
         """See ``Decoder``."""
         return []
 
 
-class Sniffed:
-    """See ``Decoder``. The first bytes tell what it is, whatever it is said to be: content types lie."""
+class SniffingDecoder:
+    """See ``Decoder``. The first bytes decide which format it has, since content types are often wrong."""
 
-    __slots__ = ("_arrays", "_begun", "_objects", "chosen", "said")
+    __slots__ = ("_arrays", "_begun", "_objects", "chosen", "declared")
 
     def __init__(
         self,
         objects: Callable[[], Decoder] = JsonLines,
         arrays: Callable[[], Decoder] = JsonArrayElements,
-        said: Callable[[], Decoder] = Sse,
+        declared: Callable[[], Decoder] = SseEvents,
     ) -> None:
-        """What takes apart what begins with an object, with an array, and with neither nor a field of an event."""
+        """Decoders of what begins with an object, with an array, and with neither these nor a field of an event."""
         self._objects = objects
         self._arrays = arrays
-        self.said = said
-        self._begun = b""  # what may become a field
+        self.declared = declared
+        self._begun = b""  # too few bytes to decide
         self.chosen: Decoder | None = None
-        """What it turned out to be; None before its first bytes."""
+        """The decoder of the format that it has; None while its first bytes do not decide."""
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
@@ -140,13 +140,15 @@ class Sniffed:
                 return ()
             if text[:1] in (b"{", b"["):
                 self.chosen, data = self._objects() if text[:1] == b"{" else self._arrays(), text
-            elif _BOM.startswith(text) or (self.said is not Sse and any(field.startswith(text) for field in _FIELDS)):
+            elif _BOM.startswith(text) or (
+                self.declared is not SseEvents and any(field.startswith(text) for field in _FIELDS)
+            ):
                 self._begun = text
                 return ()
-            elif self.said is Sse or text.startswith(_FIELDS):
-                self.chosen = Sse()
+            elif self.declared is SseEvents or text.startswith(_FIELDS):
+                self.chosen = SseEvents()
             else:
-                self.chosen = self.said()
+                self.chosen = self.declared()
         return self.chosen.feed(data)
 
     def end(self) -> Sequence[Event]:

@@ -1,23 +1,23 @@
-"""gRPC's messages as they come, however they are split.
+"""gRPC's length-prefixed messages.
 
 Source: gRPC over HTTP/2 (PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
 """
 
 from __future__ import annotations
 
-from extproc.answers.wire.bounded_buffer import LIMIT
-from extproc.answers.wire.decoder import Broken, Event
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.decoder import Event, MalformedAnswer
 from extproc.answers.wire.response_coding import FREE, room
 from extproc.bodies.content_coding import TooLarge, decoded
 from extproc.errors import Unreadable
 
 _PREFIX = 5
-_MESSAGES = 250
-"""Of one piece of an answer; see ``wire.EVENTS``."""
+_MAX_MESSAGES = 250
+"""In one piece of an answer; see ``MAX_EVENTS``."""
 
 
 class GrpcMessages:
-    """See ``Decoder``. A message longer than ``clip.LIMIT`` is passed over: it gives an event without data."""
+    """See ``Decoder``. A message longer than ``MAX_WHOLE`` is skipped: it gives an event without data."""
 
     __slots__ = ("_buffer", "_coding", "_room", "_skip")
 
@@ -26,7 +26,7 @@ class GrpcMessages:
         self._coding = coding.strip()
         self._buffer = bytearray()
         self._skip = 0
-        self._room = FREE  # bytes that may yet be unpacked
+        self._room = FREE  # bytes that compressed messages may unpack to
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
@@ -42,9 +42,9 @@ class GrpcMessages:
         while len(buffer) - at >= _PREFIX:
             size = int.from_bytes(buffer[at + 1 : at + _PREFIX])
             end = at + _PREFIX + size
-            if buffer[at] > 1 or len(found) >= _MESSAGES:
-                raise Broken("not a gRPC message, or a flood of them")
-            if size > LIMIT:
+            if buffer[at] > 1 or len(found) >= _MAX_MESSAGES:
+                raise MalformedAnswer("not a gRPC message, or too many of them")
+            if size > MAX_WHOLE:
                 found.append(("", b"", False))
                 self._skip = max(0, end - len(buffer))
                 at = min(end, len(buffer))
@@ -58,15 +58,15 @@ class GrpcMessages:
         return found
 
     def end(self) -> list[Event]:
-        """See ``Decoder``. Half a message is none."""
+        """See ``Decoder``. An incomplete message is dropped."""
         return []
 
     def _unpacked(self, message: bytes) -> bytes:
         if self._coding in ("", "identity"):
-            raise Broken("a compressed message without grpc-encoding")
+            raise MalformedAnswer("a compressed message without grpc-encoding")
         try:
-            found = decoded(message, self._coding, min(LIMIT, self._room))
+            found = decoded(message, self._coding, min(MAX_WHOLE, self._room))
         except (Unreadable, TooLarge):
-            raise Broken("a compressed message that can't be unpacked") from None
+            raise MalformedAnswer("a compressed message that can't be unpacked") from None
         self._room -= len(found)
         return found

@@ -1,7 +1,7 @@
-"""JSON as it stands in answers, careless servers' too.
+"""JSON as model servers write it, which is not always JSON.
 
-Where a token ends within a character, some write half of it: its first bytes, or half of a surrogate pair. Others write
-``NaN`` for a probability. Clients read such events, and so does ``loads``.
+Where a token ends within a character, some servers write half of it: its first bytes, or half of a surrogate pair.
+Others write ``NaN`` for a probability. Clients read such events, and so does ``loads``.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Any
 
 import msgspec
 
-from extproc.bodies.content_coding import crumbled
+from extproc.bodies.content_coding import FREE_PIECES, crumbled
 
-NOTHING = object()
-"""What text is that is no JSON."""
+NOT_JSON = object()
+"""Returned for a text that is no JSON."""
 _decode = msgspec.json.Decoder().decode
 
 
 def loads(data: bytes) -> Any:
-    """The document, or ``NOTHING``, also where it has too many pieces to build them all."""
-    if crumbled(data, 0):
-        return NOTHING
+    """The document; ``NOT_JSON`` also for one of more than ``FREE_PIECES`` pieces, which takes long to build."""
+    if len(data) > FREE_PIECES and crumbled(data, 0):
+        return NOT_JSON
     try:
         return _decode(data)
     except RecursionError:
-        return NOTHING
+        return NOT_JSON
     except (msgspec.DecodeError, UnicodeDecodeError):
         try:
             return json.loads(data.decode("utf-8", "replace"), strict=False)
         except (ValueError, RecursionError):
-            return NOTHING
+            return NOT_JSON

@@ -1,31 +1,31 @@
 """JSON lines (NDJSON) as they come, however they are split.
 
-Blank lines say nothing, and the last line need not end. Source: the NDJSON specification.
+Blank lines are skipped, and the last line need not end in LF. Source: the NDJSON specification.
 """
 
 from __future__ import annotations
 
-from extproc.answers.wire.bounded_buffer import LIMIT, BoundedBuffer
-from extproc.answers.wire.decoder import EACH_LINE, LINES, Allowance, Event
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE, BoundedBuffer
+from extproc.answers.wire.decoder import BYTES_PER_LINE, MAX_LINES, Allowance, Event
 
 
 class JsonLines:
-    """See ``Decoder``. The wire names no kinds."""
+    """See ``Decoder``. Events have no kind."""
 
     __slots__ = ("_allowance", "_rest")
 
     def __init__(self) -> None:
-        self._allowance = Allowance(LINES, EACH_LINE)
+        self._allowance = Allowance(MAX_LINES, BYTES_PER_LINE)
         self._rest = BoundedBuffer()
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
-        *lines, rest = data.split(b"\n", LINES + 1)
+        *lines, rest = data.split(b"\n", MAX_LINES + 1)
         self._allowance.take(len(data), len(lines))
         found: list[Event] = []
         for line in lines:
             text, whole = line, True
-            if self._rest or len(line) > LIMIT:
+            if self._rest or len(line) > MAX_WHOLE:
                 self._rest.add(line)
                 whole = self._rest.whole
                 text = self._rest.take()

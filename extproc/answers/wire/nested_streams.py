@@ -10,19 +10,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from extproc.answers.wire.aws_event_stream import EventStream
+from extproc.answers.wire.aws_event_stream import AwsEventStream
 from extproc.answers.wire.decoder import ERROR, Event
-from extproc.answers.wire.documents import Sniffed
+from extproc.answers.wire.documents import SniffingDecoder
 
 
-class Raw:
-    """See ``Decoder``. Payloads are the pieces of the model's own stream, whatever it is (SageMaker)."""
+class RawPayloads:
+    """See ``Decoder``. Payloads are pieces of the model's own stream, in whichever format (SageMaker)."""
 
     __slots__ = ("_inner", "_outer")
 
     def __init__(self) -> None:
-        self._outer = EventStream()
-        self._inner = Sniffed()
+        self._outer = AwsEventStream()
+        self._inner = SniffingDecoder()
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
@@ -45,13 +45,13 @@ class _Payload(msgspec.Struct):
     bytes: str = ""
 
 
-class Base64:
-    """See ``Decoder``. A payload holds one event of the model's own, in base64 at ``/bytes`` (Bedrock)."""
+class Base64Payloads:
+    """See ``Decoder``. A payload is a JSON object with one event of the model's, in base64 at ``/bytes`` (Bedrock)."""
 
     __slots__ = ("_outer",)
 
     def __init__(self) -> None:
-        self._outer = EventStream()
+        self._outer = AwsEventStream()
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""

@@ -1,4 +1,4 @@
-"""Content codings of answers: undone piece by piece, within a bound.
+"""Undoes content codings of answers piece by piece, within a bound.
 
 Source: RFC 9110 §8.4.1, RFC 1950 to 1952, RFC 8878 (zstd), RFC 7932 (br).
 """
@@ -12,24 +12,24 @@ from typing import Any, TypeAlias
 import brotli
 import zstandard
 
-from extproc.answers.wire.decoder import Broken
+from extproc.answers.wire.decoder import MalformedAnswer
 from extproc.bodies.content_coding import MOST_PACKED, crumbled, wide
 
 MAX_UNPACKED = 4 << 20
-"""Bytes that one piece may unpack to; more is no answer of a model."""
+"""Bytes that one piece may unpack to; no model's answer has more."""
 FREE, RATIO = 64 << 10, 32
-"""Bytes that an answer may unpack to, and times its own size that it may unpack to beyond them, at any time."""
+"""An answer may unpack to ``FREE`` bytes and, beyond them, to ``RATIO`` times its compressed size, at any time."""
 _STEP = 256
-"""Bytes given to zstd at once, as it has no bound of its own: even these can become 8 MiB."""
+"""Bytes given to zstd at once, which has no bound on its output: they can unpack to 8 MiB."""
 
 Decompressor: TypeAlias = Callable[[bytes], bytes]
-"""The next piece, unpacked as far as it goes. Raises ``Broken``."""
+"""Takes the next piece, gives what it unpacks to. Raises ``MalformedAnswer``."""
 _Step: TypeAlias = Callable[[bytes, int], bytes]
-"""The same of a coding, within so many bytes. Raises its library's errors, and ``EOFError``."""
+"""The same for one coding, with the greatest number of bytes to give. Raises its library's errors, and ``EOFError``."""
 
 
 def decompressor(coding: str) -> Decompressor | None:
-    """For an answer with this ``content-encoding``; None where it is not known, or is more than one."""
+    """For an answer with this ``content-encoding``; None for an unknown one, and for more than one."""
     make = _MAKERS.get(coding.strip().lower())
     if make is None:
         return None
@@ -39,22 +39,22 @@ def decompressor(coding: str) -> Decompressor | None:
     def unpack(data: bytes) -> bytes:
         nonlocal left
         if len(data) > MOST_PACKED:
-            raise Broken("more than any proxy reads at once")
+            raise MalformedAnswer("a piece that is too large")
         most = room(left, len(data))
         try:
             found = step(data, most)
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
-            raise Broken("a content coding that can't be undone") from None
+            raise MalformedAnswer("a broken content coding") from None
         left = most - len(found)
         if left < 0 or crumbled(found, len(data)):
-            raise Broken("a flood of pieces")
+            raise MalformedAnswer("unpacks to too much")
         return found
 
     return unpack
 
 
 def room(left: int, packed: int) -> int:
-    """Bytes that a piece of ``packed`` bytes may unpack to, where the one before it left so many unused."""
+    """Bytes that a piece of ``packed`` bytes may unpack to; ``left``: what the piece before it left of its own."""
     return min(MAX_UNPACKED, min(FREE, left) + RATIO * packed)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc import answers, apis, headers
+from extproc import apis, headers
+from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.envoy.events import PEER_ATTRIBUTES
 from extproc.exchange.native_body import BODY_MODEL
-from extproc.exchange.observe import DEFERRED
+from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.policy import load_report
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
@@ -41,7 +42,7 @@ _JSON = (
 """Content types that Envoy takes for JSON, letter by letter; others are read by us."""
 _ANSWERS = (
     *(":status", "content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-status"),
-    *("server-timing", "sec-websocket-extensions", *answers.HEADERS),
+    *("server-timing", "sec-websocket-extensions", *USAGE_HEADERS),
 )
 """Headers of the response that tell what it is and how to read it; see ``observe``."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
@@ -179,7 +180,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
         stat_prefix="aimesh_observe",
         grpc_service=_processor(options),
         observability_mode=True,
-        deferred_close_timeout=seconds(DEFERRED),  # of exchanges that we have not left by ourselves
+        deferred_close_timeout=seconds(DEFERRED_CLOSE_TIMEOUT),  # of exchanges that we have not left by ourselves
         failure_mode_allow=True,
         processing_mode={
             "request_header_mode": "SEND",

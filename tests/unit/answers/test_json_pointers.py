@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extproc.answers.json_pointers import ELEMENTS, at, keys_of, nodes, parts_of, place
+from extproc.answers.json_pointers import MAX_ELEMENTS, keys_of, parts_of, split_path, value_at, values_at
 
 DOCUMENT = {"a": {"b": 1}, "list": [{"x": {"y": 2}}, {}, 3, {"x": {"y": 4}}]}
 
@@ -23,14 +23,14 @@ DOCUMENT = {"a": {"b": 1}, "list": [{"x": {"y": 2}}, {}, 3, {"x": {"y": 4}}]}
     ],
 )
 def test_what_a_pointer_points_at(pointer: str, found: list[Any]) -> None:
-    assert list(nodes(DOCUMENT, parts_of(pointer))) == found
+    assert list(values_at(DOCUMENT, parts_of(pointer))) == found
 
 
 def test_a_pointer_is_taken_apart() -> None:
-    assert (place("/a/b/c"), place("/a"), place("")) == (("a", ("b", "c")), ("a", ()), ("", ()))
-    assert at(DOCUMENT, keys_of("/a/b")) == 1
-    assert at(DOCUMENT, ()) is DOCUMENT
+    assert (split_path("/a/b/c"), split_path("/a"), split_path("")) == (("a", ("b", "c")), ("a", ()), ("", ()))
+    assert value_at(DOCUMENT, keys_of("/a/b")) == 1
+    assert value_at(DOCUMENT, ()) is DOCUMENT
 
 
 def test_elements_are_bounded() -> None:
-    assert len(nodes({"list": [{}] * (2 * ELEMENTS)}, parts_of("/list/*/x"))) == ELEMENTS
+    assert len(values_at({"list": [{}] * (2 * MAX_ELEMENTS)}, parts_of("/list/*/x"))) == MAX_ELEMENTS

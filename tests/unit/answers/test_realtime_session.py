@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers.realtime_session import OPEN, RealtimeSession, SessionAnswer, realtime_session
-from extproc.answers.shapes import SESSIONS
-from extproc.answers.wire.bounded_buffer import LIMIT
+from extproc.answers.realtime_session import MAX_OPEN, RealtimeSession, SessionAnswer, realtime_session
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.apis import TABLE
+from extproc.apis.answer_table import SESSIONS
 from extproc.envoy.actions import Finish
 from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.exchange.notes import Action, CustomSample, Fault, Observed
-from extproc.exchange.observe import DEFERRED, FREE, ObserveStream
+from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT, MAX_RATE, ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source
 from extproc.policy.snapshot import Policy, Snapshot, Version
@@ -84,40 +84,49 @@ def test_every_session_is_of_a_row() -> None:
 def test_an_answer_from_its_acknowledgement_to_its_end(kind: str) -> None:
     pieces = (said("session.created", session={"type": "realtime"}), created(), said("rate_limits.updated"))
     (found,) = listen(*pieces, delta(kind=kind, text=""), delta(kind=kind), delta(kind=kind), done())
-    assert (found.began, found.first, found.last, found.ended, found.error) == (11.0, 14.0, 15.0, 16.0, "")
-    assert (found.reading.counts(), found.reading.told.pieces, found.reading.streamed) == ((21, 17, 8), 2, True)
+    assert (found.began, found.first_token, found.last_token, found.ended, found.error) == (11.0, 14.0, 15.0, 16.0, "")
+    assert (found.reader.counts(), found.reader.state.output_events, found.reader.streamed) == ((21, 17, 8), 2, True)
 
 
 @pytest.mark.parametrize(
     ("status", "error"),
     [("completed", ""), ("incomplete", ""), ("failed", "error_in_stream"), ("cancelled", "client_left")],
 )
-@pytest.mark.parametrize("size", [1, 2 * LIMIT])
+@pytest.mark.parametrize("size", [1, 2 * MAX_WHOLE])
 def test_how_an_answer_ended(status: str, error: str, size: int) -> None:
     output = [{"id": "i", "status": "completed", "content": "x" * size}]
     (found,) = listen(created(), delta(), done(status=status, output=output))
-    assert (found.error, found.ended, found.reading.counts()) == (error, 12.0, (21, 17, 8))
+    assert (found.error, found.ended, found.reader.counts()) == (error, 12.0, (21, 17, 8))
 
 
 def test_answers_at_once_are_told_apart() -> None:
     first, second = listen(created("a"), created("b"), delta("b"), delta("a"), done("b"), delta("a"), done("a"))
-    assert (first.key, first.began, first.first, first.last, first.ended) == ("b", 11.0, 12.0, 12.0, 14.0)
-    assert (second.key, second.began, second.first, second.last, second.ended) == ("a", 10.0, 13.0, 15.0, 16.0)
+    assert (first.key, first.began, first.first_token, first.last_token, first.ended) == ("b", 11.0, 12.0, 12.0, 14.0)
+    assert (second.key, second.began, second.first_token, second.last_token, second.ended) == (
+        "a",
+        10.0,
+        13.0,
+        15.0,
+        16.0,
+    )
 
 
 def test_sound_that_is_too_long_to_be_kept_is_output() -> None:
-    long = delta("b", "output_audio", "A" * 3 * LIMIT)
+    long = delta("b", "output_audio", "A" * 3 * MAX_WHOLE)
     pieces = [long[at : at + 99_999] for at in range(0, len(long), 99_999)]
     (found,) = listen(created("a"), created("b"), *pieces, done("b"))
-    assert (found.key, found.first, found.reading.told.pieces) == ("b", 11.0 + len(pieces), 1)
+    assert (found.key, found.first_token, found.reader.state.output_events) == ("b", 11.0 + len(pieces), 1)
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        *(b"", b"{", b"[]", b"null", b'{"type":1}', b'{"type":"response.text.delta"}', b"\xff", bytes(2 * LIMIT)),
+        *(b"", b"{", b"[]", b"null", b'{"type":1}', b'{"type":"response.text.delta"}', b"\xff", bytes(2 * MAX_WHOLE)),
         *(b'{"type":"response.done"', b'{"type":"response.done","response":7,"x":' + b"[" * 5000),
-        *(b'{"type":"' + b"x" * 2 * LIMIT, b'{"response":{"type":"response.done"},"x":"' + b"x" * 2 * LIMIT + b'"}'),
+        *(
+            b'{"type":"' + b"x" * 2 * MAX_WHOLE,
+            b'{"response":{"type":"response.done"},"x":"' + b"x" * 2 * MAX_WHOLE + b'"}',
+        ),
     ],
 )
 def test_what_is_no_event_tells_nothing(data: bytes) -> None:
@@ -126,7 +135,7 @@ def test_what_is_no_event_tells_nothing(data: bytes) -> None:
 
 def test_an_end_without_a_beginning_is_counted_and_not_timed() -> None:
     (found,) = listen(delta(), done())
-    assert (found.began, found.first, found.ended, found.reading.counts()) == (None, None, 11.0, (21, 17, 8))
+    assert (found.began, found.first_token, found.ended, found.reader.counts()) == (None, None, 11.0, (21, 17, 8))
 
 
 @pytest.mark.parametrize(
@@ -155,19 +164,21 @@ HEARING = [
 @pytest.mark.parametrize("begun", [TRANSCRIBES, said("transcription_session.created", session={})])
 def test_a_session_that_transcribes(begun: bytes) -> None:
     (found,) = listen(begun, *HEARING)
-    assert (found.began, found.first, found.last, found.ended) == (11.0, 12.0, 13.0, 14.0)
-    assert (found.reading.counts(), found.error) == ((9, 4, None), "")
+    assert (found.began, found.first_token, found.last_token, found.ended) == (11.0, 12.0, 13.0, 14.0)
+    assert (found.reader.counts(), found.error) == ((9, 4, None), "")
     (found,) = listen(begun, COMMITTED, said(f"{HEARD}.failed", item_id="i1", error={"code": "…"}))
     assert found.error == "error_in_stream"
     early, late = HEARING[1], said("session.updated", session={"type": "realtime"})
     (found,) = listen(begun, early, *HEARING)
-    assert (found.began, found.first) == (None, 11.0), "what is written while it is spoken has no time to first token"
+    assert (found.began, found.first_token) == (None, 11.0), (
+        "what is written while it is spoken has no time to first token"
+    )
     assert listen(begun, late, *HEARING) == []
 
 
 def test_what_another_model_hears_in_a_conversation_is_no_answer() -> None:
     (found,) = listen(*HEARING[:2], created(), *HEARING[2:], delta(), done())
-    assert found.reading.told.pieces == 1
+    assert found.reader.state.output_events == 1
 
 
 def test_transcripts_as_vllm_gives_them() -> None:
@@ -177,12 +188,12 @@ def test_transcripts_as_vllm_gives_them() -> None:
     whole, broken = listen(
         said("session.created"), *one, said("transcription.done", text="ab", usage=usage), *one, fault
     )
-    assert (whole.began, whole.first, whole.last, whole.error) == (None, 11.0, 12.0, "")
-    assert (whole.reading.counts(), broken.error) == ((9, 4, None), "error_in_stream")
+    assert (whole.began, whole.first_token, whole.last_token, whole.error) == (None, 11.0, 12.0, "")
+    assert (whole.reader.counts(), broken.error) == ((9, 4, None), "error_in_stream")
 
 
 def test_of_too_many_answers_the_oldest_is_given_up() -> None:
-    names = [f"r{n}" for n in range(OPEN + 2)]
+    names = [f"r{n}" for n in range(MAX_OPEN + 2)]
     assert [(a.key, a.error, a.ended) for a in listen(*map(created, names))] == [
         ("r0", "cut_short", None),
         ("r1", "cut_short", None),
@@ -234,7 +245,7 @@ def test_no_event_is_too_odd(events: list[tuple[object, dict[str, Any]]]) -> Non
     ended = [a for kind, event in events for a in one.feed(frame(json.dumps({"type": kind, **event}).encode()), 1.0)]
     ended += one.leave(2.0, "client_left")
     assert len(set(map(id, ended))) == len(ended)
-    assert not one.broken
+    assert not one.malformed
 
 
 ROUTED = {"api": "openai", "operation": "realtime", "model": "gpt-realtime", "policy": "p", "version": "v1"}
@@ -294,7 +305,7 @@ def test_a_session_that_ends_amid_an_answer(last: list[tuple[float, bytes]], err
     actions = hear(stream, (101.0, b""), *TURN[:2], *last)
     left = bool(last) and last[-1][1][:1] == b"\x88"
     assert (Finish() in actions) is left
-    actions += stream.receive(Closed(), 111.0 + DEFERRED)
+    actions += stream.receive(Closed(), 111.0 + DEFERRED_CLOSE_TIMEOUT)
     (found,) = answers(actions)
     assert (found.error, found.seconds, found.first_token, found.code) == (error, near(seconds), near(0.5), "101")
 
@@ -337,20 +348,24 @@ def test_what_cannot_be_read_is_left() -> None:
 def test_who_cannot_keep_up_leaves_a_session() -> None:
     stream, _ = watching()
     hear(stream, *TURN[:2])
-    fault, observed, finish = stream.shed()
+    fault, observed, finish = stream.abandon()
     assert (fault, finish) == (Fault("observer_overload"), Finish())
     assert isinstance(observed, Observed)
     assert (observed.error, observed.seconds, observed.output_tokens) == ("shed", None, 1)
     stream, _ = watching()
     hear(stream, *TURN)
-    assert stream.shed() == (Fault("observer_overload"), Finish())
+    assert stream.abandon() == (Fault("observer_overload"), Finish())
 
 
 def test_a_long_session_is_not_busy_for_its_length() -> None:
     stream, _ = watching()
     for n in range(40):
-        hear(stream, *((now + 100 * n, data) for now, data in TURN), (112.0 + 100 * n, frame(bytes(FREE - 2000), 0x82)))
-    assert not stream.busy(4100.0)
+        hear(
+            stream,
+            *((now + 100 * n, data) for now, data in TURN),
+            (112.0 + 100 * n, frame(bytes(MAX_RATE - 2000), 0x82)),
+        )
+    assert not stream.exceeds_rate(4100.0)
 
 
 def test_what_the_policys_metrics_are_made_of() -> None:

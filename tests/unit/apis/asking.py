@@ -29,7 +29,7 @@ def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> 
     if not actions:
         actions += stream.receive(RequestBody(raw, end_of_stream=True), 0.0)
     unmatched = [action.reason for action in actions if isinstance(action, Unmatched)]
-    return unmatched[0] if unmatched or stream.asked is None else stream.asked
+    return unmatched[0] if unmatched or stream.request is None else stream.request
 
 
 def known(told: RequestFields) -> BodyFields:

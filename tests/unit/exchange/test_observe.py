@@ -22,7 +22,7 @@ from extproc.envoy.events import (
     Unknown,
 )
 from extproc.exchange.notes import Action, CustomSample, Fault, LoadReport, Observed
-from extproc.exchange.observe import DEFERRED, FREE, ObserveStream
+from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT, MAX_RATE, ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source
 from extproc.policy.gpu import Gpu
@@ -114,24 +114,6 @@ def test_nothing_is_noted_of_nothing() -> None:
     assert watch(RequestBody(b""), RequestTrailers(), Unknown(), Closed()) == []
 
 
-@pytest.mark.parametrize(
-    ("metadata", "labels"),
-    [
-        ({}, ("other", "none", "none", "none")),
-        ({"api": "openai"}, ("other", "none", "none", "openai")),
-        ({"api": "openai", "model": "mistral"}, ("other", "none", "none", "openai")),
-        ({**ROUTED, "version": "made-up"}, ("llama-*", "other", "west", "openai")),
-        ({**ROUTED, "gpu_pool": "made-up"}, ("llama-*", "v1", "other", "openai")),
-        ({**ROUTED, "api": "made-up"}, ("llama-*", "v1", "west", "other")),
-        ({**ROUTED, "policy": "made-up"}, ("other", "none", "west", "openai")),
-    ],
-)
-def test_label_values_come_from_the_policy(metadata: dict[str, str], labels: tuple[str, ...]) -> None:
-    (observed, _) = watch(RequestHeaders(Headers(), metadata=metadata), response(end=True))
-    assert isinstance(observed, Observed)
-    assert (observed.model, observed.version, observed.gpu_pool, observed.api) == labels
-
-
 def test_without_a_policy_all_is_other() -> None:
     (observed, _) = watch(request(), response(end=True), snapshot=Snapshot())
     assert isinstance(observed, Observed)
@@ -204,7 +186,7 @@ def test_an_answer_of_an_api_that_nobody_knows_is_read_only_where_a_metric_asks(
         stream = ObserveStream(with_metrics(*metrics))
         for event in head:
             stream.receive(event, 0.0)
-        assert (stream._reading is not None) is read
+        assert (stream._reader is not None) is read
 
 
 EVENTS: Any = st.sampled_from(
@@ -306,7 +288,7 @@ def test_the_stream_is_left_with_the_last_mark() -> None:
     assert finish == Finish()
     assert stream.receive(body(b"", end=True), 0.4) == ()
     assert stream.receive(Closed(), 0.4) == ()
-    assert stream.shed() == ()
+    assert stream.abandon() == ()
 
 
 @pytest.mark.parametrize(
@@ -326,7 +308,7 @@ def test_failures_that_no_status_tells(events: list[tuple[float, Event]], error:
 
 
 def test_a_client_that_leaves_before_an_answer_has_waited_until_then() -> None:
-    left = timed((30 + DEFERRED, Closed()))
+    left = timed((30 + DEFERRED_CLOSE_TIMEOUT, Closed()))
     assert (left.code, left.error, left.seconds) == ("0", "client_left", near(30))
 
 
@@ -367,10 +349,10 @@ def test_failing_answers_end_with_their_head() -> None:
 def test_who_cannot_keep_up_leaves_what_has_a_status() -> None:
     stream = ObserveStream(SNAPSHOT)
     stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)
-    assert stream.shed() == ()
+    assert stream.abandon() == ()
     stream.receive(head(), 0.1)
     stream.receive(body(TOKEN), 0.2)
-    fault, observed, finish = stream.shed()
+    fault, observed, finish = stream.abandon()
     assert (fault, finish) == (Fault("observer_overload"), Finish())
     assert isinstance(observed, Observed)
     assert (observed.code, observed.error, observed.seconds, observed.output_tokens) == ("200", "shed", None, 1)
@@ -380,11 +362,11 @@ def test_an_answer_is_busy_that_comes_faster_than_any_model_writes() -> None:
     stream = ObserveStream(SNAPSHOT)
     stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)
     stream.receive(head("application/octet-stream"), 0.1)
-    stream.receive(body(bytes(FREE + 1000)), 0.1)
-    assert not stream.busy(0.1)
-    stream.receive(body(bytes(FREE)), 0.2)
-    assert stream.busy(0.2)
-    assert not stream.busy(2.0)
+    stream.receive(body(bytes(MAX_RATE + 1000)), 0.1)
+    assert not stream.exceeds_rate(0.1)
+    stream.receive(body(bytes(MAX_RATE)), 0.2)
+    assert stream.exceeds_rate(0.2)
+    assert not stream.exceeds_rate(2.0)
 
 
 def test_a_flood_of_events_is_left_unread() -> None:

@@ -388,8 +388,7 @@ EVENTS: Any = st.one_of(
 
 @given(st.lists(EVENTS, max_size=8))
 def test_any_conversation_ends_cleanly(events: list[Event]) -> None:
-    stream = RouteStream(SNAPSHOT, b"e")
-    finished = False
+    stream, finished = RouteStream(SNAPSHOT, b"e"), False
     for event in [*events, Closed()]:
         actions = stream.receive(event, 0.0)
         if finished:

@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import json
-import struct
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
-import brotli
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers.wire.aws_event_stream import EventStream
-from extproc.answers.wire.bounded_buffer import HEAD, LIMIT, TAIL, BoundedBuffer
-from extproc.answers.wire.decoder import BARE, ERROR, Broken, Decoder, Event
-from extproc.answers.wire.documents import Bare, Document, Sniffed
+from extproc.answers.wire.aws_event_stream import AwsEventStream
+from extproc.answers.wire.bounded_buffer import HEAD_SIZE, MAX_WHOLE, TAIL_SIZE
+from extproc.answers.wire.decoder import ERROR, MAX_LINES, RAW_OUTPUT, Allowance, Decoder, MalformedAnswer
+from extproc.answers.wire.documents import JsonDocument, RawOutput, SniffingDecoder
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.ndjson import JsonLines
-from extproc.answers.wire.nested_streams import Base64, Raw
-from extproc.answers.wire.response_coding import MAX_UNPACKED, decompressor
-
-
-def read(make: Callable[[], Decoder], *pieces: bytes) -> list[Event]:
-    decoder = make()
-    found = [event for piece in pieces for event in decoder.feed(piece)]
-    return [*found, *decoder.end()]
-
-
-def bytewise(text: bytes) -> Sequence[bytes]:
-    return [text[at : at + 1] for at in range(len(text))]
-
-
-def grpc(message: bytes, compressed: int = 0) -> bytes:
-    return bytes([compressed]) + struct.pack(">I", len(message)) + message
-
-
-def aws(payload: bytes, headers: bytes = b"", **named: str) -> bytes:
-    for name, value in named.items():
-        key = b":" + name.replace("_", "-").encode()
-        headers += bytes([len(key)]) + key + b"\7" + struct.pack(">H", len(value)) + value.encode()
-    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
-    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
-    return message + struct.pack(">I", zlib.crc32(message))
-
+from extproc.answers.wire.nested_streams import Base64Payloads, RawPayloads
+from extproc.answers.wire.sse import SseEvents
+from extproc.answers.wire.websocket import WebSocketMessages
+from tests.unit.answers.wire.framing import aws, bytewise, grpc, read, spoiled
 
 OTHER_HEADERS = b"".join(
     bytes([1]) + b"h" + bytes([kind]) + value
@@ -63,15 +36,15 @@ WHOLE = [
     (JsonArrayElements, b'[{"a":1},{"b"', [b'{"a":1}']),
     (GrpcMessages, grpc(b"one") + grpc(b"") + grpc(b"two") + b"\0\0", [b"one", b"", b"two"]),
     (lambda: GrpcMessages("gzip"), grpc(gzip.compress(b"one"), 1) + grpc(b"two"), [b"one", b"two"]),
-    (EventStream, aws(b"one", OTHER_HEADERS) + aws(b"two") + aws(b"cut")[:-1], [b"one", b"two"]),
-    (Base64, aws(b'{"bytes":"eyJhIjoxfQ==","p":"ab"}') + aws(b"{}") + aws(b"no"), [b'{"a":1}', b"", b""]),
-    (Raw, aws(b"data: o") + aws(b"ne\n") + aws(b"\n"), [b"one"]),
-    (Raw, aws(b' {"a":1}\n{"b"') + aws(b":2}"), [b'{"a":1}', b'{"b":2}']),
-    (Sniffed, b' \n[{"a":1}]', [b'{"a":1}']),
-    (Sniffed, b": hello\n\ndata: one\n\n", [b"one"]),
-    (lambda: Sniffed(Document), b'{"a":1}\n{', [b'{"a":1}\n{']),
-    (Document, b'{"a":\n1}', [b'{"a":\n1}']),
-    (Document, b"", []),
+    (AwsEventStream, aws(b"one", OTHER_HEADERS) + aws(b"two") + aws(b"cut")[:-1], [b"one", b"two"]),
+    (Base64Payloads, aws(b'{"bytes":"eyJhIjoxfQ==","p":"ab"}') + aws(b"{}") + aws(b"no"), [b'{"a":1}', b"", b""]),
+    (RawPayloads, aws(b"data: o") + aws(b"ne\n") + aws(b"\n"), [b"one"]),
+    (RawPayloads, aws(b' {"a":1}\n{"b"') + aws(b":2}"), [b'{"a":1}', b'{"b":2}']),
+    (SniffingDecoder, b' \n[{"a":1}]', [b'{"a":1}']),
+    (SniffingDecoder, b": hello\n\ndata: one\n\n", [b"one"]),
+    (lambda: SniffingDecoder(JsonDocument), b'{"a":1}\n{', [b'{"a":1}\n{']),
+    (JsonDocument, b'{"a":\n1}', [b'{"a":\n1}']),
+    (JsonDocument, b"", []),
 ]
 
 
@@ -92,130 +65,116 @@ def test_kinds_and_exceptions_of_event_streams() -> None:
     text = aws(b"1", event_type="chunk", message_type="event")
     text += aws(b"2", exception_type="throttlingException", message_type="exception")
     text += aws(b"3", error_code="500", message_type="error")
-    assert read(EventStream, text) == [("chunk", b"1", True), (ERROR, b"2", True), (ERROR, b"3", True)]
-    assert read(Raw, text)[-2:] == [(ERROR, b"2", True), (ERROR, b"3", True)]
-    assert read(Base64, text)[-2:] == [(ERROR, b"2", True), (ERROR, b"3", True)]
+    assert read(AwsEventStream, text) == [("chunk", b"1", True), (ERROR, b"2", True), (ERROR, b"3", True)]
+    assert read(RawPayloads, text)[-2:] == [(ERROR, b"2", True), (ERROR, b"3", True)]
+    assert read(Base64Payloads, text)[-2:] == [(ERROR, b"2", True), (ERROR, b"3", True)]
 
 
 def test_bare_pieces_are_output() -> None:
-    assert read(Bare, b"a", b"", b"b") == [(BARE, b"", True)] * 2
-
-
-def spoiled(message: bytes, at: int) -> bytes:
-    return message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]
+    assert read(RawOutput, b"a", b"", b"b") == [(RAW_OUTPUT, b"", True)] * 2
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        *((EventStream, spoiled(aws(b"payload", event_type="chunk"), at)) for at in (0, 3, 9, 13, 30, 38)),
-        (EventStream, aws(b"", b"\x09abc")),
-        (EventStream, aws(b"", b"\1a\x07\xff\xff")),
-        (EventStream, aws(b"", b"\1a\x63")),
-        (EventStream, b"HTTP/1.1 200 OK"),
+        *((AwsEventStream, spoiled(aws(b"payload", event_type="chunk"), at)) for at in (0, 3, 9, 13, 30, 38)),
+        (AwsEventStream, aws(b"", b"\x09abc")),
+        (AwsEventStream, aws(b"", b"\1a\x07\xff\xff")),
+        (AwsEventStream, aws(b"", b"\1a\x63")),
+        (AwsEventStream, b"HTTP/1.1 200 OK"),
         (GrpcMessages, b"data: one\n\n"),
         (GrpcMessages, grpc(b"packed", 1)),
         (lambda: GrpcMessages("gzip"), grpc(b"no gzip", 1)),
-        (lambda: GrpcMessages("gzip"), grpc(gzip.compress(bytes(LIMIT + 1)), 1)),
+        (lambda: GrpcMessages("gzip"), grpc(gzip.compress(bytes(MAX_WHOLE + 1)), 1)),
         (lambda: GrpcMessages("new"), grpc(b"packed", 1)),
     ],
 )
 def test_what_is_not_what_it_claims_to_be_is_refused(make: Callable[[], Decoder], text: bytes) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(MalformedAnswer):
         read(make, text)
 
 
 @given(st.binary(max_size=300))
 def test_noise_ends_in_events_or_in_a_refusal(text: bytes) -> None:
-    for make in (JsonLines, JsonArrayElements, GrpcMessages, EventStream, Raw, Base64, Sniffed, Document, Bare):
+    for make in (
+        JsonLines,
+        JsonArrayElements,
+        GrpcMessages,
+        AwsEventStream,
+        RawPayloads,
+        Base64Payloads,
+        SniffingDecoder,
+        JsonDocument,
+        RawOutput,
+    ):
         try:
             assert isinstance(read(make, text), list)
-        except Broken:
-            assert make in (GrpcMessages, EventStream, Raw, Base64)
+        except MalformedAnswer:
+            assert make in (GrpcMessages, AwsEventStream, RawPayloads, Base64Payloads)
 
 
 @pytest.mark.parametrize("step", [9_999, 1 << 30])
 def test_of_what_is_too_long_the_ends_are_kept(step: int) -> None:
-    long = b'{"a":"' + b"x" * LIMIT + b'","usage":{"prompt_tokens":1}}'
+    long = b'{"a":"' + b"x" * MAX_WHOLE + b'","usage":{"prompt_tokens":1}}'
 
     def split(text: bytes) -> list[bytes]:
         return [text[at : at + step] for at in range(0, len(text), step)]
 
-    for make, text in ((JsonLines, long + b"\n"), (JsonArrayElements, b"[" + long + b"]"), (Document, long)):
+    for make, text in ((JsonLines, long + b"\n"), (JsonArrayElements, b"[" + long + b"]"), (JsonDocument, long)):
         ((_, data, whole),) = read(make, *split(text))
-        assert data == (long[:HEAD] if make is Document else b"") + long[-TAIL:]
+        assert data == (long[:HEAD_SIZE] if make is JsonDocument else b"") + long[-TAIL_SIZE:]
         assert not whole
     assert read(GrpcMessages, *split(grpc(long) + grpc(b"next"))) == [("", b"", False), ("", b"next", True)]
-    assert read(EventStream, *split(aws(long) + aws(b"next"))) == [("", b"", False), ("", b"next", True)]
+    assert read(AwsEventStream, *split(aws(long) + aws(b"next"))) == [("", b"", False), ("", b"next", True)]
 
 
-@given(st.lists(st.binary(max_size=3 * TAIL), max_size=60))
-def test_a_clip_keeps_the_whole_or_the_end(pieces: list[bytes]) -> None:
-    clip, text = BoundedBuffer(), b"".join(pieces)
-    for piece in pieces:
-        clip.add(piece)
-        assert len(clip._data) <= LIMIT
-    assert clip.head == text[:8]
-    whole = clip.whole
-    assert whole == (len(text) <= LIMIT)
-    assert clip.take() == (text if whole else text[-TAIL:])
-    clip.add(b"new")
-    assert (clip.take(), clip.head) == (b"new", b"")
+@pytest.mark.parametrize(
+    ("decoder", "unit", "most"),
+    [
+        (SseEvents(), b"\n", MAX_LINES),
+        (SseEvents(), b"\r", MAX_LINES),
+        (SseEvents(), b"data:{}\n\n", MAX_LINES // 2),
+        (JsonLines(), b"\n", MAX_LINES),
+        (JsonLines(), b"{}\n", MAX_LINES),
+        (AwsEventStream(), aws(b""), 500),
+        (GrpcMessages(), b"\0\0\0\0\0", 250),
+        (WebSocketMessages(), b"\x81\0", 500),
+        (WebSocketMessages(), b"\x89\0", 500),
+        (RawPayloads(), aws(b":\n" * 100), MAX_LINES // 100),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "feed") else None,
+)
+def test_at_once(decoder: Decoder, unit: bytes, most: int) -> None:
+    decoder.feed(unit * most)
+    fresh = type(decoder)()
+    with pytest.raises(MalformedAnswer):
+        fresh.feed(unit * (most + 1))
 
 
-TEXT = json.dumps([{"n": n} for n in range(500)]).encode()
-PACKED = {
-    "gzip": gzip.compress(TEXT),
-    "x-gzip": gzip.compress(TEXT),
-    "deflate": zlib.compress(TEXT),
-    "br": brotli.compress(TEXT),
-    "zstd": zstandard.compress(TEXT),
-    "": TEXT,
-    "identity": TEXT,
-}
+def test_an_allowance_grows_with_what_comes_but_never_beyond_what_may_come_at_once() -> None:
+    allowance = Allowance(10, 4)
+    allowance.take(0, 10)
+    allowance.take(40, 10)
+    allowance.take(4000, 0)
+    allowance.take(0, 10)
+    with pytest.raises(MalformedAnswer):
+        allowance.take(3, 1)
 
 
-@pytest.mark.parametrize("coding", PACKED)
-@pytest.mark.parametrize("step", [1, 7, 1 << 20])
-def test_content_codings_are_undone_piece_by_piece(coding: str, step: int) -> None:
-    unpack = decompressor(coding.upper() + " ")
-    assert unpack is not None
-    packed = PACKED[coding]
-    assert b"".join(unpack(packed[at : at + step]) for at in range(0, len(packed), step)) == TEXT
+@pytest.mark.parametrize(
+    ("decoder", "piece"),
+    [(SseEvents(), b"\n" * 50), (WebSocketMessages(), b"\x89\0" * 50), (JsonArrayElements(), b"]" * 50)],
+)
+def test_small_pieces_without_end(decoder: Decoder, piece: bytes) -> None:
+    def feed() -> None:
+        for _ in range(500):
+            decoder.feed(piece)
+
+    with pytest.raises(MalformedAnswer):
+        feed()
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-def test_a_coding_gives_what_is_flushed_at_once(coding: str) -> None:
-    packer = {
-        "gzip": lambda: zlib.compressobj(wbits=31),
-        "deflate": zlib.compressobj,
-        "br": brotli.Compressor,
-        "zstd": lambda: zstandard.ZstdCompressor().compressobj(),
-    }[coding]()
-    pack = packer.process if coding == "br" else packer.compress
-    flush = (
-        (lambda: packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
-        if coding == "zstd"
-        else (lambda: packer.flush(zlib.Z_SYNC_FLUSH))
-        if coding != "br"
-        else packer.flush
-    )
-    unpack = decompressor(coding)
-    assert unpack is not None
-    for text in (b"data: one\n\n", b"data: two\n\n"):
-        assert unpack(pack(text) + flush()) == text
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-def test_broken_and_swollen_codings_are_refused(coding: str) -> None:
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstandard.compress}[coding]
-    for text in (b"\x00\x01nonsense" * 9, pack(bytes(MAX_UNPACKED * 4))):
-        unpack = decompressor(coding)
-        assert unpack is not None
-        with pytest.raises(Broken):
-            list(map(unpack, [text] * 9))  # some need more to be sure
-
-
-def test_codings_that_are_not_known() -> None:
-    assert decompressor("gzip, br") is None
-    assert decompressor("new") is None
+def test_a_stream_of_the_smallest_events_that_servers_write_is_read() -> None:
+    sse, event = SseEvents(), b'data: {"t":"a"}\n\n'
+    for _ in range(500):
+        assert len(sse.feed(event * 64)) == 64

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.answers import AnswerReader, answer_reader
-from extproc.answers.wire.bounded_buffer import LIMIT
-from extproc.answers.wire.documents import FIRST, Document, Objects
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.documents import MAX_FIRST_LINE, JsonDocument, ObjectOrLines
 from extproc.headers import Headers
 
 USAGE = b'"usage":{"prompt_tokens":9,"completion_tokens":12}'
@@ -33,7 +33,7 @@ def read(kind: str, *pieces: bytes, api: str = "openai", operation: str = "chat.
     for piece in pieces:
         found.feed(piece)
     found.end()
-    assert not found.broken
+    assert not found.malformed
     return found
 
 
@@ -48,7 +48,12 @@ def bytewise(text: bytes) -> list[bytes]:
 def test_events_are_events_under_any_type(kind: str, before: bytes) -> None:
     for pieces in ([before + EVENTS], [before, EVENTS], bytewise(before + EVENTS)):
         found = read(kind, *pieces)
-        assert (found.counts(), found.streamed, found.marked, found.told.pieces) == ((9, 12, None), True, True, 1)
+        assert (found.counts(), found.streamed, found.has_end_mark, found.state.output_events) == (
+            (9, 12, None),
+            True,
+            True,
+            1,
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +61,7 @@ def test_events_are_events_under_any_type(kind: str, before: bytes) -> None:
 def test_a_document_is_one_under_any_type(kind: str, text: bytes) -> None:
     for pieces in ([text], [text[:40], text[40:]], bytewise(text)):
         found = read(kind, *pieces)
-        assert (found.counts(), found.told.failed) == ((9, 12, None), False)
+        assert (found.counts(), found.state.failed) == ((9, 12, None), False)
         # Only where it is said to be lines can one line be a stream.
         assert found.streamed is (kind == NDJSON and b"\n" not in text.strip())
 
@@ -65,7 +70,7 @@ def test_a_document_is_one_under_any_type(kind: str, text: bytes) -> None:
 def test_lines_are_lines_under_any_type(kind: str) -> None:
     for pieces in ([OLLAMA], OLLAMA.splitlines(keepends=True), bytewise(OLLAMA), [OLLAMA.rstrip()]):
         found = read(kind, *pieces, api="ollama", operation="chat")
-        assert (found.counts(), found.streamed, found.told.ended) == ((9, 12, None), True, True)
+        assert (found.counts(), found.streamed, found.state.complete) == ((9, 12, None), True, True)
 
 
 def test_the_first_of_several_lines_counts_when_it_comes() -> None:
@@ -79,7 +84,7 @@ def test_the_first_of_several_lines_counts_when_it_comes() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_error_that_is_a_document_is_a_failure_under_any_type(kind: str) -> None:
-    assert read(kind, b'{"error":{"message":"no"}}').told.failed
+    assert read(kind, b'{"error":{"message":"no"}}').state.failed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,7 +98,12 @@ def test_a_batch_is_one_under_any_type(kind: str) -> None:
 @pytest.mark.parametrize("text", [b"<html>", b"\x89PNG\r\n", b"dat", b"database: no\n", b"e", b"", b" ", b"no"])
 def test_what_is_nothing_of_all_that_tells_nothing(kind: str, text: bytes) -> None:
     found = read(kind, *bytewise(text), b"data: [DONE]\n\n" if len(text) > 5 else b"")
-    assert (found.streamed, found.marked, found.told.ended, found.counts()) == (False, False, False, (None, None, None))
+    assert (found.streamed, found.has_end_mark, found.state.complete, found.counts()) == (
+        False,
+        False,
+        False,
+        (None, None, None),
+    )
 
 
 def test_what_cannot_be_read_is_not_unpacked() -> None:
@@ -101,13 +111,13 @@ def test_what_cannot_be_read_is_not_unpacked() -> None:
     found = answer_reader("openai", "chat.completions", headers)
     assert found is not None
     found.feed(b"<html>")
-    assert found._unpack is None
+    assert found._coding is None
 
 
 def test_a_first_line_that_is_long_is_a_document() -> None:
-    text = b'{"a":"' + b"x" * FIRST + b'"}\n{"usage":{"prompt_tokens":9}}'
+    text = b'{"a":"' + b"x" * MAX_FIRST_LINE + b'"}\n{"usage":{"prompt_tokens":9}}'
     for pieces in ([text], [text[at : at + 1000] for at in range(0, len(text), 1000)]):
-        decoder = Objects()
+        decoder = ObjectOrLines()
         assert [event for piece in pieces for event in decoder.feed(piece)] == []
         assert decoder.end() == [("", text, True)]
         assert not decoder.several
@@ -115,13 +125,13 @@ def test_a_first_line_that_is_long_is_a_document() -> None:
 
 @pytest.mark.parametrize("piece", [b"x", b'{"a":1}\n'])
 def test_what_never_ends_is_bounded(piece: bytes) -> None:
-    decoder = Objects()
+    decoder = ObjectOrLines()
     decoder.feed(b"{")
-    for _ in range(2 * LIMIT // len(piece)):
+    for _ in range(2 * MAX_WHOLE // len(piece)):
         decoder.feed(piece)
-    assert isinstance(decoder.chosen, Document)
+    assert isinstance(decoder.chosen, JsonDocument)
     assert len(decoder._begun) == 0
-    assert len(decoder.chosen._text._data) <= LIMIT
+    assert len(decoder.chosen._text._data) <= MAX_WHOLE
 
 
 TEXTS = st.sampled_from([EVENTS, DOCUMENT, PRETTY, OLLAMA, b'[{"a":1}]', b"<html>", b"\n\n{}\n{}\n", b"dat: a"])
@@ -131,5 +141,5 @@ TEXTS = st.sampled_from([EVENTS, DOCUMENT, PRETTY, OLLAMA, b'[{"a":1}]', b"<html
 def test_any_split_tells_the_same(text: bytes, kind: str, cuts: list[int]) -> None:
     ends = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
     whole, split = read(kind, text), read(kind, *(text[a:b] for a, b in pairwise(ends)))
-    assert (split.counts(), split.streamed, split.marked) == (whole.counts(), whole.streamed, whole.marked)
-    assert (split.told.pieces, split.told.ended) == (whole.told.pieces, whole.told.ended)
+    assert (split.counts(), split.streamed, split.has_end_mark) == (whole.counts(), whole.streamed, whole.has_end_mark)
+    assert (split.state.output_events, split.state.complete) == (whole.state.output_events, whole.state.complete)

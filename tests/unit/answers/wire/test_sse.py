@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers.wire.bounded_buffer import HEAD, LIMIT, TAIL
+from extproc.answers.wire.bounded_buffer import HEAD_SIZE, MAX_WHOLE, TAIL_SIZE
 from extproc.answers.wire.decoder import Event
-from extproc.answers.wire.sse import Sse
+from extproc.answers.wire.sse import SseEvents
 
 
 def read(*pieces: bytes) -> list[Event]:
-    decoder = Sse()
+    decoder = SseEvents()
     found = [event for piece in pieces for event in decoder.feed(piece)]
     return [*found, *decoder.end()]
 
@@ -58,7 +58,7 @@ def test_forms(text: bytes, events: list[tuple[str, bytes]]) -> None:
 
 
 def test_the_next_event_without_a_blank_line_counts_at_once() -> None:
-    decoder = Sse()
+    decoder = SseEvents()
     assert decoder.feed(b'data: {"a":1}\n') == []
     assert [data for _, data, _ in decoder.feed(b'data: {"b":2}\n')] == [b'{"a":1}', b'{"b":2}']
     assert [data for _, data, _ in decoder.feed(b'data: {"c":3}\n')] == [b'{"c":3}']
@@ -79,28 +79,28 @@ def test_any_split_gives_the_same_events(lines: list[tuple[bytes, bytes]], cuts:
     assert read(*(text[a:b] for a, b in pairwise(ends))) == read(text)
 
 
-@pytest.mark.parametrize("step", [10_000, LIMIT, 1 << 30])
+@pytest.mark.parametrize("step", [10_000, MAX_WHOLE, 1 << 30])
 def test_of_what_is_too_long_both_ends_are_kept(step: int) -> None:
     usage = b'"usage":{"prompt_tokens":1}}'
-    text = b"event: image\ndata: {" + b"x" * LIMIT + usage + b"\n\ndata: next\n\n"
+    text = b"event: image\ndata: {" + b"x" * MAX_WHOLE + usage + b"\n\ndata: next\n\n"
     (kind, data, whole), after = read(*(text[at : at + step] for at in range(0, len(text), step)))
     assert (kind, whole) == ("image", False)
-    assert data == b"{" + b"x" * (HEAD - len(b"data: {")) + b"x" * (TAIL - len(usage)) + usage
+    assert data == b"{" + b"x" * (HEAD_SIZE - len(b"data: {")) + b"x" * (TAIL_SIZE - len(usage)) + usage
     assert after == ("", b"next", True)
 
 
 @pytest.mark.parametrize("step", [10_000, 1 << 30])
 def test_a_comment_and_a_name_that_are_too_long_say_nothing(step: int) -> None:
-    text = b": " + b"data: x" * LIMIT + b"\nevent: " + b"e" * LIMIT + b"\ndata: one\n\n"
+    text = b": " + b"data: x" * MAX_WHOLE + b"\nevent: " + b"e" * MAX_WHOLE + b"\ndata: one\n\n"
     assert read(*(text[at : at + step] for at in range(0, len(text), step))) == [("", b"one", True)]
 
 
 def test_many_lines_of_one_event_are_bounded() -> None:
-    decoder = Sse()
+    decoder = SseEvents()
     line = b"data: " + b"x" * 1000 + b"\n"
     for _ in range(2000):
         assert decoder.feed(line) == []
-    assert sum(map(len, decoder._more)) <= LIMIT
+    assert sum(map(len, decoder._more)) <= MAX_WHOLE
     ((_, data, whole),) = decoder.feed(b"data: end\n\n")
     assert data.endswith(b"\nend")
     assert not whole
@@ -108,17 +108,17 @@ def test_many_lines_of_one_event_are_bounded() -> None:
 
 @pytest.mark.parametrize("piece", [b"xy", b"data: xy\n"])
 def test_small_pieces_take_no_more_memory_than_large_ones(piece: bytes) -> None:
-    decoder = Sse()
+    decoder = SseEvents()
     tracemalloc.start()
     for _ in range(140_000):
         decoder.feed(bytes(bytearray(piece)))  # each a text of its own, as they come from the wire
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 3 * LIMIT
+    assert most < 3 * MAX_WHOLE
 
 
 def test_a_line_that_never_ends_is_bounded() -> None:
-    decoder = Sse()
+    decoder = SseEvents()
     for _ in range(500):
         decoder.feed(b"x" * 10_000)
-    assert len(decoder._line._data) <= LIMIT
+    assert len(decoder._line._data) <= MAX_WHOLE

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers.wire.bounded_buffer import LIMIT, TAIL
-from extproc.answers.wire.decoder import Broken, Event
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE, TAIL_SIZE
+from extproc.answers.wire.decoder import Event, MalformedAnswer
 from extproc.answers.wire.response_coding import MAX_UNPACKED
-from extproc.answers.wire.websocket import HEAD, UNTOLD, WebSocket
+from extproc.answers.wire.websocket import HEAD_SIZE, NO_CODE, WebSocketMessages
 
 DEFLATE = "permessage-deflate"
 FORGETFUL = "permessage-deflate; server_no_context_takeover; client_max_window_bits=15"
 
 
 def read(*pieces: bytes, extensions: str = "") -> list[Event]:
-    decoder = WebSocket(extensions)
+    decoder = WebSocketMessages(extensions)
     found = [event for piece in pieces for event in decoder.feed(piece)]
     return [*found, *decoder.end()]
 
@@ -88,7 +88,7 @@ def test_examples_of_rfc_7692(data: str, messages: list[bytes]) -> None:
         assert read(*pieces, extensions=DEFLATE) == read(text, extensions=DEFLATE)
 
 
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, LIMIT])
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, MAX_WHOLE])
 @pytest.mark.parametrize("form", [0, 2, 8])
 def test_lengths(size: int, form: int) -> None:
     payload = random.Random(size).randbytes(size)
@@ -132,10 +132,10 @@ def test_what_one_message_has_said_the_next_may_refer_to(window: int, *, forgets
 
 
 def test_a_close_frame_is_the_end() -> None:
-    for payload, code in ((b"", UNTOLD), (b"\x03\xe8", 1000), (b"\x03\xf3bye", 1011)):
+    for payload, code in ((b"", NO_CODE), (b"\x03\xe8", 1000), (b"\x03\xf3bye", 1011)):
         text = frame(b"one") + frame(payload, 0x88) + b"\xff nothing of this is read"
         for step in (1, 1000):
-            decoder = WebSocket()
+            decoder = WebSocketMessages()
             found = [event for at in range(0, len(text), step) for event in decoder.feed(text[at : at + step])]
             assert (found, decoder.closed) == ([("", b"one", True)], code)
 
@@ -157,7 +157,7 @@ def test_a_close_frame_is_the_end() -> None:
     ],
 )
 def test_what_breaks_the_rules_is_refused(data: bytes, extensions: str) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(MalformedAnswer):
         read(data, extensions=extensions)
 
 
@@ -172,35 +172,35 @@ def test_what_breaks_the_rules_is_refused(data: bytes, extensions: str) -> None:
     ],
 )
 def test_compression_that_is_none_and_bombs_are_refused(data: bytes) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(MalformedAnswer):
         read(data, extensions=FORGETFUL)
 
 
 def test_a_compressed_message_that_nobody_agreed_on() -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(MalformedAnswer):
         read(frame(Packer()(b"Hello"), 0xC1))
 
 
 @pytest.mark.parametrize("name", ["x-webkit-deflate-frame", "permessage-deflate, x-other", "permessage-bzip2; a=b"])
 def test_an_extension_that_is_not_known(name: str) -> None:
-    with pytest.raises(Broken):
-        WebSocket(name)
+    with pytest.raises(MalformedAnswer):
+        WebSocketMessages(name)
 
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("step", [1000, 1 << 20])
 def test_of_a_message_that_is_too_long_both_ends_are_kept(step: int, *, packed: bool) -> None:
-    long = b'{"type":"x","delta":"' + random.Random(1).randbytes(3 * LIMIT).hex().encode() + b'","last":1}'
+    long = b'{"type":"x","delta":"' + random.Random(1).randbytes(3 * MAX_WHOLE).hex().encode() + b'","last":1}'
     text = frame(Packer()(long), 0xC1) if packed else frame(long[:70_000], 0x01) + frame(long[70_000:], 0x80)
     pieces = [text[at : at + step] for at in range(0, len(text), step)]
     assert read(*pieces, frame(b"next"), extensions=DEFLATE) == [
-        (long[:HEAD].decode(), long[-TAIL:], False),
+        (long[:HEAD_SIZE].decode(), long[-TAIL_SIZE:], False),
         ("", b"next", True),
     ]
 
 
 def test_no_message_makes_it_grow() -> None:
-    decoder = WebSocket()
+    decoder = WebSocketMessages()
     piece = bytes(64 << 10)
     decoder.feed(b"\x82\x7f" + (1 << 40).to_bytes(8))
     tracemalloc.start()
@@ -208,10 +208,10 @@ def test_no_message_makes_it_grow() -> None:
         assert decoder.feed(piece) == []
     grown = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert grown < 2 * LIMIT
+    assert grown < 2 * MAX_WHOLE
 
 
 @given(st.binary(max_size=300), st.sampled_from(["", DEFLATE, FORGETFUL]))
 def test_noise_ends_in_messages_or_in_a_refusal(text: bytes, extensions: str) -> None:
-    with suppress(Broken):
+    with suppress(MalformedAnswer):
         assert isinstance(read(text, extensions=extensions), list)

@@ -20,7 +20,17 @@ from tests.unit.apis.asking import known
 
 NO_HEADERS = Headers()
 FAMILIES = ROOT / "extproc" / "apis"
-MECHANICS = {"__init__", "__main__", "pattern", "row", "table"}
+MECHANICS = {
+    "answer_shape",
+    "answer_table",
+    "any_model",
+    "input_only",
+    "__init__",
+    "__main__",
+    "pattern",
+    "row",
+    "table",
+}
 
 
 def of_row(row: Row) -> tuple[str, Headers]:

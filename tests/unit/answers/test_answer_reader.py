@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers import HEADERS, AnswerReader, answer_reader
-from extproc.answers.shapes import SHAPES
-from extproc.answers.wire.bounded_buffer import LIMIT
-from extproc.apis import TABLE
+from extproc.answers import AnswerReader, answer_reader
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.decoder import MAX_EVENTS
+from extproc.apis.answer_table import HEADERS, SHAPES
 from extproc.headers import Headers
 
 
@@ -31,12 +32,8 @@ def document(api: str, operation: str, body: Any, **headers: str) -> tuple[int |
     assert not found.feed(text[:7])
     assert not found.feed(text[7:])
     found.end()
-    assert not found.told.failed
+    assert not found.state.failed
     return found.counts()
-
-
-def test_every_shape_is_of_a_row() -> None:
-    assert set(SHAPES) <= {(row.api, row.operation) for row in TABLE}
 
 
 CHAT = {"choices": [{"message": {"content": "…"}}]}
@@ -55,7 +52,7 @@ GEMINI = {"promptTokenCount": 9, "candidatesTokenCount": 8, "thoughtsTokenCount"
         ("azure", "completions", {"usage": OPENAI}, (9, 12, 4)),
         ("openai", "responses", {"usage": NEWER, "error": None}, (9, 12, 4)),
         ("openai", "embeddings", {"data": [], "usage": {"prompt_tokens": 9, "total_tokens": 9}}, (9, None, None)),
-        ("openai", "images.generations", {"data": [{"b64_json": "x" * LIMIT}], "usage": NEWER}, (9, 12, 4)),
+        ("openai", "images.generations", {"data": [{"b64_json": "x" * MAX_WHOLE}], "usage": NEWER}, (9, 12, 4)),
         ("openai", "audio.transcriptions", {"text": "…", "usage": {"type": "tokens"} | NEWER}, (9, 12, 4)),
         ("anthropic", "messages", {"type": "message", "usage": ANTHROPIC}, (9, 12, 4)),
         ("vertex", "rawPredict", {"type": "message", "usage": ANTHROPIC}, (9, 12, 4)),
@@ -98,7 +95,7 @@ def test_tokens_in_headers_count_where_the_body_tells_none() -> None:
     assert "x-prompt-tokens" in HEADERS
 
 
-@pytest.mark.parametrize("size", [100, LIMIT, 5 * LIMIT])
+@pytest.mark.parametrize("size", [100, MAX_WHOLE, 5 * MAX_WHOLE])
 def test_usage_at_the_end_of_a_long_document(size: int) -> None:
     vectors = {"data": [{"embedding": [0.123] * (size // 7)}], "model": "e", "usage": {"prompt_tokens": 9}}
     assert document("openai", "embeddings", vectors) == (9, None, None)
@@ -114,7 +111,7 @@ def test_a_document_that_is_none_tells_nothing(body: bytes) -> None:
     found.feed(body)
     assert not found.end()
     assert found.counts() == (None, None, None)
-    assert not found.told.failed
+    assert not found.state.failed
 
 
 @pytest.mark.parametrize(
@@ -134,12 +131,17 @@ def test_answers_that_tell_nothing(api: str, operation: str, kind: str) -> None:
 def test_sound_of_known_length_tells_nothing(kind: str) -> None:
     found = answer("openai", "audio.speech", kind, content_length="9")
     assert not found.feed(b"ID3\xff\xfb\x00\x00\x00\x00")
-    assert (found.end(), found.streamed, found.marked, found.counts()) == (False, False, False, (None, None, None))
+    assert (found.end(), found.streamed, found.has_end_mark, found.counts()) == (
+        False,
+        False,
+        False,
+        (None, None, None),
+    )
 
 
 def test_sound_that_comes_piece_by_piece_is_output_from_its_first_byte() -> None:
     found = answer("openai", "audio.speech", "audio/mpeg")
-    assert (found.feed(b""), found.feed(b"\xff\xfb"), found.streamed, found.marked, found.counted) == (
+    assert (found.feed(b""), found.feed(b"\xff\xfb"), found.streamed, found.has_end_mark, found.pieces_are_tokens) == (
         *(False, True, True),
         *(False, False),
     )
@@ -151,8 +153,8 @@ STREAM = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 def test_packed_streams() -> None:
     found = answer("openai", "chat.completions", content_encoding="gzip")
     assert found.feed(gzip.compress(STREAM * 3))
-    assert found.told.pieces == 3
-    assert not found.broken
+    assert found.state.output_events == 3
+    assert not found.malformed
 
 
 @pytest.mark.parametrize("coding", ["gzip", "new", "gzip, br"])
@@ -161,7 +163,7 @@ def test_a_coding_that_cannot_be_undone_is_given_up(coding: str) -> None:
     assert not found.feed(STREAM)
     assert not found.feed(STREAM)
     assert not found.end()
-    assert found.broken
+    assert found.malformed
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_coding_that_cannot_be_undone_is_given_up(coding: str) -> None:
 def test_careless_json_is_read(data: bytes) -> None:
     found = answer("openai", "chat.completions")
     assert found.feed(b'data: {"choices":[{"delta":{"content":' + data + b"}}]}\n\n")
-    assert found.told.pieces == 1
+    assert found.state.output_events == 1
     found = answer("openai", "completions", "application/json")
     found.feed(b'{"usage":{"prompt_tokens":9},"text":' + data + b"}")
     found.end()
@@ -196,7 +198,7 @@ def test_careless_json_is_read(data: bytes) -> None:
 def test_no_token(data: bytes) -> None:
     found = answer("openai", "chat.completions")
     assert not found.feed(b"data: " + data + b"\n\n")
-    assert (found.told.pieces, found.told.failed, found.told.over) == (0, False, False)
+    assert (found.state.output_events, found.state.failed, found.state.over) == (0, False, False)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +217,9 @@ def test_tokens(delta: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("kind", "output"), [("response.output_text.delta", True), ("response.completed", False)])
 def test_an_event_that_is_too_long_is_output_where_its_kind_says_so(kind: str, output: bool) -> None:
     found = answer("openai", "responses")
-    told = {"type": kind, "delta": "x" * LIMIT, "response": {"usage": NEWER}}
+    told = {"type": kind, "delta": "x" * MAX_WHOLE, "response": {"usage": NEWER}}
     assert found.feed(f"event: {kind}\ndata: {json.dumps(told)}\n\n".encode()) is output
-    assert (found.told.pieces, found.counts()) == (int(output), (9, 12, 4))
+    assert (found.state.output_events, found.counts()) == (int(output), (9, 12, 4))
 
 
 def test_usage_in_every_chunk_counts_once() -> None:
@@ -242,7 +244,7 @@ def test_transcripts_as_vllm_streams_them(operation: str) -> None:
     assert not found.feed(b'data: {"object":"transcription.chunk","choices":[{"delta":{"content":""}}]}\n\n')
     assert found.feed(b'data: {"object":"transcription.chunk","choices":[{"delta":{"content":"a"}}]}\n\n')
     found.feed(b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":12}}\n\ndata: [DONE]\n\n')
-    assert (found.counts(), found.told.ended) == ((9, 12, None), True)
+    assert (found.counts(), found.state.complete) == ((9, 12, None), True)
 
 
 @pytest.mark.parametrize(
@@ -289,4 +291,18 @@ def test_no_message_is_too_odd(message: bytes) -> None:
         found = answer(api, operation, "application/grpc")
         found.feed(b"\0" + len(message).to_bytes(4) + message)
         found.end()
-        assert not found.broken
+        assert not found.malformed
+
+
+def test_events_are_counted_by_the_bytes_on_the_wire() -> None:
+    headers = Headers.of([("content-type", "application/x-ndjson"), ("content-encoding", "gzip")])
+    found = answer_reader("ollama", "chat", headers)
+    assert found is not None
+    packer = zlib.compressobj(wbits=31)
+    for _ in range(200):
+        found.feed(packer.compress(b"{}\n" * 100) + packer.flush(zlib.Z_SYNC_FLUSH))
+    assert found.malformed
+    plain = answer_reader("ollama", "chat", Headers.of([("content-type", "application/x-ndjson")]))
+    assert plain is not None
+    plain.feed(b"{}\n" * (MAX_EVENTS + 1))
+    assert plain.malformed

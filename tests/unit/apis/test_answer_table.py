@@ -8,10 +8,25 @@ from typing import Any
 import pytest
 
 from extproc.answers import AnswerReader, answer_reader
-from extproc.answers.shape import Shape
-from extproc.answers.shapes import SHAPES
+from extproc.apis import FAMILIES, TABLE
+from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.answer_table import HEADERS, SESSIONS, SHAPES
 from extproc.headers import Headers
 from tests.house.tree import ROOT
+
+
+def test_the_table_has_what_the_families_declare() -> None:
+    for family in FAMILIES:
+        (api,) = {row.api for row in family.ROWS}
+        for operation, shape in vars(family).get("ANSWERS", {}).items():
+            assert SHAPES[api, operation] is shape
+        for operation, shape in vars(family).get("SESSION_ANSWERS", {}).items():
+            assert SESSIONS[api, operation] is shape
+    assert set(SHAPES) | set(SESSIONS) <= {(row.api, row.operation) for row in TABLE}
+    assert len(SHAPES) == sum(len(vars(family).get("ANSWERS", {})) for family in FAMILIES), (
+        "no two are of one operation"
+    )
+    assert set(HEADERS) >= {"x-prompt-tokens", "x-amzn-bedrock-output-token-count"}
 
 
 def opened(api: str, operation: str, kind: str = "text/event-stream") -> AnswerReader:
@@ -50,14 +65,14 @@ def sglang(finish: Any, index: int = 0) -> dict[str, Any]:
 _, _, ENDS_PAGE = (ROOT / "docs" / "timing.md").read_text().partition("## What ends an answer")
 
 
-@pytest.mark.parametrize("key", [key for key, shape in SHAPES.items() if isinstance(shape, Shape)])
+@pytest.mark.parametrize("key", [key for key, shape in SHAPES.items() if isinstance(shape, AnswerShape)])
 def test_what_ends_an_answer_is_documented(key: tuple[str, str]) -> None:
     shape = SHAPES[key]
-    assert isinstance(shape, Shape)
+    assert isinstance(shape, AnswerShape)
     pointers = [*shape.ends, *shape.finishes, *(text.partition("=")[0] for text in shape.failures)]
     named = {pointer.strip("/").replace("/*/", "[].").replace("/", ".") for pointer in pointers}
     words = {word for text in shape.failures for word in text.partition("=")[2].split("|")}
-    for name in (*named, *words, *shape.end_kinds, *shape.last_kinds, *shape.error_kinds):
+    for name in (*named, *words, *shape.end_kinds, *shape.finish_kinds, *shape.error_kinds):
         assert f"`{name}`" in ENDS_PAGE, name
 
 
@@ -76,20 +91,20 @@ FAILURES = [
     ("cohere", "chat", {"is_finished": True, "finish_reason": "ERROR_TOXIC", "event_type": "stream-end"}),
     ("cohere", "chat", {"event_type": "stream-end", "response": {"finish_reason": "TIMEOUT"}}),
     ("openai", "responses", {"object": "response", "status": "failed", "error": None}),
-    *((api, operation, ERROR) for (api, operation), shape in SHAPES.items() if isinstance(shape, Shape)),
+    *((api, operation, ERROR) for (api, operation), shape in SHAPES.items() if isinstance(shape, AnswerShape)),
 ]
 
 
 @pytest.mark.parametrize(("api", "operation", "event"), FAILURES)
 def test_failures_that_are_said_inside(api: str, operation: str, event: Any) -> None:
-    assert stream(api, operation, event).told.failed
-    assert document(api, operation, event).told.failed
+    assert stream(api, operation, event).state.failed
+    assert document(api, operation, event).state.failed
 
 
 def test_output_before_a_failure_and_usage_behind_it_count() -> None:
     found = stream("openai", "chat.completions", chat("a"), chat("b", "abort"), USAGE, b"[DONE]")
-    assert (found.told.failed, found.told.pieces, found.counts()) == (True, 2, (7, 1, None))
-    assert stream("generate", "generate", sglang(ABORT)).told.pieces == 1
+    assert (found.state.failed, found.state.output_events, found.counts()) == (True, 2, (7, 1, None))
+    assert stream("generate", "generate", sglang(ABORT)).state.output_events == 1
 
 
 @pytest.mark.parametrize(("reason", "failed"), [(b"abort", True), (b"error", True), (b"stop", False), (b"", False)])
@@ -99,12 +114,12 @@ def test_grpc_tells_why_it_ended(reason: bytes, failed: bool) -> None:
     found = opened("vllm", "generate", "application/grpc")
     for message in (chunk, b"\x12" + bytes([len(complete)]) + complete):
         found.feed(b"\0" + len(message).to_bytes(4) + message)
-    assert (found.told.failed, found.told.ended) == (failed, not failed)
+    assert (found.state.failed, found.state.complete) == (failed, not failed)
     assert found.counts() == (5, 3, None)
 
 
 def test_one_part_of_a_batch_has_failed() -> None:
-    assert document("generate", "generate", [sglang({"type": "stop"}), sglang(ABORT, 1)]).told.failed
+    assert document("generate", "generate", [sglang({"type": "stop"}), sglang(ABORT, 1)]).state.failed
 
 
 @pytest.mark.parametrize(
@@ -119,8 +134,8 @@ def test_one_part_of_a_batch_has_failed() -> None:
     ],
 )
 def test_what_is_no_failure(api: str, operation: str, event: Any) -> None:
-    assert not stream(api, operation, event).told.failed
-    assert not document(api, operation, event).told.failed
+    assert not stream(api, operation, event).state.failed
+    assert not document(api, operation, event).state.failed
 
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}
@@ -152,15 +167,15 @@ ENDS: list[tuple[str, str, list[Any], bool]] = [
 @pytest.mark.parametrize(("api", "operation", "events", "ended"), ENDS)
 def test_what_ends_a_stream(api: str, operation: str, events: list[Any], ended: bool) -> None:
     found = stream(api, operation, *events)
-    assert (found.marked, found.told.ended, found.told.failed) == (True, ended, False)
+    assert (found.has_end_mark, found.state.complete, found.state.failed) == (True, ended, False)
 
 
 def test_a_reason_is_not_the_end_of_what_is_read() -> None:
     found = opened("openai", "chat.completions")
     found.feed(b"data: %b\n\n" % json.dumps(chat(finish="stop")).encode())
-    assert (found.told.ended, found.told.over) == (True, False)
+    assert (found.state.complete, found.state.over) == (True, False)
     found.feed(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(USAGE).encode())
-    assert (found.counts(), found.told.over) == ((7, 1, None), True)
+    assert (found.counts(), found.state.over) == ((7, 1, None), True)
 
 
 def block(**block: Any) -> dict[str, Any]:
@@ -212,6 +227,6 @@ def test_the_first_event_that_bears_output(api: str, operation: str, event: Any,
 
 def test_small_elements_of_an_array_are_looked_at_in_part() -> None:
     found = document("generate", "generate", [{"text": "a"}] * 5000)
-    assert 0 < found.told.pieces <= 1024
+    assert 0 < found.state.output_events <= 1024
     many = stream("openai", "completions", {"choices": [{}] * 5000 + [text("a", None)["choices"][0]]})
-    assert many.told.pieces == 0
+    assert many.state.output_events == 0

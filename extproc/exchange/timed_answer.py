@@ -1,0 +1,116 @@
+"""What is observed of one answer: pure functions from the exchange and the answer to ``Observed``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from extproc.answers import AnswerReader
+from extproc.apis import NAMES as API_NAMES
+from extproc.exchange.notes import Observed
+from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot
+
+_MAX_MODEL = 256
+"""Characters of a model's name as a client wrote it."""
+
+_Count: TypeAlias = int | None
+
+
+class ObservedExchange(msgspec.Struct, frozen=True):
+    """What all answers of an exchange have in common."""
+
+    snapshot: Snapshot
+    metadata: Mapping[str, str]
+    """Dynamic metadata that ``aimesh.route`` wrote."""
+    code: str
+    """As ``Observed.code``; empty where no response headers have come."""
+    caller: str
+    traceparent: str
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that owns the request; None where none does, or it is no longer in force."""
+        return self.snapshot.by_name.get(self.metadata.get("policy", ""))
+
+    @property
+    def gpu_type(self) -> str:
+        """The architecture of the GPUs that answer, by the pool, else by the policy; ``NONE`` where it is not known."""
+        pool, policy = self.snapshot.pool_by_name.get(self.metadata.get("gpu_pool", "")), self.policy
+        if pool is not None:
+            return pool.gpu.architecture
+        return (policy.gpu.architecture if policy is not None and policy.gpu else "") or NONE
+
+
+class TimedAnswer(msgspec.Struct, frozen=True):
+    """One answer, and when it came. Times are seconds of one monotonic clock; None where they are not known."""
+
+    reader: AnswerReader | None
+    """None where the answer was not read."""
+    started: float | None
+    """When the request came or, in a session, when the server acknowledged it."""
+    first_token: float | None
+    last_token: float | None
+    ended: float | None
+    error: str = ""
+    """One of ``notes.ERRORS``, or empty."""
+
+
+def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
+    """What is known of an answer at its end."""
+    metadata, policy, reader = exchange.metadata, exchange.policy, answer.reader
+    model, version = _model_labels(exchange)
+    pool, api = metadata.get("gpu_pool", ""), metadata.get("api", "")
+    given, output, cached = (None, None, None) if reader is None else reader.counts()
+    streamed = reader is not None and reader.streamed
+    # Some servers write zero where they do not count.
+    estimated = (
+        reader is not None and streamed and not output and reader.pieces_are_tokens and reader.state.output_events > 0
+    )
+    if reader is not None and estimated:
+        output = reader.state.output_events
+    return Observed(
+        model,
+        version,
+        pool if pool in exchange.snapshot.pool_by_name else OTHER if pool else NONE,
+        api if api in API_NAMES else OTHER if api else NONE,
+        exchange.code or "0",
+        None if answer.started is None or answer.ended is None else answer.ended - answer.started,
+        cohort=metadata.get("cohort", ""),
+        policy=policy.name if policy is not None else OTHER if metadata.get("policy") else "",
+        caller=exchange.caller,
+        first_token=_time_to_first_token(answer) if streamed else None,
+        per_token=_time_per_output_token(answer, output) if streamed else None,
+        input_tokens=given,
+        output_tokens=output,
+        cached_tokens=cached,
+        estimated=estimated,
+        streamed=streamed,
+        error=answer.error,
+        traceparent=exchange.traceparent,
+        asked=metadata.get("model", "")[:_MAX_MODEL],
+        operation=metadata.get("operation", ""),
+    )
+
+
+def _time_to_first_token(answer: TimedAnswer) -> float | None:
+    return None if answer.first_token is None or answer.started is None else answer.first_token - answer.started
+
+
+def _time_per_output_token(answer: TimedAnswer, output: _Count) -> float | None:
+    """None where the output came at one time, or its pieces are no tokens."""
+    first, last = answer.first_token, answer.last_token
+    if answer.reader is None or not answer.reader.pieces_are_tokens or first is None or last is None:
+        return None
+    return (last - first) / (output - 1) if output is not None and output > 1 and last > first else None
+
+
+def _model_labels(exchange: ObservedExchange) -> tuple[str, str]:
+    """Values of the labels for model and version: only texts of the policy, so that clients can add none."""
+    metadata = exchange.metadata
+    match = exchange.snapshot.match(metadata.get("model", ""))  # some APIs have no name for their model
+    if match is None or match.policy.name != metadata.get("policy"):
+        return OTHER, NONE
+    version = metadata.get("version", "")
+    return match.pattern, version if version in match.policy.by_name else OTHER if version else NONE

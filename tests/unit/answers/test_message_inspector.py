@@ -1,0 +1,91 @@
+"""Messages of gRPC answers by their shapes: output, counts, failures, and how many fields are read."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.answers.answer_state import AnswerState
+from extproc.answers.message_inspector import MessageInspector
+from extproc.apis.answer_shape import GrpcAnswerShape
+from tests.unit.apis.asking import field
+
+SHAPE = GrpcAnswerShape(
+    output=("1.1",),
+    ends=("2",),
+    errors=("2.2=abort|error", "9"),
+    input_tokens=("1.2", "2.3"),
+    output_tokens=("1.3", "2.4"),
+    cached_tokens=("1.4",),
+)
+
+
+def inspected(*messages: bytes) -> tuple[list[bool], AnswerState, tuple[int | None, ...]]:
+    inspector, state = MessageInspector(SHAPE), AnswerState()
+    output = [inspector.inspect(state, "", message, True) for message in messages]
+    return output, state, inspector.counts(state)
+
+
+def chunk(token: bytes = b"x", given: int = 5, output: int = 1) -> bytes:
+    return field(1, field(1, token) + field(2, given) + field(3, output))
+
+
+def test_output_and_counts() -> None:
+    output, state, counts = inspected(chunk(), chunk(b""), chunk(given=0, output=3), chunk(given=4, output=2))
+    assert (output, state.output_events, counts) == ([True, False, True, True], 3, (5, 3, None))
+    assert (state.complete, state.over, state.failed) == (False, False, False)
+    assert inspected(b"")[2] == (None, None, None)
+
+
+def test_the_last_of_several_fields_counts() -> None:
+    assert inspected(field(1, field(2, 5)) + field(2, field(3, 7)))[2] == (7, None, None)
+    assert inspected(field(1, field(4, 2)))[2] == (None, None, 2)
+
+
+@pytest.mark.parametrize("end", [field(2, b""), field(2, field(2, b"stop")), field(2, field(2, b""))])
+def test_an_end_is_not_over_since_the_status_follows(end: bytes) -> None:
+    _, state, _ = inspected(end)
+    assert (state.complete, state.over, state.failed) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("message", "failed"),
+    [
+        (field(2, field(2, b"abort")), True),
+        (field(2, field(2, b"error") + field(3, 7)), True),
+        (field(2, field(2, b"errors")), False),
+        (field(2, field(2, 1)), False),
+        (field(9, b"no"), True),
+        (field(9, b""), False),
+        (field(9, 0), True),
+    ],
+)
+def test_failures(message: bytes, failed: bool) -> None:
+    output, state, counts = inspected(message + chunk())
+    assert (output, state.failed, state.over) == ([not failed], failed, failed)
+    assert failed is (counts == (None, None, None))
+
+
+def test_fields_that_the_shape_does_not_name() -> None:
+    assert inspected(field(7, chunk()) + field(1, 3) + field(1, field(9, b"x")))[0] == [False]
+
+
+def test_bytes_that_are_no_message() -> None:
+    output, state, counts = inspected(b"\x0a\x7f", chunk())
+    assert (output, counts) == ([False, False], (None, None, None)), "nothing that follows is read"
+    assert not state.failed
+
+
+@pytest.mark.parametrize(("fields", "read"), [(997, True), (998, False)])
+def test_fields_of_one_message(fields: int, read: bool) -> None:
+    message = field(7, 1) * (fields - 1) + field(1, field(1, b"x") + field(7, 1))
+    assert inspected(message + field(7, 1))[0] == [read]
+
+
+def test_fields_of_all_messages() -> None:
+    small = field(7, 1) * 24
+    assert inspected(*[small] * 100, chunk())[0][-1]
+    large = field(7, 1) * 124
+    output, _, _ = inspected(*[large] * 9, chunk())
+    assert output[-1]
+    output, _, _ = inspected(*[large] * 10, chunk())
+    assert not output[-1]

@@ -1,0 +1,51 @@
+"""gRPC messages: prefixes, compression, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.decoder import MalformedAnswer
+from extproc.answers.wire.grpc_messages import GrpcMessages
+from tests.unit.answers.wire.framing import bytewise, grpc, read
+
+PACKED = gzip.compress(bytes(200_000))
+
+
+def test_a_packed_message_after_another() -> None:
+    frames = GrpcMessages("gzip")
+    with pytest.raises(MalformedAnswer):
+        frames.feed((b"\1" + len(PACKED).to_bytes(4) + PACKED) * 20)
+
+
+def test_messages_however_they_are_split() -> None:
+    text = grpc(b"one") + grpc(b"") + grpc(b"two") + grpc(b"cut")[:-1]
+    wanted = [("", b"one", True), ("", b"", True), ("", b"two", True)]
+    assert read(GrpcMessages, text) == read(GrpcMessages, *bytewise(text)) == wanted
+
+
+@pytest.mark.parametrize("size", [MAX_WHOLE, MAX_WHOLE + 1])
+@pytest.mark.parametrize("step", [1000, 1 << 30])
+def test_a_long_message_is_skipped(size: int, step: int) -> None:
+    text = grpc(bytes(size)) + grpc(b"next")
+    first, following = read(GrpcMessages, *(text[at : at + step] for at in range(0, len(text), step)))
+    assert first == (("", bytes(size), True) if size <= MAX_WHOLE else ("", b"", False))
+    assert following == ("", b"next", True)
+
+
+@pytest.mark.parametrize(("coding", "known"), [("gzip", True), (" gzip ", True), ("", False), ("identity", False)])
+def test_compressed_messages_need_a_coding(coding: str, known: bool) -> None:
+    packed = grpc(gzip.compress(b"one"), 1)
+    if known:
+        assert GrpcMessages(coding).feed(packed) == [("", b"one", True)]
+    else:
+        with pytest.raises(MalformedAnswer):
+            GrpcMessages(coding).feed(packed)
+    assert GrpcMessages(coding).feed(grpc(b"plain")) == [("", b"plain", True)]
+
+
+def test_flags_that_grpc_does_not_have() -> None:
+    with pytest.raises(MalformedAnswer):
+        GrpcMessages("gzip").feed(grpc(b"", 2))

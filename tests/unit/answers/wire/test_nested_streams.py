@@ -1,0 +1,43 @@
+"""AWS event streams that carry the model's own stream."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.decoder import ERROR
+from extproc.answers.wire.nested_streams import Base64Payloads, RawPayloads
+from tests.unit.answers.wire.framing import aws, bytewise, read
+
+EXCEPTION = aws(b"slow down", message_type="exception")
+
+
+def payload(event: bytes) -> bytes:
+    return aws(b'{"bytes":"' + base64.b64encode(event) + b'","p":"abc"}', event_type="chunk")
+
+
+def test_one_event_in_each_payload() -> None:
+    text = payload(b'{"a":1}') + EXCEPTION + payload(b"")
+    wanted = [("", b'{"a":1}', True), (ERROR, b"slow down", True), ("", b"", True)]
+    assert read(Base64Payloads, text) == read(Base64Payloads, *bytewise(text)) == wanted
+
+
+@pytest.mark.parametrize("text", [b"no", b"{}", b'{"bytes":7}', b'{"bytes":"a"}', b'{"bytes":"\xff"}', b""])
+def test_payloads_of_another_form_are_events_without_data(text: bytes) -> None:
+    assert read(Base64Payloads, aws(text) + payload(b"x")) == [("", b"", True), ("", b"x", True)]
+
+
+def test_payloads_are_pieces_of_one_stream() -> None:
+    text = aws(b"data: o") + aws(b"ne\n") + aws(b"\ndata: two\n\n") + EXCEPTION + aws(b"data: three")
+    wanted = [("", b"one", True), ("", b"two", True), (ERROR, b"slow down", True), ("", b"three", True)]
+    assert read(RawPayloads, text) == read(RawPayloads, *bytewise(text)) == wanted
+
+
+def test_what_comes_before_an_exception_is_read_before_it() -> None:
+    assert RawPayloads().feed(aws(b"data: a\n\n") + EXCEPTION) == [("", b"a", True), (ERROR, b"slow down", True)]
+
+
+def test_an_event_that_is_too_long_has_no_data() -> None:
+    assert read(Base64Payloads, aws(bytes(MAX_WHOLE + 1)))[0][1] == b""
