@@ -59,7 +59,7 @@ from extproc.exchange.replies import client_copies, echo, mutation_of, replaced,
 from extproc.exchange.request_body import Body, too_large
 from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
-from extproc.policy.pool_load import NO_LOADS
+from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.unreadable import refusal
 
@@ -92,7 +92,7 @@ class RouteStream:
     __slots__ = (
         "_body",
         "_entropy",
-        "_free",
+        "_free_shares",
         "_headers",
         "_mode",
         "_snapshot",
@@ -102,11 +102,11 @@ class RouteStream:
         "state",
     )
 
-    def __init__(self, snapshot: Snapshot, entropy: bytes, free: Mapping[str, float] = NO_LOADS) -> None:
+    def __init__(self, snapshot: Snapshot, entropy: bytes, free_shares: Mapping[str, float] = NO_REPORTS) -> None:
         self.state = _HEAD
         self._told: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._free = snapshot, entropy, free
+        self._snapshot, self._entropy, self._free_shares = snapshot, entropy, free_shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
 
     def receive(self, event: Event, now: float) -> Actions:  # noqa: ARG002 - the signature of every exchange
@@ -136,7 +136,7 @@ class RouteStream:
         """Bytes of body to read at the most; 0 where none are needed."""
         if operation.reader is not None:
             return self._snapshot.body_limit
-        match = self._snapshot.match(operation.model or "") if self._snapshot.reads_keys else None
+        match = self._snapshot.match(operation.model or "") if self._snapshot.reads_sticky_keys else None
         sticky = match.policy.sticky if match else None
         return match.policy.body_limit if match and sticky and sticky.body else 0
 
@@ -258,8 +258,8 @@ class RouteStream:
         operation = self.operation
         self._told = with_native_model
         asked = request_for_decision(operation, with_native_model)
-        key = self._body_key(asked, body) if self._snapshot.reads_keys and body else None
-        decision = self.decision = decide(asked, self._headers, self._snapshot, self._entropy, key, self._free)
+        key = self._body_key(asked, body) if self._snapshot.reads_sticky_keys and body else None
+        decision = self.decision = decide(asked, self._headers, self._snapshot, self._entropy, key, self._free_shares)
         if decision.policy is None:
             return self._cleaned(), (Unmatched("no_policy" if asked.model else "no_model"),)
         if len(body) > decision.policy.body_limit:

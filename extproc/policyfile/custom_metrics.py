@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 from extproc.policy.custom_metric import (
-    CACHED,
-    INPUT,
+    CACHED_TOKENS,
+    DEFAULT_WINDOW,
+    INPUT_TOKENS,
     LABELS,
-    OUTPUT,
+    OUTPUT_TOKENS,
     REQUESTS,
     SECONDS,
-    WINDOW,
-    WORDS,
+    SOURCES,
     CustomMetric,
     Source,
 )
@@ -26,7 +26,7 @@ SHORTEST, LONGEST = 5.0, 3600.0
 """Seconds of a window."""
 MOST_BUCKETS = 50
 
-_KNOWN = {"inference_throughput": (OUTPUT, SECONDS), "feature_cache_hit_ratio": (CACHED, INPUT)}
+_KNOWN = {"inference_throughput": (OUTPUT_TOKENS, SECONDS), "feature_cache_hit_ratio": (CACHED_TOKENS, INPUT_TOKENS)}
 """Gauges that need no source: what they are is in their name."""
 _ONLY = {"per": "GAUGE", "window": "GAUGE", "buckets": "HISTOGRAM"}
 
@@ -54,7 +54,7 @@ def _metric(field: Field) -> CustomMetric | None:
         fields.optional("labels", _labels, ()),
         source,
         per,
-        fields.optional("window", _window, WINDOW),
+        fields.optional("window", _window, DEFAULT_WINDOW),
         _buckets(fields) if kind == "HISTOGRAM" else (),
     )
 
@@ -68,7 +68,7 @@ def _labels(field: Field) -> tuple[str, ...]:
 def _quotient(fields: Fields, name: str, kind: str) -> tuple[Source, Source]:
     if kind == "GAUGE" and name in _KNOWN and "source" not in fields and "per" not in fields:
         return _KNOWN[name]
-    remedy = f"write source: {OUTPUT.word}, {{header: x-my-number}} or {{body: /my/number}}"
+    remedy = f"write source: {OUTPUT_TOKENS.word}, {{header: x-my-number}} or {{body: /my/number}}"
     source = fields.required("source", _source, remedy) or REQUESTS
     per = fields.optional("per", _per, REQUESTS)
     if kind == "GAUGE" and source == per and "source" in fields and fields.field.clean:
@@ -78,8 +78,8 @@ def _quotient(fields: Fields, name: str, kind: str) -> tuple[Source, Source]:
 
 def _source(field: Field) -> Source | None:
     if not isinstance(field.node, Mapping):
-        word = field.choice(*WORDS)
-        return None if word is None else WORDS[word]
+        word = field.choice(*SOURCES)
+        return None if word is None else SOURCES[word]
     fields = field.fields("header", "body")
     if fields is None:
         return None
@@ -96,7 +96,8 @@ def _source(field: Field) -> Source | None:
 def _per(field: Field) -> Source | None:
     if isinstance(field.node, Mapping):
         return _source(field)
-    words = {SECONDS.word: SECONDS, "request": REQUESTS, **{s.word: s for s in (INPUT, OUTPUT, CACHED)}}
+    tokens = {source.word: source for source in (INPUT_TOKENS, OUTPUT_TOKENS, CACHED_TOKENS)}
+    words = {SECONDS.word: SECONDS, "request": REQUESTS, **tokens}
     word = field.choice(*words)
     return None if word is None else words[word]
 

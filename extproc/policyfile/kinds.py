@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from extproc.errors import Problem
 from extproc.policy import gpu
 from extproc.policy.custom_metric import CustomMetric
-from extproc.policy.load_report import PAGES, TELL_IN_HEADERS
+from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, NONE, GpuPool, Policy, RetryBudget, Slo, Sticky
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile import slo, values, versions
@@ -21,7 +21,7 @@ from extproc.yamldoc import Node, shown
 API_VERSION = "ai.istio.io/v1alpha1"
 RETRY_RATIO, RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
-LOAD_METRICS = tuple(PAGES)
+LOAD_METRICS = tuple(PAGE_METRICS)
 """Model servers whose metrics tell their load."""
 
 V = TypeVar("V", Policy, GpuPool)
@@ -119,7 +119,7 @@ def _load_metrics(field: Field) -> tuple[str, str] | None:
     if fields is None:
         return None
     kind = fields.required("type", lambda f: f.choice(*LOAD_METRICS), f"give one of {', '.join(LOAD_METRICS)}")
-    if kind in TELL_IN_HEADERS:
+    if kind in ORCA_SERVER_TYPES:
         return kind or "", fields.optional("url", values.url, "")
     return kind or "", fields.required("url", values.url, "give the URL of the metrics page") or ""
 

@@ -6,7 +6,7 @@ import re
 from bisect import bisect
 from collections.abc import Sequence
 
-from extproc.policy.snapshot import DEFAULT_DAYS, Objective, Slo
+from extproc.policy.snapshot import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
@@ -30,7 +30,7 @@ def read(field: Field) -> Slo | None:
         fields.optional("availability", _target, None),
         fields.optional("timeToFirstToken", lambda f: _objective(f, FIRST_TOKEN_BUCKETS), None),
         fields.optional("duration", lambda f: _objective(f, DURATION_BUCKETS), None),
-        fields.optional("window", _window, DEFAULT_DAYS),
+        fields.optional("window", _window, DEFAULT_SLO_DAYS),
     )
 
 

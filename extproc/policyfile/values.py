@@ -11,8 +11,8 @@ import re
 from decimal import Decimal
 
 from extproc.headers import ROUTING
-from extproc.policy.gpu import quantity
 from extproc.policyfile.fields import Field
+from extproc.policyfile.quantity import parse_quantity
 from extproc.yamldoc import Scalar, shown
 
 _SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -275,7 +275,7 @@ def _quantity(field: Field, example: str) -> int | None:
     text = field.scalar(f"a quantity such as {example}")
     if text is None:
         return None
-    size = quantity(text)
+    size = parse_quantity(text)
     if size is None:
         field.error(f"{shown(text)} is not a quantity", f"write it as Kubernetes does: {example}")
     return size

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
-from extproc.policy.load_report import load_from_page
+from extproc.policy.load_report import parse_metrics_page
 from extproc.policy.pool_load import PoolLoads, ServerLoad
 from extproc.policy.snapshot import GpuPool, Snapshot
 from extproc.telemetry.metrics import Metrics
@@ -85,4 +85,4 @@ def _ask(pool: GpuPool) -> ServerLoad | str:
         return str(error) or type(error).__name__
     if response.status != 200:
         return f"status {response.status}"
-    return load_from_page(pool.metrics_type, page) or f"none of the metrics of {pool.metrics_type} is on the page"
+    return parse_metrics_page(pool.metrics_type, page) or f"none of the metrics of {pool.metrics_type} is on the page"

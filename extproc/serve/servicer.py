@@ -88,8 +88,8 @@ class ProcessHandler:
                     self._streams.watch()
                     self._exchange = self._observing = ObserveStream(self._snapshot, _draw())
                 else:
-                    free = self._loads.free(started)
-                    self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free)
+                    free_shares = self._loads.free_shares(started)
+                    self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free_shares)
             replies = self._act(self._exchange.receive(event, started))
             if self.done:
                 pass

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.errors import PolicyProblems
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, SECONDS, CustomMetric
+from extproc.policy.custom_metric import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, SECONDS, CustomMetric
 from extproc.policy.gpu import Requirement
 from extproc.policy.snapshot import RetryBudget
 from extproc.policyfile import loader
@@ -62,8 +62,8 @@ def test_the_articles_document_is_taken_as_it_stands_and_means_something() -> No
     assert only.selector == (("app", "model-inference"),)
     assert (only.gpu, only.timeout, only.retry_budget) == (Requirement("a100", 8192), 60.0, RetryBudget(0.25, 10))
     assert only.custom_metrics == (
-        CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT, SECONDS),
-        CustomMetric("feature_cache_hit_ratio", "GAUGE", ("model_name",), CACHED, INPUT),
+        CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT_TOKENS, SECONDS),
+        CustomMetric("feature_cache_hit_ratio", "GAUGE", ("model_name",), CACHED_TOKENS, INPUT_TOKENS),
     )
 
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
 from extproc.exchange.notes import CustomSample
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, SECONDS, CustomMetric, Source
+from extproc.policy.custom_metric import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, SECONDS, CustomMetric, Source
 from extproc.telemetry.custom_series import Series, Sliding, samples
 from extproc.telemetry.metrics import Metrics, taken
 
-RATE = CustomMetric("rate", "GAUGE", ("model_version",), OUTPUT, SECONDS, window=12.0)
-RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), CACHED, INPUT)
+RATE = CustomMetric("rate", "GAUGE", ("model_version",), OUTPUT_TOKENS, SECONDS, window=12.0)
+RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), CACHED_TOKENS, INPUT_TOKENS)
 COUNT = CustomMetric("hits", "COUNTER", (), Source(header="x-hits"))
-SIZES = CustomMetric("sizes", "HISTOGRAM", (), OUTPUT, buckets=(1.0, 10.0))
+SIZES = CustomMetric("sizes", "HISTOGRAM", (), OUTPUT_TOKENS, buckets=(1.0, 10.0))
 EVERY = (RATE, RATIO, COUNT, SIZES)
 
 
