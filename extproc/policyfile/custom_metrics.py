@@ -18,7 +18,7 @@ from extproc.policy.custom_metric import (
 )
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field, Fields
-from extproc.telemetry.metrics import taken
+from extproc.telemetry.metrics import find_conflict
 from extproc.yamldoc import Mapping
 
 TYPES = ("GAUGE", "COUNTER", "HISTOGRAM")
@@ -42,7 +42,7 @@ def _metric(field: Field) -> CustomMetric | None:
         return None
     name = fields.required("name", values.metric_name, "name the metric") or ""
     kind = fields.required("type", lambda f: f.choice(*TYPES), f"give one of {', '.join(TYPES)}") or ""
-    if name and (ours := taken(name, kind)):
+    if name and (ours := find_conflict(name, kind)):
         field.at("name").error(f"is the name of a metric of ours ({ours})", "choose another name")
     for option, only in _ONLY.items():
         if option in fields and kind and kind != only:

@@ -63,7 +63,7 @@ class LoadFeed:
                 self._failing.discard(pool.name)
                 log.info("the pool %s tells its load again", pool.name)
             return
-        self._metrics.error("pool_metrics")
+        self._metrics.count_error("pool_metrics")
         if pool.name not in self._failing:
             self._failing.add(pool.name)
             log.warning("the load of the pool %s is not known: %s", pool.name, told)

@@ -26,11 +26,11 @@ from extproc.serve.options import Options
 from extproc.serve.pool_feed import LoadFeed
 from extproc.serve.servicer import process
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import Recent
-from extproc.telemetry.tap import Taps
+from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:
-    from extproc.telemetry.otlp import Otlp  # opentelemetry is optional
+    from extproc.telemetry.otlp import OtlpExporter  # opentelemetry is optional
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
-        self._metrics.follow(self._feed.snapshot)
+        self._metrics.set_snapshot(self._feed.snapshot)
         for problem in self._feed.warnings:
             log.warning("%s", problem)
         self._otlp = _collector(options, self._metrics)
@@ -52,7 +52,7 @@ class Server:
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
-        self._recent, self._taps = Recent(), Taps()
+        self._recent, self._taps = RecentTraffic(), OpenTaps()
         shown = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
         self._admin = Admin(options.admin, shown)
         self._engine = create(
@@ -129,10 +129,10 @@ class Server:
         return self._options.drain, self._options.grace
 
     def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
-        self._metrics.reloaded(ok)
-        self._metrics.follow(self._feed.snapshot)
+        self._metrics.count_reload(ok)
+        self._metrics.set_snapshot(self._feed.snapshot)
         if not ok:
-            self._metrics.error("policy_reload")
+            self._metrics.count_error("policy_reload")
         for problem in problems:
             log.warning("%s", problem)
 
@@ -157,15 +157,15 @@ class Server:
         }
 
 
-def _collector(options: Options, metrics: Metrics) -> Otlp | None:
+def _collector(options: Options, metrics: Metrics) -> OtlpExporter | None:
     if not options.otlp:
         return None
     try:
-        from extproc.telemetry.otlp import Otlp
+        from extproc.telemetry.otlp import OtlpExporter
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]', or turn it off with --otlp ''"
         raise SetupError(message) from None
     try:
-        return Otlp(options.otlp, metrics)
+        return OtlpExporter(options.otlp, metrics)
     except Exception as error:  # OpenTelemetry has its own for each variable
         raise SetupError(f"an OTEL_ variable of the environment can't be used: {error}") from None
