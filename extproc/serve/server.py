@@ -19,7 +19,7 @@ from extproc.exchange.notes import Observed
 from extproc.grpc_server import Sender, Settings, create
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
-from extproc.policyfile.watcher import PolicyFeed
+from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.certificates import certificates
 from extproc.serve.health import Health
 from extproc.serve.options import Options
@@ -42,13 +42,13 @@ class Server:
         """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
         self._options = options
         self._metrics = Metrics()
-        self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
-        self._metrics.set_snapshot(self._feed.snapshot)
-        for problem in self._feed.warnings:
+        self._policy_watcher = PolicyWatcher(options.policies, on_reload=self._reloaded)
+        self._metrics.set_snapshot(self._policy_watcher.snapshot)
+        for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
         self._otlp = _collector(options, self._metrics)
         self._loads = PoolLoads()
-        self._load_feed = LoadFeed(lambda: self._feed.snapshot, self._loads, self._metrics)
+        self._load_feed = LoadFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -59,7 +59,7 @@ class Server:
             options.listen,
             {
                 PROCESS: process(
-                    lambda: self._feed.snapshot,
+                    lambda: self._policy_watcher.snapshot,
                     self._metrics,
                     options.max_streams,
                     self._told,
@@ -75,7 +75,7 @@ class Server:
         """Serves until SIGTERM or SIGINT, then drains. The exit status. Raises ``SetupError``."""
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
-        self._feed.start()
+        self._policy_watcher.start()
         self._load_feed.start()
         if self._otlp:
             self._otlp.start()
@@ -87,7 +87,7 @@ class Server:
             if self._otlp:
                 self._otlp.stop()
             self._load_feed.stop()
-            self._feed.stop()
+            self._policy_watcher.stop()
             self._admin.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -98,7 +98,7 @@ class Server:
         return {
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
-            signal.SIGHUP: lambda _number, _frame: self._feed.poke(),
+            signal.SIGHUP: lambda _number, _frame: self._policy_watcher.request_reload(),
         }
 
     def _started(self) -> None:
@@ -130,7 +130,7 @@ class Server:
 
     def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
         self._metrics.count_reload(ok)
-        self._metrics.set_snapshot(self._feed.snapshot)
+        self._metrics.set_snapshot(self._policy_watcher.snapshot)
         if not ok:
             self._metrics.count_error("policy_reload")
         for problem in problems:
@@ -148,12 +148,12 @@ class Server:
 
     def _config(self) -> Mapping[str, Any]:
         return {
-            **effective_policy.describe(self._feed.snapshot),
-            "loaded_at": self._feed.loaded_at,
+            **effective_policy.describe(self._policy_watcher.snapshot),
+            "loaded_at": self._policy_watcher.loaded_at,
             "free": self._loads.describe(time.perf_counter()),
             "renderings": self._metrics.renderings.describe(time.perf_counter()),
-            "warnings": [problem.as_dict() for problem in self._feed.warnings],
-            "problems": [problem.as_dict() for problem in self._feed.problems],
+            "warnings": [problem.as_dict() for problem in self._policy_watcher.warnings],
+            "problems": [problem.as_dict() for problem in self._policy_watcher.problems],
         }
 
 

@@ -19,7 +19,7 @@ from linkerd_adapter.routes import http_routes
 from linkerd_adapter.services import services
 
 from extproc.errors import SetupError
-from extproc.policyfile import loader
+from tests.policy_documents import load_texts
 
 POLICY = """
 apiVersion: ai.istio.io/v1alpha1
@@ -48,7 +48,7 @@ kind: GpuPool
 metadata: {name: small}
 spec: {product: Tesla-T4}
 """
-SNAPSHOT = loader.parse([("policy.yaml", POLICY)]).snapshot
+SNAPSHOT = load_texts([("policy.yaml", POLICY)]).snapshot
 GATEWAY = Service("edge", "inference-gateway")
 Doc = dict[str, Any]
 
@@ -164,7 +164,7 @@ def test_what_nobody_told_of_is_not_missing() -> None:
     ]
     assert asked(docs, chat())["backend"] == "x.gpus:80"
     text = POLICY.replace("{name: v2, weight: 1,", '{name: v2, weight: 1, endpoints: ["vllm.gpus.svc:8000", "tgi:80"],')
-    snapshot = loader.parse([("policy.yaml", text)]).snapshot
+    snapshot = load_texts([("policy.yaml", text)]).snapshot
     found = explain(snapshot, GATEWAY, chat(x_beta="true"))
     assert [(b["service"], b["namespace"], b["port"], b["share"]) for b in found["backends"]] == [
         ("vllm", "gpus", 8000, 0.5),
