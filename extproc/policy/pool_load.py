@@ -46,7 +46,7 @@ class PoolLoads:
         self._reports: dict[str, tuple[float, float]] = {}  # pool: (average free share, time of the last report)
         self._current = NO_REPORTS
         self._expires_at = 0.0
-        self._stale = False
+        self._stale = False  # whether a report came after _current was computed
 
     def note(self, pool: str, load: ServerLoad, now: float) -> None:
         """Averages one server's report into its pool's. ``now``: seconds of any one clock, as below."""

@@ -119,6 +119,8 @@ def test_what_is_given_wins(given_: dict[str, str | int], gpu: Gpu) -> None:
         ("NVIDIA-RTX-PRO-4500-Blackwell", "10.0+", 0, True),
         ("NVIDIA-RTX-PRO-4500-Blackwell", "12.0", 0, False),
         ("NVIDIA-X1", "x1", 0, True),
+        ("NVIDIA-X1", "x1 nvidia", 0, True),
+        ("NVIDIA-X1", "x1 nvidia 8", 0, False),
     ],
 )
 def test_who_meets_a_requirement(product: str, architecture: str, memory: int, meets: bool) -> None:

@@ -83,6 +83,8 @@ vllm:gpu_cache_usage_perc{engine="1",model_name="a"} 0.9
         ("vllm", b"<html>not found</html>", None),
         ("vllm", b"vllm:num_requests_waiting NaN\nvllm:num_requests_waiting\nvllm:kv_cache_usage_perc -1", None),
         ("sglang", VLLM, None),
+        ("tgi", b'tgi_queue_size{a="1"} 2e9\ntgi_queue_size{a="2"} 1e9\ntgi_queue_size{a="3"} 1', ServerLoad(1.0)),
+        ("tgi", b'tgi_queue_size{a="1"} 6e8\ntgi_queue_size{a="2"} 6e8', None),
     ],
 )
 def test_pages(kind: str, page: bytes, wanted: ServerLoad | None) -> None:

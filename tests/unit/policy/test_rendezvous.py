@@ -100,11 +100,14 @@ def test_the_hash_is_a_number_strictly_between_0_and_1(monkeypatch: pytest.Monke
             pass
 
         def digest(self) -> bytes:
-            return b"\xff" * 8 if b"ones" in self.data else bytes(8)
+            return {b"salt\0zeros\0": bytes(8), b"salt\0half\0": b"\x80" + bytes(7)}.get(self.data, b"\xff" * 8)
 
     monkeypatch.setattr(hashlib, "blake2b", Digest)
     chosen = RendezvousHash("salt", [("zeros", 1, "zeros"), ("ones", 1, "ones")]).choose(b"key")
     assert chosen == "ones", "the largest number arrives first"
+    for arrival, first in ((-log(0.5 / 2**53) - 0.01, "half"), (-log(0.5 / 2**53) + 0.01, "zeros")):
+        weight = -log(0.5) / arrival
+        assert RendezvousHash("salt", [("zeros", 1, "zeros"), ("half", weight, "half")]).choose(b"key") == first
 
 
 def test_a_scale_moves_shares_for_this_time_only() -> None:
