@@ -1,7 +1,8 @@
-"""Policy files for tests: a document around a spec, and what is found wrong with it."""
+"""Policy files for tests: documents around a spec, their snapshot, and their problems."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import dedent, indent
 
 from extproc.errors import PolicyProblems, Problem
@@ -9,7 +10,7 @@ from extproc.policy.snapshot import GpuPool, Policy, Snapshot
 from extproc.policyfile import loader
 
 SPEC_LINE = 5
-"""Where the first line of the spec given to `policy` and `pool` comes to stand."""
+"""Line in the document of the first line of the spec given to `policy` or `pool`."""
 
 
 def policy(spec: str = "{}", name: str = "chat") -> str:
@@ -29,17 +30,22 @@ def file(*documents: str) -> str:
     return "---\n".join(documents)
 
 
+def load_texts(texts: Sequence[tuple[str, str]]) -> loader.LoadedPolicies:
+    """The policies in pairs of (file name, content). Raises ``PolicyProblems``."""
+    return loader.build(loader.PolicyTexts(tuple(texts)))
+
+
 def found(*texts: str) -> list[Problem]:
     """Every problem and warning in files called 0.yaml, 1.yaml and so on."""
     try:
-        return list(loader.parse([(f"{i}.yaml", text) for i, text in enumerate(texts)]).warnings)
+        return list(load_texts([(f"{i}.yaml", text) for i, text in enumerate(texts)]).warnings)
     except PolicyProblems as problems:
         return list(problems.problems)
 
 
 def snapshot_of(*documents: str) -> Snapshot:
-    """The view of documents in which nothing is wrong, not even a warning."""
-    loaded = loader.parse([("policy.yaml", file(*documents))])
+    """The snapshot of documents without problems, not even a warning."""
+    loaded = load_texts([("policy.yaml", file(*documents))])
     assert loaded.warnings == ()
     return loaded.snapshot
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from extproc.errors import SetupError
-from extproc.telemetry.tap import BEAT, Buffer, TapFilter
+from extproc.telemetry.tap import HEARTBEAT_INTERVAL, TapBuffer, TapFilter
 
 PORT = 9090
 """Where an address names none."""
@@ -61,7 +61,7 @@ class Replica(msgspec.Struct, frozen=True):
     @contextmanager
     def lines(self, path: str) -> Iterator[Iterator[bytes]]:
         """Lines of an answer that goes on and on; an empty one is a sign of life. All of it raises ``Unreachable``."""
-        connection = _Connection(self, max(PATIENCE, 3 * BEAT))
+        connection = _Connection(self, max(PATIENCE, 3 * HEARTBEAT_INTERVAL))
         try:
             try:
                 connection.request("GET", path, headers={"host": self.authority})
@@ -89,7 +89,7 @@ class ReplicaTaps:
     """Taps replicas into one buffer, each in a thread of its own, again and again where one goes away."""
 
     def __init__(self, wanted: TapFilter) -> None:
-        self.buffer = Buffer()
+        self.buffer = TapBuffer()
         self.problems: dict[Replica, str] = {}
         """Why those that can't be tapped at the moment can't."""
         self._path = "/tap?" + urlencode(wanted.query())

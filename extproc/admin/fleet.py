@@ -12,8 +12,8 @@ import msgspec
 
 from extproc.admin.client import Replica, Unreachable, replicas
 from extproc.errors import SetupError
-from extproc.telemetry.golden import Counts
-from extproc.telemetry.recent_traffic import Key, Report, Window, add
+from extproc.telemetry.golden_metrics import Counts
+from extproc.telemetry.recent_traffic import RowKey, TrafficReport, TrafficWindow, add_rows
 
 _AT_ONCE = 32
 
@@ -21,7 +21,7 @@ _AT_ONCE = 32
 class Fleet(msgspec.Struct, frozen=True):
     """What those that answered remember together, and why the others did not."""
 
-    window: Window
+    window: TrafficWindow
     config: Mapping[str, Any]
     """The policy of one of them, as ``/config`` shows it."""
     answered: tuple[str, ...]
@@ -31,7 +31,7 @@ class Fleet(msgspec.Struct, frozen=True):
 def look(sources: Sequence[str], seconds: float) -> Fleet:
     """The last so many seconds of the processors at ``sources``. Raises ``SetupError`` where none answers."""
     found, problems = known(sources)
-    rows: dict[Key, Counts] = {}
+    rows: dict[RowKey, Counts] = {}
     covered = 1.0
     answered: list[str] = []
     config: Mapping[str, Any] = {}
@@ -44,7 +44,7 @@ def look(sources: Sequence[str], seconds: float) -> Fleet:
             window = report.window(seconds)
             try:
                 merged = {key: deepcopy(counts) for key, counts in rows.items()}
-                add(merged, window.rows.items())
+                add_rows(merged, window.rows.items())
             except ValueError as problem:
                 problems.append(f"{replica.name} is of another version than this command: {problem}")
                 continue
@@ -53,7 +53,7 @@ def look(sources: Sequence[str], seconds: float) -> Fleet:
             answered.append(replica.name)
     if not answered:
         raise SetupError("; ".join(problems))
-    return Fleet(Window(covered, rows), config, tuple(answered), tuple(problems))
+    return Fleet(TrafficWindow(covered, rows), config, tuple(answered), tuple(problems))
 
 
 def known(sources: Sequence[str]) -> tuple[list[Replica], list[str]]:
@@ -68,9 +68,9 @@ def known(sources: Sequence[str]) -> tuple[list[Replica], list[str]]:
     return list(dict.fromkeys(found)), problems
 
 
-def _ask(replica: Replica) -> tuple[Report, Mapping[str, Any]] | str:
+def _ask(replica: Replica) -> tuple[TrafficReport, Mapping[str, Any]] | str:
     try:
-        report = msgspec.json.decode(replica.get("/recent"), type=Report)
+        report = msgspec.json.decode(replica.get("/recent"), type=TrafficReport)
         return report, json.loads(replica.get("/config"))
     except Unreachable as problem:
         return str(problem)

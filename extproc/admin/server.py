@@ -26,7 +26,7 @@ from extproc.admin.bounded_server import BoundedHandler, BoundedServer
 from extproc.errors import SetupError
 from extproc.telemetry import live_document
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import Report
+from extproc.telemetry.recent_traffic import TrafficReport
 from extproc.telemetry.tap import TapFilter
 
 _PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/tap")
@@ -55,7 +55,7 @@ class AdminContent(msgspec.Struct, frozen=True):
     ready: Callable[[], str]
     """Why we are not ready; empty when we are."""
     config: Callable[[], Mapping[str, Any]]
-    recent: Callable[[], Report]
+    recent: Callable[[], TrafficReport]
     tap: Callable[[TapFilter], AbstractContextManager[Iterator[bytes]]]
     """Opens a stream of lines, each a finished exchange."""
 
@@ -115,7 +115,9 @@ class Admin:
                 return 200, _JSON, msgspec.json.encode(shown.recent())
             case "/live":
                 asked = _asked(query, live_document.LiveQuery)
-                found = live_document.document(shown.recent(), shown.config(), shown.metrics(), shown.ready(), asked)
+                found = live_document.build_document(
+                    shown.recent(), shown.config(), shown.metrics(), shown.ready(), asked
+                )
                 return 200, _JSON, msgspec.json.encode(found) + b"\n"
         if asset := page.asset(path, accept):
             return 200, *asset

@@ -20,9 +20,9 @@ from rich.text import Text
 
 from extproc.admin.fleet import Fleet, look
 from extproc.policy.snapshot import NONE, OTHER
-from extproc.telemetry.golden import Counts, Golden, golden
-from extproc.telemetry.live_document import places
-from extproc.telemetry.recent_traffic import edges, grouped
+from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics
+from extproc.telemetry.live_document import policy_label_sets
+from extproc.telemetry.recent_traffic import group_rows, limit_callers
 
 NOTHING = "\N{EN DASH}"
 _EVERY = 2.0
@@ -30,7 +30,7 @@ _EVERY = 2.0
 _WIDTH = 120
 """Columns where the output is no terminal."""
 
-Rows = list[tuple[dict[str, str], Golden]]
+Rows = list[tuple[dict[str, str], GoldenMetrics]]
 """Labels, and the metrics of what has them."""
 
 
@@ -48,17 +48,24 @@ def show_edges(sources: Sequence[str], window: float, callers: int, *, as_json: 
 
 def by_model(fleet: Fleet) -> Rows:
     """One row for each model, version and pool: those of the policy, also without traffic, and what else was asked."""
-    found = {place: Counts() for place in places(fleet.config)} | grouped(fleet.window.rows, lambda key: key[1:])
+    with_traffic = group_rows(fleet.window.rows, lambda key: key[1:])
+    found = {labels: Counts() for labels in policy_label_sets(fleet.config)} | with_traffic
     order = sorted(found.items(), key=lambda row: (row[0][0] == OTHER, row[0]))
     names = ("model", "version", "gpu_pool")
-    return [(dict(zip(names, key, strict=True)), golden(counts, fleet.window.seconds)) for key, counts in order]
+    return [
+        (dict(zip(names, key, strict=True)), compute_golden_metrics(counts, fleet.window.seconds))
+        for key, counts in order
+    ]
 
 
 def by_caller(fleet: Fleet, callers: int) -> Rows:
     """One row for each caller of a model, version and pool; callers that ask less are ``other``."""
     names = ("caller", "model", "version", "gpu_pool")
-    found = edges(fleet.window.rows, callers).items()
-    return [(dict(zip(names, key, strict=True)), golden(counts, fleet.window.seconds)) for key, counts in found]
+    found = limit_callers(fleet.window.rows, callers).items()
+    return [
+        (dict(zip(names, key, strict=True)), compute_golden_metrics(counts, fleet.window.seconds))
+        for key, counts in found
+    ]
 
 
 def printable(text: str) -> str:
@@ -91,7 +98,7 @@ def _two(first: float | None, second: float | None) -> str:
     return NOTHING if first is None else f"{ms(first)}/{ms(second)}"
 
 
-_FIGURES: tuple[tuple[str, Callable[[Golden], str]], ...] = (
+_FIGURES: tuple[tuple[str, Callable[[GoldenMetrics], str]], ...] = (
     ("RPS", lambda g: rate(g.rps)),
     ("P50", lambda g: ms(g.p50_ms)),
     ("P95", lambda g: ms(g.p95_ms)),

@@ -13,7 +13,7 @@ from extproc.admin.fleet import known
 from extproc.cli.golden_tables import NOTHING, ms, printable
 from extproc.errors import SetupError
 from extproc.policy.snapshot import NONE
-from extproc.telemetry.tap import Record, TapFilter
+from extproc.telemetry.tap import TapFilter, TapRecord
 
 _AFRESH = 5.0
 """Seconds between two looks at which processors there are."""
@@ -46,14 +46,14 @@ def tap(sources: Sequence[str], wanted: TapFilter, *, as_json: bool) -> int:
 
 def _for_people(line: bytes, *, coloured: bool) -> str:
     try:
-        return text(msgspec.json.decode(line, type=Record), coloured=coloured) + "\n"
+        return text(msgspec.json.decode(line, type=TapRecord), coloured=coloured) + "\n"
     except msgspec.ValidationError:
         lost = msgspec.json.decode(line).get("lost", 0)
         print(f"extproc: {lost} requests came too fast to be told", file=sys.stderr, flush=True)
         return ""
 
 
-def text(record: Record, *, coloured: bool = False) -> str:
+def text(record: TapRecord, *, coloured: bool = False) -> str:
     """One line for people."""
     code = record.code if record.code != "0" else "left"
     place = " ".join(one for one in (record.model, record.version, record.gpu_pool) if one != NONE)
@@ -72,7 +72,7 @@ def text(record: Record, *, coloured: bool = False) -> str:
     return "  ".join(words[:2]) + "  " + printable("  ".join(words[2:]))
 
 
-def _tokens(record: Record) -> str:
+def _tokens(record: TapRecord) -> str:
     if record.output_tokens is None:
         return NOTHING
     about = "~" if record.estimated else ""

@@ -7,7 +7,15 @@ import math
 from extproc.bodies.json_scan import scalar_at
 from extproc.exchange.notes import CustomSample, Observed
 from extproc.headers import Headers
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
+from extproc.policy.custom_metric import (
+    CACHED_TOKENS,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    REQUESTS,
+    SECONDS,
+    CustomMetric,
+    Source,
+)
 
 _MAX_NUMBER = 64
 """Characters of a number."""
@@ -84,10 +92,14 @@ def custom_samples(
 
 
 def _counted(observed: Observed) -> dict[Source, float]:
-    """Token counts, estimates too: a throughput that is nearly right is better than none."""
-    tokens = {INPUT: observed.input_tokens, OUTPUT: observed.output_tokens, CACHED: observed.cached_tokens}
+    """Estimates count: a throughput that is nearly right says more than none."""
+    tokens = {
+        INPUT_TOKENS: observed.input_tokens,
+        OUTPUT_TOKENS: observed.output_tokens,
+        CACHED_TOKENS: observed.cached_tokens,
+    }
     if observed.input_tokens is not None and observed.cached_tokens is None:
-        tokens[CACHED] = 0  # many servers leave the count out where nothing was cached
+        tokens[CACHED_TOKENS] = 0  # a server that has cached nothing often says nothing of it
     return {REQUESTS: 1.0, SECONDS: 0.0} | {source: value for source, value in tokens.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers, cookie, safe_value
-from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matching
+from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
 
 _STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
@@ -104,7 +104,7 @@ def _why(decision: Decision, headers: Headers) -> str:
 
 def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
     version = decision.version
-    if decision.cohort == MATCH and (entry := matching(policy.by_name[version], headers)):
+    if decision.cohort == MATCH and (entry := matched_entry(policy.by_name[version], headers)):
         return f"{version} because the request has " + " and ".join(f"{n}: {v.decode()}" for n, v in entry.headers)
     if decision.cohort == PIN:
         return f"{version} because the client pins it and the policy allows that"

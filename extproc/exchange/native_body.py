@@ -32,6 +32,6 @@ def with_native_model(operation: Operation, event: RequestHeaders, snapshot: Sna
         policy = match.policy
         length = event.headers.text("content-length")
         within = length.isdecimal() and len(length) < 19 and int(length) <= policy.body_limit
-        if not within or policy.rewrites or (policy.sticky and policy.sticky.body):
+        if not within or policy.rewrites_model or (policy.sticky and policy.sticky.body):
             return operation
     return msgspec.structs.replace(operation, model=model, reader=None)

@@ -25,7 +25,7 @@ from extproc.exchange.custom_metric_values import CustomMetricValues, custom_sam
 from extproc.exchange.notes import SHED, Action, Fault, LoadReport
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import LINKERD_CLIENT, Headers
-from extproc.policy.load_report import HEADER, load_from_header
+from extproc.policy.load_report import LOAD_HEADER, parse_load_header
 from extproc.policy.snapshot import OTHER, Snapshot
 
 _MAX_CALLER = 256
@@ -229,9 +229,9 @@ class ObserveStream:
     def _load_report(self, headers: Headers) -> tuple[Action, ...]:
         """How busy the server is that answers, where its response headers say so."""
         pool = self._snapshot.pool_by_name.get(self._metadata.get("gpu_pool", ""))
-        if pool is None or HEADER not in headers:
+        if pool is None or LOAD_HEADER not in headers:
             return ()
-        load = load_from_header(headers.text(HEADER))
+        load = parse_load_header(headers.text(LOAD_HEADER))
         return () if load is None else (LoadReport(pool.name, load),)
 
 

@@ -32,7 +32,7 @@ from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
-from extproc.policy.pool_load import NO_LOADS
+from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.unreadable import refusal
 
@@ -61,15 +61,15 @@ class RouteStream:
     """
 
     __slots__ = (
-        *("_body", "_entropy", "_fields", "_free", "_headers", "_mode", "_snapshot"),
+        *("_body", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_snapshot"),
         *("decision", "operation", "state"),
     )
 
-    def __init__(self, snapshot: Snapshot, entropy: bytes, free: Mapping[str, float] = NO_LOADS) -> None:
+    def __init__(self, snapshot: Snapshot, entropy: bytes, free_shares: Mapping[str, float] = NO_REPORTS) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._free = snapshot, entropy, free
+        self._snapshot, self._entropy, self._free_shares = snapshot, entropy, free_shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
 
     @property
@@ -104,7 +104,7 @@ class RouteStream:
         """Bytes of the body to read at most; 0 where none are needed."""
         if operation.reader is not None:
             return self._snapshot.body_limit
-        match = self._snapshot.match(operation.model or "") if self._snapshot.reads_keys else None
+        match = self._snapshot.match(operation.model or "") if self._snapshot.reads_sticky_keys else None
         sticky = match.policy.sticky if match else None
         return match.policy.body_limit if match and sticky and sticky.body else 0
 
@@ -205,8 +205,8 @@ class RouteStream:
         """The decision's mutation, and notes. Raises ``Rejected``."""
         self._fields = fields
         request = request_for_decision(self.operation, fields)
-        key = self._body_key(request, body) if self._snapshot.reads_keys and body else None
-        decision = self.decision = decide(request, self._headers, self._snapshot, self._entropy, key, self._free)
+        key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
+        decision = self.decision = decide(request, self._headers, self._snapshot, self._entropy, key, self._free_shares)
         if decision.policy is None:
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from extproc.errors import SetupError
 from extproc.gateway.embedded_envoy import Envoy, PolicyFiles, find_envoy
 from extproc.policy.snapshot import Snapshot
-from extproc.policyfile.watcher import PolicyFeed
+from extproc.policyfile.watcher import PolicyWatcher
 from extproc.render.envoy.envoy_options import Body, EnvoyOptions, host_port
 from extproc.serve.child_process import Child
 from extproc.serve.options import Options, spread
@@ -50,7 +50,7 @@ def up(
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
-    feed = PolicyFeed(tuple(paths))
+    watcher = PolicyWatcher(tuple(paths))
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         refuse_taken(flag, address)
@@ -79,14 +79,14 @@ def up(
         processor = _Processor(processing)
         try:
             _wait_ready(processor.child, admin)
-            with Envoy(files.start(feed.snapshot), directory) as envoy:
+            with Envoy(files.start(watcher.snapshot), directory) as envoy:
                 envoy.wait_ready()
-                _greet(feed.snapshot, paths, envoy.listen_address, admin)
-                feed.start()
-                _attend(processor, envoy, files, feed, signals)
+                _greet(watcher.snapshot, paths, envoy.listen_address, admin)
+                watcher.start()
+                _attend(processor, envoy, files, watcher, signals)
                 _drain(envoy, drain)
         finally:
-            feed.stop()
+            watcher.stop()
             processor.child.end(drain)
     return 0
 
@@ -174,10 +174,10 @@ def _ready(admin: str) -> bool:
 
 
 def _attend(
-    processor: _Processor, envoy: Envoy, files: PolicyFiles, feed: PolicyFeed, signals: SimpleQueue[int]
+    processor: _Processor, envoy: Envoy, files: PolicyFiles, watcher: PolicyWatcher, signals: SimpleQueue[int]
 ) -> None:
     """Returns when we are asked to stop. Raises SetupError where Envoy ends by itself."""
-    snapshot = feed.snapshot
+    snapshot = watcher.snapshot
     while True:
         if not envoy.child.alive:
             raise SetupError(envoy.child.exit_report())
@@ -190,9 +190,9 @@ def _attend(
             return
         if number == signal.SIGHUP:
             processor.child.send(signal.SIGHUP)
-            feed.poke()
-        if feed.snapshot is not snapshot:
-            snapshot = feed.snapshot
+            watcher.request_reload()
+        if watcher.snapshot is not snapshot:
+            snapshot = watcher.snapshot
             _follow(envoy, files, snapshot)
 
 

@@ -1,45 +1,52 @@
-"""Metrics that a policy asks for beyond ours: what they are made of."""
+"""Custom metrics: what a policy's ``customMetrics`` count beyond the built-in metrics."""
 
 from __future__ import annotations
 
 import msgspec
 
 LABELS = ("model_name", "model_version", "gpu_type", "gpu_pool", "policy", "api", "code")
-"""What such a metric may be told apart by. Values are the policy's texts, or of a small set: no client makes up one."""
-WINDOW = 60.0
+"""Labels that a custom metric may have. Their values come from the policy or a closed set, never from a client."""
+DEFAULT_WINDOW = 60.0
 """Seconds over which a gauge is computed, where the policy does not say."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A number that each answered request has, or may have; exactly one is set."""
+    """A number that each answered request has, or may have. Exactly one field is set."""
 
     word: str = ""
-    """One of ``WORDS``."""
+    """A key of ``SOURCES``, or that of ``SECONDS``."""
     header: str = ""
-    """Of the response, in lower case."""
+    """Name of a response header, in lower case."""
     body: tuple[str, ...] = ()
-    """Tokens of a JSON Pointer (RFC 6901) into the response's body, or into the events of a stream: the last counts."""
+    """Tokens of a JSON Pointer (RFC 6901) into the response body, or each event of a stream: the last one counts."""
 
 
 REQUESTS = Source("requests")
-"""1."""
-INPUT, OUTPUT, CACHED = Source("inputTokens"), Source("outputTokens"), Source("cachedTokens")
-WORDS = {source.word: source for source in (REQUESTS, INPUT, OUTPUT, CACHED)}
+"""1 for each request."""
+INPUT_TOKENS = Source("inputTokens")
+OUTPUT_TOKENS = Source("outputTokens")
+CACHED_TOKENS = Source("cachedTokens")
+SOURCES = {source.word: source for source in (REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS, CACHED_TOKENS)}
+"""Sources by the word that names them in a policy."""
 SECONDS = Source("second")
-"""Of a gauge's ``per`` only: the time that passes."""
+"""The time that passes; only as a gauge's ``per``."""
 
 
 class CustomMetric(msgspec.Struct, frozen=True):
-    """One of them. A gauge is ``source`` over ``per``, both summed up over the window; the others take ``source``."""
+    """One custom metric.
+
+    A counter or histogram takes ``source`` of each request. A gauge is the sum of ``source`` divided by the sum of
+    ``per``, both over ``window``.
+    """
 
     name: str
     type: str
     """``GAUGE``, ``COUNTER`` or ``HISTOGRAM``."""
     labels: tuple[str, ...] = ()
-    """Some of ``LABELS``."""
+    """Some of ``LABELS``, in their order."""
     source: Source = REQUESTS
     per: Source = REQUESTS
-    window: float = WINDOW
+    window: float = DEFAULT_WINDOW
     """Seconds."""
     buckets: tuple[float, ...] = ()
-    """Of a histogram: inclusive upper bounds in ascending order."""
+    """Inclusive upper bounds of a histogram's buckets, ascending."""

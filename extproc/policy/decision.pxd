@@ -1,8 +1,8 @@
-# Types in C for policy.py, where it is compiled (setup.py).
+# C types of decision.py where it is compiled (setup.py).
 
 from extproc.headers cimport Headers
 
-cpdef object decide(object asked, Headers headers, object snapshot, bytes entropy, str body_key=*, object free=*)
-cdef tuple _choose_version(object policy, object asked, Headers headers, bytes sticky, bytes entropy)
+cpdef object decide(object request, Headers headers, object snapshot, bytes entropy, str body_key=*, object free_shares=*)
+cdef tuple _choose_version(object policy, object request, Headers headers, bytes sticky, bytes entropy)
 cdef bytes _sticky_key(object policy, Headers headers, str body_key)
 cdef object _architecture(object policy, object snapshot, object target)

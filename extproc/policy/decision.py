@@ -1,6 +1,6 @@
 """The decision: which policy owns a request, which version answers it, on which GPU pool.
 
-The same request, headers, view and entropy always give the same decision.
+Pure: the same arguments always give the same decision.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from extproc import headers as names
 from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, cookie, safe_value
-from extproc.policy.pool_load import NO_LOADS
+from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Target, Version
 
-# How a version was chosen: the metadata `cohort`.
+# Cohorts: how a version was chosen. They are values of the metadata `cohort`.
 MATCH = "match"
 PIN = "pin"
 STICKY = "sticky"
@@ -25,21 +25,21 @@ DEFAULT = "default"
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """Where a request goes and why. ``policy`` is None where nobody owns the model: it passes on as it is."""
+    """Where a request goes and why. ``policy`` is None where no policy owns the model: the request passes on."""
 
     request: InferenceRequest
     policy: Policy | None = None
     pattern: str = ""
-    """The policy's pattern that the model matched."""
+    """The pattern of the policy that the model matched."""
     version: str = ""
     cohort: str = ""
     pool: str = ""
     architecture: str = ""
     model_rewrite: str = ""
-    """Model name for the body sent upstream; empty: as it came."""
+    """Model name for the body sent upstream; empty: as the client wrote it."""
 
     def identity(self) -> tuple[str, ...]:
-        """What its headers and metadata are made of: equal decisions have equal ones.
+        """All that the headers and the metadata are made of; decisions with equal ones can share their mutation.
 
         ``(api, operation, model)`` where no policy owns the request, else these and ``(policy, cohort, version, pool,
         architecture)``.
@@ -51,11 +51,11 @@ class Decision(msgspec.Struct, frozen=True):
         return (request.api, request.operation, request.model, *chosen)
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The routing headers to set, every value safe to travel."""
+        """The routing headers to set, their values made safe for HTTP (``safe_value``)."""
         return routing_headers(self.identity())
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Dynamic metadata for the namespace ``aimesh``."""
+        """Dynamic metadata of Envoy, for the namespace ``aimesh``."""
         return dynamic_metadata(self.identity())
 
 
@@ -64,8 +64,8 @@ _METADATA = ("api", "operation", "model", "policy", "cohort", "version", "gpu_po
 
 
 def routing_headers(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """See ``Decision.headers``."""
-    if len(identity) == _UNOWNED:
+    """``Decision.headers`` by identity."""
+    if len(identity) == _UNOWNED_IDENTITY_SIZE:
         return ()
     _, _, model, _, _, version, pool, architecture = identity
     pairs = zip(_HEADERS, (model, version, pool, architecture), strict=True)
@@ -73,12 +73,12 @@ def routing_headers(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def dynamic_metadata(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """See ``Decision.metadata``."""
+    """``Decision.metadata`` by identity."""
     return tuple(pair for pair in zip(_METADATA, identity, strict=False) if pair[1])
 
 
-_UNOWNED = 3
-"""Values in the identity of a decision without a policy."""
+_UNOWNED_IDENTITY_SIZE = 3
+"""Length of the identity of a decision without a policy."""
 
 
 def decide(
@@ -87,14 +87,14 @@ def decide(
     snapshot: Snapshot,
     entropy: bytes,
     body_key: str | None = None,
-    free: Mapping[str, float] = NO_LOADS,
+    free_shares: Mapping[str, float] = NO_REPORTS,
 ) -> Decision:
     """Decides one request.
 
-    ``free``: the share of each GPU pool that is free, by its name. It says where a version is served, never which
-    version serves; and a request with a sticky key goes where its key says, since there the model may know it.
-    ``entropy``: some fresh random bytes, the key of a request that has no sticky one. ``body_key``: what the body holds
-    where the policy's ``sticky.body`` points. Raises ``Rejected`` (503) where no GPU pool can serve it.
+    ``entropy``: fresh random bytes, the key of a request without a sticky key. ``body_key``: the value in the body at
+    the policy's ``sticky.body``. ``free_shares``: the free share of GPU pools by name. They influence the pool, never
+    the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. Raises
+    ``Rejected`` (503) where no GPU pool can serve the request.
     """
     match = snapshot.match(request.model)
     if match is None:
@@ -104,7 +104,7 @@ def decide(
     key = sticky or entropy
     version, cohort = _choose_version(policy, request, headers, sticky, entropy)
     name = version.name if version else ""
-    target = snapshot.place(policy.name, name, key, NO_LOADS if sticky else free)
+    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares)
     if target is None:
         raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {request.model!r} at present")
     return Decision(
@@ -119,8 +119,8 @@ def decide(
     )
 
 
-def matching(version: Version, headers: Headers) -> HeaderMatch | None:
-    """The first entry of the version's ``match`` that holds: each of its headers has the value among its own."""
+def matched_entry(version: Version, headers: Headers) -> HeaderMatch | None:
+    """The first entry of the version's ``match`` that holds: of each of its headers some line has exactly its value."""
     for entry in version.match:
         if all(value in headers.all(name) for name, value in entry.headers):
             return entry
@@ -133,21 +133,21 @@ def _choose_version(
     if not policy.versions:
         return None, DEFAULT
     for version in policy.answering:
-        if version.match and matching(version, headers):
+        if version.match and matched_entry(version, headers):
             return version, MATCH
     if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or request.version or "")):
         return pinned, PIN
     if len(policy.answering) == 1:
         return policy.answering[0], DEFAULT
     if sticky is not None:
-        return policy.shares.choose(sticky), STICKY
+        return policy.version_hash.choose(sticky), STICKY
     if policy.sticky and policy.default:
         return policy.by_name[policy.default], DEFAULT
-    return policy.shares.choose(entropy), WEIGHT
+    return policy.version_hash.choose(entropy), WEIGHT
 
 
 def _sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes | None:
-    """The key that keeps a user on one version; None where the policy wants none or the request has none."""
+    """The key that keeps a user on one version; None where the policy is not sticky or the request has no key."""
     sticky = policy.sticky
     if sticky is None:
         return None
@@ -159,7 +159,7 @@ def _sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes
 
 
 def _architecture(policy: Policy, snapshot: Snapshot, target: Target) -> str:
-    """The chosen pool's own architecture; without a pool, what the policy asks for."""
+    """The architecture of the chosen pool; without a pool, the one that the policy requires."""
     if target.pool:
         return snapshot.pool_by_name[target.pool].gpu.architecture
     return policy.gpu.architecture if policy.gpu else ""

@@ -1,6 +1,6 @@
-"""How busy GPU pools are, as they tell.
+"""How busy GPU pools are: an average of what their servers reported lately.
 
-What was told is forgotten soon: a pool of which nobody knows anything is taken for free, as without all this.
+A report counts for a few seconds only. A pool without one is taken to be free.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 
 FULL_QUEUE = 5.0
-"""Requests that wait before a server of a pool is full, as the Gateway API's reference endpoint picker has it."""
+"""Waiting requests at which a server counts as full: the default of the Gateway API's reference endpoint picker."""
 MIN_FREE_SHARE = 0.05
-"""Of a pool that is full: it still gets some requests, so that it can tell when it is free again."""
+"""Free share of a full pool. It still gets some requests, so that a later report can say that it is free again."""
 MAX_AGE = 5.0
-"""Seconds for which a word counts."""
+"""Seconds for which a report counts."""
 HALF_LIFE = 1.0
-"""Seconds after which the old word and the new one weigh the same."""
+"""Seconds after which the previous average and a new report weigh the same."""
 
 
 class ServerLoad(msgspec.Struct, frozen=True):
-    """Of one server of a pool; None: not told."""
+    """One server's report; None: it does not say."""
 
     waiting: float | None = None
     """Requests that wait for a place in a batch."""
@@ -30,47 +30,48 @@ class ServerLoad(msgspec.Struct, frozen=True):
     """Share of the KV cache that is in use, 0 to 1."""
 
     @property
-    def free(self) -> float:
-        """The share that is free, ``LEAST`` at least."""
+    def free_share(self) -> float:
+        """From ``MIN_FREE_SHARE`` to 1, by the scarcer of queue and cache."""
         return min(1.0, max(MIN_FREE_SHARE, 1 - max((self.waiting or 0.0) / FULL_QUEUE, self.cache or 0.0)))
 
 
-NO_LOADS: Mapping[str, float] = MappingProxyType({})
-"""Nobody knows anything."""
+NO_REPORTS: Mapping[str, float] = MappingProxyType({})
+"""Free shares by pool where no pool has reported."""
 
 
 class PoolLoads:
-    """What the pools have told of late. One thread or several may note: a word that is lost is followed by the next."""
+    """Free shares of the pools. Any thread may call ``note``; of two at once one report may be lost."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[float, float]] = {}  # free share, when
-        self._snapshot = NO_LOADS
-        self._until = 0.0
-        self._stale = False
+        self._reports: dict[str, tuple[float, float]] = {}  # pool: (average free share, time of the last report)
+        self._current = NO_REPORTS
+        self._expires_at = 0.0
+        self._stale = False  # whether a report came after _current was computed
 
     def note(self, pool: str, load: ServerLoad, now: float) -> None:
-        """``now``: seconds of any one clock. Servers of a pool tell one after the other: their words are averaged."""
-        free = load.free
-        before = self._told.get(pool)
-        if before is not None and now - before[1] < MAX_AGE:
-            weight = max(0.1, 1 - 0.5 ** ((now - before[1]) / HALF_LIFE))
-            free = before[0] + (free - before[0]) * weight
-        self._told[pool] = (free, now)
+        """Averages one server's report into its pool's. ``now``: seconds of any one clock, as below."""
+        free_share = load.free_share
+        previous = self._reports.get(pool)
+        if previous is not None and now - previous[1] < MAX_AGE:
+            weight = max(0.1, 1 - 0.5 ** ((now - previous[1]) / HALF_LIFE))
+            free_share = previous[0] + (free_share - previous[0]) * weight
+        self._reports[pool] = (free_share, now)
         self._stale = True
 
-    def free(self, now: float) -> Mapping[str, float]:
-        """The share of each pool that is free, by its name; without those that have not told anything of late."""
-        if not self._told:
-            return NO_LOADS
-        if self._stale or now >= self._until:
+    def free_shares(self, now: float) -> Mapping[str, float]:
+        """The free share of each pool by name, without pools that have not reported within ``MAX_AGE``."""
+        if not self._reports:
+            return NO_REPORTS
+        if self._stale or now >= self._expires_at:
             self._stale = False
-            fresh = {pool: told for pool, told in list(self._told.items()) if now - told[1] < MAX_AGE}
-            self._until = min((at for _, at in fresh.values()), default=now) + MAX_AGE
-            self._snapshot = MappingProxyType({pool: free for pool, (free, _) in fresh.items()}) if fresh else NO_LOADS
-            for pool in self._told.keys() - fresh.keys():
-                self._told.pop(pool, None)  # another thread may have done so
-        return self._snapshot
+            fresh = {pool: report for pool, report in list(self._reports.items()) if now - report[1] < MAX_AGE}
+            self._expires_at = min((reported_at for _, reported_at in fresh.values()), default=now) + MAX_AGE
+            shares = {pool: free_share for pool, (free_share, _) in fresh.items()}
+            self._current = MappingProxyType(shares) if shares else NO_REPORTS
+            for pool in self._reports.keys() - fresh.keys():
+                self._reports.pop(pool, None)  # another thread may have removed it
+        return self._current
 
     def describe(self, now: float) -> dict[str, Any]:
-        """For people."""
-        return {pool: round(free, 3) for pool, free in sorted(self.free(now).items())}
+        """The free shares for people, rounded."""
+        return {pool: round(free_share, 3) for pool, free_share in sorted(self.free_shares(now).items())}

@@ -1,4 +1,4 @@
-"""Inference requests whose model can't be read: whether they pass on."""
+"""Whether an inference request whose model can't be read passes on (``onUnreadable``)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from extproc.policy.snapshot import Snapshot
 
 
 def refusal(snapshot: Snapshot, reason: str) -> Rejected | None:
-    """The refusal (400) of such a request; None where it passes on unrouted. ``reason``: as ``Unreadable`` has it.
+    """The refusal (400) of such a request; None where it passes on unrouted. ``reason``: that of ``Unreadable``.
 
-    Whose the request would be is not known, and whose servers would get it is Envoy's to know: one policy of the view
-    with ``onUnreadable: reject`` suffices.
+    Without a model no policy owns the request, so it is refused if any policy of the snapshot says
+    ``onUnreadable: reject``.
     """
     if any(policy.reject_unreadable for policy in snapshot.policies):
         return Rejected(400, reason, f"no model can be read from the request ({reason})")

@@ -1,7 +1,6 @@
-"""What is wrong between documents that are each right: names, models, and GPUs that versions can't reach.
+"""Checks of documents against each other: names, models, metrics, and GPU pools that versions can't use.
 
-A document that is wrong in itself is
-left out where judging it would only repeat that.
+Where a document has errors of its own, checks that would only repeat them are left out.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def _check_names(what: str, named: Sequence[tuple[str, Field]]) -> None:
 
 
 def _check_models(policies: Policies) -> None:
-    """Two owners of one pattern: which of them answers would be chance."""
+    """A pattern in two policies: only one could own it."""
     first: dict[str, tuple[str, Field]] = {}
     for document in policies:
         spec = document.field.at("spec")
@@ -59,20 +58,20 @@ def _check_models(policies: Policies) -> None:
 
 
 def _check_unreadable(policies: Policies) -> None:
-    """What happens to requests of which no policy is known can be but one thing."""
-    said = [d for d in policies if d.field.at("spec").has("onUnreadable")]
-    for document in said[1:]:
-        if document.value.reject_unreadable != said[0].value.reject_unreadable:
-            place = said[0].field.at("spec", "onUnreadable").place
+    """``onUnreadable`` holds for requests whose policy is unknown, so that all policies must agree."""
+    stating = [d for d in policies if d.field.at("spec").has("onUnreadable")]
+    for document in stating[1:]:
+        if document.value.reject_unreadable != stating[0].value.reject_unreadable:
+            place = stating[0].field.at("spec", "onUnreadable").place
             message = (
-                f"the policy {said[0].value.name} has another, at {place}, and whose such a request is, is not known"
+                f"the policy {stating[0].value.name} has another, at {place}, and whose such a request is, is not known"
             )
             remedy = "write the same in both, or in one of them only: it holds for all"
             document.field.at("spec", "onUnreadable").error(message, remedy)
 
 
 def _check_metrics(policies: Policies) -> None:
-    """A metric is one thing, whichever policy asks for it."""
+    """A metric of several policies must have the same definition in each, and samples of no other's name."""
     first: dict[str, tuple[CustomMetric, Field]] = {}
     for document in policies:
         metrics = document.field.at("spec", "observability", "customMetrics")
@@ -83,9 +82,9 @@ def _check_metrics(policies: Policies) -> None:
             if known != metric:
                 message = f"the metric {metric.name} is another one at {place.place}"
                 metrics.at(i).error(message, "make the two the same, or choose another name")
-            for name, (other, there) in first.items():
+            for name, (other, other_field) in first.items():
                 if name != metric.name and samples(name, other.type) & samples(metric.name, metric.type):
-                    message = f"Prometheus would mix up {metric.name} and {name}, at {there.place}"
+                    message = f"Prometheus would mix up {metric.name} and {name}, at {other_field.place}"
                     remedy = "choose another name: a counter ends in _total, a histogram adds _sum, _count, _bucket"
                     metrics.at(i).error(message, remedy)
 
@@ -103,7 +102,7 @@ def _check_pool_names(policies: Policies, pools: Pools) -> None:
 
 
 def _check_gpus(document: Document[Policy], pools: Pools) -> None:
-    """What a policy asks of GPUs, against the pools that are declared."""
+    """The GPU requirements of a policy and its versions against the declared pools."""
     spec = document.field.at("spec")
     if not spec.at("gpuRequirements").clean or not all(pool.field.clean for pool in pools):
         return
@@ -119,9 +118,9 @@ def _check_gpus(document: Document[Policy], pools: Pools) -> None:
 
 
 def _check_architecture(policy: Policy, spec: Field, fitting: Sequence[GpuPool]) -> None:
-    wanted = policy.gpu.architecture if policy.gpu else ""
-    if wanted and not known_architecture(wanted) and not fitting:
-        message = f"{shown(wanted)} cannot mean any GPU that is known"
+    required = policy.gpu.architecture if policy.gpu else ""
+    if required and not known_architecture(required) and not fitting:
+        message = f"{shown(required)} cannot mean any GPU that is known"
         remedy = "give a product (a100), a family (ampere) or a compute capability (8.0, or 8.0+ for at least)"
         spec.at("gpuRequirements", "architecture").warn(message, remedy)
 
@@ -136,32 +135,32 @@ def _check_named(policy: Policy, version: Version, pool: GpuPool, field: Field) 
 
 
 def _check_default(policy: Policy, spec: Field, pools: Pools, fitting: Sequence[GpuPool]) -> None:
-    """Versions that name no pools get every one that fits; here, whether there is any."""
-    free = [(i, v) for i, v in enumerate(policy.versions or (Version(""),)) if v.gpu_pools is None]
-    if policy.gpu is None or not pools or not free:
+    """Whether versions that name no pools, and so can use every fitting one, have any."""
+    without_pools = [(i, v) for i, v in enumerate(policy.versions or (Version(""),)) if v.gpu_pools is None]
+    if policy.gpu is None or not pools or not without_pools:
         return
-    fate = "gets a 503" if policy.reject_without_gpu else "goes on without a GPU pool"
+    outcome = "gets a 503" if policy.reject_without_gpu else "goes on without a GPU pool"
     if not fitting:
         why = "; ".join(f"{p.value.name} {shortfall(p.value.gpu, policy.gpu)}" for p in pools)
         remedy = "change what is required, or declare a pool that meets it"
-        spec.at("gpuRequirements").warn(f"no pool meets it, so every request {fate}: {why}", remedy)
+        spec.at("gpuRequirements").warn(f"no pool meets it, so every request {outcome}: {why}", remedy)
         return
-    for i, version in free:
-        outcome = "it gets no copies" if version.mirror else f"every request {fate}"
+    for i, version in without_pools:
+        consequence = "it gets no copies" if version.mirror else f"every request {outcome}"
         endpoints = set(version.endpoints)
         if endpoints and all(p.endpoints and not endpoints & set(p.endpoints) for p in fitting):
             names = ", ".join(p.name for p in fitting)
-            message = f"none of them is in a pool that meets gpuRequirements ({names}), so {outcome}"
+            message = f"none of them is in a pool that meets gpuRequirements ({names}), so {consequence}"
             remedy = "list them in a pool, or leave them out of the version"
             spec.at("versions", i, "endpoints").warn(message, remedy)
 
 
 def _check_use(policies: Policies, pools: Pools) -> None:
-    """Pools that nothing uses, where nothing else explains it."""
+    """Pools that no policy uses, if no other problem explains that."""
     if any(d.field.problems for d in policies) or any(d.field.problems for d in pools):
         return
     targets = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools)).targets
-    used = {target.pool for places in targets.values() for target in places}
+    used = {target.pool for of_version in targets.values() for target in of_version}
     for document in pools:
         if document.value.name not in used:
             remedy = "name it in a version's gpuPools, or give a policy gpuRequirements ({} takes any pool)"

@@ -1,34 +1,37 @@
-"""``customMetrics`` of a policy, as its file declares them."""
+"""``observability.customMetrics`` of a policy."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 from extproc.policy.custom_metric import (
-    CACHED,
-    INPUT,
+    CACHED_TOKENS,
+    DEFAULT_WINDOW,
+    INPUT_TOKENS,
     LABELS,
-    OUTPUT,
+    OUTPUT_TOKENS,
     REQUESTS,
     SECONDS,
-    WINDOW,
-    WORDS,
+    SOURCES,
     CustomMetric,
     Source,
 )
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field, Fields
-from extproc.telemetry.metrics import taken
+from extproc.telemetry.metrics import find_conflict
 from extproc.yamldoc import Mapping
 
 TYPES = ("GAUGE", "COUNTER", "HISTOGRAM")
-SHORTEST, LONGEST = 5.0, 3600.0
-"""Seconds of a window."""
-MOST_BUCKETS = 50
+MIN_WINDOW, MAX_WINDOW = 5.0, 3600.0
+"""Seconds of a gauge's window."""
+MAX_BUCKETS = 50
 
-_KNOWN = {"inference_throughput": (OUTPUT, SECONDS), "feature_cache_hit_ratio": (CACHED, INPUT)}
-"""Gauges that need no source: what they are is in their name."""
-_ONLY = {"per": "GAUGE", "window": "GAUGE", "buckets": "HISTOGRAM"}
+_PREDEFINED_GAUGES = {
+    "inference_throughput": (OUTPUT_TOKENS, SECONDS),
+    "feature_cache_hit_ratio": (CACHED_TOKENS, INPUT_TOKENS),
+}
+"""(``source``, ``per``) of gauges whose name alone defines them."""
+_TYPE_OF_FIELD = {"per": "GAUGE", "window": "GAUGE", "buckets": "HISTOGRAM"}
 
 
 def read(field: Field) -> tuple[CustomMetric, ...]:
@@ -42,33 +45,33 @@ def _metric(field: Field) -> CustomMetric | None:
         return None
     name = fields.required("name", values.metric_name, "name the metric") or ""
     kind = fields.required("type", lambda f: f.choice(*TYPES), f"give one of {', '.join(TYPES)}") or ""
-    if name and (ours := taken(name, kind)):
-        field.at("name").error(f"is the name of a metric of ours ({ours})", "choose another name")
-    for option, only in _ONLY.items():
+    if name and (built_in := find_conflict(name, kind)):
+        field.at("name").error(f"is the name of a metric of ours ({built_in})", "choose another name")
+    for option, only in _TYPE_OF_FIELD.items():
         if option in fields and kind and kind != only:
             field.at(option).error(f"a {kind} has none", f"remove it, or write type: {only}")
-    source, per = _quotient(fields, name, kind)
+    source, per = _sources(fields, name, kind)
     return CustomMetric(
         name,
         kind,
         fields.optional("labels", _labels, ()),
         source,
         per,
-        fields.optional("window", _window, WINDOW),
+        fields.optional("window", _window, DEFAULT_WINDOW),
         _buckets(fields) if kind == "HISTOGRAM" else (),
     )
 
 
 def _labels(field: Field) -> tuple[str, ...]:
-    """In one order, however they are written."""
+    """The labels in the order of ``LABELS``."""
     given = field.distinct(lambda one: one.choice(*LABELS), "label")
     return tuple(label for label in LABELS if label in given)
 
 
-def _quotient(fields: Fields, name: str, kind: str) -> tuple[Source, Source]:
-    if kind == "GAUGE" and name in _KNOWN and "source" not in fields and "per" not in fields:
-        return _KNOWN[name]
-    remedy = f"write source: {OUTPUT.word}, {{header: x-my-number}} or {{body: /my/number}}"
+def _sources(fields: Fields, name: str, kind: str) -> tuple[Source, Source]:
+    if kind == "GAUGE" and name in _PREDEFINED_GAUGES and "source" not in fields and "per" not in fields:
+        return _PREDEFINED_GAUGES[name]
+    remedy = f"write source: {OUTPUT_TOKENS.word}, {{header: x-my-number}} or {{body: /my/number}}"
     source = fields.required("source", _source, remedy) or REQUESTS
     per = fields.optional("per", _per, REQUESTS)
     if kind == "GAUGE" and source == per and "source" in fields and fields.field.clean:
@@ -78,8 +81,8 @@ def _quotient(fields: Fields, name: str, kind: str) -> tuple[Source, Source]:
 
 def _source(field: Field) -> Source | None:
     if not isinstance(field.node, Mapping):
-        word = field.choice(*WORDS)
-        return None if word is None else WORDS[word]
+        word = field.choice(*SOURCES)
+        return None if word is None else SOURCES[word]
     fields = field.fields("header", "body")
     if fields is None:
         return None
@@ -87,37 +90,37 @@ def _source(field: Field) -> Source | None:
     if len(given) != 1:
         message = "has header and body" if given else "names nothing"
         field.error(message, "give exactly one of header and body")
-    found = Source(
+    source = Source(
         header=fields.optional("header", values.response_header, ""), body=fields.optional("body", values.pointer, ())
     )
-    return found if found.header or found.body else None
+    return source if source.header or source.body else None
 
 
 def _per(field: Field) -> Source | None:
     if isinstance(field.node, Mapping):
         return _source(field)
-    words = {SECONDS.word: SECONDS, "request": REQUESTS, **{s.word: s for s in (INPUT, OUTPUT, CACHED)}}
+    tokens = {source.word: source for source in (INPUT_TOKENS, OUTPUT_TOKENS, CACHED_TOKENS)}
+    words = {SECONDS.word: SECONDS, "request": REQUESTS, **tokens}
     word = field.choice(*words)
     return None if word is None else words[word]
 
 
 def _window(field: Field) -> float | None:
     seconds = values.duration(field)
-    if seconds is not None and not SHORTEST <= seconds <= LONGEST:
-        field.error(f"{seconds:g} s is out of range", f"give {SHORTEST:g}s to {LONGEST / 60:g}m")
+    if seconds is not None and not MIN_WINDOW <= seconds <= MAX_WINDOW:
+        field.error(f"{seconds:g} s is out of range", f"give {MIN_WINDOW:g}s to {MAX_WINDOW / 60:g}m")
         return None
     return seconds
 
 
 def _buckets(fields: Fields) -> tuple[float, ...]:
-    found = fields.required("buckets", _bounds, "give the upper bounds of its buckets: [1, 10, 100]")
-    return found or ()
+    return fields.required("buckets", _bounds, "give the upper bounds of its buckets: [1, 10, 100]") or ()
 
 
 def _bounds(field: Field) -> tuple[float, ...]:
-    bounds = field.distinct(lambda f: f.number(0, 1e15), "bound", least=1)
-    if len(bounds) > MOST_BUCKETS:
-        field.error(f"has {len(bounds)} bounds", f"give at most {MOST_BUCKETS}")
+    bounds = field.distinct(lambda f: f.number(0, 1e15), "bound", minimum=1)
+    if len(bounds) > MAX_BUCKETS:
+        field.error(f"has {len(bounds)} bounds", f"give at most {MAX_BUCKETS}")
     if any(low >= high for low, high in pairwise(bounds)):
         field.error("is not in ascending order", "sort it")
     return bounds

@@ -1,6 +1,6 @@
-"""The effective policy as plain data: what ``/config`` shows.
+"""The effective policy as plain data: the document of ``/config``.
 
-Field names are those of the policy file; every default is filled in, and ``targets`` says what the rules come to.
+Fields have their names in policy files, with defaults filled in; ``targets`` are those of the snapshot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, V
 
 
 def describe(snapshot: Snapshot) -> dict[str, Any]:
-    """``view`` as data that JSON can hold, generation included."""
+    """The snapshot as data for JSON, its generation included."""
     return {
         "generation": snapshot.generation,
         "policies": [_policy(policy, snapshot) for policy in snapshot.policies],
@@ -57,14 +57,14 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _metric(metric: CustomMetric) -> dict[str, Any]:
-    found = {"name": metric.name, "type": metric.type, "labels": list(metric.labels), "source": _source(metric.source)}
+    fields = {"name": metric.name, "type": metric.type, "labels": list(metric.labels), "source": _source(metric.source)}
     match metric.type:
         case "GAUGE":
-            return found | {"per": _source(metric.per), "window": metric.window}
+            return fields | {"per": _source(metric.per), "window": metric.window}
         case "HISTOGRAM":
-            return found | {"buckets": list(metric.buckets)}
+            return fields | {"buckets": list(metric.buckets)}
         case _:
-            return found
+            return fields
 
 
 def _source(source: Source) -> str | dict[str, str]:

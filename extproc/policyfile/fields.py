@@ -1,7 +1,7 @@
-"""Typed reading of a YAML tree, every problem noted with its place, path and remedy.
+"""Typed reading of a YAML tree; problems are noted with place, path and remedy.
 
-May import ``errors`` and ``yamldoc``. A reader method gives None (or nothing) where the value is bad, and the
-problem is noted by then: the caller goes on with a default, so that one run finds everything.
+A reader method notes the problem of a bad value and returns None (or nothing), and its caller goes on with a default:
+one run finds every problem.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ N = TypeVar("N", int, float)
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][-+]?[0-9]{1,2})?")
-_WHAT = {"int": "a number", "float": "a number", "bool": "a truth value", "timestamp": "a date"}
+_TYPE_NAMES = {"int": "a number", "float": "a number", "bool": "a truth value", "timestamp": "a date"}
 
 
 class Named(Protocol):
-    """Something with a name that tells it from others of its kind."""
+    """A value with a name that is unique among those of its kind."""
 
     @property
     def name(self) -> str:
-        """Empty where the file gives none."""
+        """Empty where the file has none."""
 
 
 M = TypeVar("M", bound=Named)
 
 
 class Field:
-    """A value in a document: its node, its path, and the list that the document's problems go to."""
+    """A value in a document: its node, its path, and the list of the document's problems."""
 
     __slots__ = ("file", "node", "path", "problems")
 
@@ -47,11 +47,11 @@ class Field:
         self.path = path
 
     def error(self, message: str, remedy: str) -> None:
-        """Notes that the value can't be used."""
+        """Notes an error: the value can't be used."""
         self._note(message, remedy, warning=False)
 
     def warn(self, message: str, remedy: str) -> None:
-        """Notes that the value works, but probably not as its author means it."""
+        """Notes a warning: the value works, but probably not as its author means it."""
         self._note(message, remedy, warning=True)
 
     def _note(self, message: str, remedy: str, *, warning: bool) -> None:
@@ -60,12 +60,12 @@ class Field:
 
     @property
     def place(self) -> str:
-        """For a message elsewhere that points here: ``file:line``."""
+        """``file:line``, for a message elsewhere that refers to this field."""
         return f"{self.file}:{self.node.line}"
 
     @property
     def clean(self) -> bool:
-        """No error was noted here or below, in this document."""
+        """Whether no error was noted for this value or one below it."""
         below = (f"{self.path}.", f"{self.path}[") if self.path else ("",)
         return not any(not p.warning and f"{p.path}.".startswith(below) for p in self.problems)
 
@@ -74,7 +74,7 @@ class Field:
         return isinstance(self.node, Mapping) and any(key.text == name for key, _ in self.node.entries)
 
     def at(self, *steps: str | int) -> Field:
-        """The value at ``steps`` below; where it isn't written, its path with the place of what would hold it."""
+        """The value at ``steps`` below; where the file has none, its path with the node that would contain it."""
         field = self
         for step in steps:
             node = field.node
@@ -91,42 +91,42 @@ class Field:
     def _below(self, node: Node, path: str) -> Field:
         return Field(self.file, self.problems, node, path)
 
-    def scalar(self, wanted: str) -> str | None:
-        """The text of any single value that isn't empty; ``wanted`` says in a message what it should be."""
+    def scalar(self, expected: str) -> str | None:
+        """The text of any scalar that isn't empty. ``expected`` says in the message what it should be."""
         if isinstance(self.node, Scalar) and self.node.tag != "null" and self.node.text:
             return self.node.text
         what = {Items: "a list", Mapping: "a mapping"}.get(type(self.node), "empty")
-        self.error(f"is {what}", f"give {wanted}, or remove the field")
+        self.error(f"is {what}", f"give {expected}, or remove the field")
         return None
 
-    def text(self, wanted: str = "a text", *, empty: bool = False) -> str | None:
-        """A string. What YAML reads as a number, a truth value or a date must be in quotes."""
+    def text(self, expected: str = "a text", *, empty: bool = False) -> str | None:
+        """A string. Texts that YAML reads as a number, a truth value or a date must be in quotes."""
         if isinstance(self.node, Scalar):
             written = shown(self.node.text)
-            if what := _WHAT.get(self.node.tag):
+            if what := _TYPE_NAMES.get(self.node.tag):
                 self.error(f"{self.node.text} is {what} in YAML, not a text", f"put it in quotes: {written}")
                 return None
             if empty and self.node.tag != "null":
                 return self.node.text
-        return self.scalar(wanted)
+        return self.scalar(expected)
 
-    def safe(self, pattern: re.Pattern[str], wanted: str) -> str | None:
-        """A string that ``pattern`` matches as a whole."""
-        text = self.text(wanted)
+    def text_matching(self, pattern: re.Pattern[str], expected: str) -> str | None:
+        """A string that ``pattern`` matches completely."""
+        text = self.text(expected)
         if text is not None and not pattern.fullmatch(text):
-            self.error(f"{shown(text)} is not allowed", f"give {wanted}")
+            self.error(f"{shown(text)} is not allowed", f"give {expected}")
             return None
         return text
 
-    def integer(self, least: int, most: int) -> int | None:
+    def integer(self, minimum: int, maximum: int) -> int | None:
         """A whole number in decimal."""
-        number = self._decimal(_INTEGER, "a whole number", f"from {least} to {most}")
-        return None if number is None else self._within(number, int(number), least, most)
+        number = self._decimal(_INTEGER, "a whole number", f"from {minimum} to {maximum}")
+        return None if number is None else self._within(number, int(number), minimum, maximum)
 
-    def number(self, least: float, most: float) -> float | None:
+    def number(self, minimum: float, maximum: float) -> float | None:
         """A number in decimal, with or without a fraction."""
-        number = self._decimal(_NUMBER, "a number", f"from {least} to {most}")
-        return None if number is None else self._within(number, float(number), least, most)
+        number = self._decimal(_NUMBER, "a number", f"from {minimum} to {maximum}")
+        return None if number is None else self._within(number, float(number), minimum, maximum)
 
     def _decimal(self, pattern: re.Pattern[str], what: str, bounds: str) -> str | None:
         text = self.scalar(f"{what} {bounds}")
@@ -137,10 +137,10 @@ class Field:
         self.error(f"{shown(text)} is not {what}", f"give {what} {bounds}, in decimal, without quotes")
         return None
 
-    def _within(self, text: str, value: N, least: N, most: N) -> N | None:
-        if least <= value <= most:
+    def _within(self, text: str, value: N, minimum: N, maximum: N) -> N | None:
+        if minimum <= value <= maximum:
             return value
-        self.error(f"{text} is out of range", f"give a number from {least} to {most}")
+        self.error(f"{text} is out of range", f"give a number from {minimum} to {maximum}")
         return None
 
     def boolean(self) -> bool | None:
@@ -163,23 +163,23 @@ class Field:
 
     @property
     def children(self) -> list[Field]:
-        """The items of a list; nothing where it is none, which is no problem."""
+        """The items of a list; empty, without a problem, where it is none."""
         nodes = self.node.items if isinstance(self.node, Items) else ()
         return [self._below(node, f"{self.path}[{i}]") for i, node in enumerate(nodes)]
 
-    def items(self, *, least: int = 0) -> list[Field]:
-        """The items of a list; nothing where it is no list. Fewer than ``least`` are an error."""
+    def items(self, *, minimum: int = 0) -> list[Field]:
+        """The items of a list. No list, or fewer than ``minimum`` items, is an error."""
         if not isinstance(self.node, Items):
             self.error("is not a list", "write a list: [first, second], or one `- item` a line")
             return []
-        if len(self.node.items) < least:
+        if len(self.node.items) < minimum:
             self.error("is an empty list", "give an item, or remove the field")
         return self.children
 
-    def distinct(self, read: Callable[[Field], H | None], what: str, *, least: int = 0) -> tuple[H, ...]:
-        """What ``read`` makes of the items, bad ones left out; an item that comes twice is an error."""
+    def distinct(self, read: Callable[[Field], H | None], what: str, *, minimum: int = 0) -> tuple[H, ...]:
+        """The values that ``read`` makes of the items, without bad ones. The same value twice is an error."""
         seen: dict[H, Field] = {}
-        for field in self.items(least=least):
+        for field in self.items(minimum=minimum):
             value = read(field)
             if value is None:
                 continue
@@ -189,11 +189,11 @@ class Field:
                 seen[value] = field
         return tuple(seen)
 
-    def named(self, read: Callable[[Field], M | None], what: str, *, least: int = 0) -> tuple[M, ...]:
-        """What ``read`` makes of the items, bad ones left out; that two have one name is an error."""
+    def named(self, read: Callable[[Field], M | None], what: str, *, minimum: int = 0) -> tuple[M, ...]:
+        """The values that ``read`` makes of the items, without bad ones. The same name twice is an error."""
         first: dict[str, Field] = {}
-        found = []
-        for field in self.items(least=least):
+        values = []
+        for field in self.items(minimum=minimum):
             value = read(field)
             if value is None:
                 continue
@@ -201,11 +201,11 @@ class Field:
                 message = f"the {what} {value.name} is there already, on line {first[value.name].node.line}"
                 field.at("name").error(message, "choose another name, or remove one of the two")
             first.setdefault(value.name, field)
-            found.append(value)
-        return tuple(found)
+            values.append(value)
+        return tuple(values)
 
     def entries(self) -> list[tuple[str, Field, Field]]:
-        """Key, the place of the key, and the value, for every entry of a mapping."""
+        """(key, field of the key, field of the value) of every entry of a mapping."""
         if not isinstance(self.node, Mapping):
             self.error("is not a mapping", "write fields below it: `key: value`, one a line, indented")
             return []
@@ -237,20 +237,20 @@ class Fields:
         return name in self._by_name
 
     def required(self, name: str, read: Callable[[Field], T | None], remedy: str) -> T | None:
-        """What ``read`` makes of the field ``name``; that it is missing is an error."""
+        """The value that ``read`` makes of the field ``name``. That it is missing is an error."""
         if name not in self._by_name:
             self.field.error(f"has no {name}", remedy)
             return None
         return read(self._by_name[name])
 
     def optional(self, name: str, read: Callable[[Field], T | None], default: D) -> T | D:
-        """What ``read`` makes of the field ``name``; ``default`` where it is missing or bad."""
+        """The value that ``read`` makes of the field ``name``; ``default`` where it is missing or bad."""
         value = read(self._by_name[name]) if name in self._by_name else None
         return default if value is None else value
 
 
 def suggestion(text: str, options: Iterable[str]) -> str:
-    """The remedy for a word that is none of ``options``: the one that was probably meant, or all of them."""
+    """The remedy for a word that is none of ``options``: the most similar one, else all of them."""
     words = list(options)
     lowered = {w.lower(): w for w in words}
     if close := difflib.get_close_matches(text.lower()[:100], lowered, n=1, cutoff=0.6):

@@ -1,7 +1,6 @@
-"""What each kind of document in a policy file holds: ModelInferencePolicy → Policy, GpuPool → Pool.
+"""The kinds of documents in a policy file: ``ModelInferencePolicy`` to ``Policy``, ``GpuPool`` to ``GpuPool``.
 
-What a document
-says is judged here on its own; ``wiring`` judges the documents together.
+Each document is checked by itself here; ``cross_checks`` checks documents against each other.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Generic, TypeVar
 from extproc.errors import Problem
 from extproc.policy import gpu
 from extproc.policy.custom_metric import CustomMetric
-from extproc.policy.load_report import PAGES, TELL_IN_HEADERS
+from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, NONE, GpuPool, Policy, RetryBudget, Slo, Sticky
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile import slo, values, versions
@@ -19,16 +18,16 @@ from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.yamldoc import Node, shown
 
 API_VERSION = "ai.istio.io/v1alpha1"
-RETRY_RATIO, RETRIES_PER_SECOND = 0.2, 10
+DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
-LOAD_METRICS = tuple(PAGES)
-"""Model servers whose metrics tell their load."""
+SERVER_TYPES = tuple(PAGE_METRICS)
+"""Types of model servers whose load can be read."""
 
 V = TypeVar("V", Policy, GpuPool)
 
 
 class Document(Generic[V]):
-    """One document as it was read: ``value`` with defaults where the file is wrong, ``field`` its root."""
+    """A document that was read. ``field``: its root; ``value``: with defaults where the file has errors."""
 
     def __init__(self, field: Field, value: V) -> None:
         self.field = field
@@ -36,12 +35,12 @@ class Document(Generic[V]):
 
     @property
     def name_field(self) -> Field:
-        """Where the name stands."""
+        """The field of the name."""
         return self.field.at("metadata", "name")
 
 
 def read(file: str, problems: list[Problem], root: Node) -> Document[Policy] | Document[GpuPool] | None:
-    """The document at ``root``; None where it is none that we know. What is wrong with it goes to ``problems``."""
+    """The document at ``root``; None where its kind is unknown. Adds to ``problems``."""
     field = Field(file, problems, root)
     top = field.fields("apiVersion", "kind", "metadata", "spec")
     if top is None:
@@ -103,14 +102,19 @@ def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> 
         where = fields.field.at("architecture" if architecture else "product")
         remedy = "check the spelling (a100, hopper, 8.0)" if architecture else "give architecture and memory beside it"
         where.warn("is no GPU that is known: nothing follows from it", remedy)
-    elif product and architecture and gpu.short_name(product) and gpu.shortfall(by_product, _need(architecture)):
-        why = gpu.shortfall(by_product, _need(architecture))
+    elif (
+        product
+        and architecture
+        and gpu.short_name(product)
+        and gpu.shortfall(by_product, _requirement_of(architecture))
+    ):
+        why = gpu.shortfall(by_product, _requirement_of(architecture))
         fields.field.at("architecture").error(f"contradicts the product, which {why}", "remove one of the two")
     if not memory and not gpu.describe(product, architecture).memory:
         fields.field.warn("the memory of this GPU is not known: it meets no minMemory", "give memory, as in 80Gi")
 
 
-def _need(architecture: str) -> gpu.Requirement:
+def _requirement_of(architecture: str) -> gpu.Requirement:
     return gpu.Requirement(architecture)
 
 
@@ -118,8 +122,8 @@ def _load_metrics(field: Field) -> tuple[str, str] | None:
     fields = field.fields("type", "url")
     if fields is None:
         return None
-    kind = fields.required("type", lambda f: f.choice(*LOAD_METRICS), f"give one of {', '.join(LOAD_METRICS)}")
-    if kind in TELL_IN_HEADERS:
+    kind = fields.required("type", lambda f: f.choice(*SERVER_TYPES), f"give one of {', '.join(SERVER_TYPES)}")
+    if kind in ORCA_SERVER_TYPES:
         return kind or "", fields.optional("url", values.url, "")
     return kind or "", fields.required("url", values.url, "give the URL of the metrics page") or ""
 
@@ -133,7 +137,7 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
     selector = fields.optional("selector", _selector, ())
     timeout, budget = fields.optional("trafficManagement", _traffic, (None, None))
     custom_metrics, objectives, sampling = fields.optional("observability", _observability, ((), None, 1.0))
-    # Where `models` is there and bad, the policy owns nothing: "*" would clash with others for no reason.
+    # A policy with bad `models` owns none: the default "*" would clash with other policies for no reason.
     policy = Policy(
         name=name,
         namespace=namespace,
@@ -157,7 +161,7 @@ def _policy(spec: Field | None, name: str, namespace: str) -> Policy:
         default=fields.optional("default", values.name, ""),
     )
     if fields.field.at("versions").clean:
-        _check_choice(fields, policy)
+        _check_version_choice(fields, policy)
     return policy
 
 
@@ -166,16 +170,16 @@ def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:
     labels = fields.required("matchLabels", Field.entries, "write matchLabels: {app: my-app}") if fields else None
     if labels is None:
         return None
-    read = [(values.label_key(text, key), values.label(value)) for text, key, value in labels]
-    return tuple((key, value) for key, value in read if key is not None and value is not None)
+    pairs = [(values.label_key(text, key), values.label(value)) for text, key, value in labels]
+    return tuple((key, value) for key, value in pairs if key is not None and value is not None)
 
 
 def _models(field: Field) -> tuple[str, ...]:
-    return field.distinct(values.model_pattern, "model", least=1)
+    return field.distinct(values.model_pattern, "model", minimum=1)
 
 
 def _prefixes(field: Field) -> tuple[str, ...]:
-    return field.distinct(values.path_prefix, "prefix", least=1)
+    return field.distinct(values.path_prefix, "prefix", minimum=1)
 
 
 def _requirement(field: Field) -> gpu.Requirement | None:
@@ -214,8 +218,8 @@ def _budget(field: Field) -> RetryBudget | None:
     if fields is None:
         return None
     return RetryBudget(
-        fields.optional("retryRatio", lambda f: f.number(0, 1), RETRY_RATIO),
-        fields.optional("minRetriesPerSecond", lambda f: f.integer(0, 1_000_000), RETRIES_PER_SECOND),
+        fields.optional("retryRatio", lambda f: f.number(0, 1), DEFAULT_RETRY_RATIO),
+        fields.optional("minRetriesPerSecond", lambda f: f.integer(0, 1_000_000), DEFAULT_RETRIES_PER_SECOND),
     )
 
 
@@ -235,8 +239,8 @@ def _limits(field: Field) -> int | None:
     return fields.optional("maxBody", values.body_size, DEFAULT_BODY_LIMIT) if fields else None
 
 
-def _check_choice(fields: Fields, policy: Policy) -> None:
-    """How versions are chosen, beyond their weights."""
+def _check_version_choice(fields: Fields, policy: Policy) -> None:
+    """Whether every version can be chosen, and every way to choose one has versions."""
     if not policy.versions:
         if policy.allow_pin:
             fields.field.at("allowPin").warn("there are no versions to pin", "declare versions, or remove allowPin")
@@ -245,8 +249,8 @@ def _check_choice(fields: Fields, policy: Policy) -> None:
     if policy.default:
         _check_default(fields.field.at("default"), policy)
     for i, version in enumerate(policy.versions):
-        unasked = not version.weight and not version.match and not version.mirror and version.name != policy.default
-        if unasked and not policy.allow_pin:
+        unreachable = not version.weight and not version.match and not version.mirror and version.name != policy.default
+        if unreachable and not policy.allow_pin:
             message = f"nothing can choose the version {version.name}: its weight is 0"
             fields.field.at("versions", i).warn(message, "give it a weight or a match, or set allowPin: true")
 

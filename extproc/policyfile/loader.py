@@ -1,7 +1,7 @@
-"""Policy files → ``View``, or every problem that is in them.
+"""Policy files to a ``Snapshot``, or to every problem in them.
 
-``yamldoc`` reads YAML with positions, ``fields`` and ``values`` read typed values off it, ``kinds`` makes documents
-of them, ``wiring`` judges the documents together. ``read`` alone touches files.
+``yamldoc`` reads YAML with positions, ``fields`` and ``values`` read typed values from it, ``kinds`` builds documents
+from these, and ``cross_checks`` checks the documents against each other. Only ``read`` touches files.
 """
 
 from __future__ import annotations
@@ -16,48 +16,40 @@ from extproc import yamldoc
 from extproc.errors import PolicyProblems, Problem
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot
 from extproc.policyfile import cross_checks, kinds
-from extproc.policyfile.effective_policy import describe
 from extproc.policyfile.kinds import Document
 from extproc.regular_file import read_regular
 
-__all__ = ["MAX_SIZE", "LoadedPolicies", "PolicyTexts", "build", "describe", "load", "parse", "read"]
-
 MAX_SIZE = 4 << 20
-"""Bytes of one file."""
+"""Most bytes of one file."""
 
 
 class PolicyTexts(msgspec.Struct, frozen=True):
-    """What policy files hold at one moment. Equal ones give equal policies."""
+    """Contents of policy files. Equal ones give equal policies."""
 
     texts: tuple[tuple[str, str], ...] = ()
     """(name, content) in the order in which they are read."""
     problems: tuple[Problem, ...] = ()
-    """Of files that can't be read."""
+    """Files that can't be read."""
 
 
 class LoadedPolicies(msgspec.Struct, frozen=True):
-    """Policies that can be used."""
+    """The result of a load without errors."""
 
     snapshot: Snapshot
     warnings: tuple[Problem, ...] = ()
 
 
 def load(paths: Sequence[Path], generation: int = 1) -> LoadedPolicies:
-    """The policies in the files and directories ``paths``. Raises ``PolicyProblems`` with everything found."""
+    """The policies in files and directories. Raises ``PolicyProblems`` with all errors and warnings."""
     return build(read(paths), generation)
 
 
-def parse(sources: Sequence[tuple[str, str]], generation: int = 1) -> LoadedPolicies:
-    """The policies in ``sources``, pairs of (name, text). Pure. Raises ``PolicyProblems`` with everything found."""
-    return build(PolicyTexts(tuple(sources)), generation)
-
-
 def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
-    """The files at ``paths``. Of a directory, its ``*.yaml`` and ``*.yml`` by name, without those below it.
+    """The files at ``paths``; of a directory its ``*.yaml`` and ``*.yml`` by name, not those of its subdirectories.
 
-    Never raises for what is on the disk: ``Files.problems`` tells of it. ``watched``: the paths are read again and
-    again, so what is no regular file is a problem, and nothing blocks. Read once, a pipe (``-f <(helm template …)``) is
-    as good as a file.
+    Raises nothing for unreadable files, which are in ``problems``. ``watched``: the paths will be read repeatedly, so
+    that anything but a regular file is a problem, and no read blocks; else pipes (``-f <(helm template …)``) are read
+    as well.
     """
     texts: dict[str, tuple[str, str]] = {}
     problems: list[Problem] = []
@@ -70,43 +62,47 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
 
 
 def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
-    """The policies in ``files``. Pure. Raises ``PolicyProblems`` with everything found."""
+    """The policies in ``files``. Pure. Raises ``PolicyProblems`` with all errors and warnings."""
     problems = list(files.problems)
     policies: list[Document[Policy]] = []
     pools: list[Document[GpuPool]] = []
     by_document: list[list[Problem]] = []
     for name, text in files.texts:
-        roots, of_file = yamldoc.read(name, text)
-        by_document.append(of_file)
-        if not roots and not of_file:
-            of_file.append(_of_file(name, "holds no document", "write a policy into it, or remove it", warning=True))
+        roots, problems_of_file = yamldoc.read(name, text)
+        by_document.append(problems_of_file)
+        if not roots and not problems_of_file:
+            problems_of_file.append(
+                _file_problem(name, "holds no document", "write a policy into it, or remove it", warning=True)
+            )
         for root in roots:
-            of_document: list[Problem] = []
-            by_document.append(of_document)
-            match kinds.read(name, of_document, root):
+            problems_of_document: list[Problem] = []
+            by_document.append(problems_of_document)
+            match kinds.read(name, problems_of_document, root):
                 case Document(value=Policy()) as policy:
                     policies.append(policy)
                 case Document(value=GpuPool()) as pool:
                     pools.append(pool)
     cross_checks.check(policies, pools)
     order = {name: i for i, (name, _) in enumerate(files.texts)}
-    found = [problem for of_document in by_document for problem in of_document]
-    problems += sorted(found, key=lambda p: (order[p.file], p.line, p.column))
+    in_documents = [problem for of_document in by_document for problem in of_document]
+    problems += sorted(in_documents, key=lambda p: (order[p.file], p.line, p.column))
     if not policies and all(problem.warning for problem in problems):
         where = ", ".join(order) or "no file was given"
-        problems.append(_of_file(where, "no ModelInferencePolicy is declared", "declare one: docs/policy.md shows how"))
+        problems.append(
+            _file_problem(where, "no ModelInferencePolicy is declared", "declare one: docs/policy.md shows how")
+        )
     if not all(problem.warning for problem in problems):
         raise PolicyProblems(problems)
     snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools), generation)
     return LoadedPolicies(snapshot, tuple(problems))
 
 
-def _of_file(name: str, message: str, remedy: str, *, warning: bool = False) -> Problem:
+def _file_problem(name: str, message: str, remedy: str, *, warning: bool = False) -> Problem:
     return Problem(name, 0, 0, "", message, remedy, warning)
 
 
 def _files(path: Path, problems: list[Problem]) -> list[Path]:
-    """Hidden names are left out: beside a ConfigMap's files the kubelet keeps its own, ``..data`` and the like."""
+    """Hidden names are left out: the kubelet keeps ``..data`` and others beside the files of a ConfigMap."""
     try:
         if not path.is_dir():
             return [path]
@@ -116,7 +112,9 @@ def _files(path: Path, problems: list[Problem]) -> list[Path]:
         problems.append(_unreadable(path, error))
         return []
     if not files:
-        problems.append(_of_file(str(path), "no *.yaml or *.yml is in this directory", "put a policy file into it"))
+        problems.append(
+            _file_problem(str(path), "no *.yaml or *.yml is in this directory", "put a policy file into it")
+        )
     return files
 
 
@@ -131,7 +129,7 @@ def _text(path: Path, problems: list[Problem], *, watched: bool) -> str | None:
         problems.append(_unreadable(path, error))
         return None
     if len(content) > MAX_SIZE:
-        problems.append(_of_file(str(path), f"larger than {MAX_SIZE >> 20} MiB", "split it into several files"))
+        problems.append(_file_problem(str(path), f"larger than {MAX_SIZE >> 20} MiB", "split it into several files"))
         return None
     try:
         return content.decode()
@@ -145,5 +143,5 @@ def _text(path: Path, problems: list[Problem], *, watched: bool) -> str | None:
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     if isinstance(error, FileNotFoundError):
-        return _of_file(str(path), "does not exist", "check the path")
-    return _of_file(str(path), f"cannot be read: {error.strerror}", "check the path and its permissions")
+        return _file_problem(str(path), "does not exist", "check the path")
+    return _file_problem(str(path), f"cannot be read: {error.strerror}", "check the path and its permissions")

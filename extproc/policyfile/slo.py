@@ -1,4 +1,4 @@
-"""Service level objectives as a policy declares them: ``observability.slo``."""
+"""``observability.slo`` of a policy: service level objectives."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 from bisect import bisect
 from collections.abc import Sequence
 
-from extproc.policy.snapshot import DEFAULT_DAYS, Objective, Slo
+from extproc.policy.snapshot import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
 from extproc.yamldoc import shown
 
-LEAST_TARGET, MOST_TARGET = 50, 99.999
-"""Percent. Beyond that no budget is left that could burn."""
-LEAST_DAYS, MOST_DAYS = 7, 90
+MIN_TARGET, MAX_TARGET = 50, 99.999
+"""Percent. Above it hardly any error budget is left."""
+MIN_DAYS, MAX_DAYS = 7, 90
+"""Days of the window."""
 
 _DAYS = re.compile(r"([1-9][0-9]{0,2})d")
 
@@ -30,7 +31,7 @@ def read(field: Field) -> Slo | None:
         fields.optional("availability", _target, None),
         fields.optional("timeToFirstToken", lambda f: _objective(f, FIRST_TOKEN_BUCKETS), None),
         fields.optional("duration", lambda f: _objective(f, DURATION_BUCKETS), None),
-        fields.optional("window", _window, DEFAULT_DAYS),
+        fields.optional("window", _window, DEFAULT_SLO_DAYS),
     )
 
 
@@ -44,7 +45,7 @@ def _objective(field: Field, bounds: Sequence[float]) -> Objective | None:
 
 
 def _target(field: Field) -> float | None:
-    return field.number(LEAST_TARGET, MOST_TARGET)
+    return field.number(MIN_TARGET, MAX_TARGET)
 
 
 def _bound(field: Field, bounds: Sequence[float]) -> float | None:
@@ -52,8 +53,8 @@ def _bound(field: Field, bounds: Sequence[float]) -> float | None:
     seconds = values.duration(field)
     if seconds is None or seconds in bounds:
         return seconds
-    at = bisect(bounds, seconds)
-    near = " or ".join(_text(bound) for bound in bounds[max(at - 1, 0) : at + 1])
+    i = bisect(bounds, seconds)
+    near = " or ".join(_text(bound) for bound in bounds[max(i - 1, 0) : i + 1])
     field.error(f"{_text(seconds)} is no bound of the histogram, so nobody counts what is faster", f"give {near}")
     return None
 
@@ -67,8 +68,8 @@ def _window(field: Field) -> int | None:
     text = field.scalar("a number of days such as 30d")
     if text is None:
         return None
-    found = _DAYS.fullmatch(text)
-    if found is None or not LEAST_DAYS <= int(found[1]) <= MOST_DAYS:
-        field.error(f"{shown(text)} is no window", f"give {LEAST_DAYS}d to {MOST_DAYS}d")
+    match = _DAYS.fullmatch(text)
+    if match is None or not MIN_DAYS <= int(match[1]) <= MAX_DAYS:
+        field.error(f"{shown(text)} is no window", f"give {MIN_DAYS}d to {MAX_DAYS}d")
         return None
-    return int(found[1])
+    return int(match[1])

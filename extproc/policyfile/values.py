@@ -1,7 +1,6 @@
-"""The values of a policy file, each a reader: names, endpoints, durations, quantities.
+"""Readers of the values in a policy file: names, endpoints, durations, quantities.
 
-A reader takes a ``Field`` and gives the value, or None where
-it is bad, and the problem is noted by then.
+A reader takes a ``Field`` and returns the value, or notes a problem and returns None.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import re
 from decimal import Decimal
 
 from extproc.headers import ROUTING
-from extproc.policy.gpu import quantity
 from extproc.policyfile.fields import Field
+from extproc.policyfile.quantity import parse_quantity
 from extproc.yamldoc import Scalar, shown
 
-_SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
@@ -26,19 +25,22 @@ _URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
 
-LEAST_BODY, MOST_BODY = 1 << 10, 1 << 30
-MOST_TIMEOUT = 24 * 3600
-MODEL_LENGTH = 256
+MIN_BODY_SIZE, MAX_BODY_SIZE = 1 << 10, 1 << 30
+"""Bytes of ``limits.maxBody``."""
+MAX_TIMEOUT = 24 * 3600
+"""Seconds of any duration."""
+MAX_MODEL_LENGTH = 256
+"""Characters of a model name or pattern."""
 
 
 def name(field: Field) -> str | None:
-    """A name that is also a header value and a label value."""
-    return field.safe(_SAFE, "1 to 63 letters, digits, '-', '_' or '.', a letter or digit first and last")
+    """A name that can be a header value and a label value."""
+    return field.text_matching(_NAME, "1 to 63 letters, digits, '-', '_' or '.', a letter or digit first and last")
 
 
 def namespace(field: Field) -> str | None:
     """A Kubernetes namespace."""
-    return field.safe(_NAMESPACE, "1 to 63 lower-case letters, digits or '-', as Kubernetes has it")
+    return field.text_matching(_NAMESPACE, "1 to 63 lower-case letters, digits or '-', as Kubernetes has it")
 
 
 def label(field: Field) -> str | None:
@@ -56,14 +58,14 @@ def label_key(text: str, field: Field) -> str | None:
     return None
 
 
-def _printable(field: Field, wanted: str, most: int) -> str | None:
-    text = field.text(wanted)
+def _printable(field: Field, expected: str, max_length: int) -> str | None:
+    text = field.text(expected)
     if text is None:
         return None
-    if not text.isprintable() or text != text.strip() or len(text) > most:
+    if not text.isprintable() or text != text.strip() or len(text) > max_length:
         field.error(
             f"{shown(text)} is not allowed",
-            f"give {wanted} of at most {most} printable characters, no space around them",
+            f"give {expected} of at most {max_length} printable characters, no space around them",
         )
         return None
     return text
@@ -71,7 +73,7 @@ def _printable(field: Field, wanted: str, most: int) -> str | None:
 
 def model_pattern(field: Field) -> str | None:
     """A model's name, or a glob of which only ``*`` is special."""
-    text = _printable(field, "a model's name or a pattern", MODEL_LENGTH)
+    text = _printable(field, "a model's name or a pattern", MAX_MODEL_LENGTH)
     if text and re.search(r"\?|\[.*\]", text):
         field.warn(f"only * is special in a pattern: {shown(text)} is taken as it stands", "use * instead of ? and []")
     return text
@@ -79,7 +81,7 @@ def model_pattern(field: Field) -> str | None:
 
 def model_name(field: Field) -> str | None:
     """A model's name to send upstream."""
-    text = _printable(field, "a model's name", MODEL_LENGTH)
+    text = _printable(field, "a model's name", MAX_MODEL_LENGTH)
     if text and "*" in text:
         field.error(f"{shown(text)} is a pattern", "give the one name that the model server knows")
         return None
@@ -101,19 +103,19 @@ def locality(field: Field) -> str | None:
 
 
 def header_name(field: Field) -> str | None:
-    """The name of a request header, in lower case; not one that we set ourselves."""
-    text = field.safe(_TOKEN, "the name of a header")
-    return None if text is None else own_header(text, field)
+    """The name of a request header in lower case; not one that the processor sets."""
+    text = field.text_matching(_TOKEN, "the name of a header")
+    return None if text is None else client_header(text, field)
 
 
 def response_header(field: Field) -> str | None:
     """The name of a response header, in lower case."""
-    text = field.safe(_TOKEN, "the name of a header")
+    text = field.text_matching(_TOKEN, "the name of a header")
     return None if text is None else text.lower()
 
 
-def own_header(text: str, field: Field) -> str | None:
-    """``text`` in lower case where it may be the name of a header that clients send."""
+def client_header(text: str, field: Field) -> str | None:
+    """``text`` in lower case, where clients may send a header of that name."""
     if not _TOKEN.fullmatch(text):
         field.error(f"{shown(text)} is not the name of a header", "use letters, digits and '-'")
         return None
@@ -128,7 +130,7 @@ def own_header(text: str, field: Field) -> str | None:
 
 
 def header_value(field: Field) -> bytes | None:
-    """The value of a header, as the bytes that are sent."""
+    """The value of a header in bytes."""
     text = field.text("the header's value", empty=True)
     if text is None:
         return None
@@ -140,7 +142,7 @@ def header_value(field: Field) -> bytes | None:
 
 def cookie_name(field: Field) -> str | None:
     """The name of a cookie (RFC 6265)."""
-    return field.safe(_TOKEN, "the name of a cookie")
+    return field.text_matching(_TOKEN, "the name of a cookie")
 
 
 def pointer(field: Field) -> tuple[str, ...] | None:
@@ -155,7 +157,7 @@ def pointer(field: Field) -> tuple[str, ...] | None:
 
 
 def path_prefix(field: Field) -> str | None:
-    """What a gateway puts in front of the path of an API."""
+    """A prefix that a gateway puts before an API's path."""
     text = field.text("a path such as /team-a")
     if text is None or (_PREFIX.fullmatch(text) and not re.search(r"/\.\.?(/|$)", text)):
         return text
@@ -187,7 +189,7 @@ def host(field: Field) -> str | None:
 
 
 def _host(text: str) -> str:
-    """The host in the form in which equal ones have equal texts; empty where it is none."""
+    """The host in canonical form; empty where it is none."""
     try:
         if text.startswith("["):
             address = ipaddress.IPv6Address(text[1:-1]) if text.endswith("]") and "%" not in text else None
@@ -222,7 +224,7 @@ def endpoint(field: Field) -> str | None:
 
 def endpoints(field: Field) -> tuple[str, ...]:
     """A list of ``host:port`` that isn't empty."""
-    return field.distinct(endpoint, "endpoint", least=1)
+    return field.distinct(endpoint, "endpoint", minimum=1)
 
 
 def port(field: Field) -> int | None:
@@ -232,7 +234,7 @@ def port(field: Field) -> int | None:
 
 def url(field: Field) -> str | None:
     """The URL of a metrics page."""
-    return field.safe(_URL, "a URL: http://host:port/metrics")
+    return field.text_matching(_URL, "a URL: http://host:port/metrics")
 
 
 def duration(field: Field) -> float | None:
@@ -247,7 +249,7 @@ def duration(field: Field) -> float | None:
         field.error(f"{shown(text)} is not a duration", remedy)
         return None
     seconds = sum(Decimal(number) * Decimal(_SECONDS[unit]) for number, unit in parts)
-    if not Decimal("0.001") <= seconds <= MOST_TIMEOUT:
+    if not Decimal("0.001") <= seconds <= MAX_TIMEOUT:
         field.error(f"{text} is out of range", "give 1ms to 24h; for no timeout leave the field out")
         return None
     return float(seconds)
@@ -265,7 +267,7 @@ def memory(field: Field) -> int | None:
 def body_size(field: Field) -> int | None:
     """Bytes, from a Kubernetes quantity."""
     size = _quantity(field, "8Mi")
-    if size is not None and not LEAST_BODY <= size <= MOST_BODY:
+    if size is not None and not MIN_BODY_SIZE <= size <= MAX_BODY_SIZE:
         field.error(f"{size} bytes is out of range", "give 1Ki to 1Gi")
         return None
     return size
@@ -275,7 +277,7 @@ def _quantity(field: Field, example: str) -> int | None:
     text = field.scalar(f"a quantity such as {example}")
     if text is None:
         return None
-    size = quantity(text)
+    size = parse_quantity(text)
     if size is None:
         field.error(f"{shown(text)} is not a quantity", f"write it as Kubernetes does: {example}")
     return size
@@ -283,4 +285,4 @@ def _quantity(field: Field, example: str) -> int | None:
 
 def metric_name(field: Field) -> str | None:
     """The name of a Prometheus metric."""
-    return field.safe(_METRIC, "a name for Prometheus: letters, digits, '_' and ':', no digit first")
+    return field.text_matching(_METRIC, "a name for Prometheus: letters, digits, '_' and ':', no digit first")

@@ -1,4 +1,4 @@
-"""The versions of a policy as its file declares them, and how one of them is chosen."""
+"""``versions`` of a policy: weights, endpoints, matches, mirrors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from extproc.policyfile import values
 from extproc.policyfile.fields import Field
 from extproc.yamldoc import Mapping
 
-MOST_WEIGHT = 1_000_000
-_NOT_OF_A_MIRROR = {
+MAX_WEIGHT = 1_000_000
+_EXCLUDED_BY_MIRROR = {
     "weight": "has no share of the requests: it gets copies",
     "match": "is never chosen: it gets copies",
     "modelRewrite": "gets the very request that the answering version gets",
@@ -19,7 +19,7 @@ _NOT_OF_A_MIRROR = {
 
 def read(field: Field) -> tuple[Version, ...]:
     """The versions in the list ``field``."""
-    versions = field.named(_version, "version", least=1)
+    versions = field.named(_version, "version", minimum=1)
     if not versions:
         return ()
     items = [item for item in field.items() if isinstance(item.node, Mapping)]
@@ -42,22 +42,22 @@ def _version(field: Field) -> Version | None:
     if name in (NONE, OTHER):
         field.at("name").warn(f"metrics use the word {name} for what has no version of its own", "choose another name")
     mirror = fields.optional("mirror", lambda f: f.integer(1, 100), 0)
-    for choice, why in _NOT_OF_A_MIRROR.items():
+    for choice, why in _EXCLUDED_BY_MIRROR.items():
         if mirror and choice in fields:
             field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
     return Version(
         name or "",
-        fields.optional("weight", lambda f: f.integer(0, MOST_WEIGHT), int(not mirror)),
+        fields.optional("weight", lambda f: f.integer(0, MAX_WEIGHT), int(not mirror)),
         fields.optional("endpoints", values.endpoints, ()),
         fields.optional("modelRewrite", values.model_name, ""),
         fields.optional("match", _matches, ()),
-        fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", least=1), None),
+        fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", minimum=1), None),
         mirror,
     )
 
 
 def _matches(field: Field) -> tuple[HeaderMatch, ...]:
-    return field.distinct(_match, "match", least=1)
+    return field.distinct(_match, "match", minimum=1)
 
 
 def _match(field: Field) -> HeaderMatch | None:
@@ -65,17 +65,17 @@ def _match(field: Field) -> HeaderMatch | None:
     headers = fields.required("headers", lambda f: f, "write headers: {x-name: value}") if fields else None
     if headers is None:
         return None
-    found: dict[str, bytes] = {}
+    values_by_name: dict[str, bytes] = {}
     for text, key, value in headers.entries():
-        name = values.own_header(text, key)
+        name = values.client_header(text, key)
         content = values.header_value(value)
-        if name in found:
+        if name in values_by_name:
             key.error(f"the header {name} is there already (case does not matter)", "remove one of the two")
         if name is not None and content is not None:
-            found[name] = content
-    if headers.clean and not found:
+            values_by_name[name] = content
+    if headers.clean and not values_by_name:
         headers.error("names no header", "give the headers that force this version")
-    return HeaderMatch(tuple(sorted(found.items()))) if found else None
+    return HeaderMatch(tuple(sorted(values_by_name.items()))) if values_by_name else None
 
 
 def _check_weights(field: Field, items: Sequence[Field]) -> None:

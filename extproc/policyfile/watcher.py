@@ -1,7 +1,7 @@
-"""Keeps the view up to date with the policy files while the server runs.
+"""Keeps the snapshot up to date with the policy files while the server runs.
 
-Contents are compared, not times: an atomic rename, a kubelet's swap of symbolic links and a slow editor all look the
-same here, and a touch looks like nothing. A load that fails leaves the last good view in place.
+Contents are compared, not times, so that an atomic rename, a kubelet's swap of symbolic links and an editor's writes
+are all noticed, and a mere touch is not. A load that fails leaves the last good snapshot in place.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from extproc.policyfile import loader
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 1.0
-"""Seconds between two looks at the files."""
-SETTLE = 0.1
-"""Seconds for which changed files must stay as they are before they are loaded: an editor may be still writing."""
+POLL_INTERVAL = 1.0
+"""Seconds between two reads of the files."""
+SETTLE_TIME = 0.1
+"""Seconds for which changed files must stay the same before they are loaded: an editor may still be writing."""
 
 
-class PolicyFeed:
-    """The current view of some policy files. ``view`` may be read from any thread, at any time."""
+class PolicyWatcher:
+    """The snapshot of some policy files. ``snapshot`` may be read from any thread, at any time."""
 
     def __init__(
         self,
         paths: Sequence[Path],
         on_reload: Callable[[bool, Sequence[Problem]], None] | None = None,
         *,
-        interval: float = INTERVAL,
+        interval: float = POLL_INTERVAL,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Loads ``paths``. Raises ``PolicyProblems``.
 
-        ``on_reload(ok, problems)`` is called after every later load, in the thread that made it, when ``view`` and
-        ``problems`` tell the result; where it went well, the problems are warnings. ``interval``: seconds.
+        ``on_reload(ok, problems)`` is called after every later load, in the thread that made it, when ``snapshot`` and
+        ``problems`` have the result; after a good load its problems are warnings. ``interval``: seconds between reads.
         """
         self._paths = tuple(paths)
         self._on_reload = on_reload
@@ -48,19 +48,19 @@ class PolicyFeed:
         loaded = loader.build(self._files)
         self.snapshot: Snapshot = loaded.snapshot
         self.warnings: tuple[Problem, ...] = loaded.warnings
-        """What may be wrong with the current view."""
+        """Warnings about the current snapshot."""
         self.problems: tuple[Problem, ...] = ()
-        """Why the files as they are now can't be used; empty where ``view`` is made of them."""
+        """Why the files as they are now can't be used; empty where ``snapshot`` is made of them."""
         self.loaded_at = clock()
-        """When ``view`` was loaded, in seconds since the epoch."""
+        """When ``snapshot`` was loaded, in seconds since the epoch."""
         self._loading = Lock()
         self._stopping = Event()
         self._wake = Event()
-        self._poked = False
+        self._reload_requested = False
         self._thread: Thread | None = None
 
     def poll(self) -> bool:
-        """Loads the files if they changed since they were last loaded. Whether they did."""
+        """Loads the files if they changed since the last load; returns whether they did."""
         with self._loading:
             files = self._read()
             if files == self._files:
@@ -69,7 +69,7 @@ class PolicyFeed:
         return True
 
     def reload(self) -> bool:
-        """Loads the files whether they changed or not. Whether they could be used."""
+        """Loads the files whether they changed or not; returns whether they could be used."""
         with self._loading:
             self._load(self._read())
             return not self.problems
@@ -99,19 +99,19 @@ class PolicyFeed:
                 log.exception("on_reload failed")
 
     def start(self) -> None:
-        """Watches the files in a thread of its own until ``stop``."""
+        """Watches the files in a thread of its own until ``stop``. Raises ``RuntimeError`` on the second call."""
         if self._thread is not None:
-            raise RuntimeError("the feed has been started")
-        self._thread = Thread(target=self._run, name="policy-feed", daemon=True)
+            raise RuntimeError("the watcher has been started")
+        self._thread = Thread(target=self._run, name="policy-watcher", daemon=True)
         self._thread.start()
 
-    def poke(self) -> None:
-        """Has the files reloaded now, changed or not. Does nothing itself: for signal handlers."""
-        self._poked = True
+    def request_reload(self) -> None:
+        """Has the thread reload the files now, changed or not. Safe in a signal handler."""
+        self._reload_requested = True
         self._wake.set()
 
     def stop(self) -> None:
-        """Ends the thread and waits for it. Harmless where there is none."""
+        """Ends the thread, if it was started, and waits for it."""
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
@@ -124,15 +124,15 @@ class PolicyFeed:
             if self._stopping.is_set():
                 return
             try:
-                if self._poked:
-                    self._poked = False
+                if self._reload_requested:
+                    self._reload_requested = False
                     self.reload()
                 elif self._settled():
                     self.poll()
-            except Exception:  # a bug, or memory has run out: the next look may go well
+            except Exception:  # a bug, or memory has run out: the next read may succeed
                 log.exception("the policy files could not be looked at; generation %d stays", self.snapshot.generation)
 
     def _settled(self) -> bool:
-        """Whether the files changed, and have not changed further since."""
+        """Whether the files changed, and stayed the same for ``SETTLE_TIME`` since."""
         files = self._read()
-        return files != self._files and not self._stopping.wait(SETTLE) and files == self._read()
+        return files != self._files and not self._stopping.wait(SETTLE_TIME) and files == self._read()

@@ -51,14 +51,14 @@ class Streams:
     def open(self) -> None:
         """One more. Raises ``Abort`` where there is no room."""
         if self._metrics.streams >= 2 * self._most:
-            self._metrics.error("too_many_streams")
+            self._metrics.count_error("too_many_streams")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{2 * self._most} streams are open, and no more are allowed")
         self._metrics.streams += 1
 
     def watch(self) -> None:
         """One of those that are open is there to watch. Raises ``Abort`` where the room that is left is for routing."""
         if self._watching + len(self._waiting) >= self._most_watched:
-            self._metrics.error("too_many_observers")
+            self._metrics.count_error("too_many_observers")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, "the streams that are left are for routing")
         self._watching += 1
 
@@ -84,5 +84,5 @@ class Streams:
         """Ends the stream that has waited longest."""
         oldest = next(iter(self._waiting))
         self.close(oldest)
-        self._metrics.error("too_many_bodies")
+        self._metrics.count_error("too_many_bodies")
         oldest.end(Abort(StatusCode.RESOURCE_EXHAUSTED, "too many requests wait for their bodies, this one longest"))

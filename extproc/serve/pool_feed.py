@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
-from extproc.policy.load_report import load_from_page
+from extproc.policy.load_report import parse_metrics_page
 from extproc.policy.pool_load import PoolLoads, ServerLoad
 from extproc.policy.snapshot import GpuPool, Snapshot
 from extproc.telemetry.metrics import Metrics
@@ -63,7 +63,7 @@ class LoadFeed:
                 self._failing.discard(pool.name)
                 log.info("the pool %s tells its load again", pool.name)
             return
-        self._metrics.error("pool_metrics")
+        self._metrics.count_error("pool_metrics")
         if pool.name not in self._failing:
             self._failing.add(pool.name)
             log.warning("the load of the pool %s is not known: %s", pool.name, told)
@@ -85,4 +85,4 @@ def _ask(pool: GpuPool) -> ServerLoad | str:
         return str(error) or type(error).__name__
     if response.status != 200:
         return f"status {response.status}"
-    return load_from_page(pool.metrics_type, page) or f"none of the metrics of {pool.metrics_type} is on the page"
+    return parse_metrics_page(pool.metrics_type, page) or f"none of the metrics of {pool.metrics_type} is on the page"

@@ -19,18 +19,18 @@ from extproc.exchange.notes import Observed
 from extproc.grpc_server import Sender, Settings, create
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
-from extproc.policyfile.watcher import PolicyFeed
+from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.certificates import certificates
 from extproc.serve.health import Health
 from extproc.serve.options import Options
 from extproc.serve.pool_feed import LoadFeed
 from extproc.serve.servicer import process
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import Recent
-from extproc.telemetry.tap import Taps
+from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:
-    from extproc.telemetry.otlp import Otlp  # opentelemetry is optional
+    from extproc.telemetry.otlp import OtlpExporter  # opentelemetry is optional
 
 log = logging.getLogger(__name__)
 
@@ -42,24 +42,24 @@ class Server:
         """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
         self._options = options
         self._metrics = Metrics()
-        self._feed = PolicyFeed(options.policies, on_reload=self._reloaded)
-        self._metrics.follow(self._feed.snapshot)
-        for problem in self._feed.warnings:
+        self._policy_watcher = PolicyWatcher(options.policies, on_reload=self._reloaded)
+        self._metrics.set_snapshot(self._policy_watcher.snapshot)
+        for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
         self._otlp = _collector(options, self._metrics)
         self._loads = PoolLoads()
-        self._load_feed = LoadFeed(lambda: self._feed.snapshot, self._loads, self._metrics)
+        self._load_feed = LoadFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
-        self._recent, self._taps = Recent(), Taps()
+        self._recent, self._taps = RecentTraffic(), OpenTaps()
         shown = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
         self._admin = Admin(options.admin, shown)
         self._engine = create(
             options.listen,
             {
                 PROCESS: process(
-                    lambda: self._feed.snapshot,
+                    lambda: self._policy_watcher.snapshot,
                     self._metrics,
                     options.max_streams,
                     self._told,
@@ -75,7 +75,7 @@ class Server:
         """Serves until SIGTERM or SIGINT, then drains. The exit status. Raises ``SetupError``."""
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
-        self._feed.start()
+        self._policy_watcher.start()
         self._load_feed.start()
         if self._otlp:
             self._otlp.start()
@@ -87,7 +87,7 @@ class Server:
             if self._otlp:
                 self._otlp.stop()
             self._load_feed.stop()
-            self._feed.stop()
+            self._policy_watcher.stop()
             self._admin.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -98,7 +98,7 @@ class Server:
         return {
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
-            signal.SIGHUP: lambda _number, _frame: self._feed.poke(),
+            signal.SIGHUP: lambda _number, _frame: self._policy_watcher.request_reload(),
         }
 
     def _started(self) -> None:
@@ -129,10 +129,10 @@ class Server:
         return self._options.drain, self._options.grace
 
     def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
-        self._metrics.reloaded(ok)
-        self._metrics.follow(self._feed.snapshot)
+        self._metrics.count_reload(ok)
+        self._metrics.set_snapshot(self._policy_watcher.snapshot)
         if not ok:
-            self._metrics.error("policy_reload")
+            self._metrics.count_error("policy_reload")
         for problem in problems:
             log.warning("%s", problem)
 
@@ -148,24 +148,24 @@ class Server:
 
     def _config(self) -> Mapping[str, Any]:
         return {
-            **effective_policy.describe(self._feed.snapshot),
-            "loaded_at": self._feed.loaded_at,
+            **effective_policy.describe(self._policy_watcher.snapshot),
+            "loaded_at": self._policy_watcher.loaded_at,
             "free": self._loads.describe(time.perf_counter()),
             "renderings": self._metrics.renderings.describe(time.perf_counter()),
-            "warnings": [problem.as_dict() for problem in self._feed.warnings],
-            "problems": [problem.as_dict() for problem in self._feed.problems],
+            "warnings": [problem.as_dict() for problem in self._policy_watcher.warnings],
+            "problems": [problem.as_dict() for problem in self._policy_watcher.problems],
         }
 
 
-def _collector(options: Options, metrics: Metrics) -> Otlp | None:
+def _collector(options: Options, metrics: Metrics) -> OtlpExporter | None:
     if not options.otlp:
         return None
     try:
-        from extproc.telemetry.otlp import Otlp
+        from extproc.telemetry.otlp import OtlpExporter
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]', or turn it off with --otlp ''"
         raise SetupError(message) from None
     try:
-        return Otlp(options.otlp, metrics)
+        return OtlpExporter(options.otlp, metrics)
     except Exception as error:  # OpenTelemetry has its own for each variable
         raise SetupError(f"an OTEL_ variable of the environment can't be used: {error}") from None

@@ -82,14 +82,14 @@ class ProcessHandler:
         try:
             event, observing = decode(message)
             if self._exchange is None:
-                if started >= self._metrics.renderings.due:
+                if started >= self._metrics.renderings.next_check:
                     self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
                     self._streams.watch()
                     self._exchange = self._observing = ObserveStream(self._snapshot, _draw())
                 else:
-                    free = self._loads.free(started)
-                    self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free)
+                    free_shares = self._loads.free_shares(started)
+                    self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free_shares)
             replies = self._act(self._exchange.receive(event, started))
             if self.done:
                 pass
@@ -99,16 +99,16 @@ class ProcessHandler:
             elif self._observing is not None and (behind := self._sender.loop_lag.seconds(started)) > SOON:
                 self._relieve(self._observing, started, behind)
         except Malformed:
-            self._metrics.error("malformed_message")
+            self._metrics.count_error("malformed_message")
             raise
         except Abort:
             raise
         except Exception:
             # Envoy's failure_mode_allow decides what becomes of the request.
-            self._metrics.error("internal")
+            self._metrics.count_error("internal")
             log.exception("a message could not be processed")
             raise
-        self._metrics.message(event.kind, perf_counter() - started)
+        self._metrics.observe_message(event.kind, perf_counter() - started)
         return replies
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class ProcessHandler:
             elif type(action) is Finish:
                 self.done = True
             elif type(action) is Reject:
-                self._metrics.rejected(action.code)
+                self._metrics.count_rejected(action.code)
                 replies.append(encode(action))
             else:
                 self._note(cast("Note | LoadReport", action))

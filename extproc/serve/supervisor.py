@@ -26,7 +26,7 @@ from extproc.serve.options import Options, spread
 from extproc.serve.signals import caught
 from extproc.serve.worker import Worker
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import Report, together
+from extproc.telemetry.recent_traffic import TrafficReport, merge_reports
 from extproc.telemetry.tap import TapFilter
 
 log = logging.getLogger(__name__)
@@ -138,8 +138,8 @@ class Workers:
     def _ready(self) -> int:
         return sum(worker.ready for worker in self._workers)
 
-    def _recent(self) -> Report:
-        return together(report for worker in self._workers if (report := worker.recent()) is not None)
+    def _recent(self) -> TrafficReport:
+        return merge_reports(report for worker in self._workers if (report := worker.recent()) is not None)
 
     @contextmanager
     def _tap(self, wanted: TapFilter) -> Iterator[Iterator[bytes]]:

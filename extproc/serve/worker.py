@@ -23,7 +23,7 @@ from extproc.serve.child_process import Child
 from extproc.serve.options import Options
 from extproc.serve.restart_backoff import Restarts
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import Report
+from extproc.telemetry.recent_traffic import TrafficReport
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +111,10 @@ class Worker:
             return None
         return found
 
-    def recent(self) -> Report | None:
+    def recent(self) -> TrafficReport | None:
         """What it remembers of the last minutes; None where there is no answer."""
         try:
-            return msgspec.json.decode(self._ask("/recent"), type=Report)
+            return msgspec.json.decode(self._ask("/recent"), type=TrafficReport)
         except (Unreachable, msgspec.MsgspecError):
             return None
 

@@ -1,6 +1,6 @@
-"""The metrics that policies ask for, summed up.
+"""Values of the custom metrics of policies.
 
-A gauge is a quotient of two sums over the last while, so those of several processes add up as sums, and a ratio is that
+A gauge is a quotient of two sums over its window. Sums of several processes can be added, so that the quotient is that
 of all requests together, not an average of averages. The sums are kept in slots of a twelfth of the window.
 """
 
@@ -21,61 +21,60 @@ if TYPE_CHECKING:
 Labels: TypeAlias = tuple[str, ...]
 
 _SLOTS = 12
-
-
+"""Slots of a window."""
 _SUFFIXES = {"COUNTER": ("_total", "_created"), "HISTOGRAM": ("_bucket", "_sum", "_count", "_created")}
 
 
 def samples(name: str, kind: str) -> frozenset[str]:
-    """Every name under which a metric of this name and type shows."""
+    """Every name that samples of a metric of this name and type have in Prometheus."""
     base = name.removesuffix("_total") if kind == "COUNTER" else name
     return frozenset((base, *(base + suffix for suffix in _SUFFIXES.get(kind, ()))))
 
 
-class Sliding(msgspec.Struct, array_like=True):
-    """Two sums over the last while."""
+class SlidingSums(msgspec.Struct, array_like=True):
+    """Two sums over a sliding window."""
 
     width: float
     """Seconds of one slot."""
     slots: dict[int, tuple[float, float]] = {}
-    """By the number of slots that fit between the clock's zero and its beginning."""
+    """(sum of amounts, sum of pers) by the slot's number: its begin on the clock divided by ``width``."""
 
     def note(self, amount: float, per: float, now: float) -> None:
-        """Adds to both; ``now``: seconds of a clock that all processes of this machine share."""
+        """Adds to both sums. ``now``: seconds of a clock that all processes of the machine share."""
         self._add(int(now / self.width), amount, per)
 
     def _add(self, slot: int, amount: float, per: float) -> None:
-        found = self.slots.get(slot)
-        if found is None:
+        sums = self.slots.get(slot)
+        if sums is None:
             if len(self.slots) >= _SLOTS:
                 del self.slots[min(self.slots)]
             self.slots[slot] = (amount, per)
         else:
-            self.slots[slot] = (found[0] + amount, found[1] + per)
+            self.slots[slot] = (sums[0] + amount, sums[1] + per)
 
-    def add(self, other: Sliding) -> None:
-        """Adds what another process has noted."""
+    def add(self, other: SlidingSums) -> None:
+        """Adds the sums of another process."""
         for slot, (amount, per) in other.slots.items():
             self._add(slot, amount, per)
 
     def sums(self, now: float) -> tuple[float, float, float]:
-        """(of amounts, of pers, seconds over which they were taken)."""
+        """(sum of amounts, sum of pers, seconds over which they were taken)."""
         current = int(now / self.width)
         recent = [sums for slot, sums in list(self.slots.items()) if slot > current - _SLOTS]
         seconds = (_SLOTS - 1) * self.width + now % self.width
         return sum(amount for amount, _ in recent), sum(per for _, per in recent), seconds
 
 
-class Cells(msgspec.Struct, array_like=True):
-    """One metric: what was counted by its labels' values. Only what its type needs is filled."""
+class MetricValues(msgspec.Struct, array_like=True):
+    """The values of one metric by label values. Only the field of the metric's type is filled."""
 
     metric: CustomMetric
-    gauges: dict[Labels, Sliding] = {}
+    gauges: dict[Labels, SlidingSums] = {}
     counts: dict[Labels, float] = {}
     histograms: dict[Labels, Histogram] = {}
 
     def note(self, note: CustomSample, now: float) -> None:
-        """Counts what one exchange adds."""
+        """Counts a sample of one exchange."""
         labels = note.labels
         match self.metric.type:
             case "GAUGE":
@@ -85,8 +84,8 @@ class Cells(msgspec.Struct, array_like=True):
             case _:
                 self._histogram(labels).observe(note.amount)
 
-    def add(self, other: Cells) -> None:
-        """Counts what another process has counted."""
+    def add(self, other: MetricValues) -> None:
+        """Adds the values of another process."""
         for labels, sliding in other.gauges.items():
             self._gauge(labels).add(sliding)
         for labels, count in other.counts.items():
@@ -94,14 +93,14 @@ class Cells(msgspec.Struct, array_like=True):
         for labels, histogram in other.histograms.items():
             self._histogram(labels).add(histogram)
 
-    def _gauge(self, labels: Labels) -> Sliding:
-        return self.gauges.get(labels) or self.gauges.setdefault(labels, Sliding(self.metric.window / _SLOTS))
+    def _gauge(self, labels: Labels) -> SlidingSums:
+        return self.gauges.get(labels) or self.gauges.setdefault(labels, SlidingSums(self.metric.window / _SLOTS))
 
     def _histogram(self, labels: Labels) -> Histogram:
         return self.histograms.get(labels) or self.histograms.setdefault(labels, Histogram(self.metric.buckets))
 
     def collect(self, now: float) -> Metric:
-        """As Prometheus scrapes it. A quotient of nothing by nothing is left out."""
+        """The metric as Prometheus' client library takes it, without gauges whose divisor is 0."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         metric = self.metric
@@ -111,9 +110,9 @@ class Cells(msgspec.Struct, array_like=True):
                 gauge = GaugeMetricFamily(metric.name, text, labels=metric.labels)
                 for labels, sliding in list(self.gauges.items()):
                     amount, per, seconds = sliding.sums(now)
-                    under = seconds if metric.per == SECONDS else per
-                    if under:
-                        gauge.add_metric(labels, amount / under)
+                    divisor = seconds if metric.per == SECONDS else per
+                    if divisor:
+                        gauge.add_metric(labels, amount / divisor)
                 return gauge
             case "COUNTER":
                 counter = CounterMetricFamily(metric.name, text, labels=metric.labels)
@@ -139,41 +138,41 @@ def _word(source: Source) -> str:
     return f"the body's /{'/'.join(source.body)}" if source.body else source.word.removesuffix("s")
 
 
-class Series:
-    """Every metric that the policies in force ask for. Written by the engine's thread; may be collected by another."""
+class CustomSeries:
+    """The custom metrics of the policies in force. Written by the event loop's thread; any thread may collect."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, Cells] = {}
+        self._by_name: dict[str, MetricValues] = {}
 
     def declare(self, metrics: Iterable[CustomMetric]) -> None:
-        """These are in force from now on. What was counted stays where the metric is the same."""
-        before = self._by_name
+        """The metrics in force from now on. A metric that stays the same keeps its values."""
+        previous = self._by_name
         self._by_name = {
-            metric.name: before[metric.name]
-            if metric.name in before and before[metric.name].metric == metric
-            else Cells(metric)
+            metric.name: previous[metric.name]
+            if metric.name in previous and previous[metric.name].metric == metric
+            else MetricValues(metric)
             for metric in metrics
         }
 
     def note(self, note: CustomSample, now: float) -> None:
-        """Counts what one exchange adds; nothing where its policy is not in force any more."""
-        cells = self._by_name.get(note.metric.name)
-        if cells is not None and cells.metric == note.metric:
-            cells.note(note, now)
+        """Counts a sample; does nothing where its metric is no longer in force."""
+        values = self._by_name.get(note.metric.name)
+        if values is not None and values.metric == note.metric:
+            values.note(note, now)
 
-    def state(self) -> list[Cells]:
+    def state(self) -> list[MetricValues]:
         """For ``add`` in another process."""
         return list(self._by_name.values())
 
-    def add(self, state: Iterable[Cells]) -> None:
-        """Counts what another process has counted. Where the two differ on a metric, its word is the newer one."""
+    def add(self, state: Iterable[MetricValues]) -> None:
+        """Adds the state of another process. Of two definitions of one metric the other process' is kept."""
         for theirs in state:
             ours = self._by_name.get(theirs.metric.name)
             if ours is None or ours.metric != theirs.metric:
-                ours = self._by_name[theirs.metric.name] = Cells(theirs.metric)
+                ours = self._by_name[theirs.metric.name] = MetricValues(theirs.metric)
             ours.add(theirs)
 
     def collect(self, now: float) -> Iterator[Metric]:
-        """As Prometheus scrapes them."""
-        for cells in list(self._by_name.values()):
-            yield cells.collect(now)
+        """The metrics as Prometheus' client library takes them."""
+        for values in list(self._by_name.values()):
+            yield values.collect(now)

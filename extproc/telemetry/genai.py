@@ -1,4 +1,4 @@
-"""What was observed, in the words of OpenTelemetry's conventions for generative AI.
+"""Observed exchanges as OpenTelemetry's semantic conventions for generative AI name them: spans and metrics.
 
 Source: open-telemetry/semantic-conventions-genai (gen-ai-spans.md, gen-ai-metrics.md), in development as of 1.41.
 """
@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.apis import TABLE
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import SHED, Observed
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.histogram import Histogram
 
@@ -24,73 +24,73 @@ _PROVIDERS = {
     "bedrock": "aws.bedrock",
     "sagemaker": "aws.sagemaker",
 }
-"""Where the conventions have a word of their own for an API. It tells the API's shape, not who runs the server."""
+"""``gen_ai.provider.name`` by API, where the conventions define one. It names the API, not who runs the server."""
 
-_OPERATIONS = {
+_OPERATIONS_BY_NAME = {
     "chat": ("chat.completions", "responses", "responses.compact", "messages", "chat", "converse", "converse-stream"),
     "text_completion": ("completions", "complete", "generate", "generate_stream"),
     "embeddings": ("embeddings", "embed", "embedContent", "batchEmbedContents"),
     "generate_content": ("generateContent", "streamGenerateContent", "batchGenerateContent"),
 }
-_OPERATION = {row.operation: row.operation for row in TABLE} | {
-    ours: theirs for theirs, every in _OPERATIONS.items() for ours in every
+_OPERATION_NAMES = {row.operation: row.operation for row in TABLE} | {
+    operation: name for name, operations in _OPERATIONS_BY_NAME.items() for operation in operations
 }
 
-_NO_FAULT_OF_THE_SERVER = ("client_left", "shed")
-"""Ends that ``Observed.error`` tells, and that make no failed span."""
+_ENDS_WITHOUT_FAULT = ("client_left", SHED)
+"""Values of ``Observed.error`` with which a span has not failed."""
 
 
 def is_inference(observed: Observed) -> bool:
-    """Whether a model was asked, as far as we know."""
+    """Whether the exchange belongs to a known inference API."""
     return observed.api not in (NONE, OTHER)
 
 
-def makes_span(observed: Observed, *, child: bool) -> bool:
-    """Whether there is a span to tell of it. ``child``: it is known whose child that would be.
+def has_span(observed: Observed, *, child: bool) -> bool:
+    """Whether the exchange gets a span. ``child``: the context of a parent span is known.
 
-    What was not watched to its end took a time that nobody knows. A refusal took none, but of its request only Envoy's
-    own context is known, and whether to sample it; without that it would be a trace of nothing else.
+    The duration must be known, or the exchange be a refusal (4xx, 5xx), which takes no time. A refusal without a parent
+    gets none: it would be a trace of that span alone, with no parent's decision on sampling.
     """
     return observed.seconds is not None or (child and observed.code[:1] in ("4", "5"))
 
 
 def operation(observed: Observed) -> str:
-    """``gen_ai.operation.name``; ours where the conventions have no word for it, never a peer's."""
-    return _OPERATION.get(observed.operation, "inference")
+    """``gen_ai.operation.name``; our operation where the conventions define none. Always of a closed set."""
+    return _OPERATION_NAMES.get(observed.operation, "inference")
 
 
 def provider(observed: Observed) -> str:
-    """``gen_ai.provider.name``; the API's family where the conventions have no word for it."""
+    """``gen_ai.provider.name``; the name of the API where the conventions define none."""
     return _PROVIDERS.get(observed.api, observed.api)
 
 
 def error_type(observed: Observed) -> str:
-    """``error.type``; empty where all went well, or nobody can tell."""
+    """``error.type``; empty without a known error."""
     if observed.code[:1] in ("4", "5"):
         return observed.code
     return observed.error
 
 
-def failed(observed: Observed) -> bool:
-    """Whether the span says so."""
-    return bool(error_type(observed)) and error_type(observed) not in _NO_FAULT_OF_THE_SERVER
+def is_failed_span(observed: Observed) -> bool:
+    """Whether the span's status is ``Error``."""
+    return bool(error_type(observed)) and error_type(observed) not in _ENDS_WITHOUT_FAULT
 
 
 def span_name(observed: Observed) -> str:
-    """``chat llama-3-8b``: by the model as the client named it."""
+    """``chat llama-3-8b``, with the model as the client names it."""
     return f"{operation(observed)} {observed.asked or _named(observed.model)}".rstrip()
 
 
 def attributes(observed: Observed) -> Attributes:
-    """Of the span. What is not known is left out; estimates are not called usage."""
-    told = not observed.estimated
-    found: dict[str, str | int | float | bool | None] = {
+    """Attributes of the span, without unknown ones. Estimated output tokens have an attribute of their own."""
+    reported = not observed.estimated
+    values: dict[str, str | int | float | bool | None] = {
         "gen_ai.operation.name": operation(observed),
         "gen_ai.provider.name": provider(observed),
         "gen_ai.request.model": observed.asked or _named(observed.model),
         "gen_ai.request.stream": observed.streamed or None,
         "gen_ai.usage.input_tokens": observed.input_tokens,
-        "gen_ai.usage.output_tokens": observed.output_tokens if told else None,
+        "gen_ai.usage.output_tokens": observed.output_tokens if reported else None,
         "gen_ai.usage.cache_read.input_tokens": observed.cached_tokens,
         "error.type": error_type(observed),
         "http.response.status_code": int(observed.code) if observed.code.isdecimal() and observed.code != "0" else None,
@@ -102,12 +102,13 @@ def attributes(observed: Observed) -> Attributes:
         "aimesh.caller": observed.caller,
         "aimesh.time_to_first_token": observed.first_token,
         "aimesh.time_per_output_token": observed.per_token,
-        "aimesh.output_tokens_estimated": None if told else observed.output_tokens,
+        "aimesh.output_tokens_estimated": None if reported else observed.output_tokens,
     }
-    return {key: value for key, value in found.items() if value is not None and value != ""}
+    return {key: value for key, value in values.items() if value is not None and value != ""}
 
 
 def _named(label: str) -> str:
+    """The label's value; empty where it stands for no name."""
     return "" if label in (NONE, OTHER) else label
 
 
@@ -118,7 +119,7 @@ TOKEN_BOUNDS = tuple(float(4**n) for n in range(14))
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """A histogram of the conventions'."""
+    """A histogram that the conventions define. ``bounds``: inclusive upper bounds, as they recommend."""
 
     name: str
     unit: str
@@ -135,20 +136,20 @@ TOKENS = Instrument("gen_ai.client.token.usage", "{token}", "Tokens of one reque
 
 
 class Measurements:
-    """The conventions' metrics since the start. Written by the engine's thread; may be read by another.
+    """The conventions' metrics since the start. Written by the event loop's thread; any thread may read.
 
-    They are counted beside ``Metrics``, not made of it: operation, provider and error are required attributes here, and
-    labels nowhere there. ``gen_ai.request.model`` is a pattern of the policy's, so that no client makes up series.
+    Not computed from ``Metrics``, whose labels lack the required attributes operation, provider and error. The value of
+    ``gen_ai.request.model`` is the policy's pattern, so that clients can't make up series.
     """
 
     def __init__(self) -> None:
-        self._found: dict[Instrument, dict[tuple[tuple[str, str], ...], Histogram]] = {
+        self._histograms: dict[Instrument, dict[tuple[tuple[str, str], ...], Histogram]] = {
             instrument: {} for instrument in (REQUEST, FIRST_TOKEN, PER_TOKEN, TOKENS)
         }
 
     def note(self, observed: Observed) -> None:
         """Counts a finished exchange."""
-        about = (
+        attributes = (
             ("gen_ai.operation.name", operation(observed)),
             ("gen_ai.provider.name", provider(observed)),
             ("gen_ai.request.model", observed.model),
@@ -157,25 +158,25 @@ class Measurements:
         )
         if observed.seconds is not None:
             error = error_type(observed)
-            self._observe(REQUEST, (*about, ("error.type", error)) if error else about, observed.seconds)
+            self._observe(REQUEST, (*attributes, ("error.type", error)) if error else attributes, observed.seconds)
         if observed.first_token is not None:
-            self._observe(FIRST_TOKEN, about, observed.first_token)
+            self._observe(FIRST_TOKEN, attributes, observed.first_token)
         if observed.per_token is not None:
-            self._observe(PER_TOKEN, about, observed.per_token)
+            self._observe(PER_TOKEN, attributes, observed.per_token)
         if observed.input_tokens is not None:
-            self._observe(TOKENS, (*about, ("gen_ai.token.type", "input")), observed.input_tokens)
+            self._observe(TOKENS, (*attributes, ("gen_ai.token.type", "input")), observed.input_tokens)
         if observed.output_tokens is not None and not observed.estimated:
-            self._observe(TOKENS, (*about, ("gen_ai.token.type", "output")), observed.output_tokens)
+            self._observe(TOKENS, (*attributes, ("gen_ai.token.type", "output")), observed.output_tokens)
 
-    def _observe(self, instrument: Instrument, about: tuple[tuple[str, str], ...], value: float) -> None:
-        found = self._found[instrument]
-        histogram = found.get(about)
+    def _observe(self, instrument: Instrument, attributes: tuple[tuple[str, str], ...], value: float) -> None:
+        histograms = self._histograms[instrument]
+        histogram = histograms.get(attributes)
         if histogram is None:
-            histogram = found[about] = Histogram(instrument.bounds)
+            histogram = histograms[attributes] = Histogram(instrument.bounds)
         histogram.observe(value)
 
     def collect(self) -> Iterator[tuple[Instrument, list[tuple[Attributes, Histogram]]]]:
-        """Every instrument that has measured something."""
-        for instrument, found in self._found.items():
-            if found:
-                yield instrument, [(dict(about), histogram) for about, histogram in list(found.items())]
+        """Instruments with at least one value, and their histograms by attributes."""
+        for instrument, histograms in self._histograms.items():
+            if histograms:
+                yield instrument, [(dict(attributes), histogram) for attributes, histogram in list(histograms.items())]

@@ -1,4 +1,4 @@
-"""Counts of values by size."""
+"""Histograms: counts of values in buckets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import msgspec
 
 
 class Histogram(msgspec.Struct, array_like=True):
-    """Counts per bucket, and the sum. ``bounds`` are inclusive upper bounds in ascending order."""
+    """Counts per bucket, with one more for values above the last bound, and the sum of the values."""
 
     bounds: tuple[float, ...]
+    """Inclusive upper bounds, ascending."""
     counts: list[int] = []
     sum: float = 0.0
 
@@ -24,15 +25,15 @@ class Histogram(msgspec.Struct, array_like=True):
         self.sum += value
 
     def add(self, other: Histogram) -> None:
-        """Counts what ``other`` has counted."""
+        """Adds ``other``. Raises ``ValueError`` where it has another number of buckets."""
         self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, cumulative count) as Prometheus wants them."""
+        """(upper bound, cumulative count) of each bucket, as Prometheus' client library takes them."""
         total = 0
-        found: list[tuple[str, float]] = []
+        buckets: list[tuple[str, float]] = []
         for bound, count in zip((*(str(float(b)) for b in self.bounds), "+Inf"), list(self.counts), strict=True):
             total += count
-            found.append((bound, float(total)))
-        return found
+            buckets.append((bound, float(total)))
+        return buckets

@@ -1,4 +1,4 @@
-"""What the page shows, as one JSON document: ``/live``."""
+"""The JSON document of the admin page: ``/live``."""
 
 from __future__ import annotations
 
@@ -10,34 +10,43 @@ import msgspec
 
 from extproc import __version__
 from extproc.policy.snapshot import NONE, OTHER
-from extproc.telemetry.golden import Counts, golden
+from extproc.telemetry.golden_metrics import Counts, compute_golden_metrics
 from extproc.telemetry.metrics import Metrics, State
-from extproc.telemetry.recent_traffic import KEPT, LONGEST, STEP, Key, Report, Window, edges, grouped
+from extproc.telemetry.recent_traffic import (
+    MAX_SLICES,
+    MAX_WINDOW,
+    SLICE_SECONDS,
+    RowKey,
+    TrafficReport,
+    TrafficWindow,
+    group_rows,
+    limit_callers,
+)
 
-CALLERS = 12
-"""Those shown by name."""
-_LINES = 8
-"""Models and versions in the charts, the busiest."""
-_SMOOTH = 3
-"""Slices that each point of the charts tells about."""
+MAX_CALLERS = 12
+"""Callers that are shown by name."""
+_MAX_LINES = 8
+"""Lines of the charts: the models and versions with most requests."""
+_SLICES_PER_POINT = 3
+"""Slices that each point of the charts is computed from, so that the lines are smooth."""
 
 
 class LiveQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The parameters of ``/live``."""
 
-    window: Annotated[float, msgspec.Meta(ge=1, le=LONGEST)] = 60.0
+    window: Annotated[float, msgspec.Meta(ge=1, le=MAX_WINDOW)] = 60.0
     """Seconds."""
     since: int = 0
-    """The first slice whose point of the charts is wanted; ``number`` of each tells which it is."""
+    """Number of the first slice whose point of the charts is wanted."""
 
 
-def document(
-    report: Report, config: Mapping[str, Any], metrics: Metrics, unready: str, asked: LiveQuery
+def build_document(
+    report: TrafficReport, config: Mapping[str, Any], metrics: Metrics, unready: str, query: LiveQuery
 ) -> Mapping[str, Any]:
-    """``config``: what ``/config`` shows."""
-    window = report.window(asked.window)
+    """``config``: the document of ``/config``; ``unready``: why the processor is not ready, empty if it is."""
+    window = report.window(query.window)
     state = msgspec.msgpack.decode(metrics.state(), type=State)
-    models = {place: Counts() for place in places(config)} | grouped(window.rows, lambda key: key[1:])
+    models = {labels: Counts() for labels in policy_label_sets(config)} | group_rows(window.rows, lambda key: key[1:])
     return {
         "version": __version__,
         "now": report.now,
@@ -49,23 +58,23 @@ def document(
         "workers": metrics.workers,
         "unmatched": {reason: count for (reason,), count in state.counters["inference_unmatched"].items()},
         "errors": {reason: count for (reason,), count in state.counters["extproc_errors"].items()},
-        "total": golden(_sum(window), window.seconds),
+        "total": compute_golden_metrics(_sum(window), window.seconds),
         "models": [
             {"model": model, "version": version, "gpu_pool": pool, **_golden(counts, window.seconds)}
             for (model, version, pool), counts in sorted(models.items(), key=lambda row: (row[0][0] == OTHER, row[0]))
         ],
         "edges": [
             {"caller": caller, "model": model, "version": version, "gpu_pool": pool, **_golden(counts, window.seconds)}
-            for (caller, model, version, pool), counts in edges(window.rows, CALLERS).items()
+            for (caller, model, version, pool), counts in limit_callers(window.rows, MAX_CALLERS).items()
         ],
         "canaries": [found for policy in config.get("policies", ()) if (found := _canary(policy, window.rows))],
-        "step": STEP,
-        "points": list(_points(report, asked.since)),
+        "step": SLICE_SECONDS,
+        "points": list(_points(report, query.since)),
     }
 
 
-def places(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The models, versions and pools that a policy names, traffic or not, as exchanges with them are labelled."""
+def policy_label_sets(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(model, version, GPU pool) of everything that the policies in ``config`` name, as exchanges are labelled."""
     for policy in config.get("policies", ()):
         mirrors = {version["name"] for version in policy["versions"] if version["mirror"] is not None}
         for target in policy["targets"]:
@@ -73,7 +82,7 @@ def places(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield from ((model, target["version"] or NONE, target["pool"] or NONE) for model in policy["models"])
 
 
-def _sum(window: Window) -> Counts:
+def _sum(window: TrafficWindow) -> Counts:
     total = Counts()
     for counts in window.rows.values():
         total.add(counts)
@@ -81,11 +90,11 @@ def _sum(window: Window) -> Counts:
 
 
 def _golden(counts: Counts, seconds: float) -> dict[str, Any]:
-    return msgspec.structs.asdict(golden(counts, seconds))
+    return msgspec.structs.asdict(compute_golden_metrics(counts, seconds))
 
 
-def _canary(policy: Mapping[str, Any], rows: Mapping[Key, Counts]) -> dict[str, Any] | None:
-    """Shares of the requests whose version the weights chose, beside what the weights say; None with one version."""
+def _canary(policy: Mapping[str, Any], rows: Mapping[RowKey, Counts]) -> dict[str, Any] | None:
+    """Each version's share of the requests whose version the weights chose, and its weight; None with one version."""
     versions = [version for version in policy["versions"] if version["mirror"] is None]
     weights = sum(version["weight"] for version in versions)
     if len(versions) < 2 or not weights:
@@ -112,22 +121,24 @@ def _canary(policy: Mapping[str, Any], rows: Mapping[Key, Counts]) -> dict[str, 
     }
 
 
-def _busiest(report: Report) -> set[tuple[str, str]]:
+def _busiest(report: TrafficReport) -> set[tuple[str, str]]:
+    """The (model, version) of most requests."""
     requests: Counter[tuple[str, str]] = Counter()
     for one in report.slices:
         for (_, model, version, _), counts in one.rows:
             requests[model, version] += counts.requests
-    return {line for line, _ in requests.most_common(_LINES)}
+    return {line for line, _ in requests.most_common(_MAX_LINES)}
 
 
-def _points(report: Report, since: int) -> Iterator[dict[str, Any]]:
-    """One for each slice, the one that is not over yet too: by model and version, over some slices up to it."""
-    last = int(report.now // STEP)
-    first = max(since, last - KEPT + 1, int(report.started // STEP))
-    drawn = _busiest(report)
+def _points(report: TrafficReport, since: int) -> Iterator[dict[str, Any]]:
+    """A point for each slice, the unfinished one included: by model and version, over some slices up to it."""
+    last = int(report.now // SLICE_SECONDS)
+    first = max(since, last - MAX_SLICES + 1, int(report.started // SLICE_SECONDS))
+    shown = _busiest(report)
     for number in range(first, last + 1):
-        window = report.window(_SMOOTH * STEP, number)
-        lines = grouped({key: counts for key, counts in window.rows.items() if key[1:3] in drawn}, lambda key: key[1:3])
+        window = report.window(_SLICES_PER_POINT * SLICE_SECONDS, number)
+        rows = {key: counts for key, counts in window.rows.items() if key[1:3] in shown}
+        lines = group_rows(rows, lambda key: key[1:3])
         yield {
             "number": number,
             "lines": [

@@ -1,8 +1,8 @@
-"""Counts what the shell tells, and shows it to Prometheus.
+"""The processor's metrics, for Prometheus.
 
-Counting happens on the request path, so it is plain dictionary and list arithmetic by one thread (a tenth of what the
-client library's own counters cost); the library renders it when somebody scrapes. Several processes are one to
-Prometheus: each gives its ``state``, and another ``Metrics`` adds them up.
+Counting happens on the request path, so it is arithmetic on dictionaries and lists by one thread; Prometheus' client
+library renders them at a scrape. The metrics of several processes are one to Prometheus: each gives its ``state``, and
+another ``Metrics`` adds them up.
 """
 
 from __future__ import annotations
@@ -15,34 +15,33 @@ import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, Unmatched
 from extproc.policy.snapshot import Snapshot
-from extproc.telemetry.custom_series import Cells, Series, samples
+from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
 from extproc.telemetry.histogram import Histogram
-from extproc.telemetry.rendering_drift import Renderings
+from extproc.telemetry.rendering_drift import SeenRenderings
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import Collector
 else:
-    Collector = object  # the library takes a tenth of the start, and is needed when somebody scrapes
+    Collector = object  # imported at the first scrape: the import takes a tenth of the start
 
 DURATION_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
     *(1, 1.5, 2, 2.5, 5, 7.5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 320),
 )
-"""Seconds: from an embedding to a long generation; closer together than a canary may be slower."""
+"""Seconds, from an embedding to a long generation. Neighbours differ by less than a canary may be slower."""
 FIRST_TOKEN_BUCKETS = (
     *(0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
     *(1, 1.5, 2, 2.5, 5, 7.5, 10, 20, 40, 80),
 )
-"""Seconds, closest where objectives are set: from a small model that is warm to a long prompt in a long queue."""
+"""Seconds, from a small warm model to a long prompt in a long queue; closest where objectives are set."""
 PER_TOKEN_BUCKETS = (
     *(0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
     *(0.06, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5),
 )
-"""Seconds between two tokens: from a thousand a second to what no reader waits for."""
+"""Seconds between two tokens, from a thousand tokens a second to less than one in two seconds."""
 MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
-"""Seconds that one ext_proc message keeps the processor busy."""
-
+"""Seconds of the processor's time for one ext_proc message."""
 
 Labels: TypeAlias = tuple[str, ...]
 
@@ -84,48 +83,46 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
         MESSAGE_BUCKETS,
     ),
 }
-"""What there is, by name: what it tells, its labels, its buckets."""
-
-
+"""By name: help text and labels (and bucket bounds)."""
 _GAUGES = (
     *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
     *("extproc_workers", "extproc_worker_restarts"),
 )
 
 
-def taken(name: str, kind: str) -> str:
-    """The metric of ours with which one of this name and type would get mixed up; empty where there is none."""
+def find_conflict(name: str, kind: str) -> str:
+    """The built-in metric whose samples share a name with one of this name and type; empty where there is none."""
     wanted = samples(name, kind)
     ours = {n: samples(n, "COUNTER") for n in _COUNTERS} | {n: samples(n, "HISTOGRAM") for n in _HISTOGRAMS}
     ours |= {n: samples(n, "GAUGE") for n in _GAUGES}
     if name.startswith("extproc_"):
         return "extproc_*"
-    return next((mine for mine, theirs in ours.items() if wanted & theirs), "")
+    return next((built_in for built_in, names in ours.items() if wanted & names), "")
 
 
 class State(msgspec.Struct, array_like=True):
-    """Everything a process has counted, and how it is now."""
+    """Everything that a process has counted, and its gauges."""
 
     counters: dict[str, dict[Labels, int]]
     histograms: dict[str, dict[Labels, Histogram]]
     streams: int = 0
     generation: int = 0
-    series: list[Cells] = []
+    series: list[MetricValues] = []
     differing: dict[str, int] = {}
 
 
 class Metrics(Collector):
-    """Everything the processor counts. Written by the engine's thread; may be collected by another."""
+    """Everything the processor counts. Written by the event loop's thread; any thread may collect."""
 
     def __init__(self) -> None:
-        self.series = Series()
-        """What policies ask for."""
-        self.renderings = Renderings()
+        self.series = CustomSeries()
+        """The custom metrics of policies."""
+        self.renderings = SeenRenderings()
         self.streams = 0
-        """Open gRPC streams of Envoy's."""
+        """Open gRPC streams."""
         self.policy_generation = 0
         self.workers: int | None = None
-        """Those of a supervisor's that are ready."""
+        """Ready worker processes; None: this process has no workers."""
         self.worker_restarts = 0
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
@@ -135,74 +132,74 @@ class Metrics(Collector):
         for result in ("success", "failure"):
             self._counters["extproc_policy_reloads"][(result,)] = 0
 
-    def follow(self, snapshot: Snapshot) -> None:
-        """This policy is in force from now on."""
+    def set_snapshot(self, snapshot: Snapshot) -> None:
+        """Follows a reload: the policies in force from now on."""
         self.policy_generation = snapshot.generation
-        self.renderings.follow(snapshot, perf_counter())
+        self.renderings.set_snapshot(snapshot, perf_counter())
         self.series.declare(metric for policy in snapshot.policies for metric in policy.custom_metrics)
 
     def note(self, note: Note) -> None:
-        """Counts what a stream noted."""
+        """Counts a note of an exchange."""
         match note:
             case Observed():
                 self._observed(note)
             case Unmatched():
                 self._count("inference_unmatched", (note.reason,))
             case Fault():
-                self.error(note.reason)
+                self.count_error(note.reason)
             case CustomSample():
                 self.series.note(note, monotonic())
 
     def _observed(self, note: Observed) -> None:
-        place = (note.model, note.version, note.gpu_pool)
-        self._count("inference_requests", (*place, note.api, note.code))
+        labels = (note.model, note.version, note.gpu_pool)
+        self._count("inference_requests", (*labels, note.api, note.code))
         if note.seconds is not None:
-            self._histogram("inference_request_duration_seconds", place).observe(note.seconds)
+            self._histogram("inference_request_duration_seconds", labels).observe(note.seconds)
         estimated = "true" if note.estimated else "false"
         if note.first_token is not None:
-            self._histogram("inference_time_to_first_token_seconds", place).observe(note.first_token)
+            self._histogram("inference_time_to_first_token_seconds", labels).observe(note.first_token)
         if note.per_token is not None:
-            self._histogram("inference_time_per_output_token_seconds", (*place, estimated)).observe(note.per_token)
+            self._histogram("inference_time_per_output_token_seconds", (*labels, estimated)).observe(note.per_token)
         if note.input_tokens is not None:
-            self._count("inference_tokens", (*place, "input", "false"), note.input_tokens)
+            self._count("inference_tokens", (*labels, "input", "false"), note.input_tokens)
         if note.output_tokens is not None:
-            self._count("inference_tokens", (*place, "output", estimated), note.output_tokens)
+            self._count("inference_tokens", (*labels, "output", estimated), note.output_tokens)
         if note.cached_tokens is not None:
-            self._count("inference_tokens", (*place, "cached", "false"), note.cached_tokens)
+            self._count("inference_tokens", (*labels, "cached", "false"), note.cached_tokens)
         if note.error and note.error != SHED:
-            self._count("inference_errors", (*place, note.error))
+            self._count("inference_errors", (*labels, note.error))
 
-    def error(self, reason: str) -> None:
-        """Counts a failure of ours or of the protocol's; ``reason`` is a word of a closed set."""
+    def count_error(self, reason: str) -> None:
+        """Counts a failure of the processor, or a violation of the protocol. ``reason``: a word of a closed set."""
         self._count("extproc_errors", (reason,))
 
-    def rejected(self, code: str) -> None:
-        """Counts a request that we answered ourselves; ``code`` is a word of a closed set."""
+    def count_rejected(self, code: str) -> None:
+        """Counts a request that the processor answered itself. ``code``: a word of a closed set."""
         self._count("inference_rejected", (code,))
 
-    def spans(self, result: str, count: int = 1) -> None:
-        """Counts spans that were exported, failed or dropped."""
+    def count_spans(self, result: str, count: int = 1) -> None:
+        """Counts spans by ``result``: ``exported``, ``failed`` or ``dropped``."""
         self._count("extproc_spans", (result,), count)
 
-    def reloaded(self, ok: bool) -> None:
+    def count_reload(self, ok: bool) -> None:
         """Counts an attempt to load changed policy files."""
         self._count("extproc_policy_reloads", ("success" if ok else "failure",))
 
-    def message(self, phase: str, seconds: float) -> None:
-        """Counts one ext_proc message and the time it took us."""
+    def observe_message(self, phase: str, seconds: float) -> None:
+        """Counts one ext_proc message and the processor's time for it."""
         histogram = self._phases.get(phase)
         if histogram is None:
             histogram = self._phases[phase] = self._histogram("extproc_message_duration_seconds", (phase,))
         histogram.observe(seconds)
 
     def state(self) -> bytes:
-        """For ``add`` in another process. One step of the interpreter's, so no thread sees half a change."""
+        """For ``add`` in another process. Encoding holds the GIL throughout, so it sees no half-made change."""
         state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
         state.differing = self.renderings.differing(perf_counter())
         return _ENCODER.encode(state)
 
     def add(self, state: bytes, *, alive: bool = True) -> None:
-        """Counts what another process has counted; unless it is ``alive`` it has no streams and no policy."""
+        """Adds the state of another process; unless it is ``alive``, without its gauges."""
         other = _DECODER.decode(state)
         for name, counts in other.counters.items():
             for key, count in counts.items():
@@ -218,7 +215,7 @@ class Metrics(Collector):
                 self._differing[part] = max(differs, self._differing.get(part, 0))
 
     def collect(self) -> Iterator[Metric]:
-        """What Prometheus scrapes."""
+        """All metrics, as Prometheus' client library takes them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         for name, (text, labels) in _COUNTERS.items():

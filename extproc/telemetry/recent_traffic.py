@@ -1,7 +1,7 @@
-"""The last minutes: who asked for what and how it went, in slices of time.
+"""Requests of the last minutes by caller, model, version and GPU pool, counted in slices of time.
 
-Prometheus keeps history; this is for whoever looks right now, and needs no second look: a slice knows what happened in
-it, so nothing has to be subtracted and no restart confuses it. Bounded whatever comes: so many slices, so many rows.
+For ``extproc stat``, ``extproc edges`` and the admin page, without Prometheus. Each slice has counts of its own, so a
+window is a sum of slices. The number of slices and of rows in a slice is bounded.
 """
 
 from __future__ import annotations
@@ -16,130 +16,129 @@ import msgspec
 
 from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import OTHER
-from extproc.telemetry.golden import Counts
+from extproc.telemetry.golden_metrics import Counts
 
-STEP = 5
-"""Seconds of a slice. Slices begin at whole multiples of it, so those of several processes match."""
-KEPT = 60
-"""Slices."""
-LONGEST = STEP * KEPT
-"""Seconds that are remembered."""
-ROWS = 256
-"""Of one slice: callers beyond that are ``other`` in it."""
-UNKNOWN = "unknown"
-"""The caller where the mesh names none."""
+SLICE_SECONDS = 5
+"""Length of a slice. Slices begin at multiples of it, so those of several processes are the same."""
+MAX_SLICES = 60
+"""Slices that are kept."""
+MAX_WINDOW = SLICE_SECONDS * MAX_SLICES
+"""Seconds that are kept."""
+MAX_ROWS = 256
+"""Rows of a slice; when it is full, further callers are counted as ``other``."""
+UNKNOWN_CALLER = "unknown"
+"""Caller of requests for which the mesh names none."""
 
-Key: TypeAlias = tuple[str, str, str, str]
-"""Caller, model, version, GPU pool. All but the caller are texts of the policy's."""
+RowKey: TypeAlias = tuple[str, str, str, str]
+"""Caller, model, version, GPU pool. All but the caller are texts of the policy."""
 
 Group = TypeVar("Group")
 
 
-class Slice(msgspec.Struct):
-    """What ended within ``STEP`` seconds; ``number`` times ``STEP`` is the Unix time when they began."""
+class TimeSlice(msgspec.Struct):
+    """Exchanges that ended in one slice; it began at the Unix time ``number * SLICE_SECONDS``."""
 
     number: int
-    rows: list[tuple[Key, Counts]]
+    rows: list[tuple[RowKey, Counts]]
 
 
-class Window(msgspec.Struct, frozen=True):
-    """What ended within the last ``seconds``."""
+class TrafficWindow(msgspec.Struct, frozen=True):
+    """Exchanges that ended within some ``seconds``."""
 
     seconds: float
-    rows: Mapping[Key, Counts]
+    rows: Mapping[RowKey, Counts]
 
 
-class Report(msgspec.Struct, frozen=True):
-    """All that a process remembers. Times are Unix time."""
+class TrafficReport(msgspec.Struct, frozen=True):
+    """Everything that a process has kept. Times are Unix times."""
 
     now: float
     started: float
-    slices: list[Slice]
-    """In ascending order; where nothing happened there is none."""
+    slices: list[TimeSlice]
+    """Ascending; times without traffic have none."""
 
-    def window(self, seconds: float, end: int | None = None) -> Window:
-        """The last so many seconds, in whole slices with the one that is not over yet; or those up to slice ``end``."""
-        last = int(self.now // STEP) if end is None else end
+    def window(self, seconds: float, end: int | None = None) -> TrafficWindow:
+        """The last ``seconds`` in whole slices, the unfinished one included; with ``end``, those up to that slice."""
+        last = int(self.now // SLICE_SECONDS) if end is None else end
         if end is None and self.slices:
-            last = max(last, self.slices[-1].number)  # the clock was set back
-        first = last - max(1, round(seconds / STEP)) + 1
-        until = self.now if end is None else min(self.now, (end + 1) * STEP)
-        rows: dict[Key, Counts] = {}
+            last = max(last, self.slices[-1].number)  # the clock may have been set back
+        first = last - max(1, round(seconds / SLICE_SECONDS)) + 1
+        until = self.now if end is None else min(self.now, (end + 1) * SLICE_SECONDS)
+        rows: dict[RowKey, Counts] = {}
         for one in self.slices:
             if first <= one.number <= last:
-                add(rows, one.rows)
-        return Window(max(1.0, until - max(self.started, first * STEP)), rows)
+                add_rows(rows, one.rows)
+        return TrafficWindow(max(1.0, until - max(self.started, first * SLICE_SECONDS)), rows)
 
 
-def add(rows: dict[Key, Counts], more: Iterable[tuple[Key, Counts]]) -> None:
-    """Adds ``more`` to ``rows``. Raises ``ValueError`` where buckets differ."""
+def add_rows(rows: dict[RowKey, Counts], more: Iterable[tuple[RowKey, Counts]]) -> None:
+    """Adds ``more`` to ``rows``. Raises ``ValueError`` where their buckets differ."""
     for key, counts in more:
         if key not in rows:
             rows[key] = Counts()
         rows[key].add(counts)
 
 
-def grouped(rows: Mapping[Key, Counts], by: Callable[[Key], Group]) -> dict[Group, Counts]:
-    """The sums of rows for which ``by`` gives the same. Raises ``ValueError`` where buckets differ."""
+def group_rows(rows: Mapping[RowKey, Counts], by: Callable[[RowKey], Group]) -> dict[Group, Counts]:
+    """The rows summed by the value of ``by``. Raises ``ValueError`` where their buckets differ."""
     found: dict[Group, Counts] = {}
     for key, counts in rows.items():
         found.setdefault(by(key), Counts()).add(counts)
     return found
 
 
-def edges(rows: Mapping[Key, Counts], callers: int) -> dict[Key, Counts]:
-    """``rows`` with so many callers, those who ask most; the others are ``other``, whose row comes last."""
-    asked = Counter({OTHER: 0})
+def limit_callers(rows: Mapping[RowKey, Counts], callers: int) -> dict[RowKey, Counts]:
+    """``rows`` of the ``callers`` callers with most requests, in that order, then all others summed as ``other``."""
+    requests = Counter({OTHER: 0})
     for key, counts in rows.items():
-        asked[key[0]] += counts.requests
-    asked.pop(OTHER)
-    most = [caller for caller, _ in asked.most_common(callers)]
-    rank = {caller: at for at, caller in enumerate(most)}
-    found = grouped(rows, lambda key: key if key[0] in rank else (OTHER, *key[1:]))
+        requests[key[0]] += counts.requests
+    requests.pop(OTHER)
+    rank = {caller: i for i, (caller, _) in enumerate(requests.most_common(callers))}
+    found = group_rows(rows, lambda key: key if key[0] in rank else (OTHER, *key[1:]))
     return dict(sorted(found.items(), key=lambda row: (rank.get(row[0][0], callers), -row[1].requests, row[0])))
 
 
-def together(reports: Iterable[Report]) -> Report:
-    """Of processes on one machine, as if they were one. Raises ``ValueError`` where their buckets differ."""
-    every = list(reports)
-    if not every:
+def merge_reports(reports: Iterable[TrafficReport]) -> TrafficReport:
+    """The reports of several processes on one machine as one. Raises ``ValueError`` where their buckets differ."""
+    merged = list(reports)
+    if not merged:
         now = time.time()
-        return Report(now, now, [])
-    slices: dict[int, dict[Key, Counts]] = {}
-    for report in every:
+        return TrafficReport(now, now, [])
+    slices: dict[int, dict[RowKey, Counts]] = {}
+    for report in merged:
         for one in report.slices:
-            add(slices.setdefault(one.number, {}), one.rows)
-    merged = [Slice(number, list(rows.items())) for number, rows in sorted(slices.items())]
-    return Report(max(r.now for r in every), min(r.started for r in every), merged)
+            add_rows(slices.setdefault(one.number, {}), one.rows)
+    summed = [TimeSlice(number, list(rows.items())) for number, rows in sorted(slices.items())]
+    return TrafficReport(max(r.now for r in merged), min(r.started for r in merged), summed)
 
 
-class Recent:
-    """Remembers. Written by the engine's thread; may be read by another."""
+class RecentTraffic:
+    """Counts a process's requests. Written by the event loop's thread; any thread may read."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._started = clock()
-        self._slices: deque[tuple[int, dict[Key, Counts]]] = deque(maxlen=KEPT)
+        self._slices: deque[tuple[int, dict[RowKey, Counts]]] = deque(maxlen=MAX_SLICES)
 
     def note(self, observed: Observed) -> None:
         """Counts a finished exchange."""
-        number = int(self._clock() // STEP)
-        # A clock that is set back makes the newest slice longer, never the order wrong.
+        number = int(self._clock() // SLICE_SECONDS)
+        # After the clock was set back, requests go into the newest slice, so that slices stay in order.
         if not self._slices or number > self._slices[-1][0]:
             self._slices.append((number, {}))
         rows = self._slices[-1][1]
-        key = (observed.caller or UNKNOWN, observed.model, observed.version, observed.gpu_pool)
+        key = (observed.caller or UNKNOWN_CALLER, observed.model, observed.version, observed.gpu_pool)
         counts = rows.get(key)
         if counts is None:
-            if len(rows) >= ROWS:
+            if len(rows) >= MAX_ROWS:
                 key = (OTHER, *key[1:])
             counts = rows.setdefault(key, Counts())
         counts.note(observed)
 
-    def report(self) -> Report:
-        """What is remembered now."""
+    def report(self) -> TrafficReport:
+        """The slices that are kept now."""
         now = self._clock()
-        oldest = int(now // STEP) - KEPT
+        oldest = int(now // SLICE_SECONDS) - MAX_SLICES
         fresh = takewhile(lambda one: one[0] > oldest, reversed(self._slices.copy()))
-        slices = [Slice(number, list(rows.items())) for number, rows in fresh]
-        return Report(now, self._started, slices[::-1])
+        slices = [TimeSlice(number, list(rows.items())) for number, rows in fresh]
+        return TrafficReport(now, self._started, slices[::-1])

@@ -1,7 +1,6 @@
-"""Live requests: whoever taps is told of each exchange as it ends.
+"""Taps: streams of JSON records of exchanges as they end (``extproc tap``).
 
-Nobody waits for a tapper: one that reads too slowly loses records and is told how many. Without one, an exchange costs
-the look at an empty tuple.
+The request path never waits for a tap: one that reads too slowly loses records, and gets a line with their number.
 """
 
 from __future__ import annotations
@@ -18,32 +17,33 @@ from typing import Any
 import msgspec
 
 from extproc.exchange.notes import Observed
-from extproc.telemetry.golden import failed
+from extproc.telemetry.golden_metrics import is_failure
 
-HELD = 1000
-"""Records that wait for a tapper."""
-BEAT = 2.0
-"""Seconds of silence after which a tapper gets an empty line: so it is found out who has gone."""
+MAX_QUEUED = 1000
+"""Records that wait for a tap."""
+HEARTBEAT_INTERVAL = 2.0
+"""Seconds without a record after which an empty line is sent, which finds closed connections."""
 
 
 class TapFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which exchanges a tapper wants; patterns are globs, empty: any."""
+    """Which exchanges a tap gets; texts are globs, empty: any."""
 
     model: str = ""
-    """Of the policy's pattern or the model as the client names it."""
+    """Of the policy's pattern, or of the model as the client names it."""
     version: str = ""
     pool: str = ""
     code: str = ""
-    """A status, or a class of them: ``5xx``."""
+    """A status or class of statuses: ``503``, ``5xx``."""
     caller: str = ""
     min_ms: float = 0.0
+    """Least duration in milliseconds."""
 
     def query(self) -> dict[str, str]:
-        """The parameters that say the same."""
+        """The filter as parameters of a URL."""
         return {name: str(value) for name, value in msgspec.structs.asdict(self).items() if value}
 
     def matches(self, observed: Observed) -> bool:
-        """Whether it is wanted."""
+        """Whether the exchange passes the filter."""
         return (
             (not self.model or fnmatchcase(observed.model, self.model) or fnmatchcase(observed.asked, self.model))
             and (not self.version or fnmatchcase(observed.version, self.version))
@@ -54,79 +54,79 @@ class TapFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class Buffer:
-    """Between one who must not wait and one who may be slow."""
+class TapBuffer:
+    """A bounded queue between the request path, which never waits, and a tap, which may be slow."""
 
-    def __init__(self, held: int = HELD) -> None:
-        self._queue: Queue[tuple[float, Observed] | bytes] = Queue(held)
+    def __init__(self, size: int = MAX_QUEUED) -> None:
+        self._queue: Queue[tuple[float, Observed] | bytes] = Queue(size)
         self._lost = 0
         self._lock = Lock()
 
     def put(self, item: tuple[float, Observed] | bytes) -> None:
-        """An exchange and when it ended (Unix time), or a line about one. Without room it is lost, and counted."""
+        """Queues (Unix time of the end, exchange) or an encoded record. A full queue loses and counts it."""
         try:
             self._queue.put_nowait(item)
         except Full:
             with self._lock:
                 self._lost += 1
 
-    def lines(self, beat: float = BEAT) -> Iterator[bytes]:
-        """Lines of JSON as they come, without an end. Empty ones after so many seconds of silence."""
+    def lines(self, heartbeat: float = HEARTBEAT_INTERVAL) -> Iterator[bytes]:
+        """Lines of JSON, endless; an empty line after ``heartbeat`` seconds without one."""
         while True:
             try:
-                item = self._queue.get(timeout=beat)
+                item = self._queue.get(timeout=heartbeat)
             except Empty:
                 yield b"\n"
             else:
-                yield item if isinstance(item, bytes) else line(*item)
-            if lost := self._taken():
+                yield item if isinstance(item, bytes) else encode_record(*item)
+            if lost := self._take_lost():
                 yield b'{"lost":%d}\n' % lost
 
-    def _taken(self) -> int:
+    def _take_lost(self) -> int:
         with self._lock:
             lost, self._lost = self._lost, 0
         return lost
 
 
-class Taps:
-    """All who tap this process."""
+class OpenTaps:
+    """The open taps of this process."""
 
     def __init__(self) -> None:
-        self._open: tuple[tuple[TapFilter, Buffer], ...] = ()
+        self._open: tuple[tuple[TapFilter, TapBuffer], ...] = ()
         self._lock = Lock()
 
     def note(self, observed: Observed) -> None:
-        """A finished exchange; called on the engine's thread."""
-        for wanted, buffer in self._open:
-            if wanted.matches(observed):
+        """Passes a finished exchange to the taps. Called on the event loop's thread."""
+        for tap_filter, buffer in self._open:
+            if tap_filter.matches(observed):
                 buffer.put((time.time(), observed))
 
     @contextmanager
-    def open(self, wanted: TapFilter) -> Iterator[Iterator[bytes]]:
-        """Lines of JSON for as long as the context lasts."""
-        mine = (wanted, Buffer())
+    def open(self, tap_filter: TapFilter) -> Iterator[Iterator[bytes]]:
+        """A tap while the context lasts; yields its lines."""
+        tap = (tap_filter, TapBuffer())
         with self._lock:
-            self._open = (*self._open, mine)
+            self._open = (*self._open, tap)
         try:
-            yield mine[1].lines()
+            yield tap[1].lines()
         finally:
             with self._lock:
-                self._open = tuple(one for one in self._open if one is not mine)
+                self._open = tuple(other for other in self._open if other is not tap)
 
 
-class Record(msgspec.Struct, frozen=True):
-    """One finished exchange, as JSON tells it. Times are milliseconds; None: it is not known, or there is none."""
+class TapRecord(msgspec.Struct, frozen=True):
+    """One finished exchange as JSON. ``ms``: milliseconds; None: unknown, or there is none."""
 
     time: str
     """When it ended: ISO 8601, UTC."""
     code: str
     """The HTTP status; ``0`` where the client left before there was one."""
     failed: bool
-    """By the service's fault."""
+    """The service failed (``golden_metrics.is_failure``)."""
     model: str
-    """The policy's pattern."""
+    """The pattern of the policy."""
     asked: str
-    """The model as the client names it: any text."""
+    """The model as the client names it; any text."""
     version: str
     gpu_pool: str
     api: str
@@ -141,24 +141,24 @@ class Record(msgspec.Struct, frozen=True):
     output_tokens: int | None
     cached_tokens: int | None
     estimated: bool
-    """The output tokens were counted, not told."""
+    """The output tokens were counted by us: the server did not report them."""
     streamed: bool
     error: str
     traceparent: str
 
 
-def line(at: float, observed: Observed) -> bytes:
-    """An exchange that ended at this Unix time, as a line of JSON."""
-    known: dict[str, Any] = {name: getattr(observed, name) for name in _SAME}
+def encode_record(ended_at: float, observed: Observed) -> bytes:
+    """An exchange that ended at a Unix time, as a line of JSON."""
+    known: dict[str, Any] = {name: getattr(observed, name) for name in _COPIED_FIELDS}
     times = (observed.seconds, observed.first_token, observed.per_token)
     ms: dict[str, Any] = dict(zip(("ms", "ttft_ms", "tpot_ms"), map(_ms, times), strict=True))
-    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return _ENCODER.encode(Record(time=when, failed=failed(observed), **known, **ms)) + b"\n"
+    when = datetime.fromtimestamp(ended_at, UTC).isoformat(timespec="milliseconds")
+    return _ENCODER.encode(TapRecord(time=when, failed=is_failure(observed), **known, **ms)) + b"\n"
 
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-_SAME = tuple(name for name in Record.__struct_fields__ if name in Observed.__struct_fields__)
+_COPIED_FIELDS = tuple(name for name in TapRecord.__struct_fields__ if name in Observed.__struct_fields__)
 _ENCODER = msgspec.json.Encoder()

@@ -1,7 +1,7 @@
-"""Whose child the span of an inference is: W3C trace contexts.
+"""The parent of an inference's span: W3C trace contexts.
 
-Envoy tells its own context in the metadata of the gRPC stream, where it traces; else the request's header is the
-client's. Source: W3C Trace Context, https://www.w3.org/TR/trace-context/.
+Where Envoy traces, its own context is in the metadata of the gRPC stream; else the request's header has the client's.
+Source: W3C Trace Context, https://www.w3.org/TR/trace-context/.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from collections.abc import Iterable
 import msgspec
 
 _HEX = frozenset("0123456789abcdef")
-_LONGEST = 512
-"""Characters of a context and of its state; what is longer counts as none."""
+_MAX_LENGTH = 512
+"""Characters of a ``traceparent`` and of a ``tracestate``; longer ones are ignored."""
 
 
-class Context(msgspec.Struct, frozen=True):
-    """As it came, unchecked: the values of ``traceparent`` and ``tracestate``."""
+class TraceContext(msgspec.Struct, frozen=True):
+    """The values of ``traceparent`` and ``tracestate``, not validated."""
 
     parent: str = ""
     state: str = ""
 
 
-class Parent(msgspec.Struct, frozen=True):
-    """The span that ours is a child of."""
+class ParentSpan(msgspec.Struct, frozen=True):
+    """The span that an inference's span is a child of."""
 
     trace_id: int
     span_id: int
     sampled: bool
-    """Whoever made it records it."""
+    """The flag ``sampled``: the caller may have recorded its span."""
 
 
-NO_CONTEXT = Context()
+NO_CONTEXT = TraceContext()
 
 
-def context(metadata: Iterable[tuple[str, str | bytes]], header: str = "") -> Context:
-    """What the gRPC ``metadata`` tells, else the request's header ``traceparent``. Never raises."""
+def read_context(metadata: Iterable[tuple[str, str | bytes]], header: str = "") -> TraceContext:
+    """The context in the gRPC ``metadata``, else that of the request's ``traceparent`` (``header``). Never raises."""
     parent = state = ""
     for key, value in metadata:
         if key == "traceparent" and isinstance(value, str):
@@ -43,20 +43,20 @@ def context(metadata: Iterable[tuple[str, str | bytes]], header: str = "") -> Co
         elif key == "tracestate" and isinstance(value, str):
             state = value
     if parent:
-        return Context(parent[: _LONGEST + 1], state if len(state) <= _LONGEST else "")
-    return Context(header[: _LONGEST + 1]) if header else NO_CONTEXT
+        return TraceContext(parent[: _MAX_LENGTH + 1], state if len(state) <= _MAX_LENGTH else "")
+    return TraceContext(header[: _MAX_LENGTH + 1]) if header else NO_CONTEXT
 
 
-def parent(text: str) -> Parent | None:
-    """What a ``traceparent`` names; None where it is none: then a trace begins anew, as the standard says."""
-    version, *parts = text.split("-") if len(text) <= _LONGEST else ("",)
+def parse_traceparent(text: str) -> ParentSpan | None:
+    """The span that a ``traceparent`` names; None where it is invalid, and a new trace begins (section 4.3)."""
+    version, *parts = text.split("-") if len(text) <= _MAX_LENGTH else ("",)
     if len(parts) < 3 or (version == "00" and len(parts) > 3) or version == "ff":
         return None
     trace, span, flags = parts[:3]
-    if not all(_is_hex(text, size) for text, size in ((version, 2), (trace, 32), (span, 16), (flags, 2))):
+    if not all(_is_hex(field, size) for field, size in ((version, 2), (trace, 32), (span, 16), (flags, 2))):
         return None
     trace_id, span_id = int(trace, 16), int(span, 16)
-    return Parent(trace_id, span_id, bool(int(flags, 16) & 1)) if trace_id and span_id else None
+    return ParentSpan(trace_id, span_id, bool(int(flags, 16) & 1)) if trace_id and span_id else None
 
 
 def _is_hex(text: str, size: int) -> bool:

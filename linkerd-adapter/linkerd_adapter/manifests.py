@@ -109,7 +109,7 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
     if policy.mirrors:
         names = ", ".join(version.name for version in policy.mirrors)
         yield f"Linkerd copies no requests; the gateway's Envoy sends those for {names}"
-    if policy.rewrites:
+    if policy.rewrites_model:
         yield "modelRewrite is done in the gateway: who bypasses it sends the model as it is"
     if policy.retry_budget:
         yield "routes of Linkerd have no retry budget: 502 and 503 are retried once, requests above 64 KiB never"

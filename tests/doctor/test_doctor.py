@@ -18,9 +18,9 @@ from extproc.doctor.run import ask
 from extproc.errors import SetupError
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.lint.findings import Finding
-from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.envoy.conftest import Gateway, ModelServer, Processor
+from tests.policy_documents import load_texts
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
@@ -70,7 +70,7 @@ class Scene:
         self._directory = directory
         self._stack = stack
         server = stack.enter_context(ModelServer("v1"))
-        self.snapshot = loader.parse([("policy.yaml", POLICY.format(address=server.address))]).snapshot
+        self.snapshot = load_texts([("policy.yaml", POLICY.format(address=server.address))]).snapshot
         self.processor = Processor(self.snapshot)
         stack.callback(self.processor.stop)
 

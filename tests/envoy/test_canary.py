@@ -155,7 +155,7 @@ def test_a_request_without_a_model_follows_its_version_alone(
     envoy = gateway(snapshot, processor(snapshot).address)
     for n in range(40):
         answer = envoy.post({"inputs": "Hello"}, "/stub", x_user_id=f"user-{n}")
-        shares = snapshot.by_name["rest"].shares.choose(f"user-{n}".encode())
+        shares = snapshot.by_name["rest"].version_hash.choose(f"user-{n}".encode())
         assert shares is not None
         assert answer.text == answer.headers["x-model-version"] == shares.name
         assert "x-model-name" not in answer.headers

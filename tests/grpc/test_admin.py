@@ -17,13 +17,13 @@ from extproc.admin import bounded_server
 from extproc.admin.bounded_server import LARGEST_HEAD, MOST
 from extproc.admin.server import Admin, AdminContent
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import Recent
-from extproc.telemetry.tap import Taps
+from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.tap import OpenTaps
 
 
 @pytest.fixture
 def admin() -> Iterator[Admin]:
-    taps, recent = Taps(), Recent()
+    taps, recent = OpenTaps(), RecentTraffic()
     admin = Admin("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
     admin.start()
     yield admin

@@ -22,8 +22,8 @@ from extproc.cli import shared_flags
 from extproc.cli.main import main
 from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import LONGEST, Recent
-from extproc.telemetry.tap import HELD, Taps
+from extproc.telemetry.recent_traffic import MAX_WINDOW, RecentTraffic
+from extproc.telemetry.tap import MAX_QUEUED, OpenTaps
 from tests.grpc.exchanges import exchange, tell
 from tests.grpc.served import Served
 from tests.grpc.test_server import write
@@ -226,11 +226,11 @@ def test_tap_of_several_workers(team: Team) -> None:
 
 def test_a_slow_tapper_costs_nobody_time() -> None:
     """It reads nothing while far more comes than all buffers hold; then it learns how many it missed."""
-    taps, recent = Taps(), Recent()
+    taps, recent = OpenTaps(), RecentTraffic()
     admin = Admin("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
     admin.start()
     observed = Observed("llama", "v1", "none", "openai", "200", 0.1, caller="x" * 256)
-    count, before = HELD * 20, time.perf_counter()
+    count, before = MAX_QUEUED * 20, time.perf_counter()
     with tapping(f"127.0.0.1:{admin.port}") as tap:
         for _ in range(count):
             taps.note(observed)
@@ -298,4 +298,4 @@ def test_a_web_site_can_not_pretend_to_be_this_machine(host: str, status: int, s
 
 
 def test_the_windows_that_can_be_asked_for() -> None:
-    assert shared_flags.LONGEST == LONGEST
+    assert shared_flags.LONGEST == MAX_WINDOW

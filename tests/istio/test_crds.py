@@ -14,6 +14,7 @@ from extproc.policy import custom_metric
 from extproc.policyfile import custom_metrics, kinds, loader
 from tests.house.tree import ROOT
 from tests.manifests import core, schema
+from tests.policy_documents import load_texts
 
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in yaml.safe_load_all((ROOT / "istio" / "crds.yaml").read_text())}
 COLUMNS = [
@@ -222,7 +223,7 @@ def checked(document: dict[str, Any]) -> str:
     else:
         texts.append(("b.yaml", yaml.safe_dump({**documents("GpuPool", "{architecture: a100}")[0], **POOL})))
     try:
-        loader.parse(texts)
+        load_texts(texts)
     except PolicyProblems as problems:
         return str(problems)
     return ""
@@ -280,7 +281,7 @@ def test_the_crds_know_the_same_words() -> None:
     metric = policy["observability"]["properties"]["customMetrics"]["items"]["properties"]
     assert metric["labels"]["items"]["enum"] == list(custom_metric.LABELS)
     assert metric["type"]["enum"] == list(custom_metrics.TYPES)
-    assert sorted(pool["metrics"]["properties"]["type"]["enum"]) == sorted(kinds.LOAD_METRICS)
+    assert sorted(pool["metrics"]["properties"]["type"]["enum"]) == sorted(kinds.SERVER_TYPES)
 
 
 def _paths(part: dict[str, Any], prefix: str) -> list[str]:

@@ -25,11 +25,11 @@ def test_a_policy_ahead_of_its_rendering_is_told(at: str, servers: Servers, proc
     v1, other = servers("v1", "other")
     snapshot = Snapshot((mesh.policy(versions=(Version("v1"),)),))
     process = processor(snapshot)
-    process.metrics.follow(snapshot)
+    process.metrics.set_snapshot(snapshot)
     envoy = run(mesh.proxy(snapshot, [mesh.pod(v1, "v1")], other, process, at=at))
     assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
     until(lambda: bool(samples(process.metrics)))
     assert set(samples(process.metrics).values()) == {0}
-    process.metrics.follow(Snapshot((mesh.policy(versions=(Version("v1"), Version("v3"))),)))
+    process.metrics.set_snapshot(Snapshot((mesh.policy(versions=(Version("v1"), Version("v3"))),)))
     differing = {part for part, differs in samples(process.metrics).items() if differs}
     assert differing == {"versions", "targets"}

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from extproc.cli.main import parser
-from extproc.policyfile import loader
 from extproc.render.istio.manifests import IstioOptions
 from tests.house.tree import ROOT
 from tests.manifests import core, crds
+from tests.policy_documents import load_texts
 
 FOLDER = ROOT / "istio"
 KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
@@ -122,7 +122,7 @@ def test_kubectl_takes_the_kustomization(path: Path) -> None:
     assert core.all_problems(yaml.safe_dump_all(known)) == [] if known else made
     for document in made:
         if document["kind"] == "ConfigMap":
-            assert loader.parse([*document["data"].items()]).warnings == ()
+            assert load_texts([*document["data"].items()]).warnings == ()
 
 
 def test_the_readme_names_what_there_is() -> None:

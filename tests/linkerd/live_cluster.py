@@ -12,7 +12,7 @@ from linkerd_adapter.names import Service
 from linkerd_adapter.routes import http_routes
 from linkerd_adapter.services import services
 
-from extproc.policyfile import loader
+from tests.policy_documents import load_texts
 
 POLICY = """
 apiVersion: ai.istio.io/v1alpha1
@@ -41,7 +41,7 @@ kind: GpuPool
 metadata: {name: small}
 spec: {product: Tesla-T4}
 """
-SNAPSHOT = loader.parse([("policy.yaml", POLICY)]).snapshot
+SNAPSHOT = load_texts([("policy.yaml", POLICY)]).snapshot
 GATEWAY = Service("edge", "inference-gateway")
 Doc = dict[str, Any]
 

@@ -26,10 +26,10 @@ from extproc.exchange.explain import explain as decide
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.headers import ROUTING, Headers
 from extproc.policy.snapshot import Snapshot, Version
-from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.envoy.conftest import Processor
 from tests.linkerd.traffic import Echo, Got, Sent, send_all
+from tests.policy_documents import load_texts
 
 pytestmark = pytest.mark.envoy
 
@@ -123,7 +123,7 @@ def policies(addresses: dict[str, str]) -> Snapshot:
     for name, address in addresses.items():
         text = text.replace(f"{{{name}}}", address)
     documents = [f"apiVersion: ai.istio.io/v1alpha1\n{document.strip()}" for document in text.split("---")]
-    return loader.parse([("policy.yaml", "\n---\n".join(documents))]).snapshot
+    return load_texts([("policy.yaml", "\n---\n".join(documents))]).snapshot
 
 
 def requests(seed: int, count: int) -> Iterator[Sent]:

@@ -21,10 +21,10 @@ from linkerd_adapter import plan
 from linkerd_adapter.bootstrap import bootstrap
 
 from extproc.gateway.embedded_envoy import Envoy
-from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions
 from extproc.serve.child_process import Child
 from tests.envoy.conftest import Gateway, Handler, ModelServer
+from tests.policy_documents import load_texts
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
@@ -43,7 +43,7 @@ spec:
   - {name: shadow, mirror: 100}
   allowPin: true
 """
-SNAPSHOT = loader.parse([("policy.yaml", POLICY)]).snapshot
+SNAPSHOT = load_texts([("policy.yaml", POLICY)]).snapshot
 
 
 class Pod:

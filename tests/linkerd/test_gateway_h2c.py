@@ -17,12 +17,12 @@ from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
 from extproc.gateway.embedded_envoy import Envoy
-from extproc.policyfile import loader
 from extproc.render.envoy.envoy_options import typed
 from tests.envoy.conftest import Gateway
 from tests.linkerd.test_gateway import POLICY
+from tests.policy_documents import load_texts
 
-SNAPSHOT = loader.parse([("policy.yaml", POLICY)]).snapshot
+SNAPSHOT = load_texts([("policy.yaml", POLICY)]).snapshot
 
 
 def rendered(app_protocol: Any) -> tuple[dict[str, Any], list[dict[str, Any]], tuple[str, ...]]:

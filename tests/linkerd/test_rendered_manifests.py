@@ -21,9 +21,9 @@ from linkerd_adapter.unconvertible_rules import FILTERS
 from extproc.gateway.embedded_envoy import find_envoy
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
-from extproc.policyfile import loader
 from extproc.render.envoy.routes import weighted_targets
 from tests.manifests import core, crds
+from tests.policy_documents import load_texts
 
 Doc = dict[str, Any]
 OWN = Service("ai", "inference-gateway")
@@ -67,7 +67,7 @@ POOLS = (
     GpuPool("t4", describe("Tesla-T4")),
 )
 SNAPSHOTS = {
-    "article": loader.parse([("policy.yaml", ARTICLE)]).snapshot,
+    "article": load_texts([("policy.yaml", ARTICLE)]).snapshot,
     "canary": Snapshot((CANARY,)),
     "pools": Snapshot(
         (Policy("chat", "ai", APP, "chat", versions=(Version("v1"), Version("V_2.0")), gpu=Requirement()),), POOLS

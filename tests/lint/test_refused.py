@@ -11,10 +11,9 @@ import pytest
 import yaml
 
 from extproc.gateway.embedded_envoy import find_envoy
-from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.lint.test_lint import CORPUS
-from tests.policy_documents import policy
+from tests.policy_documents import load_texts, policy
 
 pytestmark = pytest.mark.envoy
 
@@ -23,7 +22,7 @@ def said(manifest: str, directory: Path) -> str:
     """What Envoy says against the EnvoyFilters of a manifest, their patches applied; empty where it takes them."""
     text = (CORPUS / manifest).read_text()
     filters = [document for document in yaml.safe_load_all(text) if document["kind"] == "EnvoyFilter"]
-    snapshot = loader.parse([("policy.yaml", policy("models: [a]"))]).snapshot
+    snapshot = load_texts([("policy.yaml", policy("models: [a]"))]).snapshot
     document = bootstrap(snapshot, EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
     manager = document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     for patch in (patch for found in filters for patch in found["spec"]["configPatches"]):

@@ -115,7 +115,7 @@ def sites(package: str, named: str) -> Iterator[Site]:
 
 
 def mistake_at(site: Site) -> Mistake | None:
-    """None where it would change an import or more than one line."""
+    """None where it would change an import, a signature or more than one line."""
     source = (ROOT / path_of(site.module)).read_text()
     changed = MutationVisitor.mutate_code(source, _operators()[site.operator], site.occurrence)
     return None if changed is None else _difference(site.module, source, changed)
@@ -135,7 +135,7 @@ def _difference(module: str, source: str, changed: str) -> Mistake | None:
     lines = list(difflib.ndiff(source.splitlines(), changed.splitlines()))
     before = [line[2:].strip() for line in lines if line.startswith("- ")]
     after = [line[2:].strip() for line in lines if line.startswith("+ ")]
-    if len(before) != 1 or len(after) != 1 or before[0].startswith(("from ", "import ")):
+    if len(before) != 1 or len(after) != 1 or before[0].startswith(("from ", "import ", "def ")):
         return None
     at = next(n for n, (a, b) in enumerate(zip(source.splitlines(), changed.splitlines(), strict=False), 1) if a != b)
     return Mistake(module, at, before[0], after[0], changed)

@@ -16,16 +16,15 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from extproc.cli.main import main
-from extproc.policyfile import loader
 from extproc.render.grafana.dashboard import VARIABLES, dashboard
 from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
 from extproc.telemetry.metrics import Metrics
-from tests.policy_documents import policy, pool, snapshot_of
+from tests.policy_documents import load_texts, policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
 from tests.prometheus.test_rules import POLICIES
 from tests.prometheus.test_rules_golden import CHAT, LONG, traffic
 
-SNAPSHOT = loader.parse([("policy.yaml", POLICIES["the reference page's"])]).snapshot
+SNAPSHOT = load_texts([("policy.yaml", POLICIES["the reference page's"])]).snapshot
 MADE = dashboard(SNAPSHOT)
 PANELS = [panel for panel in MADE["panels"] if panel["type"] != "row"]
 OF_THE_PROMETHEUS_PLUGIN = {"titleFormat", "textFormat", "step"}
@@ -63,7 +62,7 @@ def _read_by_grafana(made: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_grafana_s_models_know_every_field(name: str) -> None:
-    made = dashboard(loader.parse([(name, POLICIES[name])]).snapshot)
+    made = dashboard(load_texts([(name, POLICIES[name])]).snapshot)
     assert _lost(made, _read_by_grafana(made)) == []
 
 
@@ -96,7 +95,7 @@ def test_every_panel_says_what_it_shows() -> None:
 
 
 def test_rows_of_what_no_policy_has_are_not_there() -> None:
-    plain = dashboard(loader.parse([("article", POLICIES["the article's"])]).snapshot)
+    plain = dashboard(load_texts([("article", POLICIES["the article's"])]).snapshot)
     titles = [panel["title"] for panel in plain["panels"] if panel["type"] == "row"]
     assert titles == ["Golden metrics", "Tokens", "The processor"]
 

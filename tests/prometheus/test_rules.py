@@ -14,7 +14,7 @@ from extproc.cli.main import main
 from extproc.policyfile import loader
 from extproc.render.document import to_yaml
 from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
-from tests.policy_documents import file, policy, snapshot_of
+from tests.policy_documents import file, load_texts, policy, snapshot_of
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = """
@@ -57,7 +57,7 @@ POLICIES = {
 @pytest.mark.parametrize("name", POLICIES)
 def test_promtool_finds_nothing_to_complain_of(promtool: str, tmp_path: Path, name: str, source: Source) -> None:
     rules = tmp_path / "rules.yaml"
-    rules.write_text(to_yaml({"groups": rule_groups(loader.parse([(name, POLICIES[name])]).snapshot, source)}))
+    rules.write_text(to_yaml({"groups": rule_groups(load_texts([(name, POLICIES[name])]).snapshot, source)}))
     checked = subprocess.run(
         [promtool, "check", "rules", "--lint=all", "--lint-fatal", str(rules)], capture_output=True, text=True
     )

@@ -140,7 +140,7 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
 
 def _may_change(snapshot: Snapshot) -> str:
     """The headers that the processor sets, on requests and on its own answers."""
-    renaming = _NAMES_A_MODEL if any(policy.rewrites for policy in snapshot.policies) else ()
+    renaming = _NAMES_A_MODEL if any(policy.rewrites_model for policy in snapshot.policies) else ()
     return f"^({'|'.join((*_MAY_CHANGE, *renaming))})$"
 
 
@@ -164,11 +164,17 @@ def asks_for_load(snapshot: Snapshot) -> bool:
 
 def load_filter() -> Doc:
     """Asks model servers to tell with their answers how busy they are, which is no business of the client's."""
-    asking = {"header": {"key": load_report.FORMAT, "value": "JSON"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    asking = {
+        "header": {"key": load_report.LOAD_FORMAT_HEADER, "value": "JSON"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
     return typed(
         "aimesh.load",
         "extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"request_mutations": [{"append": asking}], "response_mutations": [{"remove": load_report.HEADER}]},
+        mutations={
+            "request_mutations": [{"append": asking}],
+            "response_mutations": [{"remove": load_report.LOAD_HEADER}],
+        },
     )
 
 
@@ -195,8 +201,8 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
             [
                 *([":method", *_NAMES_A_MODEL] if alone else []),
                 *_ANSWERS,
-                *([load_report.HEADER] if asks_for_load(snapshot) else []),
-                *sorted({name for policy in snapshot.policies for name in policy.measured_headers} - set(_ANSWERS)),
+                *([load_report.LOAD_HEADER] if asks_for_load(snapshot) else []),
+                *sorted({name for policy in snapshot.policies for name in policy.metric_headers} - set(_ANSWERS)),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
             ]

@@ -173,7 +173,7 @@ def _shown(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) ->
 def _settings(snapshot: Snapshot) -> Iterator[str]:
     if any(policy.allow_pin for policy in snapshot.policies):
         yield "allowPin"
-    if any(policy.rewrites for policy in snapshot.policies):
+    if any(policy.rewrites_model for policy in snapshot.policies):
         yield "modelRewrite"
 
 

@@ -20,7 +20,7 @@ from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseH
 from extproc.exchange.notes import Action, CustomSample, Fault, Observed
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT, MAX_RATE, ObserveStream
 from extproc.headers import Headers
-from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source
+from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric, Source
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from tests.unit.answers.wire.test_websocket import frame
 
@@ -370,8 +370,8 @@ def test_a_long_session_is_not_busy_for_its_length() -> None:
 
 def test_what_the_policys_metrics_are_made_of() -> None:
     sound = Source(body=("response", "usage", "output_token_details", "audio_tokens"))
-    share = CustomMetric("spoken", "GAUGE", (), sound, OUTPUT)
-    rate = CustomMetric("rate", "GAUGE", (), OUTPUT, SECONDS)
+    share = CustomMetric("spoken", "GAUGE", (), sound, OUTPUT_TOKENS)
+    rate = CustomMetric("rate", "GAUGE", (), OUTPUT_TOKENS, SECONDS)
     snapshot = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),), custom_metrics=(share, rate)),))
     stream, _ = watching(snapshot)
     spoken = done(usage=USED | {"output_token_details": {"audio_tokens": 15}})

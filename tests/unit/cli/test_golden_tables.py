@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from extproc.admin.fleet import Fleet
 from extproc.cli.golden_tables import NOTHING, by_model, ms, percent, printable, rate
-from extproc.telemetry.golden import Counts
-from extproc.telemetry.recent_traffic import Window
+from extproc.telemetry.golden_metrics import Counts
+from extproc.telemetry.recent_traffic import TrafficWindow
 
-WINDOW = Window(10.0, {("a", "llama", "v1", "west"): Counts(requests=10, failures=1)})
+WINDOW = TrafficWindow(10.0, {("a", "llama", "v1", "west"): Counts(requests=10, failures=1)})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples, number
 from extproc.exchange.notes import CustomSample
 from extproc.headers import Headers
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
+from extproc.policy.custom_metric import (
+    CACHED_TOKENS,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    REQUESTS,
+    SECONDS,
+    CustomMetric,
+    Source,
+)
 from tests.unit.telemetry.test_genai import observed
 
 HITS, ALL = Source(header="x-hits"), Source(body=("usage", "all"))
@@ -74,8 +82,8 @@ def test_only_where_every_number_is_known() -> None:
 
 
 def test_tokens() -> None:
-    rate = CustomMetric("rate", "GAUGE", (), OUTPUT, SECONDS)
-    ratio = CustomMetric("ratio", "GAUGE", (), CACHED, INPUT)
+    rate = CustomMetric("rate", "GAUGE", (), OUTPUT_TOKENS, SECONDS)
+    ratio = CustomMetric("ratio", "GAUGE", (), CACHED_TOKENS, INPUT_TOKENS)
     count = CustomMetric("count", "COUNTER", (), REQUESTS)
     every = (rate, ratio, count)
     known = observed(input_tokens=100, output_tokens=20, cached_tokens=60)

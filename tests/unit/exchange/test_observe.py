@@ -24,7 +24,7 @@ from extproc.envoy.events import (
 from extproc.exchange.notes import Action, CustomSample, Fault, LoadReport, Observed
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT, MAX_RATE, ObserveStream
 from extproc.headers import Headers
-from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric, Source
+from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric, Source
 from extproc.policy.gpu import Gpu
 from extproc.policy.pool_load import ServerLoad
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
@@ -122,7 +122,7 @@ def test_without_a_policy_all_is_other() -> None:
 
 HITS, ALL = Source(header="x-hits"), Source(body=("features", "all"))
 RATIO = CustomMetric("ratio", "GAUGE", ("model_version", "gpu_type"), HITS, ALL)
-RATE = CustomMetric("rate", "GAUGE", (), OUTPUT, SECONDS)
+RATE = CustomMetric("rate", "GAUGE", (), OUTPUT_TOKENS, SECONDS)
 
 
 def asking(*, api: str, operation: str, kind: str, **more: str) -> list[Event]:

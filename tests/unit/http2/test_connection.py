@@ -185,10 +185,10 @@ def test_a_turn_ends_with_its_share() -> None:
     connection.receive(HELLO, 0.0, 1)
     connection.receive(headers(1) + headers(3) + headers(5), 0.0, 9)
     assert [stream.number for stream in opened] == [1, 3]
-    assert connection.unfinished
+    states = [connection.unfinished]
     connection.receive(headers(7), 0.0, 100)
     assert [stream.number for stream in opened] == [1, 3, 5, 7]
-    assert not connection.unfinished
+    assert [*states, connection.unfinished] == [True, False]
     assert connection._buffer == b""
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linkerd_adapter.explain import explain
 
-from extproc.policyfile import loader
 from tests.linkerd.live_cluster import GATEWAY, POLICY, Doc, applied, chat, explained, one
 from tests.linkerd.trees import TREES
+from tests.policy_documents import load_texts
 
 
 @pytest.mark.parametrize("docs", [None, applied()], ids=["rendered", "live"])
@@ -87,7 +87,7 @@ def test_what_nobody_told_of_is_not_missing() -> None:
     ]
     assert explained(docs, chat())["backend"] == "x.gpus:80"
     text = POLICY.replace("{name: v2, weight: 1,", '{name: v2, weight: 1, endpoints: ["vllm.gpus.svc:8000", "tgi:80"],')
-    snapshot = loader.parse([("policy.yaml", text)]).snapshot
+    snapshot = load_texts([("policy.yaml", text)]).snapshot
     found = explain(snapshot, GATEWAY, chat(x_beta="true"))
     assert [(b["service"], b["namespace"], b["port"], b["share"]) for b in found["backends"]] == [
         ("vllm", "gpus", 8000, 0.5),

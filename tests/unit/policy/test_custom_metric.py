@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from extproc.policy.custom_metric import REQUESTS, SECONDS, WORDS, CustomMetric
+from extproc.policy.custom_metric import REQUESTS, SECONDS, SOURCES, CustomMetric
 
 
 def test_words_name_their_sources() -> None:
-    assert all(source.word == word and not source.header and not source.body for word, source in WORDS.items())
-    assert SECONDS.word not in WORDS, "time is no number that a request has"
+    assert all(source.word == word and not source.header and not source.body for word, source in SOURCES.items())
+    assert SECONDS.word not in SOURCES, "time is no number that a request has"
 
 
 def test_a_metric_is_a_value() -> None:

@@ -102,7 +102,7 @@ def test_a_sticky_key_decides_alone(sticky: Sticky, headers: dict[str, str], bod
     seen = {decide(asked, of, snapshot, str(n).encode(), body_key) for n in range(50)}
     assert len(seen) == 1
     # The same key decides the same way wherever it comes from.
-    chosen = policy(V1, V2).policies[0].shares.choose(b"ann")
+    chosen = policy(V1, V2).policies[0].version_hash.choose(b"ann")
     assert chosen is not None
     assert {d.version for d in seen} == {chosen.name}
 

@@ -1,4 +1,4 @@
-"""GPUs: quantities, what follows from a product's name, who meets which requirement and why not."""
+"""GPUs: what follows from a product's name, which requirements a GPU meets, and why it does not."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from extproc.policy.gpu import (
     Requirement,
     describe,
     known_architecture,
-    mebibytes,
-    quantity,
     satisfies,
     short_name,
     shortfall,
@@ -22,39 +20,9 @@ from extproc.policy.gpu import (
 EXACTLY = "say its architecture more exactly"
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        *(("0", 0), ("8192", 8192), ("8Ki", 8192), ("1Mi", 1 << 20), ("80Gi", 80 << 30), ("1Ti", 1 << 40)),
-        *(
-            ("1k", 1000),
-            ("16G", 16 * 10**9),
-            ("1.5Gi", 3 << 29),
-            ("1e3", 1000),
-            ("1.5E6", 1_500_000),
-            ("2E", 2 * 10**18),
-        ),
-        *(("0.1Ki", 102), ("1.Gi", 1 << 30), ("1Ei", 1 << 60)),
-        *(
-            (text, None)
-            for text in ("", "Gi", "-1", "1GB", "1gi", "1 Gi", "1K", "one", "1e999", "9" * 99, "٨Gi", "1Gi\n")
-        ),
-    ],
-)
-def test_quantities_are_those_of_kubernetes(text: str, size: int | None) -> None:
-    assert quantity(text) == size
-    assert mebibytes(text) == (None if size is None else size // 2**20)
-
-
-@given(st.integers(0, 10**17), st.sampled_from(["Ki", "Mi", "Gi", "Ti"]))
-def test_quantities_are_exact(number: int, unit: str) -> None:
-    assert quantity(f"{number}{unit}") == number << 10 * (1 + ["Ki", "Mi", "Gi", "Ti"].index(unit))
-
-
 @given(st.text())
 def test_no_text_is_too_strange(text: str) -> None:
     gpu = describe(text, text)
-    assert quantity(text) is None or text
     assert known_architecture(text) in (True, False)
     assert satisfies(gpu, Requirement(text))
     assert isinstance(shortfall(gpu, Requirement("a100", 1)), str)
@@ -151,6 +119,8 @@ def test_what_is_given_wins(given_: dict[str, str | int], gpu: Gpu) -> None:
         ("NVIDIA-RTX-PRO-4500-Blackwell", "10.0+", 0, True),
         ("NVIDIA-RTX-PRO-4500-Blackwell", "12.0", 0, False),
         ("NVIDIA-X1", "x1", 0, True),
+        ("NVIDIA-X1", "x1 nvidia", 0, True),
+        ("NVIDIA-X1", "x1 nvidia 8", 0, False),
     ],
 )
 def test_who_meets_a_requirement(product: str, architecture: str, memory: int, meets: bool) -> None:
@@ -208,6 +178,57 @@ def test_a_family_has_a_lowest_capability(family: str, need: str, meets: bool | 
     assert satisfies(gpu, Requirement(need)) is (meets is True)
     why = {True: "", False: f", not {need}", None: f", which is not known to be {need}: {EXACTLY}"}[meets]
     assert shortfall(gpu, Requirement(need)).endswith(why)
+
+
+@pytest.mark.parametrize(
+    ("family", "lowest", "below_beyond", "beyond"),
+    [
+        ("volta", "7.0", "7.4", "7.5"),
+        ("turing", "7.5", "7.9", "8.0"),
+        ("ampere", "8.0", "8.8", "8.9"),
+        ("ada-lovelace", "8.9", "8.9", "9.0"),
+        ("hopper", "9.0", "9.9", "10.0"),
+        ("blackwell", "10.0", "12.9", "13.0"),
+    ],
+)
+def test_the_range_of_a_familys_capabilities(family: str, lowest: str, below_beyond: str, beyond: str) -> None:
+    gpu = Gpu(architecture=family, family=family)
+    tenths = round(float(lowest) * 10) - 1
+    below = f"{tenths // 10}.{tenths % 10}"
+    unknown = f"is {family}, which is not known to be "
+    assert shortfall(gpu, Requirement(f"{lowest}+")) == ""
+    assert shortfall(gpu, Requirement(lowest)) == f"{unknown}{lowest}: {EXACTLY}"
+    assert shortfall(gpu, Requirement(below)) == f"is {family}, not {below}"
+    assert shortfall(gpu, Requirement(below_beyond)) == f"{unknown}{below_beyond}: {EXACTLY}"
+    assert shortfall(gpu, Requirement(beyond)) == f"is {family}, not {beyond}"
+    assert shortfall(gpu, Requirement(f"{beyond}+")) == f"is {family}, not {beyond}+"
+
+
+@pytest.mark.parametrize(
+    ("name", "memory"),
+    # Nominal memory of the vendors' data sheets in MiB, or what nvidia-smi shows as total.
+    [
+        *(("v100", 16384), ("t4", 15360), ("a100", 40960), ("a30", 24576), ("a800", 81920), ("a10", 23028)),
+        *(("a10g", 23028), ("a16", 15356), ("a40", 46068), ("a2", 15356), ("a6000", 49140), ("3090", 24576)),
+        *(("l4", 23034), ("l40", 46068), ("l40s", 46068), ("l20", 46068), ("4090", 24564), ("h100", 81559)),
+        *(("h800", 81559), ("h200", 143771), ("h20", 97871), ("gh200", 97871), ("b200", 183359), ("gb200", 189471)),
+        *(("b300", 275040), ("rtx-pro-6000", 97887), ("rtx-6000-ada", 49140), ("5090", 32607)),
+        *(("mi210", 64 << 10), ("mi250", 64 << 10), ("mi250x", 64 << 10), ("mi300a", 128 << 10)),
+        *(("mi300x", 192 << 10), ("mi325x", 256 << 10), ("mi355x", 288 << 10)),
+        *(("gaudi2", 96 << 10), ("gaudi3", 128 << 10), ("gb300", 0), ("gb10", 0)),
+    ],
+)
+def test_the_memory_of_a_product(name: str, memory: int) -> None:
+    gpu = describe(architecture=name)
+    assert (gpu.architecture, gpu.memory) == (name, memory)
+    assert satisfies(gpu, Requirement(name, memory))
+    assert not satisfies(gpu, Requirement(name, memory + 1))
+
+
+def test_nothing_is_required_and_nothing_known_without_a_word() -> None:
+    assert (Gpu().memory, Requirement().memory) == (0, 0)
+    assert satisfies(Gpu(), Requirement())
+    assert not satisfies(Gpu(), Requirement(memory=1))
 
 
 def test_the_capabilities_of_a_family_are_those_of_its_products() -> None:

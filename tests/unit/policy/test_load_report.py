@@ -1,4 +1,4 @@
-"""What model servers say of their load."""
+"""Load reports of model servers: the response header, and metrics pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.policy.load_report import PAGES, TELL_IN_HEADERS, load_from_header, load_from_page
+from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS, parse_load_header, parse_metrics_page
 from extproc.policy.pool_load import ServerLoad
 
 
@@ -27,12 +27,31 @@ from extproc.policy.pool_load import ServerLoad
         ("JSON {", None),
         ("JSON [" + "[" * 5000, None),
         ("TEXT a, b=, =1, num_requests_waiting=nan", None),
+        ("TEXT a, num_requests_waiting=2", ServerLoad(2.0, None)),
+        *(
+            (f"{form} {named}", load)
+            for form, named, load in (
+                ("JSON", '{"named_metrics": {"num_requests_waiting": 999999999}}', ServerLoad(999_999_999.0)),
+                ("JSON", '{"named_metrics": {"num_requests_waiting": 999999999.5}}', ServerLoad(999_999_999.5)),
+                ("JSON", '{"named_metrics": {"num_requests_waiting": 1e9}}', None),
+                ("JSON", '{"named_metrics": {"num_requests_waiting": -0.001}}', None),
+                ("JSON", '{"named_metrics": {"kv_cache_usage_perc": 0}}', ServerLoad(None, 0.0)),
+                ("JSON", '{"named_metrics": {"kv_cache_usage_perc": 1}}', ServerLoad(None, 1.0)),
+                ("JSON", '{"named_metrics": {"kv_cache_usage_perc": 1.001}}', None),
+                ("JSON", '{"named_metrics": {"kv_cache_usage_perc": -0.001}}', None),
+                ("TEXT", "num_requests_waiting=0", ServerLoad(0.0)),
+                ("TEXT", "num_requests_waiting=999999999.5", ServerLoad(999_999_999.5)),
+                ("TEXT", "num_requests_waiting=1e9", None),
+                ("TEXT", "num_requests_waiting=-0.5", None),
+            )
+        ),
+        ("TEXT num_requests_waiting=1," + " " * 4067 + "kv_cache_usage_perc=0.5", ServerLoad(1.0, None)),
         ("BIN CgQ=", None),
         ("", None),
     ],
 )
 def test_headers(text: str, wanted: ServerLoad | None) -> None:
-    assert load_from_header(text) == wanted
+    assert parse_load_header(text) == wanted
 
 
 VLLM = b"""\
@@ -64,21 +83,23 @@ vllm:gpu_cache_usage_perc{engine="1",model_name="a"} 0.9
         ("vllm", b"<html>not found</html>", None),
         ("vllm", b"vllm:num_requests_waiting NaN\nvllm:num_requests_waiting\nvllm:kv_cache_usage_perc -1", None),
         ("sglang", VLLM, None),
+        ("tgi", b'tgi_queue_size{a="1"} 2e9\ntgi_queue_size{a="2"} 1e9\ntgi_queue_size{a="3"} 1', ServerLoad(1.0)),
+        ("tgi", b'tgi_queue_size{a="1"} 6e8\ntgi_queue_size{a="2"} 6e8', None),
     ],
 )
 def test_pages(kind: str, page: bytes, wanted: ServerLoad | None) -> None:
-    assert load_from_page(kind, page) == wanted
+    assert parse_metrics_page(kind, page) == wanted
 
 
-@given(st.text(), st.binary(), st.sampled_from(sorted(PAGES)))
+@given(st.text(), st.binary(), st.sampled_from(sorted(PAGE_METRICS)))
 def test_never_raises(text: str, page: bytes, kind: str) -> None:
     for form in ("", "JSON ", "TEXT "):
-        found = load_from_header(form + text)
-        assert found is None or found.free
-    for name in PAGES[kind][0]:
-        load_from_page(kind, name + b" " + page)
-        load_from_page(kind, name + b"{" + page)
+        found = parse_load_header(form + text)
+        assert found is None or found.free_share
+    for name in PAGE_METRICS[kind][0]:
+        parse_metrics_page(kind, name + b" " + page)
+        parse_metrics_page(kind, name + b"{" + page)
 
 
-def test_every_type_that_tells_in_headers_has_a_page() -> None:
-    assert set(TELL_IN_HEADERS) < set(PAGES)
+def test_every_type_that_sends_the_header_has_a_page() -> None:
+    assert set(ORCA_SERVER_TYPES) < set(PAGE_METRICS)

@@ -1,16 +1,31 @@
-"""The view: who owns a model, and where each version can go."""
+"""The snapshot: which policy owns a model, and which targets a version has."""
 
 from __future__ import annotations
 
 import re
 from fnmatch import translate
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Requirement, describe
-from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, GpuPool, Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import (
+    DEFAULT_BODY_LIMIT,
+    GpuPool,
+    HeaderMatch,
+    ModelMatch,
+    Objective,
+    Policy,
+    RetryBudget,
+    Slo,
+    Snapshot,
+    Sticky,
+    Target,
+    Version,
+)
 
 A100 = GpuPool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("10.0.0.1:8000", "10.0.0.2:8000"))
 L4 = GpuPool("l4-east", describe("NVIDIA-L4"), ("10.0.0.3:8000",))
@@ -61,6 +76,31 @@ def only_stars(pattern: str) -> re.Pattern[str]:
 @given(st.text("ab*?[]", max_size=8), st.text("ab?[]", max_size=8))
 def test_globs_match_as_fnmatch_has_it_but_only_the_star_is_special(pattern: str, model: str) -> None:
     assert bool(owner(model, (pattern,))) is bool(only_stars(pattern).match(model))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "model", "matches"),
+    [
+        # Each part is looked for behind the one before it, and none reaches into the tail.
+        ("*a*a*", "a", False),
+        ("*a*a*", "aa", True),
+        ("*ab*ba*", "aba", False),
+        ("*ab*ba*", "abba", True),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("a*b*b", "ab", False),
+        ("a*b*b", "abb", True),
+        ("x*aba*ab*y", "xabaaby", True),
+        ("x*aba*ab*y", "xababy", False),
+        ("a*ab*a", "aba", False),
+        ("a*ab*a", "aaba", True),
+        ("a*ba*a", "aba", False),
+        ("a**b", "ab", True),
+        ("a*b*c", "acb", False),
+    ],
+)
+def test_the_parts_of_a_glob_follow_each_other(pattern: str, model: str, matches: bool) -> None:
+    assert bool(owner(model, (pattern,))) is matches
 
 
 @given(st.text(), st.text(), st.text())
@@ -131,16 +171,82 @@ def test_things_are_found_by_name() -> None:
     assert snapshot.by_name == {"a": snapshot.policies[0], "b": snapshot.policies[1]}
     assert snapshot.pool_by_name == {"a100-west": A100, "l4-east": L4}
     assert snapshot.by_name["b"].by_name == {"v1": versions[0], "v2": versions[1]}
-    assert (snapshot.by_name["a"].rewrites, snapshot.by_name["b"].rewrites) == (False, True)
+    assert (snapshot.by_name["a"].rewrites_model, snapshot.by_name["b"].rewrites_model) == (False, True)
 
 
 @given(st.binary())
-def test_a_place_is_one_of_the_targets_and_always_the_same(key: bytes) -> None:
+def test_the_chosen_target_is_always_the_same_one(key: bytes) -> None:
     snapshot = Snapshot((policy(gpu=ANY),), (A100, L4))
-    place = snapshot.place("p", "", key)
-    assert place in snapshot.targets["p", ""]
-    assert snapshot.place("p", "", key) == place
+    chosen = snapshot.choose_target("p", "", key)
+    assert chosen in snapshot.targets["p", ""]
+    assert snapshot.choose_target("p", "", key) == chosen
 
 
-def test_there_is_no_place_where_no_pool_fits() -> None:
-    assert Snapshot((policy(gpu=Requirement("h200")),), (A100,)).place("p", "", b"key") is None
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(A100, HeaderMatch(()), Version("v"), Sticky(header="a"), RetryBudget(0.2, 10), Objective(1.0, 99.0), Slo()),
+        *(Policy("p"), Target("p", "v", "", ()), ModelMatch(Policy("p"), "*"), Snapshot()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_nothing_in_a_snapshot_changes(value: msgspec.Struct) -> None:
+    with pytest.raises(AttributeError):
+        setattr(value, value.__struct_fields__[0], "other")
+
+
+def test_defaults() -> None:
+    policy, version = Policy("p"), Version("v")
+    assert (policy.port, policy.models, policy.body_limit, policy.sampling) == (8080, ("*",), 8 << 20, 1.0)
+    assert (policy.allow_pin, policy.reject_without_gpu, policy.reject_unreadable) == (False, True, False)
+    assert (policy.timeout, policy.retry_budget, policy.slo, policy.sticky, policy.gpu) == (None,) * 5
+    assert (version.weight, version.mirror, version.gpu_pools) == (1, 0, None)
+    assert (Slo().days, Slo().availability, Slo().first_token, Slo().duration) == (30, None, None, None)
+    assert Snapshot().generation == 1
+
+
+def test_response_headers_of_custom_metrics() -> None:
+    by_header, per_header = Source(header="x-hits"), Source(header="x-all")
+    metrics = (CustomMetric("a", "GAUGE", (), by_header, per_header), CustomMetric("b", "COUNTER", (), by_header))
+    assert Policy("p", custom_metrics=(*metrics, CustomMetric("c", "COUNTER"))).metric_headers == {"x-hits", "x-all"}
+    assert Policy("p", custom_metrics=(CustomMetric("c", "COUNTER"),)).metric_headers == set()
+
+
+def test_mirrors_answer_nobody() -> None:
+    policy = Policy("p", versions=(Version("v1"), Version("v2", 0, mirror=5)))
+    assert ([v.name for v in policy.answering], [v.name for v in policy.mirrors]) == (["v1"], ["v2"])
+    assert list(policy.by_name) == ["v1"]
+    assert {v.name for v in (policy.version_hash.choose(str(n).encode()) for n in range(50)) if v} == {"v1"}
+
+
+def test_sticky_keys_are_read_where_a_policy_has_them_in_the_body() -> None:
+    of_body, of_header = Policy("a", sticky=Sticky(body=("user",))), Policy("b", sticky=Sticky(header="x-user"))
+    assert Snapshot((of_header, of_body)).reads_sticky_keys
+    assert not Snapshot((of_header, Policy("c"))).reads_sticky_keys
+
+
+def test_prefixes_of_all_policies_the_longest_first() -> None:
+    policies = (Policy("a", path_prefixes=("/b", "/team-a")), Policy("b", path_prefixes=("/a", "/b")))
+    assert Snapshot(policies).path_prefixes == ("/team-a", "/a", "/b")
+
+
+def test_unknown_pools_of_a_version_are_left_out() -> None:
+    assert targets(policy(Version("v1", gpu_pools=("gone", "l4-east"))), L4) == [("v1", "l4-east", L4.endpoints)]
+    assert targets(policy(Version("v1", gpu_pools=("gone",))), L4) == [("v1", "", HOME)]
+
+
+def test_free_pools_are_preferred_by_their_share() -> None:
+    snapshot = Snapshot((policy(gpu=ANY),), (A100, L4))
+    keys = [str(n).encode() for n in range(3000)]
+
+    def share(free: dict[str, float]) -> float:
+        chosen = [snapshot.choose_target("p", "", key, free) for key in keys]
+        return sum(target is not None and target.pool == "l4-east" for target in chosen) / len(keys)
+
+    assert share({}) == pytest.approx(1 / 3, abs=0.03), "by the number of endpoints"
+    assert share({"a100-west": 0.5}) == pytest.approx(1 / 2, abs=0.03), "a pool without a report is free"
+    assert share({"a100-west": 1.0, "l4-east": 0.5}) == pytest.approx(0.5 / 2.5, abs=0.03)
+
+
+def test_there_is_no_target_where_no_pool_fits() -> None:
+    assert Snapshot((policy(gpu=Requirement("h200")),), (A100,)).choose_target("p", "", b"key") is None

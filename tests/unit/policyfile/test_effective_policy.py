@@ -6,10 +6,9 @@ import json
 import re
 
 from extproc.policy.snapshot import Snapshot
-from extproc.policyfile import loader
 from extproc.policyfile.effective_policy import describe
 from tests.house.tree import ROOT
-from tests.policy_documents import policy, pool, snapshot_of
+from tests.policy_documents import load_texts, policy, pool, snapshot_of
 
 SPEC = """
 selector: {matchLabels: {app: model-inference}}
@@ -153,7 +152,7 @@ def test_a_view_of_nothing() -> None:
 def test_the_example_of_the_reference_page_is_a_policy() -> None:
     page = (ROOT / "docs" / "policy.md").read_text()
     (example,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", page, re.DOTALL)
-    loaded = loader.parse([("docs/policy.md", example)])
+    loaded = load_texts([("docs/policy.md", example)])
     assert loaded.warnings == ()
     assert [p.name for p in loaded.snapshot.policies] == ["chat"]
     reference = page.replace(example, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.custom_metric import OUTPUT, SECONDS, CustomMetric
+from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Sticky
 from tests.policy_documents import file, found, policy, policy_of, pool, pool_of, said
@@ -63,7 +63,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
         timeout=90.0,
         retry_budget=RetryBudget(0.25, 5),
         custom_metrics=(
-            CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT, SECONDS),
+            CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT_TOKENS, SECONDS),
             CustomMetric("hits", "COUNTER"),
         ),
         body_limit=16 << 20,

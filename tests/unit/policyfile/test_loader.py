@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.errors import PolicyProblems
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, SECONDS, CustomMetric
+from extproc.policy.custom_metric import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, SECONDS, CustomMetric
 from extproc.policy.gpu import Requirement
 from extproc.policy.snapshot import RetryBudget
 from extproc.policyfile import loader
-from extproc.policyfile.loader import load, parse
-from tests.policy_documents import file, found, policy, pool, said
+from extproc.policyfile.effective_policy import describe
+from extproc.policyfile.loader import PolicyTexts, build, load
+from tests.policy_documents import file, found, load_texts, policy, pool, said
 
 ARTICLE = """\
 apiVersion: ai.istio.io/v1alpha1
@@ -55,25 +56,25 @@ def refused(*paths: Path) -> list[str]:
 
 
 def test_the_articles_document_is_taken_as_it_stands_and_means_something() -> None:
-    loaded = parse([("article.yaml", ARTICLE)])
+    loaded = load_texts([("article.yaml", ARTICLE)])
     (only,) = loaded.snapshot.policies
     assert loaded.warnings == ()
     assert (only.name, only.host, only.port, only.models) == ("gpu-optimized-routing", "model-inference", 8080, ("*",))
     assert only.selector == (("app", "model-inference"),)
     assert (only.gpu, only.timeout, only.retry_budget) == (Requirement("a100", 8192), 60.0, RetryBudget(0.25, 10))
     assert only.custom_metrics == (
-        CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT, SECONDS),
-        CustomMetric("feature_cache_hit_ratio", "GAUGE", ("model_name",), CACHED, INPUT),
+        CustomMetric("inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT_TOKENS, SECONDS),
+        CustomMetric("feature_cache_hit_ratio", "GAUGE", ("model_name",), CACHED_TOKENS, INPUT_TOKENS),
     )
 
 
 def test_the_generation_is_the_one_given() -> None:
-    assert parse([("a.yaml", ARTICLE)]).snapshot.generation == 1
-    assert parse([("a.yaml", ARTICLE)], generation=7).snapshot.generation == 7
+    assert load_texts([("a.yaml", ARTICLE)]).snapshot.generation == 1
+    assert build(PolicyTexts((("a.yaml", ARTICLE),)), generation=7).snapshot.generation == 7
 
 
 def test_the_order_of_documents_is_kept_over_files() -> None:
-    loaded = parse([("b", file(policy("models: [b]", "b"), policy("models: [c]", "c"))), ("a", policy("{}", "a"))])
+    loaded = load_texts([("b", file(policy("models: [b]", "b"), policy("models: [c]", "c"))), ("a", policy("{}", "a"))])
     assert [p.name for p in loaded.snapshot.policies] == ["b", "c", "a"]
 
 
@@ -94,7 +95,7 @@ def test_every_problem_of_every_file_is_reported_in_the_order_of_the_text() -> N
 
 def test_a_problem_tells_place_path_and_remedy() -> None:
     with pytest.raises(PolicyProblems, match="port") as error:
-        parse([("p.yaml", policy("port: 0"))])
+        load_texts([("p.yaml", policy("port: 0"))])
     assert str(error.value) == "p.yaml:5:9: error: spec.port: 0 is out of range; give a number from 1 to 65535"
 
 
@@ -120,7 +121,7 @@ def test_an_empty_file_beside_a_policy_is_only_doubted() -> None:
 
 def test_no_files_at_all() -> None:
     with pytest.raises(PolicyProblems, match="no file was given: error: no ModelInferencePolicy is declared"):
-        parse([])
+        load_texts([])
 
 
 def test_a_directory_gives_its_yaml_files_by_name(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 
 def only_policy_problems(text: str) -> None:
     try:
-        parse([("f.yaml", text)])
+        load_texts([("f.yaml", text)])
     except PolicyProblems as error:
         problems = error.problems
     else:
@@ -292,7 +293,7 @@ def test_a_policy_that_is_right_comes_out_as_it_went_in(policies: list[tuple[str
         written = {key: value for key, value in spec.items() if value or key != "versions"}
         head = {"apiVersion": "ai.istio.io/v1alpha1", "kind": "ModelInferencePolicy", "metadata": {"name": name}}
         documents.append({**head, "spec": written})
-    described = loader.describe(parse([("f.yaml", yaml.safe_dump_all(documents))]).snapshot)
+    described = describe(load_texts([("f.yaml", yaml.safe_dump_all(documents))]).snapshot)
     for (name, spec), shown in zip(policies, described["policies"], strict=True):
         absent = {"endpoints": [], "modelRewrite": "", "match": []}
         wanted = [{**absent, **version} for version in spec["versions"]]

@@ -8,26 +8,26 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 
 from extproc.exchange.notes import CustomSample
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, SECONDS, CustomMetric, Source
-from extproc.telemetry.custom_series import Series, Sliding, samples
-from extproc.telemetry.metrics import Metrics, taken
+from extproc.policy.custom_metric import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, SECONDS, CustomMetric, Source
+from extproc.telemetry.custom_series import CustomSeries, SlidingSums, samples
+from extproc.telemetry.metrics import Metrics, find_conflict
 
-RATE = CustomMetric("rate", "GAUGE", ("model_version",), OUTPUT, SECONDS, window=12.0)
-RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), CACHED, INPUT)
+RATE = CustomMetric("rate", "GAUGE", ("model_version",), OUTPUT_TOKENS, SECONDS, window=12.0)
+RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), CACHED_TOKENS, INPUT_TOKENS)
 COUNT = CustomMetric("hits", "COUNTER", (), Source(header="x-hits"))
-SIZES = CustomMetric("sizes", "HISTOGRAM", (), OUTPUT, buckets=(1.0, 10.0))
+SIZES = CustomMetric("sizes", "HISTOGRAM", (), OUTPUT_TOKENS, buckets=(1.0, 10.0))
 EVERY = (RATE, RATIO, COUNT, SIZES)
 
 
-def series(*notes: tuple[CustomSample, float]) -> Series:
-    found = Series()
+def series(*notes: tuple[CustomSample, float]) -> CustomSeries:
+    found = CustomSeries()
     found.declare(EVERY)
     for note, now in notes:
         found.note(note, now)
     return found
 
 
-def values(metrics: Series, now: float) -> dict[str, dict[tuple[str, ...], float]]:
+def values(metrics: CustomSeries, now: float) -> dict[str, dict[tuple[str, ...], float]]:
     def by_labels(metric: Metric) -> dict[tuple[str, ...], float]:
         return {(sample.name, *sample.labels.values()): sample.value for sample in metric.samples}
 
@@ -63,19 +63,19 @@ def test_several_processes_are_as_one(notes: list[tuple[int, int, int, bool]]) -
             note = CustomSample(metric, ("x",), float(amount), float(per))
             both.note(note, float(now))
             (one if first else two).note(note, float(now))
-    total = Series()
+    total = CustomSeries()
     total.add(one.state())
     total.add(two.state())
     assert values(total, 40.0) == values(both, 40.0)
 
 
 def test_slots_are_bounded_and_old_ones_go_first() -> None:
-    sliding = Sliding(1.0)
+    sliding = SlidingSums(1.0)
     for now in range(1000):
         sliding.note(1.0, 2.0, float(now))
     assert len(sliding.slots) == 12
     assert sliding.sums(999.5) == (12.0, 24.0, 11.5)
-    other = Sliding(1.0)
+    other = SlidingSums(1.0)
     other.note(1.0, 2.0, 3.0)
     other.add(sliding)
     assert len(other.slots) == 12
@@ -91,7 +91,7 @@ def test_what_is_in_force_counts() -> None:
     assert values(metrics, 3.0) == {"hits": {}}, "an exchange that began before the reload"
     metrics.note(CustomSample(changed, ("m",), 1.0), 3.0)
     assert values(metrics, 3.0) == {"hits": {("hits_total", "m"): 1.0}}
-    total = Series()
+    total = CustomSeries()
     total.add(series((CustomSample(COUNT, (), 5.0), 1.0)).state())
     total.add(metrics.state())
     assert values(total, 3.0)["hits"] == {("hits_total", "m"): 1.0}
@@ -113,8 +113,8 @@ def test_through_the_metrics_of_several_processes() -> None:
 def test_names_that_prometheus_would_mix_up() -> None:
     assert samples("a_total", "COUNTER") == samples("a", "COUNTER") == {"a", "a_total", "a_created"}
     assert samples("a", "HISTOGRAM") == {"a", "a_bucket", "a_sum", "a_count", "a_created"}
-    assert taken("inference_requests", "GAUGE") == "inference_requests"
-    assert taken("inference_requests_total", "COUNTER") == "inference_requests"
-    assert taken("inference_request_duration_seconds_bucket", "GAUGE") == "inference_request_duration_seconds"
-    assert taken("extproc_anything", "GAUGE")
-    assert not taken("inference_throughput", "GAUGE")
+    assert find_conflict("inference_requests", "GAUGE") == "inference_requests"
+    assert find_conflict("inference_requests_total", "COUNTER") == "inference_requests"
+    assert find_conflict("inference_request_duration_seconds_bucket", "GAUGE") == "inference_request_duration_seconds"
+    assert find_conflict("extproc_anything", "GAUGE")
+    assert not find_conflict("inference_throughput", "GAUGE")

@@ -39,7 +39,7 @@ def test_a_stream_of_tokens() -> None:
         cached_tokens=64,
     )
     assert genai.span_name(found) == "chat llama-3-8b"
-    assert not genai.failed(found)
+    assert not genai.is_failed_span(found)
     assert genai.attributes(found) == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -89,7 +89,7 @@ def test_what_is_not_known_is_left_out_and_an_estimate_is_no_usage() -> None:
 def test_errors(code: str, error: str, kind: str, failed: bool) -> None:
     found = observed(code=code, error=error)
     assert genai.error_type(found) == kind
-    assert genai.failed(found) is failed
+    assert genai.is_failed_span(found) is failed
     assert genai.attributes(found).get("error.type", "") == kind
 
 
@@ -111,7 +111,9 @@ def test_the_conventions_words_where_there_are_any(api: str, operation: str, wan
 
 
 def test_every_word_that_is_translated_is_one_of_ours() -> None:
-    assert {row.operation for row in apis.TABLE} >= {ours for every in genai._OPERATIONS.values() for ours in every}
+    assert {row.operation for row in apis.TABLE} >= {
+        ours for every in genai._OPERATIONS_BY_NAME.values() for ours in every
+    }
 
 
 def test_no_peer_makes_up_an_operation() -> None:
@@ -130,10 +132,10 @@ def test_only_inferences_count() -> None:
 
 
 def test_what_was_not_watched_to_its_end_makes_no_span() -> None:
-    assert genai.makes_span(observed(), child=False)
-    assert genai.makes_span(observed(code="503", seconds=None), child=True), "a refusal"
-    assert not genai.makes_span(observed(code="503", seconds=None), child=False)
-    assert not genai.makes_span(observed(seconds=None), child=True)
+    assert genai.has_span(observed(), child=False)
+    assert genai.has_span(observed(code="503", seconds=None), child=True), "a refusal"
+    assert not genai.has_span(observed(code="503", seconds=None), child=False)
+    assert not genai.has_span(observed(seconds=None), child=True)
 
 
 def test_measurements() -> None:

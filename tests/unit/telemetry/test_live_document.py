@@ -10,9 +10,9 @@ import pytest
 from extproc.exchange.notes import Fault, Observed, Unmatched
 from extproc.policy.snapshot import OTHER, Policy, Snapshot, Sticky, Version
 from extproc.policyfile import effective_policy
-from extproc.telemetry.live_document import CALLERS, LiveQuery, document
+from extproc.telemetry.live_document import MAX_CALLERS, LiveQuery, build_document
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import STEP, Recent
+from extproc.telemetry.recent_traffic import SLICE_SECONDS, RecentTraffic
 
 SNAPSHOT = Snapshot(
     (
@@ -32,7 +32,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
-        self.recent = Recent(lambda: self.now)
+        self.recent = RecentTraffic(lambda: self.now)
         self.metrics = Metrics()
 
     def exchange(self, model: str, version: str, cohort: str = "sticky", code: str = "200", caller: str = "") -> None:
@@ -41,7 +41,7 @@ class Scene:
 
     def document(self, unready: str = "", **asked: Any) -> dict[str, Any]:
         config = effective_policy.describe(SNAPSHOT)
-        found = document(self.recent.report(), config, self.metrics, unready, LiveQuery(**asked))
+        found = build_document(self.recent.report(), config, self.metrics, unready, LiveQuery(**asked))
         return msgspec.json.decode(msgspec.json.encode(found))  # type: ignore[no-any-return]
 
 
@@ -96,7 +96,7 @@ def test_no_traffic_has_no_share() -> None:
 def test_points_go_on_where_they_ended() -> None:
     scene = Scene()
     scene.exchange("iris", "v1")
-    scene.now += 4 * STEP
+    scene.now += 4 * SLICE_SECONDS
     points = scene.document()["points"]
     assert [point["number"] for point in points] == [200_000, 200_001, 200_002, 200_003, 200_004]
     assert [len(point["lines"]) for point in points] == [1, 1, 1, 0, 0]
@@ -106,10 +106,10 @@ def test_points_go_on_where_they_ended() -> None:
 
 def test_callers_are_few() -> None:
     scene = Scene()
-    for n in range(CALLERS + 5):
+    for n in range(MAX_CALLERS + 5):
         scene.exchange("iris", "v1", caller=f"c{n}")
     found = scene.document()["edges"]
-    assert len(found) == CALLERS + 1
+    assert len(found) == MAX_CALLERS + 1
     assert found[-1]["caller"] == OTHER
     assert found[-1]["requests"] == 5
 

@@ -59,11 +59,11 @@ def test_the_rest() -> None:
     metrics = Metrics()
     metrics.note(Unmatched("bad_json"))
     metrics.note(Fault("late_request_headers"))
-    metrics.error("internal")
-    metrics.message("request_headers", 0.00003)
+    metrics.count_error("internal")
+    metrics.observe_message("request_headers", 0.00003)
     metrics.streams += 2
     metrics.policy_generation = 7
-    metrics.reloaded(ok=False)
+    metrics.count_reload(ok=False)
     assert value(metrics, "inference_unmatched_total", reason="bad_json") == 1
     assert value(metrics, "extproc_errors_total", reason="late_request_headers") == 1
     assert value(metrics, "extproc_errors_total", reason="internal") == 1
@@ -79,12 +79,12 @@ def test_several_processes_add_up() -> None:
     one, two, dead, total = Metrics(), Metrics(), Metrics(), Metrics()
     for metrics, seconds in ((one, 0.3), (two, 0.003), (dead, 400.0)):
         metrics.note(Observed("llama", "v1", "west", "openai", "200", seconds))
-        metrics.message("request_headers", 0.00003)
+        metrics.observe_message("request_headers", 0.00003)
         metrics.streams += 2
         metrics.policy_generation = 4
     two.policy_generation = 5
-    one.error("internal")
-    two.reloaded(ok=True)
+    one.count_error("internal")
+    two.count_reload(ok=True)
     total.add(one.state())
     total.add(two.state())
     total.add(dead.state(), alive=False)
@@ -158,7 +158,7 @@ def test_no_peer_makes_up_the_value_of_a_label(told: list[dict[str, str]], asks:
     metric = CustomMetric("asked", "COUNTER", LABELS, REQUESTS, REQUESTS)
     policy = Policy("chat", models=("*",), versions=(Version("v1"),), custom_metrics=(metric,) if asks else ())
     snapshot = Snapshot((policy,))
-    metrics.follow(snapshot)
+    metrics.set_snapshot(snapshot)
     for one in told:
         metadata = {key: value for key, value in one.items() if key != ":status"} | {"policy": one["policy"] or "chat"}
         stream = ObserveStream(snapshot)

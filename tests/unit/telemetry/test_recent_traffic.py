@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import OTHER
-from extproc.telemetry.golden import Counts
+from extproc.telemetry.golden_metrics import Counts
 from extproc.telemetry.recent_traffic import (
-    KEPT,
-    LONGEST,
-    ROWS,
-    STEP,
-    UNKNOWN,
-    Recent,
-    Report,
-    edges,
-    grouped,
-    together,
+    MAX_ROWS,
+    MAX_SLICES,
+    MAX_WINDOW,
+    SLICE_SECONDS,
+    UNKNOWN_CALLER,
+    RecentTraffic,
+    TrafficReport,
+    group_rows,
+    limit_callers,
+    merge_reports,
 )
 
 START = 1_000_000.0
@@ -37,13 +37,13 @@ def observed(caller: str = "", version: str = "v1", seconds: float = 0.1) -> Obs
     return Observed("llama", version, "west", "openai", "200", seconds, caller=caller)
 
 
-def requests(report: Report, seconds: float, end: int | None = None) -> int:
+def requests(report: TrafficReport, seconds: float, end: int | None = None) -> int:
     return sum(counts.requests for counts in report.window(seconds, end).rows.values())
 
 
 def test_a_window_forgets() -> None:
     clock = Clock()
-    recent = Recent(clock)
+    recent = RecentTraffic(clock)
     for _ in range(3):
         recent.note(observed())
     clock.now += 30
@@ -52,14 +52,14 @@ def test_a_window_forgets() -> None:
     assert requests(recent.report(), 30) == 1
     clock.now += 35
     assert requests(recent.report(), 60) == 1
-    assert requests(recent.report(), LONGEST) == 4
-    clock.now += LONGEST
+    assert requests(recent.report(), MAX_WINDOW) == 4
+    clock.now += MAX_WINDOW
     assert recent.report().slices == []
 
 
 def test_seconds_are_those_that_it_covers() -> None:
     clock = Clock()
-    recent = Recent(clock)
+    recent = RecentTraffic(clock)
     assert recent.report().window(60).seconds == 1.0, "not less: a rate of the first millisecond says nothing"
     clock.now += 7
     assert recent.report().window(60).seconds == 7.0
@@ -67,22 +67,30 @@ def test_seconds_are_those_that_it_covers() -> None:
     assert recent.report().window(60).seconds == 55.0, "whole slices, and the one that has just begun"
     clock.now += 4
     assert recent.report().window(60).seconds == 59.0
-    assert recent.report().window(10, int(START // STEP) + 3).seconds == 10.0
+    assert recent.report().window(10, int(START // SLICE_SECONDS) + 3).seconds == 10.0
 
 
 def test_a_window_of_the_past() -> None:
     clock = Clock()
-    recent = Recent(clock)
+    recent = RecentTraffic(clock)
     for _ in range(10):
         recent.note(observed())
-        clock.now += STEP
-    first = int(START // STEP)
-    assert [requests(recent.report(), 3 * STEP, first + n) for n in (0, 1, 2, 3, 9, 10, 12)] == [1, 2, 3, 3, 3, 2, 0]
+        clock.now += SLICE_SECONDS
+    first = int(START // SLICE_SECONDS)
+    assert [requests(recent.report(), 3 * SLICE_SECONDS, first + n) for n in (0, 1, 2, 3, 9, 10, 12)] == [
+        1,
+        2,
+        3,
+        3,
+        3,
+        2,
+        0,
+    ]
 
 
 def test_a_clock_that_is_set_back() -> None:
     clock = Clock()
-    recent = Recent(clock)
+    recent = RecentTraffic(clock)
     recent.note(observed())
     clock.now -= 100
     recent.note(observed())
@@ -91,43 +99,43 @@ def test_a_clock_that_is_set_back() -> None:
 
 
 def test_callers_and_who_has_no_name() -> None:
-    recent = Recent(Clock())
+    recent = RecentTraffic(Clock())
     for caller in ("a", "a", "", "b"):
         recent.note(observed(caller))
     rows = recent.report().window(60).rows
-    assert {key[0]: counts.requests for key, counts in rows.items()} == {"a": 2, UNKNOWN: 1, "b": 1}
+    assert {key[0]: counts.requests for key, counts in rows.items()} == {"a": 2, UNKNOWN_CALLER: 1, "b": 1}
 
 
 def test_it_stays_small_whatever_comes() -> None:
     clock = Clock()
-    recent = Recent(clock)
-    for _ in range(KEPT + 5):
-        for n in range(ROWS + 100):
+    recent = RecentTraffic(clock)
+    for _ in range(MAX_SLICES + 5):
+        for n in range(MAX_ROWS + 100):
             recent.note(observed(f"caller-{n}-{clock.now}"))
-        clock.now += STEP
+        clock.now += SLICE_SECONDS
     report = recent.report()
-    assert len(report.slices) <= KEPT
-    assert all(len(one.rows) <= ROWS + 1 for one in report.slices)
-    rows = report.window(STEP * 2).rows
+    assert len(report.slices) <= MAX_SLICES
+    assert all(len(one.rows) <= MAX_ROWS + 1 for one in report.slices)
+    rows = report.window(SLICE_SECONDS * 2).rows
     assert rows[OTHER, "llama", "v1", "west"].requests == 100
-    assert sum(counts.requests for counts in rows.values()) == ROWS + 100
+    assert sum(counts.requests for counts in rows.values()) == MAX_ROWS + 100
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("abc"), st.integers(0, 40)), max_size=40))
 def test_several_processes_are_one(said: list[tuple[int, str, int]]) -> None:
     clock = Clock()
-    alone, parts = Recent(clock), [Recent(clock) for _ in range(3)]
+    alone, parts = RecentTraffic(clock), [RecentTraffic(clock) for _ in range(3)]
     for process, caller, later in said:
         clock.now += later
         alone.note(observed(caller))
         parts[process].note(observed(caller))
-    wire = [msgspec.json.decode(msgspec.json.encode(part.report()), type=Report) for part in parts]
-    for seconds in (STEP, 60, LONGEST):
-        assert together(wire).window(seconds) == alone.report().window(seconds)
+    wire = [msgspec.json.decode(msgspec.json.encode(part.report()), type=TrafficReport) for part in parts]
+    for seconds in (SLICE_SECONDS, 60, MAX_WINDOW):
+        assert merge_reports(wire).window(seconds) == alone.report().window(seconds)
 
 
 def test_nobody_together_is_nothing() -> None:
-    assert together([]).window(60).rows == {}
+    assert merge_reports([]).window(60).rows == {}
 
 
 def test_those_who_ask_most_have_names() -> None:
@@ -136,7 +144,7 @@ def test_those_who_ask_most_have_names() -> None:
         for version in ("v1", "v2"):
             rows[f"c{n:02}", "llama", version, "west"] = Counts(requests=n)
     rows[OTHER, "llama", "v1", "west"] = Counts(requests=1000)
-    found = edges(rows, 3)
+    found = limit_callers(rows, 3)
     assert list(dict.fromkeys(key[0] for key in found)) == ["c29", "c28", "c27", OTHER]
     assert sum(counts.requests for counts in found.values()) == sum(counts.requests for counts in rows.values())
     assert found[OTHER, "llama", "v1", "west"].requests == 1000 + sum(range(27))
@@ -144,5 +152,7 @@ def test_those_who_ask_most_have_names() -> None:
 
 def test_groups_add_up() -> None:
     rows = {("a", "m", "v1", "p"): Counts(requests=2), ("b", "m", "v1", "p"): Counts(requests=3)}
-    assert {key: counts.requests for key, counts in grouped(rows, lambda key: key[1:]).items()} == {("m", "v1", "p"): 5}
+    assert {key: counts.requests for key, counts in group_rows(rows, lambda key: key[1:]).items()} == {
+        ("m", "v1", "p"): 5
+    }
     assert rows["a", "m", "v1", "p"].requests == 2, "the rows themselves stay as they were"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.exchange.notes import Observed
-from extproc.telemetry.tap import HELD, Buffer, TapFilter, Taps, line
+from extproc.telemetry.tap import MAX_QUEUED, OpenTaps, TapBuffer, TapFilter, encode_record
 
 SLOW = Observed(
     "llama-*",
@@ -55,7 +55,7 @@ def test_without_a_time_nothing_took_long() -> None:
 
 
 def test_what_a_line_tells() -> None:
-    told = json.loads(line(0.5, SLOW))
+    told = json.loads(encode_record(0.5, SLOW))
     assert told["time"] == "1970-01-01T00:00:00.500+00:00"
     assert (told["ms"], told["ttft_ms"], told["tpot_ms"]) == (1500.0, 61.3, None)
     assert (told["model"], told["asked"], told["version"], told["gpu_pool"]) == ("llama-*", "llama-3", "v2", "west")
@@ -64,7 +64,7 @@ def test_what_a_line_tells() -> None:
 
 
 def test_each_tapper_gets_what_it_wants_while_it_taps() -> None:
-    taps = Taps()
+    taps = OpenTaps()
     taps.note(SLOW)
     with taps.open(TapFilter()) as every, taps.open(TapFilter(code="2xx")) as good:
         taps.note(SLOW)
@@ -75,20 +75,20 @@ def test_each_tapper_gets_what_it_wants_while_it_taps() -> None:
 
 
 def test_a_slow_tapper_is_told_what_it_lost() -> None:
-    taps = Taps()
+    taps = OpenTaps()
     with taps.open(TapFilter()) as lines:
-        for _ in range(HELD + 7):
+        for _ in range(MAX_QUEUED + 7):
             taps.note(SLOW)
         assert json.loads(next(lines))["code"] == "503"
         assert json.loads(next(lines)) == {"lost": 7}
-        assert [json.loads(next(lines))["code"] for _ in range(HELD - 1)] == ["503"] * (HELD - 1)
+        assert [json.loads(next(lines))["code"] for _ in range(MAX_QUEUED - 1)] == ["503"] * (MAX_QUEUED - 1)
         taps.note(SLOW)
         assert json.loads(next(lines))["code"] == "503"
 
 
 def test_silence_is_an_empty_line() -> None:
-    buffer = Buffer()
-    lines = buffer.lines(beat=0.001)
+    buffer = TapBuffer()
+    lines = buffer.lines(heartbeat=0.001)
     assert next(lines) == b"\n"
     buffer.put(b"x\n")
     assert next(lines) == b"x\n"

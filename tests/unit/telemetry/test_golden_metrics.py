@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.exchange.notes import ERRORS, Observed
-from extproc.telemetry.golden import Counts, Golden, failed, golden, quantile
+from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics, is_failure, quantile
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.metrics import DURATION_BUCKETS
 
@@ -68,14 +68,14 @@ def test_quantiles_rise(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "is_failure"),
+    ("code", "error", "expected"),
     [
         *(("200", error, error in ("error_in_stream", "cut_short")) for error in ERRORS),
         *((code, "", code in ("500", "503")) for code in ("0", "200", "404", "429", "500", "503")),
     ],
 )
-def test_what_is_the_services_failure(code: str, error: str, is_failure: bool) -> None:
-    assert failed(observed(code, error=error)) == is_failure
+def test_what_is_the_services_failure(code: str, error: str, expected: bool) -> None:
+    assert is_failure(observed(code, error=error)) == expected
 
 
 def test_what_counts_come_to() -> None:
@@ -84,7 +84,7 @@ def test_what_counts_come_to() -> None:
         counts.note(observed("503" if n == 0 else "200", cohort="sticky" if n % 2 else "pin"))
     counts.note(observed(first_token=0.09, per_token=0.003, output_tokens=30, cohort="weight"))
     assert counts.drawn == 11
-    assert golden(counts, 10.0) == Golden(
+    assert compute_golden_metrics(counts, 10.0) == GoldenMetrics(
         requests=21,
         success=pytest.approx(20 / 21),  # type: ignore[arg-type]
         rps=2.1,
@@ -100,7 +100,7 @@ def test_what_counts_come_to() -> None:
 
 
 def test_nothing_is_not_all_well() -> None:
-    assert golden(Counts(), 60) == Golden(0, None, 0.0, *[None] * 8)
+    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, 0.0, *[None] * 8)
 
 
 OBSERVED = st.builds(
@@ -123,7 +123,7 @@ def test_it_does_not_matter_who_counted(every: list[Observed], processes: int) -
     total = Counts()
     for part in parts:
         total.add(part)
-    assert golden(total, 7.0) == golden(alone, 7.0)
+    assert compute_golden_metrics(total, 7.0) == compute_golden_metrics(alone, 7.0)
 
 
 def test_other_buckets_are_refused_and_change_nothing() -> None:

@@ -19,7 +19,7 @@ from extproc.serve.options import Options
 from extproc.serve.server import Server
 from extproc.telemetry import otlp
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.otlp import Otlp
+from extproc.telemetry.otlp import OtlpExporter
 from tests.otlp.receiver import Receiver, receiving, values
 from tests.unit.telemetry.test_genai import observed
 from tests.waiting import until
@@ -48,7 +48,7 @@ def spans_counted(metrics: Metrics) -> dict[str, float]:
 
 def send(receiver: Receiver, metrics: Metrics, *notes: tuple[tuple[tuple[str, str], ...], Observed]) -> None:
     """From start to stop."""
-    exporter = Otlp(receiver.url, metrics)
+    exporter = OtlpExporter(receiver.url, metrics)
     exporter.start()
     for metadata, note in notes:
         exporter.note(metadata, note)
@@ -160,7 +160,7 @@ def test_one_of_the_two_alone(
 
 def test_sent_while_it_runs(receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-    exporter = Otlp(receiver.url, metrics)
+    exporter = OtlpExporter(receiver.url, metrics)
     exporter.start()
     exporter.note(SAMPLED, observed())
     until(lambda: receiver.spans() and receiver.metrics)
@@ -170,8 +170,8 @@ def test_sent_while_it_runs(receiver: Receiver, metrics: Metrics, monkeypatch: p
 def test_more_than_fits_is_dropped_and_counted(
     receiver: Receiver, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(otlp, "_MOST", 3)
-    exporter = Otlp(receiver.url, metrics)
+    monkeypatch.setattr(otlp, "_MAX_QUEUED", 3)
+    exporter = OtlpExporter(receiver.url, metrics)
     for _ in range(5):
         exporter.note(SAMPLED, observed())
     exporter.start()
@@ -183,7 +183,7 @@ def test_more_than_fits_is_dropped_and_counted(
 
 def test_no_collector(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    exporter = Otlp("http://127.0.0.1:1", metrics)
+    exporter = OtlpExporter("http://127.0.0.1:1", metrics)
     exporter.note(SAMPLED, observed())
     began = time.monotonic()
     exporter.start()

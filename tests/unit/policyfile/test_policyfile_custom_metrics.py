@@ -6,7 +6,15 @@ import re
 
 import pytest
 
-from extproc.policy.custom_metric import CACHED, INPUT, OUTPUT, REQUESTS, SECONDS, CustomMetric, Source
+from extproc.policy.custom_metric import (
+    CACHED_TOKENS,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    REQUESTS,
+    SECONDS,
+    CustomMetric,
+    Source,
+)
 from tests.house.tree import ROOT
 from tests.policy_documents import found, policy, policy_of, said
 
@@ -18,10 +26,10 @@ def declared(metric: str) -> CustomMetric:
 
 def test_what_the_articles_names_mean() -> None:
     assert declared("{name: inference_throughput, type: GAUGE, labels: [gpu_type, model_version]}") == CustomMetric(
-        "inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT, SECONDS
+        "inference_throughput", "GAUGE", ("model_version", "gpu_type"), OUTPUT_TOKENS, SECONDS
     )
     hit_ratio = declared("{name: feature_cache_hit_ratio, type: GAUGE}")
-    assert (hit_ratio.source, hit_ratio.per, hit_ratio.window) == (CACHED, INPUT, 60.0)
+    assert (hit_ratio.source, hit_ratio.per, hit_ratio.window) == (CACHED_TOKENS, INPUT_TOKENS, 60.0)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +38,8 @@ def test_what_the_articles_names_mean() -> None:
         ("source: {header: X-Cache-Hit-Ratio}", Source(header="x-cache-hit-ratio"), REQUESTS),
         ("source: {body: /a/b}, per: {body: /a~1b}", Source(body=("a", "b")), Source(body=("a/b",))),
         ("source: requests, per: second", REQUESTS, SECONDS),
-        ("source: cachedTokens, per: inputTokens", CACHED, INPUT),
-        ("source: outputTokens, per: request", OUTPUT, REQUESTS),
+        ("source: cachedTokens, per: inputTokens", CACHED_TOKENS, INPUT_TOKENS),
+        ("source: outputTokens, per: request", OUTPUT_TOKENS, REQUESTS),
     ],
 )
 def test_gauges(written: str, source: Source, per: Source) -> None:

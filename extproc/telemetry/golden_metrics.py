@@ -1,6 +1,6 @@
-"""Golden metrics: what is counted of finished exchanges, and what it comes to.
+"""Golden metrics: counts of finished exchanges, and the rates and quantiles computed from them.
 
-Counts add up whatever they were made by: a worker, a replica, a stretch of time. Rates and quantiles come last.
+Counts of several workers, replicas or times can be added; rates and quantiles are computed from the sum.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from extproc.exchange.notes import Observed
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
-_BROKEN = ("error_in_stream", "cut_short")
-"""Failures of the model server's that no status tells."""
-_DRAWN = ("weight", "sticky")
-"""How a version is chosen where the weights choose it."""
+_FAILURES = ("error_in_stream", "cut_short")
+"""``Observed.error`` of failures of the model server that the status does not show."""
+_WEIGHTED_COHORTS = ("weight", "sticky")
+"""Cohorts in which the weights choose the version."""
 
 
-def failed(observed: Observed) -> bool:
-    """The service did: not a client that asks wrongly (4xx) or leaves (0)."""
-    return observed.code.startswith("5") or observed.error in _BROKEN
+def is_failure(observed: Observed) -> bool:
+    """Whether the service failed. A wrong request (4xx) or a client that left (status 0) is no failure."""
+    return observed.code.startswith("5") or observed.error in _FAILURES
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """Of exchanges that have something in common."""
+    """Counts and histograms of some exchanges."""
 
     requests: int = 0
     failures: int = 0
     drawn: int = 0
-    """Those whose version was chosen by weight: what a canary's share is held against."""
+    """Requests whose version the weights chose: those that a canary's share is computed from."""
     output_tokens: int = 0
     duration: Histogram = msgspec.field(default_factory=lambda: Histogram(DURATION_BUCKETS))
     first_token: Histogram | None = None
-    """None, here and below: nothing was streamed."""
+    """None, here and below: no answer was streamed."""
     per_token: Histogram | None = None
 
     def note(self, observed: Observed) -> None:
-        """Counts one more."""
+        """Counts an exchange."""
         self.requests += 1
-        self.failures += failed(observed)
-        self.drawn += observed.cohort in _DRAWN
+        self.failures += is_failure(observed)
+        self.drawn += observed.cohort in _WEIGHTED_COHORTS
         if observed.seconds is not None:
             self.duration.observe(observed.seconds)
         if observed.first_token is not None:
@@ -54,7 +54,7 @@ class Counts(msgspec.Struct, array_like=True):
             self.output_tokens += observed.output_tokens
 
     def add(self, other: Counts) -> None:
-        """Counts what ``other`` has counted. Raises ``ValueError`` where its buckets are not ours."""
+        """Adds ``other``. Raises ``ValueError`` where its buckets differ."""
         theirs = (other.duration, other.first_token, other.per_token)
         for ours, more in zip((self.duration, self.first_token, self.per_token), theirs, strict=True):
             if ours is not None and more is not None and ours.bounds != more.bounds:
@@ -68,30 +68,30 @@ class Counts(msgspec.Struct, array_like=True):
         self.per_token = _sum(self.per_token, other.per_token)
 
 
-class Golden(msgspec.Struct, frozen=True):
-    """What counts come to. None: there was nothing to tell it from; no traffic is not all well."""
+class GoldenMetrics(msgspec.Struct, frozen=True):
+    """The metrics of some exchanges. None: no exchange to compute it from."""
 
     requests: int
     success: float | None
-    """Share of requests that the service did not fail, between 0 and 1."""
+    """Share of requests that are no failures, 0 to 1."""
     rps: float
     p50_ms: float | None
     """Milliseconds, here and below."""
     p95_ms: float | None
     p99_ms: float | None
     ttft_p50_ms: float | None
-    """Time to first token, of answers that came as a stream."""
+    """Time to first token of streamed answers."""
     ttft_p95_ms: float | None
     tpot_p50_ms: float | None
-    """Time per output token."""
+    """Time per output token of streamed answers."""
     tpot_p95_ms: float | None
     tokens_per_second: float | None
-    """Output tokens, of all answers together."""
+    """Output tokens of all answers together."""
 
 
-def golden(counts: Counts, seconds: float) -> Golden:
-    """The metrics of what was counted in so many seconds."""
-    return Golden(
+def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
+    """The metrics of ``counts``, taken over ``seconds``."""
+    return GoldenMetrics(
         counts.requests,
         1 - counts.failures / counts.requests if counts.requests else None,
         counts.requests / seconds,
@@ -107,10 +107,10 @@ def golden(counts: Counts, seconds: float) -> Golden:
 
 
 def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
-    """The ``q``-quantile (0 to 1) of a histogram as Prometheus' ``histogram_quantile`` has it; None of nothing.
+    """The ``q``-quantile (0 to 1) of a histogram, as Prometheus' ``histogram_quantile`` computes it; None if empty.
 
-    ``bounds`` are the buckets' inclusive upper ones, positive, in ascending order; ``counts`` has one more, of what is
-    above them all. Within a bucket values are taken to be spread evenly; what is above the last bound counts as that.
+    ``bounds``: the buckets' inclusive upper bounds, positive, ascending. ``counts`` has one more entry, of values
+    above the last bound, which count as that bound. Values are taken to be spread evenly within a bucket.
     """
     total = sum(counts)
     if not total or not bounds:
@@ -126,12 +126,12 @@ def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float 
 
 
 def _ms(histogram: Histogram | None, q: float) -> float | None:
-    found = None if histogram is None else quantile(q, histogram.bounds, histogram.counts)
-    return None if found is None else round(found * 1000, 3)
+    seconds = None if histogram is None else quantile(q, histogram.bounds, histogram.counts)
+    return None if seconds is None else round(seconds * 1000, 3)
 
 
 def _sum(ours: Histogram | None, theirs: Histogram | None) -> Histogram | None:
-    """``ours``, with what ``theirs`` has counted; ``theirs`` stays as it is."""
+    """``ours`` with ``theirs`` added. ``theirs`` is not changed."""
     if theirs is None:
         return ours
     if ours is None:

@@ -97,7 +97,7 @@ def test_a_list_gives_its_items_with_paths() -> None:
 
 def test_a_list_may_have_to_hold_something() -> None:
     said = ["is an empty list; give an item, or remove the field"]
-    assert value("[]", lambda f: f.items(least=1)) == ([], said)
+    assert value("[]", lambda f: f.items(minimum=1)) == ([], said)
     assert value("[]", lambda f: f.items()) == ([], [])
     assert value("a", lambda f: f.items())[1] == [
         "is not a list; write a list: [first, second], or one `- item` a line"
