@@ -7,7 +7,7 @@ from extproc.http2.request_headers cimport RequestHead, HeaderBlockReader
 
 cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HEADER_SIZE, MAX_FRAME_SIZE, PADDED, PRIORITY_FLAG
 cdef int _FRAME_WORK
-cdef Py_ssize_t CREDIT_THRESHOLD, MAX_LATE_RESETS, STREAM_WINDOW
+cdef Py_ssize_t CREDIT_THRESHOLD, STREAM_WINDOW
 
 cdef class Connection(ControlFrames):
     cdef public bint failed, started

@@ -74,8 +74,8 @@ class FlowControl(StreamStates):
         """
         stream.withheld += size
         self.withheld += size
-        self.credit(0)
-        if self.withheld + self.uncredited > CONNECTION_WINDOW:
+        self.credit(0)  # which leaves no more uncredited than the window still has
+        if self.withheld > CONNECTION_WINDOW:
             raise Http2ConnectionError(f.FLOW_CONTROL_ERROR, "more data than the connection's window")
 
     def release(self, stream: Stream) -> None:

@@ -263,6 +263,12 @@ def test_a_field_too_large_for_the_table_empties_it() -> None:
     assert both.read(b"\xbe") is HpackError
 
 
+def test_a_field_as_large_as_the_table_stays_in_it() -> None:
+    both, value = Both(), b"v" * (4096 - 33)
+    assert both.read(b"\x40\x01b" + string(value)) == [(b"b", value)]
+    assert both.read(b"\xbe") == [(b"b", value)]
+
+
 def test_what_came_for_no_table_is_known_by_its_name_and_how_it_was_written() -> None:
     decoder = HpackDecoder()
     (one,) = decoder.read(b"\x04\x02/a")

@@ -171,6 +171,14 @@ def test_a_client_that_does_not_fetch_makes_streams_wait() -> None:
     assert stream.drains == 1
 
 
+def test_a_queue_that_is_exactly_full_makes_streams_wait() -> None:
+    connection = Recorder()
+    connection.queued = MAX_QUEUED
+    stream = Told(connection)
+    stream.send(b"a")
+    assert (stream.waiting is None, list(connection.waiting)) == (False, [1])
+
+
 def test_a_full_queue_holds_no_trailers_back() -> None:
     connection = Recorder(window=0, initial_window=0)
     connection.queued = 2 * MAX_QUEUED

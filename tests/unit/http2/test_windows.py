@@ -166,13 +166,14 @@ def test_bytes_that_have_gone_make_room() -> None:
     assert windows.queued == MAX_QUEUED - 4 + f.HEADER_SIZE + 4
 
 
-def test_each_stream_that_is_tried_is_work_and_the_rest_is_for_the_next_turn() -> None:
+@pytest.mark.parametrize("work", [3, 4])
+def test_each_stream_that_is_tried_is_work_and_the_rest_is_for_the_next_turn(work: int) -> None:
     windows = waiting(1, 3, 5)
-    windows.window, windows.work = 100, 3
+    windows.window, windows.work = 100, work
     windows.flush_waiting()
     assert [number for number, _ in windows.data()] == [1, 3]  # one for the try, one for the frame
     assert windows.unfinished
-    assert windows.work == -1
+    assert windows.work == work - 4
     windows.work, windows.unfinished = 100, False
     windows.resume_deferred()
     assert [number for number, _ in windows.data()] == [5]
