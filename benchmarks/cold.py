@@ -32,7 +32,7 @@ from extproc.grpc_server.client_socket import ClientSocket
 from extproc.grpc_server.contract import Pulse
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
-from extproc.serve.servicer import process
+from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 
 KINDS = {"0.5 KB chat": Workload("chat", 512), "path only": Workload("path", 0)}
@@ -110,7 +110,7 @@ def serve(workload: Workload, number: int) -> list[bytes]:
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
     """Asks, and gives the answer."""
     snapshot, metrics = example_snapshot("127.0.0.1:9"), Metrics()
-    service = Service({PROCESS.encode(): process(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
+    service = Service({PROCESS.encode(): handler_factory(lambda: snapshot, metrics)}, Pulse(), lambda _, __: None)
     link = ClientSocket(
         server, Connection(lambda connection, number, head: Call(connection, number, head, service)), None, 0.0
     )

@@ -13,7 +13,7 @@ from benchmarks.apis import Target
 from benchmarks.requests import MODEL, example_snapshot
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.grpc_server import Abort, Metadata, Pulse
-from extproc.serve.servicer import ProcessHandler, process
+from extproc.serve.servicer import ProcessHandler, handler_factory
 from extproc.telemetry.metrics import Metrics
 
 PIECES = 10_000
@@ -82,7 +82,7 @@ def watched(api: str) -> Callable[[], object]:
 
 def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
     policies = example_snapshot()
-    handlers, sender = process(lambda: policies, metrics), _Sender()
+    handlers, sender = handler_factory(lambda: policies, metrics), _Sender()
     *first, piece, last = messages(api)
     while True:
         handler = handlers(sender)

@@ -17,11 +17,11 @@ import pytest
 
 from extproc.errors import SetupError
 from extproc.gateway import embedded_envoy
-from extproc.gateway.embedded_envoy import ENVOY_VARIABLE, Envoy, PolicyFiles, find_envoy
-from extproc.gateway.up import refuse_taken
+from extproc.gateway.embedded_envoy import ENVOY_VARIABLE, DiscoveryFiles, Envoy, find_envoy
+from extproc.gateway.up import require_free_port
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from extproc.serve.child_process import Child
+from extproc.serve.child_process import ChildProcess
 from tests.waiting import until
 
 from .conftest import Gateway, Handler, ModelServer, Processor
@@ -50,7 +50,7 @@ class Live:
             access_log=str(directory / "access.log"),
         )
         self._processor = processor
-        self._files = PolicyFiles(options, directory)
+        self._files = DiscoveryFiles(options, directory)
         self.envoy = Envoy(self._files.start(snapshot), directory)
         self.envoy.wait_ready()
         self.client = Gateway(self.envoy, directory / "access.log")
@@ -204,8 +204,8 @@ from functools import partial
 from pathlib import Path
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from extproc.policy.snapshot import View
-document = bootstrap(View(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
+from extproc.policy.snapshot import Snapshot
+document = bootstrap(Snapshot(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))
 envoy = Envoy(document, Path(sys.argv[1]))
 envoy.wait_ready()
 print(envoy.child.process.pid, flush=True)
@@ -238,16 +238,16 @@ def _gone(pid: int) -> bool:
 
 
 def test_the_last_words_of_a_child_are_kept() -> None:
-    child = Child("the child", [sys.executable, "-c", "import sys; sys.stderr.write('alas\\n'); sys.exit(3)"])
+    child = ChildProcess("the child", [sys.executable, "-c", "import sys; sys.stderr.write('alas\\n'); sys.exit(3)"])
     child.process.wait()
     assert child.exit_report().splitlines() == ["the child ended with exit status 3; its last words:", "  alas"]
 
 
 def test_a_stubborn_child_is_killed() -> None:
     code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.stderr.write('!\\n'); signal.pause()"
-    child = Child("stubborn", [sys.executable, "-c", code])
+    child = ChildProcess("stubborn", [sys.executable, "-c", code])
     until(lambda: "!" in child._lines)
-    child.end(0.1)
+    child.terminate(0.1)
     assert child.process.returncode == -signal.SIGKILL
 
 
@@ -274,5 +274,5 @@ def test_a_taken_port_is_named_before_anything_starts() -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SetupError, match=rf"127.0.0.1:{port} \(--listen\): Address already in use \(errno 98\)"):
-            refuse_taken("--listen", f"127.0.0.1:{port}")
-    refuse_taken("--listen", f"127.0.0.1:{port}")
+            require_free_port("--listen", f"127.0.0.1:{port}")
+    require_free_port("--listen", f"127.0.0.1:{port}")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from extproc.admin import page
-from extproc.admin.server import Admin, AdminContent
+from extproc.admin.server import AdminContent, AdminServer
 from extproc.cli import shared_flags
 from extproc.cli.main import main
 from extproc.exchange.notes import Observed
@@ -227,7 +227,7 @@ def test_tap_of_several_workers(team: Team) -> None:
 def test_a_slow_tapper_costs_nobody_time() -> None:
     """It reads nothing while far more comes than all buffers hold; then it learns how many it missed."""
     taps, recent = Taps(), Recent()
-    admin = Admin("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
+    admin = AdminServer("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
     admin.start()
     observed = Observed("llama", "v1", "none", "openai", "200", 0.1, caller="x" * 256)
     count, before = HELD * 20, time.perf_counter()

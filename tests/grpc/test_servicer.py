@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.codec import PROCESS
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.serve.servicer import process
+from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed
 from tests.grpc.running import running
@@ -39,7 +39,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def server(metrics: Metrics) -> Iterator[Any]:
-    with running({PROCESS: process(lambda: SNAPSHOT, metrics)}) as server:
+    with running({PROCESS: handler_factory(lambda: SNAPSHOT, metrics)}) as server:
         yield server
 
 

@@ -17,7 +17,7 @@ from extproc._pb import health_pb2 as pb
 from extproc.envoy.codec import PROCESS
 from extproc.errors import SetupError
 from extproc.serve.health import CHECK
-from extproc.serve.options import nth, spread
+from extproc.serve.options import nth_address, spread_addresses
 from tests.grpc.running import insecure
 from tests.grpc.served import Served
 from tests.grpc.test_server import POLICY, write
@@ -207,17 +207,17 @@ def test_a_bad_policy_is_told_once(policy: Path) -> None:
 
 
 def test_addresses() -> None:
-    assert spread(("127.0.0.1:50051",), 1) == ("127.0.0.1:50051",)
-    assert spread(("[::1]:50051",), 3) == ("[::1]:50051", "[::1]:50052", "[::1]:50053")
-    assert spread(("unix:///p.sock", "0.0.0.0:9"), 2) == (
+    assert spread_addresses(("127.0.0.1:50051",), 1) == ("127.0.0.1:50051",)
+    assert spread_addresses(("[::1]:50051",), 3) == ("[::1]:50051", "[::1]:50052", "[::1]:50053")
+    assert spread_addresses(("unix:///p.sock", "0.0.0.0:9"), 2) == (
         "unix:///p.sock-1",
         "0.0.0.0:9",
         "unix:///p.sock-2",
         "0.0.0.0:10",
     )
-    assert spread(("127.0.0.1:0",), 2) == ("127.0.0.1:0", "127.0.0.1:0")
-    assert nth("unix:///p.sock", 1) == "unix:///p.sock-2"
+    assert spread_addresses(("127.0.0.1:0",), 2) == ("127.0.0.1:0", "127.0.0.1:0")
+    assert nth_address("unix:///p.sock", 1) == "unix:///p.sock-2"
     with pytest.raises(SetupError, match=r"two of 2 workers would listen on 127\.0\.0\.1:51"):
-        spread(("127.0.0.1:50", "127.0.0.1:51"), 2)
+        spread_addresses(("127.0.0.1:50", "127.0.0.1:51"), 2)
     with pytest.raises(SetupError, match=r"there is no 127\.0\.0\.1:65536"):
-        spread(("127.0.0.1:65535",), 2)
+        spread_addresses(("127.0.0.1:65535",), 2)
