@@ -44,8 +44,8 @@ def collect_report(sources: Sequence[str], seconds: float) -> FleetReport:
                 problems.append(outcome)
                 continue
             report, policy = outcome
-            window = report.window(seconds)
             try:
+                window = report.window(seconds)
                 merged = {key: deepcopy(counts) for key, counts in rows.items()}
                 add(merged, window.rows.items())
             except ValueError as problem:
