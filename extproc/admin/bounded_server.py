@@ -113,8 +113,13 @@ class BoundedHandler(BaseHTTPRequestHandler):
         """Handles a request."""
         self._head_reader.left = MAX_HEAD_BYTES
         super().handle_one_request()
-        if not self.close_connection:
+
+    def parse_request(self) -> bool:
+        """Parses a head. Marked before the response is sent, a client that has it is not closed for the next one."""
+        parsed = super().parse_request()
+        if parsed:
             self.server.mark_active(self.connection)
+        return parsed
 
 
 class _HeadReader:
