@@ -44,13 +44,12 @@ class Supervisor:
         certificates(options)
         self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options
+        content = AdminContent(self._total_metrics, self._unready, self._config, self._recent, self._tap)
+        self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
         self._directory = TemporaryDirectory(prefix="extproc-")
         directory = Path(self._directory.name)
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = "starting"
-        self._admin = AdminServer(
-            options.admin, AdminContent(self._total_metrics, self._unready, self._config, self._recent, self._tap)
-        )
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT, then drains all workers. Returns the exit status. Raises ``SetupError``."""
