@@ -19,6 +19,7 @@ from extproc.admin.server import AdminContent, AdminServer
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import Recent
 from extproc.telemetry.tap import Taps
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -50,6 +51,12 @@ def get(admin: AdminServer, path: str = "/healthz", **headers: str) -> tuple[int
         connection.close()
 
 
+def accepted(admin: AdminServer, client: socket.socket) -> bool:
+    """The server takes connections in their order: then it has taken those before ``client`` too."""
+    with admin._server._lock:
+        return client.getsockname() in [connection.getpeername() for connection in admin._server._evictable]
+
+
 def answering() -> int:
     """Threads that answer somebody."""
     return sum("process_request_thread" in thread.name for thread in threads())
@@ -68,8 +75,8 @@ def test_a_crowd_of_silent_clients_makes_room_for_one_that_asks(admin: AdminServ
 def test_who_asks_again_stays(admin: AdminServer, opened: ExitStack) -> None:
     asks = connect(admin, opened)
     for _ in range(3):
-        for _ in range(MAX_CONNECTIONS // 2):
-            connect(admin, opened)
+        last = [connect(admin, opened) for _ in range(MAX_CONNECTIONS // 2)][-1]
+        until(lambda last=last: accepted(admin, last))  # type: ignore[misc]
         asks.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"ok\n"):
