@@ -25,7 +25,7 @@ COMPILED = (
     *("exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
     *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
 )
-"""Modules of ``extproc``. Not ``grpc_server.event_loop``: Python looks for signals between two steps that it interprets."""
+"""Modules of ``extproc``. Not ``grpc_server.event_loop``: Python checks for signals between two interpreted steps."""
 
 FLAGS = [
     *("-g0", "-w", "-O2"),
