@@ -1,4 +1,4 @@
-# Types in C for streams.py, where it is compiled (setup.py).
+# Types in C for open_streams.py, where it is compiled (setup.py).
 
 cdef class OpenStreams:
     cdef public object _metrics
