@@ -29,7 +29,7 @@ test-prometheus: $(VENV)/dev  ## rules and dashboard in a real Prometheus and it
 	@$(BIN)/python -m pytest tests/prometheus
 
 test-engines: $(VENV)/dev  ## the server's and Envoy's tests on the other engine, grpcio's asyncio API
-	@EXTPROC_TEST_ENGINE=aio $(BIN)/python -m pytest tests/grpc tests/envoy
+	@EXTPROC_TEST_ENGINE=aio $(BIN)/python -m pytest tests/grpc tests/unit/serve tests/envoy
 
 test-compiled:  ## every test, on a copy of this tree with its modules compiled as in a wheel: needs a C compiler and Python's headers
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.cold`: what a request costs where caches are cold, told by valgrind's simulated ones.
+"""`python -m benchmarks.cold`: what a request costs with cold caches, counted by valgrind's simulated ones.
 
-A processor that has little to do finds them full of others' things with each request. Counted are the instructions from
-the bytes that come on a socket to those that go, and the lines of 64 bytes that must be fetched for it, code and data,
-with a cache of 2 MB that is emptied before each. No clock is looked at: how busy the machine is does not show.
+A processor with little to do finds the caches full of other programs' data at each request. Counted are the
+instructions from the bytes that arrive on a socket to those that leave, and the lines of 64 bytes that must be fetched
+for them, code and data, with a cache of 2 MB that is emptied before each request. It reads no clock, so other load does
+not show.
 """
 
 from __future__ import annotations
@@ -25,29 +26,30 @@ from hpack import Encoder
 from benchmarks import ours
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import example_snapshot
-from benchmarks.requests import pieces, told
+from benchmarks.requests import headers_message, pieces
 from extproc.envoy.codec import PROCESS
 from extproc.grpc_server.call import Call, CallServices
 from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
 from extproc.grpc_server.contract import LoopLag
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
-from extproc.serve.servicer import process
+from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 
 KINDS = {"0.5 KB chat": Workload("chat", 512), "path only": Workload("path", 0)}
 WARM, COUNTED = 100, 100
-"""Requests to get used to, and to count."""
+"""Requests before the count begins, and requests that are counted."""
 CACHE = 2 << 20
-"""Bytes, of the cache that stands for all between the core and the memory."""
-READ = "*pw_7extproc_11grpc_server_13client_socket_12ClientSocket_*read"
-"""What is counted: ``ClientSocket.read``, as Cython names it, and all that it calls."""
+"""Bytes of the simulated last-level cache."""
+_PLACE = (*ClientSocket.__module__.split("."), ClientSocket.__name__)
+READ = f"*pw_{'_'.join(f'{len(name)}{name}' for name in _PLACE)}_*read"
+"""The pattern of what is counted: ``ClientSocket.read``, as Cython names it in C, and all that it calls."""
 
 Ask: TypeAlias = Callable[[], bytes]
 
 
 def main() -> int:
-    """Lines for people on stderr as they come, JSON on stdout."""
+    """Progress on stderr, JSON on stdout; the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cold",
         description="What a request costs where caches are cold, by valgrind's simulated ones: two minutes.",
@@ -74,7 +76,7 @@ def main() -> int:
 
 
 def count(kind: str, built: Path) -> dict[str, int]:
-    """Per request: what so many of them cost more than none."""
+    """Per request: the difference of a run with ``COUNTED`` requests and one with none."""
     with TemporaryDirectory() as directory:
         none, some = (_events(kind, built, number, Path(directory) / str(number)) for number in (0, COUNTED))
     ir, _, _, _, _, _, code, read, written = ((b - a) // COUNTED for a, b in zip(none, some, strict=True))
@@ -93,7 +95,7 @@ def _events(kind: str, built: Path, number: int, out: Path) -> list[int]:
 
 
 def serve(workload: Workload, number: int) -> list[bytes]:
-    """The answers to so many requests to a processor in this process, after others that it gets used to."""
+    """The answers to ``number`` requests to a processor in this process, after ``WARM`` others."""
     answers = []
     junk = np.zeros(2 * CACHE, dtype=np.uint8)
     client, server = socket.socketpair()
@@ -108,13 +110,15 @@ def serve(workload: Workload, number: int) -> list[bytes]:
 
 
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
-    """Asks, and gives the answer."""
+    """A function that sends one request and returns the bytes of its answer."""
     snapshot, metrics = example_snapshot("127.0.0.1:9"), Metrics()
-    services = CallServices({PROCESS.encode(): process(lambda: snapshot, metrics)}, LoopLag(), lambda _, __: None)
+    services = CallServices(
+        {PROCESS.encode(): handler_factory(lambda: snapshot, metrics)}, LoopLag(), lambda _, __: None
+    )
     connection = Connection(lambda connection, number, head: Call(connection, number, head, services))
-    link = ClientSocket(server, connection, None, memoryview(bytearray(RECEIVE_SIZE)), 0.0)
+    client_socket = ClientSocket(server, connection, None, memoryview(bytearray(RECEIVE_SIZE)), 0.0)
     client.sendall(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))
-    link.read(0.0)
+    client_socket.read(0.0)
     client.recv(CACHE)
     messages, encoder, last = _messages(workload), Encoder(), -1
 
@@ -124,10 +128,10 @@ def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> A
         head = f.frame(f.HEADERS, f.END_HEADERS, last, encoder.encode(_STREAM))
         data = (f.frame(f.DATA, 0, last, len(message).to_bytes(5) + message) for message in messages)
         client.sendall(head + b"".join(data))
-        link.read(0.0)
+        client_socket.read(0.0)
         answer = client.recv(CACHE)
         client.sendall(f.rst_stream(last, f.NO_ERROR))  # as Envoy does
-        link.read(0.0)
+        client_socket.read(0.0)
         return answer
 
     return ask
@@ -144,7 +148,7 @@ def _messages(workload: Workload) -> list[bytes]:
     """What Envoy sends for a request, of which it shows the headers that may decide."""
     body = workload.payload()
     named = {":authority": "llama", ":path": workload.path, ":method": "POST", "content-length": str(len(body))}
-    return [told({**named, **workload.headers}), *(pieces(body, len(body)) if workload.body else ())]
+    return [headers_message({**named, **workload.headers}), *(pieces(body, len(body)) if workload.body else ())]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from benchmarks.apis import Target
 from benchmarks.requests import MODEL, example_snapshot
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.grpc_server import Abort, LoopLag, Metadata
-from extproc.serve.servicer import ProcessHandler, process
+from extproc.serve.servicer import ProcessHandler, handler_factory
 from extproc.telemetry.metrics import Metrics
 
 PIECES = 10_000
@@ -82,7 +82,7 @@ def watched(api: str) -> Callable[[], object]:
 
 def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
     policies = example_snapshot()
-    handlers, sender = process(lambda: policies, metrics), _Sender()
+    handlers, sender = handler_factory(lambda: policies, metrics), _Sender()
     *first, piece, last = messages(api)
     while True:
         handler = handlers(sender)
@@ -98,9 +98,9 @@ def messages(api: str) -> list[bytes]:
     request = pb.ProcessingRequest(observability_mode=True)
     request.request_headers.headers.headers.add(key="traceparent", raw_value=b"00-1-2-01")
     response = pb.ProcessingRequest(observability_mode=True)
-    told = {":status": "200" if kind else "101", "server-timing": "route;dur=1, upstream;dur=40, total;dur=41"}
-    told |= {"content-type": kind} if kind else {}
-    for name, value in told.items():
+    headers = {":status": "200" if kind else "101", "server-timing": "route;dur=1, upstream;dur=40, total;dur=41"}
+    headers |= {"content-type": kind} if kind else {}
+    for name, value in headers.items():
         response.response_headers.headers.headers.add(key=name, raw_value=value.encode())
     metadata = {"api": api, "operation": operation, "model": MODEL, "policy": MODEL, "version": "v1"}
     sent = [frame % json.dumps(event).encode()] if kind else [_message(_CREATED), _message(event)]

@@ -22,7 +22,7 @@ def compiled() -> Path | str:
     if run.returncode:
         return f"setup.py failed: {run.stderr.strip()[-500:]}"
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
-    if not (built / "extproc" / "exchange" / f"route{suffix}").exists():
+    if not any(built.rglob(f"*{suffix}")):
         return f"no C compiler, or no headers of this Python: {run.stderr.strip()[-500:]}"
     return built
 

@@ -57,10 +57,10 @@ def head(path: str, *, length: int, mode: int = pb.ProcessingMode.STREAMED, user
         "x-stainless-runtime": "CPython",
         "x-user-id": f"user-{user}",
     }
-    return told(headers, mode)
+    return headers_message(headers, mode)
 
 
-def told(headers: Mapping[str, str], mode: int = pb.ProcessingMode.STREAMED) -> bytes:
+def headers_message(headers: Mapping[str, str], mode: int = pb.ProcessingMode.STREAMED) -> bytes:
     """The first message for a request with these headers."""
     message = pb.ProcessingRequest()
     for name, value in headers.items():

@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if s.name == BASELINE or not options.scenario or any(re.search(t, s.name) for t in options.scenario)
         ]
         upstream = bench.start_upstream(stack, directory / "upstream")
-        standing = [bench.Standing(s, stack, directory / f"scenario-{n}", upstream) for n, s in enumerate(chosen)]
+        standing = [
+            bench.RunningScenario(s, stack, directory / f"scenario-{n}", upstream) for n, s in enumerate(chosen)
+        ]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             total = options.rounds * sum(s.scenario.does(w) for s in standing for w in workloads)

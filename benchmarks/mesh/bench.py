@@ -40,7 +40,7 @@ class Turn(msgspec.Struct, frozen=True):
     errors: int
 
 
-class Standing:
+class RunningScenario:
     """A scenario that runs: its Envoy and its processors."""
 
     def __init__(self, scenario: Scenario, stack: ExitStack, directory: Path, upstream: str) -> None:
@@ -200,7 +200,7 @@ def wait(condition: Callable[[], object], process: Process, seconds: float = 20)
 
 
 def measure(
-    standing: Sequence[Standing],
+    standing: Sequence[RunningScenario],
     workloads: Sequence[Workload],
     rounds: int,
     seconds: float,

@@ -19,14 +19,14 @@ from typing import Any
 
 SLOW = 0.050
 """Seconds that no request should take."""
-_TOLD = 1000
+_MAX_LISTED = 1000
 """Slow requests that are listed; all are counted."""
 
 Done = Callable[[str, float], None]
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time. ``release`` is told when it is free again."""
+    """One request at a time. ``release`` is called when it is free again."""
 
     def __init__(self, release: Callable[[Connection], None]) -> None:
         self._release = release
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
             await self._gone.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the base class's signature
-        """Whoever waits for an answer is told."""
+        """Ends the request under way with an error."""
         self._gone.set()
         self._end("connection lost")
 
@@ -142,7 +142,7 @@ class Target:
             "max": round(1000 * ordered[-1], 3),
             "slow": len(self.slow),
             "begin": self.begin,
-            "slowest": [(round(when, 3), round(1000 * took, 1)) for when, took in sorted(self.slow)[:_TOLD]],
+            "slowest": [(round(when, 3), round(1000 * took, 1)) for when, took in sorted(self.slow)[:_MAX_LISTED]],
         }
 
 

@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(go := build_go(directory), Path):
             processors["Go, that leaves"] = peer(go)
         standing = [
-            bench.Standing(Scenario(name, start, observe=observe), stack, directory / f"{name} {observe}", upstream)
+            bench.RunningScenario(
+                Scenario(name, start, observe=observe), stack, directory / f"{name} {observe}", upstream
+            )
             for name, start in processors.items()
             for observe in (False, True)
         ]
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(
-    standing: Sequence[bench.Standing], workload: Workload, requests: int
+    standing: Sequence[bench.RunningScenario], workload: Workload, requests: int
 ) -> tuple[list[list[float]], list[float]]:
     """Of each: the times that its clients waited, and the CPU of its processor for a request; in µs."""
     connections = [http.client.HTTPConnection("127.0.0.1", one.port, timeout=10) for one in standing]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mesh import bench, load
-from benchmarks.mesh.bench import OTHER_CORE, PROCESSOR_CORE, Standing
+from benchmarks.mesh.bench import OTHER_CORE, PROCESSOR_CORE, RunningScenario
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
 from benchmarks.mesh.scenarios import Scenario
@@ -35,16 +35,16 @@ class Rig:
         self._lua = load.script(CHAT, directory)
         self._count = 0
 
-    def stand(self, scenario: Scenario) -> Standing:
+    def start(self, scenario: Scenario) -> RunningScenario:
         """The scenario, running."""
         self._count += 1
-        return Standing(scenario, self._stack, self._directory / f"scenario-{self._count}", self._upstream)
+        return RunningScenario(scenario, self._stack, self._directory / f"scenario-{self._count}", self._upstream)
 
-    def turn(self, standing: Standing, seconds: float) -> bench.Turn:
+    def turn(self, standing: RunningScenario, seconds: float) -> bench.Turn:
         """As many requests as come back."""
         return standing.turn(0, CHAT, self._lua, seconds)
 
-    def saturation(self, standing: list[Standing]) -> float:
+    def saturation(self, standing: list[RunningScenario]) -> float:
         """Requests a second to each, all at once, that leave one of the two cores no time.
 
         Told from how busy a slow open loop keeps the cores: requests that come one by one cost more than those in the
@@ -72,7 +72,7 @@ def spent() -> tuple[float, ...]:
     return (time.monotonic(), *((sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") for ticks in cores))
 
 
-def open_loop(standing: list[Standing], rate: float, count: int) -> Iterator[list[dict[str, Any]] | None]:
+def open_loop(standing: list[RunningScenario], rate: float, count: int) -> Iterator[list[dict[str, Any]] | None]:
     """``count`` requests to each, ``rate`` a second each. Yields None every second or so, and the reports at last.
 
     Raises RuntimeError where some were never answered.
@@ -106,7 +106,7 @@ def metric(process: Process, name: str) -> float:
 
 
 @contextmanager
-def held(standing: Standing, streams: int) -> Iterator[None]:
+def held(standing: RunningScenario, streams: int) -> Iterator[None]:
     """With ``streams`` idle streams to the scenario's processor."""
     address = standing.addresses[0]
     command = ["taskset", "-c", str(OTHER_CORE), sys.executable, "-m", "benchmarks.steady.hold", address, str(streams)]

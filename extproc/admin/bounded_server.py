@@ -1,7 +1,8 @@
-"""An HTTP server with a thread for each connection, and a bound on both: whoever is quiet longest makes room.
+"""An HTTP server with a thread for each connection, and a bound on their number.
 
-A client that is slow, or says nothing, holds one place and nothing else. Where the process has no file descriptor
-left, accepting waits: the listening socket stays readable, and a loop that tries again at once does nothing else.
+Where all places are taken, the connection whose last request is the oldest is closed for the new one. Where the process
+has no file descriptor left, the server waits before it accepts again: the listening socket stays readable, and a loop
+without a pause would keep a CPU busy.
 """
 
 from __future__ import annotations
@@ -12,51 +13,51 @@ import socket
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore, Lock
-from time import sleep as pause
+from time import sleep
 from typing import Any, BinaryIO
 
-MOST = 64
-"""Connections at a time, and so threads."""
-LARGEST_HEAD = 64 << 10
+MAX_CONNECTIONS = 64
+"""Connections at a time, each with a thread."""
+MAX_HEAD_BYTES = 64 << 10
 """Bytes of a request's line and headers."""
-_FREED = 1.0
-"""Seconds that a new connection waits for the place of one that was let go, whose thread may be at work."""
-_PAUSE = 0.1
-"""Seconds until accepting is tried again without room for a connection."""
-_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_EVICTION_TIMEOUT = 1.0
+"""Seconds that a new connection waits until the thread of the one that was closed for it has ended."""
+_RETRY_INTERVAL = 0.1
+"""Seconds until the next attempt to accept, where the process was out of file descriptors or memory."""
+_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """At most ``MOST`` connections. Those that were ``spare``d are never let go."""
+    """At most ``MAX_CONNECTIONS`` connections. A connection that is ``exempt`` is never closed to make room."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, *arguments: Any) -> None:
-        self._places = BoundedSemaphore(MOST)
-        self._quiet: dict[socket.socket, None] = {}
-        """Those that may be let go; the one that asked last is the last."""
+        self._places = BoundedSemaphore(MAX_CONNECTIONS)
+        self._evictable: dict[socket.socket, None] = {}
+        """Connections that may be closed to make room, the one with the oldest request first."""
         self._lock = Lock()
         super().__init__(*arguments)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Raises ``OSError`` where there is none, after a pause where there was no room for it."""
+        """Accepts a connection. Raises ``OSError`` where that fails, after a pause where resources were lacking."""
         try:
             return super().get_request()
         except OSError as error:
-            if error.errno in _NO_ROOM:
-                self._let_go()
-                pause(_PAUSE)
+            if error.errno in _OUT_OF_RESOURCES:
+                self._evict_oldest()
+                sleep(_RETRY_INTERVAL)
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Has a thread answer, once there is a place for it; without one the connection is closed."""
+        """Starts a thread for the connection; without a place for it, or a thread, the connection is closed."""
         if not self._places.acquire(blocking=False):
-            self._let_go()
-            if not self._places.acquire(timeout=_FREED):
+            self._evict_oldest()
+            if not self._places.acquire(timeout=_EVICTION_TIMEOUT):
                 self.shutdown_request(request)
                 return
-        self.renew(request)
+        self.mark_active(request)
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread can be started
@@ -64,67 +65,72 @@ class BoundedServer(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The whole life of a connection."""
+        """Runs in the thread of a connection, until it ends."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._places.release()
 
     def shutdown_request(self, request: Any) -> None:
-        """It has ended."""
-        self.spare(request)
+        """Closes a connection."""
+        self.exempt(request)
         super().shutdown_request(request)
 
-    def renew(self, connection: socket.socket) -> None:
-        """It has asked, and is the last to be let go."""
+    def mark_active(self, connection: socket.socket) -> None:
+        """``connection`` has had a request just now: others are closed before it."""
         with self._lock:
-            self._quiet.pop(connection, None)
-            self._quiet[connection] = None
+            self._evictable.pop(connection, None)
+            self._evictable[connection] = None
 
-    def spare(self, connection: socket.socket) -> None:
-        """It is not to be let go."""
+    def exempt(self, connection: socket.socket) -> None:
+        """``connection`` is not closed to make room."""
         with self._lock:
-            self._quiet.pop(connection, None)
+            self._evictable.pop(connection, None)
 
-    def _let_go(self) -> None:
-        """Wakes the thread of the one that is quiet for longest, which ends with its connection."""
+    def _evict_oldest(self) -> None:
+        """Shuts down the connection with the oldest request; that wakes its thread, which ends."""
         with self._lock:
-            if not self._quiet:
+            if not self._evictable:
                 return
-            oldest = next(iter(self._quiet))
-            del self._quiet[oldest]
-            with suppress(OSError):  # it has gone by itself
+            oldest = next(iter(self._evictable))
+            del self._evictable[oldest]
+            with suppress(OSError):  # it has ended by itself
                 oldest.shutdown(socket.SHUT_RDWR)
 
 
 class BoundedHandler(BaseHTTPRequestHandler):
-    """Reads heads of up to ``LARGEST_HEAD`` bytes; a larger one gets 431."""
+    """A handler that reads request lines and headers of up to ``MAX_HEAD_BYTES``; more gets 431."""
 
     server: BoundedServer
 
     def setup(self) -> None:
-        """Once for each connection."""
+        """Begins a connection."""
         super().setup()
-        self._bounded = _Head(self.rfile)
-        self.rfile: Any = self._bounded
+        self._head_reader = _HeadReader(self.rfile)
+        self.rfile: Any = self._head_reader
 
     def handle_one_request(self) -> None:
-        """Once for each request."""
-        self._bounded.left = LARGEST_HEAD
+        """Handles a request."""
+        self._head_reader.left = MAX_HEAD_BYTES
         super().handle_one_request()
-        if not self.close_connection:
-            self.server.renew(self.connection)
+
+    def parse_request(self) -> bool:
+        """Parses a head. Marked before the response is sent, a client that has it is not closed for the next one."""
+        parsed = super().parse_request()
+        if parsed:
+            self.server.mark_active(self.connection)
+        return parsed
 
 
-class _Head:
-    """Lines of a connection, as far as a head may go."""
+class _HeadReader:
+    """Reads the lines of request heads, up to ``left`` bytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.left = LARGEST_HEAD
+        self.left = MAX_HEAD_BYTES
 
     def readline(self, size: int) -> bytes:
-        """Raises ``LineTooLong``, which the base class answers, where all of a head's bytes have been read."""
+        """The next line. Raises ``LineTooLong``, which the base class answers with 431, where ``left`` is used up."""
         if self.left <= 0:
             raise http.client.LineTooLong("head")
         line = self._file.readline(min(size, self.left))
@@ -132,5 +138,5 @@ class _Head:
         return line
 
     def close(self) -> None:
-        """With the connection."""
+        """Closes the file below, with the connection."""
         self._file.close()

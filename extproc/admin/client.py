@@ -1,4 +1,4 @@
-"""A running processor, reached by its admin port: over TCP or a unix socket."""
+"""A client of the admin port of running processors, over TCP or a unix socket."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ import msgspec
 from extproc.errors import SetupError
 from extproc.telemetry.tap import HEARTBEAT_INTERVAL, TapBuffer, TapFilter
 
-PORT = 9090
-"""Where an address names none."""
-PATIENCE = 3.0
-"""Seconds that a processor has to answer."""
-_LARGEST, _LONGEST = 64 << 20, 1 << 20
-"""Bytes of an answer, and of a line of one that goes on; beyond that it is cut, and then can't be understood."""
-_AGAIN = 1.0
-"""Seconds between two attempts to tap one."""
+DEFAULT_PORT = 9090
+"""The port of an address that names none."""
+TIMEOUT = 3.0
+"""Seconds within which a processor must answer."""
+_MAX_BODY_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 20
+"""Bytes read of a body, and of a line of a stream. Longer ones are cut there, and then fail to parse."""
+_RETRY_INTERVAL = 1.0
+"""Seconds between two attempts to tap a processor."""
 
 
 class Unreachable(Exception):  # noqa: N818
-    """It does not answer, or not as a processor does."""
+    """A processor does not answer, or what answers is not one."""
 
 
 class Replica(msgspec.Struct, frozen=True):
-    """One admin port."""
+    """A running processor: where its admin port is."""
 
     name: str
-    """For people: as it was given, or with the address that it stands for."""
+    """For messages: the address as it was given, or the IP address and, in brackets, the name that it is from."""
     host: str
-    """A name or an IP address; of a unix socket, its path."""
+    """A host name or an IP address; for a unix socket, its path."""
     port: int = 0
     """0: a unix socket."""
     authority: str = "localhost"
-    """What requests say in ``host``."""
+    """The ``host`` header of requests."""
 
-    def get(self, path: str, timeout: float = PATIENCE) -> bytes:
+    def get(self, path: str, timeout: float = TIMEOUT) -> bytes:
         """The body of an answer with status 200. Raises ``Unreachable`` where there is none."""
         connection = _Connection(self, timeout)
         try:
             connection.request("GET", path, headers={"host": self.authority})
             response = connection.getresponse()
-            body = response.read(_LARGEST)
+            body = response.read(_MAX_BODY_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{self.name} does not answer: {_reason(error)}") from None
         finally:
@@ -60,8 +60,8 @@ class Replica(msgspec.Struct, frozen=True):
 
     @contextmanager
     def lines(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Lines of an answer that goes on and on; an empty one is a sign of life. All of it raises ``Unreachable``."""
-        connection = _Connection(self, max(PATIENCE, 3 * HEARTBEAT_INTERVAL))
+        """Lines of an endless response; an empty one is a heartbeat. Raises ``Unreachable``, also while iterating."""
+        connection = _Connection(self, max(TIMEOUT, 3 * HEARTBEAT_INTERVAL))
         try:
             try:
                 connection.request("GET", path, headers={"host": self.authority})
@@ -78,7 +78,7 @@ class Replica(msgspec.Struct, frozen=True):
 
 def _lines(replica: Replica, response: http.client.HTTPResponse) -> Iterator[bytes]:
     try:
-        while line := response.readline(_LONGEST):
+        while line := response.readline(_MAX_LINE_BYTES):
             yield line
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unreachable(f"{replica.name} has gone: {_reason(error)}") from None
@@ -86,41 +86,41 @@ def _lines(replica: Replica, response: http.client.HTTPResponse) -> Iterator[byt
 
 
 class ReplicaTaps:
-    """Taps replicas into one buffer, each in a thread of its own, again and again where one goes away."""
+    """OpenTaps replicas into one buffer, each in a thread of its own, which reconnects where a replica goes away."""
 
     def __init__(self, wanted: TapFilter) -> None:
         self.buffer = TapBuffer()
         self.problems: dict[Replica, str] = {}
-        """Why those that can't be tapped at the moment can't."""
+        """For each replica that can't be tapped at the moment, why."""
         self._path = "/tap?" + urlencode(wanted.query())
         self._threads: dict[Replica, Event] = {}
 
     def follow(self, replicas: Sequence[Replica]) -> None:
-        """Taps these from now on, and no others."""
+        """OpenTaps these from now on, and no others."""
         for replica in [known for known in self._threads if known not in replicas]:
             self._threads.pop(replica).set()
             self.problems.pop(replica, None)
         for replica in replicas:
             if replica not in self._threads:
-                over = self._threads[replica] = Event()
-                Thread(target=self._tap, args=(replica, over), name=f"tap of {replica.name}", daemon=True).start()
+                ended = self._threads[replica] = Event()
+                Thread(target=self._tap, args=(replica, ended), name=f"tap of {replica.name}", daemon=True).start()
 
-    def _tap(self, replica: Replica, over: Event) -> None:
-        while not over.is_set():
+    def _tap(self, replica: Replica, ended: Event) -> None:
+        while not ended.is_set():
             try:
                 with replica.lines(self._path) as lines:
                     self.problems.pop(replica, None)
                     for line in lines:
-                        if over.is_set():
+                        if ended.is_set():
                             return
                         if line.strip():
                             self.buffer.put(line)
             except Unreachable as problem:
                 self.problems[replica] = str(problem)
-            over.wait(_AGAIN)
+            ended.wait(_RETRY_INTERVAL)
 
 
-def replicas(sources: Sequence[str]) -> list[Replica]:
+def resolve_replicas(sources: Sequence[str]) -> list[Replica]:
     """The processors at ``sources``: URLs (``http://host:9090``), ``host:port`` or ``unix:///path``.
 
     A name that stands for several addresses, as that of a headless Service does, is as many processors. Raises
@@ -137,7 +137,7 @@ def _resolve(source: str) -> list[Replica]:
         return [Replica(source, source.removeprefix("unix://"))]
     try:
         parts = urlsplit(source if "://" in source else f"http://{source}")
-        host, port = parts.hostname, parts.port or PORT
+        host, port = parts.hostname, parts.port or DEFAULT_PORT
     except ValueError:
         host, port, parts = None, 0, urlsplit("")
     if not host or parts.scheme != "http" or parts.path not in ("", "/"):
@@ -147,7 +147,7 @@ def _resolve(source: str) -> list[Replica]:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Unreachable(f"{authority} is not known: {error.strerror}") from None
-    # A pod with both kinds of addresses is one processor: those of the first kind will do.
+    # A pod with both an IPv4 and an IPv6 address is one processor: only the first family is used.
     family = addresses[0][0]
     ips = list(dict.fromkeys(str(address[4][0]) for address in addresses if address[0] == family))
     if len(ips) == 1 or all(ipaddress.ip_address(ip.partition("%")[0]).is_loopback for ip in ips):
@@ -165,12 +165,12 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, replica: Replica, timeout: float) -> None:
         super().__init__(replica.host if replica.port else "localhost", replica.port or None, timeout=timeout)
         self._path = "" if replica.port else replica.host
-        self._patience = timeout
+        self._timeout = timeout
 
     def connect(self) -> None:
         if not self._path:
             super().connect()
             return
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self._patience)
+        self.sock.settimeout(self._timeout)
         self.sock.connect(self._path)

@@ -1,4 +1,4 @@
-"""Several running processors looked at as one."""
+"""The traffic of several running processors, added up."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from typing import Any
 
 import msgspec
 
-from extproc.admin.client import Replica, Unreachable, replicas
+from extproc.admin.client import Replica, Unreachable, resolve_replicas
 from extproc.errors import SetupError
 from extproc.telemetry.golden_metrics import Counts
 from extproc.telemetry.recent_traffic import RowKey, TrafficReport, TrafficWindow, add_rows
 
-_AT_ONCE = 32
+_MAX_CONCURRENT = 32
+"""Processors that are asked at a time."""
 
 
-class Fleet(msgspec.Struct, frozen=True):
-    """What those that answered remember together, and why the others did not."""
+class FleetReport(msgspec.Struct, frozen=True):
+    """The recent traffic of those that answered, and why the others did not."""
 
     window: TrafficWindow
     config: Mapping[str, Any]
-    """The policy of one of them, as ``/config`` shows it."""
+    """The ``/config`` of one of them."""
     answered: tuple[str, ...]
+    """Names of the processors that answered."""
     problems: tuple[str, ...]
+    """For each of the others, why it is left out."""
 
 
-def look(sources: Sequence[str], seconds: float) -> Fleet:
-    """The last so many seconds of the processors at ``sources``. Raises ``SetupError`` where none answers."""
-    found, problems = known(sources)
+def collect_report(sources: Sequence[str], seconds: float) -> FleetReport:
+    """The last ``seconds`` of traffic at the processors of ``sources``. Raises ``SetupError`` where none answers."""
+    found, problems = find_replicas(sources)
     rows: dict[RowKey, Counts] = {}
     covered = 1.0
     answered: list[str] = []
     config: Mapping[str, Any] = {}
-    with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(found)))) as pool:
-        for replica, said in zip(found, pool.map(_ask, found), strict=True):
-            if isinstance(said, str):
-                problems.append(said)
+    with ThreadPoolExecutor(min(_MAX_CONCURRENT, max(1, len(found)))) as pool:
+        for replica, outcome in zip(found, pool.map(_fetch, found), strict=True):
+            if isinstance(outcome, str):
+                problems.append(outcome)
                 continue
-            report, policy = said
-            window = report.window(seconds)
+            report, policy = outcome
             try:
+                window = report.window(seconds)
                 merged = {key: deepcopy(counts) for key, counts in rows.items()}
                 add_rows(merged, window.rows.items())
             except ValueError as problem:
@@ -53,22 +56,23 @@ def look(sources: Sequence[str], seconds: float) -> Fleet:
             answered.append(replica.name)
     if not answered:
         raise SetupError("; ".join(problems))
-    return Fleet(TrafficWindow(covered, rows), config, tuple(answered), tuple(problems))
+    return FleetReport(TrafficWindow(covered, rows), config, tuple(answered), tuple(problems))
 
 
-def known(sources: Sequence[str]) -> tuple[list[Replica], list[str]]:
-    """The processors at ``sources``, and what is wrong with those that are not known. Raises ``SetupError``."""
+def find_replicas(sources: Sequence[str]) -> tuple[list[Replica], list[str]]:
+    """The processors at ``sources``, and why names among them can't be resolved. Raises ``SetupError``."""
     found: list[Replica] = []
     problems: list[str] = []
     for source in sources:
         try:
-            found += replicas([source])
+            found += resolve_replicas([source])
         except Unreachable as problem:
             problems.append(str(problem))
     return list(dict.fromkeys(found)), problems
 
 
-def _ask(replica: Replica) -> tuple[TrafficReport, Mapping[str, Any]] | str:
+def _fetch(replica: Replica) -> tuple[TrafficReport, Mapping[str, Any]] | str:
+    """Its recent traffic and its ``/config``; or, as text, why they can't be had."""
     try:
         report = msgspec.json.decode(replica.get("/recent"), type=TrafficReport)
         return report, json.loads(replica.get("/config"))

@@ -1,7 +1,7 @@
 """The admin port: metrics, health, the policy in force and live requests, over HTTP.
 
-Loopback by default; whoever can reach it can read the policy, and who asks for what. Requests are few, so a thread each
-will do, of a bounded number (``connections``).
+Loopback by default: whoever can reach it can read the policy, and which caller asks for which model. Requests are few,
+so each connection has a thread, of a bounded number (``bounded_server``).
 """
 
 from __future__ import annotations
@@ -30,43 +30,45 @@ from extproc.telemetry.recent_traffic import TrafficReport
 from extproc.telemetry.tap import TapFilter
 
 _PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/tap")
-_MOST_TAPS = 16
-"""At one time: each keeps a thread."""
-_TAP_BUFFER = 128 << 10
-"""Bytes that the kernel holds for one, who might read slowly or not at all."""
-_SAFE = (
+_MAX_TAPS = 16
+"""OpenTaps at a time: each keeps a thread."""
+_TAP_SEND_BUFFER = 128 << 10
+"""Bytes that the kernel buffers for a tap whose client reads slowly or not at all (SO_SNDBUF)."""
+_SECURITY_HEADERS = (
     ("content-security-policy", page.POLICY),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
     ("cross-origin-resource-policy", "same-origin"),
     ("cache-control", "no-store"),
 )
-"""What answers say to browsers: names of models and callers are not ours."""
+"""Headers of every response: names of models and callers come from outside, and a browser must not run them."""
 
-Answer: TypeAlias = tuple[int, str, bytes]
+AdminResponse: TypeAlias = tuple[int, str, bytes]
 """Status, content type, body."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class AdminContent(msgspec.Struct, frozen=True):
-    """What there is to show."""
+    """Where the admin port gets what it serves."""
 
     metrics: Callable[[], Metrics]
     ready: Callable[[], str]
-    """Why we are not ready; empty when we are."""
+    """Why the processor is not ready; empty where it is."""
     config: Callable[[], Mapping[str, Any]]
     recent: Callable[[], TrafficReport]
     tap: Callable[[TapFilter], AbstractContextManager[Iterator[bytes]]]
-    """Opens a stream of lines, each a finished exchange."""
+    """Opens a stream of lines of JSON, each a finished exchange, or empty as a heartbeat."""
 
 
-class Admin:
-    """Serves the page, ``/metrics /healthz /readyz /config /live /tap``; ``/recent`` and ``/state`` to our own."""
+class AdminServer:
+    """Serves the page and ``/metrics /healthz /readyz /config /live /tap``; for other processes of ours ``/recent``
+    and ``/state``.
+    """
 
-    def __init__(self, address: str, shown: AdminContent) -> None:
-        """Listens at once on ``host:port`` (0: any) or ``unix:///path``; raises ``SetupError`` where it can't."""
-        self.shown = shown
-        self.taps = BoundedSemaphore(_MOST_TAPS)
+    def __init__(self, address: str, content: AdminContent) -> None:
+        """Listens on ``host:port`` (port 0: any that is free) or ``unix:///path``. Raises ``SetupError``."""
+        self.content = content
+        self.taps = BoundedSemaphore(_MAX_TAPS)
         admin = self
 
         class Handler(_Handler):
@@ -82,13 +84,13 @@ class Admin:
         bound = self._server.server_address
         self.port = 0 if address.startswith("unix:") else int(bound[1])
         self.local = not self.port or _is_loopback(str(bound[0]))
-        """Only this machine reaches it."""
+        """Whether only this machine can reach it."""
         self._thread = Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="admin", daemon=True
         )
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to answer, in a thread of its own."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -96,27 +98,27 @@ class Admin:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, path: str, query: Mapping[str, str], accept: str) -> Answer:
-        """What is at ``path``. Raises ``ValueError`` where ``query`` makes no sense."""
-        shown = self.shown
+    def respond(self, path: str, query: Mapping[str, str], accept: str) -> AdminResponse:
+        """The response for ``path``. Raises ``ValueError`` where a parameter of ``query`` is unknown or wrong."""
+        content = self.content
         match path:
             case "/metrics":
-                return 200, *self._scraped(accept)
+                return 200, *self._exposition(accept)
             case "/state":
-                return 200, "application/msgpack", shown.metrics().state()
+                return 200, "application/msgpack", content.metrics().state()
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
-                reason = shown.ready()
+                reason = content.ready()
                 return (503, _TEXT, f"not ready: {reason}\n".encode()) if reason else (200, _TEXT, b"ready\n")
             case "/config":
-                return 200, _JSON, json.dumps(shown.config(), indent=2).encode() + b"\n"
+                return 200, _JSON, json.dumps(content.config(), indent=2).encode() + b"\n"
             case "/recent":
-                return 200, _JSON, msgspec.json.encode(shown.recent())
+                return 200, _JSON, msgspec.json.encode(content.recent())
             case "/live":
-                asked = _asked(query, live_document.LiveQuery)
+                asked = _parse_query(query, live_document.LiveQuery)
                 found = live_document.build_document(
-                    shown.recent(), shown.config(), shown.metrics(), shown.ready(), asked
+                    content.recent(), content.config(), content.metrics(), content.ready(), asked
                 )
                 return 200, _JSON, msgspec.json.encode(found) + b"\n"
         if asset := page.asset(path, accept):
@@ -125,12 +127,12 @@ class Admin:
             return 200, _TEXT, "".join(f"{one}\n" for one in _PATHS).encode()
         return 404, _TEXT, f"not found; there are {' '.join(_PATHS)}\n".encode()
 
-    def _scraped(self, accept: str) -> tuple[str, bytes]:
+    def _exposition(self, accept: str) -> tuple[str, bytes]:
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import choose_encoder
 
         registry = CollectorRegistry()
-        registry.register(self.shown.metrics())
+        registry.register(self.content.metrics())
         encoder, content_type = choose_encoder(accept)
         return content_type, encoder(registry)
 
@@ -150,7 +152,7 @@ class _Server(BoundedServer):
     allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no news; anything else is ours to know."""
+        """Logs what is not merely a client that hung up."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -159,7 +161,7 @@ class _UnixServer(_Server):
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:
-        """Without the names that the base class looks up for an address of the internet's."""
+        """Binds without the look-up of a host name, which the base class does."""
         TCPServer.server_bind(self)
 
 
@@ -173,7 +175,7 @@ def _listen(address: str, handler: type[_Handler]) -> _Server:
 
 
 class _Handler(BoundedHandler):
-    owner: Admin
+    owner: AdminServer
     protocol_version = "HTTP/1.1"
     timeout = 30  # seconds that an idle connection may stay
     server_version = "extproc"
@@ -183,31 +185,31 @@ class _Handler(BoundedHandler):
         path, _, query = self.path.partition("?")
         asked = dict(parse_qsl(query, keep_blank_values=True))
         try:
-            if self._misled():
+            if self._is_rebound():
                 self._send(421, _TEXT, b"this admin port is this machine's own: ask for it as localhost\n")
             elif path == "/tap":
-                self._tap(_asked(asked, TapFilter))
+                self._tap(_parse_query(asked, TapFilter))
             else:
-                self._send(*self.owner.answer(path, asked, self.headers.get("accept", "")))
+                self._send(*self.owner.respond(path, asked, self.headers.get("accept", "")))
         except ValueError as error:
             self._send(400, _TEXT, f"{error}\n".encode())
 
     do_HEAD = do_GET  # noqa: N815
 
-    def _misled(self) -> bool:
-        """A browser was made to take us for a web site of that name (DNS rebinding), which would then read us."""
+    def _is_rebound(self) -> bool:
+        """Whether a browser takes this loopback port for a web site (DNS rebinding), whose scripts could read it."""
         host = urlsplit(f"//{self.headers.get('host', 'localhost')}").hostname or ""
         return self.owner.local and not (host == "localhost" or _is_ip(host))
 
     def _tap(self, wanted: TapFilter) -> None:
         if not self.owner.taps.acquire(blocking=False):
-            self._send(503, _TEXT, f"{_MOST_TAPS} tap this processor already\n".encode())
+            self._send(503, _TEXT, f"{_MAX_TAPS} tap this processor already\n".encode())
             return
         try:
-            self.server.spare(self.connection)
-            with self.owner.shown.tap(wanted) as lines:
+            self.server.exempt(self.connection)
+            with self.owner.content.tap(wanted) as lines:
                 self.close_connection = True
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TAP_BUFFER)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TAP_SEND_BUFFER)
                 self._head(200, "application/x-ndjson", ("transfer-encoding", "chunked"))
                 if self.command == "HEAD":
                     return
@@ -223,16 +225,16 @@ class _Handler(BoundedHandler):
 
     def _head(self, status: int, content_type: str, framing: tuple[str, str]) -> None:
         self.send_response(status)
-        for name, value in (("content-type", content_type), framing, *_SAFE):
+        for name, value in (("content-type", content_type), framing, *_SECURITY_HEADERS):
             self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Scrapes and probes are not news."""
+        """Logs no request: scrapes and probes come all the time."""
 
 
-def _asked(query: Mapping[str, str], kind: type[T]) -> T:
-    """The parameters of a URL. Raises ``ValueError`` where there is one that makes no sense."""
+def _parse_query(query: Mapping[str, str], kind: type[T]) -> T:
+    """The parameters of a URL as ``kind``. Raises ``ValueError`` where one is unknown or wrong."""
     try:
         return msgspec.convert(query, kind, strict=False)
     except msgspec.ValidationError as error:

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from extproc.admin.fleet import Fleet, look
+from extproc.admin.fleet import FleetReport, collect_report
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics
 from extproc.telemetry.live_document import policy_label_sets
@@ -36,17 +36,21 @@ Rows = list[tuple[dict[str, str], GoldenMetrics]]
 
 def stat(sources: Sequence[str], window: float, *, as_json: bool, watch: bool) -> int:
     """The exit status. Raises ``SetupError`` where no processor answers."""
-    return _show(lambda: look(sources, window), by_model, _STAT, as_json=as_json, watch=watch)
+    return _show(lambda: collect_report(sources, window), by_model, _STAT, as_json=as_json, watch=watch)
 
 
 def show_edges(sources: Sequence[str], window: float, callers: int, *, as_json: bool, watch: bool) -> int:
     """The exit status. Raises ``SetupError`` where no processor answers."""
     return _show(
-        lambda: look(sources, window), lambda fleet: by_caller(fleet, callers), _EDGES, as_json=as_json, watch=watch
+        lambda: collect_report(sources, window),
+        lambda fleet: by_caller(fleet, callers),
+        _EDGES,
+        as_json=as_json,
+        watch=watch,
     )
 
 
-def by_model(fleet: Fleet) -> Rows:
+def by_model(fleet: FleetReport) -> Rows:
     """One row for each model, version and pool: those of the policy, also without traffic, and what else was asked."""
     with_traffic = group_rows(fleet.window.rows, lambda key: key[1:])
     found = {labels: Counts() for labels in policy_label_sets(fleet.config)} | with_traffic
@@ -58,7 +62,7 @@ def by_model(fleet: Fleet) -> Rows:
     ]
 
 
-def by_caller(fleet: Fleet, callers: int) -> Rows:
+def by_caller(fleet: FleetReport, callers: int) -> Rows:
     """One row for each caller of a model, version and pool; callers that ask less are ``other``."""
     names = ("caller", "model", "version", "gpu_pool")
     found = limit_callers(fleet.window.rows, callers).items()
@@ -129,7 +133,7 @@ def _success(share: float | None) -> Text:
     return Text(percent(share), style)
 
 
-def document(fleet: Fleet, rows: Rows) -> Mapping[str, Any]:
+def document(fleet: FleetReport, rows: Rows) -> Mapping[str, Any]:
     """For machines."""
     return {
         "seconds": fleet.window.seconds,
@@ -139,7 +143,7 @@ def document(fleet: Fleet, rows: Rows) -> Mapping[str, Any]:
     }
 
 
-def _picture(fleet: Fleet, rows: Rows, shown: Sequence[str]) -> RenderableType:
+def _picture(fleet: FleetReport, rows: Rows, shown: Sequence[str]) -> RenderableType:
     count = len(fleet.answered)
     of = f"the last {fleet.window.seconds:.0f} s of {count} processor{'s' * (count != 1)}; times in ms"
     if not rows:
@@ -148,7 +152,12 @@ def _picture(fleet: Fleet, rows: Rows, shown: Sequence[str]) -> RenderableType:
 
 
 def _show(
-    asked: Callable[[], Fleet], rows: Callable[[Fleet], Rows], shown: Sequence[str], *, as_json: bool, watch: bool
+    asked: Callable[[], FleetReport],
+    rows: Callable[[FleetReport], Rows],
+    shown: Sequence[str],
+    *,
+    as_json: bool,
+    watch: bool,
 ) -> int:
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from extproc.admin.client import ReplicaTaps
-from extproc.admin.fleet import known
+from extproc.admin.fleet import find_replicas
 from extproc.cli.golden_tables import NOTHING, ms, printable
 from extproc.errors import SetupError
 from extproc.policy.snapshot import NONE
@@ -29,7 +29,7 @@ def tap(sources: Sequence[str], wanted: TapFilter, *, as_json: bool) -> int:
     again = 0.0
     for line in tapping.buffer.lines(0.25):
         if time.monotonic() >= again:
-            found, unknown = known(sources)
+            found, unknown = find_replicas(sources)
             if not found:
                 raise SetupError("; ".join(unknown))
             tapping.follow(found)

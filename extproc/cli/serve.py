@@ -11,9 +11,9 @@ import msgspec
 from extproc.cli.shared_flags import add_otlp_flag, add_workers_flag
 from extproc.command_line.argument_types import count, data_address, seconds
 from extproc.command_line.subcommand import Subcommands, command, policies
-from extproc.serve.options import Options
+from extproc.serve.options import ServeOptions
 
-_DEFAULT = Options(policies=())
+_DEFAULT = ServeOptions(policies=())
 
 
 def add(commands: Subcommands) -> None:
@@ -47,21 +47,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until it is stopped; the exit status."""
     options = _options(arguments)
     if options.workers > 1:
-        from extproc.serve.supervisor import Workers
+        from extproc.serve.supervisor import Supervisor
 
-        return Workers(options).run()
+        return Supervisor(options).run()
     from extproc.serve.server import Server
 
     return Server(options).run()
 
 
-def _options(arguments: argparse.Namespace) -> Options:
+def _options(arguments: argparse.Namespace) -> ServeOptions:
     """What the command line says."""
     found: dict[str, Any] = {"policies": tuple(arguments.file)}
     if arguments.listen:
         found["listen"] = tuple(arguments.listen)
-    names = {field.name for field in msgspec.structs.fields(Options)} - {"policies", "listen"}
-    return Options(**found, **{name: getattr(arguments, name) for name in names})
+    names = {field.name for field in msgspec.structs.fields(ServeOptions)} - {"policies", "listen"}
+    return ServeOptions(**found, **{name: getattr(arguments, name) for name in names})
 
 
 def _add_server_flags(serve: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ import aiohttp
 
 from extproc.demo.evidence import Arm, Counters, counters
 from extproc.errors import SetupError
-from extproc.serve.child_process import Child
+from extproc.serve.child_process import ChildProcess
 
 _STARTED_WITHIN = 30.0
 _PATIENCE = 15.0
@@ -25,7 +25,7 @@ _TICK = 0.05
 class Gateway:
     """A running ``extproc up``."""
 
-    def __init__(self, child: Child, listen: str, admin: str, envoy_admin: str) -> None:
+    def __init__(self, child: ChildProcess, listen: str, admin: str, envoy_admin: str) -> None:
         self._child = child
         self.admin = f"http://{admin}"
         self.envoy_admin = f"http://{envoy_admin}"
@@ -39,14 +39,14 @@ class Gateway:
         listen, admin, envoy_admin = _free_addresses(3)
         command = [sys.executable, "-m", "extproc", "up", "-f", str(policy)]
         command += ["--listen", listen, "--admin", admin, "--envoy-admin", envoy_admin]
-        child = Child("the gateway", command, output=False)
+        child = ChildProcess("the gateway", command, output=False)
         try:
             gateway = cls(child, listen, admin, envoy_admin)
             async with gateway._session:
                 await gateway._wait_ready()
                 yield gateway
         finally:
-            child.end(_PATIENCE)
+            child.terminate(_PATIENCE)
 
     async def counters(self, arms: Sequence[Arm]) -> Counters:
         """What Envoy and the processor have counted. Raises ``SetupError`` where they are gone."""

@@ -1,4 +1,4 @@
-"""The embedded Envoy: find it, run it, ask it, drain it, change its routes while it runs.
+"""The embedded Envoy: finds its binary, runs and drains it, reads its admin port, and updates its routes while it runs.
 
 Needs the extra ``gateway``, or an Envoy of one's own.
 """
@@ -22,17 +22,19 @@ from extproc.render.document import Doc
 from extproc.render.envoy import bootstrap as render
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions
 from extproc.render.envoy.routes import ROUTES
-from extproc.serve.child_process import Child
+from extproc.serve.child_process import ChildProcess
 
 ENVOY_VARIABLE = "EXTPROC_ENVOY"
-_TICK = 0.02
-"""Seconds between two looks at something that changes soon."""
-_LINGER = 1.0
-"""Seconds that clusters are kept once no route leads to them: decisions take far less."""
+_POLL_INTERVAL = 0.02
+"""Seconds between two polls of Envoy's admin port."""
+_CLUSTER_REMOVAL_DELAY = 1.0
+"""Seconds that a cluster is kept once no route leads to it; a decision by the old routes takes far less."""
 
 
 def find_envoy() -> str:
-    """Path of an Envoy binary: the variable ``EXTPROC_ENVOY``, the extra ``gateway``, or the PATH."""
+    """Path of an Envoy binary: of the variable ``EXTPROC_ENVOY``, the extra ``gateway``, or the PATH. Raises
+    ``SetupError``.
+    """
     if chosen := os.environ.get(ENVOY_VARIABLE):
         if not os.access(chosen, os.X_OK):
             raise SetupError(f"{ENVOY_VARIABLE} names {chosen!r}, which is not a program; correct or unset it")
@@ -49,18 +51,21 @@ def find_envoy() -> str:
 
 
 class Envoy:
-    """One Envoy process. ``directory`` holds its files and must outlive it; leave the context to end it."""
+    """A running Envoy. Leaving the context ends it."""
 
     def __init__(self, document: Doc, directory: Path, *, log_level: str = "warning") -> None:
-        """Starts it with ``document`` (of ``extproc.render.envoy.bootstrap``). ``wait_ready`` tells when it serves."""
+        """Starts it with ``document`` (of ``extproc.render.envoy.bootstrap``); ``wait_ready`` returns once it serves.
+
+        ``directory`` holds its files and must outlive it. Raises ``SetupError``.
+        """
         self._admin_file = directory / "admin.txt"
         self._admin_file.unlink(missing_ok=True)
         config = directory / "bootstrap.json"
         config.write_text(json.dumps(document))
-        # Base ids keep hot restarts apart; several Envoys on one machine need none of them.
-        fixed = ("--disable-hot-restart", "--admin-address-path", str(self._admin_file), "--log-level", log_level)
+        # Without hot restart, several Envoys on one machine need no base ids of their own.
+        flags = ("--disable-hot-restart", "--admin-address-path", str(self._admin_file), "--log-level", log_level)
         access_log = ("--file-flush-interval-msec", "1000")
-        self.child = Child("Envoy", [find_envoy(), "-c", str(config), *fixed, *access_log])
+        self.child = ChildProcess("Envoy", [find_envoy(), "-c", str(config), *flags, *access_log])
 
     def __enter__(self) -> Self:
         return self
@@ -68,21 +73,21 @@ class Envoy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.child.end(2.0)
+        self.child.terminate(2.0)
 
     def wait_ready(self, timeout: float = 15.0) -> None:
-        """Returns once Envoy takes requests. Raises SetupError with its last words where it does not."""
+        """Returns once Envoy takes requests. Raises ``SetupError`` with the end of its log where it does not."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if not self.child.alive:
                 raise SetupError(self.child.exit_report())
-            if self._serves():
+            if self._is_serving():
                 return
-            time.sleep(_TICK)
-        self.child.end(1.0)
+            time.sleep(_POLL_INTERVAL)
+        self.child.terminate(1.0)
         raise SetupError(f"Envoy was not ready within {timeout:g} s. {self.child.exit_report()}")
 
-    def _serves(self) -> bool:
+    def _is_serving(self) -> bool:
         try:
             return self.ask("/ready")[0] == 200 and bool(self._listeners())
         except (OSError, http.client.HTTPException):
@@ -95,7 +100,7 @@ class Envoy:
 
     @property
     def listen_address(self) -> str:
-        """``host:port`` on which it takes requests, as it is: never port 0."""
+        """``host:port`` on which it takes requests; the port is the real one, where port 0 was asked for."""
         address = self._listeners()[0]["local_address"]["socket_address"]
         return f"{address['address']}:{address['port_value']}"
 
@@ -109,13 +114,13 @@ class Envoy:
         pairs = (line.rpartition(": ") for line in text.splitlines())
         return {name: int(value) for name, _, value in pairs if value.isdecimal()}
 
-    def text(self, name: str) -> str:
-        """A statistic that is a text; empty where there is none."""
+    def text_readout(self, name: str) -> str:
+        """The text readout ``name`` of its statistics; empty where there is none."""
         answer = self.ask(f"/stats?type=TextReadouts&filter=^{name.replace('.', '[.]')}$")[1].decode()
         return answer.strip().rpartition(": ")[2].strip('"')
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        """Status and body of Envoy's admin port."""
+        """Status and body of a request to Envoy's admin port."""
         connection = http.client.HTTPConnection(self.admin_address, timeout=5)
         try:
             connection.request(method, path)
@@ -131,18 +136,20 @@ class Envoy:
             self.ask("/healthcheck/fail", "POST")  # from now on answers say `connection: close`
             self.ask("/drain_listeners", "POST")
             while self.child.alive and time.monotonic() < deadline and self._open_requests():
-                time.sleep(_TICK)
+                time.sleep(_POLL_INTERVAL)
         except (OSError, http.client.HTTPException):
-            pass  # dead already, or on the way
-        self.child.end(2.0)
+            pass  # it has ended already, or is about to
+        self.child.terminate(2.0)
 
     def _open_requests(self) -> int:
         name = f"http.{NAMESPACE}.downstream_rq_active"
         return self.stats(name).get(name, 0)
 
 
-class PolicyFiles:
-    """What a watching Envoy reads of a policy. Each change is taken without a restart and without a lost request."""
+class DiscoveryFiles:
+    """Clusters, routes and listeners in files that Envoy watches (xDS from the file system). It takes each change
+    without a restart and without a lost request.
+    """
 
     def __init__(self, options: EnvoyOptions, directory: Path) -> None:
         self._options = options
@@ -151,7 +158,7 @@ class PolicyFiles:
         self._clusters: dict[str, Doc] = {}
 
     def start(self, snapshot: Snapshot) -> Doc:
-        """Writes the files and gives the document with which to start Envoy."""
+        """Writes the files. Returns the bootstrap document that has Envoy watch them."""
         self._directory.mkdir(parents=True, exist_ok=True)
         parts = render.discovered(snapshot, self._options, str(self._directory))
         for file, resources in parts.items():
@@ -160,42 +167,47 @@ class PolicyFiles:
         return render.watching(self._options, str(self._directory))
 
     def follow(self, envoy: Envoy, snapshot: Snapshot, timeout: float = 10.0) -> None:
-        """Makes a running Envoy serve ``view``: new clusters, then the routes to them, then the old clusters go.
+        """Makes a running Envoy serve ``snapshot``: adds clusters, changes routes to them, then removes old clusters.
 
-        Raises SetupError where Envoy does not take it: then it goes on with what it had.
+        Raises ``SetupError`` where Envoy refuses a file, or does not take it within ``timeout`` seconds: it then
+        goes on with what it had.
         """
         parts = render.discovered(snapshot, self._options, str(self._directory))
         clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
         rds = f"http.{NAMESPACE}.rds.{ROUTES}"
         deadline = time.monotonic() + timeout
         if clusters != self._clusters:
-            self._put(envoy, render.CLUSTERS, [*(self._clusters | clusters).values()], "cluster_manager.cds", deadline)
-        self._put(envoy, render.ROUTES_FILE, parts[render.ROUTES_FILE], rds, deadline)
-        self._put(envoy, render.LISTENERS, parts[render.LISTENERS], "listener_manager.lds", deadline)
+            self._apply(
+                envoy, render.CLUSTERS, [*(self._clusters | clusters).values()], "cluster_manager.cds", deadline
+            )
+        self._apply(envoy, render.ROUTES_FILE, parts[render.ROUTES_FILE], rds, deadline)
+        self._apply(envoy, render.LISTENERS, parts[render.LISTENERS], "listener_manager.lds", deadline)
         if self._clusters.keys() - clusters.keys():
-            # A request goes by the routes that held when it came, also if it is still being decided on.
-            time.sleep(_LINGER)
-            self._put(envoy, render.CLUSTERS, [*clusters.values()], "cluster_manager.cds", deadline)
+            # A request uses the routes in force when it came, also while it is still being decided.
+            time.sleep(_CLUSTER_REMOVAL_DELAY)
+            self._apply(envoy, render.CLUSTERS, [*clusters.values()], "cluster_manager.cds", deadline)
         self._clusters = clusters
 
-    def _put(self, envoy: Envoy, file: str, resources: list[Doc], stat: str, deadline: float) -> None:
-        refused = _refused(envoy, stat)
+    def _apply(self, envoy: Envoy, file: str, resources: list[Doc], stat: str, deadline: float) -> None:
+        refusals = _count_refusals(envoy, stat)
         version = self._write(file, resources)
-        while not self._taken(envoy, stat, version):
-            if _refused(envoy, stat) != refused:
-                raise SetupError(f"Envoy refuses the policy's {file.removesuffix('.json')}: {envoy.child.said()[:500]}")
+        while not self._is_applied(envoy, stat, version):
+            if _count_refusals(envoy, stat) != refusals:
+                raise SetupError(
+                    f"Envoy refuses the policy's {file.removesuffix('.json')}: {envoy.child.last_line()[:500]}"
+                )
             if time.monotonic() > deadline:
                 raise SetupError(f"Envoy did not take the policy's {file.removesuffix('.json')} in time")
-            time.sleep(_TICK)
+            time.sleep(_POLL_INTERVAL)
 
     @staticmethod
-    def _taken(envoy: Envoy, stat: str, version: str) -> bool:
-        if envoy.text(f"{stat}.version_text") != version:
+    def _is_applied(envoy: Envoy, stat: str, version: str) -> bool:
+        if envoy.text_readout(f"{stat}.version_text") != version:
             return False
         return not any(_warming(envoy).values())
 
     def _write(self, file: str, resources: list[Doc]) -> str:
-        """Replaces a file in one step; Envoy watches for exactly that. The version that it will show."""
+        """Replaces a file by a rename, which Envoy watches for. Returns the version that Envoy will report."""
         self._revision += 1
         version = str(self._revision)
         fresh = self._directory / f".{file}"
@@ -205,11 +217,11 @@ class PolicyFiles:
 
 
 def _warming(envoy: Envoy) -> Mapping[str, int]:
-    """Clusters whose names are still being resolved, listeners whose routes are still missing."""
+    """Numbers of clusters whose names are still being resolved, and of listeners whose routes are still missing."""
     clusters = envoy.stats("cluster_manager.warming_clusters")
     return clusters | envoy.stats("listener_manager.total_listeners_warming")
 
 
-def _refused(envoy: Envoy, stat: str) -> int:
-    """How often Envoy could not read an update, or would not have it."""
+def _count_refusals(envoy: Envoy, stat: str) -> int:
+    """How many updates Envoy could not read or refused."""
     return sum(sum(envoy.stats(f"{stat}.{why}").values()) for why in ("update_failure", "update_rejected"))

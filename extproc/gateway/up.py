@@ -14,19 +14,19 @@ from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
 from extproc.errors import SetupError
-from extproc.gateway.embedded_envoy import Envoy, PolicyFiles, find_envoy
+from extproc.gateway.embedded_envoy import DiscoveryFiles, Envoy, find_envoy
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.render.envoy.envoy_options import Body, EnvoyOptions, host_port
-from extproc.serve.child_process import Child
-from extproc.serve.options import Options, spread
-from extproc.serve.restart_backoff import Restarts
-from extproc.serve.signals import caught
+from extproc.serve.child_process import ChildProcess
+from extproc.serve.options import ServeOptions, spread_addresses
+from extproc.serve.restart_backoff import RestartBackoff
+from extproc.serve.signals import signal_queue
 
 __all__ = ["Envoy", "find_envoy", "up"]
 
-_LOOK = 0.5
-"""Seconds between two looks at whether the policy is new and the children live."""
+_POLL_INTERVAL = 0.5
+"""Seconds between two polls of the policy and of the child processes."""
 
 
 def up(
@@ -53,12 +53,12 @@ def up(
     watcher = PolicyWatcher(tuple(paths))
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
-        refuse_taken(flag, address)
-    admin = _settled(admin)
-    with TemporaryDirectory(prefix="extproc-") as name, caught() as signals:
+        require_free_port(flag, address)
+    admin = _with_free_port(admin)
+    with TemporaryDirectory(prefix="extproc-") as name, signal_queue() as signals:
         directory = Path(name)
-        # Envoy goes first and takes the processor's work with it: nothing is left to wait for.
-        processing = Options(
+        # Envoy drains first; once it has, the processor has no open streams, and needs no drain of its own.
+        serve_options = ServeOptions(
             policies=tuple(paths),
             listen=(f"unix://{directory / 'processor.sock'}",),
             admin=admin,
@@ -69,66 +69,67 @@ def up(
         options = EnvoyOptions(
             listen=listen,
             admin=envoy_admin,
-            processors=spread(processing.listen, workers),
+            processors=spread_addresses(serve_options.listen, workers),
             body=body,
             fail_open=fail_open,
             access_log=access_log,
             tracing=bool(otlp),
         )
-        files = PolicyFiles(options, directory)
-        processor = _Processor(processing)
+        files = DiscoveryFiles(options, directory)
+        processor = _Processor(serve_options)
         try:
             _wait_ready(processor.child, admin)
             with Envoy(files.start(watcher.snapshot), directory) as envoy:
                 envoy.wait_ready()
-                _greet(watcher.snapshot, paths, envoy.listen_address, admin)
+                _print_greeting(watcher.snapshot, paths, envoy.listen_address, admin)
                 watcher.start()
-                _attend(processor, envoy, files, watcher, signals)
+                _supervise(processor, envoy, files, watcher, signals)
                 _drain(envoy, drain)
         finally:
             watcher.stop()
-            processor.child.end(drain)
+            processor.child.terminate(drain)
     return 0
 
 
 class _Processor:
-    """The process that decides; one after the other, where one ends by itself."""
+    """The processor's process, restarted where it ends by itself."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ServeOptions) -> None:
         """Starts it. Raises ``SetupError``."""
         self._command = [sys.executable, "-m", "extproc", *options.arguments()]
-        self._restarts = Restarts()
+        self._backoff = RestartBackoff()
         self.child = self._start()
         self._running = True
 
-    def look(self) -> None:
-        """Starts it again when it has ended and the time has come."""
+    def poll(self) -> None:
+        """Restarts the process where it has ended and that is due."""
         now = time.monotonic()
         if not self._running:
-            if self._restarts.due(now):
-                self._start_again(now)
+            if self._backoff.is_due(now):
+                self._restart(now)
         elif not self.child.alive:
             self._running = False
-            _say(f"extproc: the processor {self._restarts.ended(self.child.process.returncode, now)}")
+            _log(f"extproc: the processor {self._backoff.record_exit(self.child.process.returncode, now)}")
 
-    def _start(self) -> Child:
-        child = Child("the processor", self._command, echo=True)
-        self._restarts.started(time.monotonic())
+    def _start(self) -> ChildProcess:
+        child = ChildProcess("the processor", self._command, echo=True)
+        self._backoff.record_start(time.monotonic())
         return child
 
-    def _start_again(self, now: float) -> None:
+    def _restart(self, now: float) -> None:
         try:
             self.child = self._start()
         except SetupError as error:
-            _say(f"extproc: {self._restarts.not_started(str(error), now)}")
+            _log(f"extproc: {self._backoff.record_failed_start(str(error), now)}")
         else:
             self._running = True
 
 
-def refuse_taken(flag: str, address: str) -> None:
-    """Raises SetupError where nobody can listen on ``address``, before anything is started.
+def require_free_port(flag: str, address: str) -> None:
+    """Raises ``SetupError`` where ``address`` is taken; called before anything is started.
 
-    Envoy shares its ports (SO_REUSEPORT): without this look a second gateway would quietly take half the requests.
+    Envoy shares its ports (SO_REUSEPORT): without this check a second gateway would take half of the requests
+    unnoticed.
     """
     host, port = host_port(address)
     try:
@@ -143,8 +144,8 @@ def refuse_taken(flag: str, address: str) -> None:
         ) from error
 
 
-def _settled(address: str) -> str:
-    """With a free port in the place of port 0."""
+def _with_free_port(address: str) -> str:
+    """``address``, with a free port in the place of port 0."""
     host, port = host_port(address)
     if port:
         return address
@@ -152,9 +153,9 @@ def _settled(address: str) -> str:
         return f"{host}:{free.getsockname()[1]}"
 
 
-def _wait_ready(processor: Child, admin: str, timeout: float = 20.0) -> None:
+def _wait_ready(processor: ChildProcess, admin: str, timeout: float = 20.0) -> None:
     deadline = time.monotonic() + timeout
-    while not _ready(admin):
+    while not _is_ready(admin):
         if not processor.alive:
             raise SetupError(processor.exit_report())
         if time.monotonic() > deadline:
@@ -162,7 +163,7 @@ def _wait_ready(processor: Child, admin: str, timeout: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def _ready(admin: str) -> bool:
+def _is_ready(admin: str) -> bool:
     connection = http.client.HTTPConnection(*host_port(admin), timeout=2)
     try:
         connection.request("GET", "/readyz")
@@ -173,47 +174,47 @@ def _ready(admin: str) -> bool:
         connection.close()
 
 
-def _attend(
-    processor: _Processor, envoy: Envoy, files: PolicyFiles, watcher: PolicyWatcher, signals: SimpleQueue[int]
+def _supervise(
+    processor: _Processor, envoy: Envoy, files: DiscoveryFiles, watcher: PolicyWatcher, signals: SimpleQueue[int]
 ) -> None:
-    """Returns when we are asked to stop. Raises SetupError where Envoy ends by itself."""
+    """Returns at a signal to stop. Raises ``SetupError`` where Envoy ends by itself."""
     snapshot = watcher.snapshot
     while True:
         if not envoy.child.alive:
             raise SetupError(envoy.child.exit_report())
-        processor.look()
+        processor.poll()
         try:
-            number = signals.get(timeout=_LOOK)
+            number = signals.get(timeout=_POLL_INTERVAL)
         except Empty:
             number = 0
         if number in (signal.SIGTERM, signal.SIGINT):
             return
         if number == signal.SIGHUP:
-            processor.child.send(signal.SIGHUP)
+            processor.child.send_signal(signal.SIGHUP)
             watcher.request_reload()
         if watcher.snapshot is not snapshot:
             snapshot = watcher.snapshot
             _follow(envoy, files, snapshot)
 
 
-def _follow(envoy: Envoy, files: PolicyFiles, snapshot: Snapshot) -> None:
+def _follow(envoy: Envoy, files: DiscoveryFiles, snapshot: Snapshot) -> None:
     try:
         files.follow(envoy, snapshot)
     except (SetupError, OSError, http.client.HTTPException) as error:
-        _say(f"extproc: the routes stay as they were: {error}")
+        _log(f"extproc: the routes stay as they were: {error}")
     else:
-        _say("extproc: the policy has changed, and the routes with it")
+        _log("extproc: the policy has changed, and the routes with it")
 
 
 def _drain(envoy: Envoy, seconds: float) -> None:
-    """A second signal ends it at once."""
+    """Drains Envoy for up to ``seconds``; a second signal ends it at once."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
-    _say(f"extproc: no new requests; open ones have {seconds:g} s to finish")
+    _log(f"extproc: no new requests; open ones have {seconds:g} s to finish")
     envoy.stop(seconds)
 
 
-def _greet(snapshot: Snapshot, paths: Sequence[Path], listen: str, admin: str) -> None:
+def _print_greeting(snapshot: Snapshot, paths: Sequence[Path], listen: str, admin: str) -> None:
     model = next((m.pattern for m in snapshot.patterns if "*" not in m.pattern), "llama-3-8b")
     request = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     json = "-H 'content-type: application/json'"
@@ -225,8 +226,8 @@ def _greet(snapshot: Snapshot, paths: Sequence[Path], listen: str, admin: str) -
         f"  metrics  http://{admin}/metrics",
         f"  try      curl http://{listen}/v1/chat/completions {json} -d {shlex.quote(request)}",
     )
-    _say("\n".join(lines))
+    _log("\n".join(lines))
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

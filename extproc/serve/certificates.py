@@ -1,14 +1,14 @@
-"""The certificates that the options of a processor name."""
+"""The TLS certificate files that the options of a processor name."""
 
 from __future__ import annotations
 
 from extproc.errors import SetupError
 from extproc.grpc_server.tls import Certificates
-from extproc.serve.options import Options
+from extproc.serve.options import ServeOptions
 
 
-def certificates(options: Options) -> Certificates | None:
-    """What the options name; None for serving in the clear. Raises ``SetupError``."""
+def certificates(options: ServeOptions) -> Certificates | None:
+    """The files named; None: serve without TLS. Raises ``SetupError`` where one of certificate and key is missing."""
     if options.tls_cert is None and options.tls_key is None and options.tls_client_ca is None:
         return None
     if options.tls_cert is None or options.tls_key is None:

@@ -1,4 +1,4 @@
-"""A child process that never outlives us, and the last that it said."""
+"""A child process that ends when this process does, and the last lines of its log."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from collections.abc import Sequence
 from threading import Thread
 
 from extproc.errors import SetupError
-from extproc.serve.restart_backoff import ending
+from extproc.serve.restart_backoff import describe_exit
 
-_LINES = 20
-"""Of the log that are kept for the message when a child dies."""
+_MAX_LOG_LINES = 20
+"""Lines of the log that are kept, for the message when the child ends."""
 
-_SHIM = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"  # PR_SET_PDEATHSIG
+_SHIM = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+"""Sets PR_SET_PDEATHSIG (prctl(2)) to SIGKILL and runs the command: what ``setpriv --pdeathsig KILL`` does."""
 
 
-class Child:
-    """A running process. It gets SIGKILL from the kernel when the thread that started it dies, so start it from the
-    main thread; it has a session of its own, so that Ctrl-C in a terminal reaches us alone and the order stays ours.
+class ChildProcess:
+    """A running process.
+
+    The kernel sends it SIGKILL when the thread that started it ends, so start it from the main thread. It has a session
+    of its own: Ctrl-C in a terminal reaches only the parent, which decides the order in which its children end.
     """
 
     def __init__(self, name: str, command: Sequence[str], *, echo: bool = False, output: bool = True) -> None:
-        """``echo``: show its stderr line by line on ours, as it comes. ``output``: its stdout is ours, else nowhere."""
+        """Starts ``command``; ``name`` is for messages. Raises ``SetupError``.
+
+        ``echo``: copy its stderr to ours, line by line. ``output``: its stdout is ours; otherwise it is discarded.
+        """
         self.name = name
-        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._lines: deque[str] = deque(maxlen=_MAX_LOG_LINES)
         self._echo = echo
         try:
             self.process = subprocess.Popen(
-                [*_dying_with_us(), *command],
+                [*_die_with_parent(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=None if output else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -55,35 +61,36 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """It has not ended."""
+        """Whether it has not ended yet."""
         return self.process.poll() is None
 
-    def said(self) -> str:
+    def last_line(self) -> str:
         """The last line of its log so far."""
         return self._lines[-1] if self._lines else ""
 
     def exit_report(self) -> str:
-        """Why it is dead, as far as it said so itself."""
+        """How it ended, and the last lines of its log."""
         self._reader.join(1)
-        how = ending(self.process.returncode)
-        return "\n".join([f"{self.name} ended with {how}; its last words:", *(f"  {line}" for line in self._lines)])
+        outcome = describe_exit(self.process.returncode)
+        return "\n".join([f"{self.name} ended with {outcome}; its last words:", *(f"  {line}" for line in self._lines)])
 
-    def send(self, number: signal.Signals) -> None:
-        """A signal, if it still lives."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal, if it has not ended."""
         if self.alive:
             self.process.send_signal(number)
 
-    def end(self, patience: float) -> None:
-        """SIGTERM, and SIGKILL for what is still there ``patience`` seconds later."""
-        self.send(signal.SIGTERM)
+    def terminate(self, timeout: float) -> None:
+        """Sends SIGTERM, then SIGKILL if it has not ended ``timeout`` seconds later; returns once it has ended."""
+        self.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(patience)
+            self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         self._reader.join(1)
 
 
-def _dying_with_us() -> list[str]:
+def _die_with_parent() -> list[str]:
+    """The words before a command that have the kernel kill it with its parent."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else [sys.executable, "-c", _SHIM]

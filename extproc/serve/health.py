@@ -15,18 +15,18 @@ from extproc.grpc_server import Abort, Factory, Sender, StatusCode
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
-KNOWN = ("", SERVICE)
-"""Services that can be asked for; empty is the server as a whole."""
-CHECKS = 1_000
-"""Checks that are open and have not been asked yet. One more takes the place of the oldest: an Envoy asks at once, and
-must get its answer however many others only open streams.
+SERVICES = ("", SERVICE)
+"""Names of services that have a status; empty is the server as a whole."""
+MAX_OPEN_CHECKS = 1_000
+"""Check streams that are open without a request. One more ends the oldest with RESOURCE_EXHAUSTED: Envoy sends its
+request at once, and must get a reply however many other streams are open.
 """
-WATCHES = 1_000
-"""Watchers at once; one more is refused."""
+MAX_WATCHES = 1_000
+"""Watch streams that may be open; one more is refused with RESOURCE_EXHAUSTED."""
 
 
 class Health:
-    """Whether we want traffic. Starts as not serving; may be switched from any thread, a signal handler included."""
+    """Whether this process takes traffic. Not serving at first; may be set from any thread and in a signal handler."""
 
     def __init__(self) -> None:
         self._serving = False
@@ -37,7 +37,7 @@ class Health:
 
     @property
     def serving(self) -> bool:
-        """What checks are told."""
+        """Whether the status is SERVING."""
         return self._serving
 
     @serving.setter
@@ -45,21 +45,21 @@ class Health:
         with self._lock:
             self._serving = serving
             for watcher in list(self._watchers):
-                watcher.tell()
+                watcher.notify()
 
     def status(self, service: str) -> bytes:
         """The reply for a service; ``""`` is the server as a whole."""
-        if service not in KNOWN:
+        if service not in SERVICES:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
         serving = pb.HealthCheckResponse.SERVING if self._serving else pb.HealthCheckResponse.NOT_SERVING
         return pb.HealthCheckResponse(status=serving).SerializeToString()
 
     def services(self) -> dict[str, Factory]:
-        """What the engine serves."""
+        """The methods of the health service, for the gRPC server."""
         return {CHECK: self._check, WATCH: self._watch}
 
-    def leave(self, handler: _Check | _Watch) -> None:
-        """Its stream is gone."""
+    def forget(self, handler: _Check | _Watch) -> None:
+        """The stream of ``handler`` has ended."""
         if isinstance(handler, _Check):
             self._checks.pop(handler, None)
         else:
@@ -67,32 +67,32 @@ class Health:
             self.unwatch(handler)
 
     def _check(self, send: Sender) -> _Check:
-        if len(self._checks) >= CHECKS:
+        if len(self._checks) >= MAX_OPEN_CHECKS:
             oldest, _ = self._checks.popitem(last=False)
-            oldest.give_way()
+            oldest.evict()
         check = _Check(self, send)
         self._checks[check] = None
         return check
 
     def _watch(self, send: Sender) -> _Watch:
-        if self._watches >= WATCHES:
-            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{WATCHES} watch already, and no more may")
+        if self._watches >= MAX_WATCHES:
+            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{MAX_WATCHES} watch already, and no more may")
         self._watches += 1
         return _Watch(self, send)
 
     def watch(self, watcher: _Watch) -> None:
-        """``watcher`` is told of every change until ``unwatch``."""
+        """``watcher`` gets every change of the status until ``unwatch``."""
         with self._lock:
             self._watchers.add(watcher)
 
     def unwatch(self, watcher: _Watch) -> None:
-        """No more news for ``watcher``."""
+        """``watcher`` gets no more changes."""
         with self._lock:
             self._watchers.discard(watcher)
 
 
 class _Check:
-    """One question, one answer."""
+    """One ``Check`` call: one request, one reply."""
 
     def __init__(self, health: Health, send: Sender) -> None:
         self.done = False
@@ -102,20 +102,22 @@ class _Check:
     def receive(self, message: bytes) -> Sequence[bytes]:
         self.done = True
         service = pb.HealthCheckRequest.FromString(message).service
-        if service not in KNOWN:
+        if service not in SERVICES:
             raise Abort(StatusCode.NOT_FOUND, "unknown service")
         return (self._health.status(service),)
 
-    def give_way(self) -> None:
-        """To one that may ask."""
-        self._send.end(Abort(StatusCode.RESOURCE_EXHAUSTED, f"{CHECKS} checks are open, and this one asked nothing"))
+    def evict(self) -> None:
+        """Ends the stream, to make room for another."""
+        self._send.end(
+            Abort(StatusCode.RESOURCE_EXHAUSTED, f"{MAX_OPEN_CHECKS} checks are open, and this one asked nothing")
+        )
 
     def close(self) -> None:
-        self._health.leave(self)
+        self._health.forget(self)
 
 
 class _Watch:
-    """One question, an answer now and at every change."""
+    """One ``Watch`` call: one request, a reply now and at every change of the status."""
 
     done = False
 
@@ -131,8 +133,8 @@ class _Watch:
         self._health.watch(self)
         return (self._health.status(self._service),)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         self._send(self._health.status(self._service or ""))
 
     def close(self) -> None:
-        self._health.leave(self)
+        self._health.forget(self)

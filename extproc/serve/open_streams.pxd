@@ -1,8 +1,8 @@
-# Types in C for streams.py, where it is compiled (setup.py).
+# Types in C for open_streams.py, where it is compiled (setup.py).
 
-cdef class Streams:
+cdef class OpenStreams:
     cdef public object _metrics
-    cdef public Py_ssize_t _bytes, _most, _most_held, _most_waiting, _most_watched, _watching
+    cdef public Py_ssize_t _held_bytes, _max_streams, _max_held_bytes, _max_waiting, _max_watching, _watching
     cdef public dict _waiting
 
     cpdef open(self)

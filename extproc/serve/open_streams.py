@@ -1,10 +1,10 @@
-"""The open streams of one process: how many there may be, wait for a body, or watch answers.
+"""Bounds on the open streams of one process: on all of them, on those that wait for a body, on those that watch.
 
-A stream that routes is short, but for one whose request's body is still under way: a client that stops half-way holds
-it for as long as Envoy waits for the rest. Such streams have a bound of their own, half of all, and the one that has
-waited longest makes room for others: it ends with RESOURCE_EXHAUSTED, so its request alone passes on unrouted, or is
-refused where Envoy fails closed. Streams that watch live as long as answers: a quarter of the room is never theirs,
-since a request that is not watched is served all the same. Which of the two a stream is, its first message tells.
+A stream that routes is short, except while its request's body is still arriving: a client that stops half-way holds the
+stream for as long as Envoy waits for the rest. At most half of the streams may wait so; one more ends the one that has
+waited longest with RESOURCE_EXHAUSTED, so that its request passes on unrouted, or is refused where Envoy fails closed.
+A stream that watches lives as long as the answer. At most three quarters of the streams may watch, since a request that
+is not watched is served all the same. The first message of a stream tells which of the two it is.
 """
 
 from __future__ import annotations
@@ -14,74 +14,77 @@ from typing import Protocol
 from extproc.grpc_server import Abort, StatusCode
 from extproc.telemetry.metrics import Metrics
 
-HELD = 256 << 20
-"""Bytes of bodies that the waiting streams hold together."""
+MAX_HELD_BYTES = 256 << 20
+"""Bytes of bodies that the waiting streams may hold together."""
 
 
-class Ending(Protocol):
+class EndableStream(Protocol):
     """A stream that can be ended."""
 
     def end(self, abort: Abort) -> None:
-        """Ends it soon; ``Streams.close`` has been called for it."""
+        """Ends the stream soon; ``OpenStreams.close`` has been called for it already."""
 
 
-class Streams:
-    """Counts in ``metrics``, which is also shown. Used by the engine's thread alone.
+class OpenStreams:
+    """The open streams, counted in ``metrics.streams``. Used by the gRPC server's thread alone.
 
-    A stream that routes is answered at once or waits, so those that wait and those that watch are all that have spoken.
+    A stream that routes is answered at once or waits; so each stream that has sent a message either waits or watches.
     """
 
     __slots__ = (
-        *("_bytes", "_metrics", "_most", "_most_held", "_most_waiting", "_most_watched"),
+        *("_held_bytes", "_metrics", "_max_streams", "_max_held_bytes", "_max_waiting", "_max_watching"),
         *("_waiting", "_watching"),
     )
 
-    def __init__(self, metrics: Metrics, most: int, most_held: int = HELD) -> None:
-        """``most`` streams may wait or watch, and as many be open that have said nothing yet: several open at once,
-        before the first of them speaks. Those that wait hold ``most_held`` bytes.
+    def __init__(self, metrics: Metrics, max_streams: int, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+        """``max_streams`` may wait or watch, and as many again be open without a message yet: several may open before
+        the first of them sends one. Those that wait may hold ``max_held_bytes`` together; a single one any number.
         """
         self._metrics = metrics
-        self._most, self._most_held = most, most_held
-        self._most_waiting = max(1, most // 2)
-        self._most_watched = most - max(1, most // 4)
-        self._waiting: dict[Ending, int] = {}  # with the bytes of each; the one that has waited longest is the first
+        self._max_streams, self._max_held_bytes = max_streams, max_held_bytes
+        self._max_waiting = max(1, max_streams // 2)
+        self._max_watching = max_streams - max(1, max_streams // 4)
+        self._waiting: dict[EndableStream, int] = {}
+        """Bytes held for each; the first is the one that has waited longest."""
         self._watching = 0
-        self._bytes = 0
+        self._held_bytes = 0
 
     def open(self) -> None:
-        """One more. Raises ``Abort`` where there is no room."""
-        if self._metrics.streams >= 2 * self._most:
+        """Counts one more. Raises ``Abort`` where there is no room."""
+        if self._metrics.streams >= 2 * self._max_streams:
             self._metrics.count_error("too_many_streams")
-            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"{2 * self._most} streams are open, and no more are allowed")
+            raise Abort(
+                StatusCode.RESOURCE_EXHAUSTED, f"{2 * self._max_streams} streams are open, and no more are allowed"
+            )
         self._metrics.streams += 1
 
     def watch(self) -> None:
-        """One of those that are open is there to watch. Raises ``Abort`` where the room that is left is for routing."""
-        if self._watching + len(self._waiting) >= self._most_watched:
+        """An open stream is one that watches. Raises ``Abort`` where only streams that route may still be added."""
+        if self._watching + len(self._waiting) >= self._max_watching:
             self._metrics.count_error("too_many_observers")
             raise Abort(StatusCode.RESOURCE_EXHAUSTED, "the streams that are left are for routing")
         self._watching += 1
 
-    def wait(self, stream: Ending, size: int) -> None:
-        """It waits for more of a body, of which ``size`` bytes have just come."""
+    def wait(self, stream: EndableStream, size: int) -> None:
+        """``stream`` waits for the rest of a body, of which ``size`` more bytes are held."""
         waiting = self._waiting
         waiting[stream] = waiting.get(stream, 0) + size
-        self._bytes += size
-        if len(waiting) > self._most_waiting or len(waiting) + self._watching > self._most:
-            self._let_go()
-        while self._bytes > self._most_held and len(waiting) > 1:
-            self._let_go()
+        self._held_bytes += size
+        if len(waiting) > self._max_waiting or len(waiting) + self._watching > self._max_streams:
+            self._evict_oldest()
+        while self._held_bytes > self._max_held_bytes and len(waiting) > 1:
+            self._evict_oldest()
 
-    def close(self, stream: Ending, *, watched: bool = False) -> None:
-        """It has ended, or is about to. ``watched``: ``watch`` has taken it."""
+    def close(self, stream: EndableStream, *, watching: bool = False) -> None:
+        """``stream`` has ended or is about to. ``watching``: ``watch`` was called for it."""
         self._metrics.streams -= 1
-        if watched:
+        if watching:
             self._watching -= 1
         else:
-            self._bytes -= self._waiting.pop(stream, 0)
+            self._held_bytes -= self._waiting.pop(stream, 0)
 
-    def _let_go(self) -> None:
-        """Ends the stream that has waited longest."""
+    def _evict_oldest(self) -> None:
+        """Ends the stream that has waited longest, with RESOURCE_EXHAUSTED."""
         oldest = next(iter(self._waiting))
         self.close(oldest)
         self._metrics.count_error("too_many_bodies")

@@ -1,4 +1,4 @@
-"""How to serve: what there is to choose, and how the command line says it."""
+"""Options of ``extproc serve``, the command line that says them, and the addresses of several workers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import msgspec
 from extproc.errors import SetupError
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """See ``extproc serve --help``."""
+class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of one processor; ``extproc serve --help`` explains each."""
 
     policies: tuple[Path, ...]
     """Policy files and directories of them."""
     listen: tuple[str, ...] = ("127.0.0.1:50051",)
     """``host:port`` or ``unix:///path``."""
     admin: str = "127.0.0.1:9090"
-    """``host:port``, or ``unix:///path`` as workers have it."""
+    """``host:port`` or ``unix:///path``; workers have the latter."""
     drain: float = 5.0
     """Seconds between failing health and refusing new streams: long enough for every Envoy to have seen it."""
     grace: float = 30.0
@@ -33,13 +33,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
 
-    def worker(self, number: int, admin: str) -> Options:
-        """What the worker with this number (from 0) is told."""
-        listen = tuple(nth(one, number) for one in self.listen)
+    def for_worker(self, number: int, admin: str) -> ServeOptions:
+        """The options of the worker with this number (from 0)."""
+        listen = tuple(nth_address(one, number) for one in self.listen)
         return msgspec.structs.replace(self, listen=listen, admin=admin, workers=1)
 
     def arguments(self) -> list[str]:
-        """The command line that says the same."""
+        """The arguments of ``extproc`` that say the same."""
         words = ["serve"]
         for path in self.policies:
             words += ["-f", str(path)]
@@ -52,7 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return words
 
 
-def nth(listen: str, number: int) -> str:
+def nth_address(listen: str, number: int) -> str:
     """The address of the worker with this number (from 0), where ``listen`` is what they share."""
     if listen.startswith("unix:"):
         return f"{listen}-{number + 1}"
@@ -60,11 +60,11 @@ def nth(listen: str, number: int) -> str:
     return f"{host}:{int(port) + number if int(port) else 0}"
 
 
-def spread(listen: tuple[str, ...], workers: int) -> tuple[str, ...]:
-    """Every address of so many workers. Raises ``SetupError`` where there are not as many."""
+def spread_addresses(listen: tuple[str, ...], workers: int) -> tuple[str, ...]:
+    """Every address of so many workers. Raises ``SetupError`` where two are equal or a port exceeds 65535."""
     if workers == 1:
         return listen
-    found = tuple(nth(one, number) for number in range(workers) for one in listen)
+    found = tuple(nth_address(one, number) for number in range(workers) for one in listen)
     for one in found:
         if found.count(one) > 1 and not one.endswith(":0"):
             raise SetupError(f"two of {workers} workers would listen on {one}; set the --listen further apart")

@@ -1,4 +1,4 @@
-"""Asks the metrics pages of GPU pools how busy they are."""
+"""Polls the metrics pages of GPU pools for how busy the pools are."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from extproc.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
-"""Seconds between two looks."""
-PATIENCE = 1.0
-"""Seconds that a page may take."""
-MOST = 4 << 20
-"""Bytes of a page."""
-_AT_ONCE = 8
+"""Seconds between two polls of a pool."""
+TIMEOUT = 1.0
+"""Seconds that connecting, and each read, may take."""
+MAX_PAGE_BYTES = 4 << 20
+"""Bytes read of a page; the rest is ignored."""
+_MAX_CONCURRENT = 8
+"""Pages that are fetched at a time."""
 
 
-class LoadFeed:
-    """Looks at every pool whose policy names a URL, and notes what it tells."""
+class PoolFeed:
+    """A thread that polls every pool whose policy names a metrics URL, and notes its load in ``loads``.
+
+    A pool that can't be read counts as the error ``pool_metrics``, and is logged once until it can be read again.
+    """
 
     def __init__(
         self, snapshot: Callable[[], Snapshot], loads: PoolLoads, metrics: Metrics, *, interval: float = INTERVAL
@@ -38,27 +42,27 @@ class LoadFeed:
         self._interval = interval
         self._failing: set[str] = set()
         self._stopping = Event()
-        self._thread = Thread(target=self._run, name="load-feed", daemon=True)
+        self._thread = Thread(target=self._run, name="pool-feed", daemon=True)
 
     def start(self) -> None:
-        """Begins to look."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
         self._stopping.set()
-        self._thread.join(2 * PATIENCE)
+        self._thread.join(2 * TIMEOUT)
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="load-feed") as several:
+        with ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="pool-feed") as executor:
             while not self._stopping.wait(self._interval):
                 pools = [pool for pool in self._snapshot().pools if pool.metrics_url]
-                for pool, told in zip(pools, several.map(_ask, pools), strict=True):
-                    self._note(pool, told)
+                for pool, load in zip(pools, executor.map(_fetch_load, pools), strict=True):
+                    self._note(pool, load)
 
-    def _note(self, pool: GpuPool, told: ServerLoad | str) -> None:
-        if isinstance(told, ServerLoad):
-            self._loads.note(pool.name, told, time.perf_counter())
+    def _note(self, pool: GpuPool, load: ServerLoad | str) -> None:
+        if isinstance(load, ServerLoad):
+            self._loads.note(pool.name, load, time.perf_counter())
             if pool.name in self._failing:
                 self._failing.discard(pool.name)
                 log.info("the pool %s tells its load again", pool.name)
@@ -66,19 +70,19 @@ class LoadFeed:
         self._metrics.count_error("pool_metrics")
         if pool.name not in self._failing:
             self._failing.add(pool.name)
-            log.warning("the load of the pool %s is not known: %s", pool.name, told)
+            log.warning("the load of the pool %s is not known: %s", pool.name, load)
 
 
-def _ask(pool: GpuPool) -> ServerLoad | str:
-    """The load, or why it can't be had."""
+def _fetch_load(pool: GpuPool) -> ServerLoad | str:
+    """The load; or, as text, why it is not known."""
     url = urlsplit(pool.metrics_url)
-    make = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = make(url.netloc, timeout=PATIENCE)
+        connection = connect(url.netloc, timeout=TIMEOUT)
         try:
             connection.request("GET", (url.path or "/") + (f"?{url.query}" if url.query else ""))
             response = connection.getresponse()
-            page = response.read(MOST)
+            page = response.read(MAX_PAGE_BYTES)
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -12,7 +12,7 @@ from threading import Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from extproc.admin.server import Admin, AdminContent
+from extproc.admin.server import AdminContent, AdminServer
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError
 from extproc.exchange.notes import Observed
@@ -22,9 +22,9 @@ from extproc.policyfile import effective_policy
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.certificates import certificates
 from extproc.serve.health import Health
-from extproc.serve.options import Options
-from extproc.serve.pool_feed import LoadFeed
-from extproc.serve.servicer import process
+from extproc.serve.options import ServeOptions
+from extproc.serve.pool_feed import PoolFeed
+from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
@@ -36,33 +36,33 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """One processor from start to exit."""
+    """One processor, in this process."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ServeOptions) -> None:
         """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
         self._options = options
         self._metrics = Metrics()
-        self._policy_watcher = PolicyWatcher(options.policies, on_reload=self._reloaded)
+        self._policy_watcher = PolicyWatcher(options.policies, on_reload=self._on_reload)
         self._metrics.set_snapshot(self._policy_watcher.snapshot)
         for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
-        self._otlp = _collector(options, self._metrics)
+        self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        self._load_feed = LoadFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
+        self._pool_feed = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
         self._recent, self._taps = RecentTraffic(), OpenTaps()
-        shown = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
-        self._admin = Admin(options.admin, shown)
+        content = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
+        self._admin = AdminServer(options.admin, content)
         self._engine = create(
             options.listen,
             {
-                PROCESS: process(
+                PROCESS: handler_factory(
                     lambda: self._policy_watcher.snapshot,
                     self._metrics,
                     options.max_streams,
-                    self._told,
+                    self._on_observed,
                     self._loads,
                 ),
                 **self._health.services(),
@@ -76,17 +76,17 @@ class Server:
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
         self._policy_watcher.start()
-        self._load_feed.start()
+        self._pool_feed.start()
         if self._otlp:
             self._otlp.start()
         try:
-            self._engine.run(self._started)
+            self._engine.run(self._on_started)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
             if self._otlp:
                 self._otlp.stop()
-            self._load_feed.stop()
+            self._pool_feed.stop()
             self._policy_watcher.stop()
             self._admin.stop()
             for number, handler in before.items():
@@ -101,7 +101,7 @@ class Server:
             signal.SIGHUP: lambda _number, _frame: self._policy_watcher.request_reload(),
         }
 
-    def _started(self) -> None:
+    def _on_started(self) -> None:
         self._state = ""
         self._health.serving = True
         addresses = [
@@ -111,7 +111,7 @@ class Server:
         admin = f"port {self._admin.port}" if self._admin.port else self._options.admin
         log.info("serving ext_proc on %s, admin on %s", ", ".join(addresses), admin)
         gc.collect()
-        gc.freeze()  # what is here now stays: no collection need look at it again
+        gc.freeze()  # objects of the start live on: collections need not scan them
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         if self._state == "draining":
@@ -119,16 +119,16 @@ class Server:
             os._exit(128 + number)
         self._state = "draining"
         self._health.serving = False
-        log.info("draining: new streams are served for %gs, open ones have %gs more", *self._patience)
+        log.info("draining: new streams are served for %gs, open ones have %gs more", *self._drain_periods)
         self._timer = Timer(self._options.drain, self._engine.stop, [self._options.grace])
         self._timer.daemon = True
         self._timer.start()
 
     @property
-    def _patience(self) -> tuple[float, float]:
+    def _drain_periods(self) -> tuple[float, float]:
         return self._options.drain, self._options.grace
 
-    def _reloaded(self, ok: bool, problems: Sequence[Problem]) -> None:
+    def _on_reload(self, ok: bool, problems: Sequence[Problem]) -> None:
         self._metrics.count_reload(ok)
         self._metrics.set_snapshot(self._policy_watcher.snapshot)
         if not ok:
@@ -136,8 +136,8 @@ class Server:
         for problem in problems:
             log.warning("%s", problem)
 
-    def _told(self, sender: Sender, observed: Observed) -> None:
-        """A finished exchange."""
+    def _on_observed(self, sender: Sender, observed: Observed) -> None:
+        """An exchange has finished."""
         self._recent.note(observed)
         self._taps.note(observed)
         if self._otlp:
@@ -157,7 +157,7 @@ class Server:
         }
 
 
-def _collector(options: Options, metrics: Metrics) -> OtlpExporter | None:
+def _otlp_exporter(options: ServeOptions, metrics: Metrics) -> OtlpExporter | None:
     if not options.otlp:
         return None
     try:

@@ -1,11 +1,11 @@
 # Types in C for servicer.py, where it is compiled (setup.py).
 
-from extproc.serve.open_streams cimport Streams
+from extproc.serve.open_streams cimport OpenStreams
 
 cdef class ProcessHandler:
     cdef public bint done
-    cdef public object _ended, _exchange, _loads, _metrics, _observing, _routing, _sender, _told, _snapshot
-    cdef public Streams _streams
+    cdef public object _ended, _exchange, _loads, _metrics, _observing, _routing, _sender, _on_observed, _snapshot
+    cdef public OpenStreams _streams
 
     cpdef list receive(self, bytes message)
     cpdef close(self)

@@ -1,4 +1,7 @@
-"""From bytes to bytes for one ext_proc stream, and the net that catches what should never happen."""
+"""The ext_proc service: one handler for each ``Process`` stream, from the bytes of a message to those of its replies.
+
+An unexpected exception is caught, logged and counted here, and nowhere below.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +20,41 @@ from extproc.exchange.route import RouteStream, State
 from extproc.grpc_server import Abort, Sender
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
-from extproc.serve.open_streams import Streams
+from extproc.serve.open_streams import OpenStreams
 from extproc.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 ObservedListener: TypeAlias = Callable[[Sender, Observed], None]
-"""Hears of each exchange that has finished, and on which stream: to ask for its metadata costs something."""
+"""Called with each finished exchange, and with its stream, whose metadata is parsed only when asked for."""
 
-SOON, LATE = 0.01, 0.15
-"""Seconds of work without a pause after which we watch less, and little."""
+BUSY_AFTER, OVERLOADED_AFTER = 0.01, 0.15
+"""Seconds that the event loop lags behind: from the first on, exchanges with much data are watched no more; from the
+second on, none is.
+"""
 
 _BODY = State.BODY
 _CLOSED = Closed()
 _ENCODERS: dict[type[Action], Callable[[Any], bytes]] = dict.fromkeys(get_args(Reply), encode)
-del _ENCODERS[Reject]  # is counted, too
+del _ENCODERS[Reject]  # it is counted as well: see _act
 
 
-def _entropy() -> bytes:
-    """Fresh bytes for the draw of a version: evenly spread is all that they must be, and the system's cost more."""
+def _random_bytes() -> bytes:
+    """64 random bits for the draw of a version. They must be uniform, not unpredictable."""
     return getrandbits(64).to_bytes(8)
 
 
-def _draw() -> float:
-    """From 0 to 1, which it never is."""
+def _random_share() -> float:
+    """Uniform in [0, 1)."""
     return getrandbits(53) / (1 << 53)
 
 
 class ProcessHandler:
-    """One ``Process`` stream: routes, or only observes where the filter says that it runs in observability mode."""
+    """One ``Process`` stream: routes, or observes where the filter runs in observability mode."""
 
     __slots__ = (
         *("_ended", "_exchange", "_loads", "_metrics", "_observing", "_routing"),
-        *("_sender", "_streams", "_told", "_snapshot", "done"),
+        *("_sender", "_streams", "_on_observed", "_snapshot", "done"),
     )
 
     def __init__(
@@ -57,25 +62,25 @@ class ProcessHandler:
         snapshot: Snapshot,
         metrics: Metrics,
         loads: PoolLoads,
-        streams: Streams,
+        streams: OpenStreams,
         sender: Sender,
-        told: ObservedListener | None = None,
+        on_observed: ObservedListener | None = None,
     ) -> None:
-        """``streams`` has counted it; ``told`` hears of a finished exchange."""
+        """``streams`` has counted it already; ``on_observed`` is called with a finished exchange."""
         self.done = False
         self._ended: Abort | None = None
         self._streams = streams
         self._routing: RouteStream | None = None
         self._observing: ObserveStream | None = None
         self._sender = sender
-        self._told = told
+        self._on_observed = on_observed
         self._loads = loads
         self._snapshot = snapshot
         self._metrics = metrics
         self._exchange: RouteStream | ObserveStream | None = None
 
     def receive(self, message: bytes) -> Sequence[bytes]:
-        """The replies to one ProcessingRequest; the engine ends the stream when this raises."""
+        """The replies to one ProcessingRequest. The gRPC server ends the stream where this raises."""
         if self._ended is not None:
             raise self._ended
         started = perf_counter()
@@ -86,17 +91,17 @@ class ProcessHandler:
                     self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
                     self._streams.watch()
-                    self._exchange = self._observing = ObserveStream(self._snapshot, _draw())
+                    self._exchange = self._observing = ObserveStream(self._snapshot, _random_share())
                 else:
-                    free_shares = self._loads.free_shares(started)
-                    self._exchange = self._routing = RouteStream(self._snapshot, _entropy(), free_shares)
+                    free = self._loads.free_shares(started)
+                    self._exchange = self._routing = RouteStream(self._snapshot, _random_bytes(), free)
             replies = self._act(self._exchange.receive(event, started))
             if self.done:
                 pass
             elif self._routing is not None:
-                # What has been decided is echoed as it comes, and not held.
+                # Only a body that the decision waits for is held; after it, pieces are passed on as they come.
                 self._streams.wait(self, len(message) if self._routing.state is _BODY else 0)
-            elif self._observing is not None and (behind := self._sender.loop_lag.seconds(started)) > SOON:
+            elif self._observing is not None and (behind := self._sender.loop_lag.seconds(started)) > BUSY_AFTER:
                 self._relieve(self._observing, started, behind)
         except Malformed:
             self._metrics.count_error("malformed_message")
@@ -104,7 +109,7 @@ class ProcessHandler:
         except Abort:
             raise
         except Exception:
-            # Envoy's failure_mode_allow decides what becomes of the request.
+            # Envoy treats the request as failure_mode_allow says.
             self._metrics.count_error("internal")
             log.exception("a message could not be processed")
             raise
@@ -112,27 +117,27 @@ class ProcessHandler:
         return replies
 
     def close(self) -> None:
-        """The stream is gone."""
+        """The stream has ended."""
         if self._ended is None:
-            self._streams.close(self, watched=self._observing is not None)
+            self._streams.close(self, watching=self._observing is not None)
         if self._exchange is None or self.done:
             return
         now = perf_counter()
-        if self._observing is not None and self._sender.loop_lag.seconds(now) > LATE:
+        if self._observing is not None and self._sender.loop_lag.seconds(now) > OVERLOADED_AFTER:
             self._act(self._observing.abandon(closed=True))
         else:
             self._act(self._exchange.receive(_CLOSED, now))
 
     def end(self, abort: Abort) -> None:
-        """See ``Streams``: others need the room more."""
+        """Ends the stream to make room for others (``OpenStreams``)."""
         self._ended = abort
         self._sender.end(abort)
 
     def _relieve(self, exchange: ObserveStream, now: float, behind: float) -> None:
-        """Leaves an exchange alone before Envoy has to hold back its answer for us: at first those that bring much,
-        then, as routing comes before watching, any.
+        """Stops watching an exchange before Envoy has to hold back its answer because of us: those with much data
+        first; where the loop lags further behind, any, since routing comes before watching.
         """
-        if behind > LATE or exchange.exceeds_rate(now):
+        if behind > OVERLOADED_AFTER or exchange.exceeds_rate(now):
             self._act(exchange.abandon())
 
     def _act(self, actions: Sequence[Action]) -> list[bytes]:
@@ -156,27 +161,27 @@ class ProcessHandler:
             self._loads.note(action.pool, action.load, perf_counter())
             return
         self._metrics.note(cast("Note", action))
-        if type(action) is Observed and self._told is not None:
-            self._told(self._sender, action)
+        if type(action) is Observed and self._on_observed is not None:
+            self._on_observed(self._sender, action)
 
 
-def process(
+def handler_factory(
     snapshot: Callable[[], Snapshot],
     metrics: Metrics,
     max_streams: int = 10_000,
-    told: ObservedListener | None = None,
+    on_observed: ObservedListener | None = None,
     loads: PoolLoads | None = None,
 ) -> Callable[[Sender], ProcessHandler]:
-    """A factory of handlers; each stream takes the view that is in force when it opens.
+    """A factory of handlers, for the gRPC server. Each stream keeps the snapshot in force when it opens.
 
-    ``max_streams`` may be open (``Streams``); Envoy does without us for a stream that is refused. ``loads``: what GPU
-    pools tell; None: only by the answers that pass here.
+    ``max_streams`` bounds the open streams (``OpenStreams``); Envoy treats a request whose stream is refused as
+    failure_mode_allow says. ``loads``: the loads of GPU pools; None: those that answers report on these streams alone.
     """
     loads = PoolLoads() if loads is None else loads
-    streams = Streams(metrics, max_streams)
+    streams = OpenStreams(metrics, max_streams)
 
     def handler(sender: Sender) -> ProcessHandler:
         streams.open()
-        return ProcessHandler(snapshot(), metrics, loads, streams, sender, told)
+        return ProcessHandler(snapshot(), metrics, loads, streams, sender, on_observed)
 
     return handler

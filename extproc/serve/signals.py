@@ -1,4 +1,4 @@
-"""Signals as a queue: the main loop takes them when it is ready."""
+"""Signals as a queue, from which the main loop takes them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from queue import SimpleQueue
 
 
 @contextmanager
-def caught() -> Iterator[SimpleQueue[int]]:
-    """SIGTERM, SIGINT and SIGHUP, one after the other as they come, until the context is left."""
+def signal_queue() -> Iterator[SimpleQueue[int]]:
+    """The numbers of SIGTERM, SIGINT and SIGHUP in the order in which they come, until the context is left.
+
+    Python takes signals in its main thread alone, so enter it there. The handlers from before are put back at the end.
+    """
     queue: SimpleQueue[int] = SimpleQueue()
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, lambda n, _frame: queue.put(n)) for number in numbers}

@@ -1,7 +1,7 @@
-"""``extproc serve --workers N``: processes on addresses of their own, and one admin port for all.
+"""``extproc serve --workers N``: a supervisor of N worker processes with addresses of their own, and one admin port.
 
-The parent decides nothing and opens no gRPC port: it starts workers, looks after them, adds up what they count and
-passes signals on. Why addresses and not one shared port: see docs/scaling.md.
+The supervisor decides no request and opens no gRPC port: it starts workers and restarts those that end, adds up their
+metrics and passes signals on. docs/scaling.md says why workers have addresses of their own instead of a shared port.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from extproc.admin.client import ReplicaTaps
-from extproc.admin.server import Admin, AdminContent
+from extproc.admin.server import AdminContent, AdminServer
 from extproc.errors import SetupError
 from extproc.policyfile import loader
 from extproc.serve.certificates import certificates
-from extproc.serve.options import Options, spread
-from extproc.serve.signals import caught
+from extproc.serve.options import ServeOptions, spread_addresses
+from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import TrafficReport, merge_reports
@@ -31,87 +31,90 @@ from extproc.telemetry.tap import TapFilter
 
 log = logging.getLogger(__name__)
 
-_LOOK, _SOON = 1.0, 0.05
-"""Seconds between two looks at the workers: usually, and while they start or end."""
+_POLL_INTERVAL, _FAST_POLL_INTERVAL = 1.0, 0.05
+"""Seconds between two polls of the workers: usually, and while they start or end."""
 
 
-class Workers:
-    """All of them, from start to exit."""
+class Supervisor:
+    """The parent of the worker processes."""
 
-    def __init__(self, options: Options) -> None:
-        """Reads policies and certificates: a mistake is told once. Raises ``PolicyProblems``, ``SetupError``."""
+    def __init__(self, options: ServeOptions) -> None:
+        """Checks policies and certificates once, not in each worker. Raises ``PolicyProblems`` and ``SetupError``."""
         loader.build(loader.read(options.policies, watched=True))
         certificates(options)
-        self._addresses = spread(options.listen, options.workers)
+        self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options
+        content = AdminContent(self._total_metrics, self._unready, self._config, self._recent, self._tap)
+        self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
         self._directory = TemporaryDirectory(prefix="extproc-")
         directory = Path(self._directory.name)
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = "starting"
-        self._admin = Admin(
-            options.admin, AdminContent(self._total, self._unready, self._config, self._recent, self._tap)
-        )
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT, then until all have drained. The exit status."""
+        """Serves until SIGTERM or SIGINT, then drains all workers. Returns the exit status. Raises ``SetupError``."""
         self._admin.start()
         try:
-            with caught() as signals:
+            with signal_queue() as signals:
                 for worker in self._workers:
                     worker.start()
-                if self._begin(signals):
-                    self._attend(signals)
+                if self._await_ready(signals):
+                    self._supervise(signals)
                 return self._drain(signals)
         finally:
             for worker in self._workers:
-                worker.end(0.5)
+                worker.terminate(0.5)
             self._admin.stop()
             self._directory.cleanup()
 
-    def _begin(self, signals: SimpleQueue[int]) -> bool:
-        """Whether all are ready; not if we are asked to stop before. Raises ``SetupError`` where one gives up."""
+    def _await_ready(self, signals: SimpleQueue[int]) -> bool:
+        """Returns True once all workers are ready, False at a signal to stop. Raises ``SetupError`` where one ends."""
         while not all(worker.ready for worker in self._workers):
-            if self._next(signals, _SOON):
+            if self._next_signal(signals, _FAST_POLL_INTERVAL):
                 return False
             for worker in self._workers:
                 if not worker.alive:
-                    raise SetupError(f"{worker.name} could not start (exit status {worker.status}); see its log above")
-                worker.look()
+                    raise SetupError(
+                        f"{worker.name} could not start (exit status {worker.exit_status}); see its log above"
+                    )
+                worker.poll()
         self._state = ""
-        log.info("%d workers serve on %s; admin on port %d", len(self._workers), self._where, self._admin.port)
+        log.info(
+            "%d workers serve on %s; admin on port %d", len(self._workers), self._listed_addresses, self._admin.port
+        )
         return True
 
-    def _attend(self, signals: SimpleQueue[int]) -> None:
-        """Until we are asked to stop."""
+    def _supervise(self, signals: SimpleQueue[int]) -> None:
+        """Polls the workers until a signal to stop."""
         while True:
-            whole = all(worker.ready for worker in self._workers)
-            if self._next(signals, _LOOK if whole else 4 * _SOON):
+            all_ready = all(worker.ready for worker in self._workers)
+            if self._next_signal(signals, _POLL_INTERVAL if all_ready else 4 * _FAST_POLL_INTERVAL):
                 return
             for worker in self._workers:
-                worker.look()
+                worker.poll()
 
     def _drain(self, signals: SimpleQueue[int]) -> int:
-        """Each worker drains as one alone does; their admin ports' sum stays until the last has gone."""
+        """Has every worker drain; the admin port answers until the last has ended. Returns the exit status."""
         self._state = "draining"
         for worker in self._workers:
-            worker.send(signal.SIGTERM)
+            worker.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + self._options.drain + self._options.grace + 10
         while any(worker.alive for worker in self._workers) and time.monotonic() < deadline:
-            if number := self._next(signals, _SOON):
+            if number := self._next_signal(signals, _FAST_POLL_INTERVAL):
                 log.warning("second %s: leaving at once", signal.Signals(number).name)
                 for worker in self._workers:
-                    worker.send(signal.SIGKILL)
+                    worker.send_signal(signal.SIGKILL)
                 self._directory.cleanup()
                 os._exit(128 + number)
-        failed = [worker.name for worker in self._workers if worker.status not in (0, None)]
+        failed = [worker.name for worker in self._workers if worker.exit_status not in (0, None)]
         if failed:
             log.warning("%s did not end well", ", ".join(failed))
         else:
             log.info("drained, bye")
         return 1 if failed else 0
 
-    def _next(self, signals: SimpleQueue[int], seconds: float) -> int:
-        """The signal that asks us to stop, or 0 after so many seconds; SIGHUP is passed on."""
+    def _next_signal(self, signals: SimpleQueue[int], seconds: float) -> int:
+        """The next signal to stop, or 0 where none comes within ``seconds``; SIGHUP is passed on to the workers."""
         try:
             number = signals.get(timeout=seconds)
         except Empty:
@@ -119,23 +122,23 @@ class Workers:
         if number != signal.SIGHUP:
             return number
         for worker in self._workers:
-            worker.send(signal.SIGHUP)
+            worker.send_signal(signal.SIGHUP)
         return 0
 
     @property
-    def _where(self) -> str:
+    def _listed_addresses(self) -> str:
         return ", ".join(self._addresses)
 
-    def _total(self) -> Metrics:
+    def _total_metrics(self) -> Metrics:
         total = Metrics()
         for worker in self._workers:
             worker.add_to(total)
-        total.workers = self._ready
+        total.workers = self._ready_workers
         total.worker_restarts = sum(worker.restarts for worker in self._workers)
         return total
 
     @property
-    def _ready(self) -> int:
+    def _ready_workers(self) -> int:
         return sum(worker.ready for worker in self._workers)
 
     def _recent(self) -> TrafficReport:
@@ -151,9 +154,12 @@ class Workers:
             tapping.follow([])
 
     def _unready(self) -> str:
-        """At the start all must be ready; later half of them will do: Envoy asks each for its health itself."""
-        if not self._state and self._ready * 2 < len(self._workers):
-            return f"{self._ready} of {len(self._workers)} workers are ready"
+        """Why it is not ready; empty where it is.
+
+        At the start all workers must be ready. Later half of them suffice: Envoy checks the health of each itself.
+        """
+        if not self._state and self._ready_workers * 2 < len(self._workers):
+            return f"{self._ready_workers} of {len(self._workers)} workers are ready"
         return self._state
 
     def _config(self) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
-"""One of several ``extproc serve`` processes: started, asked, buried, started again.
+"""One of the ``extproc serve`` processes under a supervisor: starts it, restarts it, and reads its admin port.
 
-Its admin port is a unix socket that only its supervisor knows. Start workers from the main thread (see ``child``).
+The admin port is a unix socket in a directory of the supervisor's. Start workers from the main thread
+(``child_process``).
 """
 
 from __future__ import annotations
@@ -19,67 +20,67 @@ import msgspec
 
 from extproc.admin.client import Replica, Unreachable
 from extproc.errors import SetupError
-from extproc.serve.child_process import Child
-from extproc.serve.options import Options
-from extproc.serve.restart_backoff import Restarts
+from extproc.serve.child_process import ChildProcess
+from extproc.serve.options import ServeOptions
+from extproc.serve.restart_backoff import RestartBackoff
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import TrafficReport
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 1.0
-"""Seconds that a worker has to answer on its admin port."""
+_TIMEOUT = 1.0
+"""Seconds within which a worker must answer on its admin port."""
 
 
 class Worker:
-    """A place for a process, not a process: it lives on when one dies."""
+    """A worker, which outlives its processes: when one ends, the next is started, and its counts go on."""
 
-    def __init__(self, number: int, options: Options, directory: Path) -> None:
-        """``number`` counts from 0; the name that people see counts from 1."""
+    def __init__(self, number: int, options: ServeOptions, directory: Path) -> None:
+        """``number`` counts from 0; the name in logs counts from 1. ``directory`` is for its socket."""
         self.name = f"worker {number + 1}"
         socket = directory / f"{number + 1}.sock"
-        self.options = options.worker(number, f"unix://{socket}")
+        self.options = options.for_worker(number, f"unix://{socket}")
         self.replica = Replica(self.name, str(socket))
         self.ready = False
         self.restarts = 0
-        self._child: Child | None = None
-        self._restarts = Restarts()
+        self._child: ChildProcess | None = None
+        self._backoff = RestartBackoff()
         self._lock = Lock()
         self._state: bytes | None = None
         self._retired = Metrics()
 
     def start(self) -> None:
-        """Begins; ``ready`` tells when it serves. Raises ``SetupError`` where the machine does not allow it."""
+        """Starts the process; ``poll`` sets ``ready`` once it serves. Raises ``SetupError``."""
         command = [sys.executable, "-m", "extproc", *self.options.arguments()]
-        self._child = Child(self.name, command, echo=True)
-        self._restarts.started(time.monotonic())
+        self._child = ChildProcess(self.name, command, echo=True)
+        self._backoff.record_start(time.monotonic())
 
     @property
     def alive(self) -> bool:
-        """There is a process."""
+        """Whether a process runs."""
         return self._child is not None and self._child.alive
 
     @property
-    def status(self) -> int | None:
-        """The exit status of the last process, once it has ended."""
+    def exit_status(self) -> int | None:
+        """The exit status of its process; None while it runs, and where there is none."""
         return None if self._child is None else self._child.process.returncode
 
-    def look(self) -> None:
-        """Sees whether it is ready; starts it again when it is dead and the time has come."""
+    def poll(self) -> None:
+        """Updates ``ready`` and the counts; where the process has ended, reaps it, or restarts it once that is due."""
         now = time.monotonic()
         if self._child is None:
-            if self._restarts.due(now):
-                self._start_again(now)
+            if self._backoff.is_due(now):
+                self._restart(now)
         elif not self._child.alive:
-            told = self._restarts.ended(self._child.process.returncode, now)
-            log.warning("%s (%s) %s", self.name, self._where, told)
-            self.reap()
+            outcome = self._backoff.record_exit(self._child.process.returncode, now)
+            log.warning("%s (%s) %s", self.name, self._addresses, outcome)
+            self._reap()
         else:
-            self.ready = self._answers()
+            self.ready = self._is_ready()
             self.state()
 
-    def reap(self) -> None:
-        """It has ended: what it counted counts on."""
+    def _reap(self) -> None:
+        """The process has ended; its counts are kept."""
         with self._lock:
             if self._state is not None:
                 self._retired.add(self._state, alive=False)
@@ -88,38 +89,38 @@ class Worker:
             self.ready = False
 
     def add_to(self, total: Metrics) -> None:
-        """Its counts and those of the dead before it."""
+        """Adds its counts, and those of the processes before it."""
         state = self.state()
         total.add(self._retired.state(), alive=False)
         if state is not None:
             total.add(state)
 
     def state(self) -> bytes | None:
-        """What it has counted, as fresh as can be had; None where there is no process."""
+        """Its counts, fresh where it answers, otherwise the last known; None where there is no process."""
         with self._lock:
             if self._child is not None:
-                # Starting, stuck or just dead: what we had is the best there is.
+                # One that starts, hangs or has just ended does not answer: the last known counts stay.
                 with suppress(Unreachable):
-                    self._state = self._ask("/state")
+                    self._state = self._get("/state")
             return self._state
 
     def config(self) -> dict[str, Any] | None:
         """Its ``/config``; None where there is no answer."""
         try:
-            found: dict[str, Any] = json.loads(self._ask("/config"))
+            found: dict[str, Any] = json.loads(self._get("/config"))
         except (Unreachable, ValueError):
             return None
         return found
 
     def recent(self) -> TrafficReport | None:
-        """What it remembers of the last minutes; None where there is no answer."""
+        """Its ``/recent``, the traffic of the last minutes; None where there is no answer."""
         try:
-            return msgspec.json.decode(self._ask("/recent"), type=TrafficReport)
+            return msgspec.json.decode(self._get("/recent"), type=TrafficReport)
         except (Unreachable, msgspec.MsgspecError):
             return None
 
     def describe(self) -> dict[str, Any]:
-        """For people."""
+        """What ``/config`` says of it."""
         child = self._child
         return {
             "listen": list(self.options.listen),
@@ -128,34 +129,34 @@ class Worker:
             "restarts": self.restarts,
         }
 
-    def send(self, number: signal.Signals) -> None:
-        """A signal, if it lives."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal, if it runs."""
         if self._child is not None:
-            self._child.send(number)
+            self._child.send_signal(number)
 
-    def end(self, patience: float) -> None:
-        """SIGTERM, and SIGKILL ``patience`` seconds later."""
+    def terminate(self, timeout: float) -> None:
+        """Sends SIGTERM, then SIGKILL if it has not ended ``timeout`` seconds later."""
         if self._child is not None:
-            self._child.end(patience)
+            self._child.terminate(timeout)
 
-    def _start_again(self, now: float) -> None:
+    def _restart(self, now: float) -> None:
         try:
             self.start()
         except SetupError as error:
-            log.warning("%s (%s): %s", self.name, self._where, self._restarts.not_started(str(error), now))
+            log.warning("%s (%s): %s", self.name, self._addresses, self._backoff.record_failed_start(str(error), now))
         else:
             self.restarts += 1
 
     @property
-    def _where(self) -> str:
+    def _addresses(self) -> str:
         return ", ".join(self.options.listen)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            self._ask("/readyz")
+            self._get("/readyz")
         except Unreachable:
             return False
         return True
 
-    def _ask(self, path: str) -> bytes:
-        return self.replica.get(path, _PATIENCE)
+    def _get(self, path: str) -> bytes:
+        return self.replica.get(path, _TIMEOUT)

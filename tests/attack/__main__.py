@@ -24,8 +24,7 @@ from typing import NamedTuple
 from benchmarks import ours
 from extproc.serve.health import CHECK
 from tests.attack.floods import ASK, DATA, FLOODS, HEADERS, ROUTE, RST
-from tests.grpc.served import Served
-from tests.grpc.test_server import POLICY
+from tests.grpc.served import POLICY, Served
 from tests.http2.wire import HELLO, message, raw, settings
 
 PACE = 0.004

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from typing import NamedTuple
 
-from benchmarks.requests import told
+from benchmarks.requests import headers_message
 from extproc.envoy.codec import PROCESS
 from extproc.serve.health import WATCH
 from tests.http2.wire import HELLO, REQUEST, Fields, block, message, raw, settings, window
@@ -34,7 +34,7 @@ def fields(path: str, *more: tuple[str, str]) -> Fields:
 
 ROUTE = block(fields(PROCESS))
 WATCHING = block(fields(WATCH))
-ASK = message(told({":method": "GET", ":path": "/v1/models", ":authority": "a"}))
+ASK = message(headers_message({":method": "GET", ":path": "/v1/models", ":authority": "a"}))
 """A request whose path alone decides."""
 HALF = [bytes((0, 3, 0, 0, 0)) + bytes(16_379), *repeat(bytes(16_384), 63)]
 """A mebibyte, all that a stream's window takes, of a message that goes on."""

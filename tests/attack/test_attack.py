@@ -10,8 +10,7 @@ from extproc.envoy.codec import PROCESS
 from extproc.serve.health import Health
 from tests.attack import __main__ as attack
 from tests.attack.floods import FLOODS, pieces
-from tests.grpc.served import Served
-from tests.grpc.test_server import POLICY
+from tests.grpc.served import POLICY, Served
 from tests.http2.served import Noted, fetched
 from tests.http2.served import Served as Connected
 from tests.http2.wire import errors

@@ -21,7 +21,7 @@ from extproc.grpc_server import create
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.serve.health import Health
-from extproc.serve.servicer import process
+from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.running import ENGINE
 from tests.waiting import until
@@ -123,7 +123,7 @@ class Processor:
         self.metrics = Metrics()
         health = Health()
         health.serving = True
-        services = {PROCESS: process(lambda: self.snapshot, self.metrics, max_streams), **health.services()}
+        services = {PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams), **health.services()}
         self._engine = create((address,), services, name=ENGINE)
         started = threading.Event()
         self._thread = threading.Thread(target=self._engine.run, args=(started.set,), daemon=True)

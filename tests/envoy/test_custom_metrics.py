@@ -12,8 +12,7 @@ import pytest
 
 from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer, say
-from tests.grpc.served import Served
-from tests.grpc.test_workers import Team
+from tests.grpc.served import Served, ServedWorkers
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
@@ -86,12 +85,14 @@ def test_what_requests_and_responses_tell(policy: Path, model: ModelServer, gate
 
 
 @pytest.fixture
-def team(policy: Path, tmp_path: Path) -> Iterator[Team]:
+def team(policy: Path, tmp_path: Path) -> Iterator[ServedWorkers]:
     with ExitStack() as stack:
-        yield stack.enter_context(Team(policy, 2, "--drain", "0", listen=f"unix://{tmp_path}/p.sock")).ready()
+        yield stack.enter_context(ServedWorkers(policy, 2, "--drain", "0", listen=f"unix://{tmp_path}/p.sock")).ready()
 
 
-def test_two_workers_are_as_one(team: Team, policy: Path, model: ModelServer, gateway: Callable[..., Gateway]) -> None:
+def test_two_workers_are_as_one(
+    team: ServedWorkers, policy: Path, model: ModelServer, gateway: Callable[..., Gateway]
+) -> None:
     addresses = [address for worker in team.workers() for address in worker["listen"]]
     envoy = gateway(loader.load([policy]).snapshot, *addresses)
     for _ in range(4):

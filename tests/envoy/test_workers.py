@@ -19,8 +19,7 @@ from extproc.render.envoy.envoy_options import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.envoy.test_processor import POLICY, Traffic, routed
 from tests.grpc.certificate_files import Files
-from tests.grpc.served import Served
-from tests.grpc.test_workers import Team
+from tests.grpc.served import Served, ServedWorkers
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
@@ -41,9 +40,9 @@ def policy(servers: Callable[..., list[ModelServer]], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def team(policy: Path, tmp_path: Path) -> Iterator[Team]:
+def team(policy: Path, tmp_path: Path) -> Iterator[ServedWorkers]:
     with ExitStack() as stack:
-        yield stack.enter_context(Team(policy, 2, "--drain", "3", listen=f"unix://{tmp_path}/p.sock")).ready()
+        yield stack.enter_context(ServedWorkers(policy, 2, "--drain", "3", listen=f"unix://{tmp_path}/p.sock")).ready()
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def open_gateway(policy: Path, gateway: Start) -> Start:
     return lambda *processors, **options: gateway(loader.load([policy]).snapshot, *processors, **options)
 
 
-def addresses(team: Team) -> list[str]:
+def addresses(team: ServedWorkers) -> list[str]:
     return [address for worker in team.workers() for address in worker["listen"]]
 
 
@@ -78,7 +77,7 @@ def test_every_engine_serves_an_envoy(engine: str, body: str, policy: Path, open
 
 
 @pytest.mark.timeout(60 + 60 * ROUNDS)
-def test_a_rolling_restart_under_load_fails_no_request(team: Team, open_gateway: Start) -> None:
+def test_a_rolling_restart_under_load_fails_no_request(team: ServedWorkers, open_gateway: Start) -> None:
     gateway = open_gateway(*addresses(team), fail_open=False)
     until(lambda: serving(gateway, 2))
     with Traffic(gateway) as traffic:
@@ -94,7 +93,7 @@ def test_a_rolling_restart_under_load_fails_no_request(team: Team, open_gateway:
     assert team.metric("extproc_worker_restarts_total") == 2 * ROUNDS
 
 
-def test_both_workers_get_work(team: Team, open_gateway: Start) -> None:
+def test_both_workers_get_work(team: ServedWorkers, open_gateway: Start) -> None:
     gateway = open_gateway(*addresses(team))
     until(lambda: serving(gateway, 2))
     with Traffic(gateway) as traffic:

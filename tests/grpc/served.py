@@ -19,6 +19,25 @@ from extproc.serve.health import CHECK
 from tests.grpc.running import ENGINE
 from tests.waiting import until
 
+POLICY = """\
+apiVersion: ai.istio.io/v1alpha1
+kind: ModelInferencePolicy
+metadata: {name: llama}
+spec:
+  host: llama
+  models: [llama]
+  versions:
+  - {name: v1, weight: WEIGHT}
+  - {name: v2, weight: 10}
+"""
+
+
+def write(path: Path, weight: str) -> None:
+    """In one step, as editors and the kubelet do."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(POLICY.replace("WEIGHT", weight))
+    fresh.replace(path)
+
 
 class Served:
     """A running ``extproc serve``; ends with the context."""
@@ -90,3 +109,28 @@ class Served:
         with grpc.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             check = channel.unary_unary(CHECK, response_deserializer=pb.HealthCheckResponse.FromString)
             return int(check(b"", timeout=5).status)
+
+
+class ServedWorkers(Served):
+    """A running supervisor with its workers."""
+
+    def __init__(self, policy: Path, count: int, *options: str, **more: str) -> None:
+        super().__init__(policy, "--workers", str(count), *options, **more)
+        self.count = count
+
+    def ready(self) -> ServedWorkers:
+        until(lambda: f"{self.count} workers serve on" in self.log or self.process.poll() is not None, 30)
+        assert self.process.poll() is None, self.log
+        line = next(line for line in self.lines if "workers serve on" in line)
+        self.admin = "127.0.0.1:" + line.split("admin on port ")[1].strip()
+        return self
+
+    def workers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.config()["workers"]
+        return found
+
+    def pids(self) -> list[int]:
+        return [worker["pid"] for worker in self.workers()]
+
+    def all_ready(self) -> bool:
+        return all(worker["ready"] for worker in self.workers())

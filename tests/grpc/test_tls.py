@@ -15,8 +15,7 @@ from extproc.grpc_server.tls import Certificates
 from tests.grpc.certificate_files import Files
 from tests.grpc.echo import ECHO, Echo
 from tests.grpc.running import Running, running
-from tests.grpc.served import Served
-from tests.grpc.test_server import POLICY
+from tests.grpc.served import POLICY, Served
 from tests.waiting import until
 
 

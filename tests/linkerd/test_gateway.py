@@ -22,7 +22,7 @@ from linkerd_adapter.bootstrap import bootstrap
 
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions
-from extproc.serve.child_process import Child
+from extproc.serve.child_process import ChildProcess
 from tests.envoy.conftest import Gateway, Handler, ModelServer
 from tests.policy_documents import load_texts
 from tests.waiting import until
@@ -55,7 +55,7 @@ class Pod:
         self.shadow = stack.enter_context(ModelServer("shadow"))
         (directory / "policy.yaml").write_text(POLICY)
         self.processor = self.start_processor()
-        stack.callback(lambda: self.processor.end(5))
+        stack.callback(lambda: self.processor.terminate(5))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             admin = f"127.0.0.1:{free.getsockname()[1]}"
@@ -73,7 +73,7 @@ class Pod:
         self.gateway = Gateway(self.envoy, directory / "access.log")
         stack.enter_context(self.gateway.opened)
 
-    def start_processor(self) -> Child:
+    def start_processor(self) -> ChildProcess:
         where = f"unix://{self._directory}/p.sock", f"unix://{self._directory}/admin.sock"
         words = [
             "serve",
@@ -86,7 +86,7 @@ class Pod:
             "--drain",
             "0",
         ]
-        return Child("the processor", [sys.executable, "-m", "extproc", *words])
+        return ChildProcess("the processor", [sys.executable, "-m", "extproc", *words])
 
     def _redirect(self, cluster: dict[str, Any]) -> None:
         hosts = {"chat.ai.svc.cluster.local": self.apex, "chat-shadow.ai.svc.cluster.local": self.shadow}

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from extproc.command_line.argument_types import collector
 from extproc.errors import SetupError
 from extproc.exchange.notes import Observed
-from extproc.serve.options import Options
+from extproc.serve.options import ServeOptions
 from extproc.serve.server import Server
 from extproc.telemetry import otlp
 from extproc.telemetry.metrics import Metrics
@@ -207,8 +207,8 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def options(policy: Path) -> Options:
-    return Options(policies=(policy,), listen=("127.0.0.1:0",), admin="127.0.0.1:0", otlp="http://127.0.0.1:1")
+def options(policy: Path) -> ServeOptions:
+    return ServeOptions(policies=(policy,), listen=("127.0.0.1:0",), admin="127.0.0.1:0", otlp="http://127.0.0.1:1")
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:

@@ -1,6 +1,7 @@
-"""The page on the admin port: files as they are, for a browser.
+"""The page on the admin port: static files for a browser.
 
-No build, nothing from elsewhere. It asks ``/live`` and ``/tap``, and writes what it gets as text, never as markup.
+They need no build and load nothing from other hosts. The page polls ``/live``, follows ``/tap``, and writes what it
+gets as text, never as markup.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-"""The page's ``content-security-policy``: only what comes from here, no markup made of text."""
+"""The page's ``content-security-policy``: scripts, styles and data of this origin alone, and no markup made of text."""
 
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -26,7 +27,7 @@ _FILES = {
 
 
 def asset(path: str, accept: str) -> tuple[str, bytes] | None:
-    """(content type, content) of what the page is made of; the page itself only for those who accept HTML."""
+    """(content type, content) of a file of the page, or None. ``/`` is one only where ``accept`` has HTML."""
     if path not in _FILES or (path == "/" and "text/html" not in accept):
         return None
     name, content_type = _FILES[path]

@@ -14,7 +14,7 @@ const LEFT = 40;
 const RIGHT = 8;
 const BOTTOM = 20;
 const TOP = 8;
-const MOST = 8; // lines
+const MAX_LINES = 8;
 
 // The step of an axis with about `count` ticks up to `top`: 1, 2 or 5 times a power of ten.
 export function step(top, count) {
@@ -32,7 +32,7 @@ function busiest(points) {
       weights.set(key, (weights.get(key) ?? 0) + line.requests);
     }
   }
-  return [...weights].sort((a, b) => b[1] - a[1]).slice(0, MOST).map(([key]) => key).sort();
+  return [...weights].sort((a, b) => b[1] - a[1]).slice(0, MAX_LINES).map(([key]) => key).sort();
 }
 
 function path(points, x, y) {
@@ -91,8 +91,8 @@ function draw(chart, points, secondsPerPoint, width) {
 
 function legend(chart, shown, number) {
   return shown.map((line) => {
-    const told = (list) => (number === null ? list.filter(([, value]) => value !== null).at(-1) : list.find(([one]) => one === number))?.[1] ?? null;
-    const text = chart.high ? `${chart.text(told(line.low))} / ${chart.text(told(line.high))}` : chart.text(told(line.low));
+    const valueOf = (list) => (number === null ? list.filter(([, value]) => value !== null).at(-1) : list.find(([one]) => one === number))?.[1] ?? null;
+    const text = chart.high ? `${chart.text(valueOf(line.low))} / ${chart.text(valueOf(line.high))}` : chart.text(valueOf(line.low));
     const [model, version] = JSON.parse(line.key);
     return el("li", {}, named(model, version), el("b", {}, text));
   });

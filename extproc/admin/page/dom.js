@@ -1,4 +1,4 @@
-// Elements from plain values. What is not ours (names of models, callers) only ever becomes text, never markup.
+// Elements from plain values. Names of models and callers come from outside: they become text, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 

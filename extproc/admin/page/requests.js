@@ -1,13 +1,13 @@
-// The latest requests, told by /tap as they end, for as long as somebody looks.
+// The latest requests, from /tap as they end, while the page is visible.
 
 import { el, named } from "./dom.js";
 import { caller, ms, NOTHING } from "./text.js";
 
-const KEPT = 25;
-const DRAW = 250; // milliseconds between two drawings
-const AGAIN = 2000; // and until it is tried again
+const MAX_ROWS = 25;
+const DRAW_INTERVAL = 250; // milliseconds
+const RETRY_INTERVAL = 2000; // milliseconds until the next attempt to tap
 
-const mood = (record) => (record.failed ? "bad" : /^(2|101)/.test(record.code) ? "good" : "warn");
+const severity = (record) => (record.failed ? "bad" : /^(2|101)/.test(record.code) ? "good" : "warn");
 
 function row(record) {
   const asked = record.model === "other" ? record.asked : "";
@@ -20,7 +20,7 @@ function row(record) {
     "tr",
     {},
     name,
-    el("td", { class: "text status" }, el("span", { class: `pill ${mood(record)}` }, record.code === "0" ? "left" : record.code)),
+    el("td", { class: "text status" }, el("span", { class: `pill ${severity(record)}` }, record.code === "0" ? "left" : record.code)),
     cell("text when", time),
     cell("text cut what optional", what || NOTHING),
     cell("text cut spare", record.gpu_pool === "none" ? NOTHING : record.gpu_pool),
@@ -43,26 +43,26 @@ function table(records) {
   return el("table", { class: "rows request" }, el("thead", {}, head), el("tbody", {}, ...records.map(row)));
 }
 
-// Shows them in `box` until it is stopped; `note` says below which words.
+// Shows them in `box` until it is stopped; `note` gets a line about what is shown.
 export function requests(box, note) {
   const records = [];
   let lost = 0;
-  let over = null;
+  let abort = null;
   let drawn = 0;
   const draw = () => {
     drawn = 0;
     box.replaceChildren(table(records));
     note.textContent = lost ? `as they end; ${lost} more came too fast to be shown` : "as they end";
   };
-  const take = (line) => {
+  const add = (line) => {
     if (!line) return;
     const record = JSON.parse(line);
     if (record.lost) lost += record.lost;
     else records.unshift(record);
-    records.length = Math.min(records.length, KEPT);
-    drawn ||= setTimeout(draw, DRAW);
+    records.length = Math.min(records.length, MAX_ROWS);
+    drawn ||= setTimeout(draw, DRAW_INTERVAL);
   };
-  const listen = async (signal) => {
+  const read = async (signal) => {
     const answer = await fetch("/tap", { signal });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
@@ -71,25 +71,25 @@ export function requests(box, note) {
       if (done) return;
       const lines = (rest + value).split("\n");
       rest = lines.pop();
-      lines.forEach(take);
+      lines.forEach(add);
     }
   };
-  const forever = async (signal) => {
+  const readForever = async (signal) => {
     while (!signal.aborted) {
-      await listen(signal).catch(() => {});
-      await new Promise((next) => setTimeout(next, AGAIN));
+      await read(signal).catch(() => {});
+      await new Promise((next) => setTimeout(next, RETRY_INTERVAL));
     }
   };
   draw();
   return {
     start() {
-      if (over) return;
-      over = new AbortController();
-      forever(over.signal);
+      if (abort) return;
+      abort = new AbortController();
+      readForever(abort.signal);
     },
     stop() {
-      over?.abort();
-      over = null;
+      abort?.abort();
+      abort = null;
     },
   };
 }

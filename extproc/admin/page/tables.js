@@ -3,13 +3,13 @@
 import { el, named } from "./dom.js";
 import { health, ms, percent, rate, NOTHING } from "./text.js";
 
-function tile(name, value, unit, more, mood) {
+function tile(name, value, unit, more, severity) {
   const shown = value !== NOTHING;
   return el(
     "div",
     { class: "tile", "data-tile": name },
     el("div", { class: "name" }, name),
-    el("div", { class: `value ${shown ? (mood ?? "") : "none"}` }, value, shown && unit ? el("span", { class: "unit" }, unit) : null),
+    el("div", { class: `value ${shown ? (severity ?? "") : "none"}` }, value, shown && unit ? el("span", { class: "unit" }, unit) : null),
     el("div", { class: "more" }, more),
   );
 }
@@ -49,9 +49,9 @@ export function models(rows) {
   const body = rows.map((row) => {
     const name = el("td", { class: "text strong name" }, named(row.model, row.version));
     const cells = COLUMNS.map(([label, kind, value, extra]) => {
-      const mood = typeof kind === "function" ? kind(row) : kind;
+      const severity = typeof kind === "function" ? kind(row) : kind;
       const text = value(row);
-      return el("td", { class: `${mood} ${extra ?? ""} ${text === NOTHING ? "none" : ""}`, "data-label": label }, text);
+      return el("td", { class: `${severity} ${extra ?? ""} ${text === NOTHING ? "none" : ""}`, "data-label": label }, text);
     });
     return el("tr", { "data-row": JSON.stringify([row.model, row.version, row.gpu_pool]) }, name, ...cells);
   });

@@ -13,7 +13,7 @@ export function rate(value) {
   return value < 0.095 ? value.toFixed(2) : value < 999.5 ? value.toFixed(1) : value.toFixed(0);
 }
 
-// Never rounded up to all well.
+// Never rounded up to 100 %.
 export function percent(value) {
   if (missing(value)) return NOTHING;
   if (value === 1) return "100 %";

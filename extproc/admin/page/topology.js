@@ -96,9 +96,9 @@ export function topology(edges, width) {
       const [x1, x2] = [from.x + boxWidth, to.x];
       const middle = (x1 + x2) / 2;
       const success = link.good / link.requests;
-      const mood = success < 0.95 ? "bad" : colour(link.edge.model, link.edge.version);
+      const colouring = success < 0.95 ? "bad" : colour(link.edge.model, link.edge.version);
       const line = svg("path", {
-        class: `edge ${mood}`,
+        class: `edge ${colouring}`,
         "stroke-width": thick.toFixed(1),
         d: `M${x1} ${start.toFixed(1)}C${middle} ${start.toFixed(1)} ${middle} ${end.toFixed(1)} ${x2} ${end.toFixed(1)}`,
       });

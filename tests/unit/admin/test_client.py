@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extproc.admin.client import PORT, Replica, Unreachable, replicas
+from extproc.admin.client import DEFAULT_PORT, Replica, Unreachable, resolve_replicas
 from extproc.errors import SetupError
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -32,7 +32,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[int, str]]]:
 def test_a_headless_service_is_all_its_pods(names: dict[str, list[tuple[int, str]]]) -> None:
     names["extproc.aimesh"] = [(V4, "10.0.0.7"), (V4, "10.0.0.8"), (V4, "10.0.0.7"), (V6, "fd00::7"), (V6, "fd00::8")]
     authority = "extproc.aimesh:9090"
-    assert replicas(["http://extproc.aimesh:9090"]) == [
+    assert resolve_replicas(["http://extproc.aimesh:9090"]) == [
         Replica(f"10.0.0.7 ({authority})", "10.0.0.7", 9090, authority),
         Replica(f"10.0.0.8 ({authority})", "10.0.0.8", 9090, authority),
     ], "a pod with both kinds of addresses counts once"
@@ -40,26 +40,28 @@ def test_a_headless_service_is_all_its_pods(names: dict[str, list[tuple[int, str
 
 def test_one_address_keeps_its_name(names: dict[str, list[tuple[int, str]]]) -> None:
     names |= {"localhost": [(V6, "::1"), (V4, "127.0.0.1")], "fd00::7": [(V6, "fd00::7")], "one": [(V4, "10.0.0.7")]}
-    assert [(r.name, r.host, r.port) for r in replicas(["localhost:91", "http://[fd00::7]:92/", "one", "one"])] == [
+    assert [
+        (r.name, r.host, r.port) for r in resolve_replicas(["localhost:91", "http://[fd00::7]:92/", "one", "one"])
+    ] == [
         ("localhost:91", "localhost", 91),
         ("[fd00::7]:92", "fd00::7", 92),
-        (f"one:{PORT}", "one", PORT),
+        (f"one:{DEFAULT_PORT}", "one", DEFAULT_PORT),
     ]
 
 
 def test_unix_sockets(names: dict[str, list[tuple[int, str]]]) -> None:
-    assert replicas(["unix:///run/a.sock"]) == [Replica("unix:///run/a.sock", "/run/a.sock")]
+    assert resolve_replicas(["unix:///run/a.sock"]) == [Replica("unix:///run/a.sock", "/run/a.sock")]
 
 
 def test_a_name_that_nobody_knows(names: dict[str, list[tuple[int, str]]]) -> None:
     with pytest.raises(Unreachable, match="nowhere:9090 is not known: Name or service not known"):
-        replicas(["http://nowhere"])
+        resolve_replicas(["http://nowhere"])
 
 
 @pytest.mark.parametrize("source", ["https://host", "http://", "host:99999", "http://host/metrics", "unix:a", ":"])
 def test_what_is_no_address(source: str, names: dict[str, list[tuple[int, str]]]) -> None:
     with pytest.raises(SetupError, match="is no admin port; write"):
-        replicas([source])
+        resolve_replicas([source])
 
 
 def ask(server: socket.socket, replica: Replica, answer: bytes | None) -> None:

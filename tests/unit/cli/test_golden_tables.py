@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.admin.fleet import Fleet
+from extproc.admin.fleet import FleetReport
 from extproc.cli.golden_tables import NOTHING, by_model, ms, percent, printable, rate
 from extproc.telemetry.golden_metrics import Counts
 from extproc.telemetry.recent_traffic import TrafficWindow
@@ -50,7 +50,7 @@ def test_a_terminal_gets_no_commands(text: str) -> None:
 def test_rows_of_the_policy_are_there_without_traffic() -> None:
     target = {"version": "v2", "pool": "", "endpoints": []}
     policy = {"models": ["llama"], "versions": [{"name": "v2", "mirror": None}], "targets": [target]}
-    rows = by_model(Fleet(WINDOW, {"policies": [policy]}, ("it",), ()))
+    rows = by_model(FleetReport(WINDOW, {"policies": [policy]}, ("it",), ()))
     assert [(labels["version"], labels["gpu_pool"], metrics.success) for labels, metrics in rows] == [
         ("v1", "west", 0.9),
         ("v2", "none", None),

@@ -8,48 +8,19 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from extproc._pb import health_pb2 as pb
 from extproc.envoy.codec import PROCESS
-from extproc.errors import SetupError
 from extproc.serve.health import CHECK
-from extproc.serve.options import nth, spread
+from tests.grpc.messages import BODY, STREAMED, head
 from tests.grpc.running import insecure
-from tests.grpc.served import Served
-from tests.grpc.test_server import POLICY, write
-from tests.grpc.test_servicer import BODY, STREAMED, head
+from tests.grpc.served import POLICY, ServedWorkers, write
 from tests.waiting import until
 
 REFUSED = 'extproc_errors_total{reason="malformed_message"}'
-
-
-class Team(Served):
-    """A running supervisor with its workers."""
-
-    def __init__(self, policy: Path, count: int, *options: str, **more: str) -> None:
-        super().__init__(policy, "--workers", str(count), *options, **more)
-        self.count = count
-
-    def ready(self) -> Team:
-        until(lambda: f"{self.count} workers serve on" in self.log or self.process.poll() is not None, 30)
-        assert self.process.poll() is None, self.log
-        line = next(line for line in self.lines if "workers serve on" in line)
-        self.admin = "127.0.0.1:" + line.split("admin on port ")[1].strip()
-        return self
-
-    def workers(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.config()["workers"]
-        return found
-
-    def pids(self) -> list[int]:
-        return [worker["pid"] for worker in self.workers()]
-
-    def all_ready(self) -> bool:
-        return all(worker["ready"] for worker in self.workers())
 
 
 @pytest.fixture
@@ -66,9 +37,9 @@ def sockets(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def team(policy: Path, tmp_path: Path, sockets: list[str]) -> Iterator[Team]:
+def team(policy: Path, tmp_path: Path, sockets: list[str]) -> Iterator[ServedWorkers]:
     with ExitStack() as stack:
-        found = Team(policy, 2, "--drain", "0.5", listen=f"unix://{tmp_path}/p.sock")
+        found = ServedWorkers(policy, 2, "--drain", "0.5", listen=f"unix://{tmp_path}/p.sock")
         yield stack.enter_context(found).ready()
 
 
@@ -94,7 +65,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_each_serves_and_the_admin_port_shows_the_sum(team: Team, sockets: list[str]) -> None:
+def test_each_serves_and_the_admin_port_shows_the_sum(team: ServedWorkers, sockets: list[str]) -> None:
     assert team.get("/readyz") == (200, "ready\n")
     for times, address in enumerate(sockets, 2):
         assert healthy(address)
@@ -108,7 +79,7 @@ def test_each_serves_and_the_admin_port_shows_the_sum(team: Team, sockets: list[
     assert [worker["listen"] for worker in config["workers"]] == [[address] for address in sockets]
 
 
-def test_a_dead_worker_is_replaced_and_what_it_counted_stays(team: Team, sockets: list[str]) -> None:
+def test_a_dead_worker_is_replaced_and_what_it_counted_stays(team: ServedWorkers, sockets: list[str]) -> None:
     for address in sockets:
         with pytest.raises(grpc.RpcError):
             decide(address, b"\xff\xff")
@@ -127,7 +98,7 @@ def test_a_dead_worker_is_replaced_and_what_it_counted_stays(team: Team, sockets
     assert "ended with signal SIGKILL; starting it again" in team.log
 
 
-def test_without_any_worker_it_is_not_ready(team: Team) -> None:
+def test_without_any_worker_it_is_not_ready(team: ServedWorkers) -> None:
     for pid in team.pids():
         os.kill(pid, signal.SIGSTOP)
     until(lambda: team.get("/readyz") == (503, "not ready: 0 of 2 workers are ready\n"))
@@ -137,7 +108,7 @@ def test_without_any_worker_it_is_not_ready(team: Team) -> None:
     until(lambda: team.get("/readyz")[0] == 200)
 
 
-def test_reloads_reach_every_worker(team: Team, policy: Path) -> None:
+def test_reloads_reach_every_worker(team: ServedWorkers, policy: Path) -> None:
     write(policy, "50")
     until(lambda: team.metric('extproc_policy_reloads_total{result="success"}') == 2)
     team.signal(signal.SIGHUP)
@@ -147,7 +118,7 @@ def test_reloads_reach_every_worker(team: Team, policy: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_draining_takes_all_and_is_exit_0(number: signal.Signals, team: Team) -> None:
+def test_draining_takes_all_and_is_exit_0(number: signal.Signals, team: ServedWorkers) -> None:
     pids = team.pids()
     team.signal(number)
     until(lambda: team.process.poll() is not None or team.get("/readyz") == (503, "not ready: draining\n"))
@@ -156,7 +127,7 @@ def test_draining_takes_all_and_is_exit_0(number: signal.Signals, team: Team) ->
 
 
 def test_a_second_signal_leaves_at_once(policy: Path, tmp_path: Path) -> None:
-    with Team(policy, 2, "--drain", "60", listen=f"unix://{tmp_path}/p.sock") as team:
+    with ServedWorkers(policy, 2, "--drain", "60", listen=f"unix://{tmp_path}/p.sock") as team:
         pids = team.ready().pids()
         team.signal(signal.SIGTERM)
         until(lambda: team.get("/readyz")[0] == 503)
@@ -166,13 +137,13 @@ def test_a_second_signal_leaves_at_once(policy: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("extproc-*"))
 
 
-def test_a_killed_parent_leaves_nobody(team: Team) -> None:
+def test_a_killed_parent_leaves_nobody(team: ServedWorkers) -> None:
     pids = team.pids()
     team.process.kill()
     until(lambda: all(gone(pid) for pid in pids))
 
 
-def test_a_worker_that_is_asked_to_leave_is_back_at_once(team: Team, sockets: list[str]) -> None:
+def test_a_worker_that_is_asked_to_leave_is_back_at_once(team: ServedWorkers, sockets: list[str]) -> None:
     before = team.pids()
     os.kill(before[1], signal.SIGTERM)
     until(lambda: before[1] not in team.pids() and team.all_ready(), 30)
@@ -192,7 +163,7 @@ def _after_a_free_port() -> socket.socket:
 def test_ports_are_counted_up_and_a_taken_one_is_told(policy: Path) -> None:
     with _after_a_free_port() as taken:
         port = taken.getsockname()[1]
-        with Team(policy, 2, listen=f"127.0.0.1:{port - 1}") as team:
+        with ServedWorkers(policy, 2, listen=f"127.0.0.1:{port - 1}") as team:
             assert team.exit_status(30) == 1
             until(lambda: "worker 2 could not start (exit status 1)" in team.log)
             assert f"cannot listen on 127.0.0.1:{port}: " in team.log
@@ -200,24 +171,7 @@ def test_ports_are_counted_up_and_a_taken_one_is_told(policy: Path) -> None:
 
 def test_a_bad_policy_is_told_once(policy: Path) -> None:
     policy.write_text(POLICY.replace("WEIGHT", "-3"))
-    with Team(policy, 2) as team:
+    with ServedWorkers(policy, 2) as team:
         assert team.exit_status() == 2
         until(lambda: "1 problem: nothing was started" in team.log)
         assert team.log.count(f"{policy}:8:") == 1
-
-
-def test_addresses() -> None:
-    assert spread(("127.0.0.1:50051",), 1) == ("127.0.0.1:50051",)
-    assert spread(("[::1]:50051",), 3) == ("[::1]:50051", "[::1]:50052", "[::1]:50053")
-    assert spread(("unix:///p.sock", "0.0.0.0:9"), 2) == (
-        "unix:///p.sock-1",
-        "0.0.0.0:9",
-        "unix:///p.sock-2",
-        "0.0.0.0:10",
-    )
-    assert spread(("127.0.0.1:0",), 2) == ("127.0.0.1:0", "127.0.0.1:0")
-    assert nth("unix:///p.sock", 1) == "unix:///p.sock-2"
-    with pytest.raises(SetupError, match=r"two of 2 workers would listen on 127\.0\.0\.1:51"):
-        spread(("127.0.0.1:50", "127.0.0.1:51"), 2)
-    with pytest.raises(SetupError, match=r"there is no 127\.0\.0\.1:65536"):
-        spread(("127.0.0.1:65535",), 2)

@@ -82,7 +82,7 @@ def test_a_watcher_that_leaves_is_forgotten(server: Any, health: Health) -> None
 def test_open_checks_that_ask_nothing_give_way_to_one_that_asks(
     engine: Name, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extproc.serve.health.CHECKS", 3)
+    monkeypatch.setattr("extproc.serve.health.MAX_OPEN_CHECKS", 3)
     with running(health.services(), engine=engine) as server:
         feeds = [Feed() for _ in range(5)]
         calls = [server.channel.stream_stream(CHECK)(iter(feed)) for feed in feeds]
@@ -97,7 +97,7 @@ def test_open_checks_that_ask_nothing_give_way_to_one_that_asks(
 
 
 def test_watchers_are_counted(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extproc.serve.health.WATCHES", 2)
+    monkeypatch.setattr("extproc.serve.health.MAX_WATCHES", 2)
     feeds = [Feed() for _ in range(3)]
     calls = [server.channel.stream_stream(WATCH)(iter(feed)) for feed in feeds]
     until(lambda: any(call.done() for call in calls))

@@ -7,29 +7,17 @@ from typing import Any
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
 
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.codec import PROCESS
-from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.serve.servicer import process
+from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed
-from tests.grpc.running import running
+from tests.grpc.messages import BODY, SNAPSHOT, STREAMED, head, value
+from tests.grpc.running import Running, running
 from tests.waiting import until
 
-SNAPSHOT = Snapshot((Policy("llama", models=("llama",), versions=(Version("v1"),)),))
-STREAMED = pb.ProtocolConfiguration(request_body_mode="STREAMED", send_body_without_waiting_for_header_response=True)
-
-
-def head(path: str = "/v1/completions", **more: Any) -> bytes:
-    pairs = {":method": "POST", ":path": path}
-    headers = pb.HeaderMap(headers=[pb.HeaderValue(key=k, raw_value=v.encode()) for k, v in pairs.items()])
-    message = pb.ProcessingRequest(request_headers=pb.HttpHeaders(headers=headers), **more)
-    return message.SerializeToString()
-
-
-BODY = pb.ProcessingRequest(request_body=pb.HttpBody(body=b'{"model":"llama"}', end_of_stream=True)).SerializeToString()
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.fixture
@@ -39,14 +27,8 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def server(metrics: Metrics) -> Iterator[Any]:
-    with running({PROCESS: process(lambda: SNAPSHOT, metrics)}) as server:
+    with running({PROCESS: handler_factory(lambda: SNAPSHOT, metrics)}) as server:
         yield server
-
-
-def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    return registry.get_sample_value(name, labels)
 
 
 def test_the_stream_ends_with_the_answer(server: Any, metrics: Metrics) -> None:
@@ -123,3 +105,53 @@ def test_a_client_that_leaves_takes_its_stream_with_it(server: Any, metrics: Met
     call.cancel()
     until(lambda: metrics.streams == 0)
     feed.half_close()
+
+
+def open_one(server: Running, *messages: bytes) -> tuple[Feed, Any]:
+    feed = Feed()
+    call = server.open(PROCESS)(iter(feed))
+    for message in messages:
+        feed.send(message)
+    return feed, call
+
+
+def test_a_stream_that_waits_ends_when_others_need_the_room_and_they_are_served() -> None:
+    metrics = Metrics()
+    with running({PROCESS: handler_factory(lambda: SNAPSHOT, metrics, max_streams=6)}) as server:
+        waiting = []
+        for number in range(3):
+            waiting.append(open_one(server, head(protocol_config=STREAMED)))
+            until(lambda number=number: metrics.streams == number + 1)  # type: ignore[misc]
+        feed, late = open_one(server, head(protocol_config=STREAMED))
+        with pytest.raises(grpc.RpcError) as caught:
+            list(waiting[0][1])
+        assert caught.value.code() is EXHAUSTED
+        feed.send(BODY)
+        (reply,) = (pb.ProcessingResponse.FromString(message) for message in late)
+        assert reply.request_headers.response.header_mutation.set_headers
+        until(lambda: metrics.streams == 2)
+        assert value(metrics, "extproc_errors_total", reason="too_many_bodies") == 1
+        assert value(metrics, "extproc_errors_total", reason="internal") is None
+        for waits, call in waiting[1:]:
+            waits.send(BODY)
+            assert len(list(call)) == 1
+        until(lambda: metrics.streams == 0)
+        for one, _ in (*waiting, (feed, late)):
+            one.half_close()
+
+
+def test_an_observer_is_refused_where_the_room_is_for_routing() -> None:
+    metrics = Metrics()
+    with running({PROCESS: handler_factory(lambda: SNAPSHOT, metrics, max_streams=4)}) as server:
+        watching = [open_one(server, head(observability_mode=True)) for _ in range(3)]
+        until(lambda: value(metrics, "extproc_message_duration_seconds_count", phase="request_headers") == 3)
+        feed, refused = open_one(server, head(observability_mode=True))
+        with pytest.raises(grpc.RpcError) as caught:
+            list(refused)
+        assert caught.value.code() is EXHAUSTED
+        routed, call = open_one(server, head(protocol_config=STREAMED), BODY)
+        assert len(list(call)) == 1
+        assert value(metrics, "extproc_errors_total", reason="too_many_observers") == 1
+        for one, _ in (*watching, (feed, refused), (routed, call)):
+            one.half_close()
+        until(lambda: metrics.streams == 0)

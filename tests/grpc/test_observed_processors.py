@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from extproc.admin import page
-from extproc.admin.server import Admin, AdminContent
+from extproc.admin.server import AdminContent, AdminServer
 from extproc.cli import shared_flags
 from extproc.cli.main import main
 from extproc.exchange.notes import Observed
@@ -25,9 +25,7 @@ from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import MAX_WINDOW, RecentTraffic
 from extproc.telemetry.tap import MAX_QUEUED, OpenTaps
 from tests.grpc.exchanges import exchange, tell
-from tests.grpc.served import Served
-from tests.grpc.test_server import write
-from tests.grpc.test_workers import Team
+from tests.grpc.served import Served, ServedWorkers, write
 from tests.waiting import until
 
 SEARCH, CHAT = "spiffe://cluster.local/ns/shop/sa/search", "spiffe://cluster.local/ns/shop/sa/chat"
@@ -57,12 +55,12 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def team(policy: Path, tmp_path: Path) -> Iterator[Team]:
-    with Team(policy, 2, "--drain", "0", listen=f"unix://{tmp_path}/p.sock") as team:
+def team(policy: Path, tmp_path: Path) -> Iterator[ServedWorkers]:
+    with ServedWorkers(policy, 2, "--drain", "0", listen=f"unix://{tmp_path}/p.sock") as team:
         yield team.ready()
 
 
-def workers(team: Team) -> list[str]:
+def workers(team: ServedWorkers) -> list[str]:
     return [worker["listen"][0] for worker in team.workers()]
 
 
@@ -114,7 +112,7 @@ def tapping(admin: str, query: str = "") -> Iterator[http.client.HTTPResponse]:
 
 
 def test_several_replicas_are_one_and_a_dead_one_is_told(
-    served: Served, team: Team, capsys: pytest.CaptureFixture[str]
+    served: Served, team: ServedWorkers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tell(served.address, exchange(), exchange("503"))
     first, second = workers(team)
@@ -206,7 +204,7 @@ def test_tap_finds_a_processor_that_comes_back(served: Served, policy: Path) -> 
         assert f"{served.admin} has " in tap.process.stderr.read()
 
 
-def test_tap_of_several_workers(team: Team) -> None:
+def test_tap_of_several_workers(team: ServedWorkers) -> None:
     """The supervisor taps its workers in its own time: they are told of exchanges until both have been heard."""
     addresses = workers(team)
     heard: set[str] = set()
@@ -227,7 +225,7 @@ def test_tap_of_several_workers(team: Team) -> None:
 def test_a_slow_tapper_costs_nobody_time() -> None:
     """It reads nothing while far more comes than all buffers hold; then it learns how many it missed."""
     taps, recent = OpenTaps(), RecentTraffic()
-    admin = Admin("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
+    admin = AdminServer("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
     admin.start()
     observed = Observed("llama", "v1", "none", "openai", "200", 0.1, caller="x" * 256)
     count, before = MAX_QUEUED * 20, time.perf_counter()

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
-import grpc
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from extproc._pb import ext_proc_pb2 as pb
-from extproc.envoy.codec import PROCESS
 from extproc.grpc_server import Abort, StatusCode
-from extproc.serve.open_streams import Streams
-from extproc.serve.servicer import process
+from extproc.serve.open_streams import OpenStreams
 from extproc.telemetry.metrics import Metrics
-from tests.grpc.echo import Feed
-from tests.grpc.running import Running, running
-from tests.grpc.test_servicer import BODY, SNAPSHOT, STREAMED, head, value
-from tests.waiting import until
-
-EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Ended:
@@ -41,7 +30,7 @@ def errors(metrics: Metrics) -> dict[str, int]:
 
 def test_the_one_that_waits_longest_makes_room() -> None:
     metrics = Metrics()
-    streams, ends = Streams(metrics, 8), [Ended() for _ in range(6)]
+    streams, ends = OpenStreams(metrics, 8), [Ended() for _ in range(6)]
     for one in ends:
         streams.open()
         if one is ends[4]:
@@ -56,7 +45,7 @@ def test_the_one_that_waits_longest_makes_room() -> None:
 
 def test_streams_that_say_nothing_have_a_bound_of_their_own() -> None:
     metrics = Metrics()
-    streams = Streams(metrics, 4)
+    streams = OpenStreams(metrics, 4)
     for _ in range(8):
         streams.open()
     with pytest.raises(Abort, match="8 streams are open"):
@@ -66,7 +55,7 @@ def test_streams_that_say_nothing_have_a_bound_of_their_own() -> None:
 
 def test_observers_are_refused_before_routers_and_nobody_is_let_go_for_one() -> None:
     metrics = Metrics()
-    streams, waiting = Streams(metrics, 8), [Ended(), Ended(), Ended()]
+    streams, waiting = OpenStreams(metrics, 8), [Ended(), Ended(), Ended()]
     for number in range(8):
         streams.open()
         if number < 5:
@@ -83,7 +72,7 @@ def test_observers_are_refused_before_routers_and_nobody_is_let_go_for_one() -> 
 
 def test_bodies_hold_so_many_bytes_and_a_single_one_any() -> None:
     metrics = Metrics()
-    streams, first, second = Streams(metrics, 100, most_held=10), Ended(), Ended()
+    streams, first, second = OpenStreams(metrics, 100, max_held_bytes=10), Ended(), Ended()
     for one in (first, second):
         streams.open()
         streams.wait(one, 5)
@@ -92,7 +81,7 @@ def test_bodies_hold_so_many_bytes_and_a_single_one_any() -> None:
     streams.wait(second, 100)
     assert second.abort is None
     streams.close(second)
-    assert (metrics.streams, streams._bytes) == (0, 0)
+    assert (metrics.streams, streams._held_bytes) == (0, 0)
 
 
 class Crowd(RuleBasedStateMachine):
@@ -101,7 +90,7 @@ class Crowd(RuleBasedStateMachine):
     @initialize(most=st.integers(1, 12))
     def begin(self, most: int) -> None:
         self.most, self.metrics = most, Metrics()
-        self.streams = Streams(self.metrics, most, most_held=20)
+        self.streams = OpenStreams(self.metrics, most, max_held_bytes=20)
         self.silent = self.watching = 0
         self.waiting: list[Ended] = []
 
@@ -143,7 +132,7 @@ class Crowd(RuleBasedStateMachine):
     @precondition(lambda self: self.watching)
     @rule()
     def look_away(self) -> None:
-        self.streams.close(Ended(), watched=True)
+        self.streams.close(Ended(), watching=True)
         self.watching -= 1
 
     @precondition(lambda self: self.silent)
@@ -161,58 +150,8 @@ class Crowd(RuleBasedStateMachine):
         assert self.watching <= self.most - max(1, self.most // 4)
         assert len(self.waiting) + self.watching <= self.most
         assert self.metrics.streams == len(self.waiting) + self.watching + self.silent <= 2 * self.most
-        assert sum(self.streams._waiting.values()) == self.streams._bytes
-        assert self.streams._bytes <= 20 or len(self.waiting) == 1
+        assert sum(self.streams._waiting.values()) == self.streams._held_bytes
+        assert self.streams._held_bytes <= 20 or len(self.waiting) == 1
 
 
 TestCrowd = Crowd.TestCase
-
-
-def open_one(server: Running, *messages: bytes) -> tuple[Feed, Any]:
-    feed = Feed()
-    call = server.open(PROCESS)(iter(feed))
-    for message in messages:
-        feed.send(message)
-    return feed, call
-
-
-def test_a_stream_that_waits_ends_when_others_need_the_room_and_they_are_served() -> None:
-    metrics = Metrics()
-    with running({PROCESS: process(lambda: SNAPSHOT, metrics, max_streams=6)}) as server:
-        waiting = []
-        for number in range(3):
-            waiting.append(open_one(server, head(protocol_config=STREAMED)))
-            until(lambda number=number: metrics.streams == number + 1)  # type: ignore[misc]
-        feed, late = open_one(server, head(protocol_config=STREAMED))
-        with pytest.raises(grpc.RpcError) as caught:
-            list(waiting[0][1])
-        assert caught.value.code() is EXHAUSTED
-        feed.send(BODY)
-        (reply,) = (pb.ProcessingResponse.FromString(message) for message in late)
-        assert reply.request_headers.response.header_mutation.set_headers
-        until(lambda: metrics.streams == 2)
-        assert value(metrics, "extproc_errors_total", reason="too_many_bodies") == 1
-        assert value(metrics, "extproc_errors_total", reason="internal") is None
-        for waits, call in waiting[1:]:
-            waits.send(BODY)
-            assert len(list(call)) == 1
-        until(lambda: metrics.streams == 0)
-        for one, _ in (*waiting, (feed, late)):
-            one.half_close()
-
-
-def test_an_observer_is_refused_where_the_room_is_for_routing() -> None:
-    metrics = Metrics()
-    with running({PROCESS: process(lambda: SNAPSHOT, metrics, max_streams=4)}) as server:
-        watching = [open_one(server, head(observability_mode=True)) for _ in range(3)]
-        until(lambda: value(metrics, "extproc_message_duration_seconds_count", phase="request_headers") == 3)
-        feed, refused = open_one(server, head(observability_mode=True))
-        with pytest.raises(grpc.RpcError) as caught:
-            list(refused)
-        assert caught.value.code() is EXHAUSTED
-        routed, call = open_one(server, head(protocol_config=STREAMED), BODY)
-        assert len(list(call)) == 1
-        assert value(metrics, "extproc_errors_total", reason="too_many_observers") == 1
-        for one, _ in (*watching, (feed, refused), (routed, call)):
-            one.half_close()
-        until(lambda: metrics.streams == 0)

@@ -15,29 +15,11 @@ import pytest
 from extproc._pb import health_pb2 as pb
 from extproc.envoy.codec import PROCESS
 from tests.grpc.echo import Feed
-from tests.grpc.served import Served
-from tests.grpc.test_servicer import BODY, STREAMED, head
+from tests.grpc.messages import BODY, STREAMED, head
+from tests.grpc.served import POLICY, Served, write
 from tests.waiting import until
 
-POLICY = """\
-apiVersion: ai.istio.io/v1alpha1
-kind: ModelInferencePolicy
-metadata: {name: llama}
-spec:
-  host: llama
-  models: [llama]
-  versions:
-  - {name: v1, weight: WEIGHT}
-  - {name: v2, weight: 10}
-"""
 SERVING, NOT_SERVING = pb.HealthCheckResponse.SERVING, pb.HealthCheckResponse.NOT_SERVING
-
-
-def write(path: Path, weight: str) -> None:
-    """In one step, as editors and the kubelet do."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(POLICY.replace("WEIGHT", weight))
-    fresh.replace(path)
 
 
 @pytest.fixture

@@ -14,17 +14,18 @@ from threading import enumerate as threads
 import pytest
 
 from extproc.admin import bounded_server
-from extproc.admin.bounded_server import LARGEST_HEAD, MOST
-from extproc.admin.server import Admin, AdminContent
+from extproc.admin.bounded_server import MAX_CONNECTIONS, MAX_HEAD_BYTES
+from extproc.admin.server import AdminContent, AdminServer
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
+from tests.waiting import until
 
 
 @pytest.fixture
-def admin() -> Iterator[Admin]:
+def admin() -> Iterator[AdminServer]:
     taps, recent = OpenTaps(), RecentTraffic()
-    admin = Admin("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
+    admin = AdminServer("127.0.0.1:0", AdminContent(Metrics, lambda: "", dict, recent.report, taps.open))
     admin.start()
     yield admin
     admin.stop()
@@ -36,11 +37,11 @@ def opened() -> Iterator[ExitStack]:
         yield stack
 
 
-def connect(admin: Admin, opened: ExitStack) -> socket.socket:
+def connect(admin: AdminServer, opened: ExitStack) -> socket.socket:
     return opened.enter_context(socket.create_connection(("127.0.0.1", admin.port), timeout=10))
 
 
-def get(admin: Admin, path: str = "/healthz", **headers: str) -> tuple[int, str]:
+def get(admin: AdminServer, path: str = "/healthz", **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", admin.port, timeout=10)
     try:
         connection.request("GET", path, headers=headers)
@@ -50,26 +51,32 @@ def get(admin: Admin, path: str = "/healthz", **headers: str) -> tuple[int, str]
         connection.close()
 
 
+def accepted(admin: AdminServer, client: socket.socket) -> bool:
+    """The server takes connections in their order: then it has taken those before ``client`` too."""
+    with admin._server._lock:
+        return client.getsockname() in [connection.getpeername() for connection in admin._server._evictable]
+
+
 def answering() -> int:
     """Threads that answer somebody."""
     return sum("process_request_thread" in thread.name for thread in threads())
 
 
-def test_a_crowd_of_silent_clients_makes_room_for_one_that_asks(admin: Admin, opened: ExitStack) -> None:
+def test_a_crowd_of_silent_clients_makes_room_for_one_that_asks(admin: AdminServer, opened: ExitStack) -> None:
     before = answering()
-    crowd = [connect(admin, opened) for _ in range(MOST + 20)]
+    crowd = [connect(admin, opened) for _ in range(MAX_CONNECTIONS + 20)]
     for client in crowd[::2]:
         client.sendall(b"GET /healthz HTTP/1.1\r\nhost: ")
     assert [get(admin) for _ in range(20)] == [(200, "ok\n")] * 20
-    assert answering() - before <= MOST
+    assert answering() - before <= MAX_CONNECTIONS
     assert crowd[0].recv(1) == b"", "the oldest was let go"
 
 
-def test_who_asks_again_stays(admin: Admin, opened: ExitStack) -> None:
+def test_who_asks_again_stays(admin: AdminServer, opened: ExitStack) -> None:
     asks = connect(admin, opened)
     for _ in range(3):
-        for _ in range(MOST // 2):
-            connect(admin, opened)
+        last = [connect(admin, opened) for _ in range(MAX_CONNECTIONS // 2)][-1]
+        until(lambda last=last: accepted(admin, last))  # type: ignore[misc]
         asks.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"ok\n"):
@@ -77,11 +84,11 @@ def test_who_asks_again_stays(admin: Admin, opened: ExitStack) -> None:
             assert more
 
 
-def test_a_tap_is_not_let_go(admin: Admin, opened: ExitStack) -> None:
+def test_a_tap_is_not_let_go(admin: AdminServer, opened: ExitStack) -> None:
     tap = connect(admin, opened)
     tap.sendall(b"GET /tap HTTP/1.1\r\nhost: localhost\r\n\r\n")
     assert b"200 OK" in tap.recv(4096)
-    for _ in range(MOST + 20):
+    for _ in range(MAX_CONNECTIONS + 20):
         connect(admin, opened)
     assert get(admin) == (200, "ok\n")
     beat = b""
@@ -90,16 +97,16 @@ def test_a_tap_is_not_let_go(admin: Admin, opened: ExitStack) -> None:
         assert more
 
 
-def test_a_head_without_an_end_is_refused(admin: Admin, opened: ExitStack) -> None:
+def test_a_head_without_an_end_is_refused(admin: AdminServer, opened: ExitStack) -> None:
     """Without a bound, 100 lines of 64 KiB would be kept for each connection."""
-    assert get(admin, **{"x-large": "a" * (LARGEST_HEAD - 1000)})[0] == 200
+    assert get(admin, **{"x-large": "a" * (MAX_HEAD_BYTES - 1000)})[0] == 200
     client = connect(admin, opened)
     client.sendall(b"GET /healthz HTTP/1.1\r\n" + b"x: aaaa\r\n" * 50 + b"y: ")
-    client.sendall(b"a" * LARGEST_HEAD)
+    client.sendall(b"a" * MAX_HEAD_BYTES)
     assert client.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
-def test_without_a_file_descriptor_accepting_waits(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_descriptor_accepting_waits(admin: AdminServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It neither ends nor spins: each failure is followed by a pause, and by the next attempt."""
     attempts = 0
     paused: list[float] = []
@@ -116,19 +123,19 @@ def test_without_a_file_descriptor_accepting_waits(admin: Admin, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(socketserver.TCPServer, "get_request", fail_twice)
-        patch.setattr(bounded_server, "pause", paused.append)
+        patch.setattr(bounded_server, "sleep", paused.append)
         assert get(admin) == (200, "ok\n")
         assert twice.wait(10)
     assert paused == [0.1, 0.1]
 
 
-def test_without_a_thread_the_place_is_free_again(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_the_place_is_free_again(admin: AdminServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(socketserver.ThreadingMixIn, "process_request", fail)
-        for _ in range(MOST + 1):
+        for _ in range(MAX_CONNECTIONS + 1):
             with pytest.raises((ConnectionError, http.client.HTTPException)):
                 get(admin)
     assert get(admin) == (200, "ok\n")

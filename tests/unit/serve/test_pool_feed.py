@@ -1,0 +1,100 @@
+"""Loads of GPU pools, read from pages of real HTTP servers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from extproc.policy.gpu import Gpu
+from extproc.policy.pool_load import PoolLoads, ServerLoad
+from extproc.policy.snapshot import GpuPool, Snapshot
+from extproc.serve import pool_feed
+from extproc.serve.pool_feed import PoolFeed, _fetch_load
+from extproc.telemetry.metrics import Metrics
+from tests.waiting import until
+
+
+class Page:
+    """A server whose page a test may change; it notes the paths that are asked for."""
+
+    def __init__(self) -> None:
+        self.status, self.body = 200, b"vllm:num_requests_waiting 2\n"
+        self.paths: list[str] = []
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page.paths.append(self.path)
+                self.send_response(page.status)
+                self.end_headers()
+                self.wfile.write(page.body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    page = Page()
+    yield page
+    page.server.shutdown()
+    page.server.server_close()
+
+
+def pool(url: str, name: str = "west", kind: str = "vllm") -> GpuPool:
+    return GpuPool(name, Gpu(), metrics_type=kind, metrics_url=url)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"), [("", "/"), ("/metrics", "/metrics"), ("/a/b?format=text&x=1", "/a/b?format=text&x=1")]
+)
+def test_the_page_of_the_url_is_read(path: str, asked: str, page: Page) -> None:
+    assert _fetch_load(pool(page.url + path)) == ServerLoad(waiting=2.0)
+    assert page.paths == [asked]
+
+
+def test_what_is_no_page_of_loads_is_said(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _fetch_load(pool(page.url, kind="tgi")) == "none of the metrics of tgi is on the page"
+    page.status = 404
+    assert _fetch_load(pool(page.url)) == "status 404"
+    page.status = 200
+    monkeypatch.setattr(pool_feed, "MAX_PAGE_BYTES", 10)
+    assert _fetch_load(pool(page.url)) == "none of the metrics of vllm is on the page"
+
+
+def test_a_server_that_is_not_there_or_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_feed, "TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/metrics"
+        assert _fetch_load(pool(url)) == "timed out"
+    assert "Connection refused" in str(_fetch_load(pool(url)))
+    assert _fetch_load(pool("http://127.0.0.1:port")) == "nonnumeric port: 'port'"
+
+
+def test_pools_are_polled_and_one_that_fails_is_logged_once(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    metrics, loads, pools = Metrics(), PoolLoads(), (pool(page.url), GpuPool("quiet", Gpu()))
+    feed = PoolFeed(lambda: Snapshot(pools=pools), loads, metrics, interval=0.01)
+    feed.start()
+    try:
+        until(lambda: loads.free_shares(perf_counter()).get("west") == pytest.approx(0.6))
+        page.status = 500
+        until(lambda: metrics._counters["extproc_errors"].get(("pool_metrics",), 0) > 2)
+        page.status = 200
+        until(lambda: "tells its load again" in caplog.text)
+    finally:
+        feed.stop()
+    assert not feed._thread.is_alive()
+    assert caplog.text.count("the load of the pool west is not known: status 500") == 1
+    assert "quiet" not in loads.free_shares(perf_counter())

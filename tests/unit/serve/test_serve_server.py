@@ -1,0 +1,190 @@
+"""One processor in this process: what it serves on the admin port, how it reloads, and how signals end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from extproc.admin.client import Replica, Unreachable
+from extproc.errors import PolicyProblems, SetupError
+from extproc.exchange.notes import Observed
+from extproc.serve import server as module
+from extproc.serve.options import ServeOptions
+from extproc.serve.server import Server
+from tests.grpc.served import write
+
+OBSERVED = Observed("llama", "v1", "none", "openai", "200", 0.1)
+
+
+class Engine:
+    """Stands for the gRPC server: serves until it is stopped; a test acts while it runs."""
+
+    ports = (50051, 0)
+
+    def __init__(self) -> None:
+        self.stopped: list[float] = []
+        self.while_running: list[object] = []
+
+    def run(self, started: object) -> None:
+        assert callable(started)
+        started()
+        for action in self.while_running:
+            assert callable(action)
+            action()
+
+    def stop(self, grace: float) -> None:
+        self.stopped.append(grace)
+
+
+class Timer:
+    """A timer that a test lets run out."""
+
+    made: ClassVar[list[Timer]] = []
+    daemon = False
+
+    def __init__(self, seconds: float, function: object, arguments: list[float]) -> None:
+        self.seconds, self.function, self.arguments = seconds, function, arguments
+        self.state = "new"
+        self.made.append(self)
+
+    def start(self) -> None:
+        self.state = "started"
+
+    def cancel(self) -> None:
+        self.state = "cancelled"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    write(path, "90")
+    return path
+
+
+@pytest.fixture
+def options(policy: Path) -> ServeOptions:
+    listen = ("127.0.0.1:0", "unix:///p.sock")
+    return ServeOptions(policies=(policy,), listen=listen, admin="127.0.0.1:0", drain=4.0, grace=7.0)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    engine = Engine()
+    monkeypatch.setattr(Timer, "made", [])
+    monkeypatch.setattr(module, "Timer", Timer)
+    monkeypatch.setattr(module, "gc", SimpleNamespace(collect=lambda: None, freeze=lambda: None))
+    monkeypatch.setattr(module, "create", lambda *_: engine)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    yield engine
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
+
+
+def get(server: Server, path: str) -> str:
+    return Replica("it", "127.0.0.1", server._admin.port).get(path).decode()
+
+
+def test_it_is_ready_while_it_serves_and_stops_everything_at_the_end(
+    options: ServeOptions, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    server = Server(options)
+    assert server._unready() == "starting"
+    seen: list[object] = []
+    engine.while_running = [lambda: seen.extend((get(server, "/readyz"), server._health.serving))]
+    assert server.run() == 0
+    assert seen == ["ready\n", True]
+    serving, bye = caplog.messages[0], caplog.messages[-1]
+    assert serving == f"serving ext_proc on 127.0.0.1:50051, unix:///p.sock, admin on port {server._admin.port}"
+    assert bye == "drained, bye"
+    with pytest.raises(Unreachable):
+        get(server, "/healthz")
+    assert not server._pool_feed._thread.is_alive()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_fails_health_at_once_and_stops_streams_after_the_drain(
+    number: signal.Signals, options: ServeOptions, engine: Engine
+) -> None:
+    server = Server(options)
+    seen: list[object] = []
+    engine.while_running = [
+        lambda: signal.raise_signal(number),
+        lambda: seen.extend((server._unready(), server._health.serving, engine.stopped.copy())),
+    ]
+    assert server.run() == 0
+    assert seen == ["draining", False, []]
+    (timer,) = Timer.made
+    assert (timer.seconds, timer.function, timer.arguments) == (4.0, engine.stop, [7.0])
+    assert (timer.daemon, timer.state) == (True, "cancelled")
+
+
+def test_a_second_signal_leaves_at_once(
+    options: ServeOptions, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    engine.while_running = [lambda: signal.raise_signal(signal.SIGTERM), lambda: signal.raise_signal(signal.SIGINT)]
+    Server(options).run()
+    assert left == [128 + signal.SIGINT]
+    assert "second SIGINT: leaving at once" in caplog.messages
+
+
+def test_a_reload_is_counted_and_shown(
+    options: ServeOptions, policy: Path, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(options)
+    write(policy, "50")
+    assert server._policy_watcher.reload()
+    assert server._config()["generation"] == 2
+    assert server._config()["problems"] == []
+    write(policy, "-3")
+    assert not server._policy_watcher.reload()
+    (problem,) = server._config()["problems"]
+    assert problem["path"] == "spec.versions[0].weight"
+    assert server._config()["generation"] == 2
+    assert server._metrics._counters["extproc_errors"] == {("policy_reload",): 1}
+    assert server._metrics._counters["extproc_policy_reloads"] == {("success",): 1, ("failure",): 1}
+    assert f"{policy}:8" in caplog.text
+    server._admin._server.server_close()
+
+
+def test_a_finished_exchange_is_remembered_tapped_and_exported(options: ServeOptions, engine: Engine) -> None:
+    server = Server(options)
+    exported: list[object] = []
+    sender: Any = SimpleNamespace(metadata=[("traceparent", "x")])
+    server._on_observed(sender, OBSERVED)
+    server._otlp = SimpleNamespace(note=lambda *noted: exported.append(noted))
+    server._on_observed(sender, OBSERVED)
+    (one,) = server._recent.report().slices
+    assert sum(counts.requests for _, counts in one.rows) == 2
+    assert exported == [(sender.metadata, OBSERVED)]
+    server._admin._server.server_close()
+
+
+def test_mistakes_of_the_policy_and_taken_ports_start_nothing(options: ServeOptions, policy: Path) -> None:
+    server = Server(options)
+    taken = f"127.0.0.1:{server._admin.port}"
+    with pytest.raises(SetupError, match=f"cannot listen on {taken} for the admin port"):
+        Server(msgspec.structs.replace(options, admin=taken))
+    server._admin._server.server_close()
+    write(policy, "-3")
+    with pytest.raises(PolicyProblems):
+        Server(options)
+
+
+def test_a_collector_without_the_extra_is_an_error_that_says_what_to_do(
+    options: ServeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    for name in [name for name in sys.modules if name.startswith(("opentelemetry.", "extproc.telemetry.otlp"))]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(SetupError, match=r"pip install 'aimesh-extproc\[otlp\]', or turn it off with --otlp ''"):
+        Server(msgspec.structs.replace(options, otlp="http://127.0.0.1:1"))
