@@ -15,7 +15,7 @@ from typing import IO
 
 import pytest
 
-from tests.demo.scene import ARMS
+from tests.unit.demo.scene import ARMS
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy

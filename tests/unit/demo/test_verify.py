@@ -12,7 +12,7 @@ from extproc import headers
 from extproc.demo.evidence import Counters, Evidence
 from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, Answer
 from extproc.demo.verify import bounds, verify
-from tests.demo.scene import V1, V2, good_run
+from tests.unit.demo.scene import V1, V2, good_run
 
 Fault = Callable[[Evidence], Evidence]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from extproc.demo.evidence import Evidence
 from extproc.demo.report import Report, show, summarize
 from extproc.demo.verify import Check, verify
-from tests.demo.scene import ARMS, IRIS, V2, good_run
+from tests.unit.demo.scene import ARMS, IRIS, V2, good_run
 
 
 def report(evidence: Evidence) -> Report:

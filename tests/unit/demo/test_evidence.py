@@ -12,7 +12,7 @@ from extproc.exchange.notes import Observed, Unmatched
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.telemetry.metrics import Metrics
-from tests.demo.scene import ARMS, IRIS, V1, V2
+from tests.unit.demo.scene import ARMS, IRIS, V1, V2
 
 
 def snapshot() -> Snapshot:
