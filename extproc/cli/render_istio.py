@@ -7,7 +7,7 @@ import sys
 
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
-from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions
+from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions
 
 _DEFAULT = IstioOptions()
 
@@ -33,8 +33,8 @@ def add(commands: Subcommands) -> None:
     policies(istio)
     istio.add_argument(
         "--for",
-        dest="where",
-        choices=WHERE,
+        dest="proxies",
+        choices=PROXY_KINDS,
         action="append",
         help="the proxies that get the filters: the gateway, the clients' sidecars, the model servers' (to time them "
         "only), an ambient waypoint (which Istio does not support); may be given more than once (gateway and sidecar)",
@@ -127,7 +127,7 @@ def _add_gateway_flags(istio: argparse.ArgumentParser) -> None:
 def istio_options(arguments: argparse.Namespace) -> IstioOptions:
     """What the command line says."""
     return IstioOptions(
-        where=tuple(dict.fromkeys(arguments.where or _DEFAULT.where)),
+        proxies=tuple(dict.fromkeys(arguments.proxies or _DEFAULT.proxies)),
         release=arguments.istio_version,
         namespace=arguments.namespace,
         gateway=arguments.gateway,

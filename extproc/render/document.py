@@ -14,7 +14,7 @@ import yaml
 Doc: TypeAlias = dict[str, Any]
 """A manifest, or a piece of one, as plain data."""
 
-_ELSEWHERE = re.compile(
+_AMBIGUOUS = re.compile(
     r"[yYnN]|[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?0[oOxXbB][0-9a-fA-F_]+"
 )
 """Texts that some reader takes for a number, or for yes and no."""
@@ -32,7 +32,7 @@ class _Plain(yaml.SafeDumper):
 
 
 def _text(dumper: _Plain, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else "'" if _ELSEWHERE.fullmatch(value) else None
+    style = "|" if "\n" in value else "'" if _AMBIGUOUS.fullmatch(value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -16,7 +16,7 @@ from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
 from extproc.policyfile import loader
 from extproc.render.envoy.clusters import clusters
-from extproc.render.istio.manifests import RELEASES, WHERE, IstioOptions, documents, notes
+from extproc.render.istio.manifests import PROXY_KINDS, RELEASES, IstioOptions, documents, notes
 from tests.house.tree import ROOT
 from tests.istio import envoy_api, rendered
 from tests.manifests import core, crds
@@ -63,8 +63,10 @@ SNAPSHOTS = {
 }
 OPTIONS = {
     "default": IstioOptions(),
-    "everything": IstioOptions(where=WHERE, hosts=("llm.example.com",), access_log="aimesh-json", fail_open=False),
-    "old": IstioOptions(where=WHERE, release="1.28", meshed_endpoints=True, callers="web", body="streamed"),
+    "everything": IstioOptions(
+        proxies=PROXY_KINDS, hosts=("llm.example.com",), access_log="aimesh-json", fail_open=False
+    ),
+    "old": IstioOptions(proxies=PROXY_KINDS, release="1.28", meshed_endpoints=True, callers="web", body="streamed"),
     "dns": IstioOptions(processors=("dns:///a.example.com:1", "dns:///10.0.0.1:2")),
     "unix": IstioOptions(processors=("unix:///run/p.sock-1", "unix:///run/p.sock-2"), release="1.29"),
 }
@@ -177,7 +179,7 @@ def test_a_planted_typo_is_caught(kind: str) -> None:
 )
 def test_a_planted_typo_in_a_patch_is_caught(which: str, path: str, value: object) -> None:
     """``which``: what the patch applies to, or the name that it gives."""
-    unix = IstioOptions(processors=("unix:///run/p.sock",), where=("gateway",))
+    unix = IstioOptions(processors=("unix:///run/p.sock",), proxies=("gateway",))
     filters = [d for d in documents(SNAPSHOTS["demo"], unix) if d["kind"] == "EnvoyFilter"]
     patches = filters[0]["spec"]["configPatches"]
     patch = next(p for p in patches if which in (p["applyTo"], p["patch"]["value"].get("name")))
@@ -232,7 +234,7 @@ def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
 @pytest.mark.parametrize("where", ["gateway", "sidecar", "waypoint"])
 def test_an_upload_that_trickles_has_an_end_wherever_bodies_are_waited_for(where: Any) -> None:
     """Istio itself sets no such time, and none for quiet streams."""
-    filters = [d for d in documents(SNAPSHOTS["article"], IstioOptions(where=(where,))) if d["kind"] == "EnvoyFilter"]
+    filters = [d for d in documents(SNAPSHOTS["article"], IstioOptions(proxies=(where,))) if d["kind"] == "EnvoyFilter"]
     managers = [
         patch["patch"]["value"]["typed_config"]
         for document in filters
@@ -243,7 +245,7 @@ def test_an_upload_that_trickles_has_an_end_wherever_bodies_are_waited_for(where
 
 
 def test_who_only_watches_routes_nothing() -> None:
-    found = documents(loader.load([FOLDER / "policy.yaml"]).snapshot, IstioOptions(where=("inbound",)))
+    found = documents(loader.load([FOLDER / "policy.yaml"]).snapshot, IstioOptions(proxies=("inbound",)))
     assert {each["kind"] for each in found} == {"Telemetry", "EnvoyFilter"}
 
 

@@ -40,7 +40,7 @@ CHAT = Policy(
 )
 IRIS = Policy("iris", "ai", (("app", "iris"),), "iris", models=("*",))
 BASE = Snapshot((CHAT, IRIS), (WEST,))
-EVERY = IstioOptions(where=("gateway", "sidecar", "inbound", "waypoint"), rules=True)
+EVERY = IstioOptions(proxies=("gateway", "sidecar", "inbound", "waypoint"), rules=True)
 
 POLICY: dict[str, tuple[Any, ...]] = {
     "name": ("talk",),
@@ -110,7 +110,7 @@ CHANGED = changed()
 OPTIONS = {
     "every": EVERY,
     "default": IstioOptions(),
-    "watching": IstioOptions(where=("inbound",)),
+    "watching": IstioOptions(proxies=("inbound",)),
     "rules": IstioOptions(rules=True),
 }
 

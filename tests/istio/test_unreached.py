@@ -97,7 +97,7 @@ def removed(snapshot: Snapshot, **options: Any) -> dict[str, set[str]]:
 def test_each_route_takes_off_what_it_does_not_reach() -> None:
     chat = mesh.policy(versions=(Version("v1"),), gpu=Requirement("a100"))
     plain = Policy("plain", "ai", host="chat", models=("*",))
-    found = removed(Snapshot((chat, plain), (GpuPool("west", mesh.A100),)), where=("sidecar",))
+    found = removed(Snapshot((chat, plain), (GpuPool("west", mesh.A100),)), proxies=("sidecar",))
     assert found == {
         "chat-v1-west-grpc": set(),
         "chat-v1-west": set(),
@@ -109,5 +109,5 @@ def test_each_route_takes_off_what_it_does_not_reach() -> None:
 
 
 def test_a_pin_that_no_processor_has_seen_goes_no_further() -> None:
-    found = removed(Snapshot((mesh.policy(allow_pin=True),)), where=("sidecar",))
+    found = removed(Snapshot((mesh.policy(allow_pin=True),)), proxies=("sidecar",))
     assert found["chat-default"] == found["chat-model"] == CLAIMS

@@ -10,14 +10,14 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
-KEEP_IDLE = "4s"
+UPSTREAM_IDLE_TIMEOUT = "4s"
 """Shorter than the keep-alive of uvicorn (5 s), on which most model servers stand: never send on a connection
 that the server is about to close."""
-REQUESTS = 65536
+MAX_REQUESTS = 65536
 """At a time, far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
-ALIVE = {"interval": "5s", "timeout": "5s"}
+CONNECTION_KEEPALIVE = {"interval": "5s", "timeout": "5s"}
 """How often a connection to the processor is asked for a sign of life, and how long it has for one."""
-_COPIES, _COPY_ENDS = 1024, "600s"
+_MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 """Of a mirror: nobody waits for its answers, so nobody else would notice that it hangs."""
 
 
@@ -46,10 +46,12 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": _assignment(options.cluster, endpoints),
         # A processor that hangs, or whose node is gone without a word, would hold back the answers it watches.
-        "typed_extension_protocol_options": _http({"http2_protocol_options": {"connection_keepalive": ALIVE}}),
+        "typed_extension_protocol_options": _http(
+            {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}
+        ),
         # Each open ext_proc stream counts as a request, the observer's as long as the model's answer.
         # So does each one that was tried again: Envoy's own limit of three would be full of those.
-        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": REQUESTS}]},
+        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": MAX_REQUESTS}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {
@@ -77,12 +79,14 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
         "load_assignment": _assignment(name, target.endpoints),
         "typed_extension_protocol_options": _http(
             {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}},
-            **({} if grpc else {"idle_timeout": KEEP_IDLE}),
-            **({"max_stream_duration": _COPY_ENDS} if mirror else {}),
+            **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
+            **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
         ),
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15}},
         "circuit_breakers": {
-            "thresholds": [_limits(_COPIES if mirror else REQUESTS) | {"retry_budget": retry_budget(policy)}]
+            "thresholds": [
+                _limits(_MAX_MIRRORED_REQUESTS if mirror else MAX_REQUESTS) | {"retry_budget": retry_budget(policy)}
+            ]
         },
         "outlier_detection": {
             # A model server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s.
@@ -133,8 +137,8 @@ def _balancing() -> Doc:
     return {"policies": [{"typed_extension_config": override}]}
 
 
-def _limits(most: int = REQUESTS) -> Doc:
-    return {"max_connections": most, "max_pending_requests": most, "max_requests": most}
+def _limits(limit: int = MAX_REQUESTS) -> Doc:
+    return {"max_connections": limit, "max_pending_requests": limit, "max_requests": limit}
 
 
 def _discovery(endpoints: Sequence[str]) -> Doc:

@@ -51,7 +51,7 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that Envoy may hold, some 200 bodies of 8 MiB beside all else: less than its container has."""
 
     @property
-    def answer_within(self) -> float:
+    def effective_message_timeout(self) -> float:
         """The message timeout with its default filled in."""
         if self.message_timeout is not None:
             return self.message_timeout
@@ -105,7 +105,7 @@ def request_mode(body: str) -> Doc:
     }
 
 
-def elsewhere() -> Doc:
+def avoid_previous_hosts() -> Doc:
     """Of a retry policy: not to a server that this request has already met."""
     previous = typed(
         "envoy.retry_host_predicates.previous_hosts", "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"

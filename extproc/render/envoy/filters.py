@@ -16,30 +16,30 @@ from extproc.render.envoy.envoy_options import (
     OBSERVE_FILTER,
     ROUTE_FILTER,
     EnvoyOptions,
-    elsewhere,
+    avoid_previous_hosts,
     request_mode,
     seconds,
     typed,
 )
-from extproc.render.envoy.local_replies import MAX_HEAD_KB, MAX_HEADERS, local_replies
+from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies
 
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
-_NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
+_MODEL_HEADERS = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
 """What a ``modelRewrite`` changes where the model is not in the body."""
-_MAY_CHANGE = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
+_MUTABLE_HEADERS = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
 """As short as regular expressions must be for an Envoy with its own limit, 100 instructions of RE2."""
-_ALWAYS_READ = (
+_DECIDING_HEADERS = (
     *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
     *headers.ROUTING,
     *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
 )
 """Headers that decide about a request whatever the policy says."""
-_JSON = (
+_JSON_CONTENT_TYPES = (
     "application/json",
     *(f"application/json;{gap}charset={name}" for gap in ("", " ") for name in ("utf-8", "UTF-8")),
 )
 """Content types that Envoy takes for JSON, letter by letter; others are read by us."""
-_ANSWERS = (
+_RESPONSE_HEADERS = (
     *(":status", "content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-status"),
     *("server-timing", "sec-websocket-extensions", *answers.HEADERS),
 )
@@ -65,7 +65,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             "idle_timeout": "3600s",
             "max_headers_count": MAX_HEADERS,
         },
-        max_request_headers_kb=MAX_HEAD_KB,
+        max_request_headers_kb=MAX_HEADERS_KB,
         request_headers_timeout="10s",
         request_timeout=REQUEST_TIMEOUT,  # the answer has its own time
         # Until a route is known; routes have their own, which leaves a slow model its time.
@@ -76,11 +76,11 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             "initial_stream_window_size": 1 << 20,
             "initial_connection_window_size": 8 << 20,
         },
-        early_header_mutation_extensions=[cleaning(snapshot, "x-envoy-")],
+        early_header_mutation_extensions=[strip_client_headers(snapshot, "x-envoy-")],
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": local_replies()},
         http_filters=[
-            *([load_filter()] if asks_for_load(snapshot) else []),
+            *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(snapshot, options),
             *([observe_filter(snapshot, options)] if options.observe else []),
@@ -96,7 +96,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
 
 def headers_read(snapshot: Snapshot) -> list[str]:
     """Names of all headers that may decide about a request. No others leave Envoy: credentials stay, work shrinks."""
-    names = [*_ALWAYS_READ]
+    names = [*_DECIDING_HEADERS]
     for policy in snapshot.policies:
         if policy.sticky is not None:
             names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
@@ -131,16 +131,16 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open,
         status_on_error={"code": "ServiceUnavailable"},
-        message_timeout=seconds(options.answer_within),
-        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _may_change(snapshot)}},
+        message_timeout=seconds(options.effective_message_timeout),
+        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot)}},
         metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
     )
 
 
-def _may_change(snapshot: Snapshot) -> str:
+def _mutable_headers(snapshot: Snapshot) -> str:
     """The headers that the processor sets, on requests and on its own answers."""
-    renaming = _NAMES_A_MODEL if any(policy.rewrites for policy in snapshot.policies) else ()
-    return f"^({'|'.join((*_MAY_CHANGE, *renaming))})$"
+    renaming = _MODEL_HEADERS if any(policy.rewrites for policy in snapshot.policies) else ()
+    return f"^({'|'.join((*_MUTABLE_HEADERS, *renaming))})$"
 
 
 def native_filter() -> Doc:
@@ -151,17 +151,17 @@ def native_filter() -> Doc:
         "extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
         request_rules={
             "rules": [{"selectors": [{"key": "model"}], "on_present": found}],
-            "allow_content_types": list(_JSON),
+            "allow_content_types": list(_JSON_CONTENT_TYPES),
         },
     )
 
 
-def asks_for_load(snapshot: Snapshot) -> bool:
+def reads_load_headers(snapshot: Snapshot) -> bool:
     """Some pool's servers tell with their answers how busy they are, if they are asked."""
     return any(pool.metrics_type and not pool.metrics_url for pool in snapshot.pools)
 
 
-def load_filter() -> Doc:
+def load_report_filter() -> Doc:
     """Asks model servers to tell with their answers how busy they are, which is no business of the client's."""
     asking = {"header": {"key": load_report.FORMAT, "value": "JSON"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
     return typed(
@@ -192,10 +192,12 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
         request_attributes=list(PEER_ATTRIBUTES),
         forward_rules=_forward(
             [
-                *([":method", *_NAMES_A_MODEL] if alone else []),
-                *_ANSWERS,
-                *([load_report.HEADER] if asks_for_load(snapshot) else []),
-                *sorted({name for policy in snapshot.policies for name in policy.measured_headers} - set(_ANSWERS)),
+                *([":method", *_MODEL_HEADERS] if alone else []),
+                *_RESPONSE_HEADERS,
+                *([load_report.HEADER] if reads_load_headers(snapshot) else []),
+                *sorted(
+                    {name for policy in snapshot.policies for name in policy.measured_headers} - set(_RESPONSE_HEADERS)
+                ),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
             ]
@@ -209,11 +211,11 @@ def _processor(options: EnvoyOptions) -> Doc:
     again = "connect-failure,refused-stream,reset,unavailable"
     # By itself Envoy waits for up to a second, and by then our answer would be late.
     soon = {"base_interval": "0.01s", "max_interval": "0.1s"}
-    retry = {"retry_on": again, "num_retries": 2, "retry_back_off": soon, **elsewhere()}
+    retry = {"retry_on": again, "num_retries": 2, "retry_back_off": soon, **avoid_previous_hosts()}
     return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
 
 
-def cleaning(snapshot: Snapshot, *prefixes: str) -> Doc:
+def strip_client_headers(snapshot: Snapshot, *prefixes: str) -> Doc:
     """Takes away a client's own routing headers before a route is chosen: they never count, also where
     the processor is down. A version pin stays where a policy allows one: the processor reads or removes it.
     So are headers with one of ``prefixes``: a client could ask Envoy itself for retries, timeouts and more.

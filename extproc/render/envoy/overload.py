@@ -13,7 +13,7 @@ from extproc.render.envoy.envoy_options import EnvoyOptions, typed
 
 MAX_CONNECTIONS = 50_000
 """Of clients, at a time."""
-TRACKED_FROM = 20
+MIN_TRACKED_BYTES_LOG2 = 20
 """Power of two: requests that hold fewer bytes (1 MiB) are not looked for when memory runs out."""
 
 _HEAP = "envoy.resource_monitors.fixed_heap"
@@ -23,7 +23,7 @@ def overload_manager(options: EnvoyOptions) -> Doc:
     """For a bootstrap."""
     return {
         "refresh_interval": "0.25s",
-        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": MIN_TRACKED_BYTES_LOG2},
         "resource_monitors": [
             typed(
                 _HEAP,

@@ -16,7 +16,7 @@ from extproc.render.envoy.envoy_options import (
     ROUTE_FILTER,
     Body,
     EnvoyOptions,
-    elsewhere,
+    avoid_previous_hosts,
     request_mode,
     seconds,
 )
@@ -26,23 +26,23 @@ ROUTES = NAMESPACE
 
 BODY_MARGIN = 64 << 10
 """By this much Envoy's own limit lies above what we take: our 413 comes first, and says why."""
-_QUIET = 3600.0
+_STREAM_IDLE_SECONDS = 3600.0
 """Seconds without a byte in either direction that end a stream where the policy names no timeout."""
 
-_MOST = (1 << 32) - 1
+_MAX_TOTAL_WEIGHT = (1 << 32) - 1
 """What the weights of one route may come to in Envoy."""
 
-_CALLS: dict[Body, Doc] = {
+_GRPC_MODES: dict[Body, Doc] = {
     "buffered": request_mode("STREAMED"),
     # Streamed without waiting is not to be had there.
     "native": request_mode("FULL_DUPLEX_STREAMED") | {"request_trailer_mode": "SEND"},
 }
 """How gRPC calls are shown, where not as everything else: their requests may be streams, which nobody can gather."""
 
-_SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
-_CHOSEN = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
+_ANSWER_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
+_TARGET_HEADERS = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
 """What the processor says of the target that it has chosen."""
-_TIMING = (
+_SERVER_TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "
     "total;dur=%RESPONSE_DURATION%"
@@ -132,7 +132,9 @@ class _Routes:
                 chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
                 conditions = [_header(name, {"exact": headers.safe_value(value)}) for name, value in chosen if value]
                 if conditions:
-                    yield from self._twins(policy, [owner, *conditions], [(target, 1)], unreached(target))
+                    yield from self._grpc_and_other(
+                        policy, [owner, *conditions], [(target, 1)], unserved_headers(target)
+                    )
         yield from self._fallback(policy, [owner])
 
     def catch_all(self) -> Iterator[Doc]:
@@ -142,20 +144,20 @@ class _Routes:
         """
         snapshot = self._snapshot
         if not snapshot.policies:
-            return iter([_nowhere([])])
+            return iter([_unavailable([])])
         policy = next((m.policy for m in snapshot.patterns if owns_all(m)), snapshot.policies[0])
-        return self._default(policy, [], unreached(None))
+        return self._default(policy, [], unserved_headers(None))
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        removed = [] if self._onward else unreached(plain_target(self._snapshot, policy))
+        removed = [] if self._onward else unserved_headers(model_only_target(self._snapshot, policy))
         return self._default(policy, conditions, removed)
 
     def _default(self, policy: Policy, conditions: list[Doc], removed: list[str]) -> Iterator[Doc]:
         shares = weighted_targets(self._snapshot, policy)
-        return self._twins(policy, conditions, shares, removed) if shares else iter([_nowhere(conditions)])
+        return self._grpc_and_other(policy, conditions, shares, removed) if shares else iter([_unavailable(conditions)])
 
-    def _twins(
+    def _grpc_and_other(
         self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
     ) -> Iterator[Doc]:
         """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else.
@@ -166,19 +168,19 @@ class _Routes:
             route = _destination(shares, grpc=grpc) | _mirrors(self._snapshot, policy, grpc=grpc)
             yield {
                 "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
-                "route": route | _patience(policy, retries=self._body != "streamed" and not grpc),
+                "route": route | _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc),
                 **({"request_headers_to_remove": removed} if removed else {}),
-                **told_to_clients(),
-                **(_shown_as(_CALLS[self._body]) if grpc and self._body in _CALLS else {}),
+                **response_headers(),
+                **(_mode_override(_GRPC_MODES[self._body]) if grpc and self._body in _GRPC_MODES else {}),
             }
 
 
-def _shown_as(mode: Doc) -> Doc:
+def _mode_override(mode: Doc) -> Doc:
     kind = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
     return {"typed_per_filter_config": {ROUTE_FILTER: {"@type": kind, "overrides": {"processing_mode": mode}}}}
 
 
-def unreached(target: Target | None) -> list[str]:
+def unserved_headers(target: Target | None) -> list[str]:
     """Headers that a route takes off its requests: they would claim a version or GPU pool that is not reached on it.
 
     Envoy makes the response's from the request's, so they are gone there too. ``target``: whose own route it is. None:
@@ -186,11 +188,11 @@ def unreached(target: Target | None) -> list[str]:
     the one that the routes were rendered from.
     """
     if target is None:
-        return [*_CHOSEN]
+        return [*_TARGET_HEADERS]
     return [] if target.pool else [headers.GPU_POOL]
 
 
-def plain_target(snapshot: Snapshot, policy: Policy) -> Target | None:
+def model_only_target(snapshot: Snapshot, policy: Policy) -> Target | None:
     """The target that has neither version nor pool: the route by the policy's models alone is its own. What its
     requests say of a version is what they themselves have named.
     """
@@ -198,10 +200,12 @@ def plain_target(snapshot: Snapshot, policy: Policy) -> Target | None:
     return next((target for target in found if not target.pool), None)
 
 
-def weighted_targets(snapshot: Snapshot, policy: Policy, most: int = _MOST) -> list[tuple[Target, int]]:
+def weighted_targets(
+    snapshot: Snapshot, policy: Policy, max_total: int = _MAX_TOTAL_WEIGHT
+) -> list[tuple[Target, int]]:
     """Each target with its weight: a version's weight, spread over its pools by their endpoints.
 
-    ``most``: what the weights may come to. Nothing where nobody can answer.
+    ``max_total``: what the weights may come to. Nothing where nobody can answer.
     """
     if policy.default:
         weights = {policy.default: 1}
@@ -214,12 +218,12 @@ def weighted_targets(snapshot: Snapshot, policy: Policy, most: int = _MOST) -> l
         for weight, targets in served
         for target in targets
     ]
-    if (total := sum(weight for _, weight in shares)) <= most:
+    if (total := sum(weight for _, weight in shares)) <= max_total:
         return shares
-    return [(target, max(1, weight * (most - len(shares)) // total)) for target, weight in shares]
+    return [(target, max(1, weight * (max_total - len(shares)) // total)) for target, weight in shares]
 
 
-def _nowhere(conditions: list[Doc]) -> Doc:
+def _unavailable(conditions: list[Doc]) -> Doc:
     return {"match": _match(conditions), "direct_response": {"status": 503}}
 
 
@@ -255,7 +259,7 @@ def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:
     return {"request_mirror_policies": found} if found else {}
 
 
-def _patience(policy: Policy, *, retries: bool) -> Doc:
+def _timeouts_and_retries(policy: Policy, *, retries: bool) -> Doc:
     """A policy's timeout runs until the response begins: an answer that streams may take as long as it likes.
 
     That is Envoy's timeout per try, which no longer counts once anything went to the client. A retry is made
@@ -265,25 +269,29 @@ def _patience(policy: Policy, *, retries: bool) -> Doc:
     """
     retry: Doc = {}
     if retries:
-        retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2, **elsewhere()}
-    quiet = _QUIET
+        retry = {
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 2,
+            **avoid_previous_hosts(),
+        }
+    idle = _STREAM_IDLE_SECONDS
     if policy.timeout is not None:
         retry["per_try_timeout"] = seconds(policy.timeout)
-        quiet = 3 * policy.timeout + 60  # longer than an answer may take to begin, retries included: hung
-    return {"timeout": "0s", "idle_timeout": seconds(quiet)} | ({"retry_policy": retry} if retry else {})
+        idle = 3 * policy.timeout + 60  # longer than an answer may take to begin, retries included: hung
+    return {"timeout": "0s", "idle_timeout": seconds(idle)} | ({"retry_policy": retry} if retry else {})
 
 
-def told_to_clients() -> Doc:
+def response_headers() -> Doc:
     """Response headers, of a route or a virtual host.
 
     Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream says of itself
     under these names never reaches the client.
     """
     return {
-        "response_headers_to_remove": ["server-timing", *_SHOWN],
+        "response_headers_to_remove": ["server-timing", *_ANSWER_HEADERS],
         "response_headers_to_add": [
-            _response_header("server-timing", _TIMING),
-            *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
+            _response_header("server-timing", _SERVER_TIMING),
+            *(_response_header(name, f"%REQ({name})%") for name in _ANSWER_HEADERS),
         ],
     }
 

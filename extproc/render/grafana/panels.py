@@ -24,7 +24,7 @@ class Row(msgspec.Struct, frozen=True):
     panels: Sequence[Doc]
 
 
-def laid_out(rows: Sequence[Row]) -> list[Doc]:
+def layout(rows: Sequence[Row]) -> list[Doc]:
     """The rows and their panels with ids and places; what does not fit into a line begins the next."""
     found: list[Doc] = []
     x = y = height = 0
@@ -46,10 +46,10 @@ def _place(width: int, height: int, x: int, y: int) -> dict[str, int]:
     return {"w": width, "h": height, "x": x, "y": y}
 
 
-def lines(
-    title: str, text: str, unit: str, *queries: Query, width: int = 12, most: float | None = None, limit: float = 0
+def time_series(
+    title: str, text: str, unit: str, *queries: Query, width: int = 12, max_value: float | None = None, limit: float = 0
 ) -> Doc:
-    """Lines over time. ``most``: the top of the axis; ``limit``: a value to draw as a line, what is above it is bad."""
+    """A panel with lines over time. ``max_value``: top of the axis; ``limit``: drawn as a line; above is bad."""
     steps: list[Doc] = [{"color": "green", "value": None}]
     if limit:
         steps.append({"color": "red", "value": limit})
@@ -63,7 +63,7 @@ def lines(
     defaults = {
         "unit": unit,
         "min": 0,
-        **({"max": most} if most is not None else {}),
+        **({"max": max_value} if max_value is not None else {}),
         "color": {"mode": "palette-classic"},
         "custom": custom,
         "thresholds": {"mode": "absolute", "steps": steps},
@@ -75,7 +75,7 @@ def lines(
     return _panel("timeseries", title, text, width, 8, defaults, options, list(_targets(queries)))
 
 
-def number(title: str, text: str, unit: str, query: str, *steps: tuple[str, float | None], width: int = 4) -> Doc:
+def stat(title: str, text: str, unit: str, query: str, *steps: tuple[str, float | None], width: int = 4) -> Doc:
     """One number, coloured by ``steps``: (colour, from which value on), the first from None."""
     thresholds = {"mode": "absolute", "steps": [{"color": color, "value": value} for color, value in steps]}
     defaults = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": thresholds, "noValue": "no traffic"}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.clusters import KEEP_IDLE, REQUESTS, retry_budget
+from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
 from extproc.render.envoy.envoy_options import host_port, is_ip
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
@@ -26,7 +26,7 @@ DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
 
 _PORT = "http"
-_MESHED = "security.istio.io/tlsMode"
+_TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
@@ -60,9 +60,13 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
     return {
         "connectionPool": {
             # The queue of a model server is the one that should say that it is full.
-            "http": {"http1MaxPendingRequests": REQUESTS, "http2MaxRequests": REQUESTS, "idleTimeout": KEEP_IDLE},
+            "http": {
+                "http1MaxPendingRequests": MAX_REQUESTS,
+                "http2MaxRequests": MAX_REQUESTS,
+                "idleTimeout": UPSTREAM_IDLE_TIMEOUT,
+            },
             "tcp": {
-                "maxConnections": REQUESTS,
+                "maxConnections": MAX_REQUESTS,
                 "connectTimeout": "2s",
                 "tcpKeepalive": {"time": "60s", "interval": "15s"},
             },
@@ -73,9 +77,9 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
     }
 
 
-def _ejection(most: int) -> Doc:
+def _ejection(max_percent: int) -> Doc:
     """A server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s; other 5xx are often
-    the request's fault. At ``most`` so many percent rest at a time.
+    the request's fault. At ``max_percent`` so many percent rest at a time.
     """
     return {
         "consecutive5xxErrors": 0,
@@ -84,7 +88,7 @@ def _ejection(most: int) -> Doc:
         "consecutiveLocalOriginFailures": 1,
         "interval": "2s",
         "baseEjectionTime": "10s",
-        "maxEjectionPercent": most,
+        "maxEjectionPercent": max_percent,
     }
 
 
@@ -136,6 +140,6 @@ def _endpoint(place: Place, endpoint: str, snapshot: Snapshot, options: IstioOpt
     return {
         "address": host,
         "ports": {_PORT: port},
-        "labels": place.labels | ({_MESHED: "istio"} if options.meshed_endpoints else {}),
+        "labels": place.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
         **({"locality": pool.locality} if pool and pool.locality else {}),
     }

@@ -17,9 +17,9 @@ from extproc.policy.snapshot import Policy
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import PROCESSOR, EnvoyOptions, host_port
 
-Where: TypeAlias = Literal["gateway", "sidecar", "inbound", "waypoint"]
+ProxyKind: TypeAlias = Literal["gateway", "sidecar", "inbound", "waypoint"]
 """The proxies that get our filters: the gateway, the client's sidecar, the model server's, an ambient waypoint."""
-WHERE: tuple[Where, ...] = get_args(Where)
+PROXY_KINDS: tuple[ProxyKind, ...] = get_args(ProxyKind)
 Release: TypeAlias = Literal["1.28", "1.29", "1.30", "1.31"]
 RELEASES: tuple[Release, ...] = get_args(Release)
 """Of Istio. They run Envoy 1.36 to 1.39."""
@@ -35,7 +35,7 @@ DOMAIN = "aimesh.internal"
 class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy does not say."""
 
-    where: tuple[Where, ...] = ("gateway", "sidecar")
+    proxies: tuple[ProxyKind, ...] = ("gateway", "sidecar")
     release: Release = "1.30"
     namespace: str = "default"
     """Of policies that name none."""
@@ -71,7 +71,7 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def routes(self) -> bool:
         """Whether requests are routed at all, and not only watched."""
-        return any(where != "inbound" for where in self.where)
+        return any(kind != "inbound" for kind in self.proxies)
 
     @property
     def envoy(self) -> EnvoyOptions:
@@ -97,14 +97,14 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
                     f"Istio {self.release} has no allow_content_length_header: with --body streamed, requests "
                     "reach the model servers in chunks, without content-length"
                 )
-        if "waypoint" in self.where:
+        if "waypoint" in self.proxies:
             found.append("Istio does not support EnvoyFilter on waypoints: it works as of 1.26, and may stop to")
         if not self.since("1.29"):
             found.append(f"Istio {self.release} has no formatter in custom tags: spans do not tell their route")
         return found
 
 
-def checked(options: IstioOptions) -> IstioOptions:
+def validated(options: IstioOptions) -> IstioOptions:
     """``options``. Raises ``SetupError`` where they contradict themselves."""
     addresses = options.processors
     if len(addresses) > 1 and not all(a.startswith(("dns:", "unix:")) for a in addresses):

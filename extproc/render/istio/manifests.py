@@ -14,17 +14,17 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc, to_yaml
 from extproc.render.istio.destination_rules import destination_rules, service_entries
 from extproc.render.istio.envoy_filters import envoy_filters
-from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
+from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions, ProxyKind, Release, validated
 from extproc.render.istio.provenance import ANNOTATION, annotation
 from extproc.render.istio.telemetry_api import prometheus_rules, telemetries
 from extproc.render.istio.virtual_services import virtual_services
 
-__all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents", "manifests", "notes"]
+__all__ = ["PROXY_KINDS", "RELEASES", "IstioOptions", "ProxyKind", "Release", "documents", "manifests", "notes"]
 
 
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
-    chosen = checked(options)
+    chosen = validated(options)
     found = virtual_services(snapshot, chosen) if chosen.routes else []
     if not chosen.routes_only:
         beneath = [*service_entries(snapshot, chosen), *destination_rules(snapshot, chosen)] if chosen.routes else []
@@ -53,12 +53,12 @@ def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
             f"Istio {options.release} has no budgetInterval: a retry budget is a share of the requests under way, "
             "not of those of ten seconds"
         )
-    if "inbound" in options.where:
+    if "inbound" in options.proxies:
         found += [
             f"policy {policy.name} has no selector, so its model servers can't be told apart: not timed there"
             for policy in snapshot.policies
             if not policy.selector
         ]
-        if len(options.where) > 1:
+        if len(options.proxies) > 1:
             found.append("whoever is timed at the client and at the model server is counted twice")
     return found

@@ -25,9 +25,9 @@ _METRICS = ("REQUEST_COUNT", "REQUEST_DURATION")
 def telemetries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each namespace with proxies that route or serve."""
     where = [namespace(policy, options) for policy in snapshot.policies]
-    if "gateway" in options.where:
+    if "gateway" in options.proxies:
         where.append(options.gateway.partition("/")[0])
-    if "sidecar" in options.where and options.callers:
+    if "sidecar" in options.proxies and options.callers:
         where.append(options.callers)
     return [manifest(*TELEMETRY, "aimesh", name, _spec(snapshot, options)) for name in dict.fromkeys(where)]
 

@@ -12,17 +12,17 @@ from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
-from extproc.render.envoy.routes import literal, owns_all, plain_target, unreached, weighted_targets
+from extproc.render.envoy.routes import literal, model_only_target, owns_all, unserved_headers, weighted_targets
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
 from extproc.render.istio.places import places
 
 VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
-CALL = "grpc"
+GRPC = "grpc"
 """Last part of the name of routes for gRPC calls."""
 
-_MOST = (1 << 31) - 1
+_MAX_TOTAL_WEIGHT = (1 << 31) - 1
 """What the weights of one route may come to in Istio."""
-_CALL = {"content-type": {"prefix": "application/grpc"}}
+_GRPC_MATCH = {"content-type": {"prefix": "application/grpc"}}
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """Where no model server can have begun with the prompt."""
 
@@ -31,13 +31,13 @@ def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each apex Service, as the mesh's sidecars see it, and one for the gateway."""
     make = _Routes(snapshot, options)
     found = []
-    if {"sidecar", "waypoint"}.intersection(options.where):
+    if {"sidecar", "waypoint"}.intersection(options.proxies):
         for host in dict.fromkeys(service_host(policy, options) for policy in snapshot.policies):
             policies = [policy for policy in snapshot.policies if service_host(policy, options) == host]
             spec = {"hosts": [host], "http": make.all(policies)}
             name = f"aimesh-{host_slug(host)}"
             found.append(manifest(*VIRTUAL_SERVICE, name, namespace(policies[0], options), spec))
-    if "gateway" in options.where and snapshot.policies:
+    if "gateway" in options.proxies and snapshot.policies:
         spec = {
             "hosts": gateway_hosts(snapshot, options),
             "gateways": [options.gateway],
@@ -49,7 +49,7 @@ def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
 
 
 def gateway_hosts(snapshot: Snapshot, options: IstioOptions) -> list[str]:
-    """By which clients call the gateway."""
+    """Hosts by which clients call the gateway."""
     return list(options.hosts or dict.fromkeys(service_host(policy, options) for policy in snapshot.policies))
 
 
@@ -113,16 +113,20 @@ class _Routes:
         if not wanted:
             return []
         name = "-".join(part for part in (policy.name, target.version, target.pool) if part)
-        return self._twins(policy, name, [models | wanted for models in owned], [(target, 1)], unreached(target))
+        return self._grpc_and_other(
+            policy, name, [models | wanted for models in owned], [(target, 1)], unserved_headers(target)
+        )
 
     def _fallback(self, policy: Policy, name: str, owned: list[Doc]) -> list[Doc]:
         """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        removed = unreached(plain_target(self._snapshot, policy))
+        removed = unserved_headers(model_only_target(self._snapshot, policy))
         if self._pins and not any(owned):
-            removed = unreached(None)  # the processor has said nothing of these: a pin is only the client's word
-        return self._twins(policy, name, owned, weighted_targets(self._snapshot, policy, _MOST), removed)
+            removed = unserved_headers(None)  # the processor has said nothing of these: a pin is only the client's word
+        return self._grpc_and_other(
+            policy, name, owned, weighted_targets(self._snapshot, policy, _MAX_TOTAL_WEIGHT), removed
+        )
 
-    def _twins(
+    def _grpc_and_other(
         self, policy: Policy, name: str, owned: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
     ) -> list[Doc]:
         """The same twice: in front for gRPC calls, whose requests may be streams, which nobody can repeat.
@@ -133,17 +137,17 @@ class _Routes:
             return [{"name": name, **_matches(owned), "directResponse": {"status": 503}}]
         return [
             {
-                "name": f"{name}-{CALL}" if call else name,
-                **_matches([match | _CALL for match in owned] if call else owned),
+                "name": f"{name}-{GRPC}" if grpc else name,
+                **_matches([match | _GRPC_MATCH for match in owned] if grpc else owned),
                 "route": [
                     {"destination": self._places[target].destination} | ({"weight": weight} if len(shares) > 1 else {})
                     for target, weight in shares
                 ],
                 **self._mirrors(policy),
                 **({"headers": {"request": {"remove": removed}}} if removed else {}),
-                "retries": {"attempts": 0} if call else _patience(policy, self._options),
+                "retries": {"attempts": 0} if grpc else _timeouts_and_retries(policy, self._options),
             }
-            for call in (True, False)
+            for grpc in (True, False)
         ]
 
     def _mirrors(self, policy: Policy) -> Doc:
@@ -158,7 +162,7 @@ class _Routes:
         return {"mirrors": found} if found else {}
 
 
-def _patience(policy: Policy, options: IstioOptions) -> Doc:
+def _timeouts_and_retries(policy: Policy, options: IstioOptions) -> Doc:
     """How long an answer may take to begin, and when to try again; Istio's own default repeats prompts.
 
     Streamed bodies are never sent twice; but Istio has a timeout per try only with retries, so it is lost with them.

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy
 from extproc.render.document import Doc
-from extproc.render.prometheus.golden_rules import DURATION, FAILURES, FEWEST, REQUESTS, STEP, record
+from extproc.render.prometheus.golden_rules import (
+    DURATION,
+    EVALUATION_INTERVAL,
+    FAILURES,
+    MIN_FAILURES,
+    REQUESTS,
+    record,
+)
 from extproc.render.prometheus.promql import select, text
 
 COUNT = "canary:inference_requests:sum30m"
@@ -19,9 +26,9 @@ FAILED = "canary:inference_failures:sum30m"
 RATIO = "canary:inference_failures:ratio30m"
 ZSCORE = "canary:inference_failures_against_stable:zscore30m"
 
-SIGNIFICANT = 3
+MIN_ZSCORE = 3
 """Standard deviations: by chance once in 740 comparisons."""
-SLOWER = 1.5
+MAX_P95_RATIO = 1.5
 """Times the stable version's P95."""
 _AGAINST = "on (policy) group_left ()"
 """Each canary against the one stable version of its policy."""
@@ -35,7 +42,7 @@ def canary(policy: Policy) -> list[Doc]:
 
 def _counts(policy: str) -> Iterator[Doc]:
     for name, rate in ((COUNT, REQUESTS), (FAILED, FAILURES)):
-        counted = f"sum by (version) (sum_over_time({select(rate, policy=policy)}[30m])) * {STEP}"
+        counted = f"sum by (version) (sum_over_time({select(rate, policy=policy)}[30m])) * {EVALUATION_INTERVAL}"
         yield record(name, counted, policy=policy)
     yield record(RATIO, f"{select(FAILED, policy=policy)} / ({select(COUNT, policy=policy)} > 0)", policy=policy)
 
@@ -55,7 +62,9 @@ def _alerts(policy: str, stable: str) -> Iterator[Doc]:
     version = "{{ $labels.version }}"
     yield {
         "alert": "InferenceCanaryFails",
-        "expr": f"{select(ZSCORE, policy=policy)} > {SIGNIFICANT}\nand {select(FAILED, policy=policy)} >= {FEWEST}",
+        "expr": (
+            f"{select(ZSCORE, policy=policy)} > {MIN_ZSCORE}\nand {select(FAILED, policy=policy)} >= {MIN_FAILURES}"
+        ),
         "for": "2m",
         "labels": {"severity": "page", "policy": policy},
         "annotations": {
@@ -71,14 +80,14 @@ def _alerts(policy: str, stable: str) -> Iterator[Doc]:
     its = f"max by (policy) ({select(DURATION, version=stable, **p95)})"
     yield {
         "alert": "InferenceCanarySlow",
-        "expr": f"{theirs}\n> {_AGAINST} {SLOWER} * {its}",
+        "expr": f"{theirs}\n> {_AGAINST} {MAX_P95_RATIO} * {its}",
         "for": "15m",
         "labels": {"severity": "ticket", "policy": policy},
         "annotations": {
             "summary": f"{policy} {version} is slower than {stable}",
             "description": (
-                f"For 15 minutes the P95 of version {version} of the policy {policy} was above {SLOWER} times that of "
-                f"{stable}: " + "{{ $value | humanizeDuration }}."
+                f"For 15 minutes the P95 of version {version} of the policy {policy} was above {MAX_P95_RATIO} "
+                f"times that of {stable}: " + "{{ $value | humanizeDuration }}."
             ),
         },
     }

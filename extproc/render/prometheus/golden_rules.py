@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
-from extproc.render.prometheus.metric_sources import Series, Source, golden, inference, own
+from extproc.render.prometheus.metric_sources import Series, Source, golden_series, inference, processor_series
 from extproc.render.prometheus.promql import number, rate, select
 
 REQUESTS = "version_pool:inference_requests:rate5m"
@@ -24,21 +24,21 @@ SHARE = "canary:inference_share:ratio5m"
 WEIGHT = "canary:inference_weight:ratio"
 
 QUANTILES = ("0.5", "0.95", "0.99")
-STEP = 30
+EVALUATION_INTERVAL = 30
 """Seconds between two evaluations, and so between two samples of what is recorded."""
-FEWEST = 10
+MIN_FAILURES = 10
 """Failures that an alert takes at least: one failure of a version that hardly anybody asks wakes nobody."""
-BUSY = 0.1
+MIN_BUSY_RATE = 0.1
 """Requests per second, on average over an hour, from which on it is worth a ticket that there are none."""
 
 
 def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[Doc]:
     """The rules; each may build on those before it."""
     found: list[Doc] = []
-    for series in golden(snapshot, policy, source):
+    for series in golden_series(snapshot, policy, source):
         found += _requests(series)
         found += _quantiles(series, DURATION, series.durations)
-    tokens, models = own(policy), inference(policy)
+    tokens, models = processor_series(policy), inference(policy)
     found.append(_success(policy))
     found += _quantiles(tokens, TTFT, select("inference_time_to_first_token_seconds_bucket", models))
     found += _quantiles(tokens, TPOT, select("inference_time_per_output_token_seconds_bucket", models))
@@ -97,7 +97,7 @@ def _stopped(policy: Policy) -> Doc:
         "alert": "InferenceTrafficStopped",
         # The series may be gone, as after a restart of every proxy, so it is not enough to look for a 0.
         "expr": (
-            f"sum by (policy) (avg_over_time({requests}[1h])) > {BUSY}\n"
+            f"sum by (policy) (avg_over_time({requests}[1h])) > {MIN_BUSY_RATE}\n"
             f"unless on (policy) sum by (policy) ({requests}) > 0"
         ),
         "for": "5m",

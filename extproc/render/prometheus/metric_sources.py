@@ -25,7 +25,7 @@ BROKEN = 'reason=~"error_in_stream|cut_short"'
 """Answers that failed though their status is 200, gRPC calls among them. Whoever counts the others, these the processor
 counts, and none of the others."""
 
-_OWN = (("model", "model"), ("version", "version"), ("gpu_pool", "gpu_pool"))
+_PROCESSOR_LABELS = (("model", "model"), ("version", "version"), ("gpu_pool", "gpu_pool"))
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def inference(policy: Policy) -> str:
     return among("model", policy.models)
 
 
-def golden(snapshot: Snapshot, policy: Policy, source: Source) -> list[Series]:
+def golden_series(snapshot: Snapshot, policy: Policy, source: Source) -> list[Series]:
     """What the golden metrics of ``policy`` are made of."""
     match source:
         case "extproc":
@@ -68,7 +68,7 @@ def golden(snapshot: Snapshot, policy: Policy, source: Source) -> list[Series]:
             return list(_linkerd(snapshot, policy))
 
 
-def own(policy: Policy) -> Series:
+def processor_series(policy: Policy) -> Series:
     """The processor's own series, which know what no mesh does: tokens."""
     return _extproc(policy)
 
@@ -77,7 +77,7 @@ def _extproc(policy: Policy) -> Series:
     models = inference(policy)
     return Series(
         {"policy": policy.name},
-        _OWN,
+        _PROCESSOR_LABELS,
         select("inference_requests_total", models),
         (select("inference_requests_total", models, FAILED), select("inference_errors_total", models, BROKEN)),
         select("inference_request_duration_seconds_bucket", models),

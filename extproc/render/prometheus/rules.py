@@ -16,7 +16,7 @@ from __future__ import annotations
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.prometheus.canary_rules import canary
-from extproc.render.prometheus.golden_rules import STEP, golden_metrics
+from extproc.render.prometheus.golden_rules import EVALUATION_INTERVAL, golden_metrics
 from extproc.render.prometheus.metric_sources import SOURCES, Source
 from extproc.render.prometheus.processor_rules import processor
 from extproc.render.prometheus.slo_rules import objectives
@@ -39,4 +39,4 @@ def rule_groups(snapshot: Snapshot, source: Source) -> list[Doc]:
 
 def _group(rules: list[Doc], *names: str) -> Doc:
     """``aimesh`` for the processor, ``aimesh/chat`` for a policy: no name of a policy has a slash."""
-    return {"name": "/".join(("aimesh", *names)), "interval": f"{STEP}s", "rules": rules}
+    return {"name": "/".join(("aimesh", *names)), "interval": f"{EVALUATION_INTERVAL}s", "rules": rules}

@@ -13,7 +13,7 @@ import msgspec
 
 from extproc.policy.snapshot import Objective, Policy, Slo
 from extproc.render.document import Doc
-from extproc.render.prometheus.golden_rules import FAILURES, FEWEST, REQUESTS, STEP, record
+from extproc.render.prometheus.golden_rules import EVALUATION_INTERVAL, FAILURES, MIN_FAILURES, REQUESTS, record
 from extproc.render.prometheus.metric_sources import inference
 from extproc.render.prometheus.promql import bound, number, rate, select, text
 
@@ -48,7 +48,7 @@ _WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d")
 class _Promise(msgspec.Struct, frozen=True):
     slo: str
     target: float
-    said: str
+    failing: str
     """What bad events do, for people: "too many requests …"."""
 
     @property
@@ -82,13 +82,13 @@ def _promises(policy: Policy, slo: Slo) -> Iterator[tuple[_Promise, list[Doc]]]:
         ]
         yield _Promise(AVAILABILITY, slo.availability, "fail"), rules
     if slo.first_token is not None:
-        said = f"wait longer for their first token than {number(slo.first_token.under)} s"
+        failing = f"wait longer for their first token than {number(slo.first_token.under)} s"
         rules = _slower(policy, TTFT, "inference_time_to_first_token_seconds", slo.first_token)
-        yield _Promise(TTFT, slo.first_token.target, said), rules
+        yield _Promise(TTFT, slo.first_token.target, failing), rules
     if slo.duration is not None:
-        said = f"take longer than {number(slo.duration.under)} s"
+        failing = f"take longer than {number(slo.duration.under)} s"
         rules = _slower(policy, DURATION, "inference_request_duration_seconds", slo.duration)
-        yield _Promise(DURATION, slo.duration.target, said), rules
+        yield _Promise(DURATION, slo.duration.target, failing), rules
 
 
 def _slower(policy: Policy, name: str, metric: str, objective: Objective) -> list[Doc]:
@@ -123,17 +123,17 @@ def _alerts(policy: Policy, promise: _Promise, slo: Slo) -> Iterator[Doc]:
         if burn * promise.budget >= 1:
             continue  # not even if every event were bad
         fast = " and ".join(f"{select(BURN + window, **of)} > {number(burn)}" for window in (alert.long, alert.short))
-        enough = f"sum_over_time({select(BAD, **of)}[{alert.long}]) * {STEP} >= {FEWEST}"
+        enough = f"sum_over_time({select(BAD, **of)}[{alert.long}]) * {EVALUATION_INTERVAL} >= {MIN_FAILURES}"
         yield {
             "alert": "InferenceErrorBudgetBurn",
             "expr": f"{fast}\nand {enough}",
             "labels": {"severity": alert.severity, "window": alert.long, **of},
             "annotations": {
-                "summary": f"{policy.name} {{{{ $labels.version }}}}: too many requests {promise.said}",
+                "summary": f"{policy.name} {{{{ $labels.version }}}}: too many requests {promise.failing}",
                 "description": (
                     f"Version {{{{ $labels.version }}}} of {{{{ $labels.model }}}} (policy {policy.name}) promises "
                     f"{number(promise.target)} % within {slo.days} days. Over the last {alert.long} more requests "
-                    f"{promise.said} than it allows: it burns its error budget {{{{ $value | humanize }}}} times as "
+                    f"{promise.failing} than it allows: it burns its error budget {{{{ $value | humanize }}}} times as "
                     f"fast as it may. See x-model-version in the access logs, and consider another weight."
                 ),
             },
