@@ -153,18 +153,18 @@ class PolicyFiles:
     def start(self, snapshot: Snapshot) -> Doc:
         """Writes the files and gives the document with which to start Envoy."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        parts = render.discovered(snapshot, self._options, str(self._directory))
+        parts = render.discovery_resources(snapshot, self._options, str(self._directory))
         for file, resources in parts.items():
             self._write(file, resources)
         self._clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
-        return render.watching(self._options, str(self._directory))
+        return render.file_discovery_bootstrap(self._options, str(self._directory))
 
     def follow(self, envoy: Envoy, snapshot: Snapshot, timeout: float = 10.0) -> None:
         """Makes a running Envoy serve ``view``: new clusters, then the routes to them, then the old clusters go.
 
         Raises SetupError where Envoy does not take it: then it goes on with what it had.
         """
-        parts = render.discovered(snapshot, self._options, str(self._directory))
+        parts = render.discovery_resources(snapshot, self._options, str(self._directory))
         clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
         rds = f"http.{NAMESPACE}.rds.{ROUTES}"
         deadline = time.monotonic() + timeout

@@ -1,4 +1,4 @@
-"""Names of Services in Kubernetes for what policies name."""
+"""Names of Kubernetes Services for versions and GPU pools of policies."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import hashlib
 import re
 
 MAX_LENGTH = 63
+"""Characters of a label."""
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def label(*parts: str) -> str:
-    """One name of several parts for an object of Kubernetes (RFC 1035): ``chat-v1``.
+    """The non-empty parts joined by dashes, as a DNS label (RFC 1035), which Services need: ``chat-v1``.
 
-    What can't be in such a name becomes ``-``, and what is too long is cut; a hash of the parts then keeps two names
-    apart that would be one.
+    Where that is no label, other characters become dashes, the name is cut, and a hash of it is appended, so that
+    different parts give different names.
     """
     name = "-".join(part for part in parts if part)
     if _LABEL.fullmatch(name):

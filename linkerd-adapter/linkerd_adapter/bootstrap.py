@@ -1,4 +1,4 @@
-"""The gateway's Envoy: the renderer's own bootstrap towards the apexes, and a port for probes and metrics. Pure."""
+"""The gateway's Envoy: the renderer's own bootstrap next_hops the apexes, and a port for probes and metrics. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bootstrap(
     ``http2``: speak HTTP/2 to every apex and mirror, as where ``appProtocol: kubernetes.io/h2c`` makes Linkerd's proxy
     reset HTTP/1.1; else HTTP/1.1, and HTTP/2 for gRPC.
     """
-    document = envoy.bootstrap(snapshot, options, towards(snapshot, plan))
+    document = envoy.bootstrap(snapshot, options, next_hops(snapshot, plan))
     static = document["static_resources"]
     if http2:
         for cluster in static["clusters"]:
@@ -41,15 +41,15 @@ def bootstrap(
     return document
 
 
-def towards(snapshot: Snapshot, plan: Plan) -> Snapshot:
+def next_hops(snapshot: Snapshot, plan: Plan) -> Snapshot:
     """The policies as this Envoy carries them out: everything to the apex, and copies to the mirrors' Services.
 
     Versions and pools are Linkerd's to tell apart. Linkerd copies no requests, so Envoy does.
     """
-    return Snapshot(tuple(_towards(policy, plan) for policy in snapshot.policies))
+    return Snapshot(tuple(_next_hops(policy, plan) for policy in snapshot.policies))
 
 
-def _towards(policy: Policy, plan: Plan) -> Policy:
+def _next_hops(policy: Policy, plan: Plan) -> Policy:
     apex = plan.apex_of(policy)
     mirrors = []
     for version in policy.mirrors:

@@ -16,7 +16,7 @@ from extproc.headers import safe_value
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Target, Version
 from extproc.render.document import to_yaml
-from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap, watching
+from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap, file_discovery_bootstrap
 from extproc.render.envoy.envoy_options import address, seconds
 from extproc.render.envoy.routes import route_configuration
 
@@ -139,7 +139,9 @@ def test_retries_are_only_where_no_body_can_be_sent_twice() -> None:
     )
 
 
-@pytest.mark.parametrize("document", [bootstrap(ARTICLE, EnvoyOptions()), watching(EnvoyOptions(), "/d")])
+@pytest.mark.parametrize(
+    "document", [bootstrap(ARTICLE, EnvoyOptions()), file_discovery_bootstrap(EnvoyOptions(), "/d")]
+)
 def test_memory_and_connections_have_bounds(document: dict[str, Any]) -> None:
     manager = document["overload_manager"]
     heap, connections = (monitor["typed_config"] for monitor in manager["resource_monitors"])

@@ -1,4 +1,4 @@
-"""The errors that Envoy itself gives, in the shape of ours: what happened, and what to do."""
+"""Bodies for Envoy's own error responses, as JSON in the shape of the processor's: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import NAMESPACE, typed
 
 MAX_HEADERS_KB, MAX_HEADERS = 60, 100
-"""Of a request: KiB of its line and headers, and how many headers. Envoy's own defaults, which these answers name."""
+"""Limits of a request: KiB of its line and headers, number of headers. Envoy's defaults; the messages name them."""
 
 _HTTP_1_0 = (
     "HTTP/1.0 is not served here: send the request by HTTP/1.1 or HTTP/2. A proxy in front may have to be told; for "
@@ -21,7 +21,7 @@ _UNKNOWN_TRANSFER_ENCODING = (
 )
 
 _MESSAGES = (
-    # Status, Envoy's details (how they end, or any), code, what the client reads where Envoy itself answers.
+    # Status; suffix of Envoy's response code details (empty: any); code; message for the client. The first match wins.
     (413, "", "request_too_large", "The request's body is too large."),
     (408, "", "request_timeout", "The request did not arrive in time."),
     (426, "", "http_version_too_low", _HTTP_1_0),
@@ -38,10 +38,10 @@ _MESSAGES = (
 
 
 def local_replies() -> list[Doc]:
-    """The errors that Envoy itself gives, in the shape of ours.
+    """Response mappers of ``local_reply_config``, the first that matches wins.
 
-    ImmediateResponses of the processor come by here too; no mapper takes them, as their details begin with
-    ``aimesh_``.
+    Immediate responses of the processor are local replies too, but their details begin with ``aimesh_``: no mapper
+    matches these.
     """
     mappers = [_mapper(("EQ", status), code, message, details) for status, details, code, message in _MESSAGES]
     mappers.append(_mapper(("GE", 500), "internal_error", "The request could not be served."))

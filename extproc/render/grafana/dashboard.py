@@ -1,7 +1,7 @@
-"""A Grafana dashboard from policies, on what ``rules`` record: the same on Istio, on Linkerd and with neither.
+"""A Grafana dashboard from policies, on the series that ``render.prometheus`` records: the same for every source.
 
-Rows for canaries and objectives are there where a policy has them. Only heatmaps and
-the processor's own row read raw metrics, which the processor exports wherever it runs.
+There are rows for canaries and objectives if some policy has them. Only heatmaps and the processor's row query raw
+metrics, which the processor exports itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from extproc.render.prometheus.canary_rules import RATIO
 
 UID = "aimesh-inference"
 SCHEMA = 42
-"""The version of dashboards' JSON that Grafana 12 and 13 write; newer ones read it."""
+"""Version of the dashboard JSON model: that of Grafana 12 and 13; newer ones migrate it."""
 
 VARIABLES = {"policy": "policy", "model": "model", "version": "version", "pool": "gpu_pool"}
-"""What a dashboard's reader chooses, and the label that has it."""
+"""The dashboard's variables, and the label that each selects."""
 
 _ALL_VARIABLES = ", ".join(f'{label}=~"${name}"' for name, label in VARIABLES.items())
 _VERSION = 'policy=~"$policy", version=~"$version"'
@@ -58,7 +58,7 @@ def _datasource() -> Doc:
 
 
 def _variable(name: str, label: str) -> Doc:
-    """Its values are those that are recorded; All takes series without the label, too, as Linkerd may have them."""
+    """A query variable with the label's recorded values. "All" matches series without the label too (Linkerd's)."""
     earlier = list(VARIABLES)[: list(VARIABLES).index(name)]
     chosen = ", ".join(f'{VARIABLES[one]}=~"${one}"' for one in earlier)
     query = f"label_values({golden.REQUESTS}{{{chosen}}}, {label})"
@@ -95,7 +95,7 @@ def _sum(metric: str, *by: str) -> str:
 
 
 def _success(*by: str) -> str:
-    """From failures and requests, not from the recorded ratios: ratios have no mean."""
+    """Computed from failures and requests: the recorded ratios can't be averaged."""
     return f"1 - {_sum(golden.FAILURES, *by)} / ({_sum(golden.REQUESTS, *by)} > 0)"
 
 

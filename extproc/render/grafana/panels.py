@@ -1,4 +1,4 @@
-"""Panels of a Grafana dashboard, and where they stand."""
+"""Panels of a Grafana dashboard (JSON model), and their layout."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Query: TypeAlias = tuple[str, str]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A heading, and the panels below it from left to right."""
+    """A row: its title, and its panels from left to right."""
 
     title: str
     panels: Sequence[Doc]
 
 
 def layout(rows: Sequence[Row]) -> list[Doc]:
-    """The rows and their panels with ids and places; what does not fit into a line begins the next."""
+    """The rows and their panels with ids and grid positions; panels that do not fit go to a new line."""
     found: list[Doc] = []
     x = y = height = 0
     for row in rows:
@@ -76,7 +76,7 @@ def time_series(
 
 
 def stat(title: str, text: str, unit: str, query: str, *steps: tuple[str, float | None], width: int = 4) -> Doc:
-    """One number, coloured by ``steps``: (colour, from which value on), the first from None."""
+    """A panel with one number, coloured by ``steps``: (colour, lower bound); the first bound is None."""
     thresholds = {"mode": "absolute", "steps": [{"color": color, "value": value} for color, value in steps]}
     defaults = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": thresholds, "noValue": "no traffic"}
     options = {
@@ -91,7 +91,7 @@ def stat(title: str, text: str, unit: str, query: str, *steps: tuple[str, float 
 
 
 def heatmap(title: str, text: str, buckets: str, *, width: int = 12) -> Doc:
-    """A classic histogram over time, in seconds; ``buckets`` gives rates by ``le``."""
+    """A heatmap of a classic histogram in seconds; ``buckets``: a query for rates by ``le``."""
     options = {
         "calculate": False,
         "color": {

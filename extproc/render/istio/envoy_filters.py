@@ -1,13 +1,13 @@
-"""EnvoyFilters: our filters in the proxies of the mesh, switched on for the policies' hosts alone.
+"""EnvoyFilters: our filters in the proxies of the mesh, enabled for the policies' hosts only.
 
-What every patch rests on:
+What all patches rely on:
 
-- The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
-  that no unknown's request reaches the processor (nor Envoy's answer to it: ``istio_admission``), and in front of what
-  depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by nobody; in
-  front of the router is too late.)
-- A client's routing headers go before the first route is chosen: a filter could only do it after.
-- The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
+- They are inserted before ``envoy.filters.http.grpc_stats``, which Istio has in every HTTP filter chain: behind all
+  authentication, so that no unauthenticated request reaches the processor (for Envoy's answers to these see
+  ``admission``), and before filters that depend on the route. (``ADD`` appends behind the router, which Envoy rejects;
+  Istio ignores ``filterClass``; directly before the router is too late.)
+- A client's routing headers are removed by an early header mutation: filters run only after the first route is chosen.
+- Filters have names of their own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 10
 _REFERENCED = "envoyfilter.istio.io/referenced-services"
 CLIENT_HEADERS = "ai.istio.io/client-headers"
-"""Says to `extproc check --istio` that clients may send a routing header: a pin, which the processor judges."""
+"""Annotation for `extproc check --istio`: the routing header that clients may send, a pin that the processor checks."""
 _TYPE = "type.googleapis.com/envoy"
 _MUTATION = "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _HEADER_KEYS = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
@@ -71,7 +71,7 @@ def envoy_filters(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
 
 
 class _Filters:
-    """Makes EnvoyFilters for a view."""
+    """Builds the EnvoyFilters of a snapshot."""
 
     def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
         self._snapshot = snapshot
@@ -85,7 +85,7 @@ class _Filters:
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
     def gateway(self) -> Doc:
-        """At the edge of the mesh."""
+        """For the ingress gateway."""
         where, _, _ = self._options.gateway.partition("/")
         everyone = catch_all(self._snapshot, self._snapshot.policies)
         hosts: list[Doc] = []
@@ -95,7 +95,7 @@ class _Filters:
         return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
 
     def sidecar(self, where: str) -> Doc:
-        """At the client, which alone chooses among subsets; on the ports of models, for their hosts only."""
+        """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
         patches = self._clusters(context)
         for port in dict.fromkeys(policy.port for policy in snapshot.policies):
@@ -106,8 +106,8 @@ class _Filters:
         return self._manifest("aimesh-sidecar", where, patches, {})
 
     def waypoint(self, where: str) -> Doc:
-        """In ambient mode. A waypoint knows its services by their addresses, not as hosts: the filters are on for all
-        of them, and a request that is for no model passes by.
+        """For a waypoint (ambient mode). It has virtual hosts by address, not by host: the filters are enabled for all
+        of its services, and requests for no model pass unmatched.
         """
         context = "SIDECAR_INBOUND"
         patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
@@ -118,8 +118,8 @@ class _Filters:
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
 
     def inbound(self, policy: Policy) -> Doc:
-        """At the model server, to time it: who came by has been routed. What the client's proxy told the server in
-        headers, Envoy itself tells the observer, which sees by the path what API it is.
+        """For model servers' sidecars, to time requests that are already routed. The routing headers become dynamic
+        metadata for ``aimesh.observe``, which finds the API by method and path.
         """
         rules = [
             {"header": name, "on_header_present": {"metadata_namespace": NAMESPACE, "key": key, "type": "STRING"}}
@@ -144,7 +144,7 @@ class _Filters:
         return filter_
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
-        """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
+        """Our filters in a filter chain: disabled until a host enables them, or enabled ``everywhere``."""
         filters = [admitted_filter(), *self._load_filters, self._route, self._observe]
         if not everywhere:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
@@ -155,8 +155,8 @@ class _Filters:
             "",
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             early_header_mutation_extensions=[strip_client_headers(self._snapshot)],
-            # Istio sets no time for a request to arrive and none for a quiet stream: a client that stops half-way, or
-            # trickles, would hold a stream of the processor's for ever.
+            # Istio sets neither a request timeout nor a stream idle timeout: a client that stops or trickles in
+            # mid-request would keep the processor's stream open for ever.
             request_timeout=REQUEST_TIMEOUT,
         )
         del manager["name"]
@@ -164,7 +164,7 @@ class _Filters:
         return _patch("NETWORK_FILTER", context, match, "MERGE", manager)
 
     def _enable(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
-        """For one host."""
+        """Patches that enable the filters for one virtual host."""
         on = {ADMITTED_FILTER: _filter_config(f"{_TYPE}.{MARKING}")}
         on |= {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
         on |= {each["name"]: _filter_config(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._load_filters}
@@ -173,8 +173,8 @@ class _Filters:
         return [patch, *self._grpc_default_route(context, vhost, default)]
 
     def _grpc_default_route(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
-        """The route that gRPC calls have before the processor speaks: the filter goes by the first one. They are shown
-        streamed, since nobody can gather their bodies.
+        """Streams the bodies of gRPC calls, which can't be buffered: by the route that they have before the processor
+        answers, since the filter takes its per-route configuration from the first route.
         """
         if self._options.body == "streamed":
             return []
@@ -183,18 +183,18 @@ class _Filters:
         return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
 
     def _hosts(self) -> dict[str, list[Policy]]:
-        """Each apex Service with its policies."""
+        """The policies of each apex Service, by its host."""
         found: dict[str, list[Policy]] = {}
         for policy in self._snapshot.policies:
             found.setdefault(service_host(policy, self._options), []).append(policy)
         return found
 
     def _virtual_host(self) -> Doc:
-        """What a virtual host has beside routes and filters."""
+        """Fields of a virtual host other than routes and filters."""
         return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **response_headers()}
 
     def _clusters(self, context: str) -> list[Doc]:
-        """The processor's cluster, where it is no Service."""
+        """A patch that adds the processor's cluster, where it is no Service of the mesh."""
         if self._options.service is not None:
             return []
         return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
@@ -203,7 +203,7 @@ class _Filters:
         annotations = {}
         if self._options.service is not None:
             host, _ = self._options.service
-            # Without it Istio may leave a cluster out that no route names.
+            # Without it Istio may omit the cluster, as no route names it.
             annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}"
         strips = any(patch["applyTo"] == "NETWORK_FILTER" for patch in patches)
         if strips and self._pins:
@@ -230,7 +230,7 @@ def _patch(apply_to: str, context: str, match: Doc, operation: str, value: Doc) 
 
 
 def _per_route(overrides: Doc) -> Doc:
-    """That a filter is on, with ``overrides`` of what it does."""
+    """Enables an ext_proc filter, with ``overrides`` of its configuration."""
     return _filter_config(f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", overrides=overrides)
 
 

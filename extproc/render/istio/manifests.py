@@ -1,8 +1,8 @@
-"""Manifests for Istio from a policy: everything that it says, and nothing more.
+"""All manifests for Istio from policies, in the order in which they are to be applied.
 
-In the order in which they can be applied where something is added: endpoints and subsets before the routes to them, the
-routes before the filters whose headers they follow. Where something is removed, the routes are applied by themselves
-first (``routes_only``): Envoy answers 503 where a route names a subset that is gone.
+Endpoints and subsets come before the routes to them, routes before the filters whose headers they match. Where
+something is removed, the routes have to be applied first by themselves (``IstioOptions.routes_only``): Envoy answers
+503 where a route names a subset that does not exist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PROXY_KINDS", "RELEASES", "IstioOptions", "ProxyKind", "Release", "d
 
 
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
+    """The manifests as plain data. Raises ``SetupError`` for contradictory options and for duplicate names."""
     chosen = validated(options)
     found = virtual_services(snapshot, chosen) if chosen.routes else []
     if not chosen.routes_only:
@@ -41,12 +41,12 @@ def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
 
 
 def manifests(snapshot: Snapshot, options: IstioOptions) -> str:
-    """The manifests as YAML."""
+    """The manifests as one YAML stream. Raises ``SetupError``."""
     return "---\n".join(to_yaml(document) for document in documents(snapshot, options))
 
 
 def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
-    """What the manifests can't say: for whoever renders them."""
+    """Texts for the user: what the manifests can't express, or do not do, with these policies and options."""
     found = options.notes()
     if any(policy.retry_budget for policy in snapshot.policies) and not options.since("1.31"):
         found.append(

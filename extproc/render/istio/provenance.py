@@ -1,9 +1,9 @@
-"""What of the policies a rendering for Istio was made from: written on it, and compared with policies later.
+"""From which parts of the policies a rendering for Istio was made: written into it, and compared with policies later.
 
-``parts`` lists what the manifests depend on; what is not in it (values of ``match``,
-``minMemory``, ``modelRewrite``'s name, paths, custom metrics of the body) changes without a new rendering. Every
-manifest has the text as an annotation. The filters send it with each stream, so that the processor can compare: there
-without the weights, since another text is another listener to Envoy, which then drains its connections.
+``parts`` lists all that manifests depend on; what it does not list (values of ``match``, ``minMemory``, the name of a
+``modelRewrite``, paths, custom metrics of bodies) takes effect without a new rendering. Every manifest has the text as
+an annotation. The filters also send it with each stream, so that the processor can compare it: there without weights,
+since a changed text changes the listener, and Envoy then drains its connections.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from extproc.render.istio.places import Place, entry_host, places, targets
 
 ANNOTATION = f"{GROUP}/rendered-from"
 METADATA = "x-aimesh-rendered-from"
-"""Of the gRPC streams that the filters open."""
+"""gRPC metadata key of the filters' streams."""
 
 ROUTES = ("hosts", "models", "versions", "pools", "targets", "endpoints", "headers", "answers", "settings", "limits")
-"""Parts on which routes and filters depend: requests go wrong, or unseen, where they differ."""
+"""Parts on which routes and filters depend: where they differ, requests are routed wrongly or not observed."""
 WEIGHTS = "weights"
-"""By which the default route splits requests while no processor decides."""
+"""Weights by which the default route splits requests while no processor answers."""
 SELECTORS = "selectors"
-"""Of model servers that are timed in their own sidecars."""
+"""Pod selectors of model servers that are timed in their own sidecars."""
 OBJECTIVES = "objectives"
-"""Of the rules for Prometheus."""
+"""Service level objectives, on which the rules for Prometheus depend."""
 PARTS = (*ROUTES, WEIGHTS, SELECTORS, OBJECTIVES)
 
 OBSERVED_PARTS = ("models", "versions", "pools", "answers")
-"""Of ``ROUTES``, on what a rendering depends that routes nothing."""
+"""Those of ``ROUTES`` on which a rendering depends that only times requests."""
 MAX_PART_LENGTH = 200
-"""Characters of a part; a longer one is told by its digest."""
+"""Characters; a longer part is replaced by its digest."""
 _SAFE_TEXT = re.compile(r"[A-Za-z0-9._:/*@+= -]*")
-"""What an annotation, a header and Envoy's formatter of headers all take as it is."""
+"""Characters that annotations, header values and Envoy's header formatter take unchanged."""
 _DEFAULT_ISTIO, _DEFAULT_ENVOY = IstioOptions(), EnvoyOptions()
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A part in which a rendering and policies differ. Both lists are empty where only digests, or the order, tell."""
+    """A part in which a rendering and policies differ. Both lists are empty where only digests or the order differ."""
 
     part: str
     missing: tuple[str, ...] = ()
-    """What the policies have and the rendering lacks."""
+    """Items that the policies have and the rendering lacks."""
     surplus: tuple[str, ...] = ()
-    """What the rendering still has."""
+    """Items that only the rendering has."""
 
     def __str__(self) -> str:
         texts = [f"lacks {', '.join(self.missing)}"] if self.missing else []
@@ -62,19 +62,17 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def annotation(snapshot: Snapshot, options: IstioOptions) -> str:
-    """What manifests for ``options`` are made from."""
+    """The text for the annotation of manifests that are rendered with ``options``."""
     return _text(snapshot, _relevant_parts(options))
 
 
 def metadata(snapshot: Snapshot, options: IstioOptions) -> str:
-    """The same for the filters' streams."""
+    """The text for the filters' streams: without weights and objectives."""
     return _text(snapshot, [part for part in _relevant_parts(options) if part in (*ROUTES, SELECTORS)])
 
 
 def differences(text: str, snapshot: Snapshot) -> list[Difference]:
-    """Where the rendering that says ``text`` of itself is of another policy than ``view``. Parts that it does not name,
-    or that are not known here, are not compared.
-    """
+    """Where the rendering with this text differs from ``snapshot``. Parts that either lacks are not compared."""
     theirs = _decoded(text)
     found = []
     for part, items in parts(snapshot).items():
@@ -92,13 +90,13 @@ def differences(text: str, snapshot: Snapshot) -> list[Difference]:
 
 
 def concerns(text: str, snapshot: Snapshot) -> bool:
-    """Whether some policy of ``view`` may be in the rendering that says ``text`` of itself."""
+    """Whether the rendering with this text may contain some policy of ``snapshot``."""
     hosts = _decoded(text).get("hosts", "#")
     return hosts.startswith("#") or any(host.partition(" ")[0] in snapshot.by_name for host in hosts.split(", "))
 
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
-    """Everything in ``view`` that manifests may depend on."""
+    """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
     where = places(snapshot, _DEFAULT_ISTIO)
     pooled = {
         policy.name: [t for t in targets(snapshot, policy) if t.pool and t.version] for policy in snapshot.policies
@@ -152,7 +150,7 @@ def _target(target: Target) -> str:
 
 
 def _endpoints(snapshot: Snapshot, where: Mapping[Target, Place]) -> Iterator[str]:
-    """Those in no Service of the policy's own."""
+    """Endpoints that are not in the policy's own Service."""
     for target, place in where.items():
         policy = snapshot.by_name[target.policy]
         if place.host == entry_host(policy):
@@ -164,7 +162,7 @@ def _endpoints(snapshot: Snapshot, where: Mapping[Target, Place]) -> Iterator[st
 
 
 def _policy_headers(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) -> list[str]:
-    """Headers that a filter shows the processor because policies ask for them."""
+    """Headers that a filter sends to the processor only because of these policies."""
     mine, always = (
         [pattern["exact"] for pattern in made["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]]
         for made in (make(snapshot, _DEFAULT_ENVOY), make(Snapshot(), _DEFAULT_ENVOY))
@@ -180,7 +178,7 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
-    """``pooled``: some version is on a pool, so that it matters whether others stand in."""
+    """``pooled``: some version is on a GPU pool, so ``onNoGpu`` matters."""
     if policy.timeout is not None:
         yield f"{policy.name} timeout {seconds(policy.timeout)}"
     budget = retry_budget(policy)

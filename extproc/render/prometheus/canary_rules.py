@@ -1,8 +1,8 @@
-"""A canary that is worse than the stable version, as rules.
+"""Rules that compare canaries with the stable version: alerts for a canary that fails more often, or is slower.
 
-Stable is the version with the largest weight; every other one that answers is held against it. Few requests prove
-little, so failures are compared by the z-test of two proportions: an alert takes more than chance makes, and enough
-failures for such a test to mean anything.
+The stable version is the one with the largest weight; every other version that answers is compared with it. Failures
+are compared by the two-proportion z-test, so that few requests alone do not alert, and only from ``MIN_FAILURES`` on,
+below which the test means nothing.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ RATIO = "canary:inference_failures:ratio30m"
 ZSCORE = "canary:inference_failures_against_stable:zscore30m"
 
 MIN_ZSCORE = 3
-"""Standard deviations: by chance once in 740 comparisons."""
+"""Standard deviations: exceeded by chance in one of 740 comparisons."""
 MAX_P95_RATIO = 1.5
-"""Times the stable version's P95."""
+"""Ratio of the canary's P95 duration to the stable version's."""
 _AGAINST = "on (policy) group_left ()"
-"""Each canary against the one stable version of its policy."""
+"""Vector matching: each canary with the one stable version of its policy."""
 
 
 def canary(policy: Policy) -> list[Doc]:
-    """The rules; each may build on those before it."""
+    """The rules of one policy in evaluation order: each may use those before it."""
     stable = max(policy.answering, key=lambda version: version.weight).name
     return [*_counts(policy.name), _zscore(policy.name, stable), *_alerts(policy.name, stable)]
 
@@ -54,7 +54,7 @@ def _zscore(policy: str, stable: str) -> Doc:
     )
     pooled = f"(({failed} + {_AGAINST} {its_failed}) / ({count} + {_AGAINST} {its_count}))"
     variance = f"{pooled} * (1 - {pooled}) * (1 / {count} + {_AGAINST} 1 / {its_count})"
-    # Where nothing fails, or everything, there is no difference, and no variance either: 0 and not 0/0.
+    # Where nothing fails, or everything, difference and variance are both 0: the result is 0 and not 0/0.
     return record(ZSCORE, f"({ratio} - {_AGAINST} {its_ratio})\n/ sqrt(clamp_min({variance}, 1e-12))", policy=policy)
 
 

@@ -1,7 +1,7 @@
-"""Recording rules of a policy: success, rate, latency, tokens and shares of its versions.
+"""Recording rules of a policy: success, request rate, durations, tokens, and its versions' shares of the requests.
 
-Success, rate and duration come from the source that is asked for. Time to first token, time
-per output token and tokens come from the processor always: a mesh sees no tokens.
+Requests, failures and durations come from the source that is asked for; time to first token, time per output token and
+tokens always from the processor, since a mesh sees no tokens.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ WEIGHT = "canary:inference_weight:ratio"
 
 QUANTILES = ("0.5", "0.95", "0.99")
 EVALUATION_INTERVAL = 30
-"""Seconds between two evaluations, and so between two samples of what is recorded."""
+"""Seconds between two evaluations, and so between two samples of a recorded series."""
 MIN_FAILURES = 10
-"""Failures that an alert takes at least: one failure of a version that hardly anybody asks wakes nobody."""
+"""Failures below which no alert fires: a single failure of a version with hardly any requests pages nobody."""
 MIN_BUSY_RATE = 0.1
-"""Requests per second, on average over an hour, from which on it is worth a ticket that there are none."""
+"""Requests per second, averaged over an hour, above which an alert fires when there are no more requests."""
 
 
 def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[Doc]:
-    """The rules; each may build on those before it."""
+    """The rules of one policy in evaluation order: each may use those before it."""
     found: list[Doc] = []
     for series in golden_series(snapshot, policy, source):
         found += _requests(series)
@@ -50,8 +50,9 @@ def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[D
 
 
 def record(name: str, expr: str, **labels: str) -> Doc:
-    """A recording rule. The labels say which part of the metric it makes, also where ``expr`` says so by itself: no
-    two rules look like one to ``promtool check rules``."""
+    """A recording rule. ``labels`` also has labels that ``expr`` gives by itself: without them `promtool check rules`
+    takes rules of different policies for duplicates.
+    """
     return {"record": name, "expr": expr, "labels": labels}
 
 
@@ -59,7 +60,7 @@ def _requests(series: Series) -> Iterator[Doc]:
     requests = series.total(rate(series.requests))
     failures = series.total(" or ".join(rate(selector) for selector in series.failures))
     yield record(REQUESTS, requests, **series.labels)
-    # A series of failures begins with the first one: until then there are none, and not an unknown number.
+    # The series of failures does not exist before the first failure: until then it is 0, not absent.
     yield record(FAILURES, f"{failures}\nor 0 * {requests}", **series.labels)
 
 
@@ -78,7 +79,7 @@ def _quantiles(series: Series, name: str, buckets: str) -> Iterator[Doc]:
 
 
 def _shares(policy: Policy) -> Iterator[Doc]:
-    """What each version gets of the policy's requests, beside what its weight says."""
+    """Each version's share of the policy's requests, and the share that its weight gives it."""
     if len(policy.answering) < 2:
         return
     requests = select(REQUESTS, policy=policy.name)
@@ -95,7 +96,7 @@ def _stopped(policy: Policy) -> Doc:
     requests = select(REQUESTS, policy=policy.name)
     return {
         "alert": "InferenceTrafficStopped",
-        # The series may be gone, as after a restart of every proxy, so it is not enough to look for a 0.
+        # `unless`, not `== 0`: the series may be absent, as after a restart of every proxy.
         "expr": (
             f"sum by (policy) (avg_over_time({requests}[1h])) > {MIN_BUSY_RATE}\n"
             f"unless on (policy) sum by (policy) ({requests}) > 0"

@@ -1,8 +1,8 @@
-"""Service level objectives as rules: how fast each version burns its error budget, and alerts.
+"""Rules for service level objectives: how fast each version burns its error budget, and alerts on that.
 
-The alerts are those of the SRE Workbook (Google, chapter 5): several windows, several burn
-rates. A burn rate of 1 uses up the budget exactly within the policy's window. Every window is summed up from the rates
-over five minutes, so three days cost no more than three days of one series per version.
+The alerts are those of the SRE Workbook (Google, chapter 5), multi-window and multi-burn-rate. A burn rate of 1 uses up
+the budget exactly within the policy's window. Every window is a sum over the recorded five-minute rates, so that long
+windows read only one series per version.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from extproc.render.prometheus.promql import bound, number, rate, select, text
 EVENTS = "version:inference_slo_events:rate5m"
 BAD = "version:inference_slo_bad_events:rate5m"
 BURN = "version:inference_slo_burn:ratio"
-"""And the window."""
+"""Prefix of the names; the window follows, as in ``…ratio1h``."""
 SPENT = "version:inference_slo_budget_spent:ratio"
 AVAILABILITY, TTFT, DURATION = "availability", "time_to_first_token", "duration"
 """Values of the label ``slo``."""
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """Both windows burn so fast that ``share`` of the budget goes within the long one."""
+    """Fires when the burn rate over both windows uses up ``share`` of the budget within the long one."""
 
     severity: str
     long: str
@@ -49,21 +49,21 @@ class _Promise(msgspec.Struct, frozen=True):
     slo: str
     target: float
     failing: str
-    """What bad events do, for people: "too many requests …"."""
+    """What bad events do, as the end of "too many requests …"."""
 
     @property
     def budget(self) -> float:
-        """The share of events that may be bad."""
+        """The share of events that may be bad, from 0 to 1."""
         return 1 - self.target / 100
 
 
 def factor(alert: Alert, days: int) -> float:
-    """The burn rate that uses up the alert's share within its long window. Never below 1: slower is no harm."""
+    """The burn rate that uses up the alert's share within its long window; at least 1: below that the budget lasts."""
     return max(1.0, alert.share * days * 24 / alert.hours)
 
 
 def objectives(policy: Policy, slo: Slo) -> list[Doc]:
-    """The rules; each may build on those before it."""
+    """The rules of one policy in evaluation order: each may use those before it."""
     found: list[Doc] = []
     for promise, rules in _promises(policy, slo):
         found += rules
@@ -92,7 +92,7 @@ def _promises(policy: Policy, slo: Slo) -> Iterator[tuple[_Promise, list[Doc]]]:
 
 
 def _slower(policy: Policy, name: str, metric: str, objective: Objective) -> list[Doc]:
-    """Events that are slower than promised, by the processor's own histogram, which has that bound."""
+    """Events and those slower than the objective, by the processor's histogram, which has a bucket with that bound."""
     models, of = inference(policy), {"policy": policy.name, "slo": name}
 
     def by_version(selector: str) -> str:
@@ -121,7 +121,7 @@ def _alerts(policy: Policy, promise: _Promise, slo: Slo) -> Iterator[Doc]:
     for alert in ALERTS:
         burn = factor(alert, slo.days)
         if burn * promise.budget >= 1:
-            continue  # not even if every event were bad
+            continue  # this burn rate can't be reached, even if every event is bad
         fast = " and ".join(f"{select(BURN + window, **of)} > {number(burn)}" for window in (alert.long, alert.short))
         enough = f"sum_over_time({select(BAD, **of)}[{alert.long}]) * {EVALUATION_INTERVAL} >= {MIN_FAILURES}"
         yield {
