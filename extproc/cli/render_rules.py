@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from extproc.command_line.subcommand import Subcommands, command, policies
-from extproc.render.prometheus.metric_sources import SOURCES
+from extproc.render.source_names import SOURCES
 
 
 def add(commands: Subcommands) -> None:

@@ -36,6 +36,6 @@ def add(commands: Subcommands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table; the exit status."""
-    from extproc.cli.golden_tables import stat
+    from extproc.cli.golden_tables import print_targets
 
-    return stat(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)
+    return print_targets(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)

@@ -18,7 +18,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from extproc.cli.main import main
 from extproc.policyfile import loader
 from extproc.render.grafana.dashboard import VARIABLES, dashboard
-from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
+from extproc.render.prometheus.rules import rule_groups
+from extproc.render.source_names import SOURCES, Source
 from extproc.telemetry.metrics import Metrics
 from tests.policy_documents import policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady

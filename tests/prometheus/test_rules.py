@@ -13,7 +13,8 @@ from extproc import demo
 from extproc.cli.main import main
 from extproc.policyfile import loader
 from extproc.render.document import to_yaml
-from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
+from extproc.render.prometheus.rules import rule_groups
+from extproc.render.source_names import SOURCES, Source
 from tests.policy_documents import file, policy, snapshot_of
 
 ROOT = Path(__file__).parents[2]

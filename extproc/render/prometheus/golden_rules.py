@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
-from extproc.render.prometheus.metric_sources import Series, Source, golden_series, inference, processor_series
+from extproc.render.prometheus.metric_sources import Series, golden_series, inference, processor_series
 from extproc.render.prometheus.promql import number, rate, select
+from extproc.render.source_names import Source
 
 REQUESTS = "version_pool:inference_requests:rate5m"
 FAILURES = "version_pool:inference_failures:rate5m"

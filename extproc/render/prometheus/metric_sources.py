@@ -7,7 +7,7 @@ every source, so dashboard and alerts do not depend on it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,9 +15,7 @@ from extproc.policy.snapshot import NONE, Policy, Snapshot, Target, Version
 from extproc.render.envoy.envoy_options import is_ip
 from extproc.render.prometheus.promql import among, renamed, select
 from extproc.render.service_names import label
-
-Source: TypeAlias = Literal["extproc", "istio", "linkerd"]
-SOURCES: tuple[Source, ...] = get_args(Source)
+from extproc.render.source_names import Source
 
 FAILED = 'code=~"5.."'
 """Matches failures of the service: neither a client's error (4xx) nor a client that disconnected (0)."""
@@ -152,7 +150,7 @@ def _backend(policy: Policy, target: Target, services: Sequence[Service]) -> Ser
 
 
 def backends(snapshot: Snapshot, policy: Policy, target: Target) -> list[Service]:
-    """The Services to which linkerd-adapter's routes for ``target`` lead: those that it renders, or the policy's own."""
+    """The Services to which linkerd-adapter's routes for ``target`` lead: its own, or the policy's."""
     apex, namespace = where = _apex(policy)
     if not (target.version or target.pool) and target.endpoints == (f"{policy.host}:{policy.port}",):
         return [Service(namespace, apex, policy.port)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extproc.render.document import Doc
-from extproc.render.prometheus.metric_sources import Source
+from extproc.render.source_names import Source
 
 FAILED_OPEN = "envoy_http_ext_proc_aimesh_route_failure_mode_allowed"
 """Envoy's counter of requests that passed on without the processor's answer. Istio's proxies do not export it by

@@ -17,11 +17,9 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.prometheus.canary_rules import canary
 from extproc.render.prometheus.golden_rules import EVALUATION_INTERVAL, golden_metrics
-from extproc.render.prometheus.metric_sources import SOURCES, Source
 from extproc.render.prometheus.processor_rules import processor
 from extproc.render.prometheus.slo_rules import objectives
-
-__all__ = ["SOURCES", "Source", "rule_groups"]
+from extproc.render.source_names import Source
 
 
 def rule_groups(snapshot: Snapshot, source: Source) -> list[Doc]:
