@@ -1,16 +1,71 @@
-"""`extproc render istio` on the command line: manifests on stdout, what to know on stderr."""
+"""`extproc render istio`: its flags, manifests on stdout, what to know on stderr."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 import yaml
 
 from extproc.cli.main import main
+from extproc.cli.render_istio import istio_options, labels, processor
+from extproc.render.istio.istio_options import IstioOptions
 from tests.house.tree import ROOT
+from tests.unit.cli.command_lines import arguments, help_of
 
 POLICY = str(ROOT / "istio" / "policy.yaml")
+
+
+def test_defaults_are_those_of_the_options() -> None:
+    assert istio_options(arguments("render", "istio", "-f", "p")) == IstioOptions()
+
+
+def test_every_flag_is_an_option() -> None:
+    words = (
+        "--for sidecar --for inbound --for sidecar --istio-version 1.29 --namespace ns --gateway a/b "
+        "--gateway-labels app=edge,tier= --host one --host two --callers web --waypoint wp --processor dns:///h:1 "
+        "--processor unix:///s --meshed-endpoints --body streamed --fail-closed --routes-only --prometheus-rules "
+        "--access-log json"
+    )
+    assert istio_options(arguments("render", "istio", "-f", "p", *words.split())) == IstioOptions(
+        proxies=("sidecar", "inbound"),
+        release="1.29",
+        namespace="ns",
+        gateway="a/b",
+        gateway_labels=(("app", "edge"), ("tier", "")),
+        hosts=("one", "two"),
+        callers="web",
+        waypoint="wp",
+        processors=("dns:///h:1", "unix:///s"),
+        meshed_endpoints=True,
+        body="streamed",
+        fail_open=False,
+        routes_only=True,
+        rules=True,
+        access_log="json",
+    )
+
+
+@pytest.mark.parametrize("text", ["h:1", "[::1]:1", "dns:///h:1", "unix:///run/p.sock"])
+def test_addresses_of_processors(text: str) -> None:
+    assert processor(text) == text
+
+
+@pytest.mark.parametrize("text", ["unix:/s", "unix://s", "dns:h:1", "dns:///h", "h", "h:70000"])
+def test_what_is_no_address_of_a_processor(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no address"):
+        processor(text)
+
+
+@pytest.mark.parametrize("text", ["", "a", "=b", "a=b,", "a=b,c"])
+def test_what_are_no_labels(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="are no labels; write key=value,key=value"):
+        labels(text)
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "extproc render istio -f policy.yaml --for sidecar --callers web" in help_of(capsys, "render", "istio")
 
 
 def test_stdout_is_yaml_and_stderr_says_what_the_target_lacks(capsys: pytest.CaptureFixture[str]) -> None:
