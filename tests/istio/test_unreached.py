@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from extproc.policy.gpu import Requirement
-from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
-from extproc.render.istio.manifests import IstioOptions, documents
+from extproc.policy.snapshot import GpuPool, Snapshot, Version
 from tests.envoy.conftest import Gateway, ModelServer, Processor
 from tests.istio import mesh
 from tests.istio.patching import Proxy
@@ -82,32 +81,3 @@ def test_what_a_request_itself_names_goes_on_where_nothing_is_chosen(
     answer = envoy.post({}, path="/v2/models/iris/versions/3/infer", host=mesh.CHAT)
     assert (answer.text, answer.headers["x-model-version"]) == ("plain", "3")
     assert plain.seen[-1].headers["x-model-version"] == "3"
-
-
-def removed(snapshot: Snapshot, **options: Any) -> dict[str, set[str]]:
-    """What each route takes off, by its name."""
-    return {
-        route["name"]: set(route.get("headers", {"request": {"remove": []}})["request"]["remove"])
-        for service in documents(snapshot, IstioOptions(**options))
-        if service["kind"] == "VirtualService"
-        for route in service["spec"]["http"]
-    }
-
-
-def test_each_route_takes_off_what_it_does_not_reach() -> None:
-    chat = mesh.policy(versions=(Version("v1"),), gpu=Requirement("a100"))
-    plain = Policy("plain", "ai", host="chat", models=("*",))
-    found = removed(Snapshot((chat, plain), (GpuPool("west", mesh.A100),)), proxies=("sidecar",))
-    assert found == {
-        "chat-v1-west-grpc": set(),
-        "chat-v1-west": set(),
-        "chat-model-grpc": CLAIMS,
-        "chat-model": CLAIMS,
-        "plain-default-grpc": {"x-gpu-pool"},
-        "plain-default": {"x-gpu-pool"},
-    }
-
-
-def test_a_pin_that_no_processor_has_seen_goes_no_further() -> None:
-    found = removed(Snapshot((mesh.policy(allow_pin=True),)), proxies=("sidecar",))
-    assert found["chat-default"] == found["chat-model"] == CLAIMS

@@ -24,11 +24,20 @@ from extproc.policy.snapshot import (
 )
 from extproc.render.document import Doc
 from extproc.render.istio.manifests import IstioOptions, documents
-from extproc.render.istio.provenance import ANNOTATION, differences
-from tests.istio import mesh
+from extproc.render.istio.provenance import (
+    ANNOTATION,
+    MAX_PART_LENGTH,
+    Difference,
+    annotation,
+    concerns,
+    differences,
+    metadata,
+    parts,
+)
+from tests.unit.render.snapshots import A100
 
 BETA, GAMMA = ((HeaderMatch(((name, b"1"),)),) for name in ("x-beta", "x-gamma"))
-WEST = GpuPool("west", mesh.A100, ("10.0.0.1:80", "10.0.0.2:80"))
+WEST = GpuPool("west", A100, ("10.0.0.1:80", "10.0.0.2:80"))
 CHAT = Policy(
     "chat",
     "ai",
@@ -102,7 +111,7 @@ def changed() -> dict[str, Snapshot]:
     found["policy more"] = Snapshot((CHAT, IRIS, Policy("more", host="more", models=("more",))), (WEST,))
     found["policy fewer"] = Snapshot((CHAT,), (WEST,))
     found["policies turned"] = Snapshot((IRIS, CHAT), (WEST,))
-    found["pool more"] = Snapshot((CHAT, IRIS), (WEST, GpuPool("north", mesh.A100, ("10.0.0.3:80",))))
+    found["pool more"] = Snapshot((CHAT, IRIS), (WEST, GpuPool("north", A100, ("10.0.0.3:80",))))
     return found
 
 
@@ -153,3 +162,79 @@ def test_two_views_that_say_the_same_are_rendered_alike(names: list[str]) -> Non
     one, other = (said(CHANGED[name], EVERY) for name in names)
     assert (one[1] == other[1]) == (not differences(one[1], CHANGED[names[1]]))
     assert one[0] == other[0] or one[1] != other[1]
+
+
+def test_a_rendering_of_the_same_policies_does_not_differ() -> None:
+    assert differences(annotation(BASE, EVERY), BASE) == []
+    assert differences(metadata(BASE, EVERY), BASE) == []
+
+
+def test_differences_name_what_is_missing_and_what_is_surplus() -> None:
+    other = Snapshot((replace(CHAT, versions=(CHAT.versions[0], Version("v3"))), IRIS), (WEST,))
+    found = {one.part: one for one in differences(annotation(BASE, EVERY), other)}
+    assert found["versions"] == Difference("versions", ("chat/v3",), ("chat/v2",))
+    assert str(found["versions"]) == "versions (lacks chat/v3; still has chat/v2)"
+
+
+def test_only_the_order_or_a_digest_differs() -> None:
+    turned = differences(annotation(BASE, EVERY), Snapshot((IRIS, CHAT), (WEST,)))
+    assert [str(one) for one in turned if one.part == "hosts"] == ["hosts"]
+    long = replace(IRIS, models=tuple(f"model-{n}" for n in range(99)))
+    found = differences(annotation(Snapshot((CHAT, long), (WEST,)), EVERY), BASE)
+    assert [str(one) for one in found if one.part == "models"] == ["models"]
+
+
+def part_of(text: str, name: str) -> str:
+    return dict(piece.split("=", 1) for piece in text.split("; "))[name]
+
+
+@pytest.mark.parametrize("model", ["x" * MAX_PART_LENGTH, "a, b", "é", "a;b", "a=b"])
+def test_what_is_long_or_special_is_digested(model: str) -> None:
+    text = annotation(Snapshot((replace(IRIS, models=(model,)),)), EVERY)
+    assert part_of(text, "models").startswith("#") is (model != "a=b")
+    assert text.isascii()
+    assert text.count("; ") == text.count(";")
+
+
+def test_streams_carry_no_weights_and_no_objectives() -> None:
+    names = [piece.partition("=")[0] for piece in metadata(BASE, EVERY).split("; ")]
+    assert "weights" not in names
+    assert "objectives" not in names
+    assert names[-1] == "selectors"
+    assert list(parts(BASE)) == [*names[:-1], "weights", "selectors", "objectives"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (OPTIONS["default"], {"weights"}),
+        (OPTIONS["rules"], {"weights", "objectives"}),
+        (OPTIONS["every"], {"weights", "selectors", "objectives"}),
+        (OPTIONS["watching"], {"selectors"}),
+    ],
+)
+def test_only_what_matters_is_named(options: IstioOptions, named: set[str]) -> None:
+    found = {piece.partition("=")[0] for piece in annotation(BASE, options).split("; ")}
+    assert found & {"weights", "selectors", "objectives"} == named
+    assert ("endpoints" in found) is options.routes
+    assert {"models", "versions", "pools", "answers"} <= found
+
+
+def test_parts_that_one_side_does_not_know_are_not_compared() -> None:
+    assert differences("models=other", BASE)[0].part == "models"
+    assert differences("future=1", BASE) == []
+    assert differences("", BASE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        (annotation(BASE, EVERY), True),
+        (annotation(Snapshot((IRIS,)), EVERY), True),
+        (annotation(Snapshot((replace(IRIS, name="else"),)), EVERY), False),
+        ("hosts=#0123456789ab", True),
+        ("models=chat", True),
+    ],
+)
+def test_whose_rendering_it_may_be(text: str, may: bool) -> None:
+    assert concerns(text, BASE) is may
