@@ -7,15 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from extproc import demo
-from extproc.cli.main import main
 from extproc.policyfile import loader
 from extproc.render.document import to_yaml
 from extproc.render.prometheus.rules import rule_groups
 from extproc.render.source_names import SOURCES, Source
-from tests.policy_documents import file, policy, snapshot_of
+from tests.policy_documents import file, policy
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = """
@@ -64,28 +62,3 @@ def test_promtool_finds_nothing_to_complain_of(promtool: str, tmp_path: Path, na
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "SUCCESS" in checked.stdout
-
-
-def test_the_command_prints_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = tmp_path / "policy.yaml"
-    source.write_text(_reference())
-    assert main(["render", "rules", "-f", str(source), "--source", "istio"]) == 0
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed == {"groups": rule_groups(loader.load([source]).snapshot, "istio")}
-    assert [group["name"] for group in printed["groups"]] == [
-        *("aimesh/chat", "aimesh/chat/slo", "aimesh/chat/canary"),
-        "aimesh",
-    ]
-
-
-def test_what_alerts_say_is_said_of_every_source() -> None:
-    """Alerts build on what is recorded: only the one on Envoy's own counter needs a certain source."""
-    versions = "[{name: v1, weight: 1}, {name: v2, weight: 1}]"
-    snapshot = snapshot_of(policy(f"models: [a]\nversions: {versions}\nobservability: {{slo: {{availability: 99}}}}"))
-    alerts = {
-        source: [rule for group in rule_groups(snapshot, source) for rule in group["rules"] if "alert" in rule]
-        for source in SOURCES
-    }
-    assert alerts["istio"] == alerts["linkerd"]
-    extra = [rule["alert"] for rule in alerts["extproc"] if rule not in alerts["istio"]]
-    assert extra == ["InferenceFailedOpen"]
