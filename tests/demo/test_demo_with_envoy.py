@@ -15,7 +15,7 @@ from typing import IO
 
 import pytest
 
-from tests.unit.demo.scene import ARMS
+from tests.unit.demo.scene import TARGETS
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
@@ -102,7 +102,7 @@ def test_all_is_well_and_json_is_all_there_is_on_stdout(run: Start) -> None:
     assert report["seed"] == 7
     assert report["requests"] >= FEW
     assert [(r["model"], r["version"], r["gpu_pool"]) for r in report["rows"]] == [
-        (a.model, a.version, a.pool) for a in ARMS
+        (a.model, a.version, a.pool) for a in TARGETS
     ]
     assert status == 0
     assert "seed 7" in err
@@ -115,8 +115,8 @@ def test_for_people_a_table_and_every_check(run: Start) -> None:
     assert status == 0, out + err
     assert "checks hold (" in out
     assert "\x1b" not in out + err
-    for arm in ARMS:
-        assert any(line.startswith(arm.model) and arm.pool in line for line in out.splitlines())
+    for target in TARGETS:
+        assert any(line.startswith(target.model) and target.pool in line for line in out.splitlines())
 
 
 @pytest.mark.parametrize("said", ["Gateway", "Traffic"])

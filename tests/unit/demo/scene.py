@@ -9,14 +9,16 @@ import msgspec
 import numpy as np
 
 from extproc import demo, headers
-from extproc.demo.evidence import Arm, Counters, Evidence
-from extproc.demo.records import Received, Spent
-from extproc.demo.traffic import STRANGER, TESTER, Answer, plan
+from extproc.demo.evidence import Counters, Evidence, PolicyTarget
+from extproc.demo.records import ReceivedRequest, Usage
+from extproc.demo.traffic import TESTER, UNMATCHED, Answer, plan
 
-V1 = Arm("llama-3-8b", "v1", "a100-west", "a100", 0.9, "llama-3-8b", ("127.0.0.1:9001",), "chat/v1/a100-west")
-V2 = Arm("llama-3-8b", "v2", "h100-east", "h100", 0.1, "llama-3-8b-instruct", ("127.0.0.1:9002",), "chat/v2/h100-east")
-IRIS = Arm("iris", "v1", "t4-edge", "t4", 1.0, "iris", ("127.0.0.1:9003",), "classifier/v1/t4-edge")
-ARMS = (V1, V2, IRIS)
+V1 = PolicyTarget("llama-3-8b", "v1", "a100-west", "a100", 0.9, "llama-3-8b", ("127.0.0.1:9001",), "chat/v1/a100-west")
+V2 = PolicyTarget(
+    "llama-3-8b", "v2", "h100-east", "h100", 0.1, "llama-3-8b-instruct", ("127.0.0.1:9002",), "chat/v2/h100-east"
+)
+IRIS = PolicyTarget("iris", "v1", "t4-edge", "t4", 1.0, "iris", ("127.0.0.1:9003",), "classifier/v1/t4-edge")
+TARGETS = (V1, V2, IRIS)
 POLICY = Path(demo.__file__).with_name("policy.yaml")
 
 
@@ -27,32 +29,36 @@ def good_run(requests: int = 400, seed: int = 1) -> Evidence:
     everyone = sorted({a.user for a in asks})
     canary = set(random.choice(everyone, size=len(everyone) // 10, replace=False))
     answers, received, spent = [], [], []
-    for ask in asks:
+    for request in asks:
         seconds = float(random.uniform(0.05, 0.15))
-        if ask.role == STRANGER:
-            answers.append(Answer(ask, 404, seconds, error="no such model"))
-            received.append(Received(V1.endpoints[0], ask.id, "/", ask.model, ask.user, {}))
+        if request.role == UNMATCHED:
+            answers.append(Answer(request, 404, seconds, error="no such model"))
+            received.append(ReceivedRequest(V1.endpoints[0], request.id, "/", request.model, request.user, {}))
             continue
-        arm = IRIS if ask.model == "iris" else V2 if ask.role == TESTER or ask.user in canary else V1
+        target = IRIS if request.model == "iris" else V2 if request.role == TESTER or request.user in canary else V1
         told = {
-            headers.MODEL_NAME: arm.model,
-            headers.MODEL_VERSION: arm.version,
-            headers.GPU_POOL: arm.pool,
+            headers.MODEL_NAME: target.model,
+            headers.MODEL_VERSION: target.version,
+            headers.GPU_POOL: target.pool,
             "server-timing": "route;dur=2, upstream;dur=30, total;dur=32",
         }
-        first = seconds / 2 if ask.kind == "chat_stream" else None
-        if arm is not IRIS:
-            output = 0 if ask.kind == "embeddings" else 19
-            spent.append(Spent(ask.id, 7, output, None if first is None else first - 0.008))
-        answers.append(Answer(ask, 200, seconds, first, told))
+        first = seconds / 2 if request.kind == "chat_stream" else None
+        if target is not IRIS:
+            output = 0 if request.kind == "embeddings" else 19
+            spent.append(Usage(request.id, 7, output, None if first is None else first - 0.008))
+        answers.append(Answer(request, 200, seconds, first, told))
         names = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
-        routing = dict(zip(names, ([arm.model], [arm.version], [arm.pool], [arm.architecture]), strict=True))
-        received.append(Received(arm.endpoints[0], ask.id, "/", arm.upstream_model, ask.user, routing))
-    evidence = Evidence(ARMS, answers, received, Counters(), spent)
-    counts = Counter(found.cluster for a in answers if (found := evidence.arm(a)))
-    strangers = len(evidence.by(STRANGER))
+        routing = dict(
+            zip(names, ([target.model], [target.version], [target.pool], [target.architecture]), strict=True)
+        )
+        received.append(
+            ReceivedRequest(target.endpoints[0], request.id, "/", target.upstream_model, request.user, routing)
+        )
+    evidence = Evidence(TARGETS, answers, received, Counters(), spent)
+    counts = Counter(found.cluster for a in answers if (found := evidence.target_of(a)))
+    strangers = len(evidence.answers_to(UNMATCHED))
     envoy = counts + Counter({V1.cluster: strangers})
-    cluster = {a.ask.id: found.cluster for a in answers if (found := evidence.arm(a))}
+    cluster = {a.request.id: found.cluster for a in answers if (found := evidence.target_of(a))}
     first_tokens: dict[str, tuple[int, float]] = {}
     tokens: dict[str, tuple[int, int]] = {}
     for one in spent:

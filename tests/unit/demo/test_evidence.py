@@ -7,12 +7,12 @@ import json
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
-from extproc.demo.evidence import arms, counters
+from extproc.demo.evidence import counters, policy_targets
 from extproc.exchange.notes import Observed, Unmatched
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.telemetry.metrics import Metrics
-from tests.unit.demo.scene import ARMS, IRIS, V1, V2
+from tests.unit.demo.scene import IRIS, TARGETS, V1, V2
 
 
 def snapshot() -> Snapshot:
@@ -36,7 +36,7 @@ def snapshot() -> Snapshot:
 
 
 def test_arms_are_the_places_of_the_policy() -> None:
-    assert tuple(arms(snapshot())) == ARMS
+    assert tuple(policy_targets(snapshot())) == TARGETS
 
 
 def test_counters_are_read_as_they_are_written() -> None:
@@ -62,7 +62,7 @@ def test_counters_are_read_as_they_are_written() -> None:
         {"name": "cluster.aimesh-processor.upstream_rq_completed", "value": 5},
         {"histograms": {}},
     ]
-    found = counters(ARMS, json.dumps({"stats": stats}).encode(), generate_latest(registry).decode())
+    found = counters(TARGETS, json.dumps({"stats": stats}).encode(), generate_latest(registry).decode())
     assert found.envoy[V1.cluster] == 3
     assert V2.cluster not in found.envoy
     assert found.processor == {V1.cluster: 4, V2.cluster: 1, IRIS.cluster: 1}

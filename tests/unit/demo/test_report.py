@@ -13,7 +13,7 @@ from rich.console import Console
 from extproc.demo.evidence import Evidence
 from extproc.demo.report import Report, show, summarize
 from extproc.demo.verify import Check, verify
-from tests.unit.demo.scene import ARMS, IRIS, V2, good_run
+from tests.unit.demo.scene import IRIS, TARGETS, V2, good_run
 
 
 def report(evidence: Evidence) -> Report:
@@ -32,7 +32,7 @@ def test_rows_count_what_the_client_saw() -> None:
     evidence = good_run()
     result = report(evidence)
     assert result.ok
-    assert [(r.model, r.version, r.gpu_pool) for r in result.rows] == [(a.model, a.version, a.pool) for a in ARMS]
+    assert [(r.model, r.version, r.gpu_pool) for r in result.rows] == [(a.model, a.version, a.pool) for a in TARGETS]
     v1, v2, iris = result.rows
     assert v1.requests + v2.requests + iris.requests == sum(a.status == 200 for a in evidence.answers)
     assert v1.users + v2.users == 150
@@ -40,7 +40,7 @@ def test_rows_count_what_the_client_saw() -> None:
     assert (v1.weight, v2.weight, iris.weight) == (0.9, 0.1, 1.0)
     assert v1.rps == v1.requests / 4.0
     assert v1.success == 1.0
-    times = sorted(a.seconds * 1000 for a in evidence.answers if evidence.arm(a) == V2)
+    times = sorted(a.seconds * 1000 for a in evidence.answers if evidence.target_of(a) == V2)
     assert v2.p50_ms is not None
     assert v2.p95_ms is not None
     assert v2.p99_ms is not None
@@ -52,12 +52,12 @@ def test_rows_count_what_the_client_saw() -> None:
 
 def test_failures_show_in_their_row_and_lost_answers_in_one_of_their_own() -> None:
     evidence = good_run()
-    at = next(i for i, a in enumerate(evidence.answers) if evidence.arm(a) == IRIS)
+    at = next(i for i, a in enumerate(evidence.answers) if evidence.target_of(a) == IRIS)
     broken = [*evidence.answers]
     broken[at] = replace(broken[at], status=500)
     iris = report(replace(evidence, answers=broken)).rows[2]
     assert iris.success == 1 - 1 / iris.requests
-    broken[at] = replace(broken[at], status=0, told={}, error="gone")
+    broken[at] = replace(broken[at], status=0, headers={}, error="gone")
     lost = report(replace(evidence, answers=broken)).rows[3]
     assert (lost.model, lost.version, lost.requests, lost.success, lost.p50_ms) == ("iris", "?", 1, 0.0, None)
 

@@ -10,21 +10,21 @@ from aiohttp import web
 from extproc.demo.models import OipServer, OpenAIServer, Pace
 from extproc.demo.traffic import (
     CHAT_MODEL,
-    STRANGER,
     TENSOR_MODEL,
     TESTER,
     UNKNOWN_MODEL,
+    UNMATCHED,
     USER,
     Answer,
-    Ask,
+    Request,
     drive,
     plan,
     timings,
 )
 
 
-def asked(kind: str, model: str = CHAT_MODEL) -> Ask:
-    return Ask("00001", USER, kind, model, "ann")
+def asked(kind: str, model: str = CHAT_MODEL) -> Request:
+    return Request("00001", USER, kind, model, "ann")
 
 
 def answers_of(handler: web.Application) -> dict[str, Answer]:
@@ -37,7 +37,7 @@ def answers_of(handler: web.Application) -> dict[str, Answer]:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             port = runner.addresses[0][1]
             asks = [asked(kind) for kind in ("chat", "chat_stream", "completions", "embeddings", "infer")]
-            return {a.ask.kind: a for a in await drive(f"http://127.0.0.1:{port}", asks)}
+            return {a.request.kind: a for a in await drive(f"http://127.0.0.1:{port}", asks)}
         finally:
             await runner.cleanup()
 
@@ -68,7 +68,7 @@ def test_every_kind_of_question_gets_a_good_answer_of_the_right_server() -> None
     assert [(a.status, a.error) for a in answers] == [(200, "")] * 5
     assert len(progress) == 4
     for answer in answers:
-        assert (answer.first_token is not None) == (answer.ask.kind == "chat_stream")
+        assert (answer.first_token is not None) == (answer.request.kind == "chat_stream")
         if answer.first_token is not None:
             assert 0 < answer.first_token < answer.seconds
     assert {r.request_id for r in chat.received} == {"00001"}
@@ -143,15 +143,15 @@ def test_the_plan_shows_everything() -> None:
     asks = plan(400, 7)
     assert len(asks) == len({a.id for a in asks}) == 400
     requests_of: dict[str, int] = {}
-    for ask in asks:
-        if ask.role == USER and ask.model == CHAT_MODEL:
-            requests_of[ask.user] = requests_of.get(ask.user, 0) + 1
+    for request in asks:
+        if request.role == USER and request.model == CHAT_MODEL:
+            requests_of[request.user] = requests_of.get(request.user, 0) + 1
     assert len(requests_of) == 150
     assert min(requests_of.values()) >= 2, "once would show no stickiness"
     assert {a.kind for a in asks} == {"chat_stream", "chat", "completions", "embeddings", "infer"}
     assert all(a.claims for a in asks if a.role != USER)
     assert not any(a.claims for a in asks if a.role == USER)
-    assert {a.model for a in asks if a.role == STRANGER} == {UNKNOWN_MODEL}
+    assert {a.model for a in asks if a.role == UNMATCHED} == {UNKNOWN_MODEL}
     assert {a.user for a in asks if a.role == TESTER} == {"tester"}
 
 

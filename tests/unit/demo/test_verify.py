@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from extproc import headers
 from extproc.demo.evidence import Counters, Evidence
-from extproc.demo.traffic import INTRUDER, STRANGER, TESTER, USER, Answer
+from extproc.demo.traffic import SPOOFER, TESTER, UNMATCHED, USER, Answer
 from extproc.demo.verify import bounds, verify
 from tests.unit.demo.scene import V1, V2, good_run
 
@@ -31,12 +31,12 @@ def answers(evidence: Evidence, which: Callable[[Answer], bool], change: Callabl
 
 def told(**changes: str) -> Callable[[Answer], Answer]:
     named = {name.replace("_", "-"): value for name, value in changes.items()}
-    return lambda a: replace(a, told={**a.told, **named})
+    return lambda a: replace(a, headers={**a.headers, **named})
 
 
 def arrived(evidence: Evidence, which: Callable[[Answer], bool], **changes: Any) -> Evidence:
     """Changes what the server received of the first request that is meant."""
-    id_ = next(a.ask.id for a in evidence.answers if which(a))
+    id_ = next(a.request.id for a in evidence.answers if which(a))
     received = [replace(r, **changes) if r.request_id == id_ else r for r in evidence.received]
     return replace(evidence, received=received)
 
@@ -46,7 +46,7 @@ def counted(evidence: Evidence, **changes: Any) -> Evidence:
 
 
 def by(role: str, **ask: str) -> Callable[[Answer], bool]:
-    return lambda a: a.ask.role == role and all(getattr(a.ask, name) == value for name, value in ask.items())
+    return lambda a: a.request.role == role and all(getattr(a.request, name) == value for name, value in ask.items())
 
 
 def everyone_on(version: str, pool: str) -> Fault:
@@ -54,7 +54,7 @@ def everyone_on(version: str, pool: str) -> Fault:
 
     def plant(evidence: Evidence) -> Evidence:
         changed = [
-            told(x_model_version=version, x_gpu_pool=pool)(a) if a.ask.model == V1.model and a.told else a
+            told(x_model_version=version, x_gpu_pool=pool)(a) if a.request.model == V1.model and a.headers else a
             for a in evidence.answers
         ]
         return replace(evidence, answers=changed)
@@ -63,7 +63,7 @@ def everyone_on(version: str, pool: str) -> Fault:
 
 
 def drop(role: str) -> Fault:
-    return lambda e: replace(e, answers=[a for a in e.answers if a.ask.role != role])
+    return lambda e: replace(e, answers=[a for a in e.answers if a.request.role != role])
 
 
 def belief(name: str, value: str) -> dict[str, list[str]]:
@@ -82,7 +82,7 @@ def first_tokens(factor: float) -> Fault:
 
 def on(version: str) -> Callable[[Answer], bool]:
     """A whole answer to an honest user, from this version of the chat model."""
-    return lambda a: by(USER, model=V1.model)(a) and a.told[headers.MODEL_VERSION] == version and not a.first_token
+    return lambda a: by(USER, model=V1.model)(a) and a.headers[headers.MODEL_VERSION] == version and not a.first_token
 
 
 def test_a_good_run_passes() -> None:
@@ -109,15 +109,15 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         "pinned tester",
     ),
     "a claim believed upstream": (
-        lambda e: arrived(e, by(INTRUDER, kind="infer"), routing=belief(headers.MODEL_VERSION, "v2")),
+        lambda e: arrived(e, by(SPOOFER, kind="infer"), routing=belief(headers.MODEL_VERSION, "v2")),
         "false claims",
     ),
     "a claimed endpoint passed on": (
-        lambda e: arrived(e, by(INTRUDER, kind="infer"), routing=belief(headers.DESTINATION_ENDPOINT, "127.0.0.1:1")),
+        lambda e: arrived(e, by(SPOOFER, kind="infer"), routing=belief(headers.DESTINATION_ENDPOINT, "127.0.0.1:1")),
         "false claims",
     ),
     "a claim told to the client": (
-        lambda e: answers(e, by(INTRUDER, kind="chat"), told(x_gpu_pool="t4-edge")),
+        lambda e: answers(e, by(SPOOFER, kind="chat"), told(x_gpu_pool="t4-edge")),
         "false claims",
     ),
     "a header missing upstream": (
@@ -178,21 +178,21 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "no tokens at all": (lambda e: counted(e, tokens={}), "tokens"),
     "a stranger served": (
-        lambda e: answers(e, by(STRANGER), lambda a: replace(a, status=200)),
+        lambda e: answers(e, by(UNMATCHED), lambda a: replace(a, status=200)),
         "models without a policy",
     ),
     "a stranger told of a model": (
-        lambda e: answers(e, by(STRANGER), told(x_model_name="iris")),
+        lambda e: answers(e, by(UNMATCHED), told(x_model_name="iris")),
         "models without a policy",
     ),
     "a stranger routed": (
-        lambda e: arrived(e, by(STRANGER), routing={headers.GPU_POOL: ["t4-edge"]}),
+        lambda e: arrived(e, by(UNMATCHED), routing={headers.GPU_POOL: ["t4-edge"]}),
         "models without a policy",
     ),
     "strangers not counted": (lambda e: counted(e, unmatched=0), "models without a policy"),
     "no tester": (drop(TESTER), "pinned tester"),
-    "no intruder": (drop(INTRUDER), "false claims"),
-    "no stranger": (drop(STRANGER), "models without a policy"),
+    "no intruder": (drop(SPOOFER), "false claims"),
+    "no stranger": (drop(UNMATCHED), "models without a policy"),
 }
 
 
