@@ -29,9 +29,9 @@ UNKNOWN_MODEL = "mistral-7b"
 USER = "user"
 TESTER = "tester"
 """Pins version v2, which the policy of the chat model allows."""
-SPOOFER = "intruder"
+SPOOFER = "spoofer"
 """Sends routing headers, which no client may set."""
-UNMATCHED = "stranger"
+UNMATCHED = "unmatched"
 """Requests a model without a policy, with forged routing headers too."""
 
 _PATHS = {

@@ -252,7 +252,7 @@ def _tokens(evidence: Evidence) -> Check:
     return _check("tokens", inputs, faults, f"{inputs} of prompts and {outputs} of answers, as the servers spent them")
 
 
-def _strangers(evidence: Evidence) -> Check:
+def _unmatched(evidence: Evidence) -> Check:
     """A model that no policy owns passes on without routing headers, gets a server's own 404, and is counted."""
     received = evidence.received_by_id()
     answers = evidence.answers_to(UNMATCHED)
@@ -281,5 +281,5 @@ CHECKS: Sequence[Callable[[Evidence], Check]] = (
     _counters,
     _first_tokens,
     _tokens,
-    _strangers,
+    _unmatched,
 )

@@ -18,7 +18,7 @@ from extproc.render.grafana.dashboard import VARIABLES, dashboard
 from extproc.render.source_names import Source
 from tests.policy_documents import policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
-from tests.prometheus.test_rules import POLICIES
+from tests.prometheus.test_promtool import POLICIES
 from tests.prometheus.test_rules_golden import CHAT, LONG, traffic
 
 SNAPSHOT = loader.parse([("policy.yaml", POLICIES["the reference page's"])]).snapshot

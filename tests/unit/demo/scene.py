@@ -56,8 +56,8 @@ def good_run(requests: int = 400, seed: int = 1) -> Evidence:
         )
     evidence = Evidence(TARGETS, answers, received, Counters(), spent)
     counts = Counter(found.cluster for a in answers if (found := evidence.target_of(a)))
-    strangers = len(evidence.answers_to(UNMATCHED))
-    envoy = counts + Counter({V1.cluster: strangers})
+    unmatched = len(evidence.answers_to(UNMATCHED))
+    envoy = counts + Counter({V1.cluster: unmatched})
     cluster = {a.request.id: found.cluster for a in answers if (found := evidence.target_of(a))}
     first_tokens: dict[str, tuple[int, float]] = {}
     tokens: dict[str, tuple[int, int]] = {}
@@ -68,4 +68,4 @@ def good_run(requests: int = 400, seed: int = 1) -> Evidence:
         if one.first_token is not None:
             streams, total = first_tokens.get(name, (0, 0.0))
             first_tokens[name] = streams + 1, total + one.first_token + 0.005
-    return msgspec.structs.replace(evidence, counters=Counters(envoy, counts, strangers, first_tokens, tokens))
+    return msgspec.structs.replace(evidence, counters=Counters(envoy, counts, unmatched, first_tokens, tokens))

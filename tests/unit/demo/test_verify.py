@@ -177,22 +177,22 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         "tokens",
     ),
     "no tokens at all": (lambda e: counted(e, tokens={}), "tokens"),
-    "a stranger served": (
+    "an unmatched request served": (
         lambda e: answers(e, by(UNMATCHED), lambda a: replace(a, status=200)),
         "models without a policy",
     ),
-    "a stranger told of a model": (
+    "an unmatched request told of a model": (
         lambda e: answers(e, by(UNMATCHED), told(x_model_name="iris")),
         "models without a policy",
     ),
-    "a stranger routed": (
+    "an unmatched request routed": (
         lambda e: arrived(e, by(UNMATCHED), routing={headers.GPU_POOL: ["t4-edge"]}),
         "models without a policy",
     ),
-    "strangers not counted": (lambda e: counted(e, unmatched=0), "models without a policy"),
+    "unmatched requests not counted": (lambda e: counted(e, unmatched=0), "models without a policy"),
     "no tester": (drop(TESTER), "pinned tester"),
-    "no intruder": (drop(SPOOFER), "false claims"),
-    "no stranger": (drop(UNMATCHED), "models without a policy"),
+    "no spoofer": (drop(SPOOFER), "false claims"),
+    "no unmatched request": (drop(UNMATCHED), "models without a policy"),
 }
 
 

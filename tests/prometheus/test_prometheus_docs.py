@@ -13,7 +13,7 @@ import yaml
 from extproc.render.prometheus.rules import rule_groups
 from extproc.render.source_names import SOURCES
 from tests.prometheus.test_dashboard import SNAPSHOT
-from tests.prometheus.test_rules import POLICIES
+from tests.prometheus.test_promtool import POLICIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prometheus.md").read_text()
 RULES = [rule for source in SOURCES for group in rule_groups(SNAPSHOT, source) for rule in group["rules"]]
