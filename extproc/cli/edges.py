@@ -40,7 +40,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table; the exit status."""
+    """Prints the table; returns the exit status. Raises ``SetupError``."""
     from extproc.cli.golden_tables import print_callers
 
     return print_callers(

@@ -91,7 +91,10 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the manifests to stdout, and what Istio can't do to stderr; the exit status."""
+    """Writes manifests to stdout and notes for the user to stderr; returns the exit status.
+
+    Raises ``SetupError`` and ``PolicyProblems``.
+    """
     from extproc.policyfile import loader
     from extproc.render.istio.manifests import manifests, notes
 
@@ -125,7 +128,7 @@ def _add_gateway_flags(istio: argparse.ArgumentParser) -> None:
 
 
 def istio_options(arguments: argparse.Namespace) -> IstioOptions:
-    """What the command line says."""
+    """The options that the command line gives."""
     return IstioOptions(
         proxies=tuple(dict.fromkeys(arguments.proxies or _DEFAULT.proxies)),
         release=arguments.istio_version,

@@ -34,7 +34,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the rules to stdout; the exit status."""
+    """Writes the rules to stdout; returns the exit status. Raises ``PolicyProblems``."""
     from extproc.policyfile import loader
     from extproc.render.document import to_yaml
     from extproc.render.prometheus.rules import rule_groups

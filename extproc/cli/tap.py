@@ -38,7 +38,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints requests until it is stopped; the exit status."""
+    """Prints requests until it is stopped; returns the exit status. Raises ``SetupError``."""
     from extproc.cli.tap_output import print_requests
     from extproc.telemetry.tap import TapFilter
 
