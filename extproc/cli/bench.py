@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 
 from extproc.command_line.argument_types import body, count, seconds
 from extproc.command_line.request_flags import add_header_flag
@@ -43,9 +45,15 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures and prints; the exit status: 0 where every request was answered with a status below 400."""
+    """Measures and prints. Returns 0 where every request was answered with a status below 400, else 1.
+
+    Raises ``SetupError``.
+    """
     try:
-        from extproc.cli.load_generator import Plan, measure
+        from rich.console import Console
+
+        from extproc.cli.bench_report import summary, table
+        from extproc.cli.load_generator import Plan, generate
     except ModuleNotFoundError as error:
         raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[gateway]'") from None
     plan = Plan(
@@ -57,4 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.connections,
         arguments.seconds,
     )
-    return measure(plan, arguments.json)
+    measured = generate(plan, Console(stderr=True, quiet=arguments.json))
+    report = {url: summary(samples, plan.seconds) for url, samples in measured.items()}
+    if arguments.json:
+        json.dump(report, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        Console().print(table(report))
+    return 0 if all(sample.ok for samples in measured.values() for sample in samples) else 1

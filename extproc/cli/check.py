@@ -7,11 +7,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import PolicyProblems, Problem
-from extproc.policy.snapshot import Snapshot
-from extproc.policyfile import loader
+
+if TYPE_CHECKING:
+    from extproc.policy.snapshot import Snapshot
 
 
 def add(commands: Subcommands) -> None:
@@ -45,7 +47,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what is wrong; the exit status."""
+    """Prints what is wrong; returns the exit status. Raises ``PolicyProblems``."""
     if arguments.istio:
         return check_istio(arguments.istio, arguments.json, arguments.file or ())
     if not arguments.file:
@@ -57,7 +59,7 @@ _STDIN = Path("-")
 
 
 def check_policies(paths: Sequence[Path], as_json: bool) -> int:
-    """Prints every problem and a summary to stdout. The exit status: 1 where there is an error, warnings are none."""
+    """Prints every problem of policy files and a summary to stdout. Returns 1 where there is an error, else 0."""
     snapshot, problems = _load(paths)
     if as_json:
         json.dump(_report(snapshot, problems), sys.stdout, indent=2, ensure_ascii=False)
@@ -70,13 +72,14 @@ def check_policies(paths: Sequence[Path], as_json: bool) -> int:
 
 
 def check_istio(paths: Sequence[Path], as_json: bool, policy_paths: Sequence[Path] = ()) -> int:
-    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), taken together.
+    """Prints what is wrong with the manifests at ``paths`` (``-``: stdin), linted together.
 
-    ``policy_paths``: from which they should be rendered. The exit status: 1 where there is an error, warnings are none.
+    ``policy_paths``: policies of which the manifests should be a rendering. Returns 1 where there is an error, else 0.
     Raises ``PolicyProblems``.
     """
     from extproc.lint import findings
     from extproc.lint.linter import lint
+    from extproc.policyfile import loader
 
     snapshot = loader.load(policy_paths).snapshot if policy_paths else None
     files = loader.read([path for path in paths if path != _STDIN])
@@ -85,29 +88,31 @@ def check_istio(paths: Sequence[Path], as_json: bool, policy_paths: Sequence[Pat
     if as_json:
         sys.stdout.write(findings.report(linted.findings, resources=linted.resources, files=linted.files))
     else:
-        looked = f"{_count(linted.resources, 'resource')} in {_count(linted.files, 'file')}"
-        sys.stdout.write(findings.text(linted.findings, looked))
+        summary = f"{_count(linted.resources, 'resource')} in {_count(linted.files, 'file')}"
+        sys.stdout.write(findings.text(linted.findings, summary))
     return 1 if findings.failed(linted.findings) else 0
 
 
 def _load(paths: Sequence[Path]) -> tuple[Snapshot | None, Sequence[Problem]]:
+    from extproc.policyfile import loader
+
     try:
         loaded = loader.load(paths)
-    except PolicyProblems as found:
-        return None, found.problems
+    except PolicyProblems as error:
+        return None, error.problems
     return loaded.snapshot, loaded.warnings
 
 
 def _report(snapshot: Snapshot | None, problems: Sequence[Problem]) -> dict[str, object]:
-    found = None
+    contents = None
     if snapshot:
-        found = {
+        contents = {
             "policies": [policy.name for policy in snapshot.policies],
             "pools": [pool.name for pool in snapshot.pools],
             "models": [match.pattern for match in snapshot.patterns],
             "versions": sum(len(policy.versions) for policy in snapshot.policies),
         }
-    return {"ok": snapshot is not None, "problems": [problem.as_dict() for problem in problems], "found": found}
+    return {"ok": snapshot is not None, "problems": [problem.as_dict() for problem in problems], "found": contents}
 
 
 def _summary(snapshot: Snapshot | None, problems: Sequence[Problem]) -> str:
@@ -116,10 +121,10 @@ def _summary(snapshot: Snapshot | None, problems: Sequence[Problem]) -> str:
         return f"{_count(sum(not problem.warning for problem in problems), 'error')}, {warnings}"
     versions = sum(len(policy.versions) for policy in snapshot.policies)
     models = [match.pattern for match in snapshot.patterns]
-    shown = ", ".join(models[:5]) + (", ..." if len(models) > 5 else "")
+    listed = ", ".join(models[:5]) + (", ..." if len(models) > 5 else "")
     return (
         f"ok: {_count(len(snapshot.policies), 'policy', 'policies')}, {_count(versions, 'version')}, "
-        f"{_count(len(snapshot.pools), 'GPU pool')}, {_count(len(models), 'model')} ({shown}), {warnings}"
+        f"{_count(len(snapshot.pools), 'GPU pool')}, {_count(len(models), 'model')} ({listed}), {warnings}"
     )
 
 

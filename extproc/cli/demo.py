@@ -28,7 +28,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The exit status: 0 where everything went as the demo says."""
+    """Runs the demo; returns 0 where every check holds. Raises ``SetupError``."""
     try:
         from extproc.demo.run import run as run_demo
     except ModuleNotFoundError as error:

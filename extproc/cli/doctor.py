@@ -35,7 +35,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the diagnosis; the exit status: 1 where anything was found."""
+    """Prints the diagnosis; returns 1 where a problem was found. Raises ``SetupError`` and ``PolicyProblems``."""
     from extproc.doctor.run import run as run_doctor
 
     dumped = arguments.config_dump, arguments.clusters, arguments.stats

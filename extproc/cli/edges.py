@@ -9,7 +9,7 @@ from extproc.command_line.argument_types import count
 from extproc.command_line.subcommand import Subcommands, command
 
 CALLERS = 20
-"""Callers shown by name where the command line does not say how many."""
+"""Default of ``--callers``."""
 
 
 def add(commands: Subcommands) -> None:
@@ -40,10 +40,10 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table; the exit status."""
-    from extproc.cli.golden_tables import show_edges
+    """Prints the table; returns the exit status. Raises ``SetupError``."""
+    from extproc.cli.golden_tables import print_callers
 
-    return show_edges(
+    return print_callers(
         arguments.sources or [ADMIN],
         arguments.window,
         arguments.callers,

@@ -29,7 +29,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the explanation as JSON; the exit status."""
+    """Prints the explanation as JSON; returns the exit status. Raises ``PolicyProblems``."""
     from extproc.exchange.explain import explain
     from extproc.policyfile import loader
 

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; the namespace's ``run`` is the function of the chosen command."""
+    """The parser of all commands; ``run`` of the parsed arguments is the chosen command's function."""
     top = argparse.ArgumentParser(
         prog="extproc",
         formatter_class=Help,

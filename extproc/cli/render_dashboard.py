@@ -25,7 +25,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the dashboard to stdout; the exit status."""
+    """Writes the dashboard to stdout; returns the exit status. Raises ``PolicyProblems``."""
     from extproc.policyfile import loader
     from extproc.render.grafana.dashboard import dashboard
 

@@ -54,7 +54,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the bootstrap to stdout; the exit status."""
+    """Writes the bootstrap to stdout; returns the exit status. Raises ``PolicyProblems``."""
     from extproc.policyfile import loader
     from extproc.render.document import to_yaml
     from extproc.render.envoy.bootstrap import bootstrap

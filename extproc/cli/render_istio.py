@@ -7,7 +7,7 @@ import sys
 
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
-from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions
+from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions
 
 _DEFAULT = IstioOptions()
 
@@ -33,8 +33,8 @@ def add(commands: Subcommands) -> None:
     policies(istio)
     istio.add_argument(
         "--for",
-        dest="where",
-        choices=WHERE,
+        dest="proxies",
+        choices=PROXY_KINDS,
         action="append",
         help="the proxies that get the filters: the gateway, the clients' sidecars, the model servers' (to time them "
         "only), an ambient waypoint (which Istio does not support); may be given more than once (gateway and sidecar)",
@@ -91,7 +91,10 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the manifests to stdout, and what Istio can't do to stderr; the exit status."""
+    """Writes manifests to stdout and notes for the user to stderr; returns the exit status.
+
+    Raises ``SetupError`` and ``PolicyProblems``.
+    """
     from extproc.policyfile import loader
     from extproc.render.istio.manifests import manifests, notes
 
@@ -125,9 +128,9 @@ def _add_gateway_flags(istio: argparse.ArgumentParser) -> None:
 
 
 def istio_options(arguments: argparse.Namespace) -> IstioOptions:
-    """What the command line says."""
+    """The options that the command line gives."""
     return IstioOptions(
-        where=tuple(dict.fromkeys(arguments.where or _DEFAULT.where)),
+        proxies=tuple(dict.fromkeys(arguments.proxies or _DEFAULT.proxies)),
         release=arguments.istio_version,
         namespace=arguments.namespace,
         gateway=arguments.gateway,

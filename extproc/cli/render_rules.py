@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from extproc.command_line.subcommand import Subcommands, command, policies
-from extproc.render.prometheus.metric_sources import SOURCES
+from extproc.render.source_names import SOURCES
 
 
 def add(commands: Subcommands) -> None:
@@ -34,7 +34,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the rules to stdout; the exit status."""
+    """Writes the rules to stdout; returns the exit status. Raises ``PolicyProblems``."""
     from extproc.policyfile import loader
     from extproc.render.document import to_yaml
     from extproc.render.prometheus.rules import rule_groups

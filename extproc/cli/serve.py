@@ -44,7 +44,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until it is stopped; the exit status."""
+    """Serves until it is stopped; returns the exit status. Raises ``SetupError`` and ``PolicyProblems``."""
     options = _options(arguments)
     if options.workers > 1:
         from extproc.serve.supervisor import Supervisor
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> ServeOptions:
-    """What the command line says."""
+    """The options that the command line gives."""
     found: dict[str, Any] = {"policies": tuple(arguments.file)}
     if arguments.listen:
         found["listen"] = tuple(arguments.listen)

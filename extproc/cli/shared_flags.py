@@ -1,4 +1,4 @@
-"""Flags that several commands share."""
+"""Flags that several commands of ``extproc`` share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from extproc.command_line.argument_types import collector, count, seconds
 from extproc.render.envoy.envoy_options import Body
 
 ADMIN = "http://127.0.0.1:9090"
-"""Where a processor on this machine has its admin port."""
-LONGEST = 300
-"""Seconds that a processor remembers (``recent.LONGEST``, without all that it imports)."""
+"""URL of a local processor's admin port, with the default port."""
+MAX_WINDOW_SECONDS = 300
+"""Time for which a processor keeps requests: ``telemetry.recent_traffic.LONGEST``, without its imports."""
 
 
 def add_envoy_flags(parser: argparse.ArgumentParser) -> None:
-    """What ``up`` and ``render envoy`` have in common."""
+    """``--body``, ``--fail-closed`` and ``--access-log``, which ``up`` and ``render envoy`` share."""
     parser.add_argument(
         "--body",
         choices=get_args(Body),
@@ -76,12 +76,16 @@ def add_sources_flag(parser: argparse.ArgumentParser) -> None:
 def add_window_flag(parser: argparse.ArgumentParser) -> None:
     """``--window``."""
     parser.add_argument(
-        "--window", type=_window_seconds, default=60.0, metavar="SECONDS", help=f"up to {LONGEST} (%(default)g)"
+        "--window",
+        type=_window_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help=f"up to {MAX_WINDOW_SECONDS} (%(default)g)",
     )
 
 
 def _window_seconds(text: str) -> float:
-    found = seconds(text)
-    if not 1 <= found <= LONGEST:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {LONGEST} seconds")
-    return found
+    window = seconds(text)
+    if not 1 <= window <= MAX_WINDOW_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {MAX_WINDOW_SECONDS} seconds")
+    return window

@@ -35,7 +35,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table; the exit status."""
-    from extproc.cli.golden_tables import stat
+    """Prints the table; returns the exit status. Raises ``SetupError``."""
+    from extproc.cli.golden_tables import print_targets
 
-    return stat(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)
+    return print_targets(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)

@@ -38,9 +38,9 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints requests until it is stopped; the exit status."""
-    from extproc.cli.live_requests import tap
+    """Prints requests until it is stopped; returns the exit status. Raises ``SetupError``."""
+    from extproc.cli.tap_output import print_requests
     from extproc.telemetry.tap import TapFilter
 
     wanted = TapFilter(**{name: getattr(arguments, name) for name in TapFilter.__struct_fields__})
-    return tap(arguments.sources or [ADMIN], wanted, as_json=arguments.json)
+    return print_requests(arguments.sources or [ADMIN], wanted, as_json=arguments.json)

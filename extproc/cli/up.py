@@ -54,7 +54,7 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until it is stopped; the exit status."""
+    """Serves until it is stopped; returns the exit status. Raises ``SetupError`` and ``PolicyProblems``."""
     from extproc.gateway.up import up
 
     return up(

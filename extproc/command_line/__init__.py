@@ -1,1 +1,1 @@
-"""What both commands, ``extproc`` and ``linkerd-adapter``, are made of: subcommands, flags, exit statuses."""
+"""What the commands ``extproc`` and ``linkerd-adapter`` share: subcommands, flags, exit statuses."""

@@ -1,4 +1,4 @@
-"""What the words of a command line may be: addresses, durations, headers, bodies."""
+"""Types of command line arguments: addresses, durations, headers, bodies. Each raises ``ArgumentTypeError``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 def header(text: str) -> tuple[str, str]:
-    """``name: value``."""
+    """Name and value of ``name: value``."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is no header; write it as 'name: value'")
@@ -17,7 +17,7 @@ def header(text: str) -> tuple[str, str]:
 
 
 def body(text: str) -> bytes:
-    """A text, or ``@`` and a file that holds it."""
+    """A request's body: the text itself, ``@FILE`` for a file's content, ``@-`` for stdin's."""
     if not text.startswith("@"):
         return text.encode()
     try:
@@ -27,7 +27,7 @@ def body(text: str) -> bytes:
 
 
 def seconds(text: str) -> float:
-    """A duration."""
+    """A duration in seconds: 0 or more, below a million."""
     try:
         seconds = float(text)
     except ValueError:
@@ -55,7 +55,7 @@ def data_address(text: str) -> str:
 
 
 def collector(text: str) -> str:
-    """``http://host:port`` or ``https://…``; empty for none."""
+    """URL of an OpenTelemetry collector, ``http://…`` or ``https://…``; empty for none."""
     url = urlsplit(text)
     if text and not (url.scheme in ("http", "https") and url.hostname):
         raise argparse.ArgumentTypeError(f"{text!r} is no collector's URL; write it as http://host:4317")
@@ -63,7 +63,7 @@ def collector(text: str) -> str:
 
 
 def count(text: str) -> int:
-    """A whole number from 1."""
+    """A whole number from 1 to 999,999."""
     if not text.isdecimal() or not 0 < int(text) < 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
     return int(text)

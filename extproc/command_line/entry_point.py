@@ -1,7 +1,7 @@
-"""Runs one command of a command line: what it raises becomes a message on stderr and an exit status.
+"""Runs one command of a command line; errors become messages on stderr and exit statuses.
 
-Exit statuses: 0 all is well, 1 something is wrong with what was looked at or with the machine, 2 a command line or a
-policy file that can't be used, 130 Ctrl-C. What machines read goes to stdout, everything else to stderr.
+Exit statuses: 0 success; 1 a problem was found, or the machine does not allow the command (``SetupError``); 2 an
+invalid command line or policy file; 130 Ctrl-C. What machines read goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations

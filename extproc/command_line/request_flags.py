@@ -8,7 +8,7 @@ from extproc.command_line.argument_types import body, header
 
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
-    """All four, as both ``explain`` commands have them."""
+    """All four, for both ``explain`` commands. The body is bytes, headers are pairs of texts."""
     parser.add_argument("--method", default="POST", help="HTTP method (%(default)s)")
     parser.add_argument("--path", required=True, help="request path, query included")
     add_header_flag(parser)
@@ -18,7 +18,7 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_header_flag(parser: argparse.ArgumentParser) -> None:
-    """``-H``."""
+    """``-H``, which may be repeated."""
     parser.add_argument(
         "-H",
         "--header",

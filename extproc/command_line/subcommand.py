@@ -1,4 +1,4 @@
-"""One command of a command line: its name, its examples, the options that several share."""
+"""How a subcommand is declared: its name, help, examples, the function that runs it, and ``-f POLICY``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(
     text: str,
     epilog: str,
 ) -> argparse.ArgumentParser:
-    """Adds a command: ``text`` is its line in the list, ``epilog`` its examples."""
+    """Adds a subcommand. ``text``: its line in the list of commands; ``epilog``: its examples."""
     parser = commands.add_parser(
         name,
         help=text,
@@ -32,7 +32,7 @@ def command(
 
 
 def policies(parser: argparse._ActionsContainer, *, required: bool = True) -> None:
-    """Adds ``-f POLICY``. ``required``: not where the group that is given says so."""
+    """Adds ``-f POLICY``, which may be repeated: a list of paths, or None where it is not required and not given."""
     parser.add_argument(
         "-f",
         "--file",
@@ -45,7 +45,7 @@ def policies(parser: argparse._ActionsContainer, *, required: bool = True) -> No
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Examples as they are written."""
+    """Keeps the line breaks of descriptions and examples."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=100)

@@ -1,4 +1,4 @@
-"""What client, model servers, Envoy and processor each saw of the demo's requests."""
+"""What client, model servers, Envoy and processor each recorded of the demo's requests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
-from extproc.demo.records import Received, Spent
+from extproc.demo.records import ReceivedRequest, Usage
 from extproc.demo.traffic import Answer
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.clusters import cluster_name
 
 
-class Arm(msgspec.Struct, frozen=True):
-    """One place where a version of a policy runs: what becomes one cluster of Envoy."""
+class PolicyTarget(msgspec.Struct, frozen=True):
+    """A target of a policy, with what is known of its requests in advance."""
 
     model: str
     version: str
@@ -25,14 +25,14 @@ class Arm(msgspec.Struct, frozen=True):
     weight: float
     """Of the version, as a share of 1."""
     upstream_model: str
-    """What the model is called in requests as they arrive at the model server."""
+    """The model's name in requests as they arrive at the model server."""
     endpoints: tuple[str, ...]
     cluster: str
     """Envoy's name for it."""
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """Requests counted on the way, by the name of the arm's cluster."""
+    """Counts of Envoy and the processor, by the name of the target's cluster."""
 
     envoy: Mapping[str, int] = {}
     processor: Mapping[str, int] = {}
@@ -45,39 +45,39 @@ class Counters(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """All that was seen."""
+    """Everything that was recorded."""
 
-    arms: Sequence[Arm]
+    targets: Sequence[PolicyTarget]
     answers: Sequence[Answer]
-    received: Sequence[Received]
+    received: Sequence[ReceivedRequest]
     counters: Counters
-    spent: Sequence[Spent] = ()
+    usages: Sequence[Usage] = ()
 
-    def by(self, *roles: str) -> list[Answer]:
-        """The answers that these got."""
-        return [a for a in self.answers if a.ask.role in roles]
+    def answers_to(self, *roles: str) -> list[Answer]:
+        """The answers to requests of these roles."""
+        return [a for a in self.answers if a.request.role in roles]
 
-    def arm(self, answer: Answer) -> Arm | None:
-        """Where the answer says that it comes from; None where no such place is in the policy."""
-        said = (answer.ask.model, answer.told.get(headers.MODEL_VERSION), answer.told.get(headers.GPU_POOL))
-        return next((a for a in self.arms if (a.model, a.version, a.pool) == said), None)
+    def target_of(self, answer: Answer) -> PolicyTarget | None:
+        """The target that the answer's headers name; None where the policies have no such target."""
+        named = (answer.request.model, answer.headers.get(headers.MODEL_VERSION), answer.headers.get(headers.GPU_POOL))
+        return next((a for a in self.targets if (a.model, a.version, a.pool) == named), None)
 
-    def told(self, answer: Answer) -> str:
-        """The version that the answer says it comes from."""
-        return answer.told.get(headers.MODEL_VERSION, "")
+    def version_of(self, answer: Answer) -> str:
+        """The version that the answer's headers name; empty where none."""
+        return answer.headers.get(headers.MODEL_VERSION, "")
 
-    def arrived(self) -> dict[str, list[Received]]:
+    def received_by_id(self) -> dict[str, list[ReceivedRequest]]:
         """What the model servers received, by the request's id."""
-        found: dict[str, list[Received]] = defaultdict(list)
+        found: dict[str, list[ReceivedRequest]] = defaultdict(list)
         for one in self.received:
             found[one.request_id].append(one)
         return found
 
 
-def arms(snapshot: Snapshot) -> list[Arm]:
-    """Every place of every policy, in the policies' order. For policies whose first model is no glob."""
+def policy_targets(snapshot: Snapshot) -> list[PolicyTarget]:
+    """Every target of every policy, in their order. For policies whose first model is no glob."""
     return [
-        Arm(
+        PolicyTarget(
             policy.models[0],
             version.name,
             target.pool,
@@ -103,9 +103,9 @@ def envoy_counts(stats: bytes) -> dict[str, int]:
     return found
 
 
-def counters(arms: Sequence[Arm], envoy: bytes, metrics: str) -> Counters:
+def counters(targets: Sequence[PolicyTarget], envoy: bytes, metrics: str) -> Counters:
     """From Envoy's ``/stats?format=json`` and the processor's ``/metrics``."""
-    cluster = {(a.model, a.version, a.pool): a.cluster for a in arms}
+    cluster = {(a.model, a.version, a.pool): a.cluster for a in targets}
     requests: Counter[str] = Counter()
     streams: Counter[str] = Counter()
     seconds: dict[str, float] = {}

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import aiohttp
 
-from extproc.demo.evidence import Arm, Counters, counters
+from extproc.demo.evidence import Counters, PolicyTarget, counters
 from extproc.errors import SetupError
 from extproc.serve.child_process import ChildProcess
 
-_STARTED_WITHIN = 30.0
-_PATIENCE = 15.0
-"""Seconds that the gateway has to end by itself; its drain takes no longer than that."""
-_TICK = 0.05
-"""Seconds between two looks at something that changes soon."""
+_START_TIMEOUT = 30.0
+"""Seconds."""
+_STOP_TIMEOUT = 15.0
+"""Seconds that the gateway has to stop by itself: above its drain time."""
+_POLL_INTERVAL = 0.05
+"""Seconds between two probes of readiness."""
 
 
 class Gateway:
@@ -35,7 +36,7 @@ class Gateway:
     @classmethod
     @asynccontextmanager
     async def running(cls, policy: Path) -> AsyncIterator[Gateway]:
-        """One in front of ``policy``, ready for requests; gone when the block is left, whatever happened in it."""
+        """A gateway for ``policy``, ready for requests; stopped when the context ends. Raises ``SetupError``."""
         listen, admin, envoy_admin = _free_addresses(3)
         command = [sys.executable, "-m", "extproc", "up", "-f", str(policy)]
         command += ["--listen", listen, "--admin", admin, "--envoy-admin", envoy_admin]
@@ -46,26 +47,26 @@ class Gateway:
                 await gateway._wait_ready()
                 yield gateway
         finally:
-            child.terminate(_PATIENCE)
+            child.terminate(_STOP_TIMEOUT)
 
-    async def counters(self, arms: Sequence[Arm]) -> Counters:
+    async def counters(self, targets: Sequence[PolicyTarget]) -> Counters:
         """What Envoy and the processor have counted. Raises ``SetupError`` where they are gone."""
         try:
             envoy = await self._get(f"{self.envoy_admin}/stats?format=json&filter=upstream_rq_completed$")
-            return counters(arms, envoy, (await self._get(f"{self.admin}/metrics")).decode())
+            return counters(targets, envoy, (await self._get(f"{self.admin}/metrics")).decode())
         except (aiohttp.ClientError, TimeoutError) as error:
-            # The gateway goes with the first of its own children that dies, but takes a moment to.
-            raise SetupError(self._epitaph() or f"the gateway does not tell what it counted: {error}") from error
+            # The gateway ends when one of its children dies, but not at once.
+            raise SetupError(self._exit_report() or f"the gateway does not tell what it counted: {error}") from error
 
     async def _wait_ready(self) -> None:
         try:
-            async with asyncio.timeout(_STARTED_WITHIN):
+            async with asyncio.timeout(_START_TIMEOUT):
                 while not await self._ready():
-                    if epitaph := self._epitaph():
-                        raise SetupError(epitaph)
-                    await asyncio.sleep(_TICK)
+                    if exit_report := self._exit_report():
+                        raise SetupError(exit_report)
+                    await asyncio.sleep(_POLL_INTERVAL)
         except TimeoutError:
-            raise SetupError(f"the gateway was not ready within {_STARTED_WITHIN:g} s") from None
+            raise SetupError(f"the gateway was not ready within {_START_TIMEOUT:g} s") from None
 
     async def _ready(self) -> bool:
         try:
@@ -79,7 +80,7 @@ class Gateway:
         async with self._session.get(url, raise_for_status=True) as response:
             return await response.read()
 
-    def _epitaph(self) -> str:
+    def _exit_report(self) -> str:
         return "" if self._child.alive else self._child.exit_report()
 
 

@@ -1,7 +1,7 @@
 """Small model servers on loopback: an OpenAI-compatible one, one of the Open Inference Protocol v2.
 
 They answer as the real ones do on the wire (think times before the first token and
-between tokens, OpenAI's chunks and errors) and keep each request's routing headers, to be asked what arrived.
+between tokens, OpenAI's chunks and errors) and keep each request's routing headers; ``/requests`` has them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from extproc import headers
-from extproc.demo.records import Received, Spent
+from extproc.demo.records import ReceivedRequest, Usage
 
 REQUEST_ID = "x-demo-request"
-"""By this header the client's record of a request finds the server's."""
+"""Header with the request's id, by which the client's and the server's records are joined."""
 USER_ID = "x-user-id"
 
 _ANSWER = "The mesh now knows which model each request is for and which of the GPUs can serve it well"
@@ -41,13 +41,13 @@ INSTANT = Pace()
 
 
 class ModelServer:
-    """What both kinds share: the models it serves, a pace, and what it received."""
+    """What both kinds share: the models that it serves, its pace, and its records."""
 
     def __init__(self, models: Sequence[str], pace: Pace = INSTANT, seed: int | None = None) -> None:
         self.models = tuple(models)
         self.pace = pace
-        self.received: list[Received] = []
-        self.spent: list[Spent] = []
+        self.received: list[ReceivedRequest] = []
+        self.usages: list[Usage] = []
         self.endpoint = ""
         """``127.0.0.1:PORT`` while it runs."""
         self._random = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ class ModelServer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ModelServer]:
         """Serves on a free port of loopback for as long as the block lasts."""
-        app = web.Application(middlewares=[_left])
+        app = web.Application(middlewares=[_ignore_disconnect])
         app.add_routes([*self.routes(), web.get("/requests", self._requests)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
@@ -76,11 +76,11 @@ class ModelServer:
         if seconds:
             await asyncio.sleep(seconds * float(self._random.lognormal(0.0, 0.12)))
 
-    def note(self, request: web.Request, model: str) -> None:
-        """Keeps what ``request`` brought."""
+    def record_request(self, request: web.Request, model: str) -> None:
+        """Records ``request``."""
         routing = {name: request.headers.getall(name) for name in headers.ROUTING if name in request.headers}
         self.received.append(
-            Received(
+            ReceivedRequest(
                 self.endpoint,
                 request.headers.get(REQUEST_ID, ""),
                 request.path,
@@ -90,11 +90,11 @@ class ModelServer:
             )
         )
 
-    def spend(self, request: web.Request, usage: dict[str, Any], first_token: float | None = None) -> None:
-        """Keeps what the answer to ``request`` took."""
+    def record_usage(self, request: web.Request, usage: dict[str, Any], first_token: float | None = None) -> None:
+        """Records the tokens and the time to first token of the answer to ``request``."""
         id_ = request.headers.get(REQUEST_ID, "")
         output = usage.get("completion_tokens", 0)
-        self.spent.append(Spent(id_, usage["prompt_tokens"], output, first_token))
+        self.usages.append(Usage(id_, usage["prompt_tokens"], output, first_token))
 
     async def _requests(self, _: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(self.received), content_type="application/json")
@@ -112,21 +112,21 @@ class OpenAIServer(ModelServer):
             web.get("/v1/models", self._models),
         ]
 
-    async def _asked(self, request: web.Request) -> dict[str, Any]:
-        """The body, once it is sure that this server can answer it."""
+    async def _read_body(self, request: web.Request) -> dict[str, Any]:
+        """The body of a request that this server can answer. Raises an HTTP error for any other."""
         try:
             body = await request.json()
         except ValueError:
             raise _openai_error(400, "We could not parse the JSON body of your request.") from None
         if not isinstance(body, dict) or not isinstance(model := body.get("model"), str) or not model:
             raise _openai_error(400, "you must provide a model parameter", param="model")
-        self.note(request, model)
+        self.record_request(request, model)
         if model not in self.models:
             raise _openai_error(404, f"The model `{model}` does not exist", param="model", code="model_not_found")
         return body
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = await self._asked(request)
+        body = await self._read_body(request)
         if not isinstance(messages := body.get("messages"), list) or not messages:
             raise _openai_error(400, "'messages' must be a non-empty array", param="messages")
         words = _answer(body)
@@ -135,7 +135,7 @@ class OpenAIServer(ModelServer):
         if body.get("stream"):
             return await self._stream_chat(request, body, common, words, usage)
         await self.think(self.pace.first_token + self.pace.per_token * len(words))
-        self.spend(request, usage)
+        self.record_usage(request, usage)
         message = {"role": "assistant", "content": " ".join(words)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return web.json_response({**common, "object": "chat.completion", "choices": [choice], "usage": usage})
@@ -173,23 +173,23 @@ class OpenAIServer(ModelServer):
             await delta({}, "stop")
             if wants_usage:
                 await response.write(_event({**common, "choices": [], "usage": usage}))
-            self.spend(request, usage, first)
+            self.record_usage(request, usage, first)
             await response.write(b"data: [DONE]\n\n")
             await response.write_eof()
         return response
 
     async def _completion(self, request: web.Request) -> web.Response:
-        body = await self._asked(request)
+        body = await self._read_body(request)
         words = _answer(body)
         await self.think(self.pace.first_token + self.pace.per_token * len(words))
         choice = {"index": 0, "text": " ".join(words), "logprobs": None, "finish_reason": "stop"}
         common = {"id": f"cmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"]}
         usage = _usage(len(str(body.get("prompt", "")).split()), len(words))
-        self.spend(request, usage)
+        self.record_usage(request, usage)
         return web.json_response({**common, "object": "text_completion", "choices": [choice], "usage": usage})
 
     async def _embeddings(self, request: web.Request) -> web.Response:
-        body = await self._asked(request)
+        body = await self._read_body(request)
         given = body.get("input")
         if not given:
             raise _openai_error(400, "'input' is a required property", param="input")
@@ -205,7 +205,7 @@ class OpenAIServer(ModelServer):
         ]
         tokens = sum(len(str(t).split()) for t in texts)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        self.spend(request, usage)
+        self.record_usage(request, usage)
         return web.json_response({"object": "list", "model": body["model"], "data": data, "usage": usage})
 
     async def _models(self, _: web.Request) -> web.Response:
@@ -246,7 +246,7 @@ class OipServer(ModelServer):
 
     async def _infer(self, request: web.Request) -> web.Response:
         """Every row of the one input tensor comes back as a tenth of its sum."""
-        self.note(request, request.match_info["model"])
+        self.record_request(request, request.match_info["model"])
         model = self._model(request)
         try:
             body = await request.json()
@@ -280,8 +280,8 @@ def _event(data: dict[str, Any]) -> bytes:
 
 
 @web.middleware
-async def _left(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A client that leaves in the middle of an answer is no failure of the server's."""
+async def _ignore_disconnect(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A client that disconnects during an answer is no server error."""
     with suppress(ConnectionResetError):
         return await handler(request)
     return web.Response()

@@ -1,15 +1,15 @@
-"""What the demo's model servers keep of each request."""
+"""What the demo's model servers record of each request."""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Received(msgspec.Struct, frozen=True):
+class ReceivedRequest(msgspec.Struct, frozen=True):
     """One inference request as it arrived at a model server."""
 
     endpoint: str
-    """Of the server that it arrived at."""
+    """The server's ``host:port``."""
     request_id: str
     path: str
     model: str
@@ -19,8 +19,8 @@ class Received(msgspec.Struct, frozen=True):
     """Every value of every routing header that was there."""
 
 
-class Spent(msgspec.Struct, frozen=True):
-    """What an inference took, as the model server knows it: tokens and, of a stream, the time to the first one."""
+class Usage(msgspec.Struct, frozen=True):
+    """The cost of one answer as the model server knows it: tokens and, of a stream, the time to the first one."""
 
     request_id: str
     input_tokens: int

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extproc.demo.evidence import Evidence
-from extproc.demo.traffic import STRANGER, USER, Answer
+from extproc.demo.traffic import UNMATCHED, USER, Answer
 from extproc.demo.verify import Check
 
 WIDTH = 100
@@ -60,22 +60,24 @@ class Report(msgspec.Struct, frozen=True):
 
 def summarize(evidence: Evidence, checks: Sequence[Check], seed: int, seconds: float) -> Report:
     """The result of one run whose traffic took ``seconds``."""
-    groups: dict[tuple[str, str, str], list[Answer]] = {(a.model, a.version, a.pool): [] for a in evidence.arms}
+    groups: dict[tuple[str, str, str], list[Answer]] = {(a.model, a.version, a.pool): [] for a in evidence.targets}
     for answer in evidence.answers:
-        if answer.ask.role != STRANGER:
-            arm = evidence.arm(answer)
-            # An answer that names no place of the policy still shows: as a row of its own.
-            key = (arm.model, arm.version, arm.pool) if arm else (answer.ask.model, "?", "?")
+        if answer.request.role != UNMATCHED:
+            target = evidence.target_of(answer)
+            # Answers that name no target of the policy have a row of their own.
+            key = (target.model, target.version, target.pool) if target else (answer.request.model, "?", "?")
             groups.setdefault(key, []).append(answer)
-    weights = {(a.model, a.version, a.pool): a.weight for a in evidence.arms}
-    users = {model: {a.ask.user for a in evidence.by(USER) if a.ask.model == model} for model, _, _ in groups}
+    weights = {(a.model, a.version, a.pool): a.weight for a in evidence.targets}
+    users = {
+        model: {a.request.user for a in evidence.answers_to(USER) if a.request.model == model} for model, _, _ in groups
+    }
     rows = [_row(key, group, weights.get(key, 0.0), len(users[key[0]]), seconds) for key, group in groups.items()]
     return Report(all(c.ok for c in checks), seed, len(evidence.answers), seconds, rows, checks)
 
 
 def _row(key: tuple[str, str, str], answers: Sequence[Answer], weight: float, of: int, seconds: float) -> Row:
     good = [a for a in answers if a.status == 200 and not a.error]
-    users = len({a.ask.user for a in answers if a.ask.role == USER})
+    users = len({a.request.user for a in answers if a.request.role == USER})
     return Row(
         *key,
         requests=len(answers),

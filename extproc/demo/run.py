@@ -20,23 +20,23 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from extproc.demo.evidence import Counters, Evidence, arms
+from extproc.demo.evidence import Counters, Evidence, policy_targets
 from extproc.demo.gateway_process import Gateway
 from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.report import Report, show, summarize
-from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Ask, drive, plan
+from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive, plan
 from extproc.demo.verify import settled, verify
 from extproc.policyfile import loader
 
 POLICY = Path(__file__).with_name("policy.yaml")
-_WRITTEN = ("127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003")
-"""The endpoints in that file: of the chat model's v1 and v2, of the classifier."""
-_COUNTED_WITHIN = 5.0
-"""Seconds after the last answer: who observes is not on the requests' path and may lag behind."""
+_ENDPOINTS_IN_FILE = ("127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003")
+"""The endpoints in that file, in order: the chat model's v1 and v2, the classifier."""
+_SETTLE_TIMEOUT = 5.0
+"""Seconds after the last answer within which counters must be complete: observers may lag behind."""
 
 
 def run(as_json: bool = False, requests: int = 400, seed: int | None = None) -> int:
-    """The exit status: 0 only if every check holds, 128 and the signal's number after one.
+    """Returns 0 only if every check holds, and 128 plus the signal's number after a signal.
 
     Raises ``SetupError`` where the gateway does not start or dies.
     """
@@ -49,7 +49,7 @@ async def _until_signal(as_json: bool, requests: int, seed: int) -> int:
     received: list[int] = []
 
     def stop(number: int) -> None:
-        # Only the first counts: the way out takes a bounded time, and cut short it would leave something behind.
+        # Only the first counts: cleaning up takes a bounded time, and interrupted it would leave processes behind.
         if not received and task is not None:
             received.append(number)
             task.cancel()
@@ -61,7 +61,7 @@ async def _until_signal(as_json: bool, requests: int, seed: int) -> int:
     except asyncio.CancelledError:
         if not received:
             raise
-        _say(console, "Stopped; nothing is left running.")
+        _progress(console, "Stopped; nothing is left running.")
         return 128 + received[0]
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
@@ -74,21 +74,21 @@ async def _demo(console: Console, requests: int, seed: int) -> Report:
     async with _model_servers(seed) as servers:
         endpoints = [server.endpoint for server in servers]
         v1, v2, iris = endpoints
-        _say(console, f"Model servers: {CHAT_MODEL} v1 on {v1}, v2 on {v2}; {TENSOR_MODEL} on {iris}")
+        _progress(console, f"Model servers: {CHAT_MODEL} v1 on {v1}, v2 on {v2}; {TENSOR_MODEL} on {iris}")
         with TemporaryDirectory(prefix="extproc-demo-") as directory:
             policy = Path(directory, "policy.yaml")
             policy.write_text(policy_for(endpoints))
-            places = arms(loader.load([policy]).snapshot)
-            _say(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
+            targets = policy_targets(loader.load([policy]).snapshot)
+            _progress(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
             async with Gateway.running(policy) as gateway:
-                asks = plan(requests, seed)
-                _say(console, f"Traffic: {len(asks)} requests to {gateway.url} (seed {seed})")
+                planned = plan(requests, seed)
+                _progress(console, f"Traffic: {len(planned)} requests to {gateway.url} (seed {seed})")
                 started = time.monotonic()
-                answers = await _drive(console, gateway.url, asks)
+                answers = await _drive(console, gateway.url, planned)
                 seconds = time.monotonic() - started
                 received = [one for server in servers for one in server.received]
-                spent = [one for server in servers for one in server.spent]
-                evidence = await _counted(gateway, Evidence(places, answers, received, Counters(), spent))
+                usages = [one for server in servers for one in server.usages]
+                evidence = await _with_counters(gateway, Evidence(targets, answers, received, Counters(), usages))
     return summarize(evidence, verify(evidence), seed, seconds)
 
 
@@ -108,26 +108,26 @@ async def _model_servers(seed: int) -> AsyncIterator[Sequence[ModelServer]]:
 
 def policy_for(endpoints: Sequence[str]) -> str:
     """The demo's policy with ``endpoints`` in the place of those that stand in the file."""
-    real = dict(zip(_WRITTEN, endpoints, strict=True))
+    real = dict(zip(_ENDPOINTS_IN_FILE, endpoints, strict=True))
     return re.sub("|".join(map(re.escape, real)), lambda found: real[found[0]], POLICY.read_text())
 
 
-def _say(console: Console, text: str) -> None:
+def _progress(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, markup=False)
 
 
-async def _drive(console: Console, url: str, asks: Sequence[Ask]) -> list[Answer]:
+async def _drive(console: Console, url: str, planned: Sequence[Request]) -> list[Answer]:
     columns = (TextColumn("  requests"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=len(asks))
-        return await drive(url, asks, done=lambda: progress.advance(bar))
+        bar = progress.add_task("", total=len(planned))
+        return await drive(url, planned, done=lambda: progress.advance(bar))
 
 
-async def _counted(gateway: Gateway, evidence: Evidence) -> Evidence:
-    """With the counters of Envoy and the processor, once they have settled or the patience for that is over."""
-    deadline = time.monotonic() + _COUNTED_WITHIN
+async def _with_counters(gateway: Gateway, evidence: Evidence) -> Evidence:
+    """With the counters of Envoy and the processor, once they are complete, or after ``_SETTLE_TIMEOUT``."""
+    deadline = time.monotonic() + _SETTLE_TIMEOUT
     while True:
-        evidence = msgspec.structs.replace(evidence, counters=await gateway.counters(evidence.arms))
+        evidence = msgspec.structs.replace(evidence, counters=await gateway.counters(evidence.targets))
         if settled(evidence) or time.monotonic() > deadline:
             return evidence
         await asyncio.sleep(0.1)

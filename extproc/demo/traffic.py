@@ -1,4 +1,4 @@
-"""The demo's client: who asks what, and what they got back how fast.
+"""The demo's client: which requests it sends for whom, and what it measures of their answers.
 
 ``plan`` is a pure function of its arguments; ``drive`` sends what it planned and measures as a client does.
 """
@@ -25,14 +25,14 @@ TENSOR_MODEL = "iris"
 UNKNOWN_MODEL = "mistral-7b"
 """No policy of the demo owns it."""
 
-# Who asks.
+# Roles: on whose behalf a request is sent.
 USER = "user"
 TESTER = "tester"
 """Pins version v2, which the policy of the chat model allows."""
-INTRUDER = "intruder"
-"""Claims routing headers, which nobody may."""
-STRANGER = "stranger"
-"""Asks for a model that nobody serves, claiming routing headers too."""
+SPOOFER = "spoofer"
+"""Sends routing headers, which no client may set."""
+UNMATCHED = "unmatched"
+"""Requests a model without a policy, with forged routing headers too."""
 
 _PATHS = {
     "chat_stream": "/v1/chat/completions",
@@ -42,7 +42,7 @@ _PATHS = {
     "infer": f"/v2/models/{TENSOR_MODEL}/infer",
 }
 _PIN = ((headers.MODEL_VERSION, "v2"),)
-# Every claim is false whoever makes it, so that each would show if it were believed.
+# None of these is ever right, so that each would show if it were believed.
 _CHAT_CLAIMS = (
     (headers.MODEL_NAME, TENSOR_MODEL),
     (headers.GPU_POOL, "t4-edge"),
@@ -55,84 +55,84 @@ _TENSOR_CLAIMS = (
     (headers.GPU_ARCHITECTURE, "h100"),
     (headers.DESTINATION_ENDPOINT, "127.0.0.1:1"),
 )
-_TOLD = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL, "server-timing")
+_ROUTING_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL, "server-timing")
 _TENSOR = {"name": "input-0", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}
 _TENSOR_ANSWER = 1.02
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     """One request to send."""
 
     id: str
     role: str
     kind: str
-    """A key of the paths above: what is asked of which API."""
+    """A key of ``_PATHS``: the API and its operation."""
     model: str
     user: str
     claims: tuple[tuple[str, str], ...] = ()
-    """Routing headers that the client sends of its own."""
+    """Routing headers that the client itself sends."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of it, as the client saw it. Times in seconds."""
+    """The answer to a request as the client saw it. Times in seconds."""
 
-    ask: Ask
+    request: Request
     status: int
     """0 where no answer came."""
     seconds: float
     first_token: float | None = None
     """Until the first event with content; None where nothing was streamed."""
-    told: dict[str, str] = {}
+    headers: dict[str, str] = {}
     """The response headers of the contract."""
     error: str = ""
     """Why it is no good answer; empty where the status and the body are as they should be."""
 
 
-def plan(requests: int, seed: int) -> list[Ask]:
-    """Who asks what, in which order: mostly sticky users of the chat model, some of everything else.
+def plan(count: int, seed: int) -> list[Request]:
+    """The requests in their order: mostly of sticky users of the chat model, some of every other role and kind.
 
-    A few more than ``requests`` where that is too small a number to show everything.
+    A few more than ``count`` where that is too small a number to show everything.
     """
     random = np.random.default_rng(seed)
-    users = [f"user-{n:06d}" for n in random.choice(10**6, size=max(2, requests * 3 // 8), replace=False)]
+    users = [f"user-{n:06d}" for n in random.choice(10**6, size=max(2, count * 3 // 8), replace=False)]
 
     def some(share: float) -> int:
-        return max(2, round(requests * share))
+        return max(2, round(count * share))
 
     def anyone() -> str:
         return users[random.integers(len(users))]
 
-    asks: list[tuple[str, str, str, str, tuple[tuple[str, str], ...]]] = []
-    asks += [(USER, "infer", TENSOR_MODEL, anyone(), ()) for _ in range(some(0.10))]
-    asks += [(TESTER, "chat_stream", CHAT_MODEL, "tester", _PIN) for _ in range(some(0.04))]
-    asks += [(INTRUDER, "chat", CHAT_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.03))]
-    asks += [(INTRUDER, "infer", TENSOR_MODEL, anyone(), _TENSOR_CLAIMS) for _ in range(some(0.03))]
-    asks += [(STRANGER, "chat", UNKNOWN_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.02))]
+    planned: list[tuple[str, str, str, str, tuple[tuple[str, str], ...]]] = []
+    planned += [(USER, "infer", TENSOR_MODEL, anyone(), ()) for _ in range(some(0.10))]
+    planned += [(TESTER, "chat_stream", CHAT_MODEL, "tester", _PIN) for _ in range(some(0.04))]
+    planned += [(SPOOFER, "chat", CHAT_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.03))]
+    planned += [(SPOOFER, "infer", TENSOR_MODEL, anyone(), _TENSOR_CLAIMS) for _ in range(some(0.03))]
+    planned += [(UNMATCHED, "chat", UNKNOWN_MODEL, anyone(), _CHAT_CLAIMS) for _ in range(some(0.02))]
     # The rest are the sticky users' own: everyone twice at least, since once would show no stickiness.
-    left = max(requests - len(asks), 2 * len(users))
+    left = max(count - len(planned), 2 * len(users))
     kinds = random.choice(["chat_stream", "chat", "completions", "embeddings"], size=left, p=[0.5, 0.2, 0.1, 0.2])
     who = [*users, *users, *(anyone() for _ in range(left - 2 * len(users)))]
-    asks += [(USER, str(kind), CHAT_MODEL, user, ()) for kind, user in zip(kinds, who, strict=True)]
-    return [Ask(f"{i:05d}", *asks[at]) for i, at in enumerate(random.permutation(len(asks)))]
+    planned += [(USER, str(kind), CHAT_MODEL, user, ()) for kind, user in zip(kinds, who, strict=True)]
+    return [Request(f"{i:05d}", *planned[at]) for i, at in enumerate(random.permutation(len(planned)))]
 
 
 async def drive(
     url: str,
-    asks: Sequence[Ask],
+    requests: Sequence[Request],
     concurrency: int = 12,
     done: Callable[[], None] = lambda: None,
     tls: SSLContext | None = None,
 ) -> list[Answer]:
-    """Sends ``asks`` in their order, at most ``concurrency`` at a time. ``done`` is called after each.
+    """Sends ``requests`` in their order, at most ``concurrency`` at a time. ``done`` is called after each.
 
     ``tls``: whom to trust and who we are, where ``url`` begins with ``https``.
     """
     answers: list[Answer] = []
-    waiting = iter(asks)
+    waiting = iter(requests)
 
     async def worker(session: aiohttp.ClientSession) -> None:
-        for ask in waiting:
-            answers.append(await _send(session, url, ask))
+        for request in waiting:
+            answers.append(await _send(session, url, request))
             done()
 
     timeout = aiohttp.ClientTimeout(total=15)
@@ -151,23 +151,25 @@ def timings(server_timing: str) -> dict[str, float]:
     return {name: float(ms) for name, ms in re.findall(r"([\w-]+)\s*;\s*dur=\"?(\d+(?:\.\d+)?)", server_timing)}
 
 
-async def _send(session: aiohttp.ClientSession, url: str, ask: Ask) -> Answer:
-    sent = {REQUEST_ID: ask.id, USER_ID: ask.user, **dict(ask.claims)}
-    status, told, first, error = 0, {}, None, ""
+async def _send(session: aiohttp.ClientSession, url: str, request: Request) -> Answer:
+    sent = {REQUEST_ID: request.id, USER_ID: request.user, **dict(request.claims)}
+    status, headers_seen, first, error = 0, {}, None, ""
     start = time.perf_counter()
     try:
-        async with session.post(url + _PATHS[ask.kind], json=_body(ask), headers=sent) as response:
+        async with session.post(url + _PATHS[request.kind], json=_body(request), headers=sent) as response:
             status = response.status
-            told = {name: ", ".join(response.headers.getall(name)) for name in _TOLD if name in response.headers}
-            if status == 200 and ask.kind == "chat_stream":
+            headers_seen = {
+                name: ", ".join(response.headers.getall(name)) for name in _ROUTING_HEADERS if name in response.headers
+            }
+            if status == 200 and request.kind == "chat_stream":
                 at = await _first_token(response)
                 first = at - start
             else:
                 raw = await response.read()
-                error = _fault(ask, json.loads(raw)) if status == 200 else raw[:200].decode(errors="replace")
+                error = _problem_of(request, json.loads(raw)) if status == 200 else raw[:200].decode(errors="replace")
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as problem:
         error = f"{type(problem).__name__}: {problem}"
-    return Answer(ask, status, time.perf_counter() - start, first, told, error)
+    return Answer(request, status, time.perf_counter() - start, first, headers_seen, error)
 
 
 async def _first_token(response: aiohttp.ClientResponse) -> float:
@@ -189,25 +191,25 @@ async def _first_token(response: aiohttp.ClientResponse) -> float:
     return first
 
 
-def _body(ask: Ask) -> dict[str, Any]:
+def _body(request: Request) -> dict[str, Any]:
     question = "Which GPU am I talking to?"
-    match ask.kind:
+    match request.kind:
         case "chat":
-            return {"model": ask.model, "messages": [{"role": "user", "content": question}]}
+            return {"model": request.model, "messages": [{"role": "user", "content": question}]}
         case "chat_stream":
             messages = [{"role": "user", "content": question}]
             options = {"include_usage": True}
-            return {"model": ask.model, "messages": messages, "stream": True, "stream_options": options}
+            return {"model": request.model, "messages": messages, "stream": True, "stream_options": options}
         case "completions":
-            return {"model": ask.model, "prompt": question}
+            return {"model": request.model, "prompt": question}
         case "embeddings":
-            return {"model": ask.model, "input": [question]}
-    return {"id": ask.id, "inputs": [_TENSOR]}
+            return {"model": request.model, "input": [question]}
+    return {"id": request.id, "inputs": [_TENSOR]}
 
 
-def _fault(ask: Ask, answer: dict[str, Any]) -> str:
-    """What is wrong with the body of a whole answer; empty if nothing is."""
-    match ask.kind:
+def _problem_of(request: Request, answer: dict[str, Any]) -> str:
+    """What is wrong with the body of an answer that is not streamed; empty if nothing is."""
+    match request.kind:
         case "chat":
             good = bool(answer["choices"][0]["message"]["content"]) and answer["usage"]["completion_tokens"] > 0
         case "completions":
@@ -215,5 +217,5 @@ def _fault(ask: Ask, answer: dict[str, Any]) -> str:
         case "embeddings":
             good = len(answer["data"][0]["embedding"]) > 0
         case _:
-            good = answer["id"] == ask.id and abs(answer["outputs"][0]["data"][0] - _TENSOR_ANSWER) < 1e-9
+            good = answer["id"] == request.id and abs(answer["outputs"][0]["data"][0] - _TENSOR_ANSWER) < 1e-9
     return "" if good else f"not the answer to what was asked: {json.dumps(answer)[:200]}"

@@ -160,11 +160,11 @@ class DiscoveryFiles:
     def start(self, snapshot: Snapshot) -> Doc:
         """Writes the files. Returns the bootstrap document that has Envoy watch them."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        parts = render.discovered(snapshot, self._options, str(self._directory))
+        parts = render.discovery_resources(snapshot, self._options, str(self._directory))
         for file, resources in parts.items():
             self._write(file, resources)
         self._clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
-        return render.watching(self._options, str(self._directory))
+        return render.file_discovery_bootstrap(self._options, str(self._directory))
 
     def follow(self, envoy: Envoy, snapshot: Snapshot, timeout: float = 10.0) -> None:
         """Makes a running Envoy serve ``snapshot``: adds clusters, changes routes to them, then removes old clusters.
@@ -172,7 +172,7 @@ class DiscoveryFiles:
         Raises ``SetupError`` where Envoy refuses a file, or does not take it within ``timeout`` seconds: it then
         goes on with what it had.
         """
-        parts = render.discovered(snapshot, self._options, str(self._directory))
+        parts = render.discovery_resources(snapshot, self._options, str(self._directory))
         clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
         rds = f"http.{NAMESPACE}.rds.{ROUTES}"
         deadline = time.monotonic() + timeout

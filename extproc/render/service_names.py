@@ -1,24 +1,25 @@
-"""Names of Services in Kubernetes for what policies name."""
+"""Names of Kubernetes Services for versions and GPU pools of policies."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 
-_LONGEST = 63
+MAX_LENGTH = 63
+"""Characters of a label."""
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def label(*parts: str) -> str:
-    """One name of several parts for an object of Kubernetes (RFC 1035): ``chat-v1``.
+    """The non-empty parts joined by dashes, as a DNS label (RFC 1035), which Services need: ``chat-v1``.
 
-    What can't be in such a name becomes ``-``, and what is too long is cut; a hash of the parts then keeps two names
-    apart that would be one.
+    Where that is no label, other characters become dashes, the name is cut, and a hash of it is appended, so that
+    different parts give different names.
     """
-    wanted = "-".join(part for part in parts if part)
-    if _LABEL.fullmatch(wanted):
-        return wanted
-    mark = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
-    plain = re.sub(r"[^a-z0-9-]+", "-", wanted.lower()).strip("-")
+    name = "-".join(part for part in parts if part)
+    if _LABEL.fullmatch(name):
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+    plain = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
     plain = plain if plain[:1].isalpha() else f"s-{plain}"
-    return f"{plain[: _LONGEST - len(mark) - 1].rstrip('-')}-{mark}"
+    return f"{plain[: MAX_LENGTH - len(digest) - 1].rstrip('-')}-{digest}"

@@ -23,7 +23,7 @@ from aiohttp import web
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from extproc.render.envoy.clusters import ALIVE
+from extproc.render.envoy.clusters import CONNECTION_KEEPALIVE
 from tests.grpc.served import Served
 from tests.waiting import until
 
@@ -292,8 +292,8 @@ def test_a_big_answer_does_not_wait_for_a_slow_observer(slowed: Serving) -> None
 
 def test_a_frozen_observer_lets_go_of_a_big_answer(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one does whose node is gone without a word. It can't close its stream: Envoy must."""
-    for name in ALIVE:
-        monkeypatch.setitem(ALIVE, name, "0.5s")
+    for name in CONNECTION_KEEPALIVE:
+        monkeypatch.setitem(CONNECTION_KEEPALIVE, name, "0.5s")
     with ExitStack() as stack:
         envoy = serving.envoy(stack, observe=True)
         asyncio.run(download(envoy.listen_address))

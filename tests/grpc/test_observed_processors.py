@@ -18,11 +18,10 @@ import pytest
 
 from extproc.admin import page
 from extproc.admin.server import AdminContent, AdminServer
-from extproc.cli import shared_flags
 from extproc.cli.main import main
 from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import MAX_WINDOW, RecentTraffic
+from extproc.telemetry.recent_traffic import RecentTraffic
 from extproc.telemetry.tap import MAX_QUEUED, OpenTaps
 from tests.grpc.exchanges import exchange, tell
 from tests.grpc.served import Served, ServedWorkers, write
@@ -293,7 +292,3 @@ def test_parameters_that_make_no_sense(path: str, standing: Served) -> None:
 )
 def test_a_web_site_can_not_pretend_to_be_this_machine(host: str, status: int, standing: Served) -> None:
     assert head(standing.admin, "/live", host=host)[0] == status
-
-
-def test_the_windows_that_can_be_asked_for() -> None:
-    assert shared_flags.LONGEST == MAX_WINDOW

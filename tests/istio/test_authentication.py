@@ -65,7 +65,7 @@ def guarded(
         v1, other = servers("v1", "other")
         process, pods = processor(SNAPSHOT), [mesh.pod(v1, "v1")] if up else [Endpoint(NOBODY, {"version": "v1"})]
         guard = mesh.authenticated()
-        proxy = mesh.proxy(SNAPSHOT, pods, other, process, at=CONTEXTS[place], authentication=guard, where=(place,))
+        proxy = mesh.proxy(SNAPSHOT, pods, other, process, at=CONTEXTS[place], authentication=guard, proxies=(place,))
         alter(proxy)
         return Guarded(run(proxy), process, v1)
 

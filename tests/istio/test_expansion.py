@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
-from extproc.render.istio.manifests import WHERE, IstioOptions, documents
+from extproc.render.istio.manifests import PROXY_KINDS, IstioOptions, documents
 from tests.envoy.conftest import Gateway, ModelServer, Processor, say
 from tests.istio import mesh
 from tests.istio.patching import Proxy
@@ -66,7 +66,7 @@ def test_the_filters_stand_behind_authentication_and_before_what_depends_on_the_
 
 def test_proxies_that_nobody_means_stay_as_they_are() -> None:
     """A listener on another port, another namespace, another gateway."""
-    manifests = documents(Snapshot((mesh.policy(),)), IstioOptions(where=WHERE))
+    manifests = documents(Snapshot((mesh.policy(),)), IstioOptions(proxies=PROXY_KINDS))
     for context, port, namespace, labels in (
         ("SIDECAR_OUTBOUND", 9999, "ai", {}),
         ("SIDECAR_OUTBOUND", 8080, "web", {}),
@@ -168,7 +168,7 @@ def test_a_grpc_call_is_not_gathered(place: str, servers: Servers, processor: Pr
     v1, other = servers("v1", "other")
     snapshot = Snapshot((mesh.policy(versions=(Version("v1"),), body_limit=1 << 10),))
     at = PLACES_OF_FILTERS[place]
-    envoy = run(mesh.proxy(snapshot, [mesh.pod(v1, "v1")], other, processor(snapshot), at=at, where=(place,)))
+    envoy = run(mesh.proxy(snapshot, [mesh.pod(v1, "v1")], other, processor(snapshot), at=at, proxies=(place,)))
     message = b"\0\0\0\0\x07\n\x05llama"
 
     def call() -> Iterator[bytes]:
@@ -273,7 +273,7 @@ def test_a_waypoint_routes_for_all_who_call(servers: Servers, processor: Process
     v1, v2, other = servers("v1", "v2", "other")
     snapshot = Snapshot((mesh.policy(),))
     pods = [mesh.pod(v1, "v1"), mesh.pod(v2, "v2")]
-    envoy = run(mesh.proxy(snapshot, pods, other, processor(snapshot), at="SIDECAR_INBOUND", where=("waypoint",)))
+    envoy = run(mesh.proxy(snapshot, pods, other, processor(snapshot), at="SIDECAR_INBOUND", proxies=("waypoint",)))
     assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
     assert envoy.ask("llama", host=mesh.CHAT, x_model_version="v2").text == "v1"

@@ -189,7 +189,7 @@ def test_an_exchange_is_counted_at_the_model_server_by_what_the_client_side_said
     snapshot = Snapshot((mesh.policy(selector=(("app", "chat"),)),))
     process = processor(snapshot)
     pods = [mesh.pod(v1)]
-    envoy = run(mesh.proxy(snapshot, pods, other, process, at="SIDECAR_INBOUND", where=("inbound",)))
+    envoy = run(mesh.proxy(snapshot, pods, other, process, at="SIDECAR_INBOUND", proxies=("inbound",)))
     sent = {"x_model_name": "llama", "x_model_version": "v2"}
     assert envoy.ask("llama", host=mesh.CHAT, **sent).text == "v1"
     until(lambda: mesh.counted(process))

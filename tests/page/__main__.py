@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from extproc.demo.traffic import Ask, plan
+from extproc.demo.traffic import Request, plan
 from tests.page.browser import browser, find
 from tests.page.scene import CHAT, NIGHTLY, SEARCH, Scene, scene
 
@@ -51,7 +51,7 @@ async def main(folder: Path) -> None:
     print(f"Made {', '.join(f'{folder}/{name}.webp' for name, *_ in _PICTURES)}", file=sys.stderr)
 
 
-async def _traffic(stage: Scene, caller: str, wanted: Callable[[Ask], bool], at_once: int, pause: float) -> None:
+async def _traffic(stage: Scene, caller: str, wanted: Callable[[Request], bool], at_once: int, pause: float) -> None:
     """Until it is cancelled."""
     seed = sum(caller.encode())
     while True:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.run import policy_for
-from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Ask, drive
+from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
@@ -30,7 +30,7 @@ class Scene:
         self._gateway = f"https://{envoy.listen_address}"
         self._mesh = mesh
 
-    async def ask(self, caller: str, asks: Sequence[Ask], concurrency: int = 4) -> list[Answer]:
+    async def ask(self, caller: str, asks: Sequence[Request], concurrency: int = 4) -> list[Answer]:
         """Sends these requests as the workload of this name."""
         return await drive(self._gateway, asks, concurrency, tls=self._mesh.client(caller))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from extproc.cli.main import main
 from extproc.render.grafana.dashboard import VARIABLES, dashboard
-from extproc.render.prometheus.rules import SOURCES, Source, rule_groups
-from extproc.telemetry.metrics import Metrics
+from extproc.render.source_names import Source
 from tests.policy_documents import load_texts, policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
-from tests.prometheus.test_rules import POLICIES
+from tests.prometheus.test_promtool import POLICIES
 from tests.prometheus.test_rules_golden import CHAT, LONG, traffic
 
 SNAPSHOT = load_texts([("policy.yaml", POLICIES["the reference page's"])]).snapshot
@@ -72,64 +68,12 @@ def test_a_field_that_grafana_does_not_know_is_seen() -> None:
     assert _lost(wrong, _read_by_grafana(wrong)) == [".panels[1].options.colourMode"]
 
 
-def test_every_panel_has_its_own_id_and_place() -> None:
-    assert len({panel["id"] for panel in MADE["panels"]}) == len(MADE["panels"])
-    for panel in MADE["panels"]:
-        place = panel["gridPos"]
-        assert 0 <= place["x"] < place["x"] + place["w"] <= 24
-        assert place["h"] > 0
-    for one, other in combinations((panel["gridPos"] for panel in MADE["panels"]), 2):
-        apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
-
-
-def test_every_panel_says_what_it_shows() -> None:
-    for panel in PANELS:
-        assert panel["title"]
-        assert panel["description"]
-        assert panel["targets"]
-        assert panel["fieldConfig"]["defaults"]["unit"]
-        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-    titles = [panel["title"] for panel in MADE["panels"] if panel["type"] == "row"]
-    assert titles == ["Golden metrics", "Error budgets", "Canaries", "Tokens", "The processor"]
-
-
-def test_rows_of_what_no_policy_has_are_not_there() -> None:
-    plain = dashboard(load_texts([("article", POLICIES["the article's"])]).snapshot)
-    titles = [panel["title"] for panel in plain["panels"] if panel["type"] == "row"]
-    assert titles == ["Golden metrics", "Tokens", "The processor"]
-
-
-def test_variables_are_declared_and_used() -> None:
-    declared = {variable["name"] for variable in MADE["templating"]["list"]}
-    used = set(re.findall(r"\$\{?([a-z_]+)", json.dumps([PANELS, MADE["templating"]]))) - {"__rate_interval", "__all"}
-    assert used == declared == {"datasource", *VARIABLES}
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_every_metric_is_recorded_or_the_processor_s(source: Source) -> None:
-    rules = [rule for group in rule_groups(SNAPSHOT, source) for rule in group["rules"]]
-    recorded = {rule["record"] for rule in rules if "record" in rule}
-    exported = {metric.name for metric in Metrics().collect()}
-    for query in queries(MADE):
-        names = set(re.findall(r"[a-z_]+:[a-z0-9_:]+|(?:inference|extproc)_[a-z_]+", query))
-        raw = {re.sub(r"_(bucket|total)$", "", name) for name in names - recorded}
-        assert raw <= exported, query
-
-
 def test_prometheus_reads_every_query(promtool: str, tmp_path: Path) -> None:
     rules = [{"record": f"query:{i}", "expr": query} for i, query in enumerate(queries(MADE))]
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     checked = subprocess.run([promtool, "check", "rules", str(file)], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = tmp_path / "policy.yaml"
-    source.write_text(POLICIES["the reference page's"])
-    assert main(["render", "dashboard", "-f", str(source)]) == 0
-    assert json.loads(capsys.readouterr().out) == MADE
 
 
 @pytest.mark.parametrize("source", ["istio", "linkerd"])

@@ -15,7 +15,7 @@ from extproc.render.prometheus.golden_rules import FAILURES, REQUESTS, SUCCESS
 from extproc.render.prometheus.rules import rule_groups
 from tests.policy_documents import policy, snapshot_of
 from tests.prometheus.server import Prometheus
-from tests.prometheus.test_page import example
+from tests.prometheus.test_prometheus_docs import example
 
 START, MINUTES, STEP = 1_760_000_400, 30, 15
 """Unix seconds; how long was recorded, and how often, in seconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.render.prometheus.rules import SOURCES, Source
+from extproc.render.source_names import SOURCES, Source
 from tests.policy_documents import file, policy, pool, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady
 

@@ -1,4 +1,4 @@
-"""A whole Envoy configuration from a policy: one file, or files that Envoy watches."""
+"""A complete Envoy configuration from policies: one static file, or files that Envoy watches for changes (xDS)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = [
     "ROUTES_FILE",
     "EnvoyOptions",
     "bootstrap",
-    "discovered",
-    "watching",
+    "discovery_resources",
+    "file_discovery_bootstrap",
 ]
 
 CLUSTERS, LISTENERS, ROUTES_FILE = "clusters.json", "listeners.json", "routes.json"
-"""The files that a watching Envoy reads."""
+"""Names of the files that ``file_discovery_bootstrap`` has Envoy watch: CDS, LDS and RDS."""
 
 _TYPES = {
     CLUSTERS: "envoy.config.cluster.v3.Cluster",
@@ -32,14 +32,14 @@ _TYPES = {
 }
 
 
-def bootstrap(snapshot: Snapshot, options: EnvoyOptions, towards: Snapshot | None = None) -> Doc:
-    """Everything in one document: `envoy -c` starts with it. A changed policy needs a restart.
+def bootstrap(snapshot: Snapshot, options: EnvoyOptions, next_hops: Snapshot | None = None) -> Doc:
+    """The whole configuration in one static document, for `envoy -c`. A changed policy needs a restart of Envoy.
 
-    ``towards``: the same policies with the targets that this Envoy is to know, where a mesh behind it routes on by the
-    headers that ``view`` decides about.
+    ``next_hops``: the same policies with other targets, where a mesh behind this Envoy routes on by the headers that
+    are set from ``snapshot``. Then routes and clusters lead to these targets and no routing header is removed.
     """
-    targets = snapshot if towards is None else towards
-    routes = {"route_config": route_configuration(targets, options, onward=towards is not None)}
+    targets = snapshot if next_hops is None else next_hops
+    routes = {"route_config": route_configuration(targets, options, keep_target_headers=next_hops is not None)}
     static = {
         "listeners": [_listener(snapshot, options, routes)],
         "clusters": [processor_cluster(options), *clusters(targets)],
@@ -47,8 +47,8 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, towards: Snapshot | Non
     return _base(options) | {"static_resources": static}
 
 
-def watching(options: EnvoyOptions, directory: str) -> Doc:
-    """A start document that holds only what no policy changes; the rest comes from files in ``directory``."""
+def file_discovery_bootstrap(options: EnvoyOptions, directory: str) -> Doc:
+    """A bootstrap without anything that a policy changes; Envoy discovers the rest in files of ``directory``."""
     return _base(options) | {
         "node": {"id": NAMESPACE, "cluster": NAMESPACE},
         "static_resources": {"clusters": [processor_cluster(options)]},
@@ -59,8 +59,8 @@ def watching(options: EnvoyOptions, directory: str) -> Doc:
     }
 
 
-def discovered(snapshot: Snapshot, options: EnvoyOptions, directory: str) -> Mapping[str, list[Doc]]:
-    """What belongs into each of the files of a watching Envoy (``discovery_response`` makes the text)."""
+def discovery_resources(snapshot: Snapshot, options: EnvoyOptions, directory: str) -> Mapping[str, list[Doc]]:
+    """The resources of each discovery file, by the file's name; ``discovery_response`` makes the file's content."""
     routes = {"rds": {"route_config_name": ROUTES, "config_source": _source(directory, ROUTES_FILE)}}
     return {
         CLUSTERS: clusters(snapshot),
@@ -70,7 +70,7 @@ def discovered(snapshot: Snapshot, options: EnvoyOptions, directory: str) -> Map
 
 
 def discovery_response(file: str, version: str, resources: list[Doc]) -> Doc:
-    """The content of ``file``; Envoy shows ``version`` once it has taken it."""
+    """The content of ``file``, a DiscoveryResponse; Envoy's statistics show ``version`` once it is in force."""
     kind = f"type.googleapis.com/{_TYPES[file]}"
     return {
         "version_info": version,
@@ -87,9 +87,9 @@ def _base(options: EnvoyOptions) -> Doc:
                 {
                     "name": NAMESPACE,
                     "static_layer": {
-                        # Ends a processor's stream instead of breaking it off, where Envoy needs it no more.
+                        # Half-closes a processor's stream that is no longer needed instead of resetting it.
                         "envoy.reloadable_features.ext_proc_graceful_grpc_close": True,
-                        # A policy may own more models than fit into the patterns that Envoy allows by itself.
+                        # The regular expression of a policy with many models exceeds Envoy's default limit (100).
                         "re2.max_program_size.error_level": 1 << 30,
                         "re2.max_program_size.warn_level": 1 << 30,
                     },

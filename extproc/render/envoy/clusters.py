@@ -1,4 +1,4 @@
-"""Envoy clusters: one per target of a policy, and the processor's."""
+"""Envoy clusters: two for each target of a policy (HTTP/1.1 and gRPC), and one for the processors."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
-KEEP_IDLE = "4s"
-"""Shorter than the keep-alive of uvicorn (5 s), on which most model servers stand: never send on a connection
-that the server is about to close."""
-REQUESTS = 65536
-"""At a time, far above Envoy's 1024: the queue of a model server is the one that should say that it is full."""
-ALIVE = {"interval": "5s", "timeout": "5s"}
-"""How often a connection to the processor is asked for a sign of life, and how long it has for one."""
-_COPIES, _COPY_ENDS = 1024, "600s"
-"""Of a mirror: nobody waits for its answers, so nobody else would notice that it hangs."""
+UPSTREAM_IDLE_TIMEOUT = "4s"
+"""Idle time after which Envoy closes a connection to a model server. Shorter than the keep-alive of uvicorn
+(5 s), which most model servers use: otherwise a request may be sent on a connection that the server is closing."""
+MAX_REQUESTS = 65536
+"""Circuit breaker: requests at a time. Far above Envoy's default (1024): the model server's own queue is to reject."""
+CONNECTION_KEEPALIVE = {"interval": "5s", "timeout": "5s"}
+"""HTTP/2 PING on connections to the processor: how often, and how long to wait for the answer."""
+_MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
+"""Limits of a mirror's cluster. No client waits for its answers, so a hanging mirror would go unnoticed."""
 
 
 def cluster_name(target: Target, *, grpc: bool = False) -> str:
-    """``policy/version/pool``, without the parts that are empty; ``grpc``: its twin, ``policy/version/pool#grpc``."""
+    """``policy/version/pool`` without empty parts; ``grpc``: the one for gRPC, ``policy/version/pool#grpc``."""
     return "/".join(part for part in (target.policy, target.version, target.pool) if part) + "#grpc" * grpc
 
 
 def clusters(snapshot: Snapshot) -> list[Doc]:
-    """Every cluster that routes of this view name: each target's, once for HTTP/1.1 and once for gRPC."""
+    """Every cluster that the snapshot's routes name: each target's, once for HTTP/1.1 and once for gRPC."""
     return [
         _model_cluster(snapshot.by_name[policy], target, grpc=grpc)
         for (policy, _), targets in snapshot.targets.items()
@@ -37,7 +37,7 @@ def clusters(snapshot: Snapshot) -> list[Doc]:
 
 
 def processor_cluster(options: EnvoyOptions) -> Doc:
-    """The processors. Their gRPC health is asked each second: a dead one is out before a request meets it."""
+    """The processors' cluster, with a gRPC health check each second: a dead processor gets no more streams."""
     endpoints = options.processors
     return {
         "name": options.cluster,
@@ -45,11 +45,13 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         **_discovery([e for e in endpoints if not e.startswith("unix:")]),
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": _assignment(options.cluster, endpoints),
-        # A processor that hangs, or whose node is gone without a word, would hold back the answers it watches.
-        "typed_extension_protocol_options": _http({"http2_protocol_options": {"connection_keepalive": ALIVE}}),
-        # Each open ext_proc stream counts as a request, the observer's as long as the model's answer.
-        # So does each one that was tried again: Envoy's own limit of three would be full of those.
-        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": REQUESTS}]},
+        # Without PINGs, Envoy keeps streams to a processor that hangs or whose node is gone, and the answers on them.
+        "typed_extension_protocol_options": _http(
+            {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}
+        ),
+        # Each open ext_proc stream counts as a request, the observer's for as long as the model's answer; each retried
+        # stream counts as a retry for as long as it is open, and Envoy's default limit is 3.
+        "circuit_breakers": {"thresholds": [_limits() | {"max_retries": MAX_REQUESTS}]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {
@@ -77,16 +79,18 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
         "load_assignment": _assignment(name, target.endpoints),
         "typed_extension_protocol_options": _http(
             {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}},
-            **({} if grpc else {"idle_timeout": KEEP_IDLE}),
-            **({"max_stream_duration": _COPY_ENDS} if mirror else {}),
+            **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
+            **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
         ),
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 15}},
         "circuit_breakers": {
-            "thresholds": [_limits(_COPIES if mirror else REQUESTS) | {"retry_budget": retry_budget(policy)}]
+            "thresholds": [
+                _limits(_MAX_MIRRORED_REQUESTS if mirror else MAX_REQUESTS) | {"retry_budget": retry_budget(policy)}
+            ]
         },
         "outlier_detection": {
-            # A model server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s.
-            # Other 5xx are often the request's fault. At most half of the servers rest at a time.
+            # A model server is ejected for 10 s when it can't be reached, or answers 502, 503 or 504 five times in a
+            # row. Other 5xx are often caused by the request. At most half of the servers are ejected at a time.
             "consecutive_gateway_failure": 5,
             "enforcing_consecutive_gateway_failure": 100,
             "split_external_local_origin_errors": True,
@@ -103,11 +107,10 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
 
 
 def retry_budget(policy: Policy) -> Doc:
-    """Linkerd's budget in Envoy's terms, which bound retries *under way*, not retries per second.
+    """The policy's retry budget (Linkerd's terms) as Envoy's, which limits concurrent retries, not retries per second.
 
-    ``ratio`` becomes the share of retries among the active requests; ``min_per_second`` the number of retries
-    that may always be under way. Where answers take a second or more, as those of models do, that floor
-    comes to no more retries per second than the policy says.
+    ``ratio`` becomes the share of retries among active requests; ``min_per_second`` the number of concurrent retries
+    that is always allowed. As answers of models take a second or more, that is at most so many retries per second.
     """
     budget = policy.retry_budget
     if budget is None:
@@ -119,7 +122,7 @@ def retry_budget(policy: Policy) -> Doc:
 
 
 def _balancing() -> Doc:
-    """The endpoint that the processor picked, if it picked one; else the one with the least requests."""
+    """The endpoint that the processor named in a header, if any; otherwise the one with the fewest requests."""
     least = typed(
         "envoy.load_balancing_policies.least_request",
         "extensions.load_balancing_policies.least_request.v3.LeastRequest",
@@ -133,8 +136,8 @@ def _balancing() -> Doc:
     return {"policies": [{"typed_extension_config": override}]}
 
 
-def _limits(most: int = REQUESTS) -> Doc:
-    return {"max_connections": most, "max_pending_requests": most, "max_requests": most}
+def _limits(limit: int = MAX_REQUESTS) -> Doc:
+    return {"max_connections": limit, "max_pending_requests": limit, "max_requests": limit}
 
 
 def _discovery(endpoints: Sequence[str]) -> Doc:

@@ -1,4 +1,4 @@
-"""What a rendered Envoy is told beside the policy: addresses and switches."""
+"""Options of a rendered Envoy that no policy has: addresses, switches, limits; and how Envoy writes common values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from extproc.errors import SetupError
 from extproc.render.document import Doc
 
 NAMESPACE = "aimesh"
-"""Of the dynamic metadata; the first part of every name that Envoy's statistics show of us too."""
+"""Namespace of our dynamic metadata; also the prefix of our names in Envoy's statistics."""
 ROUTE_FILTER = f"{NAMESPACE}.route"
 OBSERVE_FILTER = f"{NAMESPACE}.observe"
 PROCESSOR = f"{NAMESPACE}-processor"
@@ -21,45 +21,45 @@ Body: TypeAlias = Literal["buffered", "streamed", "native"]
 
 
 class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy does not say. Addresses are ``host:port``, a processor's also ``unix:///path``."""
+    """Options of one Envoy. Addresses are ``host:port``, a processor's also ``unix:///path``."""
 
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:9901"
-    """Envoy's own admin port: it can stop Envoy and shows everything, so keep it on loopback."""
+    """Envoy's admin port, which can stop Envoy and shows its configuration: keep it on loopback."""
     processors: tuple[str, ...] = ("127.0.0.1:50051",)
-    """Several are endpoints of one cluster; each stream goes to the least busy one."""
+    """Endpoints of one cluster; each stream goes to the one with the fewest."""
     cluster: str = PROCESSOR
-    """Name of that cluster, where a mesh gives it another."""
+    """Name of that cluster; in a mesh, the mesh's own."""
     body: Body = "buffered"
-    """How the body comes to the processor; see docs of ``route_filter``."""
+    """How request bodies reach the processor; see ``route_filter``."""
     fail_open: bool = True
-    """Without the processor requests go to the default policy by weight; otherwise the client gets 503."""
+    """Without a processor requests are split by weight; otherwise the client gets 503."""
     observe: bool = True
-    """Time the responses (a second filter, off the critical path)."""
+    """Add the filter that times responses; Envoy does not wait for it."""
     tracing: bool = False
-    """Show the observing filter a request's trace context, for the processor's spans (`serve --otlp`). An Envoy that
-    traces by itself tells its own context anyway."""
+    """Send ``traceparent`` to the observing filter, for the processor's spans (`serve --otlp`). An Envoy that traces
+    sends its own trace context whatever this says."""
     behind_linkerd: bool = False
-    """Linkerd's proxy stands in front and names the client in ``l5d-client-id``, having removed what the client says
-    there itself: show it to the observing filter. Anywhere else that header is a client's own claim."""
+    """Send ``l5d-client-id`` to the observing filter. Only behind Linkerd's proxy, which sets it to the authenticated
+    client; anywhere else a client can forge it."""
     message_timeout: float | None = None
-    """Seconds for an answer of the processor. None: 1 where the body is buffered, 10 where it is streamed:
-    there a client that pauses while it sends the body counts too (each chunk starts the clock anew)."""
+    """Seconds that the processor has for an answer. None: 1 where bodies are buffered; 10 where they are streamed,
+    since then a client's pause between two chunks counts too (each chunk restarts the timer)."""
     access_log: str = "/dev/stdout"
-    """A file; empty: none."""
+    """Path of a file; empty: no access log."""
     heap: int = 2 << 30
-    """Bytes that Envoy may hold, some 200 bodies of 8 MiB beside all else: less than its container has."""
+    """Maximum heap in bytes: room for some 200 bodies of 8 MiB. Must be less than the container's memory."""
 
     @property
-    def answer_within(self) -> float:
-        """The message timeout with its default filled in."""
+    def effective_message_timeout(self) -> float:
+        """``message_timeout`` in seconds, with its default filled in."""
         if self.message_timeout is not None:
             return self.message_timeout
         return 10.0 if self.body == "streamed" else 1.0
 
 
 def host_port(address: str) -> tuple[str, int]:
-    """``host:port`` or ``[v6]:port`` in its parts."""
+    """Host and port of ``host:port`` or ``[IPv6]:port``. Raises ``SetupError``."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535 or not host:
         raise SetupError(f"{address!r} is not an address; write host:port, as in 127.0.0.1:8080")
@@ -76,7 +76,7 @@ def is_ip(host: str) -> bool:
 
 
 def address(text: str) -> Doc:
-    """An address as Envoy writes it."""
+    """``text`` as an Envoy Address: a socket address or a pipe. Raises ``SetupError``."""
     if text.startswith("unix:"):
         return {"pipe": {"path": text.removeprefix("unix:").removeprefix("//")}}
     host, port = host_port(text)
@@ -84,17 +84,17 @@ def address(text: str) -> Doc:
 
 
 def seconds(value: float) -> str:
-    """A duration as Envoy writes it."""
+    """A duration in seconds as protobuf's JSON writes it: ``1.5s``."""
     return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def typed(name: str, proto: str, **fields: object) -> Doc:
-    """An extension: ``name`` is how Envoy's logs call it, ``proto`` the type below ``envoy.``."""
+    """A TypedExtensionConfig; ``proto``: the message's name without ``envoy.``."""
     return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.{proto}", **fields}}
 
 
 def request_mode(body: str) -> Doc:
-    """What the filter in the request's way is shown: the head, and the body as ``body`` says; no response."""
+    """Processing mode of ``aimesh.route``: request headers, the body in mode ``body``, nothing of the response."""
     return {
         "request_header_mode": "SEND",
         "request_body_mode": body,
@@ -105,8 +105,8 @@ def request_mode(body: str) -> Doc:
     }
 
 
-def elsewhere() -> Doc:
-    """Of a retry policy: not to a server that this request has already met."""
+def avoid_previous_hosts() -> Doc:
+    """Fields of a retry policy: no retry on a host that this request was already sent to."""
     previous = typed(
         "envoy.retry_host_predicates.previous_hosts", "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     )

@@ -1,4 +1,4 @@
-"""The HTTP connection manager: edge hardening, our two ext_proc filters, logs, errors."""
+"""The HTTP connection manager: limits for untrusted clients, our ext_proc filters, access log, error bodies."""
 
 from __future__ import annotations
 
@@ -17,42 +17,43 @@ from extproc.render.envoy.envoy_options import (
     OBSERVE_FILTER,
     ROUTE_FILTER,
     EnvoyOptions,
-    elsewhere,
+    avoid_previous_hosts,
     request_mode,
     seconds,
     typed,
 )
-from extproc.render.envoy.local_replies import MAX_HEAD_KB, MAX_HEADERS, local_replies
+from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies
 
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
-_NAMES_A_MODEL = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
-"""What a ``modelRewrite`` changes where the model is not in the body."""
-_MAY_CHANGE = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
-"""As short as regular expressions must be for an Envoy with its own limit, 100 instructions of RE2."""
-_ALWAYS_READ = (
+_MODEL_HEADERS = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
+"""Where a request names its model other than in the body: what ``modelRewrite`` may change."""
+_MUTABLE_HEADERS = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
+"""Headers that the processor may set, as regular expressions short enough for Envoy's default limit (program size 100
+in RE2)."""
+_DECIDING_HEADERS = (
     *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
     *headers.ROUTING,
     *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
 )
-"""Headers that decide about a request whatever the policy says."""
-_JSON = (
+"""Headers that the processor needs whatever the policy says."""
+_JSON_CONTENT_TYPES = (
     "application/json",
     *(f"application/json;{gap}charset={name}" for gap in ("", " ") for name in ("utf-8", "UTF-8")),
 )
-"""Content types that Envoy takes for JSON, letter by letter; others are read by us."""
-_ANSWERS = (
+"""Content types that ``json_to_metadata`` compares literally; bodies of others are sent to the processor."""
+_RESPONSE_HEADERS = (
     *(":status", "content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-status"),
     *("server-timing", "sec-websocket-extensions", *USAGE_HEADERS),
 )
-"""Headers of the response that tell what it is and how to read it; see ``observe``."""
+"""Response headers from which ``exchange.observe`` knows how to read the answer."""
 _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 REQUEST_TIMEOUT = "300s"
-"""For a request to arrive, all of it: also one whose body trickles, which no idle timeout ends."""
+"""Time for a whole request to arrive; also ends one whose body trickles, which no idle timeout does."""
 
 
 def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
-    """``routes`` names the route configuration: ``route_config`` itself, or ``rds``."""
+    """The network filter. ``routes``: the field ``route_config`` or ``rds``."""
     return typed(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -66,10 +67,10 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             "idle_timeout": "3600s",
             "max_headers_count": MAX_HEADERS,
         },
-        max_request_headers_kb=MAX_HEAD_KB,
+        max_request_headers_kb=MAX_HEADERS_KB,
         request_headers_timeout="10s",
-        request_timeout=REQUEST_TIMEOUT,  # the answer has its own time
-        # Until a route is known; routes have their own, which leaves a slow model its time.
+        request_timeout=REQUEST_TIMEOUT,  # of the request only, not of the answer
+        # Until a route is chosen; routes have an idle timeout of their own, which allows for slow models.
         stream_idle_timeout="300s",
         upgrade_configs=[{"upgrade_type": "websocket"}],
         http2_protocol_options={
@@ -77,11 +78,11 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             "initial_stream_window_size": 1 << 20,
             "initial_connection_window_size": 8 << 20,
         },
-        early_header_mutation_extensions=[cleaning(snapshot, "x-envoy-")],
+        early_header_mutation_extensions=[strip_client_headers(snapshot, "x-envoy-")],
         access_log=[_access_log(options.access_log)] if options.access_log else [],
         local_reply_config={"mappers": local_replies()},
         http_filters=[
-            *([load_filter()] if asks_for_load(snapshot) else []),
+            *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(snapshot, options),
             *([observe_filter(snapshot, options)] if options.observe else []),
@@ -96,8 +97,8 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
 
 
 def headers_read(snapshot: Snapshot) -> list[str]:
-    """Names of all headers that may decide about a request. No others leave Envoy: credentials stay, work shrinks."""
-    names = [*_ALWAYS_READ]
+    """Names of the request headers that are sent to the processor: those that may decide, so no credentials."""
+    names = [*_DECIDING_HEADERS]
     for policy in snapshot.policies:
         if policy.sticky is not None:
             names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
@@ -110,13 +111,15 @@ def _forward(names: Sequence[str]) -> Doc:
 
 
 def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
-    """Asks the processor where the request goes, and waits for the answer.
+    """``aimesh.route``: asks the processor where the request goes and waits for the answer. Skips the response.
 
-    "native": Envoy reads the model itself (``native_filter``), and shows the body only where that does not suffice.
-    "streamed": the body comes as it arrives and the processor answers once, after all of it: one round trip.
-    "buffered": Envoy first gathers the body; one round trip more, and a pausing client does not count as a
-    slow processor. All leave the response alone. A request with trailers, which only HTTP/2 lets through here, has to
-    be buffered: while it waits for our answer, Envoy's streamed mode never says that such a body is complete.
+    ``options.body``:
+
+    - "native": Envoy reads the model itself (``native_filter``) and sends the body only where that does not suffice.
+    - "streamed": the body is sent as it arrives and the processor answers once, after its end: one round trip.
+    - "buffered": Envoy first buffers the body: one round trip more, but a client's pauses do not count towards the
+      message timeout. Requests with trailers (HTTP/2) need it: while Envoy's streamed mode waits for an answer, it
+      never sends the end of such a body.
     """
     native = options.body == "native"
     metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE]}}
@@ -127,43 +130,43 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
         grpc_service=_processor(options),
         processing_mode=request_mode("NONE" if native else options.body.upper()),
         allow_mode_override=native,
-        send_body_without_waiting_for_header_response=not native,  # else Envoy would ignore that we ask for the body
+        send_body_without_waiting_for_header_response=not native,  # else Envoy ignores mode overrides
         forward_rules=_forward(headers_read(snapshot)),
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open,
         status_on_error={"code": "ServiceUnavailable"},
-        message_timeout=seconds(options.answer_within),
-        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _may_change(snapshot)}},
+        message_timeout=seconds(options.effective_message_timeout),
+        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot)}},
         metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
     )
 
 
-def _may_change(snapshot: Snapshot) -> str:
-    """The headers that the processor sets, on requests and on its own answers."""
-    renaming = _NAMES_A_MODEL if any(policy.rewrites_model for policy in snapshot.policies) else ()
-    return f"^({'|'.join((*_MAY_CHANGE, *renaming))})$"
+def _mutable_headers(snapshot: Snapshot) -> str:
+    """Regular expression of the headers that the processor may set, on requests and on immediate responses."""
+    renaming = _MODEL_HEADERS if any(policy.rewrites_model for policy in snapshot.policies) else ()
+    return f"^({'|'.join((*_MUTABLE_HEADERS, *renaming))})$"
 
 
 def native_filter() -> Doc:
-    """Gathers a JSON body and writes its ``model`` where the next filter can show it to the processor."""
+    """Buffers a JSON body and writes its ``model`` into dynamic metadata, which ``aimesh.route`` forwards."""
     found = {"metadata_namespace": NAMESPACE, "key": BODY_MODEL}
     return typed(
         "aimesh.model",
         "extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
         request_rules={
             "rules": [{"selectors": [{"key": "model"}], "on_present": found}],
-            "allow_content_types": list(_JSON),
+            "allow_content_types": list(_JSON_CONTENT_TYPES),
         },
     )
 
 
-def asks_for_load(snapshot: Snapshot) -> bool:
-    """Some pool's servers tell with their answers how busy they are, if they are asked."""
+def reads_load_headers(snapshot: Snapshot) -> bool:
+    """Whether some pool's model servers report their load in response headers (ORCA)."""
     return any(pool.metrics_type and not pool.metrics_url for pool in snapshot.pools)
 
 
-def load_filter() -> Doc:
-    """Asks model servers to tell with their answers how busy they are, which is no business of the client's."""
+def load_report_filter() -> Doc:
+    """Requests load reports from model servers, and removes them from responses to clients."""
     asking = {
         "header": {"key": load_report.LOAD_FORMAT_HEADER, "value": "JSON"},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
@@ -179,14 +182,17 @@ def load_filter() -> Doc:
 
 
 def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False) -> Doc:
-    """Shows the processor the request's headers and the response. ``alone``: no ``aimesh.route`` tells of the API."""
+    """``aimesh.observe``: sends the processor the response; Envoy does not wait for answers (observability mode).
+
+    ``alone``: there is no ``aimesh.route`` whose metadata names the API, so path and method are sent as well.
+    """
     return typed(
         OBSERVE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_observe",
         grpc_service=_processor(options),
         observability_mode=True,
-        deferred_close_timeout=seconds(DEFERRED_CLOSE_TIMEOUT),  # of exchanges that we have not left by ourselves
+        deferred_close_timeout=seconds(DEFERRED_CLOSE_TIMEOUT),  # of streams that the processor has not ended by then
         failure_mode_allow=True,
         processing_mode={
             "request_header_mode": "SEND",
@@ -199,10 +205,12 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
         request_attributes=list(PEER_ATTRIBUTES),
         forward_rules=_forward(
             [
-                *([":method", *_NAMES_A_MODEL] if alone else []),
-                *_ANSWERS,
-                *([load_report.LOAD_HEADER] if asks_for_load(snapshot) else []),
-                *sorted({name for policy in snapshot.policies for name in policy.metric_headers} - set(_ANSWERS)),
+                *([":method", *_MODEL_HEADERS] if alone else []),
+                *_RESPONSE_HEADERS,
+                *([load_report.LOAD_HEADER] if reads_load_headers(snapshot) else []),
+                *sorted(
+                    {name for policy in snapshot.policies for name in policy.metric_headers} - set(_RESPONSE_HEADERS)
+                ),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
             ]
@@ -212,18 +220,21 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
 
 
 def _processor(options: EnvoyOptions) -> Doc:
-    """Another processor is asked where one died a moment ago and its health is still believed in."""
-    again = "connect-failure,refused-stream,reset,unavailable"
-    # By itself Envoy waits for up to a second, and by then our answer would be late.
-    soon = {"base_interval": "0.01s", "max_interval": "0.1s"}
-    retry = {"retry_on": again, "num_retries": 2, "retry_back_off": soon, **elsewhere()}
+    """The gRPC service of both filters. A retry reaches another processor where one has died and its health
+    check has not failed yet.
+    """
+    retry_on = "connect-failure,refused-stream,reset,unavailable"
+    # Envoy's default back-off, up to a second, would exceed the message timeout.
+    back_off = {"base_interval": "0.01s", "max_interval": "0.1s"}
+    retry = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": back_off, **avoid_previous_hosts()}
     return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
 
 
-def cleaning(snapshot: Snapshot, *prefixes: str) -> Doc:
-    """Takes away a client's own routing headers before a route is chosen: they never count, also where
-    the processor is down. A version pin stays where a policy allows one: the processor reads or removes it.
-    So are headers with one of ``prefixes``: a client could ask Envoy itself for retries, timeouts and more.
+def strip_client_headers(snapshot: Snapshot, *prefixes: str) -> Doc:
+    """Removes routing headers that a client sends, before the first route is chosen: also while no processor answers.
+
+    A version pin stays where some policy allows pins; the processor reads or removes it. ``prefixes``: more headers to
+    remove, such as ``x-envoy-``, by which clients could set Envoy's retries and timeouts.
     """
     pin = any(policy.allow_pin for policy in snapshot.policies)
     names = [n for n in headers.ROUTING if not (pin and n == headers.MODEL_VERSION)]

@@ -1,8 +1,8 @@
-"""What Envoy does when it runs out of memory or connections.
+"""Envoy's overload manager: limits of heap and client connections, and what is done before the heap is full.
 
-Requests whose bodies are gathered take up to the policies' limit each, and only their number is the client's to choose.
-So memory has a bound, and before it is reached Envoy gives back what it can, has slow connections wait less, resets the
-requests that hold most, and takes no more: an Envoy that is killed for its memory loses all requests.
+A buffered body takes up to the policies' limit, and clients choose how many there are at a time. With rising heap use
+Envoy frees memory, shortens idle timeouts, resets the streams that buffer most, and finally rejects requests; without
+that, an Envoy that is killed for its memory loses all requests.
 Source: Envoy's documentation, "Overload manager" and "Configuring Envoy as an edge proxy".
 """
 
@@ -12,18 +12,18 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import EnvoyOptions, typed
 
 MAX_CONNECTIONS = 50_000
-"""Of clients, at a time."""
-TRACKED_FROM = 20
-"""Power of two: requests that hold fewer bytes (1 MiB) are not looked for when memory runs out."""
+"""Client connections at a time."""
+MIN_TRACKED_BYTES_LOG2 = 20
+"""Streams that buffer less than 2 to the power of this (1 MiB) are not reset under memory pressure."""
 
 _HEAP = "envoy.resource_monitors.fixed_heap"
 
 
 def overload_manager(options: EnvoyOptions) -> Doc:
-    """For a bootstrap."""
+    """The bootstrap's ``overload_manager``."""
     return {
         "refresh_interval": "0.25s",
-        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": MIN_TRACKED_BYTES_LOG2},
         "resource_monitors": [
             typed(
                 _HEAP,

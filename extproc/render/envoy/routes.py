@@ -1,4 +1,4 @@
-"""Envoy routes that follow the processor's headers to the cluster of a target."""
+"""Envoy routes: by the headers that the processor has set to the cluster of a target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from extproc.render.envoy.envoy_options import (
     ROUTE_FILTER,
     Body,
     EnvoyOptions,
-    elsewhere,
+    avoid_previous_hosts,
     request_mode,
     seconds,
 )
@@ -25,36 +25,36 @@ ROUTES = NAMESPACE
 """Name of the one route configuration."""
 
 BODY_MARGIN = 64 << 10
-"""By this much Envoy's own limit lies above what we take: our 413 comes first, and says why."""
-_QUIET = 3600.0
-"""Seconds without a byte in either direction that end a stream where the policy names no timeout."""
+"""Bytes by which Envoy's limit exceeds the processor's, so that the processor's 413, which says why, comes first."""
+_STREAM_IDLE_SECONDS = 3600.0
+"""Seconds without a byte in either direction after which a stream ends, where the policy has no timeout."""
 
-_MOST = (1 << 32) - 1
-"""What the weights of one route may come to in Envoy."""
+_MAX_TOTAL_WEIGHT = (1 << 32) - 1
+"""Envoy's limit for the sum of the weights of one route (uint32)."""
 
-_CALLS: dict[Body, Doc] = {
+_GRPC_MODES: dict[Body, Doc] = {
     "buffered": request_mode("STREAMED"),
-    # Streamed without waiting is not to be had there.
+    # STREAMED needs send_body_without_waiting_for_header_response, which "native" does not set.
     "native": request_mode("FULL_DUPLEX_STREAMED") | {"request_trailer_mode": "SEND"},
 }
-"""How gRPC calls are shown, where not as everything else: their requests may be streams, which nobody can gather."""
+"""Processing modes for gRPC calls, where they differ: requests that may be streams can't be buffered."""
 
-_SHOWN = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
-_CHOSEN = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
-"""What the processor says of the target that it has chosen."""
-_TIMING = (
+_ANSWER_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
+_TARGET_HEADERS = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
+"""Headers by which the processor names the target that it has chosen."""
+_SERVER_TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "
     "total;dur=%RESPONSE_DURATION%"
 )
 
 
-def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, onward: bool = False) -> Doc:
-    """For each pattern the routes to its targets, then one by model alone; last what no model is known of.
+def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, keep_target_headers: bool = False) -> Doc:
+    """For each pattern of models the routes to its targets, then one by model alone; last those without a model.
 
-    ``onward``: a mesh behind goes by what the processor has said, so it is all passed on.
+    ``keep_target_headers``: no route by model removes headers, since a mesh behind this Envoy routes by them.
     """
-    make = _Routes(snapshot, options.body, onward=onward)
+    make = _Routes(snapshot, options.body, keep_target_headers=keep_target_headers)
     routes = [route for policy, match in _owners(snapshot) for route in make.policy(policy, match)]
     return {
         "name": ROUTES,
@@ -70,12 +70,12 @@ def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, onward: bo
 
 
 def body_buffer(snapshot: Snapshot, body: Body) -> int:
-    """Bytes of a request's body that Envoy may gather."""
+    """Bytes of a request's body that Envoy may buffer."""
     return snapshot.body_limit + (rest(snapshot.body_limit) if body == "buffered" else 0) + BODY_MARGIN
 
 
 def _owners(snapshot: Snapshot) -> Iterator[tuple[Policy, Doc]]:
-    """Which models belong to whom, in the order in which they are tried: exact first, one a policy."""
+    """Policies with the condition for their models, in the order of matching: exact names first, then globs."""
     exact: dict[str, list[str]] = {}
     globs = []
     for match in snapshot.patterns:
@@ -91,8 +91,8 @@ def _owners(snapshot: Snapshot) -> Iterator[tuple[Policy, Doc]]:
 
 def _glob(match: ModelMatch) -> Doc:
     if owns_all(match):
-        # Also requests of which the API names no model. The processor's word that it was this policy's keeps out
-        # a version pin that no processor has seen.
+        # Requests without a model are the policy's too, so its name in the processor's metadata is matched. A client
+        # can't set that, so its version pin has no effect while no processor answers.
         owner = {"string_match": {"exact": match.policy.name}}
         return {"dynamic_metadata": [{"filter": NAMESPACE, "path": [{"key": "policy"}], "value": owner}]}
     regex = ".*".join(literal(headers.safe_value(part)) for part in match.pattern.split("*"))
@@ -100,7 +100,7 @@ def _glob(match: ModelMatch) -> Doc:
 
 
 def owns_all(match: ModelMatch) -> bool:
-    """Whether every model is this policy's, also where the API names none."""
+    """Whether the pattern matches every model; then requests without a model belong to the policy too."""
     return not match.pattern.strip("*")
 
 
@@ -109,7 +109,7 @@ def _either(names: Sequence[str]) -> str:
 
 
 def literal(text: str) -> str:
-    """``text`` for RE2, which unlike Python rejects a backslash before some characters."""
+    """A regular expression that matches ``text`` only. RE2 rejects a backslash before some characters."""
     return re.sub(r"[^A-Za-z0-9_%/:@=,~-]", lambda m: f"[{m[0]}]" if m[0] not in "^[]\\" else f"\\{m[0]}", text)
 
 
@@ -118,90 +118,94 @@ def _header(name: str, text: Doc) -> Doc:
 
 
 class _Routes:
-    """Makes routes; ``body``: see ``EnvoyOptions``, ``onward``: see ``route_configuration``."""
+    """Builds routes. ``body``: see ``EnvoyOptions``; ``keep_target_headers``: see ``route_configuration``."""
 
-    def __init__(self, snapshot: Snapshot, body: Body, *, onward: bool) -> None:
+    def __init__(self, snapshot: Snapshot, body: Body, *, keep_target_headers: bool) -> None:
         self._snapshot = snapshot
         self._body = body
-        self._onward = onward
+        self._keep_target_headers = keep_target_headers
 
     def policy(self, policy: Policy, owner: Doc) -> Iterator[Doc]:
-        """One to each of the policy's targets, and one for what names none of them."""
+        """A route to each of the policy's targets, and one for requests that name none of them."""
         for version in policy.answering or (Version(""),):
             for target in self._snapshot.targets[policy.name, version.name]:
                 chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
                 conditions = [_header(name, {"exact": headers.safe_value(value)}) for name, value in chosen if value]
                 if conditions:
-                    yield from self._twins(policy, [owner, *conditions], [(target, 1)], unreached(target))
+                    yield from self._grpc_and_other(
+                        policy, [owner, *conditions], [(target, 1)], unserved_headers(target)
+                    )
         yield from self._fallback(policy, [owner])
 
     def catch_all(self) -> Iterator[Doc]:
-        """Requests of which the processor said nothing: it did not answer, or no model could be read.
+        """For requests on which the processor set no headers: it did not answer, or could read no model.
 
-        A pin that it has not seen goes no further: a mesh behind this Envoy would believe it.
+        A client's version pin is removed: no processor has checked it, and a mesh behind this Envoy would follow it.
         """
         snapshot = self._snapshot
         if not snapshot.policies:
-            return iter([_nowhere([])])
+            return iter([_unavailable([])])
         policy = next((m.policy for m in snapshot.patterns if owns_all(m)), snapshot.policies[0])
-        return self._default(policy, [], unreached(None))
+        return self._default(policy, [], unserved_headers(None))
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
-        """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        removed = [] if self._onward else unreached(plain_target(self._snapshot, policy))
+        """To the policy's default version, or without one split by weight; versions of weight 0 get nothing."""
+        removed = [] if self._keep_target_headers else unserved_headers(model_only_target(self._snapshot, policy))
         return self._default(policy, conditions, removed)
 
     def _default(self, policy: Policy, conditions: list[Doc], removed: list[str]) -> Iterator[Doc]:
         shares = weighted_targets(self._snapshot, policy)
-        return self._twins(policy, conditions, shares, removed) if shares else iter([_nowhere(conditions)])
+        return self._grpc_and_other(policy, conditions, shares, removed) if shares else iter([_unavailable(conditions)])
 
-    def _twins(
+    def _grpc_and_other(
         self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
     ) -> Iterator[Doc]:
-        """The same twice: in front for gRPC, which needs HTTP/2 to the upstream, then for everything else.
+        """One route for gRPC, whose upstream needs HTTP/2, and after it one for everything else.
 
-        ``removed``: headers that do not go on with the request.
+        ``removed``: request headers that the routes remove.
         """
         for grpc in (True, False):
             route = _destination(shares, grpc=grpc) | _mirrors(self._snapshot, policy, grpc=grpc)
             yield {
                 "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
-                "route": route | _patience(policy, retries=self._body != "streamed" and not grpc),
+                "route": route | _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc),
                 **({"request_headers_to_remove": removed} if removed else {}),
-                **told_to_clients(),
-                **(_shown_as(_CALLS[self._body]) if grpc and self._body in _CALLS else {}),
+                **response_headers(),
+                **(_mode_override(_GRPC_MODES[self._body]) if grpc and self._body in _GRPC_MODES else {}),
             }
 
 
-def _shown_as(mode: Doc) -> Doc:
+def _mode_override(mode: Doc) -> Doc:
     kind = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
     return {"typed_per_filter_config": {ROUTE_FILTER: {"@type": kind, "overrides": {"processing_mode": mode}}}}
 
 
-def unreached(target: Target | None) -> list[str]:
-    """Headers that a route takes off its requests: they would claim a version or GPU pool that is not reached on it.
+def unserved_headers(target: Target | None) -> list[str]:
+    """Request headers that a route removes because they name a version or GPU pool that does not serve the request.
 
-    Envoy makes the response's from the request's, so they are gone there too. ``target``: whose own route it is. None:
-    it is for what matched no target's route, as where the processor decides by a policy that has a version more than
-    the one that the routes were rendered from.
+    Envoy copies them to the response, so they are absent there too. ``target``: the one that the route leads to. None:
+    the route is for requests that matched no target's route, such as those for a version that was added to the policy
+    after these routes were rendered.
     """
     if target is None:
-        return [*_CHOSEN]
+        return [*_TARGET_HEADERS]
     return [] if target.pool else [headers.GPU_POOL]
 
 
-def plain_target(snapshot: Snapshot, policy: Policy) -> Target | None:
-    """The target that has neither version nor pool: the route by the policy's models alone is its own. What its
-    requests say of a version is what they themselves have named.
+def model_only_target(snapshot: Snapshot, policy: Policy) -> Target | None:
+    """The policy's target without version and pool, if any: the route by model alone leads to it. A version in the
+    headers of its requests is the one that the API's request itself named.
     """
     found = snapshot.targets.get((policy.name, ""), ())
     return next((target for target in found if not target.pool), None)
 
 
-def weighted_targets(snapshot: Snapshot, policy: Policy, most: int = _MOST) -> list[tuple[Target, int]]:
-    """Each target with its weight: a version's weight, spread over its pools by their endpoints.
+def weighted_targets(
+    snapshot: Snapshot, policy: Policy, max_total: int = _MAX_TOTAL_WEIGHT
+) -> list[tuple[Target, int]]:
+    """Each target with its weight: a version's weight is divided among its pools by their number of endpoints.
 
-    ``most``: what the weights may come to. Nothing where nobody can answer.
+    ``max_total``: limit for the sum of the weights. Empty where no version has a target.
     """
     if policy.default:
         weights = {policy.default: 1}
@@ -214,12 +218,12 @@ def weighted_targets(snapshot: Snapshot, policy: Policy, most: int = _MOST) -> l
         for weight, targets in served
         for target in targets
     ]
-    if (total := sum(weight for _, weight in shares)) <= most:
+    if (total := sum(weight for _, weight in shares)) <= max_total:
         return shares
-    return [(target, max(1, weight * (most - len(shares)) // total)) for target, weight in shares]
+    return [(target, max(1, weight * (max_total - len(shares)) // total)) for target, weight in shares]
 
 
-def _nowhere(conditions: list[Doc]) -> Doc:
+def _unavailable(conditions: list[Doc]) -> Doc:
     return {"match": _match(conditions), "direct_response": {"status": 503}}
 
 
@@ -238,7 +242,7 @@ def _destination(shares: list[tuple[Target, int]], *, grpc: bool) -> Doc:
 
 
 def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:
-    """Copies of requests, a mirror's share spread over its pools by their endpoints."""
+    """Mirror policies: a mirror's percentage is divided among its pools by their number of endpoints."""
     found: list[Doc] = []
     for version in policy.mirrors:
         targets = snapshot.targets[policy.name, version.name]
@@ -255,35 +259,39 @@ def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:
     return {"request_mirror_policies": found} if found else {}
 
 
-def _patience(policy: Policy, *, retries: bool) -> Doc:
-    """A policy's timeout runs until the response begins: an answer that streams may take as long as it likes.
+def _timeouts_and_retries(policy: Policy, *, retries: bool) -> Doc:
+    """A policy's timeout limits the time until the response begins; a streamed answer may take any time after that.
 
-    That is Envoy's timeout per try, which no longer counts once anything went to the client. A retry is made
-    only where no server can have begun with the prompt, and never where bodies come streamed: for a retry the router
-    keeps what it has sent, and gets it a second time from the filter chain when the processor's stream ends before
-    the body does. The upstream would be sent the same bytes twice.
+    It becomes Envoy's timeout per try, which ends once response headers were sent to the client. Retries are only for
+    failures before a server can have started on the prompt, and never where bodies are streamed: the router keeps what
+    it has sent for a retry, and gets it again from the filter chain when the processor's stream ends before the body
+    does, so the upstream would receive those bytes twice.
     """
     retry: Doc = {}
     if retries:
-        retry = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2, **elsewhere()}
-    quiet = _QUIET
+        retry = {
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 2,
+            **avoid_previous_hosts(),
+        }
+    idle = _STREAM_IDLE_SECONDS
     if policy.timeout is not None:
         retry["per_try_timeout"] = seconds(policy.timeout)
-        quiet = 3 * policy.timeout + 60  # longer than an answer may take to begin, retries included: hung
-    return {"timeout": "0s", "idle_timeout": seconds(quiet)} | ({"retry_policy": retry} if retry else {})
+        idle = 3 * policy.timeout + 60  # above what three tries may take: longer is a hang
+    return {"timeout": "0s", "idle_timeout": seconds(idle)} | ({"retry_policy": retry} if retry else {})
 
 
-def told_to_clients() -> Doc:
-    """Response headers, of a route or a virtual host.
+def response_headers() -> Doc:
+    """Fields of a route or virtual host that name model, version and pool to the client, and ``server-timing``.
 
-    Envoy leaves a header out where its value is empty, and removes before it adds: what the upstream says of itself
-    under these names never reaches the client.
+    Envoy omits headers with empty values, and removes before it adds: headers of these names that the upstream sets
+    never reach the client.
     """
     return {
-        "response_headers_to_remove": ["server-timing", *_SHOWN],
+        "response_headers_to_remove": ["server-timing", *_ANSWER_HEADERS],
         "response_headers_to_add": [
-            _response_header("server-timing", _TIMING),
-            *(_response_header(name, f"%REQ({name})%") for name in _SHOWN),
+            _response_header("server-timing", _SERVER_TIMING),
+            *(_response_header(name, f"%REQ({name})%") for name in _ANSWER_HEADERS),
         ],
     }
 

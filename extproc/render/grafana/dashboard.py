@@ -1,32 +1,32 @@
-"""A Grafana dashboard from policies, on what ``rules`` record: the same on Istio, on Linkerd and with neither.
+"""A Grafana dashboard from policies, on the series that ``render.prometheus`` records: the same for every source.
 
-Rows for canaries and objectives are there where a policy has them. Only heatmaps and
-the processor's own row read raw metrics, which the processor exports wherever it runs.
+There are rows for canaries and objectives if some policy has them. Only heatmaps and the processor's row query raw
+metrics, which the processor exports itself.
 """
 
 from __future__ import annotations
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
-from extproc.render.grafana.panels import DATASOURCE, Row, heatmap, laid_out, lines, number
+from extproc.render.grafana.panels import DATASOURCE, Row, heatmap, layout, stat, time_series
 from extproc.render.prometheus import golden_rules as golden
 from extproc.render.prometheus import slo_rules as slo
 from extproc.render.prometheus.canary_rules import RATIO
 
 UID = "aimesh-inference"
 SCHEMA = 42
-"""The version of dashboards' JSON that Grafana 12 and 13 write; newer ones read it."""
+"""Version of the dashboard JSON model: that of Grafana 12 and 13; newer ones migrate it."""
 
 VARIABLES = {"policy": "policy", "model": "model", "version": "version", "pool": "gpu_pool"}
-"""What a dashboard's reader chooses, and the label that has it."""
+"""The dashboard's variables, and the label that each selects."""
 
-_CHOSEN = ", ".join(f'{label}=~"${name}"' for name, label in VARIABLES.items())
+_ALL_VARIABLES = ", ".join(f'{label}=~"${name}"' for name, label in VARIABLES.items())
 _VERSION = 'policy=~"$policy", version=~"$version"'
 _MODEL = 'policy=~"$policy", model=~"$model", version=~"$version"'
-_RAW = 'model=~"$model", version=~"$version", gpu_pool=~"$pool"'
-_WHO = "{{model}} {{version}}"
-_WHERE = "{{model}} {{version}} {{gpu_pool}}"
-_GOOD = ("green", None)
+_RAW_VARIABLES = 'model=~"$model", version=~"$version", gpu_pool=~"$pool"'
+_VERSION_LEGEND = "{{model}} {{version}}"
+_POOL_LEGEND = "{{model}} {{version}} {{gpu_pool}}"
+_GREEN = ("green", None)
 
 
 def dashboard(snapshot: Snapshot) -> Doc:
@@ -49,7 +49,7 @@ def dashboard(snapshot: Snapshot) -> Doc:
         "timezone": "browser",
         "templating": {"list": [_datasource(), *(_variable(name, label) for name, label in VARIABLES.items())]},
         "annotations": {"list": [_alerts()]},
-        "panels": laid_out([*rows, _processor()]),
+        "panels": layout([*rows, _processor()]),
     }
 
 
@@ -58,7 +58,7 @@ def _datasource() -> Doc:
 
 
 def _variable(name: str, label: str) -> Doc:
-    """Its values are those that are recorded; All takes series without the label, too, as Linkerd may have them."""
+    """A query variable with the label's recorded values. "All" matches series without the label too (Linkerd's)."""
     earlier = list(VARIABLES)[: list(VARIABLES).index(name)]
     chosen = ", ".join(f'{VARIABLES[one]}=~"${one}"' for one in earlier)
     query = f"label_values({golden.REQUESTS}{{{chosen}}}, {label})"
@@ -91,41 +91,48 @@ def _alerts() -> Doc:
 
 
 def _sum(metric: str, *by: str) -> str:
-    return f"sum by ({', '.join(by)}) ({metric}{{{_CHOSEN}}})" if by else f"sum({metric}{{{_CHOSEN}}})"
+    return f"sum by ({', '.join(by)}) ({metric}{{{_ALL_VARIABLES}}})" if by else f"sum({metric}{{{_ALL_VARIABLES}}})"
 
 
 def _success(*by: str) -> str:
-    """From failures and requests, not from the recorded ratios: ratios have no mean."""
+    """Computed from failures and requests: the recorded ratios can't be averaged."""
     return f"1 - {_sum(golden.FAILURES, *by)} / ({_sum(golden.REQUESTS, *by)} > 0)"
 
 
 def _worst(metric: str, quantile: str) -> str:
-    return f'max({metric}{{quantile="{quantile}", {_CHOSEN}}})'
+    return f'max({metric}{{quantile="{quantile}", {_ALL_VARIABLES}}})'
 
 
 def _quantiles(metric: str) -> list[tuple[str, str]]:
-    return [(f'{metric}{{quantile="{q}", {_CHOSEN}}}', f"P{float(q) * 100:g} {_WHERE}") for q in golden.QUANTILES]
+    return [
+        (f'{metric}{{quantile="{q}", {_ALL_VARIABLES}}}', f"P{float(q) * 100:g} {_POOL_LEGEND}")
+        for q in golden.QUANTILES
+    ]
 
 
 def _golden() -> Row:
     bad_below = (("red", None), ("orange", 0.99), ("green", 0.999))
     firing = 'count(ALERTS{alertname=~"Inference.+", alertstate="firing"}) or vector(0)'
-    answered = f'sum({golden.TOKENS}{{type="output", {_CHOSEN}}})'
+    answered = f'sum({golden.TOKENS}{{type="output", {_ALL_VARIABLES}}})'
     version = ("model", "version")
     return Row(
         "Golden metrics",
         [
-            number("Success", "No 5xx, and no answer that broke.", "percentunit", _success(), *bad_below),
-            number("Requests", "A second, over 5 minutes.", "reqps", _sum(golden.REQUESTS), ("blue", None)),
-            number("P95 of durations", "The slowest version's.", "s", _worst(golden.DURATION, "0.95"), ("blue", None)),
-            number("P95 to first token", "The slowest version's.", "s", _worst(golden.TTFT, "0.95"), ("blue", None)),
-            number("Tokens", "Of answers, a second.", "short", answered, ("blue", None)),
-            number("Alerts", "Of all policies.", "short", firing, _GOOD, ("red", 1)),
-            lines("Success", "By version.", "percentunit", (_success(*version), _WHO), width=8, most=1),
-            lines("Requests", "A second.", "reqps", (_sum(golden.REQUESTS, *version), _WHO), width=8),
-            lines("Failures", "A second.", "reqps", (_sum(golden.FAILURES, *version), _WHO), width=8),
-            lines("Durations", "From the request to the end of its answer.", "s", *_quantiles(golden.DURATION)),
-            lines("Requests by GPU pool", "A second.", "reqps", (_sum(golden.REQUESTS, "gpu_pool"), "{{gpu_pool}}")),
+            stat("Success", "No 5xx, and no answer that broke.", "percentunit", _success(), *bad_below),
+            stat("Requests", "A second, over 5 minutes.", "reqps", _sum(golden.REQUESTS), ("blue", None)),
+            stat("P95 of durations", "The slowest version's.", "s", _worst(golden.DURATION, "0.95"), ("blue", None)),
+            stat("P95 to first token", "The slowest version's.", "s", _worst(golden.TTFT, "0.95"), ("blue", None)),
+            stat("Tokens", "Of answers, a second.", "short", answered, ("blue", None)),
+            stat("Alerts", "Of all policies.", "short", firing, _GREEN, ("red", 1)),
+            time_series(
+                "Success", "By version.", "percentunit", (_success(*version), _VERSION_LEGEND), width=8, max_value=1
+            ),
+            time_series("Requests", "A second.", "reqps", (_sum(golden.REQUESTS, *version), _VERSION_LEGEND), width=8),
+            time_series("Failures", "A second.", "reqps", (_sum(golden.FAILURES, *version), _VERSION_LEGEND), width=8),
+            time_series("Durations", "From the request to the end of its answer.", "s", *_quantiles(golden.DURATION)),
+            time_series(
+                "Requests by GPU pool", "A second.", "reqps", (_sum(golden.REQUESTS, "gpu_pool"), "{{gpu_pool}}")
+            ),
         ],
     )
 
@@ -138,29 +145,29 @@ def _canaries() -> Row:
     return Row(
         "Canaries",
         [
-            lines("Shares", text, "percentunit", shares, weights, most=1),
-            lines("Failing, over 30 minutes", "What the canary alert compares.", "percentunit", failing),
+            time_series("Shares", text, "percentunit", shares, weights, max_value=1),
+            time_series("Failing, over 30 minutes", "What the canary alert compares.", "percentunit", failing),
         ],
     )
 
 
 def _tokens() -> Row:
     def buckets(metric: str) -> str:
-        return f"sum by (le) (rate({metric}_bucket{{{_RAW}}}[$__rate_interval]))"
+        return f"sum by (le) (rate({metric}_bucket{{{_RAW_VARIABLES}}}[$__rate_interval]))"
 
     first, between = "inference_time_to_first_token_seconds", "inference_time_per_output_token_seconds"
     return Row(
         "Tokens",
         [
-            lines("Time to first token", "TTFT of streamed answers.", "s", *_quantiles(golden.TTFT)),
+            time_series("Time to first token", "TTFT of streamed answers.", "s", *_quantiles(golden.TTFT)),
             heatmap("Time to first token", "By model, version and pool as chosen above.", buckets(first)),
-            lines("Time per output token", "TPOT: between two tokens.", "s", *_quantiles(golden.TPOT)),
+            time_series("Time per output token", "TPOT: between two tokens.", "s", *_quantiles(golden.TPOT)),
             heatmap("Time per output token", "By model, version and pool as chosen above.", buckets(between)),
-            lines(
+            time_series(
                 "Tokens",
                 "A second. Cached ones are among the input.",
                 "short",
-                (_sum(golden.TOKENS, "model", "version", "type"), f"{_WHO} {{{{type}}}}"),
+                (_sum(golden.TOKENS, "model", "version", "type"), f"{_VERSION_LEGEND} {{{{type}}}}"),
                 width=24,
             ),
         ],
@@ -171,7 +178,7 @@ def _objectives(snapshot: Snapshot) -> Row:
     days = min(policy.slo.days for policy in snapshot.policies if policy.slo)
     what = "{{slo}} of {{model}} {{version}}"
     burning = [
-        lines(
+        time_series(
             f"Burn rate over {alert.long}",
             "How many times as fast as it may: 1 uses up the budget exactly within the policy's window. "
             f"Beyond the line, here and over {alert.short}, somebody is paged.",
@@ -187,7 +194,7 @@ def _objectives(snapshot: Snapshot) -> Row:
         "Error budgets",
         [
             *burning,
-            lines(
+            time_series(
                 "Budget spent",
                 "Of the policy's window. Beyond 100 % the promise is broken.",
                 "percentunit",
@@ -208,18 +215,20 @@ def _processor() -> Row:
     return Row(
         "The processor",
         [
-            lines(
+            time_series(
                 "Message durations",
                 "P50 and P99 of what the processor takes for one message: on the way of every request.",
                 "s",
                 *((f"histogram_quantile({q}, {took})", f"P{float(q) * 100:g} {{{{phase}}}}") for q in ("0.5", "0.99")),
             ),
-            lines("Errors", "By reason.", "short", (f"{errors} or vector(0)", none)),
-            lines(
+            time_series("Errors", "By reason.", "short", (f"{errors} or vector(0)", none)),
+            time_series(
                 "Unmatched", "Requests that passed on unrouted.", "reqps", rate("inference_unmatched_total", "reason")
             ),
-            lines("Streams", "Open, by instance.", "short", ("sum by (instance) (extproc_streams)", "{{instance}}")),
-            lines(
+            time_series(
+                "Streams", "Open, by instance.", "short", ("sum by (instance) (extproc_streams)", "{{instance}}")
+            ),
+            time_series(
                 "Policy",
                 "Replicas whose generations stay apart have not loaded the same; restarts begin with 1 anew.",
                 "short",

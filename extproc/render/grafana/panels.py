@@ -1,4 +1,4 @@
-"""Panels of a Grafana dashboard, and where they stand."""
+"""Panels of a Grafana dashboard (JSON model), and their layout."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Query: TypeAlias = tuple[str, str]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A heading, and the panels below it from left to right."""
+    """A row: its title, and its panels from left to right."""
 
     title: str
     panels: Sequence[Doc]
 
 
-def laid_out(rows: Sequence[Row]) -> list[Doc]:
-    """The rows and their panels with ids and places; what does not fit into a line begins the next."""
+def layout(rows: Sequence[Row]) -> list[Doc]:
+    """The rows and their panels with ids and grid positions; panels that do not fit go to a new line."""
     found: list[Doc] = []
     x = y = height = 0
     for row in rows:
@@ -46,10 +46,10 @@ def _place(width: int, height: int, x: int, y: int) -> dict[str, int]:
     return {"w": width, "h": height, "x": x, "y": y}
 
 
-def lines(
-    title: str, text: str, unit: str, *queries: Query, width: int = 12, most: float | None = None, limit: float = 0
+def time_series(
+    title: str, text: str, unit: str, *queries: Query, width: int = 12, max_value: float | None = None, limit: float = 0
 ) -> Doc:
-    """Lines over time. ``most``: the top of the axis; ``limit``: a value to draw as a line, what is above it is bad."""
+    """A panel with lines over time. ``max_value``: top of the axis; ``limit``: drawn as a line; above is bad."""
     steps: list[Doc] = [{"color": "green", "value": None}]
     if limit:
         steps.append({"color": "red", "value": limit})
@@ -63,7 +63,7 @@ def lines(
     defaults = {
         "unit": unit,
         "min": 0,
-        **({"max": most} if most is not None else {}),
+        **({"max": max_value} if max_value is not None else {}),
         "color": {"mode": "palette-classic"},
         "custom": custom,
         "thresholds": {"mode": "absolute", "steps": steps},
@@ -75,8 +75,8 @@ def lines(
     return _panel("timeseries", title, text, width, 8, defaults, options, list(_targets(queries)))
 
 
-def number(title: str, text: str, unit: str, query: str, *steps: tuple[str, float | None], width: int = 4) -> Doc:
-    """One number, coloured by ``steps``: (colour, from which value on), the first from None."""
+def stat(title: str, text: str, unit: str, query: str, *steps: tuple[str, float | None], width: int = 4) -> Doc:
+    """A panel with one number, coloured by ``steps``: (colour, lower bound); the first bound is None."""
     thresholds = {"mode": "absolute", "steps": [{"color": color, "value": value} for color, value in steps]}
     defaults = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": thresholds, "noValue": "no traffic"}
     options = {
@@ -91,7 +91,7 @@ def number(title: str, text: str, unit: str, query: str, *steps: tuple[str, floa
 
 
 def heatmap(title: str, text: str, buckets: str, *, width: int = 12) -> Doc:
-    """A classic histogram over time, in seconds; ``buckets`` gives rates by ``le``."""
+    """A heatmap of a classic histogram in seconds; ``buckets``: a query for rates by ``le``."""
     options = {
         "calculate": False,
         "color": {

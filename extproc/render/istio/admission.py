@@ -1,9 +1,9 @@
-"""Who is refused is not shown to the observer.
+"""Keeps requests that authentication has refused from ``aimesh.observe``.
 
-An answer of Envoy's own, such as 401 or 403, passes every filter on its way back, also those that the request never
-reached. So one filter writes down that a request came this far, behind all authentication, and a matcher skips the
-other where nothing is written: not even a stream is opened. What the matcher looks at is a filter state, since Istio's
-build of Envoy has that and no other input that can tell (no dynamic metadata, no CEL).
+A local reply such as 401 or 403 passes the response path of every filter, also of those that the request never
+reached. So a filter behind all authentication sets a filter state, and a matcher skips ``aimesh.observe`` where it is
+not set: no stream to the processor is opened. It is a filter state because Istio's build of Envoy has no other matcher
+input that a filter can set (neither dynamic metadata nor CEL).
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import NAMESPACE, typed
 
 ADMITTED_FILTER = f"{NAMESPACE}.admitted"
-"""Of the filter, and of the state that it writes."""
+"""Name of the filter and key of the filter state that it sets."""
 MARKING = "extensions.filters.http.set_filter_state.v3.Config"
 
 _MARK = "yes"
 
 
 def admitted_filter() -> Doc:
-    """Writes down that the request came this far."""
+    """Sets the filter state that marks a request as admitted."""
     text = {"text_format_source": {"inline_string": _MARK}}
     mark = {"object_key": ADMITTED_FILTER, "factory_key": "envoy.string", "format_string": text}
     return typed(ADMITTED_FILTER, MARKING, on_request_headers=[mark])
 
 
 def if_admitted(inner: Doc) -> Doc:
-    """The filter ``inner``, skipped for requests that did not come as far as ``admitted_filter``."""
+    """The filter ``inner``, skipped for requests that did not reach ``admitted_filter``."""
     state = typed(ADMITTED_FILTER, "extensions.matching.common_inputs.network.v3.FilterStateInput", key=ADMITTED_FILTER)
     skip = typed("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
-    stranger = {"not_matcher": {"single_predicate": {"input": state, "value_match": {"exact": _MARK}}}}
+    not_admitted = {"not_matcher": {"single_predicate": {"input": state, "value_match": {"exact": _MARK}}}}
     return typed(
         inner["name"],
         "extensions.common.matching.v3.ExtensionWithMatcher",
         extension_config=inner,
-        xds_matcher={"matcher_list": {"matchers": [{"predicate": stranger, "on_match": {"action": skip}}]}},
+        xds_matcher={"matcher_list": {"matchers": [{"predicate": not_admitted, "on_match": {"action": skip}}]}},
     )

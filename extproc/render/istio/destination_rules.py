@@ -1,6 +1,6 @@
-"""DestinationRules and ServiceEntries: the subsets of a host, what they bear, and endpoints that are in no Service.
+"""DestinationRules (subsets, limits, outlier detection) and ServiceEntries (endpoints that are in no Service).
 
-Limits and ejection are those of the bare Envoy (``envoy_clusters``).
+Limits and outlier detection are those of ``render.envoy.clusters``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.clusters import KEEP_IDLE, REQUESTS, retry_budget
+from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
 from extproc.render.envoy.envoy_options import host_port, is_ip
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
@@ -26,7 +26,7 @@ DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
 
 _PORT = "http"
-_MESHED = "security.istio.io/tlsMode"
+_TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
@@ -59,10 +59,14 @@ def _rule(host: str, found: Sequence[Place], snapshot: Snapshot, options: IstioO
 def _traffic(policy: Policy, options: IstioOptions) -> Doc:
     return {
         "connectionPool": {
-            # The queue of a model server is the one that should say that it is full.
-            "http": {"http1MaxPendingRequests": REQUESTS, "http2MaxRequests": REQUESTS, "idleTimeout": KEEP_IDLE},
+            # Above Envoy's default: the model server's own queue is to reject.
+            "http": {
+                "http1MaxPendingRequests": MAX_REQUESTS,
+                "http2MaxRequests": MAX_REQUESTS,
+                "idleTimeout": UPSTREAM_IDLE_TIMEOUT,
+            },
             "tcp": {
-                "maxConnections": REQUESTS,
+                "maxConnections": MAX_REQUESTS,
                 "connectTimeout": "2s",
                 "tcpKeepalive": {"time": "60s", "interval": "15s"},
             },
@@ -73,9 +77,9 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
     }
 
 
-def _ejection(most: int) -> Doc:
-    """A server that can't be reached, or five times in a row says 502, 503 or 504, rests for 10 s; other 5xx are often
-    the request's fault. At ``most`` so many percent rest at a time.
+def _ejection(max_percent: int) -> Doc:
+    """Ejects a server for 10 s when it can't be reached, or answers 502, 503 or 504 five times in a row; other 5xx are
+    often caused by the request. At most ``max_percent`` of the servers are ejected at a time.
     """
     return {
         "consecutive5xxErrors": 0,
@@ -84,12 +88,12 @@ def _ejection(most: int) -> Doc:
         "consecutiveLocalOriginFailures": 1,
         "interval": "2s",
         "baseEjectionTime": "10s",
-        "maxEjectionPercent": most,
+        "maxEjectionPercent": max_percent,
     }
 
 
 def _budget(policy: Policy, options: IstioOptions) -> Doc:
-    """Linkerd's budget looks at ten seconds; Istio's does from 1.31 on, and before at what is under way."""
+    """Istio's retry budget: over ten seconds, as Linkerd's, from 1.31 on; before, over active requests."""
     budget = retry_budget(policy)
     interval = {"budgetInterval": "10s"} if options.since("1.31") else {}
     percent = budget["budget_percent"]["value"]
@@ -97,8 +101,8 @@ def _budget(policy: Policy, options: IstioOptions) -> Doc:
 
 
 def _subset(place: Place, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
-    """A version on a pool. Where the policy lets a request go on without a GPU (``onNoGpu: ignore``), it is the whole
-    version, its GPU pool first: the other endpoints get requests when the pool has none left that is well.
+    """The subset of a version on a pool. With ``onNoGpu: ignore`` it has all pods of the version, and those of the pool
+    have priority: the others get requests when the pool has no healthy endpoint left.
     """
     policy = snapshot.by_name[place.target.policy]
     labels, traffic = place.labels, {}
@@ -107,7 +111,7 @@ def _subset(place: Place, owner: Policy, snapshot: Snapshot, options: IstioOptio
     if not policy.reject_without_gpu and place.target.pool and place.target.version:
         labels = {VERSION_LABEL: place.target.version}
         first = f"{POOL_LABEL}={place.target.pool}"
-        # Istio sorts into tiers only where it can tell which endpoints are well; then a whole tier may rest.
+        # Istio sets priorities only with outlier detection; a whole priority may be ejected.
         traffic["loadBalancer"] = {
             "simple": "LEAST_REQUEST",
             "localityLbSetting": {"enabled": True, "failoverPriority": [first]},
@@ -136,6 +140,6 @@ def _endpoint(place: Place, endpoint: str, snapshot: Snapshot, options: IstioOpt
     return {
         "address": host,
         "ports": {_PORT: port},
-        "labels": place.labels | ({_MESHED: "istio"} if options.meshed_endpoints else {}),
+        "labels": place.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
         **({"locality": pool.locality} if pool and pool.locality else {}),
     }

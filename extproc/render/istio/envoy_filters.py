@@ -1,13 +1,13 @@
-"""EnvoyFilters: our filters in the proxies of the mesh, switched on for the policies' hosts alone.
+"""EnvoyFilters: our filters in the proxies of the mesh, enabled for the policies' hosts only.
 
-What every patch rests on:
+What all patches rely on:
 
-- The anchor is ``envoy.filters.http.grpc_stats``, which Istio puts into every HTTP chain: behind all authentication, so
-  that no unknown's request reaches the processor (nor Envoy's answer to it: ``istio_admission``), and in front of what
-  depends on the route. (``ADD`` appends behind the router, which Envoy refuses; ``filterClass`` is read by nobody; in
-  front of the router is too late.)
-- A client's routing headers go before the first route is chosen: a filter could only do it after.
-- The names are our own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
+- They are inserted before ``envoy.filters.http.grpc_stats``, which Istio has in every HTTP filter chain: behind all
+  authentication, so that no unauthenticated request reaches the processor (for Envoy's answers to these see
+  ``admission``), and before filters that depend on the route. (``ADD`` appends behind the router, which Envoy rejects;
+  Istio ignores ``filterClass``; directly before the router is too late.)
+- A client's routing headers are removed by an early header mutation: filters run only after the first route is chosen.
+- Filters have names of their own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from extproc.render.envoy.envoy_options import (
 )
 from extproc.render.envoy.filters import (
     REQUEST_TIMEOUT,
-    asks_for_load,
-    cleaning,
-    load_filter,
+    load_report_filter,
     observe_filter,
+    reads_load_headers,
     route_filter,
+    strip_client_headers,
 )
-from extproc.render.envoy.routes import body_buffer, told_to_clients
+from extproc.render.envoy.routes import body_buffer, response_headers
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
-from extproc.render.istio.virtual_services import CALL, catch_all, default_route, gateway_hosts
+from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
 ANCHOR = "envoy.filters.http.grpc_stats"
@@ -46,10 +46,10 @@ _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 10
 _REFERENCED = "envoyfilter.istio.io/referenced-services"
 CLIENT_HEADERS = "ai.istio.io/client-headers"
-"""Says to `extproc check --istio` that clients may send a routing header: a pin, which the processor judges."""
+"""Annotation for `extproc check --istio`: the routing header that clients may send, a pin that the processor checks."""
 _TYPE = "type.googleapis.com/envoy"
 _MUTATION = "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
-_LEARNED = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
+_HEADER_KEYS = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"), (headers.GPU_POOL, "gpu_pool"))
 
 
 def envoy_filters(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
@@ -58,143 +58,143 @@ def envoy_filters(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     found: list[Doc] = []
     if not snapshot.policies:
         return found
-    if "gateway" in options.where:
+    if "gateway" in options.proxies:
         found.append(make.gateway())
     homes = list(dict.fromkeys(namespace(policy, options) for policy in snapshot.policies))
-    if "sidecar" in options.where:
+    if "sidecar" in options.proxies:
         found += [make.sidecar(where) for where in ([options.callers] if options.callers else homes)]
-    if "waypoint" in options.where:
+    if "waypoint" in options.proxies:
         found += [make.waypoint(where) for where in homes]
-    if "inbound" in options.where:
+    if "inbound" in options.proxies:
         found += [make.inbound(policy) for policy in snapshot.policies if policy.selector]
     return found
 
 
 class _Filters:
-    """Makes EnvoyFilters for a view."""
+    """Builds the EnvoyFilters of a snapshot."""
 
     def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
         self._snapshot = snapshot
         self._options = options
-        self._made_from = {"key": METADATA, "value": metadata(snapshot, options)}
-        self._route = self._telling(route_filter(snapshot, options.envoy))
+        self._provenance = {"key": METADATA, "value": metadata(snapshot, options)}
+        self._route = self._with_provenance(route_filter(snapshot, options.envoy))
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = if_admitted(self._telling(observe_filter(snapshot, options.envoy)))
-        self._asking = [load_filter()] if asks_for_load(snapshot) else []
+        self._observe = if_admitted(self._with_provenance(observe_filter(snapshot, options.envoy)))
+        self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
     def gateway(self) -> Doc:
-        """At the edge of the mesh."""
+        """For the ingress gateway."""
         where, _, _ = self._options.gateway.partition("/")
         everyone = catch_all(self._snapshot, self._snapshot.policies)
         hosts: list[Doc] = []
         for host in gateway_hosts(self._snapshot, self._options):
-            hosts += self._switch_on("GATEWAY", {"domainName": host}, everyone)
+            hosts += self._enable("GATEWAY", {"domainName": host}, everyone)
         patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
         return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
 
     def sidecar(self, where: str) -> Doc:
-        """At the client, which alone chooses among subsets; on the ports of models, for their hosts only."""
+        """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
         patches = self._clusters(context)
         for port in dict.fromkeys(policy.port for policy in snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
         for host, mine in self._hosts().items():
             for port in dict.fromkeys(policy.port for policy in mine):
-                patches += self._switch_on(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
+                patches += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
         return self._manifest("aimesh-sidecar", where, patches, {})
 
     def waypoint(self, where: str) -> Doc:
-        """In ambient mode. A waypoint knows its services by their addresses, not as hosts: the filters are on for all
-        of them, and a request that is for no model passes by.
+        """For a waypoint (ambient mode). It has virtual hosts by address, not by host: the filters are enabled for all
+        of its services, and requests for no model pass unmatched.
         """
         context = "SIDECAR_INBOUND"
         patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
-        patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._host()))
+        patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
         for mine in self._hosts().values():
-            patches += self._default(context, {}, catch_all(self._snapshot, mine))
+            patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
 
     def inbound(self, policy: Policy) -> Doc:
-        """At the model server, to time it: who came by has been routed. What the client's proxy told the server in
-        headers, Envoy itself tells the observer, which sees by the path what API it is.
+        """For model servers' sidecars, to time requests that are already routed. The routing headers become dynamic
+        metadata for ``aimesh.observe``, which finds the API by method and path.
         """
         rules = [
             {"header": name, "on_header_present": {"metadata_namespace": NAMESPACE, "key": key, "type": "STRING"}}
-            for name, key in _LEARNED
+            for name, key in _HEADER_KEYS
         ]
         owner = {"metadata_namespace": NAMESPACE, "key": "policy", "value": policy.name, "type": "STRING"}
-        learned = typed(
+        header_metadata = typed(
             "aimesh.headers",
             "extensions.filters.http.header_to_metadata.v3.Config",
             request_rules=[*rules, {"header": ":method", "on_header_present": owner}],
         )
         context = "SIDECAR_INBOUND"
-        observe = if_admitted(self._telling(observe_filter(self._snapshot, self._options.envoy, alone=True)))
-        filters = [_before(context, {}, each) for each in (admitted_filter(), learned, observe)]
+        observe = if_admitted(self._with_provenance(observe_filter(self._snapshot, self._options.envoy, alone=True)))
+        filters = [_before(context, {}, each) for each in (admitted_filter(), header_metadata, observe)]
         patches = [*self._clusters(context), *filters]
         where = namespace(policy, self._options)
         return self._manifest(f"aimesh-inbound-{slug(policy.name)}", where, patches, _workload(policy.selector))
 
-    def _telling(self, added: Doc) -> Doc:
-        """The filter ``added``, which tells the processor what it was rendered from."""
-        added["typed_config"]["grpc_service"]["initial_metadata"] = [self._made_from]
-        return added
+    def _with_provenance(self, filter_: Doc) -> Doc:
+        """``filter_`` with gRPC metadata that says what it was rendered from."""
+        filter_["typed_config"]["grpc_service"]["initial_metadata"] = [self._provenance]
+        return filter_
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
-        """Our filters in a chain, off until a host switches them on, or on ``everywhere``."""
-        filters = [admitted_filter(), *self._asking, self._route, self._observe]
+        """Our filters in a filter chain: disabled until a host enables them, or enabled ``everywhere``."""
+        filters = [admitted_filter(), *self._load_filters, self._route, self._observe]
         if not everywhere:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
-        return [self._strip(context, listener), *(_before(context, listener, each) for each in filters)]
+        return [self._connection_manager(context, listener), *(_before(context, listener, each) for each in filters)]
 
-    def _strip(self, context: str, listener: Doc) -> Doc:
+    def _connection_manager(self, context: str, listener: Doc) -> Doc:
         manager = typed(
             "",
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            early_header_mutation_extensions=[cleaning(self._snapshot)],
-            # Istio sets no time for a request to arrive and none for a quiet stream: a client that stops half-way, or
-            # trickles, would hold a stream of the processor's for ever.
+            early_header_mutation_extensions=[strip_client_headers(self._snapshot)],
+            # Istio sets neither a request timeout nor a stream idle timeout: a client that stops or trickles in
+            # mid-request would keep the processor's stream open for ever.
             request_timeout=REQUEST_TIMEOUT,
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
         return _patch("NETWORK_FILTER", context, match, "MERGE", manager)
 
-    def _switch_on(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
-        """For one host."""
-        on = {ADMITTED_FILTER: _on(f"{_TYPE}.{MARKING}")}
+    def _enable(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
+        """Patches that enable the filters for one virtual host."""
+        on = {ADMITTED_FILTER: _filter_config(f"{_TYPE}.{MARKING}")}
         on |= {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
-        on |= {each["name"]: _on(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._asking}
+        on |= {each["name"]: _filter_config(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._load_filters}
         match = {"routeConfiguration": {"vhost": vhost}}
-        patch = _patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._host()})
-        return [patch, *self._default(context, vhost, default)]
+        patch = _patch("VIRTUAL_HOST", context, match, "MERGE", {"typed_per_filter_config": on, **self._virtual_host()})
+        return [patch, *self._grpc_default_route(context, vhost, default)]
 
-    def _default(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
-        """The route that gRPC calls have before the processor speaks: the filter goes by the first one. They are shown
-        streamed, since nobody can gather their bodies.
+    def _grpc_default_route(self, context: str, vhost: Doc, policy: Policy) -> list[Doc]:
+        """Streams the bodies of gRPC calls, which can't be buffered: by the route that they have before the processor
+        answers, since the filter takes its per-route configuration from the first route.
         """
         if self._options.body == "streamed":
             return []
         streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
-        match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{CALL}"}}}}
+        match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{GRPC}"}}}}
         return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
 
     def _hosts(self) -> dict[str, list[Policy]]:
-        """Each apex Service with its policies."""
+        """The policies of each apex Service, by its host."""
         found: dict[str, list[Policy]] = {}
         for policy in self._snapshot.policies:
             found.setdefault(service_host(policy, self._options), []).append(policy)
         return found
 
-    def _host(self) -> Doc:
-        """What a virtual host has beside routes and filters."""
-        return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **told_to_clients()}
+    def _virtual_host(self) -> Doc:
+        """Fields of a virtual host other than routes and filters."""
+        return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **response_headers()}
 
     def _clusters(self, context: str) -> list[Doc]:
-        """The processor's cluster, where it is no Service."""
+        """A patch that adds the processor's cluster, where it is no Service of the mesh."""
         if self._options.service is not None:
             return []
         return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
@@ -203,7 +203,7 @@ class _Filters:
         annotations = {}
         if self._options.service is not None:
             host, _ = self._options.service
-            # Without it Istio may leave a cluster out that no route names.
+            # Without it Istio may omit the cluster, as no route names it.
             annotations[_REFERENCED] = f"{host.split('.')[1]}/{host}"
         strips = any(patch["applyTo"] == "NETWORK_FILTER" for patch in patches)
         if strips and self._pins:
@@ -216,9 +216,9 @@ def _workload(labels: Iterable[tuple[str, str]]) -> Doc:
     return {"workloadSelector": {"labels": dict(labels)}}
 
 
-def _before(context: str, listener: Doc, added: Doc) -> Doc:
+def _before(context: str, listener: Doc, filter_: Doc) -> Doc:
     chain = {"filter": {"name": _MANAGER, "subFilter": {"name": ANCHOR}}}
-    return _patch("HTTP_FILTER", context, {"listener": {**listener, "filterChain": chain}}, "INSERT_BEFORE", added)
+    return _patch("HTTP_FILTER", context, {"listener": {**listener, "filterChain": chain}}, "INSERT_BEFORE", filter_)
 
 
 def _patch(apply_to: str, context: str, match: Doc, operation: str, value: Doc) -> Doc:
@@ -230,9 +230,9 @@ def _patch(apply_to: str, context: str, match: Doc, operation: str, value: Doc) 
 
 
 def _per_route(overrides: Doc) -> Doc:
-    """That a filter is on, with ``overrides`` of what it does."""
-    return _on(f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", overrides=overrides)
+    """Enables an ext_proc filter, with ``overrides`` of its configuration."""
+    return _filter_config(f"{_TYPE}.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", overrides=overrides)
 
 
-def _on(kind: str, **config: Doc) -> Doc:
+def _filter_config(kind: str, **config: Doc) -> Doc:
     return {"@type": f"{_TYPE}.config.route.v3.FilterConfig", "config": {"@type": kind, **config}}

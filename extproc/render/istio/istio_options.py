@@ -1,7 +1,7 @@
-"""What manifests for Istio are told beside the policy: where things are in the mesh, and how new it is.
+"""Options of manifests for Istio that no policy has: where things are in the mesh, and Istio's release; and names.
 
-A field that the target's Istio does not know is left out where it is a nicety, and reported
-where its absence is felt: istiod drops what it does not know without a word.
+istiod silently drops fields that it does not know. A field that the target's release lacks is omitted, and reported
+(``IstioOptions.notes``) where that changes behaviour.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from extproc.policy.snapshot import Policy
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import PROCESSOR, EnvoyOptions, host_port
 
-Where: TypeAlias = Literal["gateway", "sidecar", "inbound", "waypoint"]
-"""The proxies that get our filters: the gateway, the client's sidecar, the model server's, an ambient waypoint."""
-WHERE: tuple[Where, ...] = get_args(Where)
+ProxyKind: TypeAlias = Literal["gateway", "sidecar", "inbound", "waypoint"]
+"""Proxies that get our filters: the gateway, clients' sidecars, model servers' sidecars, an ambient waypoint."""
+PROXY_KINDS: tuple[ProxyKind, ...] = get_args(ProxyKind)
 Release: TypeAlias = Literal["1.28", "1.29", "1.30", "1.31"]
 RELEASES: tuple[Release, ...] = get_args(Release)
-"""Of Istio. They run Envoy 1.36 to 1.39."""
+"""Releases of Istio, oldest first. They run Envoy 1.36 to 1.39."""
 
 GROUP = "ai.istio.io"
 POOL_LABEL = f"{GROUP}/gpu-pool"
 VERSION_LABEL = "version"
-"""Labels of pods: which version of the model they serve, on which GPU pool."""
+"""Labels of pods: the model's version and the GPU pool that they serve."""
 DOMAIN = "aimesh.internal"
-"""Of the names under which endpoints stand that are in no Service."""
+"""Domain of the hosts of our ServiceEntries."""
 
 
 class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy does not say."""
+    """Options of one rendering."""
 
-    where: tuple[Where, ...] = ("gateway", "sidecar")
+    proxies: tuple[ProxyKind, ...] = ("gateway", "sidecar")
     release: Release = "1.30"
     namespace: str = "default"
-    """Of policies that name none."""
+    """Namespace of policies that name none."""
     gateway: str = "istio-ingress/gateway"
-    """The Gateway by which clients come, ``namespace/name``; its proxies are in the same namespace."""
+    """``namespace/name`` of the ingress Gateway; its pods are in the same namespace."""
     gateway_labels: tuple[tuple[str, str], ...] = (("istio", "ingressgateway"),)
-    """Of the gateway's pods."""
+    """Labels of the gateway's pods."""
     hosts: tuple[str, ...] = ()
-    """By which clients call it; none: the policies' own."""
+    """Hosts by which clients call the gateway; empty: the policies' own."""
     callers: str = ""
     """Namespace of the pods that call models inside the mesh; empty: the policies' own."""
     waypoint: str = "waypoint"
@@ -52,30 +52,30 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
     processors: tuple[str, ...] = ("aimesh-extproc.aimesh-system.svc.cluster.local:50051",)
     """``host:port`` of a Service of the mesh; or any number of ``dns:///host:port`` and ``unix:///path``."""
     meshed_endpoints: bool = False
-    """The policies' endpoints are pods with sidecars (of other clusters): they get mutual TLS."""
+    """The policies' endpoints are pods with sidecars (in other clusters): use mutual TLS."""
     body: Literal["buffered", "streamed"] = "buffered"
     fail_open: bool = True
     rules: bool = False
-    """A PrometheusRule too, for Prometheus' operator."""
+    """Add a PrometheusRule, for the Prometheus operator."""
     routes_only: bool = False
-    """Only the VirtualServices: where versions, pools or hosts go, they go from routes before they go elsewhere."""
+    """Only the VirtualServices: to be applied first where versions, pools or hosts were removed."""
     access_log: str = ""
     """Name of the mesh's extension provider that writes our access log; empty: logs stay as they are."""
 
     @property
     def service(self) -> tuple[str, int] | None:
-        """Host and port of the processor's Service; None where Envoy is told of a cluster of its own."""
+        """Host and port of the processor's Service; None where the EnvoyFilters add a cluster for it."""
         first = self.processors[0]
         return None if first.startswith(("dns:", "unix:")) else host_port(first)
 
     @property
     def routes(self) -> bool:
-        """Whether requests are routed at all, and not only watched."""
-        return any(where != "inbound" for where in self.where)
+        """Whether some proxy routes requests, rather than only timing them."""
+        return any(kind != "inbound" for kind in self.proxies)
 
     @property
     def envoy(self) -> EnvoyOptions:
-        """The same for what a proxy of any kind is told."""
+        """The options for ``render.envoy`` that follow from these."""
         cluster = PROCESSOR
         if self.service is not None:
             host, port = self.service
@@ -84,11 +84,11 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
         return EnvoyOptions(processors=addresses, cluster=cluster, body=self.body, fail_open=self.fail_open)
 
     def since(self, release: Release) -> bool:
-        """Whether the target is ``release`` or newer."""
+        """Whether the target's Istio is ``release`` or newer."""
         return RELEASES.index(self.release) >= RELEASES.index(release)
 
     def notes(self) -> list[str]:
-        """What its user should know of the target."""
+        """Texts for the user: what the target's Istio lacks or does not support."""
         found = []
         if self.body == "streamed":
             found.append("--body streamed has only been run with Envoy 1.40, which is newer than any Istio's")
@@ -97,15 +97,15 @@ class IstioOptions(msgspec.Struct, frozen=True, kw_only=True):
                     f"Istio {self.release} has no allow_content_length_header: with --body streamed, requests "
                     "reach the model servers in chunks, without content-length"
                 )
-        if "waypoint" in self.where:
+        if "waypoint" in self.proxies:
             found.append("Istio does not support EnvoyFilter on waypoints: it works as of 1.26, and may stop to")
         if not self.since("1.29"):
             found.append(f"Istio {self.release} has no formatter in custom tags: spans do not tell their route")
         return found
 
 
-def checked(options: IstioOptions) -> IstioOptions:
-    """``options``. Raises ``SetupError`` where they contradict themselves."""
+def validated(options: IstioOptions) -> IstioOptions:
+    """``options`` themselves. Raises ``SetupError`` where they are contradictory or incomplete."""
     addresses = options.processors
     if len(addresses) > 1 and not all(a.startswith(("dns:", "unix:")) for a in addresses):
         raise SetupError("a Service is one processor address; for several, write dns:///host:port or unix:///path")
@@ -120,12 +120,12 @@ def checked(options: IstioOptions) -> IstioOptions:
 
 
 def namespace(policy: Policy, options: IstioOptions) -> str:
-    """Where the manifests of ``policy`` go."""
+    """Namespace of the manifests of ``policy``."""
     return policy.namespace or options.namespace
 
 
 def service_host(policy: Policy, options: IstioOptions) -> str:
-    """The apex Service as Istio knows it: with its whole name."""
+    """The apex Service's host as Istio names it: fully qualified."""
     if policy.host.endswith(".svc"):
         return f"{policy.host}.cluster.local"
     if "." in policy.host or policy.host.startswith("["):
@@ -134,7 +134,9 @@ def service_host(policy: Policy, options: IstioOptions) -> str:
 
 
 def slug(*parts: str, digested: bool = False) -> str:
-    """A DNS label from names of a policy; a digest of them at its end where it can't hold them as they are."""
+    """A DNS label made of ``parts``, at most 50 characters: joined by dashes, with a digest of them at the end where
+    they had to be changed or shortened, or where it is asked for (``digested``).
+    """
     whole = "-".join(part for part in parts if part)
     label = re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-")
     if label == whole and len(label) <= 50 and not digested:
@@ -144,12 +146,12 @@ def slug(*parts: str, digested: bool = False) -> str:
 
 
 def host_slug(host: str) -> str:
-    """A DNS label for a host."""
+    """A DNS label made of a host."""
     return slug(*host.removesuffix(".svc.cluster.local").split("."))
 
 
 def manifest(kind: str, version: str, name: str, where: str, spec: Doc, **annotations: str) -> Doc:
-    """A document of Kubernetes."""
+    """A Kubernetes object."""
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": where,

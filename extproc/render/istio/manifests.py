@@ -1,8 +1,8 @@
-"""Manifests for Istio from a policy: everything that it says, and nothing more.
+"""All manifests for Istio from policies, in the order in which they are to be applied.
 
-In the order in which they can be applied where something is added: endpoints and subsets before the routes to them, the
-routes before the filters whose headers they follow. Where something is removed, the routes are applied by themselves
-first (``routes_only``): Envoy answers 503 where a route names a subset that is gone.
+Endpoints and subsets come before the routes to them, routes before the filters whose headers they match. Where
+something is removed, the routes have to be applied first by themselves (``IstioOptions.routes_only``): Envoy answers
+503 where a route names a subset that does not exist.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc, to_yaml
 from extproc.render.istio.destination_rules import destination_rules, service_entries
 from extproc.render.istio.envoy_filters import envoy_filters
-from extproc.render.istio.istio_options import RELEASES, WHERE, IstioOptions, Release, Where, checked
+from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions, ProxyKind, Release, validated
 from extproc.render.istio.provenance import ANNOTATION, annotation
 from extproc.render.istio.telemetry_api import prometheus_rules, telemetries
 from extproc.render.istio.virtual_services import virtual_services
 
-__all__ = ["RELEASES", "WHERE", "IstioOptions", "Release", "Where", "documents", "manifests", "notes"]
+__all__ = ["PROXY_KINDS", "RELEASES", "IstioOptions", "ProxyKind", "Release", "documents", "manifests", "notes"]
 
 
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """The manifests as plain data. Raises ``SetupError`` where ``options`` contradict themselves."""
-    chosen = checked(options)
+    """The manifests as plain data. Raises ``SetupError`` for contradictory options and for duplicate names."""
+    chosen = validated(options)
     found = virtual_services(snapshot, chosen) if chosen.routes else []
     if not chosen.routes_only:
         beneath = [*service_entries(snapshot, chosen), *destination_rules(snapshot, chosen)] if chosen.routes else []
@@ -41,24 +41,24 @@ def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
 
 
 def manifests(snapshot: Snapshot, options: IstioOptions) -> str:
-    """The manifests as YAML."""
+    """The manifests as one YAML stream. Raises ``SetupError``."""
     return "---\n".join(to_yaml(document) for document in documents(snapshot, options))
 
 
 def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
-    """What the manifests can't say: for whoever renders them."""
+    """Texts for the user: what the manifests can't express, or do not do, with these policies and options."""
     found = options.notes()
     if any(policy.retry_budget for policy in snapshot.policies) and not options.since("1.31"):
         found.append(
             f"Istio {options.release} has no budgetInterval: a retry budget is a share of the requests under way, "
             "not of those of ten seconds"
         )
-    if "inbound" in options.where:
+    if "inbound" in options.proxies:
         found += [
             f"policy {policy.name} has no selector, so its model servers can't be told apart: not timed there"
             for policy in snapshot.policies
             if not policy.selector
         ]
-        if len(options.where) > 1:
+        if len(options.proxies) > 1:
             found.append("whoever is timed at the client and at the model server is counted twice")
     return found

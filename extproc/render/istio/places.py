@@ -1,9 +1,9 @@
 """Where a policy's targets are in the mesh: host, port and subset of each.
 
-- Its endpoints are the policy's own ``host:port``: a subset of that Service, by the labels of its pods.
-- Its one endpoint is another Service of the cluster: that Service.
-- Other endpoints that the policy lists are in no Service that Istio knows. They stand in a ServiceEntry under a name
-  of ours, with the same labels as pods would have, and are a subset of that.
+- A target whose endpoint is the policy's own ``host:port`` is a subset of that Service, by the labels of its pods.
+- A target whose only endpoint is another Service of the cluster is that Service.
+- All other endpoints are in no Service that Istio knows: a ServiceEntry lists them, with the labels that pods have, and
+  the target is a subset of its host.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _CLUSTER = (".svc", ".svc.cluster.local")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a route names."""
+    """The destination of routes to one target."""
 
     target: Target
     host: str
     port: int
     subset: str = ""
-    """Empty: all of the host."""
+    """Empty: all endpoints of the host."""
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of the pods or endpoints that are this target's."""
+        """Labels of the target's pods or endpoints."""
         named = ((VERSION_LABEL, self.target.version), (POOL_LABEL, self.target.pool))
         return {label: value for label, value in named if value}
 
     @property
     def destination(self) -> dict[str, object]:
-        """As a route of Istio's names it."""
+        """A Destination of a VirtualService."""
         subset = {"subset": self.subset} if self.subset else {}
         return {"host": self.host, **subset, "port": {"number": self.port}}
 
 
 def entry_host(policy: Policy) -> str:
-    """The name under which endpoints stand that ``policy`` lists."""
+    """Host of the ServiceEntry for the endpoints that ``policy`` lists."""
     return f"{slug(policy.name)}.{DOMAIN}"
 
 
@@ -59,14 +59,14 @@ def targets(snapshot: Snapshot, policy: Policy) -> list[Target]:
 
 
 def places(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Place]:
-    """Every target's place. Names of subsets are unique on their host."""
+    """The place of every target. Names of subsets are unique on their host."""
     policies = Counter(service_host(policy, options) for policy in snapshot.policies)
     found = {
         target: _place(policy, target, options, shared=policies[service_host(policy, options)] > 1)
         for policy in snapshot.policies
         for target in targets(snapshot, policy)
     }
-    # Version a-b on pool c, and version a on pool b-c.
+    # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
     names = Counter((place.host, place.subset) for place in found.values())
     return {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
 

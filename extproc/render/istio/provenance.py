@@ -1,9 +1,9 @@
-"""What of the policies a rendering for Istio was made from: written on it, and compared with policies later.
+"""From which parts of the policies a rendering for Istio was made: written into it, and compared with policies later.
 
-``parts`` lists what the manifests depend on; what is not in it (values of ``match``,
-``minMemory``, ``modelRewrite``'s name, paths, custom metrics of the body) changes without a new rendering. Every
-manifest has the text as an annotation. The filters send it with each stream, so that the processor can compare: there
-without the weights, since another text is another listener to Envoy, which then drains its connections.
+``parts`` lists all that manifests depend on; what it does not list (values of ``match``, ``minMemory``, the name of a
+``modelRewrite``, paths, custom metrics of bodies) takes effect without a new rendering. Every manifest has the text as
+an annotation. The filters also send it with each stream, so that the processor can compare it: there without weights,
+since a changed text changes the listener, and Envoy then drains its connections.
 """
 
 from __future__ import annotations
@@ -25,93 +25,93 @@ from extproc.render.istio.places import Place, entry_host, places, targets
 
 ANNOTATION = f"{GROUP}/rendered-from"
 METADATA = "x-aimesh-rendered-from"
-"""Of the gRPC streams that the filters open."""
+"""gRPC metadata key of the filters' streams."""
 
 ROUTES = ("hosts", "models", "versions", "pools", "targets", "endpoints", "headers", "answers", "settings", "limits")
-"""Parts on which routes and filters depend: requests go wrong, or unseen, where they differ."""
+"""Parts on which routes and filters depend: where they differ, requests are routed wrongly or not observed."""
 WEIGHTS = "weights"
-"""By which the default route splits requests while no processor decides."""
+"""Weights by which the default route splits requests while no processor answers."""
 SELECTORS = "selectors"
-"""Of model servers that are timed in their own sidecars."""
+"""Pod selectors of model servers that are timed in their own sidecars."""
 OBJECTIVES = "objectives"
-"""Of the rules for Prometheus."""
+"""Service level objectives, on which the rules for Prometheus depend."""
 PARTS = (*ROUTES, WEIGHTS, SELECTORS, OBJECTIVES)
 
-_WATCHING = ("models", "versions", "pools", "answers")
-"""Of ``ROUTES``, on what a rendering depends that routes nothing."""
-_LONGEST = 200
-"""Characters of a part; a longer one is told by its digest."""
-_PLAIN = re.compile(r"[A-Za-z0-9._:/*@+= -]*")
-"""What an annotation, a header and Envoy's formatter of headers all take as it is."""
-_PLACES, _BARE = IstioOptions(), EnvoyOptions()
+OBSERVED_PARTS = ("models", "versions", "pools", "answers")
+"""Those of ``ROUTES`` on which a rendering depends that only times requests."""
+MAX_PART_LENGTH = 200
+"""Characters; a longer part is replaced by its digest."""
+_SAFE_TEXT = re.compile(r"[A-Za-z0-9._:/*@+= -]*")
+"""Characters that annotations, header values and Envoy's header formatter take unchanged."""
+_DEFAULT_ISTIO, _DEFAULT_ENVOY = IstioOptions(), EnvoyOptions()
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A part in which a rendering and policies differ. Both lists are empty where only digests, or the order, tell."""
+    """A part in which a rendering and policies differ. Both lists are empty where only digests or the order differ."""
 
     part: str
     missing: tuple[str, ...] = ()
-    """What the policies have and the rendering lacks."""
+    """Items that the policies have and the rendering lacks."""
     surplus: tuple[str, ...] = ()
-    """What the rendering still has."""
+    """Items that only the rendering has."""
 
     def __str__(self) -> str:
-        said = [f"lacks {', '.join(self.missing)}"] if self.missing else []
-        said += [f"still has {', '.join(self.surplus)}"] if self.surplus else []
-        return f"{self.part} ({'; '.join(said)})" if said else self.part
+        texts = [f"lacks {', '.join(self.missing)}"] if self.missing else []
+        texts += [f"still has {', '.join(self.surplus)}"] if self.surplus else []
+        return f"{self.part} ({'; '.join(texts)})" if texts else self.part
 
 
 def annotation(snapshot: Snapshot, options: IstioOptions) -> str:
-    """What manifests for ``options`` are made from."""
-    return _text(snapshot, _depended_on(options))
+    """The text for the annotation of manifests that are rendered with ``options``."""
+    return _text(snapshot, _relevant_parts(options))
 
 
 def metadata(snapshot: Snapshot, options: IstioOptions) -> str:
-    """The same for the filters' streams."""
-    return _text(snapshot, [part for part in _depended_on(options) if part in (*ROUTES, SELECTORS)])
+    """The text for the filters' streams: without weights and objectives."""
+    return _text(snapshot, [part for part in _relevant_parts(options) if part in (*ROUTES, SELECTORS)])
 
 
 def differences(text: str, snapshot: Snapshot) -> list[Difference]:
-    """Where the rendering that says ``text`` of itself is of another policy than ``view``. Parts that it does not name,
-    or that are not known here, are not compared.
-    """
-    theirs = _read(text)
+    """Where the rendering with this text differs from ``snapshot``. Parts that either lacks are not compared."""
+    theirs = _decoded(text)
     found = []
     for part, items in parts(snapshot).items():
-        said = theirs.get(part)
-        mine = _written(items)
-        if said is None or said == mine:
+        value = theirs.get(part)
+        mine = _encoded(items)
+        if value is None or value == mine:
             continue
-        if said.startswith("#") or mine.startswith("#"):
+        if value.startswith("#") or mine.startswith("#"):
             found.append(Difference(part))
         else:
-            old = said.split(", ") if said else []
+            old = value.split(", ") if value else []
             missing = tuple(item for item in items if item not in old)
             found.append(Difference(part, missing, tuple(item for item in old if item not in items)))
     return found
 
 
 def concerns(text: str, snapshot: Snapshot) -> bool:
-    """Whether some policy of ``view`` may be in the rendering that says ``text`` of itself."""
-    hosts = _read(text).get("hosts", "#")
+    """Whether the rendering with this text may contain some policy of ``snapshot``."""
+    hosts = _decoded(text).get("hosts", "#")
     return hosts.startswith("#") or any(host.partition(" ")[0] in snapshot.by_name for host in hosts.split(", "))
 
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
-    """Everything in ``view`` that manifests may depend on."""
-    where = places(snapshot, _PLACES)
+    """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
+    where = places(snapshot, _DEFAULT_ISTIO)
     pooled = {
         policy.name: [t for t in targets(snapshot, policy) if t.pool and t.version] for policy in snapshot.policies
     }
     return {
-        "hosts": [f"{p.name} {p.namespace or '-'} {service_host(p, _PLACES)}:{p.port}" for p in snapshot.policies],
+        "hosts": [
+            f"{p.name} {p.namespace or '-'} {service_host(p, _DEFAULT_ISTIO)}:{p.port}" for p in snapshot.policies
+        ],
         "models": [f"{match.policy.name} {match.pattern}" for match in snapshot.patterns],
         "versions": [_version(p, v.name, v.mirror) for p in snapshot.policies for v in p.versions],
         "pools": [pool.name for pool in snapshot.pools],
         "targets": [_target(target) for target in where],
         "endpoints": [*_endpoints(snapshot, where)],
-        "headers": _shown(route_filter, snapshot),
-        "answers": _shown(observe_filter, snapshot),
+        "headers": _policy_headers(route_filter, snapshot),
+        "answers": _policy_headers(observe_filter, snapshot),
         "settings": [*_settings(snapshot)],
         "limits": [
             f"maxBody {snapshot.body_limit}",
@@ -130,11 +130,11 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     }
 
 
-def _depended_on(options: IstioOptions) -> Iterable[str]:
-    yield from (ROUTES if options.routes else _WATCHING)
+def _relevant_parts(options: IstioOptions) -> Iterable[str]:
+    yield from (ROUTES if options.routes else OBSERVED_PARTS)
     if options.routes:
         yield WEIGHTS
-    if "inbound" in options.where:
+    if "inbound" in options.proxies:
         yield SELECTORS
     if options.rules:
         yield OBJECTIVES
@@ -150,22 +150,22 @@ def _target(target: Target) -> str:
 
 
 def _endpoints(snapshot: Snapshot, where: Mapping[Target, Place]) -> Iterator[str]:
-    """Those in no Service of the policy's own."""
+    """Endpoints that are not in the policy's own Service."""
     for target, place in where.items():
         policy = snapshot.by_name[target.policy]
         if place.host == entry_host(policy):
             pool = snapshot.pool_by_name.get(target.pool)
             locality = f" in {pool.locality}" if pool and pool.locality else ""
             yield f"{_target(target)} {' '.join(target.endpoints)}{locality}"
-        elif place.host != service_host(policy, _PLACES):
+        elif place.host != service_host(policy, _DEFAULT_ISTIO):
             yield f"{_target(target)} {place.host}:{place.port}"
 
 
-def _shown(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) -> list[str]:
-    """Headers that a filter shows the processor because policies ask for them."""
+def _policy_headers(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) -> list[str]:
+    """Headers that a filter sends to the processor only because of these policies."""
     mine, always = (
         [pattern["exact"] for pattern in made["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]]
-        for made in (make(snapshot, _BARE), make(Snapshot(), _BARE))
+        for made in (make(snapshot, _DEFAULT_ENVOY), make(Snapshot(), _DEFAULT_ENVOY))
     )
     return [name for name in mine if name not in always]
 
@@ -178,7 +178,7 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
-    """``pooled``: some version is on a pool, so that it matters whether others stand in."""
+    """``pooled``: some version is on a GPU pool, so ``onNoGpu`` matters."""
     if policy.timeout is not None:
         yield f"{policy.name} timeout {seconds(policy.timeout)}"
     budget = retry_budget(policy)
@@ -189,15 +189,15 @@ def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
 
 def _text(snapshot: Snapshot, wanted: Iterable[str]) -> str:
     found = parts(snapshot)
-    return "; ".join(f"{part}={_written(found[part])}" for part in wanted)
+    return "; ".join(f"{part}={_encoded(found[part])}" for part in wanted)
 
 
-def _written(items: Sequence[str]) -> str:
+def _encoded(items: Sequence[str]) -> str:
     text = ", ".join(items)
-    if len(text) <= _LONGEST and all(map(_PLAIN.fullmatch, items)):
+    if len(text) <= MAX_PART_LENGTH and all(map(_SAFE_TEXT.fullmatch, items)):
         return text
     return f"#{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _read(text: str) -> dict[str, str]:
-    return {part: said for part, _, said in (piece.partition("=") for piece in text.split("; "))}
+def _decoded(text: str) -> dict[str, str]:
+    return {part: value for part, _, value in (piece.partition("=") for piece in text.split("; "))}

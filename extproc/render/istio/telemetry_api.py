@@ -1,8 +1,8 @@
-"""Telemetry: Istio's own metrics, traces and logs by model, version and GPU pool.
+"""Telemetry objects: tags for model, version and GPU pool on Istio's metrics, traces and logs; and the PrometheusRule.
 
-Istio evaluates a tag's expression (CEL) when the request has ended, over the headers as they went upstream. Each value
-is a series of its own and never goes away, so a value is a text of the policies, ``other`` or ``none``, whatever
-a client sends.
+Istio evaluates a tag's expression (CEL) at the end of a request, over the headers as they were sent upstream. Every
+value makes a time series that is never removed, so values are texts of the policies, ``other`` or ``none``, whatever a
+client sends.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _METRICS = ("REQUEST_COUNT", "REQUEST_DURATION")
 
 
 def telemetries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each namespace with proxies that route or serve."""
+    """One for each namespace with proxies that route to models or serve them."""
     where = [namespace(policy, options) for policy in snapshot.policies]
-    if "gateway" in options.where:
+    if "gateway" in options.proxies:
         where.append(options.gateway.partition("/")[0])
-    if "sidecar" in options.where and options.callers:
+    if "sidecar" in options.proxies and options.callers:
         where.append(options.callers)
     return [manifest(*TELEMETRY, "aimesh", name, _spec(snapshot, options)) for name in dict.fromkeys(where)]
 
 
 def tags(snapshot: Snapshot) -> dict[str, str]:
-    """Expressions of the tags that Istio's metrics get."""
+    """CEL expressions of the tags on Istio's metrics, by the tag's name."""
     return {
         "model_name": _model(snapshot),
         "model_version": _one_of(headers.MODEL_VERSION, [v.name for p in snapshot.policies for v in p.answering]),
@@ -42,7 +42,7 @@ def tags(snapshot: Snapshot) -> dict[str, str]:
 
 
 def prometheus_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """What `render rules --source istio` writes, as Prometheus' operator takes it."""
+    """The rules of `render rules --source istio` as a PrometheusRule, if the options want one."""
     if not options.rules or not snapshot.policies:
         return []
     where = namespace(snapshot.policies[0], options)
@@ -76,7 +76,7 @@ def _spec(snapshot: Snapshot, options: IstioOptions) -> Doc:
 
 
 def _one_of(header: str, known: Sequence[str]) -> str:
-    """The header's value, where it is a word of the policies."""
+    """The header's value if it is one of ``known``, otherwise ``other``; without the header ``none``."""
     words = ", ".join(_text(headers.safe_value(word)) for word in dict.fromkeys(known))
     value = f"request.headers['{header}']"
     listed = f"{value} in [{words}] ? {value} : '{OTHER}'" if words else f"'{OTHER}'"
@@ -84,7 +84,7 @@ def _one_of(header: str, known: Sequence[str]) -> str:
 
 
 def _model(snapshot: Snapshot) -> str:
-    """The pattern that owns the model, by the order in which patterns are tried; an exact one is the model."""
+    """The first pattern that matches the model, in the snapshot's order."""
     value = f"request.headers['{headers.MODEL_NAME}']"
     exact = [match.pattern for match in snapshot.patterns if "*" not in match.pattern]
     plain = [pattern for pattern in exact if headers.safe_value(pattern) == pattern]
@@ -101,9 +101,9 @@ def _model(snapshot: Snapshot) -> str:
 
 
 def _matches(value: str, pattern: str) -> str:
-    """A glob with the functions that every CEL has: its ends as such, what is between as contained.
+    """A glob by CEL's standard functions: startsWith, contains, endsWith.
 
-    ``a*b*c`` so also takes what has its ``b`` within ``a`` or ``c``: routes and decisions never rest on this.
+    An approximation: ``a*b*c`` also matches where ``b`` occurs only within ``a`` or ``c``. It is for tags only.
     """
     head, *middle, tail = (headers.safe_value(part) for part in pattern.split("*"))
     found = [f"{value}.startsWith({_text(head)})"] if head else []
@@ -113,6 +113,6 @@ def _matches(value: str, pattern: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A literal of CEL."""
+    """A CEL string literal."""
     quoted = json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
     return f"'{quoted}'"

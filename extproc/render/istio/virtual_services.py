@@ -1,7 +1,7 @@
-"""VirtualServices that follow the processor's headers to the subset of a target.
+"""VirtualServices: routes by the headers that the processor has set to the subset of a target.
 
-The timeout of a policy runs until the answer begins. Istio's own ``timeout`` would end streams in their midst, so it is
-the timeout per try, which no longer counts once the client has got something.
+A policy's timeout limits the time until the answer begins. Istio's ``timeout`` would cut streams off, so it becomes the
+timeout per try, which ends once response headers were sent to the client.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
-from extproc.render.envoy.routes import literal, owns_all, plain_target, unreached, weighted_targets
+from extproc.render.envoy.routes import literal, model_only_target, owns_all, unserved_headers, weighted_targets
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
 from extproc.render.istio.places import places
 
 VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
-CALL = "grpc"
-"""Last part of the name of routes for gRPC calls."""
+GRPC = "grpc"
+"""Suffix of the names of routes for gRPC calls."""
 
-_MOST = (1 << 31) - 1
-"""What the weights of one route may come to in Istio."""
-_CALL = {"content-type": {"prefix": "application/grpc"}}
+_MAX_TOTAL_WEIGHT = (1 << 31) - 1
+"""Istio's limit for the sum of the weights of one route (int32)."""
+_GRPC_MATCH = {"content-type": {"prefix": "application/grpc"}}
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
-"""Where no model server can have begun with the prompt."""
+"""Failures before a model server can have started on the prompt."""
 
 
 def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each apex Service, as the mesh's sidecars see it, and one for the gateway."""
+    """One for each apex Service, for sidecars and waypoints, and one for the gateway."""
     make = _Routes(snapshot, options)
     found = []
-    if {"sidecar", "waypoint"}.intersection(options.where):
+    if {"sidecar", "waypoint"}.intersection(options.proxies):
         for host in dict.fromkeys(service_host(policy, options) for policy in snapshot.policies):
             policies = [policy for policy in snapshot.policies if service_host(policy, options) == host]
             spec = {"hosts": [host], "http": make.all(policies)}
             name = f"aimesh-{host_slug(host)}"
             found.append(manifest(*VIRTUAL_SERVICE, name, namespace(policies[0], options), spec))
-    if "gateway" in options.where and snapshot.policies:
+    if "gateway" in options.proxies and snapshot.policies:
         spec = {
             "hosts": gateway_hosts(snapshot, options),
             "gateways": [options.gateway],
@@ -49,22 +49,22 @@ def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
 
 
 def gateway_hosts(snapshot: Snapshot, options: IstioOptions) -> list[str]:
-    """By which clients call the gateway."""
+    """Hosts by which clients call the gateway."""
     return list(options.hosts or dict.fromkeys(service_host(policy, options) for policy in snapshot.policies))
 
 
 def default_route(policy: Policy) -> str:
-    """Name of the route that requests get before the processor has spoken, and without it."""
+    """Name of the route that requests match before the processor answers, and without it."""
     return f"{policy.name}-default"
 
 
 def catch_all(snapshot: Snapshot, policies: Sequence[Policy]) -> Policy:
-    """Of ``policies`` the one that gets requests of which the processor said nothing."""
+    """Of ``policies`` the one that gets requests on which the processor set no headers."""
     return next((m.policy for m in snapshot.patterns if owns_all(m) and m.policy in policies), policies[0])
 
 
 class _Routes:
-    """Makes routes to the targets of policies."""
+    """Builds routes to the targets of policies."""
 
     def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
         self._snapshot = snapshot
@@ -73,7 +73,7 @@ class _Routes:
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
     def all(self, policies: Sequence[Policy]) -> list[Doc]:
-        """For each policy the routes to its targets, then one by model alone; last what no model is known of."""
+        """For each policy the routes to its targets, then one by model alone; last those without a model."""
         found: list[Doc] = []
         for policy, owned in self._owners(policies):
             for version in policy.answering or (Version(""),):
@@ -85,7 +85,7 @@ class _Routes:
         return [*found, *self._fallback(default, default_route(default), [{}])]
 
     def _owners(self, policies: Sequence[Policy]) -> list[tuple[Policy, list[Doc]]]:
-        """Which models belong to whom, in the order in which they are tried: exact first, one a policy."""
+        """Policies with the conditions for their models, in the order of matching: exact names first, then globs."""
         exact: dict[str, list[Doc]] = {}
         globs: list[tuple[Policy, list[Doc]]] = []
         for match in self._snapshot.patterns:
@@ -102,52 +102,56 @@ class _Routes:
         if not owns_all(match):
             regex = ".*".join(literal(headers.safe_value(part)) for part in match.pattern.split("*"))
             return {headers.MODEL_NAME: {"regex": regex}}
-        # Where clients may pin, their header has not been taken away. The model's name has: only the processor sets
-        # it, so a pin that no processor has seen chooses nothing.
+        # Where pins are allowed a client's version header is not removed, but its model header is: only the processor
+        # sets that one, so a pin that no processor has checked matches no route.
         return {headers.MODEL_NAME: {"regex": ".+"}} if self._pins else {}
 
     def _target(self, policy: Policy, owned: list[Doc], target: Target) -> list[Doc]:
-        """What the processor says of a target leads there."""
+        """Routes to ``target`` for requests with the headers that the processor sets for it."""
         chosen = ((headers.MODEL_VERSION, target.version), (headers.GPU_POOL, target.pool))
         wanted = {name: {"exact": headers.safe_value(value)} for name, value in chosen if value}
         if not wanted:
             return []
         name = "-".join(part for part in (policy.name, target.version, target.pool) if part)
-        return self._twins(policy, name, [models | wanted for models in owned], [(target, 1)], unreached(target))
+        return self._grpc_and_other(
+            policy, name, [models | wanted for models in owned], [(target, 1)], unserved_headers(target)
+        )
 
     def _fallback(self, policy: Policy, name: str, owned: list[Doc]) -> list[Doc]:
-        """To the policy's default; without one the load stays split by weight, and those of weight 0 get nothing."""
-        removed = unreached(plain_target(self._snapshot, policy))
+        """To the policy's default version, or without one split by weight; versions of weight 0 get nothing."""
+        removed = unserved_headers(model_only_target(self._snapshot, policy))
         if self._pins and not any(owned):
-            removed = unreached(None)  # the processor has said nothing of these: a pin is only the client's word
-        return self._twins(policy, name, owned, weighted_targets(self._snapshot, policy, _MOST), removed)
+            removed = unserved_headers(None)  # no processor has checked a pin on these requests
+        return self._grpc_and_other(
+            policy, name, owned, weighted_targets(self._snapshot, policy, _MAX_TOTAL_WEIGHT), removed
+        )
 
-    def _twins(
+    def _grpc_and_other(
         self, policy: Policy, name: str, owned: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
     ) -> list[Doc]:
-        """The same twice: in front for gRPC calls, whose requests may be streams, which nobody can repeat.
+        """One route for gRPC calls, whose requests may be streams and can't be retried, and one for everything else.
 
-        ``removed``: headers that do not go on with the request.
+        ``removed``: request headers that the routes remove.
         """
         if not shares:
             return [{"name": name, **_matches(owned), "directResponse": {"status": 503}}]
         return [
             {
-                "name": f"{name}-{CALL}" if call else name,
-                **_matches([match | _CALL for match in owned] if call else owned),
+                "name": f"{name}-{GRPC}" if grpc else name,
+                **_matches([match | _GRPC_MATCH for match in owned] if grpc else owned),
                 "route": [
                     {"destination": self._places[target].destination} | ({"weight": weight} if len(shares) > 1 else {})
                     for target, weight in shares
                 ],
                 **self._mirrors(policy),
                 **({"headers": {"request": {"remove": removed}}} if removed else {}),
-                "retries": {"attempts": 0} if call else _patience(policy, self._options),
+                "retries": {"attempts": 0} if grpc else _timeouts_and_retries(policy, self._options),
             }
-            for call in (True, False)
+            for grpc in (True, False)
         ]
 
     def _mirrors(self, policy: Policy) -> Doc:
-        """Copies of requests, a mirror's share spread over its pools by their endpoints."""
+        """Mirrors: a mirror's percentage is divided among its pools by their number of endpoints."""
         found = []
         for version in policy.mirrors:
             places = [self._places[target] for target in self._snapshot.targets[policy.name, version.name]]
@@ -158,10 +162,10 @@ class _Routes:
         return {"mirrors": found} if found else {}
 
 
-def _patience(policy: Policy, options: IstioOptions) -> Doc:
-    """How long an answer may take to begin, and when to try again; Istio's own default repeats prompts.
+def _timeouts_and_retries(policy: Policy, options: IstioOptions) -> Doc:
+    """Retries and the timeout per try. Istio's default retries would repeat prompts.
 
-    Streamed bodies are never sent twice; but Istio has a timeout per try only with retries, so it is lost with them.
+    No retries where bodies are streamed; Istio has a timeout per try only with retries, so then there is none.
     """
     if options.body == "streamed":
         return {"attempts": 0}

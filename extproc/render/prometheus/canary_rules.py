@@ -1,8 +1,8 @@
-"""A canary that is worse than the stable version, as rules.
+"""Rules that compare canaries with the stable version: alerts for a canary that fails more often, or is slower.
 
-Stable is the version with the largest weight; every other one that answers is held against it. Few requests prove
-little, so failures are compared by the z-test of two proportions: an alert takes more than chance makes, and enough
-failures for such a test to mean anything.
+The stable version is the one with the largest weight; every other version that answers is compared with it. Failures
+are compared by the two-proportion z-test, so that few requests alone do not alert, and only from ``MIN_FAILURES`` on,
+below which the test means nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy
 from extproc.render.document import Doc
-from extproc.render.prometheus.golden_rules import DURATION, FAILURES, FEWEST, REQUESTS, STEP, record
+from extproc.render.prometheus.golden_rules import (
+    DURATION,
+    EVALUATION_INTERVAL,
+    FAILURES,
+    MIN_FAILURES,
+    REQUESTS,
+    record,
+)
 from extproc.render.prometheus.promql import select, text
 
 COUNT = "canary:inference_requests:sum30m"
@@ -19,23 +26,23 @@ FAILED = "canary:inference_failures:sum30m"
 RATIO = "canary:inference_failures:ratio30m"
 ZSCORE = "canary:inference_failures_against_stable:zscore30m"
 
-SIGNIFICANT = 3
-"""Standard deviations: by chance once in 740 comparisons."""
-SLOWER = 1.5
-"""Times the stable version's P95."""
+MIN_ZSCORE = 3
+"""Standard deviations: exceeded by chance in one of 740 comparisons."""
+MAX_P95_RATIO = 1.5
+"""Ratio of the canary's P95 duration to the stable version's."""
 _AGAINST = "on (policy) group_left ()"
-"""Each canary against the one stable version of its policy."""
+"""Vector matching: each canary with the one stable version of its policy."""
 
 
 def canary(policy: Policy) -> list[Doc]:
-    """The rules; each may build on those before it."""
+    """The rules of one policy in evaluation order: each may use those before it."""
     stable = max(policy.answering, key=lambda version: version.weight).name
     return [*_counts(policy.name), _zscore(policy.name, stable), *_alerts(policy.name, stable)]
 
 
 def _counts(policy: str) -> Iterator[Doc]:
     for name, rate in ((COUNT, REQUESTS), (FAILED, FAILURES)):
-        counted = f"sum by (version) (sum_over_time({select(rate, policy=policy)}[30m])) * {STEP}"
+        counted = f"sum by (version) (sum_over_time({select(rate, policy=policy)}[30m])) * {EVALUATION_INTERVAL}"
         yield record(name, counted, policy=policy)
     yield record(RATIO, f"{select(FAILED, policy=policy)} / ({select(COUNT, policy=policy)} > 0)", policy=policy)
 
@@ -47,7 +54,7 @@ def _zscore(policy: str, stable: str) -> Doc:
     )
     pooled = f"(({failed} + {_AGAINST} {its_failed}) / ({count} + {_AGAINST} {its_count}))"
     variance = f"{pooled} * (1 - {pooled}) * (1 / {count} + {_AGAINST} 1 / {its_count})"
-    # Where nothing fails, or everything, there is no difference, and no variance either: 0 and not 0/0.
+    # Where nothing fails, or everything, difference and variance are both 0: the result is 0 and not 0/0.
     return record(ZSCORE, f"({ratio} - {_AGAINST} {its_ratio})\n/ sqrt(clamp_min({variance}, 1e-12))", policy=policy)
 
 
@@ -55,7 +62,9 @@ def _alerts(policy: str, stable: str) -> Iterator[Doc]:
     version = "{{ $labels.version }}"
     yield {
         "alert": "InferenceCanaryFails",
-        "expr": f"{select(ZSCORE, policy=policy)} > {SIGNIFICANT}\nand {select(FAILED, policy=policy)} >= {FEWEST}",
+        "expr": (
+            f"{select(ZSCORE, policy=policy)} > {MIN_ZSCORE}\nand {select(FAILED, policy=policy)} >= {MIN_FAILURES}"
+        ),
         "for": "2m",
         "labels": {"severity": "page", "policy": policy},
         "annotations": {
@@ -71,14 +80,14 @@ def _alerts(policy: str, stable: str) -> Iterator[Doc]:
     its = f"max by (policy) ({select(DURATION, version=stable, **p95)})"
     yield {
         "alert": "InferenceCanarySlow",
-        "expr": f"{theirs}\n> {_AGAINST} {SLOWER} * {its}",
+        "expr": f"{theirs}\n> {_AGAINST} {MAX_P95_RATIO} * {its}",
         "for": "15m",
         "labels": {"severity": "ticket", "policy": policy},
         "annotations": {
             "summary": f"{policy} {version} is slower than {stable}",
             "description": (
-                f"For 15 minutes the P95 of version {version} of the policy {policy} was above {SLOWER} times that of "
-                f"{stable}: " + "{{ $value | humanizeDuration }}."
+                f"For 15 minutes the P95 of version {version} of the policy {policy} was above {MAX_P95_RATIO} "
+                f"times that of {stable}: " + "{{ $value | humanizeDuration }}."
             ),
         },
     }

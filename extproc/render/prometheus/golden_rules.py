@@ -1,7 +1,7 @@
-"""Recording rules of a policy: success, rate, latency, tokens and shares of its versions.
+"""Recording rules of a policy: success, request rate, durations, tokens, and its versions' shares of the requests.
 
-Success, rate and duration come from the source that is asked for. Time to first token, time
-per output token and tokens come from the processor always: a mesh sees no tokens.
+Requests, failures and durations come from the source that is asked for; time to first token, time per output token and
+tokens always from the processor, since a mesh sees no tokens.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
-from extproc.render.prometheus.metric_sources import Series, Source, golden, inference, own
+from extproc.render.prometheus.metric_sources import Series, golden_series, inference, processor_series
 from extproc.render.prometheus.promql import number, rate, select
+from extproc.render.source_names import Source
 
 REQUESTS = "version_pool:inference_requests:rate5m"
 FAILURES = "version_pool:inference_failures:rate5m"
@@ -24,21 +25,21 @@ SHARE = "canary:inference_share:ratio5m"
 WEIGHT = "canary:inference_weight:ratio"
 
 QUANTILES = ("0.5", "0.95", "0.99")
-STEP = 30
-"""Seconds between two evaluations, and so between two samples of what is recorded."""
-FEWEST = 10
-"""Failures that an alert takes at least: one failure of a version that hardly anybody asks wakes nobody."""
-BUSY = 0.1
-"""Requests per second, on average over an hour, from which on it is worth a ticket that there are none."""
+EVALUATION_INTERVAL = 30
+"""Seconds between two evaluations, and so between two samples of a recorded series."""
+MIN_FAILURES = 10
+"""Failures below which no alert fires: a single failure of a version with hardly any requests pages nobody."""
+MIN_BUSY_RATE = 0.1
+"""Requests per second, averaged over an hour, above which an alert fires when there are no more requests."""
 
 
 def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[Doc]:
-    """The rules; each may build on those before it."""
+    """The rules of one policy in evaluation order: each may use those before it."""
     found: list[Doc] = []
-    for series in golden(snapshot, policy, source):
+    for series in golden_series(snapshot, policy, source):
         found += _requests(series)
         found += _quantiles(series, DURATION, series.durations)
-    tokens, models = own(policy), inference(policy)
+    tokens, models = processor_series(policy), inference(policy)
     found.append(_success(policy))
     found += _quantiles(tokens, TTFT, select("inference_time_to_first_token_seconds_bucket", models))
     found += _quantiles(tokens, TPOT, select("inference_time_per_output_token_seconds_bucket", models))
@@ -50,8 +51,9 @@ def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[D
 
 
 def record(name: str, expr: str, **labels: str) -> Doc:
-    """A recording rule. The labels say which part of the metric it makes, also where ``expr`` says so by itself: no
-    two rules look like one to ``promtool check rules``."""
+    """A recording rule. ``labels`` also has labels that ``expr`` gives by itself: without them `promtool check rules`
+    takes rules of different policies for duplicates.
+    """
     return {"record": name, "expr": expr, "labels": labels}
 
 
@@ -59,7 +61,7 @@ def _requests(series: Series) -> Iterator[Doc]:
     requests = series.total(rate(series.requests))
     failures = series.total(" or ".join(rate(selector) for selector in series.failures))
     yield record(REQUESTS, requests, **series.labels)
-    # A series of failures begins with the first one: until then there are none, and not an unknown number.
+    # The series of failures does not exist before the first failure: until then it is 0, not absent.
     yield record(FAILURES, f"{failures}\nor 0 * {requests}", **series.labels)
 
 
@@ -78,7 +80,7 @@ def _quantiles(series: Series, name: str, buckets: str) -> Iterator[Doc]:
 
 
 def _shares(policy: Policy) -> Iterator[Doc]:
-    """What each version gets of the policy's requests, beside what its weight says."""
+    """Each version's share of the policy's requests, and the share that its weight gives it."""
     if len(policy.answering) < 2:
         return
     requests = select(REQUESTS, policy=policy.name)
@@ -95,9 +97,9 @@ def _stopped(policy: Policy) -> Doc:
     requests = select(REQUESTS, policy=policy.name)
     return {
         "alert": "InferenceTrafficStopped",
-        # The series may be gone, as after a restart of every proxy, so it is not enough to look for a 0.
+        # `unless`, not `== 0`: the series may be absent, as after a restart of every proxy.
         "expr": (
-            f"sum by (policy) (avg_over_time({requests}[1h])) > {BUSY}\n"
+            f"sum by (policy) (avg_over_time({requests}[1h])) > {MIN_BUSY_RATE}\n"
             f"unless on (policy) sum by (policy) ({requests}) > 0"
         ),
         "for": "5m",

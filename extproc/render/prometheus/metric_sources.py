@@ -1,13 +1,13 @@
-"""Where golden metrics come from: our processor, Istio's or Linkerd's proxies.
+"""Series of which golden metrics are recorded, for each source: the processor, Istio's proxies or Linkerd's.
 
-Each source counts the same requests in its own terms. Here are the terms; what is recorded from them has the same names
-and labels whatever the source, so dashboard and alerts do not care which it is.
+Each source counts the same requests under its own names and labels. What is recorded has the same names and labels for
+every source, so dashboard and alerts do not depend on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,37 +15,35 @@ from extproc.policy.snapshot import NONE, Policy, Snapshot, Target, Version
 from extproc.render.envoy.envoy_options import is_ip
 from extproc.render.prometheus.promql import among, renamed, select
 from extproc.render.service_names import label
-
-Source: TypeAlias = Literal["extproc", "istio", "linkerd"]
-SOURCES: tuple[Source, ...] = get_args(Source)
+from extproc.render.source_names import Source
 
 FAILED = 'code=~"5.."'
-"""What fails is the service's failure: not what a client asks wrongly (4xx), nor a client that leaves (0)."""
+"""Matches failures of the service: neither a client's error (4xx) nor a client that disconnected (0)."""
 BROKEN = 'reason=~"error_in_stream|cut_short"'
-"""Answers that failed though their status is 200, gRPC calls among them. Whoever counts the others, these the processor
-counts, and none of the others."""
+"""Matches answers that failed after their status, 200 or a gRPC call's. Only the processor counts these, for every
+source, and it does not count other failures under these reasons."""
 
-_OWN = (("model", "model"), ("version", "version"), ("gpu_pool", "gpu_pool"))
+_PROCESSOR_LABELS = (("model", "model"), ("version", "version"), ("gpu_pool", "gpu_pool"))
 
 
 class Series(msgspec.Struct, frozen=True):
-    """Part of a policy's requests as a source counts them, when their answers have ended."""
+    """Selectors for part of a policy's requests in a source, which counts a request when its answer has ended."""
 
     labels: dict[str, str]
-    """For what is recorded: what the series do not tell themselves."""
+    """Labels to add to recorded series, which the source's series do not have."""
     kept: tuple[tuple[str, str], ...]
-    """(our name, theirs) of labels that are kept."""
+    """Labels to keep: (recorded name, the source's name)."""
     requests: str
-    """Selects a counter."""
+    """Selector of a counter."""
     failures: tuple[str, ...]
-    """Select counters of those that failed; none has what another has."""
+    """Selectors of counters of failures; no failure is in two of them."""
     durations: str
-    """Selects the buckets of a histogram."""
+    """Selector of a histogram's buckets."""
     scale: float = 1
-    """Seconds in a unit of that histogram."""
+    """The histogram's unit in seconds."""
 
     def total(self, vector: str, *more: str) -> str:
-        """The sum of ``vector`` by our labels, and ``more`` of theirs."""
+        """The sum of ``vector`` by the kept labels, and by ``more`` of the source's."""
         for ours, theirs in self.kept:
             vector = renamed(vector, ours, theirs)
         by = ", ".join((*(ours for ours, _ in self.kept), *more))
@@ -53,12 +51,12 @@ class Series(msgspec.Struct, frozen=True):
 
 
 def inference(policy: Policy) -> str:
-    """The matcher of a policy's series in the processor's metrics, whose label ``model`` is the policy's pattern."""
+    """Label matcher of a policy's series in the processor's metrics: the label ``model`` is a pattern of the policy."""
     return among("model", policy.models)
 
 
-def golden(snapshot: Snapshot, policy: Policy, source: Source) -> list[Series]:
-    """What the golden metrics of ``policy`` are made of."""
+def golden_series(snapshot: Snapshot, policy: Policy, source: Source) -> list[Series]:
+    """The series of ``source`` for the golden metrics of ``policy``; together they are all of its requests."""
     match source:
         case "extproc":
             return [_extproc(policy)]
@@ -68,8 +66,8 @@ def golden(snapshot: Snapshot, policy: Policy, source: Source) -> list[Series]:
             return list(_linkerd(snapshot, policy))
 
 
-def own(policy: Policy) -> Series:
-    """The processor's own series, which know what no mesh does: tokens."""
+def processor_series(policy: Policy) -> Series:
+    """The processor's own series, the only ones with tokens."""
     return _extproc(policy)
 
 
@@ -77,7 +75,7 @@ def _extproc(policy: Policy) -> Series:
     models = inference(policy)
     return Series(
         {"policy": policy.name},
-        _OWN,
+        _PROCESSOR_LABELS,
         select("inference_requests_total", models),
         (select("inference_requests_total", models, FAILED), select("inference_errors_total", models, BROKEN)),
         select("inference_request_duration_seconds_bucket", models),
@@ -85,10 +83,10 @@ def _extproc(policy: Policy) -> Series:
 
 
 def _istio(policy: Policy) -> Series:
-    """By the tags that ``istio_telemetry`` renders, whose values are those of the processor's labels.
+    """By the tags of ``render.istio.telemetry_api``, whose values equal the processor's labels.
 
-    ``reporter="source"``: the proxy that our filter is in, which alone sees what never reached a model server, and
-    every server, in the mesh or not. Both reporters together would count twice.
+    ``reporter="source"``: the client's proxy, which also counts requests that reached no model server, and servers
+    outside the mesh. Both reporters together would count requests twice.
     """
     who = 'reporter="source"', among("model_name", policy.models)
     requests = "istio_requests_total"
@@ -106,9 +104,9 @@ def _istio(policy: Policy) -> Series:
 
 
 def _linkerd(snapshot: Snapshot, policy: Policy) -> Iterator[Series]:
-    """By the Service of each version and pool, as the gateway's proxy counts its answers.
+    """By the Service of each version and pool, as Linkerd's outbound proxy counts its responses.
 
-    No proxy there knows models: which one it was is told where the policy owns only one.
+    The proxy does not know models: there is a label ``model`` only where the policy has a single one.
     """
     for version in policy.answering or (Version(""),):
         for target in snapshot.targets[policy.name, version.name]:
@@ -116,7 +114,7 @@ def _linkerd(snapshot: Snapshot, policy: Policy) -> Iterator[Series]:
 
 
 class Service(NamedTuple):
-    """A Service's port, as Linkerd's metrics name it; ``namespace`` empty: the policy does not say."""
+    """A Service's port by the labels of Linkerd's metrics; ``namespace`` is empty where the policy names none."""
 
     namespace: str
     name: str
@@ -135,7 +133,7 @@ def _backend(policy: Policy, target: Target, services: Sequence[Service]) -> Ser
     answers = "outbound_http_route_backend_response_statuses_total"
     place = {"version": target.version or NONE, "gpu_pool": target.pool or NONE}
     only = {"model": policy.models[0]} if len(policy.models) == 1 else {}
-    # Without versions of the policy's, the processor's label has what requests themselves name.
+    # For a policy without versions, the processor's `version` is the one that the request named.
     own = place if target.version else {"gpu_pool": place["gpu_pool"]}
     return Series(
         {"policy": policy.name, **only, **place},
@@ -143,7 +141,7 @@ def _backend(policy: Policy, target: Target, services: Sequence[Service]) -> Ser
         select(answers, *names, **where),
         (
             select(answers, *names, 'http_status=~"5.."', **where),
-            # No status, no answer. An error after a status is a client that left, or an answer that broke: see BROKEN.
+            # Without a status there was no response. An error after one: the client disconnected, or BROKEN.
             select(answers, *names, 'http_status=""', 'error!=""', **where),
             select("inference_errors_total", inference(policy), BROKEN, **own),
         ),
@@ -152,7 +150,7 @@ def _backend(policy: Policy, target: Target, services: Sequence[Service]) -> Ser
 
 
 def backends(snapshot: Snapshot, policy: Policy, target: Target) -> list[Service]:
-    """The Services that linkerd-adapter renders for ``target``, or routes to where the policy names some."""
+    """The Services to which linkerd-adapter's routes for ``target`` lead: its own, or the policy's."""
     apex, namespace = where = _apex(policy)
     if not (target.version or target.pool) and target.endpoints == (f"{policy.host}:{policy.port}",):
         return [Service(namespace, apex, policy.port)]

@@ -1,16 +1,17 @@
-"""Alerts on the processor itself, by its own metrics."""
+"""Alerts on the processor itself, by its own metrics and by Envoy's."""
 
 from __future__ import annotations
 
 from extproc.render.document import Doc
-from extproc.render.prometheus.metric_sources import Source
+from extproc.render.source_names import Source
 
 FAILED_OPEN = "envoy_http_ext_proc_aimesh_route_failure_mode_allowed"
-"""Envoy's count of requests that went on without an answer of ours; Istio's proxies don't show it unless told to."""
+"""Envoy's counter of requests that passed on without the processor's answer. Istio's proxies do not export it by
+default."""
 
 
 def processor(source: Source) -> list[Doc]:
-    """The rules."""
+    """The alerting rules; the one on Envoy's counter only for the source `extproc`."""
     found = [
         _alert(
             "InferenceProcessorAbsent",

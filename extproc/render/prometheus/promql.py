@@ -1,4 +1,4 @@
-"""Pieces of PromQL: literals, selectors, models' patterns as regular expressions."""
+"""PromQL as text: literals, selectors, label matchers."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ def exactly(value: str) -> str:
 
 
 def among(label: str, values: Sequence[str]) -> str:
-    """The matcher of series whose ``label`` is one of ``values``."""
+    """A label matcher: ``label`` is one of ``values``."""
     if len(values) == 1:
         return f"{label}={text(values[0])}"
     return f"{label}=~{text('|'.join(map(exactly, values)))}"
 
 
 def bound(value: float) -> str:
-    """A regular expression for the label ``le``: ``10`` is ``10`` or ``10.0``, as client and Prometheus write it."""
+    """A regular expression for the label ``le``: the Prometheus client writes ``10.0``, Prometheus itself ``10``."""
     whole = f"{value:.15g}"
     return exactly(whole) if "." in whole else rf"{whole}(\.0)?"
 
 
 def select(metric: str, *matchers: str, **equal: str) -> str:
-    """Series of ``metric``: ``matchers`` as they are written, ``equal`` by their values."""
+    """A selector. ``matchers`` are PromQL; ``equal`` are labels and their values."""
     every = (*matchers, *(f"{name}={text(value)}" for name, value in equal.items()))
     return f"{metric}{{{', '.join(every)}}}"
 
 
 def rate(selector: str, window: str = "5m") -> str:
-    """Per second, over ``window``."""
+    """The per-second rate over ``window``."""
     return f"rate({selector}[{window}])"
 
 
 def renamed(vector: str, ours: str, theirs: str) -> str:
-    """``vector`` with the value of its label ``theirs`` in ``ours`` too, where there is one."""
+    """``vector`` with its label ``theirs`` copied to ``ours`` where it is not empty."""
     return vector if ours == theirs else f'label_replace({vector}, "{ours}", "$1", "{theirs}", "(.+)")'
 
 
 def number(value: float) -> str:
-    """A number, without the tail that binary fractions leave."""
+    """A number with nine significant digits, which hides the rounding errors of binary fractions."""
     return f"{value:.9g}"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from extproc.cli.check import check_istio, check_policies
+from extproc.cli.main import main
 from tests.policy_documents import file, policy, pool
+from tests.unit.cli.command_lines import flags, help_of, refused
 
 GOOD = file(
     policy("models: [a, 'b-*']\ngpuRequirements: {}\nversions: [{name: v1, weight: 1}, {name: v2, weight: 1}]"),
@@ -28,6 +30,36 @@ def check(capsys: pytest.CaptureFixture[str], *paths: Path, as_json: bool = Fals
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "policy.yaml"
+
+
+def test_defaults_and_every_flag() -> None:
+    assert flags("check") == {"file": None, "istio": None, "json": False}
+    assert flags("check", *["-f", "p", "--istio", "a", "-", "--json"]) == {
+        "file": [Path("p")],
+        "istio": [Path("a"), Path("-")],
+        "json": True,
+    }
+
+
+def test_something_is_to_be_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing to check; give policies (-f POLICY)" in refused(capsys, "check")
+    assert "extproc check -f policies/ --json | jq" in help_of(capsys, "check")
+
+
+def test_the_command_checks_policies_and_manifests(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text(GOOD)
+    assert main(["check", "-f", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("ok: 2 policies")
+    assert main(["check", "--istio", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resources"] == 3
+
+
+def test_policies_of_which_manifests_are_a_rendering_must_be_right(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(policy("port: 0"))
+    assert main(["check", "--istio", str(tmp_path), "-f", str(path)]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_a_good_policy_is_summed_up(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,20 @@
-"""The load generator: what it counts, and that a stall is seen by all whom it delays."""
+"""The load generator: a stall is measured by all requests that it delays; every request's outcome is a sample."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
+from rich.console import Console
 
-from extproc.cli.load_generator import Plan, Sample, closed_loop, measure, open_loop, summary
+from extproc.cli.load_generator import Plan, Sample, closed_loop, generate, open_loop
 from extproc.errors import SetupError
+from tests.unit.cli.stub_servers import ModelServer, serving
+
+SILENT = Console(quiet=True)
 
 
 def stalling(seconds: float) -> object:
@@ -21,16 +22,16 @@ def stalling(seconds: float) -> object:
     turn = asyncio.Lock()
     pending = [seconds]
 
-    async def ask(due: float) -> Sample:
+    async def send(due: float) -> Sample:
         async with turn:
             if pending:
                 await asyncio.sleep(pending.pop())
         return Sample("200", 0.0, time.perf_counter() - due, None)
 
-    return ask
+    return send
 
 
-def test_a_stall_is_seen_by_every_request_that_was_due_meanwhile() -> None:
+def test_a_stall_is_measured_by_every_request_that_was_due_meanwhile() -> None:
     samples = asyncio.run(open_loop(stalling(0.3), 100, 0.6))  # type: ignore[arg-type]
     assert len(samples) == 60
     delayed = [s for s in samples if s.total > 0.05]
@@ -38,80 +39,59 @@ def test_a_stall_is_seen_by_every_request_that_was_due_meanwhile() -> None:
     assert max(s.total for s in samples) >= 0.3
 
 
-def test_a_closed_loop_asks_on_every_connection_until_time_is_up() -> None:
-    open_now, most = 0, 0
+def test_a_rate_below_one_per_turn_sends_one_request() -> None:
+    assert len(asyncio.run(open_loop(stalling(0), 0.1, 1))) == 1  # type: ignore[arg-type]
 
-    async def ask(due: float) -> Sample:
-        nonlocal open_now, most
+
+def test_a_closed_loop_sends_on_every_connection_until_time_is_up() -> None:
+    open_now, highest = 0, 0
+
+    async def send(due: float) -> Sample:
+        nonlocal open_now, highest
         open_now += 1
-        most = max(most, open_now)
+        highest = max(highest, open_now)
         await asyncio.sleep(0.005)
         open_now -= 1
         return Sample("200", 0.0, time.perf_counter() - due, None)
 
-    samples = asyncio.run(closed_loop(ask, 8, 0.1))
-    assert most == 8
+    samples = asyncio.run(closed_loop(send, 8, 0.1))
+    assert highest == 8
     assert len(samples) >= 16
 
 
-def test_summary() -> None:
-    samples = [Sample("200", n / 1000, n / 500, 0.002) for n in range(1, 101)]
-    samples += [Sample("503", 9, 9, None), Sample("TimeoutError", 9, 9, None)]
-    found = summary(samples, 2)
-    assert found["requests"] == 102
-    assert found["per_second"] == 51
-    assert found["outcomes"] == {"200": 100, "503": 1, "TimeoutError": 1}
-    assert found["first_byte_ms"] == {"p50": 50.5, "p90": 90.1, "p99": 99.01, "max": 100.0}
-    assert found["route_ms"]["p99"] == 2.0
-    assert summary([], 1)["total_ms"] is None
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    status = 200
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(self.status if self.headers.get("x-fail") is None else 503)
-        self.send_header("server-timing", "route;dur=1.5, upstream;dur=2, total;dur=3")
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.mark.parametrize(
+    ("outcome", "ok"), [("200", True), ("204", True), ("399", True), ("400", False), ("503", False), ("Timeout", False)]
+)
+def test_what_is_a_good_answer(outcome: str, ok: bool) -> None:
+    assert Sample(outcome, 0, 0, None).ok is ok
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with serving(ModelServer) as address:
+        yield f"http://{address}"
 
 
 @pytest.mark.parametrize("rate", [0.0, 200.0])
-def test_two_addresses_in_turns(rate: float, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    other = url + "/"
-    plan = Plan((url, other), "/v1/chat/completions", b"{}", rate=rate, connections=4, seconds=0.3)
-    assert measure(plan, as_json=True) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert list(found) == [url, other]
-    for one in found.values():
-        assert one["outcomes"] == {"200": one["requests"]}
-        assert one["route_ms"]["p50"] == 1.5
+def test_two_addresses_in_turns(rate: float, url: str) -> None:
+    plan = Plan((url, url + "/"), "/v1/chat/completions", b"{}", rate=rate, connections=4, seconds=0.3)
+    samples = generate(plan, SILENT)
+    assert list(samples) == [url, url + "/"]
+    for one in samples.values():
+        assert {s.outcome for s in one} == {"200"}
+        assert {s.route for s in one} == {0.0015}
+        assert all(0 < s.first <= s.total for s in one)
     if rate:
-        assert found[url]["requests"] == 60
+        assert len(samples[url]) == 60
 
 
-def test_failures_are_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_samples(url: str) -> None:
     plan = Plan((url,), "/", b"{}", (("x-fail", "1"),), connections=2, seconds=0.1)
-    assert measure(plan, as_json=False) == 1
-    assert "x 503" in capsys.readouterr().out
+    assert {s.outcome for s in generate(plan, SILENT)[url]} == {"503"}
 
 
 def test_an_address_that_does_not_answer_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(SetupError, match=f"cannot reach 127.0.0.1:{port}"):
-        measure(Plan((f"http://127.0.0.1:{port}",), "/", b"{}", seconds=0.1), as_json=True)
+    with pytest.raises(SetupError, match=f"cannot reach 127.0.0.1:{port}: .*; is it running"):
+        generate(Plan((f"http://127.0.0.1:{port}",), "/", b"{}", seconds=0.1), SILENT)

@@ -26,6 +26,11 @@ def test_what_words_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert argument_types.data_address("unix:///run/a.sock") == "unix:///run/a.sock"
     assert argument_types.data_address("h:65535") == "h:65535"
     assert argument_types.count("12") == 12
+    assert argument_types.count("999999") == 999_999
+    assert argument_types.seconds("0") == 0
+    assert argument_types.header("a:") == ("a", "")
+    for url in ("", "http://host:4317", "https://[::1]/v1"):
+        assert argument_types.collector(url) == url
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,15 @@ def test_what_words_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (argument_types.data_address, "unix://run/a.sock", "unix:///path"),
         (argument_types.count, "0", "is no number from 1"),
         (argument_types.count, "1.5", "is no number from 1"),
+        (argument_types.count, "-1", "is no number from 1"),
+        (argument_types.count, "1000000", "is no number from 1"),
+        (argument_types.seconds, "1e6", "is no number of seconds"),
+        (argument_types.seconds, "inf", "is no number of seconds"),
+        (argument_types.address, ":80", "is no address"),
+        (argument_types.address, "h:", "is no address"),
+        (argument_types.data_address, "h", "write it as host:port"),
+        (argument_types.collector, "collector:4317", "write it as http://host:4317"),
+        (argument_types.collector, "http://", "is no collector's URL"),
     ],
 )
 def test_what_is_said_about_others(read: Callable[[str], object], text: str, said: str) -> None:

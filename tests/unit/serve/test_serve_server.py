@@ -161,7 +161,7 @@ def test_a_finished_exchange_is_remembered_tapped_and_exported(options: ServeOpt
     exported: list[object] = []
     sender: Any = SimpleNamespace(metadata=[("traceparent", "x")])
     server._on_observed(sender, OBSERVED)
-    server._otlp = SimpleNamespace(note=lambda *noted: exported.append(noted))
+    server._otlp = SimpleNamespace(note=lambda *noted: exported.append(noted))  # type: ignore[assignment]
     server._on_observed(sender, OBSERVED)
     (one,) = server._recent.report().slices
     assert sum(counts.requests for _, counts in one.rows) == 2

@@ -1,0 +1,50 @@
+"""`extproc demo`: its flags reach the run, whose exit status is the command's."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from extproc.cli.main import main
+from extproc.demo import run
+from tests.unit.cli.command_lines import flags, help_of, refused
+
+
+def test_defaults() -> None:
+    assert flags("demo") == {"requests": 400, "seed": None, "json": False}
+
+
+def test_flags_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def recorded(**arguments: Any) -> int:
+        calls.append(arguments)
+        return 143
+
+    monkeypatch.setattr(run, "run", recorded)
+    assert main(["demo", "--requests", "7", "--seed", "3", "--json"]) == 143
+    assert calls == [{"as_json": True, "requests": 7, "seed": 3}]
+
+
+def test_a_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--requests: invalid int value: 'many'" in refused(capsys, "demo", "--requests", "many")
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "extproc demo --json | jq .checks" in help_of(capsys, "demo")
+
+
+def test_without_its_libraries_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "extproc.demo.run":
+                raise ModuleNotFoundError(name="aiohttp")
+
+    monkeypatch.delitem(sys.modules, "extproc.demo.run")
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == "extproc: aiohttp is not installed: pip install 'aimesh-extproc[gateway]'\n"

@@ -1,0 +1,89 @@
+"""`extproc render envoy`: its flags, and a bootstrap on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.cli.main import main
+from tests.policy_documents import policy
+from tests.unit.cli.command_lines import flags, refused
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy("models: [llama]\nhost: chat"))
+    return str(file)
+
+
+def rendered(capsys: pytest.CaptureFixture[str], path: str, words: str = "") -> Any:
+    assert main(["render", "envoy", "-f", path, *words.split()]) == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def manager(bootstrap: Any) -> Any:
+    (listener,) = bootstrap["static_resources"]["listeners"]
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def address(found: Any) -> tuple[str, int]:
+    return found["socket_address"]["address"], found["socket_address"]["port_value"]
+
+
+def test_defaults() -> None:
+    assert flags("render", "envoy", "-f", "p") == {
+        "file": [Path("p")],
+        "listen": "127.0.0.1:8080",
+        "envoy_admin": "127.0.0.1:9901",
+        "processor": None,
+        "body": "buffered",
+        "fail_closed": False,
+        "access_log": "/dev/stdout",
+        "tracing": False,
+    }
+
+
+def test_a_bootstrap_by_default(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = rendered(capsys, path)
+    assert address(found["admin"]["address"]) == ("127.0.0.1", 9901)
+    assert address(found["static_resources"]["listeners"][0]["address"]) == ("127.0.0.1", 8080)
+    (endpoint,) = found["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert address(endpoint["endpoint"]["address"]) == ("127.0.0.1", 50051)
+    route = next(f for f in manager(found)["http_filters"] if f["name"] == "aimesh.route")["typed_config"]
+    assert (route["failure_mode_allow"], route["processing_mode"]["request_body_mode"]) == (True, "BUFFERED")
+    assert manager(found)["access_log"][0]["typed_config"]["path"] == "/dev/stdout"
+
+
+def test_every_flag(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--listen 0.0.0.0:80 --envoy-admin 127.0.0.1:1 --body streamed --fail-closed --tracing"
+    found = rendered(capsys, path, f"{words} --processor unix:///s --processor 10.0.0.7:50051")
+    assert address(found["admin"]["address"]) == ("127.0.0.1", 1)
+    assert address(found["static_resources"]["listeners"][0]["address"]) == ("0.0.0.0", 80)
+    endpoints = found["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoints[0]["endpoint"]["address"] == {"pipe": {"path": "/s"}}
+    assert address(endpoints[1]["endpoint"]["address"]) == ("10.0.0.7", 50051)
+    filters = {f["name"]: f["typed_config"] for f in manager(found)["http_filters"]}
+    assert filters["aimesh.route"]["failure_mode_allow"] is False
+    assert filters["aimesh.route"]["processing_mode"]["request_body_mode"] == "STREAMED"
+    allowed = filters["aimesh.observe"]["forward_rules"]["allowed_headers"]["patterns"]
+    assert {"exact": "traceparent"} in allowed
+
+
+def test_no_access_log(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "envoy", "-f", path, "--access-log", ""]) == 0
+    assert manager(yaml.safe_load(capsys.readouterr().out))["access_log"] == []
+
+
+def test_bad_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--processor: 'h' is no address" in refused(capsys, "render", "envoy", "-f", "p", "--processor", "h")
+    assert "--listen: ':80' is no address" in refused(capsys, "render", "envoy", "-f", "p", "--listen", ":80")
+    assert "--body: invalid choice: 'all'" in refused(capsys, "render", "envoy", "-f", "p", "--body", "all")
+
+
+def test_a_bad_policy_renders_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "envoy", "-f", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,146 @@
+"""`extproc render istio`: its flags, manifests on stdout, what to know on stderr."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from extproc.cli.main import main
+from extproc.cli.render_istio import istio_options, labels, processor
+from extproc.render.istio.istio_options import IstioOptions
+from tests.house.tree import ROOT
+from tests.unit.cli.command_lines import arguments, help_of
+
+POLICY = str(ROOT / "istio" / "policy.yaml")
+
+
+def test_defaults_are_those_of_the_options() -> None:
+    assert istio_options(arguments("render", "istio", "-f", "p")) == IstioOptions()
+
+
+def test_every_flag_is_an_option() -> None:
+    words = (
+        "--for sidecar --for inbound --for sidecar --istio-version 1.29 --namespace ns --gateway a/b "
+        "--gateway-labels app=edge,tier= --host one --host two --callers web --waypoint wp --processor dns:///h:1 "
+        "--processor unix:///s --meshed-endpoints --body streamed --fail-closed --routes-only --prometheus-rules "
+        "--access-log json"
+    )
+    assert istio_options(arguments("render", "istio", "-f", "p", *words.split())) == IstioOptions(
+        proxies=("sidecar", "inbound"),
+        release="1.29",
+        namespace="ns",
+        gateway="a/b",
+        gateway_labels=(("app", "edge"), ("tier", "")),
+        hosts=("one", "two"),
+        callers="web",
+        waypoint="wp",
+        processors=("dns:///h:1", "unix:///s"),
+        meshed_endpoints=True,
+        body="streamed",
+        fail_open=False,
+        routes_only=True,
+        rules=True,
+        access_log="json",
+    )
+
+
+@pytest.mark.parametrize("text", ["h:1", "[::1]:1", "dns:///h:1", "unix:///run/p.sock"])
+def test_addresses_of_processors(text: str) -> None:
+    assert processor(text) == text
+
+
+@pytest.mark.parametrize("text", ["unix:/s", "unix://s", "dns:h:1", "dns:///h", "h", "h:70000"])
+def test_what_is_no_address_of_a_processor(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no address"):
+        processor(text)
+
+
+@pytest.mark.parametrize("text", ["", "a", "=b", "a=b,", "a=b,c"])
+def test_what_are_no_labels(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="are no labels; write key=value,key=value"):
+        labels(text)
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "extproc render istio -f policy.yaml --for sidecar --callers web" in help_of(capsys, "render", "istio")
+
+
+def test_stdout_is_yaml_and_stderr_says_what_the_target_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "istio", "-f", POLICY, "--istio-version", "1.28", "--for", "waypoint"]) == 0
+    written = capsys.readouterr()
+    assert {document["kind"] for document in yaml.safe_load_all(written.out)} == {
+        "DestinationRule",
+        "VirtualService",
+        "Telemetry",
+        "EnvoyFilter",
+    }
+    assert [line.startswith("extproc: Istio") for line in written.err.splitlines()] == [True] * 3
+
+
+def test_every_option_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    def render(*options: str) -> str:
+        assert main(["render", "istio", "-f", POLICY, *options]) == 0
+        return capsys.readouterr().out
+
+    plain = render()
+    for option in (
+        "--for inbound",
+        "--istio-version 1.28",
+        "--gateway edge/public",
+        "--gateway-labels app=edge,tier=1",
+        "--host llm.example.com",
+        "--callers web",
+        "--processor dns:///10.0.0.1:1 --processor dns:///10.0.0.2:1",
+        "--body streamed",
+        "--fail-closed",
+        "--access-log json",
+        "--prometheus-rules",
+        "--routes-only",
+    ):
+        assert render(*option.split()) != plain, option
+
+
+def test_routes_alone_are_those_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are applied first, and the whole after them changes them no more."""
+    found = []
+    for option in ([], ["--routes-only"]):
+        assert main(["render", "istio", "-f", POLICY, *option]) == 0
+        found.append([*yaml.safe_load_all(capsys.readouterr().out)])
+    whole, routes = found
+    assert routes == [document for document in whole if document["kind"] == "VirtualService"]
+    kinds = [document["kind"] for document in whole]
+    assert kinds.index("DestinationRule") < kinds.index("VirtualService") < kinds.index("EnvoyFilter")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--processor=dns:host:1", "dns:///"),
+        ("--processor=unix:run/p.sock", "unix:///"),
+        ("--processor=nowhere", "host:port"),
+        ("--gateway-labels=edge", "key=value"),
+        ("--istio-version=1.9", "invalid choice"),
+        ("--for=everyone", "invalid choice"),
+    ],
+)
+def test_a_bad_option_is_named(option: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["render", "istio", "-f", POLICY, option])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_policy_that_is_wrong_renders_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("kind: Nothing\n")
+    assert main(["render", "istio", "-f", str(file)]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_contradiction_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "istio", "-f", POLICY, "--gateway", "public"]) == 1
+    written = capsys.readouterr()
+    assert (written.out, "NAMESPACE/NAME" in written.err) == ("", True)

@@ -1,0 +1,211 @@
+"""The connection manager and its filters: headers for the processor, what it may change, what is logged."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from extproc import headers
+from extproc.policy.custom_metric import CustomMetric, Source
+from extproc.policy.gpu import Gpu
+from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
+from extproc.render.envoy.envoy_options import EnvoyOptions
+from extproc.render.envoy.filters import (
+    connection_manager,
+    headers_read,
+    load_report_filter,
+    native_filter,
+    observe_filter,
+    reads_load_headers,
+    route_filter,
+    strip_client_headers,
+)
+from tests.unit.render.snapshots import PLAIN, Doc, policy
+
+OPTIONS = EnvoyOptions()
+REPORTING = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm"),))
+SCRAPED = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm", metrics_url="http://a/metrics"),))
+
+
+def manager(snapshot: Snapshot = PLAIN, options: EnvoyOptions = OPTIONS) -> Doc:
+    found = connection_manager(snapshot, options, {"rds": {"route_config_name": "r"}})
+    return dict(found["typed_config"])
+
+
+def forwarded(found: Doc) -> list[str]:
+    return [pattern["exact"] for pattern in found["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "options", "names"),
+    [
+        (PLAIN, EnvoyOptions(), ["aimesh.route", "aimesh.observe", "envoy.filters.http.router"]),
+        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", "envoy.filters.http.router"]),
+        (
+            REPORTING,
+            EnvoyOptions(body="native"),
+            ["aimesh.load", "aimesh.model", "aimesh.route", "aimesh.observe", "envoy.filters.http.router"],
+        ),
+    ],
+)
+def test_filters_in_order(snapshot: Snapshot, options: EnvoyOptions, names: list[str]) -> None:
+    assert [one["name"] for one in manager(snapshot, options)["http_filters"]] == names
+
+
+def test_limits_for_untrusted_clients() -> None:
+    found = manager()
+    assert found["rds"] == {"route_config_name": "r"}
+    assert (found["max_request_headers_kb"], found["common_http_protocol_options"]["max_headers_count"]) == (60, 100)
+    assert (found["request_headers_timeout"], found["request_timeout"]) == ("10s", "300s")
+    assert (found["use_remote_address"], found["normalize_path"], found["merge_slashes"]) == (True, True, True)
+    assert found["common_http_protocol_options"]["headers_with_underscores_action"] == "DROP_HEADER"
+    (early,) = found["early_header_mutation_extensions"]
+    assert early == strip_client_headers(PLAIN, "x-envoy-")
+
+
+@pytest.mark.parametrize(("path", "count"), [("", 0), ("/log", 1)])
+def test_the_access_log(path: str, count: int) -> None:
+    found = manager(options=EnvoyOptions(access_log=path))["access_log"]
+    assert [one["typed_config"]["path"] for one in found] == [path] * count
+    if found:
+        line = found[0]["typed_config"]["log_format"]["json_format"]
+        assert line["version"] == "%DYNAMIC_METADATA(aimesh:version)%"
+        assert line["processor_us"] == "%FILTER_STATE(aimesh.route:FIELD:request_header_latency_us)%"
+
+
+def test_headers_that_policies_decide_by_are_sent_once() -> None:
+    match = HeaderMatch((("x-beta", b"1"), ("x-tier", b"2")))
+    snapshot = Snapshot(
+        (
+            policy(sticky=Sticky(header="x-user"), versions=(Version("v1"), Version("v2", match=(match, match)))),
+            Policy("b", sticky=Sticky(cookie="sid"), models=("b",)),
+            Policy("c", sticky=Sticky(body=("user",)), models=("c",)),
+        )
+    )
+    always = headers_read(Snapshot())
+    assert headers_read(snapshot) == [*always, "x-user", "x-beta", "x-tier", "cookie"]
+    assert {":path", "content-type", *headers.ROUTING} <= set(always)
+    assert {"authorization", "cookie"}.isdisjoint(always)
+    assert len(set(always)) == len(always)
+
+
+@pytest.mark.parametrize(
+    ("body", "mode", "override", "wait", "timeout"),
+    [
+        ("buffered", "BUFFERED", False, True, "1s"),
+        ("streamed", "STREAMED", False, True, "10s"),
+        ("native", "NONE", True, False, "1s"),
+    ],
+)
+def test_bodies_of_the_route_filter(body: str, mode: str, override: bool, wait: bool, timeout: str) -> None:
+    found = route_filter(PLAIN, EnvoyOptions(body=body))["typed_config"]  # type: ignore[arg-type]
+    assert found["processing_mode"]["request_body_mode"] == mode
+    assert (found["allow_mode_override"], found["send_body_without_waiting_for_header_response"]) == (override, wait)
+    assert found["message_timeout"] == timeout
+    forwards = {"forwarding_namespaces": {"untyped": ["aimesh"]}} if override else {}
+    assert found["metadata_options"] == {"receiving_namespaces": {"untyped": ["aimesh"]}} | forwards
+
+
+@pytest.mark.parametrize("fail_open", [True, False])
+def test_without_a_processor(fail_open: bool) -> None:
+    options = EnvoyOptions(fail_open=fail_open)
+    assert route_filter(PLAIN, options)["typed_config"]["failure_mode_allow"] is fail_open
+    assert observe_filter(PLAIN, options)["typed_config"]["failure_mode_allow"] is True
+
+
+def test_both_filters_retry_on_another_processor() -> None:
+    for found in (route_filter(PLAIN, EnvoyOptions(cluster="c")), observe_filter(PLAIN, EnvoyOptions(cluster="c"))):
+        service = found["typed_config"]["grpc_service"]
+        assert service["envoy_grpc"] == {"cluster_name": "c"}
+        assert service["retry_policy"]["num_retries"] == 2
+        assert service["retry_policy"]["retry_back_off"] == {"base_interval": "0.01s", "max_interval": "0.1s"}
+
+
+RENAMED = Snapshot((policy(versions=(Version("v1", model_rewrite="x"),)),))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "header", "allowed"),
+    [
+        (PLAIN, "x-model-name", True),
+        (PLAIN, "x-gpu-pool", True),
+        (PLAIN, "x-gateway-destination-endpoint", True),
+        (PLAIN, "content-length", True),
+        (PLAIN, "retry-after", True),
+        (PLAIN, ":path", False),
+        (PLAIN, "authorization", False),
+        (PLAIN, "not-x-model-name", False),
+        (RENAMED, ":path", True),
+        (RENAMED, "authorization", False),
+    ],
+)
+def test_what_the_processor_may_change(snapshot: Snapshot, header: str, allowed: bool) -> None:
+    rules = route_filter(snapshot, OPTIONS)["typed_config"]["mutation_rules"]
+    assert rules["disallow_all"] is True
+    assert bool(re.fullmatch(rules["allow_expression"]["regex"], header)) is allowed
+
+
+def test_the_observer_gets_the_response_and_does_not_hold_it() -> None:
+    found = observe_filter(PLAIN, OPTIONS)["typed_config"]
+    assert found["observability_mode"] is True
+    assert found["processing_mode"]["response_body_mode"] == "STREAMED"
+    assert found["processing_mode"]["request_body_mode"] == "NONE"
+    assert found["deferred_close_timeout"] == "1s"
+
+
+BUSY = CustomMetric("busy", "GAUGE", (), Source(header="x-busy"), Source(header="content-length"))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "options", "alone", "more"),
+    [
+        (PLAIN, EnvoyOptions(), False, []),
+        (PLAIN, EnvoyOptions(tracing=True), False, ["traceparent"]),
+        (PLAIN, EnvoyOptions(behind_linkerd=True), False, ["l5d-client-id"]),
+        (REPORTING, EnvoyOptions(), False, ["endpoint-load-metrics"]),
+        (Snapshot((policy(custom_metrics=(BUSY,)),)), EnvoyOptions(), False, ["x-busy"]),
+    ],
+)
+def test_headers_for_the_observer(snapshot: Snapshot, options: EnvoyOptions, alone: bool, more: list[str]) -> None:
+    always = forwarded(observe_filter(Snapshot(), OPTIONS))
+    assert {":status", "content-type", "grpc-status"} <= set(always)
+    assert forwarded(observe_filter(snapshot, options, alone=alone)) == [*always, *more]
+
+
+def test_an_observer_alone_needs_method_and_path() -> None:
+    found = forwarded(observe_filter(PLAIN, OPTIONS, alone=True))
+    assert {":method", ":path"} <= set(found)
+    assert {":method", ":path"}.isdisjoint(forwarded(observe_filter(PLAIN, OPTIONS)))
+
+
+@pytest.mark.parametrize(("snapshot", "reads"), [(Snapshot(), False), (REPORTING, True), (SCRAPED, False)])
+def test_who_reports_load_in_headers(snapshot: Snapshot, reads: bool) -> None:
+    assert reads_load_headers(snapshot) is reads
+
+
+def test_load_reports_do_not_reach_clients() -> None:
+    found = load_report_filter()["typed_config"]["mutations"]
+    assert found["response_mutations"] == [{"remove": "endpoint-load-metrics"}]
+    (asking,) = found["request_mutations"]
+    assert asking["append"]["header"] == {"key": "endpoint-load-metrics-format", "value": "JSON"}
+
+
+def test_the_native_filter_reads_json_only() -> None:
+    rules = native_filter()["typed_config"]["request_rules"]
+    assert "application/json" in rules["allow_content_types"]
+    assert "application/json; charset=utf-8" in rules["allow_content_types"]
+    (rule,) = rules["rules"]
+    assert rule["selectors"] == [{"key": "model"}]
+    assert rule["on_present"]["metadata_namespace"] == "aimesh"
+
+
+@pytest.mark.parametrize("pin", [True, False])
+def test_client_headers_are_removed_but_for_an_allowed_pin(pin: bool) -> None:
+    snapshot = Snapshot((policy(), Policy("b", models=("b",), allow_pin=pin)))
+    mutations = strip_client_headers(snapshot, "x-envoy-")["typed_config"]["mutations"]
+    assert [one["remove"] for one in mutations[:-1]] == [
+        name for name in headers.ROUTING if name != "x-model-version" or not pin
+    ]
+    assert mutations[-1] == {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}
+    assert len(strip_client_headers(snapshot)["typed_config"]["mutations"]) == len(mutations) - 1

@@ -1,0 +1,131 @@
+"""DestinationRules and ServiceEntries: subsets, limits, and endpoints that are in no Service."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Version
+from extproc.render.istio.destination_rules import destination_rules, service_entries
+from extproc.render.istio.istio_options import IstioOptions, Release
+from tests.unit.render.snapshots import CANARY, PLAIN, POOLED, WEST, Doc, by_name, policy
+
+DEFAULT = IstioOptions()
+HOST = "chat.ai.svc.cluster.local"
+
+
+def rule(snapshot: Snapshot, options: IstioOptions = DEFAULT) -> Doc:
+    (only,) = destination_rules(snapshot, options)
+    return dict(only["spec"])
+
+
+def subsets(snapshot: Snapshot) -> dict[str, Doc]:
+    return by_name(rule(snapshot)["subsets"])
+
+
+def test_one_for_each_host_in_its_namespace() -> None:
+    found = destination_rules(Snapshot((*PLAIN.policies, *CANARY.policies)), DEFAULT)
+    assert [(one["spec"]["host"], one["metadata"]["name"], one["metadata"]["namespace"]) for one in found] == [
+        ("plain.ai.svc.cluster.local", "aimesh-plain-ai", "ai"),
+        ("chat.aimesh.internal", "aimesh-chat-aimesh-internal", "ai"),
+    ]
+    assert {one["apiVersion"] for one in found} == {"networking.istio.io/v1"}
+    assert destination_rules(Snapshot(), DEFAULT) == []
+
+
+def test_subsets_are_pods_with_labels() -> None:
+    found = subsets(Snapshot((policy(versions=(Version("v1"), Version("2e5"))),)))
+    assert found["v1"] == {"name": "v1", "labels": {"version": "v1"}}
+    assert found["2e5"]["labels"] == {"version": "2e5"}
+    assert "subsets" not in rule(PLAIN)
+
+
+def test_limits_are_those_of_the_bare_envoy() -> None:
+    traffic = rule(PLAIN)["trafficPolicy"]
+    assert traffic["connectionPool"]["http"] == {
+        "http1MaxPendingRequests": 65536,
+        "http2MaxRequests": 65536,
+        "idleTimeout": "4s",
+    }
+    assert traffic["outlierDetection"]["maxEjectionPercent"] == 50
+    assert traffic["outlierDetection"]["consecutive5xxErrors"] == 0
+    assert traffic["loadBalancer"] == {"simple": "LEAST_REQUEST"}
+
+
+@pytest.mark.parametrize(("release", "interval"), [("1.30", None), ("1.31", "10s")])
+def test_retry_budgets_by_release(release: Release, interval: str | None) -> None:
+    snapshot = Snapshot((policy(retry_budget=RetryBudget(0.25, 10)),))
+    budget = rule(snapshot, IstioOptions(release=release))["trafficPolicy"]["retryBudget"]
+    assert (budget["percent"], budget["minRetryConcurrency"]) == (25.0, 10)
+    assert budget.get("budgetInterval") == interval
+
+
+def test_a_budget_of_its_own_is_the_subset_s() -> None:
+    first = policy(versions=(Version("v1"),), retry_budget=RetryBudget(0.1, 1))
+    second = Policy("b", "ai", host="chat", models=("b",), versions=(Version("v1"),), retry_budget=RetryBudget(0.5, 2))
+    found = subsets(Snapshot((first, second)))
+    assert "trafficPolicy" not in found["chat-v1"]
+    assert found["b-v1"]["trafficPolicy"]["retryBudget"]["percent"] == 50.0
+
+
+def pooled(*, reject: bool) -> Snapshot:
+    chosen = policy(versions=(Version("v1"),), gpu=Requirement("a100"), reject_without_gpu=reject)
+    return Snapshot((chosen,), (GpuPool("west", WEST.gpu),))
+
+
+def test_a_pool_is_a_label() -> None:
+    assert subsets(pooled(reject=True)) == {
+        "v1-west": {"name": "v1-west", "labels": {"version": "v1", "ai.istio.io/gpu-pool": "west"}}
+    }
+
+
+def test_where_requests_may_go_on_without_a_gpu_the_pool_comes_first() -> None:
+    subset = subsets(pooled(reject=False))["v1-west"]
+    assert subset["labels"] == {"version": "v1"}
+    assert subset["trafficPolicy"]["loadBalancer"]["localityLbSetting"] == {
+        "enabled": True,
+        "failoverPriority": ["ai.istio.io/gpu-pool=west"],
+    }
+    assert subset["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] == 100
+
+
+def test_entries_are_only_for_endpoints_in_no_service() -> None:
+    assert service_entries(PLAIN, DEFAULT) == []
+    in_services = policy(versions=(Version("v1", 1, ("other.ai.svc:80",)), Version("v2")))
+    assert service_entries(Snapshot((in_services,)), DEFAULT) == []
+
+
+def test_an_entry() -> None:
+    (found,) = service_entries(CANARY, DEFAULT)
+    assert (found["kind"], found["metadata"]["name"]) == ("ServiceEntry", "aimesh-chat")
+    assert found["spec"] == {
+        "hosts": ["chat.aimesh.internal"],
+        "location": "MESH_EXTERNAL",
+        "ports": [{"number": 8080, "name": "http", "protocol": "HTTP"}],
+        "resolution": "STATIC",
+        "endpoints": [
+            {"address": "10.0.1.1", "ports": {"http": 80}, "labels": {"version": "v1"}},
+            {"address": "10.0.1.2", "ports": {"http": 80}, "labels": {"version": "v2"}},
+        ],
+    }
+
+
+def test_endpoints_of_the_mesh_have_sidecars() -> None:
+    (found,) = service_entries(CANARY, IstioOptions(meshed_endpoints=True))
+    assert found["spec"]["location"] == "MESH_INTERNAL"
+    assert all(one["labels"]["security.istio.io/tlsMode"] == "istio" for one in found["spec"]["endpoints"])
+
+
+def test_pools_have_a_locality_and_ipv6_no_brackets() -> None:
+    east = GpuPool("east", Gpu(architecture="a100"), ("[::1]:80",), "us/east")
+    (found,) = service_entries(Snapshot(POOLED.policies, (WEST, east)), DEFAULT)
+    endpoints = found["spec"]["endpoints"]
+    assert [one.get("locality") for one in endpoints] == [None, None, "us/east"]
+    assert endpoints[2]["address"] == "::1"
+    assert found["spec"]["resolution"] == "STATIC"
+
+
+def test_a_name_among_endpoints_needs_dns() -> None:
+    named = policy(versions=(Version("v1", 1, ("10.0.0.1:80", "model.example.com:443")),))
+    (found,) = service_entries(Snapshot((named,)), DEFAULT)
+    assert found["spec"]["resolution"] == "DNS"

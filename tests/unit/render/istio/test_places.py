@@ -1,0 +1,107 @@
+"""Where targets are in the mesh; subsets that no two targets share, whatever their names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.render.istio.manifests import IstioOptions, documents
+from extproc.render.istio.places import entry_host, places, targets
+from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED, policy
+
+ALIKE = st.text("aA-._b", min_size=1, max_size=4).filter(lambda name: name[0] not in "-._" and name[-1] not in "-._")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@given(
+    st.lists(ALIKE, min_size=1, max_size=3, unique=True),
+    st.lists(ALIKE, min_size=1, max_size=4, unique=True),
+    st.lists(ALIKE, max_size=3, unique=True),
+    st.booleans(),
+)
+def test_different_targets_are_different_places(
+    policies: list[str], versions: list[str], pools: list[str], listed: bool
+) -> None:
+    """Names that a careless join would make the same: a-b and c, a and b-c, A and a."""
+    served = tuple(Version(name, 1, (f"10.0.0.{i}:1",) if listed else ()) for i, name in enumerate(versions, 1))
+    snapshot = Snapshot(
+        tuple(
+            Policy(name, "ai", host="one", models=(name,), versions=served, gpu=Requirement() if pools else None)
+            for name in policies
+        ),
+        tuple(GpuPool(name, Gpu()) for name in pools),
+    )
+    found = places(snapshot, IstioOptions())
+    assert len({(place.host, place.subset) for place in found.values()}) == len(found)
+    assert all(LABEL.fullmatch(place.subset) for place in found.values())
+    names = [
+        (d["kind"], d["metadata"]["namespace"], d["metadata"]["name"]) for d in documents(snapshot, IstioOptions())
+    ]
+    assert len(set(names)) == len(names)
+
+
+HOST, ENTRY = "chat.ai.svc.cluster.local", "chat.aimesh.internal"
+
+
+def found_at(snapshot: Snapshot) -> list[tuple[str, int, str]]:
+    return [(place.host, place.port, place.subset) for place in places(snapshot, IstioOptions()).values()]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "place"),
+    [
+        ((), (HOST, 8080, "v1")),
+        (("chat:8080",), (HOST, 8080, "v1")),
+        (("other.ai.svc:80",), ("other.ai.svc.cluster.local", 80, "")),
+        (("other.ai.svc.cluster.local:80",), ("other.ai.svc.cluster.local", 80, "")),
+        (("10.0.0.1:80",), (ENTRY, 8080, "v1")),
+        (("[::1]:80",), (ENTRY, 8080, "v1")),
+        (("model.example.com:80",), (ENTRY, 8080, "v1")),
+        (("one.ai.svc:80", "two.ai.svc:80"), (ENTRY, 8080, "v1")),
+    ],
+)
+def test_endpoints_decide(endpoints: tuple[str, ...], place: tuple[str, int, str]) -> None:
+    assert found_at(Snapshot((policy(versions=(Version("v1", 1, endpoints),)),))) == [place]
+
+
+def test_without_versions_and_pools_the_service_itself() -> None:
+    assert found_at(PLAIN) == [("plain.ai.svc.cluster.local", 8080, "")]
+
+
+def test_pools_are_subsets() -> None:
+    assert found_at(POOLED) == [(ENTRY, 8080, "v1-west"), (ENTRY, 8080, "v1-east")]
+
+
+def test_policies_on_one_host_have_their_names_in_subsets() -> None:
+    both = (policy(versions=(Version("v1"),)), Policy("b", "ai", host="chat", versions=(Version("v1"),), models=("b",)))
+    assert found_at(Snapshot(both)) == [(HOST, 8080, "chat-v1"), (HOST, 8080, "b-v1")]
+
+
+def test_subsets_that_would_be_called_alike_are_digested() -> None:
+    alike = policy(versions=(Version("a-b"), Version("a")), gpu=Requirement(), port=80)
+    pools = (GpuPool("c", Gpu()), GpuPool("b-c", Gpu()))
+    subsets = [subset for _, _, subset in found_at(Snapshot((alike,), pools))]
+    assert len(set(subsets)) == 4
+    assert {"a-c", "a-b-b-c"} < set(subsets), "where only one has the name, it stays"
+
+
+def test_labels_and_destination() -> None:
+    west, _ = places(POOLED, IstioOptions()).values()
+    assert west.labels == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
+    assert west.destination == {"host": ENTRY, "subset": "v1-west", "port": {"number": 8080}}
+    (plain,) = places(PLAIN, IstioOptions()).values()
+    assert (plain.labels, "subset" in plain.destination) == ({}, False)
+
+
+def test_targets_of_one_policy_only_mirrors_too() -> None:
+    (chat,) = MIRRORED.policies
+    assert [target.version for target in targets(MIRRORED, chat)] == ["v1", "next"]
+    both = Snapshot((*CANARY.policies, *PLAIN.policies))
+    assert [target.policy for target in targets(both, both.policies[1])] == ["plain"]
+    assert entry_host(Policy("A.b")).endswith(".aimesh.internal")
+    assert entry_host(Policy("A.b")) != entry_host(Policy("a-b"))
