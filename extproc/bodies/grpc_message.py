@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from extproc.bodies.content_coding import decoded
+from extproc.bodies.content_coding import decode
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
 from extproc.bodies.request import BodyFields, RequestFields, Splice
 from extproc.errors import Unreadable
@@ -185,7 +185,7 @@ def _message(body: bytes, headers: Headers) -> bytes:
         raise Unreadable("bad_grpc")
     if coding not in _CODINGS:
         raise Unreadable("content_encoding")
-    return decoded(message, coding, MAX_UNPACKED)
+    return decode(message, coding, MAX_UNPACKED)
 
 
 def _text(value: bytes) -> str:

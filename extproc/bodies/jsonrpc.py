@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.bodies import json_scan
-from extproc.bodies.content_coding import crumbled
+from extproc.bodies.content_coding import too_fragmented
 from extproc.bodies.json_reader import ambiguous_name, named
 from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import BodyFields, Splice
@@ -63,7 +63,7 @@ class RpcReader:
         if not body:
             raise Unreadable("no_body")
         text = came = json_scan.utf8(body).removeprefix(json_scan.BOM)
-        if crumbled(text, len(text) // 8):  # it is gone through several times
+        if too_fragmented(text, len(text) // 8):  # it is gone through several times
             raise Unreadable("bad_json")
         if text.lstrip(b" \t\r\n")[:1] == b"[":
             return BodyFields(operation=BATCH)

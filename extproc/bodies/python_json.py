@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 MOST = 10_000
 """Places to mend in one text, and words in strings that look like them: each costs as much as some hundred bytes."""
+MAX_BACKSLASHES = 1_000_000
+"""Backslashes in one text that needs replacements: 8 MiB of them take 0.2 s."""
 MOST_ESCAPED = 200_000
 """Escaped surrogates in one text that needs mending, those of whole pairs too."""
 
@@ -33,6 +35,8 @@ def mended(text: bytes) -> bytes | None:
 
     Linear in the text's length. What else is wrong with it stays wrong.
     """
+    if text.count(b"\\") > MAX_BACKSLASHES:
+        return None
     escaped = sum(text.count(mark) for mark, _ in _ALONE)
     if escaped > MOST_ESCAPED or not (escaped or any(word in text for word in _CONSTANTS)):
         return None

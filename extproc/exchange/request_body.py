@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.bodies.content_coding import TooLarge, decoded
+from extproc.bodies.content_coding import TooLarge, decode
 from extproc.bodies.request import BodyFields, Reader, RequestFields, Splice
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
@@ -79,7 +79,7 @@ class Body:
         early = reader is not None and reader.early
         try:
             if not early and any(codings := self._headers.all("content-encoding")):
-                self._unpacked = decoded(self.raw, b",".join(codings).decode("latin-1"), self._limit)
+                self._unpacked = decode(self.raw, b",".join(codings).decode("latin-1"), self._limit)
             found = BodyFields() if reader is None else reader.read(self.text, self._headers)
         except TooLarge:
             raise Rejected(413, "request_too_large", _UNPACKED.format(self._limit)) from None

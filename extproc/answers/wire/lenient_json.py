@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.bodies.content_coding import crumbled
+from extproc.bodies.content_coding import too_fragmented
 
 NOTHING = object()
 """What text is that is no JSON."""
@@ -20,7 +20,7 @@ _decode = msgspec.json.Decoder().decode
 
 def loads(data: bytes) -> Any:
     """The document, or ``NOTHING``, also where it has too many pieces to build them all."""
-    if crumbled(data, 0):
+    if too_fragmented(data, 0):
         return NOTHING
     try:
         return _decode(data)

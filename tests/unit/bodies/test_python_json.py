@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies.json_reader import JsonReader
-from extproc.bodies.python_json import MOST, MOST_ESCAPED, mended
+from extproc.bodies.python_json import MAX_BACKSLASHES, MOST, MOST_ESCAPED, mended
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
@@ -148,3 +148,9 @@ def test_too_much_to_mend_is_not_mended(one: bytes) -> None:
     assert math.isnan(json.loads(many)[-1])
     assert mended(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MOST_ESCAPED // 2 - 1))) is not None
     assert mended(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MOST_ESCAPED // 2))) is None
+
+
+def test_more_backslashes_than_that_are_not_gone_through() -> None:
+    few, many = (rb'{"x":"%b","y":NaN}' % (rb"\\" * (count // 2)) for count in (MAX_BACKSLASHES, MAX_BACKSLASHES + 2))
+    assert mended(few) == few.replace(b"NaN", b"[] ")
+    assert mended(many) is None

@@ -18,10 +18,10 @@ from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.lenient_json import NOTHING, loads
 from extproc.answers.wire.ndjson import JsonLines
 from extproc.answers.wire.nested_streams import Raw
-from extproc.answers.wire.response_coding import FREE, MAX_UNPACKED, RATIO, decompressor, room
+from extproc.answers.wire.response_coding import FREE, MAX_PIECE, MAX_UNPACKED, RATIO, decompressor, room
 from extproc.answers.wire.sse import Sse
 from extproc.answers.wire.websocket import WebSocket
-from extproc.bodies.content_coding import FREE_PIECES, MOST_PACKED
+from extproc.bodies.content_coding import FREE_FRAGMENTS
 from extproc.headers import Headers
 
 
@@ -132,7 +132,7 @@ def test_what_unpacks_to_too_much_for_its_size(coding: str) -> None:
     undo = decompressor(coding)
     assert undo is not None
     with pytest.raises(Broken):
-        undo(bytes(MOST_PACKED + 1))
+        undo(bytes(MAX_PIECE + 1))
 
 
 def test_what_unpacks_to_too_many_pieces() -> None:
@@ -156,5 +156,5 @@ def test_a_window_of_brotli() -> None:
 
 
 def test_a_document_of_more_pieces_than_are_built() -> None:
-    assert loads(b"[" + b"1," * (FREE_PIECES - 2) + b"1]") is not NOTHING
-    assert loads(b"[" + b"[]," * FREE_PIECES + b"1]") is NOTHING
+    assert loads(b"[" + b"1," * (FREE_FRAGMENTS - 2) + b"1]") is not NOTHING
+    assert loads(b"[" + b"[]," * FREE_FRAGMENTS + b"1]") is NOTHING
