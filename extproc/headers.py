@@ -61,7 +61,7 @@ class Headers:
         """Every value of ``name``, in order."""
         return [v for n, v in self.pairs if n == name] if name in self._first else []
 
-    def without(self, names: frozenset[str]) -> bool:
+    def has_none_of(self, names: frozenset[str]) -> bool:
         """Whether none of ``names`` is there."""
         return names.isdisjoint(self._first)
 

@@ -55,16 +55,16 @@ class Mapping(Node, frozen=True):
     entries: tuple[tuple[Scalar, Node], ...]
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """``text`` for a message: in quotes, cut where long, escaped where a terminal could stumble."""
     cut = text if len(text) <= 60 else text[:57] + "..."
     return json.dumps(cut, ensure_ascii=not cut.isprintable())
 
 
-def below(path: str, key: str) -> str:
+def child_path(path: str, key: str) -> str:
     """The path of the value at ``key``; a key that isn't a plain word is quoted."""
     if not re.fullmatch(r"[\w./-]{1,80}", key):
-        return f"{path}[{shown(key)}]"
+        return f"{path}[{quoted(key)}]"
     return f"{path}.{key}" if path else key
 
 
@@ -119,7 +119,7 @@ class _Frame:
         """Of the value that comes next."""
         if not self.is_mapping:
             return f"{self.path}[{len(self.values)}]"
-        return below(self.path, self.key.text) if self.key else self.path
+        return child_path(self.path, self.key.text) if self.key else self.path
 
     def node(self) -> Node:
         line, column = _place(self.event.start_mark)
@@ -216,7 +216,7 @@ class _Reader:
         return short
 
     def _no_tag(self, mark: _Mark | None, tag: str | None) -> None:
-        message = f"the tag {shown(str(tag))} means nothing here"
+        message = f"the tag {quoted(str(tag))} means nothing here"
         self._problem(mark, self._path(), message, "remove the tag")
 
     def _alias(self, event: yaml.AliasEvent) -> None:
@@ -268,7 +268,7 @@ class _Reader:
             self._problem(event.start_mark, frame.path, "merge keys (<<) are not supported", remedy)
             frame.keep = False
         elif first := frame.keys.get(node.text):
-            message = f"{shown(node.text)} is here a second time, after line {first.line}"
+            message = f"{quoted(node.text)} is here a second time, after line {first.line}"
             self._problem(event.start_mark, frame.next_path(), message, "remove one of the two")
             frame.keep = False
         else:

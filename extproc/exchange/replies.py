@@ -72,7 +72,7 @@ def unchanged(event: Event) -> tuple[Action, ...]:
 
 def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
     """Routing headers that the client sent, but for those that are overwritten anyway."""
-    return () if headers.without(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
+    return () if headers.has_none_of(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
 
 
 def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:

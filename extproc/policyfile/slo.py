@@ -10,7 +10,7 @@ from extproc.policy.snapshot import DEFAULT_DAYS, Objective, Slo
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 
 LEAST_TARGET, MOST_TARGET = 50, 99.999
 """Percent. Beyond that no budget is left that could burn."""
@@ -69,6 +69,6 @@ def _window(field: Field) -> int | None:
         return None
     found = _DAYS.fullmatch(text)
     if found is None or not LEAST_DAYS <= int(found[1]) <= MOST_DAYS:
-        field.error(f"{shown(text)} is no window", f"give {LEAST_DAYS}d to {MOST_DAYS}d")
+        field.error(f"{quoted(text)} is no window", f"give {LEAST_DAYS}d to {MOST_DAYS}d")
         return None
     return int(found[1])
