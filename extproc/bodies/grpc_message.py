@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from extproc.bodies.content_coding import decode
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
-from extproc.bodies.request import BodyFields, RequestFields, Splice
+from extproc.bodies.request import BodyEdit, BodyFields, RequestFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
@@ -89,7 +89,7 @@ class GrpcReader:
             int(found["prompt"]),
         )
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
         """The change that makes the first message name ``model``; it goes on uncompressed. ``read`` must have passed.
 
         Wherever the model is named it is named anew: an API may have it once for every task of a batch.
@@ -104,14 +104,14 @@ class GrpcReader:
             return _PREFIX if len(body) < _PREFIX else _frame(body)
         return _message(body, headers)
 
-    def _replaced(self, body: bytes, headers: Headers, value: bytes) -> Splice:
+    def _replaced(self, body: bytes, headers: Headers, value: bytes) -> BodyEdit:
         """The change that puts ``value`` wherever the model's field stands."""
         message = _message(body, headers)
         changed, kept = _renamed(message, 0, len(message), self._model, value)
         prefix = b"\0" + (len(changed) + len(message) - kept).to_bytes(4)
         if body[0]:
-            return Splice(0, _frame(body), prefix + changed + message[kept:])
-        return Splice(0, _PREFIX + kept, prefix + changed)
+            return BodyEdit(0, _frame(body), prefix + changed + message[kept:])
+        return BodyEdit(0, _PREFIX + kept, prefix + changed)
 
     def _found(self, message: bytes) -> Iterator[tuple[str, Field]]:
         """(what it is, the field) of all that was asked for, in order."""
@@ -154,11 +154,11 @@ class GrpcJsonReader(GrpcReader):
         message = self._first(body, headers)
         return message if isinstance(message, int) else self.inner.read(self._held(message), headers)
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
         """The change that makes the JSON name ``model``; the message goes on uncompressed."""
         held = self._held(_message(body, headers))
         splice = self.inner.rename(held, headers, model)
-        return splice and self._replaced(body, headers, splice(held))
+        return splice and self._replaced(body, headers, splice.apply(held))
 
     def _held(self, message: bytes) -> bytes:
         held = b""

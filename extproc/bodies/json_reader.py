@@ -16,7 +16,7 @@ import msgspec
 from extproc.bodies import json_scan
 from extproc.bodies.json_scan import BOM, NOTHING, loosely, once, utf8
 from extproc.bodies.python_json import REPLACEMENT
-from extproc.bodies.request import RequestFields, Splice
+from extproc.bodies.request import BodyEdit, RequestFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
@@ -120,13 +120,13 @@ class JsonReader:
         """Whether the model is the document's ``model``."""
         return self._model == "model"
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:  # noqa: ARG002
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:  # noqa: ARG002
         """The change that puts ``model`` in place of the model's value; ``read`` must have passed."""
         if not self._model:
             return None
         text = utf8(body)
         start, end = json_scan.value_of(text, self._model)
-        return json_scan.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
+        return json_scan.spliced(body, text, BodyEdit(start, end, msgspec.json.encode(model)))
 
     def _read_loosely(self, text: bytes) -> RequestFields:
         fields, changed = loosely(self._decode, text)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from extproc.bodies.python_json import mended
-from extproc.bodies.request import Splice
+from extproc.bodies.request import BodyEdit
 from extproc.errors import Rejected, Unreadable
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ def utf8(body: bytes) -> bytes:
         raise Unreadable("bad_json") from None
 
 
-def spliced(body: bytes, text: bytes, splice: Splice) -> Splice:
+def spliced(body: bytes, text: bytes, splice: BodyEdit) -> BodyEdit:
     """A change of ``text``, which is ``utf8(body)``, as one of the body."""
     if text is body:
         return splice
-    changed = splice(text).decode("utf-8", "surrogatepass")
-    return Splice(0, len(body), changed.encode(json.detect_encoding(body), "surrogatepass"))
+    changed = splice.apply(text).decode("utf-8", "surrogatepass")
+    return BodyEdit(0, len(body), changed.encode(json.detect_encoding(body), "surrogatepass"))
 
 
 def loosely(decode: Callable[[bytes], T], text: bytes) -> tuple[T, bytes]:

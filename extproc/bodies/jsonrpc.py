@@ -12,7 +12,7 @@ from extproc.bodies import json_scan
 from extproc.bodies.content_coding import too_fragmented
 from extproc.bodies.json_reader import ambiguous_name, named
 from extproc.bodies.python_json import REPLACEMENT
-from extproc.bodies.request import BodyFields, Splice
+from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
@@ -87,13 +87,13 @@ class RpcReader:
                 raise ambiguous_name()
         return called
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
         """The change that calls ``model`` instead; ``read`` must have passed. None where nothing is called."""
         if not self.read(body, headers).model:
             return None
         text = json_scan.utf8(body)
         start, end = _name(text)
-        return json_scan.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
+        return json_scan.spliced(body, text, BodyEdit(start, end, msgspec.json.encode(model)))
 
 
 def _name(text: bytes) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import msgspec
 
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
 from extproc.bodies.json_scan import check, is_key
-from extproc.bodies.request import BodyFields, Splice
+from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
@@ -96,10 +96,10 @@ class MultipartReader:
             raise Unreadable("bad_model")
         return BodyFields(model, None, stream, None, None, prompt)
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
         """The change that puts ``model`` in place of the model's value; ``read`` must have passed."""
         part = next(part for part in _parts(body, headers) if part.name == self._model)
-        return Splice(part.start, part.end, model.encode())
+        return BodyEdit(part.start, part.end, model.encode())
 
 
 def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:

@@ -78,14 +78,14 @@ class BodyFields(msgspec.Struct, frozen=True):
     operation: str = ""
 
 
-class Splice(msgspec.Struct, frozen=True):
+class BodyEdit(msgspec.Struct, frozen=True):
     """Bytes ``start`` to ``end`` of a body, and what stands there instead."""
 
     start: int
     end: int
     data: bytes
 
-    def __call__(self, body: bytes) -> bytes:
+    def apply(self, body: bytes) -> bytes:
         """The whole body with the change made."""
         return b"%b%b%b" % (body[: self.start], self.data, body[self.end :])
 
@@ -104,7 +104,7 @@ class Reader(Protocol):
         Raises ``Unreadable``, or ``Rejected`` where two readers would read it differently.
         """
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
         """The change that makes a body that was read name ``model``; None where it names none."""
 
 

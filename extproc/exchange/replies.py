@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from extproc.bodies.request import Splice
+from extproc.bodies.request import BodyEdit
 from extproc.envoy.actions import BodyEcho, BodyReply, HeadersReply, Mutation, ResponseReply, TrailersReply
 from extproc.envoy.events import (
     Event,
@@ -32,7 +32,7 @@ def echo(body: bytes, *, end_of_stream: bool) -> tuple[Action, ...]:
     )
 
 
-def replaced(sizes: Sequence[int], body: bytes, splice: Splice) -> tuple[Action, ...]:
+def replaced(sizes: Sequence[int], body: bytes, splice: BodyEdit) -> tuple[Action, ...]:
     """A reply for each streamed piece of ``body`` up to the last one that changes; the rest passes on as it came."""
     replies: list[Action] = []
     at = 0

@@ -24,11 +24,11 @@ from extproc import apis
 from extproc.bodies import json_scan
 from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import (
+    BodyEdit,
     BodyFields,
     InferenceRequest,
     Operation,
     RequestFields,
-    Splice,
     complete_request,
     request_for_decision,
 )
@@ -211,13 +211,13 @@ class RouteStream:
             mutation = Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata)
         return self._send(mutation, notes, change.splice if change else None, last, complete)
 
-    def _send(self, mutation: Mutation, notes: Actions, splice: Splice | None, last: Actions, ended: bool) -> Actions:
+    def _send(self, mutation: Mutation, notes: Actions, splice: BodyEdit | None, last: Actions, ended: bool) -> Actions:
         """The answer, as the mode of the body wants it."""
         body = self._body
         if self._mode is _BUFFERED:
-            return self._finish(*notes, BodyReply(mutation, splice(body.raw) if splice else None), *last)
+            return self._finish(*notes, BodyReply(mutation, splice.apply(body.raw) if splice else None), *last)
         if self._mode is _FULL_DUPLEX:
-            pieces = echo(splice(body.raw) if splice else body.raw, end_of_stream=ended and not last)
+            pieces = echo(splice.apply(body.raw) if splice else body.raw, end_of_stream=ended and not last)
             if not ended:
                 self.state = _ECHO
                 return (*notes, HeadersReply(mutation), *pieces)

@@ -202,7 +202,7 @@ def test_no_body_makes_a_reader_fail(reader: Reader, body: bytes, headers: Heade
     if fields.model:
         splice = reader.rename(body, headers, "another")
         assert splice is not None
-        again = reader.read(splice(body), headers)
+        again = reader.read(splice.apply(body), headers)
         assert not isinstance(again, int)
         assert again.model == "another"
 

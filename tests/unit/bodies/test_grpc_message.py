@@ -102,7 +102,7 @@ def read(message: Any, reader: GrpcReader = INFER) -> BodyFields:
 def renamed(reader: GrpcReader, body: bytes, model: str, headers: Headers = HEAD) -> bytes:
     splice = reader.rename(body, headers, model)
     assert splice is not None
-    return splice(body)
+    return splice.apply(body)
 
 
 def refused(body: bytes, headers: Headers = HEAD, reader: GrpcReader = INFER) -> str:

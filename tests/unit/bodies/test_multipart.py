@@ -230,8 +230,8 @@ def test_another_name_goes_where_the_old_one_was() -> None:
     body = FILE % b"RIFF" + MODEL + field("stream", "true") + END
     splice = READER.rename(body, Headers.of([("content-type", FORM)]), "große-whisper")
     assert splice is not None
-    assert splice(body) == body.replace(b"whisper-1", "große-whisper".encode())
-    assert read(splice(body)) == BodyFields("große-whisper", stream=True)
+    assert splice.apply(body) == body.replace(b"whisper-1", "große-whisper".encode())
+    assert read(splice.apply(body)) == BodyFields("große-whisper", stream=True)
 
 
 @given(

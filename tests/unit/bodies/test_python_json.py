@@ -102,7 +102,7 @@ def test_whatever_python_writes_is_read_and_renamed(document: dict[str, Any], as
     assert outcome(body) == "old"
     splice = READER.rename(body, Headers(), "new")
     assert splice is not None
-    assert repr(json.loads(splice(body))) == repr({**document, "model": "new"})
+    assert repr(json.loads(splice.apply(body))) == repr({**document, "model": "new"})
 
 
 PIECES = ["NaN", "Infinity", "-", '"', "\\", '\\"', "\\ud83d", "\\ude00", "u", "[", "]", ",", "1", " ", '"x"', ":"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.bodies.request import InferenceRequest, Operation, Splice
+from extproc.bodies.request import BodyEdit, InferenceRequest, Operation
 
 
 def test_what_was_asked_does_not_change() -> None:
@@ -13,4 +13,4 @@ def test_what_was_asked_does_not_change() -> None:
         asked.model = "other"  # type: ignore[misc]
     assert asked == InferenceRequest("openai", "completions", "llama", None, False)
     assert Operation("oip", "infer", "iris").reader is None
-    assert Splice(1, 3, b"xyz")(b"abcd") == b"axyzd"
+    assert BodyEdit(1, 3, b"xyz").apply(b"abcd") == b"axyzd"

@@ -179,7 +179,7 @@ def test_a_change_of_a_plain_body() -> None:
     change = found.rename(JSON, "longer")
     assert change is not None
     assert not change.unpacked
-    assert change.splice(TEXT) == TEXT.replace(b'"m"', b'"longer"')
+    assert change.splice.apply(TEXT) == TEXT.replace(b'"m"', b'"longer"')
     assert change.length == len(TEXT) + 5
 
 
@@ -190,8 +190,8 @@ def test_a_change_of_a_packed_body_is_the_whole_of_it_unpacked() -> None:
     change = found.rename(JSON, "longer")
     assert change is not None
     assert change.unpacked
-    assert change.splice(data) == TEXT.replace(b'"m"', b'"longer"')
-    assert change.length == len(change.splice(data))
+    assert change.splice.apply(data) == TEXT.replace(b'"m"', b'"longer"')
+    assert change.length == len(change.splice.apply(data))
 
 
 def test_no_change_where_nothing_is_named() -> None:
