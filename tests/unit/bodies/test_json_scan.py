@@ -45,7 +45,7 @@ def test_members_of_every_shape_and_too_many_of_them() -> None:
     ],
 )
 def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats: bool, padding: bytes) -> None:
-    assert json_scan.may_repeat(body.replace(b"PADDING", padding), "model") == repeats
+    assert json_scan.may_have_duplicates(body.replace(b"PADDING", padding), "model") == repeats
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
     assert json_scan.is_key(name, "params") is same
     assert json_scan.is_key("\u212aey", "key")
     if same and name != "params":
-        assert json_scan.may_repeat(json.dumps({name: 1}).encode(), "params")
-        assert json_scan.may_repeat(json.dumps({name: 1}, ensure_ascii=False).encode(), "params")
+        assert json_scan.may_have_duplicates(json.dumps({name: 1}).encode(), "params")
+        assert json_scan.may_have_duplicates(json.dumps({name: 1}, ensure_ascii=False).encode(), "params")
 
 
 @pytest.mark.parametrize(
