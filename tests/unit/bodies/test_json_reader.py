@@ -13,14 +13,14 @@ from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
-from tests.unit.apis.asking import known
+from tests.unit.apis.requests import all_fields
 
 READER = JsonReader(prompt=["/messages"], limit=["/max_tokens", "/options/num_predict"], adapter=["/lora/name"])
 HEADERS = Headers()
 
 
 def read(body: bytes, reader: JsonReader = READER) -> BodyFields:
-    return known(reader.read(body, HEADERS))
+    return all_fields(reader.read(body, HEADERS))
 
 
 def rename(body: bytes, model: str) -> BodyEdit:
