@@ -331,3 +331,7 @@ def test_bounds_of_the_content_type() -> None:
     assert read(WHOLE, FORM + "; a=" + "x" * 900).model == "whisper-1"
     assert refused(WHOLE, FORM + "; a=" + "x" * 1100) == "content_type"
     assert refused(WHOLE, FORM + "".join(f"; a{n}=x" for n in range(9))) == "content_type"
+
+
+def test_a_form_is_read_when_all_of_it_is_there() -> None:
+    assert not MultipartReader().early
