@@ -1,7 +1,7 @@
-"""What can go wrong, as types.
+"""Exception types.
 
-Everything below the shell raises one of these; ``stream`` alone turns ``Rejected`` and ``Unreadable`` into
-actions, ``cli`` alone turns ``PolicyProblems`` into an exit status.
+Only ``exchange.route`` turns ``Rejected`` and ``Unreadable`` into actions; only ``cli`` turns ``PolicyProblems`` into
+an exit status.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 
-class Unreadable(Exception):  # noqa: N818 - named for what is so, not for what to do
-    """A request from which no model can be read. It passes on untouched, since the server gives its own error.
+class Unreadable(Exception):  # noqa: N818
+    """No model can be read from a request. It passes on unchanged, and the server answers with its own error.
 
-    ``reason`` is a word of a closed set (it becomes the label of ``inference_unmatched_total``).
+    ``reason``: one of a closed set; a label's value of ``inference_unmatched_total``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -24,7 +24,7 @@ class Unreadable(Exception):  # noqa: N818 - named for what is so, not for what 
 
 
 class Rejected(Exception):  # noqa: N818
-    """A request that must not go upstream. ``status``: the HTTP status for the client; ``code``: our word for it."""
+    """A request must not go upstream. ``status``: HTTP status for the client; ``code``: code of the error."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -34,18 +34,18 @@ class Rejected(Exception):  # noqa: N818
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong in a policy file: where it is, what it is, what to do."""
+    """One error or warning in a policy file: its place, what is wrong, and the remedy."""
 
     file: str
     line: int
-    """1-based; 0 where the problem has no line (a file that can't be opened)."""
+    """From 1; 0 where the problem has no line (a file that can't be opened)."""
     column: int
     path: str
-    """Where in the document, as in ``spec.versions[1].weight``; empty for the document as a whole."""
+    """Path in the document, as in ``spec.versions[1].weight``; empty for the document as a whole."""
     message: str
     remedy: str
     warning: bool = False
-    """The policy works, but probably not as its author means it."""
+    """The policy is valid, but probably not what its author intends."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -59,7 +59,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class PolicyProblems(Exception):  # noqa: N818
-    """Policy files that can't be used. ``problems`` holds every problem that was found, warnings included."""
+    """Policy files can't be used. ``problems``: all problems found, warnings included."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -67,4 +67,4 @@ class PolicyProblems(Exception):  # noqa: N818
 
 
 class SetupError(Exception):
-    """The machine does not allow what was asked (a port is taken, Envoy is not installed), and what to do."""
+    """The machine lacks something (a free port, an installed Envoy). The message says what to do."""

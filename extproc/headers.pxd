@@ -7,4 +7,4 @@ cdef class Headers:
     cpdef get(self, str name)
     cpdef str text(self, str name)
     cpdef list all(self, str name)
-    cpdef bint without(self, frozenset names) except -1
+    cpdef bint has_none_of(self, frozenset names) except -1

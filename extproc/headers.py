@@ -1,6 +1,6 @@
 """Names of the contract's headers, and an immutable multimap of HTTP headers.
 
-Names are lower case, values are bytes as they came: what a proxy forwards need not be text.
+Names are lower case. Values are bytes as received, since they need not be text.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ GPU_POOL = "x-gpu-pool"
 GPU_ARCHITECTURE = "x-gpu-architecture"
 DESTINATION_ENDPOINT = "x-gateway-destination-endpoint"
 LINKERD_CLIENT = "l5d-client-id"
-"""Linkerd's inbound proxy names the client that it has authenticated, and removes what others say there."""
+"""The authenticated client, set by Linkerd's inbound proxy, which removes any value that a client sends."""
 
 ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, DESTINATION_ENDPOINT)
-"""Every header that decides where a request goes: never a client's, but for an allowed version pin."""
+"""Headers that decide where a request goes. A client's values are dropped, except for an allowed version pin."""
 
 
 class Headers:
-    """Pairs of (name, value) in the order they came; a name may come more than once."""
+    """Immutable pairs of (name, value) in the order received; a name may occur more than once."""
 
     __slots__ = ("_first", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, bytes]] | dict[str, bytes] = ()) -> None:
-        """``pairs``: names in lower case already, as Envoy has them; ``of`` is for names as typed. A dictionary, where
-        no name comes twice, is taken as it is: nobody else may change it.
+        """``pairs``: with names in lower case, as Envoy sends them; see ``of`` for names in any case. A dictionary is
+        not copied: the caller must not change it afterwards.
         """
         self._first: dict[str, bytes]
         self._pairs: tuple[tuple[str, bytes], ...] | None
@@ -34,7 +34,7 @@ class Headers:
             self._pairs, self._first = None, pairs
         else:
             self._pairs = tuple(pairs)
-            # Reversed, so that the first of several values stays.
+            # Reversed, so that the first of several values is kept.
             self._first = dict(self._pairs[::-1])
 
     @classmethod
@@ -44,7 +44,7 @@ class Headers:
 
     @property
     def pairs(self) -> tuple[tuple[str, bytes], ...]:
-        """All of them, in order."""
+        """All pairs, in order."""
         if self._pairs is None:
             self._pairs = tuple(self._first.items())
         return self._pairs
@@ -61,8 +61,8 @@ class Headers:
         """Every value of ``name``, in order."""
         return [v for n, v in self.pairs if n == name] if name in self._first else []
 
-    def without(self, names: frozenset[str]) -> bool:
-        """Whether none of ``names`` is there."""
+    def has_none_of(self, names: frozenset[str]) -> bool:
+        """Whether there is no header with one of ``names``."""
         return names.isdisjoint(self._first)
 
     def __contains__(self, name: str) -> bool:
@@ -85,7 +85,7 @@ class Headers:
 
 
 def cookie(headers: Headers, name: str) -> bytes | None:
-    """The value of the first cookie ``name`` (RFC 6265 §4.2), without quotes round it, or None."""
+    """The value of the first cookie ``name`` (RFC 6265 §4.2), without surrounding quotes, or None."""
     wanted = name.encode()
     for line in headers.all("cookie"):
         for part in line.split(b";"):

@@ -1,7 +1,6 @@
-"""Reads files that are looked at again and again: regular ones only, so that no look ever blocks.
+"""Reads files that are polled for changes. Only regular files are read, so that polling never blocks.
 
-To open a FIFO waits for whoever writes into it, and to read a terminal or a device may wait for ever. A watcher that
-waits sees no change any more.
+Opening a FIFO waits for a writer, and reading a terminal or a device may never return.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ _KINDS = (
 )
 
 
-def read_regular(path: Path, most: int) -> bytes:
-    """At the most ``most`` bytes of a file. Raises ``OSError``, also for what is no regular file; never blocks."""
-    _refuse_others(path.stat().st_mode)  # before it is opened: to open a device may do something
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """At most ``max_bytes`` bytes of a file. Raises ``OSError``, also if it is no regular file; never blocks."""
+    _refuse_others(path.stat().st_mode)  # before it is opened: opening a device may have effects
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(number, "rb") as file:
-        _refuse_others(os.fstat(number).st_mode)  # it may have been replaced meanwhile
-        return file.read(most)
+        _refuse_others(os.fstat(number).st_mode)  # it may have been replaced since
+        return file.read(max_bytes)
 
 
 def _refuse_others(mode: int) -> None:

@@ -1,8 +1,8 @@
-"""YAML text → plain trees whose every node knows its line and column.
+"""Parses YAML into trees of nodes with line and column.
 
-Built from PyYAML's events, not by its constructor: no tag can make an object, nothing recurses with the
-input, and an alias counts as often as it is used, so a small file can't unfold into a large tree. Duplicate keys are
-problems here, because a tree of mappings could no longer tell.
+Built from PyYAML's events, not with its constructor: tags create no objects, the depth of the input causes no
+recursion, and aliases count as often as they are used, so that a small file can't expand to a large tree. Duplicate
+keys are reported here, since the tree can't hold them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from yaml.reader import Reader
 from extproc.errors import Problem
 
 MAX_DEPTH = 32
-"""Levels of lists and mappings in each other, aliases unfolded."""
+"""Nesting depth of lists and mappings, aliases expanded."""
 MAX_NODES = 100_000
-"""Scalars, lists and mappings in one file, aliases unfolded."""
+"""Scalars, lists and mappings in one file, aliases expanded."""
 
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset({"str", "int", "float", "bool", "null", "timestamp", "merge", "value"})
@@ -36,7 +36,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Scalar(Node, frozen=True):
-    """A value as it is written."""
+    """A scalar, as text."""
 
     text: str
     tag: str
@@ -55,16 +55,16 @@ class Mapping(Node, frozen=True):
     entries: tuple[tuple[Scalar, Node], ...]
 
 
-def shown(text: str) -> str:
-    """``text`` for a message: in quotes, cut where long, escaped where a terminal could stumble."""
+def quoted(text: str) -> str:
+    """``text`` for a message: in quotes, shortened where long, escaped where it is not printable."""
     cut = text if len(text) <= 60 else text[:57] + "..."
     return json.dumps(cut, ensure_ascii=not cut.isprintable())
 
 
-def below(path: str, key: str) -> str:
+def child_path(path: str, key: str) -> str:
     """The path of the value at ``key``; a key that isn't a plain word is quoted."""
     if not re.fullmatch(r"[\w./-]{1,80}", key):
-        return f"{path}[{shown(key)}]"
+        return f"{path}[{quoted(key)}]"
     return f"{path}.{key}" if path else key
 
 
@@ -85,7 +85,7 @@ def read(file: str, text: str, max_nodes: int = MAX_NODES) -> tuple[list[Node], 
 
 
 class _Mark(Protocol):
-    """A place as PyYAML has it, from 0."""
+    """A place in PyYAML's numbering, from 0."""
 
     @property
     def line(self) -> int: ...
@@ -93,22 +93,22 @@ class _Mark(Protocol):
     def column(self) -> int: ...
 
 
-class _Refused(Exception):  # noqa: N818
-    """The rest of the file is not read: the problem is noted."""
+class _StopReading(Exception):  # noqa: N818
+    """Reading ends here; the problem has been recorded."""
 
 
-class _Frame:
-    """A list or mapping that is being read."""
+class _OpenCollection:
+    """A list or mapping whose end has not been read yet."""
 
     def __init__(self, event: yaml.CollectionStartEvent, path: str) -> None:
         self.event = event
         self.path = path
         self.keys: dict[str, Scalar] = {}
         self.key: Scalar | None = None
-        """Of the value that comes next; None: a key comes next."""
+        """The key of the next value; None: a key comes next."""
         self.values: list[Node] = []
         self.keep = True
-        """The value that comes next counts: its key is no duplicate."""
+        """Whether the next value is kept: its key is valid and no duplicate."""
         self.size = self.depth = 1
 
     @property
@@ -116,10 +116,10 @@ class _Frame:
         return isinstance(self.event, yaml.MappingStartEvent)
 
     def next_path(self) -> str:
-        """Of the value that comes next."""
+        """The path of the next value."""
         if not self.is_mapping:
             return f"{self.path}[{len(self.values)}]"
-        return below(self.path, self.key.text) if self.key else self.path
+        return child_path(self.path, self.key.text) if self.key else self.path
 
     def node(self) -> Node:
         line, column = _place(self.event.start_mark)
@@ -137,7 +137,7 @@ class _Reader:
         self._loader = _LOADER(text)
         self._problems: list[Problem] = []
         self._documents: list[Node] = []
-        self._stack: list[_Frame] = []
+        self._stack: list[_OpenCollection] = []
         self._anchors: dict[str, tuple[Node, int, int]] = {}
         self._nodes = 0
 
@@ -146,8 +146,8 @@ class _Reader:
         try:
             for event in self._events():
                 where = event.start_mark
-                self._take(event)
-        except _Refused:
+                self._handle(event)
+        except _StopReading:
             pass
         except yaml.MarkedYAMLError as e:
             mark = e.problem_mark or e.context_mark or where
@@ -184,7 +184,7 @@ class _Reader:
     def _path(self) -> str:
         return self._stack[-1].next_path() if self._stack else ""
 
-    def _take(self, event: yaml.Event) -> None:
+    def _handle(self, event: yaml.Event) -> None:
         match event:
             case yaml.DocumentStartEvent():
                 self._anchors.clear()
@@ -199,7 +199,7 @@ class _Reader:
                 self._count(event, 1, 1)
                 if event.tag and event.tag not in (f"{_TAG}map", f"{_TAG}seq"):
                     self._no_tag(event.start_mark, event.tag)
-                self._stack.append(_Frame(event, self._path()))
+                self._stack.append(_OpenCollection(event, self._path()))
             case yaml.CollectionEndEvent():
                 frame = self._stack.pop()
                 self._add(frame.event, frame.node(), frame.size, frame.depth)
@@ -216,31 +216,31 @@ class _Reader:
         return short
 
     def _no_tag(self, mark: _Mark | None, tag: str | None) -> None:
-        message = f"the tag {shown(str(tag))} means nothing here"
+        message = f"the tag {quoted(str(tag))} means nothing here"
         self._problem(mark, self._path(), message, "remove the tag")
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
             message = f"the alias *{event.anchor} refers to nothing that is complete before it"
             self._problem(event.start_mark, self._path(), message, f"define &{event.anchor} first")
-            raise _Refused
+            raise _StopReading
         node, size, depth = self._anchors[event.anchor]
         self._count(event, size, depth)
         self._add(event, node, size, depth)
 
     def _count(self, event: yaml.Event, size: int, depth: int) -> None:
-        """Refuses the file once it would hold too much."""
+        """Stops reading where the file has too many nodes or is nested too deeply."""
         self._nodes += size
         if self._nodes > self._max_nodes:
             message = f"more than {self._max_nodes} values in one file, aliases unfolded"
             self._problem(event.start_mark, "", message, "split the file, or use fewer aliases")
-            raise _Refused
+            raise _StopReading
         if len(self._stack) + depth > MAX_DEPTH:
             self._too_deep(event.start_mark)
-            raise _Refused
+            raise _StopReading
 
     def _add(self, event: yaml.NodeEvent, node: Node, size: int, depth: int) -> None:
-        """Puts a complete node where it belongs."""
+        """Adds a complete node to the open collection, or to the documents."""
         if event.anchor and not isinstance(event, yaml.AliasEvent):
             self._anchors[event.anchor] = (node, size, depth)
         if not self._stack:
@@ -257,7 +257,7 @@ class _Reader:
             frame.values.append(node)
         frame.key, frame.keep = None, True
 
-    def _key(self, event: yaml.NodeEvent, frame: _Frame, node: Node) -> None:
+    def _key(self, event: yaml.NodeEvent, frame: _OpenCollection, node: Node) -> None:
         if not isinstance(node, Scalar):
             self._problem(event.start_mark, frame.path, "a key must be a word", "write key: value")
             frame.key, frame.keep = Scalar(node.line, node.column, "?", "str"), False
@@ -268,7 +268,7 @@ class _Reader:
             self._problem(event.start_mark, frame.path, "merge keys (<<) are not supported", remedy)
             frame.keep = False
         elif first := frame.keys.get(node.text):
-            message = f"{shown(node.text)} is here a second time, after line {first.line}"
+            message = f"{quoted(node.text)} is here a second time, after line {first.line}"
             self._problem(event.start_mark, frame.next_path(), message, "remove one of the two")
             frame.keep = False
         else:

@@ -1,4 +1,4 @@
-"""Which inference API a request speaks: one small module per family, and the table of all their paths.
+"""Finds the inference API of a request: one module per family, and the table of all their paths.
 
 To add a family: write its module with ``ROWS``, and ``ANSWERS`` if its answers have tokens; name it in ``FAMILIES``.
 """
@@ -34,12 +34,12 @@ from extproc.apis import (
     vllm,
     vllm_grpc,
 )
-from extproc.apis.pattern import Fit, Key, Pattern, key, verb
+from extproc.apis.pattern import Key, Match, Pattern, last_fixed_text, row_key
 from extproc.apis.row import ANY_PATH, Row
 from extproc.bodies.request import Operation
 from extproc.headers import Headers
 
-# Where two families have the same path, the first wins; the row's note says why it is the first.
+# Where two families have the same path, the first one in this list is used; the row's note says why.
 FAMILIES = (
     openai,
     azure,
@@ -72,9 +72,9 @@ TABLE: tuple[Row, ...] = tuple(row for family in FAMILIES for row in family.ROWS
 NAMES = frozenset(row.api for row in TABLE)
 """Every value that the label ``api`` can take, but for ``other``."""
 
-# Those that ask for a header first.
+# Rows with a header come first.
 _PATTERNS: dict[Key, list[Pattern]] = {}
-# What needs no matching at all: no row that asks for a header might claim it.
+# Rows without placeholders that no row with a header competes with: found by a single lookup.
 _LITERAL: dict[tuple[str, str], Pattern] = {}
 _ANYWHERE = [Pattern(row) for row in TABLE if row.path == ANY_PATH]
 for _row in sorted(TABLE, key=lambda row: not row.header):
@@ -84,54 +84,54 @@ for _row in sorted(TABLE, key=lambda row: not row.header):
         _LITERAL.setdefault((_row.method, _row.path), _pattern)
 
 
-_LONGEST = 512
-"""Characters of a request target of which it is kept in mind what it fits."""
+_MAX_CACHED_TARGET = 512
+"""Characters of a request target whose matches are cached."""
 
 
 def classify(method: str, target: str, headers: Headers, prefixes: tuple[str, ...] = ()) -> Operation | None:
-    """What a request with this method and request target (``:path``, query included) asks for; None: no inference.
+    """The operation of a request with this method and target (``:path`` with its query); None: no inference.
 
-    ``prefixes``: what a gateway may have put in front of an API's path; tried where the path alone is no API's.
+    ``prefixes``: path prefixes that a gateway may have added; tried where the path alone matches no row.
     """
     if literal := _LITERAL.get((method, target)):
         return literal.fixed
-    fits = _known_fits if len(target) <= _LONGEST else _fits
-    for fit in fits(method, target, prefixes):
-        if not fit.header or fit.header in headers:
-            return fit.operation(headers)
+    matches = _cached_matches if len(target) <= _MAX_CACHED_TARGET else _matches
+    for match in matches(method, target, prefixes):
+        if not match.header or match.header in headers:
+            return match.operation(headers)
     return None
 
 
-def _fits(method: str, target: str, prefixes: tuple[str, ...]) -> tuple[Fit, ...]:
-    """By how the target looks, what a request may ask for: the first of them of which it has the header, if any."""
-    return tuple(_each_fit(method, target, prefixes))
+def _matches(method: str, target: str, prefixes: tuple[str, ...]) -> tuple[Match, ...]:
+    """All matches of a method and target. A request has the first one whose header, if any, it has."""
+    return tuple(_find_matches(method, target, prefixes))
 
 
-_known_fits = lru_cache(maxsize=2048)(_fits)
+_cached_matches = lru_cache(maxsize=2048)(_matches)
 
 
-def _each_fit(method: str, target: str, prefixes: tuple[str, ...]) -> Iterator[Fit]:
+def _find_matches(method: str, target: str, prefixes: tuple[str, ...]) -> Iterator[Match]:
     path, _, query = target.partition("?")
     segments = path.split("/")
     if literal := _LITERAL.get((method, path)):
-        yield Fit(literal, "", segments, query)
+        yield Match(literal, "", segments, query)
         return
     for prefix in ("", *(prefix for prefix in prefixes if path.startswith(prefix + "/"))):
         rest = path[len(prefix) :].split("/")
-        # One slash at the end says nothing; the path that another model's name goes into keeps it.
-        for pattern in _fitting(method, rest[:-1] if not rest[-1] else rest):
-            yield Fit(pattern, prefix, rest, query)
+        # One trailing slash is ignored for matching, and kept where the path is rewritten.
+        for pattern in _matching_patterns(method, rest[:-1] if not rest[-1] else rest):
+            yield Match(pattern, prefix, rest, query)
             if not pattern.row.header:
                 return
     for pattern in _ANYWHERE:
         if method == pattern.row.method:
-            yield Fit(pattern, "", segments, query)
+            yield Match(pattern, "", segments, query)
 
 
-def _fitting(method: str, segments: Sequence[str]) -> Iterator[Pattern]:
+def _matching_patterns(method: str, segments: Sequence[str]) -> Iterator[Pattern]:
     if len(segments) < 2 or segments[0]:
         return
-    for last in dict.fromkeys((verb(segments[-1]), "")):
-        for pattern in _PATTERNS.get(key(method, segments, last), ()):
-            if pattern.fits(segments):
+    for last in dict.fromkeys((last_fixed_text(segments[-1]), "")):
+        for pattern in _PATTERNS.get(row_key(method, segments, last), ()):
+            if pattern.matches(segments):
                 yield pattern

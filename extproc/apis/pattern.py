@@ -1,7 +1,6 @@
-"""A row of the table, ready to be matched: what a fitting request's head tells, how to name another model.
+"""Rows of the table prepared for matching: what the head of a matching request tells, and how to rename its model.
 
-Source for paths and queries: RFC 3986 §2.1 and
-§3.3, and the URL standard's ``application/x-www-form-urlencoded``.
+Source for paths and queries: RFC 3986 §2.1 and §3.3, and the URL standard's ``application/x-www-form-urlencoded``.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ from extproc.bodies.request import Operation
 from extproc.headers import Headers, safe_value
 
 Key: TypeAlias = tuple[str, int, str, str]
-"""Method, number of segments, the first segment, and the last one's fixed text: few rows share all four."""
+"""Method, number of segments, first segment, fixed text of the last segment: few rows have the same."""
 
 Rename: TypeAlias = Callable[[str], tuple[str, str]]
 
-_ESCAPED = 12 * MAX_MODEL_LENGTH
-"""Characters of a path's segment with the longest name, each of its characters four bytes that are escaped."""
-_PARAMETERS = 100
-"""Of one query."""
-_QUERY = 8192
+_MAX_SEGMENT_LENGTH = 12 * MAX_MODEL_LENGTH
+"""Characters of a path segment that holds the longest name: 4 UTF-8 bytes a character, each escaped as ``%XX``."""
+_MAX_PARAMETERS = 100
+"""Parameters of one query."""
+_MAX_QUERY_LENGTH = 8192
 """Characters of one query."""
-_NAMED = re.compile(r"\{(.+)\}(.*)")
+_PLACEHOLDER = re.compile(r"\{(.+)\}(.*)")
 
 
-def key(method: str, segments: Sequence[str], last: str) -> Key:
-    """The key of the rows for paths with as many ``segments``, whose last one has ``last`` as its fixed text."""
+def row_key(method: str, segments: Sequence[str], last: str) -> Key:
+    """The key of rows with as many segments, where ``last`` is the fixed text of the last segment."""
     return method, len(segments), segments[1] if len(segments) > 1 else "", last
 
 
-def verb(segment: str) -> str:
-    """What can be the fixed text of a path's last segment: all of it, or what follows the last colon."""
+def last_fixed_text(segment: str) -> str:
+    """The fixed text that a row may have for this last segment: what follows the last colon, or all of it."""
     return segment.rpartition(":")[2].lower()
 
 
 class _Variable:
-    """One segment of a path that varies, but for the ``suffix`` behind it."""
+    """A segment of a path that is a placeholder with a fixed ``suffix``, which may be empty."""
 
     __slots__ = ("at", "length", "suffix")
 
@@ -56,9 +55,9 @@ class _Variable:
         segment = segments[self.at]
         if self.length:
             segment = segment[: -self.length]
-        if "%" not in segment or len(segment) > _ESCAPED:  # as it stands it is too long already
+        if "%" not in segment or len(segment) > _MAX_SEGMENT_LENGTH:  # too long for a name even when unescaped
             return segment
-        # Half as long as `unquote`, which is for text that has other characters than ASCII, too.
+        # Twice as fast as `unquote`, which text with other characters than ASCII needs.
         return unquote_to_bytes(segment).decode("utf-8", "replace") if segment.isascii() else unquote(segment)
 
     def replaced(self, segments: Sequence[str], value: str) -> list[str]:
@@ -68,7 +67,7 @@ class _Variable:
 
 
 class Pattern:
-    """A row, ready to be matched."""
+    """A row prepared for matching."""
 
     __slots__ = ("_header", "_literals", "_model", "_variables", "_version", "fixed", "key", "row")
 
@@ -76,14 +75,14 @@ class Pattern:
         self.row = row
         self._header = row.header
         segments = row.path.split("/")
-        self.key = key(row.method, segments, verb(segments[-1].rpartition("}")[2]))
-        found = [_NAMED.fullmatch(text) for text in segments]
+        self.key = row_key(row.method, segments, last_fixed_text(segments[-1].rpartition("}")[2]))
+        found = [_PLACEHOLDER.fullmatch(text) for text in segments]
         # The first segments are in the key.
         self._literals = [(at, text) for at, text in enumerate(segments) if at > 1 and not found[at]]
         varying = [(m[1], _Variable(at, m[2])) for at, m in enumerate(found) if m]
         self._variables = [(variable.at, variable.length, variable.suffix) for _, variable in varying]
         self._model, self._version = dict(varying).get("model"), dict(varying).get("version")
-        # One object serves all requests to a row of which the head tells nothing but the row itself.
+        # The head names no model and no version: all requests of the row share one object.
         self.fixed = (
             Operation(
                 row.api, row.operation, None if row.names else "", None, row.stream, row.reader, uploads=row.uploads
@@ -92,8 +91,8 @@ class Pattern:
             else None
         )
 
-    def fits(self, segments: Sequence[str]) -> bool:
-        """Whether the row is that of a request, which has the row's key, if it has the row's header as well."""
+    def matches(self, segments: Sequence[str]) -> bool:
+        """Whether a path with the row's key matches the row. The row's header is not looked at."""
         for at, text in self._literals:
             if segments[at] != text:
                 return False
@@ -104,19 +103,19 @@ class Pattern:
         return True
 
     def operation(self, prefix: str, segments: Sequence[str], query: str, headers: Headers) -> Operation | None:
-        """What a fitting request asks for; None where it can't be told without doubt which model is meant."""
+        """The operation of a matching request; None where the model is ambiguous or its name too long."""
         if self.fixed is not None:
             return self.fixed
         model: str | None
         rename: Rename | None
         if self._model is not None:
             model = self._model.value(segments)
-            rename = partial(_named_in_path, prefix, segments, self._model, query)
+            rename = partial(_rename_in_path, prefix, segments, self._model, query)
         elif self._header:
-            model = _only([value.decode("latin-1") for value in headers.all(self._header)])
-            rename = partial(_named_in_header, self._header)
+            model = _single([value.decode("latin-1") for value in headers.all(self._header)])
+            rename = partial(_rename_in_header, self._header)
         else:
-            model, rename = self._asked_in_query(prefix, segments, query)
+            model, rename = self._read_query(prefix, segments, query)
         if model is None or len(model) > MAX_MODEL_LENGTH:
             return None
         row = self.row
@@ -127,51 +126,51 @@ class Pattern:
             version = headers.text(row.version_header) or None
         return Operation(row.api, row.operation, model, version, row.stream, row.reader, rename)
 
-    def _asked_in_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
+    def _read_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
         name = self.row.query
-        if query.count("&") >= _PARAMETERS or len(query) > _QUERY:
+        if query.count("&") >= _MAX_PARAMETERS or len(query) > _MAX_QUERY_LENGTH:
             return None, None
         found = [
             (spelled, value) for spelled, value in parse_qsl(query, keep_blank_values=True) if is_key(spelled, name)
         ]
         if not found:
-            # Without the parameter no model is named: the server has one, or learns of it later.
+            # Without the parameter the request names no model.
             return "", None
         if found[0][0] != name:
-            return None, None  # ``Model``: to some servers the parameter, to others none
-        return _only([value for _, value in found]), partial(_named_in_query, prefix, segments, query, name)
+            return None, None  # ``Model``: only some servers match it
+        return _single([value for _, value in found]), partial(_rename_in_query, prefix, segments, query, name)
 
 
-class Fit:
-    """A row that a request's method and target fit. Immutable: it serves every request that has the same ones."""
+class Match:
+    """A row that matches a method and target. Immutable: shared by all requests with the same method and target."""
 
-    __slots__ = ("_operation", "_told", "header")
+    __slots__ = ("_fixed", "_operation", "header")
 
     def __init__(self, pattern: Pattern, prefix: str, segments: Sequence[str], query: str) -> None:
         row = pattern.row
         self.header = row.header
-        """What the request must have, too; empty: nothing more."""
+        """The header that the request must have; empty: none."""
         self._operation = partial(pattern.operation, prefix, segments, query)
-        self._told = None if row.header or row.version_header else (self._operation(Headers()),)
+        self._fixed = None if row.header or row.version_header else (self._operation(Headers()),)
 
     def operation(self, headers: Headers) -> Operation | None:
         """See ``Pattern.operation``."""
-        return self._operation(headers) if self._told is None else self._told[0]
+        return self._operation(headers) if self._fixed is None else self._fixed[0]
 
 
-def _only(values: Sequence[str]) -> str | None:
+def _single(values: Sequence[str]) -> str | None:
     return values[0] or None if len(values) == 1 else None
 
 
-def _named_in_header(name: str, model: str) -> tuple[str, str]:
+def _rename_in_header(name: str, model: str) -> tuple[str, str]:
     return name, safe_value(model)
 
 
-def _named_in_path(prefix: str, segments: Sequence[str], place: _Variable, query: str, model: str) -> tuple[str, str]:
+def _rename_in_path(prefix: str, segments: Sequence[str], place: _Variable, query: str, model: str) -> tuple[str, str]:
     return ":path", prefix + "/".join(place.replaced(segments, model)) + ("?" + query if query else "")
 
 
-def _named_in_query(prefix: str, segments: Sequence[str], query: str, name: str, model: str) -> tuple[str, str]:
+def _rename_in_query(prefix: str, segments: Sequence[str], query: str, name: str, model: str) -> tuple[str, str]:
     parts = [
         f"{part.partition('=')[0]}={quote(model, safe='')}" if unquote_plus(part.partition("=")[0]) == name else part
         for part in query.split("&")

@@ -7,16 +7,15 @@ import msgspec
 from extproc.bodies.request import Reader
 
 ANY_PATH = "*"
-"""The path of a row that a header alone decides; such rows come after all others."""
+"""The path of a row that matches by header alone; such rows come after all others."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """Method and path decide, and ``header`` where one is named; content types never do.
+    """Requests match by method and path, and by ``header`` where it is set; never by content type.
 
-    ``path`` is matched segment by segment. ``{model}``, ``{version}`` and ``{*}`` stand for one segment each, the last
-    for one that says nothing here; text may follow in the same segment, as in ``{model}:predict``, and is compared
-    without regard to case. Where two rows fit, the one with a header comes first, then the one that stands first in
-    the table.
+    ``path`` is matched segment by segment. ``{model}``, ``{version}`` and ``{*}`` (ignored) stand for one segment each;
+    text may follow in the same segment, as in ``{model}:predict``, and is compared without regard to case. Where two
+    rows match, the one with a header comes first, then the one that is earlier in the table.
     """
 
     method: str = "POST"
@@ -24,21 +23,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     api: str
     operation: str
     reader: Reader | None = None
-    """Reads the body where the head does not tell all that a decision needs."""
+    """Reads the body, where the head lacks what a decision needs."""
     header: str = ""
-    """Only requests with this header; it names the model."""
+    """Matches only requests with this header, whose value is the model."""
     query: str = ""
-    """This parameter of the query names the model."""
+    """The query parameter whose value is the model."""
     version_header: str = ""
-    """This header names the version, where it is there."""
+    """The header whose value is the version, if present."""
     unnamed: bool = False
-    """The API has no name for its model, though the body is read for what else it tells."""
+    """The API names no model; the body is read for its other fields."""
     stream: bool = False
-    """The operation answers piece by piece by its nature."""
+    """The answer is always a stream."""
     uploads: bool = False
-    """The client sends message after message: the body need never end before the answer."""
+    """The client may send messages for as long as it likes: the body need not end before the answer."""
     note: str = ""
-    """For the documentation: what the table can't show."""
+    """A note for the documentation."""
 
     @property
     def names(self) -> str:

@@ -15,7 +15,7 @@ _HEAD = ("| method, path | operation | model | version | streams | what else the
 
 
 def markdown() -> str:
-    """Every family, with what its module says of it and its rows."""
+    """A section for every family: its module's docstring and its rows."""
     return "\n".join(line for family in FAMILIES for line in _family(family)) + "\n"
 
 
@@ -48,9 +48,9 @@ def _family(family: ModuleType) -> Iterator[str]:
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
-    """What a row says beside its path; rows of which all of it is the same share a line."""
+    """The cells of a row after its path; rows with equal cells share a line."""
     version = "path" if "{version}" in row.path else f"header `{row.version_header}`" if row.version_header else ""
-    return f"`{row.operation}`", _model(row), version, _streams(row), _told(row)
+    return f"`{row.operation}`", _model(row), version, _streams(row), _other_fields(row)
 
 
 def _model(row: Row) -> str:
@@ -75,8 +75,8 @@ def _model(row: Row) -> str:
             return "body"
 
 
-def _json(row: Row) -> JsonReader | None:
-    """What reads the JSON of such requests."""
+def _json_reader(row: Row) -> JsonReader | None:
+    """The reader of the JSON in such requests, if any."""
     reader = row.reader.inner if isinstance(row.reader, GrpcJsonReader) else row.reader
     return reader if isinstance(reader, JsonReader) else None
 
@@ -84,20 +84,20 @@ def _json(row: Row) -> JsonReader | None:
 def _streams(row: Row) -> str:
     if row.stream:
         return "always"
-    if (reader := _json(row)) and reader.pointers["stream"]:
+    if (reader := _json_reader(row)) and reader.pointers["stream"]:
         flag = f"`{reader.pointers['stream'][0]}`"
         return f"unless {flag} is false" if reader.streams else flag
     return "form field `stream`" if isinstance(row.reader, MultipartReader) else ""
 
 
-def _told(row: Row) -> str:
-    reader = _json(row)
+def _other_fields(row: Row) -> str:
+    reader = _json_reader(row)
     if reader is None:
         return ""
-    shown = {"prompt": "prompt", "limit": "token limit", "adapter": "adapter"}
+    labels = {"prompt": "prompt", "limit": "token limit", "adapter": "adapter"}
     return "; ".join(
         f"{name} " + ", ".join(f"`{pointer}`" for pointer in reader.pointers[key])
-        for key, name in shown.items()
+        for key, name in labels.items()
         if reader.pointers[key]
     )
 

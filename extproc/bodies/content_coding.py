@@ -1,4 +1,4 @@
-"""Content codings of request bodies: undone, within a bound.
+"""Decodes the content codings of request bodies, with bounds on output and work.
 
 Source: RFC 9110 §8.4.1, RFC 1950 to 1952, RFC 8878 (zstd), RFC 7932 (br).
 """
@@ -13,49 +13,61 @@ import zstandard
 
 from extproc.errors import Unreadable
 
-MOST_PACKED = 1 << 20
-"""Bytes in gzip, deflate or br, as they come. A block of 11 bytes that unpacks to nothing costs its decoder as much as
-one of kilobytes (the tables of RFC 1951 §3.2.7 are built anew), and no library tells how many blocks there are.
+MAX_PACKED = {"gzip": 4 << 20, "x-gzip": 4 << 20, "deflate": 4 << 20, "br": 1 << 20}
+"""Bytes on the wire, by coding; zstd has no bound but that on its blocks. Every block of DEFLATE and brotli can have
+codes of its own (RFC 1951 §3.2.7): to build their tables takes as long as to unpack kilobytes, whatever the block
+holds, and no library says how many blocks there are. Of DEFLATE they are estimated (``_inflate``), of brotli they are
+not: 1 MiB of the smallest blocks takes 0.1 s.
 """
-FREE, RATIO = 256 << 10, 8
+FREE_BYTES, MAX_RATIO = 256 << 10, 8
 """Bytes that any body may unpack to, and times its own size that it may unpack to beyond them."""
-FREE_PIECES = 20_000
-"""Places at which a reader has to begin anew (``_STRUCTURAL``) that any body may unpack to; beyond them as many as it
-has bytes, since one that was not packed could have no more.
+FREE_FRAGMENTS = 20_000
+"""Bytes at which a parser begins something new (``_STRUCTURAL``) that any body may unpack to; beyond them as many as it
+has bytes on the wire, since a body that is not compressed could have no more.
 """
-MEMBERS = 100
-"""Of one gzip body; each costs as much as a small body."""
-FREE_BLOCKS, BLOCK = 256, 1024
-"""Frames and blocks that any zstd body may have, and the bytes for which it may have one more: they need hold nothing.
-"""
+MAX_MEMBERS = 100
+"""Members of one gzip body; each costs as much as a small body."""
+FREE_BLOCKS, BYTES_PER_BLOCK = 256, 1024
+"""Frames and blocks that any zstd body may have, and the bytes for which it may have one more: they can be empty."""
 STEP = 65_536
-"""Bytes."""
+"""Bytes of DEFLATE that are unpacked at once."""
+FREE_DEFICIT = 65_536
+"""Bytes by which DEFLATE may unpack to less than 9/10 of its own size; an encoder makes nothing so much longer."""
+PROBES, PROBE = 128, 4
+"""Of each ``STEP`` bytes of a DEFLATE body that is larger, so many pieces in a row of so many bytes are unpacked one by
+one, at a place that no client can foresee.
+"""
+FREE_SILENT, SILENT_SHARE = 64, 8
+"""Such pieces that may give no byte, and of how many further ones one may. Four bytes of data nearly always give some;
+within the codes of a block (11 bytes at least, 50 to 100 as encoders write them for blocks of many KB) none does.
+"""
 
-_LONGEST = 256
+_MAX_HEADER_LENGTH = 256
 """Characters of ``content-encoding``."""
 _STRUCTURAL = b"[{,:\\\r\n"
-"""Where JSON and forms begin something new, or something that is not as it stands."""
+"""Where JSON and forms begin something new, or something that does not stand for itself."""
 
 
 class TooLarge(Exception):  # noqa: N818
     """The body is larger than allowed once it is unpacked, or more work than a body of its size may be."""
 
 
-def decoded(body: bytes, codings: str, limit: int) -> bytes:
-    """``body`` without its ``codings`` (the value of ``content-encoding``); nothing stays nothing.
+def decode(body: bytes, codings: str, limit: int) -> bytes:
+    """``body`` without its ``codings`` (the value of ``content-encoding``). An empty body stays empty.
 
-    Raises ``TooLarge`` as soon as more than ``room`` bytes come out, ``Unreadable("content_encoding")`` for a coding
-    that is not known, more than two of them, or data that is broken, cut short or followed by something else.
+    Raises ``TooLarge`` as soon as the work or the output is more than the bounds of this module allow where bodies of
+    ``limit`` bytes are allowed, ``Unreadable("content_encoding")`` for a coding that is not known, more than two of
+    them, or data that is broken, cut short or followed by something else.
     """
-    if len(codings) > _LONGEST:
+    if len(codings) > _MAX_HEADER_LENGTH:
         raise Unreadable("content_encoding")
     names = [name for part in codings.lower().split(",") if (name := part.strip()) not in ("", "identity")]
     if len(names) > 2 or not all(name in _DECODERS for name in names):
         raise Unreadable("content_encoding")
     packed = len(body)
-    limit = room(packed, limit)
+    limit = unpacked_limit(packed, limit)
     for name in reversed(names):
-        if len(body) > MOST_PACKED and name != "zstd":
+        if len(body) > MAX_PACKED.get(name, limit):
             raise TooLarge
         try:
             body = _DECODERS[name](body, limit) if body else body
@@ -63,64 +75,97 @@ def decoded(body: bytes, codings: str, limit: int) -> bytes:
             raise Unreadable("content_encoding") from None
         if len(body) > limit:
             raise TooLarge
-    if crumbled(body, packed):
+    if too_fragmented(body, packed):
         raise TooLarge
     return body
 
 
-def crumbled(data: bytes, packed: int) -> bool:
-    """Whether ``data`` is in more pieces than what ``packed`` bytes unpack to may be. One pass, whatever the data."""
-    most = FREE_PIECES + packed
-    return len(data) > most and len(data) - len(data.translate(None, _STRUCTURAL)) > most
+def too_fragmented(data: bytes, packed: int) -> bool:
+    """Whether ``data`` has more structural bytes than what ``packed`` bytes unpack to may have. One pass, linear."""
+    allowed = FREE_FRAGMENTS + packed
+    return len(data) > allowed and len(data) - len(data.translate(None, _STRUCTURAL)) > allowed
 
 
-def room(packed: int, limit: int) -> int:
+def unpacked_limit(packed: int, limit: int) -> int:
     """Bytes that ``packed`` bytes may unpack to, where bodies of ``limit`` bytes are allowed."""
-    return min(limit, FREE + RATIO * packed)
+    return min(limit, FREE_BYTES + MAX_RATIO * packed)
 
 
-def _zlib(body: bytes, limit: int, window: int, members: int = 1) -> bytes:
-    found: list[bytes] = []
-    left, at, whole = limit + 1, 0, memoryview(body)
+class _BlockEstimate:
+    """Refuses DEFLATE that spends itself on blocks rather than on data."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._large = len(body) > STEP
+        self._seed = hash(body) if self._large else 0  # keyed anew in every process
+        self._output = self._probes = self._silent = 0
+
+    def piece(self, at: int) -> int:
+        """Bytes to unpack next, from ``at``: up to the next probe or the end of the step, or one probe."""
+        offset = at % STEP
+        if not self._large:
+            return STEP
+        start = (self._seed + at // STEP * 40_503) % (STEP - PROBES * PROBE)  # spread over the steps
+        if offset < start:
+            return start - offset
+        return PROBE if offset < start + PROBES * PROBE else STEP - offset
+
+    def add(self, at: int, size: int, output: int) -> None:
+        """Counts a piece of ``size`` bytes up to ``at`` that gave ``output`` bytes. Raises ``TooLarge``."""
+        self._output += output
+        if size == PROBE:
+            self._probes += 1
+            self._silent += not output
+        if self._output < at * 9 // 10 - FREE_DEFICIT or self._silent > FREE_SILENT + self._probes // SILENT_SHARE:
+            raise TooLarge
+
+
+def _inflate(body: bytes, limit: int, window: int, members: int = 1) -> bytes:
+    """Unpacks DEFLATE, in as many wrappings as ``members``; gives ``limit`` + 1 bytes where there are more."""
+    output: list[bytes] = []
+    left, at, view, estimate = limit + 1, 0, memoryview(body), _BlockEstimate(body)
     while members and at < len(body):
         unpacker = zlib.decompressobj(window)
         while left and not unpacker.eof:
             if at >= len(body):
                 raise EOFError
             # A member hands back what follows it: small pieces keep that cheap where there are many.
-            found.append(unpacker.decompress(whole[at : at + STEP], left))
-            at += len(whole[at : at + STEP]) - len(unpacker.unused_data)
-            left -= len(found[-1])
+            piece = view[at : at + estimate.piece(at)]
+            output.append(unpacker.decompress(piece, left))
+            at += len(piece) - len(unpacker.unused_data)
+            left -= len(output[-1])
+            if left:
+                estimate.add(at, len(piece), len(output[-1]))
         members -= 1
     if left and at < len(body):
         raise EOFError
-    return b"".join(found)
+    return b"".join(output)
 
 
 def _gzip(body: bytes, limit: int) -> bytes:
-    return _zlib(body, limit, 31, MEMBERS)
+    return _inflate(body, limit, 31, MAX_MEMBERS)
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
     # "deflate" means the zlib format; some clients send the bare one.
     wrapped = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0  # RFC 1950 §2.2
-    return _zlib(body, limit, 15 if wrapped else -15)
+    return _inflate(body, limit, 15 if wrapped else -15)
 
 
 def _zstd(body: bytes, limit: int) -> bytes:
-    if not _whole_frames(body):
+    if not _ends_with_frame(body):
         raise EOFError
     # Frames may say nothing of their size; a window beyond 8 MiB is refused (RFC 8878 §3.1.1.1.2).
     unpacker = zstandard.ZstdDecompressor(max_window_size=8 << 20).stream_reader(body, read_across_frames=True)
     return unpacker.read(limit + 1)
 
 
-def _whole_frames(body: bytes) -> bool:
-    """Whether zstd data, if it is without fault, ends where a frame does: the library doesn't say.
+def _ends_with_frame(body: bytes) -> bool:
+    """Whether zstd data ends where a frame ends, provided that it is valid: the library does not say.
 
-    Raises ``TooLarge`` where its frames and blocks are too many for its size.
+    Raises ``TooLarge`` where it has too many frames and blocks for its size.
     """
-    at, left, last = 0, FREE_BLOCKS + len(body) // BLOCK, True
+    at, left, last = 0, FREE_BLOCKS + len(body) // BYTES_PER_BLOCK, True
     while at < len(body) and left > 0:
         left -= 1
         if body[at + 1 : at + 4] == b"\x2a\x4d\x18":  # to be skipped (RFC 8878 §3.1.2)
@@ -143,24 +188,25 @@ def _whole_frames(body: bytes) -> bool:
     return last and at == len(body)
 
 
-def wide(body: bytes) -> bool:
-    """Whether brotli data has a window beyond the 4 MiB that encoders take (RFC 7932 §9.1): one copy can fill all of it
-    before the decoder looks at any limit, in 20 ms for 16 MiB.
+def has_wide_window(body: bytes) -> bool:
+    """Whether brotli data has a window of more than 4 MiB (RFC 7932 §9.1). One copy can fill the window before the
+    decoder looks at any limit: 26 bytes take 9 ms with 4 MiB, 20 ms and more with 16 MiB. 4 MiB (``lgwin`` 22) stay
+    allowed, because that is the default of the encoder (``BROTLI_DEFAULT_WINDOW``) and so of what is built on it.
     """
     return body[0] & 1 == 1 and body[0] >> 1 & 7 > 5
 
 
 def _brotli(body: bytes, limit: int) -> bytes:
-    if wide(body):
+    if has_wide_window(body):
         raise EOFError
     unpacker = brotli.Decompressor()
-    found: bytes = unpacker.process(body, output_buffer_limit=limit + 1)
-    while len(found) <= limit and not unpacker.is_finished():
-        more = unpacker.process(b"", output_buffer_limit=limit + 1 - len(found))
+    output: bytes = unpacker.process(body, output_buffer_limit=limit + 1)
+    while len(output) <= limit and not unpacker.is_finished():
+        more = unpacker.process(b"", output_buffer_limit=limit + 1 - len(output))
         if not more:
             raise EOFError
-        found += more
-    return found
+        output += more
+    return output
 
 
 _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {

@@ -1,7 +1,7 @@
-"""Reads what an inference API says in the first message of a gRPC request.
+"""Reads the first message of a gRPC request, without a schema but for the numbers of a few fields.
 
-No schema is needed beyond the numbers of a few fields, written as paths (``1.2``: field 2 of the message in field 1).
-gRPC-Web is out of scope: its content type is not taken for gRPC.
+Fields are written as paths (``1.2``: field 2 of the message in field 1). gRPC-Web is out of scope: its content type is
+refused.
 Source: gRPC over HTTP/2 (PROTOCOL-HTTP2.md, "Length-Prefixed-Message"); Protocol Buffers, "Encoding".
 """
 
@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from extproc.bodies.content_coding import decoded
+from extproc.bodies.content_coding import decode
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
-from extproc.bodies.request import BodyFields, RequestFields, Splice
+from extproc.bodies.request import BodyEdit, BodyFields, RequestFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
 MAX_FIELDS = 1000
-"""Fields that are looked at in one message: more are no request, but an attempt to keep us busy."""
+"""Fields of one message, nested ones included. No inference request has as many."""
 MAX_UNPACKED = 32 << 20
-"""Bytes of a compressed message, unpacked."""
+"""Bytes of a compressed message after it is unpacked."""
 
 _PREFIX = 5
 _CODINGS = frozenset(("gzip", "deflate"))
@@ -31,13 +31,13 @@ Field: TypeAlias = tuple[int, int, int, int, int]
 
 
 def is_grpc(headers: Headers) -> bool:
-    """The client speaks gRPC, and wants to be answered in it."""
+    """Whether the client speaks gRPC and expects gRPC errors."""
     kind = headers.text("content-type").lower()
     return kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";")
 
 
 class GrpcReader:
-    """One shape of request. The first message suffices: whatever follows it is not waited for."""
+    """Reads one type of request message. Only the first message is needed; later ones are not waited for."""
 
     early = True
 
@@ -51,8 +51,8 @@ class GrpcReader:
         limit: str = "",
         prompt: Sequence[str] = (),
     ) -> None:
-        """Paths of fields; empty where the API has none. ``version_number``: an integer; of it and ``version`` the one
-        that stands last counts, as in a oneof.
+        """Paths of fields; empty where the API has none. ``version_number`` is an integer, in a oneof with ``version``:
+        the last of both counts.
         """
         self._model = _path(model)
         texts = {self._model: "model", _path(version): "version"} | {_path(p): "prompt" for p in prompt}
@@ -63,16 +63,16 @@ class GrpcReader:
         self._inner = {path[:depth] for path, _ in self._wanted for depth in range(1, len(path))}
 
     def read(self, body: bytes, headers: Headers) -> RequestFields | int:
-        """What the first message tells, or the bytes needed to tell.
+        """The fields of the first message; the number of bytes needed where it is not complete.
 
-        The whole message is needed: of equal fields the last one counts. Raises ``Unreadable`` (``content_type``,
-        ``bad_grpc``, ``content_encoding``, ``no_model``, ``bad_model``), ``TooLarge`` where it unpacks to too much.
+        The whole message is needed, since the last of repeated fields counts. Raises ``Unreadable`` (``content_type``,
+        ``bad_grpc``, ``content_encoding``, ``no_model``, ``bad_model``), ``TooLarge`` (see ``decode``).
         """
-        message = self._first(body, headers)
+        message = self._first_message(body, headers)
         if isinstance(message, int):
             return message
         found: dict[str, bytes | int] = {"prompt": 0}
-        for role, field in self._found(message):
+        for role, field in self._wanted_fields(message):
             _, wire, _, value, end = field
             if role == "prompt":
                 found[role] = int(found[role]) + end - value
@@ -81,40 +81,40 @@ class GrpcReader:
         version = found.get("version", b"")
         limit = int(found.get("limit", 0)) & 0xFFFF_FFFF
         return BodyFields(
-            self._named(found.get("model", b"")) if self._model else "",
-            (_text(version) if isinstance(version, bytes) else str(_signed(version))) or None,
+            self._model_name(found.get("model", b"")) if self._model else "",
+            (_text(version) if isinstance(version, bytes) else str(_to_signed(version))) or None,
             bool(found.get("stream", 0)),
             None,
             limit or None,
             int(found["prompt"]),
         )
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
-        """The change that makes the first message name ``model``; it goes on uncompressed. ``read`` must have passed.
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
+        """The edit after which the first message, uncompressed, names ``model``; ``read`` must have accepted it.
 
-        Wherever the model is named it is named anew: an API may have it once for every task of a batch.
+        All fields at the model's path are replaced: a batch may name the model once a task.
         """
-        return self._replaced(body, headers, model.encode()) if self._model else None
+        return self._edit(body, headers, model.encode()) if self._model else None
 
-    def _first(self, body: bytes, headers: Headers) -> bytes | int:
-        """The first message, or the bytes that the whole of it takes."""
+    def _first_message(self, body: bytes, headers: Headers) -> bytes | int:
+        """The first message; the number of bytes needed where it is not complete."""
         if headers.text("content-type").lower().partition(";")[0].strip() not in _PROTO:
             raise Unreadable("content_type")
-        if len(body) < _PREFIX or len(body) < _frame(body):
-            return _PREFIX if len(body) < _PREFIX else _frame(body)
-        return _message(body, headers)
+        if len(body) < _PREFIX or len(body) < _frame_length(body):
+            return _PREFIX if len(body) < _PREFIX else _frame_length(body)
+        return _unpack_message(body, headers)
 
-    def _replaced(self, body: bytes, headers: Headers, value: bytes) -> Splice:
-        """The change that puts ``value`` wherever the model's field stands."""
-        message = _message(body, headers)
-        changed, kept = _renamed(message, 0, len(message), self._model, value)
+    def _edit(self, body: bytes, headers: Headers, value: bytes) -> BodyEdit:
+        """The edit that replaces every field of the model by ``value``."""
+        message = _unpack_message(body, headers)
+        changed, kept = _replace_fields(message, 0, len(message), self._model, value)
         prefix = b"\0" + (len(changed) + len(message) - kept).to_bytes(4)
         if body[0]:
-            return Splice(0, _frame(body), prefix + changed + message[kept:])
-        return Splice(0, _PREFIX + kept, prefix + changed)
+            return BodyEdit(0, _frame_length(body), prefix + changed + message[kept:])
+        return BodyEdit(0, _PREFIX + kept, prefix + changed)
 
-    def _found(self, message: bytes) -> Iterator[tuple[str, Field]]:
-        """(what it is, the field) of all that was asked for, in order."""
+    def _wanted_fields(self, message: bytes) -> Iterator[tuple[str, Field]]:
+        """(role, field) of the fields that are read, in the order of the message."""
         budget = MAX_FIELDS
         open_messages: list[tuple[Path, Iterator[Field]]] = [((), fields_of(message, 0, len(message)))]
         while open_messages:
@@ -132,7 +132,7 @@ class GrpcReader:
             else:
                 open_messages.pop()
 
-    def _named(self, value: bytes | int) -> str:
+    def _model_name(self, value: bytes | int) -> str:
         if not value:
             raise Unreadable("no_model")
         model = _text(value) if isinstance(value, bytes) else ""
@@ -142,27 +142,30 @@ class GrpcReader:
 
 
 class GrpcJsonReader(GrpcReader):
-    """Messages that hold a JSON body (``google.api.HttpBody``). Of equal fields the last one counts, here too."""
+    """Reads messages that hold a JSON body (``google.api.HttpBody``). The last of repeated fields counts."""
 
     def __init__(self, path: str, inner: JsonReader) -> None:
-        """``path``: of the field that holds it; ``inner`` reads it."""
+        """``path``: the field with the JSON; ``inner``: reads the JSON."""
         super().__init__(model=path)
         self.inner = inner
 
     def read(self, body: bytes, headers: Headers) -> RequestFields | int:
-        """What the JSON tells, or the bytes needed to tell. Raises what ``inner`` raises, too."""
-        message = self._first(body, headers)
-        return message if isinstance(message, int) else self.inner.read(self._held(message), headers)
+        """The fields of the JSON; the number of bytes needed where the message is not complete.
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
-        """The change that makes the JSON name ``model``; the message goes on uncompressed."""
-        held = self._held(_message(body, headers))
+        Raises what ``inner`` raises, too.
+        """
+        message = self._first_message(body, headers)
+        return message if isinstance(message, int) else self.inner.read(self._json(message), headers)
+
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
+        """The edit after which the JSON names ``model``; the message becomes uncompressed."""
+        held = self._json(_unpack_message(body, headers))
         splice = self.inner.rename(held, headers, model)
-        return splice and self._replaced(body, headers, splice(held))
+        return splice and self._edit(body, headers, splice.apply(held))
 
-    def _held(self, message: bytes) -> bytes:
+    def _json(self, message: bytes) -> bytes:
         held = b""
-        for _, (_, _, _, value, end) in self._found(message):
+        for _, (_, _, _, value, end) in self._wanted_fields(message):
             held = message[value:end]
         return held
 
@@ -171,13 +174,13 @@ def _path(text: str) -> Path:
     return tuple(int(number) for number in text.split(".")) if text else ()
 
 
-def _frame(body: bytes) -> int:
-    """Bytes of the first message with its prefix."""
+def _frame_length(body: bytes) -> int:
+    """Length in bytes of the first message with its prefix."""
     return _PREFIX + int.from_bytes(body[1:_PREFIX])
 
 
-def _message(body: bytes, headers: Headers) -> bytes:
-    message = body[_PREFIX : _frame(body)]
+def _unpack_message(body: bytes, headers: Headers) -> bytes:
+    message = body[_PREFIX : _frame_length(body)]
     if body[0] == 0:
         return message
     coding = headers.text("grpc-encoding").strip()
@@ -185,41 +188,41 @@ def _message(body: bytes, headers: Headers) -> bytes:
         raise Unreadable("bad_grpc")
     if coding not in _CODINGS:
         raise Unreadable("content_encoding")
-    return decoded(message, coding, MAX_UNPACKED)
+    return decode(message, coding, MAX_UNPACKED)
 
 
 def _text(value: bytes) -> str:
-    """A string field. Servers refuse one that is not UTF-8."""
+    """The text of a string field. Raises ``Unreadable``, as servers refuse one that is not UTF-8."""
     try:
         return value.decode()
     except UnicodeDecodeError:
         raise Unreadable("bad_model") from None
 
 
-def _signed(number: int) -> int:
-    """An int64 from the number that stands for it."""
+def _to_signed(number: int) -> int:
+    """The int64 that a varint encodes."""
     return number - (1 << 64) if number >> 63 else number
 
 
 def fields_of(message: bytes, at: int, end: int) -> Iterator[Field]:
-    """The fields of the message from ``at`` to ``end``. Raises ``Unreadable("bad_grpc")``; groups are bad too."""
+    """The fields of the message from ``at`` to ``end``. Raises ``Unreadable("bad_grpc")``; groups are refused."""
     while at < end:
         start = at
         tag = message[at]
-        if tag < 0x80:  # nearly all: a call for each would take as long as the rest
+        if tag < 0x80:  # the common case, without a call
             at += 1
         else:
-            tag, at = _varint(message, at, end)
+            tag, at = _read_varint(message, at, end)
         number, wire = tag >> 3, tag & 7
         if wire == 2:
             if at < end and message[at] < 0x80:
                 value = at + 1
                 at = value + message[at]
             else:
-                size, value = _varint(message, at, end)
+                size, value = _read_varint(message, at, end)
                 at = value + size
         elif wire == 0:
-            value, at = _varint(message, at, end)
+            value, at = _read_varint(message, at, end)
         elif wire in (1, 5):
             value, at = at, at + (8 if wire == 1 else 4)
         else:
@@ -229,8 +232,8 @@ def fields_of(message: bytes, at: int, end: int) -> Iterator[Field]:
         yield number, wire, start, value, at
 
 
-def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
-    """(the number, where the next thing is)."""
+def _read_varint(message: bytes, at: int, end: int) -> tuple[int, int]:
+    """(number, offset after it). Raises ``Unreadable("bad_grpc")``."""
     if at < end and message[at] < 0x80:
         return message[at], at + 1
     number = 0
@@ -241,7 +244,7 @@ def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
     raise Unreadable("bad_grpc")
 
 
-def _as_varint(number: int) -> bytes:
+def _encode_varint(number: int) -> bytes:
     found = bytearray()
     while number > 0x7F:
         found.append(number & 0x7F | 0x80)
@@ -249,8 +252,8 @@ def _as_varint(number: int) -> bytes:
     return bytes((*found, number))
 
 
-def _renamed(message: bytes, at: int, end: int, path: Path, name: bytes) -> tuple[bytes, int]:
-    """(the message with every field at ``path`` replaced, up to the last of them; where that one ended)."""
+def _replace_fields(message: bytes, at: int, end: int, path: Path, name: bytes) -> tuple[bytes, int]:
+    """(the message up to the last field at ``path``, with all such fields replaced; offset after that field)."""
     pieces: list[bytes] = []
     kept = at
     for number, wire, start, value, after in fields_of(message, at, end):
@@ -258,8 +261,8 @@ def _renamed(message: bytes, at: int, end: int, path: Path, name: bytes) -> tupl
             continue
         inner = name
         if len(path) > 1:
-            changed, rest = _renamed(message, value, after, path[1:], name)
+            changed, rest = _replace_fields(message, value, after, path[1:], name)
             inner = changed + message[rest:after]
-        pieces += (message[kept:start], _as_varint(number << 3 | 2), _as_varint(len(inner)), inner)
+        pieces += (message[kept:start], _encode_varint(number << 3 | 2), _encode_varint(len(inner)), inner)
         kept = after
     return b"".join(pieces), kept

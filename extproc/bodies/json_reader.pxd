@@ -1,6 +1,6 @@
-# Types in C for jsonreader.py, where it is compiled (setup.py).
+# Types in C for json_reader.py, where it is compiled (setup.py).
 
 cdef class _Document:
     cdef readonly object _fields, _reader, model
 
-cpdef named(object raw)
+cpdef decode_model(object raw)

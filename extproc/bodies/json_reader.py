@@ -1,9 +1,9 @@
 """Reads what an inference API says in a JSON body.
 
-Two readers of one document can disagree: parsers differ in which of two equal keys they take. A gateway that reads one
-``model`` and a server that reads another would route one model and serve another, so a second ``model`` is an error
-here, and so is a name that they would read as two (``named``). Bodies that can't hold a second one (nearly all) are
-told by a search for bytes and never pay for the proof.
+JSON parsers differ in which of two equal keys they take. A gateway that reads one ``model`` and a server that reads
+another would route one model and serve another. So a second ``model`` is an error here, and so is a name that parsers
+decode differently (``decode_model``). A byte search shows that nearly all bodies can't hold a second one; only the
+others are parsed member by member.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from extproc.bodies import json_scan
-from extproc.bodies.json_scan import BOM, NOTHING, loosely, once, utf8
+from extproc.bodies.json_scan import BOM, MISSING, check_unambiguous, decode_leniently, to_utf8
 from extproc.bodies.python_json import REPLACEMENT
-from extproc.bodies.request import RequestFields, Splice
+from extproc.bodies.request import BodyEdit, RequestFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
@@ -25,12 +25,12 @@ MAX_MODEL_LENGTH = 256
 
 _text = msgspec.json.Decoder(str).decode
 
-_Place: TypeAlias = tuple[str, str]
-"""Where a pointer points: the attribute of a decoded body, and the key within that, if any."""
+_Location: TypeAlias = tuple[str, str]
+"""A parsed pointer: the attribute of the decoded body, and the key within its value, empty where there is none."""
 
 
 class JsonReader:
-    """One shape of JSON body. Pointers are top-level (``/max_tokens``) or one level down (``/options/num_predict``)."""
+    """Reads one shape of JSON body. Pointers have one token (``/max_tokens``) or two (``/options/num_predict``)."""
 
     early = False
 
@@ -45,10 +45,10 @@ class JsonReader:
         limit: Sequence[str] = (),
         adapter: Sequence[str] = (),
     ) -> None:
-        """``model``: the top-level key; empty where the API has none. ``stream``: pointer of the flag; empty where
-        there is none. ``streaming``: the flag's value that wants the answer piece by piece; ``streams``: what holds
-        without the flag. ``prompt``: pointers whose bytes are the prompt. ``limit``: pointers of the answer's most
-        tokens, ``adapter``: of the LoRA adapter; the first that is given counts.
+        """``model``: top-level key of the model; empty where the API has none. ``stream``: pointer to the flag for
+        streaming; empty where there is none. ``streaming``: the flag's value that asks for a stream; ``streams``:
+        whether the answer is a stream without the flag. ``prompt``: pointers to all parts of the prompt. ``limit``:
+        pointers to the maximum number of output tokens, ``adapter``: to the LoRA adapter; the first that is set counts.
         """
         self.pointers = {
             "model": [f"/{model}"] if model else [],
@@ -57,102 +57,102 @@ class JsonReader:
             "limit": limit,
             "adapter": adapter,
         }
-        """What is read, for the documentation."""
+        """Pointers by what they point to; also for the documentation."""
         self.streams = streams
         self._model = model
         self._streaming = streaming
         every = (self.pointers[name] for name in ("model", "stream", "prompt", "limit", "adapter"))
         keys = sorted({pointer.split("/")[1] for pointers in every for pointer in pointers})
         self._attributes = {key: f"f{n}" for n, key in enumerate(keys)}
-        self._named = self._attributes.get(model, "")
+        self._model_attribute = self._attributes.get(model, "")
         self._stream, self._prompt, self._limit, self._adapter = (
-            [self._place(pointer) for pointer in self.pointers[name]]
+            [self._location(pointer) for pointer in self.pointers[name]]
             for name in ("stream", "prompt", "limit", "adapter")
         )
         struct = msgspec.defstruct(
             "Fields",
-            [(attribute, msgspec.Raw, NOTHING) for attribute in self._attributes.values()],
+            [(attribute, msgspec.Raw, MISSING) for attribute in self._attributes.values()],
             rename={attribute: name for name, attribute in self._attributes.items()},
             gc=False,
         )
         self._decode = msgspec.json.Decoder(struct).decode
 
     def read(self, body: bytes, headers: Headers) -> RequestFields:  # noqa: ARG002 - every reader's signature
-        """What the body tells.
+        """The fields of the body.
 
         Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where
         servers would differ on the model: its key stands twice at the top level, however it is spelled, or in other
-        letters (``once``); its name is no text to all of them (``named``).
+        case (``check_unambiguous``); the name is not valid Unicode (``decode_model``).
         """
         if not body:
             raise Unreadable("no_body")
-        text = utf8(body)
+        text = to_utf8(body)
         try:
             fields = self._decode(text.removeprefix(BOM))
         except msgspec.DecodeError:
-            return self._read_loosely(text)
+            return self._read_leniently(text)
         except RecursionError:
             raise Unreadable("bad_json") from None
         return _Document(self, fields, self._read_model(fields, text) if self._model else "")
 
     def streaming(self, fields: Any) -> bool:
-        """Whether the answer is wanted piece by piece."""
+        """Whether the client asks for a streamed answer."""
         stream = json_scan.scalar(_raw(fields, self._stream[0])) if self._stream else None
         return stream == self._streaming if type(stream) is type(self._streaming) else self.streams
 
     def adapter(self, fields: Any) -> str | None:
-        """The first that is given."""
-        found: str | None = _first(fields, self._adapter, str)
+        """The first adapter that is set."""
+        found: str | None = _first_value(fields, self._adapter, str)
         return found
 
     def limit(self, fields: Any) -> int | None:
-        """The first that is given."""
-        found: int | None = _first(fields, self._limit, int)
+        """The first token limit that is set."""
+        found: int | None = _first_value(fields, self._limit, int)
         return found
 
     def prompt(self, fields: Any) -> int:
-        """Bytes of all that is there of it."""
+        """Bytes of all values that are part of the prompt."""
         raws = (_raw(fields, place) for place in self._prompt)
-        return sum(memoryview(raw).nbytes for raw in raws if raw is not NOTHING)
+        return sum(memoryview(raw).nbytes for raw in raws if raw is not MISSING)
 
     @property
     def names_model(self) -> bool:
-        """Whether the model is the document's ``model``."""
+        """Whether the top-level key of the model is ``model``."""
         return self._model == "model"
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:  # noqa: ARG002
-        """The change that puts ``model`` in place of the model's value; ``read`` must have passed."""
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:  # noqa: ARG002
+        """The edit that replaces the value of the model; ``read`` must have accepted the body."""
         if not self._model:
             return None
-        text = utf8(body)
-        start, end = json_scan.value_of(text, self._model)
-        return json_scan.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
+        text = to_utf8(body)
+        start, end = json_scan.string_span(text, self._model)
+        return json_scan.edit_of_original(body, text, BodyEdit(start, end, msgspec.json.encode(model)))
 
-    def _read_loosely(self, text: bytes) -> RequestFields:
-        fields, changed = loosely(self._decode, text)
+    def _read_leniently(self, text: bytes) -> RequestFields:
+        fields, changed = decode_leniently(self._decode, text)
         if not self._model:
             return _Document(self, fields, "")
         model = self._read_model(fields, changed)
         if REPLACEMENT in model:
-            start, end = json_scan.value_of(changed, self._model)
+            start, end = json_scan.string_span(changed, self._model)
             if changed[start:end] != text[start:end]:
-                raise ambiguous_name()
+                raise ambiguous_model()
         return _Document(self, fields, model)
 
     def _read_model(self, fields: Any, text: bytes) -> str:
-        model = getattr(fields, self._named)
-        once(text, self._model)
-        if model is NOTHING:
+        model = getattr(fields, self._model_attribute)
+        check_unambiguous(text, self._model)
+        if model is MISSING:
             raise Unreadable("no_model")
-        return named(model)
+        return decode_model(model)
 
-    def _place(self, pointer: str) -> _Place:
+    def _location(self, pointer: str) -> _Location:
         _, key, *rest = pointer.split("/")
         return self._attributes[key], rest[0] if rest else ""
 
 
 class _Document:
-    """``Told``, of one body. What no decision rests on is read when it is asked for."""
+    """``RequestFields`` of one body. What no decision depends on is decoded on access."""
 
     __slots__ = ("_fields", "_reader", "model")
     version = None
@@ -179,17 +179,17 @@ class _Document:
         return self._reader.prompt(self._fields)
 
 
-def _raw(fields: Any, place: _Place) -> msgspec.Raw:
+def _raw(fields: Any, place: _Location) -> msgspec.Raw:
     attribute, inner = place
     value: msgspec.Raw = getattr(fields, attribute)
-    return json_scan.inside(value, inner) if inner and value is not NOTHING else value
+    return json_scan.inside(value, inner) if inner and value is not MISSING else value
 
 
-def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
-    """The first value of this kind that says something: no empty text, no negative number, which sets no limit."""
+def _first_value(fields: Any, places: Sequence[_Location], kind: type[int | str]) -> Any:
+    """The first value of this type that is set: not an empty string, and not a negative number, which is no limit."""
     for place in places:
         raw = _raw(fields, place)
-        if raw is NOTHING:
+        if raw is MISSING:
             continue
         value = json_scan.scalar(raw)
         if type(value) is kind and (value >= 0 if isinstance(value, int) else value):
@@ -197,17 +197,17 @@ def _first(fields: Any, places: Sequence[_Place], kind: type[int | str]) -> Any:
     return None
 
 
-def named(raw: msgspec.Raw) -> str:
-    """The model's name in a JSON string, if it can be one.
+def decode_model(raw: msgspec.Raw) -> str:
+    """The model's name from a JSON string.
 
-    Raises ``Unreadable("bad_model")``, and ``Rejected`` (400) where it holds surrogates that are encoded by themselves:
-    Python's ``json`` reads them as they are, Go's puts U+FFFD in their place.
+    Raises ``Unreadable("bad_model")`` where it is no string or its length is out of bounds, and ``Rejected`` (400)
+    where it holds surrogates encoded as UTF-8: Python's ``json`` keeps them, Go's puts U+FFFD in their place.
     """
     try:
         model: str = _text(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # it is no text, or none in UTF-8
+    except (msgspec.DecodeError, UnicodeDecodeError):  # not a string, or not UTF-8
         if _has_surrogates(bytes(raw)):
-            raise ambiguous_name() from None
+            raise ambiguous_model() from None
         raise Unreadable("bad_model") from None
     if not 0 < len(model) <= MAX_MODEL_LENGTH:
         raise Unreadable("bad_model")
@@ -215,14 +215,14 @@ def named(raw: msgspec.Raw) -> str:
 
 
 def _has_surrogates(value: bytes) -> bool:
-    """Of a value that is no string in UTF-8: whether it is one but for them."""
+    """Whether a JSON value that is not a UTF-8 string would be one if surrogates were allowed in UTF-8."""
     try:
         return value.startswith(b'"') and bool(value.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
         return False
 
 
-def ambiguous_name() -> Rejected:
-    """The refusal of a name that holds a lone surrogate."""
+def ambiguous_model() -> Rejected:
+    """The error for a model name that holds a lone surrogate."""
     message = "the model's name in the request body is not Unicode text (a surrogate stands alone); servers differ"
     return Rejected(400, "ambiguous_model", message)

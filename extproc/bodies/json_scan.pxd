@@ -1,7 +1,7 @@
-# Types in C for jsonbody.py, where it is compiled (setup.py).
+# Types in C for json_scan.py, where it is compiled (setup.py).
 
 cdef int _BACKSLASH
 
-cpdef bytes utf8(bytes body)
-cpdef once(bytes body, str key)
-cpdef bint may_repeat(bytes body, str key) except -1
+cpdef bytes to_utf8(bytes body)
+cpdef check_unambiguous(bytes body, str key)
+cpdef bint may_have_duplicates(bytes body, str key) except -1

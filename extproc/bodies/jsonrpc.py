@@ -1,7 +1,7 @@
-"""Reads what is called in a JSON-RPC message: its method, and the name in its parameters.
+"""Reads JSON-RPC messages: the method, and the name of the tool or prompt in its parameters.
 
-Source: JSON-RPC 2.0, and the Model Context Protocol's specification ("Tools", "Prompts"). As with ``model``, a key that
-decides and stands twice is an error: two readers could call two tools.
+Source: JSON-RPC 2.0, and the Model Context Protocol's specification ("Tools", "Prompts"). As with ``model``, a
+duplicate of a key that is read here is an error: two servers could call two tools.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import msgspec
 
 from extproc.bodies import json_scan
-from extproc.bodies.content_coding import crumbled
-from extproc.bodies.json_reader import ambiguous_name, named
+from extproc.bodies.content_coding import too_fragmented
+from extproc.bodies.json_reader import ambiguous_model, decode_model
 from extproc.bodies.python_json import REPLACEMENT
-from extproc.bodies.request import BodyFields, Splice
+from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
 NAMING = frozenset(("tools/call", "prompts/get"))
-"""Methods whose parameter ``name`` says what is called."""
+"""Methods whose parameter ``name`` is the tool or prompt."""
 
 METHODS = NAMING | frozenset(
     (
@@ -28,7 +28,7 @@ METHODS = NAMING | frozenset(
         "notifications/roots/list_changed",
     )
 )
-"""What can be an operation's name: a closed set, since names become labels."""
+"""Methods that are reported as operations: a closed set, since operations are values of a label."""
 
 OTHER = "other"
 BATCH = "batch"
@@ -36,13 +36,13 @@ RESPONSE = "response"
 
 
 class _Message(msgspec.Struct, gc=False):
-    method: msgspec.Raw = json_scan.NOTHING
-    params: msgspec.Raw = json_scan.NOTHING
+    method: msgspec.Raw = json_scan.MISSING
+    params: msgspec.Raw = json_scan.MISSING
 
 
 class _Params(msgspec.Struct, gc=False):
-    name: msgspec.Raw = json_scan.NOTHING
-    arguments: msgspec.Raw = json_scan.NOTHING
+    name: msgspec.Raw = json_scan.MISSING
+    arguments: msgspec.Raw = json_scan.MISSING
 
 
 _message = msgspec.json.Decoder(_Message).decode
@@ -50,65 +50,65 @@ _params = msgspec.json.Decoder(_Params).decode
 
 
 class RpcReader:
-    """A message, or a batch of them."""
+    """Reads a message, or a batch of them."""
 
     early = False
 
     def read(self, body: bytes, headers: Headers) -> BodyFields:  # noqa: ARG002 - every reader's signature
-        """Operation, and where a tool or prompt is called its name as the model; the prompt is its arguments.
+        """The operation; for a call, the name of the tool or prompt as the model, and its arguments as the prompt.
 
         Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where
-        servers would differ on one of the keys that decide, or on the name.
+        servers would differ on one of the keys that are read, or on the name.
         """
         if not body:
             raise Unreadable("no_body")
-        text = came = json_scan.utf8(body).removeprefix(json_scan.BOM)
-        if crumbled(text, len(text) // 8):  # it is gone through several times
+        text = original = json_scan.to_utf8(body).removeprefix(json_scan.BOM)
+        if too_fragmented(text, len(text) // 8):  # the text is parsed several times
             raise Unreadable("bad_json")
         if text.lstrip(b" \t\r\n")[:1] == b"[":
             return BodyFields(operation=BATCH)
         try:
             message = _message(text)
         except msgspec.DecodeError:
-            message, text = json_scan.loosely(_message, text)
+            message, text = json_scan.decode_leniently(_message, text)
         except RecursionError:
             raise Unreadable("bad_json") from None
-        json_scan.once(text, "method")
-        if message.method is json_scan.NOTHING:
+        json_scan.check_unambiguous(text, "method")
+        if message.method is json_scan.MISSING:
             return BodyFields(operation=RESPONSE)
         method = json_scan.scalar(message.method)
         if method not in NAMING:
             return BodyFields(operation=method if method in METHODS else OTHER)
-        json_scan.once(text, "params")
-        called = _called(method, message.params)
-        if REPLACEMENT in called.model and text is not came:
-            start, end = _name(text)
-            if text[start:end] != came[start:end]:
-                raise ambiguous_name()
+        json_scan.check_unambiguous(text, "params")
+        called = _call_fields(method, message.params)
+        if REPLACEMENT in called.model and text is not original:
+            start, end = _name_span(text)
+            if text[start:end] != original[start:end]:
+                raise ambiguous_model()
         return called
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
-        """The change that calls ``model`` instead; ``read`` must have passed. None where nothing is called."""
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
+        """The edit after which the message calls ``model``; None where it calls nothing. ``read`` must have passed."""
         if not self.read(body, headers).model:
             return None
-        text = json_scan.utf8(body)
-        start, end = _name(text)
-        return json_scan.spliced(body, text, Splice(start, end, msgspec.json.encode(model)))
+        text = json_scan.to_utf8(body)
+        start, end = _name_span(text)
+        return json_scan.edit_of_original(body, text, BodyEdit(start, end, msgspec.json.encode(model)))
 
 
-def _name(text: bytes) -> tuple[int, int]:
-    """Offsets of the name in the parameters of a message that was read."""
+def _name_span(text: bytes) -> tuple[int, int]:
+    """Offsets of the name in the parameters of a message that ``read`` has accepted."""
     at, end = next((start, end) for key, start, end in json_scan.members(text) if key == "params")
-    start, end = json_scan.value_of(text[at:end], "name")
+    start, end = json_scan.string_span(text[at:end], "name")
     return at + start, at + end
 
 
-def _called(method: str, raw: msgspec.Raw) -> BodyFields:
+def _call_fields(method: str, raw: msgspec.Raw) -> BodyFields:
     try:
         params = _params(raw)
     except (msgspec.DecodeError, RecursionError):
         raise Unreadable("no_model") from None
-    json_scan.once(bytes(raw), "name")
-    if params.name is json_scan.NOTHING:
+    json_scan.check_unambiguous(bytes(raw), "name")
+    if params.name is json_scan.MISSING:
         raise Unreadable("no_model")
-    return BodyFields(named(params.name), prompt_bytes=memoryview(params.arguments).nbytes, operation=method)
+    return BodyFields(decode_model(params.name), prompt_bytes=memoryview(params.arguments).nbytes, operation=method)

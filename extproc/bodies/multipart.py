@@ -1,8 +1,8 @@
-"""Reads form fields of multipart/form-data bodies where they stand, without copying files.
+"""Reads fields of multipart/form-data bodies in place, without copying files.
 
 Source: RFC 7578, RFC 2046 §5.1. Servers (python-multipart under Starlette, Werkzeug, Go's mime/multipart) agree on
-bodies that keep to these. Of the rest each reads something else, and a gateway that reads one ``model`` where the
-server reads another would route one model and serve another: whatever they could differ on is not read here at all.
+bodies that follow these RFCs, and differ on others. A gateway that reads one ``model`` where the server reads another
+would route one model and serve another, so whatever servers could differ on is refused.
 """
 
 from __future__ import annotations
@@ -13,51 +13,51 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
-from extproc.bodies.json_scan import check, is_key
-from extproc.bodies.request import BodyFields, Splice
+from extproc.bodies.json_scan import check_names, is_key
+from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
 MAX_PARTS = 128
-"""Fields and files together: no inference API has as many."""
+"""Fields and files of one form. No inference API has as many."""
 MAX_BOUNDARIES = 2000
-"""Of those that are found within a line, too, where they are none."""
-MAX_HEAD, MAX_HEADS = 16_384, 65_536
-"""Bytes of the headers of one part, and of all."""
+"""Occurrences of the boundary, those within a line included."""
+MAX_HEADER_BYTES, MAX_ALL_HEADER_BYTES = 16_384, 65_536
+"""Bytes of the headers of one part, and of all parts."""
 MAX_LINES = 512
-"""Of the headers of all parts."""
+"""Header lines of all parts."""
 MAX_PARAMETERS = 8
-"""Of one header."""
+"""Parameters of one header."""
 MAX_TYPE = 1024
-"""Characters of the request's content type."""
+"""Characters of the request's ``content-type``."""
 MAX_NAME = 256
-"""Characters of a field's name as it is written: a longer one is bad, however its escapes are read."""
+"""Characters of a field's name before escapes are resolved."""
 
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(\r\n|\Z)")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_BROKEN = re.compile(rb"[\r\n\0]")
-# Nothing is tried twice: possessive throughout.
+_CONTROL = re.compile(rb"[\r\n\0]")
+# Possessive quantifiers: no backtracking.
 _PARAMETER = re.compile(r';[ \t]*+([!#$%&\'*+\-.^_`|~0-9A-Za-z]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s;"]*+)[ \t]*+')
 _ESCAPE = re.compile(r'\\([\\"])')
-_SERVERS_DIFFER = re.compile(r'(?:^|[^\\])(?:\\\\)*\\(?:[^\\"]|$)')
-"""A backslash that escapes nothing: to some it is a character, to some it is not there."""
-_YES = frozenset((b"true", b"1", b"yes", b"on", b"y", b"t"))
-_ASCII_LIKE = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
-_AS_IT_STANDS = frozenset((b"7bit", b"8bit", b"binary"))
+_AMBIGUOUS_ESCAPE = re.compile(r'(?:^|[^\\])(?:\\\\)*\\(?:[^\\"]|$)')
+"""A backslash before another character than ``\\`` or ``"``: some servers keep it, some drop it."""
+_TRUE_VALUES = frozenset((b"true", b"1", b"yes", b"on", b"y", b"t"))
+_UTF8_CHARSETS = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
+_IDENTITY_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary"))
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """A part of the form: its name, and where its content is."""
+    """A part of the form: its name, and the offsets of its content."""
 
     name: str
     start: int
     end: int
     plain: bool
-    """Its content is a value as every server reads it: no file, no transfer encoding, no charset but UTF-8."""
+    """Every server reads the same value: it is no file, has no transfer encoding and no charset but UTF-8."""
 
 
 class MultipartReader:
-    """One form: its field for the model, its flag for streams, fields whose bytes are the prompt."""
+    """Reads one form: the names of the fields for the model, the streaming flag, and the prompt."""
 
     early = False
 
@@ -67,11 +67,11 @@ class MultipartReader:
         self._prompt = prompt
 
     def read(self, body: bytes, headers: Headers) -> BodyFields:
-        """What the form tells.
+        """The fields of the form.
 
         Raises ``Unreadable`` (``content_type``, ``no_body``, ``bad_multipart``, ``no_model``, ``bad_model``), and
-        ``Rejected`` (400) where servers would differ on which part is the model's field: two have its name, or one has
-        it in other letters (Go's Echo and Fiber bind forms without regard to case).
+        ``Rejected`` (400) where servers would differ on which part is the model: two have its name, or one has it in
+        another case (Go's Echo and Fiber compare names of fields without regard to case).
         """
         model, stream, prompt = "", False, 0
         part, names = None, list[str]()
@@ -80,10 +80,10 @@ class MultipartReader:
                 names.append(found.name)
                 part = found
             elif found.name == self._stream:
-                stream = found.plain and body[found.start : min(found.end, found.start + 8)].lower() in _YES
+                stream = found.plain and body[found.start : min(found.end, found.start + 8)].lower() in _TRUE_VALUES
             elif found.name in self._prompt:
                 prompt += found.end - found.start
-        check(names, self._model, "field")
+        check_names(names, self._model, "field")
         if part is None:
             raise Unreadable("no_model")
         if not part.plain or part.end - part.start > 4 * MAX_MODEL_LENGTH:
@@ -96,16 +96,16 @@ class MultipartReader:
             raise Unreadable("bad_model")
         return BodyFields(model, None, stream, None, None, prompt)
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
-        """The change that puts ``model`` in place of the model's value; ``read`` must have passed."""
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
+        """The edit that replaces the value of the model; ``read`` must have accepted the form."""
         part = next(part for part in _parts(body, headers) if part.name == self._model)
-        return Splice(part.start, part.end, model.encode())
+        return BodyEdit(part.start, part.end, model.encode())
 
 
 def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
-    """The parts that have a name, in order. The body is searched once, for its boundary."""
+    """The parts that have a name, in order. The body is searched once, for the boundary."""
     content_type = headers.text("content-type")
-    kind, parameters = (len(content_type) <= MAX_TYPE and _parsed(content_type)) or ("", {})
+    kind, parameters = (len(content_type) <= MAX_TYPE and _parse_header(content_type)) or ("", {})
     if kind != "multipart/form-data" or len(headers.all("content-type")) > 1:
         raise Unreadable("content_type")
     if not body:
@@ -113,15 +113,15 @@ def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
     dashed = b"--" + parameters.get("boundary", "").encode("latin-1")
     if not 2 < len(dashed) <= 72:
         raise Unreadable("bad_multipart")
-    charset = parameters.get("charset", "utf-8").lower() in _ASCII_LIKE
-    start = -1  # of the part's head; none is open in the preamble, and after the last
-    parts, lines, room = MAX_PARTS, MAX_LINES, MAX_HEADS
+    charset = parameters.get("charset", "utf-8").lower() in _UTF8_CHARSETS
+    start = -1  # offset of the headers of the open part; -1 in the preamble and after the last part
+    parts, lines, room = MAX_PARTS, MAX_LINES, MAX_ALL_HEADER_BYTES
     for before, after, last in _delimiters(body, dashed):
         if start >= 0:
-            blank = body.find(b"\r\n\r\n", start, min(before, start + MAX_HEAD))
+            blank = body.find(b"\r\n\r\n", start, min(before, start + MAX_HEADER_BYTES))
             parts -= 1
             room -= blank - start
-            # No headers at all: some take the next lines for them.
+            # Without headers, some servers take the next lines for headers.
             if blank < 0 or body.startswith(b"\r\n", start) or parts < 0 or room < 0:
                 raise Unreadable("bad_multipart")
             head = body[start:blank].split(b"\r\n", lines + 1)
@@ -136,8 +136,8 @@ def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
 def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
     """(end of the content before it, start of the line after it, whether it ends the form) of every delimiter.
 
-    Lines that end in a bare LF or CR are line ends to some servers only. Text behind a boundary, a boundary behind the
-    last one, or one within a line of the preamble is read by some only. All bad.
+    Raises ``Unreadable("bad_multipart")`` where servers differ: line ends that are a bare LF or CR, text after a
+    boundary, a boundary after the last one or within a line of the preamble.
     """
     seen, last, at = 0, False, body.find(dashed)
     while at >= 0:
@@ -150,7 +150,7 @@ def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
                 raise Unreadable("bad_multipart")
             last = end[1] is not None
             yield max(at - 2, 0), end.end(), last
-            following = end.start(2)  # this line's end may be the next delimiter's
+            following = end.start(2)  # this line end may belong to the next delimiter
         elif before[-1] in b"\r\n" or seen == 1 or seen > MAX_BOUNDARIES:
             raise Unreadable("bad_multipart")
         at = body.find(dashed, following)
@@ -159,44 +159,44 @@ def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
 
 
 def _part(lines: Sequence[bytes], start: int, end: int, *, charset: bool) -> _Part | None:
-    """The part with these headers and the content from ``start`` to ``end``; None where it has no name, which no server
-    takes for a field.
+    """The part with these headers and the content from ``start`` to ``end``; None where it has no name: no server reads
+    such a part.
     """
     head: dict[bytes, bytes] = {}
     for line in lines:
         name, _, value = line.partition(b":")
         name = name.lower()
-        # A folded line, or one that only some take for one, and what is said twice.
-        if not _TOKEN.fullmatch(name) or _BROKEN.search(value) or name in head:
+        # Folded lines, control characters and repeated headers are read by some servers only.
+        if not _TOKEN.fullmatch(name) or _CONTROL.search(value) or name in head:
             raise Unreadable("bad_multipart")
         head[name] = value.strip(b" \t")
-    disposition = _parsed(head.get(b"content-disposition", b"").decode("latin-1"))
-    kind = _parsed(head.get(b"content-type", b"").decode("latin-1"))
+    disposition = _parse_header(head.get(b"content-disposition", b"").decode("latin-1"))
+    kind = _parse_header(head.get(b"content-type", b"").decode("latin-1"))
     if disposition is None:
         raise Unreadable("bad_multipart")
     field = disposition[1].get("name", "")
-    if len(field) > MAX_NAME or _SERVERS_DIFFER.search(field):
+    if len(field) > MAX_NAME or _AMBIGUOUS_ESCAPE.search(field):
         raise Unreadable("bad_multipart")
     if "name" not in disposition[1]:
         return None
-    if disposition[0] != "form-data":  # to some servers a field like any other
+    if disposition[0] != "form-data":  # some servers read it as a field
         raise Unreadable("bad_multipart")
     plain = (
         charset
         and kind is not None
-        and kind[1].get("charset", "utf-8").lower() in _ASCII_LIKE
-        and head.get(b"content-transfer-encoding", b"binary").lower() in _AS_IT_STANDS
+        and kind[1].get("charset", "utf-8").lower() in _UTF8_CHARSETS
+        and head.get(b"content-transfer-encoding", b"binary").lower() in _IDENTITY_ENCODINGS
         and not disposition[1].keys() & {"filename", "filename*"}
     )
     return _Part(_ESCAPE.sub(r"\1", field), start, end, plain)
 
 
-def _parsed(value: str) -> tuple[str, dict[str, str]] | None:
-    """(what stands first in a header's value, its parameters), names in lower case; escapes in quotes stay.
+def _parse_header(value: str) -> tuple[str, dict[str, str]] | None:
+    """(first item of a header's value, its parameters); names in lower case, escapes not resolved.
 
-    None where there are more than ``MAX_PARAMETERS``, or where servers would read it differently: parameters that stand
-    twice, or in the form of RFC 2231, which RFC 7578 §4.2 forbids and some read nevertheless (``filename*`` is common,
-    and only ever marks a file).
+    None where there are more than ``MAX_PARAMETERS``, or where servers would differ: on repeated parameters, and on
+    those of RFC 2231, which RFC 7578 §4.2 forbids and some servers read (``filename*`` is common and marks a file:
+    allowed).
     """
     kind, semicolon, rest = value.partition(";")
     parameters: dict[str, str] = {}

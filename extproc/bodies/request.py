@@ -1,4 +1,4 @@
-"""What a client asks of a model: the typed result of reading a request."""
+"""The typed result of reading a request, and what readers of bodies have in common."""
 
 from __future__ import annotations
 
@@ -11,63 +11,63 @@ from extproc.headers import Headers
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):
-    """One inference request, whatever API it came by."""
+    """One inference request of any API."""
 
     api: str
-    """Family of the API, a label value: ``openai``, ``oip``."""
+    """Family of the API, a label's value: ``openai``, ``oip``."""
     operation: str
-    """What of that API: ``chat.completions``, ``infer``."""
+    """The call of that API: ``chat.completions``, ``infer``."""
     model: str
-    """As the client names it; empty where the API has no name for it (one server, one model)."""
+    """Name of the model, as sent by the client; empty where the API names none (one server, one model)."""
     version: str | None = None
-    """Where the API lets a client name one (a path segment in OIP)."""
+    """Version of the model, where the API lets the client choose one (a path segment in OIP)."""
     stream: bool = False
-    """The client wants the answer piece by piece."""
+    """The client asks for a streamed answer."""
     adapter: str | None = None
-    """The LoRA adapter, where the API names it beside the model."""
+    """LoRA adapter, where the API names it apart from the model."""
     max_tokens: int | None = None
-    """Upper bound of tokens in the answer, where the client gives one."""
+    """Maximum number of output tokens, where the client sets one."""
     prompt_bytes: int = 0
-    """Bytes of the body in which the prompt stands: what a prompt's length can be estimated from. 0: not known."""
+    """Bytes of the prompt in the body, from which its length can be estimated; 0: not known."""
 
 
 class RequestFields(Protocol):
-    """What the body of a request tells; the meanings are those of ``Asked``.
+    """The fields of a request's body, named as in ``InferenceRequest``.
 
-    Decisions rest on the first three: the others may be read when they are asked for.
+    Decisions depend on the first three; the others may be decoded on access.
     """
 
     @property
     def model(self) -> str:
-        """See ``Asked``."""
+        """See ``InferenceRequest``."""
 
     @property
     def version(self) -> str | None:
-        """See ``Asked``."""
+        """See ``InferenceRequest``."""
 
     @property
     def operation(self) -> str:
-        """Where the head does not tell it: what is asked of the API."""
+        """See ``InferenceRequest``; empty where the request's head tells the operation."""
 
     @property
     def stream(self) -> bool:
-        """See ``Asked``."""
+        """See ``InferenceRequest``."""
 
     @property
     def adapter(self) -> str | None:
-        """See ``Asked``."""
+        """See ``InferenceRequest``."""
 
     @property
     def max_tokens(self) -> int | None:
-        """See ``Asked``."""
+        """See ``InferenceRequest``."""
 
     @property
     def prompt_bytes(self) -> int:
-        """See ``Asked``."""
+        """See ``InferenceRequest``."""
 
 
 class BodyFields(msgspec.Struct, frozen=True):
-    """``Told``, all of it known."""
+    """``RequestFields`` as plain values."""
 
     model: str = ""
     version: str | None = None
@@ -78,15 +78,15 @@ class BodyFields(msgspec.Struct, frozen=True):
     operation: str = ""
 
 
-class Splice(msgspec.Struct, frozen=True):
-    """Bytes ``start`` to ``end`` of a body, and what stands there instead."""
+class BodyEdit(msgspec.Struct, frozen=True):
+    """An edit of a body: ``data`` replaces the bytes from ``start`` to ``end``."""
 
     start: int
     end: int
     data: bytes
 
-    def __call__(self, body: bytes) -> bytes:
-        """The whole body with the change made."""
+    def apply(self, body: bytes) -> bytes:
+        """The body after the edit."""
         return b"%b%b%b" % (body[: self.start], self.data, body[self.end :])
 
 
@@ -95,43 +95,43 @@ class Reader(Protocol):
 
     @property
     def early(self) -> bool:
-        """A beginning of the body can suffice, since the rest may never end. Such bodies have no content coding."""
+        """``read`` may succeed on a prefix of the body, which may never end. Such bodies have no content coding."""
 
     def read(self, body: bytes, headers: Headers) -> RequestFields | int:
-        """What the body tells; where it is a beginning that does not suffice (``early`` readers only), the number of
-        bytes that ``read`` needs to get on.
+        """The fields of the body. For a prefix that is too short (``early`` readers only), the number of bytes that are
+        needed.
 
-        Raises ``Unreadable``, or ``Rejected`` where two readers would read it differently.
+        Raises ``Unreadable``, and ``Rejected`` where two servers would read the body differently.
         """
 
-    def rename(self, body: bytes, headers: Headers, model: str) -> Splice | None:
-        """The change that makes a body that was read name ``model``; None where it names none."""
+    def rename(self, body: bytes, headers: Headers, model: str) -> BodyEdit | None:
+        """The edit after which a body that ``read`` has accepted names ``model``; None where it names no model."""
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """What method, path and headers alone tell of a request."""
+    """What method, path and headers tell of a request."""
 
     api: str
     name: str
     model: str | None = None
-    """None: the body tells, and ``reader`` reads it."""
+    """None: ``reader`` finds it in the body."""
     version: str | None = None
     stream: bool = False
     reader: Reader | None = None
     rename: Callable[[str], tuple[str, str]] | None = None
-    """Where the head names the model: the header to set, and its value, to name another."""
+    """Where the head names the model: gives the header to set, and its value, for another model."""
     uploads: bool = False
-    """The client sends message after message: the body need never end before the answer."""
+    """The client may send messages for as long as it likes: the body need not end before the answer."""
 
 
-def request_for_decision(operation: Operation, told: RequestFields) -> InferenceRequest:
-    """A request, as far as a decision rests on it."""
-    model, version = operation.model or told.model, operation.version or told.version
-    return InferenceRequest(operation.api, told.operation or operation.name, model, version)
+def request_for_decision(operation: Operation, fields: RequestFields) -> InferenceRequest:
+    """The request with the fields that a decision depends on."""
+    model, version = operation.model or fields.model, operation.version or fields.version
+    return InferenceRequest(operation.api, fields.operation or operation.name, model, version)
 
 
-def complete_request(operation: Operation, told: RequestFields) -> InferenceRequest:
-    """All that is known of it."""
-    stream = operation.stream or told.stream
-    rest = {"adapter": told.adapter, "max_tokens": told.max_tokens, "prompt_bytes": told.prompt_bytes}
-    return msgspec.structs.replace(request_for_decision(operation, told), stream=stream, **rest)
+def complete_request(operation: Operation, fields: RequestFields) -> InferenceRequest:
+    """The request with all fields."""
+    stream = operation.stream or fields.stream
+    rest = {"adapter": fields.adapter, "max_tokens": fields.max_tokens, "prompt_bytes": fields.prompt_bytes}
+    return msgspec.structs.replace(request_for_decision(operation, fields), stream=stream, **rest)

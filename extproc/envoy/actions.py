@@ -1,4 +1,4 @@
-"""What is answered to Envoy: replies to the phases of an exchange, in the order given, and ``Finish`` after them."""
+"""Actions: replies to the events of an exchange, sent in order, and ``Finish`` after the last."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from extproc.envoy.events import BodyMode
 
 
 class Mutation(msgspec.Struct, frozen=True, cache_hash=True):
-    """A change of the request's headers, and what goes with it. Decisions repeat, so one may serve many requests."""
+    """A change of the request's headers and dynamic metadata. Immutable: may be shared by many requests."""
 
     set: tuple[tuple[str, str], ...] = ()
-    """Overwritten, never appended."""
+    """Headers to overwrite; values are never appended."""
     remove: tuple[str, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
-    """Dynamic metadata for the namespace ``aimesh``."""
+    """Dynamic metadata in the namespace ``aimesh``."""
 
     @property
     def clear_route_cache(self) -> bool:
-        """Any change of the routing headers makes Envoy choose the route anew."""
+        """Whether Envoy has to select the route again: after any change of headers."""
         return bool(self.set or self.remove)
 
 
@@ -28,55 +28,55 @@ NO_MUTATION = Mutation()
 
 
 class HeadersReply(msgspec.Struct, frozen=True):
-    """Answers the request's headers: go on, with these changes."""
+    """Answers the request's headers: continue with these changes."""
 
     mutation: Mutation = NO_MUTATION
     body_mode: BodyMode | None = None
-    """Ask Envoy for the body after all (``mode_override``)."""
+    """How Envoy shall send the body (``mode_override``); None: as configured."""
 
 
 class BodyReply(msgspec.Struct, frozen=True):
-    """Answers one piece of the request's body (all of it when BUFFERED)."""
+    """Answers one piece of the request's body (the whole body when BUFFERED)."""
 
     mutation: Mutation = NO_MUTATION
-    """Counts only where the body is BUFFERED; else it went with the deferred ``HeadersReply``."""
+    """Applied only where the body is BUFFERED; otherwise the deferred ``HeadersReply`` carries it."""
     body: bytes | None = None
-    """What goes upstream in its place; None: the piece as it came."""
+    """The replacement that goes upstream; None: the piece unchanged."""
 
 
 class BodyEcho(msgspec.Struct, frozen=True):
-    """FULL_DUPLEX_STREAMED: the next piece of the body that goes upstream, ours to send."""
+    """FULL_DUPLEX_STREAMED: the next piece of the body that goes upstream."""
 
     data: bytes
     end_of_stream: bool
 
 
 class TrailersReply(msgspec.Struct, frozen=True):
-    """Answers trailers: unchanged. ``request`` tells which."""
+    """Answers trailers without changes: the request's, or with ``request`` false the response's."""
 
     request: bool = True
 
 
 class ResponseReply(msgspec.Struct, frozen=True):
-    """Answers a response phase that a filter sent us though we never ask for it: unchanged."""
+    """Answers a response phase without changes, where a filter sends it to a stream that only routes."""
 
     body: bool = False
-    """It was a piece of the body, not the headers."""
+    """Answers a piece of the body rather than the headers."""
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error, in gRPC a status and a message."""
+    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error, or a gRPC status and message."""
 
     status: int
     code: str
     message: str
     metadata: tuple[tuple[str, str], ...] = ()
     grpc: bool = False
-    """The client speaks gRPC."""
+    """The client expects gRPC."""
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """End the gRPC stream with status OK: Envoy goes on without us."""
+    """Ends the gRPC stream with status OK: Envoy continues without the processor."""
 
 
 FINISH = Finish()

@@ -1,9 +1,7 @@
-"""Reads the messages of Envoy's that every request brings, written as Envoy writes them.
+"""Parses Envoy's most frequent messages straight from their bytes, in the form in which Envoy serializes them.
 
-Envoy's serializer leaves no choice: fields in ascending order, each once, defaults left out. Read straight from the
-bytes, such a message takes two thirds of the generated code's time, and half of it where other work has filled the
-caches meanwhile, as between two requests it has. Whatever is written in another way, well or badly, is not for us:
-``None`` leaves it to the generated code.
+Envoy's serializer writes fields in ascending order, each once, without defaults. Messages in any other form, valid or
+not, are left to the generated code (``parse`` returns None). Why: docs/decisions/0012-compiled.md.
 Source: Protocol Buffers, "Encoding"; external_processor.proto (HttpHeaders, HttpBody) and base.proto (HeaderValue).
 """
 
@@ -14,65 +12,66 @@ from typing import Any, TypeAlias
 from extproc.headers import Headers
 
 REQUEST_HEADERS, RESPONSE_HEADERS, REQUEST_BODY, RESPONSE_BODY = 0x12, 0x1A, 0x22, 0x2A
-"""Tags: fields 2 to 5 of ProcessingRequest, all of which have a length."""
+"""Tags of fields 2 to 5 of ProcessingRequest, all of them length-delimited."""
 
 Message: TypeAlias = tuple[int, Any, bool, bytes, bytes]
-"""(tag, ``Headers`` or the body's bytes, ``end_of_stream``, ``metadata_context``, the fields behind it)."""
+"""(tag, ``Headers`` or the body's bytes, ``end_of_stream``, ``metadata_context``, bytes of the fields after it)."""
 
 _FIRST, _RAW_VALUE = 0x0A, 0x1A
-"""Field 1: of HttpHeaders the map, of the map a header, of a header its name, of HttpBody the body. Field 3 of a
-header."""
+"""Tags of field 1 (``headers`` of HttpHeaders and HeaderMap, ``key`` of HeaderValue, ``body`` of HttpBody) and of
+field 3 of HeaderValue (``raw_value``).
+"""
 _METADATA = 0x42
-"""Field 8 of ProcessingRequest."""
-_HEAD_ENDS, _BODY_ENDS = {b"": False, b"\x18\x01": True}, {b"": False, b"\x10\x01": True}
+"""Tag of field 8 of ProcessingRequest (``metadata_context``)."""
+_HEADERS_END, _BODY_END = {b"": False, b"\x18\x01": True}, {b"": False, b"\x10\x01": True}
 _ENDS = {
-    REQUEST_HEADERS: _HEAD_ENDS,
-    RESPONSE_HEADERS: _HEAD_ENDS,
-    REQUEST_BODY: _BODY_ENDS,
-    RESPONSE_BODY: _BODY_ENDS,
+    REQUEST_HEADERS: _HEADERS_END,
+    RESPONSE_HEADERS: _HEADERS_END,
+    REQUEST_BODY: _BODY_END,
+    RESPONSE_BODY: _BODY_END,
 }
-"""What may follow the headers or the body: ``end_of_stream``, where it is true."""
+"""Bytes that may follow the headers or the body, and their meaning: ``end_of_stream``, written only where true."""
 
 
-def message(data: bytes) -> Message | None:
-    """The message, if it is one of the four kinds, the headers' names come once each, and all is as Envoy writes it."""
+def parse(data: bytes) -> Message | None:
+    """The message, if it is of the four kinds in Envoy's form and no header name occurs twice; None otherwise."""
     try:
         tag, at, size = data[0], 2, data[1]
         if size > 0x7F:
-            at, size = _length(data, 1)
+            at, size = _read_varint(data, 1)
         ends = _ENDS[tag]
         stop, end = at, at + size
         if at < end and data[at] == _FIRST:
             at, size = at + 2, data[at + 1]
             if size > 0x7F:
-                at, size = _length(data, at - 1)
+                at, size = _read_varint(data, at - 1)
             stop = at + size
         last = ends[data[stop:end]]
         if not stop <= end <= len(data):
             return None
-        content: Any = data[at:stop] if ends is _BODY_ENDS else _headers(data, at, stop)
+        content: Any = data[at:stop] if ends is _BODY_END else _read_headers(data, at, stop)
         if content is None:
             return None
         metadata = b""
         if end < len(data) and data[end] == _METADATA:
-            at, size = _length(data, end + 1)
+            at, size = _read_varint(data, end + 1)
             end = at + size
             metadata = data[at:end]
         return (tag, content, last, metadata, data[end:]) if end <= len(data) else None
-    except (LookupError, ValueError):  # it is cut short, or something else stands there; a name is not UTF-8
+    except (LookupError, ValueError):  # truncated, another form, or a name that is not UTF-8
         return None
 
 
-def _headers(data: bytes, at: int, stop: int) -> Headers | None:
-    """Those between ``at`` and ``stop``, which must be within ``data``."""
-    raw = data  # compiled, where the bytes are: to slice them costs half as much
+def _read_headers(data: bytes, at: int, stop: int) -> Headers | None:
+    """The headers between ``at`` and ``stop``, which must be within ``data``; None if not in Envoy's form."""
+    raw = data  # a ``const char *`` where compiled: slices are cheaper
     first: dict[str, bytes] = {}
     count = 0
     while at < stop:
         header, size = data[at], data[at + 1]
         at += 2
         if size > 0x7F:
-            at, size = _length(data, at - 1)
+            at, size = _read_varint(data, at - 1)
         following = at + size
         key, length = data[at], data[at + 1]
         name = at + 2
@@ -81,18 +80,18 @@ def _headers(data: bytes, at: int, stop: int) -> Headers | None:
             return None
         at, size = value + 2, data[value + 1]
         if size > 0x7F:
-            at, size = _length(data, value + 1)
+            at, size = _read_varint(data, value + 1)
         if data[value] != _RAW_VALUE or at + size != following:
             return None
         first[raw[name:value].decode()] = raw[at:following]
         at = following
         count += 1
-    # More than one value for a name: rare, and their order counts.
+    # Repeated names are rare, and their order matters: left to the generated code.
     return Headers(first) if at == stop and len(first) == count else None
 
 
-def _length(data: bytes, at: int) -> tuple[int, int]:
-    """(where the next thing begins, the varint at ``at``). Raises IndexError where none is, or it has no end."""
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(offset after the varint at ``at``, its value below 2**35). Raises IndexError if truncated or too long."""
     size = data[at] & 0x7F
     for shift in (7, 14, 21, 28):
         if data[at] <= 0x7F:

@@ -1,4 +1,4 @@
-"""Protobuf bytes ↔ events and actions.
+"""Decodes ProcessingRequests into events, and encodes actions as ProcessingResponses.
 
 Source: envoy/service/ext_proc/v3/external_processor.proto, of which ``protos/`` holds what is read and written here.
 """
@@ -24,7 +24,7 @@ from extproc.envoy.actions import (
     TrailersReply,
 )
 from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
-from extproc.envoy.canonical import message as canonical
+from extproc.envoy.canonical import parse as parse_canonical
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
     BodyMode,
@@ -43,23 +43,23 @@ from extproc.headers import Headers
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
-"""Of the dynamic metadata that we write and read."""
+"""The namespace of dynamic metadata that is read and written."""
 _GRPC_STATUS = {400: 3, 413: 8, 503: 14}
 """INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
 _UNKNOWN = 2
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
-_LONGEST = 1024
-"""Bytes of the fields behind a message of which the meaning is kept in mind."""
+_MAX_CACHED_FIELDS = 1024
+"""Bytes of the fields after a message whose decoded form is cached."""
 
 
 class Malformed(Exception):  # noqa: N818
-    """Bytes that are no ProcessingRequest: no Envoy sent them."""
+    """The bytes are no ProcessingRequest."""
 
 
 class _Filter(msgspec.Struct, frozen=True):
-    """What a message tells of the filter that sent it, and of the connection."""
+    """The fields of a message about the filter that sent it, and the connection."""
 
     observing: bool
     protocol: Protocol | None
@@ -68,19 +68,19 @@ class _Filter(msgspec.Struct, frozen=True):
 
 def decode(data: bytes) -> tuple[Event, bool]:
     """(the event, whether the filter runs in observability mode). Raises ``Malformed``."""
-    found = canonical(data)
+    found = parse_canonical(data)
     if found is not None:
         tag, content, end, metadata, fields = found
-        of = _known_filter(fields) if len(fields) <= _LONGEST else _filter_of(fields)
-        if of is not None:
+        filter_ = _cached_filter(fields) if len(fields) <= _MAX_CACHED_FIELDS else _filter_of(fields)
+        if filter_ is not None:
             if tag == RESPONSE_BODY:
-                return ResponseBody(content, end), of.observing
+                return ResponseBody(content, end), filter_.observing
             if tag == REQUEST_BODY:
-                return RequestBody(content, end), of.observing
-            told = _metadata_of(metadata) if metadata else _NO_METADATA
+                return RequestBody(content, end), filter_.observing
+            values = _metadata_of(metadata) if metadata else _NO_METADATA
             if tag == REQUEST_HEADERS:
-                return RequestHeaders(content, end, of.protocol, told, of.peer), of.observing
-            return ResponseHeaders(content, end, told), of.observing
+                return RequestHeaders(content, end, filter_.protocol, values, filter_.peer), filter_.observing
+            return ResponseHeaders(content, end, values), filter_.observing
     return _decode_any(data)
 
 
@@ -98,15 +98,15 @@ def _parse(data: bytes) -> pb.ProcessingRequest:
 
 
 def _filter_of(fields: bytes) -> _Filter | None:
-    """None where there is more in these fields that the whole message has to be read for."""
+    """None where these fields need the generated code to read the whole message."""
     message = _parse(fields)
     if message.WhichOneof("request") or message.HasField("metadata_context"):
         return None
     return _Filter(message.observability_mode, _protocol(message), _peer(message))
 
 
-_known_filter = lru_cache(maxsize=1024)(_filter_of)
-"""The messages of a filter all say the same, but for the peer."""
+_cached_filter = lru_cache(maxsize=1024)(_filter_of)
+"""These fields are the same in all messages of a filter, but for the peer."""
 
 
 def _metadata_of(data: bytes) -> Mapping[str, str]:
@@ -117,8 +117,8 @@ def _metadata_of(data: bytes) -> Mapping[str, str]:
 
 
 def _request_headers(message: pb.ProcessingRequest) -> Event:
-    head, told = message.request_headers, _metadata(message.metadata_context)
-    return RequestHeaders(_headers(head.headers), head.end_of_stream, _protocol(message), told, _peer(message))
+    head, metadata = message.request_headers, _metadata(message.metadata_context)
+    return RequestHeaders(_headers(head.headers), head.end_of_stream, _protocol(message), metadata, _peer(message))
 
 
 def _response_headers(message: pb.ProcessingRequest) -> Event:
@@ -149,7 +149,7 @@ def _protocol(message: pb.ProcessingRequest) -> Protocol | None:
     if not message.HasField("protocol_config"):
         return None
     config = message.protocol_config
-    # A mode of a newer Envoy is one that we can't work with, as GRPC is.
+    # An unknown mode of a newer Envoy is treated as GRPC, which is not supported either.
     mode = config.request_body_mode, config.send_body_without_waiting_for_header_response
     return _PROTOCOLS.get(mode, Protocol(BodyMode.GRPC))
 
@@ -176,9 +176,9 @@ def _peer(message: pb.ProcessingRequest) -> str:
 
 def encode(reply: Reply) -> bytes:
     """One ProcessingResponse."""
-    # Decisions repeat, and building their messages costs more than all the rest: so the bytes are kept.
+    # Decisions repeat, and building their messages is the largest part of the work: their bytes are cached.
     if type(reply) is HeadersReply or (type(reply) is BodyReply and reply.body is None):
-        return _kept(reply)
+        return _cached_encoding(reply)
     return _encoded(reply)
 
 
@@ -207,7 +207,7 @@ def _encoded(reply: Reply) -> bytes:
     return response.SerializeToString()
 
 
-_kept = lru_cache(maxsize=1024)(_encoded)
+_cached_encoding = lru_cache(maxsize=1024)(_encoded)
 
 
 def _mutate(mutation: Mutation, common: pb.CommonResponse, response: pb.ProcessingResponse) -> None:
@@ -242,7 +242,7 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
     immediate.details = f"aimesh_{reply.code}"
     _put_metadata(reply.metadata, response)
     if reply.grpc:
-        # Envoy makes a trailers-only response of it, with the body as `grpc-message`.
+        # Envoy makes it a trailers-only response with the body as `grpc-message`.
         immediate.grpc_status.status = _GRPC_STATUS.get(reply.status, _UNKNOWN)
         immediate.body = reply.message.encode()
         return
@@ -253,6 +253,6 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
 
 
 def error_body(status: int, code: str, message: str) -> bytes:
-    """The JSON that the client gets, in the shape of OpenAI's errors, which SDKs know how to show."""
+    """The JSON body of an error for the client, in the format of OpenAI's errors, which SDKs can parse."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return msgspec.json.encode({"error": {"message": message, "type": kind, "code": code}})

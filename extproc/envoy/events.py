@@ -1,6 +1,6 @@
-"""What Envoy said: the phases of one HTTP exchange.
+"""Events: what Envoy sends during one HTTP exchange.
 
-Events are plain values without gRPC or protobuf; ``codec`` makes them.
+Plain values without gRPC or protobuf; ``codec`` makes them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import msgspec
 from extproc.headers import Headers
 
 PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", "filter_state['io.istio.peer_principal']")
-"""Envoy's names for the client's identity: of the certificate that the connection came with or, at a waypoint of
-Istio's, its tunnel. Neither can be forged; a header like ``x-forwarded-client-cert`` can, where Envoy passes it on."""
+"""Envoy's attributes for the client's identity: from the certificate of the connection or, at an Istio waypoint, of its
+tunnel. A client can't forge them, unlike headers such as ``x-forwarded-client-cert``.
+"""
 
 
 class BodyMode(enum.IntEnum):
-    """How Envoy shows us a body (``ProcessingMode.BodySendMode`` of ext_proc.proto)."""
+    """How Envoy sends a body (``ProcessingMode.BodySendMode`` of ext_proc.proto)."""
 
     NONE = 0
     STREAMED = 1
@@ -30,11 +31,11 @@ class BodyMode(enum.IntEnum):
 
 
 class Protocol(msgspec.Struct, frozen=True, gc=False):
-    """What the filter's configuration says of bodies; Envoy tells it with the first message of a stream."""
+    """The filter's configuration for bodies; Envoy sends it with the first message of a stream."""
 
     request_body: BodyMode = BodyMode.NONE
     send_body_without_waiting: bool = False
-    """``send_body_without_waiting_for_header_response``: chunks come before we have answered the headers."""
+    """``send_body_without_waiting_for_header_response``: chunks may come before the headers are answered."""
 
 
 class RequestHeaders(msgspec.Struct, frozen=True):
@@ -46,11 +47,11 @@ class RequestHeaders(msgspec.Struct, frozen=True):
     end_of_stream: bool = False
     """There is no body."""
     protocol: Protocol | None = None
-    """None where Envoy is too old to tell (before 1.33)."""
+    """None where Envoy does not send it (before 1.33)."""
     metadata: Mapping[str, str] = {}
     """Dynamic metadata of the namespace ``aimesh``, where the filter forwards it."""
     peer: str = ""
-    """Whose certificate the connection came with, as Envoy has verified it: a SPIFFE ID. Empty where it tells none."""
+    """SPIFFE ID from the client's certificate, as verified by Envoy; empty where Envoy sends none."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, gc=False):
@@ -96,13 +97,13 @@ class ResponseTrailers(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A message of a kind that this version does not know, or an empty one."""
+    """An empty message, or one of a kind that this version does not know."""
 
     kind: ClassVar[str] = "unknown"
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The stream is gone: Envoy half-closed or cancelled it, or the connection broke. Always the last event."""
+    """The end of the stream: Envoy half-closed or cancelled it, or the connection broke. Always the last event."""
 
     kind: ClassVar[str] = "closed"
 
@@ -128,4 +129,4 @@ KINDS: tuple[type[Event], ...] = (
     Unknown,
     Closed,
 )
-"""Every kind of event, for tables and tests that must leave none out."""
+"""Every kind of event, for tables and tests that must be complete."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from extproc.bodies.request import Splice
+from extproc.bodies.request import BodyEdit
 from extproc.envoy.actions import BodyReply, HeadersReply, Mutation
 from extproc.envoy.events import BodyMode, Protocol
 from extproc.exchange.notes import Action
@@ -59,7 +59,7 @@ def with_body_change(mutation: Mutation, change: Change, headers: Headers) -> Mu
 
 
 def replies(
-    mode: BodyMode, mutation: Mutation, body: Body, splice: Splice | None, trailers: Actions, ended: bool
+    mode: BodyMode, mutation: Mutation, body: Body, splice: BodyEdit | None, trailers: Actions, ended: bool
 ) -> Actions:
     """The replies to a decision that was made on ``body``.
 
@@ -67,8 +67,8 @@ def replies(
     of the request is to come; FULL_DUPLEX_STREAMED, what is to come must be echoed as well.
     """
     if mode is _BUFFERED:
-        return BodyReply(mutation, splice(body.raw) if splice else None), *trailers
+        return BodyReply(mutation, splice.apply(body.raw) if splice else None), *trailers
     if mode is _FULL_DUPLEX:
-        raw = splice(body.raw) if splice else body.raw
+        raw = splice.apply(body.raw) if splice else body.raw
         return HeadersReply(mutation), *echo(raw, end_of_stream=ended and not trailers), *trailers
     return HeadersReply(mutation), *(replaced(body.sizes, body.raw, splice) if splice else ())

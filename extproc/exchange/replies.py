@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from extproc.bodies.request import Splice
+from extproc.bodies.request import BodyEdit
 from extproc.envoy.actions import BodyEcho, BodyReply, HeadersReply, Mutation, ResponseReply, TrailersReply
 from extproc.envoy.events import (
     Event,
@@ -32,7 +32,7 @@ def echo(body: bytes, *, end_of_stream: bool) -> tuple[Action, ...]:
     )
 
 
-def replaced(sizes: Sequence[int], body: bytes, splice: Splice) -> tuple[Action, ...]:
+def replaced(sizes: Sequence[int], body: bytes, splice: BodyEdit) -> tuple[Action, ...]:
     """A reply for each streamed piece of ``body`` up to the last one that changes; the rest passes on as it came."""
     replies: list[Action] = []
     at = 0
@@ -72,7 +72,7 @@ def unchanged(event: Event) -> tuple[Action, ...]:
 
 def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
     """Routing headers that the client sent, but for those that are overwritten anyway."""
-    return () if headers.without(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
+    return () if headers.has_none_of(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
 
 
 def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from extproc.bodies.content_coding import TooLarge, decoded
-from extproc.bodies.request import BodyFields, Reader, RequestFields, Splice
+from extproc.bodies.content_coding import TooLarge, decode
+from extproc.bodies.request import BodyEdit, BodyFields, Reader, RequestFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
@@ -79,7 +79,7 @@ class Body:
         early = reader is not None and reader.early
         try:
             if not early and any(codings := self._headers.all("content-encoding")):
-                self._unpacked = decoded(self.raw, b",".join(codings).decode("latin-1"), self._limit)
+                self._unpacked = decode(self.raw, b",".join(codings).decode("latin-1"), self._limit)
             found = BodyFields() if reader is None else reader.read(self.text, self._headers)
         except TooLarge:
             raise Rejected(413, "request_too_large", _UNPACKED.format(self._limit)) from None
@@ -103,7 +103,7 @@ class Body:
             whole = self._size if self._length is None else self._length
             return Change(splice, whole + more, unpacked=False)
         length = len(self._unpacked) + more
-        return Change(Splice(0, len(self.raw), splice(self._unpacked)), length, unpacked=True)
+        return Change(BodyEdit(0, len(self.raw), splice.apply(self._unpacked)), length, unpacked=True)
 
 
 class Change:
@@ -111,7 +111,7 @@ class Change:
 
     __slots__ = ("length", "splice", "unpacked")
 
-    def __init__(self, splice: Splice, length: int, *, unpacked: bool) -> None:
+    def __init__(self, splice: BodyEdit, length: int, *, unpacked: bool) -> None:
         self.splice = splice
         self.length = length
         self.unpacked = unpacked

@@ -13,7 +13,7 @@ import msgspec
 from extproc import yamldoc
 from extproc.errors import Problem
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import Items, Mapping, Node, Scalar, below
+from extproc.yamldoc import Items, Mapping, Node, Scalar, child_path
 
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 """What has none of these is something else, as the values of a chart, and no business of ours."""
@@ -44,13 +44,13 @@ class Value:
         return value
 
     def _step(self, step: str | int) -> Value:
-        path = f"{self.path}[{step}]" if isinstance(step, int) else below(self.path, step)
+        path = f"{self.path}[{step}]" if isinstance(step, int) else child_path(self.path, step)
         if self.written and isinstance(step, int) and isinstance(self.node, Items) and step < len(self.node.items):
             return Value(self.file, self.node.items[step], path)
         if self.written and isinstance(step, str) and isinstance(self.node, Mapping):
             for key, node in self.node.entries:
                 if key.text in (step, camel(step)):
-                    return Value(self.file, node, below(self.path, key.text))
+                    return Value(self.file, node, child_path(self.path, key.text))
         return Value(self.file, self.node, path, written=False)
 
     @property
@@ -88,7 +88,7 @@ class Value:
     def entries(self) -> dict[str, Value]:
         """What a mapping holds, by key; nothing where this is none."""
         pairs = self.node.entries if self.written and isinstance(self.node, Mapping) else ()
-        return {key.text: Value(self.file, node, below(self.path, key.text)) for key, node in pairs}
+        return {key.text: Value(self.file, node, child_path(self.path, key.text)) for key, node in pairs}
 
     @property
     def content(self) -> object:
@@ -103,7 +103,7 @@ class Value:
         """The keys of a mapping, each with its own place."""
         pairs = self.node.entries if self.written and isinstance(self.node, Mapping) else ()
         for key, _ in pairs:
-            yield key.text, Value(self.file, key, below(self.path, key.text))
+            yield key.text, Value(self.file, key, child_path(self.path, key.text))
 
     def walk(self) -> Iterator[Value]:
         """This value and all below it, outer ones first."""

@@ -13,7 +13,7 @@ from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policyfile.fields import Field, suggestion
 from extproc.policyfile.kinds import Document
 from extproc.telemetry.custom_series import samples
-from extproc.yamldoc import Scalar, shown
+from extproc.yamldoc import Scalar, quoted
 
 Policies = Sequence[Document[Policy]]
 Pools = Sequence[Document[GpuPool]]
@@ -98,7 +98,7 @@ def _check_pool_names(policies: Policies, pools: Pools) -> None:
             for field in version.at("gpuPools").children:
                 if isinstance(field.node, Scalar) and field.node.text not in known:
                     remedy = suggestion(field.node.text, known) if known else "declare it: a document of kind GpuPool"
-                    field.error(f"no pool named {shown(field.node.text)} is declared", remedy)
+                    field.error(f"no pool named {quoted(field.node.text)} is declared", remedy)
 
 
 def _check_gpus(document: Document[Policy], pools: Pools) -> None:
@@ -120,7 +120,7 @@ def _check_gpus(document: Document[Policy], pools: Pools) -> None:
 def _check_architecture(policy: Policy, spec: Field, fitting: Sequence[GpuPool]) -> None:
     required = policy.gpu.architecture if policy.gpu else ""
     if required and not known_architecture(required) and not fitting:
-        message = f"{shown(required)} cannot mean any GPU that is known"
+        message = f"{quoted(required)} cannot mean any GPU that is known"
         remedy = "give a product (a100), a family (ampere) or a compute capability (8.0, or 8.0+ for at least)"
         spec.at("gpuRequirements", "architecture").warn(message, remedy)
 

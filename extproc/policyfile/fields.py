@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol, TypeVar
 
 from extproc.errors import Problem
-from extproc.yamldoc import Items, Mapping, Node, Scalar, below, shown
+from extproc.yamldoc import Items, Mapping, Node, Scalar, child_path, quoted
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -85,7 +85,7 @@ class Field:
             else:
                 if isinstance(node, Mapping):
                     node = next((value for key, value in node.entries if key.text == step), node)
-                field = field._below(node, below(field.path, step))
+                field = field._below(node, child_path(field.path, step))
         return field
 
     def _below(self, node: Node, path: str) -> Field:
@@ -102,7 +102,7 @@ class Field:
     def text(self, expected: str = "a text", *, empty: bool = False) -> str | None:
         """A string. Texts that YAML reads as a number, a truth value or a date must be in quotes."""
         if isinstance(self.node, Scalar):
-            written = shown(self.node.text)
+            written = quoted(self.node.text)
             if what := _TYPE_NAMES.get(self.node.tag):
                 self.error(f"{self.node.text} is {what} in YAML, not a text", f"put it in quotes: {written}")
                 return None
@@ -114,7 +114,7 @@ class Field:
         """A string that ``pattern`` matches completely."""
         text = self.text(expected)
         if text is not None and not pattern.fullmatch(text):
-            self.error(f"{shown(text)} is not allowed", f"give {expected}")
+            self.error(f"{quoted(text)} is not allowed", f"give {expected}")
             return None
         return text
 
@@ -134,7 +134,7 @@ class Field:
             return None
         if isinstance(self.node, Scalar) and self.node.tag in ("int", "float") and pattern.fullmatch(text):
             return text
-        self.error(f"{shown(text)} is not {what}", f"give {what} {bounds}, in decimal, without quotes")
+        self.error(f"{quoted(text)} is not {what}", f"give {what} {bounds}, in decimal, without quotes")
         return None
 
     def _within(self, text: str, value: N, minimum: N, maximum: N) -> N | None:
@@ -150,7 +150,7 @@ class Field:
             return None
         if isinstance(self.node, Scalar) and self.node.tag == "bool" and text.lower() in ("true", "false"):
             return text.lower() == "true"
-        self.error(f"{shown(text)} is not a truth value", "write true or false, without quotes")
+        self.error(f"{quoted(text)} is not a truth value", "write true or false, without quotes")
         return None
 
     def choice(self, *options: str) -> str | None:
@@ -158,7 +158,7 @@ class Field:
         text = self.scalar(f"one of {', '.join(options)}")
         if text is None or text in options:
             return text
-        self.error(f"{shown(text)} is none of {', '.join(options)}", suggestion(text, options))
+        self.error(f"{quoted(text)} is none of {', '.join(options)}", suggestion(text, options))
         return None
 
     @property
@@ -209,7 +209,7 @@ class Field:
         if not isinstance(self.node, Mapping):
             self.error("is not a mapping", "write fields below it: `key: value`, one a line, indented")
             return []
-        paths = [below(self.path, key.text) for key, _ in self.node.entries]
+        paths = [child_path(self.path, key.text) for key, _ in self.node.entries]
         return [
             (key.text, self._below(key, path), self._below(value, path))
             for (key, value), path in zip(self.node.entries, paths, strict=True)

@@ -15,7 +15,7 @@ from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, NONE, GpuPool, Policy, R
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile import slo, values, versions
 from extproc.policyfile.fields import Field, Fields, suggestion
-from extproc.yamldoc import Node, shown
+from extproc.yamldoc import Node, quoted
 
 API_VERSION = "ai.istio.io/v1alpha1"
 DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
@@ -261,4 +261,6 @@ def _check_default(field: Field, policy: Policy) -> None:
     elif any(version.name == policy.default for version in policy.mirrors):
         field.error(f"the version {policy.default} is a mirror: it answers nobody", "name a version that answers")
     elif policy.default not in policy.by_name:
-        field.error(f"no version named {shown(policy.default)} is declared", suggestion(policy.default, policy.by_name))
+        field.error(
+            f"no version named {quoted(policy.default)} is declared", suggestion(policy.default, policy.by_name)
+        )

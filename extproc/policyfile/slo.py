@@ -10,7 +10,7 @@ from extproc.policy.snapshot import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 
 MIN_TARGET, MAX_TARGET = 50, 99.999
 """Percent. Above it hardly any error budget is left."""
@@ -70,6 +70,6 @@ def _window(field: Field) -> int | None:
         return None
     match = _DAYS.fullmatch(text)
     if match is None or not MIN_DAYS <= int(match[1]) <= MAX_DAYS:
-        field.error(f"{shown(text)} is no window", f"give {MIN_DAYS}d to {MAX_DAYS}d")
+        field.error(f"{quoted(text)} is no window", f"give {MIN_DAYS}d to {MAX_DAYS}d")
         return None
     return int(match[1])

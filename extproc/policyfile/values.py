@@ -12,7 +12,7 @@ from decimal import Decimal
 from extproc.headers import ROUTING
 from extproc.policyfile.fields import Field
 from extproc.policyfile.quantity import parse_quantity
-from extproc.yamldoc import Scalar, shown
+from extproc.yamldoc import Scalar, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -54,7 +54,7 @@ def label_key(text: str, field: Field) -> str | None:
     """The key of a Kubernetes label."""
     if _LABEL_KEY.fullmatch(text):
         return text
-    field.error(f"{shown(text)} is not the name of a label", "give it as Kubernetes has it: app, or example.com/app")
+    field.error(f"{quoted(text)} is not the name of a label", "give it as Kubernetes has it: app, or example.com/app")
     return None
 
 
@@ -64,7 +64,7 @@ def _printable(field: Field, expected: str, max_length: int) -> str | None:
         return None
     if not text.isprintable() or text != text.strip() or len(text) > max_length:
         field.error(
-            f"{shown(text)} is not allowed",
+            f"{quoted(text)} is not allowed",
             f"give {expected} of at most {max_length} printable characters, no space around them",
         )
         return None
@@ -75,7 +75,7 @@ def model_pattern(field: Field) -> str | None:
     """A model's name, or a glob of which only ``*`` is special."""
     text = _printable(field, "a model's name or a pattern", MAX_MODEL_LENGTH)
     if text and re.search(r"\?|\[.*\]", text):
-        field.warn(f"only * is special in a pattern: {shown(text)} is taken as it stands", "use * instead of ? and []")
+        field.warn(f"only * is special in a pattern: {quoted(text)} is taken as it stands", "use * instead of ? and []")
     return text
 
 
@@ -83,7 +83,7 @@ def model_name(field: Field) -> str | None:
     """A model's name to send upstream."""
     text = _printable(field, "a model's name", MAX_MODEL_LENGTH)
     if text and "*" in text:
-        field.error(f"{shown(text)} is a pattern", "give the one name that the model server knows")
+        field.error(f"{quoted(text)} is a pattern", "give the one name that the model server knows")
         return None
     return text
 
@@ -92,7 +92,7 @@ def gpu_word(field: Field) -> str | None:
     """A product or architecture of GPUs: any scalar, since 8.0 without quotes is a number in YAML."""
     text = field.scalar("a product, family or compute capability of GPUs")
     if text and (not text.isprintable() or text != text.strip() or len(text) > 63):
-        field.error(f"{shown(text)} is not allowed", "give at most 63 printable characters: a100, hopper, 8.0+")
+        field.error(f"{quoted(text)} is not allowed", "give at most 63 printable characters: a100, hopper, 8.0+")
         return None
     return text
 
@@ -117,7 +117,7 @@ def response_header(field: Field) -> str | None:
 def client_header(text: str, field: Field) -> str | None:
     """``text`` in lower case, where clients may send a header of that name."""
     if not _TOKEN.fullmatch(text):
-        field.error(f"{shown(text)} is not the name of a header", "use letters, digits and '-'")
+        field.error(f"{quoted(text)} is not the name of a header", "use letters, digits and '-'")
         return None
     if text.lower() in ROUTING:
         remedy = "use a header of your own" + ("; for version pins there is allowPin" if "version" in text else "")
@@ -135,7 +135,7 @@ def header_value(field: Field) -> bytes | None:
     if text is None:
         return None
     if not text.isprintable() or text != text.strip():
-        field.error(f"no header has the value {shown(text)}", "use printable characters, no space around them")
+        field.error(f"no header has the value {quoted(text)}", "use printable characters, no space around them")
         return None
     return text.encode()
 
@@ -151,7 +151,7 @@ def pointer(field: Field) -> tuple[str, ...] | None:
     if text is None:
         return None
     if not text.startswith("/") or re.search(r"~(?![01])", text):
-        field.error(f"{shown(text)} is not a JSON Pointer", "write /user or /metadata/user; ~1 for a / and ~0 for a ~")
+        field.error(f"{quoted(text)} is not a JSON Pointer", "write /user or /metadata/user; ~1 for a / and ~0 for a ~")
         return None
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
 
@@ -168,7 +168,7 @@ def path_prefix(field: Field) -> str | None:
         remedy = "begin it with a /"
     elif "{" in text or "*" in text:
         remedy = "write it out: a prefix has no variables"
-    field.error(f"{shown(text)} is not a path's beginning", remedy)
+    field.error(f"{quoted(text)} is not a path's beginning", remedy)
     return None
 
 
@@ -184,7 +184,7 @@ def host(field: Field) -> str | None:
         remedy = "leave out the scheme, and a path"
     elif re.search(r":[0-9]+$", text):
         remedy = "the port goes into spec.port (and an IPv6 address into brackets)"
-    field.error(f"{shown(text)} is not a host", remedy)
+    field.error(f"{quoted(text)} is not a host", remedy)
     return None
 
 
@@ -208,13 +208,13 @@ def endpoint(field: Field) -> str | None:
         return None
     before, colon, port = text.rpartition(":")
     if "://" in text:
-        field.error(f"{shown(text)} has a scheme", "leave out the scheme and the path: host:port")
+        field.error(f"{quoted(text)} has a scheme", "leave out the scheme and the path: host:port")
     elif not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not before:
-        field.error(f"{shown(text)} has no port", "give host:port")
+        field.error(f"{quoted(text)} has no port", "give host:port")
     elif ":" in before and not before.startswith("["):
-        field.error(f"{shown(text)} is not host:port", "put an IPv6 address in brackets: [::1]:8000")
+        field.error(f"{quoted(text)} is not host:port", "put an IPv6 address in brackets: [::1]:8000")
     elif not (found := _host(before)):
-        field.error(f"{shown(before)} is not a host", "give a DNS name or an IP address")
+        field.error(f"{quoted(before)} is not a host", "give a DNS name or an IP address")
     elif not 1 <= int(port) <= 65535:
         field.error(f"{int(port)} is not a port", "give a port from 1 to 65535")
     else:
@@ -246,7 +246,7 @@ def duration(field: Field) -> float | None:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         has_unit = not re.fullmatch(r"[0-9.]+", text)
         remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}s"
-        field.error(f"{shown(text)} is not a duration", remedy)
+        field.error(f"{quoted(text)} is not a duration", remedy)
         return None
     seconds = sum(Decimal(number) * Decimal(_SECONDS[unit]) for number, unit in parts)
     if not Decimal("0.001") <= seconds <= MAX_TIMEOUT:
@@ -279,7 +279,7 @@ def _quantity(field: Field, example: str) -> int | None:
         return None
     size = parse_quantity(text)
     if size is None:
-        field.error(f"{shown(text)} is not a quantity", f"write it as Kubernetes does: {example}")
+        field.error(f"{quoted(text)} is not a quantity", f"write it as Kubernetes does: {example}")
     return size
 
 

@@ -207,17 +207,27 @@ def wasteful(size: int) -> bytes:
     return eight * (size // len(eight)) + b"\x03\0"
 
 
+def copying(size: int) -> bytes:
+    """DEFLATE of blocks of 14 bytes with codes of their own, each of which copies a byte 20 times."""
+    return filled(b"\0\1\0\xfe\xffA", bytes.fromhex("44c0810800000000207febabaa2f"), b"\x03\0", size)
+
+
 def _plain(path: str, head: Head, make: Make, size: int) -> Request:
     return Request(path, head, make(size))
 
 
 def _packed(path: str, head: Head, make: Make, codings: str, size: int) -> Request:
     """As much as unpacks to what is allowed for its size on the wire."""
-    for content in (content_coding.room(size, LIMIT), content_coding.FREE, content_coding.FREE // 8, 1000):
+    for content in (
+        content_coding.unpacked_limit(size, LIMIT),
+        content_coding.FREE_BYTES,
+        content_coding.FREE_BYTES // 8,
+        1000,
+    ):
         body = content_of = make(content)
         for name in codings.split(", "):
             body = CODINGS[name](body)
-        if len(content_of) <= content_coding.room(len(body), LIMIT) and len(body) <= size + 100:
+        if len(content_of) <= content_coding.unpacked_limit(len(body), LIMIT) and len(body) <= size + 100:
             break
     return Request(path, (*head, ("content-encoding", codings)), body)
 
@@ -237,6 +247,10 @@ def _rpc(name: str, size: int) -> Request:
 
 def _coded(name: str, start: bytes, unit: bytes, size: int) -> Request:
     return Request(CHAT, (("content-encoding", name),), filled(start, unit, b"", size))
+
+
+def _deflated(make: Make, size: int) -> Request:
+    return Request(CHAT, (("content-encoding", "deflate"),), make(size))
 
 
 def _requests() -> Iterator[tuple[str, Callable[[int], Request]]]:
@@ -265,7 +279,8 @@ def _requests() -> Iterator[tuple[str, Callable[[int], Request]]]:
         ("garbage", "gzip", b"", b"\xff"),
     ):
         yield f"coding, {name}", partial(_coded, codings, start, unit)
-    yield "coding, deflate blocks", lambda size: Request(CHAT, (("content-encoding", "deflate"),), wasteful(size))
+    for name, blocks in (("blocks", wasteful), ("blocks that give bytes", copying)):
+        yield f"coding, deflate {name}", partial(_deflated, blocks)
     yield (
         "coding, gzip in gzip",
         lambda size: Request(  # noqa: ARG005

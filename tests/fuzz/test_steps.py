@@ -106,7 +106,7 @@ def test_what_codings_give_is_in_proportion_to_what_comes(name: str, monkeypatch
         counted.moved = 0
         slow_requests.play(request)
         # Twice, as codings may be stacked; brotli's library gives up to twice what it is asked for.
-        assert counted.moved <= 4 * content_coding.room(len(request.body), LIMIT) + len(request.body)
+        assert counted.moved <= 4 * content_coding.unpacked_limit(len(request.body), LIMIT) + len(request.body)
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if "zip" in name or name.endswith(tuple(CODINGS))])

@@ -16,7 +16,7 @@ from extproc.bodies.request import Reader
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 from tests.house.tree import ROOT
-from tests.unit.apis.asking import known
+from tests.unit.apis.requests import all_fields
 
 NO_HEADERS = Headers()
 FAMILIES = ROOT / "extproc" / "apis"
@@ -208,11 +208,11 @@ def test_no_body_makes_a_reader_fail(reader: Reader, body: bytes, headers: Heade
         return
     if isinstance(fields, int):
         return
-    known(fields)
+    all_fields(fields)
     if fields.model:
         splice = reader.rename(body, headers, "another")
         assert splice is not None
-        again = reader.read(splice(body), headers)
+        again = reader.read(splice.apply(body), headers)
         assert not isinstance(again, int)
         assert again.model == "another"
 
@@ -226,8 +226,8 @@ def test_what_is_kept_in_mind_is_only_what_the_target_tells() -> None:
 
 
 def test_long_targets_are_not_kept_in_mind() -> None:
-    before = apis._known_fits.cache_info().currsize
+    before = apis._cached_matches.cache_info().currsize
     found = apis.classify("POST", f"/v2/models/{'m' * 200}/infer?{'x' * 400}", NO_HEADERS)
     assert found is not None
     assert found.model == "m" * 200
-    assert apis._known_fits.cache_info().currsize == before
+    assert apis._cached_matches.cache_info().currsize == before

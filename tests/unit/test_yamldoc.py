@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from extproc import yamldoc
 from extproc.errors import Problem
-from extproc.yamldoc import Items, Mapping, Node, Scalar, below, read, shown
+from extproc.yamldoc import Items, Mapping, Node, Scalar, child_path, quoted, read
 
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"])
@@ -169,15 +169,15 @@ def test_a_file_of_many_values_is_refused() -> None:
 
 
 def test_what_is_shown_is_short_and_printable() -> None:
-    assert shown("a b") == '"a b"'
-    assert shown("\x1b[31m\n") == '"\\u001b[31m\\n"'
-    assert len(shown("x" * 1000)) == 62
+    assert quoted("a b") == '"a b"'
+    assert quoted("\x1b[31m\n") == '"\\u001b[31m\\n"'
+    assert len(quoted("x" * 1000)) == 62
 
 
 def test_a_path_quotes_what_is_no_plain_word() -> None:
-    assert below("", "spec") == "spec"
-    assert below("metadata.labels", "app.kubernetes.io/name") == "metadata.labels.app.kubernetes.io/name"
-    assert below("a", "b c\n") == 'a["b c\\n"]'
+    assert child_path("", "spec") == "spec"
+    assert child_path("metadata.labels", "app.kubernetes.io/name") == "metadata.labels.app.kubernetes.io/name"
+    assert child_path("a", "b c\n") == 'a["b c\\n"]'
 
 
 ALPHABET = st.sampled_from([*"ab:-?,[]{}&*!|>'\"%@`#~<= \n\t0.1", "---\n", "...\n", "%YAML 1.1\n", "!!", "&a ", "*a"])

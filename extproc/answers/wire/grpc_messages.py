@@ -8,7 +8,7 @@ from __future__ import annotations
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.answers.wire.decoder import Event, MalformedAnswer
 from extproc.answers.wire.response_coding import FREE, room
-from extproc.bodies.content_coding import TooLarge, decoded
+from extproc.bodies.content_coding import TooLarge, decode
 from extproc.errors import Unreadable
 
 _PREFIX = 5
@@ -65,7 +65,7 @@ class GrpcMessages:
         if self._coding in ("", "identity"):
             raise MalformedAnswer("a compressed message without grpc-encoding")
         try:
-            found = decoded(message, self._coding, min(MAX_WHOLE, self._room))
+            found = decode(message, self._coding, min(MAX_WHOLE, self._room))
         except (Unreadable, TooLarge):
             raise MalformedAnswer("a compressed message that can't be unpacked") from None
         self._room -= len(found)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.bodies.content_coding import FREE_PIECES, crumbled
+from extproc.bodies.content_coding import FREE_FRAGMENTS, too_fragmented
 
 NOT_JSON = object()
 """Returned for a text that is no JSON."""
@@ -19,8 +19,8 @@ _decode = msgspec.json.Decoder().decode
 
 
 def loads(data: bytes) -> Any:
-    """The document; ``NOT_JSON`` also for one of more than ``FREE_PIECES`` pieces, which takes long to build."""
-    if len(data) > FREE_PIECES and crumbled(data, 0):
+    """The document; ``NOT_JSON`` also for one of more than ``FREE_FRAGMENTS`` pieces, which takes long to build."""
+    if len(data) > FREE_FRAGMENTS and too_fragmented(data, 0):
         return NOT_JSON
     try:
         return _decode(data)

@@ -13,8 +13,10 @@ import brotli
 import zstandard
 
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.bodies.content_coding import MOST_PACKED, crumbled, wide
+from extproc.bodies.content_coding import has_wide_window, too_fragmented
 
+MAX_PIECE = 1 << 20
+"""Bytes of one piece as it comes; no proxy reads more at once."""
 MAX_UNPACKED = 4 << 20
 """Bytes that one piece may unpack to; no model's answer has more."""
 FREE, RATIO = 64 << 10, 32
@@ -38,7 +40,7 @@ def decompressor(coding: str) -> Decompressor | None:
 
     def unpack(data: bytes) -> bytes:
         nonlocal left
-        if len(data) > MOST_PACKED:
+        if len(data) > MAX_PIECE:
             raise MalformedAnswer("a piece that is too large")
         most = room(left, len(data))
         try:
@@ -46,7 +48,7 @@ def decompressor(coding: str) -> Decompressor | None:
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             raise MalformedAnswer("a broken content coding") from None
         left = most - len(found)
-        if left < 0 or crumbled(found, len(data)):
+        if left < 0 or too_fragmented(found, len(data)):
             raise MalformedAnswer("unpacks to too much")
         return found
 
@@ -82,7 +84,7 @@ def _brotli() -> _Step:
         nonlocal begun
         if data and not begun:
             begun = True
-            if wide(data):
+            if has_wide_window(data):
                 raise EOFError
         found: bytes = unpacking.process(data, output_buffer_limit=most)
         if not unpacking.can_accept_more_data() and not unpacking.is_finished():

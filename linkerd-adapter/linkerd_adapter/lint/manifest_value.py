@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import Items, Mapping, Node, Scalar, below
+from extproc.yamldoc import Items, Mapping, Node, Scalar, child_path
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Place(msgspec.Struct, frozen=True):
             found = next((value for name, value in node.entries if name.text == key), None)
             if found is None or _is_null(found):
                 return None
-            node, path = found, below(path, key)
+            node, path = found, child_path(path, key)
         return Place(self.file, node, path)
 
     def entries(self) -> dict[str, Place]:
@@ -35,7 +35,7 @@ class Place(msgspec.Struct, frozen=True):
         if not isinstance(self.node, Mapping):
             return {}
         return {
-            key.text: Place(self.file, value, below(self.path, key.text))
+            key.text: Place(self.file, value, child_path(self.path, key.text))
             for key, value in self.node.entries
             if not _is_null(value)
         }

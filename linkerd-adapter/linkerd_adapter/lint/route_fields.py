@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import Items, Mapping, Scalar, shown
+from extproc.yamldoc import Items, Mapping, Scalar, quoted
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import GATEWAY, POLICY, Given, Resource, Route
 from linkerd_adapter.lint.route_filters import SUPPORTED, VOIDING
@@ -191,7 +191,7 @@ def _fields(place: Place, shape: dict[str, Shape]) -> Iterator[Finding]:
         if key in shape:
             yield from _walk(inner, shape[key])
         else:
-            yield inner.breaks(FIELD, f"routes have no field {shown(key)} here")
+            yield inner.breaks(FIELD, f"routes have no field {quoted(key)} here")
 
 
 def _scalar(place: Place, tag: str) -> Iterator[Finding]:
@@ -200,4 +200,4 @@ def _scalar(place: Place, tag: str) -> Iterator[Finding]:
         yield place.breaks(TYPE, f"must be {kind}")
     elif place.node.tag not in (tag, "timestamp" if tag == "str" else tag):
         remedy = f"write {place.node.text}" if tag == "int" else f'write "{place.node.text}", in quotes'
-        yield place.breaks(TYPE, f"{shown(place.node.text)} must be {kind}", remedy)
+        yield place.breaks(TYPE, f"{quoted(place.node.text)} must be {kind}", remedy)

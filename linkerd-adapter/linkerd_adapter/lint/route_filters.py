@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import POLICY, Given, Route
 from linkerd_adapter.unconvertible_rules import HEADER_VALUE
@@ -126,7 +126,7 @@ def _unfit(filtered: Place) -> Iterator[Finding]:
         for header in (*filtered.each(modifier, "set"), *filtered.each(modifier, "add")):
             value = header.get("value")
             if value and value.text is not None and not HEADER_VALUE.fullmatch(value.text):
-                yield value.breaks(UNFIT, f"{shown(value.text)} is not all visible ASCII")
+                yield value.breaks(UNFIT, f"{quoted(value.text)} is not all visible ASCII")
 
 
 def _headers(filtered: Place, own: frozenset[str], others: frozenset[str]) -> Iterator[Finding]:

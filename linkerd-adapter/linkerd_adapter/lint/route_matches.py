@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
@@ -165,16 +165,16 @@ def _regexes(match: Place) -> Iterator[Finding]:
         if fault := regexes.fault(pattern):
             instead = regexes.path_template_pattern(pattern)
             remedy = f"write `{instead}`: a template of paths is no regular expression" if instead else ""
-            yield value.breaks(REGEX, f"{shown(pattern)} is no regular expression of Rust's: {fault}", remedy)
+            yield value.breaks(REGEX, f"{quoted(pattern)} is no regular expression of Rust's: {fault}", remedy)
         elif lost := regexes.unreachable_alternative(pattern):
-            message = f"in {shown(pattern)}, {shown(lost[0])} can't match, since {shown(lost[1])} comes first"
+            message = f"in {quoted(pattern)}, {quoted(lost[0])} can't match, since {quoted(lost[1])} comes first"
             yield value.breaks(HIDDEN, message, _anchored(pattern))
         elif regexes.may_stop_short(pattern):
             yield value.breaks(UNANCHORED, remedy=_anchored(pattern))
 
 
 def _anchored(pattern: str) -> str:
-    return f"anchor it: {shown(f'^(?:{pattern})$')}"
+    return f"anchor it: {quoted(f'^(?:{pattern})$')}"
 
 
 def _across_routes(routes: list[Route]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import CORE, Given, Parent
 
@@ -87,7 +87,7 @@ def _conditions(status: Place) -> Iterator[Finding]:
         reason, message = condition.text_at("reason") or "", condition.text_at("message")
         rule = REASONS.get(reason, OTHER)
         said = f"Linkerd says {condition.text_at('type')} False, {reason or 'without a reason'}"
-        yield condition.breaks(rule, f"{said}: {shown(message)}" if message else said)
+        yield condition.breaks(rule, f"{said}: {quoted(message)}" if message else said)
 
 
 def _is_of(status: Place, target: Parent) -> bool:

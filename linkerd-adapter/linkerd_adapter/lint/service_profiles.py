@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import Items, shown
+from extproc.yamldoc import Items, quoted
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Key, Resource
@@ -87,21 +87,21 @@ def _name(profile: Resource, given: Given) -> Iterator[Finding]:
     if len(labels) < 3 or labels[2] == "svc" or service_of(profile) in given.services:
         full_name = f"{labels[0]}.{service_of(profile)[0] or 'NAMESPACE'}.svc.cluster.local"
         at = profile.place.get("metadata", "name") or profile.place
-        yield at.breaks(NAME, f"{shown(profile.name)} is not the full name of a Service", f"write `{full_name}`")
+        yield at.breaks(NAME, f"{quoted(profile.name)} is not the full name of a Service", f"write `{full_name}`")
 
 
 def _route(route: Place) -> Iterator[Finding]:
     if timeout := route.get("timeout"):
         text = timeout.text or ""
         if not _GO_DURATION.fullmatch(text):
-            message = f"{shown(text)} is no duration: a number without a unit" if text.isdecimal() else ""
-            yield timeout.breaks(VALUE, message or f"{shown(text)} is no duration", "write it with a unit, as in 25s")
+            message = f"{quoted(text)} is no duration: a number without a unit" if text.isdecimal() else ""
+            yield timeout.breaks(VALUE, message or f"{quoted(text)} is no duration", "write it with a unit, as in 25s")
         elif set(re.sub(r"[^0-9]", "", text)) != {"0"}:
             yield timeout.breaks(SLOW)
     condition = route.get("condition")
     for pattern in _patterns(condition) if condition else ():
         if fault := regexes.fault(pattern.text or ""):
-            yield pattern.breaks(VALUE, f"{shown(pattern.text or '')} is no regular expression of Rust's: {fault}")
+            yield pattern.breaks(VALUE, f"{quoted(pattern.text or '')} is no regular expression of Rust's: {fault}")
     retryable = route.get("isRetryable")
     if retryable and retryable.text == "true" and not (condition and _methods(condition) <= SAFE):
         yield retryable.breaks(REPEATED)
@@ -139,7 +139,7 @@ def _budget(budget: Place | None) -> Iterator[Finding]:
     if ttl is None:
         yield budget.breaks(VALUE, "a retry budget has no `ttl`", "write it, as in `ttl: 10s`")
     elif not _GO_DURATION.fullmatch(ttl.text or ""):
-        yield ttl.breaks(VALUE, f"{shown(ttl.text or '')} is no duration", "write it with a unit, as in 10s")
+        yield ttl.breaks(VALUE, f"{quoted(ttl.text or '')} is no duration", "write it with a unit, as in 10s")
     ratio = budget.get("retryRatio")
     if ratio and not re.fullmatch(r"[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?", ratio.text or "-"):
-        yield ratio.breaks(VALUE, f"{shown(ratio.text or '')} is no ratio", "write a number from 0 on, as in 0.2")
+        yield ratio.breaks(VALUE, f"{quoted(ratio.text or '')} is no ratio", "write a number from 0 on, as in 0.2")

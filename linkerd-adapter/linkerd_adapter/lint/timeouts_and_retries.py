@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 from linkerd_adapter.lint.annotation_values import (
     ALPHA,
     ANNOTATIONS,
@@ -144,12 +144,12 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
         if not key.startswith(PREFIXES):
             continue
         if key not in ANNOTATIONS:
-            yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {shown(key)}")
+            yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {quoted(key)}")
             continue
         readable, written = ANNOTATIONS[key]
         text = place.text
         if text is None or not readable(text):
-            yield place.breaks(VALUE, f"{shown(text or '')} is not what Linkerd reads in {key}", f"write {written}")
+            yield place.breaks(VALUE, f"{quoted(text or '')} is not what Linkerd reads in {key}", f"write {written}")
         elif key.startswith(TIMEOUT) and milliseconds(text) == 0:
             yield place.breaks(ZERO)
         elif key == RETRY + "limit" and int(text) == 0:
@@ -180,7 +180,7 @@ def _route(route: Route) -> Iterator[Finding]:
         if backend := rule.get("timeouts", "backendRequest"):
             yield backend.breaks(BACKEND_REQUEST)
         if (request := rule.get("timeouts", "request")) and _compound(request):
-            yield request.breaks(COMPOUND, f"{shown(request.text or '')} has no effect: it has several units")
+            yield request.breaks(COMPOUND, f"{quoted(request.text or '')} has no effect: it has several units")
         if request := _given(rule):
             yield request.breaks(BOTH if TIMEOUT + "request" in annotations else STREAM)
 

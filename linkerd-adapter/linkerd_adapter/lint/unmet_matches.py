@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import shown
+from extproc.yamldoc import quoted
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
@@ -67,7 +67,7 @@ def _twice(places: list[Place], *, fold: bool) -> Iterator[Finding]:
         name = place.text_at("name") or ""
         name = name.lower() if fold else name
         if name and name in seen:
-            yield place.breaks(TWICE, f"this match names {shown(name)} twice")
+            yield place.breaks(TWICE, f"this match names {quoted(name)} twice")
         seen.add(name)
 
 
@@ -78,14 +78,14 @@ def _header(header: Place) -> Iterator[Finding]:
         yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
     elif name and not HEADER_NAME.fullmatch(text):
         remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
-        yield name.breaks(NEVER, f"{shown(text)} is no name of a header: the route is refused or void", remedy)
+        yield name.breaks(NEVER, f"{quoted(text)} is no name of a header: the route is refused or void", remedy)
     if value and value.text is not None and header.text_at("type") != "RegularExpression":
         if value.text != value.text.strip(" \t"):
             yield value.breaks(
-                NEVER, f"{shown(value.text)} has spaces around, and no header's value has", "remove them"
+                NEVER, f"{quoted(value.text)} has spaces around, and no header's value has", "remove them"
             )
         elif not HEADER_VALUE.fullmatch(value.text):
-            yield value.breaks(NEVER, f"{shown(value.text)} is not all visible ASCII: the route is void")
+            yield value.breaks(NEVER, f"{quoted(value.text)} is not all visible ASCII: the route is void")
         elif text.lower() == "cookie" and ";" not in value.text:
             remedy = f"write a RegularExpression: `^(?:.*; ?)?{re.escape(value.text)}(?:;.*)?$`"
             yield value.breaks(ONLY_THAT_VALUE, "a client with another cookie besides does not match", remedy)
@@ -98,9 +98,9 @@ def _without_wildcards(valued: Place) -> Iterator[Finding]:
     cookie = (valued.text_at("name") or "").lower() == "cookie"
     if regexes.is_literal(value.text):
         remedy = f"write `.*{value.text}.*` where more may stand around it, or the type Exact"
-        yield value.breaks(ONLY_THAT_VALUE, f"{shown(value.text)} takes nothing but that very value", remedy)
+        yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} takes nothing but that very value", remedy)
     elif cookie and not re.search(_COOKIE, value.text):
-        yield value.breaks(ONLY_THAT_VALUE, f"{shown(value.text)} leaves no room for other cookies")
+        yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} leaves no room for other cookies")
 
 
 def _path(path: Place) -> Iterator[Finding]:
@@ -110,6 +110,8 @@ def _path(path: Place) -> Iterator[Finding]:
     if kind == "RegularExpression":
         if regexes.is_literal(value.text):
             remedy = "write the type PathPrefix, or Exact, or `.*` at the end"
-            yield value.breaks(ONLY_THAT_VALUE, f"{shown(value.text)} takes nothing but that very path", remedy)
+            yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} takes nothing but that very path", remedy)
     elif not value.text.startswith("/"):
-        yield value.breaks(NEVER, f"{shown(value.text)} is no path: it does not begin with `/`", f"write /{value.text}")
+        yield value.breaks(
+            NEVER, f"{quoted(value.text)} is no path: it does not begin with `/`", f"write /{value.text}"
+        )

@@ -7,7 +7,7 @@ import pytest
 from extproc.answers.answer_state import AnswerState
 from extproc.answers.message_inspector import MessageInspector
 from extproc.apis.answer_shape import GrpcAnswerShape
-from tests.unit.apis.asking import field
+from tests.unit.apis.requests import field
 
 SHAPE = GrpcAnswerShape(
     output=("1.1",),

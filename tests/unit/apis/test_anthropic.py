@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, size
+from tests.unit.apis.requests import interpret, json_size
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "Hello, Claude"}]}]
 TOOLS = [{"name": "weather", "input_schema": {"type": "object", "properties": {"model": {"type": "string"}}}}]
@@ -27,18 +27,18 @@ HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01", "content-type":
                 "stream": True,
             },
             InferenceRequest(
-                "anthropic", "messages", "claude-opus-4-1", None, True, None, 1024, size("Be brief.", MESSAGES)
+                "anthropic", "messages", "claude-opus-4-1", None, True, None, 1024, json_size("Be brief.", MESSAGES)
             ),
         ),
         (
             "POST /v1/messages",
             {"tools": TOOLS, "messages": MESSAGES, "max_tokens": 7, "model": "claude-haiku"},
-            InferenceRequest("anthropic", "messages", "claude-haiku", None, False, None, 7, size(TOOLS, MESSAGES)),
+            InferenceRequest("anthropic", "messages", "claude-haiku", None, False, None, 7, json_size(TOOLS, MESSAGES)),
         ),
         (
             "POST /v1/messages/count_tokens",
             {"model": "claude-opus-4-1", "messages": MESSAGES},
-            InferenceRequest("anthropic", "messages.count_tokens", "claude-opus-4-1", prompt_bytes=size(MESSAGES)),
+            InferenceRequest("anthropic", "messages.count_tokens", "claude-opus-4-1", prompt_bytes=json_size(MESSAGES)),
         ),
         (
             "POST /v1/messages/batches",
@@ -49,13 +49,13 @@ HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01", "content-type":
             "POST /v1/complete",
             {"model": "claude-2.1", "prompt": "\n\nHuman: Hi\n\nAssistant:", "max_tokens_to_sample": 5},
             InferenceRequest(
-                "anthropic", "complete", "claude-2.1", None, False, None, 5, size("\n\nHuman: Hi\n\nAssistant:")
+                "anthropic", "complete", "claude-2.1", None, False, None, 5, json_size("\n\nHuman: Hi\n\nAssistant:")
             ),
         ),
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
-    assert asked(line, body, HEADERS) == expected
+    assert interpret(line, body, HEADERS) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     ],
 )
 def test_does_not_ask_for(line: str, reason: str) -> None:
-    assert asked(line, {"messages": MESSAGES, "max_tokens": 1}, HEADERS) == reason
+    assert interpret(line, {"messages": MESSAGES, "max_tokens": 1}, HEADERS) == reason

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices, size
+from tests.unit.apis.requests import head_suffices, interpret, json_size
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 DEPLOYED = {"messages": MESSAGES, "stream": True, "max_tokens": 10}
@@ -22,7 +22,7 @@ OF_PATH = (
 @pytest.mark.parametrize("path", OF_PATH)
 def test_a_deployment_is_the_model(path: str) -> None:
     line = f"POST /openai/deployments/my-gpt/{path}?{VERSION}"
-    assert asked(line, DEPLOYED) == InferenceRequest("azure", path.replace("/", "."), "my-gpt")
+    assert interpret(line, DEPLOYED) == InferenceRequest("azure", path.replace("/", "."), "my-gpt")
     assert head_suffices(line)
 
 
@@ -37,32 +37,32 @@ def test_a_deployment_is_the_model(path: str) -> None:
         (
             "POST /openai/v1/chat/completions",
             NAMED,
-            InferenceRequest("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
+            InferenceRequest("azure", "chat.completions", "my-gpt", None, False, None, 10, json_size(MESSAGES)),
         ),
         (
             "POST /openai/v1/responses?api-version=preview",
             {"model": "my-gpt", "input": "Hello", "stream": True},
-            InferenceRequest("azure", "responses", "my-gpt", stream=True, prompt_bytes=size("Hello")),
+            InferenceRequest("azure", "responses", "my-gpt", stream=True, prompt_bytes=json_size("Hello")),
         ),
         (
             "POST /openai/responses?api-version=2025-03-01-preview",
             {"model": "my-gpt", "input": "Hello"},
-            InferenceRequest("azure", "responses", "my-gpt", prompt_bytes=size("Hello")),
+            InferenceRequest("azure", "responses", "my-gpt", prompt_bytes=json_size("Hello")),
         ),
         (
             "POST /openai/v1/embeddings",
             {"model": "ada", "input": ["a"]},
-            InferenceRequest("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
+            InferenceRequest("azure", "embeddings", "ada", prompt_bytes=json_size(["a"])),
         ),
         (
             "POST /models/chat/completions?api-version=2024-05-01-preview",
             NAMED,
-            InferenceRequest("azure", "chat.completions", "my-gpt", None, False, None, 10, size(MESSAGES)),
+            InferenceRequest("azure", "chat.completions", "my-gpt", None, False, None, 10, json_size(MESSAGES)),
         ),
         (
             "POST /models/embeddings?api-version=2024-05-01-preview",
             {"model": "ada", "input": ["a"]},
-            InferenceRequest("azure", "embeddings", "ada", prompt_bytes=size(["a"])),
+            InferenceRequest("azure", "embeddings", "ada", prompt_bytes=json_size(["a"])),
         ),
         (
             f"GET /openai/realtime?{VERSION}&deployment=my-voice",
@@ -83,7 +83,7 @@ def test_a_deployment_is_the_model(path: str) -> None:
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
-    assert asked(line, body) == expected
+    assert interpret(line, body) == expected
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, DEPLOYED) == "no_api"
+    assert interpret(line, DEPLOYED) == "no_api"

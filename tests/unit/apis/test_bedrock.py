@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 CLAUDE = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 PROFILE = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.meta.llama3-1-8b-instruct-v1:0"
@@ -34,7 +34,7 @@ BODY = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}], "inferenceC
 )
 def test_asks_for(segment: str, model: str, action: str, stream: bool) -> None:
     line = f"POST /model/{segment}/{action}"
-    assert asked(line, BODY, {"x-amzn-bedrock-service-tier": "priority"}) == InferenceRequest(
+    assert interpret(line, BODY, {"x-amzn-bedrock-service-tier": "priority"}) == InferenceRequest(
         "bedrock", action, model, stream=stream
     )
     assert head_suffices(line)
@@ -53,4 +53,4 @@ def test_asks_for(segment: str, model: str, action: str, stream: bool) -> None:
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, BODY) == "no_api"
+    assert interpret(line, BODY) == "no_api"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, size
+from tests.unit.apis.requests import interpret, json_size
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 DOCUMENTS = ["Carson City is in Nevada."]
@@ -19,57 +19,57 @@ DOCUMENTS = ["Carson City is in Nevada."]
         (
             "POST /v2/chat",
             {"model": "command-a", "messages": MESSAGES, "stream": True, "max_tokens": 30},
-            InferenceRequest("cohere", "chat", "command-a", None, True, None, 30, size(MESSAGES)),
+            InferenceRequest("cohere", "chat", "command-a", None, True, None, 30, json_size(MESSAGES)),
         ),
         (
             "POST /v1/chat",
             {"model": "command-r", "message": "Hello", "chat_history": MESSAGES, "max_tokens": 30},
-            InferenceRequest("cohere", "chat", "command-r", None, False, None, 30, size("Hello", MESSAGES)),
+            InferenceRequest("cohere", "chat", "command-r", None, False, None, 30, json_size("Hello", MESSAGES)),
         ),
         (
             "POST /v1/generate",
             {"model": "command", "prompt": "Once", "max_tokens": 3, "stream": True},
-            InferenceRequest("cohere", "generate", "command", None, True, None, 3, size("Once")),
+            InferenceRequest("cohere", "generate", "command", None, True, None, 3, json_size("Once")),
         ),
         (
             "POST /v2/embed",
             {"model": "embed-v4.0", "texts": ["a"], "input_type": "search_query"},
-            InferenceRequest("cohere", "embed", "embed-v4.0", prompt_bytes=size(["a"])),
+            InferenceRequest("cohere", "embed", "embed-v4.0", prompt_bytes=json_size(["a"])),
         ),
         (
             "POST /v1/embed",
             {"model": "embed-v3.0", "texts": ["a", "b"]},
-            InferenceRequest("cohere", "embed", "embed-v3.0", prompt_bytes=size(["a", "b"])),
+            InferenceRequest("cohere", "embed", "embed-v3.0", prompt_bytes=json_size(["a", "b"])),
         ),
         (
             "POST /v2/rerank",
             {"model": "rerank-v3.5", "query": "Capital?", "documents": DOCUMENTS},
-            InferenceRequest("cohere", "rerank", "rerank-v3.5", prompt_bytes=size("Capital?", DOCUMENTS)),
+            InferenceRequest("cohere", "rerank", "rerank-v3.5", prompt_bytes=json_size("Capital?", DOCUMENTS)),
         ),
         (
             "POST /v1/classify",
             {"model": "embed-v3.0", "inputs": ["spam?"], "examples": []},
-            InferenceRequest("cohere", "classify", "embed-v3.0", prompt_bytes=size(["spam?"], [])),
+            InferenceRequest("cohere", "classify", "embed-v3.0", prompt_bytes=json_size(["spam?"], [])),
         ),
         (
             "POST /v1/tokenize",
             {"model": "command", "text": "Hello"},
-            InferenceRequest("cohere", "tokenize", "command", prompt_bytes=size("Hello")),
+            InferenceRequest("cohere", "tokenize", "command", prompt_bytes=json_size("Hello")),
         ),
         (
             "POST /v1/detokenize",
             {"model": "command", "tokens": [7]},
-            InferenceRequest("cohere", "detokenize", "command", prompt_bytes=size([7])),
+            InferenceRequest("cohere", "detokenize", "command", prompt_bytes=json_size([7])),
         ),
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
-    assert asked(line, body) == expected
+    assert interpret(line, body) == expected
 
 
 def test_the_first_rerank_is_known_by_the_name_of_who_serves_it_now() -> None:
-    found = asked("POST /v1/rerank", {"model": "rerank-v2", "query": "q", "documents": []})
-    assert found == InferenceRequest("vllm", "rerank", "rerank-v2", prompt_bytes=size("q", []))
+    found = interpret("POST /v1/rerank", {"model": "rerank-v2", "query": "q", "documents": []})
+    assert found == InferenceRequest("vllm", "rerank", "rerank-v2", prompt_bytes=json_size("q", []))
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_the_first_rerank_is_known_by_the_name_of_who_serves_it_now() -> None:
     ],
 )
 def test_does_not_ask_for(line: str, reason: str) -> None:
-    assert asked(line, {"texts": ["a"]}) == reason
+    assert interpret(line, {"texts": ["a"]}) == reason

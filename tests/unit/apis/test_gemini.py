@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices, size
+from tests.unit.apis.requests import head_suffices, interpret, json_size
 
 CONTENTS = [{"role": "user", "parts": [{"text": "Explain a mesh."}]}]
 BODY = {"contents": CONTENTS, "generationConfig": {"maxOutputTokens": 100}}
@@ -32,16 +32,16 @@ BODY = {"contents": CONTENTS, "generationConfig": {"maxOutputTokens": 100}}
     ],
 )
 def test_asks_for(line: str, operation: str, model: str, stream: bool) -> None:
-    assert asked(f"POST {line}", BODY) == InferenceRequest("gemini", operation, model, stream=stream)
+    assert interpret(f"POST {line}", BODY) == InferenceRequest("gemini", operation, model, stream=stream)
     assert head_suffices(f"POST {line}")
 
 
 def test_as_openai_has_it() -> None:
     body = {"model": "gemini-2.5-flash", "messages": CONTENTS, "stream": True}
     expected = InferenceRequest(
-        "gemini", "chat.completions", "gemini-2.5-flash", stream=True, prompt_bytes=size(CONTENTS)
+        "gemini", "chat.completions", "gemini-2.5-flash", stream=True, prompt_bytes=json_size(CONTENTS)
     )
-    assert asked("POST /v1beta/openai/chat/completions", body) == expected
+    assert interpret("POST /v1beta/openai/chat/completions", body) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_as_openai_has_it() -> None:
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, BODY) == "no_api"
+    assert interpret(line, BODY) == "no_api"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 BODY = {"instances": [[6.8, 2.8, 4.8, 1.4]]}
 
@@ -20,7 +20,7 @@ BODY = {"instances": [[6.8, 2.8, 4.8, 1.4]]}
     ],
 )
 def test_asks_for(path: str, operation: str, model: str) -> None:
-    assert asked(f"POST {path}", BODY) == InferenceRequest("kserve", operation, model)
+    assert interpret(f"POST {path}", BODY) == InferenceRequest("kserve", operation, model)
     assert head_suffices(f"POST {path}")
 
 
@@ -37,4 +37,4 @@ def test_asks_for(path: str, operation: str, model: str) -> None:
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, BODY) == "no_api"
+    assert interpret(line, BODY) == "no_api"

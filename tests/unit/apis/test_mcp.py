@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices, size
+from tests.unit.apis.requests import head_suffices, interpret, json_size
 
 SESSION = {"mcp-session-id": "1868a90c", "mcp-protocol-version": "2025-06-18"}
 ARGUMENTS = {"location": "New York", "name": "not this", "method": "nor this"}
@@ -22,7 +22,7 @@ def message(method: Any, **params: Any) -> dict[str, Any]:
     [
         (
             message("tools/call", name="get_weather", arguments=ARGUMENTS, _meta={"traceparent": "00-0af7-b7ad-01"}),
-            InferenceRequest("mcp", "tools/call", "get_weather", prompt_bytes=size(ARGUMENTS)),
+            InferenceRequest("mcp", "tools/call", "get_weather", prompt_bytes=json_size(ARGUMENTS)),
         ),
         (
             message("prompts/get", name="code_review", arguments={}),
@@ -45,14 +45,14 @@ def message(method: Any, **params: Any) -> dict[str, Any]:
     ],
 )
 def test_asks_for(body: Any, expected: InferenceRequest) -> None:
-    assert asked("POST /mcp", body, SESSION) == expected
+    assert interpret("POST /mcp", body, SESSION) == expected
 
 
 def test_what_has_no_message_is_told_by_its_method() -> None:
-    assert asked("GET /mcp", b"", SESSION | {"accept": "text/event-stream"}) == InferenceRequest(
+    assert interpret("GET /mcp", b"", SESSION | {"accept": "text/event-stream"}) == InferenceRequest(
         "mcp", "listen", "", stream=True
     )
-    assert asked("DELETE /mcp", b"", SESSION) == InferenceRequest("mcp", "close", "")
+    assert interpret("DELETE /mcp", b"", SESSION) == InferenceRequest("mcp", "close", "")
     assert head_suffices("GET /mcp")
 
 
@@ -68,4 +68,4 @@ def test_what_has_no_message_is_told_by_its_method() -> None:
     ],
 )
 def test_does_not_ask_for(line: str, body: Any, reason: str) -> None:
-    assert asked(line, body, SESSION) == reason
+    assert interpret(line, body, SESSION) == reason

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ from tests.unit.apis.asking import asked, head_suffices
     ],
 )
 def test_asks_for(body: Any, kind: str) -> None:
-    assert asked("POST /invocations", body, {"content-type": kind}) == InferenceRequest("mlflow", "invocations", "")
+    assert interpret("POST /invocations", body, {"content-type": kind}) == InferenceRequest("mlflow", "invocations", "")
     assert head_suffices("POST /invocations")
 
 
 @pytest.mark.parametrize("line", ["GET /invocations", "POST /invocations//", "GET /version", "POST /invocation"])
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, {"inputs": [1]}) == "no_api"
+    assert interpret(line, {"inputs": [1]}) == "no_api"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 JSON = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]}
 TENSORS = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}]}\0\0\x80?'
@@ -22,8 +22,8 @@ BINARY = {"content-type": "application/octet-stream", "inference-header-content-
 )
 def test_asks_for(path: str, model: str, version: str | None) -> None:
     expected = InferenceRequest("oip", "infer", model, version)
-    assert asked(f"POST {path}", JSON) == expected
-    assert asked(f"POST {path}", TENSORS, BINARY) == expected
+    assert interpret(f"POST {path}", JSON) == expected
+    assert interpret(f"POST {path}", TENSORS, BINARY) == expected
     assert head_suffices(f"POST {path}")
 
 
@@ -39,4 +39,4 @@ def test_asks_for(path: str, model: str, version: str | None) -> None:
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, JSON) == "no_api"
+    assert interpret(line, JSON) == "no_api"

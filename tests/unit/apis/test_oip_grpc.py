@@ -11,7 +11,7 @@ from extproc.envoy.events import Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
-from tests.unit.apis.asking import asked, called, field
+from tests.unit.apis.requests import field, interpret, interpret_call
 from tests.unit.exchange.test_route import BUFFERED, DUPLEX, ROUTED, SNAPSHOT, STREAMED, head, play
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -33,7 +33,7 @@ TENSOR = field(5, field(1, "input__0") + field(2, "FP32") + field(3, b"\x01\x04"
     ],
 )
 def test_asks_for(path: str, message: bytes, expected: InferenceRequest) -> None:
-    assert called(path, message) == expected
+    assert interpret_call(path, message) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_asks_for(path: str, message: bytes, expected: InferenceRequest) -> None
     ],
 )
 def test_does_not_ask_for(path: str, message: bytes, reason: str) -> None:
-    assert called(path, message) == reason
+    assert interpret_call(path, message) == reason
 
 
 def test_json_is_no_grpc() -> None:
-    assert asked("POST " + INFER, {"model_name": "iris"}, {"content-type": "application/json"}) == "content_type"
+    assert interpret("POST " + INFER, {"model_name": "iris"}, {"content-type": "application/json"}) == "content_type"
 
 
 def test_only_the_stream_need_never_end() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, size
+from tests.unit.apis.requests import interpret, json_size
 
 MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
 
@@ -18,39 +18,39 @@ MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
         (
             "POST /api/generate",
             {"model": "llama3.2:1b", "prompt": "Why?", "system": "Be brief.", "options": {"num_predict": 20}},
-            InferenceRequest("ollama", "generate", "llama3.2:1b", None, True, None, 20, size("Why?", "Be brief.")),
+            InferenceRequest("ollama", "generate", "llama3.2:1b", None, True, None, 20, json_size("Why?", "Be brief.")),
         ),
         (
             "POST /api/generate",
             {"model": "llama3.2", "prompt": "Why?", "stream": False, "options": {"num_predict": -1}},
-            InferenceRequest("ollama", "generate", "llama3.2", prompt_bytes=size("Why?")),
+            InferenceRequest("ollama", "generate", "llama3.2", prompt_bytes=json_size("Why?")),
         ),
         (
             "POST /api/chat",
             {"model": "hf.co/bartowski/Llama-3.2-GGUF:Q4_K_M", "messages": MESSAGES},
             InferenceRequest(
-                "ollama", "chat", "hf.co/bartowski/Llama-3.2-GGUF:Q4_K_M", stream=True, prompt_bytes=size(MESSAGES)
+                "ollama", "chat", "hf.co/bartowski/Llama-3.2-GGUF:Q4_K_M", stream=True, prompt_bytes=json_size(MESSAGES)
             ),
         ),
         (
             "POST /api/chat",
             {"model": "gemma3", "messages": MESSAGES, "stream": False},
-            InferenceRequest("ollama", "chat", "gemma3", prompt_bytes=size(MESSAGES)),
+            InferenceRequest("ollama", "chat", "gemma3", prompt_bytes=json_size(MESSAGES)),
         ),
         (
             "POST /api/embed",
             {"model": "all-minilm", "input": ["a", "b"]},
-            InferenceRequest("ollama", "embed", "all-minilm", prompt_bytes=size(["a", "b"])),
+            InferenceRequest("ollama", "embed", "all-minilm", prompt_bytes=json_size(["a", "b"])),
         ),
         (
             "POST /api/embeddings",
             {"model": "all-minilm", "prompt": "a"},
-            InferenceRequest("ollama", "embeddings", "all-minilm", prompt_bytes=size("a")),
+            InferenceRequest("ollama", "embeddings", "all-minilm", prompt_bytes=json_size("a")),
         ),
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
-    assert asked(line, body) == expected
+    assert interpret(line, body) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     ],
 )
 def test_does_not_ask_for(line: str, reason: str) -> None:
-    assert asked(line, {"prompt": "Why?"}) == reason
+    assert interpret(line, {"prompt": "Why?"}) == reason

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices, size
+from tests.unit.apis.requests import head_suffices, interpret, json_size
 
 MESSAGES = [
     {"role": "system", "content": "Answer in one line."},
@@ -24,39 +24,39 @@ SESSION = {"model": "gpt-realtime", "modalities": ["text"], "instructions": "Be 
         (
             "POST /v1/chat/completions",
             CHAT,
-            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
+            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, json_size(MESSAGES)),
         ),
         (
             "POST /v3/chat/completions",
             CHAT,
-            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
+            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, json_size(MESSAGES)),
         ),
         (
             "POST /v1/chat/completions/",
             CHAT,
-            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, size(MESSAGES)),
+            InferenceRequest("openai", "chat.completions", "gpt-4.1", None, True, None, 300, json_size(MESSAGES)),
         ),
         (
             "POST /v1/completions",
             {"model": "davinci", "prompt": "Once", "max_tokens": 0},
-            InferenceRequest("openai", "completions", "davinci", None, False, None, 0, size("Once")),
+            InferenceRequest("openai", "completions", "davinci", None, False, None, 0, json_size("Once")),
         ),
         (
             "POST /v1/completions",
             {"model": "davinci", "prompt": "Once", "max_tokens": -1},
-            InferenceRequest("openai", "completions", "davinci", prompt_bytes=size("Once")),
+            InferenceRequest("openai", "completions", "davinci", prompt_bytes=json_size("Once")),
         ),
         ("POST /v1/conversations", {"items": []}, InferenceRequest("openai", "conversations", "")),
         ("POST /v1/conversations/conv_1/items", {"items": []}, InferenceRequest("openai", "conversations.items", "")),
         (
             "POST /v1/completions",
             {"model": "davinci", "prompt": ["Once", "upon"], "max_tokens": 16},
-            InferenceRequest("openai", "completions", "davinci", None, False, None, 16, size(["Once", "upon"])),
+            InferenceRequest("openai", "completions", "davinci", None, False, None, 16, json_size(["Once", "upon"])),
         ),
         (
             "POST /v1/responses",
             RESPONSE,
-            InferenceRequest("openai", "responses", "gpt-5", None, True, None, 64, size("Be kind.", "Why?")),
+            InferenceRequest("openai", "responses", "gpt-5", None, True, None, 64, json_size("Be kind.", "Why?")),
         ),
         (
             "POST /v1/responses/input_tokens",
@@ -71,31 +71,31 @@ SESSION = {"model": "gpt-realtime", "modalities": ["text"], "instructions": "Be 
         (
             "POST /v1/embeddings",
             {"input": "A mesh.", "model": "text-embedding-3-small", "dimensions": 256},
-            InferenceRequest("openai", "embeddings", "text-embedding-3-small", prompt_bytes=size("A mesh.")),
+            InferenceRequest("openai", "embeddings", "text-embedding-3-small", prompt_bytes=json_size("A mesh.")),
         ),
         (
             "POST /v1/images/generations",
             {"model": "gpt-image-1", "prompt": "A lighthouse", "stream": True, "partial_images": 2},
             InferenceRequest(
-                "openai", "images.generations", "gpt-image-1", stream=True, prompt_bytes=size("A lighthouse")
+                "openai", "images.generations", "gpt-image-1", stream=True, prompt_bytes=json_size("A lighthouse")
             ),
         ),
         (
             "POST /v1/audio/speech",
             {"model": "gpt-4o-mini-tts", "input": "Good morning", "voice": "alloy", "stream_format": "sse"},
             InferenceRequest(
-                "openai", "audio.speech", "gpt-4o-mini-tts", stream=True, prompt_bytes=size("Good morning")
+                "openai", "audio.speech", "gpt-4o-mini-tts", stream=True, prompt_bytes=json_size("Good morning")
             ),
         ),
         (
             "POST /v1/audio/speech",
             {"model": "tts-1", "input": "Good morning", "voice": "alloy", "stream_format": "audio"},
-            InferenceRequest("openai", "audio.speech", "tts-1", prompt_bytes=size("Good morning")),
+            InferenceRequest("openai", "audio.speech", "tts-1", prompt_bytes=json_size("Good morning")),
         ),
         (
             "POST /v1/moderations",
             {"model": "omni-moderation-latest", "input": ["Fine."]},
-            InferenceRequest("openai", "moderations", "omni-moderation-latest", prompt_bytes=size(["Fine."])),
+            InferenceRequest("openai", "moderations", "omni-moderation-latest", prompt_bytes=json_size(["Fine."])),
         ),
         (
             "POST /v1/batches",
@@ -116,12 +116,12 @@ SESSION = {"model": "gpt-realtime", "modalities": ["text"], "instructions": "Be 
         (
             "POST /v1/realtime/sessions",
             SESSION,
-            InferenceRequest("openai", "realtime.sessions", "gpt-realtime", prompt_bytes=size("Be brief.")),
+            InferenceRequest("openai", "realtime.sessions", "gpt-realtime", prompt_bytes=json_size("Be brief.")),
         ),
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
-    assert asked(line, body) == expected
+    assert interpret(line, body) == expected
 
 
 FORM = (
@@ -135,7 +135,7 @@ FORM = (
 @pytest.mark.parametrize("version", ["v1", "v3"])
 @pytest.mark.parametrize("path", ["audio/transcriptions", "audio/translations", "images/edits", "images/variations"])
 def test_forms_name_the_model_even_behind_the_file(path: str, version: str) -> None:
-    found = asked(f"POST /{version}/{path}", FORM, {"content-type": "multipart/form-data; boundary=xx"})
+    found = interpret(f"POST /{version}/{path}", FORM, {"content-type": "multipart/form-data; boundary=xx"})
     assert found == InferenceRequest("openai", path.replace("/", "."), "whisper-1", stream=True)
 
 
@@ -160,7 +160,7 @@ def test_forms_name_the_model_even_behind_the_file(path: str, version: str) -> N
     ],
 )
 def test_does_not_ask_for(line: str, body: Any, reason: str) -> None:
-    assert asked(line, body) == reason
+    assert interpret(line, body) == reason
 
 
 def test_what_the_head_tells_is_not_looked_for_in_the_body() -> None:

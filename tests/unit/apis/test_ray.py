@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 
 @pytest.mark.parametrize("header", ["ray_serve_multiplexed_model_id", "serve_multiplexed_model_id"])
 @pytest.mark.parametrize("line", ["GET /", "POST /forecast/today?x=1", "POST /my/app"])
 def test_asks_for(line: str, header: str) -> None:
-    assert asked(line, {"x": 1}, {header: "customer_123"}) == InferenceRequest("ray", "multiplexed", "customer_123")
+    assert interpret(line, {"x": 1}, {header: "customer_123"}) == InferenceRequest("ray", "multiplexed", "customer_123")
     assert head_suffices(line, {header: "customer_123"})
 
 
 def test_a_path_of_another_api_is_that_apis() -> None:
     headers = {"serve_multiplexed_model_id": "lora-7"}
-    assert asked("POST /v1/embeddings", {"model": "m"}, headers) == InferenceRequest("openai", "embeddings", "m")
+    assert interpret("POST /v1/embeddings", {"model": "m"}, headers) == InferenceRequest("openai", "embeddings", "m")
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ def test_a_path_of_another_api_is_that_apis() -> None:
     ],
 )
 def test_does_not_ask_for(line: str, headers: dict[str, str]) -> None:
-    assert asked(line, {"x": 1}, headers) == "no_api"
+    assert interpret(line, {"x": 1}, headers) == "no_api"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 MODEL = {"X-Amzn-SageMaker-Target-Model": "model-7.tar.gz"}
 COMPONENT = {"X-Amzn-SageMaker-Inference-Component": "llama-component"}
@@ -26,12 +26,12 @@ ACTIONS = [("invocations", False), ("invocations-response-stream", True), ("asyn
 )
 def test_asks_for(action: str, stream: bool, headers: dict[str, str], model: str, version: str | None) -> None:
     line = f"POST /endpoints/my-endpoint/{action}"
-    assert asked(line, b"1,2,3\n", headers) == InferenceRequest("sagemaker", action, model, version, stream)
+    assert interpret(line, b"1,2,3\n", headers) == InferenceRequest("sagemaker", action, model, version, stream)
     assert head_suffices(line, headers)
 
 
 def test_inside_a_container_of_many_models() -> None:
-    assert asked("POST /models/abc123/invoke", b"1,2,3", MODEL) == InferenceRequest("sagemaker", "invoke", "abc123")
+    assert interpret("POST /models/abc123/invoke", b"1,2,3", MODEL) == InferenceRequest("sagemaker", "invoke", "abc123")
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_inside_a_container_of_many_models() -> None:
     ],
 )
 def test_does_not_ask_for(line: str, headers: dict[str, str]) -> None:
-    assert asked(line, b"1,2,3", headers) == "no_api"
+    assert interpret(line, b"1,2,3", headers) == "no_api"

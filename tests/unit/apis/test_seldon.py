@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}
 
@@ -13,15 +13,15 @@ BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]
 @pytest.mark.parametrize("name", ["iris", "iris-pipeline.pipeline", "iris-test.experiment"])
 def test_asks_for(name: str) -> None:
     headers = {"Seldon-Model": name}
-    assert asked("POST /v2/models/whatever/infer", BODY, headers) == InferenceRequest("seldon", "infer", name)
-    assert asked("POST /v2/models/whatever/versions/2/infer", BODY, headers) == InferenceRequest(
+    assert interpret("POST /v2/models/whatever/infer", BODY, headers) == InferenceRequest("seldon", "infer", name)
+    assert interpret("POST /v2/models/whatever/versions/2/infer", BODY, headers) == InferenceRequest(
         "seldon", "infer", name, "2"
     )
     assert head_suffices("POST /v2/models/whatever/infer", headers)
 
 
 def test_without_the_header_it_is_the_plain_protocol() -> None:
-    assert asked("POST /v2/models/iris/infer", BODY) == InferenceRequest("oip", "infer", "iris")
+    assert interpret("POST /v2/models/iris/infer", BODY) == InferenceRequest("oip", "infer", "iris")
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_without_the_header_it_is_the_plain_protocol() -> None:
     ],
 )
 def test_does_not_ask_for(line: str, header: str) -> None:
-    assert asked(line, BODY, {"seldon-model": header}) == "no_api"
+    assert interpret(line, BODY, {"seldon-model": header}) == "no_api"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 BODY = {"signature_name": "serving_default", "instances": [1.0, 2.0]}
 
@@ -15,14 +15,14 @@ BODY = {"signature_name": "serving_default", "instances": [1.0, 2.0]}
 def test_asks_for_a_version(verb: str, place: str, version: str) -> None:
     for spelled in (verb, verb.upper(), verb.title()):
         line = f"POST /v1/models/half_plus_two/{place}:{spelled}"
-        assert asked(line, BODY) == InferenceRequest("tensorflow", verb, "half_plus_two", version)
+        assert interpret(line, BODY) == InferenceRequest("tensorflow", verb, "half_plus_two", version)
         assert head_suffices(line)
 
 
 def test_asks_for_the_newest() -> None:
-    assert asked("POST /v1/models/iris:classify", BODY) == InferenceRequest("tensorflow", "classify", "iris")
-    assert asked("POST /v1/models/iris:Regress", BODY) == InferenceRequest("tensorflow", "regress", "iris")
-    assert asked("POST /v1/models/iris:predict", BODY) == InferenceRequest("kserve", "predict", "iris")
+    assert interpret("POST /v1/models/iris:classify", BODY) == InferenceRequest("tensorflow", "classify", "iris")
+    assert interpret("POST /v1/models/iris:Regress", BODY) == InferenceRequest("tensorflow", "regress", "iris")
+    assert interpret("POST /v1/models/iris:predict", BODY) == InferenceRequest("kserve", "predict", "iris")
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_asks_for_the_newest() -> None:
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, BODY) == "no_api"
+    assert interpret(line, BODY) == "no_api"

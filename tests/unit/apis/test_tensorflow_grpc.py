@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import called, field
+from tests.unit.apis.requests import field, interpret_call
 
 SERVICE = "/tensorflow.serving.PredictionService/"
 INPUTS = field(2, field(1, "x") + field(2, b"tensor"))
@@ -26,13 +26,15 @@ NUMBER, LABEL = field(2, field(1, 7)), field(4, "stable")
 )
 def test_asks_for(method: str, spec: bytes, version: str | None) -> None:
     message = field(1, field(1, "half_plus_two") + spec) + INPUTS
-    assert called(SERVICE + method, message) == InferenceRequest("tensorflow", method.lower(), "half_plus_two", version)
+    assert interpret_call(SERVICE + method, message) == InferenceRequest(
+        "tensorflow", method.lower(), "half_plus_two", version
+    )
 
 
 def test_many_tasks_of_one_model() -> None:
     spec = field(1, field(1, "census") + NUMBER)
     tasks = b"".join(field(1, spec + field(2, f"tensorflow/serving/{name}")) for name in ("classify", "regress"))
-    assert called(SERVICE + "MultiInference", tasks + INPUTS) == InferenceRequest(
+    assert interpret_call(SERVICE + "MultiInference", tasks + INPUTS) == InferenceRequest(
         "tensorflow", "multi_inference", "census", "7"
     )
 
@@ -48,4 +50,4 @@ def test_many_tasks_of_one_model() -> None:
     ],
 )
 def test_does_not_ask_for(path: str, message: bytes, reason: str) -> None:
-    assert called(path, message) == reason
+    assert interpret_call(path, message) == reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from tests.unit.apis.asking import asked, head_suffices
 )
 def test_asks_for(path: str, operation: str, model: str, version: str | None) -> None:
     jpeg = b"\xff\xd8\xff\xe0 whatever the model takes"
-    assert asked(f"POST {path}", jpeg, {"content-type": "image/jpeg"}) == InferenceRequest(
+    assert interpret(f"POST {path}", jpeg, {"content-type": "image/jpeg"}) == InferenceRequest(
         "torchserve", operation, model, version
     )
     assert head_suffices(f"POST {path}")
@@ -31,4 +31,4 @@ def test_asks_for(path: str, operation: str, model: str, version: str | None) ->
     ["GET /predictions/resnet-18", "POST /predictions", "POST /predictions/", "POST /predictions/a/1/2", "GET /ping"],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, b"x") == "no_api"
+    assert interpret(line, b"x") == "no_api"

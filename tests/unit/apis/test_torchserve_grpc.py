@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import called, field
+from tests.unit.apis.requests import field, interpret_call
 
 SERVICE = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/"
 INPUT = field(3, field(1, "data") + field(2, b"\xff\xd8"))
@@ -21,13 +21,15 @@ INPUT = field(3, field(1, "data") + field(2, b"\xff\xd8"))
 )
 def test_asks_for(method: str, operation: str, stream: bool) -> None:
     message = field(1, "densenet161") + INPUT
-    assert called(SERVICE + method, message) == InferenceRequest("torchserve", operation, "densenet161", stream=stream)
+    assert interpret_call(SERVICE + method, message) == InferenceRequest(
+        "torchserve", operation, "densenet161", stream=stream
+    )
     message += field(2, "1.0")
-    assert called(SERVICE + method, message) == InferenceRequest(
+    assert interpret_call(SERVICE + method, message) == InferenceRequest(
         "torchserve", operation, "densenet161", "1.0", stream=stream
     )
 
 
 def test_does_not_ask_for() -> None:
-    assert called(SERVICE + "Predictions", INPUT) == "no_model"
-    assert called(SERVICE + "Ping", b"") == "no_api"
+    assert interpret_call(SERVICE + "Predictions", INPUT) == "no_model"
+    assert interpret_call(SERVICE + "Ping", b"") == "no_api"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, head_suffices
+from tests.unit.apis.requests import head_suffices, interpret
 
 BODY = {"text_input": "client input", "parameters": {"stream": False, "max_tokens": 20}}
 
@@ -20,7 +20,7 @@ BODY = {"text_input": "client input", "parameters": {"stream": False, "max_token
     ],
 )
 def test_asks_for(path: str, operation: str, version: str | None, stream: bool) -> None:
-    assert asked(f"POST {path}", BODY) == InferenceRequest("triton", operation, "ensemble", version, stream)
+    assert interpret(f"POST {path}", BODY) == InferenceRequest("triton", operation, "ensemble", version, stream)
     assert head_suffices(f"POST {path}")
 
 
@@ -36,4 +36,4 @@ def test_asks_for(path: str, operation: str, version: str | None, stream: bool) 
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, BODY) == "no_api"
+    assert interpret(line, BODY) == "no_api"

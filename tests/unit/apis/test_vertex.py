@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import asked, called, field, head_suffices, size
+from tests.unit.apis.requests import field, head_suffices, interpret, interpret_call, json_size
 
 PLACE = "projects/my-project/locations/us-central1"
 CLAUDE = f"/v1/{PLACE}/publishers/anthropic/models/claude-sonnet-4@20250514"
@@ -43,16 +43,16 @@ BODY = {"anthropic_version": "vertex-2023-10-16", "messages": [], "max_tokens": 
     ],
 )
 def test_asks_for(line: str, operation: str, model: str, stream: bool) -> None:
-    assert asked(f"POST {line}", BODY) == InferenceRequest("vertex", operation, model, stream=stream)
+    assert interpret(f"POST {line}", BODY) == InferenceRequest("vertex", operation, model, stream=stream)
     assert head_suffices(f"POST {line}")
 
 
 def test_as_openai_has_it_the_body_names_the_model() -> None:
     body = {"model": "google/gemini-2.5-flash", "messages": ["hi"], "stream": True, "max_tokens": 4}
     expected = InferenceRequest(
-        "vertex", "chat.completions", "google/gemini-2.5-flash", None, True, None, 4, size(["hi"])
+        "vertex", "chat.completions", "google/gemini-2.5-flash", None, True, None, 4, json_size(["hi"])
     )
-    assert asked(f"POST /v1/{PLACE}/endpoints/openapi/chat/completions", body) == expected
+    assert interpret(f"POST /v1/{PLACE}/endpoints/openapi/chat/completions", body) == expected
 
 
 CALL = "/google.cloud.aiplatform.v1beta1.PredictionService/ChatCompletions"
@@ -64,7 +64,7 @@ JSON = '{"model":"gemma","messages":["hi"],"stream":true,"max_tokens":4}'
     [
         (
             field(1, "projects/p/locations/l/endpoints/e") + field(2, field(1, "application/json") + field(2, JSON)),
-            InferenceRequest("vertex", "chat.completions", "gemma", None, True, None, 4, size(["hi"])),
+            InferenceRequest("vertex", "chat.completions", "gemma", None, True, None, 4, json_size(["hi"])),
         ),
         (
             field(2, field(2, '{"model":"first"}') + field(2, '{"model":"last"}')),
@@ -77,7 +77,7 @@ JSON = '{"model":"gemma","messages":["hi"],"stream":true,"max_tokens":4}'
     ],
 )
 def test_a_call_holds_the_request_as_openai_has_it(message: bytes, expected: InferenceRequest | str) -> None:
-    assert called(CALL, message) == expected
+    assert interpret_call(CALL, message) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_a_call_holds_the_request_as_openai_has_it(message: bytes, expected: Inf
     ],
 )
 def test_does_not_ask_for(line: str) -> None:
-    assert asked(line, BODY) == "no_api"
+    assert interpret(line, BODY) == "no_api"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.bodies.request import InferenceRequest
-from tests.unit.apis.asking import called, field
+from tests.unit.apis.requests import field, interpret_call
 
 SERVICE = "/vllm.grpc.engine.VllmEngine/"
 TOKENS = field(2, field(1, "Hi") + field(2, b"\x01\x02\x03"))
@@ -30,9 +30,9 @@ SAMPLING = field(4, field(8, 64))
     ],
 )
 def test_asks_for(method: str, message: bytes, expected: InferenceRequest) -> None:
-    assert called(SERVICE + method, message) == expected
+    assert interpret_call(SERVICE + method, message) == expected
 
 
 def test_does_not_ask_for() -> None:
-    assert called(SERVICE + "HealthCheck", b"") == "no_api"
-    assert called(SERVICE + "Generate", b"\x07") == "bad_grpc"
+    assert interpret_call(SERVICE + "HealthCheck", b"") == "no_api"
+    assert interpret_call(SERVICE + "Generate", b"\x07") == "bad_grpc"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import brotli
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies import content_coding
-from extproc.bodies.content_coding import TooLarge, decoded
+from extproc.bodies.content_coding import TooLarge, decode
 from extproc.errors import Unreadable
 
 TEXT = b'{"model":"m","x":"' + bytes(range(32, 127)) * 40 + b'"}'
@@ -51,22 +52,22 @@ every = pytest.mark.parametrize(("name", "pack"), PACKED, ids=IDS)
 
 def refused(body: bytes, codings: str, limit: int = LIMIT) -> str:
     with pytest.raises(Unreadable) as caught:
-        decoded(body, codings, limit)
+        decode(body, codings, limit)
     return caught.value.reason
 
 
 @every
 @given(data=st.binary(max_size=300))
 def test_there_and_back(name: str, pack: Callable[[bytes], bytes], data: bytes) -> None:
-    assert decoded(pack(data), name, LIMIT) == data
-    assert decoded(pack(data), f"identity, {name.upper()} ,", LIMIT) == data
+    assert decode(pack(data), name, LIMIT) == data
+    assert decode(pack(data), f"identity, {name.upper()} ,", LIMIT) == data
 
 
 @every
 def test_the_limit_is_to_the_byte(name: str, pack: Callable[[bytes], bytes]) -> None:
-    assert decoded(pack(TEXT), name, len(TEXT)) == TEXT
+    assert decode(pack(TEXT), name, len(TEXT)) == TEXT
     with pytest.raises(TooLarge):
-        decoded(pack(TEXT), name, len(TEXT) - 1)
+        decode(pack(TEXT), name, len(TEXT) - 1)
 
 
 @every
@@ -91,18 +92,18 @@ def test_not_of_the_coding_at_all(name: str, pack: Callable[[bytes], bytes]) -> 
 @given(data=st.binary(max_size=60))
 def test_any_bytes_are_unpacked_or_refused(name: str, data: bytes) -> None:
     with suppress(Unreadable, TooLarge):
-        assert len(decoded(data, name, 1000)) <= 1000
+        assert len(decode(data, name, 1000)) <= 1000
 
 
 @every
 def test_nothing_stays_nothing(name: str, pack: Callable[[bytes], bytes]) -> None:
-    assert decoded(b"", name, LIMIT) == b""
-    assert decoded(pack(b""), name, LIMIT) == b""
+    assert decode(b"", name, LIMIT) == b""
+    assert decode(pack(b""), name, LIMIT) == b""
 
 
 def test_two_codings_are_undone_in_turn_and_three_are_too_many() -> None:
-    assert decoded(brotli.compress(gzip.compress(TEXT)), "gzip, br", LIMIT) == TEXT
-    assert decoded(gzip.compress(zstandard.compress(TEXT)), "zstd,gzip", LIMIT) == TEXT
+    assert decode(brotli.compress(gzip.compress(TEXT)), "gzip, br", LIMIT) == TEXT
+    assert decode(gzip.compress(zstandard.compress(TEXT)), "zstd,gzip", LIMIT) == TEXT
     assert refused(gzip.compress(brotli.compress(TEXT)), "gzip, br") == "content_encoding"
     assert refused(gzip.compress(gzip.compress(gzip.compress(TEXT))), "gzip, gzip, gzip") == "content_encoding"
 
@@ -113,10 +114,10 @@ def test_an_unknown_coding(name: str) -> None:
 
 
 def test_what_may_follow_itself() -> None:
-    assert decoded(gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:]), "gzip", LIMIT) == TEXT
+    assert decode(gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:]), "gzip", LIMIT) == TEXT
     skipped = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
     frames = zstandard.compress(TEXT[:9]) + skipped + streamed_zstd(TEXT[9:]) + skipped
-    assert decoded(frames, "zstd", LIMIT) == TEXT
+    assert decode(frames, "zstd", LIMIT) == TEXT
     # To a server that stops at the first end there would be another body here than to one that goes on.
     assert refused(zlib.compress(TEXT) + zlib.compress(b" "), "deflate") == "content_encoding"
     assert refused(bare(TEXT) + bare(b" "), "deflate") == "content_encoding"
@@ -148,18 +149,15 @@ def _gigabyte(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate", "zstd", "br"])
-def test_a_bomb_is_stopped_in_time_and_within_its_bound(name: str) -> None:
+def test_a_bomb_is_stopped_within_its_bound(name: str) -> None:
     bomb, limit = _gigabyte(name), 8 << 20
     for body, codings in ((bomb, name), (gzip.compress(bomb, 1), f"{name}, gzip")):
         tracemalloc.start()
-        started = time.process_time()
         with pytest.raises(TooLarge):
-            decoded(body, codings, limit)
-        took = time.process_time() - started
+            decode(body, codings, limit)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 3 * limit + (2 << 20)
-        assert took < 2  # 10 to 30 ms where nothing else runs
 
 
 def wasteful(size: int) -> bytes:
@@ -193,55 +191,155 @@ def wasteful(size: int) -> bytes:
     ids=["gzip members", "zstd frames", "zstd skippable"],
 )
 def test_empty_pieces_are_few(name: str, piece: bytes) -> None:
-    assert decoded(piece * 99, name, LIMIT) == b""
+    assert decode(piece * 99, name, LIMIT) == b""
     for size in (65_536, 1 << 20):
         with pytest.raises((Unreadable, TooLarge)):
-            decoded(piece * (size // len(piece)), name, 8 << 20)
+            decode(piece * (size // len(piece)), name, 8 << 20)
 
 
 def test_blocks_of_zstd_are_in_proportion_to_its_size() -> None:
     start, end = b"\x28\xb5\x2f\xfd\x00\x00", b"\x01\0\0"
-    assert decoded(start + b"\0\0\0" * 200 + end, "zstd", LIMIT) == b""
+    assert decode(start + b"\0\0\0" * 200 + end, "zstd", LIMIT) == b""
     with pytest.raises(TooLarge):
-        decoded(start + b"\0\0\0" * 300 + end, "zstd", LIMIT)
+        decode(start + b"\0\0\0" * 300 + end, "zstd", LIMIT)
 
 
-def test_of_codings_whose_blocks_cant_be_counted_there_is_only_so_much() -> None:
-    for size in (65_536, content_coding.MOST_PACKED):
-        packed = wasteful(size - 100)
-        assert decoded(packed, "deflate", LIMIT) == zlib.decompress(packed, -15) == b""
-    for name in ("gzip", "deflate", "br"):
+class Bits:
+    """Bits as DEFLATE packs them: numbers with their lowest bit first, codes with their highest (RFC 1951 §3.1.1)."""
+
+    def __init__(self) -> None:
+        self.value = self.width = 0
+
+    def number(self, value: int, width: int) -> None:
+        self.value |= value << self.width
+        self.width += width
+
+    def code(self, text: str) -> None:
+        for bit in text:
+            self.number(int(bit), 1)
+
+    def repeated(self, size: int) -> bytes:
+        """About ``size`` bytes of the block over and over, after a stored byte that it may copy; then the end."""
+        eight = sum(self.value << n * self.width for n in range(8)).to_bytes(self.width, "little")
+        return b"\0\1\0\xfe\xffA" + eight * (size // self.width) + b"\x03\0"
+
+
+def copying_blocks(size: int, copies: int) -> bytes:
+    """Blocks of 14 bytes and more that have codes of their own, and each give 10 bytes for each of ``copies``."""
+    bits = Bits()
+    for value, width in ((0, 1), (2, 2), (264 + 1 - 257, 5), (0, 5), (14, 4)):
+        bits.number(value, width)
+    for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1):
+        bits.number({18: 1, 1: 2, 0: 2}.get(symbol, 0), 3)
+    for zeros in (138, 118):  # no literals
+        bits.code("0")
+        bits.number(zeros - 11, 7)
+    for length in ("11", *["10"] * 7, "11", "11"):  # the end, no shorter copies, copies of 10, the distance 1
+        bits.code(length)
+    bits.code("10" * copies + "0")
+    return bits.repeated(size)
+
+
+def fixed_blocks(size: int) -> bytes:
+    """Blocks of 18 bits, without codes of their own, each of which gives a byte."""
+    bits = Bits()
+    bits.number(0, 1)
+    bits.number(1, 2)
+    bits.code(f"{0x30 + 65:08b}0000000")
+    return bits.repeated(size)
+
+
+@pytest.mark.parametrize("size", [200_000, 1 << 20, content_coding.MAX_PACKED["deflate"]])
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        wasteful,
+        fixed_blocks,
+        lambda size: copying_blocks(size, 1),
+        lambda size: copying_blocks(size, 2),
+        lambda size: copying_blocks(size, 8),
+    ],
+    ids=["empty", "fixed", "10 bytes", "20 bytes", "80 bytes"],
+)
+def test_deflate_of_small_blocks_is_refused_after_few_of_them(blocks: Callable[[int], bytes], size: int) -> None:
+    packed, taken = blocks(size - 100), 0
+    assert zlib.decompress(packed, -15)[:1] in (b"", b"A")
+
+    class Unpacker:
+        def __init__(self, window: int) -> None:
+            self._unpacker = zlib.decompressobj(window)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._unpacker, name)
+
+        def decompress(self, data: bytes, limit: int) -> bytes:
+            nonlocal taken
+            taken += len(data)
+            return self._unpacker.decompress(data, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content_coding, "zlib", SimpleNamespace(decompressobj=Unpacker, error=zlib.error))
         with pytest.raises(TooLarge):
-            decoded(bytes(content_coding.MOST_PACKED + 1), name, 8 << 20)
-    noise = Random(1).randbytes(3 << 20)
-    assert decoded(zstandard.compress(noise), "zstd", 8 << 20) == noise
+            decode(packed, "deflate", 8 << 20)
+    assert taken <= 3 * content_coding.STEP
+
+
+def test_small_blocks_pass_in_a_small_body() -> None:
+    for packed in (wasteful(60_000), copying_blocks(60_000, 1), fixed_blocks(60_000)):
+        assert decode(packed, "deflate", LIMIT) == zlib.decompress(packed, -15)
+
+
+def test_a_client_that_flushes_what_it_writes_is_understood() -> None:
+    """Every flush ends a block (zlib's ``Z_SYNC_FLUSH``)."""
+    text = base64.b64encode(Random(1).randbytes(1 << 20))
+    packer = zlib.compressobj(6, wbits=31)
+    pieces = [packer.compress(text[n : n + 1024]) + packer.flush(zlib.Z_SYNC_FLUSH) for n in range(0, len(text), 1024)]
+    assert decode(b"".join(pieces) + packer.flush(), "gzip", 8 << 20) == text
+
+
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+@pytest.mark.parametrize("name", ["gzip", "deflate"])
+def test_images_of_megabytes_pass(name: str, level: int) -> None:
+    noise = Random(1).randbytes((3 << 20) - 10_000)
+    for image in (noise, base64.b64encode(noise)[:4_190_000]):
+        packer = zlib.compressobj(level, wbits=31 if name == "gzip" else 15)
+        assert decode(packer.compress(image) + packer.flush(), name, 8 << 20) == image
+
+
+def test_the_bound_on_the_wire() -> None:
+    for name, bound in content_coding.MAX_PACKED.items():
+        with pytest.raises(TooLarge):
+            decode(bytes(bound + 1), name, 8 << 20)
+        assert refused(bytes(bound), name, 8 << 20) == "content_encoding"
+    noise = Random(1).randbytes(5 << 20)
+    assert decode(zstandard.compress(noise), "zstd", 8 << 20) == noise
 
 
 @every
 def test_what_a_body_unpacks_to_is_in_proportion_to_its_size(name: str, pack: Callable[[bytes], bytes]) -> None:
-    for size in (content_coding.FREE, 8 << 20):
+    for size in (content_coding.FREE_BYTES, 8 << 20):
         packed = pack(bytes(size))
-        if size <= content_coding.room(len(packed), 8 << 20):
-            assert decoded(packed, name, 8 << 20) == bytes(size)
+        if size <= content_coding.unpacked_limit(len(packed), 8 << 20):
+            assert decode(packed, name, 8 << 20) == bytes(size)
         else:
             with pytest.raises(TooLarge):
-                decoded(packed, name, 8 << 20)
-    assert content_coding.room(0, 8 << 20) == content_coding.FREE
-    assert content_coding.room(1 << 20, 8 << 20) == 8 << 20
-    assert content_coding.room(0, 1000) == 1000
+                decode(packed, name, 8 << 20)
+    assert content_coding.unpacked_limit(0, 8 << 20) == content_coding.FREE_BYTES
+    assert content_coding.unpacked_limit(1 << 20, 8 << 20) == 8 << 20
+    assert content_coding.unpacked_limit(0, 1000) == 1000
 
 
 @every
 @pytest.mark.parametrize("unit", [b"[],", b'{"":0},', b"\r\n"])
 def test_so_are_the_pieces_of_it(name: str, pack: Callable[[bytes], bytes], unit: bytes) -> None:
-    few = unit * (content_coding.FREE_PIECES // 4)
-    assert decoded(pack(few), name, LIMIT) == few
+    few = unit * (content_coding.FREE_FRAGMENTS // 4)
+    assert decode(pack(few), name, LIMIT) == few
     with pytest.raises(TooLarge):
-        decoded(pack(unit * (content_coding.FREE // len(unit))), name, LIMIT)
+        decode(pack(unit * (content_coding.FREE_BYTES // len(unit))), name, LIMIT)
 
 
 def test_the_list_of_codings_has_a_bound() -> None:
-    assert decoded(gzip.compress(TEXT), "gzip" + ",identity" * 20, LIMIT) == TEXT
+    assert decode(gzip.compress(TEXT), "gzip" + ",identity" * 20, LIMIT) == TEXT
     assert refused(gzip.compress(TEXT), "gzip" + "," * 300) == "content_encoding"
 
 
@@ -256,4 +354,4 @@ def test_what_was_seen_to_cost_most_for_its_size(size: int) -> None:
     }[size]
     assert len(body) <= size
     with pytest.raises(TooLarge):
-        decoded(body, names, 24 << 20)
+        decode(body, names, 24 << 20)

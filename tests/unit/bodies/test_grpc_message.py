@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 import zlib
 from contextlib import suppress
 from typing import Any
@@ -21,6 +20,7 @@ from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.request import BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers
+from tests.fuzz.steps import steps
 
 TYPES = {"string": 9, "bytes": 12, "int64": 3, "uint32": 13, "bool": 8}
 
@@ -102,7 +102,7 @@ def read(message: Any, reader: GrpcReader = INFER) -> BodyFields:
 def renamed(reader: GrpcReader, body: bytes, model: str, headers: Headers = HEAD) -> bytes:
     splice = reader.rename(body, headers, model)
     assert splice is not None
-    return splice(body)
+    return splice.apply(body)
 
 
 def refused(body: bytes, headers: Headers = HEAD, reader: GrpcReader = INFER) -> str:
@@ -324,9 +324,11 @@ def test_what_we_read_of_any_bytes_protobuf_reads_too(data: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("reader", [INFER, PREDICT, TASKS])
-def test_8_megabytes_of_anything_take_no_time(message: bytes, reader: GrpcReader) -> None:
+def test_8_megabytes_of_anything_take_few_steps(message: bytes, reader: GrpcReader) -> None:
     body = frame(message)
-    started = time.process_time()
-    with suppress(Unreadable):
-        reader.read(body, HEAD)
-    assert time.process_time() - started < 0.5  # at the most 50 ms where nothing else runs
+
+    def attempt() -> None:
+        with suppress(Unreadable):
+            reader.read(body, HEAD)
+
+    assert steps(attempt) < 60_000

@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies.json_reader import JsonReader
-from extproc.bodies.request import BodyFields, Splice
+from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
-from tests.unit.apis.asking import known
+from tests.unit.apis.requests import all_fields
 
 READER = JsonReader(prompt=["/messages"], limit=["/max_tokens", "/options/num_predict"], adapter=["/lora/name"])
 HEADERS = Headers()
 
 
 def read(body: bytes, reader: JsonReader = READER) -> BodyFields:
-    return known(reader.read(body, HEADERS))
+    return all_fields(reader.read(body, HEADERS))
 
 
-def rename(body: bytes, model: str) -> Splice:
+def rename(body: bytes, model: str) -> BodyEdit:
     splice = READER.rename(body, HEADERS, model)
     assert splice is not None
     return splice
@@ -157,7 +157,7 @@ def test_a_model_that_only_some_servers_read_is_refused(body: bytes) -> None:
 def test_what_python_reads_beyond_the_standard_is_read_and_renamed(body: bytes) -> None:
     assert read(body).model == "old"
     old = json.loads(body)
-    changed = json.loads(rename(body, "new")(body))
+    changed = json.loads(rename(body, "new").apply(body))
     assert repr(changed) == repr({**old, "model": "new"})
 
 
@@ -174,7 +174,7 @@ def test_replacing_changes_the_model_and_nothing_else(
     ).encode()
     assert read(body).model == "old" + model
     splice = rename(body, "new" + model)
-    changed = splice(body)
+    changed = splice.apply(body)
     assert json.loads(changed) == {**document, "model": "new" + model}
     assert changed[: splice.start] == body[: splice.start]
     assert changed[splice.start + len(splice.data) :] == body[splice.end :]
@@ -231,4 +231,4 @@ def test_an_api_without_a_model_that_streams_by_default() -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
 def test_replacing_keeps_the_encoding(encoding: str) -> None:
     body = '{"x":"é","model":"old"}'.encode(encoding)
-    assert json.loads(rename(body, "new")(body)) == {"x": "é", "model": "new"}
+    assert json.loads(rename(body, "new").apply(body)) == {"x": "é", "model": "new"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies import json_scan
-from extproc.errors import Unreadable
+from extproc.errors import Rejected, Unreadable
 
 
 @given(st.dictionaries(st.text(max_size=6), st.text(max_size=6) | st.lists(st.integers()), max_size=6), st.booleans())
@@ -45,7 +45,7 @@ def test_members_of_every_shape_and_too_many_of_them() -> None:
     ],
 )
 def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats: bool, padding: bytes) -> None:
-    assert json_scan.may_repeat(body.replace(b"PADDING", padding), "model") == repeats
+    assert json_scan.may_have_duplicates(body.replace(b"PADDING", padding), "model") == repeats
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
     assert json_scan.is_key(name, "params") is same
     assert json_scan.is_key("\u212aey", "key")
     if same and name != "params":
-        assert json_scan.may_repeat(json.dumps({name: 1}).encode(), "params")
-        assert json_scan.may_repeat(json.dumps({name: 1}, ensure_ascii=False).encode(), "params")
+        assert json_scan.may_have_duplicates(json.dumps({name: 1}).encode(), "params")
+        assert json_scan.may_have_duplicates(json.dumps({name: 1}, ensure_ascii=False).encode(), "params")
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,31 @@ def test_numbers_have_a_bound_and_texts_have_none() -> None:
 def test_a_member_of_any_name_is_found(key: str) -> None:
     body = json.dumps({"x": 1, key: {"id": "one"}, "y": [1]}).encode()
     assert json_scan.scalar_at(body, [key, "id"]) == "one"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"model":"a"}', None),
+        (b'{"x":{"model":"a"},"model":"b"}', None),
+        (b'{"x":1}', None),
+        (b'{"model":"a","model":"b"}', "duplicate_model"),
+        (b'{"model":"a","MODEL":"b"}', "duplicate_model"),
+        (b'{"Model":"a"}', "ambiguous_model"),
+    ],
+)
+def test_a_key_is_there_once_and_as_it_is_written(body: bytes, code: str | None) -> None:
+    if code is None:
+        json_scan.check_unambiguous(body, "model")
+        return
+    with pytest.raises(Rejected) as caught:
+        json_scan.check_unambiguous(body, "model")
+    assert (caught.value.status, caught.value.code) == (400, code)
+
+
+@pytest.mark.parametrize("value", [b'"m"', rb'"a\"b"', rb'"a\\"', rb'"\\\""', b'""'])
+@pytest.mark.parametrize("body", [b'{"model":%b,"x":"y"}', b'{"x":["model"], "model" : %b}'])
+def test_the_span_of_a_string_ends_at_its_own_quote(body: bytes, value: bytes) -> None:
+    text = body % value
+    start, end = json_scan.string_span(text, "model")
+    assert text[start:end] == value

@@ -53,7 +53,7 @@ def test_what_python_reads_beyond_the_standard_is_read_and_renamed() -> None:
     assert read(body).model == "old"
     splice = READER.rename(body, HEADERS, "new")
     assert splice is not None
-    assert splice(body) == body.replace(b"old", b"new")
+    assert splice.apply(body) == body.replace(b"old", b"new")
 
 
 def test_what_does_not_decide_may_stand_twice() -> None:
@@ -87,7 +87,7 @@ def test_another_name_is_put_where_the_old_one_stands(encoding: str) -> None:
     body = CALL.decode().encode(encoding)
     splice = READER.rename(body, HEADERS, 'né"w')
     assert splice is not None
-    changed = splice(body)
+    changed = splice.apply(body)
     expected = json.loads(CALL)
     expected["params"]["name"] = 'né"w'
     assert json.loads(changed) == expected

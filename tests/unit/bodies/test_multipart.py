@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 import pytest
@@ -13,6 +12,7 @@ from extproc.bodies.multipart import MultipartReader
 from extproc.bodies.request import BodyFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
+from tests.fuzz.steps import steps
 
 READER = MultipartReader()
 FORM = "multipart/form-data; boundary=B"
@@ -230,8 +230,8 @@ def test_another_name_goes_where_the_old_one_was() -> None:
     body = FILE % b"RIFF" + MODEL + field("stream", "true") + END
     splice = READER.rename(body, Headers.of([("content-type", FORM)]), "große-whisper")
     assert splice is not None
-    assert splice(body) == body.replace(b"whisper-1", "große-whisper".encode())
-    assert read(splice(body)) == BodyFields("große-whisper", stream=True)
+    assert splice.apply(body) == body.replace(b"whisper-1", "große-whisper".encode())
+    assert read(splice.apply(body)) == BodyFields("große-whisper", stream=True)
 
 
 @given(
@@ -290,11 +290,12 @@ MIB = 1 << 20
         ((b"\r\n--" + b"b" * 69 + b"a") * (MIB // 4), "multipart/form-data; boundary=" + "b" * 70),
     ],
 )
-def test_20_megabytes_of_anything_take_no_time(body: bytes, kind: str) -> None:
-    started = time.process_time()
-    with suppress(Unreadable):
-        assert read(body, kind).model == "whisper-1"
-    assert time.process_time() - started < 0.5  # some 10 ms where nothing else runs
+def test_20_megabytes_of_anything_take_few_steps(body: bytes, kind: str) -> None:
+    def attempt() -> None:
+        with suppress(Unreadable):
+            assert read(body, kind).model == "whisper-1"
+
+    assert steps(attempt) < 40_000
 
 
 LONG = field("x", "y", "X: " + "y" * 16_000)
@@ -330,3 +331,7 @@ def test_bounds_of_the_content_type() -> None:
     assert read(WHOLE, FORM + "; a=" + "x" * 900).model == "whisper-1"
     assert refused(WHOLE, FORM + "; a=" + "x" * 1100) == "content_type"
     assert refused(WHOLE, FORM + "".join(f"; a{n}=x" for n in range(9))) == "content_type"
+
+
+def test_a_form_is_read_when_all_of_it_is_there() -> None:
+    assert not MultipartReader().early

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies.json_reader import JsonReader
-from extproc.bodies.python_json import MOST, MOST_ESCAPED, mended
+from extproc.bodies.python_json import MAX_BACKSLASHES, MAX_ESCAPED_SURROGATES, MAX_REPLACEMENTS, to_standard_json
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
@@ -102,7 +102,7 @@ def test_whatever_python_writes_is_read_and_renamed(document: dict[str, Any], as
     assert outcome(body) == "old"
     splice = READER.rename(body, Headers(), "new")
     assert splice is not None
-    assert repr(json.loads(splice(body))) == repr({**document, "model": "new"})
+    assert repr(json.loads(splice.apply(body))) == repr({**document, "model": "new"})
 
 
 PIECES = ["NaN", "Infinity", "-", '"', "\\", '\\"', "\\ud83d", "\\ude00", "u", "[", "]", ",", "1", " ", '"x"', ":"]
@@ -120,8 +120,8 @@ def test_nothing_is_read_that_python_does_not(inner: str) -> None:
 
 
 @given(st.lists(st.sampled_from([*PIECES, '"model":"old",', "{", "}"]), max_size=20).map("".join))
-def test_a_mended_text_keeps_its_length_and_its_strings(text: str) -> None:
-    changed = mended(text.encode())
+def test_a_changed_text_keeps_its_length_and_its_strings(text: str) -> None:
+    changed = to_standard_json(text.encode())
     assert changed is None or (len(changed) == len(text) and changed.count(b'"') == text.count('"'))
 
 
@@ -136,15 +136,21 @@ def test_a_mended_text_keeps_its_length_and_its_strings(text: str) -> None:
         (b"", None),
     ],
 )
-def test_what_is_mended(text: bytes, changed: bytes | None) -> None:
-    assert mended(text) == changed
+def test_what_is_replaced(text: bytes, changed: bytes | None) -> None:
+    assert to_standard_json(text) == changed
 
 
 @pytest.mark.parametrize("one", [b"NaN,", b'"NaN",', b'"\\ud83d",', b"-Infinity,"])
-def test_too_much_to_mend_is_not_mended(one: bytes) -> None:
-    few, many = b"[" + one * (MOST - 2) + b"NaN]", b"[" + one * MOST + b"NaN]"
-    assert len(msgspec.json.decode(mended(few) or b"")) == MOST - 1
-    assert mended(many) is None
+def test_too_much_is_left_as_it_is(one: bytes) -> None:
+    few, many = b"[" + one * (MAX_REPLACEMENTS - 2) + b"NaN]", b"[" + one * MAX_REPLACEMENTS + b"NaN]"
+    assert len(msgspec.json.decode(to_standard_json(few) or b"")) == MAX_REPLACEMENTS - 1
+    assert to_standard_json(many) is None
     assert math.isnan(json.loads(many)[-1])
-    assert mended(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MOST_ESCAPED // 2 - 1))) is not None
-    assert mended(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MOST_ESCAPED // 2))) is None
+    assert to_standard_json(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MAX_ESCAPED_SURROGATES // 2 - 1))) is not None
+    assert to_standard_json(rb'["%b\ud83d"]' % (rb"\ud83d\ude00" * (MAX_ESCAPED_SURROGATES // 2))) is None
+
+
+def test_more_backslashes_than_that_are_not_gone_through() -> None:
+    few, many = (rb'{"x":"%b","y":NaN}' % (rb"\\" * (count // 2)) for count in (MAX_BACKSLASHES, MAX_BACKSLASHES + 2))
+    assert to_standard_json(few) == few.replace(b"NaN", b"[] ")
+    assert to_standard_json(many) is None

@@ -1,16 +1,61 @@
-"""The typed request is plain data."""
+"""The typed request: edits of bodies, and what head and body contribute."""
 
 from __future__ import annotations
 
 import pytest
 
-from extproc.bodies.request import InferenceRequest, Operation, Splice
+from extproc.bodies.request import (
+    BodyEdit,
+    BodyFields,
+    InferenceRequest,
+    Operation,
+    complete_request,
+    request_for_decision,
+)
+
+CHAT = Operation("openai", "chat.completions")
+FIELDS = BodyFields("llama", "2", stream=True, adapter="lora", max_tokens=7, prompt_bytes=9)
 
 
-def test_what_was_asked_does_not_change() -> None:
-    asked = InferenceRequest("openai", "completions", "llama")
+def test_a_request_does_not_change() -> None:
+    request = InferenceRequest("openai", "completions", "llama")
     with pytest.raises(AttributeError):
-        asked.model = "other"  # type: ignore[misc]
-    assert asked == InferenceRequest("openai", "completions", "llama", None, False)
-    assert Operation("oip", "infer", "iris").reader is None
-    assert Splice(1, 3, b"xyz")(b"abcd") == b"axyzd"
+        request.model = "other"  # type: ignore[misc]
+    assert request == InferenceRequest("openai", "completions", "llama", None, False)
+
+
+@pytest.mark.parametrize(
+    ("edit", "body"),
+    [
+        (BodyEdit(1, 3, b"xyz"), b"axyzd"),
+        (BodyEdit(0, 4, b""), b""),
+        (BodyEdit(0, 0, b"x"), b"xabcd"),
+        (BodyEdit(4, 4, b"x"), b"abcdx"),
+        (BodyEdit(2, 2, b""), b"abcd"),
+    ],
+)
+def test_an_edit_replaces_a_range(edit: BodyEdit, body: bytes) -> None:
+    assert edit.apply(b"abcd") == body
+
+
+def test_a_decision_depends_on_four_fields() -> None:
+    assert request_for_decision(CHAT, FIELDS) == InferenceRequest("openai", "chat.completions", "llama", "2")
+
+
+def test_a_complete_request_has_them_all() -> None:
+    complete = InferenceRequest("openai", "chat.completions", "llama", "2", True, "lora", 7, 9)
+    assert complete_request(CHAT, FIELDS) == complete
+
+
+@pytest.mark.parametrize(("in_head", "in_body"), [(True, True), (True, False), (False, True), (False, False)])
+def test_either_head_or_body_asks_for_a_stream(in_head: bool, in_body: bool) -> None:
+    request = complete_request(Operation("vllm", "generate", stream=in_head), BodyFields(stream=in_body))
+    assert request.stream is (in_head or in_body)
+
+
+def test_the_head_names_model_and_version_the_body_the_operation() -> None:
+    operation = Operation("mcp", "message", model="head", version="1")
+    fields = BodyFields("body", "2", operation="tools/call")
+    assert request_for_decision(operation, fields) == InferenceRequest("mcp", "tools/call", "head", "1")
+    assert request_for_decision(operation, BodyFields()) == InferenceRequest("mcp", "message", "head", "1")
+    assert request_for_decision(Operation("mcp", "message", model=""), fields).model == "body"

@@ -73,7 +73,7 @@ def test_nor_from_bytes_that_are_broken(data: bytes, draw: st.DataObject) -> Non
 
 @given(st.binary(max_size=40))
 def test_nor_from_any_bytes(data: bytes) -> None:
-    canonical.message(data)
+    canonical.parse(data)
     outcome(codec.decode, data)
 
 
@@ -82,13 +82,13 @@ def test_what_envoy_sends_is_read_here(length: int) -> None:
     pairs = {":path": b"/" * length, "cookie": b"c" * 300, "x" * 127: b"1"}
     fields = [pb.HeaderValue(key=name, raw_value=value) for name, value in pairs.items() if value]
     head = pb.HttpHeaders(headers=pb.HeaderMap(headers=fields))
-    found = canonical.message(pb.ProcessingRequest(request_headers=head).SerializeToString())
+    found = canonical.parse(pb.ProcessingRequest(request_headers=head).SerializeToString())
     wanted = Headers([(name, value) for name, value in pairs.items() if value])
     assert found == (REQUEST_HEADERS, wanted, False, b"", b"")
     body = pb.ProcessingRequest(
         request_body=pb.HttpBody(body=b"b" * length, end_of_stream=True), observability_mode=True
     )
-    assert canonical.message(body.SerializeToString()) == (REQUEST_BODY, b"b" * length, True, b"", b"\x50\x01")
+    assert canonical.parse(body.SerializeToString()) == (REQUEST_BODY, b"b" * length, True, b"", b"\x50\x01")
 
 
 def test_of_several_values_all_are_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.bodies.request import Splice
+from extproc.bodies.request import BodyEdit
 from extproc.envoy.actions import BodyEcho, BodyReply, HeadersReply, Mutation, TrailersReply
 from extproc.envoy.events import BodyMode, Protocol
 from extproc.exchange.body_mode import can_hold_back, is_complete, mode_of, replies, with_body_change
@@ -55,16 +55,16 @@ def test_when_a_body_is_complete(mode: BodyMode) -> None:
     ],
 )
 def test_what_a_changed_body_wants_of_the_headers(headers: dict[str, str], unpacked: bool, wanted: Mutation) -> None:
-    change = Change(Splice(0, 1, b"x"), 7, unpacked=unpacked)
+    change = Change(BodyEdit(0, 1, b"x"), 7, unpacked=unpacked)
     assert with_body_change(CHANGE, change, Headers.of(headers.items())) == wanted
 
 
 def test_metadata_stays_with_a_changed_body() -> None:
     mutation = Mutation(metadata=(("api", "openai"),))
-    assert with_body_change(mutation, Change(Splice(0, 1, b"x"), 7, unpacked=False), Headers()) == mutation
+    assert with_body_change(mutation, Change(BodyEdit(0, 1, b"x"), 7, unpacked=False), Headers()) == mutation
 
 
-SPLICE = Splice(1, 3, b"new")
+SPLICE = BodyEdit(1, 3, b"new")
 
 
 def test_buffered_the_body_is_answered() -> None:
@@ -82,7 +82,7 @@ def test_streamed_the_headers_are_answered_and_the_pieces_that_change() -> None:
 
 
 @pytest.mark.parametrize("splice", [None, SPLICE])
-def test_full_duplex_every_byte_is_echoed(splice: Splice | None) -> None:
+def test_full_duplex_every_byte_is_echoed(splice: BodyEdit | None) -> None:
     found, text = body(b"ab", b"cd"), b"anewd" if splice else b"abcd"
     mode = BodyMode.FULL_DUPLEX_STREAMED
     for ended, last in ((True, ()), (False, ()), (True, TRAILERS)):

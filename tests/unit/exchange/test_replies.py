@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.bodies.request import Splice
+from extproc.bodies.request import BodyEdit
 from extproc.envoy.actions import BodyEcho, BodyReply
 from extproc.exchange.replies import ECHO_LIMIT, client_copies, echo, replaced
 from extproc.headers import Headers
@@ -28,10 +28,10 @@ def test_replaced_pieces_make_the_spliced_body(chunks: list[bytes], data: st.Dat
     end = data.draw(st.integers(start, len(body)))
     if start == end:
         return
-    splice = Splice(start, end, data.draw(st.binary(max_size=7)))
+    splice = BodyEdit(start, end, data.draw(st.binary(max_size=7)))
     replies = replaced([len(c) for c in chunks], body, splice)
     out = [c if r.body is None else r.body for c, r in zip(chunks, replies, strict=False) if isinstance(r, BodyReply)]
-    assert b"".join([*out, *chunks[len(replies) :]]) == splice(body)
+    assert b"".join([*out, *chunks[len(replies) :]]) == splice.apply(body)
     # No reply beyond the last piece that changes: Envoy passes on the rest by itself.
     assert sum(map(len, chunks[: len(replies) - 1])) < end
 

@@ -19,7 +19,7 @@ from extproc.errors import Rejected, Unreadable
 from extproc.exchange.request_body import Body, rest
 from extproc.grpc_server import MAX_MESSAGE
 from extproc.headers import Headers
-from tests.unit.apis.asking import known
+from tests.unit.apis.requests import all_fields
 
 JSON = JsonReader(prompt=["/messages"])
 GRPC = GrpcReader(model="1")
@@ -93,7 +93,7 @@ def test_full_when_as_much_has_come_as_was_announced() -> None:
 def test_a_reader_sees_the_whole_body() -> None:
     told = body(TEXT[:5], TEXT[5:]).read(JSON, complete=True)
     assert told is not None
-    assert known(told) == BodyFields("m", prompt_bytes=2)
+    assert all_fields(told) == BodyFields("m", prompt_bytes=2)
     assert body(b"anything").read(None, complete=True) == BodyFields()
 
 
@@ -102,7 +102,7 @@ def test_codings_are_undone() -> None:
     for found in (packed(gzip.compress(TEXT), "gzip"), packed(twice, "gzip, gzip"), packed(twice, "gzip", "gzip")):
         told = found.read(JSON, complete=True)
         assert told is not None
-        assert known(told) == BodyFields("m", prompt_bytes=2)
+        assert all_fields(told) == BodyFields("m", prompt_bytes=2)
         assert found.text == TEXT
         assert found.raw != TEXT
 
@@ -179,7 +179,7 @@ def test_a_change_of_a_plain_body() -> None:
     change = found.rename(JSON, "longer")
     assert change is not None
     assert not change.unpacked
-    assert change.splice(TEXT) == TEXT.replace(b'"m"', b'"longer"')
+    assert change.splice.apply(TEXT) == TEXT.replace(b'"m"', b'"longer"')
     assert change.length == len(TEXT) + 5
 
 
@@ -190,8 +190,8 @@ def test_a_change_of_a_packed_body_is_the_whole_of_it_unpacked() -> None:
     change = found.rename(JSON, "longer")
     assert change is not None
     assert change.unpacked
-    assert change.splice(data) == TEXT.replace(b'"m"', b'"longer"')
-    assert change.length == len(change.splice(data))
+    assert change.splice.apply(data) == TEXT.replace(b'"m"', b'"longer"')
+    assert change.length == len(change.splice.apply(data))
 
 
 def test_no_change_where_nothing_is_named() -> None:

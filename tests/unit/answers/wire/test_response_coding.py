@@ -11,8 +11,7 @@ import pytest
 import zstandard
 
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.answers.wire.response_coding import FREE, MAX_UNPACKED, RATIO, decompressor, room
-from extproc.bodies.content_coding import MOST_PACKED
+from extproc.answers.wire.response_coding import FREE, MAX_PIECE, MAX_UNPACKED, RATIO, decompressor, room
 
 
 def test_room() -> None:
@@ -35,7 +34,7 @@ def test_what_unpacks_to_too_much_for_its_size(coding: str) -> None:
     undo = decompressor(coding)
     assert undo is not None
     with pytest.raises(MalformedAnswer):
-        undo(bytes(MOST_PACKED + 1))
+        undo(bytes(MAX_PIECE + 1))
 
 
 def test_what_unpacks_to_too_many_pieces() -> None:

@@ -1,4 +1,4 @@
-"""How the tests of API families ask: one request through the very stream that serves, and what it took it for."""
+"""Sends one request through the route stream, for the tests of API families, and gives what it was read as."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ EVERYTHING = Snapshot((Policy("all", models=("*",)),))
 STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 
 
-def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> InferenceRequest | str:
-    """What a request is taken for; the reason where it can't be told. ``line``: ``POST /path``; ``body``: bytes, or
-    what is to be JSON.
+def interpret(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> InferenceRequest | str:
+    """The request as it was read, or the reason why it is unmatched.
+
+    ``line``: ``POST /path``; ``body``: bytes, or a value that is sent as JSON.
     """
     method, _, path = line.partition(" ")
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -32,26 +33,26 @@ def asked(line: str, body: Any = b"", headers: dict[str, str] | None = None) -> 
     return unmatched[0] if unmatched or stream.request is None else stream.request
 
 
-def known(told: RequestFields) -> BodyFields:
-    """All that a body tells, what is read when it is asked for included."""
-    return BodyFields(*(getattr(told, name) for name in BodyFields.__struct_fields__))
+def all_fields(fields: RequestFields) -> BodyFields:
+    """All fields of a body, those that are decoded on access included."""
+    return BodyFields(*(getattr(fields, name) for name in BodyFields.__struct_fields__))
 
 
-def size(*values: Any) -> int:
-    """Bytes of values in the JSON that ``asked`` sends."""
+def json_size(*values: Any) -> int:
+    """Bytes of values in the JSON that ``interpret`` sends."""
     return sum(len(json.dumps(value)) for value in values)
 
 
 def head_suffices(line: str, headers: dict[str, str] | None = None) -> bool:
-    """Whether the body is never asked for."""
+    """Whether the request is read without its body."""
     method, _, path = line.partition(" ")
     found = apis.classify(method, path, Headers.of((headers or {}).items()))
     return found is not None and found.reader is None
 
 
-def called(path: str, message: bytes) -> InferenceRequest | str:
-    """What a gRPC call with this message is taken for."""
-    return asked("POST " + path, b"\0" + len(message).to_bytes(4) + message, {"content-type": "application/grpc"})
+def interpret_call(path: str, message: bytes) -> InferenceRequest | str:
+    """``interpret`` of a gRPC call with this message."""
+    return interpret("POST " + path, b"\0" + len(message).to_bytes(4) + message, {"content-type": "application/grpc"})
 
 
 def field(number: int, value: bytes | str | int) -> bytes:
