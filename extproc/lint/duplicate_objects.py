@@ -60,7 +60,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         other = first.setdefault(_key(resource), resource)
         if other is not resource:
             what = f"{resource.kind} {name.text} of namespace {resource.namespace}"
-            message = f"{what} is at {other.place} too, with other content"
+            message = f"{what} is at {other.location} too, with other content"
             yield name.breaks(OVERWRITTEN, message)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from extproc import headers
+from extproc.errors import Problem
+from extproc.lint import manifest
 from extproc.lint.envoy_filter_patches import (
     FILTER_CONFIG,
     PER_ROUTE,
@@ -21,6 +23,10 @@ from extproc.lint.envoy_filter_patches import (
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.wasm_plugin import Extension, named
 
+DEFAULT_NAMESPACE = "default"
+"""Of manifests that name none, as with kubectl."""
+_FIELDS = ("apiVersion", "kind", "metadata", "spec")
+"""A document with none of these is something else, as the values of a chart, and is left out."""
 _OURS = ("x-model-", "x-gpu-", "x-ai-")
 _MODELS = (
     *("vllm", "llm", "llama", "ollama", "mistral", "mixtral", "qwen", "gemma", "deepseek", "gpt", "falcon", "whisper"),
@@ -46,8 +52,30 @@ def covers(pattern: str, host: str) -> bool:
     return pattern in (host, "*") or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
+def read(sources: Iterable[tuple[str, str]]) -> tuple[list[Resource], list[Problem]]:
+    """The resources in ``sources``, pairs of (name, text), those of Lists too, and what is wrong with them as YAML.
+
+    Documents that are no manifests are left out.
+    """
+    found: list[Resource] = []
+    problems: list[Problem] = []
+    for name, text in sources:
+        documents, of_file = manifest.documents(name, text)
+        problems += of_file
+        for document in documents:
+            if not any(document.at(field) for field in _FIELDS):
+                continue
+            if document.at("kind").text:
+                found += manifest.resources(document, DEFAULT_NAMESPACE)
+            else:
+                message, remedy = "is no Kubernetes manifest: it has no kind", "give it apiVersion and kind"
+                node = document.node
+                problems.append(Problem(name, node.line, node.column, "", message, remedy))
+    return found, problems
+
+
 class Mesh:
-    """What the files say together."""
+    """All resources that were read, to be judged together."""
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         self.resources = resources

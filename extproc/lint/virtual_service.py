@@ -109,7 +109,7 @@ def _twice(mesh: Mesh) -> Iterator[Finding]:
         for host in service.spec.at("hosts").items:
             other = first.setdefault(fqdn(host.text, service.namespace), service)
             if other is not service and (other.name, other.namespace) != (service.name, service.namespace):
-                yield host.breaks(TWO_OF_A_HOST, f"{other.name} ({other.place}) has routes for {host.text} too")
+                yield host.breaks(TWO_OF_A_HOST, f"{other.name} ({other.location}) has routes for {host.text} too")
 
 
 def _order(service: Resource) -> Iterator[Finding]:
@@ -172,7 +172,9 @@ def _destinations(route: Value, service: Resource, mesh: Mesh) -> Iterator[Findi
         rules = mesh.destination_rules(host)
         if subset and not any(s.at("name").text == subset.text for r in rules for s in r.spec.at("subsets").items):
             there = (
-                f"the DestinationRule of {host} ({rules[0].place})" if rules else f"no DestinationRule of {host} here"
+                f"the DestinationRule of {host} ({rules[0].location})"
+                if rules
+                else f"no DestinationRule of {host} here"
             )
             declares = "does not declare" if rules else "declares"
             yield subset.breaks(NO_SUBSET, f"{there} {declares} the subset {subset.text}")

@@ -6,9 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from linkerd_adapter.lint import RULES, SUBJECTS, objects
-from linkerd_adapter.lint.page import SUBJECTS as HEADINGS
-from linkerd_adapter.lint.page import markdown
+from linkerd_adapter.lint import HEADINGS, MODULES, RULES, markdown, objects
 
 from extproc.lint.findings import Rule
 
@@ -18,12 +16,12 @@ ROOT = Path(__file__).parents[3]
 def test_codes_are_distinct_and_in_order() -> None:
     codes = [rule.code for rule in RULES]
     assert len(codes) == len(set(codes))
-    for subject in (objects, *SUBJECTS):
-        own = [rule.code for rule in subject.RULES]
+    for rules in (objects.RULES, *(module.RULES for module in MODULES)):
+        own = [rule.code for rule in rules]
         assert own == sorted(own)
 
 
-@pytest.mark.parametrize("subject", [objects, *SUBJECTS], ids=lambda subject: subject.__name__)
+@pytest.mark.parametrize("subject", [objects, *MODULES], ids=lambda subject: subject.__name__)
 def test_every_rule_of_a_subject_is_in_its_table(subject: object) -> None:
     rules = [value for value in vars(subject).values() if isinstance(value, Rule)]
     assert len(rules) == len(subject.RULES)  # type: ignore[attr-defined]

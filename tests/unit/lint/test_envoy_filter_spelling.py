@@ -10,7 +10,7 @@ import yaml
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteAction, VirtualHost
 
 from extproc.lint.envoy_filter_spelling import ACTION, HOST, ROUTE, SPEC, Shape
-from extproc.lint.fieldnames import DESTINATION_RULE, VIRTUAL_SERVICE
+from extproc.lint.field_names import DESTINATION_RULE, VIRTUAL_SERVICE
 from extproc.lint.linter import lint
 from tests.manifests import crds
 

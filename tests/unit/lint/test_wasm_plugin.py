@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.lint.manifest import read
+from extproc.lint.mesh import read
 from extproc.lint.wasm_plugin import extension_of, named
 
 TEXT = """\
