@@ -18,12 +18,12 @@ _STATS_PATH = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pendin
 
 def fetch(url: str) -> Evidence:
     """What the Envoy whose admin port is at ``url`` says. Raises ``SetupError`` where that is none, or is silent."""
-    split = urlsplit(url if "//" in url else f"//{url}", "http")
     try:
-        host, port = split.hostname, split.port
+        split = urlsplit(url if "//" in url else f"//{url}", "http")
+        host, port = (split.hostname, split.port) if split.scheme == "http" else (None, None)
     except ValueError:
         host = port = None
-    if split.scheme != "http" or not host:
+    if not host:
         raise SetupError(f"{url!r} is no address of an admin port; write it as in http://127.0.0.1:9901")
     connection = http.client.HTTPConnection(host, port or 80, timeout=_TIMEOUT)
     try:

@@ -96,6 +96,9 @@ def test_a_place_after_a_plugin_depends_on_its_phase(phase: str, found: list[str
         (r"^0\.", ["AIM114"]),
         (r"^1\.1[0-9]\.", ["AIM114"]),
         ("(1", ["AIM114"]),
+        (r"^1\.(?=3)", ["AIM114"]),
+        ("1{99999999999999999999}", ["AIM114"]),
+        (r"^\p{N}+\.", []),
     ],
 )
 def test_proxy_versions(pattern: str, found: list[str]) -> None:
