@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.doctor.diagnosis import diagnose, healthy
-from extproc.doctor.envoy_dump import Dump, Evidence, document, stats
+from extproc.doctor.envoy_dump import Evidence
 from extproc.doctor.rules import RULES
 from extproc.errors import SetupError
 
@@ -157,30 +157,6 @@ def test_endpoints_that_are_gone() -> None:
 
 def test_codes_are_unique() -> None:
     assert len({rule.code for rule in RULES}) == len(RULES)
-
-
-def test_statistics_as_text() -> None:
-    assert stats('a.b: 3\nc: "text"\nd: P0(nan,1)\n\nhttp.[::]_80.x: 4\n') == {"a.b": 3, "http.[::]_80.x": 4}
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "it is empty"),
-        ("[]", 'it says "[]"'),
-        ("not\nfound\x1b", 'it says "not found?"'),
-        ("[" * 100_000, f'it says "{"[" * 200}…"'),
-    ],
-)
-def test_no_document(text: str, says: str) -> None:
-    with pytest.raises(SetupError) as refused:
-        document(text.encode(), "x")
-    assert str(refused.value) == f"x is no JSON object as Envoy's admin port gives it; {says}"
-
-
-def test_a_part_of_a_dump_is_none() -> None:
-    with pytest.raises(SetupError, match="get all of it"):
-        Dump({"configs": [{"@type": f"{TYPE}admin.v3.ListenersConfigDump"}]})
 
 
 @given(st.data())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def codes(text: str) -> list[str]:
     return corpus.found_codes(destination_rule, text)
 
 
-def rule(name: str = "a", host: str = "llama", **policy: object) -> str:
+def rule(name: str = "a", host: str = "llama", **policy: Any) -> str:
     return resource("DestinationRule", name, host=host, trafficPolicy=policy)
 
 
@@ -74,7 +75,7 @@ def test_subsets_by_hardware(labels: tuple[dict[str, str], ...], found: list[str
     assert codes(resource("DestinationRule", host="llama", subsets=subsets, trafficPolicy=locality)) == []
 
 
-UPGRADE = {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}}
+UPGRADE: dict[str, Any] = {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_http2_without_a_sidecar_in_between() -> None:
     assert codes(rule(host="processor", tls={"mode": "DISABLE"}, **UPGRADE) + service(name="http")) == ["AIM308"]
 
 
-def strict(mode: str = "STRICT", namespace: str = "ai", **spec: object) -> str:
+def strict(mode: str = "STRICT", namespace: str = "ai", **spec: Any) -> str:
     return resource("PeerAuthentication", "default", namespace, mtls={"mode": mode}, **spec)
 
 

@@ -96,7 +96,7 @@ def test_what_a_sidecar_imports(hosts: list[str], found: list[str]) -> None:
     assert codes(calling(f"outbound|50051||{HOST}") + resource("Sidecar", egress=[{"hosts": hosts}])) == []
 
 
-HTTP2 = {"explicit_http_config": {"http2_protocol_options": {}}}
+HTTP2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
 LIMITS = {"thresholds": [{"max_requests": 65536}]}
 
 

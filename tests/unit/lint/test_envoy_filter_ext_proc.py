@@ -134,7 +134,8 @@ def test_bodies(config: dict[str, Any], found: list[str]) -> None:
 @pytest.mark.parametrize("limit", ["request_body_buffer_limit", "per_request_buffer_limit_bytes"])
 def test_a_raised_limit_anywhere_here_is_enough(limit: str) -> None:
     buffered = http_filter(ext_proc(processing_mode={"request_body_mode": "BUFFERED"}))
-    assert codes(envoy_filter(buffered, host_patch(**{limit: 67108864}))) == []
+    raised: dict[str, Any] = {limit: 67108864}
+    assert codes(envoy_filter(buffered, host_patch(**raised))) == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,8 @@ def test_a_raised_limit_anywhere_here_is_enough(limit: str) -> None:
 )
 @pytest.mark.parametrize("which", ["request_attributes", "response_attributes"])
 def test_attributes(attribute: str, found: list[str], which: str) -> None:
-    assert codes(processor(**{which: [attribute]})) == found
+    config: dict[str, Any] = {which: [attribute]}
+    assert codes(processor(**config)) == found
 
 
 def test_any_filter_needs_a_type_but_one_that_is_removed() -> None:
