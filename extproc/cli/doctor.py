@@ -41,9 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
     """
-    from extproc.doctor import envoy_admin
-    from extproc.doctor.diagnosis import diagnose, healthy
-    from extproc.doctor.rendering_drift import drift
+    from extproc.doctor import envoy_admin, rendering_drift
+    from extproc.doctor.diagnosis import diagnose, summary
     from extproc.lint import report
     from extproc.policyfile import loader
 
@@ -56,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     found = diagnose(evidence, source)
     if arguments.file:
-        found += drift(evidence, loader.load(arguments.file).snapshot, source)
+        found += rendering_drift.check(evidence, loader.load(arguments.file).snapshot, source)
     if arguments.json:
         sys.stdout.write(report.json_document(found, source=source))
     else:
-        sys.stdout.write(report.text(found, healthy(evidence) if not found else ""))
+        sys.stdout.write(report.text(found, summary(evidence) if not found else ""))
     return 1 if found else 0

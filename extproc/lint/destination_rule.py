@@ -102,7 +102,7 @@ _HTTP_ONLY = (
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Every DestinationRule: its own policy and those of its subsets and ports."""
-    yield from _twice(mesh)
+    yield from _second_rules(mesh)
     for rule in mesh.of("DestinationRule"):
         whole = rule.spec.at("trafficPolicy")
         subsets = rule.spec.at("subsets").items
@@ -175,7 +175,7 @@ def _strict(host: str, mesh: Mesh) -> Resource | None:
     return None
 
 
-def _twice(mesh: Mesh) -> Iterator[Finding]:
+def _second_rules(mesh: Mesh) -> Iterator[Finding]:
     """What is lost where several rules are joined."""
     first: dict[tuple[object, ...], Resource] = {}
     for rule in mesh.of("DestinationRule"):

@@ -65,5 +65,5 @@ def check(mesh: Mesh) -> Iterator[Finding]:
 
 
 def _key(resource: Resource) -> tuple[str, ...]:
-    """What the API server tells objects by."""
+    """By which the API server distinguishes objects."""
     return resource.group, resource.kind, resource.namespace, resource.name

@@ -79,7 +79,7 @@ _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """The cluster of every processor, and those that are added for them."""
-    yield from _twice(mesh)
+    yield from _added_twice(mesh)
     for processor in mesh.processors:
         cluster = processor.cluster
         if added := mesh.added_clusters.get(cluster.text):
@@ -90,7 +90,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             yield cluster.breaks(UNKNOWN_CLUSTER, f"nothing makes a cluster {cluster.text}")
 
 
-def _twice(mesh: Mesh) -> Iterator[Finding]:
+def _added_twice(mesh: Mesh) -> Iterator[Finding]:
     """Clusters that two patches add to the same proxies."""
     first: dict[tuple[object, ...], Patch] = {}
     for patch in mesh.patches:

@@ -52,7 +52,7 @@ MODULES: tuple[RuleModule[Mesh], ...] = (
 RULES: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in module.RULES)
 
 
-class Linted(msgspec.Struct, frozen=True):
+class LintResult(msgspec.Struct, frozen=True):
     """What was looked at, and what is wrong with it."""
 
     findings: tuple[Finding, ...]
@@ -63,7 +63,7 @@ class Linted(msgspec.Struct, frozen=True):
 
 def lint(
     sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = (), snapshot: Snapshot | None = None
-) -> Linted:
+) -> LintResult:
     """What is wrong with the manifests in ``sources``, pairs of (name, text), taken together.
 
     ``problems``: of files that could not be read. ``snapshot``: policies from which the manifests should be rendered.
@@ -75,7 +75,7 @@ def lint(
     found += rendering_drift.check(mesh, snapshot) if snapshot else ()
     found += (of_problem(problem, resource_kinds.UNREADABLE.code) for problem in (*problems, *unreadable))
     ordered = in_order(found, (name for name, _ in sources))
-    return Linted(tuple(ordered), len(mesh.resources), len(sources))
+    return LintResult(tuple(ordered), len(mesh.resources), len(sources))
 
 
 def markdown() -> str:

@@ -21,14 +21,14 @@ from extproc.lint.envoy_filter_patches import (
     typed,
 )
 from extproc.lint.manifest import Resource, Value
-from extproc.lint.wasm_plugin import Extension, named
+from extproc.lint.wasm_plugin import Extension, filters
 
 DEFAULT_NAMESPACE = "default"
 """Of manifests that name none, as with kubectl."""
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 """A document with none of these is something else, as the values of a chart, and is left out."""
-_OURS = ("x-model-", "x-gpu-", "x-ai-")
-_MODELS = (
+_ROUTING_PREFIXES = ("x-model-", "x-gpu-", "x-ai-")
+_MODEL_PREFIXES = (
     *("vllm", "llm", "llama", "ollama", "mistral", "mixtral", "qwen", "gemma", "deepseek", "gpt", "falcon", "whisper"),
     *("triton", "sglang", "kserve", "openai", "huggingface", "lmdeploy", "inference", "embedding", "rerank"),
 )
@@ -39,7 +39,7 @@ _MODEL_WORDS = ("model", "models", "tgi", "tei", "phi", "bert", "nim", "predicto
 
 def routing(header: str) -> bool:
     """Whether ``header`` is one that a processor sets and routes follow."""
-    return header.lower() in headers.ROUTING or header.lower().startswith(_OURS)
+    return header.lower() in headers.ROUTING or header.lower().startswith(_ROUTING_PREFIXES)
 
 
 def fqdn(host: str, namespace: str) -> str:
@@ -129,7 +129,7 @@ class Mesh:
     def extensions(self) -> dict[str, Extension]:
         """Wasm and Lua extensions, by every name that a release of Istio gives their filters."""
         return {
-            e.filter_name: e for kind in ("WasmPlugin", "TrafficExtension") for r in self.of(kind) for e in named(r)
+            e.filter_name: e for kind in ("WasmPlugin", "TrafficExtension") for r in self.of(kind) for e in filters(r)
         }
 
     @cached_property
@@ -141,7 +141,7 @@ class Mesh:
     def serves_models(self, host: str) -> bool:
         """Whether the full name ``host`` looks like a model server: by its name, or by what a policy says of it."""
         words = set(re.split(r"[^a-z]+", host.partition(".")[0].lower()))
-        if any(word.startswith(_MODELS) or word in _MODEL_WORDS for word in words):
+        if any(word.startswith(_MODEL_PREFIXES) or word in _MODEL_WORDS for word in words):
             return True
         policies = (p.spec.at("host").text for p in self.of("ModelInferencePolicy"))
         return host in policies

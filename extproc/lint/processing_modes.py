@@ -66,7 +66,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     """Every processing mode of every ext_proc filter."""
     for processor in mesh.processors:
         for modes in mesh.modes(processor):
-            yield from _words(modes)
+            yield from _unknown(modes)
             yield from _bodies(modes, observes=processor.observes)
     for settings in (own for found in mesh.overrides.values() for own in found):
         for name, key in settings.named():
@@ -74,7 +74,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
                 yield key.breaks(UNKNOWN_FIELD, f"overrides have no field {name}", suggestion(name, OVERRIDES))
 
 
-def _words(modes: Value) -> Iterator[Finding]:
+def _unknown(modes: Value) -> Iterator[Finding]:
     """What a processing mode does not have."""
     for name, key in modes.named():
         if name not in _MODES and name not in map(camel, _MODES):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.doctor.diagnosis import diagnose, healthy
+from extproc.doctor.diagnosis import diagnose, summary
 from extproc.doctor.envoy_dump import Evidence
 from extproc.doctor.rules import RULES
 from extproc.errors import SetupError
@@ -85,7 +85,7 @@ GOOD = istio(*named(JWT), ext_proc("models.route"), *named(GRPC_STATS, "istio.al
 
 def test_a_gateway_of_istio_is_well() -> None:
     assert codes(GOOD) == []
-    assert healthy(Evidence(GOOD)) == f"models.route on outbound_0.0.0.0_8080, processor at {CLUSTER}"
+    assert summary(Evidence(GOOD)) == f"models.route on outbound_0.0.0.0_8080, processor at {CLUSTER}"
 
 
 def test_the_filter_of_an_inference_pool_is_nobodys_processor() -> None:
@@ -118,7 +118,7 @@ def test_a_filter_in_a_matcher_is_judged_as_without() -> None:
     observer = matched(ext_proc("models.observe", observability_mode=True))
     well = istio(*named(JWT), ext_proc("models.route"), observer, *named(GRPC_STATS))
     assert codes(well) == []
-    assert healthy(Evidence(well)).startswith("models.route, models.observe on ")
+    assert summary(Evidence(well)).startswith("models.route, models.observe on ")
     assert codes(istio(observer, ext_proc("models.route"))) == ["AIM703"]
     assert codes(istio(matched(ext_proc("r")), *named(JWT))) == ["AIM702"]
     assert codes(istio(matched(matched(ext_proc("r", "outbound|1||x"))))) == ["AIM704"]
