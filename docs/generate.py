@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from linkerd_adapter.lint import page as linkerd
+import linkerd_adapter.lint as linkerd
 
 from extproc.apis import table as apis
 from extproc.doctor.rules import RULES as DOCTOR_RULES
@@ -31,7 +31,7 @@ PAGES: dict[str, Callable[[str], str]] = {
     "apis.md": lambda page: between_markers(page, apis.markdown()),
     "istio-lint.md": lambda page: between_markers(page, linter.markdown()),
     "doctor.md": lambda page: between_markers(page, findings.table(DOCTOR_RULES)),
-    "linkerd-lint.md": lambda _: linkerd.markdown(),
+    "linkerd-lint.md": lambda page: between_markers(page, linkerd.markdown()),
 }
 """Pages of this directory: from the text of each as it is to the text that it should have."""
 

@@ -55,9 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     return check_policies(arguments.file, arguments.json)
 
 
-_STDIN = Path("-")
-
-
 def check_policies(paths: Sequence[Path], as_json: bool) -> int:
     """Prints every problem of policy files and a summary to stdout. Returns 1 where there is an error, else 0."""
     snapshot, problems = _load(paths)
@@ -77,20 +74,19 @@ def check_istio(paths: Sequence[Path], as_json: bool, policy_paths: Sequence[Pat
     ``policy_paths``: policies of which the manifests should be a rendering. Returns 1 where there is an error, else 0.
     Raises ``PolicyProblems``.
     """
-    from extproc.lint import findings
+    from extproc.lint import manifest_files, report
     from extproc.lint.linter import lint
     from extproc.policyfile import loader
 
     snapshot = loader.load(policy_paths).snapshot if policy_paths else None
-    files = loader.read([path for path in paths if path != _STDIN])
-    texts = [*files.texts, *([("<stdin>", sys.stdin.read())] if _STDIN in paths else [])]
-    linted = lint(texts, files.problems, snapshot)
+    texts, problems = manifest_files.read(paths)
+    linted = lint(texts, problems, snapshot)
     if as_json:
-        sys.stdout.write(findings.report(linted.findings, resources=linted.resources, files=linted.files))
+        sys.stdout.write(report.json_document(linted.findings, resources=linted.resources, files=linted.files))
     else:
         summary = f"{_count(linted.resources, 'resource')} in {_count(linted.files, 'file')}"
-        sys.stdout.write(findings.text(linted.findings, summary))
-    return 1 if findings.failed(linted.findings) else 0
+        sys.stdout.write(report.text(linted.findings, summary))
+    return 1 if report.failed(linted.findings) else 0
 
 
 def _load(paths: Sequence[Path]) -> tuple[Snapshot | None, Sequence[Problem]]:

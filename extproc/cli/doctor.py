@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.errors import SetupError
 
 
 def add(commands: Subcommands) -> None:
@@ -35,8 +37,27 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the diagnosis; returns 1 where a problem was found. Raises ``SetupError`` and ``PolicyProblems``."""
-    from extproc.doctor.run import run as run_doctor
+    """Prints the diagnosis to stdout. The exit status: 0 where all is well, 1 where anything was found.
 
-    dumped = arguments.config_dump, arguments.clusters, arguments.stats
-    return run_doctor(arguments.envoy_admin, *dumped, arguments.file or (), arguments.json)
+    Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
+    """
+    from extproc.doctor import envoy_admin, rendering_drift
+    from extproc.doctor.diagnosis import diagnose, summary
+    from extproc.lint import report
+    from extproc.policyfile import loader
+
+    url, config_dump = arguments.envoy_admin, arguments.config_dump
+    if url and (arguments.clusters or arguments.stats):
+        raise SetupError("--clusters and --stats belong to --config-dump; --envoy-admin asks for them itself")
+    source = url or str(config_dump)
+    evidence = (
+        envoy_admin.fetch(url) if url else envoy_admin.read_files(config_dump, arguments.clusters, arguments.stats)
+    )
+    found = diagnose(evidence, source)
+    if arguments.file:
+        found += rendering_drift.check(evidence, loader.load(arguments.file).snapshot, source)
+    if arguments.json:
+        sys.stdout.write(report.json_document(found, source=source))
+    else:
+        sys.stdout.write(report.text(found, summary(evidence) if not found else ""))
+    return 1 if found else 0

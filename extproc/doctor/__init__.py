@@ -1,4 +1,5 @@
-"""``extproc doctor``: what a running Envoy made of its configuration.
+"""What a running Envoy made of its configuration: ``extproc doctor``.
 
-``envoy_dump`` reads Envoy's admin documents, ``diagnosis`` judges them by ``rules``, ``run`` fetches and prints.
+``envoy_admin`` fetches or reads what Envoy says, ``envoy_dump`` finds in it what matters, ``diagnosis`` judges that by
+``rules``; ``rendering_drift`` compares it with policies.
 """

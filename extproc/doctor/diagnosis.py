@@ -1,7 +1,6 @@
 """Evidence in, findings out: is the processor attached, in its place, reachable, and does it work.
 
-Counters are of the time since
-Envoy started: a finding that rests on one may tell of something that is over.
+Counters are of the time since Envoy started: a finding that rests on one may be about something that is over.
 """
 
 from __future__ import annotations
@@ -35,25 +34,27 @@ from extproc.lint.envoy_filter_placement import AFTER_AUTHENTICATION, BEFORE_ROU
 from extproc.lint.findings import Finding, Rule
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_COUNTED = (
+_COUNTERS = (
     ("message_timeouts", TIMEOUTS),
     ("rejected_header_mutations", REJECTED),
     ("clear_route_cache_ignored", NOT_CLEARED),
     ("spurious_msgs_received", SPURIOUS),
 )
-_UNUSABLE = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal")
-_GONE = ("UNHEALTHY", "DRAINING", "TIMEOUT")
+_UNUSABLE_FLAGS = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal")
+_GONE_STATUSES = ("UNHEALTHY", "DRAINING", "TIMEOUT")
 """What the control plane may say of an endpoint."""
 
 
 def diagnose(evidence: Evidence, source: str) -> list[Finding]:
-    """What is wrong. ``source``: who was asked, for the findings. Raises ``SetupError`` for no config_dump."""
+    """What is wrong. ``source``: the Envoy's address, or the file. Raises ``SetupError`` for no config_dump."""
     dump = Dump(evidence.config_dump)
-    found = [_about(UPDATE_REFUSED, source, name, f"refused: {why}") for name, why in dump.refused]
+    found = [_finding(UPDATE_REFUSED, source, name, f"refused: {why}") for name, why in dump.refused]
     chains = [chain for chain in dump.chains if any(f.is_processor for f in chain.filters)]
     if not chains:
         count = len(dump.chains)
-        found.append(_about(NOT_ATTACHED, source, "", f"not attached: none of {count} HTTP filter chains has ext_proc"))
+        found.append(
+            _finding(NOT_ATTACHED, source, "", f"not attached: none of {count} HTTP filter chains has ext_proc")
+        )
     for chain in chains:
         found += _order(chain, source)
         for item in chain.filters:
@@ -64,8 +65,8 @@ def diagnose(evidence: Evidence, source: str) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def healthy(evidence: Evidence) -> str:
-    """One line on what was found in order."""
+def summary(evidence: Evidence) -> str:
+    """One line on an Envoy in which nothing is wrong."""
     dump = Dump(evidence.config_dump)
     chains = [chain for chain in dump.chains if any(f.is_processor for f in chain.filters)]
     names = list(dict.fromkeys(f.name for chain in chains for f in chain.filters if f.is_processor))
@@ -78,7 +79,7 @@ def healthy(evidence: Evidence) -> str:
     return f"{envoy}{', '.join(names)} on {', '.join(listeners)}, processor at {', '.join(clusters)}{asked}"
 
 
-def _about(rule: Rule, source: str, subject: str, message: str) -> Finding:
+def _finding(rule: Rule, source: str, subject: str, message: str) -> Finding:
     return rule.at(source, 0, path=subject, message=message)
 
 
@@ -96,24 +97,24 @@ def _order(chain: FilterChain, source: str) -> Iterator[Finding]:
         early = [name for name in after if name in CHAIN and CHAIN.index(name) <= AFTER_AUTHENTICATION]
         if early and chain.sees_requests(item):
             message = f"wrong order: {', '.join(early)} comes after it, so it sees requests of anybody"
-            yield _about(WRONG_ORDER, source, subject, message)
+            yield _finding(WRONG_ORDER, source, subject, message)
         if late and item.name in routers:
             message = f"wrong order: {', '.join(late)} has used the old route before it"
-            yield _about(WRONG_ORDER, source, subject, message)
+            yield _finding(WRONG_ORDER, source, subject, message)
         if item.observes and any(name in after for name in routers):
-            yield _about(OBSERVER_FIRST, source, subject, "")
+            yield _finding(OBSERVER_FIRST, source, subject, "")
     if routers and not chain.cleans:
-        yield _about(SPOOFABLE, source, _subject(chain, routers[0]), "")
+        yield _finding(SPOOFABLE, source, _subject(chain, routers[0]), "")
 
 
 def _filter(chain: FilterChain, item: HttpFilter, stats: Mapping[str, int] | None, source: str) -> Iterator[Finding]:
     subject = _subject(chain, item.name)
     if item.disabled and not chain.switched_on(item.name):
-        yield _about(SWITCHED_OFF, source, subject, "")
+        yield _finding(SWITCHED_OFF, source, subject, "")
     answers = {str(modes.get("response_body_mode")) for modes in chain.modes(item)}
     if not item.observes and (buffered := sorted(mode for mode in answers if mode.startswith("BUFFERED"))):
         message = f"buffered answers (response_body_mode {', '.join(buffered)}): streamed ones wait for their end"
-        yield _about(BUFFERED_ANSWERS, source, subject, message)
+        yield _finding(BUFFERED_ANSWERS, source, subject, message)
     if stats is None:
         return
     own = str(item.config.get("stat_prefix") or "")
@@ -121,33 +122,33 @@ def _filter(chain: FilterChain, item: HttpFilter, stats: Mapping[str, int] | Non
     prefix = f"{whole}ext_proc.{own + '.' if own else ''}"
     counters = {name.removeprefix(prefix): value for name, value in stats.items() if name.startswith(prefix)}
     if not counters:
-        yield _about(NO_STATS, source, subject, "")
+        yield _finding(NO_STATS, source, subject, "")
         return
     allowed = counters.get("failure_mode_allowed", 0)
     if allowed:
         passed = "unobserved" if item.observes else "unprocessed"
-        yield _about(FAILED_OPEN, source, subject, f"failing open: {_requests(allowed)} passed {passed}")
+        yield _finding(FAILED_OPEN, source, subject, f"failing open: {_requests(allowed)} passed {passed}")
     # What failed and was not allowed: the setting may have changed since Envoy started.
     failed = counters.get("streams_failed", 0) + counters.get("message_timeouts", 0) - allowed
     if failed > 0:
-        yield _about(FAILED_CLOSED, source, subject, f"failing closed: {_requests(failed)} met no processor")
-    for name, rule in _COUNTED:
+        yield _finding(FAILED_CLOSED, source, subject, f"failing closed: {_requests(failed)} met no processor")
+    for name, rule in _COUNTERS:
         if count := counters.get(name, 0):
-            yield _about(rule, source, subject, f"{rule.title} ({name} {count})")
+            yield _finding(rule, source, subject, f"{rule.title} ({name} {count})")
     requests = stats.get(f"{whole}downstream_rq_completed", 0)
     if requests and not any(
         counters.get(name) for name in ("streams_started", "streams_failed", "failure_mode_allowed")
     ):
-        yield _about(NEVER_ASKED, source, subject, f"attached, and never asked in {_requests(requests)}")
+        yield _finding(NEVER_ASKED, source, subject, f"attached, and never asked in {_requests(requests)}")
 
 
 def _cluster(name: str, cluster: Mapping[str, Any] | None, evidence: Evidence, source: str) -> Iterator[Finding]:
     subject = f"cluster {name}"
     if cluster is None:
-        yield _about(NO_CLUSTER, source, subject, "")
+        yield _finding(NO_CLUSTER, source, subject, "")
         return
     if not _http2(cluster):
-        yield _about(NO_HTTP2, source, subject, "")
+        yield _finding(NO_HTTP2, source, subject, "")
     statuses = rows(evidence.clusters, "cluster_statuses")
     status = next((s for s in statuses if s.get("name") == name), None)
     if status is not None:
@@ -156,12 +157,12 @@ def _cluster(name: str, cluster: Mapping[str, Any] | None, evidence: Evidence, s
         if all(troubles):
             why = ", ".join(dict.fromkeys(reason for trouble in troubles for reason in trouble)) or "it has none"
             message = f"the processor is down: none of {len(hosts)} endpoints can be used ({why})"
-            yield _about(DOWN, source, subject, message)
+            yield _finding(DOWN, source, subject, message)
     stats = evidence.stats or {}
     counted = str(cluster.get("alt_stat_name") or name).replace(":", "_")
     overflow = stats.get(f"cluster.{counted}.upstream_rq_pending_overflow", 0)
     if overflow:
-        yield _about(NO_ROOM, source, subject, f"the circuit breaker refused {_requests(overflow)}")
+        yield _finding(NO_ROOM, source, subject, f"the circuit breaker refused {_requests(overflow)}")
 
 
 def _http2(cluster: Mapping[str, Any]) -> bool:
@@ -172,9 +173,9 @@ def _http2(cluster: Mapping[str, Any]) -> bool:
 
 def _unusable(host: Mapping[str, Any]) -> list[str]:
     """Why Envoy does not use an endpoint, or can't connect to it though it would; nothing where it can."""
-    why = [reason.replace("_", " ") for reason in _UNUSABLE if at(host, "health_status", reason)]
-    if (said := at(host, "health_status", "eds_health_status")) in _GONE:
-        why.append(f"it is {said}")
+    why = [reason.replace("_", " ") for reason in _UNUSABLE_FLAGS if at(host, "health_status", reason)]
+    if (status := at(host, "health_status", "eds_health_status")) in _GONE_STATUSES:
+        why.append(f"it is {status}")
     if failed := _unreachable(host):
         why.append(f"no connection, {failed} failed")
     return why

@@ -1,4 +1,4 @@
-"""Documents of Envoy's admin port → what matters of them.
+"""What matters of the documents of Envoy's admin port.
 
 Sans I/O. The documents are trusted no further than JSON: what is missing or of another shape counts as absent.
 """
@@ -19,8 +19,8 @@ _WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 _TYPED_STRUCTS = ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct")
 _PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 _FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
-_QUOTED = 200
-"""Characters of an unexpected answer that are shown."""
+_MAX_QUOTED = 200
+"""Characters of an unexpected answer in a message."""
 _INFERENCE_POOL = "dummy"
 """The cluster name that Istio gives the filter of an InferencePool, which routes override."""
 
@@ -175,9 +175,9 @@ def document(text: str | bytes, what: str) -> Mapping[str, Any]:
 
 def quoted(text: str | bytes) -> str:
     """``it says "…"``: how an answer begins, on one line."""
-    words = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text)[: 4 * _QUOTED].split()
+    words = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text)[: 4 * _MAX_QUOTED].split()
     line = "".join(c if c.isprintable() else "?" for c in " ".join(words))
-    return f'it says "{line[:_QUOTED]}{"…" if len(line) > _QUOTED else ""}"' if line else "it is empty"
+    return f'it says "{line[:_MAX_QUOTED]}{"…" if len(line) > _MAX_QUOTED else ""}"' if line else "it is empty"
 
 
 def rows(value: Any, name: str) -> list[Mapping[str, Any]]:

@@ -14,8 +14,11 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.provenance import METADATA, differences
 
 
-def drift(evidence: Evidence, snapshot: Snapshot, source: str) -> list[Finding]:
-    """Each filter that was rendered from other policies than ``view``. ``source``: who was asked."""
+def check(evidence: Evidence, snapshot: Snapshot, source: str) -> list[Finding]:
+    """Each filter that was rendered from other policies than ``snapshot``.
+
+    ``source``: the Envoy's address, or the file.
+    """
     found = (
         RENDERED_BEFORE.at(
             source,
@@ -26,13 +29,13 @@ def drift(evidence: Evidence, snapshot: Snapshot, source: str) -> list[Finding]:
         for chain in Dump(evidence.config_dump).chains
         for item in chain.filters
         if item.is_processor
-        for text in _said(item)
+        for text in _rendered_from(item)
         if (differing := differences(text, snapshot))
     )
     return list(dict.fromkeys(found))
 
 
-def _said(item: HttpFilter) -> Iterator[str]:
+def _rendered_from(item: HttpFilter) -> Iterator[str]:
     for pair in rows(at(item.config, "grpc_service"), "initial_metadata"):
         if pair.get("key") == METADATA:
             yield str(pair.get("value", ""))

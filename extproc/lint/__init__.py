@@ -1,5 +1,7 @@
-"""``extproc check --istio``: what is wrong with Istio manifests though every schema takes them.
+"""What is wrong with manifests though every schema takes them.
 
-Sans I/O: texts in, findings out (``run.lint``). One module per kind of resource; each holds its rules beside the code
-that looks for them, and ``run.RULES`` has them all. ``docs/istio-lint.md`` is made from these.
+Shared by ``extproc check --istio`` and ``linkerd-adapter lint``: ``manifest`` (values with positions, resources),
+``manifest_files`` (the only I/O), ``findings``, ``rule_modules``, ``report``. Everything else is for Istio: one module
+for each kind of resource holds its rules beside the code that looks for them, and ``linter`` runs them all.
+``docs/istio-lint.md`` is made from them.
 """

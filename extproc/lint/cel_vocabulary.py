@@ -72,8 +72,8 @@ def _fits(written: str, *, negative: bool) -> None:
     """Whole numbers have 64 bits."""
     whole = written.rstrip("uU")
     if re.fullmatch(r"0x[0-9a-fA-F]+|[0-9]+", whole):
-        most = 2**64 - 1 if whole != written else 2**63 - (not negative)
-        if len(whole) > 40 or int(whole, 16 if whole.startswith("0x") else 10) > most:
+        limit = 2**64 - 1 if whole != written else 2**63 - (not negative)
+        if len(whole) > 40 or int(whole, 16 if whole.startswith("0x") else 10) > limit:
             raise ValueError(f"{written[:20]} is too large")
 
 

@@ -102,7 +102,7 @@ _HTTP_ONLY = (
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Every DestinationRule: its own policy and those of its subsets and ports."""
-    yield from _twice(mesh)
+    yield from _second_rules(mesh)
     for rule in mesh.of("DestinationRule"):
         whole = rule.spec.at("trafficPolicy")
         subsets = rule.spec.at("subsets").items
@@ -121,7 +121,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             if protocols and all(p in ("HTTPS", "TLS") for p in protocols):
                 for steps in _HTTP_ONLY:
                     if useless := whole.at(*steps):
-                        message = f"the ports of {entry.name} ({entry.place}) are {protocols[0]}: this does nothing"
+                        message = f"the ports of {entry.name} ({entry.location}) are {protocols[0]}: this does nothing"
                         yield useless.breaks(OPAQUE, message)
 
 
@@ -156,9 +156,9 @@ def _transport(policy: Value, whole: Value, rule: Resource, mesh: Mesh) -> Itera
         if plain:
             yield upgrade.breaks(NO_HTTP2, "HTTP/2 without a sidecar in between (tls.mode: DISABLE)")
         elif undeclared:
-            yield upgrade.breaks(NO_HTTP2, f"HTTP/2, and {service.place if service else ''} declares no protocol")
+            yield upgrade.breaks(NO_HTTP2, f"HTTP/2, and {service.location if service else ''} declares no protocol")
     if policy.at("tls", "mode").text == "DISABLE" and (strict := _strict(host, mesh)):
-        message = f"plaintext, and PeerAuthentication {strict.name} ({strict.place}) asks for mutual TLS"
+        message = f"plaintext, and PeerAuthentication {strict.name} ({strict.location}) asks for mutual TLS"
         yield policy.at("tls", "mode").breaks(REFUSED, message)
 
 
@@ -175,7 +175,7 @@ def _strict(host: str, mesh: Mesh) -> Resource | None:
     return None
 
 
-def _twice(mesh: Mesh) -> Iterator[Finding]:
+def _second_rules(mesh: Mesh) -> Iterator[Finding]:
     """What is lost where several rules are joined."""
     first: dict[tuple[object, ...], Resource] = {}
     for rule in mesh.of("DestinationRule"):
@@ -185,11 +185,11 @@ def _twice(mesh: Mesh) -> Iterator[Finding]:
         if other is rule or other.name == rule.name:
             continue
         if (policy := spec.at("trafficPolicy")) and other.spec.at("trafficPolicy"):
-            yield policy.breaks(IGNORED, f"{other.name} ({other.place}) has a trafficPolicy for {key[0]} too")
+            yield policy.breaks(IGNORED, f"{other.name} ({other.location}) has a trafficPolicy for {key[0]} too")
         names = {subset.at("name").text for subset in other.spec.at("subsets").items}
         for name in (subset.at("name") for subset in spec.at("subsets").items):
             if name.text in names:
-                yield name.breaks(IGNORED, f"{other.name} ({other.place}) has a subset {name.text} too")
+                yield name.breaks(IGNORED, f"{other.name} ({other.location}) has a subset {name.text} too")
 
 
 def _hardware(subsets: list[Value], whole: Value) -> Iterator[Finding]:

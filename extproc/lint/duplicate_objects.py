@@ -60,10 +60,10 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         other = first.setdefault(_key(resource), resource)
         if other is not resource:
             what = f"{resource.kind} {name.text} of namespace {resource.namespace}"
-            message = f"{what} is at {other.place} too, with other content"
+            message = f"{what} is at {other.location} too, with other content"
             yield name.breaks(OVERWRITTEN, message)
 
 
 def _key(resource: Resource) -> tuple[str, ...]:
-    """What the API server tells objects by."""
+    """By which the API server distinguishes objects."""
     return resource.group, resource.kind, resource.namespace, resource.name

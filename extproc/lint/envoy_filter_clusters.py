@@ -79,7 +79,7 @@ _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """The cluster of every processor, and those that are added for them."""
-    yield from _twice(mesh)
+    yield from _added_twice(mesh)
     for processor in mesh.processors:
         cluster = processor.cluster
         if added := mesh.added_clusters.get(cluster.text):
@@ -90,7 +90,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             yield cluster.breaks(UNKNOWN_CLUSTER, f"nothing makes a cluster {cluster.text}")
 
 
-def _twice(mesh: Mesh) -> Iterator[Finding]:
+def _added_twice(mesh: Mesh) -> Iterator[Finding]:
     """Clusters that two patches add to the same proxies."""
     first: dict[tuple[object, ...], Patch] = {}
     for patch in mesh.patches:
@@ -128,7 +128,7 @@ def _port(cluster: Value, service: Resource, number: str) -> Iterator[Finding]:
     port = next((p for p in ports if p.at("port").text == number), None)
     if port is None:
         there = ", ".join(p.at("port").text for p in ports) or "none"
-        yield cluster.breaks(NO_PORT, f"{service.name} ({service.place}) has no port {number}; it has {there}")
+        yield cluster.breaks(NO_PORT, f"{service.name} ({service.location}) has no port {number}; it has {there}")
         return
     protocol = port.at("appProtocol").text
     named = port.at("name").text.partition("-")[0]
@@ -168,4 +168,4 @@ def _added(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
     namespaces = {"istio-system", *(parts[1] for parts in hosts if len(parts) > 1 and not parts[0].isdecimal())}
     for policy in mesh.of("PeerAuthentication"):
         if policy.spec.at("mtls", "mode").text == "STRICT" and policy.namespace in namespaces:
-            yield cluster.breaks(PLAINTEXT, f"plaintext, and {policy.name} ({policy.place}) asks for mutual TLS")
+            yield cluster.breaks(PLAINTEXT, f"plaintext, and {policy.name} ({policy.location}) asks for mutual TLS")

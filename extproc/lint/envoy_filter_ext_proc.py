@@ -63,13 +63,6 @@ OBSERVER_FAILS = Rule(
     "Without `failure_mode_allow` an observer that is down gives clients 500, and one that dies cuts answers short.",
     "write failure_mode_allow: true",
 )
-PARTIAL = Rule(
-    "AIM126",
-    "error",
-    "`BUFFERED_PARTIAL`",
-    "A race: with a late or a large body the upstream gets the new headers, but the old cluster was chosen already.",
-    "use BUFFERED, with the buffer limit raised",
-)
 STREAMED_RACE = Rule(
     "AIM127",
     "error",
@@ -77,21 +70,6 @@ STREAMED_RACE = Rule(
     "The processor must then answer the headers before it sees the body, and what it reads there comes too late "
     "for the route.",
     "write send_body_without_waiting_for_header_response: true, or use BUFFERED",
-)
-DUPLEX_TRAILERS = Rule(
-    "AIM128",
-    "error",
-    "`FULL_DUPLEX_STREAMED` without trailers",
-    "Envoy refuses the filter unless the trailer mode of the same direction is `SEND`.",
-    "write request_trailer_mode: SEND (for a response body, response_trailer_mode: SEND)",
-)
-DUPLEX_HANGS = Rule(
-    "AIM129",
-    "warning",
-    "`FULL_DUPLEX_STREAMED` has no timeout",
-    "`message_timeout` does not count there: a processor that hangs hangs the client, until the connection manager's "
-    "`stream_idle_timeout`. `failure_mode_allow` does not save a request whose body is on the way.",
-    "use BUFFERED, or STREAMED with send_body_without_waiting_for_header_response: true",
 )
 OVERRIDE = Rule(
     "AIM130",
@@ -176,8 +154,8 @@ ENVOY_REFUSES = Rule(
     "correct what is named",
 )
 RULES = (
-    *(UNKNOWN_FIELD, NO_CACHE_CLEAR, NOTHING_CLEARS, OBSERVER_ROUTES, OBSERVER_FAILS, PARTIAL, STREAMED_RACE),
-    *(DUPLEX_TRAILERS, DUPLEX_HANGS, OVERRIDE, STREAM_TIMEOUT, NO_TIMEOUT, BOTH_CACHE, ANY_HEADER, EVERY_HEADER),
+    *(UNKNOWN_FIELD, NO_CACHE_CLEAR, NOTHING_CLEARS, OBSERVER_ROUTES, OBSERVER_FAILS, STREAMED_RACE),
+    *(OVERRIDE, STREAM_TIMEOUT, NO_TIMEOUT, BOTH_CACHE, ANY_HEADER, EVERY_HEADER),
     *(BODY_LIMIT, GOOGLE_GRPC, NO_TYPE, NO_ATTRIBUTE, ENVOY_REFUSES),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from extproc.lint import re2_regex
 from extproc.lint.envoy_filter_patches import HCM, ROUTER, Patch, Processor
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
@@ -229,12 +230,10 @@ def _patch(patch: Patch) -> Iterator[Finding]:
 
 
 def _version(pattern: Value) -> Iterator[Finding]:
-    try:
-        matches = re.compile(pattern.text).search
-    except re.error as error:
-        yield pattern.breaks(VERSION_PATTERN, f"proxyVersion is no regular expression: {error.msg}")
+    if why := re2_regex.refused(pattern.text):
+        yield pattern.breaks(VERSION_PATTERN, f"proxyVersion is no regular expression: {why}")
         return
-    if not any(map(matches, _VERSIONS)):
+    if not any(re2_regex.may_be_found(pattern.text, version) for version in _VERSIONS):
         yield pattern.breaks(VERSION_PATTERN)
     elif re.search(r"(?<!\\)\.(?![*+?{])", pattern.text):
         yield pattern.breaks(LOOSE_VERSION)

@@ -1,20 +1,17 @@
-"""What a linter or the doctor found: its shape, its printed forms, and the rules behind it.
+"""What a linter or the doctor finds, and the rules behind it.
 
-``extproc check --istio``, ``extproc doctor`` and ``linkerd-adapter lint`` all speak in
-these, so that one reader (a person, CI, an editor) understands the three.
+``extproc check --istio``, ``extproc doctor`` and ``linkerd-adapter lint`` share these, so that one reader (a person,
+CI, an editor) understands the three. ``report`` prints them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from extproc.errors import Problem
-
-"""Around the tables of a page."""
 
 Severity: TypeAlias = Literal["error", "warning"]
 """error: it does not do what it was written for, or it harms. warning: it works, but probably not as it is meant."""
@@ -68,30 +65,6 @@ def of_problem(problem: Problem, code: str) -> Finding:
     p = problem
     severity: Severity = "warning" if p.warning else "error"
     return Finding(p.file, p.line, p.column, p.path, code, severity, p.message, p.remedy)
-
-
-def text(findings: Sequence[Finding], well: str) -> str:
-    """A line for each, then the count; ``well`` says what was looked at, where nothing is wrong."""
-    lines = [str(finding) for finding in findings]
-    return "\n".join([*lines, counted(findings) if findings else f"ok: {well}", ""])
-
-
-def report(findings: Sequence[Finding], **more: object) -> str:
-    """JSON: ``ok`` (no error; warnings are none), ``findings``, and ``more``."""
-    shown = [finding.as_dict() for finding in findings]
-    return json.dumps({"ok": not failed(findings), "findings": shown, **more}, indent=2, ensure_ascii=False) + "\n"
-
-
-def failed(findings: Iterable[Finding]) -> bool:
-    """Whether there is an error among them; warnings are none."""
-    return any(finding.severity == "error" for finding in findings)
-
-
-def counted(findings: Sequence[Finding]) -> str:
-    """As in ``2 errors, 1 warning``."""
-    errors = sum(finding.severity == "error" for finding in findings)
-    numbers = ((errors, "error"), (len(findings) - errors, "warning"))
-    return ", ".join(f"{number} {word}{'s' * (number != 1)}" for number, word in numbers)
 
 
 def table(rules: Iterable[Rule]) -> str:

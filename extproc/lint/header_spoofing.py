@@ -70,7 +70,7 @@ UNGUARDED = Rule(
 )
 RULES = (SPOOFABLE, NOT_STRIPPED, STRIPPED_LATE, REMOVED_BY_ROUTE, APPENDED, UNGUARDED)
 
-_KEEPING = ("APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT")
+_KEEPING_ACTIONS = ("APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT")
 _LATE_FILTER = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 
 
@@ -83,21 +83,21 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             place = processor.patch.value.at("name")
             yield place.breaks(SPOOFABLE, f"no {_EARLY} on the listeners of this processor")
     if early:
-        yield from _left(mesh, early, routers)
+        yield from _not_stripped(mesh, early, routers)
     elif not routers and not mesh.processors:
         for name, place in mesh.matched_headers.items():
             yield place.breaks(UNGUARDED, f"routes follow {name}, which nothing here sets or strips")
     for patch in mesh.patches:
-        yield from _late(patch)
+        yield from _late_mutations(patch)
     yield from _virtual_services(mesh, stripped=bool(early))
 
 
-def _left(mesh: Mesh, early: list[Patch], routers: list[Processor]) -> Iterator[Finding]:
+def _not_stripped(mesh: Mesh, early: list[Patch], routers: list[Processor]) -> Iterator[Finding]:
     """Headers that routes follow and that some listener with a processor does not strip."""
     for name, place in mesh.matched_headers.items():
         for patch in early:
             guards = not routers or any(patch.meets(r.patch) for r in routers)
-            if guards and not _removes(patch, name) and name not in _pins(patch):
+            if guards and not _removes(patch, name) and name not in _client_headers(patch):
                 first = _mutations(patch)[0]
                 yield first.breaks(
                     NOT_STRIPPED, f"{name} is not stripped, and {place.file}:{place.node.line} routes by it"
@@ -119,26 +119,30 @@ def _removes(patch: Patch, header: str) -> bool:
     return False
 
 
-def _pins(patch: Patch) -> set[str]:
+def _client_headers(patch: Patch) -> set[str]:
     text = patch.resource.root.at("metadata", "annotations", CLIENT_HEADERS).text
     return {name.strip().lower() for name in text.split(",")}
 
 
-def _late(patch: Patch) -> Iterator[Finding]:
+def _late_mutations(patch: Patch) -> Iterator[Finding]:
     """Header mutation filters that strip, and mutations anywhere that keep what a client sent."""
     if patch.typed.name == _LATE_FILTER:
         for mutation in patch.config.at("mutations", "request_mutations").items:
             if routing(mutation.at("remove").text):
                 yield mutation.breaks(STRIPPED_LATE)
     for value in patch.value.walk():
-        if routing(value.at("header", "key").text) and "response" not in value.path.lower() and _keeps(value):
+        if (
+            routing(value.at("header", "key").text)
+            and "response" not in value.path.lower()
+            and _keeps_client_value(value)
+        ):
             yield value.breaks(APPENDED)
 
 
-def _keeps(option: Value) -> bool:
+def _keeps_client_value(option: Value) -> bool:
     """Whether a HeaderValueOption leaves what the client sent; by default it does."""
     action = option.at("append_action")
-    return action.text in _KEEPING or not (action or option.at("append").text == "false")
+    return action.text in _KEEPING_ACTIONS or not (action or option.at("append").text == "false")
 
 
 def _virtual_services(mesh: Mesh, *, stripped: bool) -> Iterator[Finding]:

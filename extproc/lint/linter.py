@@ -1,9 +1,8 @@
-"""All rules over all files."""
+"""``extproc check --istio``: all rules for Istio over all files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 
 import msgspec
 
@@ -17,7 +16,7 @@ from extproc.lint import (
     envoy_filter_hosts,
     envoy_filter_placement,
     envoy_filter_spelling,
-    fieldnames,
+    field_names,
     header_spoofing,
     processing_modes,
     rendering_drift,
@@ -28,11 +27,11 @@ from extproc.lint import (
     virtual_service_routes,
 )
 from extproc.lint.findings import Finding, Rule, of_problem, table
-from extproc.lint.manifest import read
-from extproc.lint.mesh import Mesh
+from extproc.lint.mesh import Mesh, read
+from extproc.lint.rule_modules import RuleModule, check, in_order
 from extproc.policy.snapshot import Snapshot
 
-PARTS = (
+MODULES: tuple[RuleModule[Mesh], ...] = (
     resource_kinds,
     duplicate_objects,
     envoy_filter_placement,
@@ -46,25 +45,25 @@ PARTS = (
     virtual_service,
     virtual_service_routes,
     destination_rule,
-    fieldnames,
+    field_names,
     telemetry,
     service_entry,
 )
-RULES: tuple[Rule, ...] = tuple(rule for part in PARTS for rule in part.RULES)
+RULES: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in module.RULES)
 
 
-class Linted(msgspec.Struct, frozen=True):
+class LintResult(msgspec.Struct, frozen=True):
     """What was looked at, and what is wrong with it."""
 
     findings: tuple[Finding, ...]
-    """By place."""
+    """By place, in the order of the files."""
     resources: int
     files: int
 
 
 def lint(
     sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = (), snapshot: Snapshot | None = None
-) -> Linted:
+) -> LintResult:
     """What is wrong with the manifests in ``sources``, pairs of (name, text), taken together.
 
     ``problems``: of files that could not be read. ``snapshot``: policies from which the manifests should be rendered.
@@ -72,17 +71,19 @@ def lint(
     """
     resources, unreadable = read(sources)
     mesh = Mesh(duplicate_objects.once(resources))
-    found = {finding for part in PARTS for finding in part.check(mesh)}
-    found |= set(rendering_drift.check(mesh, snapshot)) if snapshot else set()
-    found |= {of_problem(problem, resource_kinds.UNREADABLE.code) for problem in (*problems, *unreadable)}
-    return Linted(tuple(sorted(found)), len(mesh.resources), len(sources))
+    found = check(MODULES, mesh)
+    found += rendering_drift.check(mesh, snapshot) if snapshot else ()
+    found += (of_problem(problem, resource_kinds.UNREADABLE.code) for problem in (*problems, *unreadable))
+    ordered = in_order(found, (name for name, _ in sources))
+    return LintResult(tuple(ordered), len(mesh.resources), len(sources))
 
 
 def markdown() -> str:
-    """The tables of ``docs/istio-lint.md``: one for each part, below what its module says of itself."""
-    return "\n".join(f"{_heading(part)}\n\n{table(part.RULES)}" for part in (*PARTS, rendering_drift))
+    """The tables of ``docs/istio-lint.md``: one for each module, below its docstring."""
+    modules = *((module.__doc__, module.RULES) for module in MODULES), (rendering_drift.__doc__, rendering_drift.RULES)
+    return "\n".join(f"{_heading(docstring)}\n\n{table(rules)}" for docstring, rules in modules)
 
 
-def _heading(part: ModuleType) -> str:
-    first, *rest = (part.__doc__ or "").strip().replace("``", "`").split("\n\n")
+def _heading(docstring: str | None) -> str:
+    first, *rest = (docstring or "").strip().replace("``", "`").split("\n\n")
     return "\n\n".join((f"### {first.rstrip('.')}", *rest))

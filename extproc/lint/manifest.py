@@ -1,12 +1,13 @@
-"""Kubernetes manifests as values that know their place: files in, resources out.
+"""Kubernetes manifests as values that know their position: texts in, resources out.
 
-Reading never fails: what is not there is an empty value, whose place is that of what would hold it.
+Reading never fails: what is not there is an empty value, whose position is that of the value that would hold it. Null
+is not there either, as for the API server and in protobuf's JSON.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -15,15 +16,15 @@ from extproc.errors import Problem
 from extproc.lint.findings import Finding, Rule
 from extproc.yamldoc import Items, Mapping, Node, Scalar, child_path
 
-_FIELDS = ("apiVersion", "kind", "metadata", "spec")
-"""What has none of these is something else, as the values of a chart, and no business of ours."""
+MAX_NODES = 500_000
+"""Scalars, lists and mappings in one file: what the Services and routes of a large cluster have."""
 _DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:h|ms|m|us|ns|s))+")
 _PART = re.compile(r"([0-9.]+)(h|ms|m|us|ns|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 class Value:
-    """A value in a manifest, or the place where one could stand. False where nothing is written."""
+    """A value in a manifest, or the position where one could stand. False where nothing is written, or null."""
 
     __slots__ = ("file", "node", "path", "written")
 
@@ -31,7 +32,7 @@ class Value:
         self.file = file
         self.node = node
         self.path = path
-        self.written = written
+        self.written = written and not (isinstance(node, Scalar) and node.tag == "null")
 
     def __bool__(self) -> bool:
         return self.written
@@ -56,7 +57,12 @@ class Value:
     @property
     def text(self) -> str:
         """The scalar as it is written; empty where there is none."""
-        return self.node.text if self.written and isinstance(self.node, Scalar) and self.node.tag != "null" else ""
+        return self.node.text if self.written and isinstance(self.node, Scalar) else ""
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether a single value is written here, and no list or mapping."""
+        return self.written and isinstance(self.node, Scalar)
 
     @property
     def flag(self) -> bool:
@@ -65,9 +71,19 @@ class Value:
 
     @property
     def number(self) -> float | None:
-        """The number; None where there is none."""
+        """The number, quoted or not; None where there is none."""
         try:
             return float(self.text)
+        except ValueError:
+            return None
+
+    @property
+    def integer(self) -> int | None:
+        """The whole number, which must not be quoted; None where there is none, or one of thousands of digits."""
+        if not self.written or not isinstance(self.node, Scalar) or self.node.tag != "int":
+            return None
+        try:
+            return int(self.node.text)
         except ValueError:
             return None
 
@@ -80,19 +96,20 @@ class Value:
 
     @property
     def items(self) -> list[Value]:
-        """The items of a list; none where this is no list."""
+        """The items of a list, nulls left out; none where this is no list."""
         nodes: Sequence[Node] = self.node.items if self.written and isinstance(self.node, Items) else ()
-        return [Value(self.file, node, f"{self.path}[{i}]") for i, node in enumerate(nodes)]
+        return [item for i, node in enumerate(nodes) if (item := Value(self.file, node, f"{self.path}[{i}]"))]
 
     @property
     def entries(self) -> dict[str, Value]:
-        """What a mapping holds, by key; nothing where this is none."""
+        """What a mapping holds, by key, nulls left out; nothing where this is none."""
         pairs = self.node.entries if self.written and isinstance(self.node, Mapping) else ()
-        return {key.text: Value(self.file, node, child_path(self.path, key.text)) for key, node in pairs}
+        values = ((key.text, Value(self.file, node, child_path(self.path, key.text))) for key, node in pairs)
+        return {key: value for key, value in values if value}
 
     @property
     def content(self) -> object:
-        """All that is written here and below, without its places: equal for values that say the same."""
+        """All that is written here and below, without positions: equal for values that say the same."""
         if self.written and isinstance(self.node, Mapping):
             return frozenset((name, value.content) for name, value in self.entries.items())
         if self.written and isinstance(self.node, Items):
@@ -100,7 +117,7 @@ class Value:
         return self.text
 
     def named(self) -> Iterator[tuple[str, Value]]:
-        """The keys of a mapping, each with its own place."""
+        """The keys of a mapping, those of nulls too, each with its own position."""
         pairs = self.node.entries if self.written and isinstance(self.node, Mapping) else ()
         for key, _ in pairs:
             yield key.text, Value(self.file, key, child_path(self.path, key.text))
@@ -121,17 +138,16 @@ class Value:
 class Resource(msgspec.Struct, frozen=True):
     """One Kubernetes object."""
 
+    root: Value
     api_version: str
     kind: str
     name: str
     namespace: str
-    """``default`` where the manifest names none."""
-    root: Value
 
     @property
-    def spec(self) -> Value:
-        """Its ``spec``, written or not."""
-        return self.root.at("spec")
+    def key(self) -> tuple[str, str]:
+        """(namespace, name), by which references name it."""
+        return self.namespace, self.name
 
     @property
     def group(self) -> str:
@@ -139,42 +155,57 @@ class Resource(msgspec.Struct, frozen=True):
         return self.api_version.rpartition("/")[0]
 
     @property
-    def place(self) -> str:
+    def version(self) -> str:
+        """The version of the API, without its group."""
+        return self.api_version.rpartition("/")[2]
+
+    @property
+    def spec(self) -> Value:
+        """Its ``spec``, written or not."""
+        return self.root.at("spec")
+
+    @property
+    def annotations(self) -> dict[str, Value]:
+        """Its annotations by key."""
+        return self.root.at("metadata", "annotations").entries
+
+    @property
+    def location(self) -> str:
         """For a message elsewhere that points here: ``file:line``."""
         return f"{self.root.file}:{self.root.node.line}"
 
 
-def read(sources: Iterable[tuple[str, str]]) -> tuple[list[Resource], list[Problem]]:
-    """The resources in ``sources``, pairs of (name, text), those of a List too, and what is wrong with them as YAML.
+def documents(name: str, text: str) -> tuple[list[Value], list[Problem]]:
+    """The documents in a file of YAML or JSON, and what is wrong with them as YAML."""
+    roots, problems = yamldoc.read(name, text, MAX_NODES)
+    return [Value(name, root) for root in roots], problems
 
-    Documents that are no manifests are left out.
+
+def is_list(document: Value) -> bool:
+    """Whether a document is a List of objects: ``List``, or a typed one such as ``ServiceList``."""
+    return document.at("kind").text.endswith("List")
+
+
+def resources(document: Value, namespace: str, api_version: str = "", kind: str = "") -> Iterator[Resource]:
+    """The object that a document is, or those of a List, of Lists in it too.
+
+    ``namespace``: of objects that name none. ``api_version``, ``kind``: those that the items of a typed List need not
+    repeat. An object may lack either.
     """
-    resources: list[Resource] = []
-    problems: list[Problem] = []
-    for name, text in sources:
-        roots, found = yamldoc.read(name, text)
-        problems += found
-        for root in roots:
-            value = Value(name, root)
-            if not any(value.at(field) for field in _FIELDS):
-                continue
-            if not value.at("kind").text:
-                message, remedy = "is no Kubernetes manifest: it has no kind", "give it apiVersion and kind"
-                problems.append(Problem(name, root.line, root.column, "", message, remedy))
-                continue
-            listed = value.at("items").items if value.at("kind").text == "List" else [value]
-            resources += map(_resource, listed)
-    return resources, problems
-
-
-def _resource(root: Value) -> Resource:
-    return Resource(
-        api_version=root.at("apiVersion").text,
-        kind=root.at("kind").text,
-        name=root.at("metadata", "name").text,
-        namespace=root.at("metadata", "namespace").text or "default",
-        root=root,
-    )
+    api_version = document.at("apiVersion").text or api_version
+    kind = document.at("kind").text or kind
+    if is_list(document):
+        for item in document.at("items").items:
+            yield from resources(item, namespace, api_version, kind.removesuffix("List"))
+    else:
+        metadata = document.at("metadata")
+        yield Resource(
+            root=document,
+            api_version=api_version,
+            kind=kind,
+            name=metadata.at("name").text,
+            namespace=metadata.at("namespace").text or namespace,
+        )
 
 
 def camel(name: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from extproc import headers
+from extproc.errors import Problem
+from extproc.lint import manifest
 from extproc.lint.envoy_filter_patches import (
     FILTER_CONFIG,
     PER_ROUTE,
@@ -19,10 +21,14 @@ from extproc.lint.envoy_filter_patches import (
     typed,
 )
 from extproc.lint.manifest import Resource, Value
-from extproc.lint.wasm_plugin import Extension, named
+from extproc.lint.wasm_plugin import Extension, filters
 
-_OURS = ("x-model-", "x-gpu-", "x-ai-")
-_MODELS = (
+DEFAULT_NAMESPACE = "default"
+"""Of manifests that name none, as with kubectl."""
+_FIELDS = ("apiVersion", "kind", "metadata", "spec")
+"""A document with none of these is something else, as the values of a chart, and is left out."""
+_ROUTING_PREFIXES = ("x-model-", "x-gpu-", "x-ai-")
+_MODEL_PREFIXES = (
     *("vllm", "llm", "llama", "ollama", "mistral", "mixtral", "qwen", "gemma", "deepseek", "gpt", "falcon", "whisper"),
     *("triton", "sglang", "kserve", "openai", "huggingface", "lmdeploy", "inference", "embedding", "rerank"),
 )
@@ -33,7 +39,7 @@ _MODEL_WORDS = ("model", "models", "tgi", "tei", "phi", "bert", "nim", "predicto
 
 def routing(header: str) -> bool:
     """Whether ``header`` is one that a processor sets and routes follow."""
-    return header.lower() in headers.ROUTING or header.lower().startswith(_OURS)
+    return header.lower() in headers.ROUTING or header.lower().startswith(_ROUTING_PREFIXES)
 
 
 def fqdn(host: str, namespace: str) -> str:
@@ -46,8 +52,30 @@ def covers(pattern: str, host: str) -> bool:
     return pattern in (host, "*") or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
+def read(sources: Iterable[tuple[str, str]]) -> tuple[list[Resource], list[Problem]]:
+    """The resources in ``sources``, pairs of (name, text), those of Lists too, and what is wrong with them as YAML.
+
+    Documents that are no manifests are left out.
+    """
+    found: list[Resource] = []
+    problems: list[Problem] = []
+    for name, text in sources:
+        documents, of_file = manifest.documents(name, text)
+        problems += of_file
+        for document in documents:
+            if not any(document.at(field) for field in _FIELDS):
+                continue
+            if document.at("kind").text:
+                found += manifest.resources(document, DEFAULT_NAMESPACE)
+            else:
+                message, remedy = "is no Kubernetes manifest: it has no kind", "give it apiVersion and kind"
+                node = document.node
+                problems.append(Problem(name, node.line, node.column, "", message, remedy))
+    return found, problems
+
+
 class Mesh:
-    """What the files say together."""
+    """All resources that were read, to be judged together."""
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         self.resources = resources
@@ -101,7 +129,7 @@ class Mesh:
     def extensions(self) -> dict[str, Extension]:
         """Wasm and Lua extensions, by every name that a release of Istio gives their filters."""
         return {
-            e.filter_name: e for kind in ("WasmPlugin", "TrafficExtension") for r in self.of(kind) for e in named(r)
+            e.filter_name: e for kind in ("WasmPlugin", "TrafficExtension") for r in self.of(kind) for e in filters(r)
         }
 
     @cached_property
@@ -113,7 +141,7 @@ class Mesh:
     def serves_models(self, host: str) -> bool:
         """Whether the full name ``host`` looks like a model server: by its name, or by what a policy says of it."""
         words = set(re.split(r"[^a-z]+", host.partition(".")[0].lower()))
-        if any(word.startswith(_MODELS) or word in _MODEL_WORDS for word in words):
+        if any(word.startswith(_MODEL_PREFIXES) or word in _MODEL_WORDS for word in words):
             return True
         policies = (p.spec.at("host").text for p in self.of("ModelInferencePolicy"))
         return host in policies

@@ -1,14 +1,14 @@
-"""EnvoyFilter: what ext_proc filters are shown, for all hosts and for some.
+"""EnvoyFilter: which parts of requests and answers ext_proc filters see, for all hosts and for some.
 
-A filter's ``processing_mode`` and those in ``overrides`` of ExtProcPerRoute are judged alike: AIM121, AIM126 to AIM129
-and AIM136 too are told where the mode is written.
+A filter's ``processing_mode`` and those in ``overrides`` of ExtProcPerRoute are judged alike. AIM121, AIM127 and AIM136
+are told of where the mode is written, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.lint.envoy_filter_ext_proc import DUPLEX_HANGS, DUPLEX_TRAILERS, PARTIAL, UNKNOWN_FIELD
+from extproc.lint.envoy_filter_ext_proc import UNKNOWN_FIELD
 from extproc.lint.envoy_filter_patches import mode
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value, camel
@@ -21,6 +21,28 @@ OVERRIDES = (
 )
 """Fields of ExtProcOverrides in Envoy 1.40."""
 
+PARTIAL = Rule(
+    "AIM126",
+    "error",
+    "`BUFFERED_PARTIAL`",
+    "A race: with a late or a large body the upstream gets the new headers, but the old cluster was chosen already.",
+    "use BUFFERED, with the buffer limit raised",
+)
+DUPLEX_TRAILERS = Rule(
+    "AIM128",
+    "error",
+    "`FULL_DUPLEX_STREAMED` without trailers",
+    "Envoy refuses the filter unless the trailer mode of the same direction is `SEND`.",
+    "write request_trailer_mode: SEND (for a response body, response_trailer_mode: SEND)",
+)
+DUPLEX_HANGS = Rule(
+    "AIM129",
+    "warning",
+    "`FULL_DUPLEX_STREAMED` has no timeout",
+    "`message_timeout` does not count there: a processor that hangs hangs the client, until the connection manager's "
+    "`stream_idle_timeout`. `failure_mode_allow` does not save a request whose body is on the way.",
+    "use BUFFERED, or STREAMED with send_body_without_waiting_for_header_response: true",
+)
 BUFFERED_ANSWERS = Rule(
     "AIM140",
     "error",
@@ -30,7 +52,7 @@ BUFFERED_ANSWERS = Rule(
     "write response_body_mode: NONE, or STREAMED in a filter with observability_mode: true; one that has to change "
     "answers takes FULL_DUPLEX_STREAMED",
 )
-RULES = (BUFFERED_ANSWERS,)
+RULES = (PARTIAL, DUPLEX_TRAILERS, DUPLEX_HANGS, BUFFERED_ANSWERS)
 
 _BODY = ("NONE", "STREAMED", "BUFFERED", "BUFFERED_PARTIAL", "FULL_DUPLEX_STREAMED", "GRPC")
 _MODES = {
@@ -44,7 +66,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     """Every processing mode of every ext_proc filter."""
     for processor in mesh.processors:
         for modes in mesh.modes(processor):
-            yield from _words(modes)
+            yield from _unknown(modes)
             yield from _bodies(modes, observes=processor.observes)
     for settings in (own for found in mesh.overrides.values() for own in found):
         for name, key in settings.named():
@@ -52,7 +74,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
                 yield key.breaks(UNKNOWN_FIELD, f"overrides have no field {name}", suggestion(name, OVERRIDES))
 
 
-def _words(modes: Value) -> Iterator[Finding]:
+def _unknown(modes: Value) -> Iterator[Finding]:
     """What a processing mode does not have."""
     for name, key in modes.named():
         if name not in _MODES and name not in map(camel, _MODES):

@@ -62,14 +62,14 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "TrafficExtension": ("extensions.istio.io", ("v1alpha1",)),
 }
 """Istio's kinds: their group and its versions, newest first."""
-OURS = "ai.istio.io"
-_OUR_KINDS = ("ModelInferencePolicy", "GpuPool")
+PROCESSOR_GROUP = "ai.istio.io"
+_PROCESSOR_KINDS = ("ModelInferencePolicy", "GpuPool")
 
 
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Every resource of one of Istio's groups, or of one of Istio's kinds."""
     for resource in mesh.resources:
-        if resource.group == OURS and resource.kind in _OUR_KINDS:
+        if resource.group == PROCESSOR_GROUP and resource.kind in _PROCESSOR_KINDS:
             if not mesh.processors:
                 yield resource.root.at("kind").breaks(NOT_READ_BY_ISTIO)
         elif resource.group.endswith(".istio.io") or (resource.kind in KINDS and not _gateway_api(resource)):

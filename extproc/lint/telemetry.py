@@ -117,7 +117,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     for first, *others in alone.values():
         for other in (t for t in others if t.name != first.name):
             yield other.root.at("metadata").breaks(
-                TWO_TELEMETRIES, f"{first.name} ({first.place}) has no selector either"
+                TWO_TELEMETRIES, f"{first.name} ({first.location}) has no selector either"
             )
     for resource in mesh.resources:
         for metadata in (resource.root.at("metadata"), resource.spec.at("template", "metadata")):

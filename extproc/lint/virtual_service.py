@@ -80,9 +80,16 @@ RULES = (
     TWO_OF_A_HOST,
 )
 
-_SAFE = ("connect-failure", "refused-stream", "unavailable", "cancelled", "reset-before-request", "resource-exhausted")
-_PATHS = ("/v1/", "/v2/models", "/api/chat", "/api/generate", "/predict", "/invocations")
-_OPAQUE = ("tcp", "tls", "https", "mongo", "mysql", "redis")
+_SAFE_RETRIES = (
+    "connect-failure",
+    "refused-stream",
+    "unavailable",
+    "cancelled",
+    "reset-before-request",
+    "resource-exhausted",
+)
+_INFERENCE_PATHS = ("/v1/", "/v2/models", "/api/chat", "/api/generate", "/predict", "/invocations")
+_OPAQUE_PROTOCOLS = ("tcp", "tls", "https", "mongo", "mysql", "redis")
 
 
 def check(mesh: Mesh) -> Iterator[Finding]:
@@ -94,11 +101,11 @@ def check(mesh: Mesh) -> Iterator[Finding]:
         for route in routes:
             yield from _destinations(route, service, mesh)
             if inference:
-                yield from _patience(route)
-    yield from _twice(mesh)
+                yield from _timeouts_and_retries(route)
+    yield from _two_of_a_host(mesh)
 
 
-def _twice(mesh: Mesh) -> Iterator[Finding]:
+def _two_of_a_host(mesh: Mesh) -> Iterator[Finding]:
     """What sidecars see of the VirtualServices here: those that name no gateway, or ``mesh`` among them."""
     first: dict[str, Resource] = {}
     for service in mesh.of("VirtualService"):
@@ -109,7 +116,7 @@ def _twice(mesh: Mesh) -> Iterator[Finding]:
         for host in service.spec.at("hosts").items:
             other = first.setdefault(fqdn(host.text, service.namespace), service)
             if other is not service and (other.name, other.namespace) != (service.name, service.namespace):
-                yield host.breaks(TWO_OF_A_HOST, f"{other.name} ({other.place}) has routes for {host.text} too")
+                yield host.breaks(TWO_OF_A_HOST, f"{other.name} ({other.location}) has routes for {host.text} too")
 
 
 def _order(service: Resource) -> Iterator[Finding]:
@@ -132,8 +139,8 @@ def _order(service: Resource) -> Iterator[Finding]:
             for match in possible:
                 before.add(route, match)
     delegate = not service.spec.at("hosts").items
-    open_ = routes and not delegate and not before.taker(everything)
-    if open_ and not virtual_service_matches.complements(before):
+    incomplete = routes and not delegate and not before.taker(everything)
+    if incomplete and not virtual_service_matches.complements(before):
         yield routes[-1].breaks(NO_DEFAULT)
 
 
@@ -145,7 +152,7 @@ def _about_models(service: Resource, mesh: Mesh) -> bool:
         for match in route.at("match").items:
             if any(map(routing, match.at("headers").entries)):
                 return True
-            if any(v.text.startswith(_PATHS) for v in match.at("uri").entries.values()):
+            if any(v.text.startswith(_INFERENCE_PATHS) for v in match.at("uri").entries.values()):
                 return True
     return False
 
@@ -172,7 +179,9 @@ def _destinations(route: Value, service: Resource, mesh: Mesh) -> Iterator[Findi
         rules = mesh.destination_rules(host)
         if subset and not any(s.at("name").text == subset.text for r in rules for s in r.spec.at("subsets").items):
             there = (
-                f"the DestinationRule of {host} ({rules[0].place})" if rules else f"no DestinationRule of {host} here"
+                f"the DestinationRule of {host} ({rules[0].location})"
+                if rules
+                else f"no DestinationRule of {host} here"
             )
             declares = "does not declare" if rules else "declares"
             yield subset.breaks(NO_SUBSET, f"{there} {declares} the subset {subset.text}")
@@ -186,12 +195,12 @@ def _protocol(destination: Value, host: str, mesh: Mesh) -> Iterator[Finding]:
     ports = [p for p in found.spec.at("ports").items if not number or p.at("port").text == number]
     if len(ports) == 1:
         declared = ports[0].at("appProtocol") or ports[0].at("name")
-        if declared.text.partition("-")[0].lower() in _OPAQUE:
+        if declared.text.partition("-")[0].lower() in _OPAQUE_PROTOCOLS:
             where = f"{found.name} ({declared.file}:{declared.node.line})"
             yield destination.at("host").breaks(NOT_HTTP, f"the port of {where} is declared as {declared.text}")
 
 
-def _patience(route: Value) -> Iterator[Finding]:
+def _timeouts_and_retries(route: Value) -> Iterator[Finding]:
     timeout, retries = route.at("timeout"), route.at("retries")
     if timeout.seconds:
         yield timeout.breaks(CUTS_STREAMS)
@@ -200,6 +209,6 @@ def _patience(route: Value) -> Iterator[Finding]:
         sum_ = f"{attempts + 1:g} tries of {each:g} s in a timeout of {timeout.seconds:g} s"
         yield retries.breaks(RETRIES_TOO_LONG, sum_)
     written = retries.at("retryOn")
-    costly = [word.strip() for word in written.text.split(",") if word.strip() and word.strip() not in _SAFE]
+    costly = [word.strip() for word in written.text.split(",") if word.strip() and word.strip() not in _SAFE_RETRIES]
     if attempts and costly:
         yield written.breaks(COSTLY_RETRIES, f"{', '.join(costly)}: repeats inference that may be under way")

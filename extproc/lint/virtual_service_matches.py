@@ -2,7 +2,6 @@
 
 Matches are compared by what they take and not by how they are written: ``regex: ".*"``, ``prefix: /`` and no match at
 all are one. Every answer is on the safe side: ``covers`` says no, and ``never`` nothing, where it is not certain.
-
 Envoy's regular expressions (RE2) have to match the whole value; paths are matched without their query string.
 """
 
@@ -14,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from extproc.lint import re2_regex
 from extproc.lint.manifest import Resource, Value
 
 Key: TypeAlias = tuple[str, str]
@@ -265,7 +265,7 @@ def _full_match(regex: str, value: str) -> bool | None:
     if len(value) > _MAX_TRIED or len(_QUANTIFIER.findall(regex)) > 2 or re.search(r"\)[*+{]|\(\?|\\[A-Za-z]", regex):
         return None
     try:
-        return re.fullmatch(regex, value) is not None
+        return re2_regex.compiled(regex).fullmatch(value) is not None
     except (re.error, OverflowError, RecursionError):
         return None
 

@@ -112,7 +112,8 @@ def _refused(route: Value) -> Iterator[Finding]:
 
 def _regexes(match: Value) -> Iterator[Finding]:
     for value in match.walk():
-        if not (pattern := value.at("regex")) or value is match:
+        pattern = value.at("regex")
+        if not pattern.is_scalar or value is match:  # a header may be called regex, too
             continue
         if not pattern.text or len(pattern.text) > _MAX_REGEX:
             yield pattern.breaks(BAD_REGEX, "an empty regular expression, or one of more than 1024 characters")

@@ -18,9 +18,9 @@ _WASM = (
     ("extensions.istio.io/wasmplugin/{}", "Istio 1.26 to 1.29"),
     ("extensions.istio.io/trafficextension/{}~istio-translated-wasmplugin", "Istio 1.30 and newer"),
 )
-"""The first is spelt so."""
-_OTHER = (("extensions.istio.io/trafficextension/{}", "Istio 1.30 and newer"),)
-_SHAPE = re.compile(
+"""The misspelling in the first is Istio's own."""
+_TRAFFIC_EXTENSION = (("extensions.istio.io/trafficextension/{}", "Istio 1.30 and newer"),)
+_FILTER_NAME = re.compile(
     r"ext(?:ens|enst)ions\.istio\.io/(?:wasmplugin|trafficextension)/(?P<name>[^/~]+?)(?P<wasm>~istio-translated-wasmplugin)?"
 )
 
@@ -36,15 +36,15 @@ class Extension(msgspec.Struct, frozen=True):
     """AUTHN, AUTHZ, STATS; empty for right before the router."""
 
 
-def named(resource: Resource) -> Iterator[Extension]:
+def filters(resource: Resource) -> Iterator[Extension]:
     """The filter of an extension under each of its names."""
     place = f"{resource.namespace}.{resource.name}"
     phase = resource.spec.at("phase").text.removeprefix("UNSPECIFIED_PHASE")
-    for shape, releases in _WASM if resource.kind == "WasmPlugin" else _OTHER:
+    for shape, releases in _WASM if resource.kind == "WasmPlugin" else _TRAFFIC_EXTENSION:
         yield Extension(shape.format(place), releases, f"{resource.kind} {place}", phase)
 
 
 def extension_of(filter_name: str) -> str:
     """Which extension a filter of this name would be of, as ``NAMESPACE.NAME``; empty where it is of none."""
-    found = _SHAPE.fullmatch(filter_name)
+    found = _FILTER_NAME.fullmatch(filter_name)
     return found["name"] if found else ""

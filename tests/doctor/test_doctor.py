@@ -14,7 +14,7 @@ import pytest
 
 from extproc.cli.main import main
 from extproc.doctor.diagnosis import diagnose
-from extproc.doctor.run import ask
+from extproc.doctor.envoy_admin import fetch
 from extproc.errors import SetupError
 from extproc.gateway.embedded_envoy import Envoy
 from extproc.lint.findings import Finding
@@ -100,7 +100,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def found(gateway: Gateway) -> dict[str, Finding]:
     """Findings by code, the first of each."""
     url = f"http://{gateway.envoy.admin_address}"
-    return {finding.code: finding for finding in reversed(diagnose(ask(url), url))}
+    return {finding.code: finding for finding in reversed(diagnose(fetch(url), url))}
 
 
 def count(gateway: Gateway, name: str) -> int:
@@ -312,7 +312,7 @@ def test_an_update_that_envoy_refused(scene: Scene, tmp_path: Path) -> None:
         fresh.write_text(version(2, bad))
         fresh.replace(files)
         until(lambda: envoy.stats("listener_manager.lds.update_rejected").popitem()[1])
-        (refused,) = [f for f in diagnose(ask(envoy.admin_address), "here") if f.code == "AIM716"]
+        (refused,) = [f for f in diagnose(fetch(envoy.admin_address), "here") if f.code == "AIM716"]
         assert refused.path == "aimesh"
         assert "terminal filter" in refused.message
 
@@ -365,7 +365,7 @@ def test_text_that_is_no_json_is_quoted() -> None:
         with pytest.raises(
             SetupError, match=r'config_dump is no JSON.*; it says "Unable to find type envoy.x.v3.Thing"'
         ):
-            ask(f"127.0.0.1:{server.server_port}")
+            fetch(f"127.0.0.1:{server.server_port}")
         server.shutdown()
         thread.join()
 
@@ -375,11 +375,11 @@ def test_no_envoy_at_all() -> None:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         with pytest.raises(SetupError, match="is no Envoy's admin port"):
-            ask(f"127.0.0.1:{server.server_port}")
+            fetch(f"127.0.0.1:{server.server_port}")
         server.shutdown()
         thread.join()
     with pytest.raises(SetupError, match="does not answer"):
-        ask(f"127.0.0.1:{server.server_port}")
+        fetch(f"127.0.0.1:{server.server_port}")
     for bad in ("file:///etc/passwd", "https://envoy:9901", "http://a:x", ""):
         with pytest.raises(SetupError, match="is no address of an admin port"):
-            ask(bad)
+            fetch(bad)

@@ -11,16 +11,7 @@ from hypothesis import strategies as st
 from extproc.cli.main import main
 from extproc.lint.linter import RULES, lint
 from tests.house.tree import ROOT
-
-CORPUS = Path(__file__).parent / "istio"
-BAD = sorted((CORPUS / "bad").glob("*.yaml"))
-GOOD = sorted((CORPUS / "good").glob("*.yaml"))
-
-
-def codes(path: Path) -> set[str]:
-    """What the first line of a bad manifest names."""
-    first = path.read_text().partition("\n")[0]
-    return set(first.removeprefix("#").partition(":")[0].split())
+from tests.lint.corpus import BAD, GOOD, codes
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extproc.command_line.subcommand import Subcommands, command
-from extproc.lint import findings
-from extproc.policyfile import loader
+from extproc.lint import manifest_files, report
 from linkerd_adapter.lint import lint
-from linkerd_adapter.lint.objects import UNREADABLE, Given
-
-STDIN = "-"
+from linkerd_adapter.lint.objects import Given
 
 
 def add(commands: Subcommands) -> None:
@@ -46,27 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def lint_files(paths: Sequence[Path], as_json: bool) -> int:
     """Prints every finding to stdout. The exit status: 1 where there is an error, warnings are none."""
-    files = loader.read([path for path in paths if str(path) != STDIN])
-    sources = list(files.texts)
-    unreadable = [findings.of_problem(problem, UNREADABLE.code) for problem in files.problems]
-    if any(str(path) == STDIN for path in paths):
-        read = sys.stdin.buffer.read(loader.MAX_SIZE + 1)
-        if len(read) > loader.MAX_SIZE:
-            message = f"more than {loader.MAX_SIZE >> 20} MiB"
-            unreadable.append(UNREADABLE.at("<stdin>", 0, message=message, remedy="ask for one namespace at a time"))
-        elif not read.strip():
-            remedy = "see what the command before it says"
-            unreadable.append(UNREADABLE.at("<stdin>", 0, message="nothing came", remedy=remedy))
-        else:
-            sources.append(("<stdin>", read.decode(errors="replace")))
-    found, given = lint(sources)
-    found = [*unreadable, *found]
+    found, given = lint(*manifest_files.read(paths))
     seen = _seen(given)
     if as_json:
-        sys.stdout.write(findings.report(found, seen=seen))
+        sys.stdout.write(report.json_document(found, seen=seen))
     else:
-        sys.stdout.write(findings.text(found, ", ".join(f"{what}: {number}" for what, number in seen.items())))
-    return int(findings.failed(found))
+        sys.stdout.write(report.text(found, ", ".join(f"{what}: {number}" for what, number in seen.items())))
+    return 1 if report.failed(found) else 0
 
 
 def _seen(given: Given) -> dict[str, int]:

@@ -1,14 +1,16 @@
 """``linkerd-adapter lint``: what Linkerd would not do with routes, Services and profiles as their authors mean it.
 
-A module for each subject: its rules, and `check`, which looks for them in
-everything that was given. Pure: texts in, findings out, never an exception for any text.
+A module for each subject: its rules, and ``check``, which looks for them in everything that was given. Sans I/O: texts
+in, findings out, never an exception for any text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.lint.findings import Finding, Rule
+from extproc.errors import Problem
+from extproc.lint.findings import Finding, Rule, of_problem, table
+from extproc.lint.rule_modules import RuleModule, check, in_order
 from linkerd_adapter.lint import (
     inbound_routes,
     objects,
@@ -26,38 +28,60 @@ from linkerd_adapter.lint import (
 )
 from linkerd_adapter.lint.objects import Given
 
-SUBJECTS = (
-    *(
-        route_fields,
-        route_parents,
-        inbound_routes,
-        route_matches,
-        unmet_matches,
-        route_filters,
-        route_backends,
-        protocols,
-        service_profiles,
-        workloads,
-        timeouts_and_retries,
-        route_status,
-    ),
+MODULES: tuple[RuleModule[Given], ...] = (
+    route_fields,
+    route_parents,
+    inbound_routes,
+    route_matches,
+    unmet_matches,
+    route_filters,
+    route_backends,
+    protocols,
+    service_profiles,
+    workloads,
+    timeouts_and_retries,
+    route_status,
 )
 RULES: tuple[Rule, ...] = tuple(
-    sorted((rule for subject in (objects, *SUBJECTS) for rule in subject.RULES), key=lambda rule: rule.code)
+    sorted((*objects.RULES, *(rule for module in MODULES for rule in module.RULES)), key=lambda rule: rule.code)
 )
 """Every rule, by its code."""
 
 
-def lint(sources: Sequence[tuple[str, str]]) -> tuple[list[Finding], Given]:
-    """What is wrong in ``sources``, pairs of (name, text), by place; and what was looked at."""
-    found: list[Finding] = []
+HEADINGS = {
+    "0": "Reading, fields and limits",
+    "1": "Parents: to what a route is attached",
+    "2": "Matches: which requests a rule takes",
+    "3": "Filters",
+    "4": "Backends and weights",
+    "5": "What keeps Linkerd from looking at routes",
+    "6": "Timeouts, retries, circuit breaking",
+    "7": "What a live route's status tells",
+}
+"""Of the tables in ``docs/linkerd-lint.md``, by the first digit of their codes."""
+
+
+def lint(sources: Sequence[tuple[str, str]], problems: Sequence[Problem] = ()) -> tuple[list[Finding], Given]:
+    """What is wrong in ``sources``, pairs of (name, text), by place; and what was looked at.
+
+    ``problems``: of files that could not be read. Of several findings of one rule at one place, the first counts.
+    """
+    found = [of_problem(problem, objects.UNREADABLE.code) for problem in problems]
     resources = []
     for name, text in sources:
-        of_file, problems = objects.read(name, text)
+        of_file, unreadable = objects.read(name, text)
         resources += of_file
-        found += problems
+        found += unreadable
     given = Given(resources)
-    found += (finding for subject in SUBJECTS for finding in subject.check(given))
-    order = {name: i for i, (name, _) in enumerate(sources)}
+    found += check(MODULES, given)
     once = {(f.file, f.line, f.column, f.path, f.code): f for f in reversed(found)}
-    return sorted(once.values(), key=lambda f: (order.get(f.file, -1), f)), given
+    return in_order(once.values(), (name for name, _ in sources)), given
+
+
+def markdown() -> str:
+    """The tables of ``docs/linkerd-lint.md``."""
+    parts = []
+    for digit, heading in HEADINGS.items():
+        rules = [rule for rule in RULES if rule.code.removeprefix("LNK").startswith(digit)]
+        parts.append(f"## {heading}\n\n{table(rules)}")
+    return "\n".join(parts)

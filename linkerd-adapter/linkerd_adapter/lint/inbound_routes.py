@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from extproc.headers import Headers
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Resource, Value
 from linkerd_adapter import route_selection
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import POLICY, Given, Resource, parents
+from linkerd_adapter.lint.objects import POLICY, Given, parents
 from linkerd_adapter.lint.workloads import KINDS
 
 UNPROBED = Rule(
@@ -40,62 +40,60 @@ def check(given: Given) -> Iterator[Finding]:
 
 
 def _probes(server: Resource, workload: Resource, routes: list[route_selection.Route]) -> Iterator[Finding]:
-    pod = workload.spec.get("template", "spec") or workload.spec
-    for container in (*pod.each("containers"), *pod.each("initContainers")):
-        for probe in (container.get(kind, "httpGet") for kind in PROBES):
-            if probe is None or _port(container, probe.get("port")) != _port(container, server.spec.get("port")):
+    pod = workload.spec.at("template", "spec") or workload.spec
+    for container in (*pod.at("containers").items, *pod.at("initContainers").items):
+        for probe in (container.at(kind, "httpGet") for kind in PROBES):
+            if not probe or _port(container, probe.at("port")) != _port(container, server.spec.at("port")):
                 continue
-            path = probe.text_at("path") or "/"
+            path = probe.at("path").text or "/"
             try:
                 taken = route_selection.select(routes, route_selection.Request("GET", path, Headers()))
             except ValueError:
                 continue  # a pattern that can't be read, or not here
             if taken is None:
                 message = f"no route of the Server {server.name} takes this probe of {path}: it is refused"
-                yield (probe.get("path") or probe).breaks(UNPROBED, message)
+                yield (probe.at("path") or probe).breaks(UNPROBED, message)
 
 
 def _selects(server: Resource, workload: Resource) -> bool:
     """Whether a Server selects the workload's pods by ``matchLabels``; False where it has ``matchExpressions``."""
-    pod = workload.spec.get("template") or workload.place
-    labels = pod.get("metadata", "labels")
-    own = {key: place.text for key, place in labels.entries().items()} if labels else {}
-    wanted = server.spec.get("podSelector", "matchLabels")
-    if server.spec.each("podSelector", "matchExpressions"):
+    pod = workload.spec.at("template") or workload.root
+    labels = pod.at("metadata", "labels")
+    own = {key: place.text for key, place in labels.entries.items()}
+    wanted = server.spec.at("podSelector", "matchLabels")
+    if server.spec.at("podSelector", "matchExpressions").items:
         return False
-    return all(own.get(key) == place.text for key, place in wanted.entries().items()) if wanted else True
+    return all(own.get(key) == place.text for key, place in wanted.entries.items())
 
 
-def _port(container: Place, port: Place | None) -> int | str | None:
+def _port(container: Value, port: Value) -> int | str | None:
     """A port's number; its name where the container has no port of that name."""
-    if port is None or port.number is not None:
-        return port.number if port else None
-    named = (own for own in container.each("ports") if own.text_at("name") == port.text)
-    return next((own.number_at("containerPort") for own in named), port.text)
+    if not port or port.integer is not None:
+        return port.integer
+    named = (own for own in container.at("ports").items if own.at("name").text == port.text)
+    return next((own.at("containerPort").integer for own in named), port.text)
 
 
 def _route(resource: Resource) -> route_selection.Route:
     rules = tuple(
-        route_selection.Rule(tuple(map(_match, rule.each("matches")))) for rule in resource.spec.each("rules")
+        route_selection.Rule(tuple(map(_match, rule.at("matches").items))) for rule in resource.spec.at("rules").items
     )
     return route_selection.Route(resource.namespace, resource.name, rules)
 
 
-def _match(match: Place) -> route_selection.Match:
-    path = match.get("path")
-    kind, value = (path.text_at("type") or "PathPrefix", path.text_at("value") or "/") if path else ("", "")
+def _match(match: Value) -> route_selection.Match:
+    path = match.at("path")
+    kind, value = (path.at("type").text or "PathPrefix", path.at("value").text or "/") if path else ("", "")
     return route_selection.Match(
         route_selection.PathMatch(kind, value) if path else None,
-        _values(match.each("headers")),
-        _values(match.each("queryParams")),
-        match.text_at("method") or "",
+        _values(match.at("headers").items),
+        _values(match.at("queryParams").items),
+        match.at("method").text,
     )
 
 
-def _values(places: list[Place]) -> tuple[route_selection.ValueMatch, ...]:
+def _values(places: list[Value]) -> tuple[route_selection.ValueMatch, ...]:
     return tuple(
-        route_selection.ValueMatch(
-            p.text_at("name") or "", p.text_at("value") or "", p.text_at("type") == "RegularExpression"
-        )
+        route_selection.ValueMatch(p.at("name").text, p.at("value").text, p.at("type").text == "RegularExpression")
         for p in places
     )

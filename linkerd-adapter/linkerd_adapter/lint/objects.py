@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
 
-from extproc import yamldoc
+from extproc.lint import manifest
 from extproc.lint.findings import Finding, Rule, of_problem
+from extproc.lint.manifest import Resource, Value
 from extproc.yamldoc import Mapping
-from linkerd_adapter.lint.manifest_value import Place
 
 UNREADABLE = Rule(
     "LNK001",
@@ -34,57 +34,17 @@ POLICY = "policy.linkerd.io"
 CORE = frozenset({"", "core"})
 """How the group of a Service is written in references."""
 
-MAX_NODES = 500_000
-"""Values in one file: what a large cluster's Services and routes have."""
+NO_NAMESPACE = ""
+"""Of manifests that leave it to kubectl, whose namespace is not known here."""
 
 Key: TypeAlias = tuple[str, str]
 """(namespace, name); the namespace is empty where a manifest leaves it to kubectl."""
 
 
-class Resource(msgspec.Struct, frozen=True):
-    """Anything with a kind and a name."""
-
-    place: Place
-    group: str
-    version: str
-    kind: str
-
-    @property
-    def name(self) -> str:
-        """Empty where there is none."""
-        return self.place.text_at("metadata", "name") or ""
-
-    @property
-    def namespace(self) -> str:
-        """Empty where there is none."""
-        return self.place.text_at("metadata", "namespace") or ""
-
-    @property
-    def key(self) -> Key:
-        """By which references name it."""
-        return self.namespace, self.name
-
-    @property
-    def annotations(self) -> dict[str, Place]:
-        """Their values."""
-        at = self.place.get("metadata", "annotations")
-        return at.entries() if at else {}
-
-    @property
-    def spec(self) -> Place:
-        """Of an object without one, an empty one where the object begins."""
-        node = self.place.node
-        return self.place.get("spec") or Place(self.place.file, Mapping(node.line, node.column, ()), "spec")
-
-    def port(self, number: int) -> Place | None:
-        """Of a Service, the entry of this port."""
-        return next((port for port in self.spec.each("ports") if port.number_at("port") == number), None)
-
-
 class Parent(msgspec.Struct, frozen=True):
     """One ``parentRef`` of a route."""
 
-    place: Place
+    place: Value
     namespace: str
     """Where the parent is: the route's namespace unless it says otherwise."""
     beside: bool = False
@@ -93,7 +53,7 @@ class Parent(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """Empty where there is none."""
-        return self.place.text_at("name") or ""
+        return self.place.at("name").text
 
     @property
     def key(self) -> Key:
@@ -103,18 +63,17 @@ class Parent(msgspec.Struct, frozen=True):
     @property
     def kind(self) -> str | None:
         """None where it isn't written; the API server then fills in ``Gateway``."""
-        return self.place.text_at("kind")
+        return _text(self.place.at("kind"))
 
     @property
     def group(self) -> str | None:
         """None where it isn't written; the API server then fills in Gateway's."""
-        at = self.place.get("group")
-        return None if at is None else (at.text or "")
+        return _text(self.place.at("group"))
 
     @property
     def port(self) -> int | None:
         """None: every port."""
-        return self.place.number_at("port")
+        return self.place.at("port").integer
 
     def of(self, group: str, kind: str) -> bool:
         """Whether it is of this kind, which Linkerd compares without regard to case."""
@@ -139,9 +98,9 @@ class Route(msgspec.Struct, frozen=True):
         return self.resource.kind == "GRPCRoute"
 
     @property
-    def rules(self) -> list[Place]:
+    def rules(self) -> list[Value]:
         """In the order of the manifest."""
-        return self.resource.spec.each("rules")
+        return self.resource.spec.at("rules").items
 
     @property
     def namespace(self) -> str:
@@ -183,8 +142,8 @@ class Given:
         """Whether a Service has a ready endpoint, of those whose EndpointSlices are here."""
         ready: dict[Key, bool] = {}
         for part in self.of("EndpointSlice", "discovery.k8s.io"):
-            key = part.namespace, part.place.text_at("metadata", "labels", "kubernetes.io/service-name") or ""
-            some = any(end.text_at("conditions", "ready") != "false" for end in part.place.each("endpoints"))
+            key = part.namespace, part.root.at("metadata", "labels", "kubernetes.io/service-name").text
+            some = any(end.at("conditions", "ready").text != "false" for end in part.root.at("endpoints").items)
             ready[key] = some or ready.get(key, False)
         return ready
 
@@ -249,48 +208,40 @@ class Given:
     def backends(self) -> frozenset[Key]:
         """The Services to which routes send requests."""
         return frozenset(
-            (backend.text_at("namespace") or route.namespace, backend.text_at("name") or "")
+            (backend.at("namespace").text or route.namespace, backend.at("name").text)
             for route in self.routes
             for rule in route.rules
-            for backend in rule.each("backendRefs")
+            for backend in rule.at("backendRefs").items
         )
+
+
+def service_port(service: Resource, number: int) -> Value | None:
+    """The entry of this port of a Service."""
+    return next((port for port in service.spec.at("ports").items if port.at("port").integer == number), None)
 
 
 def parents(resource: Resource) -> list[Parent]:
     """All that a route names."""
-    refs = resource.spec.each("parentRefs")
-    found = [Parent(place, place.text_at("namespace") or resource.namespace) for place in refs]
+    refs = resource.spec.at("parentRefs").items
+    found = [Parent(place, place.at("namespace").text or resource.namespace) for place in refs]
     services = {parent.key for parent in found for group in CORE if parent.of(group, "Service")}
     return [Parent(parent.place, parent.namespace, parent.key in services) for parent in found]
 
 
 def read(file: str, text: str) -> tuple[list[Resource], list[Finding]]:
     """The resources in a file of YAML or JSON, those in Lists too, and what hinders reading it. Never raises."""
-    documents, problems = yamldoc.read(file, text, MAX_NODES)
+    documents, problems = manifest.documents(file, text)
     findings = [of_problem(problem, UNREADABLE.code) for problem in problems]
     resources: list[Resource] = []
     for document in documents:
-        place = Place(file, document, "")
-        found = list(_resources(place, "", ""))
-        if not found and not isinstance(document, Mapping):
-            findings.append(place.breaks(NO_OBJECT, "a document is no mapping"))
-        elif not found and not _is_list(place):
-            findings.append(place.breaks(NO_OBJECT))
+        found = [r for r in manifest.resources(document, NO_NAMESPACE) if r.api_version and r.kind]
+        if not found and not isinstance(document.node, Mapping):
+            findings.append(document.breaks(NO_OBJECT, "a document is no mapping"))
+        elif not found and not manifest.is_list(document):
+            findings.append(document.breaks(NO_OBJECT))
         resources += found
     return resources, findings
 
 
-def _is_list(place: Place) -> bool:
-    return (place.text_at("kind") or "").endswith("List")
-
-
-def _resources(place: Place, version: str, kind: str) -> Iterator[Resource]:
-    """``version`` and ``kind``: those of a typed List, whose items need not repeat them."""
-    version = place.text_at("apiVersion") or version
-    kind = place.text_at("kind") or kind
-    if _is_list(place):
-        for item in place.each("items"):
-            yield from _resources(item, version, kind.removesuffix("List"))
-    elif version and kind:
-        group, _, number = version.rpartition("/")
-        yield Resource(place, group, number, kind)
+def _text(value: Value) -> str | None:
+    return value.text if value else None

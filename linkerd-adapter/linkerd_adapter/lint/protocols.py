@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Resource, Value
 from linkerd_adapter.lint import service_profiles
 from linkerd_adapter.lint.annotation_values import DEFAULT_OPAQUE_PORTS, names_port
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import POLICY, Given, Resource
+from linkerd_adapter.lint.objects import POLICY, Given
 
 OPAQUE_PROTOCOL = Rule(
     "LNK501",
@@ -99,47 +99,47 @@ HABITS = frozenset({"grpc", "grpc-web", "http2", "http/2", "h2", "h2c", "http1",
 def check(given: Given) -> Iterator[Finding]:
     """Everything that keeps routes from being looked at."""
     for service in given.services.values():
-        for port in service.spec.each("ports"):
+        for port in service.spec.at("ports").items:
             yield from _port(service, port, given)
     for target in (target for route in given.routes for target in route.targets):
         if target.port == 443 and target.key not in given.services:
             yield target.place.breaks(ENCRYPTED)
     for routes in given.targets.values():
         if any(route.grpc for route in routes):
-            yield from (route.resource.place.breaks(BESIDE_GRPC) for route in routes if not route.grpc)
+            yield from (route.resource.root.breaks(BESIDE_GRPC) for route in routes if not route.grpc)
     for profile in given.of("ServiceProfile", "linkerd.io"):
         yield from _profile(profile, given)
     for split in given.of("TrafficSplit", "split.smi-spec.io"):
         yield from _split(split, given)
     for limit in given.of("HTTPLocalRateLimitPolicy", POLICY):
-        limited = limit.spec.get("targetRef")
-        if limited and (limited.text_at("group"), limited.text_at("kind")) != (POLICY, "Server"):
+        limited = limit.spec.at("targetRef")
+        if limited and (limited.at("group").text, limited.at("kind").text) != (POLICY, "Server"):
             yield limited.breaks(RATE_LIMIT)
 
 
-def _port(service: Resource, port: Place, given: Given) -> Iterator[Finding]:
-    number = port.number_at("port")
+def _port(service: Resource, port: Value, given: Given) -> Iterator[Finding]:
+    number = port.at("port").integer
     routed = number is not None and given.is_parent(service.key, number)
-    protocol = port.get("appProtocol")
-    if protocol and (protocol.text or "").lower() not in HTTP:
+    protocol = port.at("appProtocol")
+    if protocol and protocol.text.lower() not in HTTP:
         if routed:
             yield protocol.breaks(OPAQUE_PROTOCOL, f"appProtocol {protocol.text} turns the routes on this port off")
-        elif (protocol.text or "").lower() in HABITS:
+        elif protocol.text.lower() in HABITS:
             yield protocol.breaks(OPAQUE_HABIT, f"appProtocol {protocol.text} makes this port opaque")
     elif number is not None and (routed or protocol):
         opaque = _opaque_ports(service, given)
-        if names_port((opaque.text or "") if opaque else DEFAULT_OPAQUE_PORTS, number):
+        if names_port(opaque.text if opaque else DEFAULT_OPAQUE_PORTS, number):
             if protocol:
                 yield protocol.breaks(RESET, f"port {number} is opaque, and appProtocol {protocol.text} says HTTP")
             else:
                 yield (opaque or port).breaks(OPAQUE_PORT, f"port {number} is opaque")
         elif not routed:
             return
-        elif number == 443 or (port.text_at("name") or "").lower().startswith("https"):
+        elif number == 443 or port.at("name").text.lower().startswith("https"):
             yield port.breaks(ENCRYPTED)
 
 
-def _opaque_ports(service: Resource, given: Given) -> Place | None:
+def _opaque_ports(service: Resource, given: Given) -> Value | None:
     """The Service's own list or its namespace's; None: Linkerd's. The first there is counts alone."""
     for resource in (service, given.namespaces.get(service.namespace)):
         if resource and (listed := resource.annotations.get("config.linkerd.io/opaque-ports")):
@@ -162,6 +162,6 @@ def _profile(profile: Resource, given: Given) -> Iterator[Finding]:
 
 
 def _split(split: Resource, given: Given) -> Iterator[Finding]:
-    apex = split.spec.get("service")
-    if apex and given.is_parent((split.namespace, (apex.text or "").partition(".")[0])):
+    apex = split.spec.at("service")
+    if apex and given.is_parent((split.namespace, apex.text.partition(".")[0])):
         yield apex.breaks(SPLIT)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import CORE, Given, Route
+from extproc.lint.manifest import Value
+from linkerd_adapter.lint.objects import CORE, Given, Route, service_port
 
 ALONE_AT_ZERO = Rule(
     "LNK401",
@@ -87,13 +87,13 @@ def check(given: Given) -> Iterator[Finding]:
     """Everything about backends."""
     for route in given.routes:
         for rule in route.rules:
-            yield from _weights(rule.each("backendRefs"))
-            for backend in rule.each("backendRefs"):
+            yield from _weights(rule.at("backendRefs").items)
+            for backend in rule.at("backendRefs").items:
                 yield from _backend(route, backend, given)
 
 
-def _weights(backends: list[Place]) -> Iterator[Finding]:
-    weights = [(backend.get("weight"), backend.number_at("weight")) for backend in backends]
+def _weights(backends: list[Value]) -> Iterator[Finding]:
+    weights = [(backend.at("weight"), backend.at("weight").integer) for backend in backends]
     if len(weights) == 1:
         place, weight = weights[0]
         if place and weight == 0:
@@ -104,27 +104,27 @@ def _weights(backends: list[Place]) -> Iterator[Finding]:
         yield backends[0].breaks(ALL_ZERO)
 
 
-def _backend(route: Route, backend: Place, given: Given) -> Iterator[Finding]:
-    kind, group = backend.text_at("kind") or "Service", backend.text_at("group") or ""
+def _backend(route: Route, backend: Value, given: Given) -> Iterator[Finding]:
+    kind, group = backend.at("kind").text or "Service", backend.at("group").text
     if kind.lower() != "service" or group.lower() not in CORE:
         yield backend.breaks(KIND)
         return
-    port = backend.number_at("port")
+    port = backend.at("port").integer
     if not port:
-        yield (backend.get("port") or backend).breaks(NO_PORT)
+        yield (backend.at("port") or backend).breaks(NO_PORT)
     abroad = [target for target in route.targets if route.namespace and target.namespace != route.namespace]
-    written = backend.text_at("namespace")
+    written = backend.at("namespace").text
     if abroad and not written:
         yield backend.breaks(NO_NAMESPACE)
         return
-    key = (written or route.namespace, backend.text_at("name") or "")
+    key = (written or route.namespace, backend.at("name").text)
     service = given.services.get(key)
     if service is None:
         if key[0] in given.service_namespaces:
             yield backend.breaks(UNKNOWN, f"the Service {key[1]} is not here, though others of its namespace are")
-    elif service.spec.text_at("type") == "ExternalName":
+    elif service.spec.at("type").text == "ExternalName":
         yield backend.breaks(EXTERNAL)
-    elif port and service.port(port) is None:
+    elif port and service_port(service, port) is None:
         yield backend.breaks(NO_SUCH_PORT, f"the Service {key[1]} has no port {port}")
     elif not given.ready.get(key, True):
         yield backend.breaks(NOT_READY, f"the Service {key[1]} has no ready endpoint")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Resource, Value
 from extproc.yamldoc import Items, Mapping, Scalar, quoted
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import GATEWAY, POLICY, Given, Resource, Route
+from linkerd_adapter.lint.objects import GATEWAY, POLICY, Given, Route
 from linkerd_adapter.lint.route_filters import SUPPORTED, VOIDING
 
 TYPE = Rule(
@@ -141,29 +141,29 @@ def check(given: Given) -> Iterator[Finding]:
     for route in given.routes:
         yield from _walk(route.resource.spec, SPECS[route.resource.kind])
         for rule in route.rules:
-            for weight in (backend.get("weight") for backend in rule.each("backendRefs")):
-                if weight and weight.number is not None and not 0 <= weight.number <= MAX_WEIGHT:
+            for weight in (backend.at("weight") for backend in rule.at("backendRefs").items):
+                if weight and weight.integer is not None and not 0 <= weight.integer <= MAX_WEIGHT:
                     yield weight.breaks(LIMIT, f"a weight is from 0 to {MAX_WEIGHT}", "scale the weights of the rule")
         yield from _version(route, route.resource)
 
 
 def _version(route: Route, resource: Resource) -> Iterator[Finding]:
-    at = resource.place.get("apiVersion") or resource.place
+    at = resource.root.at("apiVersion") or resource.root
     if resource.group == GATEWAY:
         if resource.version != "v1":
             yield at.breaks(VERSION)
         return
     yield at.breaks(UNMAINTAINED)
     for rule in route.rules:
-        if resource.version != "v1beta3" and (timeouts := rule.get("timeouts")):
+        if resource.version != "v1beta3" and (timeouts := rule.at("timeouts")):
             yield timeouts.breaks(TOO_OLD, f"{resource.version} has no timeouts")
         if resource.version in ("v1alpha1", "v1beta1"):
-            for backend in rule.each("backendRefs"):
-                if weight := backend.get("weight"):
+            for backend in rule.at("backendRefs").items:
+                if weight := backend.at("weight"):
                     yield weight.breaks(TOO_OLD, f"{resource.version} has no weights")
 
 
-def _walk(place: Place, shape: Shape) -> Iterator[Finding]:
+def _walk(place: Value, shape: Shape) -> Iterator[Finding]:
     match shape:
         case dict():
             yield from _fields(place, shape)
@@ -172,7 +172,7 @@ def _walk(place: Place, shape: Shape) -> Iterator[Finding]:
                 yield place.breaks(TYPE, "must be a list")
             elif len(place.node.items) > most:
                 yield place.breaks(LIMIT, f"{len(place.node.items)} entries, where {most} are allowed")
-            for item in place.each():
+            for item in place.items:
                 yield from _walk(item, inner)
         case "newer":
             yield place.breaks(NEWER)
@@ -182,19 +182,19 @@ def _walk(place: Place, shape: Shape) -> Iterator[Finding]:
             yield from _scalar(place, "int" if shape == "number" else "str")
 
 
-def _fields(place: Place, shape: dict[str, Shape]) -> Iterator[Finding]:
+def _fields(place: Value, shape: dict[str, Shape]) -> Iterator[Finding]:
     if not isinstance(place.node, Mapping):
         yield place.breaks(TYPE, "must be a mapping")
-    if (shape is _HTTP_FILTER or shape is _GRPC_FILTER) and place.text_at("type") not in SUPPORTED | VOIDING:
+    if (shape is _HTTP_FILTER or shape is _GRPC_FILTER) and place.at("type").text not in SUPPORTED | VOIDING:
         return  # `route_filters` has a finding for its type, whatever its fields
-    for key, inner in place.entries().items():
+    for key, inner in place.entries.items():
         if key in shape:
             yield from _walk(inner, shape[key])
         else:
             yield inner.breaks(FIELD, f"routes have no field {quoted(key)} here")
 
 
-def _scalar(place: Place, tag: str) -> Iterator[Finding]:
+def _scalar(place: Value, tag: str) -> Iterator[Finding]:
     kind = "a number" if tag == "int" else "a text"
     if not isinstance(place.node, Scalar):
         yield place.breaks(TYPE, f"must be {kind}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
 from extproc.yamldoc import quoted
-from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import POLICY, Given, Route
 from linkerd_adapter.unconvertible_rules import HEADER_VALUE
 
@@ -83,23 +83,23 @@ def check(given: Given) -> Iterator[Finding]:
         matched = [_matched(rule) for rule in route.rules]
         for i, rule in enumerate(route.rules):
             others = frozenset[str]().union(*matched[:i], *matched[i + 1 :])
-            for filtered in rule.each("filters"):
+            for filtered in rule.at("filters").items:
                 yield from _type(route, filtered)
                 yield from _unfit(filtered)
                 yield from _headers(filtered, matched[i], others)
-            for backend in rule.each("backendRefs"):
-                for filtered in backend.each("filters"):
+            for backend in rule.at("backendRefs").items:
+                for filtered in backend.at("filters").items:
                     yield from _backend(route, filtered)
 
 
-def _matched(rule: Place) -> frozenset[str]:
+def _matched(rule: Value) -> frozenset[str]:
     """The headers by which a rule matches, in lower case."""
-    headers = (header for match in rule.each("matches") for header in match.each("headers"))
-    return frozenset((header.text_at("name") or "").lower() for header in headers)
+    headers = (header for match in rule.at("matches").items for header in match.at("headers").items)
+    return frozenset(header.at("name").text.lower() for header in headers)
 
 
-def _type(route: Route, filtered: Place) -> Iterator[Finding]:
-    kind = filtered.text_at("type") or ""
+def _type(route: Route, filtered: Value) -> Iterator[Finding]:
+    kind = filtered.at("type").text
     if kind in VOIDING:
         yield filtered.breaks(VOID, f"the filter {kind}, which Linkerd does not have, voids the whole route")
     elif kind not in SUPPORTED:
@@ -108,8 +108,8 @@ def _type(route: Route, filtered: Place) -> Iterator[Finding]:
         yield filtered.breaks(RESPONSE)
 
 
-def _backend(route: Route, filtered: Place) -> Iterator[Finding]:
-    kind = filtered.text_at("type") or ""
+def _backend(route: Route, filtered: Value) -> Iterator[Finding]:
+    kind = filtered.at("type").text
     if kind in VOIDING:
         yield filtered.breaks(BACKEND, f"a backendRef has the filter {kind}, which Linkerd does not have")
     else:
@@ -117,22 +117,22 @@ def _backend(route: Route, filtered: Place) -> Iterator[Finding]:
         yield from _unfit(filtered)
 
 
-def _unfit(filtered: Place) -> Iterator[Finding]:
-    path = filtered.get("requestRedirect", "path")
-    to = (path.get("replaceFullPath") or path.get("replacePrefixMatch")) if path else None
-    if path and (to is None or not (to.text or "").startswith("/")):
+def _unfit(filtered: Value) -> Iterator[Finding]:
+    path = filtered.at("requestRedirect", "path")
+    to = path.at("replaceFullPath") or path.at("replacePrefixMatch")
+    if path and not to.text.startswith("/"):
         yield (to or path).breaks(UNFIT, "the path of a redirect does not begin with `/`")
     for modifier in ("requestHeaderModifier", "responseHeaderModifier"):
-        for header in (*filtered.each(modifier, "set"), *filtered.each(modifier, "add")):
-            value = header.get("value")
-            if value and value.text is not None and not HEADER_VALUE.fullmatch(value.text):
+        for header in (*filtered.at(modifier, "set").items, *filtered.at(modifier, "add").items):
+            value = header.at("value")
+            if value.is_scalar and not HEADER_VALUE.fullmatch(value.text):
                 yield value.breaks(UNFIT, f"{quoted(value.text)} is not all visible ASCII")
 
 
-def _headers(filtered: Place, own: frozenset[str], others: frozenset[str]) -> Iterator[Finding]:
+def _headers(filtered: Value, own: frozenset[str], others: frozenset[str]) -> Iterator[Finding]:
     for how in ("add", "set", "remove"):
-        for header in filtered.each("requestHeaderModifier", how):
-            name = ((header.text if how == "remove" else header.text_at("name")) or "").lower()
+        for header in filtered.at("requestHeaderModifier", how).items:
+            name = (header if how == "remove" else header.at("name")).text.lower()
             if name.startswith("l5d-") and how != "remove":
                 yield header.breaks(L5D, f"a filter sets {name}, which only Linkerd's proxy itself reads")
             elif how == "add" and name in own | others:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
 from extproc.yamldoc import quoted
 from linkerd_adapter.lint import regexes
-from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
 
 HIDDEN = Rule(
@@ -86,7 +86,7 @@ MAX_COMPARED = 128
 class Match(NamedTuple):
     """What one match asks for, and where it stands."""
 
-    place: Place
+    place: Value
     hosts: tuple[str, ...]
     path: tuple[str, str]
     method: str
@@ -103,21 +103,21 @@ class Match(NamedTuple):
 def check(given: Given) -> Iterator[Finding]:
     """Everything about matches."""
     for route in given.routes:
-        if hostnames := route.resource.place.get("spec", "hostnames"):
+        if hostnames := route.resource.root.at("spec", "hostnames"):
             yield hostnames.breaks(HOSTNAMES)
         for rule in route.rules:
-            for match in rule.each("matches"):
+            for match in rule.at("matches").items:
                 yield from _regexes(match)
-                if route.grpc and match.get("headers") and not match.get("method"):
+                if route.grpc and match.at("headers") and not match.at("method"):
                     yield match.breaks(HEADER_ONLY)
     for routes in given.targets.values():
         yield from _across_routes(routes)
 
 
-def matches(route: Route, rule: Place) -> list[Match]:
+def matches(route: Route, rule: Value) -> list[Match]:
     """Of one rule; a rule without any has one that takes all."""
-    hosts = tuple(sorted(host.text or "" for host in route.resource.spec.each("hostnames")))
-    written = rule.each("matches")
+    hosts = tuple(sorted(host.text for host in route.resource.spec.at("hostnames").items))
+    written = rule.at("matches").items
     if not written:
         return [Match(rule, hosts, ("PathPrefix", "/"), "", frozenset(), frozenset())]
     return [
@@ -126,42 +126,40 @@ def matches(route: Route, rule: Place) -> list[Match]:
             hosts,
             _path(place),
             _method(place),
-            _pairs(place.each("headers")),
-            _pairs(place.each("queryParams")),
+            _pairs(place.at("headers").items),
+            _pairs(place.at("queryParams").items),
         )
         for place in written
     ]
 
 
-def _path(match: Place) -> tuple[str, str]:
+def _path(match: Value) -> tuple[str, str]:
     """Its type and value; a prefix ends without a slash, which makes no difference."""
-    kind, value = match.text_at("path", "type") or "PathPrefix", match.text_at("path", "value") or "/"
+    kind, value = match.at("path", "type").text or "PathPrefix", match.at("path", "value").text or "/"
     return kind, (value.rstrip("/") or "/") if kind == "PathPrefix" else value
 
 
-def _method(match: Place) -> str:
+def _method(match: Value) -> str:
     """Of HTTP a word, of gRPC a service and a method."""
-    at = match.get("method")
-    if at is None or at.text is not None:
-        return (at.text or "") if at else ""
-    return "/".join(at.text_at(key) or "" for key in ("type", "service", "method"))
+    method = match.at("method")
+    if not method or method.is_scalar:
+        return method.text
+    return "/".join(method.at(key).text for key in ("type", "service", "method"))
 
 
-def _pairs(places: list[Place]) -> frozenset[tuple[str, str, str]]:
-    return frozenset(
-        ((p.text_at("name") or "").lower(), p.text_at("type") or "Exact", p.text_at("value") or "") for p in places
-    )
+def _pairs(places: list[Value]) -> frozenset[tuple[str, str, str]]:
+    return frozenset((p.at("name").text.lower(), p.at("type").text or "Exact", p.at("value").text) for p in places)
 
 
-def _regexes(match: Place) -> Iterator[Finding]:
-    places = [match.get("path"), *match.each("headers"), *match.each("queryParams")]
-    found = [(place, place.get("value")) for place in places if place]
-    if method := match.get("method"):
-        found += [(method, method.get("service")), (method, method.get("method"))]
+def _regexes(match: Value) -> Iterator[Finding]:
+    places = [match.at("path"), *match.at("headers").items, *match.at("queryParams").items]
+    found = [(place, place.at("value")) for place in places if place]
+    if method := match.at("method"):
+        found += [(method, method.at("service")), (method, method.at("method"))]
     for place, value in found:
-        pattern = value.text if value and place.text_at("type") == "RegularExpression" else None
-        if value is None or pattern is None:
+        if not value.is_scalar or place.at("type").text != "RegularExpression":
             continue
+        pattern = value.text
         if fault := regexes.fault(pattern):
             instead = regexes.path_template_pattern(pattern)
             remedy = f"write `{instead}`: a template of paths is no regular expression" if instead else ""
@@ -182,9 +180,9 @@ def _across_routes(routes: list[Route]) -> Iterator[Finding]:
     of_http = [m for route in routes if not route.grpc for rule in route.rules for m in matches(route, rule)]
     every = [m for route in routes for rule in route.rules for m in matches(route, rule)]
     if every and not any(m.takes_all for m in every):
-        at = routes[0].resource.spec.get("rules") or routes[0].resource.place
+        at = routes[0].resource.spec.at("rules") or routes[0].resource.root
         yield at.breaks(NO_DEFAULT)
-    first: dict[tuple[object, ...], Place] = {}
+    first: dict[tuple[object, ...], Value] = {}
     for match in of_http:
         earlier = first.setdefault(match[1:], match.place)
         if earlier is not match.place:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from linkerd_adapter.lint.objects import CORE, GATEWAY, POLICY, Given, Parent, Resource, Route, parents
+from extproc.lint.manifest import Resource
+from linkerd_adapter.lint.objects import CORE, GATEWAY, POLICY, Given, Parent, Route, parents, service_port
 
 NO_KIND = Rule(
     "LNK101",
@@ -131,12 +132,12 @@ def check(given: Given) -> Iterator[Finding]:
 
 def _route(resource: Resource, given: Given) -> Iterator[Finding]:
     found = parents(resource)
-    if not found and not resource.place.get("spec", "useDefaultGateways"):
+    if not found and not resource.root.at("spec", "useDefaultGateways"):
         yield resource.spec.breaks(NONE)
     for parent in found:
         if parent.of(POLICY, "Server"):
-            for rule in resource.spec.each("rules"):
-                if refs := rule.get("backendRefs"):
+            for rule in resource.spec.at("rules").items:
+                if refs := rule.at("backendRefs"):
                     yield refs.breaks(INBOUND)
         elif parent.of(POLICY, "EgressNetwork"):
             if parent.port is None:
@@ -155,7 +156,7 @@ def _written(target: Parent) -> Iterator[Finding]:
         yield target.place.breaks(NO_KIND)
     elif target.group is None or target.group.lower() not in CORE:
         yield target.place.breaks(NO_GROUP)
-    if section := target.place.get("sectionName"):
+    if section := target.place.at("sectionName"):
         yield section.breaks(SECTION)
 
 
@@ -169,21 +170,21 @@ def _service(target: Parent, given: Given) -> Iterator[Finding]:
         if target.port is None:
             yield target.place.breaks(NO_PORT)
         return
-    if service.spec.text_at("clusterIP") == "None":
+    if service.spec.at("clusterIP").text == "None":
         yield target.place.breaks(HEADLESS)
-    elif service.spec.text_at("type") == "ExternalName":
+    elif service.spec.at("type").text == "ExternalName":
         yield target.place.breaks(EXTERNAL)
     elif target.port is not None:
-        if service.port(target.port) is None:
+        if service_port(service, target.port) is None:
             yield target.place.breaks(NO_SUCH_PORT, f"the Service {target.name} has no port {target.port}")
-    elif len(ports := service.spec.each("ports")) > 1:
+    elif len(ports := service.spec.at("ports").items) > 1:
         yield target.place.breaks(NO_PORT, f"a parentRef to a Service with {len(ports)} ports has no `port`")
 
 
 def _namespaces(route: Route, given: Given) -> Iterator[Finding]:
     for target in route.targets:
-        if not route.namespace and target.place.get("namespace"):
-            yield route.resource.place.breaks(NO_NAMESPACE)
+        if not route.namespace and target.place.at("namespace"):
+            yield route.resource.root.breaks(NO_NAMESPACE)
         if target.namespace == route.namespace or not route.namespace:
             continue
         producers = (r for r in given.on.get(target.key, ()) if r.namespace == target.namespace)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
 from extproc.yamldoc import quoted
-from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import CORE, Given, Parent
 
 NO_PARENT = Rule(
@@ -65,14 +65,14 @@ REASONS = {
 def check(given: Given) -> Iterator[Finding]:
     """Findings on statuses. Linkerd sets no observedGeneration: a status may be about an older version of a route."""
     for route in given.routes:
-        place = route.resource.place
-        if not place.get("metadata", "resourceVersion") and not place.get("status"):
+        place = route.resource.root
+        if not place.at("metadata", "resourceVersion") and not place.at("status"):
             continue  # a manifest, not what a cluster has made of it
-        own = [s for s in place.each("status", "parents") if s.text_at("controllerName") == CONTROLLER]
+        own = [s for s in place.at("status", "parents").items if s.at("controllerName").text == CONTROLLER]
         for status in own:
             yield from _conditions(status)
         for target in route.targets:
-            if _rightly_written(target) and not any(_is_of(s, target) for s in place.each("status", "parents")):
+            if _rightly_written(target) and not any(_is_of(s, target) for s in place.at("status", "parents").items):
                 yield target.place.breaks(NO_STATUS)
 
 
@@ -80,19 +80,19 @@ def _rightly_written(target: Parent) -> bool:
     return target.kind is not None and target.group is not None and target.group.lower() in CORE
 
 
-def _conditions(status: Place) -> Iterator[Finding]:
-    for condition in status.each("conditions"):
-        if condition.text_at("status") != "False":
+def _conditions(status: Value) -> Iterator[Finding]:
+    for condition in status.at("conditions").items:
+        if condition.at("status").text != "False":
             continue
-        reason, message = condition.text_at("reason") or "", condition.text_at("message")
+        reason, message = condition.at("reason").text, condition.at("message").text
         rule = REASONS.get(reason, OTHER)
-        said = f"Linkerd says {condition.text_at('type')} False, {reason or 'without a reason'}"
+        said = f"Linkerd says {condition.at('type').text} False, {reason or 'without a reason'}"
         yield condition.breaks(rule, f"{said}: {quoted(message)}" if message else said)
 
 
-def _is_of(status: Place, target: Parent) -> bool:
+def _is_of(status: Value, target: Parent) -> bool:
     """Whether a status is about ``target``, by kind, name and port; Linkerd does not compare namespaces."""
-    parent = status.get("parentRef")
-    if parent is None or (parent.text_at("kind") or "").lower() != "service":
+    parent = status.at("parentRef")
+    if parent.at("kind").text.lower() != "service":
         return False
-    return parent.text_at("name") == target.name and parent.number_at("port") in (None, target.port)
+    return parent.at("name").text == target.name and parent.at("port").integer in (None, target.port)

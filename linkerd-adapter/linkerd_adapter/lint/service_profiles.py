@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Resource, Value
 from extproc.yamldoc import Items, quoted
 from linkerd_adapter.lint import regexes
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import Given, Key, Resource
+from linkerd_adapter.lint.objects import Given, Key
 
 NAME = Rule(
     "LNK513",
@@ -59,12 +59,12 @@ def check(given: Given) -> Iterator[Finding]:
     """Everything about ServiceProfiles by themselves."""
     for profile in given.of("ServiceProfile", "linkerd.io"):
         yield from _name(profile, given)
-        opaque = profile.spec.get("opaquePorts")
+        opaque = profile.spec.at("opaquePorts")
         if opaque and isinstance(opaque.node, Items):
             yield opaque.breaks(OPAQUE_LIST)
-        for route in profile.spec.each("routes"):
+        for route in profile.spec.at("routes").items:
             yield from _route(route)
-        yield from _budget(profile.spec.get("retryBudget"))
+        yield from _budget(profile.spec.at("retryBudget"))
 
 
 def service_of(profile: Resource) -> Key:
@@ -73,9 +73,9 @@ def service_of(profile: Resource) -> Key:
     return rest.partition(".")[0] or profile.namespace, name
 
 
-def masks(profile: Resource) -> Place | None:
+def masks(profile: Resource) -> Value | None:
     """What in a profile keeps Linkerd from looking at routes and annotations; None where nothing does."""
-    found = (profile.spec.get(field) for field in ("routes", "dstOverrides"))
+    found = (profile.spec.at(field) for field in ("routes", "dstOverrides"))
     return next((at for at in found if at and isinstance(at.node, Items) and at.node.items), None)
 
 
@@ -86,60 +86,60 @@ def _name(profile: Resource, given: Given) -> Iterator[Finding]:
         return
     if len(labels) < 3 or labels[2] == "svc" or service_of(profile) in given.services:
         full_name = f"{labels[0]}.{service_of(profile)[0] or 'NAMESPACE'}.svc.cluster.local"
-        at = profile.place.get("metadata", "name") or profile.place
+        at = profile.root.at("metadata", "name") or profile.root
         yield at.breaks(NAME, f"{quoted(profile.name)} is not the full name of a Service", f"write `{full_name}`")
 
 
-def _route(route: Place) -> Iterator[Finding]:
-    if timeout := route.get("timeout"):
-        text = timeout.text or ""
+def _route(route: Value) -> Iterator[Finding]:
+    if timeout := route.at("timeout"):
+        text = timeout.text
         if not _GO_DURATION.fullmatch(text):
             message = f"{quoted(text)} is no duration: a number without a unit" if text.isdecimal() else ""
             yield timeout.breaks(VALUE, message or f"{quoted(text)} is no duration", "write it with a unit, as in 25s")
         elif set(re.sub(r"[^0-9]", "", text)) != {"0"}:
             yield timeout.breaks(SLOW)
-    condition = route.get("condition")
+    condition = route.at("condition")
     for pattern in _patterns(condition) if condition else ():
-        if fault := regexes.fault(pattern.text or ""):
-            yield pattern.breaks(VALUE, f"{quoted(pattern.text or '')} is no regular expression of Rust's: {fault}")
-    retryable = route.get("isRetryable")
+        if fault := regexes.fault(pattern.text):
+            yield pattern.breaks(VALUE, f"{quoted(pattern.text)} is no regular expression of Rust's: {fault}")
+    retryable = route.at("isRetryable")
     if retryable and retryable.text == "true" and not (condition and _methods(condition) <= SAFE):
         yield retryable.breaks(REPEATED)
 
 
-def _patterns(condition: Place) -> Iterator[Place]:
-    if pattern := condition.get("pathRegex"):
+def _patterns(condition: Value) -> Iterator[Value]:
+    if pattern := condition.at("pathRegex"):
         yield pattern
     for inner in _within(condition):
         yield from _patterns(inner)
 
 
-def _methods(condition: Place) -> frozenset[str]:
+def _methods(condition: Value) -> frozenset[str]:
     """The methods of which a request must have one; a set with an empty text where any will do."""
-    if method := condition.text_at("method"):
+    if method := condition.at("method").text:
         return frozenset({method.upper()})
-    every = [found for inner in condition.each("all") if "" not in (found := _methods(inner))]
+    every = [found for inner in condition.at("all").items if "" not in (found := _methods(inner))]
     if every:
         return every[0]
-    some = [_methods(inner) for inner in condition.each("any")]
+    some = [_methods(inner) for inner in condition.at("any").items]
     return frozenset[str]().union(*some) if some else frozenset({""})
 
 
-def _within(condition: Place) -> Iterator[Place]:
+def _within(condition: Value) -> Iterator[Value]:
     for key in ("all", "any"):
-        yield from condition.each(key)
-    if inner := condition.get("not"):
+        yield from condition.at(key).items
+    if inner := condition.at("not"):
         yield inner
 
 
-def _budget(budget: Place | None) -> Iterator[Finding]:
-    if budget is None:
+def _budget(budget: Value) -> Iterator[Finding]:
+    if not budget:
         return
-    ttl = budget.get("ttl")
-    if ttl is None:
+    ttl = budget.at("ttl")
+    if not ttl:
         yield budget.breaks(VALUE, "a retry budget has no `ttl`", "write it, as in `ttl: 10s`")
-    elif not _GO_DURATION.fullmatch(ttl.text or ""):
-        yield ttl.breaks(VALUE, f"{quoted(ttl.text or '')} is no duration", "write it with a unit, as in 10s")
-    ratio = budget.get("retryRatio")
+    elif not _GO_DURATION.fullmatch(ttl.text):
+        yield ttl.breaks(VALUE, f"{quoted(ttl.text)} is no duration", "write it with a unit, as in 10s")
+    ratio = budget.at("retryRatio")
     if ratio and not re.fullmatch(r"[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?", ratio.text or "-"):
-        yield ratio.breaks(VALUE, f"{quoted(ratio.text or '')} is no ratio", "write a number from 0 on, as in 0.2")
+        yield ratio.breaks(VALUE, f"{quoted(ratio.text)} is no ratio", "write a number from 0 on, as in 0.2")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Resource, Value
 from extproc.yamldoc import quoted
 from linkerd_adapter.lint.annotation_values import (
     ALPHA,
@@ -19,8 +20,7 @@ from linkerd_adapter.lint.annotation_values import (
     TIMEOUT,
     milliseconds,
 )
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import Given, Resource, Route
+from linkerd_adapter.lint.objects import Given, Route
 
 STREAM = Rule(
     "LNK601",
@@ -147,12 +147,11 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
             yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {quoted(key)}")
             continue
         readable, written = ANNOTATIONS[key]
-        text = place.text
-        if text is None or not readable(text):
-            yield place.breaks(VALUE, f"{quoted(text or '')} is not what Linkerd reads in {key}", f"write {written}")
-        elif key.startswith(TIMEOUT) and milliseconds(text) == 0:
+        if not place.is_scalar or not readable(place.text):
+            yield place.breaks(VALUE, f"{quoted(place.text)} is not what Linkerd reads in {key}", f"write {written}")
+        elif key.startswith(TIMEOUT) and milliseconds(place.text) == 0:
             yield place.breaks(ZERO)
-        elif key == RETRY + "limit" and int(text) == 0:
+        elif key == RETRY + "limit" and int(place.text) == 0:
             if any(other.startswith(RETRY) and other != key for other in resource.annotations):
                 yield place.breaks(NO_RETRY)
         elif key in (TIMEOUT + "request", TIMEOUT + "response"):
@@ -177,26 +176,25 @@ def _route(route: Route) -> Iterator[Finding]:
         if key in ANNOTATIONS and key.startswith((BREAKER, ALPHA)):
             yield place.breaks(BREAKER_ON_ROUTE)
     for rule in route.rules:
-        if backend := rule.get("timeouts", "backendRequest"):
+        if backend := rule.at("timeouts", "backendRequest"):
             yield backend.breaks(BACKEND_REQUEST)
-        if (request := rule.get("timeouts", "request")) and _compound(request):
-            yield request.breaks(COMPOUND, f"{quoted(request.text or '')} has no effect: it has several units")
-        if request := _given(rule):
-            yield request.breaks(BOTH if TIMEOUT + "request" in annotations else STREAM)
+        if (request := rule.at("timeouts", "request")) and _compound(request):
+            yield request.breaks(COMPOUND, f"{quoted(request.text)} has no effect: it has several units")
+        if given := _given(rule):
+            yield given.breaks(BOTH if TIMEOUT + "request" in annotations else STREAM)
 
 
-def _given(rule: Place) -> Place | None:
+def _given(rule: Value) -> Value | None:
     """A rule's request timeout; in the field zero (``0s``, ``0h0m``) is none, and one of several units is ignored."""
-    request = rule.get("timeouts", "request")
+    request = rule.at("timeouts", "request")
     if request and _compound(request):
         return None
-    digits = {c for c in (request.text or "") if c.isdecimal()} if request else set()
-    return None if digits == {"0"} else request
+    return request if request and {c for c in request.text if c.isdecimal()} != {"0"} else None
 
 
-def _compound(request: Place) -> bool:
+def _compound(request: Value) -> bool:
     """Whether a duration has several units, as in ``1m30s``, and is not zero."""
-    text = request.text or ""
+    text = request.text
     return bool(re.fullmatch(r"(?:[0-9]{1,5}(?:h|ms|m|s)){2,4}", text)) and bool(re.search("[1-9]", text))
 
 

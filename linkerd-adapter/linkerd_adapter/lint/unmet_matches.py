@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
 from extproc.yamldoc import quoted
 from linkerd_adapter.lint import regexes
-from linkerd_adapter.lint.manifest_value import Place
 from linkerd_adapter.lint.objects import Given, Route
 from linkerd_adapter.unconvertible_rules import HEADER_NAME, HEADER_VALUE
 
@@ -44,42 +44,42 @@ def check(given: Given) -> Iterator[Finding]:
     """Everything about matches of which a part can't be met."""
     for route in given.routes:
         for rule in route.rules:
-            for match in rule.each("matches"):
+            for match in rule.at("matches").items:
                 yield from _match(route, match)
 
 
-def _match(route: Route, match: Place) -> Iterator[Finding]:
-    headers = match.each("headers")
+def _match(route: Route, match: Value) -> Iterator[Finding]:
+    headers = match.at("headers").items
     yield from _twice(headers, fold=True)
-    yield from _twice(match.each("queryParams"), fold=False)
+    yield from _twice(match.at("queryParams").items, fold=False)
     for header in headers:
         yield from _header(header)
-    for valued in (*headers, *match.each("queryParams")):
+    for valued in (*headers, *match.at("queryParams").items):
         yield from _without_wildcards(valued)
-    path = match.get("path")
+    path = match.at("path")
     if path and not route.grpc:
         yield from _path(path)
 
 
-def _twice(places: list[Place], *, fold: bool) -> Iterator[Finding]:
+def _twice(places: list[Value], *, fold: bool) -> Iterator[Finding]:
     seen: set[str] = set()
     for place in places:
-        name = place.text_at("name") or ""
+        name = place.at("name").text
         name = name.lower() if fold else name
         if name and name in seen:
             yield place.breaks(TWICE, f"this match names {quoted(name)} twice")
         seen.add(name)
 
 
-def _header(header: Place) -> Iterator[Finding]:
-    name, value = header.get("name"), header.get("value")
-    text = (name.text or "") if name else ""
+def _header(header: Value) -> Iterator[Finding]:
+    name, value = header.at("name"), header.at("value")
+    text = name.text
     if name and text.lower() == "host":
         yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
     elif name and not HEADER_NAME.fullmatch(text):
         remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
         yield name.breaks(NEVER, f"{quoted(text)} is no name of a header: the route is refused or void", remedy)
-    if value and value.text is not None and header.text_at("type") != "RegularExpression":
+    if value.is_scalar and header.at("type").text != "RegularExpression":
         if value.text != value.text.strip(" \t"):
             yield value.breaks(
                 NEVER, f"{quoted(value.text)} has spaces around, and no header's value has", "remove them"
@@ -91,11 +91,11 @@ def _header(header: Place) -> Iterator[Finding]:
             yield value.breaks(ONLY_THAT_VALUE, "a client with another cookie besides does not match", remedy)
 
 
-def _without_wildcards(valued: Place) -> Iterator[Finding]:
-    value = valued.get("value")
-    if value is None or value.text is None or valued.text_at("type") != "RegularExpression":
+def _without_wildcards(valued: Value) -> Iterator[Finding]:
+    value = valued.at("value")
+    if not value.is_scalar or valued.at("type").text != "RegularExpression":
         return
-    cookie = (valued.text_at("name") or "").lower() == "cookie"
+    cookie = valued.at("name").text.lower() == "cookie"
     if regexes.is_literal(value.text):
         remedy = f"write `.*{value.text}.*` where more may stand around it, or the type Exact"
         yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} takes nothing but that very value", remedy)
@@ -103,9 +103,9 @@ def _without_wildcards(valued: Place) -> Iterator[Finding]:
         yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} leaves no room for other cookies")
 
 
-def _path(path: Place) -> Iterator[Finding]:
-    value, kind = path.get("value"), path.text_at("type") or "PathPrefix"
-    if value is None or value.text is None:
+def _path(path: Value) -> Iterator[Finding]:
+    value, kind = path.at("value"), path.at("type").text or "PathPrefix"
+    if not value.is_scalar:
         return
     if kind == "RegularExpression":
         if regexes.is_literal(value.text):

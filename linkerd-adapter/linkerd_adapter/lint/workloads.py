@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.yamldoc import Items, Mapping, Node, Scalar
+from extproc.lint.manifest import Resource, Value
 from linkerd_adapter.lint.annotation_values import names_port
-from linkerd_adapter.lint.manifest_value import Place
-from linkerd_adapter.lint.objects import Given, Key, Resource, Route
+from linkerd_adapter.lint.objects import Given, Key, Route
 
 LOOP = Rule(
     "LNK410",
@@ -51,45 +50,45 @@ def check(given: Given) -> Iterator[Finding]:
     """Everything about workloads, and what a Namespace asks for all of its own."""
     workloads = [workload for kind in KINDS for workload in given.of(kind, "", "apps", "batch")]
     texts = {id(workload): _all_texts(workload, given) for workload in workloads}
-    ingresses = "\n".join(text for i in given.of("Ingress", "networking.k8s.io") for text in _texts(i.place.node))
+    ingresses = "\n".join(text for i in given.of("Ingress", "networking.k8s.io") for text in _texts(i.root))
     for workload in workloads:
         yield from _annotated(workload, given, OVERRIDE in texts[id(workload)] or OVERRIDE in ingresses)
     for namespace in given.namespaces.values():
         yield from _annotated(namespace, given, OVERRIDE in ingresses)
     for proxy in given.of("EnvoyProxy", "gateway.envoyproxy.io") if given.routes else ():
-        if proxy.spec.text_at("routingType") != "Service":
-            yield (proxy.spec.get("routingType") or proxy.spec).breaks(PODS)
+        if proxy.spec.at("routingType").text != "Service":
+            yield (proxy.spec.at("routingType") or proxy.spec).breaks(PODS)
     labels = [(workload, _labels(workload)) for workload in workloads]
     behind = {key: list(_selected(given.services[key], labels)) for key in given.backends if key in given.services}
     for route in given.routes if labels else ():
         for rule in route.rules:
-            for backend in rule.each("backendRefs"):
-                key = (backend.text_at("namespace") or route.namespace, backend.text_at("name") or "")
+            for backend in rule.at("backendRefs").items:
+                key = (backend.at("namespace").text or route.namespace, backend.at("name").text)
                 for workload in behind.get(key, ()):
                     yield from _dials(route, backend, key, workload, texts[id(workload)])
 
 
 def _annotated(workload: Resource, given: Given, overrides: bool) -> Iterator[Finding]:
-    template = workload.spec.get("template", "metadata", "annotations")
-    annotations = workload.annotations | (template.entries() if template else {})
+    template = workload.spec.at("template", "metadata", "annotations")
+    annotations = workload.annotations | template.entries
     inject, skipped = annotations.get("linkerd.io/inject"), annotations.get("config.linkerd.io/skip-outbound-ports")
     if inject and inject.text == "ingress" and not overrides:
         yield inject.breaks(INGRESS)
     for (_, name), port in given.targets if skipped else ():
-        if skipped and port is not None and names_port(skipped.text or "", port):
+        if skipped and port is not None and names_port(skipped.text, port):
             yield skipped.breaks(SKIPPED, f"port {port} is skipped, and routes are on it (Service {name})")
 
 
-def _labels(workload: Resource) -> dict[str, str | None]:
-    pod = workload.spec.get("template") or workload.place
-    labels = pod.get("metadata", "labels")
-    return {key: place.text for key, place in labels.entries().items()} if labels else {}
+def _labels(workload: Resource) -> dict[str, str]:
+    pod = workload.spec.at("template") or workload.root
+    labels = pod.at("metadata", "labels")
+    return {key: place.text for key, place in labels.entries.items()}
 
 
-def _selected(service: Resource, labels: list[tuple[Resource, dict[str, str | None]]]) -> Iterator[Resource]:
+def _selected(service: Resource, labels: list[tuple[Resource, dict[str, str]]]) -> Iterator[Resource]:
     """The workloads that a Service selects."""
-    selector = service.spec.get("selector")
-    wanted = {key: place.text for key, place in selector.entries().items()} if selector else {}
+    selector = service.spec.at("selector")
+    wanted = {key: place.text for key, place in selector.entries.items()}
     for workload, own in labels if wanted else ():
         if workload.namespace == service.namespace and wanted.items() <= own.items():
             yield workload
@@ -97,26 +96,18 @@ def _selected(service: Resource, labels: list[tuple[Resource, dict[str, str | No
 
 def _all_texts(workload: Resource, given: Given) -> str:
     """All texts of a workload, and of the ConfigMaps of its namespace that it names."""
-    own = set(_texts(workload.spec.node))
+    own = set(_texts(workload.spec))
     maps = (
         given.config_maps[workload.namespace, name] for name in own if (workload.namespace, name) in given.config_maps
     )
-    return "\n".join([*own, *(text for m in maps for text in _texts(m.place.node))])
+    return "\n".join([*own, *(text for m in maps for text in _texts(m.root))])
 
 
-def _texts(node: Node) -> Iterator[str]:
-    match node:
-        case Scalar(text=text):
-            yield text
-        case Items(items=items):
-            for item in items:
-                yield from _texts(item)
-        case Mapping(entries=entries):
-            for _, value in entries:
-                yield from _texts(value)
+def _texts(value: Value) -> Iterator[str]:
+    return (inner.text for inner in value.walk() if inner.is_scalar)
 
 
-def _dials(route: Route, backend: Place, key: Key, workload: Resource, text: str) -> Iterator[Finding]:
+def _dials(route: Route, backend: Value, key: Key, workload: Resource, text: str) -> Iterator[Finding]:
     for target in route.targets:
         followed = route.namespace in (target.namespace, workload.namespace)
         address = rf"(?<![\w.-]){re.escape(target.name)}\.{re.escape(target.namespace)}(?![\w-])"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.doctor.diagnosis import diagnose, healthy
-from extproc.doctor.envoy_dump import Dump, Evidence, document, stats
+from extproc.doctor.diagnosis import diagnose, summary
+from extproc.doctor.envoy_dump import Evidence
 from extproc.doctor.rules import RULES
 from extproc.errors import SetupError
 
@@ -85,7 +85,7 @@ GOOD = istio(*named(JWT), ext_proc("models.route"), *named(GRPC_STATS, "istio.al
 
 def test_a_gateway_of_istio_is_well() -> None:
     assert codes(GOOD) == []
-    assert healthy(Evidence(GOOD)) == f"models.route on outbound_0.0.0.0_8080, processor at {CLUSTER}"
+    assert summary(Evidence(GOOD)) == f"models.route on outbound_0.0.0.0_8080, processor at {CLUSTER}"
 
 
 def test_the_filter_of_an_inference_pool_is_nobodys_processor() -> None:
@@ -118,7 +118,7 @@ def test_a_filter_in_a_matcher_is_judged_as_without() -> None:
     observer = matched(ext_proc("models.observe", observability_mode=True))
     well = istio(*named(JWT), ext_proc("models.route"), observer, *named(GRPC_STATS))
     assert codes(well) == []
-    assert healthy(Evidence(well)).startswith("models.route, models.observe on ")
+    assert summary(Evidence(well)).startswith("models.route, models.observe on ")
     assert codes(istio(observer, ext_proc("models.route"))) == ["AIM703"]
     assert codes(istio(matched(ext_proc("r")), *named(JWT))) == ["AIM702"]
     assert codes(istio(matched(matched(ext_proc("r", "outbound|1||x"))))) == ["AIM704"]
@@ -157,30 +157,6 @@ def test_endpoints_that_are_gone() -> None:
 
 def test_codes_are_unique() -> None:
     assert len({rule.code for rule in RULES}) == len(RULES)
-
-
-def test_statistics_as_text() -> None:
-    assert stats('a.b: 3\nc: "text"\nd: P0(nan,1)\n\nhttp.[::]_80.x: 4\n') == {"a.b": 3, "http.[::]_80.x": 4}
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "it is empty"),
-        ("[]", 'it says "[]"'),
-        ("not\nfound\x1b", 'it says "not found?"'),
-        ("[" * 100_000, f'it says "{"[" * 200}…"'),
-    ],
-)
-def test_no_document(text: str, says: str) -> None:
-    with pytest.raises(SetupError) as refused:
-        document(text.encode(), "x")
-    assert str(refused.value) == f"x is no JSON object as Envoy's admin port gives it; {says}"
-
-
-def test_a_part_of_a_dump_is_none() -> None:
-    with pytest.raises(SetupError, match="get all of it"):
-        Dump({"configs": [{"@type": f"{TYPE}admin.v3.ListenersConfigDump"}]})
 
 
 @given(st.data())

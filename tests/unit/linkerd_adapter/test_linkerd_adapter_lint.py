@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from linkerd_adapter.lint import RULES, SUBJECTS, lint, objects
-from linkerd_adapter.lint.page import SUBJECTS as HEADINGS
+from linkerd_adapter.lint import HEADINGS, MODULES, RULES, lint, markdown, objects
 
 from extproc.lint.findings import Rule
 from tests.lint.linkerd.corpus import PARENT, route, service
@@ -15,12 +14,12 @@ from tests.lint.linkerd.corpus import PARENT, route, service
 def test_codes_are_distinct_and_in_order() -> None:
     codes = [rule.code for rule in RULES]
     assert len(codes) == len(set(codes))
-    for subject in (objects, *SUBJECTS):
+    for subject in (objects, *MODULES):
         own = [rule.code for rule in subject.RULES]
         assert own == sorted(own)
 
 
-@pytest.mark.parametrize("subject", [objects, *SUBJECTS], ids=lambda subject: subject.__name__)
+@pytest.mark.parametrize("subject", [objects, *MODULES], ids=lambda subject: subject.__name__)
 def test_every_rule_of_a_subject_is_in_its_table(subject: object) -> None:
     rules = [value for value in vars(subject).values() if isinstance(value, Rule)]
     assert len(rules) == len(subject.RULES)  # type: ignore[attr-defined]
@@ -53,3 +52,23 @@ def test_what_was_looked_at_is_given_back() -> None:
     assert found == []
     assert [resource.kind for resource in given.resources] == ["Service", "HTTPRoute"]
     assert lint([])[0] == []
+
+
+def test_the_page_is_the_rules() -> None:
+    page = markdown()
+    assert all(page.count(f"| `{rule.code}` |") == 1 for rule in RULES)
+    assert re.findall(r"^\| `(LNK\d{3})` \|", page, re.MULTILINE) == [rule.code for rule in RULES]
+
+
+def test_a_row_has_the_title_why_and_remedy_of_its_rule() -> None:
+    rows = {line.split("`")[1]: line for line in markdown().splitlines() if line.startswith("| `LNK")}
+    for rule in RULES:
+        row = rows[rule.code].replace("\\|", "|")
+        assert rule.severity in row
+        assert all(text in row for text in (rule.title, rule.why, rule.remedy)), rule.code
+
+
+def test_each_digit_has_a_heading_with_its_rules_below() -> None:
+    sections = re.split(r"^## ", markdown(), flags=re.MULTILINE)[1:]
+    digits = [set(re.findall(r"^\| `LNK(\d)", section, re.MULTILINE)) for section in sections]
+    assert digits == [{str(digit)} for digit in range(8)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extproc.lint.envoy_filter_patches import EXT_PROC, WITH_MATCHER, mode, sees_requests, typed
-from extproc.lint.manifest import Value, read
-from extproc.lint.mesh import Mesh
+from extproc.lint.manifest import Value
+from extproc.lint.mesh import Mesh, read
 
 URL = "type.googleapis.com/"
 STRUCT = f'{{"@type": {URL}xds.type.v3.TypedStruct, typeUrl: {URL}{EXT_PROC}, value: {{a: 1}}}}'

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteAction, VirtualHost
 
+from extproc.lint import envoy_filter_spelling
 from extproc.lint.envoy_filter_spelling import ACTION, HOST, ROUTE, SPEC, Shape
-from extproc.lint.fieldnames import DESTINATION_RULE, VIRTUAL_SERVICE
+from extproc.lint.field_names import DESTINATION_RULE, VIRTUAL_SERVICE
 from extproc.lint.linter import lint
+from tests.lint import corpus
 from tests.manifests import crds
 
 DOCUMENT = """
@@ -23,6 +26,15 @@ spec:
     match: {context: GATEWAY}
     patch: {operation: MERGE, value: {connect_timeout: WRITTEN}}
 """
+
+
+@corpus.bad(envoy_filter_spelling)
+def test_bad_manifests_of_the_corpus(path: Path) -> None:
+    assert corpus.found(envoy_filter_spelling, path) == corpus.expected(envoy_filter_spelling, path)
+
+
+def test_good_manifests_of_the_corpus() -> None:
+    assert corpus.found_in_good(envoy_filter_spelling) == []
 
 
 def shape(schema: dict[str, Any]) -> Shape:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from extproc.errors import Problem
 from extproc.lint import findings
 from extproc.lint.findings import Rule, of_problem
@@ -21,33 +19,6 @@ def test_a_finding_says_where_what_and_what_to_do() -> None:
 def test_findings_are_in_the_order_of_their_places() -> None:
     first, second, third = LATE.at("a", 2, 1), PALE.at("a", 2, 7), PALE.at("b", 1, 1)
     assert sorted([third, second, first]) == [first, second, third]
-
-
-def test_text_ends_with_the_count() -> None:
-    found = [LATE.at("a", 2, 1), PALE.at("a", 3, 1), PALE.at("a", 4, 1)]
-    assert findings.text(found, "all of it").splitlines() == [*map(str, found), "1 error, 2 warnings"]
-    assert findings.text([], "2 resources") == "ok: 2 resources\n"
-
-
-def test_json_is_ok_without_errors_and_only_then() -> None:
-    warned = json.loads(findings.report([PALE.at("a", 1, 2, "p")], resources=1))
-    assert warned == {
-        "ok": True,
-        "findings": [
-            {
-                "file": "a",
-                "line": 1,
-                "column": 2,
-                "path": "p",
-                "code": "AIM902",
-                "severity": "warning",
-                "message": "it is pale",
-                "remedy": "paint it",
-            }
-        ],
-        "resources": 1,
-    }
-    assert json.loads(findings.report([LATE.at("a", 1)]))["ok"] is False
 
 
 def test_a_problem_of_reading_becomes_a_finding() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.lint.findings import Rule
-from extproc.lint.manifest import Value, read
+from extproc.lint.manifest import Resource, Value, documents, is_list, resources
 
 RULE = Rule("AIM999", "error", "wrong", "Nothing.", "right it")
 TEXT = """\
@@ -23,15 +23,19 @@ items:
 """
 
 
+def read(text: str, namespace: str = "default") -> list[Resource]:
+    found, problems = documents("f.yaml", text)
+    assert problems == []
+    return [resource for document in found for resource in resources(document, namespace)]
+
+
 @pytest.fixture
 def spec() -> Value:
-    return read([("f.yaml", TEXT)])[0][0].spec
+    return read(TEXT)[0].spec
 
 
 def test_resources_and_those_of_a_list() -> None:
-    resources, problems = read([("f.yaml", TEXT)])
-    assert problems == []
-    assert [(r.group, r.kind, r.namespace, r.name, r.place) for r in resources] == [
+    assert [(r.group, r.kind, r.namespace, r.name, r.location) for r in read(TEXT)] == [
         ("example.com", "Thing", "n", "a", "f.yaml:1"),
         ("", "Service", "default", "b", "f.yaml:11"),
     ]
@@ -59,10 +63,10 @@ def test_keys_have_places_of_their_own(spec: Value) -> None:
 
 
 def test_content_is_equal_where_the_same_is_said() -> None:
-    written = "kind: A\nspec: {a: 1, b: [x, {c: null}]}"
-    again = "kind: A\nspec:\n  b:\n  - x\n  - c: ~\n  a: '1'"
-    other = "kind: A\nspec: {a: 1, b: [{c: null}, x]}"
-    one, same, different = (read([("f", text)])[0][0].spec.content for text in (written, again, other))
+    written = "kind: A\nspec: {a: 1, b: [x, {c: 2}]}"
+    again = "kind: A\nspec:\n  b:\n  - x\n  - c: '2'\n  a: '1'"
+    other = "kind: A\nspec: {a: 1, b: [{c: 2}, x]}"
+    one, same, different = (read(text)[0].spec.content for text in (written, again, other))
     assert one == same
     assert one != different
 
@@ -87,17 +91,81 @@ def test_walking_visits_outer_values_first(spec: Value) -> None:
     ],
 )
 def test_durations(written: str, seconds: float | None) -> None:
-    (resource,), _ = read([("f", f'kind: A\nt: "{written}"')])
+    (resource,) = read(f'kind: A\nt: "{written}"')
     assert resource.root.at("t").seconds == seconds
 
 
-@pytest.mark.parametrize("text", ["apiVersion: v1", "spec: {}", "kind: {}"])
-def test_a_manifest_without_a_kind_is_a_problem(text: str) -> None:
-    resources, problems = read([("f", text)])
-    assert resources == []
-    assert problems[0].message == "is no Kubernetes manifest: it has no kind"
+def test_a_typed_list_gives_its_items_what_they_need_not_repeat() -> None:
+    text = """\
+apiVersion: example.com/v1
+kind: ThingList
+items:
+- metadata: {name: a}
+- {apiVersion: other.com/v2, kind: Other, metadata: {name: b}}
+- kind: List
+  items: [{kind: Inner, metadata: {name: c}}]
+"""
+    assert [(r.api_version, r.kind, r.name) for r in read(text)] == [
+        ("example.com/v1", "Thing", "a"),
+        ("other.com/v2", "Other", "b"),
+        ("example.com/v1", "Inner", "c"),
+    ]
+    assert is_list(documents("f", text)[0][0])
 
 
-@pytest.mark.parametrize("text", ["[a, b]", "a: 1", "just a text", "# nothing"])
-def test_what_is_no_manifest_is_left_out(text: str) -> None:
-    assert read([("f", text)]) == ([], [])
+def test_an_object_may_lack_everything() -> None:
+    (resource,) = read("a: 1", namespace="")
+    assert (resource.api_version, resource.kind, resource.key, resource.annotations) == ("", "", ("", ""), {})
+    assert not resource.spec
+
+
+@pytest.mark.parametrize(
+    ("api_version", "group", "version"),
+    [("v1", "", "v1"), ("networking.istio.io/v1", "networking.istio.io", "v1"), ("a/b/v2", "a/b", "v2")],
+)
+def test_an_api_version_is_a_group_and_a_version(api_version: str, group: str, version: str) -> None:
+    (resource,) = read(f"{{apiVersion: {api_version}, kind: A}}")
+    assert (resource.group, resource.version) == (group, version)
+
+
+def test_null_is_not_there() -> None:
+    root = documents("f", "kind: A\nspec: {gone: null, list: [~, a, null], text: 'null'}")[0][0]
+    assert not root.at("spec", "gone")
+    assert list(root.at("spec").entries) == ["list", "text"]
+    assert [(item.path, item.text) for item in root.at("spec", "list").items] == [("spec.list[1]", "a")]
+    assert not root.at("spec", "list", 0)
+    assert root.at("spec", "list", 1).text == "a"
+    assert root.at("spec", "text").text == "null"
+    assert [name for name, _ in root.at("spec").named()] == ["gone", "list", "text"]
+    assert root.at("spec", "gone").node.column == 14, "what is said of it points at the null"
+
+
+@pytest.mark.parametrize(
+    ("written", "integer", "number"),
+    [
+        ("8080", 8080, 8080),
+        ("'8080'", None, 8080),
+        ("-1", -1, -1),
+        ("1.5", None, 1.5),
+        ("true", None, None),
+        ("[1]", None, None),
+        ("null", None, None),
+        ("9" * 5000, None, float("inf")),
+    ],
+)
+def test_numbers(written: str, integer: int | None, number: float | None) -> None:
+    value = documents("f", f"a: {written}")[0][0].at("a")
+    assert (value.integer, value.number) == (integer, number)
+
+
+@pytest.mark.parametrize(
+    ("written", "scalar"), [("a", True), ("''", True), ("1", True), ("[]", False), ("{}", False), ("null", False)]
+)
+def test_a_scalar_is_told_from_lists_and_mappings(written: str, scalar: bool) -> None:
+    assert documents("f", f"a: {written}")[0][0].at("a").is_scalar is scalar
+
+
+def test_what_is_wrong_with_the_yaml_is_told_beside_what_comes_before_it() -> None:
+    found, problems = documents("f.yaml", "kind: A\n---\nkind: [\n")
+    assert [document.at("kind").text for document in found] == ["A"]
+    assert [(problem.file, problem.line > 2) for problem in problems] == [("f.yaml", True)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from extproc.lint import virtual_service_matches
 from extproc.lint.manifest import Value
-from extproc.lint.manifest import read as manifests
+from extproc.lint.mesh import read as manifests
 
 Text: TypeAlias = dict[str, str]
 GATEWAYS = frozenset(("mesh", "ai/public"))

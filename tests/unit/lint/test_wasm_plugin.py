@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.lint.manifest import read
-from extproc.lint.wasm_plugin import extension_of, named
+from extproc.lint.mesh import read
+from extproc.lint.wasm_plugin import extension_of, filters
 
 TEXT = """\
 kind: {kind}
@@ -16,7 +16,7 @@ spec: {{phase: {phase}}}
 
 def names(kind: str, phase: str = "AUTHN") -> dict[str, str]:
     (resource,), _ = read([("f.yaml", TEXT.format(kind=kind, phase=phase))])
-    found = list(named(resource))
+    found = list(filters(resource))
     assert {extension.of for extension in found} == {f"{kind} ingress.auth"}
     assert {extension.phase for extension in found} == {"" if phase == "UNSPECIFIED_PHASE" else phase}
     return {extension.filter_name: extension.releases for extension in found}

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
-
-from extproc.cli.main import main
-from extproc.doctor.envoy_dump import Evidence
-from extproc.doctor.rendering_drift import drift
+from extproc.lint import rendering_drift
 from extproc.lint.linter import lint
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
 from extproc.render.istio.manifests import IstioOptions, documents, manifests
 from tests.istio import mesh
-from tests.unit.doctor.test_diagnosis import ext_proc, istio
-from tests.unit.telemetry.test_rendering_drift import snapshot, stream
+from tests.lint.corpus import mesh as resources
+from tests.lint.istio_objects import resource
 
 OLD = Snapshot((Policy("chat", "ai", host="chat", models=("llama",), versions=(Version("v1", 9), Version("v2"))),))
 
@@ -72,34 +65,25 @@ def test_other_teams_renderings_are_not_judged_and_none_is_said() -> None:
     assert code == "AIM603"
 
 
-def test_check_takes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    policy, rendered = tmp_path / "policy.yaml", tmp_path / "rendered.yaml"
-    kind = "apiVersion: ai.istio.io/v1alpha1\nkind: ModelInferencePolicy\nmetadata: {name: chat}\n"
-    text = kind + "spec: {host: chat, models: [llama], versions: [{name: v1, weight: 1}]}\n"
-    policy.write_text(text)
-    assert main(["render", "istio", "-f", str(policy)]) == 0
-    rendered.write_text(capsys.readouterr().out)
-    both = ["check", "--istio", str(rendered), "-f", str(policy), "--json"]
-    assert main(both) == 0
-    assert json.loads(capsys.readouterr().out)["findings"] == []
-    policy.write_text(text.replace("name: v1", "name: v2"))
-    assert main(both) == 1
-    (found,) = json.loads(capsys.readouterr().out)["findings"]
-    assert (found["code"], "versions (lacks chat/v2; still has chat/v1)" in found["message"]) == ("AIM601", True)
-    policy.write_text("kind: nonsense")
-    assert main(both) == 2
-    with pytest.raises(SystemExit) as misused:
-        main(["check"])
-    assert misused.value.code == 2
+def test_nothing_is_compared_where_nothing_was_read() -> None:
+    assert list(rendering_drift.check(resources(""), OLD)) == []
 
 
-def test_the_doctor_tells_of_each_filter() -> None:
-    said = [{"key": key, "value": value} for key, value in stream(snapshot("v1"))]
-    route, plain = ext_proc("aimesh.route"), ext_proc("else")
-    route["typed_config"]["grpc_service"]["initial_metadata"] = said
-    evidence = Evidence(istio(route, plain))
-    assert drift(evidence, snapshot("v1"), "here") == []
-    (found,) = drift(evidence, snapshot("v1", "v2"), "here")
-    assert (found.code, found.file) == ("AIM720", "here")
-    assert found.path.endswith("filter aimesh.route")
-    assert found.message == "rendered from other policies: versions (lacks chat/v2), targets (lacks chat/v2)"
+def test_manifests_of_others_and_by_older_versions_say_nothing_of_themselves() -> None:
+    (found,) = rendering_drift.check(resources(resource("Sidecar") + resource("Service")), OLD)
+    assert (found.code, found.severity, found.line) == ("AIM603", "warning", 2)
+
+
+def test_two_renderings_are_a_finding_each() -> None:
+    old, older = (manifests(chat(*versions), IstioOptions()) for versions in ((Version("v1"),), (Version("v0"),)))
+    found = list(rendering_drift.check(resources(old + "---\n" + older), OLD))
+    assert [finding.code for finding in found] == ["AIM601", "AIM601"]
+    assert len({finding.line for finding in found}) == 2
+
+
+def test_one_manifest_is_told_of_in_the_singular() -> None:
+    first, *_ = documents(chat(Version("v1")), IstioOptions())
+    text = resource("Sidecar", annotations=first["metadata"]["annotations"])
+    (found,) = rendering_drift.check(resources(text), OLD)
+    assert found.message.startswith("this was rendered from other policies: ")
+    assert found.path.startswith("metadata.annotations")

@@ -132,4 +132,4 @@ def _names(value: Value, shape: Shape, kind: str) -> Iterator[Finding]:
             if name not in shape:
                 yield key.breaks(UNKNOWN_KEY, f"a {kind} has no field {name} here", suggestion(name, shape))
             elif shape[name]:
-                yield from _names(item.entries[name], shape[name], kind)
+                yield from _names(item.at(name), shape[name], kind)

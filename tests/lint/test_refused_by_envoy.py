@@ -12,7 +12,7 @@ import yaml
 
 from extproc.gateway.embedded_envoy import find_envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from tests.lint.test_lint import CORPUS
+from tests.lint.corpus import CORPUS
 from tests.policy_documents import load_texts, policy
 
 pytestmark = pytest.mark.envoy

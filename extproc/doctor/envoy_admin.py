@@ -1,77 +1,44 @@
-"""``extproc doctor``: asks an Envoy, or reads what it said, and prints the diagnosis."""
+"""What Envoy's admin port says: fetched from it, or read from files in which its answers were saved."""
 
 from __future__ import annotations
 
 import http.client
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from extproc.doctor.diagnosis import diagnose, healthy
 from extproc.doctor.envoy_dump import Evidence, document, quoted, stats
-from extproc.doctor.rendering_drift import drift
 from extproc.errors import SetupError
-from extproc.lint import findings
-from extproc.policyfile import loader
 
 MAX_SIZE = 256 << 20
-"""Bytes of one document: config_dump of a large mesh has tens of millions."""
+"""Bytes of one document; the config_dump of a large mesh has tens of millions."""
 _TIMEOUT = 20.0
-"""Seconds for each read."""
-_STATS = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pending_overflow"
+"""Seconds for connecting, and for each read."""
+_STATS_PATH = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pending_overflow"
 
 
-def run(
-    url: str | None,
-    config_dump: Path | None,
-    clusters: Path | None,
-    stats_file: Path | None,
-    policies: Sequence[Path],
-    as_json: bool,
-) -> int:
-    """Prints the diagnosis to stdout. The exit status: 0 where all is well, 1 where anything was found.
-
-    Either ``url``, Envoy's admin address, or files that hold what it said. ``policies``: from which its filters should
-    be rendered. Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
-    """
-    if url and (clusters or stats_file):
-        raise SetupError("--clusters and --stats belong to --config-dump; --envoy-admin asks for them itself")
-    source = url or str(config_dump)
-    evidence = ask(url) if url else _read(config_dump, clusters, stats_file)
-    found = diagnose(evidence, source)
-    if policies:
-        found += drift(evidence, loader.load(policies).snapshot, source)
-    if as_json:
-        sys.stdout.write(findings.report(found, source=source))
-    else:
-        sys.stdout.write(findings.text(found, healthy(evidence) if not found else ""))
-    return 1 if found else 0
-
-
-def ask(url: str) -> Evidence:
-    """What the Envoy at ``url`` says. Raises ``SetupError`` where that is no Envoy, or it does not answer."""
-    split = urlsplit(url if "//" in url else f"//{url}", "http")
+def fetch(url: str) -> Evidence:
+    """What the Envoy whose admin port is at ``url`` says. Raises ``SetupError`` where that is none, or is silent."""
     try:
-        host, port = split.hostname, split.port
+        split = urlsplit(url if "//" in url else f"//{url}", "http")
+        host, port = (split.hostname, split.port) if split.scheme == "http" else (None, None)
     except ValueError:
         host = port = None
-    if split.scheme != "http" or not host:
+    if not host:
         raise SetupError(f"{url!r} is no address of an admin port; write it as in http://127.0.0.1:9901")
     connection = http.client.HTTPConnection(host, port or 80, timeout=_TIMEOUT)
     try:
-        server = _envoy(connection, url)
+        server = _server_info(connection, url)
         return Evidence(
             config_dump=document(_get(connection, "/config_dump", url), "config_dump"),
             clusters=document(_get(connection, "/clusters?format=json", url), "clusters"),
-            stats=stats(_get(connection, _STATS, url).decode("utf-8", "replace")),
+            stats=stats(_get(connection, _STATS_PATH, url).decode("utf-8", "replace")),
             server=server,
         )
     finally:
         connection.close()
 
 
-def _envoy(connection: http.client.HTTPConnection, url: str) -> dict[str, object]:
+def _server_info(connection: http.client.HTTPConnection, url: str) -> dict[str, object]:
     try:
         server = dict(document(_get(connection, "/server_info", url), "server_info"))
     except SetupError as error:
@@ -99,9 +66,8 @@ def _get(connection: http.client.HTTPConnection, path: str, url: str) -> bytes:
     return body
 
 
-def _read(config_dump: Path | None, clusters: Path | None, stats_file: Path | None) -> Evidence:
-    if config_dump is None:
-        raise SetupError("nothing to look at; give --envoy-admin URL, or --config-dump FILE")
+def read_files(config_dump: Path, clusters: Path | None, stats_file: Path | None) -> Evidence:
+    """What an Envoy said, from files. Raises ``SetupError`` for a file that can't be read or holds something else."""
     return Evidence(
         config_dump=document(_file(config_dump), str(config_dump)),
         clusters=document(_file(clusters), str(clusters)) if clusters else None,
