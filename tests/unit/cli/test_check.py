@@ -141,7 +141,7 @@ def test_manifests_with_warnings_are_forgiven(
     path.write_text(RULE % "LEAST_REQUEST")
     assert check_istio([path], as_json=False) == 0
     assert capsys.readouterr().out == "ok: 1 resource in 1 file\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(RULE % "LEAST_CONN"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((RULE % "LEAST_CONN").encode())))
     assert check_istio([path, Path("-")], as_json=False) == 0
     warning, count = capsys.readouterr().out.splitlines()
     assert warning.startswith("<stdin>:3:47: warning AIM301: spec.trafficPolicy.loadBalancer.simple: `LEAST_CONN`")
@@ -153,4 +153,4 @@ def test_manifests_with_errors_and_files_that_are_not_there(path: Path, capsys: 
     assert check_istio([path, path / "none"], as_json=True) == 1
     printed = json.loads(capsys.readouterr().out)
     assert (printed["ok"], printed["resources"], printed["files"]) == (False, 1, 1)
-    assert [finding["code"] for finding in printed["findings"]] == ["AIM002", "AIM001"]
+    assert [finding["code"] for finding in printed["findings"]] == ["AIM001", "AIM002"]

@@ -42,7 +42,7 @@ class Child:
     def exit_report(self) -> str:
         return "the gateway ended with exit status 1"
 
-    def end(self, timeout: float) -> None:
+    def terminate(self, timeout: float) -> None:
         self.ended.append(timeout)
 
 
@@ -69,7 +69,7 @@ class Admin(BaseHTTPRequestHandler):
 def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Of clients, the processor's admin port and Envoy's, where ``Admin`` answers."""
     children.clear()
-    monkeypatch.setattr(gateway_process, "Child", Child)
+    monkeypatch.setattr(gateway_process, "ChildProcess", Child)
     monkeypatch.setattr(Admin, "pages", dict(PAGES))
     with ExitStack() as stack:
         found = ["127.0.0.1:1", *(stack.enter_context(serving(Admin)) for _ in range(2))]

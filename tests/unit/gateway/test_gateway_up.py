@@ -125,7 +125,7 @@ class Feed:
         self.snapshot = SNAPSHOT
         self.poked = 0
 
-    def poke(self) -> None:
+    def request_reload(self) -> None:
         self.poked += 1
 
 
@@ -163,7 +163,7 @@ def test_it_runs_until_a_signal_to_stop(number: int, processor: _Processor) -> N
 
 def test_a_changed_policy_is_followed_once(processor: _Processor) -> None:
     feed, files, fresh = Feed(), Files(), Snapshot()
-    feed.poke = lambda: setattr(feed, "snapshot", fresh)  # type: ignore[method-assign]
+    feed.request_reload = lambda: setattr(feed, "snapshot", fresh)  # type: ignore[method-assign]
     supervise(processor, running_envoy(), feed, files, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
     assert files.followed == [fresh]
 

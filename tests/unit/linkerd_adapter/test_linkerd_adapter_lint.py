@@ -14,8 +14,8 @@ from tests.lint.linkerd.corpus import PARENT, route, service
 def test_codes_are_distinct_and_in_order() -> None:
     codes = [rule.code for rule in RULES]
     assert len(codes) == len(set(codes))
-    for subject in (objects, *MODULES):
-        own = [rule.code for rule in subject.RULES]
+    for rules in (objects.RULES, *(module.RULES for module in MODULES)):
+        own = [rule.code for rule in rules]
         assert own == sorted(own)
 
 
