@@ -24,7 +24,7 @@ COMPILED = (
     *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
     *("policy.decision", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
     *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
-    "exchange.timed_answer",
+    *("exchange.metric_labels", "exchange.timed_answer"),
     *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
 )
 """Modules of ``extproc``. Not ``grpc_server.event_loop``: Python handles signals between interpreted instructions."""

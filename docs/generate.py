@@ -11,7 +11,7 @@ from pathlib import Path
 import linkerd_adapter.lint as linkerd
 
 from extproc.apis import table as apis
-from extproc.doctor.rules import RULES as DOCTOR_RULES
+from extproc.doctor.rule_catalog import RULES as DOCTOR_RULES
 from extproc.lint import findings, linter
 
 DOCS = Path(__file__).parent

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
     """
     from extproc.doctor import envoy_admin, rendering_drift
-    from extproc.doctor.diagnosis import diagnose, summary
+    from extproc.doctor.checks import diagnose, summary
     from extproc.lint import report
     from extproc.policyfile import loader
 

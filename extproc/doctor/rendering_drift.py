@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.doctor.envoy_dump import Dump, Evidence, HttpFilter, at, rows
-from extproc.doctor.rules import RENDERED_BEFORE
+from extproc.doctor.rule_catalog import RENDERED_BEFORE
 from extproc.lint.findings import Finding
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.provenance import METADATA, differences

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.answers import AnswerReader
-from extproc.apis import NAMES as API_NAMES
+from extproc.exchange.metric_labels import metric_labels
 from extproc.exchange.notes import Observed
-from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot
+from extproc.policy.snapshot import NONE, Policy, Snapshot
 
 _MAX_MODEL = 256
 """Characters of a model's name as a client wrote it."""
@@ -59,9 +59,8 @@ class TimedAnswer(msgspec.Struct, frozen=True):
 
 def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
     """What is known of an answer at its end."""
-    metadata, policy, reader = exchange.metadata, exchange.policy, answer.reader
-    model, version = _model_labels(exchange)
-    pool, api = metadata.get("gpu_pool", ""), metadata.get("api", "")
+    metadata, reader = exchange.metadata, answer.reader
+    labels = metric_labels(exchange.snapshot, metadata)
     given, output, cached = (None, None, None) if reader is None else reader.counts()
     streamed = reader is not None and reader.streamed
     # Some servers write zero where they do not count.
@@ -71,14 +70,14 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
     if reader is not None and estimated:
         output = reader.state.output_events
     return Observed(
-        model,
-        version,
-        pool if pool in exchange.snapshot.pool_by_name else OTHER if pool else NONE,
-        api if api in API_NAMES else OTHER if api else NONE,
+        labels.model,
+        labels.version,
+        labels.gpu_pool,
+        labels.api,
         exchange.code or "0",
         None if answer.started is None or answer.ended is None else answer.ended - answer.started,
         cohort=metadata.get("cohort", ""),
-        policy=policy.name if policy is not None else OTHER if metadata.get("policy") else "",
+        policy=labels.policy,
         caller=exchange.caller,
         first_token=_time_to_first_token(answer) if streamed else None,
         per_token=_time_per_output_token(answer, output) if streamed else None,
@@ -104,13 +103,3 @@ def _time_per_output_token(answer: TimedAnswer, output: _Count) -> float | None:
     if answer.reader is None or not answer.reader.pieces_are_tokens or first is None or last is None:
         return None
     return (last - first) / (output - 1) if output is not None and output > 1 and last > first else None
-
-
-def _model_labels(exchange: ObservedExchange) -> tuple[str, str]:
-    """Values of the labels for model and version: only texts of the policy, so that clients can add none."""
-    metadata = exchange.metadata
-    match = exchange.snapshot.match(metadata.get("model", ""))  # some APIs have no name for their model
-    if match is None or match.policy.name != metadata.get("policy"):
-        return OTHER, NONE
-    version = metadata.get("version", "")
-    return match.pattern, version if version in match.policy.by_name else OTHER if version else NONE

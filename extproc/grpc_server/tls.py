@@ -43,6 +43,15 @@ class Certificates:
         self._check(self.current)
         self._last_error: str | None = None
 
+    @classmethod
+    def of_files(cls, certificate: Path | None, key: Path | None, client_ca: Path | None) -> Certificates | None:
+        """Those of the files that are named; None, serve without TLS, where none is. Raises ``SetupError``."""
+        if certificate is None and key is None and client_ca is None:
+            return None
+        if certificate is None or key is None:
+            raise SetupError("TLS needs both --tls-cert and --tls-key")
+        return cls(certificate, key, client_ca)
+
     def refresh(self) -> PemFiles | None:
         """The contents of the files, if they differ from ``current`` and can be used. Never raises."""
         try:

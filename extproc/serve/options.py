@@ -33,6 +33,11 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
 
+    @property
+    def tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
+        """Certificate, key and clients' authority, as far as they are named."""
+        return self.tls_cert, self.tls_key, self.tls_client_ca
+
     def for_worker(self, number: int, admin: str) -> ServeOptions:
         """The options of the worker with this number (from 0)."""
         listen = tuple(nth_address(one, number) for one in self.listen)

@@ -17,10 +17,10 @@ from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError
 from extproc.exchange.notes import Observed
 from extproc.grpc_server import Sender, Settings, create
+from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
 from extproc.policyfile.watcher import PolicyWatcher
-from extproc.serve.certificates import certificates
 from extproc.serve.health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
@@ -67,7 +67,7 @@ class Server:
                 ),
                 **self._health.services(),
             },
-            Settings(tls=certificates(options), keepalive=options.keepalive),
+            Settings(tls=Certificates.of_files(*options.tls_files), keepalive=options.keepalive),
             options.engine,
         )
 

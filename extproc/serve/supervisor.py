@@ -20,8 +20,8 @@ from typing import Any
 from extproc.admin.client import ReplicaTaps
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.errors import SetupError
+from extproc.grpc_server.tls import Certificates
 from extproc.policyfile import loader
-from extproc.serve.certificates import certificates
 from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
@@ -41,7 +41,7 @@ class Supervisor:
     def __init__(self, options: ServeOptions) -> None:
         """Checks policies and certificates once, not in each worker. Raises ``PolicyProblems`` and ``SetupError``."""
         loader.build(loader.read(options.policies, watched=True))
-        certificates(options)
+        Certificates.of_files(*options.tls_files)
         self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options
         content = AdminContent(self._total_metrics, self._unready, self._config, self._recent, self._tap)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from extproc.cli.main import main
-from extproc.doctor.diagnosis import diagnose
+from extproc.doctor.checks import diagnose
 from extproc.doctor.envoy_admin import fetch
 from extproc.errors import SetupError
 from extproc.gateway.embedded_envoy import Envoy

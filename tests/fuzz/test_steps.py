@@ -43,10 +43,11 @@ def allowed(size: int, piece: int) -> int:
 def allowed_in_pieces(answer: slow_answers.Answer, piece: int) -> int:
     """Of an answer, which may go on for hours, each piece has its bound, and what all of it unpacks to another."""
     size = len(answer.body)
-    piece = min(piece or size, size)
+    piece = max(1, min(piece or size, size))
     whole = (PIECE + min(BODY + piece // BYTES, EVENT * piece)) * (size // piece + 1)
     packed = "content-encoding" in dict(answer.headers)
-    return whole + LINE * (response_coding.FREE + response_coding.RATIO * size) if packed else whole
+    free = response_coding.FREE * (size // piece + 1)
+    return whole + LINE * (free + response_coding.RATIO * size) if packed else whole
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -115,7 +116,7 @@ def test_so_is_what_a_piece_of_an_answer_unpacks_to(name: str) -> None:
     undo = response_coding.decompressor(dict(answer.headers)["content-encoding"])
     assert undo is not None
     try:
-        assert len(undo(answer.body)) <= response_coding.room(response_coding.FREE, len(answer.body))
+        assert len(undo(answer.body)) <= response_coding.max_unpacked(len(answer.body))
     except MalformedAnswer:
         assert len(answer.body) < SIZE
 

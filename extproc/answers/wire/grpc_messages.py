@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.answers.wire.decoder import Event, MalformedAnswer
-from extproc.answers.wire.response_coding import FREE, room
+from extproc.answers.wire.response_coding import max_unpacked
 from extproc.bodies.content_coding import TooLarge, decode
 from extproc.errors import Unreadable
 
@@ -26,7 +26,7 @@ class GrpcMessages:
         self._coding = coding.strip()
         self._buffer = bytearray()
         self._skip = 0
-        self._room = FREE  # bytes that compressed messages may unpack to
+        self._room = 0  # bytes that compressed messages of this piece may unpack to
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
@@ -36,7 +36,7 @@ class GrpcMessages:
             data = data[passed:]
         buffer = self._buffer
         buffer += data
-        self._room = room(self._room, len(data))
+        self._room = max_unpacked(len(buffer))
         found: list[Event] = []
         at = 0
         while len(buffer) - at >= _PREFIX:

@@ -19,8 +19,9 @@ MAX_PIECE = 1 << 20
 """Bytes of one piece as it comes; no proxy reads more at once."""
 MAX_UNPACKED = 4 << 20
 """Bytes that one piece may unpack to; no model's answer has more."""
-FREE, RATIO = 64 << 10, 32
-"""An answer may unpack to ``FREE`` bytes and, beyond them, to ``RATIO`` times its compressed size, at any time."""
+FREE, RATIO = 128 << 10, 32
+"""A piece may unpack to ``FREE`` bytes and, beyond them, to ``RATIO`` times its compressed size. The bound is for each
+piece, not for the whole answer: silence in a realtime session's audio is compressed a thousand times, for minutes."""
 _STEP = 256
 """Bytes given to zstd at once, which has no bound on its output: they can unpack to 8 MiB."""
 
@@ -36,28 +37,25 @@ def decompressor(coding: str) -> Decompressor | None:
     if make is None:
         return None
     step = make()
-    left = FREE
 
     def unpack(data: bytes) -> bytes:
-        nonlocal left
         if len(data) > MAX_PIECE:
             raise MalformedAnswer("a piece that is too large")
-        most = room(left, len(data))
+        most = max_unpacked(len(data))
         try:
             found = step(data, most)
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             raise MalformedAnswer("a broken content coding") from None
-        left = most - len(found)
-        if left < 0 or too_fragmented(found, len(data)):
+        if len(found) > most or too_fragmented(found, len(data)):
             raise MalformedAnswer("unpacks to too much")
         return found
 
     return unpack
 
 
-def room(left: int, packed: int) -> int:
-    """Bytes that a piece of ``packed`` bytes may unpack to; ``left``: what the piece before it left of its own."""
-    return min(MAX_UNPACKED, min(FREE, left) + RATIO * packed)
+def max_unpacked(packed: int) -> int:
+    """Bytes that a piece of ``packed`` bytes may unpack to."""
+    return min(MAX_UNPACKED, FREE + RATIO * packed)
 
 
 def _identity() -> _Step:

@@ -10,7 +10,7 @@ from typing import Any
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, BoundedBuffer
 from extproc.answers.wire.decoder import BYTES_PER_EVENT, Allowance, Event, MalformedAnswer
-from extproc.answers.wire.response_coding import FREE, room
+from extproc.answers.wire.response_coding import max_unpacked
 
 HEAD_SIZE = 512
 """Bytes that are kept of the beginning of a message that is too long: they name its kind and its answer."""
@@ -56,7 +56,7 @@ class WebSocketMessages:
         self._may_compress, self._no_context_takeover = _compression(extensions)
         self._allowance = Allowance(_MAX_FRAMES, BYTES_PER_EVENT)
         self._inflate: Any = None
-        self._room = FREE  # bytes that compressed messages may unpack to
+        self._room = 0  # bytes that compressed messages of this piece may unpack to
         self._head = b""  # the beginning of a frame's header
         self._first = 0  # the first byte of a frame's header
         self._mask = b""  # of a frame, rotated to its next byte
@@ -71,7 +71,7 @@ class WebSocketMessages:
         found: list[Event] = []
         if self._head:
             data, self._head = self._head + data, b""
-        self._room = room(self._room, len(data))
+        self._room = max_unpacked(len(data))
         at = frames = 0
         while at < len(data) and self.closed is None:
             if not self._left:

@@ -7,7 +7,7 @@ from typing import Any
 from extproc.doctor.envoy_dump import Evidence
 from extproc.doctor.rendering_drift import check
 from extproc.render.istio.provenance import METADATA
-from tests.unit.doctor.test_diagnosis import ext_proc, istio
+from tests.unit.doctor.test_checks import ext_proc, istio
 from tests.unit.telemetry.test_rendering_drift import snapshot, stream
 
 

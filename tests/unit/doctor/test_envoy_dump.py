@@ -8,7 +8,7 @@ import pytest
 
 from extproc.doctor.envoy_dump import Dump, at, document, quoted, rows, stats
 from extproc.errors import SetupError
-from tests.unit.doctor.test_diagnosis import CLUSTER, TYPE, ext_proc, http_filter, istio
+from tests.unit.doctor.test_checks import CLUSTER, TYPE, ext_proc, http_filter, istio
 
 
 def test_statistics_as_text() -> None:

@@ -217,3 +217,23 @@ def test_where_no_context_can_be_made_the_next_connection_tries_again(
         assert contexts.current() is first
     assert "the certificates stay as they were for now: [Errno 24]" in caplog.text
     assert contexts.current() is not first
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        (Path("tls.crt"), None, None),
+        (None, Path("tls.key"), None),
+        (None, None, Path("ca.crt")),
+        (Path("tls.crt"), None, Path("ca.crt")),
+    ],
+)
+def test_half_of_the_files_is_an_error(files: tuple[Path | None, Path | None, Path | None]) -> None:
+    with pytest.raises(SetupError, match="both --tls-cert and --tls-key"):
+        Certificates.of_files(*files)
+
+
+def test_without_files_there_is_no_tls_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    assert Certificates.of_files(None, None, None) is None
+    with pytest.raises(SetupError, match=r"none\.crt"):
+        Certificates.of_files(tmp_path / "none.crt", tmp_path / "none.key", None)

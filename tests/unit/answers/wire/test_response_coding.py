@@ -11,14 +11,12 @@ import pytest
 import zstandard
 
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.answers.wire.response_coding import FREE, MAX_PIECE, MAX_UNPACKED, RATIO, decompressor, room
+from extproc.answers.wire.response_coding import FREE, MAX_PIECE, MAX_UNPACKED, RATIO, decompressor, max_unpacked
 
 
-def test_room() -> None:
-    assert room(FREE, 10) == FREE + 10 * RATIO
-    assert room(10 * FREE, 10) == FREE + 10 * RATIO
-    assert room(5, 1) == 5 + RATIO
-    assert room(FREE, 1 << 20) == MAX_UNPACKED
+def test_what_a_piece_may_unpack_to() -> None:
+    assert max_unpacked(10) == FREE + 10 * RATIO
+    assert max_unpacked(1 << 20) == MAX_UNPACKED
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from extproc.doctor.envoy_dump import Dump, Evidence, FilterChain, HttpFilter, at, rows
-from extproc.doctor.rules import (
+from extproc.doctor.rule_catalog import (
     BUFFERED_ANSWERS,
     DOWN,
     FAILED_CLOSED,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.doctor.diagnosis import diagnose, summary
+from extproc.doctor.checks import diagnose, summary
 from extproc.doctor.envoy_dump import Evidence
-from extproc.doctor.rules import RULES
+from extproc.doctor.rule_catalog import RULES
 from extproc.errors import SetupError
 
 TYPE = "type.googleapis.com/envoy."
