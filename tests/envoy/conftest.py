@@ -86,6 +86,7 @@ class ModelServer(ThreadingHTTPServer):
     """Remembers what it got; ``then`` makes the answer, its name by default."""
 
     daemon_threads = True
+    request_queue_size = 128  # Python's own is 5: of sixty connections at once some were refused
 
     def __init__(self, name: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

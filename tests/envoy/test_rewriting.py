@@ -7,14 +7,14 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from extproc.envoy.actions import Mutation
-from extproc.exchange.replies import mutation_of
-from extproc.policy.decision import Decision
+from extproc.exchange.replies import routing_mutation
 from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
 
 from .conftest import Gateway, ModelServer, Processor
@@ -108,11 +108,11 @@ def test_envoy_lets_the_processor_change_nothing_else(
     (server,) = servers("v1")
     snapshot = rewriting(server)
 
-    def greedy(decision: Decision) -> Mutation:
-        mutation = mutation_of(decision)
+    def greedy(*decided: Any) -> Mutation:
+        mutation = routing_mutation(*decided)
         return Mutation((*mutation.set, (name, "evil")), (*mutation.remove, "x-kept"), mutation.metadata)
 
-    monkeypatch.setattr("extproc.exchange.route.mutation_of", greedy)
+    monkeypatch.setattr("extproc.exchange.route.routing_mutation", greedy)
     envoy = gateway(snapshot, processor(snapshot).address)
     assert envoy.ask("m", x_kept="1", authorization="Bearer ours").text == "v1"
     (seen,) = server.seen
