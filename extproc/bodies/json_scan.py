@@ -115,26 +115,33 @@ def may_have_duplicates(body: bytes, key: str) -> bool:
     ``key``: lower-case letters and underscores. Searches for ``"key"`` in any case, and for escapes of ASCII letters
     (``\\u0041`` to ``\\u007a``).
     """
-    quoted, spelled, foreign = _key_patterns(key)
+    quoted, spelled, foreign, folded = _key_patterns(key)
     # A search for one byte is much faster than one for several, and most bodies have no backslash.
     escaped = _BACKSLASH in body
     if len(body) < 65_536:
-        found = spelled.findall(body)
+        count = body.count(quoted)
+        repeated = count > 1 or body.lower().count(quoted) != count
         letter = escaped and _LETTER.search(body) is not None
     else:
         found = _first_matches(2, spelled, b'"', body)
+        repeated = len(found) > 1 or found not in ([], [quoted])
         letter = escaped and bool(_first_matches(1, _LETTER, b"\\", body))
     for text in foreign:
         letter = letter or text in body
-    return len(found) > 1 or found not in ([], [quoted]) or letter
+    for letters in folded:
+        repeated = repeated or letters in body
+    return repeated or letter
 
 
 @lru_cache(maxsize=64)
-def _key_patterns(key: str) -> tuple[bytes, re.Pattern[bytes], tuple[bytes, ...]]:
-    """The quoted key, a pattern for it in any case, and the escapes that only this key can have."""
+def _key_patterns(key: str) -> tuple[bytes, re.Pattern[bytes], tuple[bytes, ...], tuple[bytes, ...]]:
+    """The quoted key, a pattern for it in any case, the escapes that only this key can have, and the letters beyond
+    ASCII that equal one of its own.
+    """
     spelled = key.replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)")
     foreign = tuple(_FOLDED_ESCAPES[letter] for letter in _FOLDED_ESCAPES if letter in key)
-    return b'"%b"' % key.encode(), re.compile(f'"(?i:{spelled})"'.encode()), foreign
+    folded = tuple(letter.encode() for plain, letter in (("s", "\u017f"), ("k", "\u212a")) if plain in key)
+    return b'"%b"' % key.encode(), re.compile(f'"(?i:{spelled})"'.encode()), foreign, folded
 
 
 def _first_matches(count: int, pattern: re.Pattern[bytes], byte: bytes, body: bytes) -> list[bytes]:

@@ -47,8 +47,8 @@ class Decision(msgspec.Struct, frozen=True):
         request, policy = self.request, self.policy
         if policy is None:
             return request.api, request.operation, request.model
-        chosen = policy.name, self.cohort, self.version, self.pool, self.architecture
-        return (request.api, request.operation, request.model, *chosen)
+        api, operation, model = request.api, request.operation, request.model
+        return api, operation, model, policy.name, self.cohort, self.version, self.pool, self.architecture
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The routing headers to set, their values made safe for HTTP (``safe_value``)."""
