@@ -25,6 +25,7 @@ from extproc.envoy.actions import (
 )
 from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
 from extproc.envoy.canonical import parse as parse_canonical
+from extproc.envoy.error_body import error_body
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
     BodyMode,
@@ -250,9 +251,3 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
     option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
     option.header.key = "content-type"
     option.header.raw_value = b"application/json"
-
-
-def error_body(status: int, code: str, message: str) -> bytes:
-    """The JSON body of an error for the client, in the format of OpenAI's errors, which SDKs can parse."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return msgspec.json.encode({"error": {"message": message, "type": kind, "code": code}})

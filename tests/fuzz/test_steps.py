@@ -7,6 +7,7 @@ are given and give back, which is counted as well.
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 
 import pytest
@@ -22,6 +23,10 @@ from tests.fuzz import slow_answers, slow_requests
 from tests.fuzz.slow_answers import ANSWERS, frame
 from tests.fuzz.slow_requests import CODINGS, LIMIT, REQUESTS, Request, framed
 from tests.fuzz.steps import steps
+
+pytestmark = pytest.mark.skipif(
+    "EXTPROC_TEST_COMPILED" in os.environ, reason="steps are those of Python's interpreter, and compiled code has none"
+)
 
 BODY, PIECE = 100_000, 150
 """Steps of a body, whatever its size, and more for every piece in which it comes."""

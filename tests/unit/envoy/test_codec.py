@@ -20,7 +20,8 @@ from extproc.envoy.actions import (
     ResponseReply,
     TrailersReply,
 )
-from extproc.envoy.codec import Malformed, decode, encode, error_body
+from extproc.envoy.codec import Malformed, decode, encode
+from extproc.envoy.error_body import error_body
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
     BodyMode,
