@@ -96,6 +96,7 @@ def test_all_is_well_and_json_is_all_there_is_on_stdout(run: Start) -> None:
     demo = run("--json", "--requests", str(FEW), "--seed", "7")
     until(demo.left)  # the search for processes finds some while there are some
     status, out, err = demo.ended()
+    assert out, err
     report = json.loads(out)
     assert [c for c in report["checks"] if not c["ok"]] == []
     assert report["ok"] is True
