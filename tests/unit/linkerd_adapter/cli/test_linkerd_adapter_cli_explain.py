@@ -8,27 +8,6 @@ from pathlib import Path
 import pytest
 from linkerd_adapter.cli.main import main
 
-POLICY = """\
-apiVersion: ai.istio.io/v1alpha1
-kind: ModelInferencePolicy
-metadata: {name: chat, namespace: ai}
-spec:
-  host: chat   # the apex
-  selector: {matchLabels: {app: chat}}
-  versions:
-  - {name: v1, weight: 9}
-  - {name: v2, weight: 1}
-  - {name: new, mirror: 10}
-  sticky: {header: x-user-id}
-"""
-
-
-@pytest.fixture
-def policy(tmp_path: Path) -> Path:
-    file = tmp_path / "policy.yaml"
-    file.write_text(POLICY)
-    return file
-
 
 def test_explain_writes_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--path", "/v1/chat/completions", "--body", '{"model": "m"}', "-H", "x-user-id: ann"]

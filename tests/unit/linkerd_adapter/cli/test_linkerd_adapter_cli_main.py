@@ -11,27 +11,7 @@ import yaml
 from linkerd_adapter.cli.main import COMMANDS, main, parser
 
 from extproc import __version__
-
-POLICY = """\
-apiVersion: ai.istio.io/v1alpha1
-kind: ModelInferencePolicy
-metadata: {name: chat, namespace: ai}
-spec:
-  host: chat   # the apex
-  selector: {matchLabels: {app: chat}}
-  versions:
-  - {name: v1, weight: 9}
-  - {name: v2, weight: 1}
-  - {name: new, mirror: 10}
-  sticky: {header: x-user-id}
-"""
-
-
-@pytest.fixture
-def policy(tmp_path: Path) -> Path:
-    file = tmp_path / "policy.yaml"
-    file.write_text(POLICY)
-    return file
+from tests.unit.linkerd_adapter.cli.conftest import POLICY
 
 
 def test_what_is_wrong_is_told_and_nothing_is_rendered(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:

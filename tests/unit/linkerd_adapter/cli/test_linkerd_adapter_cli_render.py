@@ -8,26 +8,7 @@ import pytest
 import yaml
 from linkerd_adapter.cli.main import main
 
-POLICY = """\
-apiVersion: ai.istio.io/v1alpha1
-kind: ModelInferencePolicy
-metadata: {name: chat, namespace: ai}
-spec:
-  host: chat   # the apex
-  selector: {matchLabels: {app: chat}}
-  versions:
-  - {name: v1, weight: 9}
-  - {name: v2, weight: 1}
-  - {name: new, mirror: 10}
-  sticky: {header: x-user-id}
-"""
-
-
-@pytest.fixture
-def policy(tmp_path: Path) -> Path:
-    file = tmp_path / "policy.yaml"
-    file.write_text(POLICY)
-    return file
+from tests.unit.linkerd_adapter.cli.conftest import POLICY
 
 
 def test_render_writes_manifests_and_notes(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
