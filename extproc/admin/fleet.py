@@ -13,7 +13,7 @@ import msgspec
 from extproc.admin.client import Replica, Unreachable, resolve_replicas
 from extproc.errors import SetupError
 from extproc.telemetry.golden_metrics import Counts
-from extproc.telemetry.recent_traffic import RowKey, TrafficReport, TrafficWindow, add_rows
+from extproc.telemetry.recent_traffic_by_caller import RowKey, TrafficReport, TrafficWindow, add_rows
 
 _MAX_CONCURRENT = 32
 """Processors that are asked at a time."""

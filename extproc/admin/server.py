@@ -26,7 +26,7 @@ from extproc.admin.bounded_server import BoundedHandler, BoundedServer
 from extproc.errors import SetupError
 from extproc.telemetry import live_document
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import TrafficReport
+from extproc.telemetry.recent_traffic_by_caller import TrafficReport
 from extproc.telemetry.tap import TapFilter
 
 _PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/tap")

@@ -23,7 +23,7 @@ from extproc.cli.terminal_text import NOTHING, milliseconds, percent, printable,
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics
 from extproc.telemetry.live_document import policy_label_sets
-from extproc.telemetry.recent_traffic import group_rows, limit_callers
+from extproc.telemetry.recent_traffic_by_caller import group_rows, limit_callers
 
 _WATCH_INTERVAL = 2.0
 """Seconds between two tables with ``--watch``."""

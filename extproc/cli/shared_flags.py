@@ -12,7 +12,7 @@ from extproc.render.envoy.envoy_options import Body
 ADMIN = "http://127.0.0.1:9090"
 """URL of a local processor's admin port, with the default port."""
 MAX_WINDOW_SECONDS = 300
-"""Time for which a processor keeps requests: ``telemetry.recent_traffic.LONGEST``, without its imports."""
+"""Time for which a processor keeps requests: ``telemetry.recent_traffic_by_caller.LONGEST``, without its imports."""
 
 
 def add_envoy_flags(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ from typing import Literal, TypeAlias
 
 from extproc.grpc_server.contract import (
     MAX_MESSAGE,
-    Abort,
     Engine,
     Factory,
     Handler,
@@ -21,8 +20,8 @@ from extproc.grpc_server.contract import (
     Metadata,
     Sender,
     Settings,
-    StatusCode,
 )
+from extproc.grpc_server.status import Abort, StatusCode
 
 __all__ = [
     "DEFAULTS",

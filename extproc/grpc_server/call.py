@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from extproc.grpc_server.contract import (
     CLIENT_DOES_NOT_READ,
@@ -17,14 +16,13 @@ from extproc.grpc_server.contract import (
     MAX_MESSAGE,
     MAX_PUSHED,
     UNKNOWN_METHOD,
-    Abort,
     Factory,
     Handler,
     LoopLag,
     Metadata,
-    StatusCode,
 )
 from extproc.grpc_server.metadata import custom_metadata
+from extproc.grpc_server.status import OK_TRAILERS, Abort, StatusCode, literal_field, status_trailers
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.stream import Stream
 
@@ -38,8 +36,12 @@ PREFIX_SIZE: Final = 5
 _MESSAGE_WORK: Final = 8
 """What a message costs that did not come in a frame of its own, in units of ``ConnectionSender.work``."""
 _BUFFER_EXCEEDED: Final = "too many bytes of unfinished messages"
-MAX_DETAILS: Final = 1000
-"""Characters of a status's message: a block of headers must fit into one frame."""
+_TABLE_SIZE_0: Final = b"\x20"
+"""We use no dynamic table, and say so: a client that allows none, or a smaller one, waits for that (RFC 7541 §4.2)."""
+_HEAD: Final = _TABLE_SIZE_0 + b"\x88" + literal_field(b"content-type", b"application/grpc")
+"""``:status: 200`` is index 8 of the static table."""
+_NOT_ALLOWED: Final = _TABLE_SIZE_0 + literal_field(b":status", b"405") + literal_field(b"allow", b"POST")
+_NOT_GRPC: Final = _TABLE_SIZE_0 + literal_field(b":status", b"415")
 
 
 class CallServices:
@@ -201,7 +203,7 @@ class Call(Stream):
         else:
             if handler.done:
                 self._close_handler()
-                self._send(replies, _OK)
+                self._send(replies, OK_TRAILERS)
             elif replies:
                 self._send(replies)
 
@@ -218,7 +220,7 @@ class Call(Stream):
     def _end(self, code: StatusCode, details: str = "") -> None:
         """Ends the call with this status at once; replies that wait are dropped."""
         self._close_handler()
-        status = _OK if code is StatusCode.OK else _status(code, details)
+        status = OK_TRAILERS if code is StatusCode.OK else status_trailers(code, details)
         if self._headers_sent:
             self.abort(status)
         else:
@@ -236,34 +238,3 @@ class Call(Stream):
                 handler.close()
             except Exception:
                 log.exception("a handler failed to close")
-
-
-def _field(name: bytes, value: bytes) -> bytes:
-    """A literal header field without indexing (RFC 7541 §6.2.2)."""
-    return b"\x00" + _string(name) + _string(value)
-
-
-def _string(data: bytes) -> bytes:
-    """A string literal without Huffman encoding (RFC 7541 §5.1, §5.2)."""
-    if len(data) < 127:
-        return bytes((len(data),)) + data
-    rest, size = len(data) - 127, b"\x7f"
-    while rest >= 128:
-        size += bytes((rest % 128 | 128,))
-        rest //= 128
-    return size + bytes((rest,)) + data
-
-
-def _status(code: StatusCode, details: str) -> bytes:
-    # Printable ASCII but for `%` goes as it is (PROTOCOL-HTTP2.md, "Status-Message").
-    message = quote(details[:MAX_DETAILS], safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
-    return _field(b"grpc-status", b"%d" % code) + (_field(b"grpc-message", message.encode()) if message else b"")
-
-
-_TABLE_SIZE_0: Final = b"\x20"
-"""We use no dynamic table, and say so: a client that allows none, or a smaller one, waits for that (RFC 7541 §4.2)."""
-_HEAD: Final = _TABLE_SIZE_0 + b"\x88" + _field(b"content-type", b"application/grpc")
-"""``:status: 200`` is index 8 of the static table."""
-_OK: Final = _status(StatusCode.OK, "")
-_NOT_ALLOWED: Final = _TABLE_SIZE_0 + _field(b":status", b"405") + _field(b"allow", b"POST")
-_NOT_GRPC: Final = _TABLE_SIZE_0 + _field(b":status", b"415")

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol, TypeAlias
 
 import msgspec
 
+from extproc.grpc_server.status import Abort
 from extproc.grpc_server.tls import Certificates
 
 MAX_MESSAGE = 64 << 20
 """Bytes of one gRPC message: above every limit of buffered bodies that a policy can set."""
-
-
-class StatusCode(enum.IntEnum):
-    """Status codes of gRPC that we use (grpc/grpc, doc/statuscodes.md)."""
-
-    OK = 0
-    NOT_FOUND = 5
-    RESOURCE_EXHAUSTED = 8
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-
-
-class Abort(Exception):  # noqa: N818
-    """Ends a stream with another status than OK or INTERNAL."""
-
-    def __init__(self, code: StatusCode, details: str) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
 
 
 class Handler(Protocol):

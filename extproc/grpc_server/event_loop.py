@@ -21,10 +21,11 @@ from typing import Final
 from extproc.grpc_server import listeners
 from extproc.grpc_server.call import Call, CallServices
 from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
-from extproc.grpc_server.contract import IDLE_INTERVAL, Abort, Factory, LoopLag, Settings
+from extproc.grpc_server.contract import IDLE_INTERVAL, Factory, LoopLag, Settings
+from extproc.grpc_server.status import Abort
 from extproc.grpc_server.tls import TlsContexts
 from extproc.http2.connection import Connection
-from extproc.http2.flood_limits import MemoryBudget
+from extproc.http2.limits import MemoryBudget
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.stream import Stream
 

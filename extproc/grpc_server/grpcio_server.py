@@ -18,16 +18,15 @@ from extproc.grpc_server.contract import (
     MAX_MESSAGE,
     MAX_PUSHED,
     UNKNOWN_METHOD,
-    Abort,
     Factory,
     Handler,
     LoopLag,
     Metadata,
     Settings,
-    StatusCode,
     listening_refused,
 )
 from extproc.grpc_server.listeners import claim
+from extproc.grpc_server.status import Abort, StatusCode
 from extproc.grpc_server.tls import Certificates, PemFiles
 
 # grpcio reads these when it is imported. Without the experiments the loop's own thread reads the sockets; with them a

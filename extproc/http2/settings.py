@@ -6,9 +6,8 @@ from typing import Final
 
 from extproc.http2 import frames as f
 from extproc.http2.hpack import MAX_BLOCK
+from extproc.http2.limits import MAX_STREAMS
 
-MAX_STREAMS: Final = 4_096
-"""Open on a connection at most. A client that needs more opens another connection, as Envoy does."""
 STREAM_WINDOW: Final = 1 << 20
 """Bytes that a client may send on a stream before they have been processed."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final
 
-from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.frames import (
     DATA,
     DEFAULT_WINDOW,
@@ -22,6 +21,7 @@ from extproc.http2.frames import (
     frame_head,
     rst_stream,
 )
+from extproc.http2.limits import MemoryBudget
 
 MAX_QUEUED: Final = 1 << 20
 """Bytes that a connection queues for a client that does not fetch them; beyond that streams wait."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from extproc.http2 import flood_limits
 from extproc.http2 import frames as f
-from extproc.http2.flood_limits import MemoryBudget, RateLimit, TokenBucket
+from extproc.http2 import limits
 from extproc.http2.frames import Http2ConnectionError
+from extproc.http2.limits import MemoryBudget, RateLimit, TokenBucket
 from extproc.http2.stream import ConnectionSender, Stream
 
 MAX_ENDED: Final = 100
@@ -37,7 +37,7 @@ class StreamStates(ConnectionSender):
     def charge(self, limit: RateLimit, cost: int = 1) -> None:
         """Counts a frame that is limited. Raises ``Http2ConnectionError`` where there were too many."""
         sent = self.window_granted - self.window
-        earned = flood_limits.PER_STREAM * self.streams_opened + sent // flood_limits.PER_BYTES
+        earned = limits.PER_STREAM * self.streams_opened + sent // limits.PER_BYTES
         bucket = self._buckets.get(limit)
         if bucket is None:
             bucket = self._buckets[limit] = TokenBucket(limit, self.now, earned)

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from extproc.headers import ROUTING
 from extproc.policyfile.fields import Field
-from extproc.policyfile.quantity import parse_quantity
+from extproc.policyfile.units import parse_duration, parse_quantity
 from extproc.yamldoc import Scalar, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -22,8 +22,6 @@ _DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)")
-_SECONDS = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
 
 MIN_BODY_SIZE, MAX_BODY_SIZE = 1 << 10, 1 << 30
 """Bytes of ``limits.maxBody``."""
@@ -242,13 +240,12 @@ def duration(field: Field) -> float | None:
     text = field.scalar("a duration such as 60s")
     if text is None:
         return None
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    seconds = parse_duration(text)
+    if seconds is None:
         has_unit = not re.fullmatch(r"[0-9.]+", text)
         remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}s"
         field.error(f"{quoted(text)} is not a duration", remedy)
         return None
-    seconds = sum(Decimal(number) * Decimal(_SECONDS[unit]) for number, unit in parts)
     if not Decimal("0.001") <= seconds <= MAX_TIMEOUT:
         field.error(f"{text} is out of range", "give 1ms to 24h; for no timeout leave the field out")
         return None

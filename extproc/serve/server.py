@@ -26,7 +26,7 @@ from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import TrafficReport, merge_reports
+from extproc.telemetry.recent_traffic_by_caller import TrafficReport, merge_reports
 from extproc.telemetry.tap import TapFilter
 
 log = logging.getLogger(__name__)

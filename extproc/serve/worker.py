@@ -24,7 +24,7 @@ from extproc.serve.child_process import ChildProcess
 from extproc.serve.options import ServeOptions
 from extproc.serve.restart_backoff import RestartBackoff
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import TrafficReport
+from extproc.telemetry.recent_traffic_by_caller import TrafficReport
 
 log = logging.getLogger(__name__)
 

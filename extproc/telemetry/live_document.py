@@ -12,7 +12,7 @@ from extproc import __version__
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.golden_metrics import Counts, compute_golden_metrics
 from extproc.telemetry.metrics import Metrics, State
-from extproc.telemetry.recent_traffic import (
+from extproc.telemetry.recent_traffic_by_caller import (
     MAX_SLICES,
     MAX_WINDOW,
     SLICE_SECONDS,

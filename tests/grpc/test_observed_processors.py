@@ -21,7 +21,7 @@ from extproc.admin.server import AdminContent, AdminServer
 from extproc.cli.main import main
 from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import MAX_QUEUED, OpenTaps
 from tests.grpc.exchanges import exchange, tell
 from tests.grpc.served import Served, ServedWorkers, write

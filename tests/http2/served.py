@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.grpc_server.call import Call, CallServices
-from extproc.grpc_server.contract import Abort, Handler, LoopLag, Sender, StatusCode
+from extproc.grpc_server.contract import Handler, LoopLag, Sender
+from extproc.grpc_server.status import Abort, StatusCode
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
-from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.hpack import MAX_BLOCK
+from extproc.http2.limits import MemoryBudget
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.settings import STREAM_WINDOW
 from extproc.http2.stream import Stream

@@ -21,7 +21,7 @@ from extproc.admin.server import AdminContent, AdminServer, _is_loopback
 from extproc.errors import SetupError
 from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import RecentTraffic, TrafficReport
+from extproc.telemetry.recent_traffic_by_caller import RecentTraffic, TrafficReport
 from extproc.telemetry.tap import OpenTaps, TapFilter
 
 OBSERVED = Observed("llama", "v1", "none", "openai", "200", 0.1)

@@ -17,7 +17,7 @@ from extproc.admin import bounded_server
 from extproc.admin.bounded_server import MAX_CONNECTIONS, MAX_HEAD_BYTES
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
 from tests.waiting import until
 

@@ -18,7 +18,7 @@ from extproc.exchange.notes import Observed
 from extproc.telemetry.golden_metrics import Counts
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import RecentTraffic, TimeSlice, TrafficReport
+from extproc.telemetry.recent_traffic_by_caller import RecentTraffic, TimeSlice, TrafficReport
 from extproc.telemetry.tap import OpenTaps
 
 NOW = 1_000_000.0

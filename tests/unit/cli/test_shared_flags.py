@@ -14,7 +14,7 @@ from extproc.cli.shared_flags import (
     add_window_flag,
     add_workers_flag,
 )
-from extproc.telemetry.recent_traffic import MAX_WINDOW
+from extproc.telemetry.recent_traffic_by_caller import MAX_WINDOW
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.grpc_server.contract import MAX_MESSAGE, MAX_PUSHED, Abort, Sender, StatusCode
+from extproc.grpc_server.contract import MAX_MESSAGE, MAX_PUSHED, Sender
+from extproc.grpc_server.status import Abort, StatusCode
 from tests.grpc.running import running
 from tests.http2.served import Served, fetched
 from tests.http2.wire import HELLO, PATH, REQUEST, Answers, Fields, data, errors, headers, message, window

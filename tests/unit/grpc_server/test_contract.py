@@ -1,25 +1,13 @@
-"""What both engines share: statuses, aborts, the lag of a loop, settings, and what a user is told."""
+"""What both engines share: the lag of a loop, settings, and what a user is told."""
 
 from __future__ import annotations
 
 from time import perf_counter
 
-import grpc
 import msgspec
 import pytest
 
-from extproc.grpc_server.contract import Abort, LoopLag, Settings, StatusCode, listening_refused
-
-
-def test_status_codes_are_those_of_grpc() -> None:
-    assert {code.name: int(code) for code in StatusCode} == {
-        code.name: code.value[0] for code in grpc.StatusCode if code.name in StatusCode.__members__
-    }
-
-
-def test_an_abort_has_a_status_and_details() -> None:
-    abort = Abort(StatusCode.NOT_FOUND, "not here")
-    assert (abort.code, abort.details, str(abort)) == (StatusCode.NOT_FOUND, "not here", "not here")
+from extproc.grpc_server.contract import LoopLag, Settings, listening_refused
 
 
 def test_lag_is_the_time_since_the_loop_was_idle() -> None:

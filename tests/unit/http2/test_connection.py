@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.http2 import settings as http2_settings
+from extproc.http2 import limits
 from extproc.http2.settings import STREAM_WINDOW
 from tests.http2.served import Served, check, fetched, whole
 from tests.http2.wire import (
@@ -153,7 +153,7 @@ def test_unknown_frames_flags_and_settings_are_ignored() -> None:
 
 def test_one_stream_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extproc.http2.connection.MAX_STREAMS", 50)
-    assert http2_settings.MAX_STREAMS == 4_096
+    assert limits.MAX_STREAMS == 4_096
     connection, opened = whole()
     connection.receive(HELLO + b"".join(headers(n) for n in range(1, 103, 2)))
     assert errors(fetched(connection)) == [("RST_STREAM", 101, REFUSED)]

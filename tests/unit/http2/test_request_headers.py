@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.grpc_server.metadata import custom_metadata
-from extproc.http2.flood_limits import MemoryBudget
 from extproc.http2.header_fields import Field
 from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
+from extproc.http2.limits import MemoryBudget
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
 from tests.http2.wire import PATH, REQUEST, block
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.http2.flood_limits import MemoryBudget
+from extproc.http2.limits import MemoryBudget
 from extproc.http2.stream import MAX_QUEUED, ConnectionSender, Stream
 from tests.http2.wire import frames
 

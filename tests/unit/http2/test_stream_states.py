@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extproc.http2 import frames as f
-from extproc.http2.flood_limits import MemoryBudget, RateLimit
 from extproc.http2.frames import Http2ConnectionError
+from extproc.http2.limits import MemoryBudget, RateLimit
 from extproc.http2.stream import Stream
 from extproc.http2.stream_states import MAX_ENDED, StreamStates
 

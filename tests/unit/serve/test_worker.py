@@ -16,7 +16,7 @@ from extproc.serve import worker as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.worker import Worker
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import RecentTraffic
+from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
 
 

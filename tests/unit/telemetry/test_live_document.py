@@ -12,7 +12,7 @@ from extproc.policy.snapshot import OTHER, Policy, Snapshot, Sticky, Version
 from extproc.policyfile import effective_policy
 from extproc.telemetry.live_document import MAX_CALLERS, LiveQuery, build_document
 from extproc.telemetry.metrics import Metrics
-from extproc.telemetry.recent_traffic import SLICE_SECONDS, RecentTraffic
+from extproc.telemetry.recent_traffic_by_caller import SLICE_SECONDS, RecentTraffic
 
 SNAPSHOT = Snapshot(
     (

@@ -1,4 +1,4 @@
-"""How often a client may send what brings no work, and how many bytes a process buffers for its clients.
+"""Limits of a client: streams that are open, how often it may send what brings no work, and bytes buffered for it.
 
 Rates are token buckets as in nghttp2: ``nghttp2_option_set_stream_reset_rate_limit`` (1,000 at once, 33 a second) and
 ``nghttp2_option_set_glitch_rate_limit`` (10,000 and 330) end the connection beyond them. grpc-go's
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+MAX_STREAMS: Final = 4_096
+"""Open on a connection at most. A client that needs more opens another connection, as Envoy does."""
 CONNECTION_BYTES: Final = (64 << 20) + 5
 """Of incomplete messages and of waiting answers, on a connection: one of the largest gRPC messages, and its prefix."""
 PROCESS_BYTES: Final = 256 << 20

@@ -1,12 +1,14 @@
-"""Kubernetes quantities: which texts are some, and how many bytes they say."""
+"""Quantities and durations: which texts are some, and how many bytes or seconds they say."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.policyfile.quantity import parse_quantity
+from extproc.policyfile.units import parse_duration, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,24 @@ def test_quantities_are_exact(number: int, suffix: str) -> None:
 def test_any_text_has_an_answer(text: str) -> None:
     size = parse_quantity(text)
     assert size is None or (size >= 0 and text[0].isdigit())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("60s", "60"),
+        ("1m30s", "90"),
+        ("500ms", "0.5"),
+        ("1.5h", "5400"),
+        ("0s", "0"),
+        ("10us10µs", "0.00002"),
+        ("1ns", "1e-9"),
+    ],
+)
+def test_parts_of_a_duration_add_up(text: str, seconds: str) -> None:
+    assert parse_duration(text) == Decimal(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "60", "s", "-1s", "+1s", "1 s", "1d", "1s ", "1sm", ".5s", "٣s", "1s1"])
+def test_no_duration(text: str) -> None:
+    assert parse_duration(text) is None

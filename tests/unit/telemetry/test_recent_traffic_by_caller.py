@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import OTHER
 from extproc.telemetry.golden_metrics import Counts
-from extproc.telemetry.recent_traffic import (
+from extproc.telemetry.recent_traffic_by_caller import (
     MAX_ROWS,
     MAX_SLICES,
     MAX_WINDOW,

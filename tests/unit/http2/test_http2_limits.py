@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.http2 import flood_limits
+from extproc.http2 import limits
 from extproc.http2.connection import MAX_LATE_RESETS, Connection
-from extproc.http2.flood_limits import PER_STREAM, MemoryBudget, RateLimit, TokenBucket
-from extproc.http2.settings import MAX_STREAMS
+from extproc.http2.limits import MAX_STREAMS, PER_STREAM, MemoryBudget, RateLimit, TokenBucket
 from tests.http2.served import Noted, Served, Whole, check, fetched, whole
 from tests.http2.wire import (
     HELLO,
@@ -159,7 +158,7 @@ def test_settings_cost_by_the_streams_that_they_set_in_motion() -> None:
         answer = served.say(settings({4: moves}))
         moves += 1
     assert errors(answer)[-1] == ("GOAWAY", 0, CALM)
-    assert moves <= 1_000 // (MAX_STREAMS // flood_limits.STREAMS_PER_SETTINGS) + 1
+    assert moves <= 1_000 // (MAX_STREAMS // limits.STREAMS_PER_SETTINGS) + 1
     served = Served()
     served.say(HELLO + b"".join(headers(n) for n in range(1, 2 * MAX_STREAMS, 2)))
     for _ in range(900):
@@ -293,8 +292,8 @@ def test_handlers_see_no_message_after_a_refusal() -> None:
 
 def test_limits_are_as_documented() -> None:
     """docs/operations.md, "Hostile clients"."""
-    limits = {value for value in vars(flood_limits).values() if isinstance(value, RateLimit)}
-    assert {(limit.name, limit.burst, limit.per_second, limit.earns) for limit in limits} == {
+    rates = {value for value in vars(limits).values() if isinstance(value, RateLimit)}
+    assert {(limit.name, limit.burst, limit.per_second, limit.earns) for limit in rates} == {
         ("streams reset that asked for nothing or whose answer waits", 1_000, 33, False),
         ("streams that we must reset", 1_000, 33, False),
         ("SETTINGS", 1_000, 33, False),
@@ -304,7 +303,7 @@ def test_limits_are_as_documented() -> None:
         ("streams beyond the limit", 10_000, 330, False),
         ("GOAWAYs", 100, 1, False),
     }
-    assert (PER_STREAM, flood_limits.PER_BYTES, flood_limits.STREAMS_PER_SETTINGS, MAX_LATE_RESETS) == (4, 16, 64, 100)
+    assert (PER_STREAM, limits.PER_BYTES, limits.STREAMS_PER_SETTINGS, MAX_LATE_RESETS) == (4, 16, 64, 100)
 
 
 LIMIT = RateLimit("x", 10, 3, earns=True)
@@ -373,4 +372,4 @@ def test_bounds_in_bytes() -> None:
     budget = MemoryBudget()
     assert (budget.per_connection, budget.per_process) == ((64 << 20) + 5, 256 << 20)
     assert (budget.buffered, budget.cached_headers) == (0, 0)
-    assert flood_limits.CACHED_HEADER_BYTES == 16 << 20
+    assert limits.CACHED_HEADER_BYTES == 16 << 20
