@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.lint import virtual_service_matches
+from extproc.lint import match_comparison
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh, fqdn, routing
@@ -121,12 +121,12 @@ def _two_of_a_host(mesh: Mesh) -> Iterator[Finding]:
 
 def _order(service: Resource) -> Iterator[Finding]:
     routes = service.spec.at("http").items
-    gateways = virtual_service_matches.gateways_of(service)
-    everything = virtual_service_matches.Match(gateways=gateways)
-    before = virtual_service_matches.Earlier()
+    gateways = match_comparison.gateways_of(service)
+    everything = match_comparison.Match(gateways=gateways)
+    before = match_comparison.Earlier()
     for route in routes:
         written = route.at("match").items
-        matches = [virtual_service_matches.read(m, gateways, service.namespace) for m in written] or [everything]
+        matches = [match_comparison.read(m, gateways, service.namespace) for m in written] or [everything]
         possible = [match for match in matches if not match.never()]
         wide = [before.taker(match) for match in possible]
         if wide and all(wide):
@@ -140,7 +140,7 @@ def _order(service: Resource) -> Iterator[Finding]:
                 before.add(route, match)
     delegate = not service.spec.at("hosts").items
     incomplete = routes and not delegate and not before.taker(everything)
-    if incomplete and not virtual_service_matches.complements(before):
+    if incomplete and not match_comparison.complements(before):
         yield routes[-1].breaks(NO_DEFAULT)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from extproc.lint import re2_regex, virtual_service_matches
+from extproc.lint import match_comparison, re2_regex
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
@@ -73,13 +73,13 @@ _DURATIONS = frozenset(
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Every VirtualService, and what DestinationRules have in common with them."""
     for service in mesh.of("VirtualService"):
-        gateways = virtual_service_matches.gateways_of(service)
+        gateways = match_comparison.gateways_of(service)
         for route in service.spec.at("http").items:
             yield from _refused(route)
             for match in route.at("match").items:
-                if why := virtual_service_matches.read(match, gateways, service.namespace).never():
+                if why := match_comparison.read(match, gateways, service.namespace).never():
                     yield match.breaks(NEVER, f"no request meets this match: {why}")
-                for pattern, what in virtual_service_matches.whole_value(match):
+                for pattern, what in match_comparison.whole_value(match):
                     yield pattern.breaks(WHOLE_VALUE, f"{pattern.text} has to match all of {what}")
                 yield from _regexes(match)
         yield from _hosts(service, mesh)

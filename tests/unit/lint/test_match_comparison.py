@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.lint import virtual_service_matches
+from extproc.lint import match_comparison
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import read as manifests
 
@@ -23,8 +23,8 @@ def value(match: dict[str, Any]) -> Value:
     return resource.spec
 
 
-def read(match: dict[str, Any]) -> virtual_service_matches.Match:
-    return virtual_service_matches.read(value(match), GATEWAYS, "ai")
+def read(match: dict[str, Any]) -> match_comparison.Match:
+    return match_comparison.read(value(match), GATEWAYS, "ai")
 
 
 def said(condition: Text, given: str, *, ignores_case: bool = False) -> bool:
@@ -106,7 +106,7 @@ def test_what_one_covers_it_takes(wide: dict[str, Any], narrow: dict[str, Any], 
 @settings(max_examples=400, deadline=None)
 def test_the_first_taker_is_found_as_by_asking_all(earlier: list[dict[str, Any]], match: dict[str, Any]) -> None:
     places = [value({"at": str(number)}) for number in range(len(earlier))]
-    index = virtual_service_matches.Earlier()
+    index = match_comparison.Earlier()
     for place, written in zip(places, earlier, strict=True):
         index.add(place, read(written))
     found = next((p for p, w in zip(places, earlier, strict=True) if read(w).covers(read(match))), None)
@@ -125,7 +125,7 @@ def test_every_match_covers_itself(match: dict[str, Any]) -> None:
     assert read(match).covers(read(match))
 
 
-EVERYTHING = virtual_service_matches.Match(gateways=GATEWAYS)
+EVERYTHING = match_comparison.Match(gateways=GATEWAYS)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_not_everything(match: dict[str, Any]) -> None:
     ],
 )
 def test_two_that_take_everything_together(one: dict[str, Any], other: dict[str, Any], together: bool) -> None:
-    assert virtual_service_matches.complements([read(one), read(other)]) is together
+    assert match_comparison.complements([read(one), read(other)]) is together
 
 
 def test_an_expression_that_would_take_long_is_not_tried() -> None:
-    slow = virtual_service_matches.Condition("regex", "(a+)+b")
+    slow = match_comparison.Condition("regex", "(a+)+b")
     assert slow.takes("a" * 60) is None
-    assert virtual_service_matches.Condition("regex", "[").takes("a") is None
-    assert virtual_service_matches.Condition("regex", "a.*b").takes("a" * 1000) is None
+    assert match_comparison.Condition("regex", "[").takes("a") is None
+    assert match_comparison.Condition("regex", "a.*b").takes("a" * 1000) is None
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_an_expression_that_would_take_long_is_not_tried() -> None:
     ],
 )
 def test_expressions_that_have_to_match_more(match: dict[str, Any], found: list[str]) -> None:
-    assert [what for _, what in virtual_service_matches.whole_value(value(match))] == found
+    assert [what for _, what in match_comparison.whole_value(value(match))] == found
