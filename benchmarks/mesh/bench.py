@@ -22,7 +22,7 @@ from benchmarks.mesh import load
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
 from benchmarks.mesh.scenarios import Doc, Scenario
-from extproc.gateway.embedded_envoy import find_envoy
+from extproc.gateway.envoy_binary import find_envoy
 from extproc.render.envoy.envoy_options import EnvoyOptions, typed
 
 PROCESSOR_CORE, OTHER_CORE = 1, 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import aiohttp
 
 from extproc.demo.evidence import Counters, PolicyTarget, counters
 from extproc.errors import SetupError
+from extproc.gateway.free_ports import free_addresses
 from extproc.serve.child_process import ChildProcess
 
 _START_TIMEOUT = 30.0
@@ -37,7 +37,7 @@ class Gateway:
     @asynccontextmanager
     async def running(cls, policy: Path) -> AsyncIterator[Gateway]:
         """A gateway for ``policy``, ready for requests; stopped when the context ends. Raises ``SetupError``."""
-        listen, admin, envoy_admin = _free_addresses(3)
+        listen, admin, envoy_admin = free_addresses(3)
         command = [sys.executable, "-m", "extproc", "up", "-f", str(policy)]
         command += ["--listen", listen, "--admin", admin, "--envoy-admin", envoy_admin]
         child = ChildProcess("the gateway", command, output=False)
@@ -82,12 +82,3 @@ class Gateway:
 
     def _exit_report(self) -> str:
         return "" if self._child.alive else self._child.exit_report()
-
-
-def _free_addresses(count: int) -> list[str]:
-    """Different ones on loopback, free at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
-    for s in sockets:
-        s.close()
-    return addresses

@@ -5,25 +5,23 @@ from __future__ import annotations
 import http.client
 import shlex
 import signal
-import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
 from extproc.errors import SetupError
-from extproc.gateway.embedded_envoy import DiscoveryFiles, Envoy, find_envoy
+from extproc.gateway.discovery_files import DiscoveryFiles
+from extproc.gateway.envoy_binary import find_envoy
+from extproc.gateway.envoy_process import Envoy
+from extproc.gateway.free_ports import require_free_port, with_free_port
+from extproc.gateway.processor_process import Processor
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.watcher import PolicyWatcher
-from extproc.render.envoy.envoy_options import Body, EnvoyOptions, host_port
-from extproc.serve.child_process import ChildProcess
+from extproc.render.envoy.envoy_options import Body, EnvoyOptions
 from extproc.serve.options import ServeOptions, spread_addresses
-from extproc.serve.restart_backoff import RestartBackoff
 from extproc.serve.signals import signal_queue
-
-__all__ = ["Envoy", "find_envoy", "up"]
 
 _POLL_INTERVAL = 0.5
 """Seconds between two polls of the policy and of the child processes."""
@@ -54,7 +52,7 @@ def up(
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
-    admin = _with_free_port(admin)
+    admin = with_free_port(admin)
     with TemporaryDirectory(prefix="extproc-") as name, signal_queue() as signals:
         directory = Path(name)
         # Envoy drains first; once it has, the processor has no open streams, and needs no drain of its own.
@@ -76,9 +74,9 @@ def up(
             tracing=bool(otlp),
         )
         files = DiscoveryFiles(options, directory)
-        processor = _Processor(serve_options)
+        processor = Processor(serve_options)
         try:
-            _wait_ready(processor.child, admin)
+            processor.wait_ready(admin)
             with Envoy(files.start(watcher.snapshot), directory) as envoy:
                 envoy.wait_ready()
                 _print_greeting(watcher.snapshot, paths, envoy.listen_address, admin)
@@ -91,91 +89,8 @@ def up(
     return 0
 
 
-class _Processor:
-    """The processor's process, restarted where it ends by itself."""
-
-    def __init__(self, options: ServeOptions) -> None:
-        """Starts it. Raises ``SetupError``."""
-        self._command = [sys.executable, "-m", "extproc", *options.arguments()]
-        self._backoff = RestartBackoff()
-        self.child = self._start()
-        self._running = True
-
-    def poll(self) -> None:
-        """Restarts the process where it has ended and that is due."""
-        now = time.monotonic()
-        if not self._running:
-            if self._backoff.is_due(now):
-                self._restart(now)
-        elif not self.child.alive:
-            self._running = False
-            _log(f"extproc: the processor {self._backoff.record_exit(self.child.process.returncode, now)}")
-
-    def _start(self) -> ChildProcess:
-        child = ChildProcess("the processor", self._command, echo=True)
-        self._backoff.record_start(time.monotonic())
-        return child
-
-    def _restart(self, now: float) -> None:
-        try:
-            self.child = self._start()
-        except SetupError as error:
-            _log(f"extproc: {self._backoff.record_failed_start(str(error), now)}")
-        else:
-            self._running = True
-
-
-def require_free_port(flag: str, address: str) -> None:
-    """Raises ``SetupError`` where ``address`` is taken; called before anything is started.
-
-    Envoy shares its ports (SO_REUSEPORT): without this check a second gateway would take half of the requests
-    unnoticed.
-    """
-    host, port = host_port(address)
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(target)
-    except OSError as error:
-        raise SetupError(
-            f"cannot listen on {address} ({flag}): {error.strerror} (errno {error.errno}); "
-            f"stop what uses port {port}, or choose another address with {flag}"
-        ) from error
-
-
-def _with_free_port(address: str) -> str:
-    """``address``, with a free port in the place of port 0."""
-    host, port = host_port(address)
-    if port:
-        return address
-    with socket.create_server((host, 0)) as free:
-        return f"{host}:{free.getsockname()[1]}"
-
-
-def _wait_ready(processor: ChildProcess, admin: str, timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not _is_ready(admin):
-        if not processor.alive:
-            raise SetupError(processor.exit_report())
-        if time.monotonic() > deadline:
-            raise SetupError(f"the processor was not ready within {timeout:g} s")
-        time.sleep(0.05)
-
-
-def _is_ready(admin: str) -> bool:
-    connection = http.client.HTTPConnection(*host_port(admin), timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def _supervise(
-    processor: _Processor, envoy: Envoy, files: DiscoveryFiles, watcher: PolicyWatcher, signals: SimpleQueue[int]
+    processor: Processor, envoy: Envoy, files: DiscoveryFiles, watcher: PolicyWatcher, signals: SimpleQueue[int]
 ) -> None:
     """Returns at a signal to stop. Raises ``SetupError`` where Envoy ends by itself."""
     snapshot = watcher.snapshot

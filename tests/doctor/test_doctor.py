@@ -16,7 +16,7 @@ from extproc.cli.main import main
 from extproc.doctor.checks import diagnose
 from extproc.doctor.envoy_admin import fetch
 from extproc.errors import SetupError
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.lint.findings import Finding
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.envoy.conftest import Gateway, ModelServer, Processor

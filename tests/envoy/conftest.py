@@ -16,7 +16,7 @@ from typing import Any, Self
 import pytest
 
 from extproc.envoy.codec import PROCESS
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.grpc_server import create
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap

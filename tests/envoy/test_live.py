@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from extproc.errors import SetupError
-from extproc.gateway.embedded_envoy import DiscoveryFiles, Envoy
+from extproc.gateway.discovery_files import DiscoveryFiles
+from extproc.gateway.envoy_process import Envoy
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.waiting import until
@@ -198,7 +199,7 @@ ORPHAN = """
 import sys
 from functools import partial
 from pathlib import Path
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.policy.snapshot import Snapshot
 document = bootstrap(Snapshot(), EnvoyOptions(listen="127.0.0.1:0", admin="127.0.0.1:0", access_log=""))

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.grpc.served import Served

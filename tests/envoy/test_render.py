@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extproc.gateway.embedded_envoy import find_envoy
+from extproc.gateway.envoy_binary import find_envoy
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.document import to_yaml
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap

@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.grpc.served import Served

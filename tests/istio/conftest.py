@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from tests.envoy.conftest import Gateway, processor, servers
 from tests.istio.patching import Proxy
 

@@ -23,7 +23,7 @@ from linkerd_adapter.policy_controller import Cluster
 from linkerd_adapter.routes import http_routes
 
 from extproc.exchange.explain import explain as decide
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.headers import ROUTING, Headers
 from extproc.policy.snapshot import Snapshot, Version
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap

@@ -20,7 +20,7 @@ import pytest
 from linkerd_adapter import plan
 from linkerd_adapter.bootstrap import bootstrap
 
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions
 from extproc.serve.child_process import ChildProcess
 from tests.envoy.conftest import Gateway, Handler, ModelServer

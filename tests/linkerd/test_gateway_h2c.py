@@ -16,7 +16,7 @@ from linkerd_adapter import manifests
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.render.envoy.envoy_options import typed
 from tests.envoy.conftest import Gateway
 from tests.linkerd.test_gateway import POLICY

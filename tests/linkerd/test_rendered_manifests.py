@@ -18,7 +18,7 @@ from linkerd_adapter.lint import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.unconvertible_rules import FILTERS
 
-from extproc.gateway.embedded_envoy import find_envoy
+from extproc.gateway.envoy_binary import find_envoy
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
 from extproc.render.envoy.routes import weighted_targets

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from extproc.gateway.embedded_envoy import Envoy
+from extproc.gateway.envoy_process import Envoy
 from extproc.lint import cel, re2_regex
 from tests.waiting import until
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.gateway.embedded_envoy import find_envoy
+from extproc.gateway.envoy_binary import find_envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.lint.corpus import CORPUS
 from tests.policy_documents import load_texts, policy

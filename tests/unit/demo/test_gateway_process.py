@@ -73,7 +73,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(Admin, "pages", dict(PAGES))
     with ExitStack() as stack:
         found = ["127.0.0.1:1", *(stack.enter_context(serving(Admin)) for _ in range(2))]
-        monkeypatch.setattr(gateway_process, "_free_addresses", lambda count: found[:count])
+        monkeypatch.setattr(gateway_process, "free_addresses", lambda count: found[:count])
         yield found
 
 
@@ -156,10 +156,3 @@ def test_counters_of_a_gateway_that_is_gone(alive: bool, said: str) -> None:
 
     with pytest.raises(SetupError, match=said):
         within(count)
-
-
-def test_free_addresses_are_different_and_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    found = gateway_process._free_addresses(5)
-    assert len(set(found)) == 5
-    assert all(address.startswith("127.0.0.1:") for address in found)

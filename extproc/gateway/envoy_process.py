@@ -1,0 +1,118 @@
+"""The embedded Envoy's process: runs and drains it, and reads its admin port.
+
+Needs the extra ``gateway``, or an Envoy of one's own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from extproc.errors import SetupError
+from extproc.gateway.envoy_binary import find_envoy
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import NAMESPACE
+from extproc.serve.child_process import ChildProcess
+
+_POLL_INTERVAL = 0.02
+"""Seconds between two polls of Envoy's admin port."""
+
+
+class Envoy:
+    """A running Envoy. Leaving the context ends it."""
+
+    def __init__(self, document: Doc, directory: Path, *, log_level: str = "warning") -> None:
+        """Starts it with ``document`` (of ``extproc.render.envoy.bootstrap``); ``wait_ready`` returns once it serves.
+
+        ``directory`` holds its files and must outlive it. Raises ``SetupError``.
+        """
+        self._admin_file = directory / "admin.txt"
+        self._admin_file.unlink(missing_ok=True)
+        config = directory / "bootstrap.json"
+        config.write_text(json.dumps(document))
+        # Without hot restart, several Envoys on one machine need no base ids of their own.
+        flags = ("--disable-hot-restart", "--admin-address-path", str(self._admin_file), "--log-level", log_level)
+        access_log = ("--file-flush-interval-msec", "1000")
+        self.child = ChildProcess("Envoy", [find_envoy(), "-c", str(config), *flags, *access_log])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.child.terminate(2.0)
+
+    def wait_ready(self, timeout: float = 15.0) -> None:
+        """Returns once Envoy takes requests. Raises ``SetupError`` with the end of its log where it does not."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if not self.child.alive:
+                raise SetupError(self.child.exit_report())
+            if self._is_serving():
+                return
+            time.sleep(_POLL_INTERVAL)
+        self.child.terminate(1.0)
+        raise SetupError(f"Envoy was not ready within {timeout:g} s. {self.child.exit_report()}")
+
+    def _is_serving(self) -> bool:
+        try:
+            return self.ask("/ready")[0] == 200 and bool(self._listeners())
+        except (OSError, http.client.HTTPException):
+            return False
+
+    @property
+    def admin_address(self) -> str:
+        """``host:port`` of Envoy's own admin port."""
+        return self._admin_file.read_text().strip()
+
+    @property
+    def listen_address(self) -> str:
+        """``host:port`` on which it takes requests; the port is the real one, where port 0 was asked for."""
+        address = self._listeners()[0]["local_address"]["socket_address"]
+        return f"{address['address']}:{address['port_value']}"
+
+    def _listeners(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.ask("/listeners?format=json")[1]).get("listener_statuses", [])
+        return found
+
+    def stats(self, prefix: str = "") -> dict[str, int]:
+        """Counters and gauges whose names begin with ``prefix``."""
+        text = self.ask(f"/stats?filter=^{prefix.replace('.', '[.]')}")[1].decode()
+        pairs = (line.rpartition(": ") for line in text.splitlines())
+        return {name: int(value) for name, _, value in pairs if value.isdecimal()}
+
+    def text_readout(self, name: str) -> str:
+        """The text readout ``name`` of its statistics; empty where there is none."""
+        answer = self.ask(f"/stats?type=TextReadouts&filter=^{name.replace('.', '[.]')}$")[1].decode()
+        return answer.strip().rpartition(": ")[2].strip('"')
+
+    def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        """Status and body of a request to Envoy's admin port."""
+        connection = http.client.HTTPConnection(self.admin_address, timeout=5)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def stop(self, drain: float) -> None:
+        """Takes no new connections, lets open requests finish for up to ``drain`` seconds, then ends."""
+        deadline = time.monotonic() + drain
+        try:
+            self.ask("/healthcheck/fail", "POST")  # from now on answers say `connection: close`
+            self.ask("/drain_listeners", "POST")
+            while self.child.alive and time.monotonic() < deadline and self._open_requests():
+                time.sleep(_POLL_INTERVAL)
+        except (OSError, http.client.HTTPException):
+            pass  # it has ended already, or is about to
+        self.child.terminate(2.0)
+
+    def _open_requests(self) -> int:
+        name = f"http.{NAMESPACE}.downstream_rq_active"
+        return self.stats(name).get(name, 0)
