@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import linkerd_adapter.lint as linkerd
+from linkerd_adapter.lint import linter as linkerd
 
 from extproc.apis import table as apis
 from extproc.doctor.rule_catalog import RULES as DOCTOR_RULES

@@ -1,6 +1,6 @@
 """Modules of rules: running them over what was read, and putting what they find in order.
 
-The linters for Istio (``linter``) and for Linkerd (``linkerd_adapter.lint``) are each a tuple of such modules.
+The linters for Istio (``linter``) and for Linkerd (``linkerd_adapter.lint.linter``) are each a tuple of such modules.
 """
 
 from __future__ import annotations

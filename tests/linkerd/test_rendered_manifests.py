@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter import manifests, plan
 from linkerd_adapter.gateway import Options
-from linkerd_adapter.lint import lint
+from linkerd_adapter.lint.linter import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.unconvertible_rules import FILTERS
 

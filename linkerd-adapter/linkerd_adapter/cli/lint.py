@@ -9,7 +9,7 @@ from pathlib import Path
 
 from extproc.command_line.subcommand import Subcommands, command
 from extproc.lint import manifest_files, report
-from linkerd_adapter.lint import lint
+from linkerd_adapter.lint.linter import lint
 from linkerd_adapter.lint.objects import Given
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from textwrap import dedent
 
-from linkerd_adapter.lint import lint
+from linkerd_adapter.lint.linter import lint
 
 from extproc.lint.findings import Finding, Rule
 

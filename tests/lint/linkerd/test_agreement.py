@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linkerd_adapter import route_selection
 from linkerd_adapter.kubectl_output import parse
-from linkerd_adapter.lint import lint
+from linkerd_adapter.lint.linter import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.policy_controller import Cluster
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from linkerd_adapter.lint import RULES, lint
+from linkerd_adapter.lint.linter import RULES, lint
 
 from tests.lint.linkerd.corpus import BAD, GOOD, check, codes_of
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linkerd_adapter.lint import RULES, lint
+from linkerd_adapter.lint.linter import RULES, lint
 
 from tests.lint.linkerd.corpus import BAD, GOOD
 

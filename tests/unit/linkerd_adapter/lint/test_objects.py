@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from linkerd_adapter.lint import lint
+from linkerd_adapter.lint.linter import lint
 
 from tests.lint.linkerd.corpus import PARENT, backend, findings, route, service
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from linkerd_adapter.lint import HEADINGS, MODULES, RULES, lint, markdown, objects
+from linkerd_adapter.lint import objects
+from linkerd_adapter.lint.linter import HEADINGS, MODULES, RULES, lint, markdown
 
 from extproc.lint.findings import Rule
 from tests.lint.linkerd.corpus import PARENT, route, service
