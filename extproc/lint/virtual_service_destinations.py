@@ -1,4 +1,4 @@
-"""VirtualService: where routes go: subsets, weights and ports of their destinations."""
+"""VirtualService: subsets, weights and ports of the destinations that its routes have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VirtualService: its hosts: two for one, and names (of DestinationRules too) that lack their end."""
+"""VirtualService: hosts that two of them have, and names of hosts (in DestinationRules too) that lack their end."""
 
 from __future__ import annotations
 

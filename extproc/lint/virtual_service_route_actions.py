@@ -1,4 +1,4 @@
-"""VirtualService: what a route does (routes, redirects, mirrors), where istiod refuses it."""
+"""VirtualService: routes that istiod refuses for what they do (route, redirect, answer, mirror)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import msgspec
 
 from linkerd_adapter import resources as k8s
 from linkerd_adapter import route_selection, unconvertible_rules
-from linkerd_adapter.lint.annotation_values import ANNOTATIONS, DEFAULT_OPAQUE_PORTS, RETRY, TIMEOUT, names_port
+from linkerd_adapter.lint.linkerd_annotations import ANNOTATIONS, DEFAULT_OPAQUE_PORTS, RETRY, TIMEOUT, names_port
 from linkerd_adapter.names import Service
 
 HTTP_PROTOCOLS = ("http", "kubernetes.io/h2c")

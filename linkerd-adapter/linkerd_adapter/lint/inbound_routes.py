@@ -8,9 +8,16 @@ from extproc.headers import Headers
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from linkerd_adapter import route_selection
+from linkerd_adapter.lint import workloads
 from linkerd_adapter.lint.objects import POLICY, Given, parents
-from linkerd_adapter.lint.workloads import KINDS
 
+INBOUND = Rule(
+    "LNK112",
+    "warning",
+    "a route of a Server has backendRefs",
+    "A Server's routes are for authorization where requests arrive; where they go was decided before.",
+    "attach the route to a Service, or remove the backendRefs",
+)
 UNPROBED = Rule(
     "LNK116",
     "warning",
@@ -19,22 +26,25 @@ UNPROBED = Rule(
     "matches none is refused, and the pod never gets ready.",
     "write a route for the path of the probe, with an AuthorizationPolicy for kubelet's addresses",
 )
-RULES = (UNPROBED,)
+RULES = (INBOUND, UNPROBED)
 
 PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 
 
 def check(given: Given) -> Iterator[Finding]:
-    """Probes that the routes of a Server leave out."""
+    """Every route of a Server, and the probes that it leaves out."""
     routed: dict[tuple[str, str], list[route_selection.Route]] = {}
     for resource in given.all_routes:
-        for parent in parents(resource):
-            if parent.of(POLICY, "Server") and resource.kind == "HTTPRoute":
+        for parent in (parent for parent in parents(resource) if parent.of(POLICY, "Server")):
+            for rule in resource.spec.at("rules").items:
+                if refs := rule.at("backendRefs"):
+                    yield refs.breaks(INBOUND)
+            if resource.kind == "HTTPRoute":
                 routed.setdefault(parent.key, []).append(_route(resource))
     servers = [server for server in given.of("Server", POLICY) if server.key in routed]
-    workloads = [workload for kind in KINDS for workload in given.of(kind, "", "apps", "batch")] if servers else []
+    served = workloads.workloads(given) if servers else []
     for server in servers:
-        for workload in workloads:
+        for workload in served:
             if server.namespace == workload.namespace and _selects(server, workload):
                 yield from _probes(server, workload, route_selection.by_precedence(routed[server.key]))
 

@@ -1,4 +1,4 @@
-"""What can be said of a regular expression by its text, as Linkerd's proxy takes it.
+"""Lint rules: regular expressions of matches, as Linkerd's proxy takes them, judged by their text.
 
 It searches the value with Rust's ``regex`` (of alternatives the first that fits wins, not the longest), and matches
 where what it found spans the whole value.
@@ -9,7 +9,36 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
+from extproc.yamldoc import quoted
 from linkerd_adapter import rust_regex
+from linkerd_adapter.lint.objects import Given
+
+HIDDEN = Rule(
+    "LNK201",
+    "error",
+    "an alternative of a regular expression can't match",
+    "Linkerd takes the first alternative that fits and then wants the whole value: in `v2|v2-beta` the value `v2-beta` "
+    "finds `v2`, which isn't all of it.",
+    "anchor it: `^(?:…)$`",
+)
+UNANCHORED = Rule(
+    "LNK202",
+    "warning",
+    "a regular expression with alternatives or lazy quantifiers has no anchors",
+    "Linkerd takes the first way that fits, not the longest, and then wants it to span the whole value.",
+    "anchor it: `^(?:…)$`",
+)
+REGEX = Rule(
+    "LNK203",
+    "error",
+    "a regular expression is none of Rust's",
+    "Linkerd's admission webhook refuses the route; where it doesn't run, the route is void, while its status says "
+    "Accepted.",
+    "write it in the syntax of Rust's `regex`: no lookaround, no references back",
+)
+RULES = (HIDDEN, UNANCHORED, REGEX)
 
 MAX_LENGTH = 4096
 """Of a value in a match, by the API."""
@@ -18,6 +47,38 @@ _ESCAPED = re.compile(r"\\(\W)")
 _META = re.compile(r"[][.*+?(){}|^$\\]")
 _PLACEHOLDER = re.compile(r"(?<!\\[pPbxuU])\{[A-Za-z_][\w.-]*\}")
 _LAZY = re.compile(r"[*+?}]\?")
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Every regular expression of a match."""
+    for route in given.routes:
+        for rule in route.rules:
+            for match in rule.at("matches").items:
+                yield from _match(match)
+
+
+def _match(match: Value) -> Iterator[Finding]:
+    places = [match.at("path"), *match.at("headers").items, *match.at("queryParams").items]
+    found = [(place, place.at("value")) for place in places if place]
+    if method := match.at("method"):
+        found += [(method, method.at("service")), (method, method.at("method"))]
+    for place, value in found:
+        if not value.is_scalar or place.at("type").text != "RegularExpression":
+            continue
+        pattern = value.text
+        if refused := fault(pattern):
+            instead = path_template_pattern(pattern)
+            remedy = f"write `{instead}`: a template of paths is no regular expression" if instead else ""
+            yield value.breaks(REGEX, f"{quoted(pattern)} is no regular expression of Rust's: {refused}", remedy)
+        elif lost := unreachable_alternative(pattern):
+            message = f"in {quoted(pattern)}, {quoted(lost[0])} can't match, since {quoted(lost[1])} comes first"
+            yield value.breaks(HIDDEN, message, _anchored(pattern))
+        elif may_stop_short(pattern):
+            yield value.breaks(UNANCHORED, remedy=_anchored(pattern))
+
+
+def _anchored(pattern: str) -> str:
+    return f"anchor it: {quoted(f'^(?:{pattern})$')}"
 
 
 def fault(pattern: str) -> str | None:

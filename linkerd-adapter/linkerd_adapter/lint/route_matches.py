@@ -1,39 +1,17 @@
-"""Lint rules: matches, and how the rules of all routes on one Service compete."""
+"""Lint rules: matches that take fewer requests than it seems, or none."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value
 from extproc.yamldoc import quoted
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.objects import Given, Route
+from linkerd_adapter.unconvertible_rules import HEADER_NAME, HEADER_VALUE
 
-HIDDEN = Rule(
-    "LNK201",
-    "error",
-    "an alternative of a regular expression can't match",
-    "Linkerd takes the first alternative that fits and then wants the whole value: in `v2|v2-beta` the value `v2-beta` "
-    "finds `v2`, which isn't all of it.",
-    "anchor it: `^(?:…)$`",
-)
-UNANCHORED = Rule(
-    "LNK202",
-    "warning",
-    "a regular expression with alternatives or lazy quantifiers has no anchors",
-    "Linkerd takes the first way that fits, not the longest, and then wants it to span the whole value.",
-    "anchor it: `^(?:…)$`",
-)
-REGEX = Rule(
-    "LNK203",
-    "error",
-    "a regular expression is none of Rust's",
-    "Linkerd's admission webhook refuses the route; where it doesn't run, the route is void, while its status says "
-    "Accepted.",
-    "write it in the syntax of Rust's `regex`: no lookaround, no references back",
-)
 HOSTNAMES = Rule(
     "LNK204",
     "warning",
@@ -42,166 +20,108 @@ HOSTNAMES = Rule(
     "`llm.ai.svc.cluster.local` are four hosts. A request with another one gets no rule of this route.",
     "leave `hostnames` out: the Service's address has chosen the route already",
 )
-NO_DEFAULT = Rule(
-    "LNK205",
+ONLY_THAT_VALUE = Rule(
+    "LNK210",
     "warning",
-    "no rule takes every request",
-    "Once a Service has a route, requests that match no rule get 404 (gRPC: NOT_FOUND): there is no default.",
-    "add a last rule without `matches`, to the stable version",
+    "a match takes nothing but the very value that it names, and looks as if it took more",
+    "A regular expression must span the whole value: `/v1/chat` takes no `/v1/chat/completions`, and a Cookie header "
+    "has every cookie of the client in one value.",
+    "write `.*` where more may stand, or the type Exact",
 )
 TWICE = Rule(
-    "LNK206",
+    "LNK211",
     "warning",
-    "another rule on the same Service has the same match",
-    "Of two equals the older route wins, then the first by name, then the first rule: the other is never used.",
-    "remove one, or make them distinct",
+    "a match names the same header or parameter twice",
+    "Linkerd wants both: a request with one value never matches. The Gateway API has the first of them count alone.",
+    "write two matches where either will do, or one regular expression",
 )
-EXACT = Rule(
-    "LNK207",
+NEVER = Rule(
+    "LNK212",
     "warning",
-    "an Exact path loses to a PathPrefix that is as long and has more conditions",
-    "Linkerd ranks paths by their length alone, then by the number of headers, where the Gateway API has Exact first.",
-    "give the Exact rule the same conditions, or make the paths distinct",
+    "no request meets this match",
+    "Header values come without spaces around, a path begins with `/`, and `host` and names that begin with `:` are no "
+    "headers to match by. What the API server does not refuse is never used, or voids the route.",
+    "write what the request has: `hostnames` for hosts, `method` and `path` for what they are",
 )
-METHOD = Rule(
-    "LNK208",
-    "warning",
-    "a match by method loses to one by headers or query on the same path",
-    "Linkerd ranks by headers, then query, then method, where the Gateway API has the method first.",
-    "write the method into both",
-)
-HEADER_ONLY = Rule(
-    "LNK209",
-    "error",
-    "a GRPCRoute matches by headers only",
-    "Linkerd's proxy refuses the whole policy of the Service: every call to it fails (linkerd2#14047).",
-    "write `method.service` into the match, or use an HTTPRoute, which routes gRPC, too",
-)
-RULES = (HIDDEN, UNANCHORED, REGEX, HOSTNAMES, NO_DEFAULT, TWICE, EXACT, METHOD, HEADER_ONLY)
+RULES = (HOSTNAMES, ONLY_THAT_VALUE, TWICE, NEVER)
 
-MAX_COMPARED = 128
-"""Matches on one Service that are compared with each other."""
-
-
-class Match(NamedTuple):
-    """What one match asks for, and where it stands."""
-
-    place: Value
-    hosts: tuple[str, ...]
-    path: tuple[str, str]
-    method: str
-    headers: frozenset[tuple[str, str, str]]
-    query: frozenset[tuple[str, str, str]]
-
-    @property
-    def takes_all(self) -> bool:
-        """Whether no request is left out."""
-        anywhere = self.path == ("PathPrefix", "/")
-        return anywhere and not (self.hosts or self.method or self.headers or self.query)
+_COOKIE = r"(?:^|[^\\])\.[*+]"
 
 
 def check(given: Given) -> Iterator[Finding]:
-    """Everything about matches."""
+    """Every match of a route, and its hostnames."""
     for route in given.routes:
         if hostnames := route.resource.root.at("spec", "hostnames"):
             yield hostnames.breaks(HOSTNAMES)
         for rule in route.rules:
             for match in rule.at("matches").items:
-                yield from _regexes(match)
-                if route.grpc and match.at("headers") and not match.at("method"):
-                    yield match.breaks(HEADER_ONLY)
-    for routes in given.targets.values():
-        yield from _across_routes(routes)
+                yield from _match(route, match)
 
 
-def matches(route: Route, rule: Value) -> list[Match]:
-    """Of one rule; a rule without any has one that takes all."""
-    hosts = tuple(sorted(host.text for host in route.resource.spec.at("hostnames").items))
-    written = rule.at("matches").items
-    if not written:
-        return [Match(rule, hosts, ("PathPrefix", "/"), "", frozenset(), frozenset())]
-    return [
-        Match(
-            place,
-            hosts,
-            _path(place),
-            _method(place),
-            _pairs(place.at("headers").items),
-            _pairs(place.at("queryParams").items),
-        )
-        for place in written
-    ]
+def _match(route: Route, match: Value) -> Iterator[Finding]:
+    headers = match.at("headers").items
+    yield from _twice(headers, fold=True)
+    yield from _twice(match.at("queryParams").items, fold=False)
+    for header in headers:
+        yield from _header(header)
+    for valued in (*headers, *match.at("queryParams").items):
+        yield from _without_wildcards(valued)
+    path = match.at("path")
+    if path and not route.grpc:
+        yield from _path(path)
 
 
-def _path(match: Value) -> tuple[str, str]:
-    """Its type and value; a prefix ends without a slash, which makes no difference."""
-    kind, value = match.at("path", "type").text or "PathPrefix", match.at("path", "value").text or "/"
-    return kind, (value.rstrip("/") or "/") if kind == "PathPrefix" else value
+def _twice(places: list[Value], *, fold: bool) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for place in places:
+        name = place.at("name").text
+        name = name.lower() if fold else name
+        if name and name in seen:
+            yield place.breaks(TWICE, f"this match names {quoted(name)} twice")
+        seen.add(name)
 
 
-def _method(match: Value) -> str:
-    """Of HTTP a word, of gRPC a service and a method."""
-    method = match.at("method")
-    if not method or method.is_scalar:
-        return method.text
-    return "/".join(method.at(key).text for key in ("type", "service", "method"))
+def _header(header: Value) -> Iterator[Finding]:
+    name, value = header.at("name"), header.at("value")
+    text = name.text
+    if name and text.lower() == "host":
+        yield name.breaks(NEVER, "HTTP/2 has no header `host`: no request by it meets this match", "write `hostnames`")
+    elif name and not HEADER_NAME.fullmatch(text):
+        remedy = "write what is meant as `method` or `path`" if text.startswith(":") else "correct the name"
+        yield name.breaks(NEVER, f"{quoted(text)} is no name of a header: the route is refused or void", remedy)
+    if value.is_scalar and header.at("type").text != "RegularExpression":
+        if value.text != value.text.strip(" \t"):
+            yield value.breaks(
+                NEVER, f"{quoted(value.text)} has spaces around, and no header's value has", "remove them"
+            )
+        elif not HEADER_VALUE.fullmatch(value.text):
+            yield value.breaks(NEVER, f"{quoted(value.text)} is not all visible ASCII: the route is void")
+        elif text.lower() == "cookie" and ";" not in value.text:
+            remedy = f"write a RegularExpression: `^(?:.*; ?)?{re.escape(value.text)}(?:;.*)?$`"
+            yield value.breaks(ONLY_THAT_VALUE, "a client with another cookie besides does not match", remedy)
 
 
-def _pairs(places: list[Value]) -> frozenset[tuple[str, str, str]]:
-    return frozenset((p.at("name").text.lower(), p.at("type").text or "Exact", p.at("value").text) for p in places)
-
-
-def _regexes(match: Value) -> Iterator[Finding]:
-    places = [match.at("path"), *match.at("headers").items, *match.at("queryParams").items]
-    found = [(place, place.at("value")) for place in places if place]
-    if method := match.at("method"):
-        found += [(method, method.at("service")), (method, method.at("method"))]
-    for place, value in found:
-        if not value.is_scalar or place.at("type").text != "RegularExpression":
-            continue
-        pattern = value.text
-        if fault := regexes.fault(pattern):
-            instead = regexes.path_template_pattern(pattern)
-            remedy = f"write `{instead}`: a template of paths is no regular expression" if instead else ""
-            yield value.breaks(REGEX, f"{quoted(pattern)} is no regular expression of Rust's: {fault}", remedy)
-        elif lost := regexes.unreachable_alternative(pattern):
-            message = f"in {quoted(pattern)}, {quoted(lost[0])} can't match, since {quoted(lost[1])} comes first"
-            yield value.breaks(HIDDEN, message, _anchored(pattern))
-        elif regexes.may_stop_short(pattern):
-            yield value.breaks(UNANCHORED, remedy=_anchored(pattern))
-
-
-def _anchored(pattern: str) -> str:
-    return f"anchor it: {quoted(f'^(?:{pattern})$')}"
-
-
-def _across_routes(routes: list[Route]) -> Iterator[Finding]:
-    """What can be said only of all routes on one Service."""
-    of_http = [m for route in routes if not route.grpc for rule in route.rules for m in matches(route, rule)]
-    every = [m for route in routes for rule in route.rules for m in matches(route, rule)]
-    if every and not any(m.takes_all for m in every):
-        at = routes[0].resource.spec.at("rules") or routes[0].resource.root
-        yield at.breaks(NO_DEFAULT)
-    first: dict[tuple[object, ...], Value] = {}
-    for match in of_http:
-        earlier = first.setdefault(match[1:], match.place)
-        if earlier is not match.place:
-            yield match.place.breaks(TWICE)
-    for rank, one in enumerate(of_http[:MAX_COMPARED]):
-        for other in of_http[:MAX_COMPARED][rank + 1 :]:
-            yield from _ranked(one, other)
-            yield from _ranked(other, one)
-
-
-def _ranked(one: Match, other: Match) -> Iterator[Finding]:
-    """Where the Gateway API would have ``one`` before ``other``, and Linkerd does not."""
-    more = (len(other.headers), len(other.query)) > (len(one.headers), len(one.query))
-    if one.hosts != other.hosts or not more:
+def _without_wildcards(valued: Value) -> Iterator[Finding]:
+    value = valued.at("value")
+    if not value.is_scalar or valued.at("type").text != "RegularExpression":
         return
-    if (one.path[0], other.path[0]) == ("Exact", "PathPrefix"):
-        if one.path[1] == other.path[1]:
-            message = f"this Exact path loses to the PathPrefix on line {other.place.node.line}, which has more headers"
-            yield one.place.breaks(EXACT, message)
-    elif one.path == other.path and one.method and not other.method:
-        message = f"this match by method loses to the one on line {other.place.node.line}, which has more headers"
-        yield one.place.breaks(METHOD, message)
+    cookie = valued.at("name").text.lower() == "cookie"
+    if regexes.is_literal(value.text):
+        remedy = f"write `.*{value.text}.*` where more may stand around it, or the type Exact"
+        yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} takes nothing but that very value", remedy)
+    elif cookie and not re.search(_COOKIE, value.text):
+        yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} leaves no room for other cookies")
+
+
+def _path(path: Value) -> Iterator[Finding]:
+    value, kind = path.at("value"), path.at("type").text or "PathPrefix"
+    if not value.is_scalar:
+        return
+    if kind == "RegularExpression":
+        if regexes.is_literal(value.text):
+            remedy = "write the type PathPrefix, or Exact, or `.*` at the end"
+            yield value.breaks(ONLY_THAT_VALUE, f"{quoted(value.text)} takes nothing but that very path", remedy)
+    elif not value.text.startswith("/"):
+        yield value.breaks(
+            NEVER, f"{quoted(value.text)} is no path: it does not begin with `/`", f"write /{value.text}"
+        )

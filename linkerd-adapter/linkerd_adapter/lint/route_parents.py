@@ -85,13 +85,6 @@ SECTION = Rule(
     "Linkerd does not look at it: the route counts on every port, or on `port` where there is one.",
     "name the port by its number, as `port`",
 )
-INBOUND = Rule(
-    "LNK112",
-    "warning",
-    "a route of a Server has backendRefs",
-    "A Server's routes are for authorization where requests arrive; where they go was decided before.",
-    "attach the route to a Service, or remove the backendRefs",
-)
 MERGED = Rule(
     "LNK113",
     "warning",
@@ -115,7 +108,7 @@ BARE = Rule(
 )
 RULES = (
     *(NO_KIND, NO_GROUP, NO_PORT, HEADLESS, EXTERNAL, NO_SUCH_PORT, KIND, EGRESS_PORT, NONE, UNKNOWN, SECTION),
-    *(INBOUND, MERGED, NO_NAMESPACE, BARE),
+    *(MERGED, NO_NAMESPACE, BARE),
 )
 
 
@@ -136,10 +129,8 @@ def _route(resource: Resource, given: Given) -> Iterator[Finding]:
         yield resource.spec.breaks(NONE)
     for parent in found:
         if parent.of(POLICY, "Server"):
-            for rule in resource.spec.at("rules").items:
-                if refs := rule.at("backendRefs"):
-                    yield refs.breaks(INBOUND)
-        elif parent.of(POLICY, "EgressNetwork"):
+            continue
+        if parent.of(POLICY, "EgressNetwork"):
             if parent.port is None:
                 yield parent.place.breaks(EGRESS_PORT)
         elif given.is_meant(parent):

@@ -1,4 +1,4 @@
-"""Lint rules: ServiceProfiles that Linkerd does not find or can't parse, and their effect on inference."""
+"""Lint rules: ServiceProfiles that mask routes or are not read, and their timeouts and retries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from extproc.yamldoc import Items, quoted
 from linkerd_adapter.lint import regexes
 from linkerd_adapter.lint.objects import Given, Key
 
+PROFILE = Rule(
+    "LNK505",
+    "error",
+    "a ServiceProfile masks the routes of a Service",
+    "Where a profile has routes or dstOverrides, Linkerd looks at no HTTPRoute or GRPCRoute. One in the Service's "
+    "namespace counts for all clients, one in another for the clients of that one. Clients that are at work already "
+    "follow it only once their discovery has idled: the routes stop to count later, all of a sudden.",
+    "delete the ServiceProfile",
+)
+PROFILE_OVER_ANNOTATIONS = Rule(
+    "LNK507",
+    "warning",
+    "a Service with a ServiceProfile has annotations for retries or timeouts",
+    "Where there is a ServiceProfile with routes or dstOverrides, they are ignored.",
+    "delete the ServiceProfile, or configure retries and timeouts in it",
+)
 NAME = Rule(
     "LNK513",
     "error",
@@ -48,7 +64,7 @@ VALUE = Rule(
     "Linkerd's admission webhook refuses the profile; where it doesn't run, the value has no effect.",
     "write it as Linkerd reads it",
 )
-RULES = (NAME, OPAQUE_LIST, SLOW, REPEATED, VALUE)
+RULES = (PROFILE, PROFILE_OVER_ANNOTATIONS, NAME, OPAQUE_LIST, SLOW, REPEATED, VALUE)
 
 _GO_DURATION = re.compile(r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 """What Go's ``time.ParseDuration`` reads."""
@@ -56,8 +72,9 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check(given: Given) -> Iterator[Finding]:
-    """Everything about ServiceProfiles by themselves."""
+    """Every ServiceProfile."""
     for profile in given.of("ServiceProfile", "linkerd.io"):
+        yield from _masked(profile, given)
         yield from _name(profile, given)
         opaque = profile.spec.at("opaquePorts")
         if opaque and isinstance(opaque.node, Items):
@@ -77,6 +94,20 @@ def masks(profile: Resource) -> Value | None:
     """What in a profile keeps Linkerd from looking at routes and annotations; None where nothing does."""
     found = (profile.spec.at(field) for field in ("routes", "dstOverrides"))
     return next((at for at in found if at and isinstance(at.node, Items) and at.node.items), None)
+
+
+def _masked(profile: Resource, given: Given) -> Iterator[Finding]:
+    service = service_of(profile)
+    at = masks(profile)
+    if at is None:
+        return
+    whose = "" if profile.namespace == service[0] else f" for clients in {profile.namespace or 'its namespace'}"
+    if given.is_parent(service):
+        yield at.breaks(PROFILE, f"this ServiceProfile masks the routes of the Service {service[1]}{whose}")
+    annotated = given.services.get(service) if not whose else None
+    for key, place in annotated.annotations.items() if annotated else ():
+        if key.startswith(("retry.linkerd.io/", "timeout.linkerd.io/")):
+            yield place.breaks(PROFILE_OVER_ANNOTATIONS)
 
 
 def _name(profile: Resource, given: Given) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Lint rules: timeouts, retries and circuit breaking of routes and Services."""
+"""Lint rules: timeouts and retries of routes and Services."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from collections.abc import Iterator
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.yamldoc import quoted
-from linkerd_adapter.lint.annotation_values import (
-    ALPHA,
+from linkerd_adapter.lint.linkerd_annotations import (
     ANNOTATIONS,
-    BREAKER,
-    CONSECUTIVE,
-    MODE,
-    PREFIXES,
     RETRY,
-    SUCCESS_RATE,
     TIMEOUT,
+    is_readable,
     milliseconds,
 )
 from linkerd_adapter.lint.objects import Given, Route
@@ -45,15 +40,6 @@ ZERO = Rule(
     "`response` lets only the quickest answers through, `idle` cuts streams off.",
     "remove the annotation",
 )
-VALUE = Rule(
-    "LNK604",
-    "error",
-    "an annotation has a value that Linkerd can't read",
-    "A route with it is void, while its status says Accepted: its requests go to the Service as if there were no "
-    "route. Of a Service, everything of that sort (timeouts, retries, circuit breaking) is ignored. Only the "
-    "controller's log tells.",
-    "write it as Linkerd reads it",
-)
 BOTH = Rule(
     "LNK605",
     "warning",
@@ -75,35 +61,6 @@ OTHER_PROTOCOL = Rule(
     "`retry.linkerd.io/grpc` counts on GRPCRoutes only, `retry.linkerd.io/http` on HTTPRoutes only.",
     "use the one of the route's kind",
 )
-BREAKER_ON_BACKEND = Rule(
-    "LNK608",
-    "warning",
-    "circuit breaking is configured on a Service that is only a backend",
-    "Backends of a route have the configuration of the *parent* Service; what their own says counts only where they "
-    "are dialled themselves.",
-    "put the annotations on the parent Service",
-)
-BREAKER_ON_ROUTE = Rule(
-    "LNK609",
-    "warning",
-    "circuit breaking is configured on a route",
-    "It is checked there and then forgotten.",
-    "put the annotations on the parent Service",
-)
-NO_MODE = Rule(
-    "LNK610",
-    "warning",
-    "an annotation for circuit breaking has no effect in this mode, or without one",
-    "Without `balancer.linkerd.io/failure-accrual` there is none; success rates count in mode `unified` only.",
-    "write `balancer.linkerd.io/failure-accrual: consecutive` or `unified`",
-)
-UNKNOWN = Rule(
-    "LNK611",
-    "warning",
-    "Linkerd does not have this annotation",
-    "It is ignored.",
-    "correct its name",
-)
 COMPOUND = Rule(
     "LNK615",
     "warning",
@@ -118,21 +75,13 @@ NO_RETRY = Rule(
     "Beside another annotation for retries Linkerd takes 0 for a limit that is not given, and repeats once.",
     "remove all annotations `retry.linkerd.io/*` of it",
 )
-RULES = (
-    *(STREAM, BACKEND_REQUEST, ZERO, VALUE, BOTH, REPLACED, OTHER_PROTOCOL, BREAKER_ON_BACKEND, BREAKER_ON_ROUTE),
-    *(NO_MODE, UNKNOWN, COMPOUND, NO_RETRY),
-)
+RULES = (STREAM, BACKEND_REQUEST, ZERO, BOTH, REPLACED, OTHER_PROTOCOL, COMPOUND, NO_RETRY)
 
 
 def check(given: Given) -> Iterator[Finding]:
-    """Everything about time and failure."""
+    """Every Service and route."""
     for service in given.services.values():
         yield from _annotations(service)
-        yield from _modes(service)
-        if not given.is_parent(service.key) and service.key in given.backends:
-            for key, place in service.annotations.items():
-                if key == MODE or key == ALPHA + "penalize-failures":
-                    yield place.breaks(BREAKER_ON_BACKEND)
     for route in given.routes:
         yield from _annotations(route.resource)
         yield from _route(route)
@@ -141,15 +90,9 @@ def check(given: Given) -> Iterator[Finding]:
 
 def _annotations(resource: Resource) -> Iterator[Finding]:
     for key, place in resource.annotations.items():
-        if not key.startswith(PREFIXES):
+        if not is_readable(key, place):
             continue
-        if key not in ANNOTATIONS:
-            yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {quoted(key)}")
-            continue
-        readable, written = ANNOTATIONS[key]
-        if not place.is_scalar or not readable(place.text):
-            yield place.breaks(VALUE, f"{quoted(place.text)} is not what Linkerd reads in {key}", f"write {written}")
-        elif key.startswith(TIMEOUT) and milliseconds(place.text) == 0:
+        if key.startswith(TIMEOUT) and milliseconds(place.text) == 0:
             yield place.breaks(ZERO)
         elif key == RETRY + "limit" and int(place.text) == 0:
             if any(other.startswith(RETRY) and other != key for other in resource.annotations):
@@ -158,23 +101,11 @@ def _annotations(resource: Resource) -> Iterator[Finding]:
             yield place.breaks(STREAM)
 
 
-def _modes(service: Resource) -> Iterator[Finding]:
-    mode = service.annotations.get(MODE)
-    for key, place in service.annotations.items():
-        if key.startswith((CONSECUTIVE, SUCCESS_RATE)) and mode is None:
-            yield place.breaks(NO_MODE, f"{key} has no effect without {MODE}")
-        elif key.startswith(SUCCESS_RATE) and mode and mode.text == "consecutive":
-            yield place.breaks(NO_MODE, f"{key} has no effect in mode consecutive", f"write `{MODE}: unified`")
-
-
 def _route(route: Route) -> Iterator[Finding]:
     annotations = route.resource.annotations
     other = annotations.get(RETRY + ("http" if route.grpc else "grpc"))
     if other:
         yield other.breaks(OTHER_PROTOCOL)
-    for key, place in annotations.items():
-        if key in ANNOTATIONS and key.startswith((BREAKER, ALPHA)):
-            yield place.breaks(BREAKER_ON_ROUTE)
     for rule in route.rules:
         if backend := rule.at("timeouts", "backendRequest"):
             yield backend.breaks(BACKEND_REQUEST)

@@ -1,4 +1,4 @@
-"""Probes of kubelet that the routes of a Server leave out."""
+"""Routes of Servers: backends, and probes of kubelet that they leave out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from linkerd_adapter.lint import inbound_routes
 
-from tests.lint.linkerd.corpus import bad, check, codes
+from tests.lint.linkerd.corpus import bad, check, codes, route
 
 
 @pytest.mark.parametrize("file", bad(inbound_routes.RULES), ids=lambda file: file.stem)
@@ -77,3 +77,9 @@ def test_probes(labels: str, port: str, rules: str, namespace: str, probe: str, 
 
 def test_a_server_without_routes_lets_probes_pass() -> None:
     assert of(SERVER % (LABELS, "8000") + POD % ("ai", PROBE)) == []
+
+
+def test_routes_of_servers_send_nothing_anywhere() -> None:
+    server = "{group: policy.linkerd.io, kind: Server, name: a}"
+    assert of(route("{backendRefs: [{name: a, port: 80}]}, {}", parents=server)) == ["LNK112"]
+    assert of(route("{}", parents=server)) == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter import route_selection
 from linkerd_adapter.lint import regexes
+
+from tests.lint.linkerd.corpus import backend, bad, check, codes, findings, route
 
 words = st.text("ab.", min_size=1, max_size=4)
 
@@ -121,3 +124,52 @@ def test_any_pattern_can_be_judged(pattern: str) -> None:
     except ValueError as error:
         read = isinstance(error, route_selection.UnreadError)
     assert (regexes.fault(pattern) is None) == read
+
+
+@pytest.mark.parametrize("file", bad(regexes.RULES), ids=lambda file: file.stem)
+def test_its_bad_manifests(file: Path) -> None:
+    check(file)
+
+
+def of(text: str) -> list[str]:
+    return codes(text, regexes.RULES)
+
+
+DEFAULT = f"{{backendRefs: [{backend('z')}]}}"
+
+
+def with_matches(*matches: str) -> str:
+    """A route with a rule for each match, and one for the rest."""
+    return route(", ".join([*(f"{{matches: [{match}], backendRefs: [{backend('a')}]}}" for match in matches), DEFAULT]))
+
+
+def header(value: str, kind: str = "RegularExpression") -> str:
+    return f"{{headers: [{{name: x-model, type: {kind}, value: '{value}'}}]}}"
+
+
+@pytest.mark.parametrize(
+    ("match", "found"),
+    [
+        (header("v2|v2-beta", "Exact"), []),
+        (header("v2|v2-beta"), ["LNK201"]),
+        (header("v2-beta|v2"), []),
+        (header("v2|v2.*"), ["LNK202"]),
+        (header("^(?:v2|v2-beta)$"), []),
+        (header("v2(?=-beta)"), ["LNK203"]),
+        (header(r"\p{Greek}"), []),
+        ("{path: {type: RegularExpression, value: '/v1/{model}'}}", ["LNK203"]),
+        ("{queryParams: [{name: a, type: RegularExpression, value: '('}]}", ["LNK203"]),
+        ("{path: {type: RegularExpression}}", []),
+    ],
+)
+def test_patterns(match: str, found: list[str]) -> None:
+    assert of(with_matches(match)) == found
+
+
+def test_a_template_of_paths_is_told_what_to_be() -> None:
+    (found,) = [
+        f
+        for f in findings(with_matches("{path: {type: RegularExpression, value: '/v1/{model}'}}"))
+        if f.code == "LNK203"
+    ]
+    assert "/v1/[^/]+" in found.remedy

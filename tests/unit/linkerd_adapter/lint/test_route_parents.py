@@ -78,12 +78,6 @@ def test_a_gateway_of_the_same_name_is_meant_where_it_is_given() -> None:
     assert of(route("{}", parents=f"{PARENT}, {bare}")) == [], "the Service is named as well"
 
 
-def test_routes_of_servers_send_nothing_anywhere() -> None:
-    server = "{group: policy.linkerd.io, kind: Server, name: a}"
-    assert of(route("{backendRefs: [{name: a, port: 80}]}, {}", parents=server)) == ["LNK112"]
-    assert of(route("{}", parents=server)) == []
-
-
 def test_consumer_routes() -> None:
     producer = route("{}", parents=PARENT.replace("ai", "ml")).replace("namespace: ai}\nspec", "namespace: ml}\nspec")
     consumer = route("{}", parents=PARENT.replace("ai", "ml"))

@@ -1,4 +1,4 @@
-"""ServiceProfiles that Linkerd does not find or can not parse, and their effect on inference."""
+"""ServiceProfiles that mask routes or are not read, and their timeouts and retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from linkerd_adapter.lint import service_profiles
 
-from tests.lint.linkerd.corpus import bad, check, codes, service
+from tests.lint.linkerd.corpus import bad, check, codes, findings, route, service
 
 
 @pytest.mark.parametrize("file", bad(service_profiles.RULES), ids=lambda file: file.stem)
@@ -19,10 +19,10 @@ def of(text: str) -> list[str]:
     return codes(text, service_profiles.RULES)
 
 
-def profile(spec: str = "", name: str = "llm.ai.svc.cluster.local") -> str:
+def profile(spec: str = "", name: str = "llm.ai.svc.cluster.local", namespace: str = "ai") -> str:
     return (
         "---\napiVersion: linkerd.io/v1alpha2\nkind: ServiceProfile\n"
-        f"metadata: {{name: {name}, namespace: ai}}\nspec: {{{spec}}}\n"
+        f"metadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{spec}}}\n"
     )
 
 
@@ -66,3 +66,27 @@ def routed(route: str) -> str:
 )
 def test_profiles(text: str, found: list[str]) -> None:
     assert of(text) == found
+
+
+ROUTE = route("{}")
+ANNOTATED = service(metadata=", annotations: {retry.linkerd.io/limit: '1', other: x}")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (ROUTE + profile("routes: [{name: a}]"), ["LNK505"]),
+        (ROUTE + profile("dstOverrides: [{authority: a}]"), ["LNK505"]),
+        (ROUTE + profile("routes: []"), []),
+        (profile("routes: [{name: a}]"), []),
+        (ANNOTATED + profile("routes: [{name: a}]"), ["LNK507"]),
+        (ANNOTATED + profile("routes: [{name: a}]", namespace="shop"), []),
+    ],
+)
+def test_what_profiles_mask(text: str, found: list[str]) -> None:
+    assert of(text) == found
+
+
+def test_a_profile_of_clients_is_told_for_whom_it_counts() -> None:
+    (found,) = [f for f in findings(ROUTE + profile("routes: [{name: a}]", namespace="shop")) if f.code == "LNK505"]
+    assert found.message == "this ServiceProfile masks the routes of the Service llm for clients in shop"

@@ -1,4 +1,4 @@
-"""Timeouts, retries and circuit breaking of routes and Services."""
+"""Timeouts and retries of routes and Services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from linkerd_adapter.lint import timeouts_and_retries
 
-from tests.lint.linkerd.corpus import backend, bad, check, codes, route, service
+from tests.lint.linkerd.corpus import bad, check, codes, route, service
 
 
 @pytest.mark.parametrize("file", bad(timeouts_and_retries.RULES), ids=lambda file: file.stem)
@@ -24,10 +24,6 @@ def annotated(key: str, value: str, *more: tuple[str, str]) -> str:
     return f", annotations: {{{pairs}}}"
 
 
-MODE = "balancer.linkerd.io/failure-accrual"
-SUCCESS_RATE = "balancer.alpha.linkerd.io/failure-accrual-success-rate-threshold"
-
-
 @pytest.mark.parametrize(
     ("key", "value", "found"),
     [
@@ -36,14 +32,9 @@ SUCCESS_RATE = "balancer.alpha.linkerd.io/failure-accrual-success-rate-threshold
         ("timeout.linkerd.io/idle", "90s", []),
         ("timeout.linkerd.io/idle", "0s", ["LNK603"]),
         ("timeout.linkerd.io/idle", "0", ["LNK603"]),
-        ("timeout.linkerd.io/idle", "1m30s", ["LNK604"]),
-        ("timeout.linkerd.io/idel", "90s", ["LNK611"]),
         ("retry.linkerd.io/limit", "0", []),
         ("retry.linkerd.io/http", "5xx", []),
         ("retry.linkerd.io/grpc", "internal", ["LNK607"]),
-        (MODE, "consecutive", ["LNK609"]),
-        (MODE + "-consecutive-max-failures", "7", ["LNK609"]),
-        ("example.com/timeout", "x", []),
     ],
 )
 def test_annotations_of_routes(key: str, value: str, found: list[str]) -> None:
@@ -79,31 +70,6 @@ def test_timeouts_of_rules(timeouts: str, found: list[str]) -> None:
 def test_a_request_timeout_that_is_given_twice() -> None:
     twice = route("{timeouts: {request: 5s}}", metadata=annotated("timeout.linkerd.io/request", "9s"))
     assert of(twice) == ["LNK601", "LNK605"]
-
-
-@pytest.mark.parametrize(
-    ("metadata", "found"),
-    [
-        (annotated(MODE, "consecutive"), []),
-        (annotated(MODE, "gentle"), ["LNK604"]),
-        (annotated(MODE + "-consecutive-max-failures", "7"), ["LNK610"]),
-        (annotated(MODE + "-consecutive-max-failures", "7", (MODE, "consecutive")), []),
-        (annotated(SUCCESS_RATE, "0.5"), ["LNK610"]),
-        (
-            annotated(SUCCESS_RATE, "0.5", (MODE, "consecutive")),
-            ["LNK610"],
-        ),
-        (annotated(SUCCESS_RATE, "0.5", (MODE, "unified")), []),
-    ],
-)
-def test_circuit_breaking_of_services(metadata: str, found: list[str]) -> None:
-    assert of(service("llm", metadata=metadata)) == found
-
-
-def test_circuit_breaking_is_the_parents() -> None:
-    split = route(f"{{backendRefs: [{backend('v1')}, {backend('llm')}]}}")
-    assert of(split + service("v1", metadata=annotated(MODE, "consecutive"))) == ["LNK608"]
-    assert of(split + service("llm", metadata=annotated(MODE, "consecutive"))) == []
 
 
 @pytest.mark.parametrize(

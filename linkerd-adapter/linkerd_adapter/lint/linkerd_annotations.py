@@ -1,4 +1,4 @@
-"""Annotations of Linkerd and the values that it can parse.
+"""Lint rules: annotations that Linkerd does not have, and values that it can't parse.
 
 Source: the policy controller of Linkerd 2.20. Durations are one whole number and a unit, lists have no spaces.
 """
@@ -6,7 +6,30 @@ Source: the policy controller of Linkerd 2.20. Durations are one whole number an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+from extproc.lint.findings import Finding, Rule
+from extproc.lint.manifest import Value
+from extproc.yamldoc import quoted
+from linkerd_adapter.lint.objects import Given
+
+VALUE = Rule(
+    "LNK604",
+    "error",
+    "an annotation has a value that Linkerd can't read",
+    "A route with it is void, while its status says Accepted: its requests go to the Service as if there were no "
+    "route. Of a Service, everything of that sort (timeouts, retries, circuit breaking) is ignored. Only the "
+    "controller's log tells.",
+    "write it as Linkerd reads it",
+)
+UNKNOWN = Rule(
+    "LNK611",
+    "warning",
+    "Linkerd does not have this annotation",
+    "It is ignored.",
+    "correct its name",
+)
+RULES = (VALUE, UNKNOWN)
 
 TIMEOUT, RETRY = "timeout.linkerd.io/", "retry.linkerd.io/"
 BREAKER, ALPHA = "balancer.linkerd.io/", "balancer.alpha.linkerd.io/"
@@ -94,3 +117,21 @@ ANNOTATIONS: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 """Annotations of routes and Services: a predicate for values that Linkerd can parse, and their syntax in words."""
 PREFIXES = (TIMEOUT, RETRY, BREAKER, ALPHA)
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Every annotation of Linkerd's for timeouts, retries and circuit breaking."""
+    for resource in (*given.services.values(), *(route.resource for route in given.routes)):
+        for key, place in resource.annotations.items():
+            if not key.startswith(PREFIXES):
+                continue
+            if key not in ANNOTATIONS:
+                yield place.breaks(UNKNOWN, f"Linkerd does not have the annotation {quoted(key)}")
+            elif not is_readable(key, place):
+                message = f"{quoted(place.text)} is not what Linkerd reads in {key}"
+                yield place.breaks(VALUE, message, f"write {ANNOTATIONS[key][1]}")
+
+
+def is_readable(key: str, value: Value) -> bool:
+    """Whether Linkerd has the annotation and can parse its value."""
+    return key in ANNOTATIONS and value.is_scalar and ANNOTATIONS[key][0](value.text)
