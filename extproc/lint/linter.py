@@ -9,7 +9,6 @@ import msgspec
 from extproc.errors import Problem
 from extproc.lint import (
     destination_rule,
-    duplicate_objects,
     envoy_filter_chain,
     envoy_filter_clusters,
     envoy_filter_ext_proc,
@@ -19,6 +18,7 @@ from extproc.lint import (
     field_durations,
     field_names,
     header_spoofing,
+    object_names,
     processing_modes,
     rendering_drift,
     resource_kinds,
@@ -38,7 +38,7 @@ from extproc.policy.snapshot import Snapshot
 
 MODULES: tuple[RuleModule[Mesh], ...] = (
     resource_kinds,
-    duplicate_objects,
+    object_names,
     envoy_filter_placement,
     envoy_filter_chain,
     envoy_filter_spelling,
@@ -80,7 +80,7 @@ def lint(
     What is there several times with the same content counts once.
     """
     resources, unreadable = read(sources)
-    mesh = Mesh(duplicate_objects.once(resources))
+    mesh = Mesh(object_names.once(resources))
     found = check(MODULES, mesh)
     found += rendering_drift.check(mesh, snapshot) if snapshot else ()
     found += (of_problem(problem, resource_kinds.UNREADABLE.code) for problem in (*problems, *unreadable))

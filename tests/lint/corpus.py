@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from extproc.lint.duplicate_objects import once
 from extproc.lint.findings import Finding
 from extproc.lint.mesh import Mesh, read
+from extproc.lint.object_names import once
 from extproc.lint.rule_modules import RuleModule
 
 CORPUS = Path(__file__).parent / "istio"

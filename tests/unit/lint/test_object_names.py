@@ -6,29 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from extproc.lint import duplicate_objects
-from extproc.lint.duplicate_objects import once
+from extproc.lint import object_names
 from extproc.lint.mesh import read
+from extproc.lint.object_names import once
 from tests.lint import corpus
 from tests.lint.istio_objects import resource
 
 
-@corpus.bad(duplicate_objects)
+@corpus.bad(object_names)
 def test_bad_manifests_of_the_corpus(path: Path) -> None:
-    assert corpus.found(duplicate_objects, path) == corpus.expected(duplicate_objects, path)
+    assert corpus.found(object_names, path) == corpus.expected(object_names, path)
 
 
 def test_good_manifests_of_the_corpus() -> None:
-    assert corpus.found_in_good(duplicate_objects) == []
+    assert corpus.found_in_good(object_names) == []
 
 
 def codes(text: str) -> list[str]:
-    return corpus.found_codes(duplicate_objects, text)
+    return corpus.found_codes(object_names, text)
 
 
 def test_the_second_is_told_of_and_where_the_first_is() -> None:
     text = resource("Sidecar", "a", egress=[]) + resource("Sidecar", "a", egress=[1])
-    (found,) = corpus.findings(duplicate_objects, text)
+    (found,) = corpus.findings(object_names, text)
     assert (found.code, found.path) == ("AIM006", "metadata.name")
     assert found.message == "Sidecar a of namespace ai is at f.yaml:2 too, with other content"
 
