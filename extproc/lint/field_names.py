@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.lint.envoy_filter_spelling import Shape
+from extproc.lint.envoy_filter_fields import Shape
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import Mesh

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteAction, VirtualHost
 
-from extproc.lint import envoy_filter_spelling
-from extproc.lint.envoy_filter_spelling import ACTION, HOST, ROUTE, SPEC, Shape
+from extproc.lint import envoy_filter_fields
+from extproc.lint.envoy_filter_fields import ACTION, HOST, ROUTE, SPEC, Shape
 from extproc.lint.field_names import DESTINATION_RULE, VIRTUAL_SERVICE
 from extproc.lint.linter import lint
 from tests.lint import corpus
@@ -28,13 +28,13 @@ spec:
 """
 
 
-@corpus.bad(envoy_filter_spelling)
+@corpus.bad(envoy_filter_fields)
 def test_bad_manifests_of_the_corpus(path: Path) -> None:
-    assert corpus.found(envoy_filter_spelling, path) == corpus.expected(envoy_filter_spelling, path)
+    assert corpus.found(envoy_filter_fields, path) == corpus.expected(envoy_filter_fields, path)
 
 
 def test_good_manifests_of_the_corpus() -> None:
-    assert corpus.found_in_good(envoy_filter_spelling) == []
+    assert corpus.found_in_good(envoy_filter_fields) == []
 
 
 def shape(schema: dict[str, Any]) -> Shape:
