@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from extproc.lint import re2_regex
 from extproc.lint.envoy_filter_patches import HCM, ROUTER, Patch, Processor
+from extproc.lint.extension_filters import extension_of
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
-from extproc.lint.wasm_plugin import extension_of
 
 CHAIN = (
     "istio.metadata_exchange",

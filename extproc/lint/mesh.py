@@ -20,8 +20,8 @@ from extproc.lint.envoy_filter_patches import (
     sees_requests,
     typed,
 )
+from extproc.lint.extension_filters import Extension, filters
 from extproc.lint.manifest import Resource, Value
-from extproc.lint.wasm_plugin import Extension, filters
 
 DEFAULT_NAMESPACE = "default"
 """Of manifests that name none, as with kubectl."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from extproc.lint.extension_filters import extension_of, filters
 from extproc.lint.mesh import read
-from extproc.lint.wasm_plugin import extension_of, filters
 
 TEXT = """\
 kind: {kind}
