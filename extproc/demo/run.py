@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from extproc.demo.evidence import Counters, Evidence, policy_targets
 from extproc.demo.gateway_process import Gateway
-from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
+from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.report import Report, show, summarize
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive, plan
 from extproc.demo.verify import settled, verify

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from extproc import headers
-from extproc.demo.models import REQUEST_ID, USER_ID
+from extproc.demo.model_servers import REQUEST_ID, USER_ID
 
 CHAT_MODEL = "llama-3-8b"
 TENSOR_MODEL = "iris"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
+from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.run import policy_for
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive
 from extproc.gateway.envoy_process import Envoy

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from extproc.demo.gateway_process import Gateway
-from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
+from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.run import policy_for
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, drive, plan
 from extproc.policyfile import loader

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from extproc.demo.models import OipServer, OpenAIServer, Pace
+from extproc.demo.model_servers import OipServer, OpenAIServer, Pace
 from extproc.demo.traffic import (
     CHAT_MODEL,
     TENSOR_MODEL,

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from extproc.demo.models import ModelServer, OipServer, OpenAIServer, Pace
+from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pace
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "three words here"}]}
 
