@@ -14,9 +14,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from extproc.demo.checks import Check
 from extproc.demo.evidence import Evidence
 from extproc.demo.traffic import UNMATCHED, USER, Answer
-from extproc.demo.verify import Check
 
 WIDTH = 100
 """Columns where the output is no terminal."""

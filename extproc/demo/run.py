@@ -20,12 +20,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from extproc.demo.checks import settled, verify
 from extproc.demo.evidence import Counters, Evidence, policy_targets
 from extproc.demo.gateway_process import Gateway
 from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pace
 from extproc.demo.report import Report, show, summarize
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive, plan
-from extproc.demo.verify import settled, verify
 from extproc.policyfile import loader
 
 POLICY = Path(__file__).with_name("policy.yaml")

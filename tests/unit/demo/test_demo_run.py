@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from extproc.demo import run as module
+from extproc.demo.checks import Check
 from extproc.demo.evidence import Counters, Evidence, PolicyTarget
 from extproc.demo.run import POLICY, policy_for, run
 from extproc.demo.traffic import Answer, Request
-from extproc.demo.verify import Check
 from extproc.errors import SetupError
 from tests.policy_documents import load_texts
 

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from extproc.demo.checks import Check, verify
 from extproc.demo.evidence import Evidence
 from extproc.demo.report import Report, show, summarize
-from extproc.demo.verify import Check, verify
 from tests.unit.demo.scene import IRIS, TARGETS, V2, good_run
 
 

@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from extproc import headers
+from extproc.demo.checks import bounds, verify
 from extproc.demo.evidence import Counters, Evidence
 from extproc.demo.traffic import SPOOFER, TESTER, UNMATCHED, USER, Answer
-from extproc.demo.verify import bounds, verify
 from tests.unit.demo.scene import V1, V2, good_run
 
 Fault = Callable[[Evidence], Evidence]
