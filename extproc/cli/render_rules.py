@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the rules to stdout; returns the exit status. Raises ``PolicyProblems``."""
     from extproc.policyfile import loader
     from extproc.render.document import to_yaml
-    from extproc.render.prometheus.rules import rule_groups
+    from extproc.render.prometheus.rule_groups import rule_groups
 
     groups = rule_groups(loader.load(arguments.file).snapshot, arguments.source)
     sys.stdout.write(to_yaml({"groups": groups}))

@@ -13,7 +13,7 @@ import yaml
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import to_yaml
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from extproc.render.source_names import Source
 
 STEP = 30

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from extproc.render.prometheus.golden_rules import FAILURES, REQUESTS, SUCCESS
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from tests.policy_documents import policy, snapshot_of
 from tests.prometheus.server import Prometheus
 from tests.prometheus.test_prometheus_docs import example

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from extproc.render.source_names import SOURCES
 from tests.prometheus.test_dashboard import SNAPSHOT
 from tests.prometheus.test_promtool import POLICIES

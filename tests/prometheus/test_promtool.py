@@ -10,7 +10,7 @@ import pytest
 
 from extproc import demo
 from extproc.render.document import to_yaml
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from extproc.render.source_names import SOURCES, Source
 from tests.policy_documents import file, load_texts, policy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from extproc.render.prometheus.slo_rules import ALERTS, factor
 from tests.policy_documents import policy, snapshot_of
 from tests.prometheus.conftest import STEP, Judge, steady

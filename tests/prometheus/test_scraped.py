@@ -22,7 +22,7 @@ from extproc.render.document import to_yaml
 from extproc.render.grafana.dashboard import dashboard
 from extproc.render.prometheus.golden_rules import REQUESTS, SUCCESS, TOKENS, TTFT
 from extproc.render.prometheus.processor_rules import FAILED_OPEN
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from tests.prometheus.server import Prometheus
 from tests.prometheus.test_dashboard import all_chosen
 from tests.waiting import until

@@ -15,7 +15,7 @@ from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.routes import owns_all
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 
 TELEMETRY = "Telemetry", "telemetry.istio.io/v1"
 PROMETHEUS_RULE = "PrometheusRule", "monitoring.coreos.com/v1"

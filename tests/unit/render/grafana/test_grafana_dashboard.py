@@ -9,7 +9,7 @@ import pytest
 
 from extproc.policy.snapshot import Objective, Slo, Snapshot
 from extproc.render.grafana.dashboard import VARIABLES, dashboard
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from extproc.render.source_names import SOURCES, Source
 from extproc.telemetry.metrics import Metrics
 from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, Doc, policy

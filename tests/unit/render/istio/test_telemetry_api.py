@@ -8,7 +8,7 @@ from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.render.istio.istio_options import IstioOptions, Release
 from extproc.render.istio.telemetry_api import prometheus_rules, tags, telemetries
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from tests.unit.render.snapshots import CANARY, PLAIN, policy
 
 MODEL = "request.headers['x-model-name']"

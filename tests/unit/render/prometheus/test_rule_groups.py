@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.snapshot import Policy, Slo, Snapshot
-from extproc.render.prometheus.rules import rule_groups
+from extproc.render.prometheus.rule_groups import rule_groups
 from extproc.render.source_names import SOURCES, Source
 from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, policy
 
