@@ -18,7 +18,7 @@ from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc, to_yaml
 from extproc.render.envoy.envoy_options import EnvoyOptions
-from linkerd_adapter.bootstrap import bootstrap
+from linkerd_adapter.gateway_bootstrap import bootstrap
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import Plan
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from linkerd_adapter import plan
-from linkerd_adapter.bootstrap import bootstrap
+from linkerd_adapter.gateway_bootstrap import bootstrap
 
 from extproc.gateway.envoy_process import Envoy
 from extproc.render.envoy.bootstrap import EnvoyOptions

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from linkerd_adapter import plan
-from linkerd_adapter.bootstrap import bootstrap, snapshot_to_apexes
 from linkerd_adapter.gateway import envoy_options
+from linkerd_adapter.gateway_bootstrap import bootstrap, snapshot_to_apexes
 
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
