@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from extproc.admin.fleet import FleetReport, collect_report
+from extproc.admin.replica_traffic import ReplicaTraffic, collect_report
 from extproc.cli.terminal_text import NOTHING, milliseconds, percent, printable, rate
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics
@@ -53,7 +53,7 @@ def print_callers(sources: Sequence[str], window: float, callers: int, *, as_jso
     )
 
 
-def by_target(fleet: FleetReport) -> Rows:
+def by_target(fleet: ReplicaTraffic) -> Rows:
     """One row for each model, version and pool: all of the policy, also without requests, and any other with some."""
     found = {place: Counts() for place in policy_label_sets(fleet.config)} | group_rows(
         fleet.window.rows, lambda key: key[1:]
@@ -66,7 +66,7 @@ def by_target(fleet: FleetReport) -> Rows:
     ]
 
 
-def by_caller(fleet: FleetReport, callers: int) -> Rows:
+def by_caller(fleet: ReplicaTraffic, callers: int) -> Rows:
     """One row for each caller of a model, version and pool; callers beyond the first ``callers`` are ``other``."""
     names = ("caller", "model", "version", "gpu_pool")
     found = limit_callers(fleet.window.rows, callers).items()
@@ -111,7 +111,7 @@ def _success(share: float | None) -> Text:
     return Text(percent(share), style)
 
 
-def document(fleet: FleetReport, rows: Rows) -> Mapping[str, Any]:
+def document(fleet: ReplicaTraffic, rows: Rows) -> Mapping[str, Any]:
     """For machines: what ``--json`` prints."""
     return {
         "seconds": fleet.window.seconds,
@@ -121,7 +121,7 @@ def document(fleet: FleetReport, rows: Rows) -> Mapping[str, Any]:
     }
 
 
-def _for_people(fleet: FleetReport, rows: Rows, columns: Sequence[str]) -> RenderableType:
+def _for_people(fleet: ReplicaTraffic, rows: Rows, columns: Sequence[str]) -> RenderableType:
     count = len(fleet.answered)
     of = f"the last {fleet.window.seconds:.0f} s of {count} processor{'s' * (count != 1)}; times in ms"
     if not rows:
@@ -130,8 +130,8 @@ def _for_people(fleet: FleetReport, rows: Rows, columns: Sequence[str]) -> Rende
 
 
 def _print(
-    look_again: Callable[[], FleetReport],
-    rows_of: Callable[[FleetReport], Rows],
+    look_again: Callable[[], ReplicaTraffic],
+    rows_of: Callable[[ReplicaTraffic], Rows],
     columns: Sequence[str],
     *,
     as_json: bool,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from extproc.admin.client import ReplicaTaps
-from extproc.admin.fleet import find_replicas
+from extproc.admin.replica_traffic import find_replicas
 from extproc.cli.terminal_text import NOTHING, milliseconds, printable
 from extproc.errors import SetupError
 from extproc.policy.snapshot import NONE

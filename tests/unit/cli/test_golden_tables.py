@@ -8,7 +8,7 @@ import socket
 import pytest
 from rich.console import Console
 
-from extproc.admin.fleet import FleetReport, collect_report
+from extproc.admin.replica_traffic import ReplicaTraffic, collect_report
 from extproc.cli import golden_tables
 from extproc.cli.golden_tables import by_caller, by_target, document, print_callers, print_targets, table
 from extproc.cli.terminal_text import NOTHING
@@ -16,7 +16,7 @@ from extproc.errors import SetupError
 from tests.unit.cli.stub_servers import CONFIG, admin_port, recent, row
 
 
-def fleet(*rows: list[object]) -> FleetReport:
+def fleet(*rows: list[object]) -> ReplicaTraffic:
     with admin_port(recent=recent(*rows), config=CONFIG) as (address, _):
         return collect_report([address], 60)
 

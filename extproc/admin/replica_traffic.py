@@ -19,7 +19,7 @@ _MAX_CONCURRENT = 32
 """Processors that are asked at a time."""
 
 
-class FleetReport(msgspec.Struct, frozen=True):
+class ReplicaTraffic(msgspec.Struct, frozen=True):
     """The recent traffic of those that answered, and why the others did not."""
 
     window: TrafficWindow
@@ -31,7 +31,7 @@ class FleetReport(msgspec.Struct, frozen=True):
     """For each of the others, why it is left out."""
 
 
-def collect_report(sources: Sequence[str], seconds: float) -> FleetReport:
+def collect_report(sources: Sequence[str], seconds: float) -> ReplicaTraffic:
     """The last ``seconds`` of traffic at the processors of ``sources``. Raises ``SetupError`` where none answers."""
     found, problems = find_replicas(sources)
     rows: dict[RowKey, Counts] = {}
@@ -56,7 +56,7 @@ def collect_report(sources: Sequence[str], seconds: float) -> FleetReport:
             answered.append(replica.name)
     if not answered:
         raise SetupError("; ".join(problems))
-    return FleetReport(TrafficWindow(covered, rows), config, tuple(answered), tuple(problems))
+    return ReplicaTraffic(TrafficWindow(covered, rows), config, tuple(answered), tuple(problems))
 
 
 def find_replicas(sources: Sequence[str]) -> tuple[list[Replica], list[str]]:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from extproc.admin.client import Replica
-from extproc.admin.fleet import collect_report, find_replicas
+from extproc.admin.replica_traffic import collect_report, find_replicas
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.errors import SetupError
 from extproc.exchange.notes import Observed
