@@ -1,4 +1,4 @@
-"""DestinationRules (subsets, limits, outlier detection) and ServiceEntries (endpoints that are in no Service).
+"""DestinationRules: subsets, limits, outlier detection, retry budgets.
 
 Limits and outlier detection are those of ``render.envoy.clusters``.
 """
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
-from extproc.render.envoy.envoy_options import host_port, is_ip
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
     VERSION_LABEL,
@@ -18,15 +17,10 @@ from extproc.render.istio.istio_options import (
     host_slug,
     manifest,
     namespace,
-    slug,
 )
-from extproc.render.istio.places import Place, entry_host, places
+from extproc.render.istio.places import Place, places
 
 DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
-SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
-
-_PORT = "http"
-_TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
@@ -35,15 +29,6 @@ def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     for place in places(snapshot, options).values():
         by_host.setdefault(place.host, []).append(place)
     return [_rule(host, found, snapshot, options) for host, found in by_host.items()]
-
-
-def service_entries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each policy that lists endpoints which are in no Service of the cluster."""
-    listed: dict[str, list[Place]] = {}
-    for place in places(snapshot, options).values():
-        if place.host == entry_host(snapshot.by_name[place.target.policy]):
-            listed.setdefault(place.target.policy, []).append(place)
-    return [_entry(snapshot.by_name[name], found, snapshot, options) for name, found in listed.items()]
 
 
 def _rule(host: str, found: Sequence[Place], snapshot: Snapshot, options: IstioOptions) -> Doc:
@@ -118,28 +103,3 @@ def _subset(place: Place, owner: Policy, snapshot: Snapshot, options: IstioOptio
         }
         traffic["outlierDetection"] = _ejection(100)
     return {"name": place.subset, "labels": labels, **({"trafficPolicy": traffic} if traffic else {})}
-
-
-def _entry(policy: Policy, found: Sequence[Place], snapshot: Snapshot, options: IstioOptions) -> Doc:
-    addresses = [host_port(endpoint)[0] for place in found for endpoint in place.target.endpoints]
-    spec = {
-        "hosts": [entry_host(policy)],
-        "location": "MESH_INTERNAL" if options.meshed_endpoints else "MESH_EXTERNAL",
-        "ports": [{"number": policy.port, "name": _PORT, "protocol": "HTTP"}],
-        "resolution": "STATIC" if all(map(is_ip, addresses)) else "DNS",
-        "endpoints": [
-            _endpoint(place, endpoint, snapshot, options) for place in found for endpoint in place.target.endpoints
-        ],
-    }
-    return manifest(*SERVICE_ENTRY, f"aimesh-{slug(policy.name)}", namespace(policy, options), spec)
-
-
-def _endpoint(place: Place, endpoint: str, snapshot: Snapshot, options: IstioOptions) -> Doc:
-    host, port = host_port(endpoint)
-    pool = snapshot.pool_by_name.get(place.target.pool)
-    return {
-        "address": host,
-        "ports": {_PORT: port},
-        "labels": place.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
-        **({"locality": pool.locality} if pool and pool.locality else {}),
-    }
