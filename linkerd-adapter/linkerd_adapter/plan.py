@@ -1,4 +1,4 @@
-"""What policies become on Linkerd: apex Services, the Services behind them, and the weights of both. Pure.
+"""What policies become on Linkerd: apex Services, and the Services behind them. Pure.
 
 A policy's ``host`` is its *apex*: the gateway sends all of its requests there, and HTTPRoutes whose parent it is send
 them on by our headers. Each place where a version is served is a Service of its own: a *backend*.
@@ -6,9 +6,7 @@ them on by our headers. Each place where a version is served is a Service of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from math import lcm
+from collections.abc import Iterator
 
 import msgspec
 
@@ -18,8 +16,6 @@ from extproc.render.istio.istio_options import POOL_LABEL, VERSION_LABEL  # the 
 from linkerd_adapter import names
 from linkerd_adapter.names import Service
 
-MAX_WEIGHT = 1_000_000
-"""Of a backendRef, by the CRD."""
 MAX_BACKENDS = 16
 """Of one rule, by the CRD."""
 
@@ -108,39 +104,6 @@ def namespaces(snapshot: Snapshot, default: str) -> set[str]:
     """The namespaces of all apexes."""
     found = (names.service_of_host(p.host, p.namespace or default) for p in snapshot.policies)
     return {of[0].namespace for of in found if of}
-
-
-def weighted_backends(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
-    """The backends for requests without a version header, with weights that a rule may have.
-
-    They go to the default version, else to all by weight.
-
-    A version's weight is spread over its backends by their endpoints. Empty where no GPU pool fits any version.
-    """
-    versions = policy.answering or (Version(""),)
-    weights = {v.name: (v.weight if not policy.default else int(v.name == policy.default)) for v in versions}
-    parts: list[tuple[Backend, Fraction]] = []
-    for name, weight in weights.items():
-        backends = [b for p in plan.places[policy.name] if p.target.version == name for b in p.backends]
-        total = sum(b.size for b in backends)
-        parts += [(b, Fraction(weight * b.size, total)) for b in backends if weight]
-    return whole_weights(parts)
-
-
-def whole_weights(parts: Sequence[tuple[Backend, Fraction]]) -> list[tuple[Backend, int]]:
-    """Shares as whole weights of at most ``MAX_WEIGHT``; the shares of a Service that is named twice are added."""
-    merged: dict[tuple[Service, int], tuple[Backend, Fraction]] = {}
-    for backend, part in parts:
-        key = backend.service, backend.port
-        merged[key] = backend, part + (merged[key][1] if key in merged else 0)
-    common = lcm(*(part.denominator for _, part in merged.values()))
-    weights = [int(part * common) for _, part in merged.values()]
-    largest = max(weights, default=0)
-    if len(weights) == 1:
-        weights = [1]  # it gets everything, whatever its weight
-    elif largest > MAX_WEIGHT:
-        weights = [max(1, weight * MAX_WEIGHT // largest) for weight in weights]
-    return [(backend, weight) for (backend, _), weight in zip(merged.values(), weights, strict=True)]
 
 
 def _apexes(snapshot: Snapshot, namespace: str, problems: list[str]) -> Iterator[Apex]:

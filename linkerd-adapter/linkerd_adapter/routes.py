@@ -21,9 +21,8 @@ from linkerd_adapter.plan import (
     Place,
     Plan,
     UnrenderableError,
-    weighted_backends,
-    whole_weights,
 )
+from linkerd_adapter.weights import weighted_backends, whole_weights
 
 MAX_RULES = 16
 """Of one HTTPRoute, by the CRD; more are spread over several."""

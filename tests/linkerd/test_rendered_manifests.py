@@ -17,6 +17,7 @@ from linkerd_adapter.gateway import Options
 from linkerd_adapter.lint.linter import lint
 from linkerd_adapter.names import Service
 from linkerd_adapter.unconvertible_rules import FILTERS
+from linkerd_adapter.weights import weighted_backends
 
 from extproc.gateway.envoy_binary import find_envoy
 from extproc.policy.gpu import Requirement, describe
@@ -325,7 +326,7 @@ def test_weights_are_those_of_the_rendered_envoy(snapshot: Snapshot) -> None:
     """Only rounded where a rule's limit wants it."""
     made = plan.make(snapshot, "ai")
     for policy in snapshot.policies:
-        ours = plan.weighted_backends(made, policy)
+        ours = weighted_backends(made, policy)
         theirs = weighted_targets(snapshot, policy)
         total, wanted = sum(w for _, w in ours), sum(w for _, w in theirs)
         places = {place.target: {b.service for b in place.backends} for place in made.places[policy.name]}
