@@ -15,9 +15,10 @@ from extproc.render.document import Doc, to_yaml
 from extproc.render.istio.destination_rules import destination_rules
 from extproc.render.istio.envoy_filters import envoy_filters
 from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions, ProxyKind, Release, validated
+from extproc.render.istio.prometheus_rule import prometheus_rules
 from extproc.render.istio.provenance import ANNOTATION, annotation
 from extproc.render.istio.service_entries import service_entries
-from extproc.render.istio.telemetry_api import prometheus_rules, telemetries
+from extproc.render.istio.telemetry_api import telemetries
 from extproc.render.istio.virtual_services import virtual_services
 
 __all__ = ["PROXY_KINDS", "RELEASES", "IstioOptions", "ProxyKind", "Release", "documents", "manifests", "notes"]

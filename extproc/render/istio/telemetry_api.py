@@ -1,4 +1,4 @@
-"""Telemetry objects: tags for model, version and GPU pool on Istio's metrics, traces and logs; and the PrometheusRule.
+"""Telemetry objects: tags for model, version and GPU pool on Istio's metrics, traces and logs.
 
 Istio evaluates a tag's expression (CEL) at the end of a request, over the headers as they were sent upstream. Every
 value makes a time series that is never removed, so values are texts of the policies, ``other`` or ``none``, whatever a
@@ -15,10 +15,8 @@ from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.routes import owns_all
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace
-from extproc.render.prometheus.rule_groups import rule_groups
 
 TELEMETRY = "Telemetry", "telemetry.istio.io/v1"
-PROMETHEUS_RULE = "PrometheusRule", "monitoring.coreos.com/v1"
 _METRICS = ("REQUEST_COUNT", "REQUEST_DURATION")
 
 
@@ -39,14 +37,6 @@ def tags(snapshot: Snapshot) -> dict[str, str]:
         "model_version": _one_of(headers.MODEL_VERSION, [v.name for p in snapshot.policies for v in p.answering]),
         "gpu_pool": _one_of(headers.GPU_POOL, [pool.name for pool in snapshot.pools]),
     }
-
-
-def prometheus_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """The rules of `render rules --source istio` as a PrometheusRule, if the options want one."""
-    if not options.rules or not snapshot.policies:
-        return []
-    where = namespace(snapshot.policies[0], options)
-    return [manifest(*PROMETHEUS_RULE, "aimesh", where, {"groups": rule_groups(snapshot, "istio")})]
 
 
 def _spec(snapshot: Snapshot, options: IstioOptions) -> Doc:

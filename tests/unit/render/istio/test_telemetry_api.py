@@ -7,8 +7,7 @@ import pytest
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.render.istio.istio_options import IstioOptions, Release
-from extproc.render.istio.telemetry_api import prometheus_rules, tags, telemetries
-from extproc.render.prometheus.rule_groups import rule_groups
+from extproc.render.istio.telemetry_api import tags, telemetries
 from tests.unit.render.snapshots import CANARY, PLAIN, policy
 
 MODEL = "request.headers['x-model-name']"
@@ -101,11 +100,3 @@ def test_logs_change_only_where_a_provider_is_named() -> None:
     assert "accessLogging" not in telemetries(CANARY, IstioOptions())[0]["spec"]
     spec = telemetries(CANARY, IstioOptions(access_log="json"))[0]["spec"]
     assert spec["accessLogging"] == [{"providers": [{"name": "json"}]}]
-
-
-def test_rules_are_there_where_they_are_wanted() -> None:
-    wanted = IstioOptions(rules=True)
-    assert prometheus_rules(CANARY, IstioOptions()) == prometheus_rules(Snapshot(), wanted) == []
-    (found,) = prometheus_rules(CANARY, wanted)
-    assert (found["kind"], found["metadata"]["namespace"]) == ("PrometheusRule", "ai")
-    assert found["spec"] == {"groups": rule_groups(CANARY, "istio")}
