@@ -11,7 +11,7 @@ import yaml
 
 from extproc.errors import PolicyProblems
 from extproc.policy import custom_metric
-from extproc.policyfile import custom_metrics, kinds, loader
+from extproc.policyfile import custom_metrics, gpu_pool, loader
 from tests.house.tree import ROOT
 from tests.manifests import core, schema
 from tests.policy_documents import load_texts
@@ -281,7 +281,7 @@ def test_the_crds_know_the_same_words() -> None:
     metric = policy["observability"]["properties"]["customMetrics"]["items"]["properties"]
     assert metric["labels"]["items"]["enum"] == list(custom_metric.LABELS)
     assert metric["type"]["enum"] == list(custom_metrics.TYPES)
-    assert sorted(pool["metrics"]["properties"]["type"]["enum"]) == sorted(kinds.SERVER_TYPES)
+    assert sorted(pool["metrics"]["properties"]["type"]["enum"]) == sorted(gpu_pool.SERVER_TYPES)
 
 
 def _paths(part: dict[str, Any], prefix: str) -> list[str]:

@@ -1,0 +1,71 @@
+"""A document of kind ``GpuPool``: its GPUs, endpoints and load metrics."""
+
+from __future__ import annotations
+
+from extproc.policy import gpu
+from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
+from extproc.policy.snapshot import NONE, GpuPool
+from extproc.policyfile import values
+from extproc.policyfile.fields import Field, Fields
+
+SERVER_TYPES = tuple(PAGE_METRICS)
+"""Types of model servers whose load can be read."""
+
+
+def read(spec: Field | None, name: str) -> GpuPool:
+    """The pool that ``spec`` declares; with defaults where it has errors."""
+    fields = spec.fields("product", "architecture", "memory", "locality", "endpoints", "metrics") if spec else None
+    if fields is None:
+        return GpuPool(name, gpu.Gpu())
+    product = fields.optional("product", values.gpu_word, "")
+    architecture = fields.optional("architecture", values.gpu_word, "")
+    memory = fields.optional("memory", values.memory, 0)
+    if "product" not in fields and "architecture" not in fields:
+        remedy = "give product (the node label nvidia.com/gpu.product) or architecture"
+        fields.field.error("names neither product nor architecture", remedy)
+    elif fields.field.clean:
+        _check_gpu(fields, product, architecture, memory)
+    if name == NONE:
+        fields.field.warn(f"a pool named {NONE} looks in metrics like no pool", "choose another name")
+    metrics_type, metrics_url = fields.optional("metrics", _load_metrics, ("", ""))
+    return GpuPool(
+        name,
+        gpu.describe(product, architecture, memory),
+        fields.optional("endpoints", values.endpoints, ()),
+        fields.optional("locality", values.locality, ""),
+        metrics_type,
+        metrics_url,
+    )
+
+
+def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> None:
+    by_product = gpu.describe(product)
+    known = gpu.known_architecture(architecture) if architecture else bool(by_product.family)
+    if not known:
+        where = fields.field.at("architecture" if architecture else "product")
+        remedy = "check the spelling (a100, hopper, 8.0)" if architecture else "give architecture and memory beside it"
+        where.warn("is no GPU that is known: nothing follows from it", remedy)
+    elif (
+        product
+        and architecture
+        and gpu.short_name(product)
+        and gpu.shortfall(by_product, _requirement_of(architecture))
+    ):
+        why = gpu.shortfall(by_product, _requirement_of(architecture))
+        fields.field.at("architecture").error(f"contradicts the product, which {why}", "remove one of the two")
+    if not memory and not gpu.describe(product, architecture).memory:
+        fields.field.warn("the memory of this GPU is not known: it meets no minMemory", "give memory, as in 80Gi")
+
+
+def _requirement_of(architecture: str) -> gpu.Requirement:
+    return gpu.Requirement(architecture)
+
+
+def _load_metrics(field: Field) -> tuple[str, str] | None:
+    fields = field.fields("type", "url")
+    if fields is None:
+        return None
+    kind = fields.required("type", lambda f: f.choice(*SERVER_TYPES), f"give one of {', '.join(SERVER_TYPES)}")
+    if kind in ORCA_SERVER_TYPES:
+        return kind or "", fields.optional("url", values.url, "")
+    return kind or "", fields.required("url", values.url, "give the URL of the metrics page") or ""
