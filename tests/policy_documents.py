@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import dedent, indent
 
+from extproc import yamldoc
 from extproc.errors import PolicyProblems, Problem
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot
 from extproc.policyfile import loader
+from extproc.policyfile.fields import Field
 
 SPEC_LINE = 5
 """Line in the document of the first line of the spec given to `policy` or `pool`."""
@@ -65,3 +67,11 @@ def said(problem: Problem) -> str:
     """A problem in short: ``line path: message; remedy``, with a word before it where it is a warning."""
     severity = "warning " if problem.warning else ""
     return f"{severity}{problem.line} {problem.path}: {problem.message}; {problem.remedy}"
+
+
+def read_value(text: str, read: Callable[[Field], object]) -> tuple[object, list[str]]:
+    """What a reader makes of a value, and its problems with their remedies."""
+    (root,), syntax = yamldoc.read("f.yaml", f"v: {text}\n")
+    assert syntax == []
+    field = Field("f.yaml", [], root).at("v")
+    return read(field), [f"{p.message}; {p.remedy}" for p in field.problems]

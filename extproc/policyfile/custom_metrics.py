@@ -16,7 +16,7 @@ from extproc.policy.custom_metric import (
     CustomMetric,
     Source,
 )
-from extproc.policyfile import values
+from extproc.policyfile import quantities_and_durations, values
 from extproc.policyfile.fields import Field, Fields
 from extproc.telemetry.metrics import find_conflict
 from extproc.yamldoc import Mapping
@@ -106,7 +106,7 @@ def _per(field: Field) -> Source | None:
 
 
 def _window(field: Field) -> float | None:
-    seconds = values.duration(field)
+    seconds = quantities_and_durations.duration(field)
     if seconds is not None and not MIN_WINDOW <= seconds <= MAX_WINDOW:
         field.error(f"{seconds:g} s is out of range", f"give {MIN_WINDOW:g}s to {MAX_WINDOW / 60:g}m")
         return None

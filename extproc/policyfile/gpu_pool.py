@@ -5,7 +5,7 @@ from __future__ import annotations
 from extproc.policy import gpu
 from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import NONE, GpuPool
-from extproc.policyfile import values
+from extproc.policyfile import endpoints, quantities_and_durations, values
 from extproc.policyfile.fields import Field, Fields
 
 SERVER_TYPES = tuple(PAGE_METRICS)
@@ -19,7 +19,7 @@ def read(spec: Field | None, name: str) -> GpuPool:
         return GpuPool(name, gpu.Gpu())
     product = fields.optional("product", values.gpu_word, "")
     architecture = fields.optional("architecture", values.gpu_word, "")
-    memory = fields.optional("memory", values.memory, 0)
+    memory = fields.optional("memory", quantities_and_durations.memory, 0)
     if "product" not in fields and "architecture" not in fields:
         remedy = "give product (the node label nvidia.com/gpu.product) or architecture"
         fields.field.error("names neither product nor architecture", remedy)
@@ -31,7 +31,7 @@ def read(spec: Field | None, name: str) -> GpuPool:
     return GpuPool(
         name,
         gpu.describe(product, architecture, memory),
-        fields.optional("endpoints", values.endpoints, ()),
+        fields.optional("endpoints", endpoints.endpoints, ()),
         fields.optional("locality", values.locality, ""),
         metrics_type,
         metrics_url,
@@ -67,5 +67,5 @@ def _load_metrics(field: Field) -> tuple[str, str] | None:
         return None
     kind = fields.required("type", lambda f: f.choice(*SERVER_TYPES), f"give one of {', '.join(SERVER_TYPES)}")
     if kind in ORCA_SERVER_TYPES:
-        return kind or "", fields.optional("url", values.url, "")
-    return kind or "", fields.required("url", values.url, "give the URL of the metrics page") or ""
+        return kind or "", fields.optional("url", endpoints.url, "")
+    return kind or "", fields.required("url", endpoints.url, "give the URL of the metrics page") or ""

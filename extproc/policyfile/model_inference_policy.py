@@ -6,7 +6,7 @@ from extproc.policy import gpu
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, Policy, RetryBudget, Slo, Sticky
 from extproc.policyfile import custom_metrics as custom
-from extproc.policyfile import slo, values, versions
+from extproc.policyfile import endpoints, quantities_and_durations, slo, values, versions
 from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.yamldoc import quoted
 
@@ -29,8 +29,8 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         name=name,
         namespace=namespace,
         selector=selector,
-        host=fields.optional("host", values.host, "") or dict(selector).get("app", "") or name,
-        port=fields.optional("port", values.port, 8080),
+        host=fields.optional("host", endpoints.host, "") or dict(selector).get("app", "") or name,
+        port=fields.optional("port", endpoints.port, 8080),
         models=fields.optional("models", _models, () if "models" in fields else ("*",)),
         versions=fields.optional("versions", versions.read, ()),
         sticky=fields.optional("sticky", _sticky, None),
@@ -74,7 +74,8 @@ def _requirement(field: Field) -> gpu.Requirement | None:
     if fields is None:
         return None
     return gpu.Requirement(
-        fields.optional("architecture", values.gpu_word, ""), fields.optional("minMemory", values.memory, 0)
+        fields.optional("architecture", values.gpu_word, ""),
+        fields.optional("minMemory", quantities_and_durations.memory, 0),
     )
 
 
@@ -97,7 +98,9 @@ def _traffic(field: Field) -> tuple[float | None, RetryBudget | None] | None:
     fields = field.fields("timeout", "retryBudget")
     if fields is None:
         return None
-    return fields.optional("timeout", values.duration, None), fields.optional("retryBudget", _budget, None)
+    return fields.optional("timeout", quantities_and_durations.duration, None), fields.optional(
+        "retryBudget", _budget, None
+    )
 
 
 def _budget(field: Field) -> RetryBudget | None:
@@ -123,7 +126,7 @@ def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None, 
 
 def _limits(field: Field) -> int | None:
     fields = field.fields("maxBody")
-    return fields.optional("maxBody", values.body_size, DEFAULT_BODY_LIMIT) if fields else None
+    return fields.optional("maxBody", quantities_and_durations.body_size, DEFAULT_BODY_LIMIT) if fields else None
 
 
 def _check_version_choice(fields: Fields, policy: Policy) -> None:

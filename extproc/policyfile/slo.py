@@ -7,7 +7,7 @@ from bisect import bisect
 from collections.abc import Sequence
 
 from extproc.policy.snapshot import DEFAULT_SLO_DAYS, Objective, Slo
-from extproc.policyfile import values
+from extproc.policyfile import quantities_and_durations
 from extproc.policyfile.fields import Field
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
 from extproc.yamldoc import quoted
@@ -50,7 +50,7 @@ def _target(field: Field) -> float | None:
 
 def _bound(field: Field, bounds: Sequence[float]) -> float | None:
     """Seconds, one of ``bounds`` (ascending)."""
-    seconds = values.duration(field)
+    seconds = quantities_and_durations.duration(field)
     if seconds is None or seconds in bounds:
         return seconds
     i = bisect(bounds, seconds)

@@ -1,32 +1,22 @@
-"""Readers of the values in a policy file: names, endpoints, durations, quantities.
+"""Readers of the values in a policy file: names, models, labels, headers and other words.
 
 A reader takes a ``Field`` and returns the value, or notes a problem and returns None.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from decimal import Decimal
 
 from extproc.headers import ROUTING
 from extproc.policyfile.fields import Field
-from extproc.policyfile.units import parse_duration, parse_quantity
 from extproc.yamldoc import Scalar, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
-_URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
-
-MIN_BODY_SIZE, MAX_BODY_SIZE = 1 << 10, 1 << 30
-"""Bytes of ``limits.maxBody``."""
-MAX_TIMEOUT = 24 * 3600
-"""Seconds of any duration."""
 MAX_MODEL_LENGTH = 256
 """Characters of a model name or pattern."""
 
@@ -168,116 +158,6 @@ def path_prefix(field: Field) -> str | None:
         remedy = "write it out: a prefix has no variables"
     field.error(f"{quoted(text)} is not a path's beginning", remedy)
     return None
-
-
-def host(field: Field) -> str | None:
-    """A DNS name or an IP address (IPv6 in brackets), without a port."""
-    text = field.text("a host name")
-    if text is None:
-        return None
-    if found := _host(text):
-        return found
-    remedy = "give a DNS name or an IP address (IPv6 in brackets)"
-    if text.partition("://")[2]:
-        remedy = "leave out the scheme, and a path"
-    elif re.search(r":[0-9]+$", text):
-        remedy = "the port goes into spec.port (and an IPv6 address into brackets)"
-    field.error(f"{quoted(text)} is not a host", remedy)
-    return None
-
-
-def _host(text: str) -> str:
-    """The host in canonical form; empty where it is none."""
-    try:
-        if text.startswith("["):
-            address = ipaddress.IPv6Address(text[1:-1]) if text.endswith("]") and "%" not in text else None
-            return f"[{address}]" if address else ""
-        if re.fullmatch(r"[0-9.]+", text):
-            return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        return ""
-    return text.lower() if len(text) <= 253 and _DNS.fullmatch(text) else ""
-
-
-def endpoint(field: Field) -> str | None:
-    """``host:port``."""
-    text = field.text("host:port")
-    if text is None:
-        return None
-    before, colon, port = text.rpartition(":")
-    if "://" in text:
-        field.error(f"{quoted(text)} has a scheme", "leave out the scheme and the path: host:port")
-    elif not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not before:
-        field.error(f"{quoted(text)} has no port", "give host:port")
-    elif ":" in before and not before.startswith("["):
-        field.error(f"{quoted(text)} is not host:port", "put an IPv6 address in brackets: [::1]:8000")
-    elif not (found := _host(before)):
-        field.error(f"{quoted(before)} is not a host", "give a DNS name or an IP address")
-    elif not 1 <= int(port) <= 65535:
-        field.error(f"{int(port)} is not a port", "give a port from 1 to 65535")
-    else:
-        return f"{found}:{int(port)}"
-    return None
-
-
-def endpoints(field: Field) -> tuple[str, ...]:
-    """A list of ``host:port`` that isn't empty."""
-    return field.distinct(endpoint, "endpoint", minimum=1)
-
-
-def port(field: Field) -> int | None:
-    """A TCP port."""
-    return field.integer(1, 65535)
-
-
-def url(field: Field) -> str | None:
-    """The URL of a metrics page."""
-    return field.text_matching(_URL, "a URL: http://host:port/metrics")
-
-
-def duration(field: Field) -> float | None:
-    """Seconds, from a duration as Go and the Gateway API write it."""
-    text = field.scalar("a duration such as 60s")
-    if text is None:
-        return None
-    seconds = parse_duration(text)
-    if seconds is None:
-        has_unit = not re.fullmatch(r"[0-9.]+", text)
-        remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}s"
-        field.error(f"{quoted(text)} is not a duration", remedy)
-        return None
-    if not Decimal("0.001") <= seconds <= MAX_TIMEOUT:
-        field.error(f"{text} is out of range", "give 1ms to 24h; for no timeout leave the field out")
-        return None
-    return float(seconds)
-
-
-def memory(field: Field) -> int | None:
-    """MiB, from a Kubernetes quantity."""
-    size = _quantity(field, "80Gi")
-    if size is not None and size < 1 << 20:
-        field.error(f"{size} bytes is no size of a GPU's memory", "give a unit: 80Gi")
-        return None
-    return None if size is None else size >> 20
-
-
-def body_size(field: Field) -> int | None:
-    """Bytes, from a Kubernetes quantity."""
-    size = _quantity(field, "8Mi")
-    if size is not None and not MIN_BODY_SIZE <= size <= MAX_BODY_SIZE:
-        field.error(f"{size} bytes is out of range", "give 1Ki to 1Gi")
-        return None
-    return size
-
-
-def _quantity(field: Field, example: str) -> int | None:
-    text = field.scalar(f"a quantity such as {example}")
-    if text is None:
-        return None
-    size = parse_quantity(text)
-    if size is None:
-        field.error(f"{quoted(text)} is not a quantity", f"write it as Kubernetes does: {example}")
-    return size
 
 
 def metric_name(field: Field) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.policy.snapshot import NONE, OTHER, HeaderMatch, Version
-from extproc.policyfile import values
+from extproc.policyfile import endpoints, values
 from extproc.policyfile.fields import Field
 from extproc.yamldoc import Mapping
 
@@ -48,7 +48,7 @@ def _version(field: Field) -> Version | None:
     return Version(
         name or "",
         fields.optional("weight", lambda f: f.integer(0, MAX_WEIGHT), int(not mirror)),
-        fields.optional("endpoints", values.endpoints, ()),
+        fields.optional("endpoints", endpoints.endpoints, ()),
         fields.optional("modelRewrite", values.model_name, ""),
         fields.optional("match", _matches, ()),
         fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", minimum=1), None),
