@@ -30,7 +30,7 @@ from extproc.doctor.rule_catalog import (
     UPDATE_REFUSED,
     WRONG_ORDER,
 )
-from extproc.lint.envoy_filter_placement import AFTER_AUTHENTICATION, BEFORE_ROUTE_IS_USED, CHAIN
+from extproc.lint.envoy_filter_order import AFTER_AUTHENTICATION, BEFORE_ROUTE_IS_USED, CHAIN
 from extproc.lint.findings import Finding, Rule
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

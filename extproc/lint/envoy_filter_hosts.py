@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from extproc.lint.envoy_filter_order import CHAIN
 from extproc.lint.envoy_filter_patches import FILTER_CONFIG, PER_ROUTE, ROUTES, Patch, typed
-from extproc.lint.envoy_filter_placement import CHAIN
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import Mesh

@@ -9,12 +9,13 @@ import msgspec
 from extproc.errors import Problem
 from extproc.lint import (
     destination_rule,
-    envoy_filter_chain,
     envoy_filter_clusters,
     envoy_filter_ext_proc,
     envoy_filter_fields,
     envoy_filter_hosts,
-    envoy_filter_placement,
+    envoy_filter_names,
+    envoy_filter_order,
+    envoy_filter_proxies,
     field_durations,
     field_names,
     header_spoofing,
@@ -39,8 +40,9 @@ from extproc.policy.snapshot import Snapshot
 MODULES: tuple[RuleModule[Mesh], ...] = (
     resource_kinds,
     object_names,
-    envoy_filter_placement,
-    envoy_filter_chain,
+    envoy_filter_order,
+    envoy_filter_proxies,
+    envoy_filter_names,
     envoy_filter_fields,
     envoy_filter_ext_proc,
     processing_modes,

@@ -1,4 +1,4 @@
-"""EnvoyFilter: what several patches together put into a chain of filters."""
+"""EnvoyFilter: names of filters that are Istio's own, or that two patches use in one chain."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from extproc.lint.envoy_filter_patches import Patch
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.mesh import Mesh
 
-RELEASE_NAME = Rule(
-    "AIM119",
+SHARED_NAME = Rule(
+    "AIM118",
     "warning",
-    "an anchor whose name changes with Istio's release",
-    "The filter of a WasmPlugin was `extenstions.istio.io/wasmplugin/…` up to 1.25, is "
-    "`extensions.istio.io/wasmplugin/…` up to 1.29, and `extensions.istio.io/trafficextension/…` from 1.30 on: after "
-    "an upgrade nothing is inserted any more, silently.",
-    "bind the patch to its releases (match.proxy.proxyVersion) and add one for the others; or anchor on "
-    "envoy.filters.http.grpc_stats with INSERT_BEFORE",
+    "a filter with the name `envoy.filters.http.ext_proc`",
+    "Istio's InferencePool puts a filter of this name on gateways and overrides it per route by that name: the two "
+    "then configure each other.",
+    "give the filter a name of its own, as in aimesh.route",
 )
 TWICE = Rule(
     "AIM120",
@@ -27,14 +25,15 @@ TWICE = Rule(
     "accepts that.",
     "remove one of the two, or give the filters names of their own",
 )
-RULES = (RELEASE_NAME, TWICE)
+RULES = (SHARED_NAME, TWICE)
 
 
 def check(mesh: Mesh) -> Iterator[Finding]:
-    """Anchors on extensions, and filters of one name."""
+    """Every HTTP filter that is put in."""
+    for processor in mesh.processors:
+        if processor.name == "envoy.filters.http.ext_proc":
+            yield processor.patch.value.at("name").breaks(SHARED_NAME)
     inserted = [p for p in mesh.patches if p.apply_to == "HTTP_FILTER" and p.inserts]
-    for patch in inserted:
-        yield from _release(patch, mesh)
     by_name: dict[str, list[Patch]] = defaultdict(list)
     for patch in inserted:
         name = patch.value.at("name")
@@ -44,17 +43,6 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             where = first.value.at("name")
             message = f"{where.file}:{where.node.line} puts {name.text} into the same chains already"
             yield name.breaks(TWICE, message)
-
-
-def _release(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
-    """An anchor that some releases have, and no patch for the others."""
-    extension = mesh.extensions.get(patch.anchor.text)
-    if extension is None or patch.root.at("match", "proxy", "proxyVersion"):
-        return
-    names = {name for name, other in mesh.extensions.items() if other.of == extension.of}
-    if len(names) > 1 and not (names - {patch.anchor.text}) & {p.anchor.text for p in mesh.patches}:
-        message = f"only {extension.releases} has the filter of {extension.of} by this name"
-        yield patch.anchor.breaks(RELEASE_NAME, message)
 
 
 def _same_place(one: Patch, other: Patch) -> bool:

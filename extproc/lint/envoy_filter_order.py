@@ -1,15 +1,12 @@
-"""EnvoyFilter: onto which proxies it goes, and where in their filter chains."""
+"""EnvoyFilter: where in the chains of filters it puts its own: anchors, order, operations."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from extproc.lint import re2_regex
 from extproc.lint.envoy_filter_patches import HCM, ROUTER, Patch, Processor
 from extproc.lint.extension_filters import extension_of
 from extproc.lint.findings import Finding, Rule
-from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
 
 CHAIN = (
@@ -33,9 +30,6 @@ ALWAYS = ("envoy.filters.http.grpc_stats", "envoy.filters.http.fault", "envoy.fi
 """Those that every sidecar, gateway and waypoint has; the others come with a policy, a provider or a setting."""
 AFTER_AUTHENTICATION = CHAIN.index("envoy.filters.http.rbac")
 BEFORE_ROUTE_IS_USED = CHAIN.index("istio.alpn")
-
-_VERSIONS = tuple(f"1.{minor}.{patch}" for minor in range(20, 40) for patch in (0, 3, 10))
-_REFERENCED = "envoyfilter.istio.io/referenced-services"
 _ANCHOR = "anchor on envoy.filters.http.grpc_stats with INSERT_BEFORE"
 
 FILTER_CLASS = Rule(
@@ -93,65 +87,12 @@ SUB_FILTER = Rule(
     f"`filter: {{name: {HCM}}}` only.",
     f"write filter: {{name: {HCM}, subFilter: …}}",
 )
-BOTH_SELECTORS = Rule(
-    "AIM108",
-    "error",
-    "both `workloadSelector` and `targetRefs`",
-    "They exclude each other: the API server refuses it.",
-    "keep targetRefs for gateways of the Gateway API and waypoints, workloadSelector for sidecars and classic gateways",
-)
-NO_SELECTOR = Rule(
-    "AIM109",
-    "warning",
-    "a processor for every workload of the namespace",
-    "That includes the processor's own sidecar: each call of the processor then calls the processor. "
-    "In the root namespace it is the whole mesh.",
-    "select the workloads (workloadSelector, targetRefs), or switch the filter on per host (disabled: true)",
-)
-NO_CONTEXT = Rule(
-    "AIM110",
-    "warning",
-    "no `context`",
-    "It then goes into inbound, outbound and gateway listeners alike; a `CLUSTER` with `ADD` reaches outbound "
-    "clusters of sidecars and gateways only, never the inbound ones.",
-    "state match.context: GATEWAY, SIDECAR_OUTBOUND or SIDECAR_INBOUND",
-)
-WAYPOINT = Rule(
-    "AIM111",
-    "error",
-    "`context: WAYPOINT` does nothing",
-    "It is in the CRD since 1.29, skipped by validation, and implemented nowhere.",
-    "use targetRefs and context: SIDECAR_INBOUND; that waypoints take this is not promised by Istio",
-)
-NOT_REFERENCED = Rule(
-    "AIM112",
-    "warning",
-    "the processor's Service is not among the referenced services",
-    "Waypoints, and gateways under `PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`, get only clusters that their routes name: "
-    "the processor's is not there.",
-    f"add the annotation {_REFERENCED}: NAMESPACE/HOST",
-)
 NO_PRIORITY = Rule(
     "AIM113",
     "warning",
     "a relative operation without `priority`",
     "Where it lands among other EnvoyFilters depends on who was created first; `istioctl analyze` says IST0151 to it.",
     "give the EnvoyFilter a priority other than 0, as in priority: 10",
-)
-VERSION_PATTERN = Rule(
-    "AIM114",
-    "error",
-    "`proxyVersion` matches no Istio of today",
-    "It is a regular expression (RE2) that is searched for in the proxy's version, such as 1.30.3. Where it is not "
-    "found the patch is left out silently, as after an upgrade.",
-    r"write it as in '^1\.(29|3[0-9])\.', or leave it out",
-)
-LOOSE_VERSION = Rule(
-    "AIM115",
-    "warning",
-    "`proxyVersion` has a dot that stands for any character",
-    "`1.3` is found in 1.30.0, and in 1.29.103 too.",
-    r"escape dots and anchor the pattern: '^1\.30\.'",
 )
 WRONG_OPERATION = Rule(
     "AIM116",
@@ -161,24 +102,19 @@ WRONG_OPERATION = Rule(
     "`NETWORK_FILTER` and `VIRTUAL_HOST` only (IST0152 to IST0154).",
     "use MERGE",
 )
-INBOUND = Rule(
-    "AIM117",
+RELEASE_NAME = Rule(
+    "AIM119",
     "warning",
-    "a processor that routes, on the server's side",
-    "The caller's proxy has chosen the subset by then: inbound, a header changes no route any more.",
-    "put it on the gateway or with SIDECAR_OUTBOUND on callers; inbound is for timing and guarding",
-)
-SHARED_NAME = Rule(
-    "AIM118",
-    "warning",
-    "a filter with the name `envoy.filters.http.ext_proc`",
-    "Istio's InferencePool puts a filter of this name on gateways and overrides it per route by that name: the two "
-    "then configure each other.",
-    "give the filter a name of its own, as in aimesh.route",
+    "an anchor whose name changes with Istio's release",
+    "The filter of a WasmPlugin was `extenstions.istio.io/wasmplugin/…` up to 1.25, is "
+    "`extensions.istio.io/wasmplugin/…` up to 1.29, and `extensions.istio.io/trafficextension/…` from 1.30 on: after "
+    "an upgrade nothing is inserted any more, silently.",
+    "bind the patch to its releases (match.proxy.proxyVersion) and add one for the others; or anchor on "
+    "envoy.filters.http.grpc_stats with INSERT_BEFORE",
 )
 RULES = (
-    *(FILTER_CLASS, ADD, LATE, EARLY, NO_ANCHOR, RARE_ANCHOR, SUB_FILTER, BOTH_SELECTORS, NO_SELECTOR, NO_CONTEXT),
-    *(WAYPOINT, NOT_REFERENCED, NO_PRIORITY, VERSION_PATTERN, LOOSE_VERSION, WRONG_OPERATION, INBOUND, SHARED_NAME),
+    *(FILTER_CLASS, ADD, LATE, EARLY, NO_ANCHOR, RARE_ANCHOR, SUB_FILTER, NO_PRIORITY, WRONG_OPERATION),
+    RELEASE_NAME,
 )
 
 _RELATIVE = ("INSERT_BEFORE", "INSERT_AFTER", "REPLACE", "REMOVE")
@@ -192,51 +128,29 @@ _IGNORED = {
 def check(mesh: Mesh) -> Iterator[Finding]:
     """Everything about the place of every patch."""
     for resource in mesh.of("EnvoyFilter"):
-        yield from _selection(resource)
+        operations = [item.at("patch", "operation") for item in resource.spec.at("configPatches").items]
+        relative = next((o for o in operations if o.text in _RELATIVE), None)
+        if relative and not resource.spec.at("priority").number:
+            yield relative.breaks(NO_PRIORITY)
     for patch in mesh.patches:
         yield from _patch(patch)
         if patch.apply_to == "HTTP_FILTER" and patch.inserts:
             yield from _anchor(patch, mesh)
-        if processor := patch.processor:
+            yield from _release(patch, mesh)
+        if (processor := patch.processor) and mesh.sees_requests(processor):
             yield from _processor(processor, mesh)
-
-
-def _selection(resource: Resource) -> Iterator[Finding]:
-    spec = resource.spec
-    if spec.at("workloadSelector") and spec.at("targetRefs"):
-        yield spec.at("targetRefs").breaks(BOTH_SELECTORS)
-    operations = [item.at("patch", "operation") for item in spec.at("configPatches").items]
-    relative = next((o for o in operations if o.text in _RELATIVE), None)
-    if relative and not spec.at("priority").number:
-        yield relative.breaks(NO_PRIORITY)
 
 
 def _patch(patch: Patch) -> Iterator[Finding]:
     place = patch.root
     if wrong := place.at("patch", "filterClass"):
         yield wrong.breaks(FILTER_CLASS)
-    if patch.context == "WAYPOINT":
-        yield place.at("match", "context").breaks(WAYPOINT)
     if patch.apply_to in _IGNORED.get(patch.operation, ()):
         message = f"{patch.operation} is ignored where applyTo is {patch.apply_to}"
         yield place.at("patch", "operation").breaks(WRONG_OPERATION, message)
-    if patch.context == "ANY" and patch.apply_to in ("HTTP_FILTER", "NETWORK_FILTER", "CLUSTER"):
-        yield place.at("applyTo").breaks(NO_CONTEXT)
     around = place.at("match", "listener", "filterChain", "filter")
     if around.at("subFilter") and (around.at("name").text != HCM or patch.apply_to != "HTTP_FILTER"):
         yield around.at("subFilter").breaks(SUB_FILTER)
-    if pattern := place.at("match", "proxy", "proxyVersion"):
-        yield from _version(pattern)
-
-
-def _version(pattern: Value) -> Iterator[Finding]:
-    if why := re2_regex.refused(pattern.text):
-        yield pattern.breaks(VERSION_PATTERN, f"proxyVersion is no regular expression: {why}")
-        return
-    if not any(re2_regex.may_be_found(pattern.text, version) for version in _VERSIONS):
-        yield pattern.breaks(VERSION_PATTERN)
-    elif re.search(r"(?<!\\)\.(?![*+?{])", pattern.text):
-        yield pattern.breaks(LOOSE_VERSION)
 
 
 def _anchor(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
@@ -255,24 +169,23 @@ def _anchor(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
         yield anchor.breaks(RARE_ANCHOR, f"not every proxy has {anchor.text}")
 
 
+def _release(patch: Patch, mesh: Mesh) -> Iterator[Finding]:
+    """An anchor that some releases have, and no patch for the others."""
+    extension = mesh.extensions.get(patch.anchor.text)
+    if extension is None or patch.root.at("match", "proxy", "proxyVersion"):
+        return
+    names = {name for name, other in mesh.extensions.items() if other.of == extension.of}
+    if len(names) > 1 and not (names - {patch.anchor.text}) & {p.anchor.text for p in mesh.patches}:
+        message = f"only {extension.releases} has the filter of {extension.of} by this name"
+        yield patch.anchor.breaks(RELEASE_NAME, message)
+
+
 def _processor(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
-    patch, routes = processor.patch, mesh.sees_requests(processor)
-    if routes and (patch.operation == "INSERT_FIRST" or (patch.operation == "INSERT_BEFORE" and not patch.anchor)):
+    patch = processor.patch
+    if patch.operation == "INSERT_FIRST" or (patch.operation == "INSERT_BEFORE" and not patch.anchor):
         yield patch.root.at("patch", "operation").breaks(EARLY)
-    elif routes and (patch.anchor.text != ROUTER or patch.operation == "INSERT_BEFORE"):
+    elif patch.anchor.text != ROUTER or patch.operation == "INSERT_BEFORE":
         yield from _order(processor, mesh)
-    spec = patch.resource.spec
-    everywhere = not spec.at("workloadSelector", "labels").entries and not spec.at("targetRefs")
-    if everywhere and not patch.value.at("disabled").flag:
-        yield spec.breaks(NO_SELECTOR)
-    if patch.context == "SIDECAR_INBOUND" and not patch.waypoint and routes and not processor.observes:
-        yield patch.root.at("match", "context").breaks(INBOUND)
-    if processor.name == "envoy.filters.http.ext_proc":
-        yield patch.value.at("name").breaks(SHARED_NAME)
-    if patch.waypoint and processor.cluster.text.startswith("outbound|"):
-        named = patch.resource.root.at("metadata", "annotations", _REFERENCED)
-        if processor.cluster.text.rpartition("|")[2] not in named.text:
-            yield processor.cluster.breaks(NOT_REFERENCED)
 
 
 def _order(processor: Processor, mesh: Mesh) -> Iterator[Finding]:
