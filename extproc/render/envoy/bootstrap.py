@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import clusters, processor_cluster
+from extproc.render.envoy.connection_manager import connection_manager
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address
-from extproc.render.envoy.filters import connection_manager
 from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import ROUTES, route_configuration
 

@@ -1,4 +1,4 @@
-"""The HTTP connection manager: limits for untrusted clients, our ext_proc filters, access log, error bodies."""
+"""Our HTTP filters: the two that call the processor, and those that read a body's model or load reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from extproc.render.envoy.envoy_options import (
     seconds,
     typed,
 )
-from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies
 
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _MODEL_HEADERS = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
@@ -46,54 +45,6 @@ _RESPONSE_HEADERS = (
     *("server-timing", "sec-websocket-extensions", *USAGE_HEADERS),
 )
 """Response headers from which ``exchange.observe`` knows how to read the answer."""
-_LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
-
-REQUEST_TIMEOUT = "300s"
-"""Time for a whole request to arrive; also ends one whose body trickles, which no idle timeout does."""
-
-
-def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
-    """The network filter. ``routes``: the field ``route_config`` or ``rds``."""
-    return typed(
-        "envoy.filters.network.http_connection_manager",
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix=NAMESPACE,
-        server_name=NAMESPACE,
-        use_remote_address=True,
-        normalize_path=True,
-        merge_slashes=True,
-        common_http_protocol_options={
-            "headers_with_underscores_action": "DROP_HEADER",
-            "idle_timeout": "3600s",
-            "max_headers_count": MAX_HEADERS,
-        },
-        max_request_headers_kb=MAX_HEADERS_KB,
-        request_headers_timeout="10s",
-        request_timeout=REQUEST_TIMEOUT,  # of the request only, not of the answer
-        # Until a route is chosen; routes have an idle timeout of their own, which allows for slow models.
-        stream_idle_timeout="300s",
-        upgrade_configs=[{"upgrade_type": "websocket"}],
-        http2_protocol_options={
-            "max_concurrent_streams": 256,
-            "initial_stream_window_size": 1 << 20,
-            "initial_connection_window_size": 8 << 20,
-        },
-        early_header_mutation_extensions=[strip_client_headers(snapshot, "x-envoy-")],
-        access_log=[_access_log(options.access_log)] if options.access_log else [],
-        local_reply_config={"mappers": local_replies()},
-        http_filters=[
-            *([load_report_filter()] if reads_load_headers(snapshot) else []),
-            *([native_filter()] if options.body == "native" else []),
-            route_filter(snapshot, options),
-            *([observe_filter(snapshot, options)] if options.observe else []),
-            typed(
-                "envoy.filters.http.router",
-                "extensions.filters.http.router.v3.Router",
-                suppress_envoy_headers=True,
-            ),
-        ],
-        **routes,
-    )
 
 
 def headers_read(snapshot: Snapshot) -> list[str]:
@@ -228,54 +179,3 @@ def _processor(options: EnvoyOptions) -> Doc:
     back_off = {"base_interval": "0.01s", "max_interval": "0.1s"}
     retry = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": back_off, **avoid_previous_hosts()}
     return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
-
-
-def strip_client_headers(snapshot: Snapshot, *prefixes: str) -> Doc:
-    """Removes routing headers that a client sends, before the first route is chosen: also while no processor answers.
-
-    A version pin stays where some policy allows pins; the processor reads or removes it. ``prefixes``: more headers to
-    remove, such as ``x-envoy-``, by which clients could set Envoy's retries and timeouts.
-    """
-    pin = any(policy.allow_pin for policy in snapshot.policies)
-    names = [n for n in headers.ROUTING if not (pin and n == headers.MODEL_VERSION)]
-    return typed(
-        "envoy.http.early_header_mutation.header_mutation",
-        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[
-            *({"remove": name} for name in names),
-            *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes),
-        ],
-    )
-
-
-def _access_log(path: str) -> Doc:
-    def state(field: str) -> str:
-        return f"%FILTER_STATE({ROUTE_FILTER}:FIELD:{field})%"
-
-    line = {
-        "time": "%START_TIME%",
-        "method": "%REQ(:METHOD)%",
-        "path": "%REQ(:PATH)%",
-        "protocol": "%PROTOCOL%",
-        "code": "%RESPONSE_CODE%",
-        "details": "%RESPONSE_CODE_DETAILS%",
-        "flags": "%RESPONSE_FLAGS%",
-        **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _LOGGED},
-        "cluster": "%UPSTREAM_CLUSTER%",
-        "upstream": "%UPSTREAM_HOST%",
-        "duration_ms": "%DURATION%",
-        "route_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%",
-        "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%",
-        "processor_us": state("request_header_latency_us"),
-        "failed_open": state("failed_open"),
-        "bytes_in": "%BYTES_RECEIVED%",
-        "bytes_out": "%BYTES_SENT%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "request_id": "%REQ(X-REQUEST-ID)%",
-    }
-    return typed(
-        "envoy.access_loggers.file",
-        "extensions.access_loggers.file.v3.FileAccessLog",
-        path=path,
-        log_format={"json_format": line},
-    )

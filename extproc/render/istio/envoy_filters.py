@@ -17,7 +17,9 @@ from collections.abc import Iterable, Sequence
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
+from extproc.render.envoy.client_headers import strip_client_headers
 from extproc.render.envoy.clusters import processor_cluster
+from extproc.render.envoy.connection_manager import REQUEST_TIMEOUT
 from extproc.render.envoy.envoy_options import (
     NAMESPACE,
     OBSERVE_FILTER,
@@ -25,14 +27,7 @@ from extproc.render.envoy.envoy_options import (
     request_mode,
     typed,
 )
-from extproc.render.envoy.filters import (
-    REQUEST_TIMEOUT,
-    load_report_filter,
-    observe_filter,
-    reads_load_headers,
-    route_filter,
-    strip_client_headers,
-)
+from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
 from extproc.render.envoy.routes import body_buffer, response_headers
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug

@@ -1,4 +1,4 @@
-"""The connection manager and its filters: headers for the processor, what it may change, what is logged."""
+"""Our HTTP filters: headers for the processor, and what it may change."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.filters import (
-    connection_manager,
     headers_read,
     load_report_filter,
     native_filter,
     observe_filter,
     reads_load_headers,
     route_filter,
-    strip_client_headers,
 )
 from tests.unit.render.snapshots import PLAIN, Doc, policy
 
@@ -28,50 +26,8 @@ REPORTING = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm"),)
 SCRAPED = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm", metrics_url="http://a/metrics"),))
 
 
-def manager(snapshot: Snapshot = PLAIN, options: EnvoyOptions = OPTIONS) -> Doc:
-    found = connection_manager(snapshot, options, {"rds": {"route_config_name": "r"}})
-    return dict(found["typed_config"])
-
-
 def forwarded(found: Doc) -> list[str]:
     return [pattern["exact"] for pattern in found["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]]
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "options", "names"),
-    [
-        (PLAIN, EnvoyOptions(), ["aimesh.route", "aimesh.observe", "envoy.filters.http.router"]),
-        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", "envoy.filters.http.router"]),
-        (
-            REPORTING,
-            EnvoyOptions(body="native"),
-            ["aimesh.load", "aimesh.model", "aimesh.route", "aimesh.observe", "envoy.filters.http.router"],
-        ),
-    ],
-)
-def test_filters_in_order(snapshot: Snapshot, options: EnvoyOptions, names: list[str]) -> None:
-    assert [one["name"] for one in manager(snapshot, options)["http_filters"]] == names
-
-
-def test_limits_for_untrusted_clients() -> None:
-    found = manager()
-    assert found["rds"] == {"route_config_name": "r"}
-    assert (found["max_request_headers_kb"], found["common_http_protocol_options"]["max_headers_count"]) == (60, 100)
-    assert (found["request_headers_timeout"], found["request_timeout"]) == ("10s", "300s")
-    assert (found["use_remote_address"], found["normalize_path"], found["merge_slashes"]) == (True, True, True)
-    assert found["common_http_protocol_options"]["headers_with_underscores_action"] == "DROP_HEADER"
-    (early,) = found["early_header_mutation_extensions"]
-    assert early == strip_client_headers(PLAIN, "x-envoy-")
-
-
-@pytest.mark.parametrize(("path", "count"), [("", 0), ("/log", 1)])
-def test_the_access_log(path: str, count: int) -> None:
-    found = manager(options=EnvoyOptions(access_log=path))["access_log"]
-    assert [one["typed_config"]["path"] for one in found] == [path] * count
-    if found:
-        line = found[0]["typed_config"]["log_format"]["json_format"]
-        assert line["version"] == "%DYNAMIC_METADATA(aimesh:version)%"
-        assert line["processor_us"] == "%FILTER_STATE(aimesh.route:FIELD:request_header_latency_us)%"
 
 
 def test_headers_that_policies_decide_by_are_sent_once() -> None:
@@ -198,14 +154,3 @@ def test_the_native_filter_reads_json_only() -> None:
     (rule,) = rules["rules"]
     assert rule["selectors"] == [{"key": "model"}]
     assert rule["on_present"]["metadata_namespace"] == "aimesh"
-
-
-@pytest.mark.parametrize("pin", [True, False])
-def test_client_headers_are_removed_but_for_an_allowed_pin(pin: bool) -> None:
-    snapshot = Snapshot((policy(), Policy("b", models=("b",), allow_pin=pin)))
-    mutations = strip_client_headers(snapshot, "x-envoy-")["typed_config"]["mutations"]
-    assert [one["remove"] for one in mutations[:-1]] == [
-        name for name in headers.ROUTING if name != "x-model-version" or not pin
-    ]
-    assert mutations[-1] == {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}
-    assert len(strip_client_headers(snapshot)["typed_config"]["mutations"]) == len(mutations) - 1

@@ -1,0 +1,53 @@
+"""The connection manager: limits for untrusted clients, and its filters in their order."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.policy.gpu import Gpu
+from extproc.policy.snapshot import GpuPool, Snapshot
+from extproc.render.envoy.client_headers import strip_client_headers
+from extproc.render.envoy.connection_manager import connection_manager
+from extproc.render.envoy.envoy_options import EnvoyOptions
+from tests.unit.render.snapshots import PLAIN, Doc, policy
+
+OPTIONS = EnvoyOptions()
+REPORTING = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm"),))
+
+
+def manager(snapshot: Snapshot = PLAIN, options: EnvoyOptions = OPTIONS) -> Doc:
+    found = connection_manager(snapshot, options, {"rds": {"route_config_name": "r"}})
+    return dict(found["typed_config"])
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "options", "names"),
+    [
+        (PLAIN, EnvoyOptions(), ["aimesh.route", "aimesh.observe", "envoy.filters.http.router"]),
+        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", "envoy.filters.http.router"]),
+        (
+            REPORTING,
+            EnvoyOptions(body="native"),
+            ["aimesh.load", "aimesh.model", "aimesh.route", "aimesh.observe", "envoy.filters.http.router"],
+        ),
+    ],
+)
+def test_filters_in_order(snapshot: Snapshot, options: EnvoyOptions, names: list[str]) -> None:
+    assert [one["name"] for one in manager(snapshot, options)["http_filters"]] == names
+
+
+def test_limits_for_untrusted_clients() -> None:
+    found = manager()
+    assert found["rds"] == {"route_config_name": "r"}
+    assert (found["max_request_headers_kb"], found["common_http_protocol_options"]["max_headers_count"]) == (60, 100)
+    assert (found["request_headers_timeout"], found["request_timeout"]) == ("10s", "300s")
+    assert (found["use_remote_address"], found["normalize_path"], found["merge_slashes"]) == (True, True, True)
+    assert found["common_http_protocol_options"]["headers_with_underscores_action"] == "DROP_HEADER"
+    (early,) = found["early_header_mutation_extensions"]
+    assert early == strip_client_headers(PLAIN, "x-envoy-")
+
+
+@pytest.mark.parametrize(("path", "count"), [("", 0), ("/log", 1)])
+def test_there_is_a_log_where_it_is_wanted(path: str, count: int) -> None:
+    found = manager(options=EnvoyOptions(access_log=path))["access_log"]
+    assert [one["typed_config"]["path"] for one in found] == [path] * count
