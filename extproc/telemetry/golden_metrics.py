@@ -5,12 +5,10 @@ Counts of several workers, replicas or times can be added; rates and quantiles a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from extproc.exchange.notes import Observed
-from extproc.telemetry.histogram import Histogram
+from extproc.telemetry.histogram import Histogram, quantile
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
 _FAILURES = ("error_in_stream", "cut_short")
@@ -104,25 +102,6 @@ def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
         _ms(counts.per_token, 0.95),
         counts.output_tokens / seconds if counts.output_tokens else None,
     )
-
-
-def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
-    """The ``q``-quantile (0 to 1) of a histogram, as Prometheus' ``histogram_quantile`` computes it; None if empty.
-
-    ``bounds``: the buckets' inclusive upper bounds, positive, ascending. ``counts`` has one more entry, of values
-    above the last bound, which count as that bound. Values are taken to be spread evenly within a bucket.
-    """
-    total = sum(counts)
-    if not total or not bounds:
-        return None
-    rank, below = q * total, 0
-    for at, bound in enumerate(bounds):
-        here = counts[at]
-        if here and below + here >= rank:
-            low = bounds[at - 1] if at else 0.0
-            return low + (bound - low) * (rank - below) / here
-        below += here
-    return float(bounds[-1])
 
 
 def _ms(histogram: Histogram | None, q: float) -> float | None:

@@ -1,8 +1,9 @@
-"""Histograms: counts of values in buckets."""
+"""Histograms: counts of values in buckets, and quantiles (percentiles) of them."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import msgspec
 
@@ -37,3 +38,22 @@ class Histogram(msgspec.Struct, array_like=True):
             total += count
             buckets.append((bound, float(total)))
         return buckets
+
+
+def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
+    """The ``q``-quantile (0 to 1) of a histogram, as Prometheus' ``histogram_quantile`` computes it; None if empty.
+
+    ``bounds``: the buckets' inclusive upper bounds, positive, ascending. ``counts`` has one more entry, of values
+    above the last bound, which count as that bound. Values are taken to be spread evenly within a bucket.
+    """
+    total = sum(counts)
+    if not total or not bounds:
+        return None
+    rank, below = q * total, 0
+    for at, bound in enumerate(bounds):
+        here = counts[at]
+        if here and below + here >= rank:
+            low = bounds[at - 1] if at else 0.0
+            return low + (bound - low) * (rank - below) / here
+        below += here
+    return float(bounds[-1])
