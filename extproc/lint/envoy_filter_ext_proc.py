@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.lint import cel
+from extproc.lint import cel, envoy_attributes
 from extproc.lint.envoy_filter_patches import Processor
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Value, camel
@@ -192,7 +192,7 @@ def _attribute(attribute: Value) -> Iterator[Finding]:
     except cel.Unparsable as error:
         yield attribute.breaks(ENVOY_REFUSES, f"no attribute, and no CEL: {error}", "name an attribute of Envoy's")
         return
-    if not all(cel.known(path) for path, _ in reads):
+    if not all(envoy_attributes.known(path) for path, _ in reads):
         yield attribute.breaks(NO_ATTRIBUTE, f"Envoy has no attribute {attribute.text}")
 
 

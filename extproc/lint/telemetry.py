@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from extproc.lint import cel
+from extproc.lint import cel, envoy_attributes
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh, routing
@@ -133,7 +133,7 @@ def _filter(expression: Value) -> Iterator[Finding]:
         yield expression.breaks(BAD_FILTER, f"Envoy can't compile it: {error}")
         return
     for path, _ in reads:
-        if not cel.known(path):
+        if not envoy_attributes.known(path):
             yield expression.breaks(UNKNOWN_ATTRIBUTE, f"Envoy has no attribute {'.'.join(path)}: nothing is logged")
 
 
@@ -155,7 +155,7 @@ def _tag(expression: Value, mode: str) -> Iterator[Finding]:
     for path, shown in reads:
         root, *rest = path
         name = ".".join(path)
-        if not cel.known(path):
+        if not envoy_attributes.known(path):
             yield expression.breaks(UNKNOWN_ATTRIBUTE, f"Envoy has no attribute {name}: the tag is always unknown")
         elif root == "filter_state" and rest:
             yield from _peer(expression, rest, mode)

@@ -52,20 +52,6 @@ def test_no_cel(expression: str, why: str) -> None:
         cel.attributes(expression)
 
 
-@pytest.mark.parametrize(
-    ("path", "known"),
-    [
-        (("request", "headers", "x"), True),
-        (("filter_state", "anything"), True),
-        (("xds", "route_name"), True),
-        (("request", "model"), False),
-        (("upstream_peer", "labels"), False),
-    ],
-)
-def test_attributes_that_envoy_has(path: cel.Path, known: bool) -> None:
-    assert cel.known(path) is known
-
-
 def parses(expression: str) -> bool:
     try:
         cel.attributes(expression)
