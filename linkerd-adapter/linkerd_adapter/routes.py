@@ -12,7 +12,6 @@ from fractions import Fraction
 from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.envoy_options import seconds
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import (
     MAX_BACKENDS,
@@ -22,6 +21,7 @@ from linkerd_adapter.plan import (
     Plan,
     UnrenderableError,
 )
+from linkerd_adapter.route_timeouts_and_retries import timeouts_and_retries
 from linkerd_adapter.weights import weighted_backends, whole_weights
 
 MAX_RULES = 16
@@ -41,31 +41,6 @@ def http_routes(snapshot: Snapshot, plan: Plan, apex: Apex) -> list[Doc]:
 def route_name(service: Service, number: int) -> str:
     """Of the route with this number, from 1. Among routes of one age Linkerd goes by name, so names sort as numbers."""
     return service.name if number == 1 else f"{service.name}-{number:03}"
-
-
-def timeouts_and_retries(policies: Sequence[Policy]) -> dict[str, str]:
-    """The annotations for timeouts and retries; of several policies on one apex the longest timeout counts.
-
-    There is no ``timeout.linkerd.io/response``: it runs until an answer is complete (linkerd2-proxy's
-    ``response_end``), and so does ``request``; both would cut every stream that lasts. The time until an answer begins
-    is watched by the gateway's Envoy. A retry repeats what a server refused (502, 503), never what took too long.
-    """
-    found = {}
-    timeouts = [policy.timeout for policy in policies]
-    if all(timeouts):
-        found["timeout.linkerd.io/idle"] = idle_timeout(max(t for t in timeouts if t))
-    if all(policy.retry_budget for policy in policies):
-        found |= {"retry.linkerd.io/http": "502,503", "retry.linkerd.io/limit": "1"}
-    return found
-
-
-def idle_timeout(timeout: float) -> str:
-    """The idle timeout, as Linkerd writes durations, for a policy's timeout in seconds; it is longer than that.
-
-    Linkerd's durations have no fractions.
-    """
-    milliseconds = round((3 * timeout + 60) * 1000)
-    return seconds(milliseconds // 1000) if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
 
 def _route(apex: Apex, number: int, rules: Sequence[Doc]) -> Doc:

@@ -8,7 +8,7 @@ import pytest
 from linkerd_adapter import plan
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
-from linkerd_adapter.routes import MAX_VALUE_LENGTH, http_routes, idle_timeout, route_name
+from linkerd_adapter.routes import MAX_VALUE_LENGTH, http_routes, route_name
 
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Version
@@ -114,8 +114,3 @@ def test_timeouts_and_retries_are_annotations_where_all_policies_want_them() -> 
     (route,) = routes(both, chat(name="b", models=("b",), retry_budget=budget))
     assert route["metadata"]["annotations"] == retries
     assert "annotations" not in routes(both, chat(name="b", models=("b",)))[0]["metadata"]
-
-
-@pytest.mark.parametrize(("timeout", "idle"), [(60.0, "240s"), (0.25, "60750ms"), (0.001, "60003ms")])
-def test_idle_timeouts_have_no_fractions(timeout: float, idle: str) -> None:
-    assert idle_timeout(timeout) == idle
