@@ -2,6 +2,6 @@
 
 Shared by ``extproc check --istio`` and ``linkerd-adapter lint``: ``manifest`` (values with positions, resources),
 ``manifest_files`` (the only I/O), ``findings``, ``rule_modules``, ``report``. Everything else is for Istio: one module
-for each kind of resource holds its rules beside the code that looks for them, and ``linter`` runs them all.
-``docs/istio-lint.md`` is made from them.
+for each kind of resource, or for a subject of it, holds its rules beside the code that looks for them, and ``linter``
+runs them all. ``docs/istio-lint.md`` is made from them.
 """
