@@ -20,6 +20,7 @@ from extproc.render.envoy.envoy_options import (
     request_mode,
     seconds,
 )
+from extproc.render.envoy.response_headers import response_headers
 
 ROUTES = NAMESPACE
 """Name of the one route configuration."""
@@ -38,15 +39,8 @@ _GRPC_MODES: dict[Body, Doc] = {
     "native": request_mode("FULL_DUPLEX_STREAMED") | {"request_trailer_mode": "SEND"},
 }
 """Processing modes for gRPC calls, where they differ: requests that may be streams can't be buffered."""
-
-_ANSWER_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
 _TARGET_HEADERS = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
 """Headers by which the processor names the target that it has chosen."""
-_SERVER_TIMING = (
-    "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
-    "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "
-    "total;dur=%RESPONSE_DURATION%"
-)
 
 
 def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, keep_target_headers: bool = False) -> Doc:
@@ -279,22 +273,3 @@ def _timeouts_and_retries(policy: Policy, *, retries: bool) -> Doc:
         retry["per_try_timeout"] = seconds(policy.timeout)
         idle = 3 * policy.timeout + 60  # above what three tries may take: longer is a hang
     return {"timeout": "0s", "idle_timeout": seconds(idle)} | ({"retry_policy": retry} if retry else {})
-
-
-def response_headers() -> Doc:
-    """Fields of a route or virtual host that name model, version and pool to the client, and ``server-timing``.
-
-    Envoy omits headers with empty values, and removes before it adds: headers of these names that the upstream sets
-    never reach the client.
-    """
-    return {
-        "response_headers_to_remove": ["server-timing", *_ANSWER_HEADERS],
-        "response_headers_to_add": [
-            _response_header("server-timing", _SERVER_TIMING),
-            *(_response_header(name, f"%REQ({name})%") for name in _ANSWER_HEADERS),
-        ],
-    }
-
-
-def _response_header(name: str, value: str) -> Doc:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

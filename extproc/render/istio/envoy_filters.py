@@ -28,7 +28,8 @@ from extproc.render.envoy.envoy_options import (
     typed,
 )
 from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
-from extproc.render.envoy.routes import body_buffer, response_headers
+from extproc.render.envoy.response_headers import response_headers
+from extproc.render.envoy.routes import body_buffer
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
