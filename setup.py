@@ -16,16 +16,16 @@ COMPILED = (
     *(f"http2.{name}" for name in ("connection", "control_frames", "limits", "frames", "header_fields", "hpack")),
     *(f"http2.{name}" for name in ("huffman", "request_headers", "settings", "stream", "stream_states", "windows")),
     *("grpc_server.call", "grpc_server.client_socket", "grpc_server.status"),
-    *("envoy.canonical", "envoy.codec"),
+    *("envoy.access_log", "envoy.canonical", "envoy.codec"),
     *("bodies.json_reader", "bodies.json_scan", "bodies.request"),
     *("apis.__init__", "apis.pattern"),
     *("answers.answer_reader", "answers.answer_state", "answers.event_inspector", "answers.json_pointers"),
     *("answers.message_inspector", "answers.token_counts"),
     *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
-    *("policy.decision", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
+    *("policy.decision", "policy.model_pattern", "policy.pool_load", "policy.rendezvous", "policy.snapshot"),
     *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
-    *("exchange.metric_labels", "exchange.timed_answer"),
-    *("telemetry.histogram", "telemetry.metrics", "serve.open_streams", "serve.servicer"),
+    *("exchange.account", "exchange.metric_labels", "exchange.timed_answer"),
+    *("telemetry.histogram", "telemetry.metrics", "serve.access_log_service", "serve.open_streams", "serve.servicer"),
 )
 """Modules of ``extproc``. Not ``grpc_server.event_loop``: Python handles signals between interpreted instructions."""
 

@@ -48,6 +48,8 @@ class Scenario(msgspec.Struct, frozen=True):
     processors: int = 1
     body: Body = "streamed"
     observe: bool = False
+    account: bool = False
+    """Envoy's access log tells the processor of every request."""
     filters: Callable[[list[Doc]], list[Doc]] | None = None
     """What to make of the rendered HTTP filters."""
     only: str = ""
@@ -69,8 +71,10 @@ class Scenario(msgspec.Struct, frozen=True):
         found = bootstrap(
             example_snapshot(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe)
         )
+        manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        if not self.account:
+            del manager["access_log"]
         if self.filters is not None:
-            manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
             manager["http_filters"] = self.filters(manager["http_filters"])
         return found
 
@@ -162,7 +166,9 @@ def scenarios(go: Path | None) -> list[Scenario]:
         Scenario(WRITTEN, serve(written=True)),
         Scenario(BUFFERED, serve(), body="buffered", only="body"),
         Scenario("ours, native", serve(), body="native", only="body"),
+        Scenario("ours, streamed + account", serve(), account=True),
         Scenario("ours, streamed + observe", serve(), observe=True),
+        Scenario("ours, streamed + observe + account", serve(), observe=True, account=True),
         Scenario("ours, two processors", serve(), processors=2),
         Scenario(AIO, serve("--engine", "aio")),
     ]

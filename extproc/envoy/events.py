@@ -13,7 +13,9 @@ import msgspec
 
 from extproc.headers import Headers
 
-PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", "filter_state['io.istio.peer_principal']")
+TUNNEL_PEER = "io.istio.peer_principal"
+"""Filter state of an Istio waypoint: the identity of the tunnel."""
+PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", f"filter_state['{TUNNEL_PEER}']")
 """Envoy's attributes for the client's identity: from the certificate of the connection or, at an Istio waypoint, of its
 tunnel. A client can't forge them, unlike headers such as ``x-forwarded-client-cert``.
 """

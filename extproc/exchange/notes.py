@@ -63,13 +63,47 @@ class Observed(msgspec.Struct, frozen=True):
     """The model as the client names it, cut to 256 characters: for people, never a label; a key of ``extproc tap``."""
     operation: str = ""
     """The API's operation, as ``apis`` names it; empty where it is not known."""
+    accounted: bool = False
+    """Envoy's access log gives a ``RequestAccount`` of the request: status, duration and how it ended count there."""
 
 
 SHED = "shed"
 """We could not keep up and watched only the beginning: the exchange itself did not fail."""
-ERRORS = ("error_in_stream", "client_left", "cut_short", SHED)
+ERRORS = ("error_in_stream", "client_left", "broken_off", "cut_short", SHED)
 """The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
-client mostly; the answer ended without the mark that its API ends with."""
+client mostly; the same where the account of the request says by whom; the answer ended without the mark that its API
+ends with."""
+
+
+class RequestAccount(msgspec.Struct, frozen=True):
+    """one request has ended, by Envoy's access log."""
+
+    model: str
+    """Texts of the policy, as all label values; by where the request went, as are ``version`` and ``gpu_pool``."""
+    version: str
+    gpu_pool: str
+    api: str
+    code: str
+    """The HTTP status; ``0`` where the client left before there was one."""
+    seconds: float | None
+    """From the request's first byte to the end of the exchange; None where it was never routed."""
+    cohort: str = ""
+    """As ``Observed.cohort``; empty where the request went elsewhere than decided."""
+    policy: str = ""
+    caller: str = ""
+    """As ``Observed.caller``."""
+    failure: str = ""
+    """One of ``FAILURES``, or empty."""
+
+
+FAILURES = (
+    *("client_left", "upstream_broke_off", "upstream_stalled"),
+    *("upstream_reset", "upstream_timeout", "upstream_unreachable", "overloaded"),
+)
+"""Whose failure it was that a request did not end as it should. The first three come without a status of 5xx: the
+client left; the model server, or the way to it, broke off an answer that had begun, or said nothing for too long. The
+others come with one: the same before the answer began; no model server could be reached; Envoy had no memory left.
+"""
 
 
 class CustomSample(msgspec.Struct, frozen=True):
@@ -90,7 +124,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     load: ServerLoad
 
 
-Note: TypeAlias = Unmatched | Fault | Observed | CustomSample
+Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample
 """What the metrics count."""
 Action: TypeAlias = Reply | Finish | Note | LoadReport
 """Everything that an exchange gives for an event."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, realtime_session
+from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, is_session, realtime_session
 from extproc.apis import classify
 from extproc.envoy.actions import FINISH
 from extproc.envoy.events import (
@@ -21,6 +21,7 @@ from extproc.envoy.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
+from extproc.exchange.account import MAX_CALLER
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
 from extproc.exchange.notes import SHED, Action, Fault, LoadReport
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
@@ -28,8 +29,6 @@ from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.policy.load_report import LOAD_HEADER, parse_load_header
 from extproc.policy.snapshot import OTHER, Snapshot
 
-_MAX_CALLER = 256
-"""Characters of a caller's identity."""
 MAX_RATE = 512 << 10
 """Bytes per second of an answer, from its request on; as many again are free. No model writes as fast."""
 _LARGE_PIECE, _MAX_LINES = 32 << 10, 1000
@@ -45,12 +44,25 @@ class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
     __slots__ = (
-        *("_caller", "_code", "_done", "_first_token", "_last_event", "_last_token", "_metadata", "_metric_values"),
+        *(
+            "_accounted",
+            "_caller",
+            "_code",
+            "_done",
+            "_first_token",
+            "_last_event",
+            "_last_token",
+            "_metadata",
+            "_metric_values",
+        ),
         *("_reader", "_received", "_sample", "_session", "_snapshot", "_started", "_traceparent"),
     )
 
-    def __init__(self, snapshot: Snapshot, sample: float = 0.0) -> None:
-        """``sample``: a fresh random number from 0 to 1, which decides whether a sampled answer is read."""
+    def __init__(self, snapshot: Snapshot, sample: float = 0.0, *, accounted: bool = False) -> None:
+        """``sample``: a fresh random number from 0 to 1, which decides whether a sampled answer is read; ``accounted``:
+        Envoy's access log tells of the exchange, too (``exchange.account``).
+        """
+        self._accounted = accounted
         self._snapshot = snapshot
         self._sample = sample
         self._metadata: Mapping[str, str] = {}
@@ -86,7 +98,7 @@ class ObserveStream:
             self._started = self._last_event = now
             self._metadata = event.metadata if "api" in event.metadata else self._classified(event)
             self._traceparent = event.headers.text("traceparent")
-            self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:_MAX_CALLER]
+            self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:MAX_CALLER]
         return ()
 
     def exceeds_rate(self, now: float) -> bool:
@@ -192,6 +204,11 @@ class ObserveStream:
     def _end_answer(self, ended: float | None, error: str = "") -> tuple[Action, ...]:
         """Notes the exchange's only answer. ``ended``: None where it is not known when."""
         self._done = True
+        if self._accounted and self._code == "101":
+            # Sessions have no account, whether their answers are read or not.
+            self._accounted = not is_session(self._metadata.get("api", ""), self._metadata.get("operation", ""))
+        if self._accounted and error == "client_left":
+            error = "broken_off"
         return self._notes(TimedAnswer(self._reader, self._started, self._first_token, self._last_token, ended, error))
 
     def _end_session(self, ended: float | None, error: str) -> tuple[Action, ...]:
@@ -224,7 +241,8 @@ class ObserveStream:
         return (found, *custom_samples(exchange.policy.custom_metrics, found, exchange.gpu_type, values))
 
     def _exchange(self) -> ObservedExchange:
-        return ObservedExchange(self._snapshot, self._metadata, self._code, self._caller, self._traceparent)
+        accounted = self._accounted and self._session is None
+        return ObservedExchange(self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted)
 
     def _load_report(self, headers: Headers) -> tuple[Action, ...]:
         """How busy the server is that answers, where its response headers say so."""

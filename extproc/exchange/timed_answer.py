@@ -28,6 +28,8 @@ class ObservedExchange(msgspec.Struct, frozen=True):
     """As ``Observed.code``; empty where no response headers have come."""
     caller: str
     traceparent: str
+    accounted: bool = False
+    """As ``Observed.accounted``."""
 
     @property
     def policy(self) -> Policy | None:
@@ -90,6 +92,7 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         traceparent=exchange.traceparent,
         asked=metadata.get("model", "")[:_MAX_MODEL],
         operation=metadata.get("operation", ""),
+        accounted=exchange.accounted,
     )
 
 

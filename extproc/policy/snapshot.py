@@ -12,6 +12,7 @@ import msgspec
 
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Gpu, Requirement, satisfies
+from extproc.policy.model_pattern import matches_glob
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
 
@@ -169,6 +170,11 @@ class Target(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...]
     """``host:port``; that of the policy where neither version nor pool names any."""
 
+    @property
+    def cluster(self) -> str:
+        """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
+        return "/".join(part for part in (self.policy, self.version, self.pool) if part)
+
 
 class ModelMatch(msgspec.Struct, frozen=True):
     """The policy that owns a model, and the pattern by which it does."""
@@ -227,6 +233,11 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             for version in policy.versions or (Version(""),)
         }
 
+    @cached_property
+    def target_by_cluster(self) -> dict[str, Target]:
+        """The targets by ``Target.cluster``."""
+        return {target.cluster: target for targets in self.targets.values() for target in targets}
+
     def choose_target(
         self, policy: str, version: str, key: bytes, free_shares: Mapping[str, float] = NO_REPORTS
     ) -> Target | None:
@@ -256,7 +267,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         if exact := self._exact.get(model):
             return exact
         for parts, match in self._globs:
-            if _matches_glob(parts, model):
+            if matches_glob(parts, model):
                 return match
         return None
 
@@ -282,17 +293,3 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         if not targets and not policy.reject_without_gpu:
             targets.append(Target(policy.name, version.name, "", version.endpoints or default))
         return targets
-
-
-def _matches_glob(parts: Sequence[str], text: str) -> bool:
-    """Whether ``text`` matches the glob that was split at ``*`` into ``parts`` (at least two)."""
-    head, *middle, tail = parts
-    if len(text) < len(head) + len(tail) or not text.startswith(head) or not text.endswith(tail):
-        return False
-    at, end = len(head), len(text) - len(tail)
-    for part in middle:
-        at = text.find(part, at, end)
-        if at < 0:
-            return False
-        at += len(part)
-    return True

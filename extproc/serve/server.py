@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from extproc.admin.server import AdminContent, AdminServer
+from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError
 from extproc.exchange.notes import Observed
@@ -21,6 +22,7 @@ from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
 from extproc.policyfile.watcher import PolicyWatcher
+from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
@@ -55,6 +57,7 @@ class Server:
         self._recent, self._taps = RecentTraffic(), OpenTaps()
         content = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
         self._admin = AdminServer(options.admin, content)
+        self._access_log = AccessLogService(lambda: self._policy_watcher.snapshot, self._metrics, self._recent.account)
         self._engine = create(
             options.listen,
             {
@@ -65,6 +68,7 @@ class Server:
                     self._on_observed,
                     self._loads,
                 ),
+                STREAM: self._access_log.open,
                 **self._health.services(),
             },
             Settings(tls=Certificates.of_files(*options.tls_files), keepalive=options.keepalive),
@@ -120,9 +124,13 @@ class Server:
         self._state = "draining"
         self._health.serving = False
         log.info("draining: new streams are served for %gs, open ones have %gs more", *self._drain_periods)
-        self._timer = Timer(self._options.drain, self._engine.stop, [self._options.grace])
+        self._timer = Timer(self._options.drain, self._stop)
         self._timer.daemon = True
         self._timer.start()
+
+    def _stop(self) -> None:
+        self._access_log.end_streams()
+        self._engine.stop(self._options.grace)
 
     @property
     def _drain_periods(self) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast, get_args
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed
+from extproc.exchange.account import ACCOUNTED
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
 from extproc.exchange.route import RouteStream, State
@@ -91,7 +92,9 @@ class ProcessHandler:
                     self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
                     self._streams.watch()
-                    self._exchange = self._observing = ObserveStream(self._snapshot, _random_share())
+                    self._exchange = self._observing = ObserveStream(
+                        self._snapshot, _random_share(), accounted=ACCOUNTED in self._sender.metadata
+                    )
                 else:
                     free = self._loads.free_shares(started)
                     self._exchange = self._routing = RouteStream(self._snapshot, _random_bytes(), free)

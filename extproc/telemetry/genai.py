@@ -36,7 +36,7 @@ _OPERATION_NAMES = {row.operation: row.operation for row in TABLE} | {
     operation: name for name, operations in _OPERATIONS_BY_NAME.items() for operation in operations
 }
 
-_ENDS_WITHOUT_FAULT = ("client_left", SHED)
+_ENDS_WITHOUT_FAULT = ("client_left", "broken_off", SHED)
 """Values of ``Observed.error`` with which a span has not failed."""
 
 

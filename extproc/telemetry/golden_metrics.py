@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import msgspec
 
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.telemetry.histogram import Histogram, quantile
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
-_FAILURES = ("error_in_stream", "cut_short")
-"""``Observed.error`` of failures of the model server that the status does not show."""
+_FAILURES = ("error_in_stream", "cut_short", "upstream_broke_off", "upstream_stalled")
+"""``Observed.error`` and ``RequestAccount.failure`` of failures of the model server that the status does not show."""
 _WEIGHTED_COHORTS = ("weight", "sticky")
 """Cohorts in which the weights choose the version."""
 
 
 def is_failure(observed: Observed) -> bool:
     """Whether the service failed. A wrong request (4xx) or a client that left (status 0) is no failure."""
-    return observed.code.startswith("5") or observed.error in _FAILURES
+    return _is_failure(observed.code, observed.error)
+
+
+def _is_failure(code: str, error: str) -> bool:
+    return code.startswith("5") or error in _FAILURES
 
 
 class Counts(msgspec.Struct, array_like=True):
@@ -36,12 +40,11 @@ class Counts(msgspec.Struct, array_like=True):
     per_token: Histogram | None = None
 
     def note(self, observed: Observed) -> None:
-        """Counts an exchange."""
-        self.requests += 1
-        self.failures += is_failure(observed)
-        self.drawn += observed.cohort in _WEIGHTED_COHORTS
-        if observed.seconds is not None:
-            self.duration.observe(observed.seconds)
+        """Counts an exchange; of an accounted one what the account does not have."""
+        if observed.accounted:
+            self.failures += observed.error in _FAILURES
+        else:
+            self._request(observed, observed.error)
         if observed.first_token is not None:
             self.first_token = self.first_token or Histogram(FIRST_TOKEN_BUCKETS)
             self.first_token.observe(observed.first_token)
@@ -50,6 +53,17 @@ class Counts(msgspec.Struct, array_like=True):
             self.per_token.observe(observed.per_token)
         if observed.output_tokens:
             self.output_tokens += observed.output_tokens
+
+    def account(self, account: RequestAccount) -> None:
+        """Counts a request by Envoy's account of it."""
+        self._request(account, account.failure)
+
+    def _request(self, note: Observed | RequestAccount, error: str) -> None:
+        self.requests += 1
+        self.failures += _is_failure(note.code, error)
+        self.drawn += note.cohort in _WEIGHTED_COHORTS
+        if note.seconds is not None:
+            self.duration.observe(note.seconds)
 
     def add(self, other: Counts) -> None:
         """Adds ``other``. Raises ``ValueError`` where its buckets differ."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, Unmatched
+from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
 from extproc.policy.snapshot import Snapshot
 from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
 from extproc.telemetry.histogram import Histogram
@@ -43,12 +43,15 @@ PER_TOKEN_BUCKETS = (
 MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
 """Seconds of the processor's time for one ext_proc message."""
 
+_NOT_COUNTED = (SHED, "broken_off")
+"""``Observed.error`` of what is no failure of the exchange, or is counted by its account."""
+
 Labels: TypeAlias = tuple[str, ...]
 
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
     "inference_errors": (
-        "Inferences that failed, or were broken off, though their status does not tell.",
+        "Inferences that failed or were broken off, by whose failure it was.",
         ("model", "version", "gpu_pool", "reason"),
     ),
     "inference_tokens": (
@@ -58,6 +61,7 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
+    "extproc_counted_requests": ("Requests by what counted them: Envoy's access log, or the observer.", ("by",)),
     "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
     "extproc_policy_reloads": ("Attempts to load changed policy files.", ("result",)),
 }
@@ -143,6 +147,8 @@ class Metrics(Collector):
         match note:
             case Observed():
                 self._observed(note)
+            case RequestAccount():
+                self._account(note)
             case Unmatched():
                 self._count("inference_unmatched", (note.reason,))
             case Fault():
@@ -152,9 +158,8 @@ class Metrics(Collector):
 
     def _observed(self, note: Observed) -> None:
         labels = (note.model, note.version, note.gpu_pool)
-        self._count("inference_requests", (*labels, note.api, note.code))
-        if note.seconds is not None:
-            self._histogram("inference_request_duration_seconds", labels).observe(note.seconds)
+        if not note.accounted:
+            self._request(note, "observer")
         estimated = "true" if note.estimated else "false"
         if note.first_token is not None:
             self._histogram("inference_time_to_first_token_seconds", labels).observe(note.first_token)
@@ -166,8 +171,20 @@ class Metrics(Collector):
             self._count("inference_tokens", (*labels, "output", estimated), note.output_tokens)
         if note.cached_tokens is not None:
             self._count("inference_tokens", (*labels, "cached", "false"), note.cached_tokens)
-        if note.error and note.error != SHED:
+        if note.error and note.error not in _NOT_COUNTED:
             self._count("inference_errors", (*labels, note.error))
+
+    def _account(self, note: RequestAccount) -> None:
+        self._request(note, "access_log")
+        if note.failure:
+            self._count("inference_errors", (note.model, note.version, note.gpu_pool, note.failure))
+
+    def _request(self, note: Observed | RequestAccount, by: str) -> None:
+        labels = (note.model, note.version, note.gpu_pool)
+        self._count("inference_requests", (*labels, note.api, note.code))
+        if note.seconds is not None:
+            self._histogram("inference_request_duration_seconds", labels).observe(note.seconds)
+        self._count("extproc_counted_requests", (by,))
 
     def count_error(self, reason: str) -> None:
         """Counts a failure of the processor, or a violation of the protocol. ``reason``: a word of a closed set."""

@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.policy.snapshot import OTHER
 from extproc.telemetry.golden_metrics import Counts
 
@@ -121,7 +121,14 @@ class RecentTraffic:
         self._slices: deque[tuple[int, dict[RowKey, Counts]]] = deque(maxlen=MAX_SLICES)
 
     def note(self, observed: Observed) -> None:
-        """Counts a finished exchange."""
+        """Counts a finished exchange; of an accounted one what the account does not have."""
+        self._counts(observed).note(observed)
+
+    def account(self, account: RequestAccount) -> None:
+        """Counts a request by Envoy's account of it."""
+        self._counts(account).account(account)
+
+    def _counts(self, observed: Observed | RequestAccount) -> Counts:
         number = int(self._clock() // SLICE_SECONDS)
         # After the clock was set back, requests go into the newest slice, so that slices stay in order.
         if not self._slices or number > self._slices[-1][0]:
@@ -133,7 +140,7 @@ class RecentTraffic:
             if len(rows) >= MAX_ROWS:
                 key = (OTHER, *key[1:])
             counts = rows.setdefault(key, Counts())
-        counts.note(observed)
+        return counts
 
     def report(self) -> TrafficReport:
         """The slices that are kept now."""

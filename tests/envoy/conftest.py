@@ -15,11 +15,13 @@ from typing import Any, Self
 
 import pytest
 
+from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
 from extproc.gateway.envoy_process import Envoy
-from extproc.grpc_server import create
+from extproc.grpc_server import Factory, create
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.health import Health
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
@@ -124,7 +126,11 @@ class Processor:
         self.metrics = Metrics()
         health = Health()
         health.serving = True
-        services = {PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams), **health.services()}
+        services: dict[str, Factory] = {
+            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams),
+            STREAM: AccessLogService(lambda: self.snapshot, self.metrics).open,
+            **health.services(),
+        }
         self._engine = create((address,), services, name=ENGINE)
         started = threading.Event()
         self._thread = threading.Thread(target=self._engine.run, args=(started.set,), daemon=True)

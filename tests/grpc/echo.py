@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
 
-from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.grpc_server import Abort, LoopLag, Metadata, Sender, StatusCode
 from extproc.grpc_server.contract import MAX_PUSHED
 
 ECHO = "/test.Service/Echo"
@@ -81,3 +81,19 @@ class Feed:
 
     def half_close(self) -> None:
         self._queue.put(None)
+
+
+class PlainSender:
+    """Of a stream to which no messages are sent; ``ended`` is called where the handler ends it."""
+
+    metadata: Metadata = ()
+    loop_lag = LoopLag()
+
+    def __init__(self, ended: Callable[[Abort], None] = lambda _: None) -> None:
+        self._ended = ended
+
+    def __call__(self, message: bytes) -> None:
+        raise AssertionError(message)
+
+    def end(self, abort: Abort) -> None:
+        self._ended(abort)

@@ -52,6 +52,7 @@ def test_all_is_well(judge: Judge) -> None:
         ("InferenceProcessorAbsent", {'extproc_policy_info{generation="1"}': "_x80"}),
         ("InferencePolicyReloadFailed", {'extproc_policy_reloads_total{result="failure"}': "0x40 1x40"}),
         ("InferenceProcessorErrors", {'extproc_errors_total{reason="internal"}': steady(0.1, LONG)}),
+        ("InferenceNotAsDecided", {'extproc_errors_total{reason="not_as_decided"}': steady(0.1, LONG)}),
         (
             "InferenceProcessorSlow",
             {

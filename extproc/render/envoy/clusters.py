@@ -22,8 +22,8 @@ _MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 
 
 def cluster_name(target: Target, *, grpc: bool = False) -> str:
-    """``policy/version/pool`` without empty parts; ``grpc``: the one for gRPC, ``policy/version/pool#grpc``."""
-    return "/".join(part for part in (target.policy, target.version, target.pool) if part) + "#grpc" * grpc
+    """``Target.cluster``; ``grpc``: the one for gRPC, with ``#grpc`` behind it."""
+    return target.cluster + "#grpc" * grpc
 
 
 def clusters(snapshot: Snapshot) -> list[Doc]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.access_log import access_log
+from extproc.render.envoy.access_logs import access_logs
 from extproc.render.envoy.client_headers import strip_client_headers
 from extproc.render.envoy.envoy_options import (
     NAMESPACE,
@@ -51,13 +51,13 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             "initial_connection_window_size": 8 << 20,
         },
         early_header_mutation_extensions=[strip_client_headers(snapshot, "x-envoy-")],
-        access_log=[access_log(options.access_log)] if options.access_log else [],
+        access_log=access_logs(options),
         local_reply_config={"mappers": local_replies()},
         http_filters=[
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(snapshot, options),
-            *([observe_filter(snapshot, options)] if options.observe else []),
+            *([observe_filter(snapshot, options, accounted=True)] if options.observe else []),
             typed(
                 "envoy.filters.http.router",
                 "extensions.filters.http.router.v3.Router",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.envoy.events import PEER_ATTRIBUTES
+from extproc.exchange.account import ACCOUNTED
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.policy import load_report
@@ -132,16 +133,17 @@ def load_report_filter() -> Doc:
     )
 
 
-def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False) -> Doc:
+def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False, accounted: bool = False) -> Doc:
     """``aimesh.observe``: sends the processor the response; Envoy does not wait for answers (observability mode).
 
     ``alone``: there is no ``aimesh.route`` whose metadata names the API, so path and method are sent as well.
+    ``accounted``: this Envoy has an ``account_log``.
     """
     return typed(
         OBSERVE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_observe",
-        grpc_service=_processor(options),
+        grpc_service=_processor(options, *([ACCOUNTED] if accounted else [])),
         observability_mode=True,
         deferred_close_timeout=seconds(DEFERRED_CLOSE_TIMEOUT),  # of streams that the processor has not ended by then
         failure_mode_allow=True,
@@ -170,12 +172,14 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
     )
 
 
-def _processor(options: EnvoyOptions) -> Doc:
-    """The gRPC service of both filters. A retry reaches another processor where one has died and its health
-    check has not failed yet.
+def _processor(options: EnvoyOptions, *metadata: tuple[str, str]) -> Doc:
+    """The gRPC service of both filters, with this metadata. A retry reaches another processor where one has died and
+    its health check has not failed yet.
     """
     retry_on = "connect-failure,refused-stream,reset,unavailable"
     # Envoy's default back-off, up to a second, would exceed the message timeout.
     back_off = {"base_interval": "0.01s", "max_interval": "0.1s"}
     retry = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": back_off, **avoid_previous_hosts()}
-    return {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
+    pairs = [{"key": key, "value": value} for key, value in metadata]
+    service = {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
+    return service | ({"initial_metadata": pairs} if pairs else {})

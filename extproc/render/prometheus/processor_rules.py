@@ -8,6 +8,7 @@ from extproc.render.source_names import Source
 FAILED_OPEN = "envoy_http_ext_proc_aimesh_route_failure_mode_allowed"
 """Envoy's counter of requests that passed on without the processor's answer. Istio's proxies do not export it by
 default."""
+_NOT_AS_DECIDED = "not_as_decided"
 
 
 def processor(source: Source) -> list[Doc]:
@@ -31,12 +32,21 @@ def processor(source: Source) -> list[Doc]:
         ),
         _alert(
             "InferenceProcessorErrors",
-            'sum by (reason) (rate(extproc_errors_total{reason!="policy_reload"}[5m])) > 0',
+            f'sum by (reason) (rate(extproc_errors_total{{reason!~"policy_reload|{_NOT_AS_DECIDED}"}}[5m])) > 0',
             "10m",
             "ticket",
             "The processor counts errors: {{ $labels.reason }}",
             "{{ $value | humanize }} a second. internal is a bug of ours, and the log has it; the others are messages "
             "that break the protocol, from a filter that is configured in another way than rendered.",
+        ),
+        _alert(
+            "InferenceNotAsDecided",
+            f'sum(rate(extproc_errors_total{{reason="{_NOT_AS_DECIDED}"}}[5m])) > 0',
+            "2m",
+            "page",
+            "Requests go to other model servers than decided",
+            "{{ $value | humanize }} a second. A route is not what the policy says: render it anew. They count for the "
+            "version that they went to.",
         ),
         _alert(
             "InferenceProcessorSlow",

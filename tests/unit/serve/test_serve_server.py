@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -16,9 +16,11 @@ import pytest
 from extproc.admin.client import Replica, Unreachable
 from extproc.errors import PolicyProblems, SetupError
 from extproc.exchange.notes import Observed
+from extproc.grpc_server import Abort, StatusCode
 from extproc.serve import server as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.server import Server
+from tests.grpc.echo import PlainSender
 from tests.grpc.served import write
 
 OBSERVED = Observed("llama", "v1", "none", "openai", "200", 0.1)
@@ -50,8 +52,8 @@ class Timer:
     made: ClassVar[list[Timer]] = []
     daemon = False
 
-    def __init__(self, seconds: float, function: object, arguments: list[float]) -> None:
-        self.seconds, self.function, self.arguments = seconds, function, arguments
+    def __init__(self, seconds: float, function: Callable[[], None]) -> None:
+        self.seconds, self.function = seconds, function
         self.state = "new"
         self.made.append(self)
 
@@ -122,8 +124,12 @@ def test_a_signal_fails_health_at_once_and_stops_streams_after_the_drain(
     assert server.run() == 0
     assert seen == ["draining", False, []]
     (timer,) = Timer.made
-    assert (timer.seconds, timer.function, timer.arguments) == (4.0, engine.stop, [7.0])
-    assert (timer.daemon, timer.state) == (True, "cancelled")
+    assert (timer.seconds, timer.daemon, timer.state) == (4.0, True, "cancelled")
+    ended: list[Abort] = []
+    server._access_log.open(PlainSender(ended.append))
+    timer.function()
+    assert [abort.code for abort in ended] == [StatusCode.UNAVAILABLE]
+    assert engine.stopped == [7.0]
 
 
 def test_a_second_signal_leaves_at_once(

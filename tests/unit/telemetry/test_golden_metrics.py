@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.exchange.notes import ERRORS, Observed
+from extproc.exchange.notes import ERRORS, Observed, RequestAccount
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics, is_failure
 from extproc.telemetry.histogram import Histogram
 
@@ -80,3 +80,39 @@ def test_other_buckets_are_refused_and_change_nothing() -> None:
     with pytest.raises(ValueError, match="other buckets"):
         counts.add(Counts(requests=5, duration=Histogram((1.0, 2.0))))
     assert counts.requests == 1
+
+
+def test_an_account_and_what_was_observed_are_one_exchange() -> None:
+    counts = Counts()
+    counts.account(RequestAccount("llama", "v1", "west", "openai", "200", 0.15, cohort="weight"))
+    counts.note(observed(seconds=9.0, first_token=0.04, output_tokens=7, cohort="weight", accounted=True))
+    assert (counts.requests, counts.failures, counts.drawn, counts.output_tokens) == (1, 0, 1, 7)
+    assert counts.duration.sum == 0.15
+    assert counts.first_token is not None
+    assert sum(counts.first_token.counts) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "failures"),
+    [
+        ("200", "", 0),
+        ("0", "client_left", 0),
+        ("200", "client_left", 0),
+        ("404", "", 0),
+        ("503", "upstream_reset", 1),
+        ("500", "", 1),
+        ("200", "upstream_broke_off", 1),
+        ("200", "upstream_stalled", 1),
+    ],
+)
+def test_failures_by_account(code: str, failure: str, failures: int) -> None:
+    counts = Counts()
+    counts.account(RequestAccount("llama", "v1", "west", "openai", code, 0.1, failure=failure))
+    assert (counts.requests, counts.failures) == (1, failures)
+
+
+@pytest.mark.parametrize(("error", "failures"), [("error_in_stream", 1), ("cut_short", 1), ("broken_off", 0), ("", 0)])
+def test_failures_that_only_the_answer_tells(error: str, failures: int) -> None:
+    counts = Counts()
+    counts.note(observed("503", error=error, accounted=True))
+    assert (counts.requests, counts.failures) == (0, failures)

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.apis import NAMES, TABLE
 from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
-from extproc.exchange.notes import ERRORS, CustomSample, Fault, Observed, Unmatched
+from extproc.exchange.notes import ERRORS, CustomSample, Fault, Observed, RequestAccount, Unmatched
 from extproc.exchange.observe import ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import LABELS, REQUESTS, CustomMetric
@@ -129,7 +129,7 @@ def test_failures_that_no_status_tells() -> None:
         metrics.note(Observed("llama", "v1", "west", "openai", "200", None, error=error))
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
-    assert counted == {"error_in_stream": 1, "client_left": 1, "cut_short": 1, "shed": None}
+    assert counted == {"error_in_stream": 1, "client_left": 1, "broken_off": None, "cut_short": 1, "shed": None}
 
 
 def test_a_stream_of_tokens_that_is_said_to_have_none_is_estimated() -> None:
@@ -183,3 +183,31 @@ def test_no_peer_makes_up_the_value_of_a_label(told: list[dict[str, str]], asks:
             assert value in known, name
         elif name in ("gen_ai.operation.name", "gen_ai.request.model", "aimesh.version", "aimesh.gpu_pool"):
             assert value in known | {"chat", "text_completion", "embeddings", "generate_content"}, name
+
+
+def test_an_accounted_request_counts_by_its_account() -> None:
+    metrics = Metrics()
+    metrics.note(Observed("llama", "v1", "west", "openai", "200", 9.0, first_token=0.07, accounted=True))
+    metrics.note(Observed("llama", "v1", "west", "openai", "0", 9.0, error="broken_off", accounted=True))
+    metrics.note(Observed("llama", "v1", "west", "openai", "200", 9.0, error="cut_short", accounted=True))
+    metrics.note(RequestAccount("llama", "v2", "west", "openai", "200", 0.5))
+    metrics.note(RequestAccount("llama", "v2", "west", "openai", "400", None))
+    metrics.note(RequestAccount("llama", "v2", "west", "openai", "503", 0.25, failure="upstream_reset"))
+    metrics.note(Observed("llama", "v3", "west", "openai", "200", 1.0))
+    where = {"model": "llama", "gpu_pool": "west"}
+    counted = {
+        version: sum(
+            value(metrics, "inference_requests_total", **where, version=version, api="openai", code=code) or 0
+            for code in ("0", "200", "400", "503")
+        )
+        for version in ("v1", "v2", "v3")
+    }
+    assert counted == {"v1": 0, "v2": 3, "v3": 1}
+    assert value(metrics, "extproc_counted_requests_total", by="access_log") == 3
+    assert value(metrics, "extproc_counted_requests_total", by="observer") == 1
+    assert value(metrics, "inference_request_duration_seconds_count", **where, version="v1") is None
+    assert value(metrics, "inference_request_duration_seconds_sum", **where, version="v2") == 0.75
+    assert value(metrics, "inference_time_to_first_token_seconds_count", **where, version="v1") == 1
+    assert value(metrics, "inference_errors_total", **where, version="v1", reason="cut_short") == 1
+    assert value(metrics, "inference_errors_total", **where, version="v1", reason="broken_off") is None
+    assert value(metrics, "inference_errors_total", **where, version="v2", reason="upstream_reset") == 1

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.policy.snapshot import OTHER
 from extproc.telemetry.golden_metrics import Counts
 from extproc.telemetry.recent_traffic_by_caller import (
@@ -156,3 +156,12 @@ def test_groups_add_up() -> None:
         ("m", "v1", "p"): 5
     }
     assert rows["a", "m", "v1", "p"].requests == 2, "the rows themselves stay as they were"
+
+
+def test_accounts_count_with_what_was_observed() -> None:
+    recent = RecentTraffic(Clock())
+    recent.account(RequestAccount("llama", "v1", "west", "openai", "200", 0.1, caller="ann"))
+    recent.note(Observed("llama", "v1", "west", "openai", "200", 0.1, caller="ann", output_tokens=3, accounted=True))
+    ((key, counts),) = recent.report().window(60).rows.items()
+    assert key == ("ann", "llama", "v1", "west")
+    assert (counts.requests, counts.output_tokens) == (1, 3)

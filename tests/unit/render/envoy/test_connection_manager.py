@@ -6,9 +6,11 @@ import pytest
 
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, Snapshot
+from extproc.render.envoy.access_logs import access_logs
 from extproc.render.envoy.client_headers import strip_client_headers
 from extproc.render.envoy.connection_manager import connection_manager
 from extproc.render.envoy.envoy_options import EnvoyOptions
+from extproc.render.envoy.filters import observe_filter
 from tests.unit.render.snapshots import PLAIN, Doc, policy
 
 OPTIONS = EnvoyOptions()
@@ -47,7 +49,7 @@ def test_limits_for_untrusted_clients() -> None:
     assert early == strip_client_headers(PLAIN, "x-envoy-")
 
 
-@pytest.mark.parametrize(("path", "count"), [("", 0), ("/log", 1)])
-def test_there_is_a_log_where_it_is_wanted(path: str, count: int) -> None:
-    found = manager(options=EnvoyOptions(access_log=path))["access_log"]
-    assert [one["typed_config"]["path"] for one in found] == [path] * count
+def test_requests_are_logged_for_the_processor_and_observed_as_such() -> None:
+    found = manager(options=EnvoyOptions(access_log=""))
+    assert found["access_log"] == access_logs(EnvoyOptions(access_log=""))
+    assert observe_filter(PLAIN, OPTIONS, accounted=True) in found["http_filters"]

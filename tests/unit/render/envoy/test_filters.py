@@ -7,6 +7,7 @@ import re
 import pytest
 
 from extproc import headers
+from extproc.exchange.account import ACCOUNTED
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
@@ -28,6 +29,13 @@ SCRAPED = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm", met
 
 def forwarded(found: Doc) -> list[str]:
     return [pattern["exact"] for pattern in found["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]]
+
+
+def test_an_observer_without_an_access_log_counts_requests_itself() -> None:
+    assert "initial_metadata" not in observe_filter(PLAIN, OPTIONS)["typed_config"]["grpc_service"]
+    key, value = ACCOUNTED
+    service = observe_filter(PLAIN, OPTIONS, accounted=True)["typed_config"]["grpc_service"]
+    assert service["initial_metadata"] == [{"key": key, "value": value}]
 
 
 def test_headers_that_policies_decide_by_are_sent_once() -> None:

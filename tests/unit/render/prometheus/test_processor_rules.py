@@ -14,6 +14,7 @@ NAMES = [
     "InferenceProcessorAbsent",
     "InferencePolicyReloadFailed",
     "InferenceProcessorErrors",
+    "InferenceNotAsDecided",
     "InferenceProcessorSlow",
     "InferenceRequestsUnmatched",
 ]
@@ -32,7 +33,7 @@ def test_every_alert_tells_what_to_do_and_how_urgent_it_is() -> None:
         assert alert["annotations"]["description"].endswith(".")
         assert re.fullmatch(r"\d+m", alert["for"])
     paging = [alert["alert"] for alert in processor("extproc") if alert["labels"]["severity"] == "page"]
-    assert paging == ["InferenceProcessorAbsent", "InferenceFailedOpen"]
+    assert paging == ["InferenceProcessorAbsent", "InferenceNotAsDecided", "InferenceFailedOpen"]
 
 
 def test_metrics_are_those_that_there_are() -> None:

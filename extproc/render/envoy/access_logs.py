@@ -1,0 +1,67 @@
+"""Envoy's access logs: one for people, a line of JSON for each request, and one for the processor, by gRPC."""
+
+from __future__ import annotations
+
+from extproc import headers
+from extproc.envoy.events import TUNNEL_PEER
+from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import NAMESPACE, ROUTE_FILTER, EnvoyOptions, seconds, typed
+
+ACCOUNT_INTERVAL = 0.2
+"""Seconds for which Envoy collects entries for the processor."""
+_LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
+
+
+def access_logs(options: EnvoyOptions) -> list[Doc]:
+    """Both, or the processor's alone."""
+    return [*([_file_log(options.access_log)] if options.access_log else []), _account_log(options)]
+
+
+def _account_log(options: EnvoyOptions) -> Doc:
+    """The access log that the processor counts requests by (``exchange.account``): a stream from each worker thread."""
+    headers_read = [headers.LINKERD_CLIENT] if options.behind_linkerd else []
+    return typed(
+        "envoy.access_loggers.http_grpc",
+        "extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+        common_config={
+            "log_name": NAMESPACE,
+            "transport_api_version": "V3",
+            "grpc_service": {"envoy_grpc": {"cluster_name": options.cluster}},
+            "buffer_flush_interval": seconds(ACCOUNT_INTERVAL),
+            "filter_state_objects_to_log": [TUNNEL_PEER],
+        },
+        **({"additional_request_headers_to_log": headers_read} if headers_read else {}),
+    )
+
+
+def _file_log(path: str) -> Doc:
+    def state(field: str) -> str:
+        return f"%FILTER_STATE({ROUTE_FILTER}:FIELD:{field})%"
+
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(:PATH)%",
+        "protocol": "%PROTOCOL%",
+        "code": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _LOGGED},
+        "cluster": "%UPSTREAM_CLUSTER%",
+        "upstream": "%UPSTREAM_HOST%",
+        "duration_ms": "%DURATION%",
+        "route_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%",
+        "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%",
+        "processor_us": state("request_header_latency_us"),
+        "failed_open": state("failed_open"),
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
+    return typed(
+        "envoy.access_loggers.file",
+        "extensions.access_loggers.file.v3.FileAccessLog",
+        path=path,
+        log_format={"json_format": line},
+    )

@@ -1,0 +1,208 @@
+"""Accounts: labels by where a request went, failures by whose they are; what an observer leaves to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.envoy.access_log import LoggedRequest
+from extproc.envoy.events import Closed, Event, RequestHeaders, ResponseBody, ResponseHeaders
+from extproc.exchange.account import account, failure
+from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAccount
+from extproc.exchange.observe import ObserveStream
+from extproc.headers import Headers
+from extproc.policy.gpu import Gpu
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+
+SNAPSHOT = Snapshot(
+    (
+        Policy("llama", models=("llama-*",), versions=(Version("v1", 9, gpu_pools=("west",)), Version("v2", 1))),
+        Policy("plain", models=("iris",)),
+    ),
+    (GpuPool("west", Gpu(), endpoints=("10.0.0.1:80",)),),
+)
+ROUTED = {
+    "api": "openai",
+    "model": "llama-3",
+    "policy": "llama",
+    "version": "v1",
+    "gpu_pool": "west",
+    "cohort": "sticky",
+    "operation": "chat.completions",
+}
+DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky", "llama")
+
+
+def of(
+    cluster: str = "llama/v1/west", code: int = 200, metadata: Mapping[str, str] = ROUTED, **more: object
+) -> tuple[RequestAccount | Fault, ...]:
+    return account(SNAPSHOT, LoggedRequest(code, 2.0, cluster, metadata=metadata, **more))  # type: ignore[arg-type]
+
+
+def test_as_decided() -> None:
+    assert of() == of("llama/v1/west#grpc") == (DECIDED,)
+
+
+def test_clusters_are_those_of_the_targets() -> None:
+    assert set(SNAPSHOT.target_by_cluster) >= {"llama/v1/west", "plain"}
+
+
+def test_elsewhere_than_decided() -> None:
+    went, fault = of("llama/v1/west", metadata=ROUTED | {"version": "v2", "gpu_pool": ""})
+    assert went == RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "", "llama")
+    assert fault == Fault("not_as_decided")
+
+
+def test_to_another_policys_servers() -> None:
+    went, fault = of("plain")
+    assert went == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain")
+    assert fault == Fault("not_as_decided")
+
+
+def test_to_a_cluster_of_no_policy() -> None:
+    went, fault = of("legacy")
+    assert went == RequestAccount("llama-*", "none", "none", "openai", "200", 2.0, "", "llama")
+    assert fault == Fault("not_as_decided")
+
+
+def test_a_mesh_behind_the_gateway_chooses() -> None:
+    """The cluster is the policy's apex, and tells nothing of the version."""
+    assert of("llama") == (DECIDED,)
+
+
+def test_a_policy_without_versions_passes_on_what_the_request_names() -> None:
+    metadata = {"api": "openai", "model": "iris", "policy": "plain", "version": "7"}
+    (went,) = of("plain", metadata=metadata)
+    assert isinstance(went, RequestAccount)
+    assert (went.model, went.version, went.policy) == ("iris", "other", "plain")
+
+
+def test_a_target_that_has_left_the_policy_since() -> None:
+    """A long answer outlives the policy that it was decided by."""
+    (went,) = of("llama/v0/west", metadata=ROUTED | {"version": "v0"})
+    assert isinstance(went, RequestAccount)
+    assert (went.model, went.version, went.gpu_pool) == ("llama-*", "other", "west")
+
+
+def test_nobody_decided() -> None:
+    (went,) = of(metadata={})
+    assert went == RequestAccount("other", "v1", "west", "none", "200", 2.0, "", "llama")
+
+
+@pytest.mark.parametrize("code", [0, 400, 503])
+def test_it_went_nowhere(code: int) -> None:
+    """What was decided counts, and no duration."""
+    (went,) = of("", code)
+    assert went == RequestAccount("llama-*", "v1", "west", "openai", str(code), None, "sticky", "llama")
+
+
+def test_the_answers_of_a_session_count_by_themselves() -> None:
+    session = ROUTED | {"operation": "realtime"}
+    assert of(code=101, metadata=session) == ()
+    assert len(of(code=403, metadata=session)) == 1
+    assert len(of(code=101)) == 1
+
+
+def test_a_callers_name_is_bounded() -> None:
+    (went,) = of(caller="x" * 10_000)
+    assert isinstance(went, RequestAccount)
+    assert went.caller == "x" * 256
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "found"),
+    [
+        (200, (), ""),
+        (500, (), ""),
+        (0, ("downstream_connection_termination",), "client_left"),
+        (200, ("downstream_remote_reset",), "client_left"),
+        (200, ("upstream_connection_termination",), "upstream_broke_off"),
+        (200, ("upstream_remote_reset",), "upstream_broke_off"),
+        (404, ("upstream_protocol_error",), "upstream_broke_off"),
+        (200, ("local_reset",), "upstream_broke_off"),
+        (200, ("upstream_protocol_error", "downstream_remote_reset"), "upstream_broke_off"),
+        (503, ("upstream_connection_termination",), "upstream_reset"),
+        (502, ("upstream_protocol_error",), "upstream_reset"),
+        (504, ("upstream_request_timeout",), "upstream_timeout"),
+        (504, ("stream_idle_timeout",), "upstream_timeout"),
+        (200, ("stream_idle_timeout",), "upstream_stalled"),
+        (200, ("upstream_max_stream_duration_reached",), "upstream_stalled"),
+        (200, ("duration_timeout",), "upstream_stalled"),
+        (503, ("upstream_connection_failure", "upstream_retry_limit_exceeded"), "upstream_unreachable"),
+        (503, ("no_healthy_upstream",), "upstream_unreachable"),
+        (503, ("upstream_overflow",), "upstream_unreachable"),
+        (503, ("no_cluster_found",), "upstream_unreachable"),
+        (503, ("dns_resolution_failure",), "upstream_unreachable"),
+        (503, ("overload_manager",), "overloaded"),
+        (404, ("no_route_found",), ""),
+    ],
+)
+def test_whose_failure_it_was(code: int, flags: tuple[str, ...], found: str) -> None:
+    assert failure(LoggedRequest(code, 1.0, "llama", flags)) == found
+
+
+@given(
+    st.integers(0, 599),
+    st.text(max_size=20),
+    st.lists(st.text(max_size=5)).map(tuple),
+    st.dictionaries(st.sampled_from(list(ROUTED)), st.text(max_size=8) | st.sampled_from(list(ROUTED.values()))),
+)
+def test_labels_are_texts_of_the_policies(
+    code: int, cluster: str, flags: tuple[str, ...], metadata: dict[str, str]
+) -> None:
+    for note in of(cluster, code, metadata, flags=flags):
+        if isinstance(note, RequestAccount):
+            assert note.model in ("llama-*", "iris", "other")
+            assert note.version in ("v1", "v2", "other", "none")
+            assert note.gpu_pool in ("west", "other", "none")
+            assert note.failure in ("", *FAILURES)
+
+
+UNREAD = Snapshot((Policy("llama", models=("llama-*",), sampling=0.0),))
+
+
+def request(**metadata: str) -> RequestHeaders:
+    return RequestHeaders(Headers.of([(":method", "POST")]), metadata=metadata or ROUTED)
+
+
+def response(status: str = "200", end: bool = False) -> ResponseHeaders:
+    return ResponseHeaders(Headers.of([(":status", status)]), end)
+
+
+def accounted(*events: Event) -> list[Action]:
+    """What an observer notes of a request that is accounted for."""
+    stream = ObserveStream(SNAPSHOT, accounted=True)
+    return [action for now, event in enumerate(events) for action in stream.receive(event, float(now))]
+
+
+def test_an_accounted_exchange_says_so() -> None:
+    observed, _ = accounted(request(), response(), ResponseBody(b"{}", end_of_stream=True))
+    assert isinstance(observed, Observed)
+    assert (observed.accounted, observed.error) == (True, "")
+
+
+def test_who_broke_off_is_for_the_account_to_say() -> None:
+    (observed,) = accounted(request(), response(), ResponseBody(b"{"), Closed())
+    assert isinstance(observed, Observed)
+    assert (observed.accounted, observed.error) == (True, "broken_off")
+
+
+def test_a_session_has_no_account() -> None:
+    session = ROUTED | {"operation": "realtime"}
+    opened = ResponseHeaders(Headers.of([(":status", "101")]))
+    created = b'{"type":"response.created","response":{"id":"a"}}'
+    frame = bytes((0x81, len(created))) + created
+    observed, *_ = accounted(request(**session), opened, ResponseBody(frame), Closed())
+    assert isinstance(observed, Observed)
+    assert (observed.code, observed.accounted, observed.error) == ("101", False, "client_left")
+    refused, _ = accounted(request(**session), response("403", end=True))
+    assert isinstance(refused, Observed)
+    assert refused.accounted
+    stream = ObserveStream(UNREAD, 0.5, accounted=True)
+    stream.receive(request(**session), 0.0)
+    skipped, _ = stream.receive(opened, 1.0)
+    assert isinstance(skipped, Observed)
+    assert (skipped.code, skipped.accounted) == ("101", False)
