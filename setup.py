@@ -15,7 +15,7 @@ COMPILED = (
     "headers",
     *(f"http2.{name}" for name in ("connection", "control_frames", "limits", "frames", "header_fields", "hpack")),
     *(f"http2.{name}" for name in ("huffman", "request_headers", "settings", "stream", "stream_states", "windows")),
-    *("grpc_server.call", "grpc_server.client_socket", "grpc_server.status"),
+    *("grpc_server.call", "grpc_server.client_socket", "grpc_server.metadata", "grpc_server.status"),
     *("envoy.access_log", "envoy.canonical", "envoy.codec"),
     *("bodies.json_reader", "bodies.json_scan", "bodies.request"),
     *("apis.__init__", "apis.pattern"),

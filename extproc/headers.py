@@ -55,7 +55,8 @@ class Headers:
 
     def text(self, name: str) -> str:
         """The first value of ``name`` as text, read as Latin-1; empty where there is none."""
-        return self._first.get(name, b"").decode("latin-1")
+        value = self._first.get(name, b"")
+        return value.decode("latin-1")
 
     def all(self, name: str) -> list[bytes]:
         """Every value of ``name``, in order."""

@@ -119,8 +119,8 @@ def may_have_duplicates(body: bytes, key: str) -> bool:
     # A search for one byte is much faster than one for several, and most bodies have no backslash.
     escaped = _BACKSLASH in body
     if len(body) < 65_536:
-        count = body.count(quoted)
-        repeated = count > 1 or body.lower().count(quoted) != count
+        expected = 1 if body.find(quoted) >= 0 else 0  # not `in`, which takes bytes for a number first
+        repeated = body.lower().count(quoted) > expected
         letter = escaped and _LETTER.search(body) is not None
     else:
         found = _first_matches(2, spelled, b'"', body)

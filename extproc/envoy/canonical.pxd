@@ -4,7 +4,7 @@ cimport cython
 
 cdef int _FIRST, _RAW_VALUE, _METADATA
 
-@cython.locals(at=Py_ssize_t, size=Py_ssize_t, stop=Py_ssize_t, end=Py_ssize_t, tag=int)
+@cython.locals(raw="const char *", at=Py_ssize_t, size=Py_ssize_t, stop=Py_ssize_t, end=Py_ssize_t, tag=int)
 cpdef object parse(bytes data)
 
 @cython.locals(raw="const char *", first=dict, count=Py_ssize_t, header=int, key=int, length=Py_ssize_t,
@@ -12,4 +12,4 @@ cpdef object parse(bytes data)
 cdef object _read_headers(bytes data, Py_ssize_t at, Py_ssize_t stop)
 
 @cython.locals(size=Py_ssize_t, shift=int)
-cdef tuple _read_varint(bytes data, Py_ssize_t at)
+cdef (Py_ssize_t, Py_ssize_t) _read_varint(bytes data, Py_ssize_t at) except *

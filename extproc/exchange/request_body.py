@@ -10,6 +10,8 @@ from extproc.headers import Headers
 _UNPACKED = "the request body unpacks to more than the {} bytes allowed, or to too much for its size"
 SMALL = 2048
 """Bytes up to which pieces are joined as they come: small ones take far more memory than they hold."""
+_TOO_LARGE = 1 << 62
+"""Stands for every length of more than 18 digits, which are not decoded."""
 _MAX_EXCESS, _MAX_BODY = 8 << 20, 63 << 20
 """Bytes beyond a limit that are waited for at most, and bytes of a body that comes in one message at most."""
 
@@ -38,10 +40,13 @@ class Body:
         self._needed = 0
         self._headers = headers
         self._unpacked: bytes | None = None
+        self._length: int | None = None
         length = headers.text("content-length")
-        if length.isdecimal() and (len(length) > 18 or int(length) > limit + rest(limit)):
-            raise too_large(limit)
-        self._length = int(length) if length.isdecimal() else None
+        if length.isdecimal():
+            size = int(length) if len(length) <= 18 else _TOO_LARGE
+            if size > limit and size > limit + rest(limit):
+                raise too_large(limit)
+            self._length = size
 
     def add(self, data: bytes) -> None:
         """The next piece. Raises ``Rejected`` (413)."""

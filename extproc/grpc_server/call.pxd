@@ -21,7 +21,7 @@ cdef class Call(Stream):
     @cython.locals(head=RequestHead)
     cpdef begin(self)
 
-    @cython.locals(short=bint)
+    @cython.locals(raw="const char *", short=bint, size=Py_ssize_t)
     cpdef data(self, bytes piece)
 
     cpdef ended(self)

@@ -83,7 +83,7 @@ class ClientSocket:
             self.write()
             return
         try:
-            data = bytes(self._receive_buffer[: self._socket.recv_into(self._receive_buffer)])
+            data = self._receive_buffer[: self._socket.recv_into(self._receive_buffer)].tobytes()
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -128,7 +128,7 @@ class ClientSocket:
             except OSError:
                 self.close()
                 return
-            self._unsent = data[sent:]
+            self._unsent = data[sent:] if sent < len(data) else b""
             connection.sent(sent)  # which may queue more
             if self._unsent:
                 break

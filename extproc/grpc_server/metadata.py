@@ -17,19 +17,21 @@ def custom_metadata(fields: Sequence[Field]) -> Metadata:
     """The fields without pseudo-headers and gRPC's own. Values of names that end in ``-bin`` are bytes; one that is not
     base64 is left out.
     """
-    return tuple(
-        (field.name.decode("latin-1"), value)
-        for field in fields
-        if field.name[:1] != b":" and field.name not in _RESERVED
-        for value in _values(field.name, field.value)
-    )
+    found: list[tuple[str, str | bytes]] = []
+    for field in fields:
+        name, value = field.name, field.value
+        if name.startswith(b":") or name in _RESERVED:
+            continue
+        if name.endswith(b"-bin"):
+            found += [(name.decode("latin-1"), one) for one in _binary_values(value)]
+        else:
+            found.append((name.decode("latin-1"), value.decode("latin-1")))
+    return tuple(found)
 
 
-def _values(name: bytes, value: bytes) -> list[str | bytes]:
-    if not name.endswith(b"-bin"):
-        return [value.decode("latin-1")]
+def _binary_values(value: bytes) -> list[bytes]:
     # Several values may be joined by commas, and padding is optional (PROTOCOL-HTTP2.md, "Custom-Metadata").
-    values: list[str | bytes] = []
+    values: list[bytes] = []
     for part in value.split(b","):
         try:
             values.append(base64.b64decode(part + b"=" * (-len(part) % 4), validate=True))

@@ -22,7 +22,7 @@ cdef class Connection(ControlFrames):
     cpdef reset_stream(self, Stream stream, int code)
 
     @cython.locals(size=Py_ssize_t, streams=dict, stream=Stream, start=Py_ssize_t, length=Py_ssize_t, kind=int, flags=int,
-                   number=Py_ssize_t, handlers=dict)
+                   number=Py_ssize_t, handlers=dict, raw="const char *")
     cpdef Py_ssize_t _read_frames(self, bytes data, Py_ssize_t at) except -1
 
     @cython.locals(uncredited=Py_ssize_t)

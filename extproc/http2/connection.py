@@ -134,6 +134,7 @@ class Connection(ControlFrames):
     def _read_frames(self, data: bytes, at: int) -> int:
         """Handles every complete frame from ``at`` on; the position of the rest."""
         size, streams, handlers = len(data), self.streams, _HANDLERS
+        raw = data  # a ``const char *`` where compiled: slices are cheaper
         while size - at >= HEADER_SIZE:
             if self.work <= 0:
                 self.unfinished = True
@@ -151,9 +152,9 @@ class Connection(ControlFrames):
             if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
                 raise Http2ConnectionError(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
             if kind == DATA and not flags & PADDED and (stream := streams.get(number)) is not None and stream.open:
-                self._deliver(stream, data[start:at], length, flags)
+                self._deliver(stream, raw[start:at], length, flags)
             elif (handle := handlers.get(kind)) is not None:
-                handle(self, number, flags, data[start:at])
+                handle(self, number, flags, raw[start:at])
             else:
                 self.charge(limits.UNKNOWN_FRAME_LIMIT)
         return at

@@ -15,6 +15,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_DRAWS = float(1 << 53)
+"""How many numbers can be drawn."""
+
 
 class RendezvousHash(Generic[T]):
     """Weighted entries under a common salt. Immutable."""
@@ -44,9 +47,18 @@ class RendezvousHash(Generic[T]):
         for state, weight, value in self._entries:
             hashed = state.copy()
             hashed.update(key)
-            # The top 53 bits as a number strictly between 0 and 1, exact in a double.
-            uniform = ((int.from_bytes(hashed.digest()) >> 11) + 0.5) / (1 << 53)
-            arrival = -log(uniform) / (weight if scale is None else weight * scale(value))
+            arrival = _arrival(hashed.digest(), weight if scale is None else weight * scale(value))
             if winner is None or arrival < earliest:
                 earliest, winner = arrival, value
         return winner
+
+
+def _arrival(digest: bytes, rate: float) -> float:
+    """A draw from the exponential distribution of this rate, by 8 uniformly distributed bytes."""
+    number = 0
+    for byte in digest:  # compiled, faster than int.from_bytes()
+        number = number << 8 | byte
+    # The top 53 bits as a number strictly between 0 and 1, exact in a double.
+    uniform = ((number >> 11) + 0.5) / _DRAWS
+    logarithm = log(uniform)
+    return -logarithm / rate

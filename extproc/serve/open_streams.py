@@ -51,12 +51,14 @@ class OpenStreams:
 
     def open(self) -> None:
         """Counts one more. Raises ``Abort`` where there is no room."""
-        if self._metrics.streams >= 2 * self._max_streams:
-            self._metrics.count_error("too_many_streams")
+        metrics = self._metrics
+        streams = metrics.streams
+        if streams >= 2 * self._max_streams:
+            metrics.count_error("too_many_streams")
             raise Abort(
                 StatusCode.RESOURCE_EXHAUSTED, f"{2 * self._max_streams} streams are open, and no more are allowed"
             )
-        self._metrics.streams += 1
+        metrics.streams = streams + 1
 
     def watch(self) -> None:
         """An open stream is one that watches. Raises ``Abort`` where only streams that route may still be added."""

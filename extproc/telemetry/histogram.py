@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
@@ -22,7 +21,7 @@ class Histogram(msgspec.Struct, array_like=True):
 
     def observe(self, value: float) -> None:
         """Counts one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
+        self.counts[bucket_of(self.bounds, value)] += 1
         self.sum += value
 
     def add(self, other: Histogram) -> None:
@@ -57,3 +56,13 @@ def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float 
             return low + (bound - low) * (rank - below) / here
         below += here
     return float(bounds[-1])
+
+
+def bucket_of(bounds: tuple[float, ...], value: float) -> int:
+    """The index of the first bound that ``value`` does not exceed; that after the last where it exceeds all."""
+    at = 0
+    for bound in bounds:  # compiled, and for so few, faster than bisect_left()
+        if not bound < value:
+            break
+        at += 1
+    return at

@@ -49,7 +49,11 @@ class SeenRenderings:
     def note(self, metadata: Iterable[tuple[str, str | bytes]], now: float) -> None:
         """Examines the metadata of a stream."""
         self.next_check = now + CHECK_INTERVAL
-        text = next((value for name, value in metadata if name == METADATA), None)
+        text: str | bytes | None = None
+        for name, value in metadata:
+            if name == METADATA:
+                text = value
+                break
         if not isinstance(text, str) or len(text) > MAX_LENGTH:
             return
         known = text in self._last_seen
