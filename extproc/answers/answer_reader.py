@@ -11,7 +11,15 @@ from extproc.answers.event_inspector import EventInspector
 from extproc.answers.message_inspector import MessageInspector
 from extproc.answers.token_counts import TokenCounts
 from extproc.answers.wire.aws_event_stream import AwsEventStream
-from extproc.answers.wire.decoder import BYTES_PER_EVENT, MAX_EVENTS, Allowance, Decoder, Event, MalformedAnswer
+from extproc.answers.wire.decoder import (
+    BYTES_PER_EVENT,
+    BYTES_PER_SHORT_EVENT,
+    MAX_EVENTS,
+    Allowance,
+    Decoder,
+    Event,
+    MalformedAnswer,
+)
 from extproc.answers.wire.documents import JsonDocument, ObjectOrLines, RawOutput, SniffingDecoder, UnreadBody
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
@@ -55,7 +63,8 @@ class AnswerReader:
     """One answer."""
 
     __slots__ = (
-        *("_allowance", "_coding", "_decoder", "_headers", "_inspector", "_on_document", "_undecided", "malformed"),
+        *("_allowance", "_coding", "_decoder", "_expanded", "_headers", "_inspector", "_on_document", "_undecided"),
+        "malformed",
         "state",
     )
 
@@ -72,7 +81,9 @@ class AnswerReader:
         """What the answer has said so far."""
         self.malformed = False
         """It cannot be read further: an unknown coding, bytes of another format than declared, or too many events."""
-        self._allowance = Allowance(MAX_EVENTS, BYTES_PER_EVENT)  # by bytes as sent, compressed or not
+        short = coding is not None or isinstance(decoder, GrpcMessages)
+        self._allowance = Allowance(MAX_EVENTS, BYTES_PER_SHORT_EVENT if short else BYTES_PER_EVENT)
+        self._expanded = 0
         self._on_document = on_document
         self._inspector = inspector
         self._decoder = decoder
@@ -102,6 +113,12 @@ class AnswerReader:
         """See ``AnswerShape``."""
         return self._inspector.pieces_are_tokens
 
+    @property
+    def expanded(self) -> int:
+        """Bytes of what came compressed, without its compression."""
+        decoder = self._decoder
+        return decoder.expanded if isinstance(decoder, GrpcMessages) else self._expanded
+
     def feed(self, data: bytes) -> bool:
         """Whether the next bytes of the answer bring output."""
         if self.malformed:
@@ -110,6 +127,7 @@ class AnswerReader:
         try:
             if self._coding is not None:
                 data = self._coding(data)
+                self._expanded += len(data)
             events = self._decoder.feed(data)
             self._allowance.take(size, len(events))
         except MalformedAnswer:

@@ -8,6 +8,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,33 @@ def test_a_window_beyond_what_the_coding_allows_on_the_web() -> None:
     assert refused(packer.compress(TEXT) + packer.flush(), "zstd") == "content_encoding"
 
 
+@pytest.mark.parametrize("window", range(10, 25))
+def test_the_window_of_brotli_is_of_no_account(window: int) -> None:
+    """Copies from as far back as can be, to as much as is allowed, which other decoders give too."""
+    noise = Random(window).randbytes(content_coding.FREE_BYTES // 2)
+    for data in (noise * 2, TEXT * 60, bytes(content_coding.FREE_BYTES)):
+        packed = brotli.compress(data, lgwin=window)
+        assert content_coding.brotli_window(packed) == (window if window > 17 else 0)
+        assert decode(packed, "br", 8 << 20) == data
+
+
+def test_a_body_of_few_bytes_fills_no_large_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, given = brotli.compress(bytes(8 << 20), lgwin=24), []
+
+    class Unpacker:
+        def __init__(self) -> None:
+            self._unpacker = brotli.Decompressor()
+
+        def process(self, data: bytes, output_buffer_limit: int) -> bytes:
+            given.append(bytes(data))
+            return bytes(self._unpacker.process(data, output_buffer_limit=output_buffer_limit))
+
+    monkeypatch.setattr(content_coding, "brotli", SimpleNamespace(Decompressor=Unpacker, error=brotli.error))
+    with pytest.raises(TooLarge):
+        decode(packed, "br", 8 << 20)
+    assert [content_coding.brotli_window(piece) for piece in given] == [19]
+
+
 def _gigabyte(name: str) -> bytes:
     """1 GiB of zeros."""
     block = bytes(1 << 20)
@@ -220,8 +248,11 @@ class Bits:
 
     def repeated(self, size: int) -> bytes:
         """About ``size`` bytes of the block over and over, after a stored byte that it may copy; then the end."""
-        eight = sum(self.value << n * self.width for n in range(8)).to_bytes(self.width, "little")
-        return b"\0\1\0\xfe\xffA" + eight * (size // self.width) + b"\x03\0"
+        return b"\0\1\0\xfe\xffA" + self.eight() * (size // self.width) + b"\x03\0"
+
+    def eight(self) -> bytes:
+        """Eight times what was written."""
+        return sum(self.value << n * self.width for n in range(8)).to_bytes(self.width, "little")
 
 
 def copying_blocks(size: int, copies: int) -> bytes:
@@ -249,44 +280,93 @@ def fixed_blocks(size: int) -> bytes:
     return bits.repeated(size)
 
 
-@pytest.mark.parametrize("size", [200_000, 1 << 20, content_coding.MAX_PACKED["deflate"]])
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        wasteful,
-        fixed_blocks,
-        lambda size: copying_blocks(size, 1),
-        lambda size: copying_blocks(size, 2),
-        lambda size: copying_blocks(size, 8),
-    ],
-    ids=["empty", "fixed", "10 bytes", "20 bytes", "80 bytes"],
-)
-def test_deflate_of_small_blocks_is_refused_after_few_of_them(blocks: Callable[[int], bytes], size: int) -> None:
-    packed, taken = blocks(size - 100), 0
-    assert zlib.decompress(packed, -15)[:1] in (b"", b"A")
-
-    class Unpacker:
-        def __init__(self, window: int) -> None:
-            self._unpacker = zlib.decompressobj(window)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._unpacker, name)
-
-        def decompress(self, data: bytes, limit: int) -> bytes:
-            nonlocal taken
-            taken += len(data)
-            return self._unpacker.decompress(data, limit)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content_coding, "zlib", SimpleNamespace(decompressobj=Unpacker, error=zlib.error))
-        with pytest.raises(TooLarge):
-            decode(packed, "deflate", 8 << 20)
-    assert taken <= 3 * content_coding.STEP
+def brotli_blocks(size: int) -> bytes:
+    """Brotli of meta-blocks of 16 bytes that each give one, with a code of 704 lengths of its own (RFC 7932 §9.2)."""
+    bits = Bits()
+    for value, width in (
+        *((0, 1), (0, 2), (0, 16), (0, 1)),  # not the last, of one byte, compressed
+        *((0, 3), (0, 6), (0, 2), (0, 2)),  # one type of block and one code of each kind
+        *((1, 2), (0, 2), (65, 8)),  # the only literal
+    ):
+        bits.number(value, width)
+    bits.number(0, 2)  # the code of insert-and-copy lengths: first the code of code lengths …
+    none, one, two = (0, 2), (7, 4), (3, 3)
+    for value, width in (*[none] * 8, one, *[none] * 2, two, two):  # 1, 2, 3, 4, 0, 5, 17, 6, 16, 7, 8, 9, 10
+        bits.number(value, width)
+    for length, repeats in (("10", (3, 2, 2, 0)), ("11", (0, 0, 2, 2, 0))):  # … 320 times 9, 384 times 10
+        bits.code(length)
+        for more in repeats:
+            bits.code("0")
+            bits.number(more, 2)
+    for value, width in ((1, 2), (0, 2), (0, 6)):  # the only distance
+        bits.number(value, width)
+    bits.code(f"{8:09b}")  # insert one literal
+    many = int.from_bytes(bits.eight() * (size // bits.width), "little")
+    return (3 | many << 4 | 3 << 4 + size // bits.width * 8 * bits.width).to_bytes(size + 1, "little").rstrip(b"\0")
 
 
-def test_small_blocks_pass_in_a_small_body() -> None:
-    for packed in (wasteful(60_000), copying_blocks(60_000, 1), fixed_blocks(60_000)):
-        assert decode(packed, "deflate", LIMIT) == zlib.decompress(packed, -15)
+class Taken:
+    """Stands in for a library whose unpackers it counts the bytes of."""
+
+    def __init__(self, library: Any, *names: str) -> None:
+        self.bytes = 0
+        self.error = library.error
+        for name in names:
+            setattr(self, name, partial(self._unpacker, getattr(library, name)))
+
+    def _unpacker(self, make: Callable[..., Any], *arguments: Any) -> Any:
+        unpacker = make(*arguments)
+        taken = self
+
+        class Unpacker:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(unpacker, name)
+
+            def decompress(self, data: bytes, limit: int) -> bytes:
+                taken.bytes += len(data)
+                return bytes(unpacker.decompress(data, limit))
+
+            def process(self, data: bytes, output_buffer_limit: int) -> bytes:
+                taken.bytes += len(data)
+                return bytes(unpacker.process(data, output_buffer_limit=output_buffer_limit))
+
+        return Unpacker()
+
+
+BLOCKS: dict[str, tuple[str, Callable[[int], bytes]]] = {
+    "empty": ("deflate", wasteful),
+    "fixed": ("deflate", fixed_blocks),
+    "10 bytes": ("deflate", lambda size: copying_blocks(size, 1)),
+    "20 bytes": ("deflate", lambda size: copying_blocks(size, 2)),
+    "80 bytes": ("deflate", lambda size: copying_blocks(size, 8)),
+    "brotli": ("br", brotli_blocks),
+}
+
+
+@pytest.mark.parametrize("size", [40_000, 65_536, 200_000, 1 << 20])
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_small_blocks_are_refused_after_few_of_them(blocks: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    coding, make = BLOCKS[blocks]
+    packed, library = make(size - 100), {"deflate": "zlib", "br": "brotli"}[coding]
+    unpacked = zlib.decompress(packed, -15) if coding == "deflate" else brotli.decompress(packed)
+    assert unpacked[:1] in (b"", b"A")
+    taken = Taken(getattr(content_coding, library), "decompressobj" if coding == "deflate" else "Decompressor")
+    monkeypatch.setattr(content_coding, library, taken)
+    if blocks == "fixed" and size < 2 * content_coding.FREE_DEFICIT:
+        assert decode(packed, coding, 8 << 20) == unpacked  # without codes of their own they cost little
+        return
+    with pytest.raises(TooLarge):
+        decode(packed, coding, 8 << 20)
+    step = max(content_coding.SHORTEST_STEP, size // content_coding.RUNS)
+    assert taken.bytes <= (8 * step if blocks != "fixed" else 3 * content_coding.FREE_DEFICIT)
+
+
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_small_blocks_pass_in_a_small_body(blocks: str) -> None:
+    coding, make = BLOCKS[blocks]
+    packed = make(content_coding.SMALL - 100)
+    unpacked = zlib.decompress(packed, -15) if coding == "deflate" else brotli.decompress(packed)
+    assert decode(packed, coding, LIMIT) == unpacked
 
 
 def test_a_client_that_flushes_what_it_writes_is_understood() -> None:
