@@ -18,11 +18,14 @@ MAX_PACKED = {"gzip": 4 << 20, "x-gzip": 4 << 20, "deflate": 4 << 20, "br": 1 <<
 codes of its own (RFC 1951 §3.2.7, RFC 7932 §9.2): to build their tables takes as long as to unpack kilobytes, whatever
 the block holds, and no library says how many blocks there are. So they are estimated (``_Sampling``).
 """
-FREE_BYTES, MAX_RATIO = 256 << 10, 8
-"""Bytes that any body may unpack to, and times its own size that it may unpack to beyond them."""
+FREE_BYTES, FREE_PACKED, MAX_RATIO = 448 << 10, 64 << 10, 16
+"""Bytes that any body may unpack to, and one that is larger than ``FREE_PACKED`` bytes ``MAX_RATIO`` times what it is
+larger. To unpack a byte and read it takes 3 ns in a long string, 10 ns in white space: 448 KiB take 1.5 to 4.5 ms.
+Prompts are compressed 3 times, tools in JSON 5 times, log files 9 times.
+"""
 FREE_FRAGMENTS = 20_000
-"""Bytes at which a parser begins something new (``_STRUCTURAL``) that any body may unpack to; beyond them as many as it
-has bytes on the wire, since a body that is not compressed could have no more.
+"""Bytes at which a parser begins something new (``_STRUCTURAL``) that any body may unpack to, if it has not itself more
+bytes on the wire: one that is not compressed could be of nothing else.
 """
 MAX_MEMBERS = 100
 """Members of one gzip body; each costs as much as a small body."""
@@ -84,13 +87,13 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
 
 def too_fragmented(data: bytes, packed: int) -> bool:
     """Whether ``data`` has more structural bytes than what ``packed`` bytes unpack to may have. One pass, linear."""
-    allowed = FREE_FRAGMENTS + packed
+    allowed = max(FREE_FRAGMENTS, packed)
     return len(data) > allowed and len(data) - len(data.translate(None, _STRUCTURAL)) > allowed
 
 
 def unpacked_limit(packed: int, limit: int) -> int:
     """Bytes that ``packed`` bytes may unpack to, where bodies of ``limit`` bytes are allowed."""
-    return min(limit, FREE_BYTES + MAX_RATIO * packed)
+    return min(limit, FREE_BYTES + MAX_RATIO * max(0, packed - FREE_PACKED))
 
 
 class _Sampling:

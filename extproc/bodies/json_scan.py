@@ -169,7 +169,8 @@ def members(body: bytes) -> Iterator[tuple[str, int, int]]:
     The body must be JSON, or what ``to_standard_json`` makes JSON of. Raises ``Unreadable("bad_json")`` where there
     are more than ``MAX_MEMBERS``.
     """
-    values = _values(body.removeprefix(BOM).translate(_ASCII))  # keys need not be UTF-8
+    text = body.removeprefix(BOM)
+    values = _values(text if text.isascii() else text.translate(_ASCII))  # keys need not be UTF-8
     opening = _OPENING.match(body)
     at = opening.end() if opening else 0
     for value in values:

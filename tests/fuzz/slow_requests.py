@@ -5,10 +5,12 @@ Each makes a request of about as many bytes on the wire as it is asked for.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from random import Random
 from typing import NamedTuple, TypeAlias
 
 import brotli
@@ -265,6 +267,18 @@ def _coded(name: str, start: bytes, unit: bytes, size: int) -> Request:
     return Request(CHAT, (("content-encoding", name),), filled(start, unit, b"", size))
 
 
+def _padded(name: str, coding: str, size: int) -> Request:
+    """A body of ``size`` bytes on the wire, nearly all of noise, that unpacks to as much of ``name`` as it may."""
+    noise = b'"%b"' % base64.b64encode(Random(size).randbytes(size * 95 // 100))
+    rest = content_coding.unpacked_limit(size, LIMIT) - len(noise) - 100
+    body = JSONS[name](rest)
+    if name == "arrays":  # as many as may be, and white space
+        body = JSONS[name](max(content_coding.FREE_FRAGMENTS, size) * 9 // 10).removesuffix(b"1]}")
+        body += b" " * max(0, rest - len(body)) + b"1]}"
+    body = body.removesuffix(b"}") + b',"noise":' + noise + b"}"
+    return Request(CHAT, (("content-encoding", coding),), CODINGS[coding](body))
+
+
 def _blocks(coding: str, make: Make, size: int) -> Request:
     return Request(CHAT, (("content-encoding", coding),), make(size))
 
@@ -295,6 +309,9 @@ def _requests() -> Iterator[tuple[str, Callable[[int], Request]]]:
         ("garbage", "gzip", b"", b"\xff"),
     ):
         yield f"coding, {name}", partial(_coded, codings, start, unit)
+    for name in ("white space", "a fraction", "a string", "arrays"):
+        for coding in CODINGS:
+            yield f"coding, as much as may be of {name}, {coding}", partial(_padded, name, coding)
     for name, coding, blocks in (
         ("deflate blocks", "deflate", wasteful),
         ("deflate blocks that give bytes", "deflate", copying),

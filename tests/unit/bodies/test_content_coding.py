@@ -404,7 +404,10 @@ def test_what_a_body_unpacks_to_is_in_proportion_to_its_size(name: str, pack: Ca
         else:
             with pytest.raises(TooLarge):
                 decode(packed, name, 8 << 20)
-    assert content_coding.unpacked_limit(0, 8 << 20) == content_coding.FREE_BYTES
+    for least in (0, content_coding.FREE_PACKED):
+        assert content_coding.unpacked_limit(least, 8 << 20) == content_coding.FREE_BYTES
+    more = content_coding.FREE_PACKED + 1
+    assert content_coding.unpacked_limit(more, 8 << 20) == content_coding.FREE_BYTES + content_coding.MAX_RATIO
     assert content_coding.unpacked_limit(1 << 20, 8 << 20) == 8 << 20
     assert content_coding.unpacked_limit(0, 1000) == 1000
 
