@@ -24,7 +24,7 @@ from extproc.answers.wire.documents import JsonDocument, ObjectOrLines, RawOutpu
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.ndjson import JsonLines
-from extproc.answers.wire.nested_streams import Base64Payloads, RawPayloads
+from extproc.answers.wire.nested_streams import Base64Payloads, HttpBodies, RawPayloads
 from extproc.answers.wire.response_coding import Decompressor, decompressor
 from extproc.answers.wire.sse import SseEvents
 from extproc.apis.answer_shape import AnswerShape
@@ -44,6 +44,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
 """By the content type of a streamed answer."""
 _JSON_LINES = partial(ObjectOrLines, several=True)
 _PAYLOAD_DECODERS: dict[str, Callable[[], Decoder]] = {"base64": Base64Payloads, "raw": RawPayloads}
+_GRPC = (GrpcMessages, HttpBodies)
 _INSPECTORS: dict[tuple[str, str], EventInspector | MessageInspector] = {
     key: EventInspector(shape) if isinstance(shape, AnswerShape) else MessageInspector(shape)
     for key, shape in SHAPES.items()
@@ -81,7 +82,7 @@ class AnswerReader:
         """What the answer has said so far."""
         self.malformed = False
         """It cannot be read further: an unknown coding, bytes of another format than declared, or too many events."""
-        short = coding is not None or isinstance(decoder, GrpcMessages)
+        short = coding is not None or isinstance(decoder, _GRPC)
         self._allowance = Allowance(MAX_EVENTS, BYTES_PER_SHORT_EVENT if short else BYTES_PER_EVENT)
         self._expanded = 0
         self._on_document = on_document
@@ -97,6 +98,8 @@ class AnswerReader:
     def streamed(self) -> bool:
         """It comes in events, or in pieces that are output: as its content type says, until its first bytes decide."""
         decoder = self._decoder
+        if isinstance(decoder, HttpBodies):
+            decoder = decoder.body
         if isinstance(decoder, ObjectOrLines):
             return decoder.several
         if isinstance(decoder, SniffingDecoder):
@@ -117,7 +120,7 @@ class AnswerReader:
     def expanded(self) -> int:
         """Bytes of what came compressed, without its compression."""
         decoder = self._decoder
-        return decoder.expanded if isinstance(decoder, GrpcMessages) else self._expanded
+        return decoder.expanded if isinstance(decoder, _GRPC) else self._expanded
 
     def feed(self, data: bytes) -> bool:
         """Whether the next bytes of the answer bring output."""
@@ -193,6 +196,9 @@ def answer_reader(
         if not content_type.startswith("application/grpc"):
             return None
         return AnswerReader(inspector, GrpcMessages(headers.text("grpc-encoding")), headers)
+    if content_type.startswith("application/grpc") and inspector is not _UNKNOWN_SHAPE:
+        # What is JSON over HTTP comes as ``google.api.HttpBody``.
+        return AnswerReader(inspector, HttpBodies(headers.text("grpc-encoding")), headers, None, on_document)
     decoder = _decoder(content_type, inspector.shape, headers)
     name = headers.text("content-encoding")
     coding = decompressor(name)
