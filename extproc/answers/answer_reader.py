@@ -108,8 +108,9 @@ class AnswerReader:
 
     @property
     def has_end_mark(self) -> bool:
-        """A complete answer says that it is complete."""
-        return self.streamed and self._inspector.has_end_mark and type(self._decoder) is not RawOutput
+        """A complete answer says that it is complete. Over gRPC it is the status that says so."""
+        marked = self._inspector.has_end_mark and type(self._decoder) not in (RawOutput, HttpBodies)
+        return marked and self.streamed
 
     @property
     def pieces_are_tokens(self) -> bool:

@@ -308,7 +308,7 @@ def test_tokens_of_chat_over_grpc() -> None:
     streamed = answer("vertex", "chat.completions", "application/grpc")
     texts = [b"data: %b\n\n" % json.dumps(event).encode() for event in events]
     assert [streamed.feed(in_messages(text)) for text in texts] == [True, False]
-    assert (streamed.counts(), streamed.streamed, streamed.state.complete) == ((9, 12, 4), True, True)
+    assert (streamed.counts(), streamed.streamed, streamed.has_end_mark) == ((9, 12, 4), True, False)
     whole = answer("vertex", "chat.completions", "application/grpc")
     assert not whole.feed(in_messages(json.dumps(CHAT | {"usage": OPENAI}).encode()))
     whole.end()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,6 +28,7 @@ from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric, S
 from extproc.policy.gpu import Gpu
 from extproc.policy.pool_load import ServerLoad
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from tests.unit.exchange.packed_zeros import packed_zeros
 
 SNAPSHOT = Snapshot(
     (Policy("llama", models=("llama-*",), versions=(Version("v1"), Version("v2"))),), (GpuPool("west", Gpu()),)
@@ -374,43 +372,11 @@ def test_an_answer_is_busy_that_comes_faster_than_any_model_writes() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "grpc", "websocket"])
 def test_what_an_answer_unpacks_to_counts(coding: str) -> None:
-    stream, following = packed_zeros(coding)
+    stream, following = packed_zeros(SNAPSHOT, CHAT, coding)
     for n in range(10):
         stream.receive(body(following()), 0.1)
         assert stream.exceeds_rate(0.1) == (n > 5)
     assert not stream.exceeds_rate(60.0)
-
-
-def packed_zeros(coding: str) -> tuple[ObserveStream, Callable[[], bytes]]:
-    """A stream past its response headers, and a function for pieces that each unpack to a sixth of what is free."""
-    stream, metadata, zeros = ObserveStream(SNAPSHOT), dict(CHAT), bytes(MAX_RATE // 6)
-    packer = zlib.compressobj(wbits=31 if coding == "gzip" else -15)
-
-    def flushed() -> bytes:
-        return packer.compress(zeros) + packer.flush(zlib.Z_SYNC_FLUSH)
-
-    def message() -> bytes:
-        packed = gzip.compress(zeros)
-        return b"\1" + len(packed).to_bytes(4) + packed
-
-    def frame() -> bytes:
-        packed = flushed()[:-4]
-        return b"\xc1\x7e" + len(packed).to_bytes(2) + packed
-
-    headers: dict[str, str]
-    match coding:
-        case "gzip":
-            following = flushed
-            headers = {":status": "200", "content-type": "text/event-stream", "content-encoding": "gzip"}
-        case "grpc":
-            following, metadata = message, metadata | {"api": "vllm", "operation": "generate"}
-            headers = {":status": "200", "content-type": "application/grpc", "grpc-encoding": "gzip"}
-        case _:
-            following, metadata = frame, metadata | {"operation": "realtime"}
-            headers = {":status": "101", "sec-websocket-extensions": "permessage-deflate"}
-    stream.receive(RequestHeaders(Headers(), metadata=metadata), 0.0)
-    stream.receive(ResponseHeaders(Headers.of(headers.items())), 0.1)
-    return stream, following
 
 
 def test_a_flood_of_events_is_left_unread() -> None:
