@@ -11,12 +11,20 @@ from extproc.answers.event_inspector import EventInspector
 from extproc.answers.message_inspector import MessageInspector
 from extproc.answers.token_counts import TokenCounts
 from extproc.answers.wire.aws_event_stream import AwsEventStream
-from extproc.answers.wire.decoder import BYTES_PER_EVENT, MAX_EVENTS, Allowance, Decoder, Event, MalformedAnswer
+from extproc.answers.wire.decoder import (
+    BYTES_PER_EVENT,
+    BYTES_PER_SHORT_EVENT,
+    MAX_EVENTS,
+    Allowance,
+    Decoder,
+    Event,
+    MalformedAnswer,
+)
 from extproc.answers.wire.documents import JsonDocument, ObjectOrLines, RawOutput, SniffingDecoder, UnreadBody
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.ndjson import JsonLines
-from extproc.answers.wire.nested_streams import Base64Payloads, RawPayloads
+from extproc.answers.wire.nested_streams import Base64Payloads, HttpBodies, RawPayloads
 from extproc.answers.wire.response_coding import Decompressor, decompressor
 from extproc.answers.wire.sse import SseEvents
 from extproc.apis.answer_shape import AnswerShape
@@ -36,6 +44,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
 """By the content type of a streamed answer."""
 _JSON_LINES = partial(ObjectOrLines, several=True)
 _PAYLOAD_DECODERS: dict[str, Callable[[], Decoder]] = {"base64": Base64Payloads, "raw": RawPayloads}
+_GRPC = (GrpcMessages, HttpBodies)
 _INSPECTORS: dict[tuple[str, str], EventInspector | MessageInspector] = {
     key: EventInspector(shape) if isinstance(shape, AnswerShape) else MessageInspector(shape)
     for key, shape in SHAPES.items()
@@ -55,7 +64,8 @@ class AnswerReader:
     """One answer."""
 
     __slots__ = (
-        *("_allowance", "_coding", "_decoder", "_headers", "_inspector", "_on_document", "_undecided", "malformed"),
+        *("_allowance", "_coding", "_decoder", "_expanded", "_headers", "_inspector", "_on_document", "_undecided"),
+        "malformed",
         "state",
     )
 
@@ -72,7 +82,9 @@ class AnswerReader:
         """What the answer has said so far."""
         self.malformed = False
         """It cannot be read further: an unknown coding, bytes of another format than declared, or too many events."""
-        self._allowance = Allowance(MAX_EVENTS, BYTES_PER_EVENT)  # by bytes as sent, compressed or not
+        short = coding is not None or isinstance(decoder, _GRPC)
+        self._allowance = Allowance(MAX_EVENTS, BYTES_PER_SHORT_EVENT if short else BYTES_PER_EVENT)
+        self._expanded = 0
         self._on_document = on_document
         self._inspector = inspector
         self._decoder = decoder
@@ -86,6 +98,8 @@ class AnswerReader:
     def streamed(self) -> bool:
         """It comes in events, or in pieces that are output: as its content type says, until its first bytes decide."""
         decoder = self._decoder
+        if isinstance(decoder, HttpBodies):
+            decoder = decoder.body
         if isinstance(decoder, ObjectOrLines):
             return decoder.several
         if isinstance(decoder, SniffingDecoder):
@@ -94,13 +108,20 @@ class AnswerReader:
 
     @property
     def has_end_mark(self) -> bool:
-        """A complete answer says that it is complete."""
-        return self.streamed and self._inspector.has_end_mark and type(self._decoder) is not RawOutput
+        """A complete answer says that it is complete. Over gRPC it is the status that says so."""
+        marked = self._inspector.has_end_mark and type(self._decoder) not in (RawOutput, HttpBodies)
+        return marked and self.streamed
 
     @property
     def pieces_are_tokens(self) -> bool:
         """See ``AnswerShape``."""
         return self._inspector.pieces_are_tokens
+
+    @property
+    def expanded(self) -> int:
+        """Bytes of what came compressed, without its compression."""
+        decoder = self._decoder
+        return decoder.expanded if isinstance(decoder, _GRPC) else self._expanded
 
     def feed(self, data: bytes) -> bool:
         """Whether the next bytes of the answer bring output."""
@@ -110,6 +131,7 @@ class AnswerReader:
         try:
             if self._coding is not None:
                 data = self._coding(data)
+                self._expanded += len(data)
             events = self._decoder.feed(data)
             self._allowance.take(size, len(events))
         except MalformedAnswer:
@@ -175,6 +197,9 @@ def answer_reader(
         if not content_type.startswith("application/grpc"):
             return None
         return AnswerReader(inspector, GrpcMessages(headers.text("grpc-encoding")), headers)
+    if content_type.startswith("application/grpc") and inspector is not _UNKNOWN_SHAPE:
+        # What is JSON over HTTP comes as ``google.api.HttpBody``.
+        return AnswerReader(inspector, HttpBodies(headers.text("grpc-encoding")), headers, None, on_document)
     decoder = _decoder(content_type, inspector.shape, headers)
     name = headers.text("content-encoding")
     coding = decompressor(name)

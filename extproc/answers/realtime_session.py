@@ -84,6 +84,11 @@ class RealtimeSession:
         code = self._wire.closed
         return "" if code is None else "cut_short" if code in _SERVER_FAULTS else "client_left"
 
+    @property
+    def expanded(self) -> int:
+        """See ``AnswerReader``."""
+        return self._wire.expanded
+
     def feed(self, data: bytes, now: float) -> list[SessionAnswer]:
         """The answers that end with the next bytes."""
         ended: list[SessionAnswer] = []

@@ -1,13 +1,14 @@
 """What vLLM serves beside OpenAI's API: pooling, scores, tokens, and its halves of a completion.
 
 SGLang, Infinity and Jina's servers have some of the same paths. A LoRA adapter is asked for by its name in place of
-the model's. Source: vLLM's documentation, "Online Serving".
+the model's. Source: vLLM's documentation, "Online Serving"; of ``/inference/v1/generate`` its module
+entrypoints/serve/disagg/protocol.py.
 """
 
 from __future__ import annotations
 
 from extproc.apis.input_only import INPUT_ONLY
-from extproc.apis.openai import LIMITS
+from extproc.apis.openai import COMPLETION_ANSWER, LIMITS
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -48,4 +49,7 @@ ROWS = (
     ),
 )
 
-ANSWERS = dict.fromkeys(("rerank", "score", "pooling", "classify"), INPUT_ONLY)
+ANSWERS = {
+    **dict.fromkeys(("rerank", "score", "pooling", "classify"), INPUT_ONLY),
+    "inference.generate": COMPLETION_ANSWER,  # of its choices, too, the tokens are ``token_ids``
+}

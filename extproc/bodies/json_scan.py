@@ -169,7 +169,7 @@ def members(body: bytes) -> Iterator[tuple[str, int, int]]:
     The body must be JSON, or what ``to_standard_json`` makes JSON of. Raises ``Unreadable("bad_json")`` where there
     are more than ``MAX_MEMBERS``.
     """
-    values = _values(body.removeprefix(BOM).translate(_ASCII))  # keys need not be UTF-8
+    values, body = _values(body)
     opening = _OPENING.match(body)
     at = opening.end() if opening else 0
     for value in values:
@@ -182,12 +182,15 @@ def members(body: bytes) -> Iterator[tuple[str, int, int]]:
         yield json.loads(key, strict=False) if "\\" in key else key[1:-1], start, at
 
 
-def _values(text: bytes) -> list[msgspec.Raw]:
-    """All values of the top-level object, in order, including those of duplicate keys."""
+def _values(body: bytes) -> tuple[list[msgspec.Raw], bytes]:
+    """All values of the top-level object, in order, including those of duplicate keys; and the body that has them at
+    their offsets, as long as ``body``: the same, or what ``to_standard_json`` makes of it.
+    """
     try:
-        return list(_every_member(text).values())
+        return list(_every_member(body.removeprefix(BOM)).values()), body
     except msgspec.DecodeError:
-        return list(decode_leniently(_every_member, text)[0].values())
+        found, changed = decode_leniently(_every_member, body)
+        return list(found.values()), changed
     except RecursionError:
         raise Unreadable("bad_json") from None
 
@@ -198,6 +201,7 @@ class _Key:
 
 def _every_member(text: bytes) -> dict[_Key, msgspec.Raw]:
     left = MAX_MEMBERS
+    text = text if text.isascii() else text.translate(_ASCII)  # keys need not be UTF-8
 
     def key(kind: type, text: Any) -> _Key:  # noqa: ARG001 - signature of msgspec's dec_hook
         nonlocal left

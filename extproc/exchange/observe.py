@@ -30,7 +30,8 @@ from extproc.policy.load_report import LOAD_HEADER, parse_load_header
 from extproc.policy.snapshot import OTHER, Snapshot
 
 MAX_RATE = 512 << 10
-"""Bytes per second of an answer, from its request on; as many again are free. No model writes as fast."""
+"""Bytes per second of an answer, from its request on, compressed ones without their compression; as many again are
+free. No model writes as fast."""
 _LARGE_PIECE, _MAX_LINES = 32 << 10, 1000
 """Bytes of one piece of a stream from which on its lines are counted, and how many it may have: reading more would
 delay other streams."""
@@ -103,7 +104,9 @@ class ObserveStream:
 
     def exceeds_rate(self, now: float) -> bool:
         """The answer comes faster than any model writes."""
-        return self._received > MAX_RATE * (1 + now - (now if self._started is None else self._started))
+        source = self._reader or self._session
+        size = self._received + (0 if source is None else source.expanded)
+        return size > MAX_RATE * (1 + now - (now if self._started is None else self._started))
 
     def abandon(self, *, closed: bool = False) -> tuple[Action, ...]:
         """Stops watching, since we cannot keep up; not before the status is known, unless the exchange is ``closed``.

@@ -5,10 +5,12 @@ Each makes a request of about as many bytes on the wire as it is asked for.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from random import Random
 from typing import NamedTuple, TypeAlias
 
 import brotli
@@ -52,6 +54,12 @@ WASTE = (
     "001c080000000000f15f4d02e040000000000088ff6a120007020000000040fc57930038100000000000e2bf9a"
 )
 """Eight such blocks as ``wasteful`` repeats."""
+META_BLOCKS = (
+    "0000002082000038d832890112018000000000104100001c6c99c40089004000000000882000000eb64c628044002000"
+    "00000044100000075b2631402200100000000022080080832d93182011000800000000110400c0c196490c9008000400"
+    "000080080200e060cb2406480400020000004004010070b065120324020001"
+)
+"""Eight such as ``meta_blocks`` repeats."""
 
 Make: TypeAlias = Callable[[int], bytes]
 Head: TypeAlias = tuple[tuple[str, str], ...]
@@ -207,9 +215,19 @@ def wasteful(size: int) -> bytes:
     return eight * (size // len(eight)) + b"\x03\0"
 
 
+def stored(size: int) -> bytes:
+    """DEFLATE of bytes as they are, in blocks of 1,000."""
+    return (b"\0" + (1000).to_bytes(2, "little") + (0xFFFF - 1000).to_bytes(2, "little") + b"y" * 1000) * (size // 1005)
+
+
 def copying(size: int) -> bytes:
     """DEFLATE of blocks of 14 bytes with codes of their own, each of which copies a byte 20 times."""
     return filled(b"\0\1\0\xfe\xffA", bytes.fromhex("44c0810800000000207febabaa2f"), b"\x03\0", size)
+
+
+def meta_blocks(size: int) -> bytes:
+    """Brotli of meta-blocks of 16 bytes that each give one, with a code of 704 lengths of its own (RFC 7932 §9.2)."""
+    return filled(b"\x03", bytes.fromhex(META_BLOCKS), b"", size)  # cut short, which nobody sees before
 
 
 def _plain(path: str, head: Head, make: Make, size: int) -> Request:
@@ -249,8 +267,20 @@ def _coded(name: str, start: bytes, unit: bytes, size: int) -> Request:
     return Request(CHAT, (("content-encoding", name),), filled(start, unit, b"", size))
 
 
-def _deflated(make: Make, size: int) -> Request:
-    return Request(CHAT, (("content-encoding", "deflate"),), make(size))
+def _padded(name: str, coding: str, size: int) -> Request:
+    """A body of ``size`` bytes on the wire, nearly all of noise, that unpacks to as much of ``name`` as it may."""
+    noise = b'"%b"' % base64.b64encode(Random(size).randbytes(size * 95 // 100))
+    rest = content_coding.unpacked_limit(size, LIMIT) - len(noise) - 100
+    body = JSONS[name](rest)
+    if name == "arrays":  # as many as may be, and white space
+        body = JSONS[name](max(content_coding.FREE_FRAGMENTS, size) * 9 // 10).removesuffix(b"1]}")
+        body += b" " * max(0, rest - len(body)) + b"1]}"
+    body = body.removesuffix(b"}") + b',"noise":' + noise + b"}"
+    return Request(CHAT, (("content-encoding", coding),), CODINGS[coding](body))
+
+
+def _blocks(coding: str, make: Make, size: int) -> Request:
+    return Request(CHAT, (("content-encoding", coding),), make(size))
 
 
 def _requests() -> Iterator[tuple[str, Callable[[int], Request]]]:
@@ -279,8 +309,16 @@ def _requests() -> Iterator[tuple[str, Callable[[int], Request]]]:
         ("garbage", "gzip", b"", b"\xff"),
     ):
         yield f"coding, {name}", partial(_coded, codings, start, unit)
-    for name, blocks in (("blocks", wasteful), ("blocks that give bytes", copying)):
-        yield f"coding, deflate {name}", partial(_deflated, blocks)
+    for name in ("white space", "a fraction", "a string", "arrays"):
+        for coding in CODINGS:
+            yield f"coding, as much as may be of {name}, {coding}", partial(_padded, name, coding)
+    for name, coding, blocks in (
+        ("deflate blocks", "deflate", wasteful),
+        ("deflate blocks that give bytes", "deflate", copying),
+        ("brotli blocks", "br", meta_blocks),
+        ("half of deflate blocks", "deflate", lambda size: stored(size // 2) + wasteful(size - size // 2)),
+    ):
+        yield f"coding, {name}", partial(_blocks, coding, blocks)
     yield (
         "coding, gzip in gzip",
         lambda size: Request(  # noqa: ARG005

@@ -32,8 +32,8 @@ BODY, PIECE = 100_000, 150
 """Steps of a body, whatever its size, and more for every piece in which it comes."""
 BYTES = 8
 """Bytes for which there may be one more."""
-EVENT = 100
-"""Steps for a byte of a piece, as far as that is less: an event may take two bytes."""
+EVENT = 160
+"""Steps for a byte of a piece, as far as that is less: an event may take three bytes, in a message of SageMaker's."""
 LINE = 16
 """Steps for a byte that was packed."""
 SIZE = 65_536

@@ -17,8 +17,9 @@ RAW_OUTPUT = ":bare"
 
 MAX_EVENTS, MAX_LINES = 1000, 2000
 """In one piece of an answer: no model writes as many at once, and reading them would delay other streams."""
-BYTES_PER_EVENT, BYTES_PER_LINE = 8, 4
-"""So many bytes of an answer allow one more event, or line."""
+BYTES_PER_EVENT, BYTES_PER_SHORT_EVENT, BYTES_PER_LINE = 32, 8, 4
+"""So many bytes of an answer, as it comes, allow one more event, or line. Short events are messages
+of gRPC, and those of a compressed answer."""
 
 
 class MalformedAnswer(Exception):  # noqa: N818

@@ -19,10 +19,12 @@ _MAX_MESSAGES = 250
 class GrpcMessages:
     """See ``Decoder``. A message longer than ``MAX_WHOLE`` is skipped: it gives an event without data."""
 
-    __slots__ = ("_buffer", "_coding", "_room", "_skip")
+    __slots__ = ("_buffer", "_coding", "_room", "_skip", "expanded")
 
     def __init__(self, coding: str = "") -> None:
         """``coding``: the value of ``grpc-encoding``."""
+        self.expanded = 0
+        """Bytes of the messages that were compressed, without their compression."""
         self._coding = coding.strip()
         self._buffer = bytearray()
         self._skip = 0
@@ -69,4 +71,5 @@ class GrpcMessages:
         except (Unreadable, TooLarge):
             raise MalformedAnswer("a compressed message that can't be unpacked") from None
         self._room -= len(found)
+        self.expanded += len(found)
         return found

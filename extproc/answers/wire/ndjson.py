@@ -20,6 +20,8 @@ class JsonLines:
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""
+        if not self._rest and data.find(b"\n") == len(data) - 1 and 0 < len(data) <= MAX_WHOLE:  # nearly all pieces
+            return [("", text, True)] if (text := data.strip()) else []
         *lines, rest = data.split(b"\n", MAX_LINES + 1)
         self._allowance.take(len(data), len(lines))
         found: list[Event] = []

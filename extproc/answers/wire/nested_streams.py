@@ -1,6 +1,7 @@
-"""AWS event streams that carry another stream, or events of another API.
+"""Streams that carry another stream, or events of another API: in AWS event streams, and in gRPC messages.
 
-Source: the API references of Amazon Bedrock ("PayloadPart") and of Amazon SageMaker's runtime ("PayloadPart").
+Source: the API references of Amazon Bedrock ("PayloadPart") and of Amazon SageMaker's runtime ("PayloadPart");
+google/api/httpbody.proto.
 """
 
 from __future__ import annotations
@@ -11,8 +12,15 @@ from collections.abc import Sequence
 import msgspec
 
 from extproc.answers.wire.aws_event_stream import AwsEventStream
-from extproc.answers.wire.decoder import ERROR, Event
-from extproc.answers.wire.documents import SniffingDecoder
+from extproc.answers.wire.decoder import ERROR, Decoder, Event, MalformedAnswer
+from extproc.answers.wire.documents import ObjectOrLines, SniffingDecoder
+from extproc.answers.wire.grpc_messages import GrpcMessages
+from extproc.bodies.grpc_message import fields_of
+from extproc.errors import Unreadable
+
+_MAX_FIELDS = 16
+"""Fields of an ``HttpBody``, which has three; the last may be repeated."""
+_DATA = 2
 
 
 class RawPayloads:
@@ -60,6 +68,53 @@ class Base64Payloads:
     def end(self) -> Sequence[Event]:
         """See ``Decoder``."""
         return ()
+
+
+class HttpBodies:
+    """See ``Decoder``. gRPC messages of the type ``google.api.HttpBody``: together they are the body that the same
+    method has over HTTP (Vertex AI).
+    """
+
+    __slots__ = ("_inner", "_messages")
+
+    def __init__(self, coding: str = "") -> None:
+        """``coding``: the value of ``grpc-encoding``."""
+        self._messages = GrpcMessages(coding)
+        self._inner = SniffingDecoder(ObjectOrLines)
+
+    @property
+    def body(self) -> Decoder:
+        """The decoder of the body: the one for its format, once its first bytes have told it."""
+        return self._inner.chosen or self._inner
+
+    @property
+    def expanded(self) -> int:
+        """See ``GrpcMessages``."""
+        return self._messages.expanded
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """See ``Decoder``."""
+        body = b"".join([_data_of(message, whole) for _, message, whole in self._messages.feed(data)])
+        return self._inner.feed(body) if body else ()
+
+    def end(self) -> Sequence[Event]:
+        """See ``Decoder``."""
+        return self._inner.end()
+
+
+def _data_of(message: bytes, whole: bool) -> bytes:
+    found = b""
+    try:
+        for count, (number, wire, _, value, end) in enumerate(fields_of(message, 0, len(message))):
+            if count == _MAX_FIELDS:
+                raise MalformedAnswer("an HttpBody of too many fields")
+            if (number, wire) == (_DATA, 2):
+                found = message[value:end]
+    except Unreadable:
+        raise MalformedAnswer("not an HttpBody") from None
+    if not whole:
+        raise MalformedAnswer("a message that is too long to be kept")
+    return found
 
 
 _payload = msgspec.json.Decoder(_Payload).decode

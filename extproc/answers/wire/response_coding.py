@@ -13,15 +13,24 @@ import brotli
 import zstandard
 
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.bodies.content_coding import has_wide_window, too_fragmented
+from extproc.bodies.content_coding import brotli_window, too_fragmented
 
 MAX_PIECE = 1 << 20
 """Bytes of one piece as it comes; no proxy reads more at once."""
 MAX_UNPACKED = 4 << 20
 """Bytes that one piece may unpack to; no model's answer has more."""
+_MAX_BROTLI_WINDOW = 22
+"""Base-2 logarithm of the largest window of brotli: 4 MiB, the default of its encoder (``BROTLI_DEFAULT_WINDOW``) and
+so of what is built on it. One copy can fill it at once, which takes 9 ms, once in an answer. Of requests it is narrowed
+(``content_coding``); of answers it can't be, since their length has no bound.
+"""
 FREE, RATIO = 128 << 10, 32
-"""A piece may unpack to ``FREE`` bytes and, beyond them, to ``RATIO`` times its compressed size. The bound is for each
-piece, not for the whole answer: silence in a realtime session's audio is compressed a thousand times, for minutes."""
+"""A piece may unpack to ``FREE`` bytes and, beyond them, to ``RATIO`` times its compressed size. Events of a token each
+are compressed 16 times where each is flushed alone, 40 times where twenty are."""
+FREE_IN_ALL = 1 << 20
+"""Bytes to which all pieces of a compressed answer may unpack beyond ``RATIO`` times their size. There is no such bound
+for sessions: silence in their audio is compressed a thousand times, for minutes. What bounds both by time is
+``exchange.observe.MAX_RATE``."""
 _STEP = 256
 """Bytes given to zstd at once, which has no bound on its output: they can unpack to 8 MiB."""
 
@@ -37,8 +46,10 @@ def decompressor(coding: str) -> Decompressor | None:
     if make is None:
         return None
     step = make()
+    left = FREE_IN_ALL
 
     def unpack(data: bytes) -> bytes:
+        nonlocal left
         if len(data) > MAX_PIECE:
             raise MalformedAnswer("a piece that is too large")
         most = max_unpacked(len(data))
@@ -46,7 +57,8 @@ def decompressor(coding: str) -> Decompressor | None:
             found = step(data, most)
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             raise MalformedAnswer("a broken content coding") from None
-        if len(found) > most or too_fragmented(found, len(data)):
+        left = min(FREE_IN_ALL, left + RATIO * len(data) - len(found))
+        if len(found) > most or left < 0 or too_fragmented(found, len(data)):
             raise MalformedAnswer("unpacks to too much")
         return found
 
@@ -82,7 +94,7 @@ def _brotli() -> _Step:
         nonlocal begun
         if data and not begun:
             begun = True
-            if has_wide_window(data):
+            if brotli_window(data) > _MAX_BROTLI_WINDOW:
                 raise EOFError
         found: bytes = unpacking.process(data, output_buffer_limit=most)
         if not unpacking.can_accept_more_data() and not unpacking.is_finished():

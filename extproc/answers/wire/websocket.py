@@ -9,7 +9,7 @@ import zlib
 from typing import Any
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, BoundedBuffer
-from extproc.answers.wire.decoder import BYTES_PER_EVENT, Allowance, Event, MalformedAnswer
+from extproc.answers.wire.decoder import BYTES_PER_EVENT, BYTES_PER_SHORT_EVENT, Allowance, Event, MalformedAnswer
 from extproc.answers.wire.response_coding import max_unpacked
 
 HEAD_SIZE = 512
@@ -46,15 +46,17 @@ class WebSocketMessages:
             "_left",
             "_mask",
         ),
-        *("_message", "_room", "_may_compress", "closed"),
+        *("_message", "_room", "_may_compress", "closed", "expanded"),
     )
 
     def __init__(self, extensions: str = "") -> None:
         """``extensions``: the value of ``sec-websocket-extensions``. Raises ``MalformedAnswer`` for unknown ones."""
         self.closed: int | None = None
         """The code of the close frame, after which nothing is read; None: none has come."""
+        self.expanded = 0
+        """Bytes of the messages that were compressed, without their compression."""
         self._may_compress, self._no_context_takeover = _compression(extensions)
-        self._allowance = Allowance(_MAX_FRAMES, BYTES_PER_EVENT)
+        self._allowance = Allowance(_MAX_FRAMES, BYTES_PER_SHORT_EVENT if self._may_compress else BYTES_PER_EVENT)
         self._inflate: Any = None
         self._room = 0  # bytes that compressed messages of this piece may unpack to
         self._head = b""  # the beginning of a frame's header
@@ -167,6 +169,7 @@ class WebSocketMessages:
         try:
             for _ in range(_MAX_BLOCKS):
                 found.append(self._inflate.decompress(data, max(self._room, 1)))
+                self.expanded += len(found[-1])
                 self._room -= len(found[-1])
                 if self._room <= 0 or self._inflate.unconsumed_tail:
                     raise MalformedAnswer("a message that unpacks to too much")

@@ -16,6 +16,7 @@ from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.answers.wire.decoder import MAX_EVENTS
 from extproc.apis.answer_table import HEADERS, SHAPES
 from extproc.headers import Headers
+from tests.unit.answers.answered import read
 
 
 def answer(api: str, operation: str, kind: str = "text/event-stream", **headers: str) -> AnswerReader:
@@ -73,6 +74,7 @@ GEMINI = {"promptTokenCount": 9, "candidatesTokenCount": 8, "thoughtsTokenCount"
         ),
         ("generate", "generate", [{"generated_text": "…", "details": {"generated_tokens": 12}}], (None, 12, None)),
         ("vllm", "score", {"usage": {"prompt_tokens": 9}}, (9, None, None)),
+        ("vllm", "inference.generate", {"request_id": "1", "choices": [], "usage": OPENAI}, (9, 12, 4)),
         ("mlflow", "invocations", CHAT | {"usage": OPENAI}, (9, 12, 4)),
         ("triton", "generate", {"text_output": "…"}, (None, None, None)),
     ],
@@ -292,6 +294,32 @@ def test_no_message_is_too_odd(message: bytes) -> None:
         found.feed(b"\0" + len(message).to_bytes(4) + message)
         found.end()
         assert not found.malformed
+
+
+def in_messages(*data: bytes) -> bytes:
+    """Each in a message of gRPC, of the type ``google.api.HttpBody``."""
+    fields = [b"\x12" + bytes((len(piece) & 0x7F | 0x80, len(piece) >> 7)) + piece for piece in data]
+    return b"".join(b"\0" + len(field).to_bytes(4) + field for field in fields)
+
+
+def test_tokens_of_chat_over_grpc() -> None:
+    """As Vertex AI's ``ChatCompletions``: the body that it has over HTTP, in messages."""
+    events = [{"choices": [{"delta": {"content": "a"}}]}, {"choices": [{"finish_reason": "stop"}], "usage": OPENAI}]
+    streamed = answer("vertex", "chat.completions", "application/grpc")
+    texts = [b"data: %b\n\n" % json.dumps(event).encode() for event in events]
+    assert [streamed.feed(in_messages(text)) for text in texts] == [True, False]
+    assert (streamed.counts(), streamed.streamed, streamed.has_end_mark) == ((9, 12, 4), True, False)
+    whole = answer("vertex", "chat.completions", "application/grpc")
+    assert not whole.feed(in_messages(json.dumps(CHAT | {"usage": OPENAI}).encode()))
+    whole.end()
+    assert (whole.counts(), whole.streamed, whole.malformed) == ((9, 12, 4), False, False)
+
+
+def test_tokens_in_tokens_out_as_vllm_streams_them() -> None:
+    chunk = {"request_id": "1", "choices": [{"index": 0, "finish_reason": None, "token_ids": [7]}], "usage": None}
+    end = {"request_id": "1", "choices": [], "usage": OPENAI}
+    found = read("vllm", "inference.generate", chunk, chunk, end, b"[DONE]")
+    assert (found.state.output_events, found.counts(), found.state.complete) == (2, (9, 12, 4), True)
 
 
 def test_events_are_counted_by_the_bytes_on_the_wire() -> None:

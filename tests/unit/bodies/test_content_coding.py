@@ -8,6 +8,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from extproc.bodies import content_coding
 from extproc.bodies.content_coding import TooLarge, decode
 from extproc.errors import Unreadable
+from tests.unit.bodies.small_blocks import BLOCKS
 
 TEXT = b'{"model":"m","x":"' + bytes(range(32, 127)) * 40 + b'"}'
 LIMIT = 1 << 20
@@ -130,6 +132,33 @@ def test_a_window_beyond_what_the_coding_allows_on_the_web() -> None:
     assert refused(packer.compress(TEXT) + packer.flush(), "zstd") == "content_encoding"
 
 
+@pytest.mark.parametrize("window", range(10, 25))
+def test_the_window_of_brotli_is_of_no_account(window: int) -> None:
+    """Copies from as far back as can be, to as much as is allowed, which other decoders give too."""
+    noise = Random(window).randbytes(content_coding.FREE_BYTES // 2)
+    for data in (noise * 2, TEXT * 60, bytes(content_coding.FREE_BYTES)):
+        packed = brotli.compress(data, lgwin=window)
+        assert content_coding.brotli_window(packed) == (window if window > 17 else 0)
+        assert decode(packed, "br", 8 << 20) == data
+
+
+def test_a_body_of_few_bytes_fills_no_large_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, given = brotli.compress(bytes(8 << 20), lgwin=24), []
+
+    class Unpacker:
+        def __init__(self) -> None:
+            self._unpacker = brotli.Decompressor()
+
+        def process(self, data: bytes, output_buffer_limit: int) -> bytes:
+            given.append(bytes(data))
+            return bytes(self._unpacker.process(data, output_buffer_limit=output_buffer_limit))
+
+    monkeypatch.setattr(content_coding, "brotli", SimpleNamespace(Decompressor=Unpacker, error=brotli.error))
+    with pytest.raises(TooLarge):
+        decode(packed, "br", 8 << 20)
+    assert [content_coding.brotli_window(piece) for piece in given] == [19]
+
+
 def _gigabyte(name: str) -> bytes:
     """1 GiB of zeros."""
     block = bytes(1 << 20)
@@ -160,27 +189,6 @@ def test_a_bomb_is_stopped_within_its_bound(name: str) -> None:
         assert peak < 3 * limit + (2 << 20)
 
 
-def wasteful(size: int) -> bytes:
-    """DEFLATE of nothing but empty blocks, each of 91 bits and with codes of its own (RFC 1951 §3.2.7)."""
-    bits = width = 0
-    for value, count in (
-        (0, 1),  # not the last
-        (2, 2),  # of its own codes
-        (0, 5),  # 257 literals and lengths
-        (0, 5),  # one distance
-        (14, 4),  # 18 lengths of code lengths: of 1 and of 18 (repeat zero) they are 1, of others 0
-        *((int(symbol in (18, 1)), 3) for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)),
-        (0, 1),  # a length of 1, for 0
-        *((1, 1), (138 - 11, 7), (1, 1), (117 - 11, 7)),  # 255 of 0
-        *((0, 1), (0, 1)),  # of 1 for the block's end, and for the distance
-        (1, 1),  # the block's end
-    ):
-        bits |= value << width
-        width += count
-    eight = sum(bits << n * width for n in range(8)).to_bytes(width, "little")
-    return eight * (size // width) + b"\x03\0"
-
-
 @pytest.mark.parametrize(
     ("name", "piece"),
     [
@@ -204,89 +212,58 @@ def test_blocks_of_zstd_are_in_proportion_to_its_size() -> None:
         decode(start + b"\0\0\0" * 300 + end, "zstd", LIMIT)
 
 
-class Bits:
-    """Bits as DEFLATE packs them: numbers with their lowest bit first, codes with their highest (RFC 1951 §3.1.1)."""
+class Taken:
+    """Stands in for a library whose unpackers it counts the bytes of."""
 
-    def __init__(self) -> None:
-        self.value = self.width = 0
+    def __init__(self, library: Any, *names: str) -> None:
+        self.bytes = 0
+        self.error = library.error
+        for name in names:
+            setattr(self, name, partial(self._unpacker, getattr(library, name)))
 
-    def number(self, value: int, width: int) -> None:
-        self.value |= value << self.width
-        self.width += width
+    def _unpacker(self, make: Callable[..., Any], *arguments: Any) -> Any:
+        unpacker = make(*arguments)
+        taken = self
 
-    def code(self, text: str) -> None:
-        for bit in text:
-            self.number(int(bit), 1)
+        class Unpacker:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(unpacker, name)
 
-    def repeated(self, size: int) -> bytes:
-        """About ``size`` bytes of the block over and over, after a stored byte that it may copy; then the end."""
-        eight = sum(self.value << n * self.width for n in range(8)).to_bytes(self.width, "little")
-        return b"\0\1\0\xfe\xffA" + eight * (size // self.width) + b"\x03\0"
+            def decompress(self, data: bytes, limit: int) -> bytes:
+                taken.bytes += len(data)
+                return bytes(unpacker.decompress(data, limit))
 
+            def process(self, data: bytes, output_buffer_limit: int) -> bytes:
+                taken.bytes += len(data)
+                return bytes(unpacker.process(data, output_buffer_limit=output_buffer_limit))
 
-def copying_blocks(size: int, copies: int) -> bytes:
-    """Blocks of 14 bytes and more that have codes of their own, and each give 10 bytes for each of ``copies``."""
-    bits = Bits()
-    for value, width in ((0, 1), (2, 2), (264 + 1 - 257, 5), (0, 5), (14, 4)):
-        bits.number(value, width)
-    for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1):
-        bits.number({18: 1, 1: 2, 0: 2}.get(symbol, 0), 3)
-    for zeros in (138, 118):  # no literals
-        bits.code("0")
-        bits.number(zeros - 11, 7)
-    for length in ("11", *["10"] * 7, "11", "11"):  # the end, no shorter copies, copies of 10, the distance 1
-        bits.code(length)
-    bits.code("10" * copies + "0")
-    return bits.repeated(size)
+        return Unpacker()
 
 
-def fixed_blocks(size: int) -> bytes:
-    """Blocks of 18 bits, without codes of their own, each of which gives a byte."""
-    bits = Bits()
-    bits.number(0, 1)
-    bits.number(1, 2)
-    bits.code(f"{0x30 + 65:08b}0000000")
-    return bits.repeated(size)
+@pytest.mark.parametrize("size", [40_000, 65_536, 200_000, 1 << 20])
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_small_blocks_are_refused_after_few_of_them(blocks: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    coding, make = BLOCKS[blocks]
+    packed, library = make(size - 100), {"deflate": "zlib", "br": "brotli"}[coding]
+    unpacked = zlib.decompress(packed, -15) if coding == "deflate" else brotli.decompress(packed)
+    assert unpacked[:1] in (b"", b"A")
+    taken = Taken(getattr(content_coding, library), "decompressobj" if coding == "deflate" else "Decompressor")
+    monkeypatch.setattr(content_coding, library, taken)
+    if blocks == "fixed" and size < 2 * content_coding.FREE_DEFICIT:
+        assert decode(packed, coding, 8 << 20) == unpacked  # without codes of their own they cost little
+        return
+    with pytest.raises(TooLarge):
+        decode(packed, coding, 8 << 20)
+    step = max(content_coding.SHORTEST_STEP, size // content_coding.RUNS)
+    assert taken.bytes <= (8 * step if blocks != "fixed" else 3 * content_coding.FREE_DEFICIT)
 
 
-@pytest.mark.parametrize("size", [200_000, 1 << 20, content_coding.MAX_PACKED["deflate"]])
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        wasteful,
-        fixed_blocks,
-        lambda size: copying_blocks(size, 1),
-        lambda size: copying_blocks(size, 2),
-        lambda size: copying_blocks(size, 8),
-    ],
-    ids=["empty", "fixed", "10 bytes", "20 bytes", "80 bytes"],
-)
-def test_deflate_of_small_blocks_is_refused_after_few_of_them(blocks: Callable[[int], bytes], size: int) -> None:
-    packed, taken = blocks(size - 100), 0
-    assert zlib.decompress(packed, -15)[:1] in (b"", b"A")
-
-    class Unpacker:
-        def __init__(self, window: int) -> None:
-            self._unpacker = zlib.decompressobj(window)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._unpacker, name)
-
-        def decompress(self, data: bytes, limit: int) -> bytes:
-            nonlocal taken
-            taken += len(data)
-            return self._unpacker.decompress(data, limit)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content_coding, "zlib", SimpleNamespace(decompressobj=Unpacker, error=zlib.error))
-        with pytest.raises(TooLarge):
-            decode(packed, "deflate", 8 << 20)
-    assert taken <= 3 * content_coding.STEP
-
-
-def test_small_blocks_pass_in_a_small_body() -> None:
-    for packed in (wasteful(60_000), copying_blocks(60_000, 1), fixed_blocks(60_000)):
-        assert decode(packed, "deflate", LIMIT) == zlib.decompress(packed, -15)
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_small_blocks_pass_in_a_small_body(blocks: str) -> None:
+    coding, make = BLOCKS[blocks]
+    packed = make(content_coding.SMALL - 100)
+    unpacked = zlib.decompress(packed, -15) if coding == "deflate" else brotli.decompress(packed)
+    assert decode(packed, coding, LIMIT) == unpacked
 
 
 def test_a_client_that_flushes_what_it_writes_is_understood() -> None:
@@ -324,7 +301,10 @@ def test_what_a_body_unpacks_to_is_in_proportion_to_its_size(name: str, pack: Ca
         else:
             with pytest.raises(TooLarge):
                 decode(packed, name, 8 << 20)
-    assert content_coding.unpacked_limit(0, 8 << 20) == content_coding.FREE_BYTES
+    for least in (0, content_coding.FREE_PACKED):
+        assert content_coding.unpacked_limit(least, 8 << 20) == content_coding.FREE_BYTES
+    more = content_coding.FREE_PACKED + 1
+    assert content_coding.unpacked_limit(more, 8 << 20) == content_coding.FREE_BYTES + content_coding.MAX_RATIO
     assert content_coding.unpacked_limit(1 << 20, 8 << 20) == 8 << 20
     assert content_coding.unpacked_limit(0, 1000) == 1000
 

@@ -144,3 +144,13 @@ def test_the_span_of_a_string_ends_at_its_own_quote(body: bytes, value: bytes) -
     text = body % value
     start, end = json_scan.string_span(text, "model")
     assert text[start:end] == value
+
+
+def test_members_of_what_only_python_reads() -> None:
+    body = b'{"\\u006dodels":NaN,"x":[-Infinity],"\\ud83d":"\\ud83d","model":"m"}'
+    found = [(key, body[start:end]) for key, start, end in json_scan.members(body)]
+    assert [key for key, _ in found] == ["models", "x", "\ufffd", "model"]
+    assert found[-1] == ("model", b'"m"')
+    assert found[1] == ("x", b"[-Infinity]")
+    start, end = json_scan.string_span(b"\xef\xbb\xbf" + body, "model")
+    assert (b"\xef\xbb\xbf" + body)[start:end] == b'"m"'

@@ -28,6 +28,7 @@ from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric, S
 from extproc.policy.gpu import Gpu
 from extproc.policy.pool_load import ServerLoad
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from tests.unit.exchange.packed_zeros import packed_zeros
 
 SNAPSHOT = Snapshot(
     (Policy("llama", models=("llama-*",), versions=(Version("v1"), Version("v2"))),), (GpuPool("west", Gpu()),)
@@ -367,6 +368,15 @@ def test_an_answer_is_busy_that_comes_faster_than_any_model_writes() -> None:
     stream.receive(body(bytes(MAX_RATE)), 0.2)
     assert stream.exceeds_rate(0.2)
     assert not stream.exceeds_rate(2.0)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "grpc", "websocket"])
+def test_what_an_answer_unpacks_to_counts(coding: str) -> None:
+    stream, following = packed_zeros(SNAPSHOT, CHAT, coding)
+    for n in range(10):
+        stream.receive(body(following()), 0.1)
+        assert stream.exceeds_rate(0.1) == (n > 5)
+    assert not stream.exceeds_rate(60.0)
 
 
 def test_a_flood_of_events_is_left_unread() -> None:

@@ -1,14 +1,15 @@
-"""AWS event streams that carry the model's own stream."""
+"""AWS event streams, and messages of gRPC, that carry the model's own stream."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 
 import pytest
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import ERROR
-from extproc.answers.wire.nested_streams import Base64Payloads, RawPayloads
+from extproc.answers.wire.decoder import ERROR, MalformedAnswer
+from extproc.answers.wire.nested_streams import Base64Payloads, HttpBodies, RawPayloads
 from tests.unit.answers.wire.framing import aws, bytewise, read
 
 EXCEPTION = aws(b"slow down", message_type="exception")
@@ -41,3 +42,27 @@ def test_what_comes_before_an_exception_is_read_before_it() -> None:
 
 def test_an_event_that_is_too_long_has_no_data() -> None:
     assert read(Base64Payloads, aws(bytes(MAX_WHOLE + 1)))[0][1] == b""
+
+
+def http_body(data: bytes, *, packed: bool = False) -> bytes:
+    """A message of gRPC with ``google.api.HttpBody``: content type, data, and an extension that is empty."""
+    fields = ((1, b"text/event-stream"), (2, data), (3, b""))
+    message = b"".join(bytes((number << 3 | 2, len(text))) + text for number, text in fields)
+    message = gzip.compress(message) if packed else message
+    return bytes((packed,)) + len(message).to_bytes(4) + message
+
+
+def test_the_data_of_http_bodies_is_one_body() -> None:
+    pieces = (b"data: o", b"", b"ne\n\nda", b"ta: two\n\n")
+    wanted = [("", b"one", True), ("", b"two", True)]
+    text = b"".join(http_body(piece) for piece in pieces)
+    assert read(HttpBodies, text) == read(HttpBodies, *bytewise(text)) == wanted
+    packed = HttpBodies("gzip")
+    assert [event for piece in pieces for event in packed.feed(http_body(piece, packed=True))] == wanted
+    assert packed.expanded > sum(map(len, pieces))
+
+
+def test_what_is_no_http_body() -> None:
+    for message in (b"\xff", b"\x0a\x09abc", b"\x1a\0" * 20, b"\x12\0" + bytes(MAX_WHOLE)):
+        with pytest.raises(MalformedAnswer):
+            HttpBodies().feed(b"\0" + len(message).to_bytes(4) + message)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from random import Random
 
 import brotli
 import pytest
 import zstandard
 
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.answers.wire.response_coding import FREE, MAX_PIECE, MAX_UNPACKED, RATIO, decompressor, max_unpacked
+from extproc.answers.wire.response_coding import (
+    FREE,
+    FREE_IN_ALL,
+    MAX_PIECE,
+    MAX_UNPACKED,
+    RATIO,
+    decompressor,
+    max_unpacked,
+)
 
 
 def test_what_a_piece_may_unpack_to() -> None:
@@ -35,6 +44,30 @@ def test_what_unpacks_to_too_much_for_its_size(coding: str) -> None:
         undo(bytes(MAX_PIECE + 1))
 
 
+def test_what_all_pieces_may_unpack_to() -> None:
+    undo, packer, given, sent = decompressor("gzip"), zlib.compressobj(wbits=31), 0, 0
+    assert undo is not None
+    while given <= FREE_IN_ALL + RATIO * sent - FREE:
+        piece = packer.compress(bytes(FREE)) + packer.flush(zlib.Z_SYNC_FLUSH)
+        sent += len(piece)
+        given += len(undo(piece))
+    assert given > FREE_IN_ALL - FREE
+    with pytest.raises(MalformedAnswer):
+        undo(packer.compress(bytes(FREE)) + packer.flush(zlib.Z_SYNC_FLUSH))
+
+
+@pytest.mark.parametrize("together", [1, 4, 20])
+def test_a_long_answer_of_tokens_is_unpacked_to_its_end(together: int) -> None:
+    undo, packer, random = decompressor("gzip"), zlib.compressobj(wbits=31), Random(1)
+    assert undo is not None
+    words = ["".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=random.randint(2, 7))) for _ in range(2000)]
+    size = 0
+    for _ in range(20_000 // together):
+        events = b"".join(TOKEN % random.choice(words).encode() for _ in range(together))
+        size += len(undo(packer.compress(events) + packer.flush(zlib.Z_SYNC_FLUSH)))
+    assert size > 3 * FREE_IN_ALL
+
+
 def test_what_unpacks_to_too_many_pieces() -> None:
     undo = decompressor("gzip")
     assert undo is not None
@@ -49,6 +82,10 @@ def test_a_window_of_brotli() -> None:
         undo(brotli.compress(b"x" * 100, lgwin=24))
 
 
+TOKEN = (
+    b'data: {"id": "chatcmpl-0123456789abcdef0123456789abcdef", "object": "chat.completion.chunk", "created": 175,'
+    b' "model": "m", "choices": [{"index": 0, "delta": {"content": " %b"}, "finish_reason": null}]}\n\n'
+)
 TEXT = json.dumps([{"n": n} for n in range(500)]).encode()
 PACKED = {
     "gzip": gzip.compress(TEXT),
