@@ -31,6 +31,7 @@ from tests.attack.well_behaved import Latency, WellBehaved, well_behaved, writte
 from tests.envoy.conftest import ModelServer
 from tests.grpc.served import Served
 from tests.http2.wire import message
+from tests.waiting import until
 
 MAX_RATIO = 5.0
 """Of p99 under a flood to p99 in quiet."""
@@ -110,6 +111,7 @@ def attack(
         hostile.stdout.readline()
         first = used(server.process.pid)
         for _ in range(rounds):
+            until(lambda: server.metric("extproc_streams") == 0)  # those of the flood before have ended
             client.watch(SETTLING)
             quiet.append(client.watch(seconds))
             hostile.stdin.write(f"{seconds + SETTLING}\n")
