@@ -200,9 +200,10 @@ def test_what_a_frame_costs_beyond_a_share_is_taken_from_the_next() -> None:
     connection.receive(headers(3, [*REQUEST, *((f"x{n}", "1") for n in range(20))]), 0.0, 20)
     debt = -connection.work
     assert debt > 40
-    assert not connection.unfinished, "nothing waits"
+    waits = [connection.unfinished]
     connection.receive(headers(5)[:-1], 0.0, 5)
-    assert not connection.unfinished, "no frame is whole"
+    waits.append(connection.unfinished)
+    assert waits == [False, False], "no frame is whole"
     turns = 1
     connection.receive(headers(5)[-1:], 0.0, 5)
     while connection.unfinished:
