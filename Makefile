@@ -64,7 +64,7 @@ istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it
 h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
 	@$(BIN)/python -m tests.h2spec
 
-attack: $(VENV)/dev  ## floods of hostile clients against the engine on loopback, and what they cost others: two minutes; h2load (nghttp2-client) if there
+attack: $(VENV)/dev  ## floods of hostile clients against the engine on loopback, and what they cost an Envoy: five minutes; h2load (nghttp2-client) if there
 	@$(BIN)/python -m tests.attack
 
 protos: $(VENV)/dev  ## extproc/_pb from protos/

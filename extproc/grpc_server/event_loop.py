@@ -130,7 +130,8 @@ class Http2Engine:
 
     def _handle_events(self, events: Sequence[tuple[int, int]], now: float) -> None:
         """One turn: every client with an event or a backlog gets the same share of work. Those with a backlog come
-        last, so that others wait for no more than the rest of a turn.
+        last, so that others wait for no more than the rest of a turn. Where some frames were more than a share, the
+        turn ends sooner, and those who are left come first of them in the next.
         """
         clients, backlogged, self._backlogged = self._clients, self._backlogged, {}
         share = max(MIN_SHARE, WORK_PER_TURN // max(len(events), len(backlogged), 1))
@@ -142,9 +143,21 @@ class Http2Engine:
                 self._on_wakeup(now)
             elif number in self._listeners:
                 self._accept(self._listeners[number], now)
-        for client in backlogged.values():
-            if not client.closed and client.handle(select.EPOLLIN, now, share):
+        if backlogged:
+            self._handle_backlogged(list(backlogged.values()), now, share)
+
+    def _handle_backlogged(self, backlogged: Sequence[ClientSocket], now: float, share: int) -> None:
+        left = WORK_PER_TURN
+        for at, client in enumerate(backlogged):
+            if left <= 0:
+                self._backlogged = {late.fd: late for late in backlogged[at:]} | self._backlogged
+                break
+            if client.closed:
+                continue
+            left -= share + min(client.connection.work, 0)
+            if client.handle(select.EPOLLIN, now, share):
                 self._update(client)
+            left += client.connection.work
 
     def _update(self, client: ClientSocket) -> None:
         """Forgets a client that is closed; else waits for the events it wants, and notes whether it has a backlog."""

@@ -67,11 +67,12 @@ class Connection(ControlFrames):
         """What the client sent. Raises nothing for what a client can send: it gets a GOAWAY that says why.
 
         ``now``: seconds of a monotonic clock. ``share``: units of work, see ``ConnectionSender.work``; what is more
-        than that waits for the next call (``unfinished``), which may bring nothing new.
+        than that waits for the next call (``unfinished``), which may bring nothing new. A frame is processed as a
+        whole: by how much it exceeds the share, the next shares are smaller.
         """
         if self.failed:
             return
-        self.now, self.work = now, share
+        self.now, self.work = now, (share if self.work >= 0 else share + self.work)
         at = 0
         if self._buffer:
             if data:
@@ -136,9 +137,6 @@ class Connection(ControlFrames):
         size, streams, handlers = len(data), self.streams, _HANDLERS
         raw = data  # a ``const char *`` where compiled: slices are cheaper
         while size - at >= HEADER_SIZE:
-            if self.work <= 0:
-                self.unfinished = True
-                break
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]  # §4.1
             kind, flags = data[at + 3], data[at + 4]
             number = (data[at + 5] & 0x7F) << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
@@ -146,6 +144,9 @@ class Connection(ControlFrames):
                 raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a frame is larger than we said we take")
             start = at + HEADER_SIZE
             if start + length > size:
+                break
+            if self.work <= 0:
+                self.unfinished = True
                 break
             at = start + length
             self.work -= (length >> 10) + (_FRAME_WORK if kind <= HEADERS else 1)
@@ -232,6 +233,7 @@ class Connection(ControlFrames):
     def _on_block(self, number: int, flags: int, block: bytes) -> None:
         """A complete header block: of a new request, or trailers."""
         head = self._header_reader.read(block)
+        self.work -= self._header_reader.work
         if number > self.last_stream_id:
             self._open(number, flags, head)
             return

@@ -12,6 +12,8 @@ from extproc.http2.settings import SERVER_SETTINGS, SETTINGS_ACK, read_settings
 from extproc.http2.windows import CONNECTION_WINDOW, FlowControl
 
 _PING_PAYLOAD: Final = b"are you?"
+_SETTINGS_WORK: Final = 2
+"""What SETTINGS cost more than other frames that are limited, in units of ``ConnectionSender.work``."""
 
 
 class ControlFrames(FlowControl):
@@ -47,6 +49,7 @@ class ControlFrames(FlowControl):
         self.charge(limits.SETTINGS_LIMIT)
         if flags & f.ACK:
             return
+        self.work -= _SETTINGS_WORK
         values = read_settings(payload)
         if f.INITIAL_WINDOW_SIZE in values:
             self.change_initial_window(values[f.INITIAL_WINDOW_SIZE])

@@ -15,9 +15,17 @@ MAX_BLOCK: Final = 1 << 16
 """Bytes of a header block, encoded, and of its fields (SETTINGS_MAX_HEADER_LIST_SIZE)."""
 MAX_TABLE: Final = 4096
 """Bytes of the dynamic table, as the RFC counts them (§4.1): the initial value of SETTINGS_HEADER_TABLE_SIZE."""
+MAX_TABLE_CHANGES: Final = 2
+"""Changes of the table's size at the beginning of a block (§4.2): the smallest since the last block, and the final."""
+MAX_LITERALS: Final = 128
+"""Of a block: each costs some microseconds. An Envoy's streams have ten, and requests to Envoy 100 headers at most."""
 MAX_CACHED_LITERALS: Final = 64
 MAX_CACHED_LITERAL: Final = 256
 """Bytes of the name and the value of a literal that is cached."""
+_LITERAL_WORK: Final = 3
+"""What a literal costs, in units of ``ConnectionSender.work``, beside one for each 16 bytes of the block, which may be
+Huffman's code, and one for four fields of any kind.
+"""
 
 
 class HpackError(Http2ConnectionError):
@@ -34,6 +42,13 @@ class HeadersTooLarge(Http2ConnectionError):  # noqa: N818 - named for the case
         super().__init__(ENHANCE_YOUR_CALM, f"more than {MAX_BLOCK} bytes of headers")
 
 
+class TooManyInstructions(Http2ConnectionError):  # noqa: N818 - named for the case
+    """A block of few bytes that costs much: of more than ``MAX_LITERALS`` or ``MAX_TABLE_CHANGES``."""
+
+    def __init__(self) -> None:
+        super().__init__(ENHANCE_YOUR_CALM, "too many literals or changes of the table's size in a block of headers")
+
+
 class HpackDecoder:
     """Decodes the header blocks of one client. After an exception it is of no more use."""
 
@@ -45,11 +60,13 @@ class HpackDecoder:
         """Literals without indexing by name, encoding and bytes of their values: clients repeat them."""
         self.size = 0
         """Bytes of the last block's fields (RFC 9113 §6.5.2)."""
+        self.work = 0
+        """What the last block cost, in units of ``ConnectionSender.work``."""
         self.changes = 0
         """Changes of the dynamic table so far: between two changes equal blocks have equal fields."""
 
     def read(self, block: bytes) -> list[Field]:
-        """The fields of a block, in order. Raises ``HpackError`` and ``HeadersTooLarge``."""
+        """The fields of a block, in order. Raises ``HpackError``, ``HeadersTooLarge`` and ``TooManyInstructions``."""
         try:
             return self._read(block)
         except IndexError:
@@ -58,6 +75,7 @@ class HpackDecoder:
     def _read(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
         table, room, at, end = self._table, MAX_BLOCK, 0, len(block)
+        literals = table_changes = 0
         while at < end:
             byte = block[at]
             at += 1
@@ -69,18 +87,25 @@ class HpackDecoder:
             elif byte == 0x80:
                 raise HpackError("the header of number 0")
             elif byte & 0xE0 == 0x20:
+                table_changes += 1
                 if fields:
                     raise HpackError("another size of the table amidst headers")
+                if table_changes > MAX_TABLE_CHANGES:
+                    raise TooManyInstructions
                 size, at = _number(block, at, 0x1F) if byte == 0x3F else (byte & 0x1F, at)
                 self._resize(size)
                 continue
             else:
+                literals += 1
+                if literals > MAX_LITERALS:
+                    raise TooManyInstructions
                 field, at = self._literal(block, at, byte)
             room -= field.size
             if room < 0:
                 raise HeadersTooLarge
             fields.append(field)
         self.size = MAX_BLOCK - room
+        self.work = _LITERAL_WORK * literals + (len(fields) >> 2) + (end >> 4)
         return fields
 
     def _literal(self, block: bytes, at: int, byte: int) -> tuple[Field, int]:

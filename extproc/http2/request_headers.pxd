@@ -8,7 +8,7 @@ cdef class RequestHead:
 cdef class HeaderBlockReader:
     cdef public object _budget, _decoder
     cdef public dict _cache
-    cdef public Py_ssize_t _cached_bytes
+    cdef public Py_ssize_t work, _cached_bytes
 
     cpdef RequestHead read(self, bytes block)
     cpdef clear(self)

@@ -55,14 +55,18 @@ class HeaderBlockReader:
         self._cache: dict[bytes, RequestHead] = {}
         self._budget = budget or MemoryBudget()
         self._cached_bytes = 0
+        self.work = 0
+        """What the last block cost, in units of ``ConnectionSender.work``; nothing where it was cached."""
 
     def read(self, block: bytes) -> RequestHead:
-        """Every block of the client must be read, in order. Raises ``HpackError`` and ``HeadersTooLarge``."""
+        """Every block of the client must be read, in order. Raises as ``HpackDecoder.read``."""
         head = self._cache.get(block)
         if head is not None:
+            self.work = 0
             return head
         before = self._decoder.changes
         head = RequestHead(self._decoder.read(block))
+        self.work = self._decoder.work
         unchanged = self._decoder.changes == before
         if not unchanged or len(self._cache) >= MAX_CACHED_BLOCKS:
             self.clear()

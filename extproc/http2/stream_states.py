@@ -35,7 +35,8 @@ class StreamStates(ConnectionSender):
         self._buckets: dict[RateLimit, TokenBucket] = {}
 
     def charge(self, limit: RateLimit, cost: int = 1) -> None:
-        """Counts a frame that is limited. Raises ``Http2ConnectionError`` where there were too many."""
+        """Counts a frame that is limited, which is work. Raises ``Http2ConnectionError`` where there were too many."""
+        self.work -= 1
         sent = self.window_granted - self.window
         earned = limits.PER_STREAM * self.streams_opened + sent // limits.PER_BYTES
         bucket = self._buckets.get(limit)

@@ -4,7 +4,8 @@ cdef class OpenStreams:
     cdef public object _metrics
     cdef public Py_ssize_t _held_bytes, _max_streams, _max_held_bytes, _max_waiting, _max_watching, _watching
     cdef public dict _waiting
+    cdef public object _silent
 
-    cpdef open(self)
-    cpdef watch(self)
+    cpdef open(self, object stream)
+    cpdef watch(self, object stream)
     cpdef wait(self, object stream, Py_ssize_t size)

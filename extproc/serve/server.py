@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FULL_COLLECTION_THRESHOLD = 100
+"""Python's own is 10. A full garbage collection takes 20 ms where 20,000 streams are open, which holds up every other
+request, and what has ended is freed without one.
+"""
+
 
 class Server:
     """One processor, in this process."""
@@ -116,6 +121,7 @@ class Server:
         log.info("serving ext_proc on %s, admin on %s", ", ".join(addresses), admin)
         gc.collect()
         gc.freeze()  # objects of the start live on: collections need not scan them
+        gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_THRESHOLD)
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         if self._state == "draining":

@@ -67,7 +67,7 @@ class ProcessHandler:
         sender: Sender,
         on_observed: ObservedListener | None = None,
     ) -> None:
-        """``streams`` has counted it already; ``on_observed`` is called with a finished exchange."""
+        """``streams`` counts it; ``on_observed`` is called with a finished exchange."""
         self.done = False
         self._ended: Abort | None = None
         self._streams = streams
@@ -91,7 +91,7 @@ class ProcessHandler:
                 if started >= self._metrics.renderings.next_check:
                     self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
-                    self._streams.watch()
+                    self._streams.watch(self)
                     self._exchange = self._observing = ObserveStream(
                         self._snapshot, _random_share(), accounted=ACCOUNTED in self._sender.metadata
                     )
@@ -184,7 +184,8 @@ def handler_factory(
     streams = OpenStreams(metrics, max_streams)
 
     def handler(sender: Sender) -> ProcessHandler:
-        streams.open()
-        return ProcessHandler(snapshot(), metrics, loads, streams, sender, on_observed)
+        made = ProcessHandler(snapshot(), metrics, loads, streams, sender, on_observed)
+        streams.open(made)
+        return made
 
     return handler

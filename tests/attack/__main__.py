@@ -1,6 +1,8 @@
 """``make attack``: each flood of the catalogue against a served engine, on loopback; what it cost, and whom.
 
-A well-behaved client asks all the while, as an Envoy does. Ends with 1 where it was not answered or the engine died.
+A real Envoy asks the engine all the while, one request at a time: some rounds of quiet and of the flood in turns, of
+which the medians are told. The engine has a core of its own where there are two. Ends with 1 where a request failed
+open or was lost, and where the 99th percentile rose to more than five times that of the quiet rounds.
 With h2load (Debian: apt-get install nghttp2-client) also how many requests a second are served before and after.
 """
 
@@ -11,85 +13,35 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks import ours
 from extproc.serve.health import CHECK
-from tests.attack.floods import ASK, DATA, FLOODS, HEADERS, ROUTE, RST
-from tests.grpc.served import POLICY, Served
-from tests.http2.wire import HELLO, message, raw, settings
+from tests.attack.floods import FLOODS
+from tests.attack.well_behaved import Latency, WellBehaved, well_behaved, written
+from tests.envoy.conftest import ModelServer
+from tests.grpc.served import Served
+from tests.http2.wire import message
+from tests.waiting import until
 
-PACE = 0.004
-"""Seconds between two requests of the well-behaved client."""
-PATIENCE = 5.0
-"""Seconds after which it takes a request for lost."""
+MAX_RATIO = 5.0
+"""Of p99 under a flood to p99 in quiet."""
+SETTLING = 0.2
+"""Seconds of requests before each round that do not count."""
 
 HEAD = """\
-| flood | connections | MiB | farewells | CPU | MiB more | quiet, ms | attacked | CPU, quiet | attacked | lost |
-|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|"""
-"""Times are p50 / p99. Those of CPU are the server's between a request and its answer: what the request waits where the
-server has a core of its own.
-"""
-
-
-class Envoy:
-    """The well-behaved client: a connection, and one request after the other on it."""
-
-    def __init__(self, server: Served) -> None:
-        host, _, port = server.address.rpartition(":")
-        self._clock = ~server.process.pid << 3 | 2  # of its CPU: clock_getcpuclockid(3)
-        self._sock = socket.create_connection((host, int(port)), timeout=PATIENCE)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock.sendall(HELLO + settings({4: 1 << 20}) + raw(8, 0, 0, (1 << 30).to_bytes(4)))
-        self._last = -1
-        self._heard = b""
-
-    def ask(self) -> tuple[float, float]:
-        """Seconds until the answer was whole, and of the server's CPU. Raises ``OSError`` where there was none."""
-        self._last += 2
-        started, before = time.perf_counter(), time.clock_gettime(self._clock)
-        self._sock.sendall(raw(HEADERS, 4, self._last, ROUTE) + raw(DATA, 0, self._last, ASK))
-        while not self._ended(self._last):
-            heard = self._sock.recv(1 << 16)
-            if not heard:
-                raise ConnectionResetError
-            self._heard += heard
-        took = time.perf_counter() - started, time.clock_gettime(self._clock) - before
-        self._sock.sendall(raw(RST, 0, self._last, bytes(4)))
-        return took
-
-    def watch(self, seconds: float) -> tuple[list[tuple[float, float]], int]:
-        """The times of each answer, and how many there was none to."""
-        times, lost, ends = list[tuple[float, float]](), 0, time.perf_counter() + seconds
-        while time.perf_counter() < ends:
-            try:
-                times.append(self.ask())
-            except OSError:
-                lost += 1
-            time.sleep(PACE)
-        return times, lost
-
-    def close(self) -> None:
-        self._sock.close()
-
-    def _ended(self, number: int) -> bool:
-        while len(self._heard) >= 9:
-            end = 9 + int.from_bytes(self._heard[:3])
-            if len(self._heard) < end:
-                break
-            kind, flags, stream = self._heard[3], self._heard[4], int.from_bytes(self._heard[5:9])
-            self._heard = self._heard[end:]
-            if kind == 1 and flags & 1 and stream == number:
-                return True
-        return False
+| flood | connections | ended | MiB | CPU | MiB more | p50 quiet | attacked | p99 quiet | attacked | ratio | failures |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"""
+"""MiB are what was sent, and what the engine grew; times are milliseconds, medians of the rounds."""
 
 
 class Used(NamedTuple):
@@ -107,36 +59,80 @@ def used(process: int) -> Used:
     return Used((int(fields[11]) + int(fields[12])) / ticks, pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20))
 
 
-def told(times: list[tuple[float, float]], which: int) -> str:
-    """Median and 99th percentile, in milliseconds."""
-    found = [1000 * pair[which] for pair in times]
-    return f"{median(found):.2f} / {quantiles(found, n=100)[98]:.2f}" if len(found) > 1 else "none"
+class Outcome(NamedTuple):
+    """What came of a flood."""
+
+    name: str
+    sent: Counter[str]
+    """See ``hostile.Attacker``."""
+    cpu: float
+    """Of one core, that the engine used."""
+    mib: float
+    """That it grew."""
+    quiet: list[Latency]
+    attacked: list[Latency]
+    failures: Counter[str]
+    """See ``WellBehaved.failures``."""
+
+    @property
+    def ratio(self) -> float:
+        """Of p99 under the flood to p99 in quiet."""
+        return _p99(self.attacked) / _p99(self.quiet)
+
+    def row(self) -> str:
+        """A line of the table."""
+        farewells = sum(count for what, count in self.sent.items() if what.startswith("GOAWAY"))
+        failures = ", ".join(f"{count} {what}" for what, count in self.failures.items() if count) or "none"
+        return (
+            f"| {self.name} | {self.sent['connections']:,} | {farewells:,} | {self.sent['bytes'] / (1 << 20):,.0f}"
+            f" | {100 * self.cpu:.0f} % | {self.mib:+.0f} | {_p50(self.quiet):.2f} | {_p50(self.attacked):.2f}"
+            f" | {_p99(self.quiet):.2f} | {_p99(self.attacked):.2f} | {self.ratio:.1f} | {failures} |"
+        )
 
 
-def attack(name: str, server: Served, connections: int, seconds: float) -> bool:
-    """One flood: a line of the table. Whether every request of the well-behaved client was answered."""
-    command = [sys.executable, "-m", "tests.attack.hostile", name, server.address.rpartition(":")[2]]
-    command += [str(connections), str(seconds)]
+def _p50(rounds: Iterable[Latency]) -> float:
+    return median(one.p50 for one in rounds)
+
+
+def _p99(rounds: Iterable[Latency]) -> float:
+    return median(one.p99 for one in rounds)
+
+
+def settled(server: Served) -> bool:
+    """Whether the streams of the flood before have ended."""
+    try:
+        return server.metric("extproc_streams") == 0
+    except OSError:  # it has too much to do
+        return False
+
+
+def attack(
+    name: str, server: Served, client: WellBehaved, *, connections: int = 20, seconds: float = 1.0, rounds: int = 5
+) -> Outcome:
+    """One flood, in so many rounds of quiet and as many of the flood."""
+    command = [sys.executable, "-m", "tests.attack.hostile", name, server.address.rpartition(":")[2], str(connections)]
+    quiet, attacked, sent = list[Latency](), list[Latency](), Counter[str]()
+    cpu, most, failed = 0.0, 0.0, client.failures()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hostile:
         assert hostile.stdin is not None
         assert hostile.stdout is not None
         hostile.stdout.readline()
-        with closing(Envoy(server)) as envoy:
-            quiet, unanswered = envoy.watch(seconds)
-            before = used(server.process.pid)
-            hostile.stdin.write("go\n")
+        first = used(server.process.pid)
+        for _ in range(rounds):
+            until(lambda: settled(server), seconds=60)
+            client.watch(SETTLING)
+            quiet.append(client.watch(seconds))
+            hostile.stdin.write(f"{seconds + SETTLING}\n")
             hostile.stdin.flush()
-            times, lost = envoy.watch(seconds)
-            after = used(server.process.pid)
-        got = json.loads(hostile.stdout.readline())
-    said = ", ".join(f"{count:,} {what}" for what, count in got.items() if what.startswith("GOAWAY")) or "none"
-    print(
-        f"| {name} | {got['connections']:,} | {got.get('bytes', 0) / (1 << 20):,.0f} | {said}"
-        f" | {100 * (after.cpu - before.cpu) / seconds:.0f} % | {after.mib - before.mib:+.0f}"
-        f" | {told(quiet, 0)} | {told(times, 0)} | {told(quiet, 1)} | {told(times, 1)} | {lost} |",
-        flush=True,
-    )
-    return not lost and not unanswered and server.process.poll() is None
+            client.watch(SETTLING)
+            before, began = used(server.process.pid), time.perf_counter()
+            attacked.append(client.watch(seconds))
+            after, ended = used(server.process.pid), time.perf_counter()
+            cpu += (after.cpu - before.cpu) / (ended - began)
+            most = max(most, after.mib)
+            sent += Counter(json.loads(hostile.stdout.readline()))
+        hostile.stdin.close()
+    return Outcome(name, sent, cpu / rounds, most - first.mib, quiet, attacked, client.failures() - failed)
 
 
 def load(server: Served) -> str:
@@ -154,28 +150,54 @@ def load(server: Served) -> str:
     return f"{float(rate[1]):,.0f} a second, {done[1]} of 20000 served" if rate and done else f"h2load said: {said!r}"
 
 
+@contextmanager
+def limited_to(cores: Iterable[int]) -> Iterator[None]:
+    """Processes that are started meanwhile run on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
     parser.add_argument("only", nargs="*", metavar="FLOOD", help=f"of: {', '.join(FLOODS)}; all unless named")
     parser.add_argument("--connections", type=int, default=20, help="of the attacker (20)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each flood, after as many of quiet (2)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each round (1)")
+    parser.add_argument("--rounds", type=int, default=5, help="of quiet, and as many of each flood (5)")
     asked = parser.parse_args()
     built = ours.compiled()
     if isinstance(built, Path):
         os.environ |= {"PYTHONPATH": f"{built}{os.pathsep}{ours.ROOT}", "PYTHONSAFEPATH": "1"}
-    print(f"The engine is {'compiled' if isinstance(built, Path) else 'as it is written'}.", flush=True)
-    sound = True
-    with TemporaryDirectory() as directory:
-        policy = Path(directory) / "policy.yaml"
-        policy.write_text(POLICY.replace("WEIGHT", "90"))
-        with Served(policy) as server:
-            server.ready()
-            print(f"Health checks before: {load(server)}.\n", flush=True)
-            print(HEAD, flush=True)
-            for name in asked.only or FLOODS:
-                sound &= attack(name, server, asked.connections, asked.seconds)
-            print(f"\nHealth checks after: {load(server)}.")
-    return 0 if sound else 1
+    *others, last = sorted(os.sched_getaffinity(0))
+    print(f"The engine is {'compiled' if isinstance(built, Path) else 'as it is written'}", end="")
+    print(", and has a core of its own." if others else "; everything shares one core.", flush=True)
+    outcomes = []
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory()))
+        upstream = stack.enter_context(ModelServer("upstream"))
+        policy = written(directory, upstream)
+        with limited_to({last}):
+            server = stack.enter_context(Served(policy)).ready()
+        stack.enter_context(limited_to(others or {last}))
+        client = stack.enter_context(well_behaved(policy, server))
+        print(f"Health checks before: {load(server)}.\n", flush=True)
+        print(HEAD, flush=True)
+        for name in asked.only or FLOODS:
+            outcomes.append(
+                attack(name, server, client, connections=asked.connections, seconds=asked.seconds, rounds=asked.rounds)
+            )
+            print(outcomes[-1].row(), flush=True)
+        print(f"\nHealth checks after: {load(server)}.")
+    slow = [one.name for one in outcomes if one.ratio > MAX_RATIO]
+    failed = [one.name for one in outcomes if one.failures.total()]
+    if slow:
+        print(f"p99 rose to more than {MAX_RATIO:g} times: {', '.join(slow)}.")
+    if failed:
+        print(f"Requests failed: {', '.join(failed)}.")
+    return 1 if slow or failed else 0
 
 
 if __name__ == "__main__":

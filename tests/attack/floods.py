@@ -67,6 +67,12 @@ def _blocks() -> Iterator[bytes]:
         yield raw(HEADERS, 4, n, head) + raw(DATA, 0, n, ASK)
 
 
+def _literals() -> Iterator[bytes]:
+    """Almost as many header fields as a block may have, each of which must be decoded anew."""
+    for n in range(1, 8_000, 2):
+        yield opened(n, ROUTE + b"".join(b"\0\6" + f"{n + m:06d}".encode() + b"\0" for m in range(120)))
+
+
 def _requests() -> Iterator[bytes]:
     """As an Envoy asks, but as many as the server takes."""
     yield settings({4: 1 << 30}) + window(0, 1 << 30)
@@ -96,6 +102,7 @@ FLOODS: dict[str, Flood] = {
         ends=False,
     ),
     "header blocks to remember": Flood(_blocks, ends=False),
+    "header blocks of 120 fields": Flood(_literals, ends=False),
     "idle Health/Watch": Flood(
         streams(lambda n: opened(n, WATCHING) + raw(DATA, 0, n, message(b"")), 4_000), ends=False
     ),

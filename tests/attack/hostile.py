@@ -1,6 +1,7 @@
-"""``python -m tests.attack.hostile NAME PORT CONNECTIONS SECONDS``: a flood, in a process of its own; then what it got.
+"""``python -m tests.attack.hostile NAME PORT CONNECTIONS``: a flood, in a process of its own.
 
-Each connection sends as fast as the server takes it, reads what it gets, and begins anew when it has been ended.
+For each line of its input, a number of seconds, it floods for so long and says what it got. Each connection sends as
+fast as the server takes it, reads what it gets, and begins anew when it has been ended.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import selectors
 import socket
+import struct
 import sys
 import time
 from collections import Counter
@@ -29,6 +31,7 @@ class Attacker:
     def connect(self) -> None:
         self.sock = socket.create_connection(("127.0.0.1", self._port))
         self.sock.setblocking(False)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._next, self._rest, self._heard = 0, b"", b""
         self._got["connections"] += 1
 
@@ -60,13 +63,9 @@ class Attacker:
             self._heard = self._heard[end:]
 
 
-def main(name: str, port: int, connections: int, seconds: float) -> None:
-    """What all of them got, as JSON."""
-    said, got = pieces(FLOODS[name]), Counter[str]()
-    os.nice(10)  # it stands for another machine: the server's CPU is not what it is after
-    print("ready", flush=True)
-    sys.stdin.readline()
-    ends = time.monotonic() + seconds
+def flood(port: int, said: list[bytes], connections: int, seconds: float) -> Counter[str]:
+    """What all of the connections got. Those that are left are reset, so that the server reads no more of them."""
+    got, ends = Counter[str](), time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         attackers = [Attacker(port, said, got) for _ in range(connections)]
         for one in attackers:
@@ -82,8 +81,18 @@ def main(name: str, port: int, connections: int, seconds: float) -> None:
                     selector.register(key.data.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, key.data)
         for one in attackers:
             one.sock.close()
-    print(json.dumps(got))
+    return got
+
+
+def main(name: str, port: int, connections: int) -> None:
+    """What all of them got, as JSON, for each line of stdin."""
+    said = pieces(FLOODS[name])
+    # It stands for another machine: whoever shares its core is not what it is after.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(flood(port, said, connections, float(line))), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

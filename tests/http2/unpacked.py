@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError
+from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError, TooManyInstructions
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -23,8 +23,12 @@ class Both:
         return [(field.name, field.value) for field in self.ours._table[62:]]
 
     def read(self, block: bytes) -> Pairs | type[Exception]:
-        """The fields, or how both refuse it: after that neither may be asked again."""
+        """The fields, or how both refuse it: after that neither may be asked again. The library has no bounds of
+        instructions.
+        """
         found, expected = self._read(block), self._ask(block)
+        if found is TooManyInstructions:
+            return found
         assert found == expected, (found, expected)
         if isinstance(found, list):
             theirs = self._theirs.header_table
@@ -35,7 +39,7 @@ class Both:
     def _read(self, block: bytes) -> Pairs | type[Exception]:
         try:
             return [(field.name, field.value) for field in self.ours.read(block)]
-        except (HeadersTooLarge, HpackError) as error:
+        except (HeadersTooLarge, HpackError, TooManyInstructions) as error:
             return type(error)
 
     def _ask(self, block: bytes) -> Pairs | type[Exception]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -156,6 +157,46 @@ def test_one_that_sends_much_does_not_keep_the_others_waiting() -> None:
         assert answered(first, 1).ended == {1}
     assert log.count(b"end:many") == 900
     assert log.index(b"end:few") < 400
+
+
+class Heavy:
+    """A client's socket with frames of 600 units of work each, without end."""
+
+    def __init__(self, fd: int, log: list[int]) -> None:
+        self.fd, self.closed, self.registered_events = fd, False, 0
+        self.connection = SimpleNamespace(work=0)
+        self._log = log
+
+    def handle(self, _: int, __: float, share: int) -> bool:
+        self.connection.work = share + min(self.connection.work, 0)
+        if self.connection.work > 0:
+            self._log.append(self.fd)
+            self.connection.work -= 600
+        return True
+
+    def wanted_events(self) -> int:
+        return 0
+
+    def has_backlog(self) -> bool:
+        return True
+
+
+def test_a_turn_ends_where_frames_were_more_than_a_share_and_the_next_begins_with_those_who_are_left() -> None:
+    engine = create(["127.0.0.1:0"], {})
+    turns = list[list[int]]()
+    log = list[int]()
+    engine._backlogged = {n: Heavy(n, log) for n in range(5)}  # type: ignore[attr-defined]
+    engine._backlogged[2].closed = True  # type: ignore[attr-defined]
+    for _ in range(4):
+        engine._handle_events([], 0.0)  # type: ignore[attr-defined]
+        turns.append(log.copy())
+        log.clear()
+    assert turns == [[0], [1], [3], [4]]
+    for _ in range(40):
+        engine._handle_events([], 0.0)  # type: ignore[attr-defined]
+    assert set(engine._backlogged) == {0, 1, 3, 4}  # type: ignore[attr-defined]
+    assert log.count(0) > 2
+    assert {fd: log.count(fd) for fd in (0, 1, 3, 4)} == dict.fromkeys((0, 1, 3, 4), log.count(0))
 
 
 def test_no_file_left_for_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

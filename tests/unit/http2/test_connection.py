@@ -23,6 +23,7 @@ from tests.http2.wire import (
     window,
 )
 from tests.http2.wire import settings as setting
+from tests.unit.http2.test_hpack import string
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 PROTOCOL, FLOW, CLOSED, SIZE, REFUSED, COMPRESSION, CALM = 1, 3, 5, 6, 7, 9, 11
@@ -165,16 +166,18 @@ def test_one_stream_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_frames_cost_work_by_their_kind_and_size() -> None:
     costs = {
-        raw(PING, 1, 0, bytes(8)): 1,
-        raw(PRIORITY, 0, 3, bytes(5)): 1,
-        raw(200, 0, 0, bytes(1_024)): 2,
-        headers(1): 8,
-        data(1, bytes(1_023)): 8,
-        data(1, bytes(2_048)): 10,
+        setting({}): 4,
+        raw(PING, 1, 0, bytes(8)): 2,
+        raw(PRIORITY, 0, 3, bytes(5)): 2,
+        window(0, 1): 2,
+        raw(200, 0, 0, bytes(1_024)): 3,
+        headers(1): 8 + 3 * 4 + len(REQUEST) // 4 + len(block()) // 16,
+        headers(3): 8,
+        data(3, bytes(1_023)): 8,
+        data(3, bytes(2_048)): 10,
     }
     connection, _ = whole()
     connection.receive(HELLO, 0.0, 100)
-    assert connection.work == 99
     for frame, cost in costs.items():
         connection.receive(frame, 0.0, 100)
         assert 100 - connection.work == cost
@@ -182,13 +185,33 @@ def test_frames_cost_work_by_their_kind_and_size() -> None:
 
 def test_a_turn_ends_with_its_share() -> None:
     connection, opened = whole()
-    connection.receive(HELLO, 0.0, 1)
-    connection.receive(headers(1) + headers(3) + headers(5), 0.0, 9)
+    connection.receive(HELLO + headers(1))
+    connection.receive(headers(3) + headers(5) + headers(7), 0.0, 9)
     turns = [(len(opened), connection.unfinished)]
-    connection.receive(headers(7), 0.0, 100)
+    connection.receive(headers(9), 0.0, 100)
     turns.append((len(opened), connection.unfinished))
-    assert turns == [(2, True), (4, False)]
+    assert turns == [(3, True), (5, False)]
     assert connection._buffer == b""
+
+
+def test_what_a_frame_costs_beyond_a_share_is_taken_from_the_next() -> None:
+    connection, opened = whole()
+    connection.receive(HELLO + headers(1))
+    connection.receive(headers(3, [*REQUEST, *((f"x{n}", "1") for n in range(20))]), 0.0, 20)
+    debt = -connection.work
+    assert debt > 40
+    waits = [connection.unfinished]
+    connection.receive(headers(5)[:-1], 0.0, 5)
+    waits.append(connection.unfinished)
+    assert waits == [False, False], "no frame is whole"
+    turns = 1
+    connection.receive(headers(5)[-1:], 0.0, 5)
+    while connection.unfinished:
+        assert len(opened) == 2
+        connection.receive(b"", 0.0, 5)
+        turns += 1
+    assert turns == debt // 5
+    assert len(opened) == 3
 
 
 def test_what_is_left_of_a_frame_waits_for_the_rest() -> None:
@@ -213,9 +236,9 @@ def test_a_hundred_late_resets_and_no_more() -> None:
 @pytest.mark.parametrize(("more", "code"), [(0, None), (1, CALM)])
 def test_encoded_headers_have_a_bound(more: int, code: int | None) -> None:
     connection, _ = whole()
-    head = block()
-    padding = b"\x20" * ((1 << 16) - len(head) + more)  # changes of the table's size
-    pieces = [(padding + head)[at : at + 16_384] for at in range(0, (1 << 16) + more, 16_384)]
+    head = block() + b"\x00\x01a" + string(b"\x02" * 18_000, code=True)  # 28 bits for each of eight
+    head += b"\x00\x01b" + string(b"v" * ((1 << 16) - len(head) - 6 + more))
+    pieces = [head[at : at + 16_384] for at in range(0, (1 << 16) + more, 16_384)]
     said = raw(HEADERS, 0, 1, pieces[0]) + b"".join(raw(CONTINUATION, 0, 1, piece) for piece in pieces[1:-1])
     connection.receive(HELLO + said + raw(CONTINUATION, 4, 1, pieces[-1]))
     assert errors(fetched(connection)) == ([] if code is None else [("GOAWAY", 0, code)])

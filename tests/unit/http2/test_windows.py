@@ -263,9 +263,9 @@ def test_settings_cost_by_the_streams_that_they_change() -> None:
     windows = Windows(*range(1, 2 * count, 2))
     for n in range(250):
         windows.change_initial_window(n)
-    assert windows.work == 1_000 - 250 * count // 4
+    assert windows.work == 1_000 - 250 * (count // 4 + 1)
     windows.change_initial_window(249)  # no change
-    assert windows.work == 1_000 - 250 * count // 4
+    assert windows.work == 1_000 - 250 * (count // 4 + 1)
     with pytest.raises(Http2ConnectionError) as caught:
         windows.change_initial_window(0)
     assert caught.value.code == f.ENHANCE_YOUR_CALM

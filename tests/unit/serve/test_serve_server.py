@@ -46,6 +46,25 @@ class Engine:
         self.stopped.append(grace)
 
 
+class Collector:
+    """Stands for Python's garbage collector, which is of the whole process."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def collect(self) -> None:
+        self.told.append("collect")
+
+    def freeze(self) -> None:
+        self.told.append("freeze")
+
+    def get_threshold(self) -> tuple[int, int, int]:
+        return 700, 10, 10
+
+    def set_threshold(self, *thresholds: int) -> None:
+        self.told.append(thresholds)
+
+
 class Timer:
     """A timer that a test lets run out."""
 
@@ -82,7 +101,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     engine = Engine()
     monkeypatch.setattr(Timer, "made", [])
     monkeypatch.setattr(module, "Timer", Timer)
-    monkeypatch.setattr(module, "gc", SimpleNamespace(collect=lambda: None, freeze=lambda: None))
+    monkeypatch.setattr(module, "gc", Collector())
     monkeypatch.setattr(module, "create", lambda *_: engine)
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     yield engine
@@ -130,6 +149,13 @@ def test_a_signal_fails_health_at_once_and_stops_streams_after_the_drain(
     timer.function()
     assert [abort.code for abort in ended] == [StatusCode.UNAVAILABLE]
     assert engine.stopped == [7.0]
+
+
+def test_what_lives_on_is_collected_no_more_and_the_rest_as_a_whole_seldom(
+    options: ServeOptions, engine: Engine
+) -> None:
+    Server(options).run()
+    assert module.gc.told == ["collect", "freeze", (700, 10, 100)]  # type: ignore[attr-defined]
 
 
 def test_a_second_signal_leaves_at_once(
