@@ -12,8 +12,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import NamedTuple
 
-from extproc.gateway.embedded_envoy import Envoy
-
+from extproc.gateway.envoy_process import Envoy
 from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.render.envoy.envoy_options import NAMESPACE
