@@ -103,10 +103,12 @@ class Rank(msgspec.Struct, frozen=True, order=True):
 
     host: tuple[int, int]
     """(0, 0): the route names no host; (1, n): a wildcard, n characters after ``*``; (2, n): equal, n characters."""
-    path: int = 1
-    headers: int = 0
-    query: int = 0
-    method: int = 0
+    path: int
+    """Characters that the path matched; 1 where any path does."""
+    headers: int
+    query: int
+    method: int
+    """1: the match names one."""
 
 
 class Selection(msgspec.Struct, frozen=True):
