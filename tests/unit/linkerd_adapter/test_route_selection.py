@@ -187,6 +187,7 @@ def test_query_parameters(query: str, *, matches: bool) -> None:
         (("chat.ai",), "b.ai", False),
         (("chat.ai",), "d.ai", False),
         (("*.ai",), "xai", False),
+        (("*.ai",), "openai", False),
         (("chat.ai",), "", False),
         (("chat.ai",), "chat.ai:http", False),
         (("chat.ai",), "chat.ai:", False),
