@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -63,7 +63,8 @@ def survivors(tried: list[Mistake], jobs: int) -> list[Mistake]:
     with ExitStack() as stack:
         copies: SimpleQueue[TreeCopy] = SimpleQueue()
         for _ in range(jobs):
-            copies.put(TreeCopy(Path(stack.enter_context(TemporaryDirectory(prefix="mutants-")))))
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="mutants-")))
+            copies.put(stack.enter_context(closing(TreeCopy(directory))))
         done = 0
 
         def noticed(mistake: Mistake) -> bool:
