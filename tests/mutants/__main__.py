@@ -64,7 +64,10 @@ def survivors(tried: list[Mistake], jobs: int) -> list[Mistake]:
         copies: SimpleQueue[TreeCopy] = SimpleQueue()
         for _ in range(jobs):
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="mutants-")))
-            copies.put(stack.enter_context(closing(TreeCopy(directory))))
+            copies.put(copy := stack.enter_context(closing(TreeCopy(directory))))
+        for module in sorted({mistake.module for mistake in tried}):
+            if copy.fails(module):
+                sys.exit(f"the tests of {module} fail without any mistake")
         done = 0
 
         def noticed(mistake: Mistake) -> bool:

@@ -54,13 +54,14 @@ class TreeCopy:
         # A time of its own: bytecode is looked up by time and size, and mistakes are often of one size.
         os.utime(path, (moment := next(_CLOCK), moment))
         try:
-            return self._fails(tests_of(mistake.module))
+            return self.fails(mistake.module)
         finally:
             path.write_text(good)
             os.utime(path, (moment := next(_CLOCK), moment))
 
-    def _fails(self, tests: list[str]) -> bool:
+    def fails(self, module: str) -> bool:
+        """Whether the module's own tests fail as the copy is."""
         assert self._runner.stdin is not None
         assert self._runner.stdout is not None
-        print(json.dumps(["-x", "-q", "--no-header", *tests]), file=self._runner.stdin, flush=True)
+        print(json.dumps(["-x", "-q", "--no-header", *tests_of(module)]), file=self._runner.stdin, flush=True)
         return int(self._runner.stdout.readline()) != 0
