@@ -169,6 +169,7 @@ def test_what_a_match_counts_for(match: Match, rank: tuple[int, int, int, int]) 
 def test_query_parameters(query: str, *, matches: bool) -> None:
     assert only(Match(query=(ValueMatch("a", "1"),)), client_request(f"/{query}")) is matches
     assert only(Match(query=(ValueMatch("a", "1+", regex=True),)), client_request(f"/{query}")) is matches
+    assert not only(Match(query=(ValueMatch("a", "1+"),)), client_request(f"/{query}"))
 
 
 @pytest.mark.parametrize(
