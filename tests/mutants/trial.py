@@ -63,5 +63,6 @@ class TreeCopy:
         """Whether the module's own tests fail as the copy is."""
         assert self._runner.stdin is not None
         assert self._runner.stdout is not None
-        print(json.dumps(["-x", "-q", "--no-header", *tests_of(module)]), file=self._runner.stdin, flush=True)
+        arguments = ["-x", "-q", "--no-header", "--timeout=300", *tests_of(module)]
+        print(json.dumps(arguments), file=self._runner.stdin, flush=True)
         return int(self._runner.stdout.readline()) != 0
