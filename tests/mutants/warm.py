@@ -12,6 +12,7 @@ import random
 import resource
 import sys
 import tempfile
+from importlib import import_module
 
 import pytest
 
@@ -28,6 +29,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as nothing:
         plugins = [argument for library in LIBRARIES for argument in ("-p", library)]
         pytest.main(["--collect-only", "--noconftest", "-c", os.devnull, f"--rootdir={nothing}", *plugins, nothing])
+    hypothesis = import_module("hypothesis")  # not above: pytest must come first
+    phases = set(hypothesis.Phase) - {hypothesis.Phase.shrink, hypothesis.Phase.explain}
+    hypothesis.settings.register_profile("no shorter example", phases=phases)
+    hypothesis.settings.load_profile("no shorter example")  # what tests/conftest.py says goes on top of it
     for line in sys.stdin:
         print(_trial(json.loads(line)), file=statuses, flush=True)
     return 0

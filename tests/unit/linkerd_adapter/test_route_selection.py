@@ -245,12 +245,13 @@ def test_a_named_host_comes_before_everything_else() -> None:
         Route("ai", "some", (Rule(),), ("*.ai",)),
         Route("ai", "this", (Rule(),), ("chat.ai",)),
     ]
-    names = []
-    for host in ("chat.ai", "other.ai", "elsewhere"):
-        found = select(routes, client_request(host=host, a="1"))
-        assert found is not None
-        names.append(found.route.name)
-    assert names == ["this", "some", "any"]
+    for listed in (routes, routes[::-1]):
+        names = []
+        for host in ("chat.ai", "other.ai", "elsewhere"):
+            found = select(listed, client_request(host=host, a="1"))
+            assert found is not None
+            names.append(found.route.name)
+        assert names == ["this", "some", "any"]
 
 
 def test_ties_go_to_the_oldest_then_by_name() -> None:
