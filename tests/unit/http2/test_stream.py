@@ -99,6 +99,7 @@ def test_what_has_no_room_in_a_window_waits(own: int, connections: int) -> None:
     stream = Told(connection)
     stream.send(b"x" * 10)
     assert data_of(connection.fetched()) == [b"x" * 10]
+    assert connection.work == 0  # it has not waited
     stream.send(b"0123456789abcdef", b"", TRAILERS)
     assert connection.fetched() == []
     assert connection.buffered == connection.budget.buffered == 16
