@@ -172,7 +172,8 @@ def test_a_client_that_does_not_fetch_makes_streams_wait() -> None:
     assert stream.drains == 1
 
 
-def test_a_queue_that_is_exactly_full_makes_streams_wait() -> None:
+def test_a_queue_of_a_mebibyte_makes_streams_wait() -> None:
+    assert MAX_QUEUED == 1 << 20
     connection = Recorder()
     connection.queued = MAX_QUEUED
     stream = Told(connection)
