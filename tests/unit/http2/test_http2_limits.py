@@ -245,6 +245,7 @@ def test_limits_are_as_documented() -> None:
         ("streams beyond the limit", 10_000, 330, False),
         ("GOAWAYs", 100, 1, False),
     }
+    assert MAX_STREAMS == 4_096
     assert (PER_STREAM, limits.PER_BYTES, limits.STREAMS_PER_SETTINGS, MAX_LATE_RESETS) == (4, 16, 64, 100)
 
 
