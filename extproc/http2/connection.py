@@ -91,7 +91,7 @@ class Connection(ControlFrames):
             if self.unfinished:  # what is left is not copied in every turn
                 self._buffer, self._at = data, at
             else:
-                self._buffer, self._at = data[at:] if at < len(data) else b"", 0
+                self._buffer, self._at = data[at:], 0
 
     def terminate(self) -> None:
         """The connection is gone, and its streams with it."""
@@ -211,7 +211,7 @@ class Connection(ControlFrames):
     def _on_headers(self, number: int, flags: int, payload: bytes) -> None:
         block = f.without_padding(payload, flags)
         if flags & PRIORITY_FLAG:
-            f.check_priority(number, block[:5])
+            f.check_priority(number, block)
             block = block[5:]
         if flags & END_HEADERS:
             self._on_block(number, flags, block)

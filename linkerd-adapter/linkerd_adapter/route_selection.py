@@ -103,10 +103,12 @@ class Rank(msgspec.Struct, frozen=True, order=True):
 
     host: tuple[int, int]
     """(0, 0): the route names no host; (1, n): a wildcard, n characters after ``*``; (2, n): equal, n characters."""
-    path: int = 1
-    headers: int = 0
-    query: int = 0
-    method: int = 0
+    path: int
+    """Characters of the path that its condition fits; 1 where it fits any path."""
+    headers: int
+    query: int
+    method: int
+    """1: the match names one."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -174,7 +176,8 @@ def shares(rule: Rule, available: Callable[[Backend], bool] = lambda _: True) ->
     """
     backends = rule.backends
     if len(backends) == 1:
-        return {backends[0]: Fraction(1)} if backends[0].broken or available(backends[0]) else {}
+        (only,) = backends
+        return {only: Fraction(1)} if only.broken or available(only) else {}
     if has_no_weight(rule):
         raise UnservableError("every weight is 0: the proxy fails on such a rule")
     alive = [b for b in backends if b.weight and (b.broken or available(b))]
@@ -224,8 +227,9 @@ def _host(hosts: Sequence[str], host: str) -> tuple[int, int] | None:
     name = name.rstrip(".")
     ranks = []
     for wanted in hosts:
-        if wanted.startswith("*.") and name.endswith(wanted[1:]) and len(name) > len(wanted) - 1:
-            ranks.append((1, len(wanted) - 1))
+        suffix = wanted[1:]
+        if wanted.startswith("*.") and name.endswith(suffix) and name != suffix:
+            ranks.append((1, len(suffix)))
         elif wanted == name:
             ranks.append((2, len(wanted)))
     return max(ranks, default=None)

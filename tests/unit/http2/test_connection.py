@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from extproc.http2 import limits
+from extproc.http2.connection import MAX_LATE_RESETS, Connection
+from extproc.http2.limits import PER_STREAM
 from extproc.http2.settings import STREAM_WINDOW
-from tests.http2.served import Served, check, fetched, whole
+from tests.http2.served import OK, TAIL, Served, Whole, check, fetched, whole
 from tests.http2.wire import (
     HELLO,
     PREFACE,
@@ -91,6 +95,7 @@ STREAM = {
     "8.1 trailers with a connection's header": (OPEN + headers(1, [("upgrade", "h2c")], ends=True), PROTOCOL),
     "8.1.1 shorter than it says": (headers(1, LENGTH) + data(1, b"ab", ends=True), PROTOCOL),
     "8.1.1 longer than it says": (headers(1, LENGTH) + data(1, b"abcd"), PROTOCOL),
+    "8.1.1 a byte more later": (headers(1, LENGTH) + data(1, b"abc") + data(1, b"d"), PROTOCOL),
     "8.1.1 nothing though it says": (headers(1, LENGTH, ends=True), PROTOCOL),
     "8.2.1 upper case": (headers(1, [*REQUEST, ("Upper", "1")]), PROTOCOL),
     "8.2.2 a connection's header": (headers(1, [*REQUEST, ("connection", "close")]), PROTOCOL),
@@ -162,6 +167,8 @@ def test_one_stream_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert errors(fetched(connection)) == []
     assert len(opened) == 51
     check(connection)
+    connection.receive(b"".join(headers(n) for n in range(105, 2_305, 2)))
+    assert not connection.failed  # more of these are excused than of other faults
 
 
 def test_frames_cost_work_by_their_kind_and_size() -> None:
@@ -249,8 +256,10 @@ def test_trailers_end_a_request_of_the_length_that_it_said() -> None:
     connection.receive(HELLO + headers(1, LENGTH) + data(1, b"ab") + data(1, b"c"))
     connection.receive(headers(1, [("a", "b")], ends=True))
     assert Answers().read(fetched(connection)).data == {1: b"abc"}
-    connection.receive(headers(3, LENGTH) + data(3, b"ab") + headers(3, [("a", "b")], ends=True))
-    assert errors(fetched(connection)) == [("RST_STREAM", 3, PROTOCOL)]
+    connection.receive(headers(5, LENGTH) + data(5, b"abc") + data(5, b"", ends=True))
+    assert Answers().read(fetched(connection)).data == {5: b"abc"}
+    connection.receive(headers(7, LENGTH) + data(7, b"ab") + headers(7, [("a", "b")], ends=True))
+    assert errors(fetched(connection)) == [("RST_STREAM", 7, PROTOCOL)]
     check(connection)
 
 
@@ -303,8 +312,7 @@ def test_windows_are_given_back_while_data_comes() -> None:
 def test_settings_are_what_this_server_announces() -> None:
     connection, _ = whole()
     settings, window_update = frames(connection.take())
-    assert settings.settings[3] == 4_096  # type: ignore[attr-defined]
-    assert window_update.stream_id == 0
+    assert (settings.settings[3], window_update.stream_id) == (4_096, 0)  # type: ignore[attr-defined]
 
 
 def test_a_connection_that_is_terminated_loses_its_streams_once() -> None:
@@ -316,3 +324,100 @@ def test_a_connection_that_is_terminated_loses_its_streams_once() -> None:
     assert [stream.losses for stream in opened] == [1, 1]
     assert connection.buffered == connection.budget.buffered == 0
     assert connection.failed
+
+
+def test_streams_have_numbers_of_31_bits() -> None:
+    connection, opened = whole()
+    last = headers(0x7FFFFFFF)
+    connection.receive(HELLO + headers(0x12345679) + last[:5] + b"\xff" + last[6:])  # the reserved bit means nothing
+    assert [stream.number for stream in opened] == [0x12345679, 0x7FFFFFFF]
+
+
+def test_streams_after_the_final_goaway_are_refused() -> None:
+    connection, opened = whole()
+    connection.receive(HELLO + headers(1))
+    connection.go_away(final=False)
+    connection.receive(headers(3))
+    connection.go_away(final=True)
+    fetched(connection)
+    connection.receive(headers(5) + data(3, b"a", ends=True))
+    answer = fetched(connection)
+    assert errors(answer) == [("RST_STREAM", 5, REFUSED)]
+    assert Answers().read(answer).data == {3: b"a"}
+    assert len(opened) == 2
+
+
+@pytest.mark.parametrize(("ends", "found"), [(False, []), (True, [("GOAWAY", 0, CLOSED)])])
+def test_data_after_a_malformed_request_is_excused_unless_that_was_all(ends: bool, found: list[object]) -> None:
+    connection, _ = whole()
+    connection.receive(HELLO + headers(1, [("a", "b")], ends=ends))
+    fetched(connection)
+    connection.receive(data(1, b"late"))
+    assert errors(fetched(connection)) == found
+
+
+def test_a_stream_that_is_over_at_its_beginning_is_not_told_of_its_end() -> None:
+    class Hasty(Whole):
+        def begin(self) -> None:
+            self.send(b"", OK, TAIL)
+
+    connection = Connection(Hasty)
+    connection.receive(HELLO + ENDED)
+    assert Answers().read(fetched(connection)).ended == {1}
+    check(connection)
+
+
+FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
+    "PING": (1_000, lambda n: raw(PING, 0, 0, n.to_bytes(8))),
+    "answers to pings": (1_000, lambda n: raw(PING, 1, 0, n.to_bytes(8))),
+    "SETTINGS": (1_000, lambda n: setting({4: n})),
+    "SETTINGS acknowledged": (1_000, lambda _: raw(SETTINGS, 1, 0)),
+    "PRIORITY": (1_000, lambda n: raw(PRIORITY, 0, 2 * n + 3, bytes(5))),
+    "GOAWAY": (100, lambda _: raw(GOAWAY, 0, 0, bytes(8))),
+    "unknown frames": (1_000, lambda n: raw(200, 0, n, b"?")),
+    "WINDOW_UPDATE": (10_000, lambda _: window(0, 1)),
+    "empty CONTINUATION": (1_000, lambda n: raw(CONTINUATION, 0, 1) if n else raw(HEADERS, 0, 1, block())),
+    "empty DATA": (1_000, lambda n: data(1, b"") if n else headers(1)),
+    "DATA of padding": (1_000, lambda n: raw(DATA, 8, 1, b"\x02\0\0") if n else headers(1)),
+    "rapid resets": (1_000, lambda n: headers(2 * n + 1) + reset(2 * n + 1)),
+    "resets of what waits": (
+        1_000,
+        lambda n: (
+            (setting({4: 0}) if n == 0 else b"")
+            + headers(2 * n + 1)
+            + data(2 * n + 1, message(b"a"))
+            + reset(2 * n + 1)
+        ),
+    ),
+    "resets of one stream": (MAX_LATE_RESETS, lambda n: reset(1) if n else headers(1) + data(1, message(b"end:"))),
+    "malformed requests": (1_000, lambda n: headers(2 * n + 1, [("a", "b")])),
+    "windows that make us reset": (1_000, lambda n: headers(2 * n + 1) + window(2 * n + 1, (1 << 31) - 1)),
+}
+ROOM = PER_STREAM + 2
+"""What a flood's one stream makes room for."""
+
+
+def floods(served: Served, name: str, times: int) -> bytes:
+    return b"".join(served.say(FLOODS[name][1](n)) for n in range(times))
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_earns_a_farewell(name: str) -> None:
+    served = Served()
+    served.say(HELLO)
+    burst = FLOODS[name][0]
+    assert ("GOAWAY", 0, CALM) not in errors(floods(served, name, burst - 1))
+    answer = b"".join(served.say(FLOODS[name][1](burst - 1 + n)) for n in range(ROOM))
+    assert errors(answer)[-1] == ("GOAWAY", 0, CALM)
+    assert served.connection.failed
+    served.check()
+
+
+@pytest.mark.parametrize("name", ["PING", "WINDOW_UPDATE", "rapid resets"])
+def test_time_makes_room_for_more(name: str) -> None:
+    served = Served()
+    burst, flood = FLOODS[name]
+    served.connection.receive(HELLO + b"".join(map(flood, range(burst - 1))), 7.0)
+    assert not served.connection.failed
+    served.connection.receive(b"".join(flood(burst + n) for n in range(burst)), 7.0 + burst)
+    assert not served.connection.failed

@@ -71,7 +71,7 @@ def test_lengths(value: bytes) -> None:
     assert valid(b"content-length", value)
 
 
-@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1.0", b" 1", b"0x1", "\u0661".encode(), b"9" * 19])
+@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1.0", b" 1", b"0x1", "\u0661".encode(), b"9" * 19, b"9" * 20])
 def test_lengths_that_are_none(value: bytes) -> None:
     assert not valid(b"content-length", value)
 

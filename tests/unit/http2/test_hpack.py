@@ -331,6 +331,23 @@ def test_what_is_remembered_beside_the_table_is_bounded() -> None:
     assert max(field.size for field in decoder._literals.values()) <= 256 + 32
 
 
+@pytest.mark.parametrize(("size", "same"), [(255, True), (256, True), (257, False)])
+def test_literals_of_at_most_256_bytes_are_remembered(size: int, same: bool) -> None:
+    for name in (b"\x00\x04name", b"\x0f\x12"):  # ``date`` has four bytes too
+        decoder = HpackDecoder()
+        [first], [second] = (decoder.read(name + string(b"v" * (size - 4))) for _ in range(2))
+        assert (first is second) == same
+
+
+def test_what_is_known_after_each_block() -> None:
+    decoder = HpackDecoder()
+    found = [(decoder.size, decoder.changes)]
+    for written in (b"", b"\x82", b"\x82\x84", b"\x40\x01a\x011", b"\xbe", b"\x20"):
+        decoder.read(written)
+        found.append((decoder.size, decoder.changes))
+    assert found == [(0, 0), (0, 0), (42, 0), (80, 0), (34, 1), (34, 1), (0, 2)]
+
+
 NAMES = st.sampled_from([b":path", b"date", b"x-b3", b"a", b"A b", b""]) | st.binary(max_size=12)
 VALUES = st.sampled_from([b"", b"1", b"GET", b"/", b"v" * 300, b"w" * 3000]) | st.binary(max_size=40)
 LISTS = st.lists(st.tuples(NAMES, VALUES, st.booleans()), max_size=6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,6 @@ from tests.http2.wire import (
     HELLO,
     REQUEST,
     Answers,
-    block,
     data,
     errors,
     headers,
@@ -30,62 +28,6 @@ from tests.http2.wire import (
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 CALM = 11
-MORE = (1 << 31) - 1 - 65_535
-
-FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
-    "PING": (1_000, lambda n: raw(PING, 0, 0, n.to_bytes(8))),
-    "answers to pings": (1_000, lambda n: raw(PING, 1, 0, n.to_bytes(8))),
-    "SETTINGS": (1_000, lambda n: settings({4: n})),
-    "SETTINGS acknowledged": (1_000, lambda _: raw(SETTINGS, 1, 0)),
-    "PRIORITY": (1_000, lambda n: raw(PRIORITY, 0, 2 * n + 3, bytes(5))),
-    "GOAWAY": (100, lambda _: raw(GOAWAY, 0, 0, bytes(8))),
-    "unknown frames": (1_000, lambda n: raw(200, 0, n, b"?")),
-    "WINDOW_UPDATE": (10_000, lambda _: window(0, 1)),
-    "empty CONTINUATION": (1_000, lambda n: raw(CONTINUATION, 0, 1) if n else raw(HEADERS, 0, 1, block())),
-    "empty DATA": (1_000, lambda n: data(1, b"") if n else headers(1)),
-    "DATA of padding": (1_000, lambda n: raw(DATA, 8, 1, b"\x02\0\0") if n else headers(1)),
-    "rapid resets": (1_000, lambda n: headers(2 * n + 1) + reset(2 * n + 1)),
-    "resets of what waits": (
-        1_000,
-        lambda n: (
-            (settings({4: 0}) if n == 0 else b"")
-            + headers(2 * n + 1)
-            + data(2 * n + 1, message(b"a"))
-            + reset(2 * n + 1)
-        ),
-    ),
-    "resets of one stream": (MAX_LATE_RESETS, lambda n: reset(1) if n else headers(1) + data(1, message(b"end:"))),
-    "malformed requests": (1_000, lambda n: headers(2 * n + 1, [("a", "b")])),
-    "windows that make us reset": (1_000, lambda n: headers(2 * n + 1) + window(2 * n + 1, (1 << 31) - 1)),
-}
-ROOM = PER_STREAM + 2
-"""What a flood's one stream makes room for."""
-
-
-def floods(served: Served, name: str, times: int) -> bytes:
-    return b"".join(served.say(FLOODS[name][1](n)) for n in range(times))
-
-
-@pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_earns_a_farewell(name: str) -> None:
-    served = Served()
-    served.say(HELLO)
-    burst = FLOODS[name][0]
-    assert ("GOAWAY", 0, CALM) not in errors(floods(served, name, burst - 1))
-    answer = b"".join(served.say(FLOODS[name][1](burst - 1 + n)) for n in range(ROOM))
-    assert errors(answer)[-1] == ("GOAWAY", 0, CALM)
-    assert served.connection.failed
-    served.check()
-
-
-@pytest.mark.parametrize("name", ["PING", "WINDOW_UPDATE", "rapid resets"])
-def test_time_makes_room_for_more(name: str) -> None:
-    served = Served()
-    burst, flood = FLOODS[name]
-    served.connection.receive(HELLO + b"".join(map(flood, range(burst - 1))), 7.0)
-    assert not served.connection.failed
-    served.connection.receive(b"".join(flood(burst + n) for n in range(burst)), 7.0 + burst)
-    assert not served.connection.failed
 
 
 def test_an_envoy_that_resets_at_the_rate_of_its_requests_is_served() -> None:
@@ -303,6 +245,7 @@ def test_limits_are_as_documented() -> None:
         ("streams beyond the limit", 10_000, 330, False),
         ("GOAWAYs", 100, 1, False),
     }
+    assert MAX_STREAMS == 4_096
     assert (PER_STREAM, limits.PER_BYTES, limits.STREAMS_PER_SETTINGS, MAX_LATE_RESETS) == (4, 16, 64, 100)
 
 

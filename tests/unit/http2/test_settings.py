@@ -36,6 +36,7 @@ def test_the_last_value_counts_and_unknown_settings_are_read() -> None:
         (f.INITIAL_WINDOW_SIZE, 1 << 31, f.FLOW_CONTROL_ERROR),
         (f.SETTINGS_MAX_FRAME_SIZE, (1 << 14) - 1, f.PROTOCOL_ERROR),
         (f.SETTINGS_MAX_FRAME_SIZE, 1 << 24, f.PROTOCOL_ERROR),
+        (f.SETTINGS_MAX_FRAME_SIZE, (1 << 32) - 1, f.PROTOCOL_ERROR),
     ],
 )
 def test_values_out_of_range(identifier: int, value: int, code: int) -> None:

@@ -99,6 +99,7 @@ def test_what_has_no_room_in_a_window_waits(own: int, connections: int) -> None:
     stream = Told(connection)
     stream.send(b"x" * 10)
     assert data_of(connection.fetched()) == [b"x" * 10]
+    assert connection.work == 0  # it has not waited
     stream.send(b"0123456789abcdef", b"", TRAILERS)
     assert connection.fetched() == []
     assert connection.buffered == connection.budget.buffered == 16
@@ -171,7 +172,8 @@ def test_a_client_that_does_not_fetch_makes_streams_wait() -> None:
     assert stream.drains == 1
 
 
-def test_a_queue_that_is_exactly_full_makes_streams_wait() -> None:
+def test_a_queue_of_a_mebibyte_makes_streams_wait() -> None:
+    assert MAX_QUEUED == 1 << 20
     connection = Recorder()
     connection.queued = MAX_QUEUED
     stream = Told(connection)

@@ -156,6 +156,12 @@ def test_the_connections_window_goes_to_those_who_wait_in_order() -> None:
     assert windows.window == 85
 
 
+def test_a_window_of_one_byte_goes_too() -> None:
+    windows = waiting(1)
+    assert update(windows, 0, 1) is None
+    assert windows.data() == [(1, b"x")]
+
+
 def test_bytes_that_have_gone_make_room() -> None:
     windows = waiting(1)
     windows.window, windows.queued = 100, MAX_QUEUED + 5

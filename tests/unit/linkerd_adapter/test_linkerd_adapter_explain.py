@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from linkerd_adapter.explain import explain
+from linkerd_adapter.explain import ClientRequest, explain
 
+from tests.linkerd import changes
 from tests.linkerd.live_cluster import GATEWAY, POLICY, Doc, applied, chat, explained, one
 from tests.linkerd.trees import TREES
 from tests.policy_documents import load_texts
@@ -94,6 +95,102 @@ def test_what_nobody_told_of_is_not_missing() -> None:
         ("tgi", "ai", 80, 0.5),
     ]
     assert found["status"] is None
+
+
+def test_grpc_goes_by_the_grpc_route() -> None:
+    docs = applied()
+    changes.break_grpc(docs)
+    call = ClientRequest("POST", "/inference.GRPCInferenceService/ModelInfer", (("content-type", "application/grpc"),))
+    found = explained(docs, call)
+    assert (found["reset"], found["backend"], found["status"]) == (False, None, None)
+    assert "the GRPCRoute calls has the same parent" in found["reason"]
+
+
+def test_a_rule_of_weight_nothing_fails_every_rule() -> None:
+    docs = applied()
+    refs = [{"name": name, "port": 8080, "weight": 0} for name in ("chat-v1", "chat-v2")]
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"].append({"backendRefs": refs, "matches": [{"method": "PUT"}]})
+    found = explained(docs, chat(x_beta="true"))
+    assert (found["reset"], found["backend"], found["status"]) == (True, None, None)
+    assert "rules[3] of chat has only backends of weight 0" in found["reason"]
+
+
+def test_a_port_of_http_2_alone_is_told() -> None:
+    docs = applied()
+    one(docs, "Service", "chat")["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"
+    found = explained(docs, chat(x_beta="true"))
+    assert found["backend"] == "chat-v2.ai:8080"
+    assert "--app-protocol kubernetes.io/h2c" in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "outcome", "why"),
+    [
+        (changes.break_protocol, "passed", "appProtocol grpc makes Linkerd treat the port as opaque TCP"),
+        (changes.break_opaque, "passed", "config.linkerd.io/opaque-ports of chat.ai has the port 8080 opaque"),
+        (changes.break_opaque_http, "reset", "the port 8080 opaque, and appProtocol http says HTTP"),
+        (changes.break_headless, "passed", "has no ClusterIP"),
+        (changes.break_external, "elsewhere", "is another name for a host outside"),
+        (changes.break_port, "reset", "the Service chat.ai has no port 8080"),
+        (changes.break_apex, 503, "there is no Service chat.ai"),
+        (changes.break_profile, "passed", "the ServiceProfile chat.ai.svc.cluster.local in ai decides instead"),
+        (
+            changes.break_profile_of_client,
+            "passed",
+            "the ServiceProfile chat.ai.svc.cluster.local in edge decides instead",
+        ),
+        (changes.break_overrides, "elsewhere", "the dstOverrides of the ServiceProfile"),
+        (changes.break_grpc, "reset", "the GRPCRoute calls has the same parent"),
+    ],
+)
+def test_what_turns_all_routes_off_is_told(harm: Any, outcome: Any, why: str) -> None:
+    docs = applied()
+    harm(docs)
+    found = explained(docs, chat(x_beta="true"))
+    assert found["route"] is None
+    assert why in found["reason"]
+    assert found["reset"] is (outcome == "reset")
+    assert found["backend"] == ("chat.ai:8080" if outcome == "passed" else None)
+    assert ("any pod of chat may answer" in found["reason"]) is (outcome == "passed")
+    assert found["status"] == (outcome if isinstance(outcome, int) else None)
+
+
+@pytest.mark.parametrize(
+    ("refs", "status", "why"),
+    [
+        ([{"name": "gone", "port": 8080}], 500, "there is no Service gone.ai"),
+        ([{"name": "chat-v1"}], 500, "it names no port"),
+        (
+            [{"name": "x", "kind": "InferencePool", "group": "inference.networking.k8s.io", "port": 1}],
+            500,
+            "is no Service",
+        ),
+        ([{"name": "chat-v1", "port": 8080, "filters": [{"type": "URLRewrite"}]}], 500, "no filter URLRewrite"),
+        ([{"name": "chat-v1", "port": 9999}], 502, "has no port 9999, and its pods are dialled on that number"),
+        ([{"name": "outside", "port": 8080}], 500, "is of type ExternalName"),
+    ],
+)
+def test_backends_that_no_request_survives(refs: list[Doc], status: int, why: str) -> None:
+    docs = applied()
+    outside = {"type": "ExternalName", "externalName": "example.com", "ports": []}
+    docs.append({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "outside", "namespace": "ai"}})
+    docs[-1]["spec"] = outside
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
+    found = explained(docs, chat(x_beta="true"))
+    assert (found["backend"], found["status"]) == (None, status)
+    assert why in found["reason"]
+    refs = [*refs, {"name": "chat-v2", "port": 8080}]
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": refs}]
+    found = explained(docs, chat(x_beta="true"))
+    assert found["backend"] is None
+    assert f" answers {status}: " in found["reason"]
+
+
+def test_the_port_on_which_pods_listen_is_reached_though_the_service_has_another() -> None:
+    docs = applied()
+    one(docs, "Service", "chat-v1")["spec"]["ports"] = [{"port": 80, "targetPort": 8080}]
+    one(docs, "HTTPRoute", "chat")["spec"]["rules"] = [{"backendRefs": [{"name": "chat-v1", "port": 8080}]}]
+    assert explained(docs, chat())["backend"] == "chat-v1.ai:8080"
 
 
 @given(st.sampled_from(["HTTPRoute", "Service", "EndpointSlice"]), st.data())

@@ -46,6 +46,8 @@ from extproc.policy.pool_load import ServerLoad
             )
         ),
         ("TEXT num_requests_waiting=1," + " " * 4067 + "kv_cache_usage_perc=0.5", ServerLoad(1.0, None)),
+        ("TEXT " + "num_requests_waiting=12".rjust(4091), ServerLoad(12.0, None)),
+        ("TEXT " + "num_requests_waiting=12".rjust(4092), ServerLoad(1.0, None)),  # of 4,097 characters all but one
         ("BIN CgQ=", None),
         ("", None),
     ],
