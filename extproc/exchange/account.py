@@ -8,6 +8,7 @@ from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount
+from extproc.exchange.sampling import LEFT_OUT, OBSERVE
 from extproc.policy.snapshot import NONE, OTHER, Snapshot, Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
@@ -38,11 +39,11 @@ _AFTER_THE_STATUS = {"upstream_reset": "upstream_broke_off", "upstream_timeout":
 
 
 def account(snapshot: Snapshot, logged: LoggedRequest) -> tuple[RequestAccount | Fault, ...]:
-    """The request's account, and a fault where it went elsewhere than decided. Empty for a session of a realtime API:
-    the answers within it count, and the observer counts them.
+    """The request's account, and a fault where it went elsewhere than decided. Empty for what
+    ``counts_by_itself``.
     """
     metadata = logged.metadata
-    if logged.code == 101 and is_session(metadata.get("api", ""), metadata.get("operation", "")):
+    if counts_by_itself(str(logged.code), metadata):
         return ()
     decided = metric_labels(snapshot, metadata)
     cluster = logged.cluster.removesuffix("#grpc")
@@ -61,6 +62,12 @@ def account(snapshot: Snapshot, logged: LoggedRequest) -> tuple[RequestAccount |
         failure=failure(logged),
     )
     return (one,) if as_decided else (one, Fault("not_as_decided"))
+
+
+def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:
+    """Whether it opened a session of a realtime API that is observed: the answers within it count, and it does not."""
+    session = code == "101" and is_session(metadata.get("api", ""), metadata.get("operation", ""))
+    return session and metadata.get(OBSERVE) != LEFT_OUT
 
 
 def failure(logged: LoggedRequest) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, is_session, realtime_session
+from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, realtime_session
 from extproc.apis import classify
 from extproc.envoy.actions import FINISH
 from extproc.envoy.events import (
@@ -21,9 +21,10 @@ from extproc.envoy.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
-from extproc.exchange.account import MAX_CALLER
+from extproc.exchange.account import MAX_CALLER, counts_by_itself
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
 from extproc.exchange.notes import SHED, Action, Fault, LoadReport
+from extproc.exchange.sampling import is_left_out
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.policy.load_report import LOAD_HEADER, parse_load_header
@@ -60,8 +61,8 @@ class ObserveStream:
     )
 
     def __init__(self, snapshot: Snapshot, sample: float = 0.0, *, accounted: bool = False) -> None:
-        """``sample``: a fresh random number from 0 to 1, which decides whether a sampled answer is read; ``accounted``:
-        Envoy's access log tells of the exchange, too (``exchange.account``).
+        """``sample``: a fresh random number from 0 to 1 (``sampling.is_left_out``); ``accounted``: Envoy's access log
+        tells of the exchange, too (``exchange.account``).
         """
         self._accounted = accounted
         self._snapshot = snapshot
@@ -149,7 +150,7 @@ class ObserveStream:
         if policy is not None and policy.custom_metrics:
             values = self._metric_values = CustomMetricValues(policy.custom_metrics)
             values.head(headers)
-        if "api" not in metadata or (policy is not None and self._sample >= policy.sampling):
+        if "api" not in metadata or is_left_out(metadata, 1.0 if policy is None else policy.sampling, self._sample):
             return (*load, *self._end_answer(None), FINISH)  # counted, not timed
         api, operation = metadata["api"], metadata.get("operation", "")
         if code == "101":
@@ -207,9 +208,7 @@ class ObserveStream:
     def _end_answer(self, ended: float | None, error: str = "") -> tuple[Action, ...]:
         """Notes the exchange's only answer. ``ended``: None where it is not known when."""
         self._done = True
-        if self._accounted and self._code == "101":
-            # Sessions have no account, whether their answers are read or not.
-            self._accounted = not is_session(self._metadata.get("api", ""), self._metadata.get("operation", ""))
+        self._accounted = self._accounted and not counts_by_itself(self._code, self._metadata)
         if self._accounted and error == "client_left":
             error = "broken_off"
         return self._notes(TimedAnswer(self._reader, self._started, self._first_token, self._last_token, ended, error))

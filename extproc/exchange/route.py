@@ -30,6 +30,7 @@ from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
+from extproc.exchange.sampling import with_sampling
 from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_REPORTS
@@ -211,7 +212,9 @@ class RouteStream:
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
-        return routing_mutation(decision, self._headers, self.operation.rename), ()
+        mutation = routing_mutation(decision, self._headers, self.operation.rename)
+        sampling = decision.policy.sampling
+        return (with_sampling(mutation, sampling, self._entropy) if sampling < 1 else mutation), ()
 
     def _body_key(self, request: InferenceRequest, body: bytes) -> str | None:
         """The sticky key, where the policy has it in the body."""

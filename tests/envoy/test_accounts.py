@@ -303,3 +303,22 @@ def _ask(front: Gateway, way: str) -> str:
         return str(response.status)
     finally:
         connection.close()
+
+
+def test_only_sampled_answers_are_observed(servers: Servers, processor: Process, gateway: Start) -> None:
+    """All count; of the others Envoy shows the observer nothing."""
+    (server,) = servers("v1")
+    server.then = stream
+    snapshot = one(server.address, sampling=0.5)
+    running = processor(snapshot)
+    front = gateway(snapshot, running.address)
+    assert {front.ask("m").status for _ in range(40)} == {200}
+    until(lambda: counted(running) == 40)
+    assert requests(running) == {("m", "v1", "200"): 40}
+    times = running.metrics._histograms
+    (first,) = times["inference_time_to_first_token_seconds"].values()
+    (heads,) = (
+        each for (phase,), each in times["extproc_message_duration_seconds"].items() if phase == "response_headers"
+    )
+    assert sum(first.counts) == sum(heads.counts)
+    assert 5 <= sum(heads.counts) <= 35  # 20 are expected; beyond is one in a million

@@ -12,6 +12,7 @@ from extproc.render.envoy.envoy_options import (
     typed,
 )
 from extproc.render.envoy.filters import (
+    if_sampled,
     load_report_filter,
     native_filter,
     observe_filter,
@@ -57,7 +58,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(snapshot, options),
-            *([observe_filter(snapshot, options, accounted=True)] if options.observe else []),
+            *([_observe(snapshot, options)] if options.observe else []),
             typed(
                 "envoy.filters.http.router",
                 "extensions.filters.http.router.v3.Router",
@@ -66,3 +67,8 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         ],
         **routes,
     )
+
+
+def _observe(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
+    observe = observe_filter(snapshot, options, accounted=True)
+    return if_sampled(observe) if any(policy.sampling < 1 for policy in snapshot.policies) else observe

@@ -10,6 +10,7 @@ from extproc.envoy.events import PEER_ATTRIBUTES
 from extproc.exchange.account import ACCOUNTED
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
+from extproc.exchange.sampling import LEFT_OUT, OBSERVE
 from extproc.policy import load_report
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
@@ -130,6 +131,29 @@ def load_report_filter() -> Doc:
             "request_mutations": [{"append": asking}],
             "response_mutations": [{"remove": load_report.LOAD_HEADER}],
         },
+    )
+
+
+def if_sampled(inner: Doc) -> Doc:
+    """The filter ``inner``, skipped for requests that were decided not to be observed."""
+    told = typed(
+        "aimesh.sampling",
+        "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
+        filter=NAMESPACE,
+        path=[{"key": OBSERVE}],
+    )
+    left_out = typed(
+        "aimesh.sampling",
+        "extensions.matching.input_matchers.metadata.v3.Metadata",
+        value={"string_match": {"exact": LEFT_OUT}},
+    )
+    skip = typed("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
+    predicate = {"single_predicate": {"input": told, "custom_match": left_out}}
+    return typed(
+        inner["name"],
+        "extensions.common.matching.v3.ExtensionWithMatcher",
+        extension_config=inner,
+        xds_matcher={"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": skip}}]}},
     )
 
 

@@ -206,3 +206,13 @@ def test_a_session_has_no_account() -> None:
     skipped, _ = stream.receive(opened, 1.0)
     assert isinstance(skipped, Observed)
     assert (skipped.code, skipped.accounted) == ("101", False)
+
+
+def test_a_session_that_is_left_out_is_one_request() -> None:
+    session = ROUTED | {"operation": "realtime", "observe": "0"}
+    (went,) = of(code=101, metadata=session)
+    assert isinstance(went, RequestAccount)
+    assert (went.code, went.version) == ("101", "v1")
+    observed, _ = accounted(request(**session), ResponseHeaders(Headers.of([(":status", "101")])))
+    assert isinstance(observed, Observed)
+    assert observed.accounted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from extproc.policy.gpu import Gpu
@@ -10,7 +11,7 @@ from extproc.render.envoy.access_logs import access_logs
 from extproc.render.envoy.client_headers import strip_client_headers
 from extproc.render.envoy.connection_manager import connection_manager
 from extproc.render.envoy.envoy_options import EnvoyOptions
-from extproc.render.envoy.filters import observe_filter
+from extproc.render.envoy.filters import if_sampled, observe_filter
 from tests.unit.render.snapshots import PLAIN, Doc, policy
 
 OPTIONS = EnvoyOptions()
@@ -53,3 +54,10 @@ def test_requests_are_logged_for_the_processor_and_observed_as_such() -> None:
     found = manager(options=EnvoyOptions(access_log=""))
     assert found["access_log"] == access_logs(EnvoyOptions(access_log=""))
     assert observe_filter(PLAIN, OPTIONS, accounted=True) in found["http_filters"]
+
+
+def test_the_observer_is_skipped_only_where_a_policy_has_a_share() -> None:
+    sampled = Snapshot((policy(), msgspec.structs.replace(policy(), name="other", sampling=0.5)))
+    observe = observe_filter(sampled, OPTIONS, accounted=True)
+    assert if_sampled(observe) in manager(sampled)["http_filters"]
+    assert not any("xds_matcher" in each["typed_config"] for each in manager(PLAIN)["http_filters"])

@@ -14,6 +14,7 @@ from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Stic
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.filters import (
     headers_read,
+    if_sampled,
     load_report_filter,
     native_filter,
     observe_filter,
@@ -162,3 +163,14 @@ def test_the_native_filter_reads_json_only() -> None:
     (rule,) = rules["rules"]
     assert rule["selectors"] == [{"key": "model"}]
     assert rule["on_present"]["metadata_namespace"] == "aimesh"
+
+
+def test_who_is_left_out_opens_no_stream() -> None:
+    inner = observe_filter(PLAIN, OPTIONS)
+    found = if_sampled(inner)
+    assert (found["name"], found["typed_config"]["extension_config"]) == ("aimesh.observe", inner)
+    (rule,) = found["typed_config"]["xds_matcher"]["matcher_list"]["matchers"]
+    predicate = rule["predicate"]["single_predicate"]
+    assert predicate["input"]["typed_config"]["path"] == [{"key": "observe"}]
+    assert predicate["custom_match"]["typed_config"]["value"] == {"string_match": {"exact": "0"}}
+    assert rule["on_match"]["action"]["typed_config"]["@type"].endswith(".SkipFilter")
