@@ -34,7 +34,7 @@ from extproc.apis import (
     vllm,
     vllm_grpc,
 )
-from extproc.apis.pattern import Key, Match, Pattern, last_fixed_text, row_key
+from extproc.apis.path_pattern import Key, Match, Pattern, last_fixed_text, row_key
 from extproc.apis.row import ANY_PATH, Row
 from extproc.bodies.request import Operation
 from extproc.headers import Headers

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from extproc.command_line.argument_types import body, count, seconds
-from extproc.command_line.request_flags import add_header_flag
+from extproc.command_line.argument_types import count, seconds
+from extproc.command_line.request_flags import add_header_flag, body
 from extproc.command_line.subcommand import Subcommands, command
 from extproc.errors import SetupError
 

@@ -1,29 +1,9 @@
-"""Types of command line arguments: addresses, durations, headers, bodies. Each raises ``ArgumentTypeError``."""
+"""Types of command line arguments: addresses, durations, numbers. Each raises ``ArgumentTypeError``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
-
-
-def header(text: str) -> tuple[str, str]:
-    """Name and value of ``name: value``."""
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is no header; write it as 'name: value'")
-    return name.strip(), value.strip()
-
-
-def body(text: str) -> bytes:
-    """A request's body: the text itself, ``@FILE`` for a file's content, ``@-`` for stdin's."""
-    if not text.startswith("@"):
-        return text.encode()
-    try:
-        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read the body: {error}") from None
 
 
 def seconds(text: str) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-
-from extproc.command_line.argument_types import body, header
+import sys
+from pathlib import Path
 
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
@@ -28,3 +28,21 @@ def add_header_flag(parser: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         help="a header of the client's; may be given more than once",
     )
+
+
+def header(text: str) -> tuple[str, str]:
+    """Name and value of ``name: value``."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no header; write it as 'name: value'")
+    return name.strip(), value.strip()
+
+
+def body(text: str) -> bytes:
+    """A request's body: the text itself, ``@FILE`` for a file's content, ``@-`` for stdin's."""
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read the body: {error}") from None

@@ -29,8 +29,7 @@ from extproc.http2.frames import (
     PRIORITY_FLAG,
     Http2ConnectionError,
 )
-from extproc.http2.hpack import MAX_BLOCK
-from extproc.http2.limits import MAX_STREAMS, MemoryBudget
+from extproc.http2.limits import MAX_BLOCK, MAX_LATE_RESETS, MAX_STREAMS, MemoryBudget
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
 from extproc.http2.settings import STREAM_WINDOW
 from extproc.http2.stream import Stream
@@ -38,8 +37,6 @@ from extproc.http2.windows import CREDIT_THRESHOLD
 
 UNLIMITED: Final = 1 << 40
 """A share of a turn's work that leaves nothing for the next turn."""
-MAX_LATE_RESETS: Final = 100
-"""Resets of streams that have ended, beyond one for each that was opened."""
 _FRAME_WORK: Final = 8
 """What HEADERS or DATA cost, in units of ``ConnectionSender.work``, beside one for each KiB."""
 

@@ -10,15 +10,10 @@ from typing import Final
 from extproc.http2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Http2ConnectionError
 from extproc.http2.header_fields import Field
 from extproc.http2.huffman import decode
+from extproc.http2.limits import MAX_BLOCK, MAX_LITERALS, MAX_TABLE_CHANGES
 
-MAX_BLOCK: Final = 1 << 16
-"""Bytes of a header block, encoded, and of its fields (SETTINGS_MAX_HEADER_LIST_SIZE)."""
 MAX_TABLE: Final = 4096
 """Bytes of the dynamic table, as the RFC counts them (§4.1): the initial value of SETTINGS_HEADER_TABLE_SIZE."""
-MAX_TABLE_CHANGES: Final = 2
-"""Changes of the table's size at the beginning of a block (§4.2): the smallest since the last block, and the final."""
-MAX_LITERALS: Final = 128
-"""Of a block: each costs some microseconds. An Envoy's streams have ten, and requests to Envoy 100 headers at most."""
 MAX_CACHED_LITERALS: Final = 64
 MAX_CACHED_LITERAL: Final = 256
 """Bytes of the name and the value of a literal that is cached."""

@@ -1,4 +1,4 @@
-"""Limits of a client: streams that are open, how often it may send what brings no work, and bytes buffered for it.
+"""Limits of a client: open streams, header blocks, how often it may send what brings no work, bytes buffered for it.
 
 Rates are token buckets as in nghttp2: ``nghttp2_option_set_stream_reset_rate_limit`` (1,000 at once, 33 a second) and
 ``nghttp2_option_set_glitch_rate_limit`` (10,000 and 330) end the connection beyond them. grpc-go's
@@ -13,6 +13,20 @@ from typing import Final, NamedTuple
 
 MAX_STREAMS: Final = 4_096
 """Open on a connection at most. A client that needs more opens another connection, as Envoy does."""
+MAX_ENDED: Final = 100
+"""Streams remembered as ended by the client, so that a further frame on them is an error. On any other closed stream
+frames may still be under way, however late: they are ignored.
+"""
+MAX_LATE_RESETS: Final = 100
+"""Resets of streams that have ended, beyond one for each that was opened."""
+MAX_BLOCK: Final = 1 << 16
+"""Bytes of a header block, encoded, and of its fields (SETTINGS_MAX_HEADER_LIST_SIZE)."""
+MAX_TABLE_CHANGES: Final = 2
+"""Changes of the table's size when a block begins (RFC 7541 §4.2): the smallest since the last block, and the final."""
+MAX_LITERALS: Final = 128
+"""Of a block: each costs some microseconds. An Envoy's streams have ten, and requests to Envoy 100 headers at most."""
+MAX_QUEUED: Final = 1 << 20
+"""Bytes that a connection queues for a client that does not fetch them; beyond that streams wait."""
 CONNECTION_BYTES: Final = (64 << 20) + 5
 """Of incomplete messages and of waiting answers, on a connection: one of the largest gRPC messages, and its prefix."""
 PROCESS_BYTES: Final = 256 << 20

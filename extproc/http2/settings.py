@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.http2 import frames as f
-from extproc.http2.hpack import MAX_BLOCK
-from extproc.http2.limits import MAX_STREAMS
+from extproc.http2.limits import MAX_BLOCK, MAX_STREAMS
 
 STREAM_WINDOW: Final = 1 << 20
 """Bytes that a client may send on a stream before they have been processed."""

@@ -7,7 +7,6 @@ window back before it has taken the answers to what it sent.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Final
 
 from extproc.http2.frames import (
     DATA,
@@ -21,10 +20,7 @@ from extproc.http2.frames import (
     frame_head,
     rst_stream,
 )
-from extproc.http2.limits import MemoryBudget
-
-MAX_QUEUED: Final = 1 << 20
-"""Bytes that a connection queues for a client that does not fetch them; beyond that streams wait."""
+from extproc.http2.limits import MAX_QUEUED, MemoryBudget
 
 
 class ConnectionSender:

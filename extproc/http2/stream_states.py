@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from extproc.http2 import frames as f
 from extproc.http2 import limits
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MemoryBudget, RateLimit, TokenBucket
+from extproc.http2.limits import MAX_ENDED, MemoryBudget, RateLimit, TokenBucket
 from extproc.http2.stream import ConnectionSender, Stream
-
-MAX_ENDED: Final = 100
-"""Streams remembered as ended by the client, so that a further frame on them is an error. On any other closed stream
-frames may still be under way, however late: they are ignored.
-"""
 
 
 class StreamStates(ConnectionSender):

@@ -12,9 +12,9 @@ from typing import Final
 from extproc.http2 import frames as f
 from extproc.http2 import limits
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MemoryBudget
+from extproc.http2.limits import MAX_QUEUED, MemoryBudget
 from extproc.http2.settings import STREAM_WINDOW
-from extproc.http2.stream import MAX_QUEUED, Stream
+from extproc.http2.stream import Stream
 from extproc.http2.stream_states import StreamStates
 
 CONNECTION_WINDOW: Final = 1 << 24

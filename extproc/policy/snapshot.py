@@ -12,7 +12,7 @@ import msgspec
 
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Gpu, Requirement, satisfies
-from extproc.policy.model_pattern import matches_glob
+from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
 
@@ -197,14 +197,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return {p.name: p for p in self.policies}
 
     @cached_property
-    def _exact(self) -> dict[str, ModelMatch]:
-        return {m: ModelMatch(p, m) for p in self.policies for m in p.models if "*" not in m}
-
-    @cached_property
-    def _globs(self) -> tuple[tuple[tuple[str, ...], ModelMatch], ...]:
-        """Globs, split at ``*``: the longest first; of equally long ones that of the first policy."""
-        globs = [(tuple(m.split("*")), ModelMatch(p, m)) for p in self.policies for m in p.models if "*" in m]
-        return tuple(sorted(globs, key=lambda g: -len(g[1].pattern)))
+    def _models(self) -> PatternIndex[ModelMatch]:
+        return PatternIndex((model, ModelMatch(policy, model)) for policy in self.policies for model in policy.models)
 
     @cached_property
     def body_limit(self) -> int:
@@ -260,16 +254,11 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     @property
     def patterns(self) -> tuple[ModelMatch, ...]:
         """All patterns in the order in which they are tried: exact names, then globs, the longest first."""
-        return (*self._exact.values(), *(match for _, match in self._globs))
+        return self._models.owners
 
     def match(self, model: str) -> ModelMatch | None:
         """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""
-        if exact := self._exact.get(model):
-            return exact
-        for parts, match in self._globs:
-            if matches_glob(parts, model):
-                return match
-        return None
+        return self._models.find(model)
 
     def _targets(self, policy: Policy, version: Version) -> list[Target]:
         default = (f"{policy.host}:{policy.port}",)

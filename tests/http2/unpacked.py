@@ -5,7 +5,8 @@ from __future__ import annotations
 from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from extproc.http2.hpack import MAX_BLOCK, HeadersTooLarge, HpackDecoder, HpackError, TooManyInstructions
+from extproc.http2.hpack import HeadersTooLarge, HpackDecoder, HpackError, TooManyInstructions
+from extproc.http2.limits import MAX_BLOCK
 
 Pairs = list[tuple[bytes, bytes]]
 

@@ -73,9 +73,10 @@ def test_every_flag(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"exact": "traceparent"} in allowed
 
 
-def test_no_access_log(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_access_log_but_the_processors(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "envoy", "-f", path, "--access-log", ""]) == 0
-    assert manager(yaml.safe_load(capsys.readouterr().out))["access_log"] == []
+    (ours,) = manager(yaml.safe_load(capsys.readouterr().out))["access_log"]
+    assert ours["name"] == "envoy.access_loggers.http_grpc"
 
 
 def test_bad_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from extproc.command_line.request_flags import add_header_flag, add_request_flags
+from extproc.command_line.request_flags import add_header_flag, add_request_flags, body, header
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,3 +57,26 @@ def test_a_path_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         one.parse_args([])
     assert "--path" in capsys.readouterr().err
+
+
+def test_what_words_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "body").write_bytes(b'{"a": 1}\n')
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"from stdin")))
+    assert header("X-User-Id:  ann: bob ") == ("X-User-Id", "ann: bob")
+    assert header("a:") == ("a", "")
+    assert body("text") == b"text"
+    assert body(f"@{tmp_path / 'body'}") == b'{"a": 1}\n'
+    assert body("@-") == b"from stdin"
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (header, "x-user-id", "write it as 'name: value'"),
+        (header, ": v", "is no header"),
+        (body, "@/nowhere/at/all", "cannot read the body"),
+    ],
+)
+def test_words_that_are_none(read: Callable[[str], object], text: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        read(text)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.http2 import limits
-from extproc.http2.connection import MAX_LATE_RESETS, Connection
-from extproc.http2.limits import MAX_STREAMS, PER_STREAM, MemoryBudget, RateLimit, TokenBucket
+from extproc.http2.connection import Connection
+from extproc.http2.limits import MAX_LATE_RESETS, MAX_STREAMS, PER_STREAM, MemoryBudget, RateLimit, TokenBucket
 from tests.http2.served import Noted, Served, Whole, check, fetched, whole
 from tests.http2.wire import (
     HELLO,

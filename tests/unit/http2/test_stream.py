@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.http2.limits import MemoryBudget
-from extproc.http2.stream import MAX_QUEUED, ConnectionSender, Stream
+from extproc.http2.limits import MAX_QUEUED, MemoryBudget
+from extproc.http2.stream import ConnectionSender, Stream
 from tests.http2.wire import frames
 
 HEAD, TRAILERS = b"\x88", b"\x00\x03end\x03yes"

@@ -6,9 +6,9 @@ import pytest
 
 from extproc.http2 import frames as f
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MemoryBudget, RateLimit
+from extproc.http2.limits import MAX_ENDED, MemoryBudget, RateLimit
 from extproc.http2.stream import Stream
-from extproc.http2.stream_states import MAX_ENDED, StreamStates
+from extproc.http2.stream_states import StreamStates
 
 STRICT = RateLimit("things", 10, 2, earns=False)
 EARNED = RateLimit("others", 10, 2, earns=True)

@@ -6,8 +6,8 @@ import pytest
 
 from extproc.http2 import frames as f
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import STREAMS_PER_SETTINGS, MemoryBudget
-from extproc.http2.stream import MAX_QUEUED, Stream
+from extproc.http2.limits import MAX_QUEUED, STREAMS_PER_SETTINGS, MemoryBudget
+from extproc.http2.stream import Stream
 from extproc.http2.windows import CONNECTION_WINDOW, CREDIT_THRESHOLD, FlowControl
 from tests.http2.wire import frames
 
