@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from tests.http2.unpacked import Pairs
 
-COMPRESSION, CALM = 9, 11
-packed = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode
-
 
 def pairs(*lines: str) -> Pairs:
     """Of lines as the RFC writes them."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 from hpack import Encoder
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.table import HeaderTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,9 @@ from tests.http2.hpack_examples import EXAMPLES, pairs
 from tests.http2.served import fetched, whole
 from tests.http2.unpacked import Both, Pairs
 from tests.http2.wire import HELLO, block, errors, raw
+
+COMPRESSION, CALM = 9, 11
+packed = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
