@@ -6,7 +6,6 @@ import json
 import tracemalloc
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,42 +14,9 @@ from extproc.answers.realtime_session import MAX_OPEN, RealtimeSession, SessionA
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.apis import TABLE
 from extproc.apis.answer_table import SESSIONS
-from extproc.envoy.actions import Finish
-from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
-from extproc.exchange.notes import Action, CustomSample, Fault, Observed
-from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT, MAX_RATE, ObserveStream
 from extproc.headers import Headers
-from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric, Source
-from extproc.policy.snapshot import Policy, Snapshot, Version
+from tests.unit.answers.realtime_events import created, delta, done, failed, said
 from tests.unit.answers.wire.test_websocket import frame
-
-USED = {
-    "total_tokens": 38,
-    "input_tokens": 21,
-    "output_tokens": 17,
-    "input_token_details": {"text_tokens": 13, "audio_tokens": 8, "cached_tokens": 8},
-}
-
-
-def said(kind: str, **more: Any) -> bytes:
-    return frame(json.dumps({"type": kind, "event_id": "event_1", **more}).encode())
-
-
-def created(name: str = "r1") -> bytes:
-    return said("response.created", response={"object": "realtime.response", "id": name, "status": "in_progress"})
-
-
-def delta(name: str = "r1", kind: str = "output_text", text: str = "word") -> bytes:
-    return said(f"response.{kind}.delta", response_id=name, item_id="i1", delta=text)
-
-
-def done(name: str = "r1", status: str = "completed", **more: Any) -> bytes:
-    return said("response.done", response={"id": name, "status": status, **more, "usage": more.get("usage", USED)})
-
-
-def failed(kind: str) -> bytes:
-    return said("error", error={"type": kind, "message": "…"})
-
 
 HEARD = "conversation.item.input_audio_transcription"
 COMMITTED = said("input_audio_buffer.committed", item_id="i1")
@@ -246,137 +212,3 @@ def test_no_event_is_too_odd(events: list[tuple[object, dict[str, Any]]]) -> Non
     ended += one.leave(2.0, "client_left")
     assert len(set(map(id, ended))) == len(ended)
     assert not one.malformed
-
-
-ROUTED = {"api": "openai", "operation": "realtime", "model": "gpt-realtime", "policy": "p", "version": "v1"}
-SNAPSHOT = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),)),))
-near: Any = pytest.approx
-
-
-def watching(
-    snapshot: Snapshot = SNAPSHOT, extensions: str = "", status: str = "101", draw: float = 0.0
-) -> tuple[ObserveStream, list[Action]]:
-    """An exchange that began at 100 s and was upgraded at 101 s; and what is noted of that."""
-    stream = ObserveStream(snapshot, draw)
-    head = Headers.of([(":status", status), ("sec-websocket-extensions", extensions)])
-    actions = [*stream.receive(RequestHeaders(Headers(), metadata=ROUTED), 100.0)]
-    return stream, [*actions, *stream.receive(ResponseHeaders(head), 101.0)]
-
-
-def answers(actions: list[Action]) -> list[Observed]:
-    return [action for action in actions if isinstance(action, Observed)]
-
-
-def hear(stream: ObserveStream, *pieces: tuple[float, bytes]) -> list[Action]:
-    return [action for now, data in pieces for action in stream.receive(ResponseBody(data), now)]
-
-
-TURN = [(110.0, created()), (110.5, delta()), (111.3, delta()), (112.0, done())]
-
-
-def test_each_answer_is_noted_and_the_upgrade_is_not() -> None:
-    stream, actions = watching()
-    assert actions == []
-    first, second = hear(stream, (101.0, b""), *TURN, *((now + 3600, data) for now, data in TURN))
-    assert isinstance(first, Observed)
-    assert isinstance(second, Observed)
-    assert (second.seconds, second.first_token, second.output_tokens) == (near(2.0), near(0.5), 17)
-    assert (first.model, first.version, first.api, first.code, first.operation) == (
-        *("gpt-*", "v1", "openai", "101", "realtime"),
-    )
-    assert (first.seconds, first.first_token, first.per_token) == (near(2.0), near(0.5), near(0.8 / 16))
-    assert (first.input_tokens, first.output_tokens, first.cached_tokens) == (21, 17, 8)
-    assert (first.streamed, first.estimated, first.error) == (True, False, "")
-
-
-@pytest.mark.parametrize(
-    ("last", "error", "seconds"),
-    [
-        ([(111.0, frame(b"\x03\xe8", 0x88))], "client_left", 1.0),
-        ([(111.0, frame(b"", 0x88))], "client_left", 1.0),
-        ([(111.0, frame(b"\x03\xf3", 0x88))], "cut_short", 1.0),
-        ([(111.0, b"")], "cut_short", 1.0),
-        ([(110.8, b""), (110.9, delta())], "client_left", 1.0),
-        ([], "client_left", 1.0),
-    ],
-)
-def test_a_session_that_ends_amid_an_answer(last: list[tuple[float, bytes]], error: str, seconds: float) -> None:
-    stream, _ = watching()
-    actions = hear(stream, (101.0, b""), *TURN[:2], *last)
-    left = bool(last) and last[-1][1][:1] == b"\x88"
-    assert (Finish() in actions) is left
-    actions += stream.receive(Closed(), 111.0 + DEFERRED_CLOSE_TIMEOUT)
-    (found,) = answers(actions)
-    assert (found.error, found.seconds, found.first_token, found.code) == (error, near(seconds), near(0.5), "101")
-
-
-def test_a_session_between_two_answers_ends_without_a_note() -> None:
-    for last in ((), ((120.0, frame(b"\x03\xe8", 0x88)),)):
-        stream, _ = watching()
-        assert len(answers(hear(stream, *TURN))) == 1
-        assert answers([*hear(stream, *last), *stream.receive(Closed(), 121.0)]) == []
-    stream, _ = watching()
-    assert stream.receive(ResponseBody(done(), end_of_stream=True), 102.0)[1:] == (Finish(),)
-
-
-def test_an_upgrade_that_is_refused_is_noted_as_ever() -> None:
-    for status in ("401", "503"):
-        _, actions = watching(status=status)
-        (found,) = answers(actions)
-        assert (found.code, found.seconds, actions[-1]) == (status, near(1.0), Finish())
-
-
-def test_a_session_that_is_not_sampled_is_counted_as_one() -> None:
-    snapshot = Snapshot((msgspec.structs.replace(SNAPSHOT.policies[0], sampling=0.25),))
-    assert watching(snapshot, draw=0.24)[1] == []
-    (found,) = answers(watching(snapshot, draw=0.25)[1])
-    assert (found.code, found.seconds, found.streamed) == ("101", None, False)
-
-
-def test_what_cannot_be_read_is_left() -> None:
-    _, actions = watching(extensions="x-own")
-    assert actions == [Fault("unreadable_answer"), Finish()]
-    stream, _ = watching()
-    assert hear(stream, *TURN, (113.0, b"\xff\0"))[1:] == [Fault("unreadable_answer"), Finish()]
-    stream, _ = watching()
-    fault, observed, finish = hear(stream, *TURN[:2], (111.0, b"\xff\0"), (112.0, done()))
-    assert (fault, finish) == (Fault("unreadable_answer"), Finish())
-    assert isinstance(observed, Observed)
-    assert (observed.error, observed.seconds, observed.first_token) == ("", None, near(0.5))
-
-
-def test_who_cannot_keep_up_leaves_a_session() -> None:
-    stream, _ = watching()
-    hear(stream, *TURN[:2])
-    fault, observed, finish = stream.abandon()
-    assert (fault, finish) == (Fault("observer_overload"), Finish())
-    assert isinstance(observed, Observed)
-    assert (observed.error, observed.seconds, observed.output_tokens) == ("shed", None, 1)
-    stream, _ = watching()
-    hear(stream, *TURN)
-    assert stream.abandon() == (Fault("observer_overload"), Finish())
-
-
-def test_a_long_session_is_not_busy_for_its_length() -> None:
-    stream, _ = watching()
-    for n in range(40):
-        hear(
-            stream,
-            *((now + 100 * n, data) for now, data in TURN),
-            (112.0 + 100 * n, frame(bytes(MAX_RATE - 2000), 0x82)),
-        )
-    assert not stream.exceeds_rate(4100.0)
-
-
-def test_what_the_policys_metrics_are_made_of() -> None:
-    sound = Source(body=("response", "usage", "output_token_details", "audio_tokens"))
-    share = CustomMetric("spoken", "GAUGE", (), sound, OUTPUT_TOKENS)
-    rate = CustomMetric("rate", "GAUGE", (), OUTPUT_TOKENS, SECONDS)
-    snapshot = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),), custom_metrics=(share, rate)),))
-    stream, _ = watching(snapshot)
-    spoken = done(usage=USED | {"output_token_details": {"audio_tokens": 15}})
-    actions = hear(stream, *TURN[:3], (112.0, spoken), *TURN)
-    assert [note for note in actions if isinstance(note, CustomSample)] == [
-        CustomSample(share, (), 15.0, 17.0),
-        *[CustomSample(rate, (), 17.0, 0.0)] * 2,
-    ]

@@ -37,7 +37,8 @@ RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), HITS, ALL)
         ("1_000", None),
         ("83%", None),
         ("", None),
-        ("0" * 65, None),
+        ("7".zfill(64), 7.0),
+        ("7".zfill(65), None),
     ],
 )
 def test_numbers(text: str, wanted: float | None) -> None:

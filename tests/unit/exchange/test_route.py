@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.bodies.request import InferenceRequest
 from extproc.envoy.actions import (
     BodyEcho,
     BodyReply,
@@ -17,7 +18,6 @@ from extproc.envoy.actions import (
     HeadersReply,
     Mutation,
     Reject,
-    ResponseReply,
     TrailersReply,
 )
 from extproc.envoy.events import (
@@ -35,6 +35,7 @@ from extproc.envoy.events import (
     Unknown,
 )
 from extproc.exchange.notes import Action, Fault, Unmatched
+from extproc.exchange.replies import unchanged
 from extproc.exchange.route import TRANSITIONS, RouteStream, State
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
@@ -121,6 +122,13 @@ class TestStreamedWithoutWaiting:
         assert stream.receive(RequestBody(LLAMA[9:]), 0.0) == ()
         assert stream.receive(RequestBody(b"", end_of_stream=True), 0.0) == (HeadersReply(LLAMA_MUTATION), Finish())
         assert stream.state is State.DONE
+
+    def test_what_was_read_is_there_for_who_explains_it(self) -> None:
+        stream = RouteStream(SNAPSHOT, b"e")
+        stream.receive(head(), 0.0)
+        assert stream.request is None
+        stream.receive(RequestBody(b'{"model":"llama","max_tokens":7}', end_of_stream=True), 0.0)
+        assert stream.request == InferenceRequest("openai", "chat.completions", "llama", max_tokens=7)
 
     def test_the_length_tells_the_end_before_envoy_does(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
@@ -322,15 +330,6 @@ INTO: dict[State, tuple[Event, ...]] = {
     State.ECHO: (head("/upload", DUPLEX),),
     State.DONE: (head("/metrics"),),
 }
-UNCHANGED: dict[type[Event], tuple[Action, ...]] = {
-    RequestHeaders: (HeadersReply(),),
-    RequestBody: (BodyReply(),),
-    RequestTrailers: (TrailersReply(),),
-    ResponseHeaders: (ResponseReply(),),
-    ResponseBody: (ResponseReply(body=True),),
-    ResponseTrailers: (TrailersReply(request=False),),
-    Unknown: (),
-}
 LEGAL: dict[tuple[State, type[Event]], tuple[Action, ...] | None] = {
     (State.HEAD, RequestHeaders): None,  # see the tests above
     (State.HEAD, Closed): (),
@@ -369,7 +368,7 @@ def test_every_event_in_every_state(state: State, kind: type[Event]) -> None:
         # Envoy must not wait for a reply that was held back: it comes now, without the spoofed header.
         cleaned = Mutation(remove=("x-gpu-pool",), metadata=CHAT_KNOWN)
         held_back = (HeadersReply(cleaned),) if state is State.BODY else ()
-        assert actions == (Fault("unexpected_" + kind.kind), *held_back, *UNCHANGED[kind], Finish())
+        assert actions == (Fault("unexpected_" + kind.kind), *held_back, *unchanged(SAMPLES[kind]), Finish())
         assert stream.state is State.DONE
 
 
