@@ -74,6 +74,12 @@ def test_a_key_that_json_writes_in_several_ways(key: str, document: bytes) -> No
     assert told.found == {source: 1.0}
 
 
+def test_the_keys_above_may_be_written_in_any_way() -> None:
+    told = CustomMetricValues((RATIO,))
+    told.document(b'{"us\\u0061ge": {"all": 4}}')
+    assert told.found == {ALL: 4.0}
+
+
 def test_only_where_every_number_is_known() -> None:
     exchange = observed()
     assert custom_samples((RATIO,), exchange, "a100", {HITS: 3.0}) == ()

@@ -74,6 +74,7 @@ LARGE = 32 << 10
     [
         (LARGE + 1, 1001, "text/event-stream", True),
         (LARGE + 1, 1000, "text/event-stream", False),
+        (LARGE + 1, 2, "text/event-stream", False),
         (LARGE, 1001, "text/event-stream", False),
         (LARGE + 1, 1001, "application/json", False),
     ],
@@ -84,9 +85,9 @@ def test_a_large_piece_of_a_stream_is_read_if_it_has_few_lines(size: int, lines:
     assert (Fault("observer_overload") in answering(kind).receive(body(piece), 0.2)) is left
 
 
-def test_the_rate_is_counted_from_the_request_on() -> None:
+def test_half_a_mebibyte_for_each_second_since_the_request_is_no_flood() -> None:
     stream = answering("application/octet-stream")
-    stream.receive(body(bytes(3 * MAX_RATE)), 1.0)
+    stream.receive(body(bytes(3 * (512 << 10))), 1.0)
     assert stream.exceeds_rate(1.99)
     assert not stream.exceeds_rate(2.0)
     unasked = ObserveStream(SNAPSHOT)

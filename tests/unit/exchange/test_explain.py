@@ -145,6 +145,7 @@ def test_what_passes_on_unrouted(path: str, body: Any, fields: list[tuple[str, s
     assert [found[key] for key in ("policy", "version", "cohort", "gpu_pool", "model_rewrite", "reject")] == [None] * 6
     assert (found["api"] is None) == (reason == "no_api")
     assert found["model"] == ("stranger" if reason == "no_policy" else None)
+    assert [found[key] for key in ("max_tokens", "prompt_bytes", "adapter")] == [None, 0, None]
 
 
 def test_every_reason_has_its_sentence_and_no_sentence_is_of_nothing() -> None:

@@ -272,6 +272,7 @@ def test_what_comes_in_one_piece_has_no_pace(sent: bytes) -> None:
         ("total;dur=0", 0.1 - 0.0005),
         ("total;dur=999999999", 0.1 - 999_999.9995),
         ("total;dur=1000000000", 0.0),
+        ("total;dur=99999999999", 0.0),
         ("route;dur=2, upstream;dur=, total;dur=", 0.0),
         ("total;dur=x95", 0.0),
         ("", 0.0),

@@ -11,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies.request import InferenceRequest
-from extproc.envoy.actions import (
-    BodyEcho,
-    BodyReply,
-    Finish,
-    HeadersReply,
-    Mutation,
-    Reject,
-    TrailersReply,
-)
+from extproc.envoy.actions import BodyEcho, BodyReply, Finish, HeadersReply, Mutation, Reject, TrailersReply
 from extproc.envoy.events import (
     KINDS,
     BodyMode,
@@ -216,9 +208,8 @@ class TestRewrite:
         assert "content-length" not in dict(reply.mutation.set)
 
     def test_buffered(self) -> None:
-        _, reply, finish = play(
-            head(protocol=BUFFERED, content_length=str(len(self.BODY))), RequestBody(self.BODY, end_of_stream=True)
-        )
+        begun = head(protocol=BUFFERED, content_length=str(len(self.BODY)))
+        _, reply, finish = play(begun, RequestBody(self.BODY, end_of_stream=True))
         assert isinstance(reply, BodyReply)
         assert reply.body == self.REWRITTEN
         assert ("content-length", str(len(self.REWRITTEN))) in reply.mutation.set
@@ -243,9 +234,8 @@ class TestBuffered:
 
     def test_too_large(self) -> None:
         snapshot = Snapshot((Policy("llama", body_limit=LIMIT),))
-        reject = play(head(protocol=BUFFERED), RequestBody(b" " * (LIMIT + 1), end_of_stream=True), snapshot=snapshot)[
-            1
-        ]
+        body = RequestBody(b" " * (LIMIT + 1), end_of_stream=True)
+        reject = play(head(protocol=BUFFERED), body, snapshot=snapshot)[1]
         assert isinstance(reject, Reject)
         assert reject.status == 413
 
@@ -254,10 +244,9 @@ class TestFullDuplex:
     def test_every_byte_comes_back_in_order_after_the_headers(self) -> None:
         snapshot = Snapshot((Policy("llama", versions=(Version("v1"),)),))
         body = b'{"model":"llama","x":"' + bytes(range(35, 91)) * 4000 + b'"}'
-        events = [RequestBody(body[at : at + 70_001]) for at in range(0, len(body), 70_001)]
-        reply, *echoes, finish = play(
-            head(protocol=DUPLEX), *events, RequestBody(b"", end_of_stream=True), snapshot=snapshot
-        )
+        pieces = [RequestBody(body[at : at + 70_001]) for at in range(0, len(body), 70_001)]
+        events = [head(protocol=DUPLEX), *pieces, RequestBody(b"", end_of_stream=True)]
+        reply, *echoes, finish = play(*events, snapshot=snapshot)
         assert isinstance(reply, HeadersReply)
         assert finish == Finish()
         assert [e.end_of_stream for e in echoes if isinstance(e, BodyEcho)] == [False] * (len(echoes) - 1) + [True]
@@ -266,25 +255,35 @@ class TestFullDuplex:
 
     def test_trailers_end_the_request_instead_of_the_body(self) -> None:
         actions = play(head(protocol=DUPLEX), RequestBody(LLAMA), RequestTrailers())
-        assert actions == [
-            HeadersReply(LLAMA_MUTATION),
-            BodyEcho(LLAMA, end_of_stream=False),
-            TrailersReply(),
-            Finish(),
-        ]
+        echo = BodyEcho(LLAMA, end_of_stream=False)
+        assert actions == [HeadersReply(LLAMA_MUTATION), echo, TrailersReply(), Finish()]
 
     def test_a_body_that_was_not_needed_is_echoed_as_it_comes(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
         assert stream.receive(head("/upload", DUPLEX), 0.0) == (Unmatched("no_api"), HeadersReply())
         assert stream.receive(RequestBody(b"a"), 0.0) == (BodyEcho(b"a", end_of_stream=False),)
-        assert stream.receive(RequestBody(b"b", end_of_stream=True), 0.0) == (
-            BodyEcho(b"b", end_of_stream=True),
-            Finish(),
-        )
+        last, echo = RequestBody(b"b", end_of_stream=True), BodyEcho(b"b", end_of_stream=True)
+        assert stream.receive(last, 0.0) == (echo, Finish())
 
     def test_and_so_are_its_trailers(self) -> None:
         actions = play(head("/upload", DUPLEX), RequestBody(b"a"), RequestTrailers())
         assert actions[2:] == [BodyEcho(b"a", end_of_stream=False), TrailersReply(), Finish()]
+
+
+class TestGrpc:
+    INFER = "/inference.GRPCInferenceService/ModelInfer"
+    FRAME = b"\0\0\0\0\x07\x0a\x05llama"
+
+    @pytest.mark.parametrize("protocol", [STREAMED, DUPLEX])
+    def test_the_first_message_decides_and_the_rest_is_not_waited_for(self, protocol: Protocol) -> None:
+        stream = RouteStream(SNAPSHOT, b"e")
+        assert stream.receive(head(self.INFER, protocol, content_type="application/grpc"), 0.0) == ()
+        assert stream.receive(RequestBody(self.FRAME[:9]), 0.0) == ()
+        reply, after = stream.receive(RequestBody(self.FRAME[9:]), 0.0)
+        assert isinstance(reply, HeadersReply)
+        assert reply.mutation.set == ROUTED
+        assert after == (Finish() if protocol is STREAMED else BodyEcho(self.FRAME, end_of_stream=False))
+        assert stream.state is (State.DONE if protocol is STREAMED else State.ECHO)
 
 
 class TestStickyBodyKey:
