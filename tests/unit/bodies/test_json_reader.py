@@ -212,6 +212,7 @@ def test_duplicates_are_refused_however_they_are_spelled(members: list[tuple[str
     [
         (b'{"model":"m","messages":[1, 2],"max_tokens":7}', BodyFields("m", max_tokens=7, prompt_bytes=6)),
         (b'{"model":"m","max_tokens":true,"options":{"num_predict":9}}', BodyFields("m", max_tokens=9)),
+        (b'{"model":"m","max_tokens":0,"options":{"num_predict":9}}', BodyFields("m", max_tokens=0)),
         (b'{"model":"m","max_tokens":-1,"options":[9]}', BodyFields("m")),
         (b'{"model":"m","lora":{"name":"ad"},"options":null}', BodyFields("m", adapter="ad")),
         (b'{"model":"m","lora":"ad","max_tokens":"7"}', BodyFields("m")),
