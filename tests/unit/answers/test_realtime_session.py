@@ -159,7 +159,8 @@ def test_transcripts_as_vllm_gives_them() -> None:
 
 
 def test_of_too_many_answers_the_oldest_is_given_up() -> None:
-    names = [f"r{n}" for n in range(MAX_OPEN + 2)]
+    assert MAX_OPEN == 64
+    names = [f"r{n}" for n in range(66)]
     assert [(a.key, a.error, a.ended) for a in listen(*map(created, names))] == [
         ("r0", "cut_short", None),
         ("r1", "cut_short", None),
@@ -212,3 +213,59 @@ def test_no_event_is_too_odd(events: list[tuple[object, dict[str, Any]]]) -> Non
     ended += one.leave(2.0, "client_left")
     assert len(set(map(id, ended))) == len(ended)
     assert not one.malformed
+
+
+CODES = [*(1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1010, 1015, 3000), *(1011, 1012, 1013, 1014)]
+
+
+@pytest.mark.parametrize(("code", "cut_short"), [(code, code in (1011, 1012, 1013, 1014)) for code in CODES])
+def test_a_close_frame_says_who_ended_it(code: int, *, cut_short: bool) -> None:
+    one = opened()
+    assert (one.closed, one.gone) == ("", None)
+    assert one.feed(created() + frame(code.to_bytes(2), 0x88), 1.0) == []
+    assert one.closed == ("cut_short" if cut_short else "client_left")
+
+
+def test_a_connection_is_gone_once_an_empty_piece_has_come_after_another() -> None:
+    one = opened()
+    one.feed(b"", 1.0)
+    assert one.gone is None
+    one.feed(created(), 2.0)
+    assert one.gone is False
+    one.feed(b"", 3.0)
+    assert one.gone is True
+
+
+def test_who_leaves_gives_up_every_open_answer() -> None:
+    one = opened()
+    one.feed(created("a") + created("b") + delta("b") + created("c") + done("c"), 1.0)
+    left = one.leave(5.0, "client_left")
+    assert [(a.key, a.began, a.first_token, a.ended, a.error) for a in left] == [
+        ("a", 1.0, None, 5.0, "client_left"),
+        ("b", 1.0, 1.0, 5.0, "client_left"),
+    ]
+    assert one.leave(6.0, "client_left") == []
+
+
+def test_the_event_that_ends_an_answer_is_kept_unless_it_is_too_long() -> None:
+    (short,) = listen(created(), delta(), done())
+    assert json.loads(short.last_event)["type"] == "response.done"
+    (long,) = listen(created(), done(output="x" * 2 * MAX_WHOLE))
+    assert long.last_event == b""
+
+
+@pytest.mark.parametrize("begun", [frame(b"one", 0x91), b"HTTP/1.1 502 Bad Gateway\r\n"])
+def test_bytes_that_are_no_frames_end_the_reading(begun: bytes) -> None:
+    one = opened()
+    assert one.feed(begun, 1.0) == []
+    assert one.malformed
+    assert one.feed(created() + done(), 2.0) == []
+    assert opened("x-own").malformed
+
+
+@pytest.mark.parametrize("size", [0, 2 * MAX_WHOLE])
+def test_ids_are_told_apart_by_128_characters(size: int) -> None:
+    name = "r" * 127
+    first, second = created(name + "a"), created(name + "ab")
+    ends = [delta(name + "a", text="x" * size), done(name + "b"), done(name + "ac")]
+    assert [(a.began, a.error) for a in listen(first, second, *ends)] == [(None, ""), (10.0, "")]

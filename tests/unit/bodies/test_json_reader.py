@@ -233,3 +233,7 @@ def test_an_api_without_a_model_that_streams_by_default() -> None:
 def test_replacing_keeps_the_encoding(encoding: str) -> None:
     body = '{"x":"é","model":"old"}'.encode(encoding)
     assert json.loads(rename(body, "new").apply(body)) == {"x": "é", "model": "new"}
+
+
+def test_a_document_is_read_when_all_of_it_is_there() -> None:
+    assert not JsonReader().early

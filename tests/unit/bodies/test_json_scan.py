@@ -49,6 +49,15 @@ def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats:
     assert json_scan.may_have_duplicates(body.replace(b"PADDING", padding), "model") == repeats
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 14, 15, 16])
+def test_a_key_right_where_the_search_for_quotes_ends(before: int) -> None:
+    """Of 64 KiB and more, one quote is tried for every 4 KiB, and the rest is searched: here 16."""
+    text = b"," * 3 + b'"",' * (before // 2) + b'"' * (before % 2) + b'"model"' + b" " * 65_536
+    assert not json_scan.may_have_duplicates(text, "model")
+    assert json_scan.may_have_duplicates(text + b'"model"', "model")
+    assert json_scan.may_have_duplicates(text + b'"Model"', "model")
+
+
 @pytest.mark.parametrize(
     ("name", "same"),
     [

@@ -133,3 +133,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     except (Unreadable, Rejected):
         return
     assert fields.operation
+
+
+def test_a_document_is_read_when_all_of_it_is_there() -> None:
+    assert not RpcReader().early

@@ -49,3 +49,9 @@ def test_compressed_messages_need_a_coding(coding: str, known: bool) -> None:
 def test_flags_that_grpc_does_not_have() -> None:
     with pytest.raises(MalformedAnswer):
         GrpcMessages("gzip").feed(grpc(b"", 2))
+
+
+def test_250_messages_at_once() -> None:
+    assert len(GrpcMessages().feed(grpc(b"x") * 250)) == 250
+    with pytest.raises(MalformedAnswer):
+        GrpcMessages().feed(grpc(b"x") * 251)

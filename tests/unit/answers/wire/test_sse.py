@@ -122,3 +122,15 @@ def test_a_line_that_never_ends_is_bounded() -> None:
     for _ in range(500):
         decoder.feed(b"x" * 10_000)
     assert len(decoder._line._data) <= MAX_WHOLE
+
+
+@pytest.mark.parametrize(("more", "whole"), [(6241, True), (6242, False)])
+def test_a_line_of_an_event_takes_41_bytes_beside_its_own(more: int, *, whole: bool) -> None:
+    """Beyond 256 KiB of them an event is not kept whole: 262,144 / (1 + 41) lines of one byte."""
+    decoder = SseEvents()
+    assert decoder.feed(b"data: first\n") == []
+    for _ in range(more):
+        decoder.feed(b"data: x\n")
+    ((_, data, found),) = decoder.feed(b"\n")
+    assert found is whole
+    assert data.startswith(b"first") is whole
