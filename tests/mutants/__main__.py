@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -63,7 +63,11 @@ def survivors(tried: list[Mistake], jobs: int) -> list[Mistake]:
     with ExitStack() as stack:
         copies: SimpleQueue[TreeCopy] = SimpleQueue()
         for _ in range(jobs):
-            copies.put(TreeCopy(Path(stack.enter_context(TemporaryDirectory(prefix="mutants-")))))
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="mutants-")))
+            copies.put(copy := stack.enter_context(closing(TreeCopy(directory))))
+        for module in sorted({mistake.module for mistake in tried}):
+            if copy.fails(module):
+                sys.exit(f"the tests of {module} fail without any mistake")
         done = 0
 
         def noticed(mistake: Mistake) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -132,13 +131,13 @@ def _operators() -> tuple[Any, ...]:
 
 
 def _difference(module: str, source: str, changed: str) -> Mistake | None:
-    lines = list(difflib.ndiff(source.splitlines(), changed.splitlines()))
-    before = [line[2:].strip() for line in lines if line.startswith("- ")]
-    after = [line[2:].strip() for line in lines if line.startswith("+ ")]
-    if len(before) != 1 or len(after) != 1 or before[0].startswith(("from ", "import ", "def ")):
+    lines, others = source.splitlines(), changed.splitlines()
+    if len(lines) != len(others):
         return None
-    at = next(n for n, (a, b) in enumerate(zip(source.splitlines(), changed.splitlines(), strict=False), 1) if a != b)
-    return Mistake(module, at, before[0], after[0], changed)
+    different = [(n, a.strip(), b.strip()) for n, (a, b) in enumerate(zip(lines, others, strict=True), 1) if a != b]
+    if len(different) != 1 or different[0][1].startswith(("from ", "import ", "def ")):
+        return None
+    return Mistake(module, *different[0], changed)
 
 
 def known_equivalents() -> set[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -12,8 +13,6 @@ from pathlib import Path
 from tests.house.tree import ROOT
 from tests.mutants.mistakes import Mistake, tests_of
 
-LONGEST = 120.0
-"""Seconds: a mistake that makes a test hang is noticed."""
 _CLOCK = itertools.count(2_000_000_000)
 
 
@@ -33,6 +32,19 @@ class TreeCopy:
             if (ROOT / name).is_file() and not name.startswith("docs/images"):
                 (directory / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, directory / name)
+        paths = os.pathsep.join((str(directory), str(directory / "linkerd-adapter")))
+        self._runner = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutants.warm"],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        """Ends the process that runs tests."""
+        self._runner.communicate()
 
     def notices(self, mistake: Mistake) -> bool:
         """Whether the module's own tests fail with it."""
@@ -42,26 +54,15 @@ class TreeCopy:
         # A time of its own: bytecode is looked up by time and size, and mistakes are often of one size.
         os.utime(path, (moment := next(_CLOCK), moment))
         try:
-            return self._fails(tests_of(mistake.module))
+            return self.fails(mistake.module)
         finally:
             path.write_text(good)
             os.utime(path, (moment := next(_CLOCK), moment))
 
-    def _fails(self, tests: list[str]) -> bool:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *tests]
-        paths = os.pathsep.join((str(self._root), str(self._root / "linkerd-adapter")))
-        # Without bytecode every trial would compile all that its test imports.
-        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": ""}
-        try:
-            return (
-                subprocess.run(
-                    command,
-                    cwd=self._root,
-                    env=environment,
-                    capture_output=True,
-                    timeout=LONGEST,
-                ).returncode
-                != 0
-            )
-        except subprocess.TimeoutExpired:
-            return True
+    def fails(self, module: str) -> bool:
+        """Whether the module's own tests fail as the copy is."""
+        assert self._runner.stdin is not None
+        assert self._runner.stdout is not None
+        arguments = ["-x", "-q", "--no-header", "--timeout=300", *tests_of(module)]
+        print(json.dumps(arguments), file=self._runner.stdin, flush=True)
+        return int(self._runner.stdout.readline()) != 0
