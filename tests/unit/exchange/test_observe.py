@@ -113,6 +113,7 @@ def test_a_client_that_leaves_is_noted(events: list[Event], code: str) -> None:
 def test_nothing_is_noted_of_nothing() -> None:
     assert watch(Closed()) == []
     assert watch(RequestBody(b""), RequestTrailers(), Unknown(), Closed()) == []
+    assert watch(Closed(), request(), response(end=True)) == [], "nothing comes after the end"
 
 
 def test_without_a_policy_all_is_other() -> None:

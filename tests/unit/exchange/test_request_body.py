@@ -52,6 +52,14 @@ def test_pieces_add_up(pieces: list[bytes]) -> None:
     assert found.raw == b"".join(pieces) + b"more"
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_large_pieces_add_up_too(count: int) -> None:
+    pieces = [bytes([n]) * 3000 for n in range(count)]
+    found = body(*pieces, limit=1 << 20)
+    assert found.raw == b"".join(pieces)
+    assert found.raw is found.raw, "they are joined once"
+
+
 def test_the_limit_is_to_the_byte() -> None:
     found = body(b"x" * 999, b"y")
     with pytest.raises(Rejected) as caught:
