@@ -111,3 +111,10 @@ def test_headers_end_where_the_payload_begins() -> None:
         text = prelude + crc32(prelude).to_bytes(4) + message[12:-4]
         with pytest.raises(MalformedAnswer):
             AwsEventStream().feed(text + crc32(text).to_bytes(4))
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2, 20])
+def test_what_comes_after_a_long_message_is_read_from_its_first_byte(behind: int) -> None:
+    text = aws(bytes(MAX_WHOLE)) + aws(b"next") + aws(b"last")
+    cut = len(text) - len(aws(b"next") + aws(b"last")) + behind
+    assert read(AwsEventStream, text[:cut], text[cut:]) == [("", b"", False), ("", b"next", True), ("", b"last", True)]
