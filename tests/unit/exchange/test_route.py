@@ -247,7 +247,7 @@ class TestFullDuplex:
         snapshot = Snapshot((Policy("llama", versions=(Version("v1"),)),))
         body = b'{"model":"llama","x":"' + bytes(range(35, 91)) * 4000 + b'"}'
         pieces = [RequestBody(body[at : at + 70_001]) for at in range(0, len(body), 70_001)]
-        events = [head(protocol=DUPLEX), *pieces, RequestBody(b"", end_of_stream=True)]
+        events: list[Event] = [head(protocol=DUPLEX), *pieces, RequestBody(b"", end_of_stream=True)]
         reply, *echoes, finish = play(*events, snapshot=snapshot)
         assert isinstance(reply, HeadersReply)
         assert finish == Finish()

@@ -242,10 +242,11 @@ def test_of_a_long_message_512_bytes_are_kept_of_the_beginning() -> None:
 def test_the_code_of_a_close_frame_in_pieces(size: int) -> None:
     text = frame(b"\x03\xe8bye", 0x88)
     decoder = WebSocketMessages()
-    decoder.feed(text[: 2 + size])
-    assert decoder.closed is None
-    decoder.feed(text[2 + size :])
-    assert decoder.closed == 1000
+    codes = []
+    for piece in (text[: 2 + size], text[2 + size :]):
+        decoder.feed(piece)
+        codes.append(decoder.closed)
+    assert codes == [None, 1000]
     one = WebSocketMessages()
     one.feed(frame(b"\x03", 0x88))
     assert one.closed == NO_CODE
