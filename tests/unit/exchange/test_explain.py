@@ -204,6 +204,10 @@ def test_a_model_that_nobody_names_belongs_to_who_owns_all() -> None:
     assert found["headers"] == {"x-model-version": "v1"}
 
 
+def test_a_length_that_is_not_the_bodys_does_not_keep_it_waiting() -> None:
+    assert chat("single", ("content-length", "9999"))["policy"] == "single"
+
+
 def test_a_compressed_body_is_read() -> None:
     body = gzip.compress(json.dumps({"model": "single", "messages": ["hi"]}).encode())
     assert of(CHAT, body, ("content-encoding", "gzip"))["policy"] == "single"

@@ -75,6 +75,10 @@ class TestHeadSuffices:
             assert reply.mutation.clear_route_cache
             assert finish == Finish()
 
+    def test_a_model_that_envoy_has_read_in_the_body_suffices_too(self) -> None:
+        known = RequestHeaders(head(content_length="9").headers, metadata={"body_model": "llama"})
+        assert play(known) == [HeadersReply(LLAMA_MUTATION), Finish()]
+
     def test_no_api_passes_on_without_the_clients_routing_headers(self) -> None:
         actions = play(head("/metrics", x_gpu_pool="mine", x_model_version="v2", x_other="stays"))
         removed = Mutation(remove=("x-model-version", "x-gpu-pool"))
@@ -266,10 +270,6 @@ class TestFullDuplex:
         assert stream.receive(RequestBody(b"a"), 0.0) == (BodyEcho(b"a", end_of_stream=False),)
         last, echo = RequestBody(b"b", end_of_stream=True), BodyEcho(b"b", end_of_stream=True)
         assert stream.receive(last, 0.0) == (echo, Finish())
-
-    def test_and_so_are_its_trailers(self) -> None:
-        actions = play(head("/upload", DUPLEX), RequestBody(b"a"), RequestTrailers())
-        assert actions[2:] == [BodyEcho(b"a", end_of_stream=False), TrailersReply(), Finish()]
 
 
 class TestGrpc:
