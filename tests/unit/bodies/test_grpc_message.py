@@ -374,3 +374,7 @@ def test_8_megabytes_of_anything_take_few_steps(message: bytes, reader: GrpcRead
             reader.read(body, HEAD)
 
     assert steps(attempt) < 60_000
+
+
+def test_a_message_is_read_before_the_request_ends() -> None:
+    assert all(reader.early for reader in (INFER, CHAT))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies import json_scan
+from extproc.bodies.request import BodyEdit
 from extproc.errors import Rejected, Unreadable
 
 
@@ -159,3 +160,20 @@ def test_the_span_of_a_string_ends_at_its_own_quote(body: bytes, value: bytes) -
     text = body % value
     start, end = json_scan.string_span(text, "model")
     assert text[start:end] == value
+
+
+def test_members_of_what_only_python_reads() -> None:
+    body = b'{"a":NaN,"b":"\\ud83d","a":1}'
+    assert [(key, body[start:end]) for key, start, end in json_scan.members(body)] == [
+        *(("a", b"NaN"), ("b", b'"\\ud83d"'), ("a", b"1")),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_an_edit_of_the_text_is_one_of_the_body_in_its_encoding(encoding: str) -> None:
+    body = '{"é":"old"}'.encode(encoding)
+    text = json_scan.to_utf8(body)
+    start = text.index(b"old")
+    changed = json_scan.edit_of_original(body, text, BodyEdit(start, start + 3, b"new")).apply(body)
+    assert json.loads(changed) == {"é": "new"}
+    assert json.detect_encoding(changed) == json.detect_encoding(body)

@@ -54,6 +54,10 @@ def test_what_python_reads_beyond_the_standard_is_read_and_renamed() -> None:
     splice = READER.rename(body, HEADERS, "new")
     assert splice is not None
     assert splice.apply(body) == body.replace(b"old", b"new")
+    body = b'{"x":NaN,"method":"tools/call","params":{"y":[-Infinity],"z":Infinity,"name":"old"}}'
+    splice = READER.rename(body, HEADERS, "new")
+    assert splice is not None
+    assert splice.apply(body) == body.replace(b"old", b"new")
 
 
 def test_what_does_not_decide_may_stand_twice() -> None:

@@ -130,8 +130,8 @@ def test_a_changed_text_keeps_its_length_and_its_strings(text: str) -> None:
     [
         (rb'["\ud83d"]', rb'["\ufffd"]'),
         (rb'["\uDe00\uD83d\ud83d\ude00"]', rb'["\ufffd\ufffd\ud83d\ude00"]'),
-        (rb'["\\ud83d", "\"\\\ud83d", NaN]', rb'["\\ud83d", "\"\\\ufffd", [] ]'),
-        (rb'["NaN",NaN,"\"NaN",-Infinity,Infinity]', rb'["NaN",[] ,"\"NaN",[]       ,[]      ]'),
+        (rb'["\\ud83d", "\"\\\ud83d", NaN]', rb'["\\ud83d", "\"\\\ufffd", [ ]]'),
+        (rb'["NaN",NaN,"\"NaN",-Infinity,Infinity]', rb'["NaN",[ ],"\"NaN",[       ],[      ]]'),
         (rb'["\u0041\ud83d\ude00", 1]', None),
         (b"", None),
     ],
@@ -156,5 +156,5 @@ def test_200_000_escaped_surrogates_are_gone_through() -> None:
 
 def test_more_backslashes_than_that_are_not_gone_through() -> None:
     few, many = (rb'{"x":"%b","y":NaN}' % (rb"\/" * count) for count in (1_000_000, 1_000_001))
-    assert to_standard_json(few) == few.replace(b"NaN", b"[] ")
+    assert to_standard_json(few) == few.replace(b"NaN", b"[ ]")
     assert to_standard_json(many) is None
