@@ -91,6 +91,7 @@ def test_tokens_in_headers_count_where_the_body_tells_none() -> None:
     names = dict(zip(("x_prompt_tokens", "x_generated_tokens"), ("9", "12"), strict=True))
     assert document("generate", "generate", {"generated_text": "…"}, **names) == (9, 12, None)
     assert document("generate", "generate", {"details": {"generated_tokens": 3}}, **names) == (None, 3, None)
+    assert document("generate", "generate", {"meta_info": {"cached_tokens": 4}}, **names) == (9, 12, 4)
     for input_count, output in (("many", "9" * 16), ("²", "-1"), ("\u0663", "1.0"), ("", "")):
         nonsense = {"x_prompt_tokens": input_count, "x_generated_tokens": output}
         assert document("generate", "generate", {}, **nonsense) == (None, None, None)

@@ -227,3 +227,11 @@ def test_of_equal_prompts_the_longest_counts_and_outputs_are_summed() -> None:
     for part, node in enumerate([{"a": 5, "d": 1, "c": 2}, {"a": 5, "d": 2, "c": 3}]):
         same.add(tokens, part, node)
     assert total_counts([same], tokens) == (5, 3, 3)
+
+
+@pytest.mark.parametrize(("pointer", "text"), [("/u", b'"u":{"d":2}}'), ("", b'"d":2}')])
+def test_what_an_event_that_is_cut_tells_is_not_added_to_what_another_told(pointer: str, text: bytes) -> None:
+    counter, tokens = UsageCounter(0, Usage((pointer,), ("a",), ("d",))), CountsByPart()
+    counter.add(tokens, 0, {"d": 1})
+    counter.add_truncated(tokens, text)
+    assert total_counts([counter], tokens) == (None, 2, None)

@@ -118,3 +118,9 @@ def test_what_comes_after_a_long_message_is_read_from_its_first_byte(behind: int
     text = aws(bytes(MAX_WHOLE)) + aws(b"next") + aws(b"last")
     cut = len(text) - len(aws(b"next") + aws(b"last")) + behind
     assert read(AwsEventStream, text[:cut], text[cut:]) == [("", b"", False), ("", b"next", True), ("", b"last", True)]
+
+
+@pytest.mark.parametrize("headers", [b"\xffabc", b"\4abc", b"\3abc", b"\1"])
+def test_a_name_that_is_longer_than_the_headers(headers: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        AwsEventStream().feed(aws(b"", headers))

@@ -155,3 +155,9 @@ def test_a_piece_that_is_nearly_one_event_is_read_line_by_line(ends: bytes) -> N
     wanted = [("", b"one", True)] if ends == b"\n\r" else []
     assert decoder.feed(text) == wanted
     assert [*wanted, *decoder.feed(b"\ndata: two\n\n")] == [("", b"one", True), ("", b"two", True)]
+
+
+def test_one_event_in_each_piece() -> None:
+    decoder = SseEvents()
+    for text in (b"one", b"two", b"", b" three"):
+        assert decoder.feed(b"data: " + text + b"\n\n") == [("", text, True)]
