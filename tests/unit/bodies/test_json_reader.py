@@ -239,3 +239,9 @@ def test_replacing_keeps_the_encoding(encoding: str) -> None:
 
 def test_a_document_is_read_when_all_of_it_is_there() -> None:
     assert not JsonReader().early
+
+
+def test_only_the_key_model_is_called_so() -> None:
+    assert JsonReader().names_model
+    assert not JsonReader(model="modelId").names_model
+    assert not JsonReader(model="").names_model
