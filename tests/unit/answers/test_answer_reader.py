@@ -92,6 +92,7 @@ def test_tokens_in_headers_count_where_the_body_tells_none() -> None:
     assert document("generate", "generate", {"generated_text": "…"}, **names) == (9, 12, None)
     assert document("generate", "generate", {"details": {"generated_tokens": 3}}, **names) == (None, 3, None)
     assert document("generate", "generate", {"meta_info": {"cached_tokens": 4}}, **names) == (9, 12, 4)
+    assert document("generate", "generate", {"meta_info": {"prompt_tokens": 5}}, **names) == (5, None, None)
     for input_count, output in (("many", "9" * 16), ("²", "-1"), ("\u0663", "1.0"), ("", "")):
         nonsense = {"x_prompt_tokens": input_count, "x_generated_tokens": output}
         assert document("generate", "generate", {}, **nonsense) == (None, None, None)

@@ -202,6 +202,8 @@ def test_a_model_that_nobody_names_belongs_to_who_owns_all() -> None:
     assert (found["policy"], found["version"], found["model"]) == ("all", "v1", None)
     assert found["reason"] == "policy all owns requests that name no model by its pattern '*'; v1 is its only version"
     assert found["headers"] == {"x-model-version": "v1"}
+    renamed = Snapshot((Policy("all", models=("*",), versions=(Version("v1", model_rewrite="new"),)),))
+    assert of("/invocations", b"1,2", snapshot=renamed)["model_rewrite"] is None, "there is no name to replace"
 
 
 def test_a_length_that_is_not_the_bodys_does_not_keep_it_waiting() -> None:

@@ -185,6 +185,7 @@ def test_an_end_before_its_time(data: bytes, reason: str) -> None:
 def test_a_frame_beyond_the_limit_is_not_waited_for() -> None:
     with pytest.raises(Rejected, match="1000"):
         grpc(b"\0\0\0\x10\0").read(GRPC, complete=False)
+    assert grpc(FRAME[:5], limit=len(FRAME)).read(GRPC, complete=False) is None
 
 
 def test_what_a_message_unpacks_to_has_its_bound_too() -> None:

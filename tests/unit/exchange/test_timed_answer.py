@@ -102,6 +102,8 @@ def test_events_count_where_no_tokens_do(pieces: tuple[bytes, ...], output: int,
 def test_without_output_nothing_is_estimated() -> None:
     found = observed(exchange(), TimedAnswer(reader(usage(0)), 10.0, None, None, 12.0))
     assert (found.output_tokens, found.estimated) == (0, False)
+    found = observed(exchange(), TimedAnswer(reader(usage(0)), 10.0, 11.0, 12.0, 12.0))
+    assert found.per_token is None
 
 
 def test_pieces_of_sound_are_no_tokens() -> None:

@@ -132,6 +132,7 @@ def test_what_one_message_has_said_the_next_may_refer_to(window: int, *, forgets
 
 
 def test_a_close_frame_is_the_end() -> None:
+    assert NO_CODE == 1005  # RFC 6455 §7.4.1
     for payload, code in ((b"", NO_CODE), (b"\x03\xe8", 1000), (b"\x03\xf3bye", 1011)):
         text = frame(b"one") + frame(payload, 0x88) + b"\xff nothing of this is read"
         for step in (1, 1000):
