@@ -133,10 +133,10 @@ class GrpcReader:
                 open_messages.pop()
 
     def _model_name(self, value: bytes | int) -> str:
-        if not value:
+        if not value or not isinstance(value, bytes):
             raise Unreadable("no_model")
-        model = _text(value) if isinstance(value, bytes) else ""
-        if not 0 < len(model) <= MAX_MODEL_LENGTH:
+        model = _text(value)
+        if len(model) > MAX_MODEL_LENGTH:
             raise Unreadable("bad_model")
         return model
 

@@ -38,6 +38,8 @@ _ASCII = bytes(range(0x80)) + b"?" * 0x80
 _OPENING_BRACKETS = frozenset(b"[{")
 _MAX_NUMBER_LENGTH = 1024
 """Bytes of a number that is decoded."""
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
+"""Of an element of an array (RFC 6901 §4), but for those that no body has room for."""
 _QUOTE = 0x22
 _BACKSLASH = 0x5C  # compared as a number
 _decode = msgspec.json.Decoder().decode
@@ -267,9 +269,9 @@ def _inside(raw: msgspec.Raw, token: str) -> msgspec.Raw:
     first = bytes(memoryview(raw)[:1])
     if first == b"{":
         return _finder(token)(raw)
-    if first == b"[" and token.isdecimal():
+    if first == b"[" and _INDEX.fullmatch(token):
         items = _decode_items(raw)
-        return items[int(token[:9])] if int(token[:9]) < len(items) else MISSING
+        return items[int(token)] if int(token) < len(items) else MISSING
     return MISSING
 
 

@@ -58,7 +58,7 @@ def to_standard_json(text: bytes) -> bytes | None:
             if outside:
                 end = start + len(word)
                 begin = start - 1 if word == b"Infinity" and plain[start - 1 : start] == b"-" else start
-                found.append((begin, end, b"[]".ljust(end - begin)))
+                found.append((begin, end, b"[".ljust(end - begin - 1) + b"]"))
     if not found:
         return None
     changed = bytearray(text)

@@ -87,15 +87,12 @@ def explain(
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
         "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
-        "reason": reason or (_why(decision, headers) if decision else ""),
+        "reason": reason or (_why(decision, decision.policy, headers) if decision and decision.policy else ""),
         "reject": reject,
     }
 
 
-def _why(decision: Decision, headers: Headers) -> str:
-    policy = decision.policy
-    if policy is None:
-        return UNMATCHED["no_policy" if decision.request.model else "no_model"]
+def _why(decision: Decision, policy: Policy, headers: Headers) -> str:
     owned = repr(decision.request.model) if decision.request.model else "requests that name no model"
     owner = f"policy {policy.name} owns {owned} by its pattern {decision.pattern!r}"
     where = f", on GPU pool {decision.pool}" if decision.pool else ""

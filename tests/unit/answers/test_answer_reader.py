@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.answers import AnswerReader, answer_reader
+from extproc.answers.answer_reader import DECODERS
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.answers.wire.decoder import MAX_EVENTS
 from extproc.apis.answer_table import HEADERS, SHAPES
@@ -92,8 +93,13 @@ def test_tokens_in_headers_count_where_the_body_tells_none() -> None:
     names = dict(zip(("x_prompt_tokens", "x_generated_tokens"), ("9", "12"), strict=True))
     assert document("generate", "generate", {"generated_text": "…"}, **names) == (9, 12, None)
     assert document("generate", "generate", {"details": {"generated_tokens": 3}}, **names) == (None, 3, None)
-    nonsense = {"x_prompt_tokens": "many", "x_generated_tokens": "9" * 40}
-    assert document("generate", "generate", {}, **nonsense) == (None, None, None)
+    assert document("generate", "generate", {"meta_info": {"cached_tokens": 4}}, **names) == (9, 12, 4)
+    assert document("generate", "generate", {"meta_info": {"prompt_tokens": 5}}, **names) == (5, None, None)
+    for input_count, output in (("many", "9" * 16), ("²", "-1"), ("\u0663", "1.0"), ("", "")):
+        nonsense = {"x_prompt_tokens": input_count, "x_generated_tokens": output}
+        assert document("generate", "generate", {}, **nonsense) == (None, None, None)
+    longest = {"x_prompt_tokens": "9" * 15, "x_generated_tokens": "0"}
+    assert document("generate", "generate", {}, **longest) == (10**15 - 1, 0, None)
     assert "x-prompt-tokens" in HEADERS
 
 
@@ -334,3 +340,44 @@ def test_events_are_counted_by_the_bytes_on_the_wire() -> None:
     assert plain is not None
     plain.feed(b"{}\n" * (MAX_EVENTS + 1))
     assert plain.malformed
+
+
+@pytest.mark.parametrize(
+    ("kind", "streamed"),
+    [
+        *((kind, True) for kind in DECODERS),
+        *(("Text/Event-Stream; charset=utf-8", True), ("application/json", False), ("text/plain", False), ("", False)),
+    ],
+)
+def test_until_its_first_bytes_come_an_answer_is_what_its_type_says(kind: str, streamed: bool) -> None:
+    found = answer("openai", "chat.completions", kind)
+    assert (found.streamed, found.has_end_mark, found.pieces_are_tokens) == (streamed, streamed, True)
+    assert not found.feed(b"")
+    assert found.streamed is streamed
+
+
+@pytest.mark.parametrize(("kind", "read"), [("application/grpc", True), ("application/grpc+proto", True), ("", False)])
+def test_an_answer_of_grpc_has_its_type(kind: str, read: bool) -> None:
+    found = answer_reader("oip", "stream_infer", Headers.of([("content-type", kind)] if kind else []))
+    assert (found is not None) is read
+    assert found is None or not found.has_end_mark
+
+
+def test_a_listener_is_shown_every_document_that_is_whole() -> None:
+    shown: list[bytes] = []
+    kind = Headers.of([("content-type", "text/event-stream")])
+    assert answer_reader("made-up", "chat", kind) is None
+    found = answer_reader("made-up", "chat", kind, shown.append)
+    assert found is not None
+    long = b'data: {"error":"' + b"x" * MAX_WHOLE + b'"}\n\n'
+    assert not found.feed(b'data: {"error":1}\n\ndata: {"a":2}\n\n')
+    found.feed(long + b'data: {"a":3}')
+    assert not found.end()
+    assert shown == [b'{"error":1}', b'{"a":2}', b'{"a":3}']
+    assert (found.state.failed, found.has_end_mark, found.pieces_are_tokens) == (False, False, False)
+    batch = answer_reader("made-up", "chat", Headers.of([("content-type", "application/json")]), shown.append)
+    assert batch is not None
+    batch.feed(b'[{"a":4},')
+    batch.feed(b'{"a":5}]')
+    batch.end()
+    assert shown[3:] == [b'[{"a":4},{"a":5}]']

@@ -191,6 +191,8 @@ def test_without_kinds_of_output_a_long_event_is_none() -> None:
     state = AnswerState()
     assert not EventInspector(AnswerShape(output=("/text",))).inspect(state, "", b'{"text": "a', False)
     assert EventInspector(AnswerShape()).inspect(state, "", b'{"text": "a"}', True)
+    assert not EventInspector(AnswerShape(output=("/text",))).inspect(state, "", b"{}", True)
+    assert flags(state) == (False, False, False)
 
 
 def test_kinds_without_end_are_read_and_not_remembered() -> None:

@@ -75,6 +75,13 @@ def test_bytes_that_are_no_message() -> None:
     assert not state.failed
 
 
+def test_24_fields_of_each_message_are_free() -> None:
+    free, one_more = field(7, 1) * 24, field(7, 1) * 25
+    assert inspected(*[free] * 2000, chunk())[0][-1]
+    assert inspected(*[one_more] * 900, chunk())[0][-1]
+    assert not inspected(*[one_more] * 1100, chunk())[0][-1]
+
+
 @pytest.mark.parametrize(("fields", "read"), [(997, True), (998, False)])
 def test_fields_of_one_message(fields: int, read: bool) -> None:
     message = field(7, 1) * (fields - 1) + field(1, field(1, b"x") + field(7, 1))

@@ -6,7 +6,6 @@ import json
 import tracemalloc
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,42 +14,9 @@ from extproc.answers.realtime_session import MAX_OPEN, RealtimeSession, SessionA
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.apis import TABLE
 from extproc.apis.answer_table import SESSIONS
-from extproc.envoy.actions import Finish
-from extproc.envoy.events import Closed, RequestHeaders, ResponseBody, ResponseHeaders
-from extproc.exchange.notes import Action, CustomSample, Fault, Observed
-from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT, MAX_RATE, ObserveStream
 from extproc.headers import Headers
-from extproc.policy.custom_metric import OUTPUT_TOKENS, SECONDS, CustomMetric, Source
-from extproc.policy.snapshot import Policy, Snapshot, Version
+from tests.unit.answers.realtime_events import created, delta, done, failed, said
 from tests.unit.answers.wire.test_websocket import frame
-
-USED = {
-    "total_tokens": 38,
-    "input_tokens": 21,
-    "output_tokens": 17,
-    "input_token_details": {"text_tokens": 13, "audio_tokens": 8, "cached_tokens": 8},
-}
-
-
-def said(kind: str, **more: Any) -> bytes:
-    return frame(json.dumps({"type": kind, "event_id": "event_1", **more}).encode())
-
-
-def created(name: str = "r1") -> bytes:
-    return said("response.created", response={"object": "realtime.response", "id": name, "status": "in_progress"})
-
-
-def delta(name: str = "r1", kind: str = "output_text", text: str = "word") -> bytes:
-    return said(f"response.{kind}.delta", response_id=name, item_id="i1", delta=text)
-
-
-def done(name: str = "r1", status: str = "completed", **more: Any) -> bytes:
-    return said("response.done", response={"id": name, "status": status, **more, "usage": more.get("usage", USED)})
-
-
-def failed(kind: str) -> bytes:
-    return said("error", error={"type": kind, "message": "…"})
-
 
 HEARD = "conversation.item.input_audio_transcription"
 COMMITTED = said("input_audio_buffer.committed", item_id="i1")
@@ -193,7 +159,8 @@ def test_transcripts_as_vllm_gives_them() -> None:
 
 
 def test_of_too_many_answers_the_oldest_is_given_up() -> None:
-    names = [f"r{n}" for n in range(MAX_OPEN + 2)]
+    assert MAX_OPEN == 64
+    names = [f"r{n}" for n in range(66)]
     assert [(a.key, a.error, a.ended) for a in listen(*map(created, names))] == [
         ("r0", "cut_short", None),
         ("r1", "cut_short", None),
@@ -248,135 +215,55 @@ def test_no_event_is_too_odd(events: list[tuple[object, dict[str, Any]]]) -> Non
     assert not one.malformed
 
 
-ROUTED = {"api": "openai", "operation": "realtime", "model": "gpt-realtime", "policy": "p", "version": "v1"}
-SNAPSHOT = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),)),))
-near: Any = pytest.approx
+CODES = [*(1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1010, 1015, 3000), *(1011, 1012, 1013, 1014)]
 
 
-def watching(
-    snapshot: Snapshot = SNAPSHOT, extensions: str = "", status: str = "101", draw: float = 0.0
-) -> tuple[ObserveStream, list[Action]]:
-    """An exchange that began at 100 s and was upgraded at 101 s; and what is noted of that."""
-    stream = ObserveStream(snapshot, draw)
-    head = Headers.of([(":status", status), ("sec-websocket-extensions", extensions)])
-    actions = [*stream.receive(RequestHeaders(Headers(), metadata=ROUTED), 100.0)]
-    return stream, [*actions, *stream.receive(ResponseHeaders(head), 101.0)]
+@pytest.mark.parametrize(("code", "cut_short"), [(code, code in (1011, 1012, 1013, 1014)) for code in CODES])
+def test_a_close_frame_says_who_ended_it(code: int, *, cut_short: bool) -> None:
+    one = opened()
+    assert (one.closed, one.gone) == ("", None)
+    assert one.feed(created() + frame(code.to_bytes(2), 0x88), 1.0) == []
+    assert one.closed == ("cut_short" if cut_short else "client_left")
 
 
-def answers(actions: list[Action]) -> list[Observed]:
-    return [action for action in actions if isinstance(action, Observed)]
+def test_a_connection_is_gone_once_an_empty_piece_has_come_after_another() -> None:
+    one, gone = opened(), []
+    for now, piece in enumerate((b"", created(), b"", created())):
+        one.feed(piece, float(now))
+        gone.append(one.gone)
+    assert gone == [None, False, True, False]
 
 
-def hear(stream: ObserveStream, *pieces: tuple[float, bytes]) -> list[Action]:
-    return [action for now, data in pieces for action in stream.receive(ResponseBody(data), now)]
-
-
-TURN = [(110.0, created()), (110.5, delta()), (111.3, delta()), (112.0, done())]
-
-
-def test_each_answer_is_noted_and_the_upgrade_is_not() -> None:
-    stream, actions = watching()
-    assert actions == []
-    first, second = hear(stream, (101.0, b""), *TURN, *((now + 3600, data) for now, data in TURN))
-    assert isinstance(first, Observed)
-    assert isinstance(second, Observed)
-    assert (second.seconds, second.first_token, second.output_tokens) == (near(2.0), near(0.5), 17)
-    assert (first.model, first.version, first.api, first.code, first.operation) == (
-        *("gpt-*", "v1", "openai", "101", "realtime"),
-    )
-    assert (first.seconds, first.first_token, first.per_token) == (near(2.0), near(0.5), near(0.8 / 16))
-    assert (first.input_tokens, first.output_tokens, first.cached_tokens) == (21, 17, 8)
-    assert (first.streamed, first.estimated, first.error) == (True, False, "")
-
-
-@pytest.mark.parametrize(
-    ("last", "error", "seconds"),
-    [
-        ([(111.0, frame(b"\x03\xe8", 0x88))], "client_left", 1.0),
-        ([(111.0, frame(b"", 0x88))], "client_left", 1.0),
-        ([(111.0, frame(b"\x03\xf3", 0x88))], "cut_short", 1.0),
-        ([(111.0, b"")], "cut_short", 1.0),
-        ([(110.8, b""), (110.9, delta())], "client_left", 1.0),
-        ([], "client_left", 1.0),
-    ],
-)
-def test_a_session_that_ends_amid_an_answer(last: list[tuple[float, bytes]], error: str, seconds: float) -> None:
-    stream, _ = watching()
-    actions = hear(stream, (101.0, b""), *TURN[:2], *last)
-    left = bool(last) and last[-1][1][:1] == b"\x88"
-    assert (Finish() in actions) is left
-    actions += stream.receive(Closed(), 111.0 + DEFERRED_CLOSE_TIMEOUT)
-    (found,) = answers(actions)
-    assert (found.error, found.seconds, found.first_token, found.code) == (error, near(seconds), near(0.5), "101")
-
-
-def test_a_session_between_two_answers_ends_without_a_note() -> None:
-    for last in ((), ((120.0, frame(b"\x03\xe8", 0x88)),)):
-        stream, _ = watching()
-        assert len(answers(hear(stream, *TURN))) == 1
-        assert answers([*hear(stream, *last), *stream.receive(Closed(), 121.0)]) == []
-    stream, _ = watching()
-    assert stream.receive(ResponseBody(done(), end_of_stream=True), 102.0)[1:] == (Finish(),)
-
-
-def test_an_upgrade_that_is_refused_is_noted_as_ever() -> None:
-    for status in ("401", "503"):
-        _, actions = watching(status=status)
-        (found,) = answers(actions)
-        assert (found.code, found.seconds, actions[-1]) == (status, near(1.0), Finish())
-
-
-def test_a_session_that_is_not_sampled_is_counted_as_one() -> None:
-    snapshot = Snapshot((msgspec.structs.replace(SNAPSHOT.policies[0], sampling=0.25),))
-    assert watching(snapshot, draw=0.24)[1] == []
-    (found,) = answers(watching(snapshot, draw=0.25)[1])
-    assert (found.code, found.seconds, found.streamed) == ("101", None, False)
-
-
-def test_what_cannot_be_read_is_left() -> None:
-    _, actions = watching(extensions="x-own")
-    assert actions == [Fault("unreadable_answer"), Finish()]
-    stream, _ = watching()
-    assert hear(stream, *TURN, (113.0, b"\xff\0"))[1:] == [Fault("unreadable_answer"), Finish()]
-    stream, _ = watching()
-    fault, observed, finish = hear(stream, *TURN[:2], (111.0, b"\xff\0"), (112.0, done()))
-    assert (fault, finish) == (Fault("unreadable_answer"), Finish())
-    assert isinstance(observed, Observed)
-    assert (observed.error, observed.seconds, observed.first_token) == ("", None, near(0.5))
-
-
-def test_who_cannot_keep_up_leaves_a_session() -> None:
-    stream, _ = watching()
-    hear(stream, *TURN[:2])
-    fault, observed, finish = stream.abandon()
-    assert (fault, finish) == (Fault("observer_overload"), Finish())
-    assert isinstance(observed, Observed)
-    assert (observed.error, observed.seconds, observed.output_tokens) == ("shed", None, 1)
-    stream, _ = watching()
-    hear(stream, *TURN)
-    assert stream.abandon() == (Fault("observer_overload"), Finish())
-
-
-def test_a_long_session_is_not_busy_for_its_length() -> None:
-    stream, _ = watching()
-    for n in range(40):
-        hear(
-            stream,
-            *((now + 100 * n, data) for now, data in TURN),
-            (112.0 + 100 * n, frame(bytes(MAX_RATE - 2000), 0x82)),
-        )
-    assert not stream.exceeds_rate(4100.0)
-
-
-def test_what_the_policys_metrics_are_made_of() -> None:
-    sound = Source(body=("response", "usage", "output_token_details", "audio_tokens"))
-    share = CustomMetric("spoken", "GAUGE", (), sound, OUTPUT_TOKENS)
-    rate = CustomMetric("rate", "GAUGE", (), OUTPUT_TOKENS, SECONDS)
-    snapshot = Snapshot((Policy("p", models=("gpt-*",), versions=(Version("v1"),), custom_metrics=(share, rate)),))
-    stream, _ = watching(snapshot)
-    spoken = done(usage=USED | {"output_token_details": {"audio_tokens": 15}})
-    actions = hear(stream, *TURN[:3], (112.0, spoken), *TURN)
-    assert [note for note in actions if isinstance(note, CustomSample)] == [
-        CustomSample(share, (), 15.0, 17.0),
-        *[CustomSample(rate, (), 17.0, 0.0)] * 2,
+def test_who_leaves_gives_up_every_open_answer() -> None:
+    one = opened()
+    one.feed(created("a") + created("b") + delta("b") + created("c") + done("c"), 1.0)
+    left = one.leave(5.0, "client_left")
+    assert [(a.key, a.began, a.first_token, a.ended, a.error) for a in left] == [
+        ("a", 1.0, None, 5.0, "client_left"),
+        ("b", 1.0, 1.0, 5.0, "client_left"),
     ]
+    assert one.leave(6.0, "client_left") == []
+
+
+def test_the_event_that_ends_an_answer_is_kept_unless_it_is_too_long() -> None:
+    (short,) = listen(created(), delta(), done())
+    assert json.loads(short.last_event)["type"] == "response.done"
+    (long,) = listen(created(), done(output="x" * 2 * MAX_WHOLE))
+    assert long.last_event == b""
+
+
+@pytest.mark.parametrize("begun", [frame(b"one", 0x91), b"HTTP/1.1 502 Bad Gateway\r\n"])
+def test_bytes_that_are_no_frames_end_the_reading(begun: bytes) -> None:
+    one = opened()
+    assert one.feed(begun, 1.0) == []
+    assert one.malformed
+    assert one.feed(created() + done(), 2.0) == []
+    assert opened("x-own").malformed
+
+
+@pytest.mark.parametrize("size", [0, 2 * MAX_WHOLE])
+def test_ids_are_told_apart_by_128_characters(size: int) -> None:
+    name = "r" * 127
+    first, second = created(name + "a"), created(name + "ab")
+    ends = [delta(name + "a", text="x" * size), done(name + "b"), done(name + "ac")]
+    assert [(a.began, a.error) for a in listen(first, second, *ends)] == [(None, ""), (10.0, "")]

@@ -202,3 +202,36 @@ def test_thoughts_that_only_the_first_events_tell() -> None:
         {"usageMetadata": {"candidatesTokenCount": 0}},
     ]
     assert read("gemini", "streamGenerateContent", *events).counts() == (9, 80, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "taken"),
+    [(0, 0), (2**53 - 1, 2**53 - 1), (2**53, None), (-1, None), (9.0, 9), (9.5, None), (True, None), ("9", None)],
+)
+def test_what_a_count_may_be(count: Any, taken: int | None) -> None:
+    tokens: CountsByPart = {}
+    UsageCounter(0, COUNTED).add(tokens, 0, {"d": count})
+    assert total_counts([UsageCounter(0, COUNTED)], tokens) == (None, taken, None)
+
+
+@pytest.mark.parametrize(("others", "found"), [(3, 2), (4, None)])
+def test_the_last_four_places_are_searched(others: int, found: int | None) -> None:
+    tokens: CountsByPart = {}
+    UsageCounter(0, COUNTED).add_truncated(tokens, b'"u":{"a":2}' + b',"x":"u"' * others)
+    assert total_counts([UsageCounter(0, COUNTED)], tokens) == (found, None, None)
+
+
+def test_of_equal_prompts_the_longest_counts_and_outputs_are_summed() -> None:
+    same = UsageCounter(0, Usage(("/u",), ("a",), ("d",), ("c",), same_prompt=True))
+    tokens: CountsByPart = {}
+    for part, node in enumerate([{"a": 5, "d": 1, "c": 2}, {"a": 5, "d": 2, "c": 3}]):
+        same.add(tokens, part, node)
+    assert total_counts([same], tokens) == (5, 3, 3)
+
+
+@pytest.mark.parametrize(("pointer", "text"), [("/u", b'"u":{"d":2}}'), ("", b'"d":2}')])
+def test_what_an_event_that_is_cut_tells_is_not_added_to_what_another_told(pointer: str, text: bytes) -> None:
+    counter, tokens = UsageCounter(0, Usage((pointer,), ("a",), ("d",))), CountsByPart()
+    counter.add(tokens, 0, {"d": 1})
+    counter.add_truncated(tokens, text)
+    assert total_counts([counter], tokens) == (None, 2, None)

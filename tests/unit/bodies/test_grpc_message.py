@@ -226,6 +226,48 @@ def test_refused(message: Any, reason: str) -> None:
     assert refused(frame(message)) == reason
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"\x11" + b"\xff" * 8,
+        b"\x15" + b"\xff" * 4,
+        b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x7a\x02\xff\xff",
+        b"\x82\x01\x02\xff\xff",
+        b"\xfa\xff\xff\xff\x0f\x02\xff\xff",
+        b"\x7a\x82\x80\x00\xff\xff",
+    ],
+    ids=["64 bits", "32 bits", "varint", "field 15", "field 16", "field 2^29 - 1", "length in three bytes"],
+)
+def test_other_fields_of_every_type_are_passed_over(other: bytes) -> None:
+    assert read(other + b"\x0a\x01m" + other) == BodyFields("m")
+    assert renamed(INFER, frame(other + b"\x0a\x01m" + other), "new") == frame(other + b"\x0a\x03new" + other)
+    assert refused(frame(b"\x0a\x01m" + other[:-1])) == "bad_grpc"
+
+
+def test_numbers_that_no_field_has() -> None:
+    assert refused(frame(b"\x0a\x01m" + b"\x82\x80\x80\x80\x10\x00")) == "bad_grpc"
+    assert refused(frame(b"\x0a\x01m" + b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00")) == "bad_grpc"
+
+
+@pytest.mark.parametrize("reader", [INFER, TASKS])
+def test_a_message_of_as_many_fields_as_are_read(reader: GrpcReader) -> None:
+    """The fields that lead to the model count too."""
+    model = b"\x0a\x01m"
+    for _ in range(2 if reader is TASKS else 0):
+        model = b"\x0a" + bytes([len(model)]) + model
+    others = 999 - (3 if reader is TASKS else 1)
+    assert read(b"\x78\x00" * others + model, reader) == BodyFields("m")
+    assert refused(frame(b"\x78\x00" * (others + 1) + model), reader=reader) == "bad_grpc"
+
+
+def test_a_limit_of_tokens_is_32_bits_long_and_zero_is_none() -> None:
+    limits = {b"\x00": None, b"\x01": 1, b"\xff\xff\xff\xff\x0f": 2**32 - 1, b"\x85\x80\x80\x80\x10": 5}
+    for number, limit in limits.items():
+        field = b"\x40" + number
+        assert read(b"\x22" + bytes([len(field)]) + field, GENERATE).max_tokens == limit
+
+
 def test_a_frame_that_is_none() -> None:
     assert refused(frame(Infer(model="m"), 2)) == "bad_grpc"
     assert refused(frame(Infer(model="m"), 255), head("gzip")) == "bad_grpc"
@@ -332,3 +374,7 @@ def test_8_megabytes_of_anything_take_few_steps(message: bytes, reader: GrpcRead
             reader.read(body, HEAD)
 
     assert steps(attempt) < 60_000
+
+
+def test_a_message_is_read_before_the_request_ends() -> None:
+    assert all(reader.early for reader in (INFER, CHAT))

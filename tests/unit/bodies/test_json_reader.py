@@ -150,6 +150,7 @@ def test_a_model_that_only_some_servers_read_is_refused(body: bytes) -> None:
         b'{"a":"\\\\ud83d\\ude00","\\udc00":"\\ud83d\\ude00","model":"old","max_tokens":7,"temperature":NaN}',
         b'\xef\xbb\xbf {"x":[-Infinity,Infinity,NaN],"y":"NaN, Infinity","model":"old"}',
         b'{"\\u0061":"\\ud83d","model":"old"}',
+        b'{"\\u0061":NaN,"x":-Infinity,"y":Infinity,"model":"old"}',
         '{"x":"\ud83d","model":"old"}'.encode("utf-16", "surrogatepass"),
         '{"x":"\ud83d","model":"old"}'.encode("utf-8", "surrogatepass"),
     ],
@@ -212,6 +213,8 @@ def test_duplicates_are_refused_however_they_are_spelled(members: list[tuple[str
     [
         (b'{"model":"m","messages":[1, 2],"max_tokens":7}', BodyFields("m", max_tokens=7, prompt_bytes=6)),
         (b'{"model":"m","max_tokens":true,"options":{"num_predict":9}}', BodyFields("m", max_tokens=9)),
+        (b'{"model":"m","max_tokens":0,"options":{"num_predict":9}}', BodyFields("m", max_tokens=0)),
+        (b'{"model":"m","options":{"num_predict":9}}', BodyFields("m", max_tokens=9)),
         (b'{"model":"m","max_tokens":-1,"options":[9]}', BodyFields("m")),
         (b'{"model":"m","lora":{"name":"ad"},"options":null}', BodyFields("m", adapter="ad")),
         (b'{"model":"m","lora":"ad","max_tokens":"7"}', BodyFields("m")),
@@ -232,3 +235,13 @@ def test_an_api_without_a_model_that_streams_by_default() -> None:
 def test_replacing_keeps_the_encoding(encoding: str) -> None:
     body = '{"x":"é","model":"old"}'.encode(encoding)
     assert json.loads(rename(body, "new").apply(body)) == {"x": "é", "model": "new"}
+
+
+def test_a_document_is_read_when_all_of_it_is_there() -> None:
+    assert not JsonReader().early
+
+
+def test_only_the_key_model_is_called_so() -> None:
+    assert JsonReader().names_model
+    assert not JsonReader(model="modelId").names_model
+    assert not JsonReader(model="").names_model

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.bodies import json_scan
+from extproc.bodies.request import BodyEdit
 from extproc.errors import Rejected, Unreadable
 
 
@@ -24,7 +25,8 @@ def test_members_of_every_shape_and_too_many_of_them() -> None:
     body = b'\xef\xbb\xbf { "a" : [ 1 , {} ] , "\\u0062":{"x":"}"}, "c":"\\"", "d":-1.5e3,"e":null ,"f":[]}'
     found = [(key, json.loads(body[start:end])) for key, start, end in json_scan.members(body)]
     assert found == [("a", [1, {}]), ("b", {"x": "}"}), ("c", '"'), ("d", -1500.0), ("e", None), ("f", [])]
-    many = b"{" + b'"x":[],' * json_scan.MAX_MEMBERS + b'"y":1}'
+    many = b"{" + b'"x":[],' * 400 + b'"y":1}'
+    assert len(list(json_scan.members(many.replace(b'"x":[],', b"", 1)))) == 400
     with pytest.raises(Unreadable, match="bad_json"):
         list(json_scan.members(many))
 
@@ -46,6 +48,15 @@ def test_members_of_every_shape_and_too_many_of_them() -> None:
 )
 def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats: bool, padding: bytes) -> None:
     assert json_scan.may_have_duplicates(body.replace(b"PADDING", padding), "model") == repeats
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 14, 15, 16])
+def test_a_key_right_where_the_search_for_quotes_ends(before: int) -> None:
+    """Of 64 KiB and more, one quote is tried for every 4 KiB, and the rest is searched: here 16."""
+    text = b"," * 3 + b'"",' * (before // 2) + b'"' * (before % 2) + b'"model"' + b" " * 65_536
+    assert not json_scan.may_have_duplicates(text, "model")
+    assert json_scan.may_have_duplicates(text + b'"model"', "model")
+    assert json_scan.may_have_duplicates(text + b'"Model"', "model")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +89,11 @@ def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
         (["flag"], "true"),
         (["metadata"], None),
         (["metadata", "deep"], None),
-        (["metadata", "deep", "9"], None),
+        (["metadata", "deep", "1"], None),
+        (["metadata", "deep", "00"], None),
+        (["metadata", "deep", "0" * 10], None),
+        (["metadata", "deep", "1" * 5000], None),
+        (["metadata", "deep", "\u0660"], None),
         (["metadata", "deep", "-1"], None),
         (["user", "x"], None),
         (["nothing"], None),
@@ -108,7 +123,8 @@ def test_scalar_at_any_bytes(body: bytes, pointer: list[str]) -> None:
 
 def test_numbers_have_a_bound_and_texts_have_none() -> None:
     assert json_scan.scalar_at(b'{"n":' + b"1" * 18 + b"}", ["n"]) == "1" * 18
-    assert json_scan.scalar_at(b'{"n":1.' + b"0" * 2000 + b"}", ["n"]) is None
+    assert json_scan.scalar_at(b'{"n":1.' + b"0" * 1022 + b"}", ["n"]) == "1.0"
+    assert json_scan.scalar_at(b'{"n":1.' + b"0" * 1023 + b"}", ["n"]) is None
     assert json_scan.scalar_at(b'{"n":"' + b"1" * 2000 + b'"}', ["n"]) == "1" * 2000
 
 
@@ -154,3 +170,20 @@ def test_members_of_what_only_python_reads() -> None:
     assert found[1] == ("x", b"[-Infinity]")
     start, end = json_scan.string_span(b"\xef\xbb\xbf" + body, "model")
     assert (b"\xef\xbb\xbf" + body)[start:end] == b'"m"'
+
+
+def test_members_of_a_key_twice_in_what_only_python_reads() -> None:
+    body = b'{"a":NaN,"b":"\\ud83d","a":1}'
+    assert [(key, body[start:end]) for key, start, end in json_scan.members(body)] == [
+        *(("a", b"NaN"), ("b", b'"\\ud83d"'), ("a", b"1")),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_an_edit_of_the_text_is_one_of_the_body_in_its_encoding(encoding: str) -> None:
+    body = '{"é":"old"}'.encode(encoding)
+    text = json_scan.to_utf8(body)
+    start = text.index(b"old")
+    changed = json_scan.edit_of_original(body, text, BodyEdit(start, start + 3, b"new")).apply(body)
+    assert json.loads(changed) == {"é": "new"}
+    assert json.detect_encoding(changed) == json.detect_encoding(body)

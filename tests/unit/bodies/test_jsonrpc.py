@@ -54,6 +54,10 @@ def test_what_python_reads_beyond_the_standard_is_read_and_renamed() -> None:
     splice = READER.rename(body, HEADERS, "new")
     assert splice is not None
     assert splice.apply(body) == body.replace(b"old", b"new")
+    body = b'{"x":NaN,"method":"tools/call","params":{"y":[-Infinity],"z":Infinity,"name":"old"}}'
+    splice = READER.rename(body, HEADERS, "new")
+    assert splice is not None
+    assert splice.apply(body) == body.replace(b"old", b"new")
 
 
 def test_what_does_not_decide_may_stand_twice() -> None:
@@ -133,3 +137,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     except (Unreadable, Rejected):
         return
     assert fields.operation
+
+
+def test_a_document_is_read_when_all_of_it_is_there() -> None:
+    assert not RpcReader().early

@@ -64,6 +64,7 @@ WHOLE = MODEL + END
         (field("model", "Systran/faster-whisper:é") + END, BodyFields("Systran/faster-whisper:é")),
         (field("model", "a\r\nb") + END, BodyFields("a\r\nb")),
         (field("model", "m" * 256) + END, BodyFields("m" * 256)),
+        (field("model", "😀" * 256) + END, BodyFields("😀" * 256)),
         (field("model", "m", "Content-Type: text/plain; charset=UTF-8") + END, BodyFields("m")),
         (field("model", "m", "Content-Transfer-Encoding: 8bit", "X-Other: y") + END, BodyFields("m")),
         (b"--B\r\nX: y\r\n\r\nno name\r\n" + WHOLE, BodyFields("whisper-1")),
@@ -203,6 +204,7 @@ def test_two_content_types() -> None:
         (END, "no_model"),
         (FILE % b"x" + END, "no_model"),
         (field("model", "") + END, "bad_model"),
+        (field("model", "m" * 1025) + END, "bad_model"),
         (field("model", "m" * 257) + END, "bad_model"),
         (field("model", b"\xff\xfe") + END, "bad_model"),
         (field("model", "m" * 5000) + END, "bad_model"),
@@ -298,7 +300,17 @@ def test_20_megabytes_of_anything_take_few_steps(body: bytes, kind: str) -> None
     assert steps(attempt) < 40_000
 
 
-LONG = field("x", "y", "X: " + "y" * 16_000)
+MODEL_HEAD = len('Content-Disposition: form-data; name="model"')
+
+
+def headed(size: int) -> bytes:
+    """A part with headers of so many bytes, the empty line not counted."""
+    head = 'Content-Disposition: form-data; name="x"\r\nX: '
+    return field("x", "y", "X: " + "y" * (size - len(head)))
+
+
+ROOM = (65_536 - MODEL_HEAD) // 4
+"""Bytes of headers of each of four parts that leave the model's part its own."""
 
 
 @pytest.mark.parametrize(
@@ -306,10 +318,14 @@ LONG = field("x", "y", "X: " + "y" * 16_000)
     [
         (field("x", "y") * 127, ""),
         (field("x", "y") * 128, "bad_multipart"),
-        (field("x", "y", *(f"X-{n}: y" for n in range(300))), ""),
-        (field("x", "y", *(f"X-{n}: y" for n in range(600))), "bad_multipart"),
-        (LONG * 3, ""),
-        (LONG * 5, "bad_multipart"),
+        (field("x", "y", *(f"X-{n}: y" for n in range(510))), ""),
+        (field("x", "y", *(f"X-{n}: y" for n in range(511))), "bad_multipart"),
+        (headed(16_380), ""),
+        (headed(16_381), "bad_multipart"),
+        (headed(ROOM) * 4, ""),
+        (headed(ROOM) * 3 + headed(ROOM + 1), "bad_multipart"),
+        (FILE % (b"x--B " * 1997), ""),
+        (FILE % (b"x--B " * 1998), "bad_multipart"),
         (field("x" * 256, "y"), ""),
         (field("x" * 257, "y"), "bad_multipart"),
         (field("\\\\" * 100, "y"), ""),
@@ -328,9 +344,11 @@ def test_bounds_of_work(parts: bytes, expected: str) -> None:
 
 
 def test_bounds_of_the_content_type() -> None:
-    assert read(WHOLE, FORM + "; a=" + "x" * 900).model == "whisper-1"
-    assert refused(WHOLE, FORM + "; a=" + "x" * 1100) == "content_type"
-    assert refused(WHOLE, FORM + "".join(f"; a{n}=x" for n in range(9))) == "content_type"
+    longest = (FORM + "; a=").ljust(1024, "x")
+    assert read(WHOLE, longest).model == "whisper-1"
+    assert refused(WHOLE, longest + "x") == "content_type"
+    assert read(WHOLE, FORM + "".join(f"; a{n}=x" for n in range(7))).model == "whisper-1"
+    assert refused(WHOLE, FORM + "".join(f"; a{n}=x" for n in range(8))) == "content_type"
 
 
 def test_a_form_is_read_when_all_of_it_is_there() -> None:

@@ -21,7 +21,16 @@ def test_a_request_does_not_change() -> None:
     request = InferenceRequest("openai", "completions", "llama")
     with pytest.raises(AttributeError):
         request.model = "other"  # type: ignore[misc]
-    assert request == InferenceRequest("openai", "completions", "llama", None, False)
+    with pytest.raises(AttributeError):
+        FIELDS.model = "other"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        BodyEdit(0, 1, b"x").start = 1  # type: ignore[misc]
+
+
+def test_what_is_not_said_is_not_known() -> None:
+    request = InferenceRequest("openai", "completions", "llama")
+    assert request == InferenceRequest("openai", "completions", "llama", None, False, None, None, 0)
+    assert BodyFields() == BodyFields("", None, False, None, None, 0, "")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), HITS, ALL)
         ("1_000", None),
         ("83%", None),
         ("", None),
-        ("0" * 65, None),
+        ("7".zfill(64), 7.0),
+        ("7".zfill(65), None),
     ],
 )
 def test_numbers(text: str, wanted: float | None) -> None:
@@ -71,6 +72,12 @@ def test_a_key_that_json_writes_in_several_ways(key: str, document: bytes) -> No
     told = CustomMetricValues((CustomMetric("a", "COUNTER", source=source),))
     told.document(document)
     assert told.found == {source: 1.0}
+
+
+def test_the_keys_above_may_be_written_in_any_way() -> None:
+    told = CustomMetricValues((RATIO,))
+    told.document(b'{"us\\u0061ge": {"all": 4}}')
+    assert told.found == {ALL: 4.0}
 
 
 def test_only_where_every_number_is_known() -> None:

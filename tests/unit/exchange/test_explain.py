@@ -145,6 +145,7 @@ def test_what_passes_on_unrouted(path: str, body: Any, fields: list[tuple[str, s
     assert [found[key] for key in ("policy", "version", "cohort", "gpu_pool", "model_rewrite", "reject")] == [None] * 6
     assert (found["api"] is None) == (reason == "no_api")
     assert found["model"] == ("stranger" if reason == "no_policy" else None)
+    assert [found[key] for key in ("max_tokens", "prompt_bytes", "adapter")] == [None, 0, None]
 
 
 def test_every_reason_has_its_sentence_and_no_sentence_is_of_nothing() -> None:
@@ -201,6 +202,12 @@ def test_a_model_that_nobody_names_belongs_to_who_owns_all() -> None:
     assert (found["policy"], found["version"], found["model"]) == ("all", "v1", None)
     assert found["reason"] == "policy all owns requests that name no model by its pattern '*'; v1 is its only version"
     assert found["headers"] == {"x-model-version": "v1"}
+    renamed = Snapshot((Policy("all", models=("*",), versions=(Version("v1", model_rewrite="new"),)),))
+    assert of("/invocations", b"1,2", snapshot=renamed)["model_rewrite"] is None, "there is no name to replace"
+
+
+def test_a_length_that_is_not_the_bodys_does_not_keep_it_waiting() -> None:
+    assert chat("single", ("content-length", "9999"))["policy"] == "single"
 
 
 def test_a_compressed_body_is_read() -> None:

@@ -38,9 +38,14 @@ def test_the_model_is_the_one_that_envoy_read() -> None:
     assert (operation.model, operation.reader, operation.api) == ("llama", None, "openai")
 
 
-@pytest.mark.parametrize("length", ["100", "0"])
+@pytest.mark.parametrize("length", ["100", "0", "9".zfill(18)])
 def test_a_body_within_the_limit_stays_in_envoy(length: str) -> None:
     assert with_native_model(chat(), event(length=length), snapshot()).model == "llama"
+
+
+@pytest.mark.parametrize("model", ["m", "m" * 256])
+def test_names_of_every_length_that_a_model_has(model: str) -> None:
+    assert with_native_model(chat(), event(model, ""), snapshot()).model == model
 
 
 @pytest.mark.parametrize("model", ["", "m" * 257])
@@ -48,7 +53,7 @@ def test_no_model_and_noise_leave_it_to_the_body(model: str) -> None:
     assert with_native_model(chat(), event(model), snapshot()) is chat()
 
 
-@pytest.mark.parametrize("length", ["101", "", "9" * 30, "-1"])
+@pytest.mark.parametrize("length", ["101", "", "9" * 30, "9".zfill(19), "-1"])
 def test_a_body_that_may_be_too_large_is_asked_for(length: str) -> None:
     assert with_native_model(chat(), event(length=length), snapshot()) is chat()
 

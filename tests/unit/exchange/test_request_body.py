@@ -52,6 +52,14 @@ def test_pieces_add_up(pieces: list[bytes]) -> None:
     assert found.raw == b"".join(pieces) + b"more"
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_large_pieces_add_up_too(count: int) -> None:
+    pieces = [bytes([n]) * 3000 for n in range(count)]
+    found = body(*pieces, limit=1 << 20)
+    assert found.raw == b"".join(pieces)
+    assert found.raw is found.raw, "they are joined once"
+
+
 def test_the_limit_is_to_the_byte() -> None:
     found = body(b"x" * 999, b"y")
     with pytest.raises(Rejected) as caught:
@@ -59,7 +67,7 @@ def test_the_limit_is_to_the_byte() -> None:
     assert (caught.value.status, caught.value.code) == (413, "request_too_large")
 
 
-@pytest.mark.parametrize("length", ["2001", "9" * 400])
+@pytest.mark.parametrize("length", ["2001", "5".zfill(19), "9" * 400])
 def test_a_length_far_beyond_the_limit_is_refused_at_once(length: str) -> None:
     with pytest.raises(Rejected, match="1000"):
         body(headers=[("content-length", length)])
@@ -79,6 +87,17 @@ def test_what_is_taken_beyond_a_limit_is_bounded_and_fits_into_a_message(limit: 
     assert limit + rest(limit) <= max(limit, MAX_MESSAGE - (1 << 20))
 
 
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "beyond"),
+    [(1000, 1000), (8 * MIB, 8 * MIB), (9 * MIB, 8 * MIB), (60 * MIB, 3 * MIB), (63 * MIB, 0), (100 * MIB, 0)],
+)
+def test_as_much_again_is_taken_up_to_8_mib_and_63_in_all(limit: int, beyond: int) -> None:
+    assert rest(limit) == beyond
+
+
 @pytest.mark.parametrize("length", ["1000", "-1", "1e9", "", "²", "0x9999"])
 def test_other_lengths_are_not(length: str) -> None:
     assert not body(b"{}", headers=[("content-length", length)]).full
@@ -87,7 +106,13 @@ def test_other_lengths_are_not(length: str) -> None:
 def test_full_when_as_much_has_come_as_was_announced() -> None:
     assert not body(b"1234", headers=[("content-length", "5")]).full
     assert body(b"1234", b"5", headers=[("content-length", "5")]).full
+    assert body(b"1234", b"5", headers=[("content-length", "5".zfill(18))]).full
     assert not body().full
+
+
+def test_small_pieces_are_joined_as_they_come() -> None:
+    assert len(body(b"x" * 1024, b"y" * 1024, limit=MIB)._chunks) == 1
+    assert len(body(b"x" * 1024, b"y" * 1025, limit=MIB)._chunks) == 2
 
 
 def test_a_reader_sees_the_whole_body() -> None:
@@ -160,6 +185,7 @@ def test_an_end_before_its_time(data: bytes, reason: str) -> None:
 def test_a_frame_beyond_the_limit_is_not_waited_for() -> None:
     with pytest.raises(Rejected, match="1000"):
         grpc(b"\0\0\0\x10\0").read(GRPC, complete=False)
+    assert grpc(FRAME[:5], limit=len(FRAME)).read(GRPC, complete=False) is None
 
 
 def test_what_a_message_unpacks_to_has_its_bound_too() -> None:
@@ -200,7 +226,6 @@ def test_no_change_where_nothing_is_named() -> None:
     assert found.rename(JsonReader(model=""), "m") is None
 
 
-MIB = 1 << 20
 LARGE = json.dumps(
     {"messages": [{"role": "user", "content": "x" * 5 * MIB}, {"role": "user", "content": "y"}], "model": "m"}
 ).encode()

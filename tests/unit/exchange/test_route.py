@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.actions import (
-    BodyEcho,
-    BodyReply,
-    Finish,
-    HeadersReply,
-    Mutation,
-    Reject,
-    ResponseReply,
-    TrailersReply,
-)
+from extproc.bodies.request import InferenceRequest
+from extproc.envoy.actions import BodyEcho, BodyReply, Finish, HeadersReply, Mutation, Reject, TrailersReply
 from extproc.envoy.events import (
     KINDS,
     BodyMode,
@@ -35,6 +27,7 @@ from extproc.envoy.events import (
     Unknown,
 )
 from extproc.exchange.notes import Action, Fault, Unmatched
+from extproc.exchange.replies import unchanged
 from extproc.exchange.route import TRANSITIONS, RouteStream, State
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
@@ -82,6 +75,10 @@ class TestHeadSuffices:
             assert reply.mutation.clear_route_cache
             assert finish == Finish()
 
+    def test_a_model_that_envoy_has_read_in_the_body_suffices_too(self) -> None:
+        known = RequestHeaders(head(content_length="9").headers, metadata={"body_model": "llama"})
+        assert play(known) == [HeadersReply(LLAMA_MUTATION), Finish()]
+
     def test_no_api_passes_on_without_the_clients_routing_headers(self) -> None:
         actions = play(head("/metrics", x_gpu_pool="mine", x_model_version="v2", x_other="stays"))
         removed = Mutation(remove=("x-model-version", "x-gpu-pool"))
@@ -90,17 +87,21 @@ class TestHeadSuffices:
     def test_nothing_to_change_changes_nothing(self) -> None:
         unmatched, reply, _ = play(head("/metrics", method="GET", end=True))
         assert (unmatched, reply) == (Unmatched("no_api"), HeadersReply())
-        assert isinstance(reply, HeadersReply)
-        assert not reply.mutation.clear_route_cache
+        assert not HeadersReply().mutation.clear_route_cache
 
     def test_no_body_where_the_model_would_be(self) -> None:
         assert play(head(end=True))[0] == Unmatched("no_body")
 
+    def test_a_policy_may_have_inference_requests_without_a_model_refused(self) -> None:
+        strict = Snapshot((Policy("all", models=("*",), reject_unreadable=True),))
+        assert play(head("/metrics"), snapshot=strict)[0] == Unmatched("no_api")
+        codes = [(a.status, a.code) for a in play(head(end=True), snapshot=strict) if isinstance(a, Reject)]
+        assert codes == [(400, "no_body")]
+
     @pytest.mark.parametrize("length", [str(2 * SNAPSHOT.body_limit + 1), "9" * 5000])
     def test_a_length_far_beyond_the_limit_is_refused_before_any_body(self, length: str) -> None:
-        reject, finish = play(head(content_length=length))
-        assert isinstance(reject, Reject)
-        assert (reject.status, reject.code, finish) == (413, "request_too_large", Finish())
+        actions = play(head(content_length=length))
+        assert [(a.status, a.code) for a in actions if isinstance(a, Reject)] == [(413, "request_too_large")]
 
     @pytest.mark.parametrize("length", ["-1", "1e99", "", "²", "0x99999999"])
     def test_a_senseless_length_is_not_believed(self, length: str) -> None:
@@ -121,6 +122,13 @@ class TestStreamedWithoutWaiting:
         assert stream.receive(RequestBody(LLAMA[9:]), 0.0) == ()
         assert stream.receive(RequestBody(b"", end_of_stream=True), 0.0) == (HeadersReply(LLAMA_MUTATION), Finish())
         assert stream.state is State.DONE
+
+    def test_what_was_read_is_there_for_who_explains_it(self) -> None:
+        stream = RouteStream(SNAPSHOT, b"e")
+        stream.receive(head(), 0.0)
+        assert stream.request is None
+        stream.receive(RequestBody(b'{"model":"llama","max_tokens":7}', end_of_stream=True), 0.0)
+        assert stream.request == InferenceRequest("openai", "chat.completions", "llama", max_tokens=7)
 
     def test_the_length_tells_the_end_before_envoy_does(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
@@ -167,8 +175,7 @@ class TestStreamedWithoutWaiting:
         body = b'{"model":"old-name"' + b" " * 1000 + b"}"
         reject = play(head(), RequestBody(body, end_of_stream=True))[0]
         assert isinstance(reject, Reject)
-        assert reject.status == 413
-        assert ("policy", "new") in reject.metadata
+        assert (reject.status, dict(reject.metadata)["policy"]) == (413, "new")
 
     def test_trailers_complete_the_body(self) -> None:
         actions = play(head(), RequestBody(LLAMA), RequestTrailers())
@@ -208,9 +215,8 @@ class TestRewrite:
         assert "content-length" not in dict(reply.mutation.set)
 
     def test_buffered(self) -> None:
-        _, reply, finish = play(
-            head(protocol=BUFFERED, content_length=str(len(self.BODY))), RequestBody(self.BODY, end_of_stream=True)
-        )
+        begun = head(protocol=BUFFERED, content_length=str(len(self.BODY)))
+        _, reply, finish = play(begun, RequestBody(self.BODY, end_of_stream=True))
         assert isinstance(reply, BodyReply)
         assert reply.body == self.REWRITTEN
         assert ("content-length", str(len(self.REWRITTEN))) in reply.mutation.set
@@ -235,21 +241,18 @@ class TestBuffered:
 
     def test_too_large(self) -> None:
         snapshot = Snapshot((Policy("llama", body_limit=LIMIT),))
-        reject = play(head(protocol=BUFFERED), RequestBody(b" " * (LIMIT + 1), end_of_stream=True), snapshot=snapshot)[
-            1
-        ]
-        assert isinstance(reject, Reject)
-        assert reject.status == 413
+        body = RequestBody(b" " * (LIMIT + 1), end_of_stream=True)
+        actions = play(head(protocol=BUFFERED), body, snapshot=snapshot)
+        assert [a.status for a in actions if isinstance(a, Reject)] == [413]
 
 
 class TestFullDuplex:
     def test_every_byte_comes_back_in_order_after_the_headers(self) -> None:
         snapshot = Snapshot((Policy("llama", versions=(Version("v1"),)),))
         body = b'{"model":"llama","x":"' + bytes(range(35, 91)) * 4000 + b'"}'
-        events = [RequestBody(body[at : at + 70_001]) for at in range(0, len(body), 70_001)]
-        reply, *echoes, finish = play(
-            head(protocol=DUPLEX), *events, RequestBody(b"", end_of_stream=True), snapshot=snapshot
-        )
+        pieces = [RequestBody(body[at : at + 70_001]) for at in range(0, len(body), 70_001)]
+        events: list[Event] = [head(protocol=DUPLEX), *pieces, RequestBody(b"", end_of_stream=True)]
+        reply, *echoes, finish = play(*events, snapshot=snapshot)
         assert isinstance(reply, HeadersReply)
         assert finish == Finish()
         assert [e.end_of_stream for e in echoes if isinstance(e, BodyEcho)] == [False] * (len(echoes) - 1) + [True]
@@ -258,25 +261,31 @@ class TestFullDuplex:
 
     def test_trailers_end_the_request_instead_of_the_body(self) -> None:
         actions = play(head(protocol=DUPLEX), RequestBody(LLAMA), RequestTrailers())
-        assert actions == [
-            HeadersReply(LLAMA_MUTATION),
-            BodyEcho(LLAMA, end_of_stream=False),
-            TrailersReply(),
-            Finish(),
-        ]
+        echo = BodyEcho(LLAMA, end_of_stream=False)
+        assert actions == [HeadersReply(LLAMA_MUTATION), echo, TrailersReply(), Finish()]
 
     def test_a_body_that_was_not_needed_is_echoed_as_it_comes(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
         assert stream.receive(head("/upload", DUPLEX), 0.0) == (Unmatched("no_api"), HeadersReply())
         assert stream.receive(RequestBody(b"a"), 0.0) == (BodyEcho(b"a", end_of_stream=False),)
-        assert stream.receive(RequestBody(b"b", end_of_stream=True), 0.0) == (
-            BodyEcho(b"b", end_of_stream=True),
-            Finish(),
-        )
+        last, echo = RequestBody(b"b", end_of_stream=True), BodyEcho(b"b", end_of_stream=True)
+        assert stream.receive(last, 0.0) == (echo, Finish())
 
-    def test_and_so_are_its_trailers(self) -> None:
-        actions = play(head("/upload", DUPLEX), RequestBody(b"a"), RequestTrailers())
-        assert actions[2:] == [BodyEcho(b"a", end_of_stream=False), TrailersReply(), Finish()]
+
+class TestGrpc:
+    INFER = "/inference.GRPCInferenceService/ModelInfer"
+    FRAME = b"\0\0\0\0\x07\x0a\x05llama"
+
+    @pytest.mark.parametrize("protocol", [STREAMED, DUPLEX])
+    def test_the_first_message_decides_and_the_rest_is_not_waited_for(self, protocol: Protocol) -> None:
+        stream = RouteStream(SNAPSHOT, b"e")
+        assert stream.receive(head(self.INFER, protocol, content_type="application/grpc"), 0.0) == ()
+        assert stream.receive(RequestBody(self.FRAME[:9]), 0.0) == ()
+        reply, after = stream.receive(RequestBody(self.FRAME[9:]), 0.0)
+        assert isinstance(reply, HeadersReply)
+        assert reply.mutation.set == ROUTED
+        assert after == (Finish() if protocol is STREAMED else BodyEcho(self.FRAME, end_of_stream=False))
+        assert stream.state is (State.DONE if protocol is STREAMED else State.ECHO)
 
 
 class TestStickyBodyKey:
@@ -322,15 +331,6 @@ INTO: dict[State, tuple[Event, ...]] = {
     State.ECHO: (head("/upload", DUPLEX),),
     State.DONE: (head("/metrics"),),
 }
-UNCHANGED: dict[type[Event], tuple[Action, ...]] = {
-    RequestHeaders: (HeadersReply(),),
-    RequestBody: (BodyReply(),),
-    RequestTrailers: (TrailersReply(),),
-    ResponseHeaders: (ResponseReply(),),
-    ResponseBody: (ResponseReply(body=True),),
-    ResponseTrailers: (TrailersReply(request=False),),
-    Unknown: (),
-}
 LEGAL: dict[tuple[State, type[Event]], tuple[Action, ...] | None] = {
     (State.HEAD, RequestHeaders): None,  # see the tests above
     (State.HEAD, Closed): (),
@@ -369,7 +369,7 @@ def test_every_event_in_every_state(state: State, kind: type[Event]) -> None:
         # Envoy must not wait for a reply that was held back: it comes now, without the spoofed header.
         cleaned = Mutation(remove=("x-gpu-pool",), metadata=CHAT_KNOWN)
         held_back = (HeadersReply(cleaned),) if state is State.BODY else ()
-        assert actions == (Fault("unexpected_" + kind.kind), *held_back, *UNCHANGED[kind], Finish())
+        assert actions == (Fault("unexpected_" + kind.kind), *held_back, *unchanged(SAMPLES[kind]), Finish())
         assert stream.state is State.DONE
 
 

@@ -70,6 +70,7 @@ def test_without_a_beginning_or_an_end_there_is_no_duration(started: float | Non
         (1, 11.0, 13.0, None),
         (5, 11.0, 11.0, None),
         (5, None, None, None),
+        (5, 11.0, None, None),
     ],
 )
 def test_times_of_tokens(output: int, first: float | None, last: float | None, pace: float | None) -> None:
@@ -85,22 +86,38 @@ def test_without_a_beginning_there_is_a_pace_and_no_first_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counted", "output", "estimated"), [(b"", 2, True), (usage(0), 2, True), (usage(7), 7, False)]
+    ("pieces", "output", "estimated"),
+    [
+        ((TOKEN,), 1, True),
+        ((TOKEN, TOKEN), 2, True),
+        ((TOKEN, TOKEN, usage(0)), 2, True),
+        ((TOKEN, TOKEN, usage(7)), 7, False),
+    ],
 )
-def test_events_count_where_no_tokens_do(counted: bytes, output: int, estimated: bool) -> None:
-    found = observed(exchange(), TimedAnswer(reader(TOKEN, TOKEN, counted), 10.0, 11.0, 12.0, 12.0))
+def test_events_count_where_no_tokens_do(pieces: tuple[bytes, ...], output: int, estimated: bool) -> None:
+    found = observed(exchange(), TimedAnswer(reader(*pieces), 10.0, 11.0, 12.0, 12.0))
     assert (found.output_tokens, found.estimated) == (output, estimated)
 
 
 def test_without_output_nothing_is_estimated() -> None:
     found = observed(exchange(), TimedAnswer(reader(usage(0)), 10.0, None, None, 12.0))
     assert (found.output_tokens, found.estimated) == (0, False)
+    found = observed(exchange(), TimedAnswer(reader(usage(0)), 10.0, 11.0, 12.0, 12.0))
+    assert found.per_token is None
 
 
 def test_pieces_of_sound_are_no_tokens() -> None:
     sound = reader(b"\xff\xfb", b"\xff\xfb", kind="audio/mpeg", operation="audio.speech")
     found = observed(exchange(), TimedAnswer(sound, 10.0, 11.0, 12.0, 12.0))
     assert (found.first_token, found.per_token, found.output_tokens, found.estimated) == (1.0, None, None, False)
+
+
+def test_pieces_of_an_image_are_no_tokens_though_tokens_are_counted() -> None:
+    piece = b'data: {"type":"image_generation.partial_image","b64_json":"eA=="}\n\n'
+    last = b'data: {"type":"image_generation.completed","usage":{"input_tokens":9,"output_tokens":4}}\n\n'
+    image = reader(piece, piece, last, operation="images.generations")
+    found = observed(exchange(), TimedAnswer(image, 10.0, 11.0, 12.0, 12.0))
+    assert (found.first_token, found.per_token, found.output_tokens, found.estimated) == (1.0, None, 4, False)
 
 
 def test_a_document_has_counts_and_no_times_of_tokens() -> None:

@@ -75,3 +75,52 @@ def test_values_end_within_the_headers(headers: bytes, fits: bool) -> None:
     else:
         with pytest.raises(MalformedAnswer):
             AwsEventStream().feed(aws(b"x", headers))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        *((0, b""), (1, b""), (2, bytes(1)), (3, bytes(2)), (4, bytes(4)), (5, bytes(8))),
+        *((6, b"\0\3abc"), (7, b"\0\3abc"), (8, bytes(8)), (9, bytes(16))),
+    ],
+)
+def test_a_value_of_every_type_is_passed_over(kind: int, value: bytes) -> None:
+    headers = b"\1a" + bytes([kind]) + value
+    assert AwsEventStream().feed(aws(b"x", headers, event_type="chunk")) == [("chunk", b"x", True)]
+
+
+def test_500_messages_at_once() -> None:
+    assert len(AwsEventStream().feed(aws(b"") * 500)) == 500
+    with pytest.raises(MalformedAnswer):
+        AwsEventStream().feed(aws(b"") * 501)
+
+
+def test_the_longest_message_that_there_can_be_is_skipped() -> None:
+    prelude = (24 << 20).to_bytes(4) + bytes(4)
+    decoder = AwsEventStream()
+    assert decoder.feed(prelude + crc32(prelude).to_bytes(4)) == [("", b"", False)]
+    assert decoder.feed(bytes((24 << 20) - 13)) == []
+    assert decoder.feed(b"\0" + aws(b"next")) == [("", b"next", True)]
+
+
+def test_headers_end_where_the_payload_begins() -> None:
+    message = aws(b"payload", event_type="chunk")
+    size = int.from_bytes(message[4:8])
+    for wrong in (size + len(b"payload") + 1, 1 << 31):
+        prelude = message[:4] + wrong.to_bytes(4)
+        text = prelude + crc32(prelude).to_bytes(4) + message[12:-4]
+        with pytest.raises(MalformedAnswer):
+            AwsEventStream().feed(text + crc32(text).to_bytes(4))
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2, 20])
+def test_what_comes_after_a_long_message_is_read_from_its_first_byte(behind: int) -> None:
+    text = aws(bytes(MAX_WHOLE)) + aws(b"next") + aws(b"last")
+    cut = len(text) - len(aws(b"next") + aws(b"last")) + behind
+    assert read(AwsEventStream, text[:cut], text[cut:]) == [("", b"", False), ("", b"next", True), ("", b"last", True)]
+
+
+@pytest.mark.parametrize("headers", [b"\xffabc", b"\4abc", b"\3abc", b"\1"])
+def test_a_name_that_is_longer_than_the_headers(headers: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        AwsEventStream().feed(aws(b"", headers))

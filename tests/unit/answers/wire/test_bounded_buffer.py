@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers.wire.bounded_buffer import MAX_WHOLE, TAIL_SIZE, BoundedBuffer
+from extproc.answers.wire.bounded_buffer import HEAD_SIZE, MAX_WHOLE, TAIL_SIZE, BoundedBuffer
 
 
 @given(st.lists(st.binary(max_size=3 * TAIL_SIZE), max_size=60))
@@ -38,5 +38,16 @@ def test_of_what_is_dropped_little_is_held() -> None:
     for _ in range(3):
         buffer.add(bytes(TAIL_SIZE))
         assert TAIL_SIZE <= len(buffer._data) <= 2 * TAIL_SIZE
+    buffer.add(b"x")
+    buffer.add(b"x" * 100)
+    assert len(buffer._data) == TAIL_SIZE + 100, "to cut it with every small piece would copy all of it each time"
     buffer.add(b"")
     assert buffer.head == b""
+
+
+def test_256_kib_are_kept_and_of_more_4_at_the_beginning_and_8_at_the_end() -> None:
+    buffer = BoundedBuffer(HEAD_SIZE)
+    buffer.add(b"x" * 262_144)
+    assert buffer.whole
+    buffer.add(b"y")
+    assert (buffer.whole, buffer.head, buffer.take()) == (False, b"x" * 4096, b"x" * 8191 + b"y")

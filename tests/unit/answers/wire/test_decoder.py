@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from extproc.answers.wire.aws_event_stream import AwsEventStream
 from extproc.answers.wire.bounded_buffer import HEAD_SIZE, MAX_WHOLE, TAIL_SIZE
-from extproc.answers.wire.decoder import ERROR, MAX_LINES, RAW_OUTPUT, Allowance, Decoder, MalformedAnswer
+from extproc.answers.wire.decoder import (
+    BYTES_PER_EVENT,
+    BYTES_PER_LINE,
+    ERROR,
+    MAX_EVENTS,
+    MAX_LINES,
+    RAW_OUTPUT,
+    Allowance,
+    Decoder,
+    MalformedAnswer,
+)
 from extproc.answers.wire.documents import JsonDocument, RawOutput, SniffingDecoder
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
@@ -131,7 +141,7 @@ def test_of_what_is_too_long_the_ends_are_kept(step: int) -> None:
 @pytest.mark.parametrize(
     ("decoder", "unit", "most"),
     [
-        (SseEvents(), b"\n", MAX_LINES),
+        (SseEvents(), b"\n", 2000),
         (SseEvents(), b"\r", MAX_LINES),
         (SseEvents(), b"data:{}\n\n", MAX_LINES // 2),
         (JsonLines(), b"\n", MAX_LINES),
@@ -159,6 +169,20 @@ def test_an_allowance_grows_with_what_comes_but_never_beyond_what_may_come_at_on
     allowance.take(0, 10)
     with pytest.raises(MalformedAnswer):
         allowance.take(3, 1)
+
+
+@pytest.mark.parametrize(
+    ("burst", "bytes_each", "at_once", "paid"),
+    [(MAX_EVENTS, BYTES_PER_EVENT, 1000, 32), (MAX_LINES, BYTES_PER_LINE, 2000, 4)],
+)
+def test_1000_events_or_2000_lines_at_once_and_one_for_32_or_4_bytes(
+    burst: int, bytes_each: int, at_once: int, paid: int
+) -> None:
+    allowance = Allowance(burst, bytes_each)
+    allowance.take(0, at_once)
+    allowance.take(paid, 1)
+    with pytest.raises(MalformedAnswer):
+        allowance.take(paid - 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,20 @@ def test_a_first_line_that_is_long_is_a_document() -> None:
         assert not decoder.several
 
 
+@pytest.mark.parametrize(("size", "several"), [(65_536, True), (65_537, False)])
+def test_a_first_line_of_64_kib_is_a_line(size: int, several: bool) -> None:
+    decoder = ObjectOrLines()
+    line = b'{"a":"'.ljust(size - 2, b"x") + b'"}'
+    assert len(decoder.feed(line + b"\n{}\n")) == (2 if several else 0)
+    assert decoder.several is several
+
+
+def test_a_long_document_need_not_end_with_its_last_byte() -> None:
+    decoder = ObjectOrLines()
+    assert decoder.feed(b'{"a":"'.ljust(MAX_FIRST_LINE, b"x") + b'"} ') == ()
+    assert isinstance(decoder.chosen, JsonDocument)
+
+
 @pytest.mark.parametrize("piece", [b"x", b'{"a":1}\n'])
 def test_what_never_ends_is_bounded(piece: bytes) -> None:
     decoder = ObjectOrLines()

@@ -49,3 +49,16 @@ def test_compressed_messages_need_a_coding(coding: str, known: bool) -> None:
 def test_flags_that_grpc_does_not_have() -> None:
     with pytest.raises(MalformedAnswer):
         GrpcMessages("gzip").feed(grpc(b"", 2))
+
+
+def test_250_messages_at_once() -> None:
+    assert len(GrpcMessages().feed(grpc(b"x") * 250)) == 250
+    with pytest.raises(MalformedAnswer):
+        GrpcMessages().feed(grpc(b"x") * 251)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2, 12])
+def test_what_comes_after_a_long_message_is_read_from_its_first_byte(behind: int) -> None:
+    text = grpc(bytes(MAX_WHOLE + 1)) + grpc(b"next") + grpc(b"last")
+    cut = len(text) - len(grpc(b"next") + grpc(b"last")) + behind
+    assert read(GrpcMessages, text[:cut], text[cut:]) == [("", b"", False), ("", b"next", True), ("", b"last", True)]

@@ -53,3 +53,24 @@ def test_elements_at_once() -> None:
     assert len(JsonArrayElements().feed(b"[" + b"{}," * MAX_EVENTS)) == MAX_EVENTS
     with pytest.raises(MalformedAnswer):
         JsonArrayElements().feed(b"[" + b"{}," * (MAX_EVENTS + 1))
+
+
+def test_8000_strings_and_brackets_at_once() -> None:
+    assert JsonArrayElements().feed(b"[" + b'"",' * 7999) == []
+    with pytest.raises(MalformedAnswer):
+        JsonArrayElements().feed(b"[" + b'"",' * 8000)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 6])
+def test_a_backslash_may_be_the_last_byte_of_a_piece(cut: int) -> None:
+    text = b'["\\"]",{"a":"]\\\\"}]'
+    assert read(JsonArrayElements, text[:cut], text[cut:]) == [("", b'{"a":"]\\\\"}', True)]
+    assert read(JsonArrayElements, text[:cut], b"", text[cut:]) == [("", b'{"a":"]\\\\"}', True)]
+
+
+@pytest.mark.parametrize("before", [b" ", b"\r\n", b"]"])
+def test_what_comes_before_and_behind_the_array_is_of_no_element(before: bytes) -> None:
+    pieces = [b"[", b'{"a":1}', b"]\n", b" \n"]
+    wanted = [("", b'{"a":1}', True)]
+    assert read(JsonArrayElements, *([b"\n", *pieces] if before == b"]" else [before, *pieces])) == wanted
+    assert read(JsonArrayElements, *pieces, b"[", b'{"a":1}', b"]") == wanted * 2

@@ -122,3 +122,42 @@ def test_a_line_that_never_ends_is_bounded() -> None:
     for _ in range(500):
         decoder.feed(b"x" * 10_000)
     assert len(decoder._line._data) <= MAX_WHOLE
+
+
+LINE = b"data: " + b"x" * 23 + b"\n"
+"""4096 of its kind take 256 KiB: 41 bytes each beside their own."""
+
+
+@pytest.mark.parametrize(("more", "whole"), [(4096, True), (4097, False)])
+def test_an_event_of_many_lines_is_kept_whole_up_to_256_kib(more: int, *, whole: bool) -> None:
+    decoder = SseEvents()
+    assert decoder.feed(b"data: first\n") == []
+    for _ in range(more):
+        decoder.feed(LINE)
+    ((_, data, found),) = decoder.feed(b"\n")
+    assert found is whole
+    assert data.startswith(b"first") is whole
+
+
+def test_behind_a_cut_as_many_lines_are_kept_again() -> None:
+    decoder = SseEvents()
+    for line in (b"data: first\n", *[LINE] * 4096, b"data: cut\n", *[LINE] * 4096, b"\n"):
+        found = decoder.feed(line)
+    ((_, data, whole),) = found
+    assert (data.startswith(b"cut\nx"), data.count(b"\n"), whole) == (True, 4096, False)
+
+
+@pytest.mark.parametrize("ends", [b"\n:\n", b"\nx\n", b"\n\r", b"\r\n", b"\n"])
+def test_a_piece_that_is_nearly_one_event_is_read_line_by_line(ends: bytes) -> None:
+    text = b"data: one" + ends
+    decoder = SseEvents()
+    decoder.feed(b"data: before\n\n")
+    wanted = [("", b"one", True)] if ends == b"\n\r" else []
+    assert decoder.feed(text) == wanted
+    assert [*wanted, *decoder.feed(b"\ndata: two\n\n")] == [("", b"one", True), ("", b"two", True)]
+
+
+def test_one_event_in_each_piece() -> None:
+    decoder = SseEvents()
+    for text in (b"one", b"two", b"", b" three"):
+        assert decoder.feed(b"data: " + text + b"\n\n") == [("", text, True)]

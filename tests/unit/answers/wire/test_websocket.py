@@ -132,6 +132,7 @@ def test_what_one_message_has_said_the_next_may_refer_to(window: int, *, forgets
 
 
 def test_a_close_frame_is_the_end() -> None:
+    assert NO_CODE == 1005  # RFC 6455 §7.4.1
     for payload, code in ((b"", NO_CODE), (b"\x03\xe8", 1000), (b"\x03\xf3bye", 1011)):
         text = frame(b"one") + frame(payload, 0x88) + b"\xff nothing of this is read"
         for step in (1, 1000):
@@ -154,6 +155,7 @@ def test_a_close_frame_is_the_end() -> None:
         b"\x81\xff" + bytes([0x80]) + bytes(11),
         b"HTTP/1.1 502 Bad Gateway\r\n",
         frame(b"x" * 3) * 1001,
+        frame(b"") * 501,
     ],
 )
 def test_what_breaks_the_rules_is_refused(data: bytes, extensions: str) -> None:
@@ -215,3 +217,44 @@ def test_no_message_makes_it_grow() -> None:
 def test_noise_ends_in_messages_or_in_a_refusal(text: bytes, extensions: str) -> None:
     with suppress(MalformedAnswer):
         assert isinstance(read(text, extensions=extensions), list)
+
+
+def test_500_frames_at_once() -> None:
+    assert len(read(frame(b"") * 500)) == 500
+
+
+@pytest.mark.parametrize(("blocks", "fits"), [(7, True), (8, False)])
+def test_a_message_of_several_final_blocks(blocks: int, *, fits: bool) -> None:
+    """RFC 7692 §7.2.3.5; the last block of a message is the one of which the sender leaves out the end."""
+    text = frame(bytes.fromhex("f348cdc9c90700") * blocks + b"\0", 0xC1)
+    if fits:
+        assert read(text, extensions=DEFLATE) == [("", b"Hello" * blocks, True)]
+    else:
+        with pytest.raises(MalformedAnswer):
+            read(text, extensions=DEFLATE)
+
+
+def test_of_a_long_message_512_bytes_are_kept_of_the_beginning() -> None:
+    ((head, _, whole),) = read(frame(b"x" * (MAX_WHOLE + 1)))
+    assert (head, whole) == ("x" * 512, False)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_the_code_of_a_close_frame_in_pieces(size: int) -> None:
+    text = frame(b"\x03\xe8bye", 0x88)
+    decoder = WebSocketMessages()
+    codes = []
+    for piece in (text[: 2 + size], text[2 + size :]):
+        decoder.feed(piece)
+        codes.append(decoder.closed)
+    assert codes == [None, 1000]
+    one = WebSocketMessages()
+    one.feed(frame(b"\x03", 0x88))
+    assert one.closed == NO_CODE
+
+
+def test_extensions_are_compared_without_case() -> None:
+    packed = frame(Packer()(b"Hello"), 0xC1)
+    for name in (" Permessage-Deflate ", "permessage-deflate ; SERVER_NO_CONTEXT_TAKEOVER"):
+        assert read(packed, extensions=name) == [("", b"Hello", True)]
+    assert read(frame(b"Hello"), extensions="  ") == [("", b"Hello", True)]
