@@ -17,7 +17,7 @@ COMPILED = (
     *(f"http2.{name}" for name in ("huffman", "request_headers", "settings", "stream", "stream_states", "windows")),
     *("grpc_server.call", "grpc_server.client_socket", "grpc_server.metadata", "grpc_server.status"),
     *("envoy.access_log", "envoy.canonical", "envoy.codec"),
-    *("bodies.json_reader", "bodies.json_scan", "bodies.request"),
+    *("bodies.ambiguous_keys", "bodies.json_reader", "bodies.json_scan", "bodies.request", "bodies.string_span"),
     *("apis.__init__", "apis.path_pattern"),
     *("answers.answer_reader", "answers.answer_state", "answers.event_inspector", "answers.json_pointers"),
     *("answers.message_inspector", "answers.token_counts"),

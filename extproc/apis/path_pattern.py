@@ -12,8 +12,8 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus, unquote_to_bytes
 
 from extproc.apis.row import Row
+from extproc.bodies.ambiguous_keys import is_key
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
-from extproc.bodies.json_scan import is_key
 from extproc.bodies.request import Operation
 from extproc.headers import Headers, safe_value
 

@@ -14,9 +14,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from extproc.bodies import json_scan
-from extproc.bodies.json_scan import BOM, MISSING, check_unambiguous, decode_leniently, to_utf8
+from extproc.bodies.ambiguous_keys import check_unambiguous
+from extproc.bodies.json_scan import BOM, MISSING, decode_leniently, to_utf8
 from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import BodyEdit, RequestFields
+from extproc.bodies.string_span import string_span
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
 
@@ -125,7 +127,7 @@ class JsonReader:
         if not self._model:
             return None
         text = to_utf8(body)
-        start, end = json_scan.string_span(text, self._model)
+        start, end = string_span(text, self._model)
         return json_scan.edit_of_original(body, text, BodyEdit(start, end, msgspec.json.encode(model)))
 
     def _read_leniently(self, text: bytes) -> RequestFields:
@@ -134,7 +136,7 @@ class JsonReader:
             return _Document(self, fields, "")
         model = self._read_model(fields, changed)
         if REPLACEMENT in model:
-            start, end = json_scan.string_span(changed, self._model)
+            start, end = string_span(changed, self._model)
             if changed[start:end] != text[start:end]:
                 raise ambiguous_model()
         return _Document(self, fields, model)

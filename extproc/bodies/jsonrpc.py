@@ -9,10 +9,12 @@ from __future__ import annotations
 import msgspec
 
 from extproc.bodies import json_scan
+from extproc.bodies.ambiguous_keys import check_unambiguous
 from extproc.bodies.content_coding import too_fragmented
 from extproc.bodies.json_reader import ambiguous_model, decode_model
 from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import BodyEdit, BodyFields
+from extproc.bodies.string_span import string_span
 from extproc.errors import Unreadable
 from extproc.headers import Headers
 
@@ -73,13 +75,13 @@ class RpcReader:
             message, text = json_scan.decode_leniently(_message, text)
         except RecursionError:
             raise Unreadable("bad_json") from None
-        json_scan.check_unambiguous(text, "method")
+        check_unambiguous(text, "method")
         if message.method is json_scan.MISSING:
             return BodyFields(operation=RESPONSE)
         method = json_scan.scalar(message.method)
         if method not in NAMING:
             return BodyFields(operation=method if method in METHODS else OTHER)
-        json_scan.check_unambiguous(text, "params")
+        check_unambiguous(text, "params")
         called = _call_fields(method, message.params)
         if REPLACEMENT in called.model and text is not original:
             start, end = _name_span(text)
@@ -99,7 +101,7 @@ class RpcReader:
 def _name_span(text: bytes) -> tuple[int, int]:
     """Offsets of the name in the parameters of a message that ``read`` has accepted."""
     at, end = next((start, end) for key, start, end in json_scan.members(text) if key == "params")
-    start, end = json_scan.string_span(text[at:end], "name")
+    start, end = string_span(text[at:end], "name")
     return at + start, at + end
 
 
@@ -108,7 +110,7 @@ def _call_fields(method: str, raw: msgspec.Raw) -> BodyFields:
         params = _params(raw)
     except (msgspec.DecodeError, RecursionError):
         raise Unreadable("no_model") from None
-    json_scan.check_unambiguous(bytes(raw), "name")
+    check_unambiguous(bytes(raw), "name")
     if params.name is json_scan.MISSING:
         raise Unreadable("no_model")
     return BodyFields(decode_model(params.name), prompt_bytes=memoryview(params.arguments).nbytes, operation=method)

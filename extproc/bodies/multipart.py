@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from extproc.bodies.ambiguous_keys import check_names, is_key
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
-from extproc.bodies.json_scan import check_names, is_key
 from extproc.bodies.request import BodyEdit, BodyFields
 from extproc.errors import Unreadable
 from extproc.headers import Headers

@@ -27,7 +27,7 @@ MECHANICS = {
     "input_only",
     "__init__",
     "__main__",
-    "pattern",
+    "path_pattern",
     "row",
     "table",
 }

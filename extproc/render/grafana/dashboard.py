@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
-from extproc.render.grafana.panels import DATASOURCE, Row, heatmap, layout, stat, time_series
+from extproc.render.grafana.panel_layout import Row, layout
+from extproc.render.grafana.panels import DATASOURCE, heatmap, stat, time_series
 from extproc.render.prometheus import golden_rules as golden
 from extproc.render.prometheus import slo_rules as slo
 from extproc.render.prometheus.canary_rules import RATIO

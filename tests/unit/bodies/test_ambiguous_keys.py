@@ -1,0 +1,79 @@
+"""Keys that servers read differently: what is suspected, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from extproc.bodies.ambiguous_keys import check_unambiguous, is_key, may_have_duplicates
+from extproc.errors import Rejected
+
+
+@pytest.mark.parametrize("padding", [b"", b"x" * 100_000, b'","' * 40_000])
+@pytest.mark.parametrize(
+    ("body", "repeats"),
+    [
+        (b'{"x":"PADDING","model":"a"}', False),
+        (b'{"x":"PADDING"}', False),
+        (b'{"model":"a","x":"PADDING","model":"b"}', True),
+        (b'{"model":"a","x":"PADDING","mo\\u0064el":"b"}', True),
+        (b'{"model":"a\\n\\"","x":"PADDING"}', False),
+        (b'{"model":"a\\u00e9","x":"PADDING"}', False),
+        (b'{"model":"a","x":"PADDING","Model":"b"}', True),
+        (b'{"x":"PADDING","MODEL":"b"}', True),
+        (b'{"x":"PADDING","\\u004DODEL":"b"}', True),
+    ],
+)
+def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats: bool, padding: bytes) -> None:
+    assert may_have_duplicates(body.replace(b"PADDING", padding), "model") == repeats
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 14, 15, 16])
+def test_a_key_right_where_the_search_for_quotes_ends(before: int) -> None:
+    """Of 64 KiB and more, one quote is tried for every 4 KiB, and the rest is searched: here 16."""
+    text = b"," * 3 + b'"",' * (before // 2) + b'"' * (before % 2) + b'"model"' + b" " * 65_536
+    assert not may_have_duplicates(text, "model")
+    assert may_have_duplicates(text + b'"model"', "model")
+    assert may_have_duplicates(text + b'"Model"', "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("params", True),
+        ("PaRaMs", True),
+        ("param\u017f", True),
+        ("PARAM\u017f", True),
+        ("parak\u017f", False),
+        ("param\u00df", False),
+        ("param", False),
+        ("", False),
+    ],
+)
+def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
+    assert is_key(name, "params") is same
+    assert is_key("\u212aey", "key")
+    if same and name != "params":
+        assert may_have_duplicates(json.dumps({name: 1}).encode(), "params")
+        assert may_have_duplicates(json.dumps({name: 1}, ensure_ascii=False).encode(), "params")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"model":"a"}', None),
+        (b'{"x":{"model":"a"},"model":"b"}', None),
+        (b'{"x":1}', None),
+        (b'{"model":"a","model":"b"}', "duplicate_model"),
+        (b'{"model":"a","MODEL":"b"}', "duplicate_model"),
+        (b'{"Model":"a"}', "ambiguous_model"),
+    ],
+)
+def test_a_key_is_there_once_and_as_it_is_written(body: bytes, code: str | None) -> None:
+    if code is None:
+        check_unambiguous(body, "model")
+        return
+    with pytest.raises(Rejected) as caught:
+        check_unambiguous(body, "model")
+    assert (caught.value.status, caught.value.code) == (400, code)
