@@ -85,19 +85,6 @@ class Headers:
         return f"Headers({list(self.pairs)!r})"
 
 
-def cookie(headers: Headers, name: str) -> bytes | None:
-    """The value of the first cookie ``name`` (RFC 6265 §4.2), without surrounding quotes, or None."""
-    wanted = name.encode()
-    for line in headers.all("cookie"):
-        for part in line.split(b";"):
-            key, found, value = part.partition(b"=")
-            if found and key.strip() == wanted:
-                value = value.strip()
-                quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
-                return value[1:-1] if quoted else value
-    return None
-
-
 def safe_value(text: str) -> str:
     """``text`` as a header value that every HTTP implementation passes on unchanged.
 

@@ -40,6 +40,10 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     """Names of the fields of ``ResponseFlags`` that are set: why the answer is not the upstream's, or not whole."""
     metadata: Mapping[str, str] = {}
     """Dynamic metadata of the namespace ``aimesh``."""
+    answered: bool = False
+    """The model server had begun to answer."""
+    request_id: str = ""
+    """``x-request-id``, by which Envoy tells requests apart."""
     caller: str = ""
     """The client's identity: the URI in its certificate or its tunnel's, verified by Envoy; or by Linkerd's proxy."""
 
@@ -55,7 +59,10 @@ def decode(data: bytes) -> list[LoggedRequest]:
     entries = message.http_logs.log_entry
     if len(entries) > MAX_ENTRIES:
         raise Malformed("a StreamAccessLogsMessage of too many entries")
-    return [_logged_request(entry) for entry in entries]
+    try:
+        return [_logged_request(entry) for entry in entries]
+    except DecodeError:
+        raise Malformed("filter state that is none") from None
 
 
 def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
@@ -66,6 +73,8 @@ def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
         common.upstream_cluster if _was_sent(common) else "",
         tuple(field.name for field, _ in common.response_flags.ListFields()),
         _metadata(common.metadata),
+        common.HasField("time_to_first_upstream_rx_byte"),
+        entry.request.request_id,
         _caller(entry),
     )
 

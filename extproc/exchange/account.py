@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
@@ -15,14 +15,15 @@ ACCOUNTED = ("x-aimesh-account", "access-log")
 """gRPC metadata of observed exchanges of which the access log tells, too."""
 MAX_CALLER = 256
 """Characters of a caller's identity."""
+REQUEST_ID = "x-request-id"
+MAX_REQUEST_ID = 64
+"""Characters; Envoy's own have 36."""
+MAX_SECONDS = 7 * 24 * 3600
+"""Longest duration that counts; what is longer is no duration of an answer."""
 
-_CLIENT = frozenset(("downstream_connection_termination", "downstream_remote_reset"))
 _REASONS = (
     (("upstream_connection_termination", "upstream_remote_reset", "upstream_protocol_error"), "upstream_reset"),
-    (
-        ("upstream_request_timeout", "stream_idle_timeout", "upstream_max_stream_duration_reached", "duration_timeout"),
-        "upstream_timeout",
-    ),
+    (("upstream_request_timeout", "upstream_max_stream_duration_reached", "duration_timeout"), "upstream_timeout"),
     (
         (
             *("upstream_connection_failure", "no_healthy_upstream", "upstream_overflow", "no_cluster_found"),
@@ -32,34 +33,46 @@ _REASONS = (
     ),
     (("overload_manager",), "overloaded"),
     (("local_reset",), "upstream_reset"),
+    (("downstream_connection_termination", "downstream_remote_reset", "downstream_protocol_error"), "client_left"),
+    (("stream_idle_timeout",), "idle"),
 )
 """Flags of Envoy's, and the reason that they stand for; the first that is set counts."""
-_AFTER_THE_STATUS = {"upstream_reset": "upstream_broke_off", "upstream_timeout": "upstream_stalled"}
+_ANSWERED = {"upstream_reset": "upstream_broke_off", "upstream_timeout": "upstream_stalled"}
 """Reasons where the answer had begun: its status does not tell of the failure."""
+_UNANSWERED = frozenset(("upstream_reset", "upstream_timeout", "upstream_unreachable", "overloaded"))
 
 
-def account(snapshot: Snapshot, logged: LoggedRequest) -> tuple[RequestAccount | Fault, ...]:
-    """The request's account, and a fault where it went elsewhere than decided. Empty for what
-    ``counts_by_itself``.
+def account(
+    snapshot: Snapshot, logged: LoggedRequest, targets: Mapping[str, Target], observed_failures: Container[str] = ()
+) -> tuple[RequestAccount | Fault, ...]:
+    """The request's account, and a fault where it went elsewhere than decided. Empty for what ``counts_by_itself``.
+
+    ``targets``: those that there are and have been, by ``Target.cluster``. ``observed_failures``: ids of requests whose
+    answers have told of a failure already.
     """
-    metadata = logged.metadata
-    if counts_by_itself(str(logged.code), metadata):
+    metadata, code = logged.metadata, _code(logged.code)
+    if counts_by_itself(code, metadata):
         return ()
     decided = metric_labels(snapshot, metadata)
     cluster = logged.cluster.removesuffix("#grpc")
+    target = targets.get(cluster)
     as_decided = not cluster or not metadata.get("policy") or cluster in _expected(metadata)
-    labels = decided if as_decided and metadata.get("policy") else _labels(snapshot, decided, cluster)
+    labels = _renewed(decided, target) if as_decided and metadata.get("policy") else _labels(decided, target)
+    reason = failure(logged)
+    if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
+        reason = ""
+    timed = cluster and code != "101" and 0 <= logged.seconds <= MAX_SECONDS
     one = RequestAccount(
         labels.model,
         labels.version,
         labels.gpu_pool,
         labels.api,
-        str(logged.code),
-        logged.seconds if cluster else None,
+        code,
+        logged.seconds if timed else None,
         cohort=metadata.get("cohort", "") if as_decided else "",
         policy=labels.policy,
         caller=logged.caller[:MAX_CALLER],
-        failure=failure(logged),
+        failure=reason,
     )
     return (one,) if as_decided else (one, Fault("not_as_decided"))
 
@@ -71,15 +84,27 @@ def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:
 
 
 def failure(logged: LoggedRequest) -> str:
-    """One of ``notes.FAILURES``, by Envoy's response flags; empty where the exchange ended as it should."""
+    """One of ``notes.FAILURES``, by Envoy's response flags; empty where the exchange ended as it should.
+
+    A WebSocket ends by a closed connection, whoever closes it. Calls of gRPC have the status 200 also where Envoy
+    answers for a server that it could not reach: the observer sees what that answer says, and only where nobody
+    observes is it told here.
+    """
     flags = logged.flags
-    if not flags:
+    if not flags or logged.code == 101:
         return ""
-    begun = 200 <= logged.code < 500
-    for names, reason in _REASONS:
-        if not all(name not in flags for name in names):
-            return _AFTER_THE_STATUS.get(reason, reason) if begun else reason
-    return "client_left" if not _CLIENT.isdisjoint(flags) else ""
+    reason = next((reason for names, reason in _REASONS if not set(names).isdisjoint(flags)), "")
+    if reason == "idle" and not logged.answered:
+        return "client_stalled" if logged.code == 408 else "upstream_timeout"
+    if logged.answered:
+        return _ANSWERED.get(reason, reason)
+    if reason in _UNANSWERED and 0 < logged.code < 500:
+        return "no_answer" if logged.metadata.get(OBSERVE) == LEFT_OUT else ""
+    return reason
+
+
+def _code(code: int) -> str:
+    return str(code) if code == 0 or 100 <= code <= 599 else OTHER
 
 
 def _expected(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -91,9 +116,15 @@ def _expected(metadata: Mapping[str, str]) -> tuple[str, ...]:
     return Target(policy, version, pool, ()).cluster, Target(policy, "", pool, ()).cluster, policy
 
 
-def _labels(snapshot: Snapshot, decided: MetricLabels, cluster: str) -> MetricLabels:
-    """The labels of the cluster's target; version and pool are ``NONE`` where no policy has the cluster."""
-    target = snapshot.target_by_cluster.get(cluster)
+def _renewed(decided: MetricLabels, target: Target | None) -> MetricLabels:
+    """What was decided, by the names of the target where the policy has them no longer."""
+    if target is None or OTHER not in (decided.version, decided.gpu_pool):
+        return decided
+    return decided._replace(version=target.version or decided.version, gpu_pool=target.pool or decided.gpu_pool)
+
+
+def _labels(decided: MetricLabels, target: Target | None) -> MetricLabels:
+    """The labels of the target; version and pool are ``NONE`` where there is none."""
     if target is None:
         return decided._replace(version=NONE, gpu_pool=NONE)
     model = decided.model if decided.policy == target.policy else OTHER

@@ -10,9 +10,10 @@ from extproc.envoy.actions import BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
-from extproc.headers import Headers, cookie, safe_value
+from extproc.headers import Headers, safe_value
 from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.sticky_key import cookie
 
 _STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 

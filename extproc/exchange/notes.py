@@ -63,6 +63,8 @@ class Observed(msgspec.Struct, frozen=True):
     """The model as the client names it, cut to 256 characters: for people, never a label; a key of ``extproc tap``."""
     operation: str = ""
     """The API's operation, as ``apis`` names it; empty where it is not known."""
+    request_id: str = ""
+    """``x-request-id`` of an accounted request; never a label."""
     accounted: bool = False
     """Envoy's access log gives a ``RequestAccount`` of the request: status, duration and how it ended count there."""
 
@@ -97,12 +99,14 @@ class RequestAccount(msgspec.Struct, frozen=True):
 
 
 FAILURES = (
-    *("client_left", "upstream_broke_off", "upstream_stalled"),
+    *("client_left", "client_stalled", "idle"),
+    *("upstream_broke_off", "upstream_stalled", "no_answer"),
     *("upstream_reset", "upstream_timeout", "upstream_unreachable", "overloaded"),
 )
-"""Whose failure it was that a request did not end as it should. The first three come without a status of 5xx: the
-client left; the model server, or the way to it, broke off an answer that had begun, or said nothing for too long. The
-others come with one: the same before the answer began; no model server could be reached; Envoy had no memory left.
+"""Why a request did not end as it should. The client left, or stopped amid the request; nothing passed for too long
+either way, once the answer had begun. The model server, or the way to it, broke off an answer that had begun, or took
+too long with it; a gRPC call got no answer. With a status of 5xx: the same before the answer began; no model server
+could be reached; Envoy had no memory left.
 """
 
 

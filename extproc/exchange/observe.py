@@ -21,7 +21,7 @@ from extproc.envoy.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
-from extproc.exchange.account import MAX_CALLER, counts_by_itself
+from extproc.exchange.account import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
 from extproc.exchange.notes import SHED, Action, Fault, LoadReport
 from extproc.exchange.sampling import is_left_out
@@ -46,18 +46,9 @@ class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
     __slots__ = (
-        *(
-            "_accounted",
-            "_caller",
-            "_code",
-            "_done",
-            "_first_token",
-            "_last_event",
-            "_last_token",
-            "_metadata",
-            "_metric_values",
-        ),
-        *("_reader", "_received", "_sample", "_session", "_snapshot", "_started", "_traceparent"),
+        *("_accounted", "_caller", "_code", "_done", "_first_token", "_last_event", "_last_token", "_metadata"),
+        *("_metric_values", "_reader", "_received", "_request_id", "_sample", "_session", "_snapshot", "_started"),
+        "_traceparent",
     )
 
     def __init__(self, snapshot: Snapshot, sample: float = 0.0, *, accounted: bool = False) -> None:
@@ -71,6 +62,7 @@ class ObserveStream:
         self._started: float | None = None
         self._code = ""
         self._traceparent = ""
+        self._request_id = ""
         self._caller = ""
         self._reader: AnswerReader | None = None
         self._session: RealtimeSession | None = None
@@ -100,6 +92,7 @@ class ObserveStream:
             self._started = self._last_event = now
             self._metadata = event.metadata if "api" in event.metadata else self._classified(event)
             self._traceparent = event.headers.text("traceparent")
+            self._request_id = event.headers.text(REQUEST_ID)[:MAX_REQUEST_ID]
             self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:MAX_CALLER]
         return ()
 
@@ -244,7 +237,9 @@ class ObserveStream:
 
     def _exchange(self) -> ObservedExchange:
         accounted = self._accounted and self._session is None
-        return ObservedExchange(self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted)
+        return ObservedExchange(
+            self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted, self._request_id
+        )
 
     def _load_report(self, headers: Headers) -> tuple[Action, ...]:
         """How busy the server is that answers, where its response headers say so."""

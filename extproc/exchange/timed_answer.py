@@ -30,6 +30,7 @@ class ObservedExchange(msgspec.Struct, frozen=True):
     traceparent: str
     accounted: bool = False
     """As ``Observed.accounted``."""
+    request_id: str = ""
 
     @property
     def policy(self) -> Policy | None:
@@ -92,6 +93,7 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         traceparent=exchange.traceparent,
         asked=metadata.get("model", "")[:_MAX_MODEL],
         operation=metadata.get("operation", ""),
+        request_id=exchange.request_id,
         accounted=exchange.accounted,
     )
 

@@ -4,5 +4,4 @@ from extproc.headers cimport Headers
 
 cpdef object decide(object request, Headers headers, object snapshot, bytes entropy, str body_key=*, object free_shares=*)
 cdef tuple _choose_version(object policy, object request, Headers headers, bytes sticky, bytes entropy)
-cdef bytes _sticky_key(object policy, Headers headers, str body_key)
 cdef object _architecture(object policy, object snapshot, object target)

@@ -12,9 +12,10 @@ import msgspec
 from extproc import headers as names
 from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
-from extproc.headers import Headers, cookie, safe_value
+from extproc.headers import Headers, safe_value
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Target, Version
+from extproc.policy.sticky_key import sticky_key
 
 # Cohorts: how a version was chosen. They are values of the metadata `cohort`.
 MATCH = "match"
@@ -100,7 +101,7 @@ def decide(
     if match is None:
         return Decision(request)
     policy = match.policy
-    sticky = _sticky_key(policy, headers, body_key)
+    sticky = sticky_key(policy, headers, body_key)
     key = sticky or entropy
     version, cohort = _choose_version(policy, request, headers, sticky, entropy)
     name = version.name if version else ""
@@ -144,18 +145,6 @@ def _choose_version(
     if policy.sticky and policy.default:
         return policy.by_name[policy.default], DEFAULT
     return policy.version_hash.choose(entropy), WEIGHT
-
-
-def _sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes | None:
-    """The key that keeps a user on one version; None where the policy is not sticky or the request has no key."""
-    sticky = policy.sticky
-    if sticky is None:
-        return None
-    if sticky.header:
-        return headers.get(sticky.header) or None
-    if sticky.cookie:
-        return cookie(headers, sticky.cookie) or None
-    return body_key.encode() if body_key else None
 
 
 def _architecture(policy: Policy, snapshot: Snapshot, target: Target) -> str:

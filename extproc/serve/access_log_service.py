@@ -7,21 +7,27 @@ an answer; what it cannot send it drops and counts (``access_logs.grpc_access_lo
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from extproc.envoy.access_log import decode
 from extproc.envoy.codec import Malformed
 from extproc.exchange.account import account
-from extproc.exchange.notes import RequestAccount
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Abort, Sender, StatusCode
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.snapshot import Snapshot, Target
+from extproc.telemetry.golden_metrics import is_failure
 from extproc.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 1_000
-"""Streams that may be open; one more is refused with RESOURCE_EXHAUSTED."""
+"""Streams that may be open; one more ends the one that has said nothing longest with RESOURCE_EXHAUSTED."""
+MAX_OLD_TARGETS = 1_000
+"""Targets that are remembered though no policy has them any more."""
+MAX_OBSERVED_FAILURES = 10_000
+"""Requests whose observed failures are remembered: their entries come within a second or so."""
 
 AccountListener: TypeAlias = Callable[[RequestAccount], None]
 
@@ -34,19 +40,34 @@ class AccessLogService:
         self._snapshot = snapshot
         self._metrics = metrics
         self._on_account = on_account
-        self._open: set[Sender] = set()
+        self._open: OrderedDict[Sender, None] = OrderedDict()
+        """The first has said nothing longest."""
+        self._targets: dict[str, Target] = {}
+        """Those that there are and have been, by ``Target.cluster``: the entry of a long answer comes after reloads."""
+        self._known: Snapshot | None = None
+        self._observed_failures: OrderedDict[str, None] = OrderedDict()
 
     def open(self, sender: Sender) -> AccessLogHandler:
-        """The handler of a new stream. Raises ``Abort``."""
+        """The handler of a new stream; where there is no room, the one that has said nothing longest is ended."""
         if len(self._open) >= MAX_STREAMS:
+            silent, _ = self._open.popitem(last=False)
             self._metrics.count_error("too_many_access_logs")
-            raise Abort(StatusCode.RESOURCE_EXHAUSTED, "too many access logs")
-        self._open.add(sender)
+            silent.end(Abort(StatusCode.RESOURCE_EXHAUSTED, "too many access logs"))
+        self._open[sender] = None
         return AccessLogHandler(self, sender)
 
     def close(self, sender: Sender) -> None:
         """A stream has ended."""
-        self._open.discard(sender)
+        self._open.pop(sender, None)
+
+    def note_observed(self, observed: Observed) -> None:
+        """The observer has noted an exchange: a failure that its answer told of does not count again where Envoy tells
+        that it was broken off. Replicas do not tell each other.
+        """
+        if observed.accounted and observed.error and observed.request_id and is_failure(observed):
+            self._observed_failures[observed.request_id] = None
+            if len(self._observed_failures) > MAX_OBSERVED_FAILURES:
+                self._observed_failures.popitem(last=False)
 
     def end_streams(self) -> None:
         """Ends all streams, which Envoy never does, so that the server can stop: Envoy opens others elsewhere. May be
@@ -59,14 +80,24 @@ class AccessLogService:
         """Counts a message that could not be read."""
         self._metrics.count_error(reason)
 
-    def take(self, message: bytes) -> None:
+    def take(self, sender: Sender, message: bytes) -> None:
         """Counts the entries of a message. Raises ``Malformed``."""
+        if sender in self._open:
+            self._open.move_to_end(sender)
         snapshot = self._snapshot()
+        if snapshot is not self._known:
+            self._learn(snapshot)
         for logged in decode(message):
-            for note in account(snapshot, logged):
+            for note in account(snapshot, logged, self._targets, self._observed_failures):
                 self._metrics.note(note)
                 if type(note) is RequestAccount and self._on_account is not None:
                     self._on_account(note)
+
+    def _learn(self, snapshot: Snapshot) -> None:
+        """Remembers the targets of the snapshot; of those that are no more only some."""
+        self._known = snapshot
+        old = {name: target for name, target in self._targets.items() if name not in snapshot.target_by_cluster}
+        self._targets = dict(list(old.items())[-MAX_OLD_TARGETS:]) | snapshot.target_by_cluster
 
 
 class AccessLogHandler:
@@ -80,7 +111,7 @@ class AccessLogHandler:
     def receive(self, message: bytes) -> Sequence[bytes]:
         """No replies."""
         try:
-            self._service.take(message)
+            self._service.take(self._sender, message)
         except Malformed:
             self._service.count_error("malformed_message")
             raise

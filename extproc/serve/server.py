@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ENTRIES_INTERVAL = 0.25
+"""Seconds within which an Envoy sends the access log's entry of a request that has ended
+(``render.envoy.access_logs.ACCOUNT_INTERVAL``, and some).
+"""
+
 FULL_COLLECTION_THRESHOLD = 100
 """Python's own is 10. A full garbage collection takes 20 ms where 20,000 streams are open, which holds up every other
 request, and what has ended is freed without one.
@@ -135,8 +140,17 @@ class Server:
         self._timer.start()
 
     def _stop(self) -> None:
-        self._access_log.end_streams()
         self._engine.stop(self._options.grace)
+        self._end_access_logs()
+
+    def _end_access_logs(self, quiet: bool = False) -> None:
+        """Ends their streams when all others have ended, and the entries of these have come."""
+        if quiet and not self._metrics.streams:
+            self._access_log.end_streams()
+            return
+        self._timer = Timer(_ENTRIES_INTERVAL, self._end_access_logs, [not self._metrics.streams])
+        self._timer.daemon = True
+        self._timer.start()
 
     @property
     def _drain_periods(self) -> tuple[float, float]:
@@ -152,6 +166,7 @@ class Server:
 
     def _on_observed(self, sender: Sender, observed: Observed) -> None:
         """An exchange has finished."""
+        self._access_log.note_observed(observed)
         self._recent.note(observed)
         self._taps.note(observed)
         if self._otlp:

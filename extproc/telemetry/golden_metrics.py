@@ -11,7 +11,7 @@ from extproc.exchange.notes import Observed, RequestAccount
 from extproc.telemetry.histogram import Histogram, quantile
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
-_FAILURES = ("error_in_stream", "cut_short", "upstream_broke_off", "upstream_stalled")
+_FAILURES = ("error_in_stream", "cut_short", "upstream_broke_off", "upstream_stalled", "no_answer")
 """``Observed.error`` and ``RequestAccount.failure`` of failures of the model server that the status does not show."""
 _WEIGHTED_COHORTS = ("weight", "sticky")
 """Cohorts in which the weights choose the version."""

@@ -17,8 +17,9 @@ import pytest
 
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
+from extproc.exchange.notes import Observed
 from extproc.gateway.envoy_process import Envoy
-from extproc.grpc_server import Factory, create
+from extproc.grpc_server import Factory, Sender, create
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.serve.access_log_service import AccessLogService
@@ -126,9 +127,14 @@ class Processor:
         self.metrics = Metrics()
         health = Health()
         health.serving = True
+        access_log = AccessLogService(lambda: self.snapshot, self.metrics)
+
+        def observed(_: Sender, found: Observed) -> None:
+            access_log.note_observed(found)
+
         services: dict[str, Factory] = {
-            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams),
-            STREAM: AccessLogService(lambda: self.snapshot, self.metrics).open,
+            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams, observed),
+            STREAM: access_log.open,
             **health.services(),
         }
         self._engine = create((address,), services, name=ENGINE)

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import threading
 from collections import Counter
@@ -168,6 +169,49 @@ def test_a_client_that_leaves(
     connection.close()
     until(lambda: counted(running) == 1)
     assert (requests(running), errors(running)) == ({("m", "v1", code): 1}, {"client_left": 1})
+
+
+def test_an_answer_that_tells_of_a_failure_and_is_broken_off_has_failed_once(
+    servers: Servers, processor: Process, gateway: Start
+) -> None:
+    (server,) = servers("v1")
+
+    def fail_and_break_off(request: Handler) -> None:
+        begin(request)
+        event = b'data: {"error":{"message":"CUDA out of memory"}}\n\n'
+        request.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+        request.wfile.flush()
+        hang_up(request)
+
+    server.then = fail_and_break_off
+    snapshot = one(server.address)
+    running = processor(snapshot)
+    with suppress(http.client.IncompleteRead):
+        gateway(snapshot, running.address).ask("m")
+    until(lambda: counted(running) == 1)
+    assert errors(running) == {"error_in_stream": 1}
+
+
+def test_a_client_that_does_not_send_all_is_no_failure_of_the_servers(
+    servers: Servers, processor: Process, gateway: Start
+) -> None:
+    (server,) = servers("v1")
+    snapshot = one(server.address)
+
+    def hurry(document: dict[str, Any]) -> None:
+        text = json.dumps(document["static_resources"]["listeners"])
+        hurried = re.sub(r'"(idle_timeout|stream_idle_timeout)": "[^"]*"', r'"\1": "0.5s"', text)
+        document["static_resources"]["listeners"] = json.loads(hurried)
+
+    running = processor(snapshot)
+    connection = gateway(snapshot, running.address, alter=hurry).open()
+    connection.putrequest("POST", "/v1/chat/completions")
+    connection.putheader("content-type", "application/json")
+    connection.putheader("content-length", "100")
+    connection.endheaders(b'{"model":"m",')
+    assert connection.getresponse().status == 408
+    until(lambda: counted(running) == 1)
+    assert errors(running) == {"client_stalled": 1}
 
 
 def test_a_refusal_of_ours_went_nowhere(servers: Servers, processor: Process, gateway: Start) -> None:

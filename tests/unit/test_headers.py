@@ -1,4 +1,4 @@
-"""The multimap keeps what came, cookies are found, and safe values are safe and can be undone."""
+"""The multimap keeps what came, and safe values are safe and can be undone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.headers import GPU_POOL, ROUTING, Headers, cookie, safe_value
+from extproc.headers import GPU_POOL, ROUTING, Headers, safe_value
 
 NAMES = st.sampled_from(["a", "b", "x-user", ":path"])
 PAIRS = st.lists(st.tuples(NAMES, st.binary(max_size=4)), max_size=8)
@@ -53,49 +53,6 @@ def test_text_of_what_is_not_there_is_empty() -> None:
 def test_routing_headers_are_lower_case_and_unique() -> None:
     assert GPU_POOL in ROUTING
     assert len({name.lower() for name in ROUTING} & set(ROUTING)) == len(ROUTING)
-
-
-@pytest.mark.parametrize(
-    ("lines", "value"),
-    [
-        ([], None),
-        (["user=ann"], b"ann"),
-        (["theme=dark; user=ann"], b"ann"),
-        (["theme=dark;user=ann"], b"ann"),
-        (["theme=dark", "user=ann"], b"ann"),  # HTTP/2 may send a line for each (RFC 9113 §8.2.3)
-        (["user=ann; user=bob"], b"ann"),
-        (['user="ann"'], b"ann"),
-        (['user=""'], b""),
-        (['user="'], b'"'),
-        (['user="ann'], b'"ann'),
-        (["user= ann "], b"ann"),
-        (["user=a=b=="], b"a=b=="),
-        (["user="], b""),
-        (["user"], None),
-        (["superuser=root; users=all"], None),
-        (["User=ann"], None),  # names of cookies are case-sensitive
-        (["theme=user=ann"], None),
-    ],
-)
-def test_cookie(lines: list[str], value: bytes | None) -> None:
-    assert cookie(Headers.of([("Cookie", line) for line in lines]), "user") == value
-
-
-TOKEN = st.text("abcXYZ019-_.", min_size=1, max_size=6)
-COOKIE_OCTETS = "!#$%&'()*+-./09:<=>?@AZ[]^_`az{|}~"
-
-
-@given(st.dictionaries(TOKEN, st.text(COOKIE_OCTETS, max_size=8), min_size=1), st.data())
-def test_every_cookie_of_a_line_is_found(cookies: dict[str, str], data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(cookies)))
-    line = "; ".join(f"{n}={v}" for n, v in cookies.items())
-    assert cookie(Headers.of([("cookie", line)]), name) == cookies[name].encode()
-
-
-@given(st.binary(max_size=30))
-def test_no_cookie_line_breaks_the_reader(line: bytes) -> None:
-    found = cookie(Headers([("cookie", line)]), "user")
-    assert found is None or found in line
 
 
 @given(st.text())

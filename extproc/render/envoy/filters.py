@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.envoy.events import PEER_ATTRIBUTES
-from extproc.exchange.account import ACCOUNTED
+from extproc.exchange.account import ACCOUNTED, REQUEST_ID
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.exchange.sampling import LEFT_OUT, OBSERVE
@@ -188,6 +188,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
                 *sorted(
                     {name for policy in snapshot.policies for name in policy.metric_headers} - set(_RESPONSE_HEADERS)
                 ),
+                *([REQUEST_ID] if accounted else []),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
             ]

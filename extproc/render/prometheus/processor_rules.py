@@ -42,11 +42,11 @@ def processor(source: Source) -> list[Doc]:
         _alert(
             "InferenceNotAsDecided",
             f'sum(rate(extproc_errors_total{{reason="{_NOT_AS_DECIDED}"}}[5m])) > 0',
-            "2m",
+            "10m",
             "page",
             "Requests go to other model servers than decided",
-            "{{ $value | humanize }} a second. A route is not what the policy says: render it anew. They count for the "
-            "version that they went to.",
+            "{{ $value | humanize }} a second, for longer than a reload takes. A route is not what the policy says: "
+            "render it anew. They count for the version that they went to.",
         ),
         _alert(
             "InferenceProcessorSlow",

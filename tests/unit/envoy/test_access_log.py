@@ -64,6 +64,20 @@ def test_a_message_without_entries_says_who_logs() -> None:
     assert decode(bytes(service.StreamAccessLogsMessage(identifier=identifier))) == []
 
 
+def test_whether_the_answer_had_begun_and_which_request_it_was() -> None:
+    begun = entry(time_to_first_upstream_rx_byte=timedelta(0))
+    begun.request.request_id = "7-a"
+    found, other = decode(message(begun, entry()))
+    assert (found.answered, found.request_id) == (True, "7-a")
+    assert (other.answered, other.request_id) == (False, "")
+
+
+def test_filter_state_that_is_none_is_refused() -> None:
+    broken = AnyMessage("type.googleapis.com/google.protobuf.StringValue", b"\xff")
+    with pytest.raises(Malformed, match="filter state"):
+        decode(message(entry(filter_state_objects={"io.istio.peer_principal": broken})))
+
+
 def test_flags_by_their_names() -> None:
     flags = data.ResponseFlags(upstream_remote_reset=True, downstream_remote_reset=True, fault_injected=True)
     (one,) = decode(message(entry(0, response_flags=flags)))

@@ -15,7 +15,7 @@ from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAcc
 from extproc.exchange.observe import ObserveStream
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
-from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Target, Version
 
 SNAPSHOT = Snapshot(
     (
@@ -33,13 +33,16 @@ ROUTED = {
     "cohort": "sticky",
     "operation": "chat.completions",
 }
+TARGETS = {**SNAPSHOT.target_by_cluster, "llama/v0/west": Target("llama", "v0", "west", ())}
+"""Those of the policies, and one that was theirs before."""
 DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky", "llama")
 
 
 def of(
     cluster: str = "llama/v1/west", code: int = 200, metadata: Mapping[str, str] = ROUTED, **more: object
 ) -> tuple[RequestAccount | Fault, ...]:
-    return account(SNAPSHOT, LoggedRequest(code, 2.0, cluster, metadata=metadata, **more))  # type: ignore[arg-type]
+    logged = LoggedRequest(code, 2.0, cluster, metadata=metadata, **more)  # type: ignore[arg-type]
+    return account(SNAPSHOT, logged, TARGETS, {"failed"})
 
 
 def test_as_decided() -> None:
@@ -84,7 +87,13 @@ def test_a_target_that_has_left_the_policy_since() -> None:
     """A long answer outlives the policy that it was decided by."""
     (went,) = of("llama/v0/west", metadata=ROUTED | {"version": "v0"})
     assert isinstance(went, RequestAccount)
-    assert (went.model, went.version, went.gpu_pool) == ("llama-*", "other", "west")
+    assert (went.model, went.version, went.gpu_pool) == ("llama-*", "v0", "west")
+    (forgotten,) = of("llama/v9/west", metadata=ROUTED | {"version": "v9"})
+    assert isinstance(forgotten, RequestAccount)
+    assert (forgotten.model, forgotten.version, forgotten.gpu_pool) == ("llama-*", "other", "west")
+    strayed, fault = of("llama/v0/west")
+    assert isinstance(strayed, RequestAccount)
+    assert (strayed.version, fault) == ("v0", Fault("not_as_decided"))
 
 
 def test_nobody_decided() -> None:
@@ -112,36 +121,80 @@ def test_a_callers_name_is_bounded() -> None:
     assert went.caller == "x" * 256
 
 
+NOT_ANSWERED, ANSWERED = False, True
+
+
 @pytest.mark.parametrize(
-    ("code", "flags", "found"),
+    ("code", "answered", "flags", "found"),
     [
-        (200, (), ""),
-        (500, (), ""),
-        (0, ("downstream_connection_termination",), "client_left"),
-        (200, ("downstream_remote_reset",), "client_left"),
-        (200, ("upstream_connection_termination",), "upstream_broke_off"),
-        (200, ("upstream_remote_reset",), "upstream_broke_off"),
-        (404, ("upstream_protocol_error",), "upstream_broke_off"),
-        (200, ("local_reset",), "upstream_broke_off"),
-        (200, ("upstream_protocol_error", "downstream_remote_reset"), "upstream_broke_off"),
-        (503, ("upstream_connection_termination",), "upstream_reset"),
-        (502, ("upstream_protocol_error",), "upstream_reset"),
-        (504, ("upstream_request_timeout",), "upstream_timeout"),
-        (504, ("stream_idle_timeout",), "upstream_timeout"),
-        (200, ("stream_idle_timeout",), "upstream_stalled"),
-        (200, ("upstream_max_stream_duration_reached",), "upstream_stalled"),
-        (200, ("duration_timeout",), "upstream_stalled"),
-        (503, ("upstream_connection_failure", "upstream_retry_limit_exceeded"), "upstream_unreachable"),
-        (503, ("no_healthy_upstream",), "upstream_unreachable"),
-        (503, ("upstream_overflow",), "upstream_unreachable"),
-        (503, ("no_cluster_found",), "upstream_unreachable"),
-        (503, ("dns_resolution_failure",), "upstream_unreachable"),
-        (503, ("overload_manager",), "overloaded"),
-        (404, ("no_route_found",), ""),
+        (200, ANSWERED, (), ""),
+        (500, ANSWERED, (), ""),
+        (0, NOT_ANSWERED, ("downstream_connection_termination",), "client_left"),
+        (200, ANSWERED, ("downstream_remote_reset",), "client_left"),
+        (200, ANSWERED, ("downstream_protocol_error",), "client_left"),
+        (200, ANSWERED, ("upstream_connection_termination",), "upstream_broke_off"),
+        (200, ANSWERED, ("upstream_remote_reset",), "upstream_broke_off"),
+        (404, ANSWERED, ("upstream_protocol_error",), "upstream_broke_off"),
+        (500, ANSWERED, ("upstream_protocol_error",), "upstream_broke_off"),
+        (200, ANSWERED, ("local_reset",), "upstream_broke_off"),
+        (200, ANSWERED, ("upstream_protocol_error", "downstream_remote_reset"), "upstream_broke_off"),
+        (200, ANSWERED, ("upstream_request_timeout",), "upstream_stalled"),
+        (200, ANSWERED, ("upstream_max_stream_duration_reached",), "upstream_stalled"),
+        (200, ANSWERED, ("duration_timeout",), "upstream_stalled"),
+        (200, ANSWERED, ("stream_idle_timeout",), "idle"),
+        (408, NOT_ANSWERED, ("stream_idle_timeout",), "client_stalled"),
+        (504, NOT_ANSWERED, ("stream_idle_timeout",), "upstream_timeout"),
+        (101, ANSWERED, ("upstream_connection_termination",), ""),
+        (101, ANSWERED, ("downstream_connection_termination",), ""),
+        (503, NOT_ANSWERED, ("upstream_connection_termination",), "upstream_reset"),
+        (502, NOT_ANSWERED, ("upstream_protocol_error",), "upstream_reset"),
+        (504, NOT_ANSWERED, ("upstream_request_timeout",), "upstream_timeout"),
+        (503, NOT_ANSWERED, ("upstream_connection_failure", "upstream_retry_limit_exceeded"), "upstream_unreachable"),
+        (503, NOT_ANSWERED, ("no_healthy_upstream",), "upstream_unreachable"),
+        (503, NOT_ANSWERED, ("upstream_overflow",), "upstream_unreachable"),
+        (503, NOT_ANSWERED, ("no_cluster_found",), "upstream_unreachable"),
+        (503, NOT_ANSWERED, ("dns_resolution_failure",), "upstream_unreachable"),
+        (503, NOT_ANSWERED, ("overload_manager",), "overloaded"),
+        (404, NOT_ANSWERED, ("no_route_found",), ""),
     ],
 )
-def test_whose_failure_it_was(code: int, flags: tuple[str, ...], found: str) -> None:
-    assert failure(LoggedRequest(code, 1.0, "llama", flags)) == found
+def test_whose_failure_it_was(code: int, answered: bool, flags: tuple[str, ...], found: str) -> None:
+    assert failure(LoggedRequest(code, 1.0, "llama", flags, answered=answered)) == found
+
+
+@pytest.mark.parametrize("flag", ["upstream_connection_failure", "upstream_request_timeout", "upstream_remote_reset"])
+def test_a_grpc_call_that_got_no_answer(flag: str) -> None:
+    """Envoy answers with the status 200 and a ``grpc-status``, which the observer sees where there is one."""
+    assert failure(LoggedRequest(200, 1.0, "llama", (flag,))) == ""
+    assert failure(LoggedRequest(200, 1.0, "llama", (flag,), {"observe": "1"})) == ""
+    assert failure(LoggedRequest(200, 1.0, "llama", (flag,), {"observe": "0"})) == "no_answer"
+
+
+def test_a_failure_that_the_answer_told_of_counts_once() -> None:
+    for request_id, found in (("failed", ""), ("another", "upstream_broke_off"), ("", "upstream_broke_off")):
+        (went,) = of(flags=("upstream_protocol_error",), answered=True, request_id=request_id)
+        assert isinstance(went, RequestAccount)
+        assert went.failure == found
+    (refused,) = of(code=503, flags=("upstream_remote_reset",), request_id="failed")
+    assert isinstance(refused, RequestAccount)
+    assert refused.failure == "upstream_reset"
+
+
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [(0, "0"), (1, "other"), (99, "other"), (100, "100"), (599, "599"), (600, "other"), (1 << 31, "other")],
+)
+def test_codes_are_statuses(code: int, label: str) -> None:
+    (went,) = of(code=code)
+    assert isinstance(went, RequestAccount)
+    assert went.code == label
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(-1.0, False), (0.0, True), (604_800.0, True), (604_801.0, False)])
+def test_durations_are_those_of_answers(seconds: float, counts: bool) -> None:
+    (went,) = account(SNAPSHOT, LoggedRequest(200, seconds, "llama/v1/west", metadata=ROUTED), TARGETS)
+    assert isinstance(went, RequestAccount)
+    assert went.seconds == (seconds if counts else None)
 
 
 @given(
@@ -156,7 +209,7 @@ def test_labels_are_texts_of_the_policies(
     for note in of(cluster, code, metadata, flags=flags):
         if isinstance(note, RequestAccount):
             assert note.model in ("llama-*", "iris", "other")
-            assert note.version in ("v1", "v2", "other", "none")
+            assert note.version in ("v0", "v1", "v2", "other", "none")
             assert note.gpu_pool in ("west", "other", "none")
             assert note.failure in ("", *FAILURES)
 
@@ -212,7 +265,7 @@ def test_a_session_that_is_left_out_is_one_request() -> None:
     session = ROUTED | {"operation": "realtime", "observe": "0"}
     (went,) = of(code=101, metadata=session)
     assert isinstance(went, RequestAccount)
-    assert (went.code, went.version) == ("101", "v1")
+    assert (went.code, went.version, went.seconds) == ("101", "v1", None)
     observed, _ = accounted(request(**session), ResponseHeaders(Headers.of([(":status", "101")])))
     assert isinstance(observed, Observed)
     assert observed.accounted

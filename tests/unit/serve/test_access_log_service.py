@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 
 from extproc._pb import access_log_pb2 as pb
 from extproc.envoy.access_log import STREAM
-from extproc.exchange.notes import RequestAccount
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Abort, StatusCode
+from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve import access_log_service
 from extproc.serve.access_log_service import AccessLogService
 from extproc.telemetry.metrics import Metrics
@@ -99,15 +101,57 @@ def test_a_mistake_of_ours_is_counted(metrics: Metrics) -> None:
     assert value(metrics, "extproc_errors_total", reason="internal") == 1
 
 
-def test_streams_are_bounded(service: AccessLogService, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stream_that_has_said_nothing_longest_makes_room(
+    service: AccessLogService, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(access_log_service, "MAX_STREAMS", 2)
-    first, _ = (service.open(PlainSender()) for _ in range(2))
-    with pytest.raises(Abort) as caught:
-        service.open(PlainSender())
-    assert caught.value.code is StatusCode.RESOURCE_EXHAUSTED
-    assert value(metrics, "extproc_errors_total", reason="too_many_access_logs") == 1
-    first.close()
+    ended: dict[str, list[Abort]] = {"first": [], "second": []}
+    handlers = {name: service.open(PlainSender(aborts.append)) for name, aborts in ended.items()}
+    handlers["first"].receive(entries(200))
     service.open(PlainSender())
+    assert [abort.code for abort in ended["second"]] == [StatusCode.RESOURCE_EXHAUSTED]
+    assert value(metrics, "extproc_errors_total", reason="too_many_access_logs") == 1
+    handlers["second"].close()
+    handlers["first"].close()
+    service.open(PlainSender())
+    assert (len(ended["first"]), len(ended["second"])) == (0, 1)
+
+
+def test_a_failure_that_was_observed_does_not_count_again(
+    service: AccessLogService, metrics: Metrics, accounts: list[RequestAccount]
+) -> None:
+    told = Observed("m", "v1", "none", "openai", "200", 1.0, error="error_in_stream", request_id="a", accounted=True)
+    service.note_observed(told)
+    service.note_observed(msgspec.structs.replace(told, error="broken_off", request_id="b"))
+    service.note_observed(msgspec.structs.replace(told, accounted=False, request_id="c"))
+    handler = service.open(PlainSender())
+    for request_id in ("a", "b", "c"):
+        message = pb.StreamAccessLogsMessage.FromString(entries(200))
+        (entry,) = message.http_logs.log_entry
+        entry.request.request_id = request_id
+        entry.common_properties.response_flags.upstream_protocol_error = True
+        entry.common_properties.time_to_first_upstream_rx_byte.nanos = 1
+        handler.receive(message.SerializeToString())
+    assert [account.failure for account in accounts] == ["", "upstream_broke_off", "upstream_broke_off"]
+
+
+def test_observed_failures_are_forgotten(service: AccessLogService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_log_service, "MAX_OBSERVED_FAILURES", 2)
+    told = Observed("m", "v1", "none", "openai", "200", 1.0, error="cut_short", accounted=True)
+    for request_id in ("a", "b", "c"):
+        service.note_observed(msgspec.structs.replace(told, request_id=request_id))
+    assert list(service._observed_failures) == ["b", "c"]
+
+
+def test_targets_outlive_their_policies(metrics: Metrics, accounts: list[RequestAccount]) -> None:
+    snapshots = [Snapshot((Policy("p", models=("m",), versions=(Version(name),)),)) for name in ("v1", "v2")]
+    force = [snapshots[0]]
+    service = AccessLogService(lambda: force[0], metrics, accounts.append)
+    handler = service.open(PlainSender())
+    handler.receive(entries(503, cluster="p/v1"))
+    force[0] = snapshots[1]
+    handler.receive(entries(503, cluster="p/v1"))
+    assert [account.version for account in accounts] == ["v1", "v1"]
 
 
 def test_all_streams_end_where_the_processor_stops(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -71,8 +71,8 @@ class Timer:
     made: ClassVar[list[Timer]] = []
     daemon = False
 
-    def __init__(self, seconds: float, function: Callable[[], None]) -> None:
-        self.seconds, self.function = seconds, function
+    def __init__(self, seconds: float, function: Callable[..., None], arguments: Sequence[object] = ()) -> None:
+        self.seconds, self.function, self.arguments = seconds, function, arguments
         self.state = "new"
         self.made.append(self)
 
@@ -147,8 +147,18 @@ def test_a_signal_fails_health_at_once_and_stops_streams_after_the_drain(
     ended: list[Abort] = []
     server._access_log.open(PlainSender(ended.append))
     timer.function()
+    assert (engine.stopped, ended) == ([7.0], [])
+    for streams in (1, 0, 1):  # streams that are open still, or again, hold the access logs back
+        server._metrics.streams = streams
+        timer = Timer.made[-1]
+        assert (timer.seconds, timer.daemon, timer.state) == (0.25, True, "started")
+        timer.function(*timer.arguments)
+        assert not ended
+    server._metrics.streams = 0
+    for _ in range(2):
+        timer = Timer.made[-1]
+        timer.function(*timer.arguments)
     assert [abort.code for abort in ended] == [StatusCode.UNAVAILABLE]
-    assert engine.stopped == [7.0]
 
 
 def test_what_lives_on_is_collected_no_more_and_the_rest_as_a_whole_seldom(

@@ -103,6 +103,9 @@ def test_an_account_and_what_was_observed_are_one_exchange() -> None:
         ("500", "", 1),
         ("200", "upstream_broke_off", 1),
         ("200", "upstream_stalled", 1),
+        ("200", "no_answer", 1),
+        ("200", "idle", 0),
+        ("408", "client_stalled", 0),
     ],
 )
 def test_failures_by_account(code: str, failure: str, failures: int) -> None:
