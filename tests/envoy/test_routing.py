@@ -265,6 +265,6 @@ def test_only_headers_that_decide_leave_envoy(
     finally:
         started.stop()
     request = {":method", ":path", "content-type", "content-length", "x-beta", "cookie"}
-    # The observer sees what tells how to read an answer and when it began.
-    observed = [{"content-type", "content-length"}, {":status", "content-length", "server-timing"}]
+    # The observer sees what tells how to read an answer and when it began, and by which id the access log has it.
+    observed = [{"content-type", "content-length", "x-request-id"}, {":status", "content-length", "server-timing"}]
     assert sorted(map(sorted, shown)) == sorted(map(sorted, [request, *observed]))
