@@ -61,8 +61,7 @@ def may_have_duplicates(body: bytes, key: str) -> bool:
         repeated = body.lower().count(quoted) > expected
         letter = escaped and _LETTER.search(body) is not None
     else:
-        found = _first_matches(2, spelled, b'"', body)
-        repeated = len(found) > 1 or found not in ([], [quoted])
+        repeated = _first_matches(2, spelled, b'"', body) not in ([], [quoted])
         letter = escaped and bool(_first_matches(1, _LETTER, b"\\", body))
     for text in foreign:
         letter = letter or text in body

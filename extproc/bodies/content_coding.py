@@ -140,10 +140,9 @@ def _inflate(body: bytes, limit: int, window: int, members: int = 1) -> bytes:
             piece = view[at : at + sampling.piece(at)]
             output.append(unpacker.decompress(piece, left))
             taken = len(piece) - len(unpacker.unused_data)
+            sampling.add(taken, len(output[-1]))
             at += taken
             left -= len(output[-1])
-            if left:
-                sampling.add(taken, len(output[-1]))
         members -= 1
     if left and at < len(body):
         raise EOFError
@@ -156,7 +155,7 @@ def _gzip(body: bytes, limit: int) -> bytes:
 
 def _deflate(body: bytes, limit: int) -> bytes:
     # "deflate" means the zlib format; some clients send the bare one.
-    wrapped = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0  # RFC 1950 §2.2
+    wrapped = body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0  # RFC 1950 §2.2
     return _inflate(body, limit, 15 if wrapped else -15)
 
 
@@ -173,25 +172,22 @@ def _ends_with_frame(body: bytes) -> bool:
 
     Raises ``TooLarge`` where it has too many frames and blocks for its size.
     """
-    at, left, last = 0, FREE_BLOCKS + len(body) // BYTES_PER_BLOCK, True
-    while at < len(body) and left > 0:
-        left -= 1
-        if body[at + 1 : at + 4] == b"\x2a\x4d\x18":  # to be skipped (RFC 8878 §3.1.2)
-            at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
-            continue
-        head = body[at : at + 18]
-        checksum = zstandard.get_frame_parameters(head).has_checksum
-        at += zstandard.frame_header_size(head)
-        last = False
-        while not last and at < len(body) and left > 0:
+    at, trailer, last = 0, 0, True
+    for _ in range(FREE_BLOCKS + len(body) // BYTES_PER_BLOCK):
+        if at >= len(body):
+            break
+        if not last:
             block = int.from_bytes(body[at : at + 3], "little")  # §3.1.1.2: last, type, size
             last = bool(block & 1)
-            at += 4 if block >> 1 & 3 == 1 else 3 + (block >> 3)
-            left -= 1
-        at += 4 * checksum
-        if not last:
-            break
-    if left <= 0:
+            at += (4 if block >> 1 & 3 == 1 else 3 + (block >> 3)) + last * trailer
+        elif body[at + 1 : at + 4] == b"\x2a\x4d\x18":  # to be skipped (RFC 8878 §3.1.2)
+            at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
+        else:
+            head = body[at : at + 18]
+            trailer = 4 * zstandard.get_frame_parameters(head).has_checksum
+            at += zstandard.frame_header_size(head)
+            last = False
+    if at < len(body):
         raise TooLarge
     return last and at == len(body)
 
@@ -221,10 +217,9 @@ def _brotli(body: bytes, limit: int) -> bytes:
     while left > 0 and at < len(body):
         piece = view[at : at + sampling.piece(at)]
         output.append(unpacker.process(piece, output_buffer_limit=left))
+        sampling.add(len(piece), len(output[-1]))
         at += len(piece)
         left -= len(output[-1])
-        if left > 0:
-            sampling.add(len(piece), len(output[-1]))
     if left > 0 and not unpacker.is_finished():
         raise EOFError
     return b"".join(output)

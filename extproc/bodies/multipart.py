@@ -136,6 +136,8 @@ def _parts(body: bytes, headers: Headers) -> Iterator[_Part]:
 def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
     """(end of the content before it, start of the line after it, whether it ends the form) of every delimiter.
 
+    Before the first one there is no content: its end is negative where the body begins with it.
+
     Raises ``Unreadable("bad_multipart")`` where servers differ: line ends that are a bare LF or CR, text after a
     boundary, a boundary after the last one or within a line of the preamble.
     """
@@ -149,7 +151,7 @@ def _delimiters(body: bytes, dashed: bytes) -> Iterator[tuple[int, int, bool]]:
             if end is None or last or seen > MAX_BOUNDARIES:
                 raise Unreadable("bad_multipart")
             last = end[1] is not None
-            yield max(at - 2, 0), end.end(), last
+            yield at - 2, end.end(), last
             following = end.start(2)  # this line end may belong to the next delimiter
         elif before[-1] in b"\r\n" or seen == 1 or seen > MAX_BOUNDARIES:
             raise Unreadable("bad_multipart")

@@ -38,6 +38,15 @@ def test_a_key_right_where_the_search_for_quotes_ends(before: int) -> None:
     assert may_have_duplicates(text + b'"Model"', "model")
 
 
+@pytest.mark.parametrize("padding", [0, 65_536])
+def test_a_key_at_the_very_start(padding: int) -> None:
+    rest = b" " * padding
+    assert not may_have_duplicates(b'"model"' + rest, "model")
+    assert may_have_duplicates(b'"Model"' + rest, "model")
+    assert may_have_duplicates(b'"model"' + rest + b'"model"', "model")
+    assert may_have_duplicates(b"\\u004d" + rest, "model")
+
+
 @pytest.mark.parametrize(
     ("name", "same"),
     [

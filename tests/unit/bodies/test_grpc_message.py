@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -195,9 +196,24 @@ def test_a_compressed_message(coding: str, pack: Any) -> None:
     assert INFER.read(frame(message), head(coding)) == BodyFields("iris", "3")
 
 
-def test_a_compressed_message_that_grows_too_large() -> None:
-    with pytest.raises(TooLarge):
-        INFER.read(frame(gzip.compress(bytes(33 << 20), 1), 1), head("gzip"))
+def test_a_compressed_message_has_32_mebibytes_at_most() -> None:
+    start, noise = b"\x0a\x01m\x3a", Random(1).randbytes(5 << 19)
+    for more, allowed in ((0, True), (1, False)):
+        size = (32 << 20) - len(start) - 4 + more
+        length = bytes((size >> 7 * n & 0x7F | 0x80 * (n < 3)) for n in range(4))
+        body = frame(gzip.compress(start + length + noise + bytes(size - len(noise)), 1), 1)
+        if allowed:
+            assert INFER.read(body, head("gzip")) == BodyFields("m")
+        else:
+            with pytest.raises(TooLarge):
+                INFER.read(body, head("gzip"))
+
+
+@pytest.mark.parametrize("size", [1, 126, 127, 128, 129, 255, 256, 16_383, 16_384])
+def test_lengths_are_written_in_as_few_bytes_as_can_be(size: int) -> None:
+    name = "x" * size
+    assert renamed(INFER, frame(Infer(model="m")), name) == frame(Infer(model=name))
+    assert renamed(PREDICT, frame(spec(name="m")), name) == frame(spec(name=name))
 
 
 @pytest.mark.parametrize(
@@ -229,17 +245,18 @@ def test_refused(message: Any, reason: str) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        b"\x11" + b"\xff" * 8,
-        b"\x15" + b"\xff" * 4,
-        b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-        b"\x7a\x02\xff\xff",
-        b"\x82\x01\x02\xff\xff",
-        b"\xfa\xff\xff\xff\x0f\x02\xff\xff",
-        b"\x7a\x82\x80\x00\xff\xff",
+        *(
+            b"\x11" + b"\xff" * 8,
+            b"\x15" + b"\xff" * 4,
+            b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"\x10\xff\x7f",
+        ),
+        *(b"\x80\x01\x05", b"\x7a\x02\xff\xff", b"\x82\x01\x02\xff\xff", b"\xfa\xff\xff\xff\x0f\x02\xff\xff"),
+        *(b"\x7a\x82\x80\x00\xff\xff", b"\x7a\x80\x01" + b"\xff" * 128),
     ],
-    ids=["64 bits", "32 bits", "varint", "field 15", "field 16", "field 2^29 - 1", "length in three bytes"],
 )
 def test_other_fields_of_every_type_are_passed_over(other: bytes) -> None:
+    """Of 64 and 32 bits, varints, fields 15, 16 and 2^29 - 1, and lengths of more bytes than one."""
     assert read(other + b"\x0a\x01m" + other) == BodyFields("m")
     assert renamed(INFER, frame(other + b"\x0a\x01m" + other), "new") == frame(other + b"\x0a\x03new" + other)
     assert refused(frame(b"\x0a\x01m" + other[:-1])) == "bad_grpc"

@@ -41,6 +41,7 @@ def test_members_of_every_shape_and_too_many_of_them() -> None:
         (["metadata"], None),
         (["metadata", "deep"], None),
         (["metadata", "deep", "1"], None),
+        (["metadata", "deep", "2"], None),
         (["metadata", "deep", "00"], None),
         (["metadata", "deep", "0" * 10], None),
         (["metadata", "deep", "1" * 5000], None),
@@ -64,6 +65,7 @@ def test_scalar_at_in_what_only_python_reads() -> None:
     assert json_scan.scalar_at(body, ["user", "id"]) == "ann"
     assert json_scan.scalar_at(body, ["cut"]) == "a\ufffd"
     assert json_scan.scalar_at(body, ["x"]) is None
+    assert json_scan.scalar_at(b'{"bracket":"[x"}', ["bracket"]) == "[x"
 
 
 @given(st.binary(max_size=40), st.lists(st.text(max_size=4), min_size=1, max_size=3))
@@ -98,6 +100,19 @@ def test_members_of_a_key_twice_in_what_only_python_reads() -> None:
     assert [(key, body[start:end]) for key, start, end in json_scan.members(body)] == [
         *(("a", b"NaN"), ("b", b'"\\ud83d"'), ("a", b"1")),
     ]
+
+
+def test_members_of_keys_that_are_not_utf_8() -> None:
+    body = b'{"\xff":1,"model":"\x7f","\x80":[]}'
+    assert [(key, body[start:end]) for key, start, end in json_scan.members(body)] == [
+        *(("\ufffd", b"1"), ("model", b'"\x7f"'), ("\ufffd", b"[]")),
+    ]
+
+
+def test_texts_that_do_not_begin_as_json_does() -> None:
+    assert json_scan.to_utf8(b"1") == b"1"
+    assert json_scan.to_utf8("\ufeff\u3042".encode("utf-16-le")) == "\u3042".encode()
+    assert json_scan.to_utf8(b"\xff\xfe\x42\x30") == "\u3042".encode()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])

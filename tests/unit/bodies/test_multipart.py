@@ -161,12 +161,22 @@ def test_a_boundary_with_spaces_stands_in_quotes() -> None:
         ("multipart/form-data", "bad_multipart"),
         ("multipart/form-data; boundary=", "bad_multipart"),
         ("multipart/form-data; boundary=" + "B" * 71, "bad_multipart"),
+        ('multipart/form-data; boundary=""', "bad_multipart"),
         ("multipart/form-data; boundary=C", "bad_multipart"),
         ("multipart/form-data; boundary=B; charset=utf-16", "bad_model"),
     ],
 )
 def test_a_content_type_that_is_not_the_bodys(kind: str, reason: str) -> None:
     assert refused(WHOLE, kind) == reason
+
+
+def test_a_boundary_of_nothing_is_none() -> None:
+    body = field("model", "m", boundary="") + b"----\r\n"
+    for kind in ("multipart/form-data", "multipart/form-data; boundary="):
+        assert refused(body, kind) == "bad_multipart"
+    longest = "b" * 71
+    body = field("model", "m", boundary=longest) + f"--{longest}--".encode()
+    assert refused(body, f"multipart/form-data; boundary={longest}") == "bad_multipart"
 
 
 def test_two_content_types() -> None:
