@@ -241,3 +241,11 @@ def test_where_every_event_is_output_each_may_be_the_last() -> None:
 def test_1024_elements_of_an_array_are_read(size: int, read: int) -> None:
     output, state = inspected([{"text": "a", "id": "x" * 64}] * size)
     assert (output, state.output_events) == ([True], read)
+
+
+@pytest.mark.parametrize("pointer", ["", "/usage", "/message/usage"])
+def test_counts_of_events_with_output_are_where_the_pointer_says(pointer: str) -> None:
+    inspector, state = EventInspector(AnswerShape(output=("/text",), usage=(Usage((pointer,), ("i",)),))), AnswerState()
+    event = {"text": "a", "i": 1, "usage": {"i": 2}, "message": {"i": 3, "usage": {"i": 4}}}
+    assert inspector.inspect(state, "", json.dumps(event).encode(), True)
+    assert inspector.counts(state) == ({"": 1, "/usage": 2}.get(pointer, 4), None, None)

@@ -206,7 +206,17 @@ def test_thoughts_that_only_the_first_events_tell() -> None:
 
 @pytest.mark.parametrize(
     ("count", "taken"),
-    [(0, 0), (2**53 - 1, 2**53 - 1), (2**53, None), (-1, None), (9.0, 9), (9.5, None), (True, None), ("9", None)],
+    [
+        (0, 0),
+        (2**53 - 1, 2**53 - 1),
+        (2**53, None),
+        (2**53 + 1, None),
+        (-1, None),
+        (9.0, 9),
+        (9.5, None),
+        (True, None),
+        ("9", None),
+    ],
 )
 def test_what_a_count_may_be(count: Any, taken: int | None) -> None:
     tokens: CountsByPart = {}
