@@ -65,10 +65,11 @@ def test_the_data_of_http_bodies_is_one_body() -> None:
 
 
 def test_the_body_of_http_bodies_is_read_by_the_decoder_of_its_format() -> None:
-    bodies = HttpBodies()
-    assert isinstance(bodies.body, SniffingDecoder)
-    bodies.feed(http_body(b"data: one\n"))
-    assert isinstance(bodies.body, SseEvents)
+    bodies, kinds = HttpBodies(), []
+    for data in (b"", b"data: one\n"):
+        bodies.feed(http_body(data))
+        kinds.append(type(bodies.body))
+    assert kinds == [SniffingDecoder, SseEvents]
 
 
 def test_a_content_type_is_no_data() -> None:
