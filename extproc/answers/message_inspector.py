@@ -64,7 +64,7 @@ class MessageInspector:
         return given, output, cached
 
     def _read_fields(
-        self, data: bytes, start: int, end: int, parent: tuple[int, ...], found: dict[str, int], seen: int = 0
+        self, data: bytes, start: int, end: int, parent: tuple[int, ...], found: dict[str, int], seen: int
     ) -> int:
         """Puts the fields that the shape names into ``found``, by role; no deeper than its paths are long.
 

@@ -59,11 +59,11 @@ class ObjectOrLines:
         inner = self._inner
         if inner is not None:
             return self._more(inner, inner.feed(data))
-        end = data.find(b"\n")
+        searched = len(self._begun)
         self._begun += data
+        end = self._begun.find(b"\n", searched)
         if end < 0 and len(self._begun) <= MAX_FIRST_LINE:
             return ()
-        end += len(self._begun) - len(data)
         text, several = bytes(self._begun), self.several
         self._begun.clear()
         if not 0 <= end <= MAX_FIRST_LINE or type(loads(text[:end])) is not dict:
@@ -145,7 +145,7 @@ class SniffingDecoder:
             ):
                 self._begun = text
                 return ()
-            elif self.declared is SseEvents or text.startswith(_FIELDS):
+            elif text.startswith(_FIELDS):
                 self.chosen = SseEvents()
             else:
                 self.chosen = self.declared()

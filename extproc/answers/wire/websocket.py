@@ -58,7 +58,7 @@ class WebSocketMessages:
         self._may_compress, self._no_context_takeover = _compression(extensions)
         self._allowance = Allowance(_MAX_FRAMES, BYTES_PER_SHORT_EVENT if self._may_compress else BYTES_PER_EVENT)
         self._inflate: Any = None
-        self._room = 0  # bytes that compressed messages of this piece may unpack to
+        self._room = 0  # bytes that compressed messages of this piece may unpack to: while one is read, never 0
         self._head = b""  # the beginning of a frame's header
         self._first = 0  # the first byte of a frame's header
         self._mask = b""  # of a frame, rotated to its next byte
@@ -168,10 +168,10 @@ class WebSocketMessages:
         found = []
         try:
             for _ in range(_MAX_BLOCKS):
-                found.append(self._inflate.decompress(data, max(self._room, 1)))
+                found.append(self._inflate.decompress(data, self._room))
                 self.expanded += len(found[-1])
                 self._room -= len(found[-1])
-                if self._room <= 0 or self._inflate.unconsumed_tail:
+                if self._room <= 0:
                     raise MalformedAnswer("a message that unpacks to too much")
                 if not self._inflate.eof:
                     return b"".join(found)

@@ -162,7 +162,17 @@ def test_packed_streams() -> None:
     found = answer("openai", "chat.completions", content_encoding="gzip")
     assert found.feed(gzip.compress(STREAM * 3))
     assert found.state.output_events == 3
-    assert not found.malformed
+    assert (found.malformed, found.expanded, answer("openai", "chat.completions").expanded) == (
+        False,
+        3 * len(STREAM),
+        0,
+    )
+
+
+def test_an_end_that_is_one_line_too_many() -> None:
+    found = answer("openai", "chat.completions")
+    assert not found.feed(b":\n" * 1999 + STREAM.rstrip())
+    assert (found.end(), found.malformed) == (False, True)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "new", "gzip, br"])
@@ -340,6 +350,11 @@ def test_events_are_counted_by_the_bytes_on_the_wire() -> None:
     assert plain is not None
     plain.feed(b"{}\n" * (MAX_EVENTS + 1))
     assert plain.malformed
+    for size, malformed in ((2, True), (3, False)):  # with their prefixes 7 and 8 bytes
+        found = answer("vllm", "generate", "application/grpc")
+        for _ in range(40):
+            found.feed((b"\0\0\0\0" + bytes([size]) + b"\x38\1\0"[:size]) * 250)
+        assert (found.malformed, found.expanded) == (malformed, 0)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def flags(state: AnswerState) -> tuple[bool, bool, bool]:
         ({"text": "a", "type": "delta"}, True),
         ({"text": "a", "type": "x.y.delta"}, True),
         ({"text": "a", "type": "x.delta"}, False),
+        ({"text": "a", "type": "x..delta"}, False),
+        ({"text": "a", "type": "x.longer.delta"}, True),
         ({"text": "a", "type": "delta2"}, False),
         ({"text": "a", "type": "x.y.delta.z"}, False),
         ({"text": "a", "event": "ping"}, False),
@@ -99,6 +101,12 @@ def test_output(event: Any, output: bool) -> None:
         ({"inner": "error"}, (False, False, False)),
         (b"[DONE]", (True, True, False)),
         (b"  [DONE]  \t", (True, True, False)),
+        (b"[DONE]" + b" " * 9, (True, True, False)),
+        ({"type": "end", "text": "a"}, (True, True, False)),
+        ({"type": "finish", "text": "a"}, (True, False, False)),
+        ({"type": "error", "text": "a"}, (False, True, True)),
+        ({"type": "end", "reason": "abort"}, (True, True, True)),
+        ({"text": "a", "error": "no"}, (False, True, True)),
         (b" [DONE]" + b" " * 9, (False, False, False)),
     ],
 )
@@ -201,3 +209,43 @@ def test_kinds_without_end_are_read_and_not_remembered() -> None:
         assert inspector.inspect(state, f"x.{number}.delta", b'{"text": "a"}', True)
     assert len(inspector._roles) == 256
     assert inspector.inspect(state, "x.999.delta", b'{"text": "a"}', True)
+
+
+@pytest.mark.parametrize(
+    ("event", "wanted"),
+    [
+        ({"text": "a"}, (False, False, False)),
+        ({"text": "a", "done": True}, (True, True, False)),
+        ({"text": "a", "reason": "stop"}, (True, False, False)),
+        ({"text": "a", "reason": "abort"}, (True, False, True)),
+    ],
+)
+def test_an_event_may_have_output_and_be_the_last(event: Any, wanted: tuple[bool, bool, bool]) -> None:
+    output, state = inspected(event)
+    assert (output, state.output_events, flags(state)) == ([True], 1, wanted)
+
+
+def test_a_shape_without_finishes_is_never_complete_by_output() -> None:
+    inspector, state = EventInspector(AnswerShape(output=("/text",), usage=SHAPE.usage)), AnswerState()
+    assert inspector.inspect(state, "", b'{"text": "a", "late": {"i": 1}}', True)
+    assert (flags(state), inspector.counts(state)) == ((False, False, False), (None, None, None))
+
+
+def test_where_every_event_is_output_each_may_be_the_last() -> None:
+    inspector, state = EventInspector(AnswerShape(usage=SHAPE.usage)), AnswerState()
+    assert inspector.inspect(state, "", b'{"late": {"i": 1}, "object": "error"}', True)
+    assert (state.output_events, flags(state), inspector.counts(state)) == (1, (True, False, True), (1, None, None))
+
+
+@pytest.mark.parametrize(("size", "read"), [(1024, 1024), (1025, 1024)])
+def test_1024_elements_of_an_array_are_read(size: int, read: int) -> None:
+    output, state = inspected([{"text": "a", "id": "x" * 64}] * size)
+    assert (output, state.output_events) == ([True], read)
+
+
+@pytest.mark.parametrize("pointer", ["", "/usage", "/message/usage"])
+def test_counts_of_events_with_output_are_where_the_pointer_says(pointer: str) -> None:
+    inspector, state = EventInspector(AnswerShape(output=("/text",), usage=(Usage((pointer,), ("i",)),))), AnswerState()
+    event = {"text": "a", "i": 1, "usage": {"i": 2}, "message": {"i": 3, "usage": {"i": 4}}}
+    assert inspector.inspect(state, "", json.dumps(event).encode(), True)
+    assert inspector.counts(state) == ({"": 1, "/usage": 2}.get(pointer, 4), None, None)

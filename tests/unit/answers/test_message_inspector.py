@@ -96,3 +96,22 @@ def test_fields_of_all_messages() -> None:
     assert output[-1]
     output, _, _ = inspected(*[large] * 10, chunk())
     assert not output[-1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [field(7, b"\xff"), field(2, 1), field(1, 5), field(1, field(2, b"")), field(1, field(9, b"\xff")), field(3, 0)],
+)
+def test_a_field_of_another_form_is_passed_over(other: bytes) -> None:
+    assert inspected(other + chunk())[::2] == ([True], (5, 1, None))
+    assert inspected(chunk() + other)[::2] == ([True], (5, 1, None))
+
+
+def test_a_count_that_is_no_number_counts_nothing() -> None:
+    assert inspected(field(1, field(2, b"x")))[2] == (0, None, None)
+    assert inspected(chunk(), field(1, field(2, b"xyz") + field(3, b"x")))[2] == (5, 1, None)
+
+
+def test_each_message_is_a_token_and_none_says_that_it_is_the_last() -> None:
+    inspector = MessageInspector(SHAPE)
+    assert (inspector.pieces_are_tokens, inspector.has_end_mark) == (True, False)

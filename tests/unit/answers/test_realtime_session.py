@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers.realtime_session import MAX_OPEN, RealtimeSession, SessionAnswer, realtime_session
+from extproc.answers.realtime_session import MAX_OPEN, RealtimeSession, SessionAnswer, is_session, realtime_session
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.apis import TABLE
 from extproc.apis.answer_table import SESSIONS
 from extproc.headers import Headers
 from tests.unit.answers.realtime_events import created, delta, done, failed, said
-from tests.unit.answers.wire.test_websocket import frame
+from tests.unit.answers.wire.test_websocket import Packer, frame
 
 HEARD = "conversation.item.input_audio_transcription"
 COMMITTED = said("input_audio_buffer.committed", item_id="i1")
@@ -267,3 +267,34 @@ def test_ids_are_told_apart_by_128_characters(size: int) -> None:
     first, second = created(name + "a"), created(name + "ab")
     ends = [delta(name + "a", text="x" * size), done(name + "b"), done(name + "ac")]
     assert [(a.began, a.error) for a in listen(first, second, *ends)] == [(None, ""), (10.0, "")]
+
+
+def test_which_operations_have_sessions() -> None:
+    assert is_session("openai", "realtime")
+    assert not is_session("openai", "chat.completions")
+    assert not is_session("made-up", "realtime")
+
+
+def test_an_error_is_no_output() -> None:
+    (found,) = listen(failed("server_error"))
+    assert (found.key, found.began, found.first_token, found.last_token, found.ended) == ("", None, None, None, 10.0)
+    assert (found.reader.state.output_events, found.last_event) == (0, b"")
+
+
+def test_a_long_transcript_belongs_to_its_item() -> None:
+    other = said("input_audio_buffer.committed", item_id="i0")
+    long = said(f"{HEARD}.completed", item_id="i1", transcript="x" * 2 * MAX_WHOLE, usage=USAGE)
+    (found,) = listen(TRANSCRIBES, other, COMMITTED, long)
+    assert (found.key, found.began, found.ended, found.reader.counts()) == ("i1", 12.0, 13.0, (9, 4, None))
+
+
+def test_an_answer_begins_once() -> None:
+    (found,) = listen(created(), created(), delta(), done())
+    assert (found.began, found.first_token, found.reader.state.output_events) == (10.0, 12.0, 1)
+
+
+def test_what_compressed_events_are_without_their_compression() -> None:
+    one, event = opened("permessage-deflate"), said("session.updated", session={})[2:]
+    assert one.expanded == 0
+    one.feed(frame(Packer()(event), 0xC1), 1.0)
+    assert one.expanded == len(event)

@@ -206,7 +206,17 @@ def test_thoughts_that_only_the_first_events_tell() -> None:
 
 @pytest.mark.parametrize(
     ("count", "taken"),
-    [(0, 0), (2**53 - 1, 2**53 - 1), (2**53, None), (-1, None), (9.0, 9), (9.5, None), (True, None), ("9", None)],
+    [
+        (0, 0),
+        (2**53 - 1, 2**53 - 1),
+        (2**53, None),
+        (2**53 + 1, None),
+        (-1, None),
+        (9.0, 9),
+        (9.5, None),
+        (True, None),
+        ("9", None),
+    ],
 )
 def test_what_a_count_may_be(count: Any, taken: int | None) -> None:
     tokens: CountsByPart = {}
@@ -235,3 +245,22 @@ def test_what_an_event_that_is_cut_tells_is_not_added_to_what_another_told(point
     counter.add(tokens, 0, {"d": 1})
     counter.add_truncated(tokens, text)
     assert total_counts([counter], tokens) == (None, 2, None)
+
+
+@pytest.mark.parametrize("text", [b'ab:{"a":2}', b'"v":{"a":2}', b'"u" {"a":2}', b'"u"', b'"u":', b""])
+def test_a_text_without_the_member_tells_nothing(text: bytes) -> None:
+    tokens: CountsByPart = {}
+    UsageCounter(0, COUNTED).add_truncated(tokens, text)
+    assert total_counts([UsageCounter(0, COUNTED)], tokens) == (None, None, None)
+
+
+def test_of_several_members_of_a_count_the_last_values_are_summed() -> None:
+    counter, tokens = UsageCounter(0, Usage(("/u",), ("a", "b", "c/d"), ("e",))), CountsByPart()
+    for node, total in (({"a": 1}, 1), ({"b": 2}, 3), ({"c": {"d": 4}}, 7), ({"a": 8, "b": 1}, 13), ({"a": 0}, 13)):
+        counter.add(tokens, 0, node)
+        assert total_counts([counter], tokens) == (total, None, None)
+
+
+def test_the_part_is_the_one_that_is_told() -> None:
+    counter = UsageCounter(0, COUNTED)
+    assert [counter.part_of(told, 7) for told in ({"n": 3}, {"n": 0}, {"n": "3"}, {"n": None}, {})] == [3, 0, 7, 7, 7]

@@ -89,6 +89,13 @@ def test_a_value_of_every_type_is_passed_over(kind: int, value: bytes) -> None:
     assert AwsEventStream().feed(aws(b"x", headers, event_type="chunk")) == [("chunk", b"x", True)]
 
 
+@pytest.mark.parametrize("kind", [2, 6, 8])
+def test_a_kind_is_a_string(kind: int) -> None:
+    value = {2: b"x", 6: b"\0\5chunk", 8: b"\0\5chunk1"}[kind]
+    header = bytes([11]) + b":event-type" + bytes([kind]) + value
+    assert AwsEventStream().feed(aws(b"x", header)) == [("", b"x", True)]
+
+
 def test_500_messages_at_once() -> None:
     assert len(AwsEventStream().feed(aws(b"") * 500)) == 500
     with pytest.raises(MalformedAnswer):
@@ -111,6 +118,20 @@ def test_headers_end_where_the_payload_begins() -> None:
         text = prelude + crc32(prelude).to_bytes(4) + message[12:-4]
         with pytest.raises(MalformedAnswer):
             AwsEventStream().feed(text + crc32(text).to_bytes(4))
+
+
+def test_headers_do_not_end_within_the_checksum() -> None:
+    """A message whose headers would be read if its checksum's first byte were the type of a value."""
+    for salt in range(10_000):
+        header = b"\2" + salt.to_bytes(2)
+        prelude = (16 + len(header)).to_bytes(4) + (len(header) + 1).to_bytes(4)
+        text = prelude + crc32(prelude).to_bytes(4) + header
+        text += crc32(text).to_bytes(4)
+        if text[-4] == 0:
+            break
+    assert text[-4] == 0
+    with pytest.raises(MalformedAnswer):
+        AwsEventStream().feed(text)
 
 
 @pytest.mark.parametrize("behind", [0, 1, 2, 20])

@@ -15,6 +15,7 @@ from extproc.answers.wire.bounded_buffer import HEAD_SIZE, MAX_WHOLE, TAIL_SIZE
 from extproc.answers.wire.decoder import (
     BYTES_PER_EVENT,
     BYTES_PER_LINE,
+    BYTES_PER_SHORT_EVENT,
     ERROR,
     MAX_EVENTS,
     MAX_LINES,
@@ -173,9 +174,13 @@ def test_an_allowance_grows_with_what_comes_but_never_beyond_what_may_come_at_on
 
 @pytest.mark.parametrize(
     ("burst", "bytes_each", "at_once", "paid"),
-    [(MAX_EVENTS, BYTES_PER_EVENT, 1000, 32), (MAX_LINES, BYTES_PER_LINE, 2000, 4)],
+    [
+        (MAX_EVENTS, BYTES_PER_EVENT, 1000, 32),
+        (MAX_EVENTS, BYTES_PER_SHORT_EVENT, 1000, 8),
+        (MAX_LINES, BYTES_PER_LINE, 2000, 4),
+    ],
 )
-def test_1000_events_or_2000_lines_at_once_and_one_for_32_or_4_bytes(
+def test_1000_events_or_2000_lines_at_once_and_one_for_32_or_8_or_4_bytes(
     burst: int, bytes_each: int, at_once: int, paid: int
 ) -> None:
     allowance = Allowance(burst, bytes_each)

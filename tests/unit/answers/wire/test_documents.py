@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from extproc.answers import AnswerReader, answer_reader
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.documents import MAX_FIRST_LINE, JsonDocument, ObjectOrLines
+from extproc.answers.wire.decoder import RAW_OUTPUT
+from extproc.answers.wire.documents import (
+    MAX_FIRST_LINE,
+    JsonDocument,
+    ObjectOrLines,
+    RawOutput,
+    SniffingDecoder,
+    UnreadBody,
+)
+from extproc.answers.wire.ndjson import JsonLines
+from extproc.answers.wire.sse import SseEvents
 from extproc.headers import Headers
 
 USAGE = b'"usage":{"prompt_tokens":9,"completion_tokens":12}'
@@ -135,6 +145,70 @@ def test_a_long_document_need_not_end_with_its_last_byte() -> None:
     decoder = ObjectOrLines()
     assert decoder.feed(b'{"a":"'.ljust(MAX_FIRST_LINE, b"x") + b'"} ') == ()
     assert isinstance(decoder.chosen, JsonDocument)
+
+
+def test_a_line_that_is_an_object_and_blanks_without_end_is_a_document() -> None:
+    decoder = ObjectOrLines()
+    for piece in (b'{"a":1}'.ljust(MAX_FIRST_LINE), b" " * 100):
+        assert decoder.feed(piece) == ()
+    assert isinstance(decoder.chosen, JsonDocument)
+
+
+def test_the_first_line_ends_with_a_piece_of_its_own() -> None:
+    decoder = ObjectOrLines()
+    line = b'{"a":"'.ljust(MAX_FIRST_LINE - 2, b"x") + b'"}'
+    assert (decoder.feed(line), decoder.chosen) == ((), None)
+    assert decoder.feed(b"\n") == [("", line, True)]
+    assert (decoder.chosen, decoder.several) == (None, False), "it can still be a document, with blanks behind it"
+    assert decoder.feed(b"{}\n") == [("", b"{}", True)]
+    assert (type(decoder.chosen), decoder.several) == (JsonLines, True)
+
+
+def test_an_object_without_a_line_end_is_whole() -> None:
+    decoder = ObjectOrLines()
+    assert decoder.end() == []
+    assert decoder.feed(b'{"a":1}') == ()
+    assert decoder.end() == [("", b'{"a":1}', True)]
+
+
+def test_of_a_long_document_4_kib_of_the_beginning_and_8_of_the_end_are_kept() -> None:
+    decoder = JsonDocument()
+    text = b"a" * 4096 + b"x" * MAX_WHOLE + b"z" * 8192
+    assert decoder.feed(text) == ()
+    assert decoder.end() == [("", b"a" * 4096 + b"z" * 8192, False)]
+    assert decoder.end() == []
+
+
+def test_pieces_of_sound_are_output_and_what_is_not_read_tells_nothing() -> None:
+    assert [RawOutput().feed(b"a"), RawOutput().feed(b""), RawOutput().end()] == [[(RAW_OUTPUT, b"", True)], [], []]
+    assert [UnreadBody().feed(b"a"), UnreadBody().end()] == [(), ()]
+
+
+@pytest.mark.parametrize("declared", [SseEvents, JsonDocument])
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        (b"{", ObjectOrLines),
+        (b"[", JsonDocument),
+        (b"\xef\xbb\xbf[", JsonDocument),
+        (b"\xef\xbb", None),
+        (b" \r\n\t", None),
+        (b"data: ", SseEvents),
+        (b":x", SseEvents),
+    ],
+)
+def test_what_the_first_bytes_decide(text: bytes, chosen: type | None, declared: type) -> None:
+    decoder = SniffingDecoder(ObjectOrLines, JsonDocument, declared)
+    assert (list(decoder.feed(text)), type(decoder.chosen)) == ([], chosen or type(None))
+
+
+@pytest.mark.parametrize(("declared", "chosen"), [(SseEvents, SseEvents), (UnreadBody, type(None))])
+def test_the_beginning_of_a_field_decides_where_events_are_declared(declared: type, chosen: type) -> None:
+    decoder = SniffingDecoder(declared=declared)
+    decoder.feed(b"dat")
+    assert type(decoder.chosen) is chosen
+    decoder.feed(b"e: 1")
+    assert type(decoder.chosen) is declared
 
 
 @pytest.mark.parametrize("piece", [b"x", b'{"a":1}\n'])

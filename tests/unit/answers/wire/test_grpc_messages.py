@@ -48,7 +48,36 @@ def test_compressed_messages_need_a_coding(coding: str, known: bool) -> None:
 
 def test_flags_that_grpc_does_not_have() -> None:
     with pytest.raises(MalformedAnswer):
-        GrpcMessages("gzip").feed(grpc(b"", 2))
+        GrpcMessages("gzip").feed(grpc(gzip.compress(b"one"), 2))
+    with pytest.raises(MalformedAnswer):
+        GrpcMessages("gzip").feed(grpc(gzip.compress(b"one"), 255))
+
+
+def test_a_message_is_given_with_its_last_byte() -> None:
+    decoder = GrpcMessages()
+    assert decoder.feed(grpc(b"")) == [("", b"", True)]
+    assert decoder.feed(grpc(b"one")[:-1]) == []
+    assert decoder.feed(b"e" + grpc(b"two")[:4]) == [("", b"one", True)]
+    assert decoder.feed(grpc(b"two")[4:]) == [("", b"two", True)]
+
+
+def test_what_was_compressed_is_counted_without_its_compression() -> None:
+    decoder = GrpcMessages("gzip")
+    assert decoder.expanded == 0
+    decoder.feed(grpc(gzip.compress(b"one"), 1) + grpc(b"plain") + grpc(gzip.compress(b"three"), 1))
+    assert decoder.expanded == len(b"one" + b"three")
+    decoder.feed(grpc(gzip.compress(b"four"), 1))
+    assert decoder.expanded == len(b"one" + b"three" + b"four")
+
+
+def test_compressed_messages_of_one_piece_share_what_they_may_unpack_to() -> None:
+    size = 100_000
+    one = grpc(gzip.compress(bytes(size)), 1)
+    decoder = GrpcMessages("gzip")
+    for _ in range(3):
+        assert decoder.feed(one) == [("", bytes(size), True)]
+    with pytest.raises(MalformedAnswer):
+        decoder.feed(one * 2)
 
 
 def test_250_messages_at_once() -> None:

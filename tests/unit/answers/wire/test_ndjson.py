@@ -42,3 +42,28 @@ def test_lines_at_once_and_over_time() -> None:
         decoder.feed(b"123\n" * MAX_LINES)
     with pytest.raises(MalformedAnswer):
         decoder.feed(b"\n" * MAX_LINES + b"\n")
+
+
+@pytest.mark.parametrize("piece", [b"\n", b"{}\n"])
+def test_a_line_in_a_piece_of_its_own_counts_against_nothing(piece: bytes) -> None:
+    """As servers write them: a blank line now and then keeps a connection open."""
+    decoder = JsonLines()
+    for _ in range(5 * MAX_LINES):
+        assert len(decoder.feed(piece)) == (piece != b"\n")
+
+
+@pytest.mark.parametrize("size", [262_143, 262_144, 262_145])
+def test_a_line_of_256_kib_is_kept_whole(size: int) -> None:
+    line = b"x" * size
+    kept = line if size <= 262_144 else line[-8192:]
+    assert JsonLines().feed(line + b"\n") == [("", kept, size <= 262_144)]
+    assert JsonLines().feed(b"1\n" + line + b"\n") == [("", b"1", True), ("", kept, size <= 262_144)]
+
+
+def test_what_is_behind_the_last_line_end_is_held() -> None:
+    decoder = JsonLines()
+    assert decoder.feed(b'{"a":1}\n{') == [("", b'{"a":1}', True)]
+    assert decoder.feed(b"}\n") == [("", b"{}", True)]
+    assert decoder.feed(b"") == []
+    assert decoder.feed(b"7") == []
+    assert decoder.end() == [("", b"7", True)]

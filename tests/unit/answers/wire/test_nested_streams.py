@@ -9,7 +9,9 @@ import pytest
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.answers.wire.decoder import ERROR, MalformedAnswer
+from extproc.answers.wire.documents import SniffingDecoder
 from extproc.answers.wire.nested_streams import Base64Payloads, HttpBodies, RawPayloads
+from extproc.answers.wire.sse import SseEvents
 from tests.unit.answers.wire.framing import aws, bytewise, read
 
 EXCEPTION = aws(b"slow down", message_type="exception")
@@ -59,7 +61,31 @@ def test_the_data_of_http_bodies_is_one_body() -> None:
     assert read(HttpBodies, text) == read(HttpBodies, *bytewise(text)) == wanted
     packed = HttpBodies("gzip")
     assert [event for piece in pieces for event in packed.feed(http_body(piece, packed=True))] == wanted
-    assert packed.expanded > sum(map(len, pieces))
+    assert packed.expanded == sum(len(http_body(piece)) - 5 for piece in pieces)
+
+
+def test_the_body_of_http_bodies_is_read_by_the_decoder_of_its_format() -> None:
+    bodies, kinds = HttpBodies(), []
+    for data in (b"", b"data: one\n"):
+        bodies.feed(http_body(data))
+        kinds.append(type(bodies.body))
+    assert kinds == [SniffingDecoder, SseEvents]
+
+
+def test_a_content_type_is_no_data() -> None:
+    bodies = HttpBodies()
+    for message in (b"\x0a\5data:", b"\x10\7", b""):
+        assert bodies.feed(b"\0" + len(message).to_bytes(4) + message) == ()
+    assert bodies.feed(http_body(b"event: a\ndata: one\n\n")) == [("a", b"one", True)]
+
+
+def test_16_fields_of_an_http_body() -> None:
+    bodies = HttpBodies()
+    message = b"\x1a\0" * 15 + b"\x12\x0bdata: one\n\n"
+    assert bodies.feed(b"\0" + len(message).to_bytes(4) + message) == [("", b"one", True)]
+    message = b"\x1a\0" + message
+    with pytest.raises(MalformedAnswer):
+        bodies.feed(b"\0" + len(message).to_bytes(4) + message)
 
 
 def test_what_is_no_http_body() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from random import Random
 
@@ -18,9 +19,21 @@ from extproc.answers.wire.response_coding import (
     MAX_PIECE,
     MAX_UNPACKED,
     RATIO,
+    Decompressor,
     decompressor,
     max_unpacked,
 )
+
+
+def test_the_bounds() -> None:
+    assert (MAX_PIECE, MAX_UNPACKED) == (1_048_576, 4_194_304)
+    assert (FREE, RATIO, FREE_IN_ALL) == (131_072, 32, 1_048_576)
+
+
+def undone(coding: str) -> Decompressor:
+    found = decompressor(coding)
+    assert found is not None
+    return found
 
 
 def test_what_a_piece_may_unpack_to() -> None:
@@ -75,11 +88,101 @@ def test_what_unpacks_to_too_many_pieces() -> None:
         undo(gzip.compress(b"[]," * (FREE // 3)))
 
 
-def test_a_window_of_brotli() -> None:
-    undo = decompressor("br")
-    assert undo is not None
+@pytest.mark.parametrize(("window", "fits"), [(10, True), (16, True), (22, True), (23, False), (24, False)])
+def test_a_window_of_brotli(window: int, *, fits: bool) -> None:
+    undo, packed = undone("br"), brotli.compress(b"x" * 100, lgwin=window)
+    assert undo(b"") == b""
+    if fits:
+        assert undo(packed) == b"x" * 100
+    else:
+        with pytest.raises(MalformedAnswer):
+            undo(packed)
+
+
+@pytest.mark.parametrize(("window", "fits"), [(0x60, True), (0x68, True), (0x69, False), (0x70, False)])
+def test_a_window_of_zstd(window: int, *, fits: bool) -> None:
+    """RFC 8878 §3.1.1.1.2: 4, 8, 9 and 16 MiB. The frame has one block, with one byte as it is."""
+    undo, packed = undone("zstd"), bytes.fromhex("28b52ffd00") + bytes([window]) + b"\x09\0\0x"
+    if fits:
+        assert undo(packed) == b"x"
+    else:
+        with pytest.raises(MalformedAnswer):
+            undo(packed)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+def test_windows_and_forms_of_deflate(coding: str) -> None:
+    """A window has 32 KiB (RFC 1951 §2); the header of one form is not that of the other."""
+    pack, other = (zlib.compress, gzip.compress) if coding == "deflate" else (gzip.compress, zlib.compress)
+    text = Random(1).randbytes(30_000) * 2
+    assert undone(coding)(pack(text)) == text
+    for wrong in (other(b"one"), pack(b"one") + b"x", pack(b"one")[2:]):
+        with pytest.raises(MalformedAnswer):
+            undone(coding)(wrong)
+
+
+def test_a_piece_of_1_mib() -> None:
+    text = bytes(1_048_576)
+    assert undone("")(text) == text
+    for size in (1_048_577, 2_097_152):
+        with pytest.raises(MalformedAnswer):
+            undone("")(bytes(size))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+def test_a_piece_may_unpack_to_its_limit(coding: str) -> None:
+    pack = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstandard.compress}[coding]
+    size = FREE
+    while size != (limit := max_unpacked(len(pack(bytes(size))))):
+        size = limit
+    assert len(undone(coding)(pack(bytes(size)))) == size
     with pytest.raises(MalformedAnswer):
-        undo(brotli.compress(b"x" * 100, lgwin=24))
+        undone(coding)(pack(bytes(size + 1)))
+
+
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False)])
+@pytest.mark.parametrize("saved", [0, 500])
+def test_all_pieces_may_unpack_to_a_limit(saved: int, more: int, *, fits: bool) -> None:
+    """What pieces before have not used up (``saved``: their number) is not kept for those that follow."""
+    undo, packer, left = undone("gzip"), zlib.compressobj(wbits=31), 1_048_576
+
+    def packed(text: bytes) -> bytes:
+        return packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+    for _ in range(saved):
+        undo(packed(b"x"))
+    while left > 65_536:
+        piece = packed(bytes(65_536))
+        left -= len(undo(piece)) - 32 * len(piece)
+    size = left
+    while True:
+        trial = packer.copy()
+        piece = trial.compress(bytes(size)) + trial.flush(zlib.Z_SYNC_FLUSH)
+        if size >= left + 32 * len(piece) + more:
+            break
+        size += 1
+    assert size == left + 32 * len(piece) + more
+    if fits:
+        assert undo(piece) == bytes(size)
+    else:
+        with pytest.raises(MalformedAnswer):
+            undo(piece)
+
+
+def test_what_is_unpacked_of_zstd_in_steps_is_summed() -> None:
+    packer, parts = zstandard.ZstdCompressor().compressobj(), (bytes(100_000), Random(1).randbytes(3000))
+    packed = [packer.compress(part) + packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for part in parts]
+    assert undone("zstd")(b"".join(packed)) == b"".join(parts)
+
+
+def test_more_of_zstd_than_its_limit_is_not_unpacked() -> None:
+    bomb, undo = zstandard.compress(bytes(64 << 20)), undone("zstd")
+    tracemalloc.start()
+    with pytest.raises(MalformedAnswer):
+        undo(bomb)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 24 << 20
 
 
 TOKEN = (

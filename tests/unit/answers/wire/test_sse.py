@@ -47,6 +47,17 @@ def read(*pieces: bytes) -> list[Event]:
         (b'event: a\ndata: {}\nevent: b\ndata: {"b":2}\n\ndata: {}\n', [("a", b"{}"), ("b", b'{"b":2}'), ("", b"{}")]),
         (b'data: {"a":{}\ndata: }\n\n', [("", b'{"a":{}\n}')]),
         (b'data: [{"a":1}\ndata: ,{"b":2}]\n\n', [("", b'[{"a":1}\n,{"b":2}]')]),
+        (b"data: one\r\n\ndata: two\n\n", [("", b"one"), ("", b"two")]),
+        (b"data: one\r\tdata: no\r\r", [("", b"one")]),
+        (b"data:\tone\n\n", [("", b"\tone")]),
+        (b"event:\tping\ndata:\n\n", [("\tping", b"")]),
+        (b"data: one\n\xef\xbb\xbfdata: no\n\n", [("", b"one")]),
+        (b"\n\xef\xbb\xbfdata: no\n\n", []),
+        (b'data: one\ndata: {"a":1}\n\n', [("", b'one\n{"a":1}')]),
+        (b"data: {}\ndata: x\n\n", [("", b"{}\nx")]),
+        (b'data: {"a":{}\ndata: ,"b":\ndata: {}}\n\n', [("", b'{"a":{}\n,"b":\n{}}')]),
+        (b"event: b\ndata: {}\nevent: a\ndata: {}\n\n", [("b", b"{}"), ("a", b"{}")]),
+        (b"event: a\ndata: {}\ndata: {}\n\n", [("a", b"{}"), ("", b"{}")]),
         (b"", []),
         (b"\n\r\n\r\n\n", []),
     ],
@@ -147,14 +158,83 @@ def test_behind_a_cut_as_many_lines_are_kept_again() -> None:
     assert (data.startswith(b"cut\nx"), data.count(b"\n"), whole) == (True, 4096, False)
 
 
-@pytest.mark.parametrize("ends", [b"\n:\n", b"\nx\n", b"\n\r", b"\r\n", b"\n"])
+@pytest.mark.parametrize("before", [[], [b"data: a\n", b"data: b\n", b"\n"], [b"data: first\n", *[LINE] * 4097]])
+def test_one_byte_more_than_256_kib_is_cut(before: list[bytes]) -> None:
+    decoder = SseEvents()
+    for line in before:
+        decoder.feed(line)
+    for line in (b"data: kept\n", *[LINE] * 4095, b"data: y" + LINE[6:], b"\n"):
+        found = decoder.feed(line)
+    ((_, data, whole),) = found
+    assert (data.startswith(b"y"), whole) == (True, False)
+
+
+@pytest.mark.parametrize("before", [b"", b"data: before\n\n"])
+@pytest.mark.parametrize("size", [262_144, 262_145])
+def test_a_line_of_256_kib_is_kept_whole_in_any_piece(before: bytes, size: int) -> None:
+    decoder = SseEvents()
+    decoder.feed(before)
+    line = b"data: ".ljust(size, b"x")
+    kept = line[6:] if size == 262_144 else line[6:4096] + line[-8192:]
+    assert decoder.feed(line + b"\n\n") == [("", kept, size == 262_144)]
+
+
+@pytest.mark.parametrize("size", [100, MAX_WHOLE])
+@pytest.mark.parametrize("before", [b"", b"\n"])
+def test_a_byte_order_mark_is_one_at_the_beginning_only(before: bytes, size: int) -> None:
+    found = read(before + b"\xef\xbb\xbfdata: " + b"x" * size + b"\n\ndata: next\n\n")
+    assert [data[:3] for _, data, _ in found] == ([b"nex"] if before else [b"xxx", b"nex"])
+    decoder = SseEvents()
+    decoder.feed(b"data: one\n\n")
+    assert decoder.feed(b"\xef\xbb\xbfdata: no\n\n") == []
+
+
+@pytest.mark.parametrize(
+    ("held", "event"),
+    [
+        (b"event: a\n", ("a", b"{}", True)),
+        (b"data: x\n", ("", b"x\n{}", True)),
+        (b"data: x", ("", b"xdata: {}", True)),
+        (b"data\n", ("", b"\n{}", True)),
+        (b": x\r", ("", b"{}", True)),
+    ],
+)
+def test_a_piece_that_looks_like_one_event_belongs_to_what_came_before(held: bytes, event: Event) -> None:
+    for before in ([], [b"data: before\n\n"]):
+        decoder = SseEvents()
+        for piece in (*before, held):
+            decoder.feed(piece)
+        assert decoder.feed(b"data: {}\n\n") == [event]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "data"),
+    [
+        ([b"data: one\r", b"", b"\ndata: two\n\n"], b"one\ntwo"),
+        ([b"data: one\r", b"data: two\n\n"], b"one\ntwo"),
+        ([b"data: one\n", b"\n"], b"one"),
+    ],
+)
+def test_a_line_feed_after_a_carriage_return_ends_no_other_line(pieces: list[bytes], data: bytes) -> None:
+    assert read(*pieces) == [("", data, True)]
+
+
+@pytest.mark.parametrize("ends", [b"\n:\n", b"\nx\n", b"\n\r", b"\r\n", b"\n", b"\r\n\n"])
 def test_a_piece_that_is_nearly_one_event_is_read_line_by_line(ends: bytes) -> None:
     text = b"data: one" + ends
     decoder = SseEvents()
     decoder.feed(b"data: before\n\n")
-    wanted = [("", b"one", True)] if ends == b"\n\r" else []
+    wanted = [("", b"one", True)] if ends in (b"\n\r", b"\r\n\n") else []
     assert decoder.feed(text) == wanted
     assert [*wanted, *decoder.feed(b"\ndata: two\n\n")] == [("", b"one", True), ("", b"two", True)]
+
+
+@pytest.mark.parametrize("byte", [b"x", b"\t", b"\x0b"])
+def test_a_byte_in_the_place_of_the_last_line_end_begins_a_line(byte: bytes) -> None:
+    decoder = SseEvents()
+    decoder.feed(b"data: before\n\n")
+    assert decoder.feed(b"data: one\n" + byte) == []
+    assert decoder.feed(b"\n\n") == [("", b"one", True)]
 
 
 def test_one_event_in_each_piece() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, TAIL_SIZE
 from extproc.answers.wire.decoder import Event, MalformedAnswer
-from extproc.answers.wire.response_coding import MAX_UNPACKED
+from extproc.answers.wire.response_coding import MAX_UNPACKED, max_unpacked
 from extproc.answers.wire.websocket import HEAD_SIZE, NO_CODE, WebSocketMessages
 
 DEFLATE = "permessage-deflate"
@@ -149,6 +149,8 @@ def test_a_close_frame_is_the_end() -> None:
         *(frame(b"no such frame", 0x80 | opcode) for opcode in (3, 7, 11, 15)),
         frame(b"ping", 0x09),
         frame(bytes(126), 0x89),
+        frame(bytes(200), 0x89),
+        frame(bytes(126), 0x8B),
         frame(b"the rest of nothing", 0x80),
         frame(b"one", 0x01) + frame(b"two", 0x81),
         frame(b"one", 0x01) + frame(b"packed", 0xC0),
@@ -183,7 +185,13 @@ def test_a_compressed_message_that_nobody_agreed_on() -> None:
         read(frame(Packer()(b"Hello"), 0xC1))
 
 
-@pytest.mark.parametrize("name", ["x-webkit-deflate-frame", "permessage-deflate, x-other", "permessage-bzip2; a=b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-webkit-deflate-frame", "permessage-deflate, x-other", "permessage-bzip2; a=b"),
+        *("permessage-deflate; server_no_context_takeover, x-other", "permessage-deflate; a; b, permessage-deflate"),
+    ],
+)
 def test_an_extension_that_is_not_known(name: str) -> None:
     with pytest.raises(MalformedAnswer):
         WebSocketMessages(name)
@@ -258,3 +266,82 @@ def test_extensions_are_compared_without_case() -> None:
     for name in (" Permessage-Deflate ", "permessage-deflate ; SERVER_NO_CONTEXT_TAKEOVER"):
         assert read(packed, extensions=name) == [("", b"Hello", True)]
     assert read(frame(b"Hello"), extensions="  ") == [("", b"Hello", True)]
+
+
+@pytest.mark.parametrize("mask", [b"", b"\1\2\3\4"])
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 9, 126, 70_000])
+def test_a_frame_may_be_cut_anywhere(size: int, mask: bytes) -> None:
+    payload = random.Random(size).randbytes(size)
+    text = frame(b"first") + frame(payload, 0x82, mask) + frame(b"last", 0x81, mask)
+    wanted = [("", b"first", True), ("", payload, True), ("", b"last", True)]
+    for cut in range(min(len(text), 40)):
+        assert read(text[:cut], text[cut:]) == wanted
+        assert read(text[:cut], text[cut : cut + 3], b"", text[cut + 3 :]) == wanted
+
+
+def test_a_message_is_given_with_its_last_byte() -> None:
+    decoder = WebSocketMessages()
+    assert decoder.feed(frame(b"")) == [("", b"", True)]
+    assert decoder.feed(frame(b"", mask=b"mask")) == [("", b"", True)]
+    assert decoder.feed(frame(b"one")[:-1]) == []
+    assert decoder.feed(b"e" + frame(b"two")[:1]) == [("", b"one", True)]
+    assert decoder.feed(frame(b"two")[1:]) == [("", b"two", True)]
+
+
+def test_the_longest_frames() -> None:
+    assert read(frame(bytes(125), 0x89) + frame(b"x")) == [("", b"x", True)]
+    for size in (1 << 62, (1 << 63) - 1):
+        assert read(b"\x82\x7f" + size.to_bytes(8) + b"x") == []
+
+
+@pytest.mark.parametrize(("extensions", "paid"), [("", 32), (DEFLATE, 8)])
+def test_after_500_frames_each_more_needs_so_many_bytes(extensions: str, paid: int) -> None:
+    decoder = WebSocketMessages(extensions)
+    decoder.feed(frame(b"") * 500)
+    assert decoder.feed(frame(b"x" * (paid - 2))) == [("", b"x" * (paid - 2), True)]
+    with pytest.raises(MalformedAnswer):
+        decoder.feed(frame(b"x" * (paid - 3)))
+
+
+def final(message: bytes) -> bytes:
+    """Compressed, with a final block at its end (RFC 7692 §7.2.3.4)."""
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(message) + packer.flush(zlib.Z_FINISH)
+
+
+def test_what_was_compressed_is_counted_without_its_compression() -> None:
+    decoder = WebSocketMessages(DEFLATE)
+    assert decoder.expanded == 0
+    pack = Packer()
+    decoder.feed(frame(pack(b"Hello"), 0xC1) + frame(b"plain") + frame(b"", 0x89))
+    assert decoder.expanded == len(b"Hello")
+    packed = final(b"four") + final(b"and eleven.") + b"\0"
+    assert decoder.feed(frame(packed, 0xC1)) == [("", b"fourand eleven.", True)]
+    assert decoder.expanded == len(b"Hello" + b"fourand eleven.")
+
+
+@pytest.mark.parametrize(("more", "fits"), [(-1, True), (0, False)])
+@pytest.mark.parametrize("times", [1, 2])
+def test_messages_of_one_piece_unpack_to_less_than_its_limit(more: int, times: int, *, fits: bool) -> None:
+    """A ping fills the piece up to the size of which the limit is the one that is wanted."""
+    size = 2000
+    limit = max_unpacked(size)
+    sizes = [limit + more] if times == 1 else [limit // 2, limit - limit // 2 + more]
+    pack = Packer()
+    text = b"".join(frame(pack(bytes(each)), 0xC1) for each in sizes)
+    while size - len(text) > 127:
+        text += frame(bytes(min(size - len(text) - 4, 125)), 0x89)
+    text += frame(bytes(size - len(text) - 2), 0x89)
+    assert len(text) == size
+    if fits:
+        assert read(text, extensions=DEFLATE) == [("", bytes(each), True) for each in sizes]
+    else:
+        with pytest.raises(MalformedAnswer):
+            read(text, extensions=DEFLATE)
+
+
+def test_all_final_blocks_of_a_message_count_against_what_a_piece_may_unpack_to() -> None:
+    one = frame(final(b"short") + final(bytes(80_000)) + b"\0", 0xC1)
+    assert read(one, one, extensions=DEFLATE) == [("", b"short" + bytes(80_000), True)] * 2
+    with pytest.raises(MalformedAnswer):
+        read(one * 2, extensions=DEFLATE)
