@@ -98,13 +98,13 @@ def _route(snapshot: Snapshot, request: Request) -> list[bytes]:
     out: list[bytes] = []
     for message in request:
         event, _ = codec.decode(message)
-        out.extend([codec.encode(reply) for reply in _replies(stream.receive(event, 0.0))])
+        out.extend([codec.encode(reply) for reply in _replies(stream.receive(event))])
     return out
 
 
 def _receive(snapshot: Snapshot, events: Sequence[Event]) -> list[Action]:
     stream = RouteStream(snapshot, ENTROPY)
-    return [action for event in events for action in stream.receive(event, 0.0)]
+    return [action for event in events for action in stream.receive(event)]
 
 
 def _replies(actions: Sequence[Action]) -> list[Reply]:

@@ -50,9 +50,9 @@ def explain(
     if body and "content-length" not in headers:
         headers = Headers([*headers, ("content-length", str(len(body)).encode())])
     stream = RouteStream(snapshot, os.urandom(8) if entropy is None else entropy)
-    actions = list(stream.receive(RequestHeaders(headers, not body, _STREAMED), 0.0))
+    actions = list(stream.receive(RequestHeaders(headers, not body, _STREAMED)))
     if not actions:
-        actions += stream.receive(RequestBody(body, end_of_stream=True), 0.0)
+        actions += stream.receive(RequestBody(body, end_of_stream=True))
     setting: dict[str, str] = {}
     removed: list[str] = []
     reject = None

@@ -9,7 +9,7 @@ cdef class RouteStream:
     cdef public Body _body
     cdef public Headers _headers
 
-    cpdef tuple receive(self, object event, double now)
+    cpdef tuple receive(self, object event)
     cpdef tuple _on_headers(self, object event)
     cpdef object _body_limit(self, object operation)
     cpdef tuple _decide_by_headers(self, object event)

@@ -78,7 +78,7 @@ class RouteStream:
         """The whole inference request; None where it has not been read."""
         return None if self._fields is None else complete_request(self.operation, self._fields)
 
-    def receive(self, event: Event, now: float) -> Actions:  # noqa: ARG002 - the signature of every exchange
+    def receive(self, event: Event) -> Actions:
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
         return TRANSITIONS[self.state, type(event)](self, event)
 

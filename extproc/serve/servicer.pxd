@@ -4,10 +4,11 @@ from extproc.serve.open_streams cimport OpenStreams
 
 cdef class ProcessHandler:
     cdef public bint done
-    cdef public object _ended, _exchange, _loads, _metrics, _observing, _routing, _sender, _on_observed, _snapshot
+    cdef public object _ended, _loads, _metrics, _observing, _routing, _sender, _on_observed, _snapshot
     cdef public OpenStreams _streams
 
     cpdef list receive(self, bytes message)
     cpdef close(self)
     cpdef list _act(self, tuple actions)
+    cpdef tuple _actions(self, object event, double now)
     cpdef _note(self, object action)

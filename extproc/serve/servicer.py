@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast, get_args
 
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
-from extproc.envoy.events import Closed
+from extproc.envoy.events import Closed, Event
 from extproc.exchange.account import ACCOUNTED
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
@@ -54,7 +54,7 @@ class ProcessHandler:
     """One ``Process`` stream: routes, or observes where the filter runs in observability mode."""
 
     __slots__ = (
-        *("_ended", "_exchange", "_loads", "_metrics", "_observing", "_routing"),
+        *("_ended", "_loads", "_metrics", "_observing", "_routing"),
         *("_sender", "_streams", "_on_observed", "_snapshot", "done"),
     )
 
@@ -78,7 +78,6 @@ class ProcessHandler:
         self._loads = loads
         self._snapshot = snapshot
         self._metrics = metrics
-        self._exchange: RouteStream | ObserveStream | None = None
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """The replies to one ProcessingRequest. The gRPC server ends the stream where this raises."""
@@ -87,18 +86,18 @@ class ProcessHandler:
         started = perf_counter()
         try:
             event, observing = decode(message)
-            if self._exchange is None:
+            if self._routing is None and self._observing is None:
                 if started >= self._metrics.renderings.next_check:
                     self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
                     self._streams.watch(self)
-                    self._exchange = self._observing = ObserveStream(
+                    self._observing = ObserveStream(
                         self._snapshot, _random_share(), accounted=ACCOUNTED in self._sender.metadata
                     )
                 else:
                     free = self._loads.free_shares(started)
-                    self._exchange = self._routing = RouteStream(self._snapshot, _random_bytes(), free)
-            replies = self._act(self._exchange.receive(event, started))
+                    self._routing = RouteStream(self._snapshot, _random_bytes(), free)
+            replies = self._act(self._actions(event, started))
             if self.done:
                 pass
             elif self._routing is not None:
@@ -123,18 +122,24 @@ class ProcessHandler:
         """The stream has ended."""
         if self._ended is None:
             self._streams.close(self, watching=self._observing is not None)
-        if self._exchange is None or self.done:
+        if self.done:
             return
         now = perf_counter()
         if self._observing is not None and self._sender.loop_lag.seconds(now) > OVERLOADED_AFTER:
             self._act(self._observing.abandon(closed=True))
         else:
-            self._act(self._exchange.receive(_CLOSED, now))
+            self._act(self._actions(_CLOSED, now))
 
     def end(self, abort: Abort) -> None:
         """Ends the stream to make room for others (``OpenStreams``)."""
         self._ended = abort
         self._sender.end(abort)
+
+    def _actions(self, event: Event, now: float) -> Sequence[Action]:
+        """What the exchange gives for an event; nothing where there is none yet."""
+        if self._routing is not None:
+            return self._routing.receive(event)
+        return () if self._observing is None else self._observing.receive(event, now)
 
     def _relieve(self, exchange: ObserveStream, now: float, behind: float) -> None:
         """Stops watching an exchange before Envoy has to hold back its answer because of us: those with much data

@@ -89,7 +89,7 @@ def play(request: Request, piece: int = 0) -> list[Action]:
     events: list[Event] = [RequestHeaders(head, end_of_stream=False, protocol=STREAMED)]
     events += [RequestBody(body[at : at + step]) for at in range(0, len(body), step)]
     events.append(RequestBody(b"", end_of_stream=True))
-    actions = [action for event in events for action in stream.receive(event, 0.0)]
+    actions = [action for event in events for action in stream.receive(event)]
     _ = stream.request and (stream.request.stream, stream.request.max_tokens, stream.request.prompt_bytes)
     return actions
 

@@ -78,7 +78,7 @@ def ask(policy: Policy, pairs: list[tuple[str, str | bytes]], pieces: list[bytes
     events += [
         RequestTrailers() if len(pieces) % 2 and protocol is not BUFFERED else RequestBody(b"", end_of_stream=True)
     ]
-    actions = [action for event in events for action in stream.receive(event, 0.0)]
+    actions = [action for event in events for action in stream.receive(event)]
     assert stream.state is State.DONE
     return Answer(actions, [*pieces, b""], protocol)
 

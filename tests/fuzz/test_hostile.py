@@ -65,7 +65,7 @@ class Request(NamedTuple):
 
 def play(*events: Event, snapshot: Snapshot = SNAPSHOT) -> list[Action]:
     stream = RouteStream(snapshot, b"entropy")
-    return [action for event in events for action in stream.receive(event, 0.0)]
+    return [action for event in events for action in stream.receive(event)]
 
 
 def outcome(actions: list[Action]) -> str:
@@ -313,10 +313,10 @@ def test_no_input_makes_it_raise(
     snapshot = Snapshot((Policy("p", versions=(Version("v1", model_rewrite="another"),), body_limit=500),))
     stream = RouteStream(snapshot, b"entropy")
     head = Headers.of([(":method", line[0]), (":path", line[1]), *headers])
-    actions = list(stream.receive(RequestHeaders(head, end_of_stream=False, protocol=protocol), 0.0))
+    actions = list(stream.receive(RequestHeaders(head, end_of_stream=False, protocol=protocol)))
     for piece in pieces:
-        actions += stream.receive(RequestBody(piece), 0.0)
-    actions += stream.receive(RequestBody(b"", end_of_stream=True) if ends else Closed(), 0.0)
+        actions += stream.receive(RequestBody(piece))
+    actions += stream.receive(RequestBody(b"", end_of_stream=True) if ends else Closed())
     assert stream.state is State.DONE
     assert actions.count(Finish()) == 1 or not ends
 
@@ -327,10 +327,10 @@ def test_a_body_of_megabytes_takes_no_more_memory_than_its_size() -> None:
     stream = RouteStream(SNAPSHOT, b"entropy")
     tracemalloc.start()
     try:
-        stream.receive(request.head(STREAMED), 0.0)
+        stream.receive(request.head(STREAMED))
         for piece in pieces:
-            stream.receive(RequestBody(piece), 0.0)
-        actions = list(stream.receive(RequestBody(b"", end_of_stream=True), 0.0))
+            stream.receive(RequestBody(piece))
+        actions = list(stream.receive(RequestBody(b"", end_of_stream=True)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -26,9 +26,9 @@ def interpret(line: str, body: Any = b"", headers: dict[str, str] | None = None)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     stream = RouteStream(EVERYTHING, b"entropy")
     head = Headers.of([(":method", method), (":path", path), *(headers or {}).items()])
-    actions = list(stream.receive(RequestHeaders(head, not raw, STREAMED), 0.0))
+    actions = list(stream.receive(RequestHeaders(head, not raw, STREAMED)))
     if not actions:
-        actions += stream.receive(RequestBody(raw, end_of_stream=True), 0.0)
+        actions += stream.receive(RequestBody(raw, end_of_stream=True))
     unmatched = [action.reason for action in actions if isinstance(action, Unmatched)]
     return unmatched[0] if unmatched or stream.request is None else stream.request
 

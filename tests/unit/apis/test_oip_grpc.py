@@ -70,9 +70,9 @@ class TestMessageAfterMessage:
 
     def test_the_first_message_decides_at_once(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(self.head(STREAMED), 0.0) == ()
-        assert stream.receive(RequestBody(self.FIRST[:8]), 0.0) == ()
-        reply, finish = stream.receive(RequestBody(self.FIRST[8:]), 0.0)
+        assert stream.receive(self.head(STREAMED)) == ()
+        assert stream.receive(RequestBody(self.FIRST[:8])) == ()
+        reply, finish = stream.receive(RequestBody(self.FIRST[8:]))
         assert isinstance(reply, HeadersReply)
         assert reply.mutation.set == ROUTED
         assert finish == Finish()

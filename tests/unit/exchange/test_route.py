@@ -62,7 +62,7 @@ def head(
 def play(*events: Event, snapshot: Snapshot = SNAPSHOT) -> list[Action]:
     """Everything a fresh stream does about these events."""
     stream = RouteStream(snapshot, b"entropy")
-    return [action for event in events for action in stream.receive(event, 0.0)]
+    return [action for event in events for action in stream.receive(event)]
 
 
 class TestHeadSuffices:
@@ -117,24 +117,24 @@ class TestHeadSuffices:
 class TestStreamedWithoutWaiting:
     def test_the_answer_waits_for_the_whole_body(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(head(), 0.0) == ()
-        assert stream.receive(RequestBody(LLAMA[:9]), 0.0) == ()
-        assert stream.receive(RequestBody(LLAMA[9:]), 0.0) == ()
-        assert stream.receive(RequestBody(b"", end_of_stream=True), 0.0) == (HeadersReply(LLAMA_MUTATION), Finish())
+        assert stream.receive(head()) == ()
+        assert stream.receive(RequestBody(LLAMA[:9])) == ()
+        assert stream.receive(RequestBody(LLAMA[9:])) == ()
+        assert stream.receive(RequestBody(b"", end_of_stream=True)) == (HeadersReply(LLAMA_MUTATION), Finish())
         assert stream.state is State.DONE
 
     def test_what_was_read_is_there_for_who_explains_it(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        stream.receive(head(), 0.0)
+        stream.receive(head())
         assert stream.request is None
-        stream.receive(RequestBody(b'{"model":"llama","max_tokens":7}', end_of_stream=True), 0.0)
+        stream.receive(RequestBody(b'{"model":"llama","max_tokens":7}', end_of_stream=True))
         assert stream.request == InferenceRequest("openai", "chat.completions", "llama", max_tokens=7)
 
     def test_the_length_tells_the_end_before_envoy_does(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(head(content_length=str(len(LLAMA))), 0.0) == ()
-        assert stream.receive(RequestBody(LLAMA[:9]), 0.0) == ()
-        assert stream.receive(RequestBody(LLAMA[9:]), 0.0) == (HeadersReply(LLAMA_MUTATION), Finish())
+        assert stream.receive(head(content_length=str(len(LLAMA)))) == ()
+        assert stream.receive(RequestBody(LLAMA[:9])) == ()
+        assert stream.receive(RequestBody(LLAMA[9:])) == (HeadersReply(LLAMA_MUTATION), Finish())
 
     def test_a_second_model_is_found_wherever_it_stands(self) -> None:
         first, second = RequestBody(b'{"model":"llama",'), RequestBody(b'"model":"old-name"}', end_of_stream=True)
@@ -183,9 +183,9 @@ class TestStreamedWithoutWaiting:
 
     def test_nothing_is_kept_of_a_request_that_left(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        stream.receive(head(), 0.0)
-        stream.receive(RequestBody(LLAMA), 0.0)
-        assert stream.receive(Closed(), 0.0) == ()
+        stream.receive(head())
+        stream.receive(RequestBody(LLAMA))
+        assert stream.receive(Closed()) == ()
         assert stream.state is State.DONE
 
 
@@ -266,10 +266,10 @@ class TestFullDuplex:
 
     def test_a_body_that_was_not_needed_is_echoed_as_it_comes(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(head("/upload", DUPLEX), 0.0) == (Unmatched("no_api"), HeadersReply())
-        assert stream.receive(RequestBody(b"a"), 0.0) == (BodyEcho(b"a", end_of_stream=False),)
+        assert stream.receive(head("/upload", DUPLEX)) == (Unmatched("no_api"), HeadersReply())
+        assert stream.receive(RequestBody(b"a")) == (BodyEcho(b"a", end_of_stream=False),)
         last, echo = RequestBody(b"b", end_of_stream=True), BodyEcho(b"b", end_of_stream=True)
-        assert stream.receive(last, 0.0) == (echo, Finish())
+        assert stream.receive(last) == (echo, Finish())
 
 
 class TestGrpc:
@@ -279,9 +279,9 @@ class TestGrpc:
     @pytest.mark.parametrize("protocol", [STREAMED, DUPLEX])
     def test_the_first_message_decides_and_the_rest_is_not_waited_for(self, protocol: Protocol) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(head(self.INFER, protocol, content_type="application/grpc"), 0.0) == ()
-        assert stream.receive(RequestBody(self.FRAME[:9]), 0.0) == ()
-        reply, after = stream.receive(RequestBody(self.FRAME[9:]), 0.0)
+        assert stream.receive(head(self.INFER, protocol, content_type="application/grpc")) == ()
+        assert stream.receive(RequestBody(self.FRAME[:9])) == ()
+        reply, after = stream.receive(RequestBody(self.FRAME[9:]))
         assert isinstance(reply, HeadersReply)
         assert reply.mutation.set == ROUTED
         assert after == (Finish() if protocol is STREAMED else BodyEcho(self.FRAME, end_of_stream=False))
@@ -356,9 +356,9 @@ def test_the_table_names_every_state_and_event() -> None:
 def test_every_event_in_every_state(state: State, kind: type[Event]) -> None:
     stream = RouteStream(SNAPSHOT, b"e")
     for event in INTO[state]:
-        stream.receive(event, 0.0)
+        stream.receive(event)
     assert stream.state is state
-    actions = stream.receive(SAMPLES[kind], 0.0)
+    actions = stream.receive(SAMPLES[kind])
     if (state, kind) in LEGAL:
         assert not [a for a in actions if isinstance(a, Fault)]
         expected = LEGAL[state, kind]
@@ -390,11 +390,11 @@ EVENTS: Any = st.one_of(
 def test_any_conversation_ends_cleanly(events: list[Event]) -> None:
     stream, finished = RouteStream(SNAPSHOT, b"e"), False
     for event in [*events, Closed()]:
-        actions = stream.receive(event, 0.0)
+        actions = stream.receive(event)
         if finished:
             assert all(isinstance(a, Fault) for a in actions)
         assert Finish() not in actions[:-1]
         finished = finished or Finish() in actions
         assert finished <= (stream.state is State.DONE)
     assert stream.state is State.DONE
-    assert stream.receive(Closed(), 0.0) == ()
+    assert stream.receive(Closed()) == ()

@@ -32,9 +32,9 @@ def answer(snapshot: Snapshot, path: str, body: bytes, protocol: Protocol = STRE
     stream = RouteStream(snapshot, b"entropy")
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     head = Headers.of([(":method", "POST"), (":path", path), *named])
-    actions = list(stream.receive(RequestHeaders(head, not body, protocol), 0.0))
+    actions = list(stream.receive(RequestHeaders(head, not body, protocol)))
     if body and Finish() not in actions:
-        actions += stream.receive(RequestBody(body, end_of_stream=True), 0.0)
+        actions += stream.receive(RequestBody(body, end_of_stream=True))
     assert stream.state is State.DONE
     return actions
 
