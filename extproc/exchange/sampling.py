@@ -31,5 +31,5 @@ def is_left_out(metadata: Mapping[str, str], share: float, drawn: float) -> bool
     """Whether an answer is not read. ``drawn``: a random number from 0 to 1, for requests of which ``aimesh.route`` has
     said nothing, since it runs elsewhere.
     """
-    told = metadata.get(OBSERVE)
-    return drawn >= share if told is None else told == LEFT_OUT
+    decided = metadata.get(OBSERVE)
+    return drawn >= share if decided is None else decided == LEFT_OUT

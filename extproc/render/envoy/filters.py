@@ -136,7 +136,7 @@ def load_report_filter() -> Doc:
 
 def if_sampled(inner: Doc) -> Doc:
     """The filter ``inner``, skipped for requests that were decided not to be observed."""
-    told = typed(
+    decided = typed(
         "aimesh.sampling",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
         filter=NAMESPACE,
@@ -148,7 +148,7 @@ def if_sampled(inner: Doc) -> Doc:
         value={"string_match": {"exact": LEFT_OUT}},
     )
     skip = typed("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
-    predicate = {"single_predicate": {"input": told, "custom_match": left_out}}
+    predicate = {"single_predicate": {"input": decided, "custom_match": left_out}}
     return typed(
         inner["name"],
         "extensions.common.matching.v3.ExtensionWithMatcher",
