@@ -116,7 +116,8 @@ def test_killed_and_restarted_under_traffic_no_request_fails(serve: Callable[...
         until(lambda: routed(gateway))
         traffic.more(100)
     assert traffic.failures == []
-    assert second.metric('inference_requests_total{api="openai",code="200",gpu_pool="none",model="llama",version="v1"}')
+    served = 'inference_requests_total{api="openai",code="200",gpu_pool="none",model="llama",version="v1"}'
+    until(lambda: second.metric(served))
 
 
 @pytest.mark.parametrize("fail_open", [True, False])
