@@ -21,9 +21,9 @@ from extproc.envoy.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
-from extproc.exchange.account import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
 from extproc.exchange.notes import SHED, Action, Fault, LoadReport
+from extproc.exchange.request_outcome import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
 from extproc.exchange.sampling import is_left_out
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import LINKERD_CLIENT, Headers
@@ -53,7 +53,7 @@ class ObserveStream:
 
     def __init__(self, snapshot: Snapshot, sample: float = 0.0, *, accounted: bool = False) -> None:
         """``sample``: a fresh random number from 0 to 1 (``sampling.is_left_out``); ``accounted``: Envoy's access log
-        tells of the exchange, too (``exchange.account``).
+        tells of the exchange, too (``exchange.request_outcome``).
         """
         self._accounted = accounted
         self._snapshot = snapshot

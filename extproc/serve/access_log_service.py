@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from extproc.envoy.access_log import decode
 from extproc.envoy.codec import Malformed
-from extproc.exchange.account import account
 from extproc.exchange.notes import Observed, RequestAccount
+from extproc.exchange.request_outcome import account
 from extproc.grpc_server import Abort, Sender, StatusCode
 from extproc.policy.snapshot import Snapshot, Target
 from extproc.telemetry.golden_metrics import is_failure

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias, cast, get_args
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed, Event
-from extproc.exchange.account import ACCOUNTED
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
+from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.exchange.route import RouteStream, State
 from extproc.grpc_server import Abort, Sender
 from extproc.policy.pool_load import PoolLoads

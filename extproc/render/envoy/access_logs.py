@@ -18,7 +18,7 @@ def access_logs(options: EnvoyOptions) -> list[Doc]:
 
 
 def _account_log(options: EnvoyOptions) -> Doc:
-    """The access log that the processor counts requests by (``exchange.account``): a stream from each worker thread."""
+    """The log that the processor counts requests by (``exchange.request_outcome``): a stream of each thread."""
     headers_read = [headers.LINKERD_CLIENT] if options.behind_linkerd else []
     return typed(
         "envoy.access_loggers.http_grpc",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.envoy.events import PEER_ATTRIBUTES
-from extproc.exchange.account import ACCOUNTED, REQUEST_ID
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
+from extproc.exchange.request_outcome import ACCOUNTED, REQUEST_ID
 from extproc.exchange.sampling import LEFT_OUT, OBSERVE
 from extproc.policy import load_report
 from extproc.policy.snapshot import Snapshot

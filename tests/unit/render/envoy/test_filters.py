@@ -7,7 +7,7 @@ import re
 import pytest
 
 from extproc import headers
-from extproc.exchange.account import ACCOUNTED
+from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from extproc.envoy.access_log import LoggedRequest
 from extproc.envoy.events import Closed, Event, RequestHeaders, ResponseBody, ResponseHeaders
-from extproc.exchange.account import account, failure
 from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAccount
 from extproc.exchange.observe import ObserveStream
+from extproc.exchange.request_outcome import account, failure
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Target, Version
