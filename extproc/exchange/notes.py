@@ -76,6 +76,9 @@ ERRORS = ("error_in_stream", "client_left", "broken_off", "cut_short", SHED)
 client mostly; the same where the account of the request says by whom; the answer ended without the mark that its API
 ends with."""
 
+FAILED_AFTER_STATUS = ("error_in_stream", "cut_short", "upstream_broke_off", "upstream_stalled", "no_answer")
+"""Of ``ERRORS`` and ``FAILURES``, those of the model server that the status does not show: no exchange has two."""
+
 
 class RequestAccount(msgspec.Struct, frozen=True):
     """one request has ended, by Envoy's access log."""

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-from extproc.exchange.notes import Observed, RequestAccount
+from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.telemetry.histogram import Histogram, quantile
 from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
-_FAILURES = ("error_in_stream", "cut_short", "upstream_broke_off", "upstream_stalled", "no_answer")
-"""``Observed.error`` and ``RequestAccount.failure`` of failures of the model server that the status does not show."""
 _WEIGHTED_COHORTS = ("weight", "sticky")
 """Cohorts in which the weights choose the version."""
 
@@ -23,7 +21,7 @@ def is_failure(observed: Observed) -> bool:
 
 
 def _is_failure(code: str, error: str) -> bool:
-    return code.startswith("5") or error in _FAILURES
+    return code.startswith("5") or error in FAILED_AFTER_STATUS
 
 
 class Counts(msgspec.Struct, array_like=True):
@@ -42,7 +40,7 @@ class Counts(msgspec.Struct, array_like=True):
     def note(self, observed: Observed) -> None:
         """Counts an exchange; of an accounted one what the account does not have."""
         if observed.accounted:
-            self.failures += observed.error in _FAILURES
+            self.failures += observed.error in FAILED_AFTER_STATUS
         else:
             self._request(observed, observed.error)
         if observed.first_token is not None:

@@ -105,6 +105,17 @@ def request_mode(body: str) -> Doc:
     }
 
 
+def skipped_where(predicate: Doc, inner: Doc) -> Doc:
+    """The HTTP filter ``inner``, skipped for requests of which ``predicate`` holds."""
+    skip = typed("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
+    return typed(
+        inner["name"],
+        "extensions.common.matching.v3.ExtensionWithMatcher",
+        extension_config=inner,
+        xds_matcher={"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": skip}}]}},
+    )
+
+
 def avoid_previous_hosts() -> Doc:
     """Fields of a retry policy: no retry on a host that this request was already sent to."""
     previous = typed(

@@ -22,6 +22,7 @@ from extproc.render.envoy.envoy_options import (
     avoid_previous_hosts,
     request_mode,
     seconds,
+    skipped_where,
     typed,
 )
 
@@ -147,21 +148,14 @@ def if_sampled(inner: Doc) -> Doc:
         "extensions.matching.input_matchers.metadata.v3.Metadata",
         value={"string_match": {"exact": LEFT_OUT}},
     )
-    skip = typed("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
-    predicate = {"single_predicate": {"input": decided, "custom_match": left_out}}
-    return typed(
-        inner["name"],
-        "extensions.common.matching.v3.ExtensionWithMatcher",
-        extension_config=inner,
-        xds_matcher={"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": skip}}]}},
-    )
+    return skipped_where({"single_predicate": {"input": decided, "custom_match": left_out}}, inner)
 
 
 def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False, accounted: bool = False) -> Doc:
     """``aimesh.observe``: sends the processor the response; Envoy does not wait for answers (observability mode).
 
     ``alone``: there is no ``aimesh.route`` whose metadata names the API, so path and method are sent as well.
-    ``accounted``: this Envoy has an ``account_log``.
+    ``accounted``: this Envoy has the processor's access log (``access_logs``).
     """
     return typed(
         OBSERVE_FILTER,

@@ -9,7 +9,7 @@ input that a filter can set (neither dynamic metadata nor CEL).
 from __future__ import annotations
 
 from extproc.render.document import Doc
-from extproc.render.envoy.envoy_options import NAMESPACE, typed
+from extproc.render.envoy.envoy_options import NAMESPACE, skipped_where, typed
 
 ADMITTED_FILTER = f"{NAMESPACE}.admitted"
 """Name of the filter and key of the filter state that it sets."""
@@ -28,11 +28,5 @@ def admitted_filter() -> Doc:
 def if_admitted(inner: Doc) -> Doc:
     """The filter ``inner``, skipped for requests that did not reach ``admitted_filter``."""
     state = typed(ADMITTED_FILTER, "extensions.matching.common_inputs.network.v3.FilterStateInput", key=ADMITTED_FILTER)
-    skip = typed("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
     not_admitted = {"not_matcher": {"single_predicate": {"input": state, "value_match": {"exact": _MARK}}}}
-    return typed(
-        inner["name"],
-        "extensions.common.matching.v3.ExtensionWithMatcher",
-        extension_config=inner,
-        xds_matcher={"matcher_list": {"matchers": [{"predicate": not_admitted, "on_match": {"action": skip}}]}},
-    )
+    return skipped_where(not_admitted, inner)

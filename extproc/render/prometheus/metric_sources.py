@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from extproc.exchange.notes import FAILED_AFTER_STATUS
 from extproc.policy.snapshot import NONE, Policy, Snapshot, Target, Version
 from extproc.render.envoy.envoy_options import is_ip
 from extproc.render.prometheus.promql import among, renamed, select
@@ -19,7 +20,7 @@ from extproc.render.source_names import Source
 
 FAILED = 'code=~"5.."'
 """Matches failures of the service: neither a client's error (4xx) nor a client that disconnected (0)."""
-BROKEN = 'reason=~"error_in_stream|cut_short|upstream_broke_off|upstream_stalled|no_answer"'
+BROKEN = f'reason=~"{"|".join(FAILED_AFTER_STATUS)}"'
 """Matches answers that failed after their status, 200 or a gRPC call's. Only the processor counts these, for every
 source, and it does not count other failures under these reasons."""
 
