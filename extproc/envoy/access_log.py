@@ -13,13 +13,12 @@ from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import StringValue
 
 from extproc._pb import access_log_pb2 as pb
-from extproc.envoy.codec import NAMESPACE, Malformed
+from extproc.envoy.codec import Malformed, own_metadata
 from extproc.envoy.events import TUNNEL_PEER
 from extproc.headers import LINKERD_CLIENT
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 STREAM = f"/{SERVICE}/StreamAccessLogs"
-
 
 MAX_MESSAGE, MAX_ENTRIES = 256 << 10, 1_000
 """Bytes and entries of a message. Envoy sends what it has from 16 KiB on; the last entry may be a head of 60 KiB."""
@@ -72,7 +71,7 @@ def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
         common.duration.seconds + common.duration.nanos / 1e9,
         common.upstream_cluster if _was_sent(common) else "",
         tuple(field.name for field, _ in common.response_flags.ListFields()),
-        _metadata(common.metadata),
+        own_metadata(common.metadata),
         common.HasField("time_to_first_upstream_rx_byte"),
         entry.request.request_id,
         _caller(entry),
@@ -85,13 +84,6 @@ def _was_sent(common: pb.AccessLogCommon) -> bool:
     """
     flags = common.response_flags
     return common.HasField("upstream_remote_address") or any(getattr(flags, name) for name in _NO_SERVER)
-
-
-def _metadata(metadata: pb.Metadata) -> Mapping[str, str]:
-    if NAMESPACE not in metadata.filter_metadata:
-        return {}
-    fields = metadata.filter_metadata[NAMESPACE].fields
-    return {key: fields[key].string_value for key in fields}
 
 
 def _caller(entry: pb.HTTPAccessLogEntry) -> str:

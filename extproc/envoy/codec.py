@@ -12,6 +12,7 @@ from types import MappingProxyType
 import msgspec
 from google.protobuf.message import DecodeError
 
+from extproc._pb import access_log_pb2 as log_pb
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.actions import (
     BodyEcho,
@@ -112,19 +113,19 @@ _cached_filter = lru_cache(maxsize=1024)(_filter_of)
 
 def _metadata_of(data: bytes) -> Mapping[str, str]:
     try:
-        return _metadata(pb.Metadata.FromString(data))
+        return own_metadata(pb.Metadata.FromString(data))
     except DecodeError:
         raise Malformed("not a Metadata") from None
 
 
 def _request_headers(message: pb.ProcessingRequest) -> Event:
-    head, metadata = message.request_headers, _metadata(message.metadata_context)
+    head, metadata = message.request_headers, own_metadata(message.metadata_context)
     return RequestHeaders(_headers(head.headers), head.end_of_stream, _protocol(message), metadata, _peer(message))
 
 
 def _response_headers(message: pb.ProcessingRequest) -> Event:
     head = message.response_headers
-    return ResponseHeaders(_headers(head.headers), head.end_of_stream, _metadata(message.metadata_context))
+    return ResponseHeaders(_headers(head.headers), head.end_of_stream, own_metadata(message.metadata_context))
 
 
 def _request_body(message: pb.ProcessingRequest) -> Event:
@@ -160,7 +161,8 @@ def _headers(headers: pb.HeaderMap) -> Headers:
     return Headers([(h.key, h.raw_value or h.value.encode()) for h in headers.headers])
 
 
-def _metadata(metadata: pb.Metadata) -> Mapping[str, str]:
+def own_metadata(metadata: pb.Metadata | log_pb.Metadata) -> Mapping[str, str]:
+    """What dynamic metadata says in our namespace."""
     if NAMESPACE not in metadata.filter_metadata:
         return _NO_METADATA
     fields = metadata.filter_metadata[NAMESPACE].fields
