@@ -13,7 +13,8 @@ from setuptools import Extension, setup
 
 COMPILED = (
     "headers",
-    *(f"http2.{name}" for name in ("connection", "control_frames", "limits", "frames", "header_fields", "hpack")),
+    *(f"http2.{name}" for name in ("connection", "control_frames", "flood_limits", "frames", "header_fields", "hpack")),
+    *(f"http2.{name}" for name in ("limits", "memory_budget")),
     *(f"http2.{name}" for name in ("huffman", "request_headers", "settings", "stream", "stream_states", "windows")),
     *("grpc_server.call", "grpc_server.client_socket", "grpc_server.metadata", "grpc_server.status"),
     *("envoy.access_log", "envoy.canonical", "envoy.codec"),

@@ -12,7 +12,7 @@ from select import EPOLLIN, EPOLLOUT
 from typing import Final
 
 from extproc.http2.connection import UNLIMITED, Connection
-from extproc.http2.limits import MAX_QUEUED
+from extproc.http2.memory_budget import MAX_QUEUED
 
 log = logging.getLogger(__name__)
 

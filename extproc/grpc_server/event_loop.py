@@ -25,7 +25,7 @@ from extproc.grpc_server.contract import IDLE_INTERVAL, Factory, LoopLag, Settin
 from extproc.grpc_server.status import Abort
 from extproc.grpc_server.tls import TlsContexts
 from extproc.http2.connection import Connection
-from extproc.http2.limits import MemoryBudget
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.stream import Stream
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from extproc.http2 import flood_limits
+
 # What every frame needs is imported by name: compiled, those are numbers of C's (docs/decisions/0012-compiled.md).
 from extproc.http2 import frames as f
-from extproc.http2 import limits
 from extproc.http2.control_frames import ControlFrames
+from extproc.http2.flood_limits import MAX_LATE_RESETS
 from extproc.http2.frames import (
     CONTINUATION,
     DATA,
@@ -29,7 +31,8 @@ from extproc.http2.frames import (
     PRIORITY_FLAG,
     Http2ConnectionError,
 )
-from extproc.http2.limits import MAX_BLOCK, MAX_LATE_RESETS, MAX_STREAMS, MemoryBudget
+from extproc.http2.limits import MAX_BLOCK, MAX_STREAMS
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
 from extproc.http2.settings import STREAM_WINDOW
 from extproc.http2.stream import Stream
@@ -112,7 +115,7 @@ class Connection(ControlFrames):
         self._remove(stream)
         self.put(f.rst_stream(stream.number, code))
         stream.lost()
-        self.charge(limits.FAULT_LIMIT)
+        self.charge(flood_limits.FAULT_LIMIT)
 
     def _remove(self, stream: Stream) -> None:
         number = stream.number
@@ -154,7 +157,7 @@ class Connection(ControlFrames):
             elif (handle := handlers.get(kind)) is not None:
                 handle(self, number, flags, raw[start:at])
             else:
-                self.charge(limits.UNKNOWN_FRAME_LIMIT)
+                self.charge(flood_limits.UNKNOWN_FRAME_LIMIT)
         return at
 
     def _deliver(self, stream: Stream, piece: bytes, size: int, flags: int) -> None:
@@ -176,7 +179,7 @@ class Connection(ControlFrames):
         if piece:
             stream.data(piece)
         elif not flags & END_STREAM:
-            self.charge(limits.EMPTY_DATA_LIMIT)
+            self.charge(flood_limits.EMPTY_DATA_LIMIT)
         if flags & END_STREAM:
             self._end(stream)
 
@@ -218,7 +221,7 @@ class Connection(ControlFrames):
     def _on_continuation(self, number: int, flags: int, payload: bytes) -> None:
         if self._block is None:
             raise Http2ConnectionError(f.PROTOCOL_ERROR, "a continuation of nothing")
-        self.charge(limits.CONTINUATION_LIMIT)
+        self.charge(flood_limits.CONTINUATION_LIMIT)
         _, first, block = self._block
         block += payload
         if len(block) > MAX_BLOCK:
@@ -255,7 +258,7 @@ class Connection(ControlFrames):
             self.put(f.rst_stream(number, f.PROTOCOL_ERROR if fault else f.REFUSED_STREAM))
             if ended:
                 self.remember_ended(number)
-            self.charge(limits.FAULT_LIMIT if fault else limits.REFUSED_STREAM_LIMIT)
+            self.charge(flood_limits.FAULT_LIMIT if fault else flood_limits.REFUSED_STREAM_LIMIT)
             return
         stream = self.streams[number] = self._accept(self, number, head)
         stream.remaining = head.content_length
@@ -274,7 +277,7 @@ class Connection(ControlFrames):
             self._remove(stream)
             stream.lost()
             if rapid:
-                self.charge(limits.RESET_LIMIT)
+                self.charge(flood_limits.RESET_LIMIT)
         else:
             self.remember_ended(number)
         self.resets_received += 1

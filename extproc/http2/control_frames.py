@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from extproc.http2 import flood_limits
 from extproc.http2 import frames as f
-from extproc.http2 import limits
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MemoryBudget
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.settings import SERVER_SETTINGS, SETTINGS_ACK, read_settings
 from extproc.http2.windows import CONNECTION_WINDOW, FlowControl
 
@@ -46,7 +46,7 @@ class ControlFrames(FlowControl):
             raise Http2ConnectionError(f.PROTOCOL_ERROR, "settings of a stream")
         if len(payload) % 6 or (flags & f.ACK and payload):
             raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "settings of another size")
-        self.charge(limits.SETTINGS_LIMIT)
+        self.charge(flood_limits.SETTINGS_LIMIT)
         if flags & f.ACK:
             return
         self.work -= _SETTINGS_WORK
@@ -62,7 +62,7 @@ class ControlFrames(FlowControl):
             raise Http2ConnectionError(f.PROTOCOL_ERROR, "a ping of a stream")
         if len(payload) != 8:
             raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a ping of another size")
-        self.charge(limits.PING_LIMIT)
+        self.charge(flood_limits.PING_LIMIT)
         if not flags & f.ACK:
             self.put(f.frame(f.PING, f.ACK, 0, payload))
         elif payload == _PING_PAYLOAD:
@@ -74,7 +74,7 @@ class ControlFrames(FlowControl):
             raise Http2ConnectionError(f.PROTOCOL_ERROR, "a GOAWAY of a stream")
         if len(payload) < 8:
             raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a GOAWAY is cut off")
-        self.charge(limits.GOAWAY_LIMIT)
+        self.charge(flood_limits.GOAWAY_LIMIT)
 
     def on_priority(self, number: int, _: int, payload: bytes) -> None:
         """§5.3.2: checked, and without effect."""
@@ -83,7 +83,7 @@ class ControlFrames(FlowControl):
         if len(payload) != 5:
             raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a priority of another size")
         f.check_priority(number, payload)
-        self.charge(limits.PRIORITY_LIMIT)
+        self.charge(flood_limits.PRIORITY_LIMIT)
 
     def on_push_promise(self, _: int, __: int, ___: bytes) -> None:
         """§8.4: an error from a client."""

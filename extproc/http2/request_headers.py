@@ -12,7 +12,7 @@ from typing import Final
 
 from extproc.http2.header_fields import PSEUDO, REQUIRED, Field, kinds_of
 from extproc.http2.hpack import HpackDecoder
-from extproc.http2.limits import CACHED_HEADER_BYTES, MemoryBudget
+from extproc.http2.memory_budget import CACHED_HEADER_BYTES, MemoryBudget
 
 MAX_CACHED_BLOCKS: Final = 64
 MAX_CACHED_BLOCK: Final = 4096

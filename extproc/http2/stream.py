@@ -20,7 +20,7 @@ from extproc.http2.frames import (
     frame_head,
     rst_stream,
 )
-from extproc.http2.limits import MAX_QUEUED, MemoryBudget
+from extproc.http2.memory_budget import MAX_QUEUED, MemoryBudget
 
 
 class ConnectionSender:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from extproc.http2 import flood_limits
 from extproc.http2 import frames as f
-from extproc.http2 import limits
+from extproc.http2.flood_limits import RateLimit, TokenBucket
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MAX_ENDED, MemoryBudget, RateLimit, TokenBucket
+from extproc.http2.limits import MAX_ENDED
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.stream import ConnectionSender, Stream
 
 
@@ -31,7 +33,7 @@ class StreamStates(ConnectionSender):
         """Counts a frame that is limited, which is work. Raises ``Http2ConnectionError`` where there were too many."""
         self.work -= 1
         sent = self.window_granted - self.window
-        earned = limits.PER_STREAM * self.streams_opened + sent // limits.PER_BYTES
+        earned = flood_limits.PER_STREAM * self.streams_opened + sent // flood_limits.PER_BYTES
         bucket = self._buckets.get(limit)
         if bucket is None:
             bucket = self._buckets[limit] = TokenBucket(limit, self.now, earned)

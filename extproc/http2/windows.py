@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from extproc.http2 import flood_limits
 from extproc.http2 import frames as f
-from extproc.http2 import limits
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MAX_QUEUED, MemoryBudget
+from extproc.http2.memory_budget import MAX_QUEUED, MemoryBudget
 from extproc.http2.settings import STREAM_WINDOW
 from extproc.http2.stream import Stream
 from extproc.http2.stream_states import StreamStates
@@ -100,7 +100,7 @@ class FlowControl(StreamStates):
         """§6.9."""
         if len(payload) != 4:
             raise Http2ConnectionError(f.FRAME_SIZE_ERROR, "a WINDOW_UPDATE of another size")
-        self.charge(limits.WINDOW_UPDATE_LIMIT)
+        self.charge(flood_limits.WINDOW_UPDATE_LIMIT)
         increment = f.read_u32(payload)[0] & f.MAX_WINDOW
         if number == 0:
             self.window += increment
@@ -123,7 +123,7 @@ class FlowControl(StreamStates):
         change, self.initial_window = size - self.initial_window, size
         if not change:
             return
-        self.charge(limits.SETTINGS_LIMIT, len(self.streams) // limits.STREAMS_PER_SETTINGS)
+        self.charge(flood_limits.SETTINGS_LIMIT, len(self.streams) // flood_limits.STREAMS_PER_SETTINGS)
         self.work -= len(self.streams) // 4
         for stream in self.streams.values():
             stream.window += change

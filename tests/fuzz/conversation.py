@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from random import Random
 
-from extproc.http2.limits import MAX_QUEUED
+from extproc.http2.memory_budget import MAX_QUEUED
 from tests.http2.served import Served
 
 PREFACE = b"PRI * HTTP/2.0\r\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from extproc.http2.limits import MAX_LATE_RESETS, PER_STREAM
+from extproc.http2.flood_limits import MAX_LATE_RESETS, PER_STREAM
 from tests.http2.wire import (
     block,
     data,

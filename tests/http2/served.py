@@ -9,7 +9,8 @@ from extproc.grpc_server.contract import Handler, LoopLag, Sender
 from extproc.grpc_server.status import Abort, StatusCode
 from extproc.http2 import frames as f
 from extproc.http2.connection import Connection
-from extproc.http2.limits import MAX_BLOCK, MemoryBudget
+from extproc.http2.limits import MAX_BLOCK
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.request_headers import RequestHead
 from extproc.http2.settings import STREAM_WINDOW
 from extproc.http2.stream import Stream

@@ -10,7 +10,7 @@ import pytest
 from extproc.http2 import frames as f
 from extproc.http2.control_frames import ControlFrames
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MemoryBudget
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.stream import Stream
 from tests.http2.wire import frames
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from extproc.grpc_server.metadata import custom_metadata
 from extproc.http2.header_fields import Field
 from extproc.http2.hpack import HeadersTooLarge, HpackDecoder, HpackError, TooManyInstructions
-from extproc.http2.limits import MAX_BLOCK, MemoryBudget
+from extproc.http2.limits import MAX_BLOCK
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.request_headers import HeaderBlockReader, RequestHead
 from tests.http2.wire import PATH, REQUEST, block
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.http2.limits import MAX_QUEUED, MemoryBudget
+from extproc.http2.memory_budget import MAX_QUEUED, MemoryBudget
 from extproc.http2.stream import ConnectionSender, Stream
 from tests.http2.wire import frames
 

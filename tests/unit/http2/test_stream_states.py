@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from extproc.http2 import frames as f
+from extproc.http2.flood_limits import RateLimit
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MAX_ENDED, MemoryBudget, RateLimit
+from extproc.http2.limits import MAX_ENDED
+from extproc.http2.memory_budget import MemoryBudget
 from extproc.http2.stream import Stream
 from extproc.http2.stream_states import StreamStates
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from extproc.http2 import frames as f
+from extproc.http2.flood_limits import STREAMS_PER_SETTINGS
 from extproc.http2.frames import Http2ConnectionError
-from extproc.http2.limits import MAX_QUEUED, STREAMS_PER_SETTINGS, MemoryBudget
+from extproc.http2.memory_budget import MAX_QUEUED, MemoryBudget
 from extproc.http2.stream import Stream
 from extproc.http2.windows import CONNECTION_WINDOW, CREDIT_THRESHOLD, FlowControl
 from tests.http2.wire import frames
