@@ -35,7 +35,7 @@ from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import Snapshot
-from extproc.policy.unreadable import refusal
+from extproc.policy.unreadable_requests import refusal
 
 
 class State(enum.Enum):

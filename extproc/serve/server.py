@@ -23,7 +23,7 @@ from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.access_log_service import AccessLogService
-from extproc.serve.health import Health
+from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
 from extproc.serve.servicer import handler_factory

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks import ours
-from extproc.serve.health import CHECK
+from extproc.serve.grpc_health import CHECK
 from tests.attack.floods import FLOODS
 from tests.attack.well_behaved import Latency, WellBehaved, well_behaved, written
 from tests.envoy.conftest import ModelServer

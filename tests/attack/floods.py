@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks.requests import headers_message
 from extproc.envoy.codec import PROCESS
-from extproc.serve.health import WATCH
+from extproc.serve.grpc_health import WATCH
 from tests.http2.wire import HELLO, REQUEST, Fields, block, message, raw, settings, window
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extproc.envoy.codec import PROCESS
-from extproc.serve.health import Health
+from extproc.serve.grpc_health import Health
 from tests.attack import __main__ as attack
 from tests.attack.floods import FLOODS, pieces
 from tests.attack.well_behaved import FAILURES, LOST, WellBehaved, well_behaved, written

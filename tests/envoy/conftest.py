@@ -23,7 +23,7 @@ from extproc.grpc_server import Factory, Sender, create
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.serve.access_log_service import AccessLogService
-from extproc.serve.health import Health
+from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.running import ENGINE

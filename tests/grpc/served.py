@@ -15,7 +15,7 @@ from typing import Any, Self
 import grpc
 
 from extproc._pb import health_pb2 as pb
-from extproc.serve.health import CHECK
+from extproc.serve.grpc_health import CHECK
 from tests.grpc.running import ENGINE
 from tests.waiting import until
 

@@ -14,7 +14,7 @@ import pytest
 
 from extproc._pb import health_pb2 as pb
 from extproc.envoy.codec import PROCESS
-from extproc.serve.health import CHECK
+from extproc.serve.grpc_health import CHECK
 from tests.grpc.messages import BODY, STREAMED, head
 from tests.grpc.running import insecure
 from tests.grpc.served import POLICY, ServedWorkers, write

@@ -27,8 +27,8 @@ LINKERD_ADAPTER_MAY_IMPORT = frozenset(
 
 ONLY: dict[str, tuple[str, ...]] = {
     "grpc": ("grpc_server.*",),
-    "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.health"),
-    "extproc._pb": ("envoy.access_log", "envoy.codec", "serve.health"),
+    "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.grpc_health"),
+    "extproc._pb": ("envoy.access_log", "envoy.codec", "serve.grpc_health"),
     "prometheus_client": ("telemetry.metrics", "telemetry.custom_series", "admin.server", "demo.*"),
     "yaml": ("yamldoc", "policyfile.loader", "render.*", "linkerd_adapter.*"),
     "numpy": ("policy.*", "demo.*"),

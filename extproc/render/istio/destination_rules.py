@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
+from extproc.render.istio.destinations import Destination, destinations
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
     VERSION_LABEL,
@@ -18,22 +19,25 @@ from extproc.render.istio.istio_options import (
     manifest,
     namespace,
 )
-from extproc.render.istio.places import Place, places
 
 DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each host that a route may lead to."""
-    by_host: dict[str, list[Place]] = {}
-    for place in places(snapshot, options).values():
-        by_host.setdefault(place.host, []).append(place)
+    by_host: dict[str, list[Destination]] = {}
+    for destination in destinations(snapshot, options).values():
+        by_host.setdefault(destination.host, []).append(destination)
     return [_rule(host, found, snapshot, options) for host, found in by_host.items()]
 
 
-def _rule(host: str, found: Sequence[Place], snapshot: Snapshot, options: IstioOptions) -> Doc:
+def _rule(host: str, found: Sequence[Destination], snapshot: Snapshot, options: IstioOptions) -> Doc:
     owner = snapshot.by_name[found[0].target.policy]
-    subsets = {place.subset: _subset(place, owner, snapshot, options) for place in found if place.subset}
+    subsets = {
+        destination.subset: _subset(destination, owner, snapshot, options)
+        for destination in found
+        if destination.subset
+    }
     spec: Doc = {"host": host, "trafficPolicy": _traffic(owner, options)}
     if subsets:
         spec["subsets"] = list(subsets.values())
@@ -85,21 +89,21 @@ def _budget(policy: Policy, options: IstioOptions) -> Doc:
     return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
 
 
-def _subset(place: Place, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
+def _subset(destination: Destination, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
     """The subset of a version on a pool. With ``onNoGpu: ignore`` it has all pods of the version, and those of the pool
     have priority: the others get requests when the pool has no healthy endpoint left.
     """
-    policy = snapshot.by_name[place.target.policy]
-    labels, traffic = place.labels, {}
+    policy = snapshot.by_name[destination.target.policy]
+    labels, traffic = destination.labels, {}
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
-    if not policy.reject_without_gpu and place.target.pool and place.target.version:
-        labels = {VERSION_LABEL: place.target.version}
-        first = f"{POOL_LABEL}={place.target.pool}"
+    if not policy.reject_without_gpu and destination.target.pool and destination.target.version:
+        labels = {VERSION_LABEL: destination.target.version}
+        first = f"{POOL_LABEL}={destination.target.pool}"
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.
         traffic["loadBalancer"] = {
             "simple": "LEAST_REQUEST",
             "localityLbSetting": {"enabled": True, "failoverPriority": [first]},
         }
         traffic["outlierDetection"] = _ejection(100)
-    return {"name": place.subset, "labels": labels, **({"trafficPolicy": traffic} if traffic else {})}
+    return {"name": destination.subset, "labels": labels, **({"trafficPolicy": traffic} if traffic else {})}

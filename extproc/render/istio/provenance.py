@@ -20,8 +20,8 @@ from extproc.render.envoy.clusters import retry_budget
 from extproc.render.envoy.envoy_options import EnvoyOptions, seconds
 from extproc.render.envoy.filters import observe_filter, route_filter
 from extproc.render.envoy.routes import weighted_targets
+from extproc.render.istio.destinations import Destination, destinations, entry_host, targets
 from extproc.render.istio.istio_options import GROUP, IstioOptions, service_host
-from extproc.render.istio.places import Place, entry_host, places, targets
 
 ANNOTATION = f"{GROUP}/rendered-from"
 METADATA = "x-aimesh-rendered-from"
@@ -97,7 +97,7 @@ def concerns(text: str, snapshot: Snapshot) -> bool:
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
-    where = places(snapshot, _DEFAULT_ISTIO)
+    where = destinations(snapshot, _DEFAULT_ISTIO)
     pooled = {
         policy.name: [t for t in targets(snapshot, policy) if t.pool and t.version] for policy in snapshot.policies
     }
@@ -149,16 +149,16 @@ def _target(target: Target) -> str:
     return f"{version}@{target.pool}" if target.pool else version
 
 
-def _endpoints(snapshot: Snapshot, where: Mapping[Target, Place]) -> Iterator[str]:
+def _endpoints(snapshot: Snapshot, where: Mapping[Target, Destination]) -> Iterator[str]:
     """Endpoints that are not in the policy's own Service."""
-    for target, place in where.items():
+    for target, destination in where.items():
         policy = snapshot.by_name[target.policy]
-        if place.host == entry_host(policy):
+        if destination.host == entry_host(policy):
             pool = snapshot.pool_by_name.get(target.pool)
             locality = f" in {pool.locality}" if pool and pool.locality else ""
             yield f"{_target(target)} {' '.join(target.endpoints)}{locality}"
-        elif place.host != service_host(policy, _DEFAULT_ISTIO):
-            yield f"{_target(target)} {place.host}:{place.port}"
+        elif destination.host != service_host(policy, _DEFAULT_ISTIO):
+            yield f"{_target(target)} {destination.host}:{destination.port}"
 
 
 def _policy_headers(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import host_port, is_ip
+from extproc.render.istio.destinations import Destination, destinations, entry_host
 from extproc.render.istio.istio_options import (
     IstioOptions,
     manifest,
     namespace,
     slug,
 )
-from extproc.render.istio.places import Place, entry_host, places
 
 SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
 
@@ -23,33 +23,35 @@ _TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 def service_entries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each policy that lists endpoints which are in no Service of the cluster."""
-    listed: dict[str, list[Place]] = {}
-    for place in places(snapshot, options).values():
-        if place.host == entry_host(snapshot.by_name[place.target.policy]):
-            listed.setdefault(place.target.policy, []).append(place)
+    listed: dict[str, list[Destination]] = {}
+    for destination in destinations(snapshot, options).values():
+        if destination.host == entry_host(snapshot.by_name[destination.target.policy]):
+            listed.setdefault(destination.target.policy, []).append(destination)
     return [_entry(snapshot.by_name[name], found, snapshot, options) for name, found in listed.items()]
 
 
-def _entry(policy: Policy, found: Sequence[Place], snapshot: Snapshot, options: IstioOptions) -> Doc:
-    addresses = [host_port(endpoint)[0] for place in found for endpoint in place.target.endpoints]
+def _entry(policy: Policy, found: Sequence[Destination], snapshot: Snapshot, options: IstioOptions) -> Doc:
+    addresses = [host_port(endpoint)[0] for destination in found for endpoint in destination.target.endpoints]
     spec = {
         "hosts": [entry_host(policy)],
         "location": "MESH_INTERNAL" if options.meshed_endpoints else "MESH_EXTERNAL",
         "ports": [{"number": policy.port, "name": _PORT, "protocol": "HTTP"}],
         "resolution": "STATIC" if all(map(is_ip, addresses)) else "DNS",
         "endpoints": [
-            _endpoint(place, endpoint, snapshot, options) for place in found for endpoint in place.target.endpoints
+            _endpoint(destination, endpoint, snapshot, options)
+            for destination in found
+            for endpoint in destination.target.endpoints
         ],
     }
     return manifest(*SERVICE_ENTRY, f"aimesh-{slug(policy.name)}", namespace(policy, options), spec)
 
 
-def _endpoint(place: Place, endpoint: str, snapshot: Snapshot, options: IstioOptions) -> Doc:
+def _endpoint(destination: Destination, endpoint: str, snapshot: Snapshot, options: IstioOptions) -> Doc:
     host, port = host_port(endpoint)
-    pool = snapshot.pool_by_name.get(place.target.pool)
+    pool = snapshot.pool_by_name.get(destination.target.pool)
     return {
         "address": host,
         "ports": {_PORT: port},
-        "labels": place.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
+        "labels": destination.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
         **({"locality": pool.locality} if pool and pool.locality else {}),
     }

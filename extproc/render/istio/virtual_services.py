@@ -13,8 +13,8 @@ from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Versio
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
 from extproc.render.envoy.routes import literal, model_only_target, owns_all, unserved_headers, weighted_targets
+from extproc.render.istio.destinations import destinations
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
-from extproc.render.istio.places import places
 
 VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
 GRPC = "grpc"
@@ -69,7 +69,7 @@ class _Routes:
     def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
         self._snapshot = snapshot
         self._options = options
-        self._places = places(snapshot, options)
+        self._destinations = destinations(snapshot, options)
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
     def all(self, policies: Sequence[Policy]) -> list[Doc]:
@@ -140,7 +140,8 @@ class _Routes:
                 "name": f"{name}-{GRPC}" if grpc else name,
                 **_matches([match | _GRPC_MATCH for match in owned] if grpc else owned),
                 "route": [
-                    {"destination": self._places[target].destination} | ({"weight": weight} if len(shares) > 1 else {})
+                    {"destination": self._destinations[target].reference}
+                    | ({"weight": weight} if len(shares) > 1 else {})
                     for target, weight in shares
                 ],
                 **self._mirrors(policy),
@@ -152,14 +153,14 @@ class _Routes:
 
     def _mirrors(self, policy: Policy) -> Doc:
         """Mirrors: a mirror's percentage is divided among its pools by their number of endpoints."""
-        found = []
+        mirrors = []
         for version in policy.mirrors:
-            places = [self._places[target] for target in self._snapshot.targets[policy.name, version.name]]
-            total = sum(len(place.target.endpoints) for place in places)
-            for place in places:
-                share = round(version.mirror * len(place.target.endpoints) / total, 4)
-                found.append({"destination": place.destination, "percentage": {"value": share}})
-        return {"mirrors": found} if found else {}
+            pools = [self._destinations[target] for target in self._snapshot.targets[policy.name, version.name]]
+            total = sum(len(pool.target.endpoints) for pool in pools)
+            for pool in pools:
+                share = round(version.mirror * len(pool.target.endpoints) / total, 4)
+                mirrors.append({"destination": pool.reference, "percentage": {"value": share}})
+        return {"mirrors": mirrors} if mirrors else {}
 
 
 def _timeouts_and_retries(policy: Policy, options: IstioOptions) -> Doc:

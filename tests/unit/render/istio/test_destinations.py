@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.render.istio.destinations import destinations, entry_host, targets
 from extproc.render.istio.manifests import IstioOptions, documents
-from extproc.render.istio.places import entry_host, places, targets
 from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED, policy
 
 ALIKE = st.text("aA-._b", min_size=1, max_size=4).filter(lambda name: name[0] not in "-._" and name[-1] not in "-._")
@@ -24,7 +24,7 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
     st.lists(ALIKE, max_size=3, unique=True),
     st.booleans(),
 )
-def test_different_targets_are_different_places(
+def test_different_targets_are_different_destinations(
     policies: list[str], versions: list[str], pools: list[str], listed: bool
 ) -> None:
     """Names that a careless join would make the same: a-b and c, a and b-c, A and a."""
@@ -36,9 +36,9 @@ def test_different_targets_are_different_places(
         ),
         tuple(GpuPool(name, Gpu()) for name in pools),
     )
-    found = places(snapshot, IstioOptions())
-    assert len({(place.host, place.subset) for place in found.values()}) == len(found)
-    assert all(LABEL.fullmatch(place.subset) for place in found.values())
+    found = destinations(snapshot, IstioOptions())
+    assert len({(destination.host, destination.subset) for destination in found.values()}) == len(found)
+    assert all(LABEL.fullmatch(destination.subset) for destination in found.values())
     names = [
         (d["kind"], d["metadata"]["namespace"], d["metadata"]["name"]) for d in documents(snapshot, IstioOptions())
     ]
@@ -49,11 +49,14 @@ HOST, ENTRY = "chat.ai.svc.cluster.local", "chat.aimesh.internal"
 
 
 def found_at(snapshot: Snapshot) -> list[tuple[str, int, str]]:
-    return [(place.host, place.port, place.subset) for place in places(snapshot, IstioOptions()).values()]
+    return [
+        (destination.host, destination.port, destination.subset)
+        for destination in destinations(snapshot, IstioOptions()).values()
+    ]
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "place"),
+    ("endpoints", "destination"),
     [
         ((), (HOST, 8080, "v1")),
         (("chat:8080",), (HOST, 8080, "v1")),
@@ -65,8 +68,8 @@ def found_at(snapshot: Snapshot) -> list[tuple[str, int, str]]:
         (("one.ai.svc:80", "two.ai.svc:80"), (ENTRY, 8080, "v1")),
     ],
 )
-def test_endpoints_decide(endpoints: tuple[str, ...], place: tuple[str, int, str]) -> None:
-    assert found_at(Snapshot((policy(versions=(Version("v1", 1, endpoints),)),))) == [place]
+def test_endpoints_decide(endpoints: tuple[str, ...], destination: tuple[str, int, str]) -> None:
+    assert found_at(Snapshot((policy(versions=(Version("v1", 1, endpoints),)),))) == [destination]
 
 
 def test_without_versions_and_pools_the_service_itself() -> None:
@@ -90,12 +93,12 @@ def test_subsets_that_would_be_called_alike_are_digested() -> None:
     assert {"a-c", "a-b-b-c"} < set(subsets), "where only one has the name, it stays"
 
 
-def test_labels_and_destination() -> None:
-    west, _ = places(POOLED, IstioOptions()).values()
+def test_labels_and_reference() -> None:
+    west, _ = destinations(POOLED, IstioOptions()).values()
     assert west.labels == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
-    assert west.destination == {"host": ENTRY, "subset": "v1-west", "port": {"number": 8080}}
-    (plain,) = places(PLAIN, IstioOptions()).values()
-    assert (plain.labels, "subset" in plain.destination) == ({}, False)
+    assert west.reference == {"host": ENTRY, "subset": "v1-west", "port": {"number": 8080}}
+    (plain,) = destinations(PLAIN, IstioOptions()).values()
+    assert (plain.labels, "subset" in plain.reference) == ({}, False)
 
 
 def test_targets_of_one_policy_only_mirrors_too() -> None:

@@ -26,8 +26,8 @@ from extproc.render.istio.istio_options import (
 _CLUSTER = (".svc", ".svc.cluster.local")
 
 
-class Place(msgspec.Struct, frozen=True):
-    """The destination of routes to one target."""
+class Destination(msgspec.Struct, frozen=True):
+    """Where routes to one target lead."""
 
     target: Target
     host: str
@@ -42,8 +42,8 @@ class Place(msgspec.Struct, frozen=True):
         return {label: value for label, value in named if value}
 
     @property
-    def destination(self) -> dict[str, object]:
-        """A Destination of a VirtualService."""
+    def reference(self) -> dict[str, object]:
+        """As a VirtualService refers to it."""
         subset = {"subset": self.subset} if self.subset else {}
         return {"host": self.host, **subset, "port": {"number": self.port}}
 
@@ -58,30 +58,30 @@ def targets(snapshot: Snapshot, policy: Policy) -> list[Target]:
     return [t for (owner, _), found in snapshot.targets.items() if owner == policy.name for t in found]
 
 
-def places(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Place]:
-    """The place of every target. Names of subsets are unique on their host."""
+def destinations(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Destination]:
+    """The destination of every target. Names of subsets are unique on their host."""
     policies = Counter(service_host(policy, options) for policy in snapshot.policies)
     found = {
-        target: _place(policy, target, options, shared=policies[service_host(policy, options)] > 1)
+        target: _destination(policy, target, options, shared=policies[service_host(policy, options)] > 1)
         for policy in snapshot.policies
         for target in targets(snapshot, policy)
     }
     # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
-    names = Counter((place.host, place.subset) for place in found.values())
+    names = Counter((destination.host, destination.subset) for destination in found.values())
     return {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
 
 
-def _place(policy: Policy, target: Target, options: IstioOptions, *, shared: bool) -> Place:
+def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool) -> Destination:
     named = target.version or target.pool
     if target.endpoints == (f"{policy.host}:{policy.port}",):
         subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
-        return Place(target, service_host(policy, options), policy.port, subset)
+        return Destination(target, service_host(policy, options), policy.port, subset)
     host, port = host_port(target.endpoints[0])
     if len(target.endpoints) == 1 and host.endswith(_CLUSTER):
-        return Place(target, f"{host.removesuffix('.cluster.local')}.cluster.local", port)
-    return Place(target, entry_host(policy), policy.port, slug(target.version, target.pool) if named else "")
+        return Destination(target, f"{host.removesuffix('.cluster.local')}.cluster.local", port)
+    return Destination(target, entry_host(policy), policy.port, slug(target.version, target.pool) if named else "")
 
 
-def _distinct(place: Place) -> Place:
-    target = place.target
-    return msgspec.structs.replace(place, subset=slug(target.policy, target.version, target.pool, digested=True))
+def _distinct(destination: Destination) -> Destination:
+    target = destination.target
+    return msgspec.structs.replace(destination, subset=slug(target.policy, target.version, target.pool, digested=True))

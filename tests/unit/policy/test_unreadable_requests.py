@@ -15,7 +15,7 @@ from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream, State
 from extproc.headers import Headers
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.policy.unreadable import refusal
+from extproc.policy.unreadable_requests import refusal
 
 PASSING = Snapshot((Policy("a", models=("a",), versions=(Version("v1"),)), Policy("b", models=("b",))))
 REJECTING = Snapshot((PASSING.policies[0], Policy("b", models=("b",), reject_unreadable=True)))

@@ -11,7 +11,7 @@ import pytest
 from extproc._pb import health_pb2 as pb
 from extproc.envoy.codec import SERVICE
 from extproc.grpc_server import ENGINES, Name
-from extproc.serve.health import CHECK, WATCH, Health
+from extproc.serve.grpc_health import CHECK, WATCH, Health
 from tests.grpc.echo import Feed
 from tests.grpc.running import running
 from tests.waiting import until
@@ -82,7 +82,7 @@ def test_a_watcher_that_leaves_is_forgotten(server: Any, health: Health) -> None
 def test_open_checks_that_ask_nothing_give_way_to_one_that_asks(
     engine: Name, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extproc.serve.health.MAX_OPEN_CHECKS", 3)
+    monkeypatch.setattr("extproc.serve.grpc_health.MAX_OPEN_CHECKS", 3)
     with running(health.services(), engine=engine) as server:
         feeds = [Feed() for _ in range(5)]
         calls = [server.channel.stream_stream(CHECK)(iter(feed)) for feed in feeds]
@@ -97,7 +97,7 @@ def test_open_checks_that_ask_nothing_give_way_to_one_that_asks(
 
 
 def test_watchers_are_counted(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extproc.serve.health.MAX_WATCHES", 2)
+    monkeypatch.setattr("extproc.serve.grpc_health.MAX_WATCHES", 2)
     feeds = [Feed() for _ in range(3)]
     calls = [server.channel.stream_stream(WATCH)(iter(feed)) for feed in feeds]
     until(lambda: any(call.done() for call in calls))
