@@ -282,6 +282,7 @@ def test_a_mirror_is_no_request(servers: Servers, processor: Process, gateway: S
     assert requests(running) == {("m", "v1", "200"): 5}
 
 
+@pytest.mark.timeout(60 + REQUESTS / 20)
 def test_counts_are_the_clients_and_the_servers(servers: Servers, processor: Process, gateway: Start) -> None:
     """Requests that end in every way, at random, several at a time."""
     (server,) = servers("v1")
