@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from extproc.http2.frames import ENHANCE_YOUR_CALM, Http2ConnectionError
+
 MAX_LATE_RESETS: Final = 100
 """Resets of streams that have ended, beyond one for each that was opened."""
 
@@ -69,3 +71,24 @@ class TokenBucket:
         self._updated, self._earned = now, earned
         self._tokens = min(limit.burst, self._tokens + new) - cost
         return self._tokens >= 0
+
+
+class FloodLimits:
+    """What is left of all rate limits on a connection."""
+
+    __slots__ = ("_buckets",)
+
+    def __init__(self) -> None:
+        self._buckets: dict[RateLimit, TokenBucket] = {}
+
+    def charge(self, limit: RateLimit, cost: int, now: float, streams: int, sent: int) -> None:
+        """Counts a frame that is limited, as ``cost``. Raises ``Http2ConnectionError`` where there were too many.
+
+        ``now``: seconds of a monotonic clock; ``streams`` that the client has opened, and bytes that it was ``sent``.
+        """
+        earned = PER_STREAM * streams + sent // PER_BYTES
+        bucket = self._buckets.get(limit)
+        if bucket is None:
+            bucket = self._buckets[limit] = TokenBucket(limit, now, earned)
+        if not bucket.consume(cost, now, earned):
+            raise Http2ConnectionError(ENHANCE_YOUR_CALM, f"too many {limit.name}")

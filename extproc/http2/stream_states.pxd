@@ -6,7 +6,8 @@ from extproc.http2.stream cimport ConnectionSender
 cdef class StreamStates(ConnectionSender):
     cdef public double now
     cdef public Py_ssize_t last_stream_id, streams_opened, window_granted
-    cdef public dict streams, _buckets, _ended
+    cdef public object _floods
+    cdef public dict streams, _ended
 
     cpdef charge(self, object limit, Py_ssize_t cost=*)
     cpdef check_opened(self, Py_ssize_t number)

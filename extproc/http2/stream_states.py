@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from extproc.http2 import flood_limits
 from extproc.http2 import frames as f
-from extproc.http2.flood_limits import RateLimit, TokenBucket
+from extproc.http2.flood_limits import FloodLimits, RateLimit
 from extproc.http2.frames import Http2ConnectionError
 from extproc.http2.limits import MAX_ENDED
 from extproc.http2.memory_budget import MemoryBudget
@@ -12,7 +11,7 @@ from extproc.http2.stream import ConnectionSender, Stream
 
 
 class StreamStates(ConnectionSender):
-    """The streams of a connection by their identifiers, and the client's rate limits."""
+    """The streams of a connection by their identifiers."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         super().__init__(budget)
@@ -27,18 +26,12 @@ class StreamStates(ConnectionSender):
         self.window_granted = f.DEFAULT_WINDOW
         """Bytes that the client has ever let us send on the connection."""
         self._ended: dict[int, None] = {}  # in the order in which they ended
-        self._buckets: dict[RateLimit, TokenBucket] = {}
+        self._floods = FloodLimits()
 
     def charge(self, limit: RateLimit, cost: int = 1) -> None:
         """Counts a frame that is limited, which is work. Raises ``Http2ConnectionError`` where there were too many."""
         self.work -= 1
-        sent = self.window_granted - self.window
-        earned = flood_limits.PER_STREAM * self.streams_opened + sent // flood_limits.PER_BYTES
-        bucket = self._buckets.get(limit)
-        if bucket is None:
-            bucket = self._buckets[limit] = TokenBucket(limit, self.now, earned)
-        if not bucket.consume(cost, self.now, earned):
-            raise Http2ConnectionError(f.ENHANCE_YOUR_CALM, f"too many {limit.name}")
+        self._floods.charge(limit, cost, self.now, self.streams_opened, self.window_granted - self.window)
 
     def check_opened(self, number: int) -> None:
         """Raises ``Http2ConnectionError`` where the stream is idle, or one that only a server could open (§5.1.1)."""

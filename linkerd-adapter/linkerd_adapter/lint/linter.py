@@ -8,7 +8,6 @@ from extproc.errors import Problem
 from extproc.lint.findings import Finding, Rule, of_problem, table
 from extproc.lint.rule_modules import RuleModule, check, in_order
 from linkerd_adapter.lint import (
-    bypassed_routes,
     circuit_breaking,
     grpc_routes,
     inbound_routes,
@@ -18,6 +17,7 @@ from linkerd_adapter.lint import (
     rate_limits,
     regexes,
     request_loops,
+    requests_past_routes,
     route_backends,
     route_fields,
     route_filters,
@@ -46,7 +46,7 @@ MODULES: tuple[RuleModule[Given], ...] = (
     service_profiles,
     traffic_splits,
     rate_limits,
-    bypassed_routes,
+    requests_past_routes,
     timeouts_and_retries,
     linkerd_annotations,
     circuit_breaking,

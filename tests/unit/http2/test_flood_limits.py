@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.http2 import flood_limits
-from extproc.http2.flood_limits import MAX_LATE_RESETS, PER_STREAM, RateLimit, TokenBucket
+from extproc.http2.flood_limits import MAX_LATE_RESETS, PER_STREAM, FloodLimits, RateLimit, TokenBucket
+from extproc.http2.frames import Http2ConnectionError
 from extproc.http2.limits import MAX_STREAMS
 from tests.http2.served import Served, whole
 from tests.http2.wire import (
@@ -134,3 +136,18 @@ def test_a_cost_of_several() -> None:
     bucket = TokenBucket(LIMIT, 0.0, 0)
     assert [bucket.consume(cost, 0.0, 0) for cost in (4, 6, 1)] == [True, True, False]
     assert not TokenBucket(LIMIT, 0.0, 0).consume(11, 0.0, 0)
+
+
+def test_each_limit_has_its_own_bucket_and_the_error_names_it() -> None:
+    floods = FloodLimits()
+    for limit in (LIMIT, LIMIT._replace(name="y", earns=False)):
+        for _ in range(10):
+            floods.charge(limit, 1, 5.0, 0, 0)
+        with pytest.raises(Http2ConnectionError, match=f"too many {limit.name}") as error:
+            floods.charge(limit, 1, 5.0, 0, 0)
+        assert error.value.code == CALM
+    floods = FloodLimits()
+    floods.charge(LIMIT, 10, 0.0, 7, 100)
+    floods.charge(LIMIT, 9, 1.0, 8, 132)  # 3 by time, 4 by a stream, 2 by bytes
+    with pytest.raises(Http2ConnectionError):
+        floods.charge(LIMIT, 1, 1.0, 8, 132)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from linkerd_adapter.lint import bypassed_routes
+from linkerd_adapter.lint import requests_past_routes
 
 from tests.lint.linkerd.corpus import PARENT, bad, check, codes, route
 
 
-@pytest.mark.parametrize("file", bad(bypassed_routes.RULES), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", bad(requests_past_routes.RULES), ids=lambda file: file.stem)
 def test_its_bad_manifests(file: Path) -> None:
     check(file)
 
 
 def of(text: str) -> list[str]:
-    return codes(text, bypassed_routes.RULES)
+    return codes(text, requests_past_routes.RULES)
 
 
 def deployment(value: str = "", annotations: str = "", labels: str = "app: gw", namespace: str = "ai") -> str:
