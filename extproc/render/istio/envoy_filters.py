@@ -8,6 +8,7 @@ What all patches rely on:
   Istio ignores ``filterClass``; directly before the router is too late.)
 - A client's routing headers are removed by an early header mutation: filters run only after the first route is chosen.
 - Filters have names of their own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
+- A merged list is appended: the access logs that Istio's Telemetry configures stay.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from extproc.render.envoy.envoy_options import (
 from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
 from extproc.render.envoy.response_headers import response_headers
 from extproc.render.envoy.routes import body_buffer
+from extproc.render.istio.account_log import account_log
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
@@ -76,7 +78,7 @@ class _Filters:
         self._route = self._with_provenance(route_filter(snapshot, options.envoy))
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = if_admitted(self._with_provenance(observe_filter(snapshot, options.envoy)))
+        self._observe = if_admitted(self._with_provenance(observe_filter(snapshot, options.envoy, accounted=True)))
         self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
@@ -136,7 +138,7 @@ class _Filters:
 
     def _with_provenance(self, filter_: Doc) -> Doc:
         """``filter_`` with gRPC metadata that says what it was rendered from."""
-        filter_["typed_config"]["grpc_service"]["initial_metadata"] = [self._provenance]
+        filter_["typed_config"]["grpc_service"].setdefault("initial_metadata", []).append(self._provenance)
         return filter_
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
@@ -154,6 +156,7 @@ class _Filters:
             # Istio sets neither a request timeout nor a stream idle timeout: a client that stops or trickles in
             # mid-request would keep the processor's stream open for ever.
             request_timeout=REQUEST_TIMEOUT,
+            access_log=[account_log(self._options)],
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}

@@ -151,11 +151,31 @@ def test_a_service_is_referenced_and_anything_else_is_a_cluster() -> None:
 def test_filters_say_what_they_were_rendered_from() -> None:
     options = IstioOptions(proxies=("gateway",))
     (document,) = envoy_filters(CANARY, options)
-    expected = [{"key": "x-aimesh-rendered-from", "value": metadata(CANARY, options)}]
+    provenance = {"key": "x-aimesh-rendered-from", "value": metadata(CANARY, options)}
     route, observe = added(document)["aimesh.route"], added(document)["aimesh.observe"]
     inner = observe["typed_config"]["extension_config"]
-    assert route["typed_config"]["grpc_service"]["initial_metadata"] == expected
-    assert inner["typed_config"]["grpc_service"]["initial_metadata"] == expected
+    assert route["typed_config"]["grpc_service"]["initial_metadata"] == [provenance]
+    assert provenance in inner["typed_config"]["grpc_service"]["initial_metadata"]
+
+
+@pytest.mark.parametrize("kind", ["gateway", "sidecar", "waypoint"])
+def test_the_observer_says_that_the_access_log_counts(kind: ProxyKind) -> None:
+    document = only(kind, namespace="ai")
+    inner = added(document)["aimesh.observe"]["typed_config"]["extension_config"]["typed_config"]
+    assert {"key": "x-aimesh-account", "value": "access-log"} in inner["grpc_service"]["initial_metadata"]
+    (manager,) = patches(document, "NETWORK_FILTER")
+    (log,) = manager["patch"]["value"]["typed_config"]["access_log"]
+    assert log["typed_config"]["common_config"]["grpc_service"] == {
+        "envoy_grpc": inner["grpc_service"]["envoy_grpc"],
+        "initial_metadata": [{"key": "x-aimesh-namespace", "value": "ai"}],
+    }
+
+
+def test_an_observer_without_an_access_log_counts_by_itself() -> None:
+    document = only("inbound", Snapshot((policy(selector=(("app", "chat"),)),)))
+    inner = added(document)["aimesh.observe"]["typed_config"]["extension_config"]["typed_config"]
+    assert [pair["key"] for pair in inner["grpc_service"]["initial_metadata"]] == ["x-aimesh-rendered-from"]
+    assert patches(document, "NETWORK_FILTER") == []
 
 
 @pytest.mark.parametrize(("release", "known"), [("1.29", False), ("1.30", True)])
