@@ -13,6 +13,8 @@ from extproc.policy.snapshot import NONE, OTHER, Snapshot, Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
 """gRPC metadata of observed exchanges of which the access log tells, too."""
+WENT_ELSEWHERE = "not_as_decided"
+"""Reason in ``extproc_errors_total`` of requests that went elsewhere than decided."""
 MESH_NAMESPACE = "x-aimesh-namespace"
 """gRPC metadata key of an access log whose clusters have Istio's names: the namespace of policies that name none."""
 MAX_CALLER = 256
@@ -81,7 +83,7 @@ def account(
         caller=logged.caller[:MAX_CALLER],
         failure=reason,
     )
-    return (one,) if as_decided else (one, Fault("not_as_decided"))
+    return (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
 
 
 def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:
