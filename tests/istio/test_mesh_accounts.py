@@ -203,3 +203,19 @@ def test_what_no_processor_decided_counts_where_it_went(servers: Servers, proces
     assert run(made).ask("llama", host=mesh.CHAT).text == "v1"
     until(lambda: counted(process) == 1)
     assert (requests(process), faults(process)) == ({("other", "v1", "200"): 1}, {})
+
+
+@PLACES
+@pytest.mark.parametrize("sampling", [0.0, 1.0])
+def test_answers_that_are_left_out_count_and_are_not_shown(
+    sampling: float, at: str, proxies: tuple[str, ...], servers: Servers, processor: Process, run: Run
+) -> None:
+    v1, other = servers("v1", "other")
+    snapshot = Snapshot((mesh.policy(versions=(Version("v1"),), sampling=sampling),))
+    process = processor(snapshot)
+    envoy = run(mesh.proxy(snapshot, [mesh.pod(v1, "v1")], other, process, at=at, proxies=proxies))
+    assert {envoy.ask("llama", host=mesh.CHAT).text for _ in range(5)} == {"v1"}
+    until(lambda: counted(process) == 5)
+    assert requests(process) == {("llama", "v1", "200"): 5}
+    shown = "http.outbound.ext_proc.aimesh_observe.streams_started"
+    assert envoy.envoy.stats(shown) == {shown: 5 * sampling}

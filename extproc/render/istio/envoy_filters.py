@@ -32,7 +32,15 @@ from extproc.render.envoy.filters import load_report_filter, observe_filter, rea
 from extproc.render.envoy.response_headers import response_headers
 from extproc.render.envoy.routes import body_buffer
 from extproc.render.istio.account_log import account_log
-from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
+from extproc.render.istio.admission import (
+    ADMITTED_FILTER,
+    MARKING,
+    SAMPLED_FILTER,
+    admitted_filter,
+    if_admitted,
+    if_admitted_and_sampled,
+    sampled_filter,
+)
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
 from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
@@ -78,7 +86,8 @@ class _Filters:
         self._route = self._with_provenance(route_filter(snapshot, options.envoy))
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = if_admitted(self._with_provenance(observe_filter(snapshot, options.envoy, accounted=True)))
+        observe = observe_filter(snapshot, options.envoy, accounted=True)
+        self._observe = if_admitted_and_sampled(self._with_provenance(observe))
         self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
@@ -143,7 +152,7 @@ class _Filters:
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
         """Our filters in a filter chain: disabled until a host enables them, or enabled ``everywhere``."""
-        filters = [admitted_filter(), *self._load_filters, self._route, self._observe]
+        filters = [admitted_filter(), *self._load_filters, self._route, sampled_filter(), self._observe]
         if not everywhere:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
         return [self._connection_manager(context, listener), *(_before(context, listener, each) for each in filters)]
@@ -164,7 +173,7 @@ class _Filters:
 
     def _enable(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
         """Patches that enable the filters for one virtual host."""
-        on = {ADMITTED_FILTER: _filter_config(f"{_TYPE}.{MARKING}")}
+        on = {name: _filter_config(f"{_TYPE}.{MARKING}") for name in (ADMITTED_FILTER, SAMPLED_FILTER)}
         on |= {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
         on |= {each["name"]: _filter_config(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._load_filters}
         match = {"routeConfiguration": {"vhost": vhost}}

@@ -13,7 +13,7 @@ from extproc.render.istio.istio_options import IstioOptions, ProxyKind
 from extproc.render.istio.provenance import metadata
 from tests.unit.render.snapshots import CANARY, PLAIN, Doc, policy
 
-OURS = ["aimesh.admitted", "aimesh.route", "aimesh.observe"]
+OURS = ["aimesh.admitted", "aimesh.route", "aimesh.sampled", "aimesh.observe"]
 SERVICE = "aimesh-extproc.aimesh-system.svc.cluster.local"
 UNIX = ("unix:///run/p.sock",)
 REPORTING = (GpuPool("west", Gpu(), metrics_type="vllm"),)
@@ -98,7 +98,7 @@ def test_a_waypoint_is_named() -> None:
 def test_a_host_switches_the_filters_on() -> None:
     (patch,) = patches(only("gateway"), "VIRTUAL_HOST")
     value = patch["patch"]["value"]
-    assert list(value["typed_per_filter_config"]) == OURS
+    assert sorted(value["typed_per_filter_config"]) == sorted(OURS)
     assert {one["@type"] for one in value["typed_per_filter_config"].values()} == {
         "type.googleapis.com/envoy.config.route.v3.FilterConfig"
     }
