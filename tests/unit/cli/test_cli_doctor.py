@@ -12,7 +12,7 @@ from tests.unit.cli.command_lines import flags, help_of, refused
 from tests.unit.cli.stub_servers import admin_port
 
 BOOTSTRAP = {"@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {}}
-NOTHING = {
+NOTHING: dict[str, object] = {
     "envoy_admin": None,
     "config_dump": None,
     "file": None,
