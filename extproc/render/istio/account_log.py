@@ -1,7 +1,8 @@
 """The processor's access log in the proxies of the mesh: Envoy's account of each request for a model.
 
 The connection manager of a sidecar's port serves other hosts, too. So only requests are logged that have reached
-``admission.admitted_filter``, which stands behind authentication and is enabled for the policies' hosts.
+``admission.admitted_filter``, which stands behind authentication and is enabled for the policies' hosts. CEL tells, as
+where istiod itself writes the filter of a Telemetry's log (istio/istio, pilot/pkg/model/telemetry_logging.go).
 
 Istio's own way, ``envoyHttpAls`` in the mesh configuration, lacks gRPC metadata and would log every host.
 """
