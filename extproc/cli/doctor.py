@@ -23,8 +23,10 @@ def add(commands: Subcommands) -> None:
           kubectl port-forward deploy/gateway 15000 & extproc doctor --envoy-admin http://127.0.0.1:15000
           kubectl exec POD -c istio-proxy -- pilot-agent request GET config_dump > dump.json
           extproc doctor --config-dump dump.json -f policy.yaml     and is it rendered from this policy
+          extproc doctor --envoy-admin http://127.0.0.1:9901 --from http://127.0.0.1:9090     and do requests go where
+                                                                                              they were decided to
 
-        Exits with 0 where all is well, with 1 where anything is not. Envoy is asked, never changed.
+        Exits with 0 where all is well, with 1 where anything is not. Envoy and processors are asked, never changed.
         """,
     )
     evidence = doctor.add_mutually_exclusive_group(required=True)
@@ -33,6 +35,15 @@ def add(commands: Subcommands) -> None:
     policies(doctor, required=False)
     doctor.add_argument("--clusters", type=Path, metavar="FILE", help="… and to /clusters?format=json")
     doctor.add_argument("--stats", type=Path, metavar="FILE", help="… and to /stats")
+    doctor.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a processor's admin port as well: http://host:port, host:port or unix:///path; may be given more than "
+        "once, and a name with several addresses is as many processors",
+    )
     doctor.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
@@ -41,8 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
     """
-    from extproc.doctor import envoy_admin, rendering_drift
+    from extproc.admin.client import Unreachable, resolve_replicas
+    from extproc.doctor import accounts, envoy_admin, rendering_drift
     from extproc.doctor.checks import diagnose, summary
+    from extproc.doctor.envoy_dump import document
     from extproc.lint import report
     from extproc.policyfile import loader
 
@@ -53,9 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     evidence = (
         envoy_admin.fetch(url) if url else envoy_admin.read_files(config_dump, arguments.clusters, arguments.stats)
     )
-    found = diagnose(evidence, source)
+    found = [*diagnose(evidence, source), *accounts.check(evidence, source)]
     if arguments.file:
         found += rendering_drift.check(evidence, loader.load(arguments.file).snapshot, source)
+    try:
+        for replica in resolve_replicas(arguments.sources):
+            found += accounts.check_processor(document(replica.get("/live"), f"{replica.name}/live"), replica.name)
+    except Unreachable as problem:
+        raise SetupError(str(problem)) from None
     if arguments.json:
         sys.stdout.write(report.json_document(found, source=source))
     else:

@@ -13,7 +13,7 @@ MAX_SIZE = 256 << 20
 """Bytes of one document; the config_dump of a large mesh has tens of millions."""
 _TIMEOUT = 20.0
 """Seconds for connecting, and for each read."""
-_STATS_PATH = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pending_overflow"
+_STATS_PATH = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pending_overflow|grpc_access_log"
 
 
 def fetch(url: str) -> Evidence:

@@ -15,6 +15,7 @@ from extproc.errors import SetupError
 
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_GRPC_ACCESS_LOG = "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 _WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 _TYPED_STRUCTS = ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct")
 _PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
@@ -63,6 +64,11 @@ class HttpFilter(msgspec.Struct, frozen=True):
         """At which it calls the processor; empty for google_grpc."""
         return str(at(self.config, "grpc_service", "envoy_grpc", "cluster_name") or "")
 
+    def says(self, key: str) -> list[str]:
+        """The values of the gRPC metadata ``key`` of its streams."""
+        pairs = rows(at(self.config, "grpc_service"), "initial_metadata")
+        return [str(pair.get("value", "")) for pair in pairs if pair.get("key") == key]
+
 
 class FilterChain(msgspec.Struct, frozen=True):
     """An HTTP connection manager: a listener's chain of HTTP filters."""
@@ -74,6 +80,8 @@ class FilterChain(msgspec.Struct, frozen=True):
     """Whether it removes headers before it chooses a route."""
     routes: Sequence[Mapping[str, Any]]
     """Its route configurations, as far as the dump has them."""
+    access_logs: frozenset[str]
+    """The clusters to which its gRPC access logs go."""
 
     def switched_on(self, name: str) -> bool:
         """Whether some route, virtual host or configuration switches the filter ``name`` on: has settings for it."""
@@ -198,7 +206,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _config(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of a filter, or of that which it wraps into a matcher."""
+    """The configuration of a filter or an access log, or of that which it wraps into a matcher."""
     config = _unwrapped(_object(item.get("typed_config")))
     while _type(config) == _WITH_MATCHER:
         config = _unwrapped(_object(at(config, "extension_config", "typed_config")))
@@ -239,6 +247,11 @@ def _chain(listener: str, manager: Mapping[str, Any], named: Mapping[str, Mappin
         ],
         cleans=any("remove" in m or "remove_on_match" in m for m in early),
         routes=[r for r in routes if isinstance(r, dict)],
+        access_logs=frozenset(
+            str(at(log, "common_config", "grpc_service", "envoy_grpc", "cluster_name") or "")
+            for log in map(_config, rows(manager, "access_log"))
+            if _type(log) == _GRPC_ACCESS_LOG
+        ),
     )
 
 

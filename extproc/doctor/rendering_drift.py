@@ -5,9 +5,7 @@ A filter that was not made by `extproc render istio`, or by an older version, sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from extproc.doctor.envoy_dump import Dump, Evidence, HttpFilter, at, rows
+from extproc.doctor.envoy_dump import Dump, Evidence
 from extproc.doctor.rule_catalog import RENDERED_BEFORE
 from extproc.lint.findings import Finding
 from extproc.policy.snapshot import Snapshot
@@ -29,13 +27,7 @@ def check(evidence: Evidence, snapshot: Snapshot, source: str) -> list[Finding]:
         for chain in Dump(evidence.config_dump).chains
         for item in chain.filters
         if item.is_processor
-        for text in _rendered_from(item)
+        for text in item.says(METADATA)
         if (differing := differences(text, snapshot))
     )
     return list(dict.fromkeys(found))
-
-
-def _rendered_from(item: HttpFilter) -> Iterator[str]:
-    for pair in rows(at(item.config, "grpc_service"), "initial_metadata"):
-        if pair.get("key") == METADATA:
-            yield str(pair.get("value", ""))

@@ -151,9 +151,32 @@ RENDERED_BEFORE = Rule(
     "version, or the filters do not show what it must see.",
     "render the policies and apply it (extproc render istio)",
 )
+NO_ACCESS_LOG = Rule(
+    "AIM721",
+    "error",
+    "an observer that leaves counting to an access log which is not there",
+    "Its gRPC metadata say `x-aimesh-account: access-log`, and the listener has no gRPC access log to its cluster: no "
+    "request is counted.",
+    "render the policies and apply all of it (extproc render istio), or see which EnvoyFilter replaces access_log",
+)
+ENTRIES_LOST = Rule(
+    "AIM722",
+    "error",
+    "entries of the gRPC access log were lost",
+    "Requests by which the processor should count are missing in `inference_requests_total`.",
+    "see why the processor could not be reached: its log, its replicas; the counter is since Envoy's start, and of all "
+    "gRPC access logs",
+)
+NOT_AS_DECIDED = Rule(
+    "AIM723",
+    "error",
+    "requests went elsewhere than decided",
+    "Routes are not what the policy says: clients of one version got another, and count for the one that answered.",
+    "render the policies and apply it (extproc render istio); while a change is on its way some are normal, and the "
+    "counter is since the processor's start: compare two runs",
+)
 RULES = (
     *(NOT_ATTACHED, WRONG_ORDER, OBSERVER_FIRST, NO_CLUSTER, NO_HTTP2, DOWN, FAILED_OPEN, FAILED_CLOSED, TIMEOUTS),
     *(REJECTED, NOT_CLEARED, SPURIOUS, SPOOFABLE, SWITCHED_OFF, NEVER_ASKED, UPDATE_REFUSED, NO_ROOM, NO_STATS),
-    BUFFERED_ANSWERS,
-    RENDERED_BEFORE,
+    *(BUFFERED_ANSWERS, RENDERED_BEFORE, NO_ACCESS_LOG, ENTRIES_LOST, NOT_AS_DECIDED),
 )

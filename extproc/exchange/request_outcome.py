@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 
 from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
@@ -13,6 +13,10 @@ from extproc.policy.snapshot import NONE, OTHER, Snapshot, Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
 """gRPC metadata of observed exchanges of which the access log tells, too."""
+WENT_ELSEWHERE = "not_as_decided"
+"""Reason in ``extproc_errors_total`` of requests that went elsewhere than decided."""
+MESH_NAMESPACE = "x-aimesh-namespace"
+"""gRPC metadata key of an access log whose clusters have Istio's names: the namespace of policies that name none."""
 MAX_CALLER = 256
 """Characters of a caller's identity."""
 REQUEST_ID = "x-request-id"
@@ -43,20 +47,25 @@ _UNANSWERED = frozenset(("upstream_reset", "upstream_timeout", "upstream_unreach
 
 
 def account(
-    snapshot: Snapshot, logged: LoggedRequest, targets: Mapping[str, Target], observed_failures: Container[str] = ()
+    snapshot: Snapshot,
+    logged: LoggedRequest,
+    targets: Mapping[str, Sequence[Target]],
+    observed_failures: Container[str] = (),
 ) -> tuple[RequestAccount | Fault, ...]:
     """The request's account, and a fault where it went elsewhere than decided. Empty for what ``counts_by_itself``.
 
-    ``targets``: those that there are and have been, by ``Target.cluster``. ``observed_failures``: ids of requests whose
-    answers have told of a failure already.
+    ``targets``: those that there are and have been, by the cluster that leads to them. ``observed_failures``: ids of
+    requests whose answers have told of a failure already.
     """
     metadata, code = logged.metadata, _code(logged.code)
     if counts_by_itself(code, metadata):
         return ()
     decided = metric_labels(snapshot, metadata)
     cluster = logged.cluster.removesuffix("#grpc")
-    target = targets.get(cluster)
-    as_decided = not cluster or not metadata.get("policy") or cluster in _expected(metadata)
+    expected, reached = _expected(metadata), targets.get(cluster, ())
+    meant = next((target for target in reached if target.cluster in expected), None)
+    as_decided = not cluster or not metadata.get("policy") or cluster in expected or meant is not None
+    target = meant or next(iter(reached), None)
     labels = _renewed(decided, target) if as_decided and metadata.get("policy") else _labels(decided, target)
     reason = failure(logged)
     if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
@@ -74,7 +83,7 @@ def account(
         caller=logged.caller[:MAX_CALLER],
         failure=reason,
     )
-    return (one,) if as_decided else (one, Fault("not_as_decided"))
+    return (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
 
 
 def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:
@@ -108,9 +117,9 @@ def _code(code: int) -> str:
 
 
 def _expected(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of clusters to which the decision led. By their names, since policies may have changed meanwhile: that of
-    the target; that of a policy without versions, whose version is the one that the request names; that of the policy
-    alone, where a mesh behind this Envoy chooses by the headers.
+    """Clusters (``Target.cluster``) to which the decision led. By their names, since policies may have changed
+    meanwhile: that of the target; that of a policy without versions, whose version is the one that the request names;
+    that of the policy alone, where a mesh behind this Envoy chooses by the headers.
     """
     policy, version, pool = (metadata.get(key, "") for key in ("policy", "version", "gpu_pool"))
     return Target(policy, version, pool, ()).cluster, Target(policy, "", pool, ()).cluster, policy

@@ -11,6 +11,7 @@ from extproc.lint.manifest import Resource, Value
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 HCM = "envoy.filters.network.http_connection_manager"
 ROUTER = "envoy.filters.http.router"
+GRPC_ACCESS_LOG = "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
 """Around another filter: skips it where its matcher says so."""
 PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"

@@ -9,6 +9,7 @@ import msgspec
 from extproc.errors import Problem
 from extproc.lint import (
     destination_rule,
+    envoy_filter_access_logs,
     envoy_filter_clusters,
     envoy_filter_ext_proc,
     envoy_filter_fields,
@@ -47,6 +48,7 @@ MODULES: tuple[RuleModule[Mesh], ...] = (
     envoy_filter_ext_proc,
     processing_modes,
     envoy_filter_clusters,
+    envoy_filter_access_logs,
     header_spoofing,
     envoy_filter_hosts,
     virtual_service_route_order,

@@ -14,9 +14,10 @@ from typing import TypeAlias
 from extproc.envoy.access_log import decode
 from extproc.envoy.codec import Malformed
 from extproc.exchange.notes import Observed, RequestAccount
-from extproc.exchange.request_outcome import account
+from extproc.exchange.request_outcome import MESH_NAMESPACE, account
 from extproc.grpc_server import Abort, Sender, StatusCode
-from extproc.policy.snapshot import Snapshot, Target
+from extproc.policy.snapshot import Snapshot
+from extproc.serve.known_targets import KnownTargets
 from extproc.telemetry.golden_metrics import is_failure
 from extproc.telemetry.metrics import Metrics
 
@@ -24,8 +25,8 @@ log = logging.getLogger(__name__)
 
 MAX_STREAMS = 1_000
 """Streams that may be open; one more ends the one that has said nothing longest with RESOURCE_EXHAUSTED."""
-MAX_OLD_TARGETS = 1_000
-"""Targets that are remembered though no policy has them any more."""
+MAX_MESH_NAMESPACES = 16
+"""Namespaces for which the targets are kept; renderings of the same policies name one."""
 MAX_OBSERVED_FAILURES = 10_000
 """Requests whose observed failures are remembered: their entries come within a second or so."""
 
@@ -42,9 +43,8 @@ class AccessLogService:
         self._on_account = on_account
         self._open: OrderedDict[Sender, None] = OrderedDict()
         """The first has said nothing longest."""
-        self._targets: dict[str, Target] = {}
-        """Those that there are and have been, by ``Target.cluster``: the entry of a long answer comes after reloads."""
-        self._known: Snapshot | None = None
+        self._targets: OrderedDict[str | None, KnownTargets] = OrderedDict()
+        """By what ``_mesh_namespace`` found; the first has been of use least lately."""
         self._observed_failures: OrderedDict[str, None] = OrderedDict()
 
     def open(self, sender: Sender) -> AccessLogHandler:
@@ -85,19 +85,26 @@ class AccessLogService:
         if sender in self._open:
             self._open.move_to_end(sender)
         snapshot = self._snapshot()
-        if snapshot is not self._known:
-            self._learn(snapshot)
+        targets = self._known_targets(sender).by_cluster(snapshot)
         for logged in decode(message):
-            for note in account(snapshot, logged, self._targets, self._observed_failures):
+            for note in account(snapshot, logged, targets, self._observed_failures):
                 self._metrics.note(note)
                 if type(note) is RequestAccount and self._on_account is not None:
                     self._on_account(note)
 
-    def _learn(self, snapshot: Snapshot) -> None:
-        """Remembers the targets of the snapshot; of those that are no more only some."""
-        self._known = snapshot
-        old = {name: target for name, target in self._targets.items() if name not in snapshot.target_by_cluster}
-        self._targets = dict(list(old.items())[-MAX_OLD_TARGETS:]) | snapshot.target_by_cluster
+    def _known_targets(self, sender: Sender) -> KnownTargets:
+        namespace = _mesh_namespace(sender)
+        known = self._targets.setdefault(namespace, KnownTargets(namespace))
+        self._targets.move_to_end(namespace)
+        if len(self._targets) > MAX_MESH_NAMESPACES:
+            self._targets.popitem(last=False)
+        return known
+
+
+def _mesh_namespace(sender: Sender) -> str | None:
+    """What the stream says of its mesh; None where clusters have our own names."""
+    found = (value for key, value in sender.metadata if key == MESH_NAMESPACE)
+    return next((value for value in found if isinstance(value, str)), None)
 
 
 class AccessLogHandler:

@@ -226,6 +226,13 @@ def test_buffered_answers_of_one_route(scene: Scene) -> None:
     assert found(scene.start(bend)).keys() == {"AIM719"}
 
 
+def test_nobody_counts(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    """The observer leaves it to an access log that is not there."""
+    gateway = scene.start(lambda document: manager(document).pop("access_log"))
+    assert main(["doctor", "--envoy-admin", gateway.envoy.admin_address]) == 1
+    assert "error AIM721: listener aimesh, filter aimesh.observe:" in capsys.readouterr().out
+
+
 def test_a_processor_that_is_too_slow(scene: Scene) -> None:
     gateway = scene.start(message_timeout=0.000001)
     gateway.ask("llama")

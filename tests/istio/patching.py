@@ -121,7 +121,7 @@ class Proxy:
     def bootstrap(self, log: str) -> Doc:
         """A configuration that Envoy runs; ``log``: where it writes a line for each request."""
         routes = {"route_config": {"name": str(self.port), "virtual_hosts": self.vhosts}}
-        manager = self.manager | routes | {"access_log": [_log(log)]}
+        manager = self.manager | routes | {"access_log": [*self.manager.get("access_log", ()), _log(log)]}
         chain = {"filters": [{"name": MANAGER, "typed_config": manager}]}
         free = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
         return {

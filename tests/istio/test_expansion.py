@@ -54,6 +54,7 @@ def test_the_filters_stand_behind_authentication_and_before_what_depends_on_the_
         "envoy.filters.http.rbac",
         "aimesh.admitted",
         "aimesh.route",
+        "aimesh.sampled",
         "aimesh.observe",
         "envoy.filters.http.grpc_stats",
         *["istio.alpn"] * alpn,

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from extproc._pb import access_log_pb2 as pb
 from extproc.demo.traffic import plan
+from extproc.envoy.access_log import STREAM
 from tests.grpc.exchanges import exchange, tell
+from tests.grpc.running import insecure
 from tests.grpc.served import Served
 from tests.page.browser import Page, browser, find
 from tests.page.scene import CHAT, SEARCH, Scene, scene
@@ -156,6 +159,18 @@ WHOLE = """[document.querySelector("#models"), ...document.querySelectorAll("#mo
     (one) => one.scrollWidth <= one.clientWidth)"""
 
 
+def tell_of_strays(address: str) -> None:
+    """An access log with two requests that went to no server of the policy that owned them."""
+    message = pb.StreamAccessLogsMessage()
+    for _ in range(2):
+        common = message.http_logs.log_entry.add().common_properties
+        common.upstream_cluster = "elsewhere"
+        common.response_flags.no_healthy_upstream = True
+        common.metadata.filter_metadata["aimesh"].update({"policy": "llama", "version": "v1"})
+    with insecure(address) as channel:
+        list(channel.stream_stream(STREAM)(iter([message.SerializeToString()]), timeout=10))
+
+
 def test_hostile_names_are_text_and_a_dead_processor_is_told(tmp_path: Path) -> None:
     asyncio.run(_hostile(tmp_path))
 
@@ -179,6 +194,12 @@ async def _hostile(directory: Path) -> None:
                 await page.until(f"window.innerWidth === {width} && {FITS} && {WHOLE}")
             assert await page.eval("window.hacked") is None
             assert await page.eval("document.querySelector('[data-tile=Success] .value').textContent") == "50.0 %"
+            assert await page.eval("document.querySelector('#strayed').hidden")
+            await asyncio.to_thread(tell_of_strays, processor.address)
+            await page.until(
+                "document.querySelector('#strayed').textContent.startsWith('2 requests have gone elsewhere')"
+            )
+            assert await page.eval(f"!document.querySelector('#strayed').hidden && {FITS}")
             await page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
             assert await page.eval("getComputedStyle(document.body).backgroundColor") != dark
             assert page.complaints == []

@@ -27,6 +27,11 @@ function about(doc) {
   return parts.join(" · ");
 }
 
+function strayed(count) {
+  const who = count === 1 ? "One request has" : `${count} requests have`;
+  return `${who} gone elsewhere than decided since the start: a route is not what the policy says (not_as_decided).`;
+}
+
 function footer(doc) {
   const sum = (counts) => Object.entries(counts).map(([reason, count]) => `${reason} ${count}`).join(", ") || "none";
   return `extproc ${doc.version} · since start: unrouted: ${sum(doc.unmatched)}; errors of the processor: ${sum(doc.errors)}`;
@@ -41,6 +46,9 @@ function show(doc) {
   at("canary-card").hidden = !doc.canaries.length;
   at("canaries").replaceChildren(...canaries(doc.canaries));
   at("topology").replaceChildren(topology(doc.edges, at("topology").clientWidth));
+  const elsewhere = doc.errors.not_as_decided ?? 0;
+  at("strayed").hidden = !elsewhere;
+  at("strayed").textContent = strayed(elsewhere);
   at("footer").textContent = footer(doc);
   const fresh = new Set(doc.points.map((point) => point.number));
   points = [...points.filter((point) => !fresh.has(point.number)), ...doc.points].slice(-MAX_POINTS);

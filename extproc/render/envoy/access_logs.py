@@ -14,19 +14,24 @@ _LOGGED = ("model", "version", "gpu_pool", "api", "cohort", "policy")
 
 def access_logs(options: EnvoyOptions) -> list[Doc]:
     """Both, or the processor's alone."""
-    return [*([_file_log(options.access_log)] if options.access_log else []), _account_log(options)]
+    return [*([_file_log(options.access_log)] if options.access_log else []), account_log(options)]
 
 
-def _account_log(options: EnvoyOptions) -> Doc:
-    """The log that the processor counts requests by (``exchange.request_outcome``): a stream of each thread."""
+def account_log(options: EnvoyOptions, *metadata: tuple[str, str]) -> Doc:
+    """The log that the processor counts requests by (``exchange.request_outcome``): a stream of each thread, with this
+    gRPC metadata.
+    """
     headers_read = [headers.LINKERD_CLIENT] if options.behind_linkerd else []
+    service: Doc = {"envoy_grpc": {"cluster_name": options.cluster}}
+    if metadata:
+        service["initial_metadata"] = [{"key": key, "value": value} for key, value in metadata]
     return typed(
         "envoy.access_loggers.http_grpc",
         "extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
         common_config={
             "log_name": NAMESPACE,
             "transport_api_version": "V3",
-            "grpc_service": {"envoy_grpc": {"cluster_name": options.cluster}},
+            "grpc_service": service,
             "buffer_flush_interval": seconds(ACCOUNT_INTERVAL),
             "filter_state_objects_to_log": [TUNNEL_PEER],
         },

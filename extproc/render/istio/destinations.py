@@ -47,6 +47,15 @@ class Destination(msgspec.Struct, frozen=True):
         subset = {"subset": self.subset} if self.subset else {}
         return {"host": self.host, **subset, "port": {"number": self.port}}
 
+    @property
+    def clusters(self) -> tuple[str, str]:
+        """Istio's names of the destination's cluster: in sidecars and gateways, and in waypoints."""
+        protocol = f"http/{self.subset}" if self.subset else "http"
+        return (
+            f"outbound|{self.port}|{self.subset}|{self.host}",
+            f"inbound-vip|{self.port}|{protocol}|{self.host}",
+        )
+
 
 def entry_host(policy: Policy) -> str:
     """Host of the ServiceEntry for the endpoints that ``policy`` lists."""
@@ -69,6 +78,15 @@ def destinations(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Dest
     # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
     names = Counter((destination.host, destination.subset) for destination in found.values())
     return {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
+
+
+def targets_by_cluster(snapshot: Snapshot, options: IstioOptions) -> dict[str, tuple[Target, ...]]:
+    """The targets by Istio's names of their clusters. Targets that are one Service are one cluster."""
+    found: dict[str, tuple[Target, ...]] = {}
+    for target, destination in destinations(snapshot, options).items():
+        for cluster in destination.clusters:
+            found[cluster] = (*found.get(cluster, ()), target)
+    return found
 
 
 def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool) -> Destination:

@@ -8,6 +8,7 @@ What all patches rely on:
   Istio ignores ``filterClass``; directly before the router is too late.)
 - A client's routing headers are removed by an early header mutation: filters run only after the first route is chosen.
 - Filters have names of their own: Istio's InferencePool overrides ``envoy.filters.http.ext_proc`` by that name.
+- A merged list is appended: the access logs that Istio's Telemetry configures stay.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ from extproc.render.envoy.envoy_options import (
 from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
 from extproc.render.envoy.response_headers import response_headers
 from extproc.render.envoy.routes import body_buffer
-from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
+from extproc.render.istio.account_log import account_log
+from extproc.render.istio.admission import (
+    ADMITTED_FILTER,
+    MARKING,
+    SAMPLED_FILTER,
+    admitted_filter,
+    if_admitted,
+    if_admitted_and_sampled,
+    sampled_filter,
+)
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
 from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
@@ -76,7 +86,8 @@ class _Filters:
         self._route = self._with_provenance(route_filter(snapshot, options.envoy))
         if not options.since("1.30"):
             del self._route["typed_config"]["allow_content_length_header"]
-        self._observe = if_admitted(self._with_provenance(observe_filter(snapshot, options.envoy)))
+        observe = observe_filter(snapshot, options.envoy, accounted=True)
+        self._observe = if_admitted_and_sampled(self._with_provenance(observe))
         self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
@@ -136,12 +147,12 @@ class _Filters:
 
     def _with_provenance(self, filter_: Doc) -> Doc:
         """``filter_`` with gRPC metadata that says what it was rendered from."""
-        filter_["typed_config"]["grpc_service"]["initial_metadata"] = [self._provenance]
+        filter_["typed_config"]["grpc_service"].setdefault("initial_metadata", []).append(self._provenance)
         return filter_
 
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
         """Our filters in a filter chain: disabled until a host enables them, or enabled ``everywhere``."""
-        filters = [admitted_filter(), *self._load_filters, self._route, self._observe]
+        filters = [admitted_filter(), *self._load_filters, self._route, sampled_filter(), self._observe]
         if not everywhere:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
         return [self._connection_manager(context, listener), *(_before(context, listener, each) for each in filters)]
@@ -154,6 +165,7 @@ class _Filters:
             # Istio sets neither a request timeout nor a stream idle timeout: a client that stops or trickles in
             # mid-request would keep the processor's stream open for ever.
             request_timeout=REQUEST_TIMEOUT,
+            access_log=[account_log(self._options)],
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
@@ -161,7 +173,7 @@ class _Filters:
 
     def _enable(self, context: str, vhost: Doc, default: Policy) -> list[Doc]:
         """Patches that enable the filters for one virtual host."""
-        on = {ADMITTED_FILTER: _filter_config(f"{_TYPE}.{MARKING}")}
+        on = {name: _filter_config(f"{_TYPE}.{MARKING}") for name in (ADMITTED_FILTER, SAMPLED_FILTER)}
         on |= {name: _per_route({}) for name in (ROUTE_FILTER, OBSERVE_FILTER)}
         on |= {each["name"]: _filter_config(f"{_TYPE}.{_MUTATION}", mutations={}) for each in self._load_filters}
         match = {"routeConfiguration": {"vhost": vhost}}

@@ -171,6 +171,7 @@ def _policy_headers(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Sna
 
 
 def _settings(snapshot: Snapshot) -> Iterator[str]:
+    yield "access log"  # what is rendered without it is older
     if any(policy.allow_pin for policy in snapshot.policies):
         yield "allowPin"
     if any(policy.rewrites_model for policy in snapshot.policies):

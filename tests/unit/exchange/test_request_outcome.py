@@ -33,8 +33,12 @@ ROUTED = {
     "cohort": "sticky",
     "operation": "chat.completions",
 }
-TARGETS = {**SNAPSHOT.target_by_cluster, "llama/v0/west": Target("llama", "v0", "west", ())}
-"""Those of the policies, and one that was theirs before."""
+TARGETS = {
+    **{cluster: (target,) for cluster, target in SNAPSHOT.target_by_cluster.items()},
+    "llama/v0/west": (Target("llama", "v0", "west", ()),),
+    "outbound|80||shared": (Target("plain", "", "", ()), Target("llama", "v2", "", ())),
+}
+"""Those of the policies, one that was theirs before, and a Service of two."""
 DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky", "llama")
 
 
@@ -68,6 +72,14 @@ def test_to_another_policys_servers() -> None:
 def test_to_a_cluster_of_no_policy() -> None:
     went, fault = of("legacy")
     assert went == RequestAccount("llama-*", "none", "none", "openai", "200", 2.0, "", "llama")
+    assert fault == Fault("not_as_decided")
+
+
+def test_a_service_of_several_targets_is_where_each_was_meant_to_go() -> None:
+    (went,) = of("outbound|80||shared", metadata=ROUTED | {"version": "v2", "gpu_pool": ""})
+    assert went == RequestAccount("llama-*", "v2", "none", "openai", "200", 2.0, "sticky", "llama")
+    strayed, fault = of("outbound|80||shared")
+    assert strayed == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain")
     assert fault == Fault("not_as_decided")
 
 

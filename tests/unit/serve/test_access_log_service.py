@@ -154,6 +154,30 @@ def test_targets_outlive_their_policies(metrics: Metrics, accounts: list[Request
     assert [account.version for account in accounts] == ["v1", "v1"]
 
 
+def test_a_mesh_has_names_of_its_own_for_clusters(metrics: Metrics, accounts: list[RequestAccount]) -> None:
+    """Its streams say the namespace of policies that name none."""
+    snapshot = Snapshot((Policy("p", host="p", models=("m",), versions=(Version("v1"),)),))
+    service = AccessLogService(lambda: snapshot, metrics, accounts.append)
+    cluster = "outbound|8080|v1|p.ai.svc.cluster.local"
+    with running({STREAM: service.open}) as server:
+        for count, metadata in enumerate(([("x-aimesh-namespace", "ai")], [("x-aimesh-namespace", "ml")], []), 1):
+            feed = Feed()
+            call = server.open(STREAM)(iter(feed), metadata=metadata)
+            feed.send(entries(503, cluster=cluster))
+            until(lambda: len(accounts) == count)  # noqa: B023
+            call.cancel()
+    assert [account.version for account in accounts] == ["v1", "none", "none"]
+
+
+def test_namespaces_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch, service: AccessLogService) -> None:
+    monkeypatch.setattr(access_log_service, "MAX_MESH_NAMESPACES", 2)
+    for name in ("a", "b", "a", "c"):
+        sender = PlainSender()
+        sender.metadata = (("x-aimesh-namespace", name),)
+        service.open(sender).receive(entries(200))
+    assert list(service._targets) == ["a", "c"]
+
+
 def test_all_streams_end_where_the_processor_stops(
     server: Any, service: AccessLogService, accounts: list[RequestAccount]
 ) -> None:

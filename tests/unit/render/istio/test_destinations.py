@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
-from extproc.render.istio.destinations import destinations, entry_host, targets
+from extproc.render.istio.destinations import destinations, entry_host, targets, targets_by_cluster
 from extproc.render.istio.manifests import IstioOptions, documents
 from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED, policy
 
@@ -108,3 +108,35 @@ def test_targets_of_one_policy_only_mirrors_too() -> None:
     assert [target.policy for target in targets(both, both.policies[1])] == ["plain"]
     assert entry_host(Policy("A.b")).endswith(".aimesh.internal")
     assert entry_host(Policy("A.b")) != entry_host(Policy("a-b"))
+
+
+def named(cluster: str, snapshot: Snapshot, **options: str) -> list[tuple[str, str]]:
+    found = targets_by_cluster(snapshot, IstioOptions(**options)).get(cluster, ())  # type: ignore[arg-type]
+    return [(target.policy, target.version) for target in found]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "found"),
+    [
+        (f"outbound|8080|v2|{ENTRY}", [("chat", "v2")]),
+        (f"inbound-vip|8080|http/v2|{ENTRY}", [("chat", "v2")]),
+        (f"outbound|8080|v3|{ENTRY}", []),
+        (f"outbound|8080||{ENTRY}", []),
+        ("chat/v2", []),
+    ],
+)
+def test_clusters_lead_to_targets(cluster: str, found: list[tuple[str, str]]) -> None:
+    """The names are those that istiod gives: pilot/pkg/model/push_context.go, core/cluster_waypoint.go."""
+    assert named(cluster, CANARY) == found
+
+
+def test_a_cluster_of_several_targets() -> None:
+    """Policies without versions on one host, and versions that are one Service."""
+    plain = Snapshot(tuple(Policy(name, host="one", models=(name,)) for name in ("a", "b")))
+    host = "one.ml.svc.cluster.local"
+    assert named(f"outbound|8080||{host}", plain, namespace="ml") == [("a", ""), ("b", "")]
+    assert named(f"inbound-vip|8080|http|{host}", plain, namespace="ml") == [("a", ""), ("b", "")]
+    assert named(f"outbound|8080||{host}", plain) == []
+    versions = tuple(Version(name, 1, ("other.ai.svc:80",)) for name in ("v1", "v2"))
+    same = Snapshot((Policy("chat", "ai", host="chat", models=("m",), versions=versions),))
+    assert named("outbound|80||other.ai.svc.cluster.local", same) == [("chat", "v1"), ("chat", "v2")]

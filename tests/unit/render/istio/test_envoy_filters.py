@@ -13,7 +13,7 @@ from extproc.render.istio.istio_options import IstioOptions, ProxyKind
 from extproc.render.istio.provenance import metadata
 from tests.unit.render.snapshots import CANARY, PLAIN, Doc, policy
 
-OURS = ["aimesh.admitted", "aimesh.route", "aimesh.observe"]
+OURS = ["aimesh.admitted", "aimesh.route", "aimesh.sampled", "aimesh.observe"]
 SERVICE = "aimesh-extproc.aimesh-system.svc.cluster.local"
 UNIX = ("unix:///run/p.sock",)
 REPORTING = (GpuPool("west", Gpu(), metrics_type="vllm"),)
@@ -98,7 +98,7 @@ def test_a_waypoint_is_named() -> None:
 def test_a_host_switches_the_filters_on() -> None:
     (patch,) = patches(only("gateway"), "VIRTUAL_HOST")
     value = patch["patch"]["value"]
-    assert list(value["typed_per_filter_config"]) == OURS
+    assert sorted(value["typed_per_filter_config"]) == sorted(OURS)
     assert {one["@type"] for one in value["typed_per_filter_config"].values()} == {
         "type.googleapis.com/envoy.config.route.v3.FilterConfig"
     }
@@ -151,11 +151,31 @@ def test_a_service_is_referenced_and_anything_else_is_a_cluster() -> None:
 def test_filters_say_what_they_were_rendered_from() -> None:
     options = IstioOptions(proxies=("gateway",))
     (document,) = envoy_filters(CANARY, options)
-    expected = [{"key": "x-aimesh-rendered-from", "value": metadata(CANARY, options)}]
+    provenance = {"key": "x-aimesh-rendered-from", "value": metadata(CANARY, options)}
     route, observe = added(document)["aimesh.route"], added(document)["aimesh.observe"]
     inner = observe["typed_config"]["extension_config"]
-    assert route["typed_config"]["grpc_service"]["initial_metadata"] == expected
-    assert inner["typed_config"]["grpc_service"]["initial_metadata"] == expected
+    assert route["typed_config"]["grpc_service"]["initial_metadata"] == [provenance]
+    assert provenance in inner["typed_config"]["grpc_service"]["initial_metadata"]
+
+
+@pytest.mark.parametrize("kind", ["gateway", "sidecar", "waypoint"])
+def test_the_observer_says_that_the_access_log_counts(kind: ProxyKind) -> None:
+    document = only(kind, namespace="ai")
+    inner = added(document)["aimesh.observe"]["typed_config"]["extension_config"]["typed_config"]
+    assert {"key": "x-aimesh-account", "value": "access-log"} in inner["grpc_service"]["initial_metadata"]
+    (manager,) = patches(document, "NETWORK_FILTER")
+    (log,) = manager["patch"]["value"]["typed_config"]["access_log"]
+    assert log["typed_config"]["common_config"]["grpc_service"] == {
+        "envoy_grpc": inner["grpc_service"]["envoy_grpc"],
+        "initial_metadata": [{"key": "x-aimesh-namespace", "value": "ai"}],
+    }
+
+
+def test_an_observer_without_an_access_log_counts_by_itself() -> None:
+    document = only("inbound", Snapshot((policy(selector=(("app", "chat"),)),)))
+    inner = added(document)["aimesh.observe"]["typed_config"]["extension_config"]["typed_config"]
+    assert [pair["key"] for pair in inner["grpc_service"]["initial_metadata"]] == ["x-aimesh-rendered-from"]
+    assert patches(document, "NETWORK_FILTER") == []
 
 
 @pytest.mark.parametrize(("release", "known"), [("1.29", False), ("1.30", True)])

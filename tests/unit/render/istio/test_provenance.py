@@ -239,3 +239,13 @@ def test_parts_that_one_side_does_not_know_are_not_compared() -> None:
 )
 def test_whose_rendering_it_may_be(text: str, may: bool) -> None:
     assert concerns(text, BASE) is may
+
+
+def test_a_rendering_without_the_access_log_is_an_older_one() -> None:
+    text = annotation(BASE, EVERY)
+    assert "settings=access log" in text
+    assert differences(text, BASE) == []
+    older = text.replace("settings=access log", "settings=")
+    assert differences(older, BASE) == [Difference("settings", ("access log",))]
+    timed = annotation(BASE, IstioOptions(proxies=("inbound",)))
+    assert "settings" not in timed, "there is none in model servers' sidecars"
