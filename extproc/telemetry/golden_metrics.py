@@ -28,29 +28,30 @@ class Counts(msgspec.Struct, array_like=True):
     """Counts and histograms of some exchanges."""
 
     requests: int = 0
-    failures: int = 0
+    failures: float = 0
     drawn: int = 0
     """Requests whose version the weights chose: those that a canary's share is computed from."""
-    output_tokens: int = 0
+    output_tokens: float = 0
     duration: Histogram = msgspec.field(default_factory=lambda: Histogram(DURATION_BUCKETS))
     first_token: Histogram | None = None
     """None, here and below: no answer was streamed."""
     per_token: Histogram | None = None
 
     def note(self, observed: Observed) -> None:
-        """Counts an exchange; of an accounted one what the account does not have."""
+        """Counts an exchange; of an accounted one what the account does not have, for all that it stands for."""
+        times = observed.stands_for
         if observed.accounted:
-            self.failures += observed.error in FAILED_AFTER_STATUS
+            self.failures += times * (observed.error in FAILED_AFTER_STATUS)
         else:
             self._request(observed, observed.error)
         if observed.first_token is not None:
             self.first_token = self.first_token or Histogram(FIRST_TOKEN_BUCKETS)
-            self.first_token.observe(observed.first_token)
+            self.first_token.observe(observed.first_token, times)
         if observed.per_token is not None:
             self.per_token = self.per_token or Histogram(PER_TOKEN_BUCKETS)
-            self.per_token.observe(observed.per_token)
+            self.per_token.observe(observed.per_token, times)
         if observed.output_tokens:
-            self.output_tokens += observed.output_tokens
+            self.output_tokens += observed.output_tokens * times
 
     def account(self, account: RequestAccount) -> None:
         """Counts a request by Envoy's account of it."""
@@ -103,7 +104,7 @@ def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
     """The metrics of ``counts``, taken over ``seconds``."""
     return GoldenMetrics(
         counts.requests,
-        1 - counts.failures / counts.requests if counts.requests else None,
+        max(0.0, 1 - counts.failures / counts.requests) if counts.requests else None,
         counts.requests / seconds,
         _ms(counts.duration, 0.5),
         _ms(counts.duration, 0.95),
