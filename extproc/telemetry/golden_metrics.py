@@ -36,9 +36,12 @@ class Counts(msgspec.Struct, array_like=True):
     first_token: Histogram | None = None
     """None, here and below: no answer was streamed."""
     per_token: Histogram | None = None
+    observed: int = 0
+    """Answers that were read for times, tokens and errors: all, or a sample that stands for all."""
 
     def note(self, observed: Observed) -> None:
         """Counts an exchange; of an accounted one what the account does not have, for all that it stands for."""
+        self.observed += 1
         times = observed.stands_for
         if observed.accounted:
             self.failures += times * (observed.error in FAILED_AFTER_STATUS)
@@ -77,6 +80,7 @@ class Counts(msgspec.Struct, array_like=True):
         self.duration.add(other.duration)
         self.first_token = _sum(self.first_token, other.first_token)
         self.per_token = _sum(self.per_token, other.per_token)
+        self.observed += other.observed
 
 
 class GoldenMetrics(msgspec.Struct, frozen=True):
@@ -98,6 +102,9 @@ class GoldenMetrics(msgspec.Struct, frozen=True):
     tpot_p95_ms: float | None
     tokens_per_second: float | None
     """Output tokens of all answers together."""
+    observed: float | None
+    """Share of the requests whose answers were read, 0 to 1. Where it is less than 1, times of tokens, tokens, and
+    failures that only answers tell of are estimates."""
 
 
 def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
@@ -114,6 +121,7 @@ def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
         _ms(counts.per_token, 0.5),
         _ms(counts.per_token, 0.95),
         counts.output_tokens / seconds if counts.output_tokens else None,
+        min(1.0, counts.observed / counts.requests) if counts.requests else None,
     )
 
 

@@ -45,11 +45,12 @@ def test_what_counts_come_to() -> None:
         tpot_p50_ms=2.5,
         tpot_p95_ms=2.95,
         tokens_per_second=3.0,
+        observed=1.0,
     )
 
 
 def test_nothing_is_not_all_well() -> None:
-    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, 0.0, *[None] * 8)
+    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, 0.0, *[None] * 9)
 
 
 OBSERVED = st.builds(
@@ -129,6 +130,7 @@ def test_what_stands_for_others_counts_for_them() -> None:
     sampled = observed(accounted=True, share=0.25, error="cut_short", first_token=0.09, per_token=0.003)
     counts.note(msgspec.structs.replace(sampled, output_tokens=30))
     assert (counts.requests, counts.failures, counts.output_tokens) == (8, 4, 120)
+    assert compute_golden_metrics(counts, 1.0).observed == 1 / 8
     assert counts.first_token is not None
     assert counts.per_token is not None
     assert sum(counts.first_token.counts) == sum(counts.per_token.counts) == 4
