@@ -26,8 +26,8 @@ is 1."""
 LEFT_OUT = "0"
 
 FULL_RATE = 20
-"""Answers a second of each row and processor. Up to twice as many, all are observed; beyond that, since the share is a
-power of two, between one and two times as many: percentiles of five minutes up to p95 are within 3 % of those of all,
+"""Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is a
+power of two, one to two times as many are: percentiles of five minutes up to p95 are within 3 % of those of all,
 p99 is within 5 % mostly (``tests/unit/exchange/test_sampling.py``)."""
 MAX_ROWS = 10_000
 """Rows whose rates are kept."""
