@@ -32,7 +32,7 @@ COMPILED = (
         "policy.sticky_key",
     ),
     *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
-    *("exchange.request_outcome", "exchange.metric_labels", "exchange.timed_answer"),
+    *("exchange.request_outcome", "exchange.metric_labels", "exchange.sampling", "exchange.timed_answer"),
     *("telemetry.histogram", "telemetry.metrics", "serve.access_log_service", "serve.open_streams", "serve.servicer"),
 )
 """Modules of ``extproc``. Not ``grpc_server.event_loop``: Python handles signals between interpreted instructions."""

@@ -88,6 +88,8 @@ _FIGURES: tuple[tuple[str, Callable[[GoldenMetrics], str]], ...] = (
     ("TTFT p50/p95", lambda g: _pair(g.ttft_p50_ms, g.ttft_p95_ms)),
     ("TOK/S", lambda g: rate(g.tokens_per_second)),
 )
+MOSTLY = 0.95
+"""Share of the answers from which on nothing is said of those that were not read."""
 _TARGET_COLUMNS = tuple(name for name, _ in _FIGURES)
 _CALLER_COLUMNS = ("RPS", "P95")
 
@@ -123,10 +125,19 @@ def document(fleet: ReplicaTraffic, rows: Rows) -> Mapping[str, Any]:
 
 def _for_people(fleet: ReplicaTraffic, rows: Rows, columns: Sequence[str]) -> RenderableType:
     count = len(fleet.answered)
-    of = f"the last {fleet.window.seconds:.0f} s of {count} processor{'s' * (count != 1)}; times in ms"
+    of = f"the last {fleet.window.seconds:.0f} s of {count} processor{'s' * (count != 1)}"
     if not rows:
-        return Text(f"No requests in {of.partition(';')[0]}.", "dim")
-    return Group(table(rows, columns), Text(of, "dim"))
+        return Text(f"No requests in {of}.", "dim")
+    return Group(
+        table(rows, columns), Text(f"{of}; times in ms{_estimated(rows) if columns is _TARGET_COLUMNS else ''}", "dim")
+    )
+
+
+def _estimated(rows: Rows) -> str:
+    """How much of the answers was read, where that is less than nearly all, and known."""
+    requests = sum(metrics.requests for _, metrics in rows)
+    read = sum(metrics.requests * (metrics.observed or 0.0) for _, metrics in rows)
+    return f"; TTFT and tokens by {percent(read / requests)} of the answers" if 0 < read < MOSTLY * requests else ""
 
 
 def _print(

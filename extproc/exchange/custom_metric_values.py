@@ -85,9 +85,8 @@ def custom_samples(
     for metric in metrics:
         amount, per = known.get(metric.source), known.get(metric.per)
         if amount is not None and per is not None:
-            found.append(
-                CustomSample(metric, tuple(_label(name, observed, gpu) for name in metric.labels), amount, per)
-            )
+            labels = tuple(_label(name, observed, gpu) for name in metric.labels)
+            found.append(CustomSample(metric, labels, amount, per, observed.stands_for))
     return tuple(found)
 
 

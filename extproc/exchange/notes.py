@@ -67,6 +67,13 @@ class Observed(msgspec.Struct, frozen=True):
     """``x-request-id`` of an accounted request; never a label."""
     accounted: bool = False
     """Envoy's access log gives a ``RequestAccount`` of the request: status, duration and how it ended count there."""
+    share: float = 1.0
+    """Share of the answers like it that are observed (``exchange.sampling``); less than 1 only of accounted ones."""
+
+    @property
+    def stands_for(self) -> float:
+        """How many answers it stands for, itself included: what the account does not tell counts so many times."""
+        return 1 if self.share == 1 else 1 / self.share
 
 
 SHED = "shed"
@@ -122,6 +129,8 @@ class CustomSample(msgspec.Struct, frozen=True):
     amount: float
     per: float = 1.0
     """Of a gauge: what its amounts are divided by is the sum of these."""
+    times: float = 1.0
+    """How many exchanges this one stands for (``Observed.stands_for``)."""
 
 
 class LoadReport(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from extproc.envoy.events import (
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
 from extproc.exchange.notes import SHED, Action, Fault, LoadReport
 from extproc.exchange.request_outcome import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
-from extproc.exchange.sampling import is_left_out
+from extproc.exchange.sampling import share_told
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.policy.load_report import LOAD_HEADER, parse_load_header
@@ -47,17 +47,16 @@ class ObserveStream:
 
     __slots__ = (
         *("_accounted", "_caller", "_code", "_done", "_first_token", "_last_event", "_last_token", "_metadata"),
-        *("_metric_values", "_reader", "_received", "_request_id", "_sample", "_session", "_snapshot", "_started"),
+        *("_metric_values", "_reader", "_received", "_request_id", "_session", "_snapshot", "_started"),
         "_traceparent",
     )
 
-    def __init__(self, snapshot: Snapshot, sample: float = 0.0, *, accounted: bool = False) -> None:
-        """``sample``: a fresh random number from 0 to 1 (``sampling.is_left_out``); ``accounted``: Envoy's access log
-        tells of the exchange, too (``exchange.request_outcome``).
+    def __init__(self, snapshot: Snapshot, *, accounted: bool = False) -> None:
+        """``accounted``: Envoy's access log tells of the exchange, too (``exchange.request_outcome``). Any other is
+        observed to its end whatever was drawn, since nobody else counts it.
         """
         self._accounted = accounted
         self._snapshot = snapshot
-        self._sample = sample
         self._metadata: Mapping[str, str] = {}
         self._started: float | None = None
         self._code = ""
@@ -143,7 +142,10 @@ class ObserveStream:
         if policy is not None and policy.custom_metrics:
             values = self._metric_values = CustomMetricValues(policy.custom_metrics)
             values.head(headers)
-        if "api" not in metadata or is_left_out(metadata, 1.0 if policy is None else policy.sampling, self._sample):
+        if self._accounted and not share_told(metadata):
+            self._done = True
+            return (*load, FINISH)
+        if "api" not in metadata:
             return (*load, *self._end_answer(None), FINISH)  # counted, not timed
         api, operation = metadata["api"], metadata.get("operation", "")
         if code == "101":
@@ -238,7 +240,8 @@ class ObserveStream:
     def _exchange(self) -> ObservedExchange:
         accounted = self._accounted and self._session is None
         return ObservedExchange(
-            self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted, self._request_id
+            *(self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted, self._request_id),
+            share=share_told(self._metadata) if accounted else 1.0,
         )
 
     def _load_report(self, headers: Headers) -> tuple[Action, ...]:

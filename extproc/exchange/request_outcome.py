@@ -8,7 +8,6 @@ from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount
-from extproc.exchange.sampling import LEFT_OUT, OBSERVE
 from extproc.policy.snapshot import NONE, OTHER, Snapshot, Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
@@ -67,7 +66,8 @@ def account(
     as_decided = not cluster or not metadata.get("policy") or cluster in expected or meant is not None
     target = meant or next(iter(reached), None)
     labels = _renewed(decided, target) if as_decided and metadata.get("policy") else _labels(decided, target)
-    reason = failure(logged)
+    policy = snapshot.by_name.get(decided.policy)
+    reason = failure(logged, observed=policy is None or policy.sampling != 0)
     if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
         reason = ""
     timed = cluster and code != "101" and 0 <= logged.seconds <= MAX_SECONDS
@@ -87,17 +87,16 @@ def account(
 
 
 def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:
-    """Whether it opened a session of a realtime API that is observed: the answers within it count, and it does not."""
-    session = code == "101" and is_session(metadata.get("api", ""), metadata.get("operation", ""))
-    return session and metadata.get(OBSERVE) != LEFT_OUT
+    """Whether it opened a session of a realtime API: the answers within it count, and it does not."""
+    return code == "101" and is_session(metadata.get("api", ""), metadata.get("operation", ""))
 
 
-def failure(logged: LoggedRequest) -> str:
+def failure(logged: LoggedRequest, *, observed: bool = True) -> str:
     """One of ``notes.FAILURES``, by Envoy's response flags; empty where the exchange ended as it should.
 
     A WebSocket ends by a closed connection, whoever closes it. Calls of gRPC have the status 200 also where Envoy
-    answers for a server that it could not reach: the observer sees what that answer says, and only where nobody
-    observes is it told here.
+    answers for a server that it could not reach: the observer sees what that answer says, of all such calls or of a
+    sample that stands for them. Only where no answer of the policy is ``observed`` is it told here.
     """
     flags = logged.flags
     if not flags or logged.code == 101:
@@ -108,7 +107,7 @@ def failure(logged: LoggedRequest) -> str:
     if logged.answered:
         return _ANSWERED.get(reason, reason)
     if reason in _UNANSWERED and 0 < logged.code < 500:
-        return "no_answer" if logged.metadata.get(OBSERVE) == LEFT_OUT else ""
+        return "" if observed else "no_answer"
     return reason
 
 

@@ -30,7 +30,7 @@ from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
-from extproc.exchange.sampling import with_sampling
+from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.headers import Headers
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_REPORTS
@@ -58,19 +58,26 @@ class RouteStream:
     """Reads one request, decides, answers.
 
     ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
-    ``free``: the share of each GPU pool that is free, by its name.
+    ``free_shares``: the share of each GPU pool that is free, by its name. ``shares``: of the answers to observe
+    (``exchange.sampling``); None: of all.
     """
 
     __slots__ = (
-        *("_body", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_snapshot"),
+        *("_body", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_shares", "_snapshot"),
         *("decision", "operation", "state"),
     )
 
-    def __init__(self, snapshot: Snapshot, entropy: bytes, free_shares: Mapping[str, float] = NO_REPORTS) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        entropy: bytes,
+        free_shares: Mapping[str, float] = NO_REPORTS,
+        shares: AdaptiveShares | None = None,
+    ) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._free_shares = snapshot, entropy, free_shares
+        self._snapshot, self._entropy, self._free_shares, self._shares = snapshot, entropy, free_shares, shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
 
     @property
@@ -213,8 +220,8 @@ class RouteStream:
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
-        sampling = decision.policy.sampling
-        return (with_sampling(mutation, sampling, self._entropy) if sampling < 1 else mutation), ()
+        streamed = self.operation.stream or fields.stream
+        return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), ()
 
     def _body_key(self, request: InferenceRequest, body: bytes) -> str | None:
         """The sticky key, where the policy has it in the body."""

@@ -31,6 +31,8 @@ class ObservedExchange(msgspec.Struct, frozen=True):
     accounted: bool = False
     """As ``Observed.accounted``."""
     request_id: str = ""
+    share: float = 1.0
+    """As ``Observed.share``."""
 
     @property
     def policy(self) -> Policy | None:
@@ -95,6 +97,7 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         operation=metadata.get("operation", ""),
         request_id=exchange.request_id,
         accounted=exchange.accounted,
+        share=exchange.share,
     )
 
 

@@ -122,8 +122,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     path_prefixes: tuple[str, ...] = ()
     """``/team-a``: removed from a request's path before its API is looked up, whichever policy names it."""
     slo: Slo | None = None
-    sampling: float = 1.0
-    """Share of the answers that are read for times and tokens, 0 to 1; every answer is counted."""
+    sampling: float | None = None
+    """Share of the answers that are read for times and tokens, 0 to 1; every answer is counted. None: by their rate."""
     default: str = ""
     """Version for requests without a sticky key, and for all while no processor runs. Empty: by weight."""
 

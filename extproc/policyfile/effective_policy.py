@@ -45,6 +45,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "observability": {
             "customMetrics": [_metric(metric) for metric in policy.custom_metrics],
             "slo": policy.slo and _slo(policy.slo),
+            "observe": {None: "adaptive", 1.0: "full"}.get(policy.sampling),
             "sampling": policy.sampling,
         },
         "limits": {"maxBody": policy.body_limit},

@@ -23,7 +23,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
     timeout, budget = fields.optional("trafficManagement", _traffic, (None, None))
-    custom_metrics, objectives, sampling = fields.optional("observability", _observability, ((), None, 1.0))
+    custom_metrics, objectives, sampling = fields.optional("observability", _observability, ((), None, None))
     # A policy with bad `models` owns none: the default "*" would clash with other policies for no reason.
     policy = Policy(
         name=name,
@@ -113,14 +113,17 @@ def _budget(field: Field) -> RetryBudget | None:
     )
 
 
-def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None, float] | None:
-    fields = field.fields("customMetrics", "slo", "sampling")
+def _observability(field: Field) -> tuple[tuple[CustomMetric, ...], Slo | None, float | None] | None:
+    fields = field.fields("customMetrics", "slo", "observe", "sampling")
     if fields is None:
         return None
+    observe = fields.optional("observe", lambda f: f.choice("adaptive", "full"), "")
+    if observe and "sampling" in fields:
+        field.error("has observe and sampling", "give one of them")
     return (
         fields.optional("customMetrics", custom.read, ()),
         fields.optional("slo", slo.read, None),
-        fields.optional("sampling", lambda f: f.number(0, 1), 1.0),
+        1.0 if observe == "full" else fields.optional("sampling", lambda f: f.number(0, 1), None),
     )
 
 

@@ -18,6 +18,7 @@ from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
 from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.exchange.route import RouteStream, State
+from extproc.exchange.sampling import AdaptiveShares
 from extproc.grpc_server import Abort, Sender
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
@@ -45,17 +46,12 @@ def _random_bytes() -> bytes:
     return getrandbits(64).to_bytes(8)
 
 
-def _random_share() -> float:
-    """Uniform in [0, 1)."""
-    return getrandbits(53) / (1 << 53)
-
-
 class ProcessHandler:
     """One ``Process`` stream: routes, or observes where the filter runs in observability mode."""
 
     __slots__ = (
         *("_ended", "_loads", "_metrics", "_observing", "_routing"),
-        *("_sender", "_streams", "_on_observed", "_snapshot", "done"),
+        *("_sender", "_shares", "_streams", "_on_observed", "_snapshot", "done"),
     )
 
     def __init__(
@@ -64,13 +60,17 @@ class ProcessHandler:
         metrics: Metrics,
         loads: PoolLoads,
         streams: OpenStreams,
+        shares: AdaptiveShares,
         sender: Sender,
         on_observed: ObservedListener | None = None,
     ) -> None:
-        """``streams`` counts it; ``on_observed`` is called with a finished exchange."""
+        """``streams`` counts it; ``shares`` of answers are observed; ``on_observed`` is called with a finished
+        exchange.
+        """
         self.done = False
         self._ended: Abort | None = None
         self._streams = streams
+        self._shares = shares
         self._routing: RouteStream | None = None
         self._observing: ObserveStream | None = None
         self._sender = sender
@@ -91,12 +91,10 @@ class ProcessHandler:
                     self._metrics.renderings.note(self._sender.metadata, started)
                 if observing:
                     self._streams.watch(self)
-                    self._observing = ObserveStream(
-                        self._snapshot, _random_share(), accounted=ACCOUNTED in self._sender.metadata
-                    )
+                    self._observing = ObserveStream(self._snapshot, accounted=ACCOUNTED in self._sender.metadata)
                 else:
                     free = self._loads.free_shares(started)
-                    self._routing = RouteStream(self._snapshot, _random_bytes(), free)
+                    self._routing = RouteStream(self._snapshot, _random_bytes(), free, self._shares)
             replies = self._act(self._actions(event, started))
             if self.done:
                 pass
@@ -186,10 +184,10 @@ def handler_factory(
     failure_mode_allow says. ``loads``: the loads of GPU pools; None: those that answers report on these streams alone.
     """
     loads = PoolLoads() if loads is None else loads
-    streams = OpenStreams(metrics, max_streams)
+    streams, shares = OpenStreams(metrics, max_streams), AdaptiveShares(perf_counter)
 
     def handler(sender: Sender) -> ProcessHandler:
-        made = ProcessHandler(snapshot(), metrics, loads, streams, sender, on_observed)
+        made = ProcessHandler(snapshot(), metrics, loads, streams, shares, sender, on_observed)
         streams.open(made)
         return made
 

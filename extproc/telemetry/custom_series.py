@@ -78,11 +78,11 @@ class MetricValues(msgspec.Struct, array_like=True):
         labels = note.labels
         match self.metric.type:
             case "GAUGE":
-                self._gauge(labels).note(note.amount, note.per, now)
+                self._gauge(labels).note(note.amount * note.times, note.per * note.times, now)
             case "COUNTER":
-                self.counts[labels] = self.counts.get(labels, 0.0) + note.amount
+                self.counts[labels] = self.counts.get(labels, 0.0) + note.amount * note.times
             case _:
-                self._histogram(labels).observe(note.amount)
+                self._histogram(labels).observe(note.amount, note.times)
 
     def add(self, other: MetricValues) -> None:
         """Adds the values of another process."""

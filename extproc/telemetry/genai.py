@@ -148,7 +148,7 @@ class Measurements:
         }
 
     def note(self, observed: Observed) -> None:
-        """Counts a finished exchange."""
+        """Counts a finished exchange, for all that it stands for."""
         attributes = (
             ("gen_ai.operation.name", operation(observed)),
             ("gen_ai.provider.name", provider(observed)),
@@ -156,24 +156,26 @@ class Measurements:
             ("aimesh.version", observed.version),
             ("aimesh.gpu_pool", observed.gpu_pool),
         )
-        if observed.seconds is not None:
-            error = error_type(observed)
-            self._observe(REQUEST, (*attributes, ("error.type", error)) if error else attributes, observed.seconds)
-        if observed.first_token is not None:
-            self._observe(FIRST_TOKEN, attributes, observed.first_token)
-        if observed.per_token is not None:
-            self._observe(PER_TOKEN, attributes, observed.per_token)
-        if observed.input_tokens is not None:
-            self._observe(TOKENS, (*attributes, ("gen_ai.token.type", "input")), observed.input_tokens)
-        if observed.output_tokens is not None and not observed.estimated:
-            self._observe(TOKENS, (*attributes, ("gen_ai.token.type", "output")), observed.output_tokens)
+        error = error_type(observed)
+        input_tokens, output_tokens = (("gen_ai.token.type", kind) for kind in ("input", "output"))
+        for instrument, more, value in (
+            (REQUEST, (("error.type", error),) if error else (), observed.seconds),
+            (FIRST_TOKEN, (), observed.first_token),
+            (PER_TOKEN, (), observed.per_token),
+            (TOKENS, (input_tokens,), observed.input_tokens),
+            (TOKENS, (output_tokens,), None if observed.estimated else observed.output_tokens),
+        ):
+            if value is not None:
+                self._observe(instrument, (*attributes, *more), value, observed.stands_for)
 
-    def _observe(self, instrument: Instrument, attributes: tuple[tuple[str, str], ...], value: float) -> None:
+    def _observe(
+        self, instrument: Instrument, attributes: tuple[tuple[str, str], ...], value: float, times: float
+    ) -> None:
         histograms = self._histograms[instrument]
         histogram = histograms.get(attributes)
         if histogram is None:
             histogram = histograms[attributes] = Histogram(instrument.bounds)
-        histogram.observe(value)
+        histogram.observe(value, times)
 
     def collect(self) -> Iterator[tuple[Instrument, list[tuple[Attributes, Histogram]]]]:
         """Instruments with at least one value, and their histograms by attributes."""

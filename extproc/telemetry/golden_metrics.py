@@ -28,29 +28,33 @@ class Counts(msgspec.Struct, array_like=True):
     """Counts and histograms of some exchanges."""
 
     requests: int = 0
-    failures: int = 0
+    failures: float = 0
     drawn: int = 0
     """Requests whose version the weights chose: those that a canary's share is computed from."""
-    output_tokens: int = 0
+    output_tokens: float = 0
     duration: Histogram = msgspec.field(default_factory=lambda: Histogram(DURATION_BUCKETS))
     first_token: Histogram | None = None
     """None, here and below: no answer was streamed."""
     per_token: Histogram | None = None
+    observed: int = 0
+    """Answers that were read for times, tokens and errors: all, or a sample that stands for all."""
 
     def note(self, observed: Observed) -> None:
-        """Counts an exchange; of an accounted one what the account does not have."""
+        """Counts an exchange; of an accounted one what the account does not have, for all that it stands for."""
+        self.observed += 1
+        times = observed.stands_for
         if observed.accounted:
-            self.failures += observed.error in FAILED_AFTER_STATUS
+            self.failures += times * (observed.error in FAILED_AFTER_STATUS)
         else:
             self._request(observed, observed.error)
         if observed.first_token is not None:
             self.first_token = self.first_token or Histogram(FIRST_TOKEN_BUCKETS)
-            self.first_token.observe(observed.first_token)
+            self.first_token.observe(observed.first_token, times)
         if observed.per_token is not None:
             self.per_token = self.per_token or Histogram(PER_TOKEN_BUCKETS)
-            self.per_token.observe(observed.per_token)
+            self.per_token.observe(observed.per_token, times)
         if observed.output_tokens:
-            self.output_tokens += observed.output_tokens
+            self.output_tokens += observed.output_tokens * times
 
     def account(self, account: RequestAccount) -> None:
         """Counts a request by Envoy's account of it."""
@@ -76,6 +80,7 @@ class Counts(msgspec.Struct, array_like=True):
         self.duration.add(other.duration)
         self.first_token = _sum(self.first_token, other.first_token)
         self.per_token = _sum(self.per_token, other.per_token)
+        self.observed += other.observed
 
 
 class GoldenMetrics(msgspec.Struct, frozen=True):
@@ -97,13 +102,16 @@ class GoldenMetrics(msgspec.Struct, frozen=True):
     tpot_p95_ms: float | None
     tokens_per_second: float | None
     """Output tokens of all answers together."""
+    observed: float | None
+    """Share of the requests whose answers were read, 0 to 1. Where it is less than 1, times of tokens, tokens, and
+    failures that only answers tell of are estimates."""
 
 
 def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
     """The metrics of ``counts``, taken over ``seconds``."""
     return GoldenMetrics(
         counts.requests,
-        1 - counts.failures / counts.requests if counts.requests else None,
+        max(0.0, 1 - counts.failures / counts.requests) if counts.requests else None,
         counts.requests / seconds,
         _ms(counts.duration, 0.5),
         _ms(counts.duration, 0.95),
@@ -113,6 +121,7 @@ def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
         _ms(counts.per_token, 0.5),
         _ms(counts.per_token, 0.95),
         counts.output_tokens / seconds if counts.output_tokens else None,
+        min(1.0, counts.observed / counts.requests) if counts.requests else None,
     )
 
 

@@ -12,17 +12,17 @@ class Histogram(msgspec.Struct, array_like=True):
 
     bounds: tuple[float, ...]
     """Inclusive upper bounds, ascending."""
-    counts: list[int] = []
+    counts: list[int | float] = []
     sum: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.counts:
             self.counts = [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float) -> None:
-        """Counts one value."""
-        self.counts[bucket_of(self.bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: float = 1) -> None:
+        """Counts one value, so many times."""
+        self.counts[bucket_of(self.bounds, value)] += times
+        self.sum += value * times
 
     def add(self, other: Histogram) -> None:
         """Adds ``other``. Raises ``ValueError`` where it has another number of buckets."""
@@ -31,7 +31,7 @@ class Histogram(msgspec.Struct, array_like=True):
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, cumulative count) of each bucket, as Prometheus' client library takes them."""
-        total = 0
+        total: float = 0
         buckets: list[tuple[str, float]] = []
         for bound, count in zip((*(str(float(b)) for b in self.bounds), "+Inf"), list(self.counts), strict=True):
             total += count
@@ -39,7 +39,7 @@ class Histogram(msgspec.Struct, array_like=True):
         return buckets
 
 
-def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
+def quantile(q: float, bounds: Sequence[float], counts: Sequence[float]) -> float | None:
     """The ``q``-quantile (0 to 1) of a histogram, as Prometheus' ``histogram_quantile`` computes it; None if empty.
 
     ``bounds``: the buckets' inclusive upper bounds, positive, ascending. ``counts`` has one more entry, of values
@@ -48,7 +48,7 @@ def quantile(q: float, bounds: Sequence[float], counts: Sequence[int]) -> float 
     total = sum(counts)
     if not total or not bounds:
         return None
-    rank, below = q * total, 0
+    rank, below = q * total, 0.0
     for at, bound in enumerate(bounds):
         here = counts[at]
         if here and below + here >= rank:

@@ -50,6 +50,10 @@ Labels: TypeAlias = tuple[str, ...]
 
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
+    "inference_observed_requests": (
+        "Answers that were read for times, tokens and errors: all, or a sample that stands for all.",
+        ("model", "version", "gpu_pool"),
+    ),
     "inference_errors": (
         "Inferences that failed or were broken off, by whose failure it was.",
         ("model", "version", "gpu_pool", "reason"),
@@ -107,7 +111,7 @@ def find_conflict(name: str, kind: str) -> str:
 class State(msgspec.Struct, array_like=True):
     """Everything that a process has counted, and its gauges."""
 
-    counters: dict[str, dict[Labels, int]]
+    counters: dict[str, dict[Labels, int | float]]
     histograms: dict[str, dict[Labels, Histogram]]
     streams: int = 0
     generation: int = 0
@@ -128,7 +132,7 @@ class Metrics(Collector):
         self.workers: int | None = None
         """Ready worker processes; None: this process has no workers."""
         self.worker_restarts = 0
-        self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
+        self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._generations: set[int] = set()
         self._differing: dict[str, int] = {}
@@ -158,21 +162,25 @@ class Metrics(Collector):
 
     def _observed(self, note: Observed) -> None:
         labels = (note.model, note.version, note.gpu_pool)
+        self._count("inference_observed_requests", labels)
         if not note.accounted:
             self._request(note, "observer")
+        times = note.stands_for
         estimated = "true" if note.estimated else "false"
         if note.first_token is not None:
-            self._histogram("inference_time_to_first_token_seconds", labels).observe(note.first_token)
+            self._histogram("inference_time_to_first_token_seconds", labels).observe(note.first_token, times)
         if note.per_token is not None:
-            self._histogram("inference_time_per_output_token_seconds", (*labels, estimated)).observe(note.per_token)
+            per_token = self._histogram("inference_time_per_output_token_seconds", (*labels, estimated))
+            per_token.observe(note.per_token, times)
+        told, counted = ("false", estimated) if times == 1 else ("true", "true")
         if note.input_tokens is not None:
-            self._count("inference_tokens", (*labels, "input", "false"), note.input_tokens)
+            self._count("inference_tokens", (*labels, "input", told), note.input_tokens * times)
         if note.output_tokens is not None:
-            self._count("inference_tokens", (*labels, "output", estimated), note.output_tokens)
+            self._count("inference_tokens", (*labels, "output", counted), note.output_tokens * times)
         if note.cached_tokens is not None:
-            self._count("inference_tokens", (*labels, "cached", "false"), note.cached_tokens)
+            self._count("inference_tokens", (*labels, "cached", told), note.cached_tokens * times)
         if note.error and note.error not in _NOT_COUNTED:
-            self._count("inference_errors", (*labels, note.error))
+            self._count("inference_errors", (*labels, note.error), times)
 
     def _account(self, note: RequestAccount) -> None:
         self._request(note, "access_log")
@@ -269,7 +277,7 @@ class Metrics(Collector):
                 "extproc_worker_restarts", "Worker processes started in a dead one's place.", value=self.worker_restarts
             )
 
-    def _count(self, name: str, key: Labels, by: int = 1) -> None:
+    def _count(self, name: str, key: Labels, by: float = 1) -> None:
         counts = self._counters[name]
         counts[key] = counts.get(key, 0) + by
 

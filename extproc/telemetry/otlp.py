@@ -217,7 +217,7 @@ class _MetricSender:
 def _histogram(series: Sequence[tuple[genai.Attributes, Histogram]], since: int, now: int) -> sdk.Histogram:
     points = []
     for attributes, histogram in series:
-        counts = list(histogram.counts)
+        counts = [round(count) for count in histogram.counts]
         # The least and the greatest value are optional in OTLP, and not kept.
         unknown: float = None  # type: ignore[assignment]
         points.append(

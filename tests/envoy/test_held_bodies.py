@@ -46,7 +46,7 @@ def held() -> Iterator[Callable[[Gateway], list[socket.socket]]]:
         yield start
 
 
-def let_go(metrics: Metrics) -> int:
+def let_go(metrics: Metrics) -> float:
     return metrics._counters["extproc_errors"].get(("too_many_bodies",), 0)
 
 

@@ -32,7 +32,7 @@ PLACES = pytest.mark.parametrize(
 
 
 def counters(processor: Processor, by: str) -> float:
-    found: dict[tuple[str, ...], int] = processor.metrics._counters["extproc_counted_requests"]
+    found = processor.metrics._counters["extproc_counted_requests"]
     return sum(count for (counter,), count in found.items() if counter == by)
 
 

@@ -51,7 +51,7 @@ GOOD = """
 ---
 {observability: {sampling: 0.5, slo: {availability: 99.9, duration: {under: 10s, target: 95}, window: 7d}}}
 ---
-{observability: {customMetrics: [{name: inference_throughput, type: GAUGE, labels: [model_version]}]}}
+{observability: {observe: full, customMetrics: [{name: inference_throughput, type: GAUGE, labels: [model_version]}]}}
 ---
 {observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}, buckets: [1, 2]}]}}
 """
@@ -153,6 +153,10 @@ BAD = """
 {trafficManagement: {retryBudget: {ratio: 0.2}}}
 ---
 {observability: {sampling: 2}}
+---
+{observability: {observe: all}}
+---
+{observability: {observe: full, sampling: 0.5}}
 ---
 {observability: {slo: {}}}
 ---

@@ -88,6 +88,7 @@ def test_on_every_mesh_every_panel_has_data(source: Source, judge: Judge) -> Non
             series[f'inference_{name}_seconds_bucket{{{who}, le="{bound}"}}'] = steady(1, LONG)
     series |= {
         f'inference_tokens_total{{{who}, type="output"}}': steady(100, LONG),
+        f"inference_observed_requests_total{{{who}}}": steady(1, LONG),
         'extproc_message_duration_seconds_bucket{phase="request_headers", le="0.001"}': steady(10, LONG),
         'extproc_message_duration_seconds_bucket{phase="request_headers", le="+Inf"}': steady(10, LONG),
         'extproc_streams{instance="one"}': f"3x{LONG // STEP}",

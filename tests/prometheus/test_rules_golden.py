@@ -245,8 +245,10 @@ def test_tokens_come_from_the_processor(judge: Judge) -> None:
     for name in ("time_to_first_token", "time_per_output_token"):
         for bound, rate in {"0.1": 0.0, "0.2": 1.0, "+Inf": 1.0}.items():
             series[f'inference_{name}_seconds_bucket{{{who}, le="{bound}"}}'] = steady(rate, LONG)
+    series[f"inference_observed_requests_total{{{who}}}"] = steady(4, LONG)
     median = {_of("v1", quantile="0.5"): 0.15}
     expected = {
+        "version_pool:inference_observed_requests:rate5m": {_of("v1"): 4},
         "version_pool:inference_tokens:rate5m": {_of("v1", type="output"): 120},
         'version_pool:inference_time_to_first_token_seconds:quantile5m{quantile="0.5"}': median,
         'version_pool:inference_time_per_output_token_seconds:quantile5m{quantile="0.5"}': median,

@@ -85,6 +85,23 @@ def test_a_canary_that_fails_more_often_than_chance_would_have_it(failing: float
     )
 
 
+@pytest.mark.parametrize(("share", "fires"), [(None, True), (1.0, True), (1 / 64, False), (0.0, True)])
+def test_failures_of_a_sample_prove_no_more_than_it_holds(share: float | None, fires: bool, judge: Judge) -> None:
+    """54 failures of 1800 answers are many; but where one answer in 64 was read, they were one failure. Where none was
+    read, or nobody says how many, all failures are Envoy's own count.
+    """
+    place = 'model="llama", gpu_pool="none", version='
+    series = {f'inference_errors_total{{{place}"v2", reason="error_in_stream"}}': steady(0.03, LONG)}
+    if share is not None:
+        series |= {
+            f'inference_observed_requests_total{{{place}"{version}"}}': steady(share * rate, LONG)
+            for version, rate in (("v1", 9), ("v2", 1))
+        }
+    judge(
+        SNAPSHOT, "extproc", WELL | series, "35m", {FIRING: {'{alertname="InferenceCanaryFails"}': 1} if fires else {}}
+    )
+
+
 def test_an_alert_says_what_and_how_much(judge: Judge) -> None:
     series = WELL | {FAILED_OPEN: steady(1.5, LONG)}
     told = {

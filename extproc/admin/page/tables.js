@@ -14,6 +14,11 @@ function tile(name, value, unit, more, severity) {
   );
 }
 
+// Where not nearly all answers are read, what they tell stands for the others.
+function source(observed) {
+  return !observed || observed >= 0.95 ? "all answers together" : `by ${percent(observed)} of the answers`;
+}
+
 export function tiles(total) {
   const failures = total.requests ? Math.round(total.requests * (1 - total.success)) : 0;
   return [
@@ -22,7 +27,7 @@ export function tiles(total) {
     tile("Duration p95", ms(total.p95_ms), "ms", `p50 ${ms(total.p50_ms)} · p99 ${ms(total.p99_ms)}`),
     tile("First token p95", ms(total.ttft_p95_ms), "ms", `p50 ${ms(total.ttft_p50_ms)}`),
     tile("Per token p50", ms(total.tpot_p50_ms), "ms", `p95 ${ms(total.tpot_p95_ms)}`),
-    tile("Output tokens", rate(total.tokens_per_second), "/s", "all answers together"),
+    tile("Output tokens", rate(total.tokens_per_second), "/s", source(total.observed)),
   ];
 }
 

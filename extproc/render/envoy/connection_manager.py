@@ -58,7 +58,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
             route_filter(snapshot, options),
-            *([_observe(snapshot, options)] if options.observe else []),
+            *([if_sampled(observe_filter(snapshot, options, accounted=True))] if options.observe else []),
             typed(
                 "envoy.filters.http.router",
                 "extensions.filters.http.router.v3.Router",
@@ -67,8 +67,3 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         ],
         **routes,
     )
-
-
-def _observe(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
-    observe = observe_filter(snapshot, options, accounted=True)
-    return if_sampled(observe) if any(policy.sampling < 1 for policy in snapshot.policies) else observe

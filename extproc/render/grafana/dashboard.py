@@ -169,7 +169,16 @@ def _tokens() -> Row:
                 "A second. Cached ones are among the input.",
                 "short",
                 (_sum(golden.TOKENS, "model", "version", "type"), f"{_VERSION_LEGEND} {{{{type}}}}"),
-                width=24,
+            ),
+            time_series(
+                "Observed",
+                "Share of the answers that are read for all of this; they stand for the others.",
+                "percentunit",
+                (
+                    f"{_sum(golden.OBSERVED, 'model', 'version')} / {_sum(golden.REQUESTS, 'model', 'version')}",
+                    _VERSION_LEGEND,
+                ),
+                max_value=1,
             ),
         ],
     )

@@ -16,6 +16,7 @@ from extproc.render.prometheus.golden_rules import (
     EVALUATION_INTERVAL,
     FAILURES,
     MIN_FAILURES,
+    OBSERVED,
     REQUESTS,
     record,
 )
@@ -23,6 +24,7 @@ from extproc.render.prometheus.promql import select, text
 
 COUNT = "canary:inference_requests:sum30m"
 FAILED = "canary:inference_failures:sum30m"
+READ = "canary:inference_observed_requests:sum30m"
 RATIO = "canary:inference_failures:ratio30m"
 ZSCORE = "canary:inference_failures_against_stable:zscore30m"
 
@@ -41,19 +43,21 @@ def canary(policy: Policy) -> list[Doc]:
 
 
 def _counts(policy: str) -> Iterator[Doc]:
-    for name, rate in ((COUNT, REQUESTS), (FAILED, FAILURES)):
+    for name, rate in ((COUNT, REQUESTS), (FAILED, FAILURES), (READ, OBSERVED)):
         counted = f"sum by (version) (sum_over_time({select(rate, policy=policy)}[30m])) * {EVALUATION_INTERVAL}"
         yield record(name, counted, policy=policy)
     yield record(RATIO, f"{select(FAILED, policy=policy)} / ({select(COUNT, policy=policy)} > 0)", policy=policy)
 
 
 def _zscore(policy: str, stable: str) -> Doc:
-    (count, its_count), (failed, its_failed), (ratio, its_ratio) = (
+    (count, its_count), (failed, its_failed), (ratio, its_ratio), (read, its_read) = (
         (select(name, f"version!={text(stable)}", policy=policy), select(name, policy=policy, version=stable))
-        for name in (COUNT, FAILED, RATIO)
+        for name in (COUNT, FAILED, RATIO, READ)
     )
+    # What an answer of a sample tells counts for several, and proves no more than one.
+    sample, its_sample = (f"({fewer} > 0 < {all_} or {all_})" for fewer, all_ in ((read, count), (its_read, its_count)))
     pooled = f"(({failed} + {_AGAINST} {its_failed}) / ({count} + {_AGAINST} {its_count}))"
-    variance = f"{pooled} * (1 - {pooled}) * (1 / {count} + {_AGAINST} 1 / {its_count})"
+    variance = f"{pooled} * (1 - {pooled}) * (1 / {sample} + {_AGAINST} 1 / {its_sample})"
     # Where nothing fails, or everything, difference and variance are both 0: the result is 0 and not 0/0.
     return record(ZSCORE, f"({ratio} - {_AGAINST} {its_ratio})\n/ sqrt(clamp_min({variance}, 1e-12))", policy=policy)
 

@@ -21,6 +21,7 @@ DURATION = "version_pool:inference_duration_seconds:quantile5m"
 TTFT = "version_pool:inference_time_to_first_token_seconds:quantile5m"
 TPOT = "version_pool:inference_time_per_output_token_seconds:quantile5m"
 TOKENS = "version_pool:inference_tokens:rate5m"
+OBSERVED = "version_pool:inference_observed_requests:rate5m"
 SHARE = "canary:inference_share:ratio5m"
 WEIGHT = "canary:inference_weight:ratio"
 
@@ -45,6 +46,8 @@ def golden_metrics(snapshot: Snapshot, policy: Policy, source: Source) -> list[D
     found += _quantiles(tokens, TPOT, select("inference_time_per_output_token_seconds_bucket", models))
     every = tokens.total(rate(select("inference_tokens_total", models)), "type")
     found.append(record(TOKENS, every, **tokens.labels))
+    observed = tokens.total(rate(select("inference_observed_requests_total", models)))
+    found.append(record(OBSERVED, observed, **tokens.labels))
     found += _shares(policy)
     found.append(_stopped(policy))
     return found
@@ -67,7 +70,9 @@ def _requests(series: Series) -> Iterator[Doc]:
 
 def _success(policy: Policy) -> Doc:
     requests = select(REQUESTS, policy=policy.name)
-    return record(SUCCESS, f"1 - {select(FAILURES, policy=policy.name)} / ({requests} > 0)", policy=policy.name)
+    failing = f"{select(FAILURES, policy=policy.name)} / ({requests} > 0)"
+    # Failures that only answers tell of are estimated where not all are read, and may come to more than all.
+    return record(SUCCESS, f"clamp_min(1 - {failing}, 0)", policy=policy.name)
 
 
 def _quantiles(series: Series, name: str, buckets: str) -> Iterator[Doc]:

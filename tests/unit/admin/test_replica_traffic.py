@@ -56,7 +56,7 @@ def dead() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def requests(rows: Mapping[Any, Counts]) -> dict[str, tuple[int, int]]:
+def requests(rows: Mapping[Any, Counts]) -> dict[str, tuple[int, float]]:
     return {version: (counts.requests, counts.failures) for (_, _, version, _), counts in rows.items()}
 
 

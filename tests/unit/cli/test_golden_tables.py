@@ -93,6 +93,17 @@ def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.err == ""
 
 
+@pytest.mark.parametrize(("observed", "end"), [(10, ""), (2, "; TTFT and tokens by 20.00 % of the answers"), (0, "")])
+def test_it_says_how_much_was_read(observed: int, end: str, capsys: pytest.CaptureFixture[str]) -> None:
+    key, counts = row("ann", "llama", "v1", "west", 10)
+    with admin_port(recent=recent([key, [*counts, observed]]), config=CONFIG) as (address, _):
+        print_targets([address], 60, as_json=False, watch=False)
+        print_callers([address], 60, 5, as_json=False, watch=False)
+    targets, callers = (line for line in capsys.readouterr().out.splitlines() if "times in ms" in line)
+    assert targets.endswith(f"times in ms{end}")
+    assert callers.endswith("times in ms")
+
+
 def test_without_requests_a_table_of_callers_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with admin_port(recent=recent(), config=CONFIG) as (address, _):
         print_callers([address], 60, 5, as_json=False, watch=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from extproc.envoy.actions import Finish
@@ -135,10 +134,10 @@ def test_what_the_route_filter_did_not_classify_is_classified_by_its_path(
 
 
 def watching(
-    snapshot: Snapshot = SNAPSHOT, extensions: str = "", status: str = "101", draw: float = 0.0
+    snapshot: Snapshot = SNAPSHOT, extensions: str = "", status: str = "101"
 ) -> tuple[ObserveStream, list[Action]]:
     """An exchange that began at 100 s and was upgraded at 101 s; and what is noted of that."""
-    stream = ObserveStream(snapshot, draw)
+    stream = ObserveStream(snapshot)
     head = Headers.of([(":status", status), ("sec-websocket-extensions", extensions)])
     actions = [*stream.receive(RequestHeaders(Headers(), metadata=ROUTED), 100.0)]
     return stream, [*actions, *stream.receive(ResponseHeaders(head), 101.0)]
@@ -207,13 +206,6 @@ def test_an_upgrade_that_is_refused_is_noted_as_ever() -> None:
         assert (found.code, found.seconds, actions[-1]) == (status, near(1.0), Finish())
 
 
-def test_a_session_that_is_not_sampled_is_counted_as_one() -> None:
-    snapshot = Snapshot((msgspec.structs.replace(SNAPSHOT.policies[0], sampling=0.25),))
-    assert watching(snapshot, draw=0.24)[1] == []
-    (found,) = answers(watching(snapshot, draw=0.25)[1])
-    assert (found.code, found.seconds, found.streamed) == ("101", None, False)
-
-
 def test_what_cannot_be_read_is_left() -> None:
     _, actions = watching(extensions="x-own")
     assert actions == [Fault("unreadable_answer"), Finish()]
@@ -270,3 +262,43 @@ def test_what_an_answer_unpacks_to_counts(coding: str) -> None:
         stream.receive(body(following()), 0.1)
         assert stream.exceeds_rate(0.1) == (n > 5)
     assert not stream.exceeds_rate(60.0)
+
+
+ASKED = ROUTED | {"operation": "chat.completions"}
+ANSWER = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n'
+
+
+def watched(accounted: bool, **told: str) -> ObserveStream:
+    """An exchange whose answer has begun."""
+    stream = ObserveStream(SNAPSHOT, accounted=accounted)
+    stream.receive(RequestHeaders(Headers(), metadata=ASKED | told), 100.0)
+    return stream
+
+
+EVENTS = ResponseHeaders(Headers.of([(":status", "200"), ("content-type", "text/event-stream")]))
+
+
+@pytest.mark.parametrize(("told", "share"), [({}, 1.0), ({"observe": "0.25"}, 0.25), ({"observe": "no share"}, 1.0)])
+def test_a_sampled_answer_says_of_what_share(told: dict[str, str], share: float) -> None:
+    stream = watched(True, **told)
+    assert stream.receive(EVENTS, 100.1) == ()
+    read, _ = stream.receive(ResponseBody(ANSWER), 100.5)
+    assert isinstance(read, Observed)
+    assert (read.output_tokens, read.share) == (1, share)
+
+
+def test_what_is_left_out_is_left_with_its_status() -> None:
+    """Envoy opens no stream for it, unless it was rendered before there was any sampling."""
+    stream = watched(True, observe="0")
+    assert stream.receive(EVENTS, 100.1) == (Finish(),)
+    assert stream.receive(ResponseBody(ANSWER), 100.5) == stream.receive(Closed(), 101.0) == ()
+
+
+@pytest.mark.parametrize("told", ["0", "0.25"])
+def test_what_has_no_account_is_observed_and_stands_for_itself(told: str) -> None:
+    """The observer is all that counts it."""
+    stream = watched(False, observe=told)
+    stream.receive(EVENTS, 100.1)
+    read, _ = stream.receive(ResponseBody(ANSWER), 100.5)
+    assert isinstance(read, Observed)
+    assert (read.output_tokens, read.seconds, read.share, read.accounted) == (1, near(0.5), 1.0, False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,9 +228,9 @@ def head(kind: str = "text/event-stream", status: str = "200", **more: str) -> R
     return ResponseHeaders(Headers.of(named.items()))
 
 
-def timed(*events: tuple[float, Event], snapshot: Snapshot = SNAPSHOT, draw: float = 0.0, **metadata: str) -> Observed:
+def timed(*events: tuple[float, Event], snapshot: Snapshot = SNAPSHOT, **metadata: str) -> Observed:
     """What is noted, by (when, what), of an exchange that began at 100 s."""
-    stream = ObserveStream(snapshot, draw)
+    stream = ObserveStream(snapshot)
     stream.receive(RequestHeaders(Headers(), metadata=metadata or CHAT), 100.0)
     actions = [action for now, event in events for action in stream.receive(event, 100 + now)]
     (found,) = (action for action in actions if isinstance(action, Observed))
@@ -333,14 +332,6 @@ def test_a_document_has_tokens_and_no_first_one() -> None:
     found = timed((0.1, head("application/json")), (0.5, body(text[:9])), (0.7, body(text[9:], end=True)))
     assert (found.input_tokens, found.output_tokens, found.streamed) == (9, 11, False)
     assert (found.first_token, found.per_token, found.seconds) == (None, None, near(0.7))
-
-
-def test_a_sampled_answer_is_counted_or_read() -> None:
-    snapshot = Snapshot((msgspec.structs.replace(SNAPSHOT.policies[0], sampling=0.25),), SNAPSHOT.pools)
-    read = timed((0.1, head()), (0.5, body(TOKEN + DONE)), snapshot=snapshot, draw=0.24)
-    assert (read.output_tokens, read.seconds) == (1, near(0.5))
-    counted = timed((0.1, head()), snapshot=snapshot, draw=0.25)
-    assert (counted.code, counted.model, counted.seconds, counted.streamed) == ("200", "llama-*", None, False)
 
 
 def test_what_is_no_inference_is_counted_and_left() -> None:

@@ -197,7 +197,7 @@ def test_nothing_in_a_snapshot_changes(value: msgspec.Struct) -> None:
 
 def test_defaults() -> None:
     policy, version = Policy("p"), Version("v")
-    assert (policy.port, policy.models, policy.body_limit, policy.sampling) == (8080, ("*",), 8 << 20, 1.0)
+    assert (policy.port, policy.models, policy.body_limit, policy.sampling) == (8080, ("*",), 8 << 20, None)
     assert (policy.allow_pin, policy.reject_without_gpu, policy.reject_unreadable) == (False, True, False)
     assert (policy.timeout, policy.retry_budget, policy.slo, policy.sticky, policy.gpu) == (None,) * 5
     assert (version.weight, version.mirror, version.gpu_pools) == (1, 0, None)

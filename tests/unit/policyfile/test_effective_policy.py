@@ -118,7 +118,8 @@ def test_everything_is_shown() -> None:
                         "duration": None,
                         "window": "30d",
                     },
-                    "sampling": 1.0,
+                    "observe": "adaptive",
+                    "sampling": None,
                 },
                 "limits": {"maxBody": 8 << 20},
                 "targets": [

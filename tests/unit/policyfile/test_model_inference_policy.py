@@ -183,6 +183,8 @@ def test_where_the_sticky_key_is(text: str, sticky: Sticky) -> None:
         ("limits: {maxbody: 1Mi}", '5 spec.limits.maxbody: is not a known field; did you mean "maxBody"?'),
         ("limits: {maxBody: {}}", "5 spec.limits.maxBody: is a mapping; give a quantity such as 8Mi"),
         ("observability: {sampling: 2}", "5 spec.observability.sampling: 2 is out of range"),
+        ("observability: {observe: all}", '5 spec.observability.observe: "all" is none of adaptive, full'),
+        ("observability: {observe: full, sampling: 1}", "5 spec.observability: has observe and sampling; give one"),
         ("observability: {metrics: []}", "5 spec.observability.metrics: is not a known field"),
     ],
 )

@@ -22,7 +22,7 @@ class Ended:
         self.abort = abort
 
 
-def errors(metrics: Metrics) -> dict[str, int]:
+def errors(metrics: Metrics) -> dict[str, float]:
     return {reason: count for (reason,), count in metrics._counters["extproc_errors"].items()}
 
 

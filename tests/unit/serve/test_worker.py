@@ -88,7 +88,7 @@ def admin(worker: Worker) -> Iterator[Admin]:
     admin.server.stop()
 
 
-def counted(worker: Worker) -> tuple[int, int]:
+def counted(worker: Worker) -> tuple[float, int]:
     """Errors and open streams."""
     total = Metrics()
     worker.add_to(total)

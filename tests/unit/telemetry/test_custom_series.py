@@ -55,6 +55,15 @@ def test_counters_and_histograms() -> None:
     assert sizes["sizes_sum",] == 4.0
 
 
+def test_a_sample_counts_for_all_that_it_stands_for() -> None:
+    four = (CustomSample(metric, ("m",) if metric.labels else (), 90.0, 100.0, times=4) for metric in EVERY)
+    one = CustomSample(RATIO, ("m",), 0.0, 100.0)
+    found = values(series(*((note, 1.0) for note in (*four, one))), 2.0)
+    assert found["ratio"] == {("ratio", "m"): 0.72}
+    assert found["hits"] == {("hits_total",): 360.0}
+    assert (found["sizes"]["sizes_count",], found["sizes"]["sizes_sum",]) == (4.0, 360.0)
+
+
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0, 9), st.booleans()), max_size=60))
 def test_several_processes_are_as_one(notes: list[tuple[int, int, int, bool]]) -> None:
     one, two, both = series(), series(), series()

@@ -168,3 +168,12 @@ def test_the_conventions_buckets() -> None:
     assert genai.REQUEST_BOUNDS[:3] == (0.01, 0.02, 0.04)
     assert genai.REQUEST_BOUNDS[-1] == pytest.approx(81.92)
     assert tuple(4.0**n for n in range(14)) == genai.TOKEN_BOUNDS
+
+
+def test_what_stands_for_others_counts_for_them() -> None:
+    measurements = genai.Measurements()
+    measurements.note(observed(seconds=2.0, input_tokens=20, share=0.25))
+    found = {instrument: [histogram for _, histogram in points] for instrument, points in measurements.collect()}
+    assert [sum(each.counts) for each in found[genai.TOKENS]] == [sum(each.counts) for each in found[genai.REQUEST]]
+    ((tokens,), (request,)) = found[genai.TOKENS], found[genai.REQUEST]
+    assert (sum(tokens.counts), tokens.sum, request.sum) == (4, 80, 8.0)

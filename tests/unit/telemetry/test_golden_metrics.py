@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,11 +45,12 @@ def test_what_counts_come_to() -> None:
         tpot_p50_ms=2.5,
         tpot_p95_ms=2.95,
         tokens_per_second=3.0,
+        observed=1.0,
     )
 
 
 def test_nothing_is_not_all_well() -> None:
-    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, 0.0, *[None] * 8)
+    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, 0.0, *[None] * 9)
 
 
 OBSERVED = st.builds(
@@ -119,3 +121,21 @@ def test_failures_that_only_the_answer_tells(error: str, failures: int) -> None:
     counts = Counts()
     counts.note(observed("503", error=error, accounted=True))
     assert (counts.requests, counts.failures) == (0, failures)
+
+
+def test_what_stands_for_others_counts_for_them() -> None:
+    counts = Counts()
+    for _ in range(8):
+        counts.account(RequestAccount("llama", "v1", "west", "openai", "200", 0.1))
+    sampled = observed(accounted=True, share=0.25, error="cut_short", first_token=0.09, per_token=0.003)
+    counts.note(msgspec.structs.replace(sampled, output_tokens=30))
+    assert (counts.requests, counts.failures, counts.output_tokens) == (8, 4, 120)
+    assert compute_golden_metrics(counts, 1.0).observed == 1 / 8
+    assert counts.first_token is not None
+    assert counts.per_token is not None
+    assert sum(counts.first_token.counts) == sum(counts.per_token.counts) == 4
+
+
+def test_success_is_no_less_than_nothing() -> None:
+    """Failures may be estimated, and too many."""
+    assert compute_golden_metrics(Counts(requests=3, failures=4.0), 1.0).success == 0

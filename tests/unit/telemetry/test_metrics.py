@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -211,3 +212,28 @@ def test_an_accounted_request_counts_by_its_account() -> None:
     assert value(metrics, "inference_errors_total", **where, version="v1", reason="cut_short") == 1
     assert value(metrics, "inference_errors_total", **where, version="v1", reason="broken_off") is None
     assert value(metrics, "inference_errors_total", **where, version="v2", reason="upstream_reset") == 1
+
+
+def test_what_stands_for_others_counts_for_them() -> None:
+    """Sums over ``estimated`` are those of all answers; what only the account tells counts once."""
+    metrics = Metrics()
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    told = Observed("llama", "v1", "west", "openai", "200", 2.0, first_token=0.07, per_token=0.02, accounted=True)
+    told = msgspec.structs.replace(told, input_tokens=20, output_tokens=10, cached_tokens=5, streamed=True)
+    sampled = msgspec.structs.replace(told, share=0.25, first_token=0.3, error="cut_short")
+    for observed in (told, sampled):
+        metrics.note(observed)
+    for kind, tokens in (("input", 20), ("output", 10), ("cached", 5)):
+        assert value(metrics, "inference_tokens_total", **place, type=kind, estimated="false") == tokens
+        assert value(metrics, "inference_tokens_total", **place, type=kind, estimated="true") == 4 * tokens
+    first = "inference_time_to_first_token_seconds"
+    assert value(metrics, f"{first}_bucket", **place, le="0.08") == 1
+    assert value(metrics, f"{first}_count", **place) == 5
+    assert value(metrics, f"{first}_sum", **place) == pytest.approx(0.07 + 4 * 0.3)
+    assert value(metrics, "inference_time_per_output_token_seconds_count", **place, estimated="false") == 5
+    assert value(metrics, "inference_errors_total", **place, reason="cut_short") == 4
+    assert value(metrics, "inference_observed_requests_total", **place) == 2
+    assert value(metrics, "inference_requests_total", **place, api="openai", code="200") is None
+    total = Metrics()
+    total.add(metrics.state())
+    assert scrape(total) == scrape(metrics)

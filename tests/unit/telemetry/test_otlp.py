@@ -68,7 +68,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Collector:
     return stand_in
 
 
-def counted(metrics: Metrics) -> dict[str, int]:
+def counted(metrics: Metrics) -> dict[str, float]:
     """Spans by what became of them."""
     state = msgspec.msgpack.decode(metrics.state(), type=State)
     return {result: count for (result,), count in state.counters["extproc_spans"].items()}

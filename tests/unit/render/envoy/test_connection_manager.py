@@ -53,11 +53,10 @@ def test_limits_for_untrusted_clients() -> None:
 def test_requests_are_logged_for_the_processor_and_observed_as_such() -> None:
     found = manager(options=EnvoyOptions(access_log=""))
     assert found["access_log"] == access_logs(EnvoyOptions(access_log=""))
-    assert observe_filter(PLAIN, OPTIONS, accounted=True) in found["http_filters"]
+    assert if_sampled(observe_filter(PLAIN, OPTIONS, accounted=True)) in found["http_filters"]
 
 
-def test_the_observer_is_skipped_only_where_a_policy_has_a_share() -> None:
-    sampled = Snapshot((policy(), msgspec.structs.replace(policy(), name="other", sampling=0.5)))
-    observe = observe_filter(sampled, OPTIONS, accounted=True)
-    assert if_sampled(observe) in manager(sampled)["http_filters"]
-    assert not any("xds_matcher" in each["typed_config"] for each in manager(PLAIN)["http_filters"])
+@pytest.mark.parametrize("sampling", [0.0, 0.5, 1.0])
+def test_another_share_needs_no_rendering(sampling: float) -> None:
+    sampled = Snapshot((msgspec.structs.replace(PLAIN.policies[0], sampling=sampling), *PLAIN.policies[1:]))
+    assert manager(sampled) == manager(PLAIN)

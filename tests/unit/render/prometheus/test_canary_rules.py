@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.snapshot import Version
-from extproc.render.prometheus.canary_rules import COUNT, FAILED, RATIO, ZSCORE, canary
+from extproc.render.prometheus.canary_rules import COUNT, FAILED, RATIO, READ, ZSCORE, canary
 from tests.unit.render.snapshots import CANARY, Doc, policy
 
 CHAT = CANARY.policies[0]
@@ -34,7 +34,7 @@ def test_the_stable_version_has_the_most_weight(versions: tuple[Version, ...], s
 
 def test_rules_come_before_those_that_use_them() -> None:
     assert [rule.get("record") or rule["alert"] for rule in canary(CHAT)] == [
-        *(COUNT, FAILED, RATIO, ZSCORE, "InferenceCanaryFails", "InferenceCanarySlow")
+        *(COUNT, FAILED, READ, RATIO, ZSCORE, "InferenceCanaryFails", "InferenceCanarySlow")
     ]
 
 

@@ -53,7 +53,7 @@ def test_requests_and_failures() -> None:
 def test_success_has_no_value_without_requests() -> None:
     (success,) = recorded(golden.SUCCESS)
     requests, failures = (f'version_pool:inference_{name}:rate5m{{policy="chat"}}' for name in ("requests", "failures"))
-    assert success["expr"] == f"1 - {failures} / ({requests} > 0)"
+    assert success["expr"] == f"clamp_min(1 - {failures} / ({requests} > 0), 0)"
 
 
 @pytest.mark.parametrize(
