@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mesh import bench, load
-from benchmarks.mesh.bench import OTHER_CORE, PROCESSOR_CORE, RunningScenario
+from benchmarks.mesh.bench import RunningScenario
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
+from benchmarks.mesh.processes import OTHER_CORE, PROCESSOR_CORE, wait
 from benchmarks.mesh.scenarios import Scenario
+from benchmarks.mesh.upstream import start_upstream
 
 CHAT = Workload("0.5 KB chat, c=16", 512, 16)
 _WATCHED = 10
@@ -31,7 +33,7 @@ class Rig:
     def __init__(self, stack: ExitStack, directory: Path) -> None:
         self._stack = stack
         self._directory = directory
-        self._upstream = bench.start_upstream(stack, directory / "upstream")
+        self._upstream = start_upstream(stack, directory / "upstream")
         self._lua = load.script(CHAT, directory)
         self._count = 0
 
@@ -115,7 +117,7 @@ def held(standing: RunningScenario, streams: int) -> Iterator[None]:
     assert child.stdout is not None
     try:
         assert child.stdout.readline() == b"open\n"
-        bench.wait(lambda: metric(standing.processors[0], "extproc_streams") >= streams, standing.processors[0], 60)
+        wait(lambda: metric(standing.processors[0], "extproc_streams") >= streams, standing.processors[0], 60)
         yield
     finally:
         child.stdin.close()
