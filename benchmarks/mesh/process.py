@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import Self
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, of all its threads, to the nanosecond.
+
+    The clock's number is what clock_getcpuclockid(3) makes of a process id on Linux. /proc counts in hundredths.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
 class Process:
     """Runs until the context ends; its output goes to a file."""
 
@@ -41,11 +49,8 @@ class Process:
             raise RuntimeError(f"{' '.join(self._command)} ended:\n{self.log.read_text()[-2000:]}")
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, of all its threads, to the nanosecond.
-
-        The clock's number is what clock_getcpuclockid(3) makes of a process id on Linux. /proc counts in hundredths.
-        """
-        return time.clock_gettime((~self.pid << 3) | 2)
+        """User and system time so far."""
+        return cpu_seconds(self.pid)
 
     def rss_mib(self) -> float:
         """Resident memory in MiB."""
