@@ -100,7 +100,11 @@ def variants() -> list[Scenario]:
     """Ours as rendered first."""
     edits = {
         "no retry_policy on the gRPC services": _without("retry_policy"),
-        "no retry back-off and host predicate": _few_retries,
+        "retries: no host predicate": _retries_without("retry_host_predicate", "host_selection_retry_max_attempts"),
+        "retries: no back-off": _retries_without("retry_back_off"),
+        "retries: neither": _retries_without(
+            "retry_host_predicate", "host_selection_retry_max_attempts", "retry_back_off"
+        ),
         "request bodies full duplex": _mode(
             ROUTE_FILTER, request_body_mode="FULL_DUPLEX_STREAMED", request_trailer_mode="SEND"
         ),
@@ -125,10 +129,15 @@ def variants() -> list[Scenario]:
 _NEEDED = (":method", ":path", "content-type", "content-length", "x-user-id")
 
 
-def _few_retries(document: Doc) -> None:
-    for service in _found(document, "retry_policy"):
-        if "envoy_grpc" in service:
-            service["retry_policy"] = {"retry_on": service["retry_policy"]["retry_on"], "num_retries": 2}
+def _retries_without(*fields: str) -> Callable[[Doc], None]:
+    """Removes these fields of the gRPC services' retry policies."""
+
+    def edit(document: Doc) -> None:
+        for service in _found(document, "envoy_grpc"):
+            for field in fields:
+                service.get("retry_policy", {}).pop(field, None)
+
+    return edit
 
 
 def _no_stat_prefix(document: Doc) -> None:
