@@ -18,7 +18,7 @@ import msgspec
 from benchmarks.mesh import load
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
-from benchmarks.mesh.processes import OTHER_CORE, PROCESSOR_CORE, get, listens, start_envoy, wait
+from benchmarks.mesh.processes import OTHER_CORE, PROCESSOR_CORE, SLOW_START, START, get, listens, start_envoy, wait
 from benchmarks.mesh.scenarios import Scenario
 from extproc.gateway.free_ports import free_addresses
 from extproc.render.envoy.envoy_options import EnvoyOptions
@@ -39,7 +39,10 @@ class Turn(msgspec.Struct, frozen=True):
 class RunningScenario:
     """A scenario that runs: its Envoy and its processors."""
 
-    def __init__(self, scenario: Scenario, stack: ExitStack, directory: Path, upstream: str) -> None:
+    def __init__(
+        self, scenario: Scenario, stack: ExitStack, directory: Path, upstream: str, under: Sequence[str] = ()
+    ) -> None:
+        """``under``: the command of a tool that runs its Envoy."""
         directory.mkdir()
         policy = directory / "policy.yaml"
         policy.write_text(scenario.policy(upstream))
@@ -62,9 +65,10 @@ class RunningScenario:
             access_log="",
             fail_open=False,  # what the processor did not decide is an error
         )
-        self.envoy, self.port, self._admin = start_envoy(stack, directory, scenario.document(options, upstream))
+        document = scenario.document(options, upstream)
+        self.envoy, self.port, self._admin = start_envoy(stack, directory, document, under)
         try:
-            wait(self._answers, self.envoy)
+            wait(self._answers, self.envoy, SLOW_START if under else START)
         except RuntimeError as error:
             raise RuntimeError(f"{scenario.name}: no request was let through, and decided: {error}") from error
 

@@ -43,7 +43,7 @@ def external(text: str) -> Scenario:
         name,
         start,
         filters=lambda filters: [_filter(MODES[mode or "buffered"]), *filters[-1:]],
-        edit=_without_health_checks,
+        edit=without_health_checks,
         decides=False,
         listens="port",
     )
@@ -62,7 +62,7 @@ def _filter(mode: str) -> Doc:
     )
 
 
-def _without_health_checks(document: Doc) -> None:
+def without_health_checks(document: Doc) -> None:
     """Not every processor has gRPC's health service."""
     for cluster in document["static_resources"]["clusters"]:
         cluster.pop("health_checks", None)

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,21 @@ from benchmarks.mesh.scenarios import Doc
 from extproc.gateway.envoy_binary import find_envoy
 
 PROCESSOR_CORE, OTHER_CORE = 1, 0
+START, SLOW_START = 20.0, 600.0
+"""Seconds until a process must be ready, by itself or under a tool."""
 
 
-def start_envoy(stack: ExitStack, directory: Path, document: Doc) -> tuple[Process, int, str]:
-    """An Envoy of one worker, the port that it took, and the address of its admin port."""
+def start_envoy(
+    stack: ExitStack, directory: Path, document: Doc, under: Sequence[str] = ()
+) -> tuple[Process, int, str]:
+    """An Envoy of one worker, the port that it took, and the address of its admin port.
+
+    ``under``: the command of a tool that runs it, and slows it down.
+    """
     admin = directory / "admin.txt"
     config = directory / "envoy.json"
     config.write_text(json.dumps(document))
-    command = [find_envoy(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
+    command = [*under, find_envoy(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
     command += ["--admin-address-path", str(admin), "--log-level", "error"]
     envoy = stack.enter_context(Process(command, OTHER_CORE, directory / "envoy.log"))
     ports: list[int] = []
@@ -38,7 +45,7 @@ def start_envoy(stack: ExitStack, directory: Path, document: Doc) -> tuple[Proce
         ports.extend(one["local_address"]["socket_address"]["port_value"] for one in found)
         return bool(ports)
 
-    wait(listens, envoy)
+    wait(listens, envoy, SLOW_START if under else START)
     return envoy, ports[0], admin.read_text().strip()
 
 
@@ -61,7 +68,7 @@ def listens(address: str) -> bool:
         return probe.connect_ex(where) == 0
 
 
-def wait(condition: Callable[[], object], process: Process, seconds: float = 20) -> None:
+def wait(condition: Callable[[], object], process: Process, seconds: float = START) -> None:
     """Returns as soon as ``condition`` holds. Raises RuntimeError where the process dies or time runs out."""
     deadline = time.monotonic() + seconds
     while not condition():

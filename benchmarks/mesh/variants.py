@@ -100,6 +100,7 @@ def variants() -> list[Scenario]:
     """Ours as rendered first."""
     edits = {
         "no retry_policy on the gRPC services": _without("retry_policy"),
+        "no retry_policy on the observer's": _without("retry_policy", OBSERVE_FILTER),
         "retries: no host predicate": _retries_without("retry_host_predicate", "host_selection_retry_max_attempts"),
         "retries: no back-off": _retries_without("retry_back_off"),
         "retries: neither": _retries_without(
