@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-mesh bench-cold bench-steady soak fuzz mutants clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,8 +83,14 @@ bench: bench-core bench-mesh bench-steady  ## every benchmark: RESULTS=folder fo
 bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out: two minutes
 	@$(BIN)/python -m benchmarks
 
-bench-mesh: $(VENV)/dev  ## the same behind a real Envoy, beside what else could do its work: RESULTS=folder, half an hour
+bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (seven minutes, else a quarter of an hour)
+	@$(BIN)/python -m benchmarks.mesh.budget $(if $(QUICK),--quick) $(if $(RESULTS),--out $(RESULTS))
+
+bench-mesh: bench-budget  ## that, and times and rates behind a real Envoy by connections and sizes: RESULTS=folder, three quarters of an hour
 	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
+
+bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, beside a Go processor: a minute
+	@$(BIN)/python -m benchmarks.startup
 
 bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: two minutes
 	@$(BIN)/python -m benchmarks.cold

@@ -6,18 +6,14 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from textwrap import dedent
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import ours
-from benchmarks.mesh import bench, load, report
+from benchmarks.mesh import external, load, report, session
 from benchmarks.mesh.load import Workload
-from benchmarks.mesh.scenarios import BASELINE, build_go, scenarios
+from benchmarks.mesh.scenarios import BASELINE, Scenario, scenarios
 
 WORKLOADS = (
     Workload("path only, c=1", 0, 1),
@@ -51,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=2, help="length of a turn, whole ones (default: %(default)s)")
     parser.add_argument("--workload", action="append", metavar="REGEX", help="only workloads whose names match")
     parser.add_argument("--scenario", action="append", metavar="REGEX", help="only scenarios whose names match")
+    external.add_flag(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json, results.md and charts there")
     options = parser.parse_args(arguments)
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
@@ -58,35 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("wrk is missing, nothing was measured; on Debian: apt-get install wrk")
         return 1
     workloads = [w for w in WORKLOADS if not options.workload or any(re.search(t, w.name) for t in options.workload)]
-    with TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
-        directory = Path(name)
-        ours.prepare(console)
-        console.print("Building the Go peer …", style="dim")
-        go = build_go(directory)
-        if isinstance(go, str):
-            console.print(f"Without the Go peer: {go}")
-        chosen = [
+
+    def chosen(go: Path | None) -> list[Scenario]:
+        return [
             s
-            for s in scenarios(go if isinstance(go, Path) else None)
+            for s in [*scenarios(go), *options.peer]
             if s.name == BASELINE or not options.scenario or any(re.search(t, s.name) for t in options.scenario)
         ]
-        upstream = bench.start_upstream(stack, directory / "upstream")
-        standing = [
-            bench.RunningScenario(s, stack, directory / f"scenario-{n}", upstream) for n, s in enumerate(chosen)
-        ]
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as progress:
-            total = options.rounds * sum(s.scenario.does(w) for s in standing for w in workloads)
-            task = progress.add_task("", total=total)
-            turns = bench.measure(
-                standing,
-                workloads,
-                options.rounds,
-                options.seconds,
-                directory,
-                lambda text: progress.update(task, advance=1, description=text),
-            )
-        memory = {s.scenario.name: sum(p.rss_mib() for p in s.processors) for s in standing if s.processors}
+
+    turns, memory = session.run(chosen, workloads, options.rounds, options.seconds, console)
     results = report.Results.of(turns, memory, BASELINE, options.rounds, options.seconds)
     report.show(results, console)
     if options.out is not None:

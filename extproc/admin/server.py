@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
-from socketserver import TCPServer
 from threading import BoundedSemaphore, Thread
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -159,10 +158,6 @@ class _Server(BoundedServer):
 
 class _UnixServer(_Server):
     address_family = socket.AF_UNIX
-
-    def server_bind(self) -> None:
-        """Binds without the look-up of a host name, which the base class does."""
-        TCPServer.server_bind(self)
 
 
 def _listen(address: str, handler: type[_Handler]) -> _Server:

@@ -6,24 +6,29 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from textwrap import dedent
 
 from extproc import __version__
-from extproc.cli import bench, check, demo, doctor, edges, explain, render, serve, stat, tap, up
 from extproc.command_line.entry_point import run_command
 from extproc.command_line.subcommand import Help
 
-COMMANDS = (serve, up, demo, check, doctor, explain, bench, stat, tap, edges, render)
+COMMANDS = ("serve", "up", "demo", "check", "doctor", "explain", "bench", "stat", "tap", "edges", "render")
+"""Each is a module of this package."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return run_command(parser(), argv)
+    words = sys.argv[1:] if argv is None else argv
+    return run_command(parser(words[0] if words else ""), argv)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``run`` of the parsed arguments is the chosen command's function."""
+def parser(first: str = "") -> argparse.ArgumentParser:
+    """The parser; ``run`` of the parsed arguments is the chosen command's function.
+
+    ``first``: the first argument. Where it is a command, only that one is loaded and known.
+    """
     top = argparse.ArgumentParser(
         prog="extproc",
         formatter_class=Help,
@@ -39,6 +44,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"extproc {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for each in COMMANDS:
-        each.add(commands)
+    for name in (first,) if first in COMMANDS else COMMANDS:
+        import_module(f"extproc.cli.{name}").add(commands)
     return top

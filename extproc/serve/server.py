@@ -124,8 +124,8 @@ class Server:
         ]
         admin = f"port {self._admin.port}" if self._admin.port else self._options.admin
         log.info("serving ext_proc on %s, admin on %s", ", ".join(addresses), admin)
-        gc.collect()
-        gc.freeze()  # objects of the start live on: collections need not scan them
+        gc.freeze()  # objects of the start live on: collections need not scan them, nor look now for the few that don't
+        gc.enable()
         gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_THRESHOLD)
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:

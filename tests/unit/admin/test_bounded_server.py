@@ -62,6 +62,14 @@ def answering() -> int:
     return sum("process_request_thread" in thread.name for thread in threads())
 
 
+def test_no_resolver_is_asked_for_the_name_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("it may take seconds"))
+    content = AdminContent(Metrics, lambda: "", dict, RecentTraffic().report, OpenTaps().open)
+    admin = AdminServer("127.0.0.1:0", content)
+    admin.start()
+    admin.stop()
+
+
 def test_a_crowd_of_silent_clients_makes_room_for_one_that_asks(admin: AdminServer, opened: ExitStack) -> None:
     before = answering()
     crowd = [connect(admin, opened) for _ in range(MAX_CONNECTIONS + 20)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from extproc.cli.main import main
+from extproc.errors import SetupError
 from extproc.serve.options import ServeOptions
 from tests.unit.cli.command_lines import arguments, help_of, refused
 
@@ -40,6 +42,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ServeOptions]]:
 def test_defaults_are_those_of_the_options(started: list[tuple[str, ServeOptions]]) -> None:
     assert main(["serve", "-f", "p"]) == 7
     assert started == [("server", ServeOptions(policies=(Path("p"),)))]
+
+
+def test_a_server_starts_without_garbage_collections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    enabled: list[bool] = []
+
+    def refuse(_: ServeOptions) -> None:
+        enabled.append(gc.isenabled())
+        raise SetupError("no port is free")
+
+    monkeypatch.setattr("extproc.serve.server.Server", refuse)
+    assert main(["serve", "-f", "p"]) == 1
+    assert (enabled, gc.isenabled()) == ([False], True)
 
 
 def test_every_flag_is_an_option(started: list[tuple[str, ServeOptions]]) -> None:
