@@ -89,6 +89,11 @@ class RealtimeSession:
         """See ``AnswerReader``."""
         return self._wire.expanded
 
+    @property
+    def events(self) -> int:
+        """See ``AnswerReader``."""
+        return self._wire.frames
+
     def feed(self, data: bytes, now: float) -> list[SessionAnswer]:
         """The answers that end with the next bytes."""
         ended: list[SessionAnswer] = []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from extproc.answers import AnswerReader, answer_reader
 from extproc.answers.answer_reader import DECODERS
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import MAX_EVENTS
+from extproc.answers.wire.decoder import EVENTS_PER_PIECE, MAX_EVENTS
 from extproc.apis.answer_table import HEADERS, SHAPES
 from extproc.headers import Headers
 from tests.unit.answers.answered import read
@@ -350,11 +350,31 @@ def test_events_are_counted_by_the_bytes_on_the_wire() -> None:
     assert plain is not None
     plain.feed(b"{}\n" * (MAX_EVENTS + 1))
     assert plain.malformed
-    for size, malformed in ((2, True), (3, False)):  # with their prefixes 7 and 8 bytes
+    for size, malformed in ((10, True), (11, False)):  # with their prefixes 15 and 16 bytes
         found = answer("vllm", "generate", "application/grpc")
-        for _ in range(40):
-            found.feed((b"\0\0\0\0" + bytes([size]) + b"\x38\1\0"[:size]) * 250)
+        for _ in range(200):
+            found.feed((bytes([0, 0, 0, 0, size, 0x0A, size - 2]) + bytes(size - 2)) * 250)
         assert (found.malformed, found.expanded) == (malformed, 0)
+
+
+def test_what_comes_token_by_token_is_read_however_short_it_is() -> None:
+    event = b'{"message":{"content":"a"}}\n'
+    found = answer("ollama", "chat", "application/x-ndjson")
+    for _ in range(5000):
+        assert found.feed(event * EVENTS_PER_PIECE)
+    assert found.state.output_events == found.events == 5000 * EVENTS_PER_PIECE
+    for _ in range(5000):
+        found.feed(event * (EVENTS_PER_PIECE + 8))
+    assert found.malformed
+
+
+def test_nothing_is_read_behind_what_ends_an_answer() -> None:
+    whole, cut = (answer("openai", "chat.completions", "text/event-stream") for _ in range(2))
+    end, behind = b"data: [DONE]\n\n", b'data: {"usage":{"prompt_tokens":5}}\n\n'
+    whole.feed(end + behind)
+    cut.feed(end)
+    assert whole.state.over
+    assert whole.counts() == cut.counts() == (None, None, None)
 
 
 @pytest.mark.parametrize(
