@@ -24,7 +24,7 @@ from extproc.answers.json_pointers import (
 )
 from extproc.answers.token_counts import TokenCounts, UsageCounter, total_counts
 from extproc.answers.wire.decoder import ERROR, RAW_OUTPUT
-from extproc.answers.wire.lenient_json import NOT_JSON, loads
+from extproc.answers.wire.lenient_json import MAX_REFUSED, NOT_JSON, loads_leniently, loads_strictly
 from extproc.apis.answer_shape import AnswerShape
 
 _DONE = b"[DONE]"
@@ -92,9 +92,14 @@ class EventInspector:
                 return self._apply(state, self._role_of(kind), False)
         if not whole:
             return self._inspect_truncated(state, kind, data)
-        document = loads(data)
+        document = loads_strictly(data)
         if type(document) is dict:
             return self.inspect_document(state, kind, document)
+        if document is NOT_JSON and state.refused < MAX_REFUSED:
+            document = loads_leniently(data)
+            if type(document) is dict:
+                return self.inspect_document(state, kind, document)
+            state.refused += document is NOT_JSON
         if type(document) is list:
             documents = document[: min(MAX_ELEMENTS, len(data) // _MIN_ELEMENT + 1)]
             found = [self.inspect_document(state, kind, d, n) for n, d in enumerate(documents) if type(d) is dict]

@@ -38,8 +38,10 @@ class MessageInspector:
     def inspect(self, state: AnswerState, kind: str, data: bytes, whole: bool) -> bool:  # noqa: ARG002 - as EventInspector
         """Whether the message has output; the rest goes into ``state``."""
         found: dict[str, int] = {}
+        seen = max(0, state.excess_fields - _FREE_FIELDS)
+        if seen >= _MAX_FIELDS:
+            return False
         try:
-            seen = max(0, state.excess_fields - _FREE_FIELDS)
             state.excess_fields = self._read_fields(data, 0, len(data), (), found, seen)
         except Unreadable:
             state.excess_fields = _MAX_FIELDS + _FREE_FIELDS  # the next message is not even begun
