@@ -53,6 +53,11 @@ def play(answer: Answer, piece: int = 0) -> bool:
     return not found.malformed
 
 
+def is_packed(answer: Answer) -> bool:
+    """It is compressed as a whole, or may have messages that are."""
+    return any(name in ("content-encoding", "sec-websocket-extensions") for name, _ in answer.headers)
+
+
 DOCUMENTS = {
     "arrays": (b"[", b"[],", b"1]"),
     "objects": (b'{"choices":[', b"{},", b"1]}"),
@@ -73,6 +78,8 @@ TOKEN = b'{"choices":[{"delta":{"content":"a"}}]}'
 QUIET = b'{"choices":[{"delta":{"contents":""}}]}'
 DENSE = {"tokens": TOKEN, "no tokens": QUIET, "no JSON": b"x" * 20, "half of JSON": QUIET[:-1]}
 """Data of events that are dense."""
+CHUNK = b"\x0a\x0b\x0a\1\5\x10\x64\x18\x0a\x20\0\x28\0"
+"""A token, as vLLM writes it over gRPC."""
 WIRES: dict[str, dict[str, tuple[bytes, bytes, bytes]]] = {
     "text/event-stream": {
         **{name: (b"data: " + start, unit, end + b"\n\n") for name, (start, unit, end) in DOCUMENTS.items()},
@@ -121,8 +128,7 @@ def _events() -> Iterator[tuple[str, Callable[[int], Answer]]]:
         yield f"websocket, dense, {name}", partial(_said, frame(said.ljust(BYTES_PER_EVENT - 2)), "")
         yield f"websocket, dense, {name}, packed", partial(_said, frame(deflated(said), 0xC1), DEFLATE)
         yield f"grpc, dense bodies, {name}", partial(_bodies, framed(b"\x12" + bytes([len(data) + 1]) + data + b"\n"))
-    chunk = b"\x0a\x0a\x0a\1\5\x10\x64\x18\x0a\x20\0\x28\0"  # one token of vLLM's
-    for name, content in {"tokens": chunk, "fields": b"\x18\0" * 5 + b"\x0a\0", "no message": b"\xff" * 11}.items():
+    for name, content in {"tokens": CHUNK, "fields": b"\x18\0" * 5 + b"\x0a\0", "no message": b"\xff" * 11}.items():
         yield f"grpc, dense, {name}", partial(_frames, framed(content), "")
         for coding, pack in CODINGS.items():
             unit = b"".join(framed(pack(content + bytes([3 << 3, n])), packed=True) for n in range(100))

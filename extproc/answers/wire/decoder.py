@@ -15,7 +15,7 @@ RAW_OUTPUT = ":bare"
 """The kind of a piece that is output by itself, with no data to read."""
 
 
-MAX_EVENTS, MAX_MESSAGES, MAX_LINES = 1000, 800, 2000
+MAX_EVENTS, MAX_MESSAGES, MAX_LINES = 1000, 1000, 2000
 """In one piece of an answer: no model writes as many at once, and reading them would delay other streams. Messages are
 those of gRPC.
 """

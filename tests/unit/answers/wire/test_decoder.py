@@ -149,7 +149,7 @@ def test_of_what_is_too_long_the_ends_are_kept(step: int) -> None:
         (JsonLines(), b"\n", MAX_LINES),
         (JsonLines(), b"{}\n", MAX_LINES),
         (AwsEventStream(), aws(b""), 500),
-        (GrpcMessages(), b"\0\0\0\0\0", 800),
+        (GrpcMessages(), b"\0\0\0\0\0", 1000),
         (WebSocketMessages(), b"\x81\0", 500),
         (WebSocketMessages(), b"\x89\0", 500),
         (RawPayloads(), aws(b":\n" * 100), MAX_LINES // 100),

@@ -92,7 +92,7 @@ ONE = {
 
 
 @pytest.mark.parametrize(
-    ("coding", "most"), [("", 800), ("gzip", 400), ("gzip, gzip", 200), ("zstd", 100), ("br", 100)]
+    ("coding", "most"), [("", 1000), ("gzip", 500), ("gzip, gzip", 250), ("zstd", 125), ("br", 125)]
 )
 def test_messages_at_once(coding: str, most: int) -> None:
     one = grpc(ONE[coding], int(bool(coding)))
