@@ -167,7 +167,9 @@ def test_what_codings_give_is_in_proportion_to_what_comes(name: str, monkeypatch
         assert counted.moved <= 4 * content_coding.unpacked_limit(len(request.body), LIMIT) + len(request.body)
 
 
-@pytest.mark.parametrize("name", [name for name in ANSWERS if "content-encoding" in dict(ANSWERS[name](100).headers)])
+@pytest.mark.parametrize(
+    "name", [name for name in ANSWERS if "dense" not in name and "content-encoding" in dict(ANSWERS[name](100).headers)]
+)
 def test_so_is_what_a_piece_of_an_answer_unpacks_to(name: str) -> None:
     answer = ANSWERS[name](SIZE)
     undo = response_coding.decompressor(dict(answer.headers)["content-encoding"])
