@@ -13,7 +13,9 @@ from extproc.answers.token_counts import TokenCounts
 from extproc.answers.wire.aws_event_stream import AwsEventStream
 from extproc.answers.wire.decoder import (
     BYTES_PER_EVENT,
-    BYTES_PER_SHORT_EVENT,
+    BYTES_PER_MESSAGE,
+    BYTES_PER_PACKED_EVENT,
+    EVENTS_PER_PIECE,
     MAX_EVENTS,
     Allowance,
     Decoder,
@@ -82,8 +84,8 @@ class AnswerReader:
         """What the answer has said so far."""
         self.malformed = False
         """It cannot be read further: an unknown coding, bytes of another format than declared, or too many events."""
-        short = coding is not None or isinstance(decoder, _GRPC)
-        self._allowance = Allowance(MAX_EVENTS, BYTES_PER_SHORT_EVENT if short else BYTES_PER_EVENT)
+        size = BYTES_PER_MESSAGE if isinstance(decoder, _GRPC) else BYTES_PER_EVENT
+        self._allowance = Allowance(MAX_EVENTS, size if coding is None else BYTES_PER_PACKED_EVENT, EVENTS_PER_PIECE)
         self._expanded = 0
         self._on_document = on_document
         self._inspector = inspector
@@ -122,6 +124,11 @@ class AnswerReader:
         """Bytes of what came compressed, without its compression."""
         decoder = self._decoder
         return decoder.expanded if isinstance(decoder, _GRPC) else self._expanded
+
+    @property
+    def events(self) -> int:
+        """Those that have come."""
+        return self._allowance.taken
 
     def feed(self, data: bytes) -> bool:
         """Whether the next bytes of the answer bring output."""
@@ -175,6 +182,8 @@ class AnswerReader:
         for kind, data, whole in events:
             if inspect(state, kind, data, whole):
                 output = True
+            if state.over:
+                break
         if self._on_document is not None:
             for _, data, whole in events:
                 if whole:

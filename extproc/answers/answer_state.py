@@ -8,7 +8,7 @@ from extproc.answers.token_counts import CountsByPart
 class AnswerState:
     """Written by the inspector of the answer's API, event by event."""
 
-    __slots__ = ("complete", "counts", "excess_fields", "failed", "output_events", "over")
+    __slots__ = ("complete", "counts", "excess_fields", "failed", "output_events", "over", "refused")
 
     def __init__(self) -> None:
         self.output_events = 0
@@ -16,6 +16,8 @@ class AnswerState:
         self.counts: CountsByPart = {}
         self.excess_fields = 0
         """Of a gRPC answer: protobuf fields beyond those that each of its messages may have."""
+        self.refused = 0
+        """Events that were no JSON."""
         self.complete = False
         """It has said that it is complete; output that follows can revoke it."""
         self.failed = False

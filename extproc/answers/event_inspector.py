@@ -24,7 +24,7 @@ from extproc.answers.json_pointers import (
 )
 from extproc.answers.token_counts import TokenCounts, UsageCounter, total_counts
 from extproc.answers.wire.decoder import ERROR, RAW_OUTPUT
-from extproc.answers.wire.lenient_json import NOT_JSON, loads
+from extproc.answers.wire.lenient_json import MAX_REFUSED, NOT_JSON, loads_leniently, loads_strictly
 from extproc.apis.answer_shape import AnswerShape
 
 _DONE = b"[DONE]"
@@ -63,14 +63,15 @@ class EventInspector:
         self._failures = [_failure(text) for text in shape.failures]
         self._counters = [UsageCounter(number, usage) for number, usage in enumerate(shape.usage)]
         every_event: dict[SplitPath, list[UsageCounter]] = {}
-        self._last_events: list[tuple[tuple[Keys, ...], UsageCounter]] = []
+        last_events: dict[str, list[UsageCounter]] = {}
         for counter in self._counters:
             for pointer in counter.usage.objects:
                 if counter.usage.in_last_events or "*" in pointer:
-                    self._last_events.append((parts_of(pointer), counter))
+                    last_events.setdefault(pointer, []).append(counter)
                 else:
                     every_event.setdefault(split_path(pointer), []).append(counter)
         self._every_event = [(key, rest, counters) for (key, rest), counters in every_event.items()]
+        self._last_events = [(parts_of(pointer), counters) for pointer, counters in last_events.items()]
         self._roles: dict[str, int] = {}
 
     def inspect(self, state: AnswerState, kind: str, data: bytes, whole: bool) -> bool:
@@ -78,18 +79,27 @@ class EventInspector:
 
         ``kind``: as the framing names it. ``whole``: ``data`` is all of the event, and not only its ends.
         """
-        if len(data) < _MAX_DONE and data.strip() == _DONE:
-            state.complete = state.over = True
-            return False
         if kind and kind in (ERROR, RAW_OUTPUT):
             state.failed = state.over = kind == ERROR
             state.output_events += kind == RAW_OUTPUT
             return kind == RAW_OUTPUT
+        if len(data) < _MAX_DONE:
+            data = data.strip()
+            if data == _DONE:
+                state.complete = state.over = True
+                return False
+            if not data and whole:
+                return self._apply(state, self._role_of(kind), False)
         if not whole:
             return self._inspect_truncated(state, kind, data)
-        document = loads(data)
+        document = loads_strictly(data)
         if type(document) is dict:
             return self.inspect_document(state, kind, document)
+        if document is NOT_JSON and state.refused < MAX_REFUSED:
+            document = loads_leniently(data)
+            if type(document) is dict:
+                return self.inspect_document(state, kind, document)
+            state.refused += document is NOT_JSON
         if type(document) is list:
             documents = document[: min(MAX_ELEMENTS, len(data) // _MIN_ELEMENT + 1)]
             found = [self.inspect_document(state, kind, d, n) for n, d in enumerate(documents) if type(d) is dict]
@@ -133,11 +143,17 @@ class EventInspector:
 
     def _inspect_last(self, state: AnswerState, document: dict[str, Any], part: int) -> int:
         """Reads what only an event without output, or the last one with output, can have. Returns its role's bits."""
-        for parts, counter in self._last_events:
-            for number, node in enumerate(values_at(document, parts)):
-                if type(node) is dict:
-                    counter.add(state.counts, number if len(parts) > 1 else part, node)
+        for parts, counters in self._last_events:
+            if parts[0] and not document.get(parts[0][0]):
+                continue
+            nodes = values_at(document, parts)
+            for counter in counters:
+                for number, node in enumerate(nodes):
+                    if node and type(node) is dict:
+                        counter.add(state.counts, number if len(parts) > 1 else part, node)
         for parts, words in self._failures:
+            if not document.get(parts[0][0]):
+                continue
             for node in values_at(document, parts):
                 if type(node) is str and node in words:
                     return _FAILURE

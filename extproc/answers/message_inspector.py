@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from extproc.answers.answer_state import AnswerState
 from extproc.answers.token_counts import CACHED, INPUT, OUTPUT, PartCounts, TokenCounts
 from extproc.apis.answer_shape import GrpcAnswerShape
@@ -15,6 +17,22 @@ _COUNTS = {"input_tokens": INPUT, "output_tokens": OUTPUT, "cached_tokens": CACH
 _NO_COUNTS: TokenCounts = (None, None, None)
 
 
+class _Field:
+    """What a shape says of one field."""
+
+    __slots__ = ("role", "within", "words")
+
+    def __init__(self) -> None:
+        self.role = ""
+        self.words: tuple[bytes, ...] | None = None
+        """Values that count; None: any."""
+        self.within: _Fields = {}
+
+
+_Fields: TypeAlias = dict[int, _Field]
+"""By number."""
+
+
 class MessageInspector:
     """A compiled ``GrpcAnswerShape``; serves any number of answers."""
 
@@ -24,23 +42,26 @@ class MessageInspector:
     """See ``AnswerShape``: gRPC's status is the end, and is not in a message."""
 
     def __init__(self, shape: GrpcAnswerShape) -> None:
-        self._roles: dict[tuple[int, ...], str] = {}
-        self._words: dict[tuple[int, ...], tuple[bytes, ...]] = {}
+        self._fields: _Fields = {}
         for name in (*_COUNTS, "output", "ends", "errors"):
             for text in getattr(shape, name):
                 dotted, _, words = text.partition("=")
-                path = tuple(int(number) for number in dotted.split("."))
-                self._roles[path] = name
-                if words:
-                    self._words[path] = tuple(word.encode() for word in words.split("|"))
-        self._parents = {path[:depth] for path in self._roles for depth in range(1, len(path))}
+                *parents, last = (int(number) for number in dotted.split("."))
+                fields = self._fields
+                for number in parents:
+                    fields = fields.setdefault(number, _Field()).within
+                field = fields.setdefault(last, _Field())
+                field.role = name
+                field.words = tuple(word.encode() for word in words.split("|")) if words else None
 
     def inspect(self, state: AnswerState, kind: str, data: bytes, whole: bool) -> bool:  # noqa: ARG002 - as EventInspector
         """Whether the message has output; the rest goes into ``state``."""
         found: dict[str, int] = {}
+        seen = max(0, state.excess_fields - _FREE_FIELDS)
+        if seen >= _MAX_FIELDS:
+            return False
         try:
-            seen = max(0, state.excess_fields - _FREE_FIELDS)
-            state.excess_fields = self._read_fields(data, 0, len(data), (), found, seen)
+            state.excess_fields = _read_fields(data, 0, len(data), self._fields, found, seen)
         except Unreadable:
             state.excess_fields = _MAX_FIELDS + _FREE_FIELDS  # the next message is not even begun
             return False
@@ -63,24 +84,25 @@ class MessageInspector:
         given, output, cached = state.counts[0, 0].totals
         return given, output, cached
 
-    def _read_fields(
-        self, data: bytes, start: int, end: int, parent: tuple[int, ...], found: dict[str, int], seen: int
-    ) -> int:
-        """Puts the fields that the shape names into ``found``, by role; no deeper than its paths are long.
 
-        ``seen``: fields that were read before. Returns their number with those read here. Raises ``Unreadable`` for
-        bytes that are no protobuf message, and for more than ``_MAX_FIELDS``.
-        """
-        for number, wire, _, value, after in fields_of(data, start, end):
-            seen += 1
-            if seen > _MAX_FIELDS:
-                raise Unreadable("bad_grpc")
-            path = (*parent, number)
-            role = self._roles.get(path)
-            if role is not None and (wire == 0 or after > value or role == "ends"):
-                words = self._words.get(path)
-                if words is None or (wire == 2 and data[value:after] in words):
-                    found[role] = value if wire == 0 else 0
-            if path in self._parents and wire == 2:
-                seen = self._read_fields(data, value, after, path, found, seen)
-        return seen
+def _read_fields(data: bytes, start: int, end: int, fields: _Fields, found: dict[str, int], seen: int) -> int:
+    """Puts the fields that ``fields`` give a role into ``found``, by role; no deeper than these go.
+
+    ``seen``: fields that were read before. Returns their number with those read here. Raises ``Unreadable`` for bytes
+    that are no protobuf message, and for more than ``_MAX_FIELDS``.
+    """
+    for number, wire, _, value, after in fields_of(data, start, end):
+        seen += 1
+        if seen > _MAX_FIELDS:
+            raise Unreadable("bad_grpc")
+        field = fields.get(number)
+        if field is None:
+            continue
+        role = field.role
+        if role and (wire == 0 or after > value or role == "ends"):
+            words = field.words
+            if words is None or (wire == 2 and data[value:after] in words):
+                found[role] = value if wire == 0 else 0
+        if field.within and wire == 2:
+            seen = _read_fields(data, value, after, field.within, found, seen)
+    return seen

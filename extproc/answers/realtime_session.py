@@ -13,7 +13,7 @@ from typing import Any
 from extproc.answers.answer_reader import AnswerReader
 from extproc.answers.event_inspector import EventInspector
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.answers.wire.lenient_json import loads
+from extproc.answers.wire.lenient_json import MAX_REFUSED, NOT_JSON, loads_leniently, loads_strictly
 from extproc.answers.wire.websocket import WebSocketMessages
 from extproc.apis.answer_table import SESSIONS
 from extproc.headers import Headers
@@ -60,7 +60,7 @@ class SessionAnswer:
 class RealtimeSession:
     """Takes the bytes of the server, as they come."""
 
-    __slots__ = ("_headers", "_inspector", "_open", "_transcribes", "_wire", "gone", "malformed")
+    __slots__ = ("_headers", "_inspector", "_open", "_refused", "_transcribes", "_wire", "gone", "malformed")
 
     def __init__(self, inspector: EventInspector, headers: Headers) -> None:
         """``headers``: of the response that opened it."""
@@ -71,6 +71,7 @@ class RealtimeSession:
         self._inspector = inspector
         self._headers = headers
         self._open: dict[str, SessionAnswer] = {}
+        self._refused = 0  # events that were no JSON
         self._transcribes = False  # a session that only transcribes its input
         try:
             self._wire = WebSocketMessages(headers.text("sec-websocket-extensions"))
@@ -88,6 +89,11 @@ class RealtimeSession:
     def expanded(self) -> int:
         """See ``AnswerReader``."""
         return self._wire.expanded
+
+    @property
+    def events(self) -> int:
+        """See ``AnswerReader``."""
+        return self._wire.frames
 
     def feed(self, data: bytes, now: float) -> list[SessionAnswer]:
         """The answers that end with the next bytes."""
@@ -117,7 +123,10 @@ class RealtimeSession:
         return found
 
     def _event(self, text: bytes, now: float, ended: list[SessionAnswer]) -> None:
-        document = loads(text)
+        document = loads_strictly(text)
+        if document is NOT_JSON and self._refused < MAX_REFUSED:
+            document = loads_leniently(text)
+            self._refused += document is NOT_JSON
         kind = document.get("type") if type(document) is dict else None
         if type(kind) is not str:
             return

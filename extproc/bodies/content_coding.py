@@ -6,7 +6,7 @@ Source: RFC 9110 §8.4.1, RFC 1950 to 1952, RFC 8878 (zstd), RFC 7932 (br).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import brotli
 import zstandard
@@ -37,6 +37,10 @@ longer.
 """
 SMALL = 8192
 """Bytes of DEFLATE or brotli that may be blocks and nothing else: 1 to 2.5 ms. Larger bodies are sampled."""
+SMALL_OUTPUT = 16_384
+"""Bytes for which room is made at first, where a small body of zstd is unpacked: room for all that it may unpack to
+takes longer than the rest.
+"""
 RUNS, SHORTEST_STEP = 32, 2048
 """Steps of a body that is sampled, and bytes that one has at least."""
 PROBES, PROBE = 16, 4
@@ -64,11 +68,21 @@ def decode(body: bytes, codings: str, limit: int) -> bytes:
     ``limit`` bytes are allowed, ``Unreadable("content_encoding")`` for a coding that is not known, more than two of
     them, or data that is broken, cut short or followed by something else.
     """
+    return unpack(body, coding_names(codings), limit)
+
+
+def coding_names(codings: str) -> list[str]:
+    """Those in the value of ``content-encoding``. Raises ``Unreadable("content_encoding")`` as ``decode`` does."""
     if len(codings) > _MAX_HEADER_LENGTH:
         raise Unreadable("content_encoding")
     names = [name for part in codings.lower().split(",") if (name := part.strip()) not in ("", "identity")]
     if len(names) > 2 or not all(name in _DECODERS for name in names):
         raise Unreadable("content_encoding")
+    return names
+
+
+def unpack(body: bytes, names: Sequence[str], limit: int) -> bytes:
+    """As ``decode``, by the names of its codings."""
     packed = len(body)
     limit = unpacked_limit(packed, limit)
     for name in reversed(names):
@@ -130,7 +144,17 @@ class _Sampling:
 def _inflate(body: bytes, limit: int, window: int, members: int = 1) -> bytes:
     """Unpacks DEFLATE, in as many wrappings as ``members``; gives ``limit`` + 1 bytes where there are more."""
     output: list[bytes] = []
-    left, at, view, sampling = limit + 1, 0, memoryview(body), _Sampling(body)
+    left, at = limit + 1, 0
+    if len(body) <= SMALL:  # it is not sampled, and nearly always one member
+        unpacker = zlib.decompressobj(window)
+        found = unpacker.decompress(body, left)
+        if not unpacker.unused_data:
+            if len(found) < left and not unpacker.eof:
+                raise EOFError
+            return found
+        output.append(found)
+        members, left, at = members - 1, left - len(found), len(body) - len(unpacker.unused_data)
+    view, sampling = memoryview(body), _Sampling(body)
     while members and at < len(body):
         unpacker = zlib.decompressobj(window)
         while left and not unpacker.eof:
@@ -164,7 +188,10 @@ def _zstd(body: bytes, limit: int) -> bytes:
         raise EOFError
     # Frames may say nothing of their size; a window beyond 8 MiB is refused (RFC 8878 §3.1.1.1.2).
     unpacker = zstandard.ZstdDecompressor(max_window_size=8 << 20).stream_reader(body, read_across_frames=True)
-    return unpacker.read(limit + 1)
+    if len(body) > SMALL or limit < SMALL_OUTPUT:
+        return unpacker.read(limit + 1)
+    found = unpacker.read(SMALL_OUTPUT)
+    return found if len(found) < SMALL_OUTPUT else found + unpacker.read(limit + 1 - SMALL_OUTPUT)
 
 
 def _ends_with_frame(body: bytes) -> bool:

@@ -33,6 +33,8 @@ from extproc.policy.snapshot import OTHER, Snapshot
 MAX_RATE = 512 << 10
 """Bytes per second of an answer, from its request on, compressed ones without their compression; as many again are
 free. No model writes as fast."""
+_EVENT_SIZE = 256
+"""Bytes that an event counts as, at least: to read a shorter one takes as long."""
 _LARGE_PIECE, _MAX_LINES = 32 << 10, 1000
 """Bytes of one piece of a stream from which on its lines are counted, and how many it may have: reading more would
 delay other streams."""
@@ -98,7 +100,9 @@ class ObserveStream:
     def exceeds_rate(self, now: float) -> bool:
         """The answer comes faster than any model writes."""
         source = self._reader or self._session
-        size = self._received + (0 if source is None else source.expanded)
+        size = self._received
+        if source is not None:
+            size = max(size + source.expanded, _EVENT_SIZE * source.events)
         return size > MAX_RATE * (1 + now - (now if self._started is None else self._started))
 
     def abandon(self, *, closed: bool = False) -> tuple[Action, ...]:

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from extproc.answers.wire.decoder import BYTES_PER_EVENT, BYTES_PER_MESSAGE, BYTES_PER_PACKED_EVENT
 from tests.fuzz import slow_answers, slow_requests
 from tests.fuzz.mutations import mutated
 
 BASE, BYTE, EACH = 4e-3, 18e-9, 100e-6
 """Seconds that any input may take, and more for each byte and each piece: 5 ms for 64 KiB, 150 ms for 8 MiB."""
+EVENT, MESSAGE = 10e-6, 5e-6
+"""Seconds for each event of an answer, and each message of gRPC, of which it may be made and nothing else."""
 PIECES = (0, 0, 0, 65_536, 16_384, 4096, 1000, 100)
 LARGEST = 1 << 20
 
@@ -26,11 +29,12 @@ class Finding(NamedTuple):
     size: int
     pieces: int
     name: str
+    byte: float
 
     @property
     def share(self) -> float:
         """Of the time that it may take."""
-        return self.seconds / (BASE + BYTE * self.size + EACH * self.pieces)
+        return self.seconds / (BASE + self.byte * self.size + EACH * self.pieces)
 
 
 class Search:
@@ -53,14 +57,20 @@ class Search:
             request = slow_requests.REQUESTS[name](size)
             request = request._replace(body=mutated(request.body, how))
             wire, work = len(request.body) + len(request.path), partial(slow_requests.play, request, piece)
+            byte = BYTE
         else:
             answer = slow_answers.ANSWERS[name](size)
             answer = answer._replace(body=mutated(answer.body, how))
             wire, work = len(answer.body), partial(slow_answers.play, answer, piece)
+            byte = EVENT / BYTES_PER_EVENT
+            if slow_answers.is_packed(answer):
+                byte = EVENT / BYTES_PER_PACKED_EVENT
+            elif reader_of(name) == "grpc":
+                byte = MESSAGE / BYTES_PER_MESSAGE
         seconds = min(_timed(work) for _ in range(2))
         self.count += 1
-        found = Finding(seconds, wire, wire // piece + 1 if piece else 1, name)
-        reader = name.partition(",")[0]
+        found = Finding(seconds, wire, wire // piece + 1 if piece else 1, name, byte)
+        reader = reader_of(name)
         if reader not in self.worst or found.share > self.worst[reader].share:
             self.worst[reader] = found
 
@@ -74,6 +84,11 @@ class Search:
                 f"{found.share:6.2f} {found.seconds * 1e3:8.2f} ms {found.size:9} {found.pieces:6}  {found.name}"
             )
         return "\n".join(lines)
+
+
+def reader_of(name: str) -> str:
+    """Of an input's name."""
+    return name.partition(",")[0]
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.answers import answer_reader
 from extproc.answers.wire import response_coding
 from extproc.answers.wire.decoder import MalformedAnswer
 from extproc.bodies import content_coding
 from extproc.envoy.actions import Reject
 from extproc.exchange.notes import Action, Unmatched
+from extproc.headers import Headers
 from tests.fuzz import slow_answers, slow_requests
 from tests.fuzz.slow_answers import ANSWERS, frame
 from tests.fuzz.slow_requests import CODINGS, LIMIT, REQUESTS, Request, framed
@@ -36,6 +38,8 @@ EVENT = 160
 """Steps for a byte of a piece, as far as that is less: an event may take three bytes, in a message of SageMaker's."""
 LINE = 16
 """Steps for a byte that was packed."""
+DENSE, PACKED = 16, 36
+"""Steps for each byte of an answer whose events are as short as they may be, and of one that is compressed."""
 SIZE = 65_536
 
 some_pieces = st.sampled_from((0, 1, 2, 7, 100, 1000, 16_384))
@@ -87,6 +91,54 @@ def test_any_answer_in_any_pieces(name: str, size: int, piece: int) -> None:
     assert steps(lambda: slow_answers.play(answer, piece)) <= allowed_in_pieces(answer, piece)
 
 
+@pytest.mark.parametrize("name", [name for name in ANSWERS if ", dense, " in name or ", dense bodies, " in name])
+def test_an_answer_that_goes_on_takes_no_more_than_its_bytes_allow(name: str) -> None:
+    half, whole = ANSWERS[name](SIZE // 2), ANSWERS[name](SIZE)
+    more = steps(lambda: slow_answers.play(whole, 1000)) - steps(lambda: slow_answers.play(half, 1000))
+    assert more <= (PACKED if slow_answers.is_packed(whole) else DENSE) * SIZE // 2
+
+
+SERVED = {
+    "Cohere": ("cohere", "chat", "", b'{"is_finished":false,"event_type":"text-generation","text":" a"}\n'),
+    "Ollama": (
+        "ollama",
+        "generate",
+        "",
+        b'{"model":"m","created_at":"2025-06-15T12:00:00Z","response":"a","done":false}\n',
+    ),
+    "OpenAI": (
+        "openai",
+        "completions",
+        "",
+        b'data: {"id":"cmpl-1","created":1750000000,"choices":[{"text":" a"}]}\n\n',
+    ),
+    "TGI": (
+        "generate",
+        "generate_stream",
+        "",
+        b'data:{"token":{"id":1,"text":" a","logprob":-0.1},"details":null}\n\n',
+    ),
+    "vLLM": ("vllm", "generate", "", framed(slow_answers.CHUNK)),
+    "vLLM, compressed": ("vllm", "generate", "gzip", framed(gzip.compress(slow_answers.CHUNK), packed=True)),
+}
+"""Events of one token, as short as those of servers are."""
+
+
+@pytest.mark.parametrize("piece", [1, 20, 16_384])
+@pytest.mark.parametrize("name", SERVED)
+def test_what_servers_write_is_read_to_its_end(name: str, piece: int) -> None:
+    """Token by token, some at once, or as much as Envoy reads at once, for 50,000 tokens."""
+    api, operation, coding, event = SERVED[name]
+    kind = "application/grpc" if api == "vllm" else "application/x-ndjson"
+    found = answer_reader(api, operation, Headers.of([("content-type", kind), ("grpc-encoding", coding)]))
+    assert found is not None
+    size = piece if piece == 16_384 else piece * len(event)
+    text = event * 50_000
+    for at in range(0, len(text), size):
+        found.feed(text[at : at + size])
+    assert (found.malformed, found.state.output_events) == (False, 50_000)
+
+
 class Counted:
     """The decoders of content codings, and the bytes that they took and gave."""
 
@@ -115,7 +167,9 @@ def test_what_codings_give_is_in_proportion_to_what_comes(name: str, monkeypatch
         assert counted.moved <= 4 * content_coding.unpacked_limit(len(request.body), LIMIT) + len(request.body)
 
 
-@pytest.mark.parametrize("name", [name for name in ANSWERS if "zip" in name or name.endswith(tuple(CODINGS))])
+@pytest.mark.parametrize(
+    "name", [name for name in ANSWERS if "dense" not in name and "content-encoding" in dict(ANSWERS[name](100).headers)]
+)
 def test_so_is_what_a_piece_of_an_answer_unpacks_to(name: str) -> None:
     answer = ANSWERS[name](SIZE)
     undo = response_coding.decompressor(dict(answer.headers)["content-encoding"])

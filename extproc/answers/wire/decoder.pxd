@@ -1,6 +1,6 @@
 # Types in C for decoder.py, where it is compiled (setup.py).
 
 cdef class Allowance:
-    cdef public Py_ssize_t _bytes_each, _capacity, _left
+    cdef public Py_ssize_t _bytes_each, _capacity, _left, _piece, taken
 
     cpdef take(self, Py_ssize_t size, Py_ssize_t count)

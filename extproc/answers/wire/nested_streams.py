@@ -40,8 +40,10 @@ class RawPayloads:
             if event[0] != ERROR:
                 payloads.append(event[1])
                 continue
-            found += (*self._inner.feed(b"".join(payloads)), event)
-            payloads.clear()
+            if payloads:
+                found += self._inner.feed(b"".join(payloads))
+                payloads.clear()
+            found.append(event)
         return [*found, *self._inner.feed(b"".join(payloads))] if payloads else found
 
     def end(self) -> Sequence[Event]:

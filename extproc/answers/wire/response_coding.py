@@ -13,7 +13,7 @@ import brotli
 import zstandard
 
 from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.bodies.content_coding import brotli_window, too_fragmented
+from extproc.bodies.content_coding import FREE_DEFICIT, brotli_window, too_fragmented
 
 MAX_PIECE = 1 << 20
 """Bytes of one piece as it comes; no proxy reads more at once."""
@@ -31,6 +31,10 @@ FREE_IN_ALL = 1 << 20
 """Bytes to which all pieces of a compressed answer may unpack beyond ``RATIO`` times their size. There is no such bound
 for sessions: silence in their audio is compressed a thousand times, for minutes. What bounds both by time is
 ``exchange.observe.MAX_RATE``."""
+_SUBPIECE = 16_384
+"""Bytes after which it is looked whether they were blocks of DEFLATE or brotli rather than data (``FREE_DEFICIT``).
+Zstd has none that take long, and gives no byte of a block before it has all of it.
+"""
 _STEP = 256
 """Bytes given to zstd at once, which has no bound on its output: they can unpack to 8 MiB."""
 
@@ -42,24 +46,35 @@ _Step: TypeAlias = Callable[[bytes, int], bytes]
 
 def decompressor(coding: str) -> Decompressor | None:
     """For an answer with this ``content-encoding``; None for an unknown one, and for more than one."""
-    make = _MAKERS.get(coding.strip().lower())
+    name = coding.strip().lower()
+    make = _MAKERS.get(name)
     if make is None:
         return None
     step = make()
-    left = FREE_IN_ALL
+    left, deficit, has_blocks = FREE_IN_ALL, 0, name in ("gzip", "x-gzip", "deflate", "br")
 
     def unpack(data: bytes) -> bytes:
-        nonlocal left
+        nonlocal left, deficit
         if len(data) > MAX_PIECE:
             raise MalformedAnswer("a piece that is too large")
         most = max_unpacked(len(data))
+        output: list[bytes] = []
+        room = most
         try:
-            found = step(data, most)
+            for at in range(0, len(data), _SUBPIECE):
+                part = data[at : at + _SUBPIECE]
+                output.append(step(part, room + 1))
+                given = len(output[-1])
+                room -= given
+                deficit = max(0, deficit + len(part) * 9 // 10 - given) if has_blocks else 0
+                if room < 0 or deficit > FREE_DEFICIT:
+                    break
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             raise MalformedAnswer("a broken content coding") from None
+        found = output[0] if len(output) == 1 else b"".join(output)
         left = min(FREE_IN_ALL, left + RATIO * len(data) - len(found))
-        if len(found) > most or left < 0 or too_fragmented(found, len(data)):
-            raise MalformedAnswer("unpacks to too much")
+        if room < 0 or deficit > FREE_DEFICIT or left < 0 or too_fragmented(found, len(data)):
+            raise MalformedAnswer("unpacks to too much, or to too little")
         return found
 
     return unpack

@@ -9,7 +9,14 @@ import zlib
 from typing import Any
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, BoundedBuffer
-from extproc.answers.wire.decoder import BYTES_PER_EVENT, BYTES_PER_SHORT_EVENT, Allowance, Event, MalformedAnswer
+from extproc.answers.wire.decoder import (
+    BYTES_PER_EVENT,
+    BYTES_PER_PACKED_EVENT,
+    EVENTS_PER_PIECE,
+    Allowance,
+    Event,
+    MalformedAnswer,
+)
 from extproc.answers.wire.response_coding import max_unpacked
 
 HEAD_SIZE = 512
@@ -56,7 +63,8 @@ class WebSocketMessages:
         self.expanded = 0
         """Bytes of the messages that were compressed, without their compression."""
         self._may_compress, self._no_context_takeover = _compression(extensions)
-        self._allowance = Allowance(_MAX_FRAMES, BYTES_PER_SHORT_EVENT if self._may_compress else BYTES_PER_EVENT)
+        size = BYTES_PER_PACKED_EVENT if self._may_compress else BYTES_PER_EVENT
+        self._allowance = Allowance(_MAX_FRAMES, size, EVENTS_PER_PIECE)
         self._inflate: Any = None
         self._room = 0  # bytes that compressed messages of this piece may unpack to: while one is read, never 0
         self._head = b""  # the beginning of a frame's header
@@ -67,6 +75,11 @@ class WebSocketMessages:
         self._compressed = False  # that message is compressed
         self._message = BoundedBuffer(HEAD_SIZE)
         self._close_payload = b""
+
+    @property
+    def frames(self) -> int:
+        """Those that have come."""
+        return self._allowance.taken
 
     def feed(self, data: bytes) -> list[Event]:
         """See ``Decoder``."""

@@ -10,6 +10,14 @@ from extproc.answers.answer_reader import DECODERS
 from extproc.headers import Headers
 
 
+def answer(api: str, operation: str, kind: str = "text/event-stream", **headers: str) -> AnswerReader:
+    """An answer of which nothing has come yet; ``headers``: more of them, with underscores for hyphens."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    found = answer_reader(api, operation, Headers.of({"content-type": kind, **named}.items()))
+    assert found is not None
+    return found
+
+
 def read(api: str, operation: str, *events: Any, kind: str = "text/event-stream") -> AnswerReader:
     """An answer of these events; a document where ``kind`` is JSON."""
     found = answer_reader(api, operation, Headers.of([("content-type", kind)]))

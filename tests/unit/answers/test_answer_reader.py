@@ -11,20 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.answers import AnswerReader, answer_reader
+from extproc.answers import answer_reader
 from extproc.answers.answer_reader import DECODERS
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import MAX_EVENTS
+from extproc.answers.wire.decoder import EVENTS_PER_PIECE, MAX_EVENTS
 from extproc.apis.answer_table import HEADERS, SHAPES
 from extproc.headers import Headers
-from tests.unit.answers.answered import read
-
-
-def answer(api: str, operation: str, kind: str = "text/event-stream", **headers: str) -> AnswerReader:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    found = answer_reader(api, operation, Headers.of({"content-type": kind, **named}.items()))
-    assert found is not None
-    return found
+from tests.unit.answers.answered import answer, read
 
 
 def document(api: str, operation: str, body: Any, **headers: str) -> tuple[int | None, int | None, int | None]:
@@ -303,34 +296,6 @@ def test_no_event_is_too_odd(event: Any, kind: str) -> None:
             assert all(count is None or count >= 0 for count in found.counts())
 
 
-@given(st.binary(max_size=60))
-def test_no_message_is_too_odd(message: bytes) -> None:
-    for api, operation in (("vllm", "generate"), ("oip", "stream_infer"), ("torchserve", "stream_predictions")):
-        found = answer(api, operation, "application/grpc")
-        found.feed(b"\0" + len(message).to_bytes(4) + message)
-        found.end()
-        assert not found.malformed
-
-
-def in_messages(*data: bytes) -> bytes:
-    """Each in a message of gRPC, of the type ``google.api.HttpBody``."""
-    fields = [b"\x12" + bytes((len(piece) & 0x7F | 0x80, len(piece) >> 7)) + piece for piece in data]
-    return b"".join(b"\0" + len(field).to_bytes(4) + field for field in fields)
-
-
-def test_tokens_of_chat_over_grpc() -> None:
-    """As Vertex AI's ``ChatCompletions``: the body that it has over HTTP, in messages."""
-    events = [{"choices": [{"delta": {"content": "a"}}]}, {"choices": [{"finish_reason": "stop"}], "usage": OPENAI}]
-    streamed = answer("vertex", "chat.completions", "application/grpc")
-    texts = [b"data: %b\n\n" % json.dumps(event).encode() for event in events]
-    assert [streamed.feed(in_messages(text)) for text in texts] == [True, False]
-    assert (streamed.counts(), streamed.streamed, streamed.has_end_mark) == ((9, 12, 4), True, False)
-    whole = answer("vertex", "chat.completions", "application/grpc")
-    assert not whole.feed(in_messages(json.dumps(CHAT | {"usage": OPENAI}).encode()))
-    whole.end()
-    assert (whole.counts(), whole.streamed, whole.malformed) == ((9, 12, 4), False, False)
-
-
 def test_tokens_in_tokens_out_as_vllm_streams_them() -> None:
     chunk = {"request_id": "1", "choices": [{"index": 0, "finish_reason": None, "token_ids": [7]}], "usage": None}
     end = {"request_id": "1", "choices": [], "usage": OPENAI}
@@ -350,11 +315,31 @@ def test_events_are_counted_by_the_bytes_on_the_wire() -> None:
     assert plain is not None
     plain.feed(b"{}\n" * (MAX_EVENTS + 1))
     assert plain.malformed
-    for size, malformed in ((2, True), (3, False)):  # with their prefixes 7 and 8 bytes
+    for size, malformed in ((10, True), (11, False)):  # with their prefixes 15 and 16 bytes
         found = answer("vllm", "generate", "application/grpc")
-        for _ in range(40):
-            found.feed((b"\0\0\0\0" + bytes([size]) + b"\x38\1\0"[:size]) * 250)
+        for _ in range(200):
+            found.feed((bytes([0, 0, 0, 0, size, 0x0A, size - 2]) + bytes(size - 2)) * 250)
         assert (found.malformed, found.expanded) == (malformed, 0)
+
+
+def test_what_comes_token_by_token_is_read_however_short_it_is() -> None:
+    event = b'{"message":{"content":"a"}}\n'
+    found = answer("ollama", "chat", "application/x-ndjson")
+    for _ in range(5000):
+        assert found.feed(event * EVENTS_PER_PIECE)
+    assert found.state.output_events == found.events == 5000 * EVENTS_PER_PIECE
+    for _ in range(5000):
+        found.feed(event * (EVENTS_PER_PIECE + 8))
+    assert found.malformed
+
+
+def test_nothing_is_read_behind_what_ends_an_answer() -> None:
+    whole, cut = (answer("openai", "chat.completions", "text/event-stream") for _ in range(2))
+    end, behind = b"data: [DONE]\n\n", b'data: {"usage":{"prompt_tokens":5}}\n\n'
+    whole.feed(end + behind)
+    cut.feed(end)
+    assert whole.state.over
+    assert whole.counts() == cut.counts() == (None, None, None)
 
 
 @pytest.mark.parametrize(

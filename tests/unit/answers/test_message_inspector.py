@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.answers.answer_state import AnswerState
 from extproc.answers.message_inspector import MessageInspector
 from extproc.apis.answer_shape import GrpcAnswerShape
+from tests.unit.answers.answered import answer
 from tests.unit.apis.requests import field
 
 SHAPE = GrpcAnswerShape(
@@ -115,3 +120,34 @@ def test_a_count_that_is_no_number_counts_nothing() -> None:
 def test_each_message_is_a_token_and_none_says_that_it_is_the_last() -> None:
     inspector = MessageInspector(SHAPE)
     assert (inspector.pieces_are_tokens, inspector.has_end_mark) == (True, False)
+
+
+@given(st.binary(max_size=60))
+def test_no_message_is_too_odd(message: bytes) -> None:
+    for api, operation in (("vllm", "generate"), ("oip", "stream_infer"), ("torchserve", "stream_predictions")):
+        found = answer(api, operation, "application/grpc")
+        found.feed(b"\0" + len(message).to_bytes(4) + message)
+        found.end()
+        assert not found.malformed
+
+
+def in_messages(*data: bytes) -> bytes:
+    """Each in a message of gRPC, of the type ``google.api.HttpBody``."""
+    fields = [b"\x12" + bytes((len(piece) & 0x7F | 0x80, len(piece) >> 7)) + piece for piece in data]
+    return b"".join(b"\0" + len(field).to_bytes(4) + field for field in fields)
+
+
+def test_tokens_of_chat_over_grpc() -> None:
+    """As Vertex AI's ``ChatCompletions``: the body that it has over HTTP, in messages."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+    events = [{"choices": [{"delta": {"content": "a"}}]}, {"choices": [{"finish_reason": "stop"}], "usage": usage}]
+    streamed = answer("vertex", "chat.completions", "application/grpc")
+    texts = [b"data: %b\n\n" % json.dumps(event).encode() for event in events]
+    assert [streamed.feed(in_messages(text)) for text in texts] == [True, False]
+    assert (streamed.counts(), streamed.streamed, streamed.has_end_mark) == ((9, 12, 4), True, False)
+    whole = answer("vertex", "chat.completions", "application/grpc")
+    assert not whole.feed(
+        in_messages(json.dumps({"choices": [{"message": {"content": "…"}}], "usage": usage}).encode())
+    )
+    whole.end()
+    assert (whole.counts(), whole.streamed, whole.malformed) == ((9, 12, 4), False, False)

@@ -98,6 +98,19 @@ def test_half_a_mebibyte_for_each_second_since_the_request_is_no_flood() -> None
     assert unasked.exceeds_rate(500.0), "nobody knows when it began"
 
 
+def test_short_events_are_a_flood_where_they_take_as_long_as_long_ones() -> None:
+    stream = answering()
+    stream.receive(body((b"data: {}".ljust(62) + b"\n\n") * 450), 0.1)
+    for _ in range(4):
+        assert not stream.exceeds_rate(0.1)
+        stream.receive(body((b"data: {}".ljust(62) + b"\n\n") * 451), 0.1)
+    assert stream.exceeds_rate(0.1)
+    assert not stream.exceeds_rate(0.2)
+    session, _ = watching()
+    (frames,) = {len(hear(session, (101.0, frame(b"{}".ljust(62)) * 450))) for _ in range(10)}
+    assert (frames, session.exceeds_rate(101.0), session.exceeds_rate(102.0)) == (0, True, False)
+
+
 def test_who_cannot_keep_up_leaves_a_closed_exchange_without_a_status_too() -> None:
     stream = ObserveStream(SNAPSHOT)
     stream.receive(RequestHeaders(Headers(), metadata=CHAT), 0.0)

@@ -15,8 +15,9 @@ from extproc.answers.wire.bounded_buffer import HEAD_SIZE, MAX_WHOLE, TAIL_SIZE
 from extproc.answers.wire.decoder import (
     BYTES_PER_EVENT,
     BYTES_PER_LINE,
-    BYTES_PER_SHORT_EVENT,
+    BYTES_PER_PACKED_EVENT,
     ERROR,
+    EVENTS_PER_PIECE,
     MAX_EVENTS,
     MAX_LINES,
     RAW_OUTPUT,
@@ -148,7 +149,7 @@ def test_of_what_is_too_long_the_ends_are_kept(step: int) -> None:
         (JsonLines(), b"\n", MAX_LINES),
         (JsonLines(), b"{}\n", MAX_LINES),
         (AwsEventStream(), aws(b""), 500),
-        (GrpcMessages(), b"\0\0\0\0\0", 250),
+        (GrpcMessages(), b"\0\0\0\0\0", 1000),
         (WebSocketMessages(), b"\x81\0", 500),
         (WebSocketMessages(), b"\x89\0", 500),
         (RawPayloads(), aws(b":\n" * 100), MAX_LINES // 100),
@@ -175,12 +176,12 @@ def test_an_allowance_grows_with_what_comes_but_never_beyond_what_may_come_at_on
 @pytest.mark.parametrize(
     ("burst", "bytes_each", "at_once", "paid"),
     [
-        (MAX_EVENTS, BYTES_PER_EVENT, 1000, 32),
-        (MAX_EVENTS, BYTES_PER_SHORT_EVENT, 1000, 8),
-        (MAX_LINES, BYTES_PER_LINE, 2000, 4),
+        (MAX_EVENTS, BYTES_PER_EVENT, 1000, 64),
+        (MAX_EVENTS, BYTES_PER_PACKED_EVENT, 1000, 8),
+        (MAX_LINES, BYTES_PER_LINE, 2000, 8),
     ],
 )
-def test_1000_events_or_2000_lines_at_once_and_one_for_32_or_8_or_4_bytes(
+def test_1000_events_or_2000_lines_at_once_and_one_for_64_or_8_bytes(
     burst: int, bytes_each: int, at_once: int, paid: int
 ) -> None:
     allowance = Allowance(burst, bytes_each)
@@ -188,6 +189,16 @@ def test_1000_events_or_2000_lines_at_once_and_one_for_32_or_8_or_4_bytes(
     allowance.take(paid, 1)
     with pytest.raises(MalformedAnswer):
         allowance.take(paid - 1, 1)
+
+
+def test_each_piece_pays_for_some_events_and_all_are_counted() -> None:
+    allowance = Allowance(10, 4, EVENTS_PER_PIECE)
+    allowance.take(0, 10)
+    for _ in range(100):
+        allowance.take(0, EVENTS_PER_PIECE)
+    assert allowance.taken == 10 + 100 * EVENTS_PER_PIECE
+    with pytest.raises(MalformedAnswer):
+        allowance.take(11, EVENTS_PER_PIECE + 3)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 
+import brotli
 import pytest
+import zstandard
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import MalformedAnswer
+from extproc.answers.wire.decoder import BYTES_PER_MESSAGE, EVENTS_PER_PIECE, MalformedAnswer
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from tests.unit.answers.wire.framing import bytewise, grpc, read
 
@@ -80,10 +82,35 @@ def test_compressed_messages_of_one_piece_share_what_they_may_unpack_to() -> Non
         decoder.feed(one * 2)
 
 
-def test_250_messages_at_once() -> None:
-    assert len(GrpcMessages().feed(grpc(b"x") * 250)) == 250
+ONE = {
+    "": b"x",
+    "gzip": gzip.compress(b"x"),
+    "gzip, gzip": gzip.compress(gzip.compress(b"x")),
+    "zstd": zstandard.ZstdCompressor().compress(b"x"),
+    "br": brotli.compress(b"x"),
+}
+
+
+@pytest.mark.parametrize(
+    ("coding", "most"), [("", 1000), ("gzip", 500), ("gzip, gzip", 250), ("zstd", 125), ("br", 125)]
+)
+def test_messages_at_once(coding: str, most: int) -> None:
+    one = grpc(ONE[coding], int(bool(coding)))
+    assert GrpcMessages(coding).feed(one * most) == [("", b"x", True)] * most
     with pytest.raises(MalformedAnswer):
-        GrpcMessages().feed(grpc(b"x") * 251)
+        GrpcMessages(coding).feed(one * (most + 1))
+
+
+def test_messages_have_their_bytes() -> None:
+    decoder, one = GrpcMessages("gzip"), grpc(gzip.compress(b"a token"), 1)
+    assert len(one) >= 2 * BYTES_PER_MESSAGE
+    for _ in range(100):
+        assert len(decoder.feed(one * 400)) == 400
+    decoder = GrpcMessages()
+    for _ in range(100):
+        assert len(decoder.feed(grpc(b"") * EVENTS_PER_PIECE)) == EVENTS_PER_PIECE
+    with pytest.raises(MalformedAnswer):
+        read(GrpcMessages, *[grpc(b"") * 100] * 100)
 
 
 @pytest.mark.parametrize("behind", [0, 1, 2, 12])

@@ -39,7 +39,7 @@ def test_lines_at_once_and_over_time() -> None:
         JsonLines().feed(b"1\n" * (MAX_LINES + 1))
     decoder = JsonLines()
     for _ in range(3):
-        decoder.feed(b"123\n" * MAX_LINES)
+        decoder.feed(b"1234567\n" * MAX_LINES)
     with pytest.raises(MalformedAnswer):
         decoder.feed(b"\n" * MAX_LINES + b"\n")
 

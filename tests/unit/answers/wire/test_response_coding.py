@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from random import Random
 
 import brotli
@@ -23,6 +24,8 @@ from extproc.answers.wire.response_coding import (
     decompressor,
     max_unpacked,
 )
+from extproc.bodies.content_coding import FREE_DEFICIT
+from tests.fuzz.slow_requests import meta_blocks, wasteful
 
 
 def test_the_bounds() -> None:
@@ -79,6 +82,37 @@ def test_a_long_answer_of_tokens_is_unpacked_to_its_end(together: int) -> None:
         events = b"".join(TOKEN % random.choice(words).encode() for _ in range(together))
         size += len(undo(packer.compress(events) + packer.flush(zlib.Z_SYNC_FLUSH)))
     assert size > 3 * FREE_IN_ALL
+
+
+@pytest.mark.parametrize(("coding", "waste"), [("deflate", wasteful), ("br", meta_blocks)])
+def test_what_is_blocks_and_no_data(coding: str, waste: Callable[[int], bytes]) -> None:
+    """Beyond 9/10 of what has come, no more than 64 KiB may be lacking."""
+    packed = (b"\x78\1" if coding == "deflate" else b"") + waste(1_000_000)
+    undo, at = undone(coding), 0
+    while at < FREE_DEFICIT:
+        assert len(undo(packed[at : at + 4096])) < 4096 // 8
+        at += 4096
+    for lacking, rest in ((undo, packed[at : at + 16_384]), (undone(coding), packed)):
+        with pytest.raises(MalformedAnswer):
+            lacking(rest)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_data_that_cannot_be_compressed_is_unpacked_to_its_end(coding: str) -> None:
+    pack = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstandard.compress, "deflate": zlib.compress}[coding]
+    undo, text = undone(coding), Random(1).randbytes(500_000)
+    packed = pack(text)
+    assert b"".join(undo(packed[at : at + 1000]) for at in range(0, len(packed), 1000)) == text
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_room_is_kept_where_a_large_piece_is_read_in_parts(coding: str) -> None:
+    text, pack = Random(1).randbytes(40_000) + bytes(FREE), {"gzip": gzip.compress, "br": brotli.compress}[coding]
+    packed = pack(text)
+    assert undone(coding)(packed) == text
+    bomb = pack(Random(1).randbytes(16_384) + bytes(FREE + RATIO * 20_000))
+    with pytest.raises(MalformedAnswer):
+        undone(coding)(bomb)
 
 
 def test_what_unpacks_to_too_many_pieces() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, TAIL_SIZE
-from extproc.answers.wire.decoder import Event, MalformedAnswer
+from extproc.answers.wire.decoder import EVENTS_PER_PIECE, Event, MalformedAnswer
 from extproc.answers.wire.response_coding import MAX_UNPACKED, max_unpacked
 from extproc.answers.wire.websocket import HEAD_SIZE, NO_CODE, WebSocketMessages
 
@@ -294,13 +294,14 @@ def test_the_longest_frames() -> None:
         assert read(b"\x82\x7f" + size.to_bytes(8) + b"x") == []
 
 
-@pytest.mark.parametrize(("extensions", "paid"), [("", 32), (DEFLATE, 8)])
-def test_after_500_frames_each_more_needs_so_many_bytes(extensions: str, paid: int) -> None:
+@pytest.mark.parametrize(("extensions", "paid"), [("", 64), (DEFLATE, 8)])
+def test_after_500_frames_each_more_than_8_a_piece_needs_so_many_bytes(extensions: str, paid: int) -> None:
     decoder = WebSocketMessages(extensions)
     decoder.feed(frame(b"") * 500)
-    assert decoder.feed(frame(b"x" * (paid - 2))) == [("", b"x" * (paid - 2), True)]
+    two = frame(b"") + frame(b"x" * (paid - 4))
+    assert len(decoder.feed(two * EVENTS_PER_PIECE)) == 2 * EVENTS_PER_PIECE
     with pytest.raises(MalformedAnswer):
-        decoder.feed(frame(b"x" * (paid - 3)))
+        decoder.feed(two * (EVENTS_PER_PIECE - 1) + frame(b"") + frame(b"x" * (paid - 5)))
 
 
 def final(message: bytes) -> bytes:
