@@ -160,6 +160,15 @@ def path_prefix(field: Field) -> str | None:
     return None
 
 
+def file_path(field: Field) -> str | None:
+    """The absolute path of a file on the machine of the proxy."""
+    text = _printable(field, "the path of a file", 1024)
+    if text and not text.startswith("/"):
+        field.error(f"{quoted(text)} is not an absolute path", "begin it with a /: it is read on the proxy's machine")
+        return None
+    return text
+
+
 def metric_name(field: Field) -> str | None:
     """The name of a Prometheus metric."""
     return field.text_matching(_METRIC, "a name for Prometheus: letters, digits, '_' and ':', no digit first")
