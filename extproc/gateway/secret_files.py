@@ -58,14 +58,28 @@ class SecretFiles:
 
 
 def _read(secret: Secret) -> tuple[bytes, ...]:
-    return tuple(map(_read_file, secret.files))
+    if secret.kind == "credential":
+        return (_read_key(secret.files[0]),)
+    return tuple(map(_read_pem, secret.files))
+
+
+def _read_key(name: str) -> bytes:
+    """A key without the white space around it. No message has any part of it."""
+    key = _read_file(name).strip()
+    if not key or not key.isascii() or not key.decode("ascii").isprintable():
+        raise SetupError(f"{name}, which the policy names, does not hold a key: one line of printable ASCII")
+    return key
+
+
+def _read_pem(name: str) -> bytes:
+    content = _read_file(name)
+    if b"-----BEGIN " not in content:
+        raise SetupError(f"{name}, which the policy names, holds no PEM block")
+    return content
 
 
 def _read_file(name: str) -> bytes:
     try:
-        content = read_regular(Path(name), MAX_FILE)
+        return read_regular(Path(name), MAX_FILE)
     except OSError as error:
         raise SetupError(f"cannot read {name}, which the policy names: {error.strerror}") from None
-    if b"-----BEGIN " not in content:
-        raise SetupError(f"{name}, which the policy names, holds no PEM block")
-    return content

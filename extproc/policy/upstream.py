@@ -1,4 +1,4 @@
-"""How model servers are spoken to: TLS, another path."""
+"""How model servers are spoken to: TLS, another path, a key."""
 
 from __future__ import annotations
 
@@ -33,17 +33,32 @@ class PathRewrite(msgspec.Struct, frozen=True):
     replacement: str = ""
 
 
+class Credentials(msgspec.Struct, frozen=True):
+    """A key that the proxy writes into requests; the key itself is in ``file``, on the proxy's machine."""
+
+    file: str
+    header: str = "authorization"
+    """In lower case."""
+    prefix: str = ""
+    """Stands before the key in the header's value."""
+
+
 class Upstream(msgspec.Struct, frozen=True):
     """How the endpoints of a version, pool or target are spoken to."""
 
     tls: Tls | None = None
     path_rewrite: PathRewrite | None = None
+    credentials: Credentials | None = None
 
     def completed(self, pool: Upstream, *, own_endpoints: bool) -> Upstream:
         """A version's, with what its pool says and it does not. TLS belongs to the endpoints: the version's where it
         has ``own_endpoints``, else the pool's.
         """
-        return Upstream(self.tls if own_endpoints else pool.tls, self.path_rewrite or pool.path_rewrite)
+        return Upstream(
+            self.tls if own_endpoints else pool.tls,
+            self.path_rewrite or pool.path_rewrite,
+            self.credentials or pool.credentials,
+        )
 
 
 PLAIN = Upstream()

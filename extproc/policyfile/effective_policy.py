@@ -126,7 +126,7 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
 
 
 def _upstream(upstream: Upstream) -> dict[str, Any]:
-    tls, path = upstream.tls, upstream.path_rewrite
+    tls, path, key = upstream.tls, upstream.path_rewrite, upstream.credentials
     return {
         "tls": tls
         and {
@@ -137,6 +137,7 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
             "insecureSkipVerify": not tls.verify,
         },
         "pathRewrite": path and {"prefix": path.prefix, "replacement": path.replacement},
+        "credentials": key and {"header": key.header, "prefix": key.prefix, "file": key.file},
     }
 
 

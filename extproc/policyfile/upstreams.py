@@ -1,12 +1,18 @@
-"""How the endpoints of a version or a pool are spoken to: ``endpoints``, ``tls``, ``pathRewrite``."""
+"""How the endpoints of a version or a pool are spoken to: ``tls``, ``pathRewrite``, ``credentials``."""
 
 from __future__ import annotations
 
-from extproc.policy.upstream import PathRewrite, Tls, Upstream
+from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 from extproc.policyfile import endpoints, values
 from extproc.policyfile.fields import Field, Fields
 
-FIELDS = ("endpoints", "tls", "pathRewrite")
+FIELDS = ("endpoints", "tls", "pathRewrite", "credentials")
+
+AUTHORIZATION = "authorization"
+_OF_THE_CONNECTION = frozenset(
+    ("host", "content-length", "content-type", "transfer-encoding", "connection", "te", "upgrade", "trailer")
+)
+"""Headers that frame or route a request."""
 
 
 def read(fields: Fields) -> tuple[tuple[str, ...], Upstream]:
@@ -16,7 +22,11 @@ def read(fields: Fields) -> tuple[tuple[str, ...], Upstream]:
     if "tls" in fields and not listed.tls and fields.field.at("endpoints").clean:
         remedy = 'write endpoints: ["https://host"] beside it, or remove tls'
         fields.field.at("tls").error("says how TLS is spoken, and no endpoint here is https://", remedy)
-    return listed.addresses, Upstream(tls if listed.tls else None, fields.optional("pathRewrite", _path_rewrite, None))
+    return listed.addresses, Upstream(
+        tls if listed.tls else None,
+        fields.optional("pathRewrite", _path_rewrite, None),
+        fields.optional("credentials", _credentials, None),
+    )
 
 
 def _tls(field: Field) -> Tls | None:
@@ -50,3 +60,15 @@ def _path_rewrite(field: Field) -> PathRewrite | None:
     if field.clean and found.prefix == found.replacement:
         field.error("changes no path", "write pathRewrite: {prefix: /v1, replacement: /openai/v1}")
     return found
+
+
+def _credentials(field: Field) -> Credentials | None:
+    fields = field.fields("header", "prefix", "file")
+    if fields is None:
+        return None
+    header = fields.optional("header", values.header_name, AUTHORIZATION)
+    if header in _OF_THE_CONNECTION:
+        field.at("header").error(f"{header} is no header for a key", "give authorization, x-api-key, api-key …")
+    file = fields.required("file", values.file_path, "give the file that has the key: file: /etc/aimesh/keys/a")
+    prefix = fields.optional("prefix", values.header_prefix, "Bearer " if header == AUTHORIZATION else "")
+    return Credentials(file or "", header, prefix)

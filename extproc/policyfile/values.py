@@ -128,6 +128,15 @@ def header_value(field: Field) -> bytes | None:
     return text.encode()
 
 
+def header_prefix(field: Field) -> str | None:
+    """What stands before a key in a header's value, the space included."""
+    text = field.text("a text such as 'Bearer '", empty=True)
+    if text and not (text.isascii() and text.isprintable() and len(text) <= 64):
+        field.error(f"{quoted(text)} is not allowed", "give at most 64 printable ASCII characters: 'Bearer '")
+        return None
+    return text
+
+
 def cookie_name(field: Field) -> str | None:
     """The name of a cookie (RFC 6265)."""
     return field.text_matching(_TOKEN, "the name of a cookie")

@@ -150,8 +150,9 @@ def _backends(
     name = names.label(apex.service.name, shared, target.version, "" if alone and target.version else target.pool)
     own = Service(apex.service.namespace, name)
     if target.upstream != PLAIN:
-        what = "Linkerd's proxies speak no TLS but their own, and its routes change no path by version"
-        problems.append(f"{who}: {what}; remove https:// and pathRewrite, or use a gateway of `extproc render envoy`")
+        what = "Linkerd's proxies speak no TLS but their own, and its routes neither change paths nor add keys"
+        remedy = "remove https://, pathRewrite and credentials, or use a gateway of `extproc render envoy`"
+        problems.append(f"{who}: {what}; {remedy}")
         return
     if not _named(snapshot, policy, target):
         if not (target.version or target.pool):

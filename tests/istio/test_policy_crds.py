@@ -49,6 +49,8 @@ GOOD = """
 ---
 {versions: [{name: v1, endpoints: ["https://a"], tls: {caFile: /a, certFile: /b, keyFile: /c, serverName: b.example}}]}
 ---
+{versions: [{name: v1, credentials: {file: /a}}, {name: v2, credentials: {header: x-api-key, prefix: "", file: /a}}]}
+---
 {gpuRequirements: {}, trafficManagement: {timeout: 1m30s, retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 0}}}
 ---
 {gpuRequirements: {architecture: "8.0+", minMemory: 1.5Gi}, limits: {maxBody: 1048576}, sticky: {header: x-user}}
@@ -173,6 +175,20 @@ BAD = """
 {observability: {customMetrics: [{name: a, type: COUNTER, source: output_tokens, window: 10s}]}}
 ---
 {observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}}]}}
+---
+{versions: [{name: v1, credentials: {}}]}
+---
+{versions: [{name: v1, credentials: {file: key}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, header: x-model-name}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, header: Host}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, header: "a b"}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, prefix: "é"}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, key: b}}]}
 ---
 {versions: [{name: v1, endpoints: ["https://a", "b:1"]}]}
 ---
@@ -303,7 +319,7 @@ def test_the_crds_have_every_field_that_check_knows() -> None:
     named = set(re.findall(r"^\| `([a-zA-Z.]+)` \|", text, re.MULTILINE))
     specs = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] for crd in CRDS.values()]
     paths = [path for spec in specs for path in _paths(spec, "")]
-    within = ("versions.", "versions.tls.", "observability.customMetrics.")
+    within = ("versions.", "versions.tls.", "versions.credentials.", "observability.customMetrics.")
     known = {path.removeprefix(prefix) for path in paths for prefix in ("", *within)}
     assert named - known <= {"apiVersion", "kind", "metadata.name", "metadata.namespace", "spec"}
     assert len(named & known) > 25

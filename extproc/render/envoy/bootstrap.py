@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.clusters import clusters, processor_cluster
+from extproc.render.envoy.clusters import clusters, processor_cluster, secrets
 from extproc.render.envoy.connection_manager import connection_manager
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address, discovery_source
 from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import ROUTES, route_configuration
-from extproc.render.envoy.secrets import SECRET_TYPE
+from extproc.render.envoy.secrets import SECRET_TYPE, static_secret
 
 __all__ = [
     "CLUSTERS",
@@ -45,6 +45,8 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, next_hops: Snapshot | N
         "listeners": [_listener(snapshot, options, routes)],
         "clusters": [processor_cluster(options), *clusters(targets, options)],
     }
+    if keys := [static_secret(secret) for secret in secrets(targets) if secret.kind == "credential"]:
+        static["secrets"] = keys
     return _base(options) | {"static_resources": static}
 
 

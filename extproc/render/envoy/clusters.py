@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot, Target
 from extproc.render.document import Doc
+from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
 from extproc.render.envoy.secrets import Secret
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
@@ -41,7 +42,7 @@ def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
 def secrets(snapshot: Snapshot) -> list[Secret]:
     """Every secret that ``clusters`` name."""
     targets = (target for found in snapshot.targets.values() for target in found)
-    return list(dict.fromkeys(secret for target in targets for secret in secrets_of(target)))
+    return list(dict.fromkeys(found for t in targets for found in (*secrets_of(t), *credential_of(t))))
 
 
 def processor_cluster(options: EnvoyOptions) -> Doc:
@@ -87,7 +88,7 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
         "load_assignment": _assignment(name, target.endpoints, target),
         **transport_sockets(target, options, grpc=grpc),
         "typed_extension_protocol_options": _http(
-            _protocols(target, grpc=grpc),
+            _protocols(target, grpc=grpc) | _filters(target, options),
             **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
             **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
         ),
@@ -168,6 +169,11 @@ def _protocols(target: Target, *, grpc: bool) -> Doc:
     if target.upstream.tls and not grpc:  # by ALPN (RFC 7301)
         return {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
     return {"explicit_http_config": {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}}}
+
+
+def _filters(target: Target, options: EnvoyOptions) -> Doc:
+    filters = upstream_filters(target, options)
+    return {"http_filters": filters} if filters else {}
 
 
 def _http(protocol: Doc, **common: str) -> Doc:

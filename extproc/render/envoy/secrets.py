@@ -19,9 +19,9 @@ SECRET_TYPE = "envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 -
 class Secret(msgspec.Struct, frozen=True):
     """Contents of files, by the use that is made of them."""
 
-    kind: Literal["authority", "certificate"]
+    kind: Literal["authority", "certificate", "credential"]
     files: tuple[str, ...]
-    """Paths: of authorities one; of a certificate two, that with the chain and that with the key."""
+    """Paths: of a certificate two, that with the chain and that with the key; else one."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,14 @@ class Secret(msgspec.Struct, frozen=True):
         texts = [{"inline_string": content.decode("utf-8", "replace")} for content in contents]
         if self.kind == "authority":
             return {"name": self.name, "validation_context": {"trusted_ca": texts[0]}}
+        if self.kind == "credential":
+            return {"name": self.name, "generic_secret": {"secret": texts[0]}}
         return {"name": self.name, "tls_certificate": {"certificate_chain": texts[0], "private_key": texts[1]}}
+
+
+def static_secret(secret: Secret) -> Doc:
+    """The credential ``secret`` for one static document: Envoy reads the file as it is, when it starts."""
+    return {"name": secret.name, "generic_secret": {"secret": {"filename": secret.files[0]}}}
 
 
 def secret_source(secret: Secret, options: EnvoyOptions) -> Doc | None:

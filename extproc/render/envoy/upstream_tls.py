@@ -46,7 +46,8 @@ def secrets_of(target: Target) -> list[Secret]:
     """Those that the files of its TLS hold."""
     tls = target.upstream.tls or Tls()
     found = [Secret("authority", (tls.ca_file,))] if tls.ca_file else []
-    return [*found, Secret("certificate", (tls.cert_file, tls.key_file))] if tls.cert_file else found
+    found += [Secret("certificate", (tls.cert_file, tls.key_file))] if tls.cert_file else []
+    return found
 
 
 def _socket(tls: Tls, name: str, options: EnvoyOptions, *, grpc: bool) -> Doc:

@@ -50,8 +50,8 @@ def _refuse_unrenderable(snapshot: Snapshot) -> None:
     for (policy, version), targets in snapshot.targets.items():
         if any(target.upstream != PLAIN for target in targets):
             raise SetupError(
-                f"policy {policy}, version {version or '(none)'}: https:// endpoints and pathRewrite are rendered for "
-                "Envoy only (extproc up, extproc render envoy), not for Istio"
+                f"policy {policy}, version {version or '(none)'}: https:// endpoints, pathRewrite and credentials are "
+                "rendered for Envoy only (extproc up, extproc render envoy), not for Istio"
             )
 
 

@@ -62,3 +62,19 @@ def test_a_policy_that_names_what_cant_be_used_is_not_followed(content: str | No
     with pytest.raises(SetupError, match=why):
         SecretFiles(written).follow([Secret("authority", (str(file),))])
     assert written.files == []
+
+
+@pytest.mark.parametrize(("content", "key"), [(" abc-1\n", b"abc-1"), ("a b", b"a b")])
+def test_a_key_is_read_without_what_is_around_it(content: str, key: bytes, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(content)
+    written, one = Written(), Secret("credential", (str(tmp_path / "key"),))
+    SecretFiles(written).follow([one])
+    assert written.files == [(one.discovery_file, [one.resource((key,))])]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "abc\ndef", "abc\u00e9"])
+def test_what_is_no_key_is_not_given_and_not_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(content)
+    with pytest.raises(SetupError, match="does not hold a key") as raised:
+        SecretFiles(Written()).follow([Secret("credential", (str(tmp_path / "key"),))])
+    assert "abc" not in str(raised.value)

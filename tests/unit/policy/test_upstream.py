@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.upstream import PLAIN, PathRewrite, Tls, Upstream
+from extproc.policy.upstream import PLAIN, Credentials, PathRewrite, Tls, Upstream
 
-MINE, POOLS = Upstream(Tls("/mine"), PathRewrite("/a")), Upstream(Tls("/pool"), PathRewrite("/b"))
+MINE = Upstream(Tls("/mine"), PathRewrite("/a"), Credentials("/a"))
+POOLS = Upstream(Tls("/pool"), PathRewrite("/b"), Credentials("/b"))
 
 
 @pytest.mark.parametrize(
     ("version", "pool", "own", "completed"),
     [
         (MINE, POOLS, True, MINE),
-        (MINE, PLAIN, False, Upstream(None, MINE.path_rewrite)),
-        (PLAIN, POOLS, True, Upstream(None, POOLS.path_rewrite)),
+        (MINE, PLAIN, False, Upstream(None, MINE.path_rewrite, MINE.credentials)),
+        (PLAIN, POOLS, True, Upstream(None, POOLS.path_rewrite, POOLS.credentials)),
         (PLAIN, POOLS, False, POOLS),
     ],
 )

@@ -21,6 +21,7 @@ versions:
   endpoints: ["https://10.0.0.1:8000", "https://10.0.0.2:8000"]
   tls: {caFile: /ca, certFile: /cert, keyFile: /key, serverName: a.example}
   pathRewrite: {prefix: /v1, replacement: /openai/v1}
+  credentials: {file: /key}
 - {name: v2, weight: 1, modelRewrite: llama-2, match: [{headers: {x-beta: "é"}}], gpuPools: [a100-west]}
 - {name: v3, mirror: 5, endpoints: ["https://10.0.0.1:8000"]}
 sticky: {body: /metadata/a~1b}
@@ -40,10 +41,11 @@ endpoints: ["https://10.0.0.1:8000"]
 metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}
 """
 DEFAULTS = {"caFile": "", "certFile": "", "keyFile": "", "serverName": "", "insecureSkipVerify": False}
-BARE = {"tls": DEFAULTS, "pathRewrite": None}
+BARE = {"tls": DEFAULTS, "pathRewrite": None, "credentials": None}
 V1 = {
     "tls": DEFAULTS | {"caFile": "/ca", "certFile": "/cert", "keyFile": "/key", "serverName": "a.example"},
     "pathRewrite": {"prefix": "/v1", "replacement": "/openai/v1"},
+    "credentials": {"header": "authorization", "prefix": "Bearer ", "file": "/key"},
 }
 
 
@@ -80,6 +82,7 @@ def test_everything_is_shown() -> None:
                         "endpoints": [],
                         "tls": None,
                         "pathRewrite": None,
+                        "credentials": None,
                         "modelRewrite": "llama-2",
                         "match": [{"headers": {"x-beta": "é"}}],
                         "mirror": None,

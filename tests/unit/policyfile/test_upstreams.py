@@ -1,10 +1,10 @@
-"""``https://`` endpoints, ``tls`` and ``pathRewrite`` of versions and pools."""
+"""``https://`` endpoints, ``tls``, ``pathRewrite`` and ``credentials`` of versions and pools."""
 
 from __future__ import annotations
 
 import pytest
 
-from extproc.policy.upstream import PathRewrite, Tls, Upstream
+from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 from tests.policy_documents import file, found, policy, policy_of, pool, said, snapshot_of
 
 
@@ -28,6 +28,20 @@ def test_every_field_of_tls() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        ("file: /a", Credentials("/a", "authorization", "Bearer ")),
+        ("file: /a, prefix: ''", Credentials("/a", "authorization", "")),
+        ("file: /a, header: X-Api-Key", Credentials("/a", "x-api-key", "")),
+        ("file: /a, header: x-token, prefix: 'Key '", Credentials("/a", "x-token", "Key ")),
+    ],
+)
+def test_a_key_is_in_a_file(fields: str, read: Credentials) -> None:
+    (found,) = policy_of(version(f"credentials: {{{fields}}}")).versions
+    assert found.upstream == Upstream(credentials=read)
+
+
+@pytest.mark.parametrize(
     ("fields", "problem"),
     [
         ('endpoints: ["https://a", "b:1"]', "some endpoints are https:// and others are not"),
@@ -42,6 +56,11 @@ def test_every_field_of_tls() -> None:
         ('endpoints: ["https://a"], tls: {insecureSkipVerify: true, caFile: /a}', "counts for nothing beside"),
         ('endpoints: ["https://a"], tls: {serverName: "a:1"}', "is not a host"),
         ('endpoints: ["https://a"], tls: {sni: a}', "is not a known field"),
+        ("credentials: {}", "has no file; give the file that has the key"),
+        ("credentials: {file: key}", "is not an absolute path"),
+        ("credentials: {file: /a, header: Host}", "host is no header for a key"),
+        ("credentials: {file: /a, header: x-gpu-pool}", "x-gpu-pool is set by the processor"),
+        ('credentials: {file: /a, prefix: "\\t"}', "is not allowed"),
         ("pathRewrite: {}", "changes no path"),
         ("pathRewrite: {prefix: /a, replacement: /a}", "changes no path"),
         ("pathRewrite: {prefix: v1}", "is not a path's beginning"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extproc.render.envoy.envoy_options import EnvoyOptions
-from extproc.render.envoy.secrets import Secret, secret_source
+from extproc.render.envoy.secrets import Secret, secret_source, static_secret
 
 AUTHORITY, CERTIFICATE = Secret("authority", ("/ca",)), Secret("certificate", ("/cert", "/key"))
 
@@ -24,6 +24,13 @@ def test_the_contents_are_in_the_resource() -> None:
         "certificate_chain": {"inline_string": "a"},
         "private_key": {"inline_string": "b"},
     }
+
+
+def test_a_key_is_given_or_named() -> None:
+    key = Secret("credential", ("/key",))
+    given, named = key.resource((b"abc",)), static_secret(key)
+    assert given == {"name": key.name, "generic_secret": {"secret": {"inline_string": "abc"}}}
+    assert named == {"name": key.name, "generic_secret": {"secret": {"filename": "/key"}}}
 
 
 def test_a_static_document_has_no_source() -> None:
