@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.upstream import Credentials, Upstream
+from tests.otlp.receiver import Receiver, receiving
 from tests.waiting import until
 
-from .conftest import Gateway, ModelServer, Processor
+from .conftest import Gateway, ModelServer, Processor, say
 from .test_up import POLICY, Up, up  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.envoy
@@ -25,9 +26,9 @@ KEY, NEXT_KEY, CLIENTS = "sk-first-0123456789", "sk-second-987654321", "client-k
 def test_only_the_server_that_it_is_for_gets_a_key(
     servers: Servers, processor: Callable[..., Processor], gateway: Callable[..., Gateway], tmp_path: Path
 ) -> None:
-    """Each of three versions by itself, and a mirror; without a newline in the file, as Envoy reads it itself here."""
+    """Each of three versions by itself, and a mirror; Envoy reads the file itself here, and drops the newline."""
     one, two, three, copy = servers("one", "two", "three", "copy")
-    (tmp_path / "key").write_text(KEY)
+    (tmp_path / "key").write_text(f"{KEY}\n")
     file = str(tmp_path / "key")
     versions = (
         Version("v1", 1, (one.address,), upstream=Upstream(credentials=Credentials(file, prefix="Bearer "))),
@@ -52,6 +53,12 @@ def test_only_the_server_that_it_is_for_gets_a_key(
     ]
     until(lambda: len(copy.seen) == 3)
     assert {seen.headers["authorization"] for seen in copy.seen} == {CLIENTS}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
 
 
 def tapped(address: str, running: Up) -> str:
@@ -82,12 +89,14 @@ def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
     up: Callable[..., Up],  # noqa: F811
     servers: Servers,
     tmp_path: Path,
+    receiver: Receiver,
 ) -> None:
     (one,) = servers("one")
     key, log = tmp_path / "key", tmp_path / "access.json"
     key.write_text(f"{KEY}\n")
     version = f'{{name: v1, endpoints: ["{one.address}"], credentials: {{file: {key}}}}}'
-    running = up(POLICY.format() + f"  - {version}\n", "--access-log", str(log), "--envoy-admin", "127.0.0.1:0")
+    flags = ("--access-log", str(log), "--otlp", receiver.url)
+    running = up(POLICY.format() + f"  - {version}\n", *flags)
     until(running.ready, 30)
     assert running.ask() == ("v1", "one")
     assert one.seen[-1].headers["authorization"] == f"Bearer {KEY}"
@@ -117,5 +126,14 @@ def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
     assert '"v1"' in get(admin, "/live")
     pages = [dump, json.dumps(config), *(get(admin, path) for path in ("/metrics", "/live", "/", "/nothing"))]
     pages += [get(envoy, path) for path in ("/stats", "/clusters", "/certs", "/listeners", "/server_info")]
-    told = [*pages, tapped(admin, running), running.said(), log.read_text()]
+    until(receiver.spans)
+    one.then = say(b"no", 500)
+    told = [
+        *pages,
+        tapped(admin, running),
+        str(receiver.spans()),
+        running.ask()[1],
+        running.said(),
+        log.read_text(),
+    ]
     assert not [text for text in told if KEY in text or NEXT_KEY in text]
