@@ -89,5 +89,5 @@ def test_what_a_user_should_know(snapshot: Snapshot, options: IstioOptions, word
 )
 def test_what_is_rendered_for_envoy_only_is_refused(upstream: Upstream) -> None:
     snapshot = Snapshot((policy(versions=(Version("v1", 1, ("a.example:443",), upstream=upstream),)),))
-    with pytest.raises(SetupError, match="policy chat, version v1: .* not for Istio"):
+    with pytest.raises(SetupError, match=r"policy chat, version v1: .* not for Istio"):
         documents(snapshot, IstioOptions())
