@@ -7,11 +7,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from extproc.errors import SetupError
 from extproc.gateway.envoy_process import Envoy
+from extproc.gateway.secret_files import SecretFiles
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy import bootstrap as render
+from extproc.render.envoy.clusters import secrets
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions
 from extproc.render.envoy.routes import ROUTES
 
@@ -27,27 +31,33 @@ class DiscoveryFiles:
     """
 
     def __init__(self, options: EnvoyOptions, directory: Path) -> None:
-        self._options = options
+        self._options = msgspec.structs.replace(options, discovery_directory=str(directory))
         self._directory = directory
         self._revision = 0
         self._clusters: dict[str, Doc] = {}
+        self._secrets = SecretFiles(self._write)
 
     def start(self, snapshot: Snapshot) -> Doc:
-        """Writes the files. Returns the bootstrap document that has Envoy watch them."""
+        """Writes the files. Returns the bootstrap document that has Envoy watch them.
+
+        Raises ``SetupError`` where a file that the policy names can't be read.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
-        parts = render.discovery_resources(snapshot, self._options, str(self._directory))
+        self._secrets.follow(secrets(snapshot))
+        parts = render.discovery_resources(snapshot, self._options)
         for file, resources in parts.items():
             self._write(file, resources)
         self._clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
-        return render.file_discovery_bootstrap(self._options, str(self._directory))
+        return render.file_discovery_bootstrap(self._options)
 
     def follow(self, envoy: Envoy, snapshot: Snapshot, timeout: float = 10.0) -> None:
         """Makes a running Envoy serve ``snapshot``: adds clusters, changes routes to them, then removes old clusters.
 
-        Raises ``SetupError`` where Envoy refuses a file, or does not take it within ``timeout`` seconds: it then
-        goes on with what it had.
+        Raises ``SetupError`` where a file that the policy names can't be read, or Envoy refuses one of ours or does not
+        take it within ``timeout`` seconds: it then goes on with what it had.
         """
-        parts = render.discovery_resources(snapshot, self._options, str(self._directory))
+        self._secrets.follow(secrets(snapshot))
+        parts = render.discovery_resources(snapshot, self._options)
         clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
         rds = f"http.{NAMESPACE}.rds.{ROUTES}"
         deadline = time.monotonic() + timeout
@@ -62,6 +72,10 @@ class DiscoveryFiles:
             time.sleep(_CLUSTER_REMOVAL_DELAY)
             self._apply(envoy, render.CLUSTERS, [*clusters.values()], "cluster_manager.cds", deadline)
         self._clusters = clusters
+
+    def refresh_secrets(self) -> None:
+        """Gives Envoy the contents of the policy's files anew where they have changed. Never raises ``SetupError``."""
+        self._secrets.refresh()
 
     def _apply(self, envoy: Envoy, file: str, resources: list[Doc], stat: str, deadline: float) -> None:
         refusals = _count_refusals(envoy, stat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import shlex
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from extproc.gateway.free_ports import require_free_port, with_free_port
 from extproc.gateway.processor_process import Processor
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.watcher import PolicyWatcher
-from extproc.render.envoy.envoy_options import Body, EnvoyOptions
+from extproc.render.envoy.envoy_options import SYSTEM_AUTHORITIES, Body, EnvoyOptions
 from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.signals import signal_queue
 
@@ -72,6 +73,7 @@ def up(
             fail_open=fail_open,
             access_log=access_log,
             tracing=bool(otlp),
+            authorities=ssl.get_default_verify_paths().cafile or SYSTEM_AUTHORITIES,
         )
         files = DiscoveryFiles(options, directory)
         processor = Processor(serve_options)
@@ -110,6 +112,8 @@ def _supervise(
         if watcher.snapshot is not snapshot:
             snapshot = watcher.snapshot
             _follow(envoy, files, snapshot)
+        else:
+            files.refresh_secrets()
 
 
 def _follow(envoy: Envoy, files: DiscoveryFiles, snapshot: Snapshot) -> None:

@@ -15,6 +15,7 @@ from extproc.policy.gpu import Gpu, Requirement, satisfies
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.upstream import PLAIN, Upstream
 
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of a request body that are read to find the model, where the policy does not say."""
@@ -37,6 +38,7 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     metrics_type: str = ""
     metrics_url: str = ""
     """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
+    upstream: Upstream = PLAIN
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
@@ -59,6 +61,7 @@ class Version(msgspec.Struct, frozen=True):
     """Names of pools; None: all that meet the policy's requirement."""
     mirror: int = 0
     """Percent of the policy's requests that are copied to it; it then never answers a client. 0: no mirror."""
+    upstream: Upstream = PLAIN
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -169,11 +172,18 @@ class Target(msgspec.Struct, frozen=True):
     """Empty where the version runs on no declared pool."""
     endpoints: tuple[str, ...]
     """``host:port``; that of the policy where neither version nor pool names any."""
+    upstream: Upstream = PLAIN
 
     @property
     def cluster(self) -> str:
         """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
         return "/".join(part for part in (self.policy, self.version, self.pool) if part)
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """The different names by which its servers are called and verified; empty without TLS."""
+        tls = self.upstream.tls
+        return tuple(dict.fromkeys(map(tls.name_of, self.endpoints))) if tls else ()
 
 
 class ModelMatch(msgspec.Struct, frozen=True):
@@ -266,19 +276,17 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
         else:
             pools = self.pools if policy.gpu else ()
+        plain = Target(policy.name, version.name, "", version.endpoints or default, version.upstream)
         if not pools:
-            return [Target(policy.name, version.name, "", version.endpoints or default)]
+            return [plain]
         targets = []
         for pool in pools:
             if policy.gpu and not satisfies(pool.gpu, policy.gpu):
                 continue
-            common = tuple(e for e in version.endpoints if e in pool.endpoints)
+            endpoints = version.endpoints or pool.endpoints or default
             if version.endpoints and pool.endpoints:
-                if common:
-                    targets.append(Target(policy.name, version.name, pool.name, common))
-            else:
-                endpoints = version.endpoints or pool.endpoints or default
-                targets.append(Target(policy.name, version.name, pool.name, endpoints))
-        if not targets and not policy.reject_without_gpu:
-            targets.append(Target(policy.name, version.name, "", version.endpoints or default))
-        return targets
+                endpoints = tuple(e for e in version.endpoints if e in pool.endpoints)
+            if endpoints:
+                upstream = version.upstream.completed(pool.upstream, own_endpoints=bool(version.endpoints))
+                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream))
+        return targets or ([] if policy.reject_without_gpu else [plain])

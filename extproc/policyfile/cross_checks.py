@@ -29,6 +29,7 @@ def check(policies: Policies, pools: Pools) -> None:
     _check_pool_names(policies, pools)
     for document in policies:
         _check_gpus(document, pools)
+    _check_tls(policies, pools)
     _check_use(policies, pools)
 
 
@@ -153,6 +154,27 @@ def _check_default(policy: Policy, spec: Field, pools: Pools, fitting: Sequence[
             message = f"none of them is in a pool that meets gpuRequirements ({names}), so {consequence}"
             remedy = "list them in a pool, or leave them out of the version"
             spec.at("versions", i, "endpoints").warn(message, remedy)
+
+
+def _check_tls(policies: Policies, pools: Pools) -> None:
+    """An endpoint that a version and a pool list must be ``https://`` in both; a mirror's servers must have one name,
+    since Envoy writes one host into all copies.
+    """
+    if not all(d.field.clean for d in policies) or not all(d.field.clean for d in pools):
+        return
+    snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools))
+    for document in policies:
+        for i, version in enumerate(document.value.versions):
+            field = document.field.at("spec", "versions", i)
+            for target in snapshot.targets[document.value.name, version.name]:
+                pool = snapshot.pool_by_name.get(target.pool)
+                both = version.endpoints and pool and pool.endpoints
+                if pool and both and (version.upstream.tls is None) != (pool.upstream.tls is None):
+                    message = f"the pool {pool.name} lists the same, and just one of the two as https://"
+                    field.at("endpoints").error(message, "write it in both, or leave the endpoints out of one")
+                if version.mirror and len(target.server_names) > 1:
+                    message = f"the servers of a mirror have one name, and these {len(target.server_names)}"
+                    field.error(message, "give tls.serverName, or make a mirror of each")
 
 
 def _check_use(policies: Policies, pools: Pools) -> None:

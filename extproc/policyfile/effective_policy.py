@@ -9,6 +9,7 @@ from typing import Any
 
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
+from extproc.policy.upstream import Upstream
 
 
 def describe(snapshot: Snapshot) -> dict[str, Any]:
@@ -50,7 +51,12 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         },
         "limits": {"maxBody": policy.body_limit},
         "targets": [
-            {"version": target.version, "pool": target.pool, "endpoints": list(target.endpoints)}
+            {
+                "version": target.version,
+                "pool": target.pool,
+                "endpoints": list(target.endpoints),
+                **_upstream(target.upstream),
+            }
             for version in policy.versions or (Version(""),)
             for target in snapshot.targets[policy.name, version.name]
         ],
@@ -94,6 +100,7 @@ def _version(version: Version, policy: Policy) -> dict[str, Any]:
         "weight": version.weight,
         "share": version.weight / total if total else 0.0,
         "endpoints": list(version.endpoints),
+        **_upstream(version.upstream),
         "modelRewrite": version.model_rewrite,
         "match": [
             {"headers": {name: value.decode(errors="replace") for name, value in match.headers}}
@@ -114,7 +121,24 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
         "endpoints": list(pool.endpoints),
+        **_upstream(pool.upstream),
         "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
+    }
+
+
+def _upstream(upstream: Upstream) -> dict[str, Any]:
+    tls, path, key = upstream.tls, upstream.path_rewrite, upstream.credentials
+    return {
+        "tls": tls
+        and {
+            "caFile": tls.ca_file,
+            "certFile": tls.cert_file,
+            "keyFile": tls.key_file,
+            "serverName": tls.server_name,
+            "insecureSkipVerify": not tls.verify,
+        },
+        "pathRewrite": path and {"prefix": path.prefix, "replacement": path.replacement},
+        "credentials": key and {"header": key.header, "prefix": key.prefix, "file": key.file},
     }
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 
+import msgspec
+
 from extproc.policyfile.fields import Field
 from extproc.yamldoc import quoted
 
 _DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+HTTPS_PORT = "443"
+_HTTPS = "https://"
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
 
 
@@ -41,14 +45,27 @@ def _host(text: str) -> str:
     return text.lower() if len(text) <= 253 and _DNS.fullmatch(text) else ""
 
 
+class Endpoints(msgspec.Struct, frozen=True):
+    """``host:port`` of each server, and whether they are spoken to by TLS."""
+
+    addresses: tuple[str, ...] = ()
+    tls: bool = False
+
+
 def endpoint(field: Field) -> str | None:
-    """``host:port``."""
-    text = field.text("host:port")
+    """``host:port``, or ``https://host:port``; there the port may be left out."""
+    text = field.text("host:port or https://host")
     if text is None:
         return None
-    before, colon, port = text.rpartition(":")
-    if "://" in text:
-        field.error(f"{quoted(text)} has a scheme", "leave out the scheme and the path: host:port")
+    scheme, _, address = text.rpartition("://")
+    tls = scheme.lower() == "https"
+    before, colon, port = address.rpartition(":")
+    if tls and (not colon or address.endswith("]")):
+        before, colon, port = address, ":", HTTPS_PORT
+    if scheme and not tls:
+        field.error(f"{quoted(text)} has a scheme", "leave out the scheme and the path: host:port, or https://host")
+    elif tls and set("/?#@") & set(address):
+        field.error(f"{quoted(text)} is more than a host and a port", "write https://host:port; for paths: pathRewrite")
     elif not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not before:
         field.error(f"{quoted(text)} has no port", "give host:port")
     elif ":" in before and not before.startswith("["):
@@ -58,18 +75,28 @@ def endpoint(field: Field) -> str | None:
     elif not 1 <= int(port) <= 65535:
         field.error(f"{int(port)} is not a port", "give a port from 1 to 65535")
     else:
-        return f"{found}:{int(port)}"
+        if not tls and port == HTTPS_PORT:
+            field.warn("443 is the port of HTTPS, and without https:// no TLS is spoken", f"write https://{found}")
+        return f"{_HTTPS * tls}{found}:{int(port)}"
     return None
 
 
-def endpoints(field: Field) -> tuple[str, ...]:
-    """A list of ``host:port`` that isn't empty."""
-    return field.distinct(endpoint, "endpoint", minimum=1)
+def endpoints(field: Field) -> Endpoints:
+    """A list of endpoints that isn't empty: all of them with TLS, or none."""
+    found = field.distinct(endpoint, "endpoint", minimum=1)
+    tls = [text.startswith(_HTTPS) for text in found]
+    if any(tls) and not all(tls):
+        field.error("some endpoints are https:// and others are not", "write the same for all, or make two versions")
+    return Endpoints(tuple(text.removeprefix(_HTTPS) for text in found), any(tls))
 
 
 def port(field: Field) -> int | None:
-    """A TCP port."""
-    return field.integer(1, 65535)
+    """A TCP port that is spoken to without TLS."""
+    found = field.integer(1, 65535)
+    if found == int(HTTPS_PORT):
+        remedy = 'list the servers in a version: endpoints: ["https://host"]'
+        field.warn("443 is the port of HTTPS, and no TLS is spoken there", remedy)
+    return found
 
 
 def url(field: Field) -> str | None:

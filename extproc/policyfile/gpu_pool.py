@@ -5,7 +5,7 @@ from __future__ import annotations
 from extproc.policy import gpu
 from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import NONE, GpuPool
-from extproc.policyfile import endpoints, quantities_and_durations, values
+from extproc.policyfile import endpoints, quantities_and_durations, upstreams, values
 from extproc.policyfile.fields import Field, Fields
 
 SERVER_TYPES = tuple(PAGE_METRICS)
@@ -14,7 +14,8 @@ SERVER_TYPES = tuple(PAGE_METRICS)
 
 def read(spec: Field | None, name: str) -> GpuPool:
     """The pool that ``spec`` declares; with defaults where it has errors."""
-    fields = spec.fields("product", "architecture", "memory", "locality", "endpoints", "metrics") if spec else None
+    known = ("product", "architecture", "memory", "locality", "metrics", *upstreams.FIELDS)
+    fields = spec.fields(*known) if spec else None
     if fields is None:
         return GpuPool(name, gpu.Gpu())
     product = fields.optional("product", values.gpu_word, "")
@@ -28,13 +29,15 @@ def read(spec: Field | None, name: str) -> GpuPool:
     if name == NONE:
         fields.field.warn(f"a pool named {NONE} looks in metrics like no pool", "choose another name")
     metrics_type, metrics_url = fields.optional("metrics", _load_metrics, ("", ""))
+    addresses, upstream = upstreams.read(fields)
     return GpuPool(
         name,
         gpu.describe(product, architecture, memory),
-        fields.optional("endpoints", endpoints.endpoints, ()),
+        addresses,
         fields.optional("locality", values.locality, ""),
         metrics_type,
         metrics_url,
+        upstream,
     )
 
 

@@ -128,6 +128,15 @@ def header_value(field: Field) -> bytes | None:
     return text.encode()
 
 
+def header_prefix(field: Field) -> str | None:
+    """What stands before a key in a header's value, the space included."""
+    text = field.text("a text such as 'Bearer '", empty=True)
+    if text and not (text.isascii() and text.isprintable() and len(text) <= 64):
+        field.error(f"{quoted(text)} is not allowed", "give at most 64 printable ASCII characters: 'Bearer '")
+        return None
+    return text
+
+
 def cookie_name(field: Field) -> str | None:
     """The name of a cookie (RFC 6265)."""
     return field.text_matching(_TOKEN, "the name of a cookie")
@@ -158,6 +167,15 @@ def path_prefix(field: Field) -> str | None:
         remedy = "write it out: a prefix has no variables"
     field.error(f"{quoted(text)} is not a path's beginning", remedy)
     return None
+
+
+def file_path(field: Field) -> str | None:
+    """The absolute path of a file on the machine of the proxy."""
+    text = _printable(field, "the path of a file", 1024)
+    if text and not text.startswith("/"):
+        field.error(f"{quoted(text)} is not an absolute path", "begin it with a /: it is read on the proxy's machine")
+        return None
+    return text
 
 
 def metric_name(field: Field) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.policy.snapshot import NONE, OTHER, HeaderMatch, Version
-from extproc.policyfile import endpoints, values
+from extproc.policyfile import upstreams, values
 from extproc.policyfile.fields import Field
 from extproc.yamldoc import Mapping
 
@@ -14,6 +14,7 @@ _EXCLUDED_BY_MIRROR = {
     "weight": "has no share of the requests: it gets copies",
     "match": "is never chosen: it gets copies",
     "modelRewrite": "gets the very request that the answering version gets",
+    "pathRewrite": "gets the very request that the answering version gets",
 }
 
 
@@ -34,8 +35,8 @@ def read(field: Field) -> tuple[Version, ...]:
 
 
 def _version(field: Field) -> Version | None:
-    known = ("name", "weight", "endpoints", "modelRewrite", "match", "gpuPools", "mirror")
-    fields = field.fields(*known)
+    known = ("name", "weight", "modelRewrite", "match", "gpuPools", "mirror")
+    fields = field.fields(*known, *upstreams.FIELDS)
     if fields is None:
         return None
     name = fields.required("name", values.name, "name the version: name: v1")
@@ -45,14 +46,16 @@ def _version(field: Field) -> Version | None:
     for choice, why in _EXCLUDED_BY_MIRROR.items():
         if mirror and choice in fields:
             field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
+    addresses, upstream = upstreams.read(fields)
     return Version(
         name or "",
         fields.optional("weight", lambda f: f.integer(0, MAX_WEIGHT), int(not mirror)),
-        fields.optional("endpoints", endpoints.endpoints, ()),
+        addresses,
         fields.optional("modelRewrite", values.model_name, ""),
         fields.optional("match", _matches, ()),
         fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", minimum=1), None),
         mirror,
+        upstream,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Policy, Snapshot, Target, Version
+from extproc.policy.upstream import PLAIN
 from extproc.render.istio.istio_options import POOL_LABEL, VERSION_LABEL  # the same pods on either mesh
 from linkerd_adapter import names
 from linkerd_adapter.names import Service
@@ -148,6 +149,11 @@ def _backends(
     shared = policy.name if len(apex.policies) > 1 else ""
     name = names.label(apex.service.name, shared, target.version, "" if alone and target.version else target.pool)
     own = Service(apex.service.namespace, name)
+    if target.upstream != PLAIN:
+        what = "Linkerd's proxies speak no TLS but their own, and its routes neither change paths nor add keys"
+        remedy = "remove https://, pathRewrite and credentials, or use a gateway of `extproc render envoy`"
+        problems.append(f"{who}: {what}; {remedy}")
+        return
     if not _named(snapshot, policy, target):
         if not (target.version or target.pool):
             yield Backend(apex.service, apex.port)

@@ -10,8 +10,10 @@ import yaml
 
 from extproc.gateway.envoy_binary import find_envoy
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
+from extproc.policy.upstream import PathRewrite, Tls, Upstream
 from extproc.render.document import to_yaml
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.render.envoy.envoy_options import SYSTEM_AUTHORITIES as AUTHORITIES
 
 ARTICLE = Snapshot((Policy("article", host="model.svc", timeout=60.0, retry_budget=RetryBudget(0.25, 10)),))
 CANARY = Policy(
@@ -35,7 +37,17 @@ MIRRORED = Snapshot(
         ),
     )
 )
+BEHIND_TLS = Policy(
+    "tls",
+    host="h",
+    versions=(
+        Version("v1", 1, ("a.example:443",), upstream=Upstream(Tls(AUTHORITIES, server_name="b.example"))),
+        Version("v2", 2, ("a.example:443", "[::1]:443"), upstream=Upstream(Tls(), PathRewrite("/v1", "/a.b/v1"))),
+        Version("v3", 0, ("10.0.0.1:443",), mirror=5, upstream=Upstream(Tls(verify=False))),
+    ),
+)
 SNAPSHOTS = {
+    "behind TLS": Snapshot((BEHIND_TLS,)),
     "many": MANY,
     "mirrored": MIRRORED,
     "named like numbers": Snapshot(

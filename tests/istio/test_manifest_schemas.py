@@ -16,6 +16,7 @@ from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
 from extproc.policyfile import loader
 from extproc.render.envoy.clusters import clusters
+from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.istio.manifests import PROXY_KINDS, RELEASES, IstioOptions, documents, notes
 from tests.house.tree import ROOT
 from tests.istio import envoy_api, rendered
@@ -213,7 +214,7 @@ def test_model_servers_are_treated_as_by_the_bare_envoy() -> None:
     (rule,) = [
         d["spec"]["trafficPolicy"] for d in documents(snapshot, IstioOptions()) if d["kind"] == "DestinationRule"
     ]
-    bare = clusters(snapshot)[0]
+    bare = clusters(snapshot, EnvoyOptions())[0]
     limits, ejection = bare["circuit_breakers"]["thresholds"][0], bare["outlier_detection"]
     assert rule["connectionPool"]["http"]["http2MaxRequests"] == limits["max_requests"]
     assert rule["connectionPool"]["http"]["http1MaxPendingRequests"] == limits["max_pending_requests"]

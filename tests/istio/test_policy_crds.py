@@ -45,6 +45,12 @@ GOOD = """
 ---
 {versions: [{name: v1, modelRewrite: x, match: [{headers: {x-beta: "true", y: ""}}], gpuPools: [west]}]}
 ---
+{versions: [{name: v1, endpoints: ["https://a", "https://[::1]:2"], pathRewrite: {prefix: /v1, replacement: /p/v1}}]}
+---
+{versions: [{name: v1, endpoints: ["https://a"], tls: {caFile: /a, certFile: /b, keyFile: /c, serverName: b.example}}]}
+---
+{versions: [{name: v1, credentials: {file: /a}}, {name: v2, credentials: {header: x-api-key, prefix: "", file: /a}}]}
+---
 {gpuRequirements: {}, trafficManagement: {timeout: 1m30s, retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 0}}}
 ---
 {gpuRequirements: {architecture: "8.0+", minMemory: 1.5Gi}, limits: {maxBody: 1048576}, sticky: {header: x-user}}
@@ -174,12 +180,54 @@ BAD = """
 ---
 {observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}}]}}
 ---
+{versions: [{name: v1, credentials: {}}]}
+---
+{versions: [{name: v1, credentials: {file: key}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, header: x-model-name}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, header: Host}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, header: "a b"}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, prefix: "é"}}]}
+---
+{versions: [{name: v1, credentials: {file: /a, key: b}}]}
+---
+{versions: [{name: v1, endpoints: ["https://a", "b:1"]}]}
+---
+{versions: [{name: v1, endpoints: ["https://a/b"]}]}
+---
+{versions: [{name: v1, endpoints: ["http://a"]}]}
+---
+{versions: [{name: v1, endpoints: ["a:1"], tls: {}}]}
+---
+{versions: [{name: v1, tls: {}}]}
+---
+{versions: [{name: v1, endpoints: ["https://a"], tls: {caFile: a}}]}
+---
+{versions: [{name: v1, endpoints: ["https://a"], tls: {certFile: /a}}]}
+---
+{versions: [{name: v1, endpoints: ["https://a"], tls: {caFile: /a, insecureSkipVerify: true}}]}
+---
+{versions: [{name: v1, endpoints: ["https://a"], tls: {serverName: "a:1"}}]}
+---
+{versions: [{name: v1, pathRewrite: {}}]}
+---
+{versions: [{name: v1, pathRewrite: {prefix: /a, replacement: /a}}]}
+---
+{versions: [{name: v1, pathRewrite: {prefix: a}}]}
+---
+{versions: [{name: v1}, {name: m, mirror: 5, pathRewrite: {prefix: /a}}]}
+---
 {limits: {maxBody: big}}
 ---
 {limits: {body: 1Mi}}
 """
 GOOD_POOLS = """
 {product: NVIDIA-A100-SXM4-80GB, locality: us-west1/a, endpoints: ["10.0.0.1:8000"]}
+---
+{architecture: h100, memory: 80Gi, endpoints: ["https://a"], tls: {serverName: b}, pathRewrite: {replacement: /p}}
 ---
 {architecture: h100, metrics: {type: vllm}}
 ---
@@ -195,6 +243,10 @@ BAD_POOLS = """
 {architecture: h100, memory: 80Gigs}
 ---
 {architecture: h100, endpoints: [a]}
+---
+{architecture: h100, endpoints: ["https://a", "b:1"]}
+---
+{architecture: h100, tls: {}}
 ---
 {architecture: h100, metrics: {type: sglang}}
 ---
@@ -271,7 +323,7 @@ def test_the_crds_have_every_field_that_check_knows() -> None:
     named = set(re.findall(r"^\| `([a-zA-Z.]+)` \|", text, re.MULTILINE))
     specs = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] for crd in CRDS.values()]
     paths = [path for spec in specs for path in _paths(spec, "")]
-    within = ("versions.", "observability.customMetrics.")
+    within = ("versions.", "versions.tls.", "versions.credentials.", "observability.customMetrics.")
     known = {path.removeprefix(prefix) for path in paths for prefix in ("", *within)}
     assert named - known <= {"apiVersion", "kind", "metadata.name", "metadata.namespace", "spec"}
     assert len(named & known) > 25

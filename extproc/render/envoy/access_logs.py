@@ -54,6 +54,7 @@ def _file_log(path: str) -> Doc:
         **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _LOGGED},
         "cluster": "%UPSTREAM_CLUSTER%",
         "upstream": "%UPSTREAM_HOST%",
+        "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
         "duration_ms": "%DURATION%",
         "route_ms": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%",
         "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%",

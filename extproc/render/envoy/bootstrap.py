@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.clusters import clusters, processor_cluster
+from extproc.render.envoy.clusters import clusters, processor_cluster, secrets
 from extproc.render.envoy.connection_manager import connection_manager
-from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address
+from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address, discovery_source
 from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import ROUTES, route_configuration
+from extproc.render.envoy.secrets import SECRET_TYPE, static_secret
 
 __all__ = [
     "CLUSTERS",
@@ -42,36 +43,47 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, next_hops: Snapshot | N
     routes = {"route_config": route_configuration(targets, options, keep_target_headers=next_hops is not None)}
     static = {
         "listeners": [_listener(snapshot, options, routes)],
-        "clusters": [processor_cluster(options), *clusters(targets)],
+        "clusters": [processor_cluster(options), *clusters(targets, options)],
     }
+    if keys := [static_secret(secret) for secret in secrets(targets) if secret.kind == "credential"]:
+        static["secrets"] = keys
     return _base(options) | {"static_resources": static}
 
 
-def file_discovery_bootstrap(options: EnvoyOptions, directory: str) -> Doc:
-    """A bootstrap without anything that a policy changes; Envoy discovers the rest in files of ``directory``."""
+def file_discovery_bootstrap(options: EnvoyOptions) -> Doc:
+    """A bootstrap without anything that a policy changes; Envoy discovers the rest in files of
+    ``options.discovery_directory``.
+    """
     return _base(options) | {
         "node": {"id": NAMESPACE, "cluster": NAMESPACE},
         "static_resources": {"clusters": [processor_cluster(options)]},
         "dynamic_resources": {
-            "cds_config": _source(directory, CLUSTERS),
-            "lds_config": _source(directory, LISTENERS),
+            "cds_config": discovery_source(options.discovery_directory, CLUSTERS),
+            "lds_config": discovery_source(options.discovery_directory, LISTENERS),
         },
     }
 
 
-def discovery_resources(snapshot: Snapshot, options: EnvoyOptions, directory: str) -> Mapping[str, list[Doc]]:
+def discovery_resources(snapshot: Snapshot, options: EnvoyOptions) -> Mapping[str, list[Doc]]:
     """The resources of each discovery file, by the file's name; ``discovery_response`` makes the file's content."""
-    routes = {"rds": {"route_config_name": ROUTES, "config_source": _source(directory, ROUTES_FILE)}}
+    routes = {
+        "rds": {
+            "route_config_name": ROUTES,
+            "config_source": discovery_source(options.discovery_directory, ROUTES_FILE),
+        }
+    }
     return {
-        CLUSTERS: clusters(snapshot),
+        CLUSTERS: clusters(snapshot, options),
         ROUTES_FILE: [route_configuration(snapshot, options)],
         LISTENERS: [_listener(snapshot, options, routes)],
     }
 
 
 def discovery_response(file: str, version: str, resources: list[Doc]) -> Doc:
-    """The content of ``file``, a DiscoveryResponse; Envoy's statistics show ``version`` once it is in force."""
-    kind = f"type.googleapis.com/{_TYPES[file]}"
+    """The content of ``file``, a DiscoveryResponse; Envoy's statistics show ``version`` once it is in force. A file
+    that is none of the three has a secret.
+    """
+    kind = f"type.googleapis.com/{_TYPES.get(file, SECRET_TYPE)}"
     return {
         "version_info": version,
         "type_url": kind,
@@ -105,11 +117,4 @@ def _listener(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
         "name": NAMESPACE,
         "address": address(options.listen),
         "filter_chains": [{"filters": [connection_manager(snapshot, options, routes)]}],
-    }
-
-
-def _source(directory: str, file: str) -> Doc:
-    return {
-        "resource_api_version": "V3",
-        "path_config_source": {"path": f"{directory}/{file}", "watched_directory": {"path": directory}},
     }

@@ -1,4 +1,4 @@
-"""Envoy clusters: two for each target of a policy (HTTP/1.1 and gRPC), and one for the processors."""
+"""Envoy clusters: two for each target of a policy (one for gRPC), and one for the processors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot, Target
 from extproc.render.document import Doc
+from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
+from extproc.render.envoy.secrets import Secret
+from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
 UPSTREAM_IDLE_TIMEOUT = "4s"
@@ -26,14 +29,20 @@ def cluster_name(target: Target, *, grpc: bool = False) -> str:
     return target.cluster + "#grpc" * grpc
 
 
-def clusters(snapshot: Snapshot) -> list[Doc]:
-    """Every cluster that the snapshot's routes name: each target's, once for HTTP/1.1 and once for gRPC."""
+def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
+    """Every cluster that the snapshot's routes name: each target's, once for gRPC and once for everything else."""
     return [
-        _model_cluster(snapshot.by_name[policy], target, grpc=grpc)
+        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc)
         for (policy, _), targets in snapshot.targets.items()
         for target in targets
         for grpc in (False, True)
     ]
+
+
+def secrets(snapshot: Snapshot) -> list[Secret]:
+    """Every secret that ``clusters`` name."""
+    targets = (target for found in snapshot.targets.values() for target in found)
+    return list(dict.fromkeys(found for t in targets for found in (*secrets_of(t), *credential_of(t))))
 
 
 def processor_cluster(options: EnvoyOptions) -> Doc:
@@ -47,7 +56,7 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         "load_assignment": _assignment(options.cluster, endpoints),
         # Without PINGs, Envoy keeps streams to a processor that hangs or whose node is gone, and the answers on them.
         "typed_extension_protocol_options": _http(
-            {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}
+            {"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}}
         ),
         # Each open ext_proc stream counts as a request, the observer's for as long as the model's answer; each retried
         # stream counts as a retry for as long as it is open, and Envoy's default limit is 3.
@@ -68,7 +77,7 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     }
 
 
-def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
+def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool) -> Doc:
     name = cluster_name(target, grpc=grpc)
     mirror = any(version.name == target.version for version in policy.mirrors)
     return {
@@ -76,9 +85,10 @@ def _model_cluster(policy: Policy, target: Target, *, grpc: bool) -> Doc:
         "connect_timeout": "2s",
         **_discovery(target.endpoints),
         "load_balancing_policy": _balancing(),
-        "load_assignment": _assignment(name, target.endpoints),
+        "load_assignment": _assignment(name, target.endpoints, target),
+        **transport_sockets(target, options, grpc=grpc),
         "typed_extension_protocol_options": _http(
-            {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}},
+            _protocols(target, grpc=grpc) | _filters(target, options),
             **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
             **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
         ),
@@ -146,15 +156,28 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
     return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
 
 
-def _assignment(name: str, endpoints: Sequence[str]) -> Doc:
-    return {
-        "cluster_name": name,
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(e)}} for e in endpoints]}],
-    }
+def _assignment(name: str, endpoints: Sequence[str], target: Target | None = None) -> Doc:
+    found = []
+    for endpoint in endpoints:
+        fields, around = endpoint_fields(target, endpoint) if target else ({}, {})
+        found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
+
+
+def _protocols(target: Target, *, grpc: bool) -> Doc:
+    """The field of HttpProtocolOptions that chooses the protocol."""
+    if target.upstream.tls and not grpc:  # by ALPN (RFC 7301)
+        return {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
+    return {"explicit_http_config": {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}}}
+
+
+def _filters(target: Target, options: EnvoyOptions) -> Doc:
+    filters = upstream_filters(target, options)
+    return {"http_filters": filters} if filters else {}
 
 
 def _http(protocol: Doc, **common: str) -> Doc:
-    options = typed("", _HTTP_OPTIONS, explicit_http_config=protocol)["typed_config"]
+    options = typed("", _HTTP_OPTIONS, **protocol)["typed_config"]
     if common:
         options["common_http_protocol_options"] = common
     return {f"envoy.{_HTTP_OPTIONS}": options}

@@ -35,6 +35,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         use_remote_address=True,
         normalize_path=True,
         merge_slashes=True,
+        **_scheme(snapshot),
         common_http_protocol_options={
             "headers_with_underscores_action": "DROP_HEADER",
             "idle_timeout": "3600s",
@@ -67,3 +68,9 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         ],
         **routes,
     )
+
+
+def _scheme(snapshot: Snapshot) -> Doc:
+    """``:scheme`` as the connection to the model server has it (RFC 9113 §8.3.1), not as the client's has it."""
+    tls = any(target.upstream.tls for targets in snapshot.targets.values() for target in targets)
+    return {"scheme_header_transformation": {"match_upstream": True}} if tls else {}

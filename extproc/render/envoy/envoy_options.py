@@ -16,6 +16,8 @@ ROUTE_FILTER = f"{NAMESPACE}.route"
 OBSERVE_FILTER = f"{NAMESPACE}.observe"
 PROCESSOR = f"{NAMESPACE}-processor"
 """Name of the processors' cluster."""
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian, Alpine and Envoy's own images have the authorities that the system trusts."""
 
 Body: TypeAlias = Literal["buffered", "streamed", "native"]
 
@@ -49,6 +51,10 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a file; empty: no access log."""
     heap: int = 2 << 30
     """Maximum heap in bytes: room for some 200 bodies of 8 MiB. Must be less than the container's memory."""
+    authorities: str = SYSTEM_AUTHORITIES
+    """File with the authorities that may issue model servers' certificates, where the policy names none."""
+    discovery_directory: str = ""
+    """Directory of files that Envoy watches for changes (xDS); empty: everything is in one static document."""
 
     @property
     def effective_message_timeout(self) -> float:
@@ -81,6 +87,14 @@ def address(text: str) -> Doc:
         return {"pipe": {"path": text.removeprefix("unix:").removeprefix("//")}}
     host, port = host_port(text)
     return {"socket_address": {"address": host, "port_value": port}}
+
+
+def discovery_source(directory: str, file: str) -> Doc:
+    """The ConfigSource of resources in a file that Envoy reads again once it was replaced by a rename."""
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": f"{directory}/{file}", "watched_directory": {"path": directory}},
+    }
 
 
 def seconds(value: float) -> str:

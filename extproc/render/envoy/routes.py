@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from math import lcm
 
@@ -21,6 +20,7 @@ from extproc.render.envoy.envoy_options import (
     seconds,
 )
 from extproc.render.envoy.response_headers import response_headers
+from extproc.render.envoy.rewriting import literal, rewriting, split
 
 ROUTES = NAMESPACE
 """Name of the one route configuration."""
@@ -102,11 +102,6 @@ def _either(names: Sequence[str]) -> str:
     return "|".join(map(literal, names))
 
 
-def literal(text: str) -> str:
-    """A regular expression that matches ``text`` only. RE2 rejects a backslash before some characters."""
-    return re.sub(r"[^A-Za-z0-9_%/:@=,~-]", lambda m: f"[{m[0]}]" if m[0] not in "^[]\\" else f"\\{m[0]}", text)
-
-
 def _header(name: str, text: Doc) -> Doc:
     return {"headers": [{"name": name, "string_match": text}]}
 
@@ -154,14 +149,17 @@ class _Routes:
     def _grpc_and_other(
         self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
     ) -> Iterator[Doc]:
-        """One route for gRPC, whose upstream needs HTTP/2, and after it one for everything else.
+        """One route for gRPC, whose upstream needs HTTP/2, and after it one for everything else; more of each where
+        their targets need other rewriting.
 
         ``removed``: request headers that the routes remove.
         """
-        for grpc in (True, False):
-            route = _destination(shares, grpc=grpc) | _mirrors(self._snapshot, policy, grpc=grpc)
+        parts = [(grpc, *part) for grpc in (True, False) for part in split(shares, grpc=grpc)]
+        for grpc, fraction, part in parts:
+            route = _destination(part, grpc=grpc) | _mirrors(self._snapshot, policy, grpc=grpc)
+            route |= rewriting(part[0][0], grpc=grpc)
             yield {
-                "match": _match(conditions) | ({"grpc": {}} if grpc else {}),
+                "match": _match(conditions) | ({"grpc": {}} if grpc else {}) | fraction,
                 "route": route | _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc),
                 **({"request_headers_to_remove": removed} if removed else {}),
                 **response_headers(),
@@ -248,6 +246,7 @@ def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:
                     "cluster": cluster_name(target, grpc=grpc),
                     "runtime_fraction": {"default_value": {"numerator": millionths, "denominator": "MILLION"}},
                     "disable_shadow_host_suffix_append": True,
+                    **({"host_rewrite_literal": target.server_names[0]} if target.upstream.tls else {}),
                 }
             )
     return {"request_mirror_policies": found} if found else {}

@@ -11,6 +11,7 @@ from collections import Counter
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.upstream import PLAIN
 from extproc.render.document import Doc, to_yaml
 from extproc.render.istio.destination_rules import destination_rules
 from extproc.render.istio.envoy_filters import envoy_filters
@@ -25,8 +26,11 @@ __all__ = ["PROXY_KINDS", "RELEASES", "IstioOptions", "ProxyKind", "Release", "d
 
 
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """The manifests as plain data. Raises ``SetupError`` for contradictory options and for duplicate names."""
+    """The manifests as plain data. Raises ``SetupError`` for contradictory options, duplicate names, and what of a
+    policy is rendered for Envoy only.
+    """
     chosen = validated(options)
+    _refuse_unrenderable(snapshot)
     found = virtual_services(snapshot, chosen) if chosen.routes else []
     if not chosen.routes_only:
         beneath = [*service_entries(snapshot, chosen), *destination_rules(snapshot, chosen)] if chosen.routes else []
@@ -40,6 +44,15 @@ def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     for doc in found:
         doc["metadata"].setdefault("annotations", {})[ANNOTATION] = made_from
     return found
+
+
+def _refuse_unrenderable(snapshot: Snapshot) -> None:
+    for (policy, version), targets in snapshot.targets.items():
+        if any(target.upstream != PLAIN for target in targets):
+            raise SetupError(
+                f"policy {policy}, version {version or '(none)'}: https:// endpoints, pathRewrite and credentials are "
+                "rendered for Envoy only (extproc up, extproc render envoy), not for Istio"
+            )
 
 
 def manifests(snapshot: Snapshot, options: IstioOptions) -> str:

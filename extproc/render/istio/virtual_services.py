@@ -12,7 +12,8 @@ from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
-from extproc.render.envoy.routes import literal, model_only_target, owns_all, unserved_headers, weighted_targets
+from extproc.render.envoy.rewriting import literal
+from extproc.render.envoy.routes import model_only_target, owns_all, unserved_headers, weighted_targets
 from extproc.render.istio.destinations import destinations
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
 

@@ -64,12 +64,16 @@ class Files:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.followed: list[Snapshot] = []
+        self.refreshed = 0
         self.error = error
 
     def follow(self, _: object, snapshot: Snapshot) -> None:
         self.followed.append(snapshot)
         if self.error:
             raise self.error
+
+    def refresh_secrets(self) -> None:
+        self.refreshed += 1
 
 
 def supervise(processor: Processor, envoy: Any, feed: Feed, files: Files, *signals: int) -> None:

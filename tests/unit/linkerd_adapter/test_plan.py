@@ -9,6 +9,7 @@ from linkerd_adapter.plan import Addresses, Backend, Pods, UnrenderableError
 
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 
 APP = (("app", "chat"),)
 
@@ -100,3 +101,12 @@ def test_endpoints_are_services_or_addresses() -> None:
 def test_endpoints_that_no_pod_reaches_are_refused(endpoint: str) -> None:
     with pytest.raises(UnrenderableError, match="policy chat, version v1: "):
         backends(chat(Version("v1", 1, (endpoint,))))
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [Upstream(Tls()), Upstream(path_rewrite=PathRewrite("/v1")), Upstream(credentials=Credentials("/key"))],
+)
+def test_linkerd_speaks_no_tls_changes_no_path_and_adds_no_key(upstream: Upstream) -> None:
+    with pytest.raises(UnrenderableError, match="version v1: Linkerd's proxies speak no TLS but their own"):
+        backends(chat(Version("v1", 1, ("10.0.0.1:443",), upstream=upstream)))

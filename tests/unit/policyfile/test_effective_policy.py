@@ -16,9 +16,14 @@ pathPrefixes: [/team-a]
 models: [llama, "llama-*"]
 default: v1
 versions:
-- {name: v1, weight: 3, endpoints: ["10.0.0.1:8000", "10.0.0.2:8000"]}
+- name: v1
+  weight: 3
+  endpoints: ["https://10.0.0.1:8000", "https://10.0.0.2:8000"]
+  tls: {caFile: /ca, certFile: /cert, keyFile: /key, serverName: a.example}
+  pathRewrite: {prefix: /v1, replacement: /openai/v1}
+  credentials: {file: /key}
 - {name: v2, weight: 1, modelRewrite: llama-2, match: [{headers: {x-beta: "é"}}], gpuPools: [a100-west]}
-- {name: v3, mirror: 5, endpoints: ["10.0.0.1:8000"]}
+- {name: v3, mirror: 5, endpoints: ["https://10.0.0.1:8000"]}
 sticky: {body: /metadata/a~1b}
 allowPin: true
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
@@ -32,9 +37,16 @@ observability:
 """
 POOL = """
 product: NVIDIA-A100-SXM4-80GB
-endpoints: ["10.0.0.1:8000"]
+endpoints: ["https://10.0.0.1:8000"]
 metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}
 """
+DEFAULTS = {"caFile": "", "certFile": "", "keyFile": "", "serverName": "", "insecureSkipVerify": False}
+BARE = {"tls": DEFAULTS, "pathRewrite": None, "credentials": None}
+V1 = {
+    "tls": DEFAULTS | {"caFile": "/ca", "certFile": "/cert", "keyFile": "/key", "serverName": "a.example"},
+    "pathRewrite": {"prefix": "/v1", "replacement": "/openai/v1"},
+    "credentials": {"header": "authorization", "prefix": "Bearer ", "file": "/key"},
+}
 
 
 def test_everything_is_shown() -> None:
@@ -57,6 +69,7 @@ def test_everything_is_shown() -> None:
                         "weight": 3,
                         "share": 0.75,
                         "endpoints": ["10.0.0.1:8000", "10.0.0.2:8000"],
+                        **V1,
                         "modelRewrite": "",
                         "match": [],
                         "mirror": None,
@@ -67,6 +80,9 @@ def test_everything_is_shown() -> None:
                         "weight": 1,
                         "share": 0.25,
                         "endpoints": [],
+                        "tls": None,
+                        "pathRewrite": None,
+                        "credentials": None,
                         "modelRewrite": "llama-2",
                         "match": [{"headers": {"x-beta": "é"}}],
                         "mirror": None,
@@ -77,6 +93,7 @@ def test_everything_is_shown() -> None:
                         "weight": 0,
                         "share": 0.0,
                         "endpoints": ["10.0.0.1:8000"],
+                        **BARE,
                         "modelRewrite": "",
                         "match": [],
                         "mirror": 5,
@@ -123,9 +140,9 @@ def test_everything_is_shown() -> None:
                 },
                 "limits": {"maxBody": 8 << 20},
                 "targets": [
-                    {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
-                    {"version": "v2", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
-                    {"version": "v3", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"]},
+                    {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], **V1},
+                    {"version": "v2", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], **BARE},
+                    {"version": "v3", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], **BARE},
                 ],
             }
         ],
@@ -139,6 +156,7 @@ def test_everything_is_shown() -> None:
                 "memory": "81920Mi",
                 "locality": "",
                 "endpoints": ["10.0.0.1:8000"],
+                **BARE,
                 "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics"},
             }
         ],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from extproc.policyfile import endpoints
+from extproc.policyfile.endpoints import Endpoints
 from extproc.policyfile.fields import Field
 from tests.policy_documents import read_value
 
@@ -59,5 +60,5 @@ def test_bad_values_give_nothing_and_say_why(read: Reader, text: str, said: str)
 
 def test_endpoints_that_mean_the_same_are_the_same() -> None:
     result, said = read_value("['[::1]:80', '[0:0:0:0:0:0:0:1]:80', A:1, a:1]", endpoints.endpoints)
-    assert result == ("[::1]:80", "a:1")
+    assert result == Endpoints(("[::1]:80", "a:1"))
     assert said == ["the same endpoint as on line 1; remove one of the two"] * 2

@@ -46,13 +46,13 @@ def test_names_leave_out_what_is_empty(target: Target, name: str) -> None:
     ],
 )
 def test_two_for_each_target(snapshot: Snapshot, names: list[str]) -> None:
-    found = clusters(snapshot)
+    found = clusters(snapshot, EnvoyOptions())
     assert [cluster["name"] for cluster in found] == names
     assert [cluster["load_assignment"]["cluster_name"] for cluster in found] == names
 
 
 def test_grpc_is_http2_and_everything_else_http1() -> None:
-    plain, grpc = clusters(PLAIN)
+    plain, grpc = clusters(PLAIN, EnvoyOptions())
     assert http_options(plain)["explicit_http_config"] == {"http_protocol_options": {}}
     assert http_options(plain)["common_http_protocol_options"] == {"idle_timeout": "4s"}
     assert http_options(grpc)["explicit_http_config"] == {"http2_protocol_options": {}}
@@ -60,18 +60,18 @@ def test_grpc_is_http2_and_everything_else_http1() -> None:
 
 
 def test_addresses_need_no_dns_and_names_do() -> None:
-    west, _, east, _ = clusters(POOLED)
+    west, _, east, _ = clusters(POOLED, EnvoyOptions())
     assert [one["type"] for one in (west, east)] == ["STATIC", "STATIC"]
     assert endpoints(west)[1] == {"socket_address": {"address": "10.0.0.2", "port_value": 80}}
     assert endpoints(east) == [{"socket_address": {"address": "::1", "port_value": 80}}]
-    named, _ = clusters(PLAIN)
+    named, _ = clusters(PLAIN, EnvoyOptions())
     assert (named["type"], named["dns_lookup_family"]) == ("STRICT_DNS", "ALL")
     mixed = policy(versions=(Version("v1", 1, ("10.0.0.1:80", "model.svc:80")),))
-    assert clusters(Snapshot((mixed,)))[0]["type"] == "STRICT_DNS"
+    assert clusters(Snapshot((mixed,)), EnvoyOptions())[0]["type"] == "STRICT_DNS"
 
 
 def test_only_a_mirror_has_a_time_limit_and_few_requests() -> None:
-    found = by_name(clusters(MIRRORED))
+    found = by_name(clusters(MIRRORED, EnvoyOptions()))
     for name in ("chat/next", "chat/next#grpc"):
         assert http_options(found[name])["common_http_protocol_options"]["max_stream_duration"] == "600s"
         assert found[name]["circuit_breakers"]["thresholds"][0]["max_requests"] == 1024
@@ -80,7 +80,7 @@ def test_only_a_mirror_has_a_time_limit_and_few_requests() -> None:
 
 
 def test_the_processor_s_endpoint_goes_before_the_least_requests() -> None:
-    (override,) = clusters(PLAIN)[0]["load_balancing_policy"]["policies"]
+    (override,) = clusters(PLAIN, EnvoyOptions())[0]["load_balancing_policy"]["policies"]
     config = override["typed_extension_config"]["typed_config"]
     assert config["override_host_sources"] == [{"header": "x-gateway-destination-endpoint"}]
     (fallback,) = config["fallback_policy"]["policies"]
@@ -99,12 +99,12 @@ def test_the_processor_s_endpoint_goes_before_the_least_requests() -> None:
 def test_retry_budgets(budget: RetryBudget | None, percent: float, least: int) -> None:
     found = retry_budget(policy(retry_budget=budget))
     assert found == {"budget_percent": {"value": percent}, "min_retry_concurrency": least}
-    model = clusters(Snapshot((policy(retry_budget=budget),)))[0]
+    model = clusters(Snapshot((policy(retry_budget=budget),)), EnvoyOptions())[0]
     assert model["circuit_breakers"]["thresholds"][0]["retry_budget"] == found
 
 
 def test_an_ejection_is_for_gateway_errors_only() -> None:
-    found = clusters(PLAIN)[0]["outlier_detection"]
+    found = clusters(PLAIN, EnvoyOptions())[0]["outlier_detection"]
     assert (found["consecutive_gateway_failure"], found["consecutive_local_origin_failure"]) == (5, 1)
     assert (found["enforcing_consecutive_5xx"], found["max_ejection_percent"]) == (0, 50)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from extproc.policy.snapshot import Snapshot, Version
@@ -23,6 +24,7 @@ from extproc.render.envoy.routes import route_configuration
 from tests.unit.render.snapshots import CANARY, PLAIN, policy
 
 OPTIONS = EnvoyOptions(listen="[::1]:80", admin="127.0.0.1:9")
+DISCOVERED = msgspec.structs.replace(OPTIONS, discovery_directory="/d")
 
 
 def manager(listener: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def manager(listener: dict[str, Any]) -> dict[str, Any]:
 def test_everything_in_one_document() -> None:
     found = bootstrap(CANARY, OPTIONS)
     static = found["static_resources"]
-    assert static["clusters"] == [processor_cluster(OPTIONS), *clusters(CANARY)]
+    assert static["clusters"] == [processor_cluster(OPTIONS), *clusters(CANARY, OPTIONS)]
     (listener,) = static["listeners"]
     assert listener["address"] == {"socket_address": {"address": "::1", "port_value": 80}}
     assert manager(listener)["route_config"] == route_configuration(CANARY, OPTIONS)
@@ -40,7 +42,7 @@ def test_everything_in_one_document() -> None:
     assert "dynamic_resources" not in found
 
 
-@pytest.mark.parametrize("document", [bootstrap(PLAIN, OPTIONS), file_discovery_bootstrap(OPTIONS, "/d")])
+@pytest.mark.parametrize("document", [bootstrap(PLAIN, OPTIONS), file_discovery_bootstrap(DISCOVERED)])
 def test_every_bootstrap_has_an_admin_port_and_limits(document: dict[str, Any]) -> None:
     assert document["admin"] == {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9}}}
     assert document["overload_manager"] == overload_manager(OPTIONS)
@@ -62,7 +64,7 @@ def test_a_mesh_behind_has_routes_and_clusters_of_its_own() -> None:
 
 
 def test_what_a_watching_envoy_starts_with_knows_no_policy() -> None:
-    found = file_discovery_bootstrap(OPTIONS, "/d")
+    found = file_discovery_bootstrap(DISCOVERED)
     assert found["node"] == {"id": "aimesh", "cluster": "aimesh"}
     assert found["static_resources"] == {"clusters": [processor_cluster(OPTIONS)]}
     for kind, file in (("cds_config", CLUSTERS), ("lds_config", LISTENERS)):
@@ -73,9 +75,9 @@ def test_what_a_watching_envoy_starts_with_knows_no_policy() -> None:
 
 
 def test_files_hold_what_a_policy_changes() -> None:
-    found = discovery_resources(CANARY, OPTIONS, "/d")
+    found = discovery_resources(CANARY, DISCOVERED)
     assert list(found) == [CLUSTERS, ROUTES_FILE, LISTENERS], "routes after the clusters that they name"
-    assert found[CLUSTERS] == clusters(CANARY)
+    assert found[CLUSTERS] == clusters(CANARY, DISCOVERED)
     assert found[ROUTES_FILE] == [route_configuration(CANARY, OPTIONS)]
     rds = manager(found[LISTENERS][0])["rds"]
     assert rds["route_config_name"] == found[ROUTES_FILE][0]["name"]
@@ -88,6 +90,7 @@ def test_files_hold_what_a_policy_changes() -> None:
         (CLUSTERS, "envoy.config.cluster.v3.Cluster"),
         (LISTENERS, "envoy.config.listener.v3.Listener"),
         (ROUTES_FILE, "envoy.config.route.v3.RouteConfiguration"),
+        ("authority-0.json", "envoy.extensions.transport_sockets.tls.v3.Secret"),
     ],
 )
 def test_a_file_says_of_what_type_it_is(file: str, kind: str) -> None:

@@ -16,10 +16,10 @@ from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Targ
 from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.response_headers import response_headers
+from extproc.render.envoy.rewriting import literal
 from extproc.render.envoy.routes import (
     BODY_MARGIN,
     body_buffer,
-    literal,
     model_only_target,
     route_configuration,
     unserved_headers,

@@ -1,0 +1,139 @@
+"""Keys of model servers: who gets them, and that nothing tells them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.upstream import Credentials, Upstream
+from tests.otlp.receiver import Receiver, receiving
+from tests.waiting import until
+
+from .conftest import Gateway, ModelServer, Processor, say
+from .test_up import POLICY, Up, up  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.envoy
+
+Servers = Callable[..., list[ModelServer]]
+KEY, NEXT_KEY, CLIENTS = "sk-first-0123456789", "sk-second-987654321", "client-key-13579"
+
+
+def test_only_the_server_that_it_is_for_gets_a_key(
+    servers: Servers, processor: Callable[..., Processor], gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    """Each of three versions by itself, and a mirror; Envoy reads the file itself here, and drops the newline."""
+    one, two, three, copy = servers("one", "two", "three", "copy")
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    file = str(tmp_path / "key")
+    versions = (
+        Version("v1", 1, (one.address,), upstream=Upstream(credentials=Credentials(file, prefix="Bearer "))),
+        Version("v2", 0, (two.address,), upstream=Upstream(credentials=Credentials(file, "x-api-key"))),
+        Version("v3", 0, (three.address,)),
+        Version("m", 0, (copy.address,), mirror=100),
+    )
+    snapshot = Snapshot((Policy("chat", models=("llama",), versions=versions, allow_pin=True),))
+    running = gateway(snapshot, processor(snapshot).address)
+    for version in ("v1", "v2", "v3"):
+        answer = running.ask("llama", authorization=CLIENTS, x_api_key=CLIENTS, x_model_version=version)
+        assert answer.headers["x-model-version"] == version
+    keys = [
+        {name: seen.headers.get(name) for name in ("authorization", "x-api-key")}
+        for server in (one, two, three)
+        for seen in server.seen
+    ]
+    assert keys == [
+        {"authorization": f"Bearer {KEY}", "x-api-key": None},
+        {"authorization": None, "x-api-key": KEY},
+        {"authorization": CLIENTS, "x-api-key": CLIENTS},
+    ]
+    until(lambda: len(copy.seen) == 3)
+    assert {seen.headers["authorization"] for seen in copy.seen} == {CLIENTS}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+def tapped(address: str, running: Up) -> str:
+    """What `/tap` says of a request."""
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request("GET", "/tap")
+        response = connection.getresponse()
+        running.ask()
+        lines = [response.readline().decode()]
+        while '"v1"' not in lines[-1]:
+            lines.append(response.readline().decode())
+        return "".join(lines)
+    finally:
+        connection.close()
+
+
+def get(address: str, path: str) -> str:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
+    up: Callable[..., Up],  # noqa: F811
+    servers: Servers,
+    tmp_path: Path,
+    receiver: Receiver,
+) -> None:
+    (one,) = servers("one")
+    key, log = tmp_path / "key", tmp_path / "access.json"
+    key.write_text(f"{KEY}\n")
+    version = f'{{name: v1, endpoints: ["{one.address}"], credentials: {{file: {key}}}}}'
+    flags = ("--access-log", str(log), "--otlp", receiver.url)
+    running = up(POLICY.format() + f"  - {version}\n", *flags)
+    until(running.ready, 30)
+    assert running.ask() == ("v1", "one")
+    assert one.seen[-1].headers["authorization"] == f"Bearer {KEY}"
+    before = running.children()
+    key.write_text(f"{NEXT_KEY}\n")
+
+    def asked() -> str:
+        running.ask()
+        return one.seen[-1].headers["authorization"]
+
+    until(lambda: asked() == f"Bearer {NEXT_KEY}", 30)
+    assert running.children() == before
+    key.write_text("")
+    until(lambda: running.has_said("does not hold a key"), 30)
+    assert asked() == f"Bearer {NEXT_KEY}"
+    until(lambda: log.exists() and log.read_text())
+    (directory,) = running.scratch.iterdir()
+    admin, envoy = f"127.0.0.1:{running.admin}", (directory / "admin.txt").read_text().strip()
+    config = json.loads(get(admin, "/config"))
+    assert config["policies"][0]["versions"][0]["credentials"] == {
+        "header": "authorization",
+        "prefix": "Bearer ",
+        "file": str(key),
+    }
+    dump = get(envoy, "/config_dump?include_eds")
+    assert "[redacted]" in dump
+    assert '"v1"' in get(admin, "/live")
+    pages = [dump, json.dumps(config), *(get(admin, path) for path in ("/metrics", "/live", "/", "/nothing"))]
+    pages += [get(envoy, path) for path in ("/stats", "/clusters", "/certs", "/listeners", "/server_info")]
+    until(receiver.spans)
+    one.then = say(b"no", 500)
+    told = [
+        *pages,
+        tapped(admin, running),
+        str(receiver.spans()),
+        running.ask()[1],
+        running.said(),
+        log.read_text(),
+    ]
+    assert not [text for text in told if KEY in text or NEXT_KEY in text]
