@@ -10,6 +10,7 @@ import msgspec
 
 from extproc.apis.answer_shape import AnswerShape
 from extproc.apis.any_model import AMAZON_USAGE, ANY_MODEL
+from extproc.apis.error_shape import MESSAGE, ErrorShape
 from extproc.apis.row import Row
 
 _STREAMING = ("invoke-with-response-stream", "invoke-with-bidirectional-stream", "converse-stream")
@@ -35,3 +36,18 @@ ANSWERS = {
     "invoke": _INVOKE_ANSWER,
     "invoke-with-response-stream": msgspec.structs.replace(_INVOKE_ANSWER, payload="base64"),
 }
+
+_ERROR = ErrorShape(
+    document={"message": MESSAGE},
+    kinds={
+        400: "ValidationException",
+        404: "ResourceNotFoundException",
+        408: "ModelTimeoutException",
+        429: "ThrottlingException",
+        500: "InternalServerException",
+        503: "ServiceUnavailableException",
+        504: "ModelTimeoutException",
+    },
+    header="x-amzn-errortype",
+)
+ERRORS = {"": _ERROR}

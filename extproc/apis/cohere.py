@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.error_shape import MESSAGE, ErrorShape
 from extproc.apis.input_only import COHERE_USAGE, OPENAI_USAGE
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
@@ -62,3 +63,5 @@ ANSWERS = {
     **dict.fromkeys(("chat", "generate"), _ANSWER),
     **dict.fromkeys(("embed", "rerank", "classify"), _INPUT_ANSWER),
 }
+
+ERRORS = {"": ErrorShape(document={"message": MESSAGE})}

@@ -7,6 +7,7 @@ API documentation, and SGLang's documentation, "SGLang Native APIs" and "Samplin
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import KIND, MESSAGE, ErrorShape
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -49,3 +50,9 @@ ANSWER = AnswerShape(
     usage_headers=("x-prompt-tokens", "x-generated-tokens"),
 )
 ANSWERS = {"generate": ANSWER, "generate_stream": ANSWER}
+
+_ERROR = ErrorShape(
+    document={"error": MESSAGE, "error_type": KIND},
+    kinds={400: "validation", 429: "overloaded", 500: "generation", 503: "overloaded"},
+)
+ERRORS = {"": _ERROR}

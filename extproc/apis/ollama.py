@@ -7,6 +7,7 @@ Source: Ollama's API documentation.
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -31,3 +32,5 @@ ANSWERS = {
     "generate": AnswerShape(output=("/response", "/thinking"), ends=("/done",), usage=(_USAGE,)),
     "embed": AnswerShape(usage=(_USAGE,)),
 }
+
+ERRORS = {"": TEXT}

@@ -7,6 +7,7 @@ published OpenAPI description; OpenVINO Model Server's documentation, "GenAI End
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import CODE, KIND, MESSAGE, ErrorShape
 from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
@@ -176,3 +177,9 @@ SESSION_ANSWERS = {
         ),
     )
 }
+
+ERROR = ErrorShape(
+    document={"error": {"message": MESSAGE, "type": KIND, "code": CODE}},
+    kinds={400: "invalid_request_error", 500: "server_error"},
+)
+ERRORS = {"": ERROR}

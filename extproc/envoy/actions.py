@@ -65,7 +65,7 @@ class ResponseReply(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error, or a gRPC status and message."""
+    """Ends the exchange: the client gets ``status``, ``headers`` and ``body``, or a gRPC status and ``message``."""
 
     status: int
     code: str
@@ -73,6 +73,9 @@ class Reject(msgspec.Struct, frozen=True):
     metadata: tuple[tuple[str, str], ...] = ()
     grpc: bool = False
     """The client expects gRPC."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    """The error in the shape of the request's API."""
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from typing import Any
 
 from extproc import apis
 from extproc.bodies import json_scan
-from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import (
     BodyFields,
     InferenceRequest,
@@ -22,12 +21,13 @@ from extproc.bodies.request import (
     complete_request,
     request_for_decision,
 )
-from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, Mutation, Reject, TrailersReply
+from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, Mutation, TrailersReply
 from extproc.envoy.events import KINDS, BodyMode, Closed, Event, RequestBody, RequestHeaders, RequestTrailers
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode_of, replies, with_body_change
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
+from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.exchange.sampling import with_sampling
@@ -227,8 +227,7 @@ class RouteStream:
         return Mutation(remove=client_copies(self._headers), metadata=self._metadata())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        metadata, grpc = self._metadata(), is_grpc(self._headers)
-        return self._finish(Reject(rejected.status, rejected.code, rejected.message, metadata, grpc))
+        return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""

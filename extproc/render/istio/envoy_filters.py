@@ -28,6 +28,7 @@ from extproc.render.envoy.envoy_options import (
     typed,
 )
 from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
+from extproc.render.envoy.local_replies import local_replies_in_mesh
 from extproc.render.envoy.response_headers import response_headers
 from extproc.render.envoy.routes import body_buffer
 from extproc.render.istio.admission import ADMITTED_FILTER, MARKING, admitted_filter, if_admitted
@@ -154,6 +155,7 @@ class _Filters:
             # Istio sets neither a request timeout nor a stream idle timeout: a client that stops or trickles in
             # mid-request would keep the processor's stream open for ever.
             request_timeout=REQUEST_TIMEOUT,
+            local_reply_config={"mappers": local_replies_in_mesh()},
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}
