@@ -28,7 +28,8 @@ class ErrorShape(msgspec.Struct, frozen=True, kw_only=True):
 
     def body(self, status: int, code: str, message: str) -> bytes:
         """The JSON body of an error. ``code``: ours, of lower-case letters and underscores."""
-        values = {MESSAGE: message, CODE: code, REASON: code.upper(), STATUS: status, KIND: self.kind(status)}
+        values: dict[str, str | int] = {MESSAGE: message, CODE: code, REASON: code.upper(), STATUS: status}
+        values[KIND] = self.kind(status)
         return msgspec.json.encode(_filled(self.document, values))
 
     def headers(self, status: int) -> tuple[tuple[str, str], ...]:

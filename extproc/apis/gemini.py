@@ -34,7 +34,7 @@ ROWS = (
             stream=method.startswith("stream"),
         )
         for kind, methods in (
-            ("models", ("predict", "predictLongRunning", "batchGenerateContent")),
+            ("models", ("predict", "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent")),
             ("tunedModels", ("generateContent", "streamGenerateContent")),
         )
         for method in methods

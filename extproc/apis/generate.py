@@ -26,6 +26,14 @@ ROWS = (
         note="TGI's and SGLang's: the bodies tell them apart, the answer goes to the same model",
     ),
     Row(
+        path="/",
+        api="generate",
+        operation="generate",
+        reader=_GENERATE,
+        unnamed=True,
+        note="TGI's, which Hugging Face's clients call where they are given a server's URL",
+    ),
+    Row(
         path="/generate_stream",
         api="generate",
         operation="generate_stream",

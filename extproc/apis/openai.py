@@ -1,7 +1,8 @@
 """The OpenAI API, as vLLM, SGLang, TGI, NIM and hosted services speak it.
 
-The model is in the body: JSON, or a form with files. OpenVINO Model Server has the same below ``/v3``. Source: OpenAI's
-published OpenAPI description; OpenVINO Model Server's documentation, "GenAI Endpoints".
+The model is in the body: JSON, or a form with files. OpenVINO Model Server has the same below ``/v3``, and clients
+whose base URL lacks the ``/v1`` call the paths without it. Source: OpenAI's published OpenAPI description; OpenVINO
+Model Server's documentation, "GenAI Endpoints".
 """
 
 from __future__ import annotations
@@ -45,14 +46,23 @@ def operation(path: str) -> str:
     return path.replace("/", ".")
 
 
+_PREFIXES = ("/v1/", "/")
+
 ROWS = (
-    *(Row(path=f"/v1/{path}", api="openai", operation=operation(path), reader=BODIES[path]) for path in BODIES),
-    *(Row(path=f"/v1/{path}", api="openai", operation=operation(path), reader=FORM) for path in FORMS),
-    Row(path="/v1/responses/compact", api="openai", operation="responses.compact", reader=RESPONSE),
-    Row(path="/v1/responses/input_tokens", api="openai", operation="responses.input_tokens", reader=RESPONSE),
-    Row(path="/v1/moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT),
-    *(Row(path=f"/v3/{path}", api="openai", operation=operation(path), reader=BODIES[path]) for path in BODIES),
-    *(Row(path=f"/v3/{path}", api="openai", operation=operation(path), reader=FORM) for path in FORMS),
+    *(
+        Row(path=f"{prefix}{path}", api="openai", operation=operation(path), reader=reader)
+        for prefix in (*_PREFIXES, "/v3/")
+        for path, reader in (*BODIES.items(), *((form, FORM) for form in FORMS))
+    ),
+    *(
+        Row(path=f"{prefix}responses/{path}", api="openai", operation=f"responses.{path}", reader=RESPONSE)
+        for path in ("compact", "input_tokens")
+        for prefix in _PREFIXES
+    ),
+    *(
+        Row(path=f"{prefix}moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT)
+        for prefix in _PREFIXES
+    ),
     Row(path="/v1/conversations", api="openai", operation="conversations", note=_STATE),
     Row(path="/v1/conversations/{*}/items", api="openai", operation="conversations.items", note=_STATE),
     Row(path="/v1/batches", api="openai", operation="batches", note="the models are in the file that it names"),

@@ -8,6 +8,7 @@ from typing import Any
 import celpy
 import pytest
 from celpy.adapter import json_to_cel
+from celpy.evaluation import CELEvalError
 
 from extproc.apis import FAMILIES
 from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies, local_replies_in_mesh
@@ -41,7 +42,7 @@ def mapped(
         program = environment.program(environment.compile(expression))
         try:
             holds = program.evaluate({name: json_to_cel(value) for name, value in known.items()})
-        except celpy.CELEvalError:  # Envoy takes an error for a no
+        except CELEvalError:  # Envoy takes an error for a no
             continue
         if holds:
             return dict(mapper)
