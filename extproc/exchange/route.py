@@ -32,6 +32,7 @@ from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.exchange.sampling import with_sampling
 from extproc.headers import Headers
+from extproc.policy import unowned_requests
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import Snapshot
@@ -209,6 +210,8 @@ class RouteStream:
         key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
         decision = self.decision = decide(request, self._headers, self._snapshot, self._entropy, key, self._free_shares)
         if decision.policy is None:
+            if rejected := unowned_requests.refusal(self._snapshot, request.model):
+                raise rejected
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
