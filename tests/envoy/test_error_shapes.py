@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -115,6 +116,7 @@ def test_every_api_has_its_errors(snapshot: Snapshot, processor: Process, gatewa
         ):
             answer = envoy.post(sent.replace(b"MODEL", model.encode()), path.replace("MODEL", model))
             assert (answer.status, *read(api, answer)) == (status, kinds.get(api, ""), words), (api, model)
+            assert re.fullmatch(r"total;dur=\d+", answer.headers["server-timing"])  # of what is not known, nothing
 
 
 def test_every_api_has_its_errors_without_a_processor(snapshot: Snapshot, gateway: Start) -> None:

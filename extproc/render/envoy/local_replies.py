@@ -69,6 +69,9 @@ _HEAD_READ = (
 )
 """Envoy has read the request's head."""
 
+LOCAL_SERVER_TIMING = "total;dur=%DURATION%"
+"""No model server was asked, or none has answered: the times of its part are not known."""
+
 _METADATA = f"metadata.filter_metadata['{NAMESPACE}']"
 _TOLD = f"'api' in {_METADATA}"
 _GRPC = "request.headers['content-type'].startsWith('application/grpc')"
@@ -77,10 +80,9 @@ _GRPC = "request.headers['content-type'].startsWith('application/grpc')"
 def local_replies() -> list[Doc]:
     """Response mappers of ``local_reply_config``, the first that matches wins.
 
-    Immediate responses of the processor are local replies too, but their details begin with ``aimesh_``: no mapper
-    matches these.
+    Immediate responses of the processor are local replies too, whose details begin with ``aimesh_``.
     """
-    mappers = [_grpc_mapper(reply, _GRPC) for reply in _HEAD_READ]
+    mappers = [_ours(), *(_grpc_mapper(reply, _GRPC) for reply in _HEAD_READ)]
     for shape, names in _shapes():
         condition = _either([_of_api(shape, names), *_by_path(shape)])
         mappers += [_mapper(reply, shape, condition) for reply in _HEAD_READ]
@@ -91,7 +93,7 @@ def local_replies_in_mesh() -> list[Doc]:
     """The same for a proxy that serves others as well: only for requests that the processor has read, where no model
     server answered.
     """
-    mappers = [_grpc_mapper(reply, f"{_TOLD} && {_GRPC}") for reply in _NO_ANSWER]
+    mappers = [_ours(), *(_grpc_mapper(reply, f"{_TOLD} && {_GRPC}") for reply in _NO_ANSWER)]
     for shape, names in _shapes():
         mappers += [_mapper(reply, shape, _of_api(shape, names)) for reply in _NO_ANSWER]
     return mappers + [_mapper(reply, DEFAULT, _TOLD) for reply in _NO_ANSWER]
@@ -114,8 +116,10 @@ def _of_api(shape: ErrorShape, names: Sequence[str]) -> str:
 
 
 def _by_path(shape: ErrorShape) -> Iterator[str]:
-    """CEL: the path is of an API with this shape, and of no other. Calls of gRPC have no shape."""
-    rows = [(row.path, error_shape(row.api, row.operation)) for row in apis.TABLE if "." not in row.path]
+    """CEL: the path is of an API with this shape, and of no other; ``/`` says nothing. Calls of gRPC have no shape."""
+    rows = [
+        (row.path, error_shape(row.api, row.operation)) for row in apis.TABLE if "." not in row.path and row.path != "/"
+    ]
     mine = {path for path, other in rows if other is shape}
     theirs = {path.partition("{")[0] for path, other in rows if other is not shape}
     if literals := sorted(path for path in mine if "{" not in path):
@@ -143,11 +147,7 @@ def _mapper(reply: _Reply, shape: ErrorShape, condition: str) -> Doc:
     (_, content_type), *others = shape.headers(reply.status)
     body = shape.body(reply.status, reply.code, reply.message).decode()
     mapper = _document(reply, condition, body, content_type)
-    if others:
-        mapper["headers_to_add"] = [
-            {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for name, value in others
-        ]
+    mapper["headers_to_add"] += [_overwriting(name, value) for name, value in others]
     return mapper
 
 
@@ -166,8 +166,26 @@ def _document(reply: _Reply, condition: str, body: str, content_type: str) -> Do
     status = {"comparison": {"op": "GE" if reply.or_above else "EQ", "value": value}}
     return {
         "filter": {"and_filter": {"filters": [{"status_code_filter": status}, {"extension_filter": expression}]}},
+        "headers_to_add": [_overwriting("server-timing", LOCAL_SERVER_TIMING)],
         "body_format_override": {
             "text_format_source": {"inline_string": body.replace("%", "%%")},
             "content_type": content_type,
         },
     }
+
+
+def _ours() -> Doc:
+    """Immediate responses of the processor keep status, headers and body."""
+    expression = typed(
+        "envoy.access_loggers.extension_filters.cel",
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression=f"response.code_details.startsWith('{NAMESPACE}_')",
+    )
+    return {
+        "filter": {"extension_filter": expression},
+        "headers_to_add": [_overwriting("server-timing", LOCAL_SERVER_TIMING)],
+    }
+
+
+def _overwriting(name: str, value: str) -> Doc:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -33,11 +33,12 @@ def mapped(
     }
     environment = celpy.Environment()
     for mapper in local_replies_in_mesh() if in_mesh else local_replies():
-        by_status, by_expression = mapper["filter"]["and_filter"]["filters"]
-        comparison = by_status["status_code_filter"]["comparison"]
-        value = comparison["value"]["default_value"]
-        if not (status == value if comparison["op"] == "EQ" else status >= value):
-            continue
+        *by_status, by_expression = mapper["filter"].get("and_filter", {"filters": [mapper["filter"]]})["filters"]
+        if by_status:
+            comparison = by_status[0]["status_code_filter"]["comparison"]
+            value = comparison["value"]["default_value"]
+            if not (status == value if comparison["op"] == "EQ" else status >= value):
+                continue
         expression = by_expression["extension_filter"]["typed_config"]["expression"]
         program = environment.program(environment.compile(expression))
         try:
@@ -143,15 +144,23 @@ def test_grpc_gets_the_message_alone(in_mesh: bool) -> None:
 
 def test_amazon_s_exception_is_in_a_header() -> None:
     found = mapped(413, path="/model/m/converse") or {}
-    (added,) = found["headers_to_add"]
+    timing, added = found["headers_to_add"]
     assert added["header"] == {"key": "x-amzn-errortype", "value": "ValidationException"}
-    assert "headers_to_add" not in (mapped(413) or {})
+    assert (mapped(413) or {})["headers_to_add"] == [timing]
 
 
 @pytest.mark.parametrize("status", [400, 413, 503])
 @pytest.mark.parametrize("in_mesh", [False, True])
 def test_answers_of_the_processor_stay_as_they_are(status: int, in_mesh: bool) -> None:
-    assert mapped(status, "aimesh_no_gpu", metadata={"api": "openai"}, in_mesh=in_mesh) is None
+    mapper = mapped(status, "aimesh_no_gpu", metadata={"api": "openai"}, in_mesh=in_mesh) or {}
+    assert mapper.keys() == {"filter", "headers_to_add"}
+
+
+@pytest.mark.parametrize("details", ["aimesh_no_gpu", "no_healthy_upstream"])
+def test_times_of_a_model_server_are_left_out(details: str) -> None:
+    (added,) = (mapped(503, details) or {})["headers_to_add"]
+    assert added["header"] == {"key": "server-timing", "value": "total;dur=%DURATION%"}
+    assert added["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
 @pytest.mark.parametrize("status", [200, 302, 399])
