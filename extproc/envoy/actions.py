@@ -78,6 +78,16 @@ class Reject(msgspec.Struct, frozen=True):
     """The error in the shape of the request's API."""
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """Ends the exchange: the client gets status 200 and this body from the processor itself."""
+
+    name: str
+    """What it is, for Envoy's access log."""
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
 class Finish(msgspec.Struct, frozen=True):
     """Ends the gRPC stream with status OK: Envoy continues without the processor."""
 
@@ -85,4 +95,4 @@ class Finish(msgspec.Struct, frozen=True):
 FINISH = Finish()
 
 
-Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
+Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject | Answer

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from extproc._pb import access_log_pb2 as log_pb
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.actions import (
+    Answer,
     BodyEcho,
     BodyReply,
     HeadersReply,
@@ -206,6 +207,11 @@ def _encoded(reply: Reply) -> bytes:
             (response.response_body if reply.body else response.response_headers).SetInParent()
         case Reject():
             _reject(reply, response)
+        case Answer():
+            response.immediate_response.status.code = 200
+            response.immediate_response.details = f"aimesh_{reply.name}"
+            _put_metadata(reply.metadata, response)
+            _put_immediate(reply.headers, reply.body, response.immediate_response)
     return response.SerializeToString()
 
 
@@ -248,8 +254,12 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
         immediate.grpc_status.status = _GRPC_STATUS.get(reply.status, _UNKNOWN)
         immediate.body = reply.message.encode()
         return
-    immediate.body = reply.body
-    for name, value in reply.headers:
+    _put_immediate(reply.headers, reply.body, immediate)
+
+
+def _put_immediate(headers: tuple[tuple[str, str], ...], body: bytes, immediate: pb.ImmediateResponse) -> None:
+    immediate.body = body
+    for name, value in headers:
         option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
         option.header.key = name
         option.header.raw_value = value.encode()

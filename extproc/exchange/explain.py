@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from extproc.envoy.actions import BodyReply, HeadersReply, Reject
+from extproc.envoy.actions import Answer, BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
@@ -69,6 +69,8 @@ def explain(
             case Reject():
                 reject = {"status": action.status, "code": action.code, "message": action.message}
                 reason = _why_refused(action)
+            case Answer():
+                reason = "the processor itself answers, with the names of models that policies own"
             case Unmatched():
                 reason = UNMATCHED[action.reason] + _where_unrouted(snapshot)
     request, decision, operation = stream.request, stream.decision, stream.operation

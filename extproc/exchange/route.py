@@ -25,6 +25,7 @@ from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, M
 from extproc.envoy.events import KINDS, BodyMode, Closed, Event, RequestBody, RequestHeaders, RequestTrailers
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode_of, replies, with_body_change
+from extproc.exchange.listed_models import listed_models
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.refusals import refused
@@ -87,7 +88,8 @@ class RouteStream:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
         if operation is None:
-            return self._leave_unrouted(event, "no_api")
+            answer = listed_models(headers, self._snapshot)
+            return self._leave_unrouted(event, "no_api") if answer is None else self._finish(answer)
         if event.metadata:
             operation = with_native_model(operation, event, self._snapshot)
         self.operation = operation

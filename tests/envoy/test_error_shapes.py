@@ -143,3 +143,18 @@ def test_a_body_that_envoy_itself_refuses(servers: Servers, processor: Process, 
         answer = envoy.post(iter([sent.replace(b"MODEL", b"m"), *[b" " * 65536] * 64]), path)
         assert (answer.status, *read(api, answer)) == (413, kind, "The request's body is too large."), api
     assert not server.seen
+
+
+def test_models_are_listed_by_the_processor(servers: Servers, processor: Process, gateway: Start) -> None:
+    (server,) = servers("v1")
+    named = Snapshot((Policy("p", models=("m", "m-*"), versions=(Version("v1", 1, (server.address,)),)),))
+    envoy = gateway(named, processor(named).address)
+    connection = envoy.open()
+    for path, member, key in (("/v1/models", "data", "id"), ("/api/tags", "models", "name")):
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert (response.status, response.headers["content-type"]) == (200, "application/json")
+        assert [model[key] for model in json.loads(response.read())[member]] == ["m"]
+    index = envoy.post(b"{}", "/v2/repository/index")
+    assert json.loads(index.body) == [{"name": "m", "version": "", "state": "READY", "reason": ""}]
+    assert server.seen == []

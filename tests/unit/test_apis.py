@@ -26,6 +26,7 @@ MECHANICS = {
     "any_model",
     "error_shape",
     "error_table",
+    "model_list",
     "input_only",
     "__init__",
     "__main__",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.actions import (
+    Answer,
     BodyEcho,
     BodyReply,
     HeadersReply,
@@ -168,10 +169,21 @@ def test_body_replies() -> None:
         (ResponseReply(), "response_headers"),
         (ResponseReply(body=True), "response_body"),
         (Reject(400, "c", "m"), "immediate_response"),
+        (Answer("models", (), b"{}"), "immediate_response"),
     ],
 )
 def test_every_reply_is_of_the_kind_that_envoy_waits_for(reply: Reply, kind: str) -> None:
     assert sent(reply).WhichOneof("response") == kind
+
+
+def test_an_answer_has_its_headers_and_body() -> None:
+    immediate = sent(Answer("models", (("content-type", "application/json"),), b"{}", (("api", "openai"),)))
+    assert immediate.immediate_response.status.code == 200
+    assert immediate.immediate_response.details == "aimesh_models"
+    (option,) = immediate.immediate_response.headers.set_headers
+    assert (option.header.key, option.header.raw_value) == ("content-type", b"application/json")
+    assert immediate.immediate_response.body == b"{}"
+    assert immediate.dynamic_metadata["aimesh"]["api"] == "openai"  # type: ignore[index]
 
 
 def test_a_refusal_has_its_headers_and_body() -> None:
