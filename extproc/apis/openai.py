@@ -13,6 +13,7 @@ from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
+from extproc.bodies.request import Reader
 
 LIMITS = ("/max_completion_tokens", "/max_tokens")
 CHAT = JsonReader(prompt=["/messages"], limit=LIMITS)
@@ -47,12 +48,13 @@ def operation(path: str) -> str:
 
 
 _PREFIXES = ("/v1/", "/")
+_READERS: dict[str, Reader] = {**BODIES, **dict.fromkeys(FORMS, FORM)}
 
 ROWS = (
     *(
         Row(path=f"{prefix}{path}", api="openai", operation=operation(path), reader=reader)
         for prefix in (*_PREFIXES, "/v3/")
-        for path, reader in (*BODIES.items(), *((form, FORM) for form in FORMS))
+        for path, reader in _READERS.items()
     ),
     *(
         Row(path=f"{prefix}responses/{path}", api="openai", operation=f"responses.{path}", reader=RESPONSE)
