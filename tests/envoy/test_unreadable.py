@@ -51,7 +51,7 @@ def test_rejected_where_the_policy_says_so(servers: Servers, processor: Process,
     assert server.seen == []
     assert envoy.ask("m").headers["x-model-version"] == "v1"
     connection = envoy.open()
-    connection.request("GET", "/v1/models")
+    connection.request("GET", "/v1/files")
     assert connection.getresponse().status == 200
 
 
