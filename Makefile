@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload test-clients check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load:
 
 test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observer that can't keep up
 	@EXTPROC_TEST_MEGABYTES=200 EXTPROC_TEST_STREAMS=200 $(BIN)/python -m pytest tests/envoy/test_observer.py -s
+
+test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors; makes docs/clients.md: minutes the first time
+	@$(BIN)/python -m tests.clients .venv-clients/bin/python
 
 test-crds:  ## our CRDs by Kubernetes' own validation: needs Go and its module proxy, and minutes the first time
 	@command -v go >/dev/null || { echo "No Go on the PATH: https://go.dev/dl. The tests hold the CRDs without it." >&2; exit 1; }
@@ -108,7 +111,7 @@ mutants: $(VENV)/dev  ## do tests notice mistakes planted in what they test: MUT
 	@$(BIN)/python -m tests.mutants --sample $(or $(MUTANTS),150) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove whatever was made here, .venv too
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	@rm -rf $(VENV) .venv-clients build *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. What dev installs holds all of gateway.
@@ -117,6 +120,11 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 	@echo "Installing the project with its tools for development into $(VENV) …"
 	@$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/gateway $@
+
+.venv-clients/made: tests/clients/requirements.txt | $(BIN)/python
+	@echo "Installing official SDKs into .venv-clients …"
+	@$(BIN)/python -m venv .venv-clients && .venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 $(VENV)/gateway: pyproject.toml | $(BIN)/python
 	@echo "Installing the project with Envoy into $(VENV) …"

@@ -17,6 +17,7 @@ from extproc.apis import (
     generate,
     kserve,
     mcp,
+    mistral,
     mlflow,
     oip,
     oip_grpc,
@@ -43,6 +44,7 @@ from extproc.headers import Headers
 FAMILIES = (
     openai,
     azure,
+    mistral,
     vllm,
     vllm_grpc,
     anthropic,

@@ -6,6 +6,7 @@ The model is in the JSON body. Source: Anthropic's API reference, "Messages" and
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import KIND, MESSAGE, ErrorShape
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -45,3 +46,17 @@ ANSWERS = {
     "messages": MESSAGE_ANSWER,
     "complete": AnswerShape(output=("/completion",), ends=("/stop_reason",)),
 }
+
+_ERROR = ErrorShape(
+    document={"type": "error", "error": {"type": KIND, "message": MESSAGE}},
+    kinds={
+        400: "invalid_request_error",
+        404: "not_found_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        500: "api_error",
+        503: "overloaded_error",
+        504: "timeout_error",
+    },
+)
+ERRORS = {"": _ERROR}

@@ -47,3 +47,4 @@ ROWS = (
 
 ANSWERS = {name: shape for name, shape in openai.ANSWERS.items() if name != "responses.compact"}
 SESSION_ANSWERS = openai.SESSION_ANSWERS
+ERRORS = openai.ERRORS

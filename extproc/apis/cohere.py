@@ -8,7 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.error_shape import MESSAGE, ErrorShape
 from extproc.apis.input_only import COHERE_USAGE, OPENAI_USAGE
+from extproc.apis.openai import FORM
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -28,6 +30,7 @@ ROWS = (
     Row(path="/v2/embed", api="cohere", operation="embed", reader=_EMBED, note=_ALSO_VLLM),
     Row(path="/v2/rerank", api="cohere", operation="rerank", reader=_RERANK, note=_ALSO_VLLM),
     Row(path="/v3/rerank", api="cohere", operation="rerank", reader=_RERANK, note="OpenVINO Model Server's"),
+    Row(path="/v2/audio/transcriptions", api="cohere", operation="audio.transcriptions", reader=FORM),
     Row(path="/v1/chat", api="cohere", operation="chat", reader=_CHAT_V1),
     Row(path="/v1/generate", api="cohere", operation="generate", reader=_GENERATE),
     Row(path="/v1/embed", api="cohere", operation="embed", reader=_EMBED),
@@ -62,3 +65,5 @@ ANSWERS = {
     **dict.fromkeys(("chat", "generate"), _ANSWER),
     **dict.fromkeys(("embed", "rerank", "classify"), _INPUT_ANSWER),
 }
+
+ERRORS = {"": ErrorShape(document={"message": MESSAGE})}

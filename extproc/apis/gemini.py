@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from extproc.apis import openai
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import KIND, MESSAGE, REASON, STATUS, ErrorShape
 from extproc.apis.openai import BODIES, operation
 from extproc.apis.row import Row
 
@@ -33,7 +34,7 @@ ROWS = (
             stream=method.startswith("stream"),
         )
         for kind, methods in (
-            ("models", ("predict", "predictLongRunning", "batchGenerateContent")),
+            ("models", ("predict", "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent")),
             ("tunedModels", ("generateContent", "streamGenerateContent")),
         )
         for method in methods
@@ -64,3 +65,27 @@ CONTENT_ANSWERS = {
 }
 """Also of Vertex AI."""
 ANSWERS = {**CONTENT_ANSWERS, **{operation(path): openai.ANSWERS[operation(path)] for path in _COMPATIBLE}}
+
+ERROR = ErrorShape(  # google/rpc/status.proto and error_details.proto, as JSON
+    document={
+        "error": {
+            "code": STATUS,
+            "message": MESSAGE,
+            "status": KIND,
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": REASON, "domain": "ai.istio.io"}
+            ],
+        }
+    },
+    kinds={
+        400: "INVALID_ARGUMENT",
+        404: "NOT_FOUND",
+        408: "DEADLINE_EXCEEDED",
+        429: "RESOURCE_EXHAUSTED",
+        500: "INTERNAL",
+        502: "UNAVAILABLE",
+        503: "UNAVAILABLE",
+        504: "DEADLINE_EXCEEDED",
+    },
+)
+ERRORS = {"": ERROR, **{operation(path): openai.ERROR for path in _COMPATIBLE}}

@@ -7,6 +7,7 @@ API documentation, and SGLang's documentation, "SGLang Native APIs" and "Samplin
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import KIND, MESSAGE, ErrorShape
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -23,6 +24,14 @@ ROWS = (
         reader=_GENERATE,
         unnamed=True,
         note="TGI's and SGLang's: the bodies tell them apart, the answer goes to the same model",
+    ),
+    Row(
+        path="/",
+        api="generate",
+        operation="generate",
+        reader=_GENERATE,
+        unnamed=True,
+        note="TGI's, which Hugging Face's clients call where they are given a server's URL",
     ),
     Row(
         path="/generate_stream",
@@ -49,3 +58,9 @@ ANSWER = AnswerShape(
     usage_headers=("x-prompt-tokens", "x-generated-tokens"),
 )
 ANSWERS = {"generate": ANSWER, "generate_stream": ANSWER}
+
+_ERROR = ErrorShape(
+    document={"error": MESSAGE, "error_type": KIND},
+    kinds={400: "validation", 429: "overloaded", 500: "generation", 503: "overloaded"},
+)
+ERRORS = {"": _ERROR}

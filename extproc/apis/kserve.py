@@ -5,6 +5,7 @@ The path tells the model; the body is never needed. Source: KServe's documentati
 
 from __future__ import annotations
 
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 
 ROWS = (
@@ -16,3 +17,5 @@ ROWS = (
     ),
     Row(path="/v1/models/{model}:explain", api="kserve", operation="explain"),
 )
+
+ERRORS = {"": TEXT}

@@ -6,6 +6,7 @@ Context Protocol's specification, "Transports" and "Base Protocol".
 
 from __future__ import annotations
 
+from extproc.apis.error_shape import CODE, KIND, MESSAGE, ErrorShape
 from extproc.apis.row import Row
 from extproc.bodies.jsonrpc import RpcReader
 
@@ -16,3 +17,9 @@ ROWS = (
     Row(method="GET", path="/mcp", api="mcp", operation="listen", stream=True),
     Row(method="DELETE", path="/mcp", api="mcp", operation="close"),
 )
+
+_ERROR = ErrorShape(  # JSON-RPC 2.0, section 5: the id is null where nobody has read it
+    document={"jsonrpc": "2.0", "id": None, "error": {"code": KIND, "message": MESSAGE, "data": {"code": CODE}}},
+    kinds={400: -32600, 500: -32603},
+)
+ERRORS = {"": _ERROR}

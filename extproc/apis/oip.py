@@ -6,9 +6,12 @@ Inference Protocol's REST specification, "Inference".
 
 from __future__ import annotations
 
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 
 ROWS = (
     Row(path="/v2/models/{model}/infer", api="oip", operation="infer"),
     Row(path="/v2/models/{model}/versions/{version}/infer", api="oip", operation="infer"),
 )
+
+ERRORS = {"": TEXT}

@@ -6,6 +6,7 @@ The first message tells model and version. Source: the protocol's gRPC specifica
 from __future__ import annotations
 
 from extproc.apis.answer_shape import GrpcAnswerShape
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 from extproc.bodies.grpc_message import GrpcReader
 
@@ -26,3 +27,5 @@ ROWS = (
 )
 
 ANSWERS = {"stream_infer": GrpcAnswerShape(output=("2.5", "2.6"), errors=("1",))}
+
+ERRORS = {"": TEXT}

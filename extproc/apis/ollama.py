@@ -7,6 +7,7 @@ Source: Ollama's API documentation.
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
@@ -15,12 +16,14 @@ _GENERATE = JsonReader(streams=True, prompt=["/prompt", "/system", "/suffix", "/
 _CHAT = JsonReader(streams=True, prompt=["/messages"], limit=_LIMIT)
 _EMBED = JsonReader(stream="", prompt=["/input"])
 _EMBEDDINGS = JsonReader(stream="", prompt=["/prompt"])
+_SHOW = JsonReader(stream="")
 
 ROWS = (
     Row(path="/api/generate", api="ollama", operation="generate", reader=_GENERATE),
     Row(path="/api/chat", api="ollama", operation="chat", reader=_CHAT),
     Row(path="/api/embed", api="ollama", operation="embed", reader=_EMBED),
     Row(path="/api/embeddings", api="ollama", operation="embeddings", reader=_EMBEDDINGS),
+    Row(path="/api/show", api="ollama", operation="show", reader=_SHOW, note="tells of a model, and asks it nothing"),
 )
 
 _USAGE = Usage(("",), ("prompt_eval_count",), ("eval_count",))
@@ -31,3 +34,5 @@ ANSWERS = {
     "generate": AnswerShape(output=("/response", "/thinking"), ends=("/done",), usage=(_USAGE,)),
     "embed": AnswerShape(usage=(_USAGE,)),
 }
+
+ERRORS = {"": TEXT}

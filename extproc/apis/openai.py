@@ -1,16 +1,19 @@
 """The OpenAI API, as vLLM, SGLang, TGI, NIM and hosted services speak it.
 
-The model is in the body: JSON, or a form with files. OpenVINO Model Server has the same below ``/v3``. Source: OpenAI's
-published OpenAPI description; OpenVINO Model Server's documentation, "GenAI Endpoints".
+The model is in the body: JSON, or a form with files. OpenVINO Model Server has the same below ``/v3``, and clients
+whose base URL lacks the ``/v1`` call the paths without it. Source: OpenAI's published OpenAPI description; OpenVINO
+Model Server's documentation, "GenAI Endpoints".
 """
 
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape, Usage
+from extproc.apis.error_shape import CODE, KIND, MESSAGE, ErrorShape
 from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
+from extproc.bodies.request import Reader
 
 LIMITS = ("/max_completion_tokens", "/max_tokens")
 CHAT = JsonReader(prompt=["/messages"], limit=LIMITS)
@@ -44,14 +47,24 @@ def operation(path: str) -> str:
     return path.replace("/", ".")
 
 
+_PREFIXES = ("/v1/", "/")
+_READERS: dict[str, Reader] = {**BODIES, **dict.fromkeys(FORMS, FORM)}
+
 ROWS = (
-    *(Row(path=f"/v1/{path}", api="openai", operation=operation(path), reader=BODIES[path]) for path in BODIES),
-    *(Row(path=f"/v1/{path}", api="openai", operation=operation(path), reader=FORM) for path in FORMS),
-    Row(path="/v1/responses/compact", api="openai", operation="responses.compact", reader=RESPONSE),
-    Row(path="/v1/responses/input_tokens", api="openai", operation="responses.input_tokens", reader=RESPONSE),
-    Row(path="/v1/moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT),
-    *(Row(path=f"/v3/{path}", api="openai", operation=operation(path), reader=BODIES[path]) for path in BODIES),
-    *(Row(path=f"/v3/{path}", api="openai", operation=operation(path), reader=FORM) for path in FORMS),
+    *(
+        Row(path=f"{prefix}{path}", api="openai", operation=operation(path), reader=reader)
+        for prefix in (*_PREFIXES, "/v3/")
+        for path, reader in _READERS.items()
+    ),
+    *(
+        Row(path=f"{prefix}responses/{path}", api="openai", operation=f"responses.{path}", reader=RESPONSE)
+        for path in ("compact", "input_tokens")
+        for prefix in _PREFIXES
+    ),
+    *(
+        Row(path=f"{prefix}moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT)
+        for prefix in _PREFIXES
+    ),
     Row(path="/v1/conversations", api="openai", operation="conversations", note=_STATE),
     Row(path="/v1/conversations/{*}/items", api="openai", operation="conversations.items", note=_STATE),
     Row(path="/v1/batches", api="openai", operation="batches", note="the models are in the file that it names"),
@@ -176,3 +189,9 @@ SESSION_ANSWERS = {
         ),
     )
 }
+
+ERROR = ErrorShape(
+    document={"error": {"message": MESSAGE, "type": KIND, "code": CODE}},
+    kinds={400: "invalid_request_error", 500: "server_error"},
+)
+ERRORS = {"": ERROR}

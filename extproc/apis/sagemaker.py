@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.apis.any_model import ANY_MODEL
+from extproc.apis.error_shape import MESSAGE, ErrorShape
 from extproc.apis.row import Row
 
 _TARGET_MODEL = "x-amzn-sagemaker-target-model"
@@ -39,3 +40,15 @@ ANSWERS = {
     "invocations-response-stream": msgspec.structs.replace(ANY_MODEL, payload="raw"),
     "invoke": ANY_MODEL,
 }
+
+_ERROR = ErrorShape(
+    document={"Message": MESSAGE},
+    kinds={
+        400: "ValidationError",
+        429: "ThrottlingException",
+        500: "InternalFailure",
+        503: "ServiceUnavailable",
+    },
+    header="x-amzn-errortype",
+)
+ERRORS = {"": _ERROR}

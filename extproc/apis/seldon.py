@@ -6,6 +6,7 @@ keep as one name. Source: Seldon Core 2's documentation, "Inference".
 
 from __future__ import annotations
 
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 
 _HEADER = "seldon-model"
@@ -14,3 +15,5 @@ ROWS = (
     Row(path="/v2/models/{*}/infer", api="seldon", operation="infer", header=_HEADER),
     Row(path="/v2/models/{*}/versions/{version}/infer", api="seldon", operation="infer", header=_HEADER),
 )
+
+ERRORS = {"": TEXT}

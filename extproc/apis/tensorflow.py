@@ -6,6 +6,7 @@ Serving's documentation, "RESTful API".
 
 from __future__ import annotations
 
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 
 _VERBS = ("classify", "regress", "predict")
@@ -18,3 +19,5 @@ ROWS = (
         for verb in _VERBS
     ),
 )
+
+ERRORS = {"": TEXT}

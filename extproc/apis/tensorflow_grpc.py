@@ -6,6 +6,7 @@ prediction_service.proto.
 
 from __future__ import annotations
 
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 from extproc.bodies.grpc_message import GrpcReader
 
@@ -20,3 +21,5 @@ ROWS = (
     Row(path=_SERVICE + "Regress", api="tensorflow", operation="regress", reader=ONE, note="gRPC"),
     Row(path=_SERVICE + "MultiInference", api="tensorflow", operation="multi_inference", reader=MANY, note="gRPC"),
 )
+
+ERRORS = {"": TEXT}

@@ -7,6 +7,7 @@ API".
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.error_shape import KIND, MESSAGE, STATUS, ErrorShape
 from extproc.apis.row import Row
 
 ROWS = (
@@ -16,3 +17,14 @@ ROWS = (
 )
 
 ANSWERS = {"predictions": AnswerShape(pieces_are_tokens=False, raw_output=True, has_end_mark=False)}
+
+_ERROR = ErrorShape(
+    document={"code": STATUS, "type": KIND, "message": MESSAGE},
+    kinds={
+        400: "BadRequestException",
+        404: "ModelNotFoundException",
+        500: "InternalServerException",
+        503: "ServiceUnavailableException",
+    },
+)
+ERRORS = {"": _ERROR}

@@ -7,6 +7,7 @@ Inference Server's documentation, "Generate Extension".
 from __future__ import annotations
 
 from extproc.apis.answer_shape import AnswerShape
+from extproc.apis.error_shape import TEXT
 from extproc.apis.row import Row
 
 ROWS = tuple(
@@ -22,3 +23,5 @@ ROWS = tuple(
 
 ANSWER = AnswerShape(output=("/text_output",), has_end_mark=False)
 ANSWERS = {"generate": ANSWER, "generate_stream": ANSWER}
+
+ERRORS = {"": TEXT}

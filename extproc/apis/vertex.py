@@ -6,7 +6,7 @@ The path tells model and method; an endpoint's identifier stands for its model. 
 
 from __future__ import annotations
 
-from extproc.apis import gemini
+from extproc.apis import gemini, openai
 from extproc.apis.any_model import ANY_MODEL
 from extproc.apis.openai import CHAT, CHAT_ANSWER
 from extproc.apis.row import Row
@@ -66,3 +66,4 @@ ANSWERS = {
     "chat.completions": CHAT_ANSWER,
     **dict.fromkeys(("predict", "rawPredict", "streamRawPredict", "serverStreamingPredict"), ANY_MODEL),
 }
+ERRORS = {"": gemini.ERROR, "chat.completions": openai.ERROR}

@@ -7,6 +7,7 @@ entrypoints/serve/disagg/protocol.py.
 
 from __future__ import annotations
 
+from extproc.apis import openai
 from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.openai import COMPLETION_ANSWER, LIMITS
 from extproc.apis.row import Row
@@ -53,3 +54,4 @@ ANSWERS = {
     **dict.fromkeys(("rerank", "score", "pooling", "classify"), INPUT_ONLY),
     "inference.generate": COMPLETION_ANSWER,  # of its choices, too, the tokens are ``token_ids``
 }
+ERRORS = openai.ERRORS

@@ -65,7 +65,7 @@ class ResponseReply(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """Ends the exchange: the client gets ``status`` and an OpenAI-style JSON error, or a gRPC status and message."""
+    """Ends the exchange: the client gets ``status``, ``headers`` and ``body``, or a gRPC status and ``message``."""
 
     status: int
     code: str
@@ -73,6 +73,19 @@ class Reject(msgspec.Struct, frozen=True):
     metadata: tuple[tuple[str, str], ...] = ()
     grpc: bool = False
     """The client expects gRPC."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    """The error in the shape of the request's API."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Ends the exchange: the client gets status 200 and this body from the processor itself."""
+
+    name: str
+    """What it is, for Envoy's access log."""
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -82,4 +95,4 @@ class Finish(msgspec.Struct, frozen=True):
 FINISH = Finish()
 
 
-Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject
+Reply: TypeAlias = HeadersReply | BodyReply | BodyEcho | TrailersReply | ResponseReply | Reject | Answer

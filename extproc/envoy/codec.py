@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from extproc._pb import access_log_pb2 as log_pb
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.actions import (
+    Answer,
     BodyEcho,
     BodyReply,
     HeadersReply,
@@ -26,7 +27,6 @@ from extproc.envoy.actions import (
 )
 from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
 from extproc.envoy.canonical import parse as parse_canonical
-from extproc.envoy.error_body import error_body
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
     BodyMode,
@@ -46,8 +46,8 @@ SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
 """The namespace of dynamic metadata that is read and written."""
-_GRPC_STATUS = {400: 3, 413: 8, 503: 14}
-"""INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
+_GRPC_STATUS = {400: 3, 404: 5, 413: 8, 429: 8, 503: 14}
+"""INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
 _UNKNOWN = 2
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
@@ -207,6 +207,11 @@ def _encoded(reply: Reply) -> bytes:
             (response.response_body if reply.body else response.response_headers).SetInParent()
         case Reject():
             _reject(reply, response)
+        case Answer():
+            response.immediate_response.status.code = 200
+            response.immediate_response.details = f"aimesh_{reply.name}"
+            _put_metadata(reply.metadata, response)
+            _put_immediate(reply.headers, reply.body, response.immediate_response)
     return response.SerializeToString()
 
 
@@ -249,7 +254,12 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
         immediate.grpc_status.status = _GRPC_STATUS.get(reply.status, _UNKNOWN)
         immediate.body = reply.message.encode()
         return
-    immediate.body = error_body(reply.status, reply.code, reply.message)
-    option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
-    option.header.key = "content-type"
-    option.header.raw_value = b"application/json"
+    _put_immediate(reply.headers, reply.body, immediate)
+
+
+def _put_immediate(headers: tuple[tuple[str, str], ...], body: bytes, immediate: pb.ImmediateResponse) -> None:
+    immediate.body = body
+    for name, value in headers:
+        option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
+        option.header.key = name
+        option.header.raw_value = value.encode()

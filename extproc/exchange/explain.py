@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from extproc.envoy.actions import BodyReply, HeadersReply, Reject
+from extproc.envoy.actions import Answer, BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers, safe_value
+from extproc.policy import unowned_requests
 from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import cookie
@@ -67,10 +68,11 @@ def explain(
                 rewritten = True
             case Reject():
                 reject = {"status": action.status, "code": action.code, "message": action.message}
-                unread = UNMATCHED.get(action.code)
-                reason = f"{unread}; a policy has onUnreadable: reject" if unread else action.message
+                reason = _why_refused(action)
+            case Answer():
+                reason = "the processor itself answers, with the names of models that policies own"
             case Unmatched():
-                reason = UNMATCHED[action.reason]
+                reason = UNMATCHED[action.reason] + _where_unrouted(snapshot)
     request, decision, operation = stream.request, stream.decision, stream.operation
     renamed = rewritten or operation.rename is not None
     return {
@@ -91,6 +93,20 @@ def explain(
         "reason": reason or (_why(decision, decision.policy, headers) if decision and decision.policy else ""),
         "reject": reject,
     }
+
+
+def _where_unrouted(snapshot: Snapshot) -> str:
+    """Where our own Envoy sends what no policy owns; a mesh, by the host that was called."""
+    if not snapshot.policies:
+        return ""
+    return f"; it passes on unrouted, which is to the servers of the policy {snapshot.fallback.name}"
+
+
+def _why_refused(reject: Reject) -> str:
+    if reject.code == unowned_requests.CODE:
+        return f"{UNMATCHED['no_policy']}; a policy has onUnowned: reject"
+    unread = UNMATCHED.get(reject.code)
+    return f"{unread}; a policy has onUnreadable: reject" if unread else reject.message
 
 
 def _why(decision: Decision, policy: Policy, headers: Headers) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from extproc import apis
 from extproc.bodies import json_scan
-from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import (
     BodyFields,
     InferenceRequest,
@@ -22,16 +21,19 @@ from extproc.bodies.request import (
     complete_request,
     request_for_decision,
 )
-from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, Mutation, Reject, TrailersReply
+from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, Mutation, TrailersReply
 from extproc.envoy.events import KINDS, BodyMode, Closed, Event, RequestBody, RequestHeaders, RequestTrailers
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode_of, replies, with_body_change
+from extproc.exchange.listed_models import listed_models
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
+from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.headers import Headers
+from extproc.policy import unowned_requests
 from extproc.policy.decision import Decision, decide
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import Snapshot
@@ -93,7 +95,8 @@ class RouteStream:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
         if operation is None:
-            return self._leave_unrouted(event, "no_api")
+            answer = listed_models(headers, self._snapshot)
+            return self._leave_unrouted(event, "no_api") if answer is None else self._finish(answer)
         if event.metadata:
             operation = with_native_model(operation, event, self._snapshot)
         self.operation = operation
@@ -216,6 +219,8 @@ class RouteStream:
         key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
         decision = self.decision = decide(request, self._headers, self._snapshot, self._entropy, key, self._free_shares)
         if decision.policy is None:
+            if rejected := unowned_requests.refusal(self._snapshot, request.model):
+                raise rejected
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
@@ -234,8 +239,7 @@ class RouteStream:
         return Mutation(remove=client_copies(self._headers), metadata=self._metadata())
 
     def _reject(self, rejected: Rejected) -> Actions:
-        metadata, grpc = self._metadata(), is_grpc(self._headers)
-        return self._finish(Reject(rejected.status, rejected.code, rejected.message, metadata, grpc))
+        return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""

@@ -115,6 +115,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     allow_pin: bool = False
     reject_without_gpu: bool = True
     reject_unreadable: bool = False
+    reject_unowned: bool = False
     gpu: Requirement | None = None
     timeout: float | None = None
     """Seconds."""
@@ -265,6 +266,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def patterns(self) -> tuple[ModelMatch, ...]:
         """All patterns in the order in which they are tried: exact names, then globs, the longest first."""
         return self._models.owners
+
+    @cached_property
+    def fallback(self) -> Policy:
+        """The policy to whose servers our own Envoy sends requests that none owns: that which owns ``*``, else the
+        first. There must be policies.
+        """
+        every = (match.policy for match in self.patterns if not match.pattern.strip("*"))
+        return next(every, self.policies[0])
 
     def match(self, model: str) -> ModelMatch | None:
         """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""

@@ -5,7 +5,7 @@ Where a document has errors of its own, checks that would only repeat them are l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import known_architecture, satisfies, shortfall
@@ -24,7 +24,9 @@ def check(policies: Policies, pools: Pools) -> None:
     _check_names("policy", [(d.value.name, d.name_field) for d in policies])
     _check_names("pool", [(d.value.name, d.name_field) for d in pools])
     _check_models(policies)
-    _check_unreadable(policies)
+    _check_of_all(policies, "onUnreadable", lambda policy: policy.reject_unreadable)
+    _check_of_all(policies, "onUnowned", lambda policy: policy.reject_unowned)
+    _check_unowned(policies)
     _check_metrics(policies)
     _check_pool_names(policies, pools)
     for document in policies:
@@ -58,17 +60,26 @@ def _check_models(policies: Policies) -> None:
             first.setdefault(model, (document.value.name, field))
 
 
-def _check_unreadable(policies: Policies) -> None:
-    """``onUnreadable`` holds for requests whose policy is unknown, so that all policies must agree."""
-    stating = [d for d in policies if d.field.at("spec").has("onUnreadable")]
+def _check_of_all(policies: Policies, name: str, value: Callable[[Policy], bool]) -> None:
+    """A field ``name`` that holds for requests whose policy is unknown, so that all policies must agree."""
+    stating = [d for d in policies if d.field.at("spec").has(name)]
     for document in stating[1:]:
-        if document.value.reject_unreadable != stating[0].value.reject_unreadable:
-            place = stating[0].field.at("spec", "onUnreadable").place
+        if value(document.value) != value(stating[0].value):
+            place = stating[0].field.at("spec", name).place
             message = (
                 f"the policy {stating[0].value.name} has another, at {place}, and whose such a request is, is not known"
             )
             remedy = "write the same in both, or in one of them only: it holds for all"
-            document.field.at("spec", "onUnreadable").error(message, remedy)
+            document.field.at("spec", name).error(message, remedy)
+
+
+def _check_unowned(policies: Policies) -> None:
+    """``onUnowned: reject`` where a policy owns every model."""
+    owner = next((d.value for d in policies if any(not model.strip("*") for model in d.value.models)), None)
+    for document in policies:
+        if owner is not None and document.value.reject_unowned:
+            message = f"nothing is unowned: the policy {owner.name} owns every model"
+            document.field.at("spec", "onUnowned").warn(message, f"give {owner.name} models by name, or remove it")
 
 
 def _check_metrics(policies: Policies) -> None:

@@ -37,6 +37,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "sticky": sticky and {"header": sticky.header, "cookie": sticky.cookie, "body": _pointer(sticky.body)},
         "allowPin": policy.allow_pin,
         "onUnreadable": "reject" if policy.reject_unreadable else "pass",
+        "onUnowned": "reject" if policy.reject_unowned else "pass",
         "onNoGpu": "reject" if policy.reject_without_gpu else "ignore",
         "gpuRequirements": gpu and {"architecture": gpu.architecture, "minMemory": f"{gpu.memory}Mi"},
         "trafficManagement": {

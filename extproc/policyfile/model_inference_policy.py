@@ -17,7 +17,7 @@ DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
-    more = ("onNoGpu", "onUnreadable", "gpuRequirements", "trafficManagement", "observability", "limits")
+    more = ("onNoGpu", "onUnreadable", "onUnowned", "gpuRequirements", "trafficManagement", "observability", "limits")
     fields = spec.fields(*known, *more) if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
@@ -37,6 +37,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         allow_pin=fields.optional("allowPin", Field.boolean, False),
         reject_without_gpu=fields.optional("onNoGpu", lambda f: f.choice("reject", "ignore"), "reject") == "reject",
         reject_unreadable=fields.optional("onUnreadable", lambda f: f.choice("pass", "reject"), "pass") == "reject",
+        reject_unowned=fields.optional("onUnowned", lambda f: f.choice("pass", "reject"), "pass") == "reject",
         gpu=fields.optional("gpuRequirements", _requirement, None),
         timeout=timeout,
         retry_budget=budget,

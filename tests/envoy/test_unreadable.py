@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -50,7 +51,7 @@ def test_rejected_where_the_policy_says_so(servers: Servers, processor: Process,
     assert server.seen == []
     assert envoy.ask("m").headers["x-model-version"] == "v1"
     connection = envoy.open()
-    connection.request("GET", "/v1/models")
+    connection.request("GET", "/v1/files")
     assert connection.getresponse().status == 200
 
 
@@ -61,6 +62,22 @@ def test_passed_to_the_first_policys_servers_by_default(servers: Servers, proces
     answer = gateway(snapshot, deciding.address).post(b"hello")
     assert (answer.status, answer.text, "x-model-version" in answer.headers) == (200, "v1", False)
     assert count(deciding, "inference_unmatched_total", reason="bad_json") == 1
+
+
+@BODIES
+def test_a_model_that_nobody_owns_is_refused_where_the_policy_says_so(
+    servers: Servers, processor: Process, gateway: Start, body: str
+) -> None:
+    (server,) = servers("v1")
+    (owner,) = one(server, reject=False).policies
+    snapshot = Snapshot((msgspec.structs.replace(owner, reject_unowned=True),))
+    deciding = processor(snapshot)
+    envoy = gateway(snapshot, deciding.address, body=body)
+    answer = envoy.ask("other")
+    assert (answer.status, answer.error["code"]) == (404, "model_not_found")
+    assert count(deciding, "inference_rejected_total", code="model_not_found") == 1
+    assert server.seen == []
+    assert envoy.ask("m").status == 200
 
 
 @pytest.mark.parametrize("body", ["streamed", "buffered"])

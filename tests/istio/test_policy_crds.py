@@ -37,7 +37,7 @@ GOOD = """
 ---
 {selector: {matchLabels: {app: chat, empty: ""}}, host: "[::1]", pathPrefixes: [/a, /b/c]}
 ---
-{versions: [{name: v1}], default: v1, allowPin: true, onNoGpu: ignore, onUnreadable: reject}
+{versions: [{name: v1}], default: v1, allowPin: true, onNoGpu: ignore, onUnreadable: reject, onUnowned: reject}
 ---
 {versions: [{name: v1, weight: 0}, {name: v2, weight: 1, endpoints: ["a:1", "[::1]:2"]}], sticky: {body: /a~1b}}
 ---
@@ -89,6 +89,8 @@ BAD = """
 {onNoGpu: fail}
 ---
 {onUnreadable: ignore}
+---
+{onUnowned: ignore}
 ---
 {selector: {}}
 ---

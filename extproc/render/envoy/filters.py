@@ -29,7 +29,12 @@ from extproc.render.envoy.envoy_options import (
 _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _MODEL_HEADERS = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
 """Where a request names its model other than in the body: what ``modelRewrite`` may change."""
-_MUTABLE_HEADERS = ("x-(model|gpu)-.*", headers.DESTINATION_ENDPOINT, "content-(length|encoding|type)", "retry-after")
+_MUTABLE_HEADERS = (
+    "x-(model|gpu|amzn)-.*",
+    headers.DESTINATION_ENDPOINT,
+    "content-(length|encoding|type)",
+    "retry-after",
+)
 """Headers that the processor may set, as regular expressions short enough for Envoy's default limit (program size 100
 in RE2)."""
 _DECIDING_HEADERS = (

@@ -134,8 +134,7 @@ class _Routes:
         snapshot = self._snapshot
         if not snapshot.policies:
             return iter([_unavailable([])])
-        policy = next((m.policy for m in snapshot.patterns if owns_all(m)), snapshot.policies[0])
-        return self._default(policy, [], unserved_headers(None))
+        return self._default(snapshot.fallback, [], unserved_headers(None))
 
     def _fallback(self, policy: Policy, conditions: list[Doc]) -> Iterator[Doc]:
         """To the policy's default version, or without one split by weight; versions of weight 0 get nothing."""

@@ -29,6 +29,7 @@ from extproc.render.envoy.envoy_options import (
     typed,
 )
 from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
+from extproc.render.envoy.local_replies import local_replies_in_mesh
 from extproc.render.envoy.response_headers import response_headers
 from extproc.render.envoy.routes import body_buffer
 from extproc.render.istio.account_log import account_log
@@ -166,6 +167,7 @@ class _Filters:
             # mid-request would keep the processor's stream open for ever.
             request_timeout=REQUEST_TIMEOUT,
             access_log=[account_log(self._options)],
+            local_reply_config={"mappers": local_replies_in_mesh()},
         )
         del manager["name"]
         match = {"listener": {**listener, "filterChain": {"filter": {"name": _MANAGER}}}}

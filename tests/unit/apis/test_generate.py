@@ -24,6 +24,13 @@ SGLANG = {"text": "Paris is", "sampling_params": {"max_new_tokens": 8}, "stream"
             ),
         ),
         (
+            "POST /",
+            TGI | {"stream": True},
+            InferenceRequest(
+                "generate", "generate", "", None, True, "predibase/dbpedia", 20, json_size("What is a mesh?")
+            ),
+        ),
+        (
             "POST /generate_stream",
             TGI,
             InferenceRequest(
@@ -53,7 +60,7 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("GET /generate", "no_api"), ("POST /", "no_api"), ("POST /generate//", "no_api"), ("POST /generates", "no_api")],
+    [("GET /generate", "no_api"), ("POST /generate//", "no_api"), ("POST /generates", "no_api")],
 )
 def test_does_not_ask_for(line: str, reason: str) -> None:
     assert interpret(line, TGI) == reason

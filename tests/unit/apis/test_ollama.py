@@ -47,6 +47,7 @@ MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
             {"model": "all-minilm", "prompt": "a"},
             InferenceRequest("ollama", "embeddings", "all-minilm", prompt_bytes=json_size("a")),
         ),
+        ("POST /api/show", {"model": "all-minilm", "verbose": True}, InferenceRequest("ollama", "show", "all-minilm")),
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
@@ -59,7 +60,6 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
         ("POST /api/generate", "no_model"),
         ("GET /api/generate", "no_api"),
         ("POST /api/pull", "no_api"),
-        ("POST /api/show", "no_api"),
         ("GET /api/tags", "no_api"),
         ("DELETE /api/delete", "no_api"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.actions import (
+    Answer,
     BodyEcho,
     BodyReply,
     HeadersReply,
@@ -21,7 +21,6 @@ from extproc.envoy.actions import (
     TrailersReply,
 )
 from extproc.envoy.codec import Malformed, decode, encode
-from extproc.envoy.error_body import error_body
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
     BodyMode,
@@ -170,26 +169,36 @@ def test_body_replies() -> None:
         (ResponseReply(), "response_headers"),
         (ResponseReply(body=True), "response_body"),
         (Reject(400, "c", "m"), "immediate_response"),
+        (Answer("models", (), b"{}"), "immediate_response"),
     ],
 )
 def test_every_reply_is_of_the_kind_that_envoy_waits_for(reply: Reply, kind: str) -> None:
     assert sent(reply).WhichOneof("response") == kind
 
 
-def test_reject_speaks_openai() -> None:
-    immediate = sent(Reject(413, "request_too_large", 'too "large"', (("api", "openai"),)))
-    assert immediate.immediate_response.status.code == 413
-    assert immediate.immediate_response.details == "aimesh_request_too_large"
+def test_an_answer_has_its_headers_and_body() -> None:
+    immediate = sent(Answer("models", (("content-type", "application/json"),), b"{}", (("api", "openai"),)))
+    assert immediate.immediate_response.status.code == 200
+    assert immediate.immediate_response.details == "aimesh_models"
     (option,) = immediate.immediate_response.headers.set_headers
     assert (option.header.key, option.header.raw_value) == ("content-type", b"application/json")
-    assert json.loads(immediate.immediate_response.body) == {
-        "error": {"message": 'too "large"', "type": "invalid_request_error", "code": "request_too_large"}
-    }
+    assert immediate.immediate_response.body == b"{}"
     assert immediate.dynamic_metadata["aimesh"]["api"] == "openai"  # type: ignore[index]
-    assert json.loads(error_body(503, "c", "m"))["error"]["type"] == "server_error"
 
 
-@pytest.mark.parametrize(("status", "expected"), [(400, 3), (413, 8), (503, 14), (418, 2)])
+def test_a_refusal_has_its_headers_and_body() -> None:
+    headers = (("content-type", "application/json"), ("x-amzn-errortype", "ValidationException"))
+    reply = Reject(413, "request_too_large", "m", (("api", "openai"),), headers=headers, body=b"{}")
+    immediate = sent(reply)
+    assert immediate.immediate_response.status.code == 413
+    assert immediate.immediate_response.details == "aimesh_request_too_large"
+    options = immediate.immediate_response.headers.set_headers
+    assert [(option.header.key, option.header.raw_value.decode()) for option in options] == list(headers)
+    assert immediate.immediate_response.body == b"{}"
+    assert immediate.dynamic_metadata["aimesh"]["api"] == "openai"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, 3), (404, 5), (413, 8), (429, 8), (503, 14), (418, 2)])
 def test_reject_speaks_grpc_where_the_client_does(status: int, expected: int) -> None:
     immediate = sent(Reject(status, "c", "what is wrong", (("api", "oip"),), grpc=True))
     assert immediate.immediate_response.grpc_status.status == expected

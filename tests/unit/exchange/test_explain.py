@@ -140,7 +140,8 @@ def test_a_pattern_is_named_and_so_is_a_version_that_only_the_request_knows() ->
 )
 def test_what_passes_on_unrouted(path: str, body: Any, fields: list[tuple[str, str]], reason: str) -> None:
     found = of(path, body, ("x-model-name", "mine"), *fields)
-    assert found["reason"] == UNMATCHED[reason]
+    where = "; it passes on unrouted, which is to the servers of the policy drawn"
+    assert found["reason"] == UNMATCHED[reason] + where
     assert (found["headers"], found["removed"]) == ({}, ["x-model-name"])
     assert [found[key] for key in ("policy", "version", "cohort", "gpu_pool", "model_rewrite", "reject")] == [None] * 6
     assert (found["api"] is None) == (reason == "no_api")

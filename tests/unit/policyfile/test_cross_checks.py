@@ -51,16 +51,24 @@ def test_globs_may_overlap() -> None:
     assert found(policy("models: [llama-3-8b]"), policy("models: ['llama-*']", "b"), policy("{}", "c")) == []
 
 
+@pytest.mark.parametrize("name", ["onUnreadable", "onUnowned"])
 @pytest.mark.parametrize(("first", "second"), [("pass", "reject"), ("reject", "pass")])
-def test_what_unreadable_requests_get_is_one_thing(first: str, second: str) -> None:
-    one, two = f"models: [a]\nonUnreadable: {first}", f"models: [b]\nonUnreadable: {second}"
+def test_what_requests_of_nobody_get_is_one_thing(first: str, second: str, name: str) -> None:
+    one, two = f"models: [a]\n{name}: {first}", f"models: [b]\n{name}: {second}"
     (problem,) = found(policy(one), policy(two, "b"))
     assert problem.file == "1.yaml"
     assert said(problem) == (
-        "6 spec.onUnreadable: the policy chat has another, at 0.yaml:6, and whose such a request is, is not known; "
+        f"6 spec.{name}: the policy chat has another, at 0.yaml:6, and whose such a request is, is not known; "
         "write the same in both, or in one of them only: it holds for all"
     )
     assert found(policy(one), policy(one.replace("[a]", "[b]"), "b"), policy("models: [c]", "c")) == []
+
+
+def test_to_reject_what_is_unowned_where_nothing_is() -> None:
+    (problem,) = found(policy("models: [a]\nonUnowned: reject"), policy("{}", "rest"))
+    assert problem.warning
+    assert "nothing is unowned: the policy rest owns every model" in said(problem)
+    assert found(policy("models: [a]\nonUnowned: reject"), policy("models: ['b*']", "rest")) == []
 
 
 def test_models_that_cannot_be_read_clash_with_nobody() -> None:

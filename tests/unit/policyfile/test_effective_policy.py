@@ -104,6 +104,7 @@ def test_everything_is_shown() -> None:
                 "sticky": {"header": "", "cookie": "", "body": "/metadata/a~1b"},
                 "allowPin": True,
                 "onUnreadable": "pass",
+                "onUnowned": "pass",
                 "onNoGpu": "reject",
                 "gpuRequirements": {"architecture": "a100", "minMemory": "8192Mi"},
                 "trafficManagement": {

@@ -21,6 +21,7 @@ def test_a_policy_that_says_nothing_has_the_defaults() -> None:
         allow_pin=False,
         reject_without_gpu=True,
         reject_unreadable=False,
+        reject_unowned=False,
         gpu=None,
         timeout=None,
         retry_budget=None,
@@ -39,6 +40,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
     models: [llama-3-8b, "llama-3-8b-*"]
     onNoGpu: ignore
     onUnreadable: reject
+    onUnowned: reject
     gpuRequirements: {minMemory: 8Gi, architecture: a100}
     trafficManagement: {timeout: 1m30s, retryBudget: {minRetriesPerSecond: 5, retryRatio: 0.25}}
     observability:
@@ -57,6 +59,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
         models=("llama-3-8b", "llama-3-8b-*"),
         reject_without_gpu=False,
         reject_unreadable=True,
+        reject_unowned=True,
         gpu=Requirement("a100", 8192),
         timeout=90.0,
         retry_budget=RetryBudget(0.25, 5),

@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import celpy
 import pytest
+from celpy.adapter import json_to_cel
+from celpy.evaluation import CELEvalError
 
-from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies
+from extproc.apis import FAMILIES
+from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies, local_replies_in_mesh
+
+CHAT = "/v1/chat/completions"
 
 
-def mapped(status: int, details: str = "") -> dict[str, Any] | None:
-    """The error that a client gets for a local reply: what the first mapper gives whose filters hold."""
-    for mapper in local_replies():
-        by_status, by_details = mapper["filter"]["and_filter"]["filters"]
-        comparison = by_status["status_code_filter"]["comparison"]
-        value = comparison["value"]["default_value"]
-        if not (status == value if comparison["op"] == "EQ" else status >= value):
+def mapped(
+    status: int,
+    details: str = "",
+    *,
+    path: str = CHAT,
+    metadata: dict[str, str] | None = None,
+    content_type: str = "application/json",
+    in_mesh: bool = False,
+) -> dict[str, Any] | None:
+    """The first mapper whose filters hold. ``path``: empty where Envoy could not read the head."""
+    known: dict[str, Any] = {
+        "response": {"code": status, "code_details": details},
+        "request": {"headers": {"content-type": content_type}, "url_path": path} if path else {"headers": {}},
+        "metadata": {"filter_metadata": {"aimesh": metadata} if metadata else {}},
+    }
+    environment = celpy.Environment()
+    for mapper in local_replies_in_mesh() if in_mesh else local_replies():
+        *by_status, by_expression = mapper["filter"].get("and_filter", {"filters": [mapper["filter"]]})["filters"]
+        if by_status:
+            comparison = by_status[0]["status_code_filter"]["comparison"]
+            value = comparison["value"]["default_value"]
+            if not (status == value if comparison["op"] == "EQ" else status >= value):
+                continue
+        expression = by_expression["extension_filter"]["typed_config"]["expression"]
+        program = environment.program(environment.compile(expression))
+        try:
+            holds = program.evaluate({name: json_to_cel(value) for name, value in known.items()})
+        except CELEvalError:  # Envoy takes an error for a no
             continue
-        expression = by_details["extension_filter"]["typed_config"]["expression"]
-        assert expression.startswith("!response.code_details.startsWith('aimesh_')")
-        _, _, suffix = expression.partition(" && response.code_details.endsWith('")
-        if not details.startswith("aimesh_") and details.endswith(suffix.removesuffix("')")):
-            body = mapper["body_format_override"]
-            assert body["content_type"] == "application/json"
-            return dict(body["json_format"]["error"])
+        if holds:
+            return dict(mapper)
     return None
+
+
+def told(*arguments: Any, **names: Any) -> Any:
+    """The document that the client gets."""
+    found = mapped(*arguments, **names)
+    assert found is not None
+    form = found["body_format_override"]
+    assert form["content_type"] == "application/json"
+    return json.loads(form["text_format_source"]["inline_string"].replace("%%", "%"))
 
 
 @pytest.mark.parametrize(
@@ -47,16 +79,88 @@ def mapped(status: int, details: str = "") -> dict[str, Any] | None:
         (429, "", "bad_request", "invalid_request_error"),
     ],
 )
-def test_what_a_client_is_told(status: int, details: str, code: str, kind: str) -> None:
-    found = mapped(status, details)
+@pytest.mark.parametrize("path", ["", CHAT])
+def test_what_a_client_is_told(status: int, details: str, code: str, kind: str, path: str) -> None:
+    error = told(status, details, path=path)["error"]
+    assert (error["code"], error["type"]) == (code, kind)
+    assert error["message"].endswith((".", "1.1."))
+
+
+NONE = "No model server can take this request now."
+SHAPES: list[tuple[str, str, Any]] = [
+    ("anthropic", "/v1/messages", {"type": "error", "error": {"type": "overloaded_error", "message": NONE}}),
+    ("bedrock", "/model/m/converse", {"message": NONE}),
+    ("sagemaker", "/endpoints/m/invocations", {"Message": NONE}),
+    ("cohere", "/v2/chat", {"message": NONE}),
+    ("ollama", "/api/chat", {"error": NONE}),
+    ("oip", "/v2/models/m/infer", {"error": NONE}),
+    ("torchserve", "/predictions/m", {"code": 503, "type": "ServiceUnavailableException", "message": NONE}),
+    ("generate", "/generate", {"error": NONE, "error_type": "overloaded"}),
+    ("mlflow", "/invocations", {"error_code": "TEMPORARILY_UNAVAILABLE", "message": NONE}),
+    (
+        "mcp",
+        "/mcp",
+        {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": NONE, "data": {"code": "no_model_server"}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("api", "path", "expected"), SHAPES)
+def test_each_api_has_its_own_shape_by_what_the_processor_said_or_by_the_path(
+    api: str, path: str, expected: Any
+) -> None:
+    known = {"api": api, "operation": "any"}
+    assert told(503, "no_healthy_upstream", path="/prefixed", metadata=known) == expected
+    assert told(503, "no_healthy_upstream", path="/prefixed", metadata=known, in_mesh=True) == expected
+    assert told(503, "no_healthy_upstream", path=path) == expected
+    assert mapped(503, "no_healthy_upstream", path=path, in_mesh=True) is None
+
+
+def test_google_has_its_own_but_for_openai_s_operations() -> None:
+    error = told(504, metadata={"api": "gemini", "operation": "generateContent"})["error"]
+    assert (error["code"], error["status"]) == (504, "DEADLINE_EXCEEDED")
+    for api in ("gemini", "vertex"):
+        assert told(504, metadata={"api": api, "operation": "chat.completions"})["error"]["code"] == "timeout"
+    assert told(413, path="/v1beta/models/m:generateContent")["error"]["status"] == "INVALID_ARGUMENT"
+    assert told(413, path="/v1beta/openai/chat/completions")["error"]["code"] == "request_too_large"
+
+
+@pytest.mark.parametrize("api", sorted({row.api for family in FAMILIES for row in family.ROWS}))
+@pytest.mark.parametrize("in_mesh", [False, True])
+def test_every_api_is_told_something(api: str, in_mesh: bool) -> None:
+    for status in (502, 503, 504):
+        assert told(status, metadata={"api": api}, in_mesh=in_mesh)
+
+
+@pytest.mark.parametrize("in_mesh", [False, True])
+def test_grpc_gets_the_message_alone(in_mesh: bool) -> None:
+    found = mapped(503, metadata={"api": "oip"}, content_type="application/grpc+proto", in_mesh=in_mesh)
     assert found is not None
-    assert (found["code"], found["type"]) == (code, kind)
-    assert found["message"].endswith((".", "1.1."))
+    assert found["body_format_override"] == {
+        "text_format_source": {"inline_string": NONE},
+        "content_type": "text/plain",
+    }
+
+
+def test_amazon_s_exception_is_in_a_header() -> None:
+    found = mapped(413, path="/model/m/converse") or {}
+    timing, added = found["headers_to_add"]
+    assert added["header"] == {"key": "x-amzn-errortype", "value": "ValidationException"}
+    assert (mapped(413) or {})["headers_to_add"] == [timing]
 
 
 @pytest.mark.parametrize("status", [400, 413, 503])
-def test_answers_of_the_processor_stay_as_they_are(status: int) -> None:
-    assert mapped(status, "aimesh_no_gpu") is None
+@pytest.mark.parametrize("in_mesh", [False, True])
+def test_answers_of_the_processor_stay_as_they_are(status: int, in_mesh: bool) -> None:
+    mapper = mapped(status, "aimesh_no_gpu", metadata={"api": "openai"}, in_mesh=in_mesh) or {}
+    assert mapper.keys() == {"filter", "headers_to_add"}
+
+
+@pytest.mark.parametrize("details", ["aimesh_no_gpu", "no_healthy_upstream"])
+def test_times_of_a_model_server_are_left_out(details: str) -> None:
+    (added,) = (mapped(503, details) or {})["headers_to_add"]
+    assert added["header"] == {"key": "server-timing", "value": "total;dur=%DURATION%"}
+    assert added["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
 @pytest.mark.parametrize("status", [200, 302, 399])
@@ -64,6 +168,12 @@ def test_what_is_no_error_stays(status: int) -> None:
     assert mapped(status) is None
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 413])
+def test_a_mesh_s_own_refusals_stay_as_they_are(status: int) -> None:
+    assert mapped(status, metadata={"api": "openai"}, in_mesh=True) is None
+    assert mapped(503, in_mesh=True) is None
+
+
 def test_messages_name_the_limits() -> None:
-    assert str(MAX_HEADERS) in (mapped(431, "too_many_headers") or {})["message"]
-    assert f"{MAX_HEADERS_KB} KiB" in (mapped(431) or {})["message"]
+    assert str(MAX_HEADERS) in told(431, "too_many_headers")["error"]["message"]
+    assert f"{MAX_HEADERS_KB} KiB" in told(431, "headers_too_large")["error"]["message"]

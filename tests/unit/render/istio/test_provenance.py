@@ -63,6 +63,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "allow_pin": (True,),
     "reject_without_gpu": (False,),
     "reject_unreadable": (True,),
+    "reject_unowned": (True,),
     "gpu": (None, Requirement("a100", 1), Requirement("h100")),
     "timeout": (30.0,),
     "retry_budget": (RetryBudget(0.5, 1),),

@@ -1,0 +1,23 @@
+"""What a client gets whose request the processor itself answers with an error: in the shape of the request's API."""
+
+from __future__ import annotations
+
+from extproc.apis.error_table import error_shape
+from extproc.bodies.grpc_message import is_grpc
+from extproc.bodies.request import Operation
+from extproc.envoy.actions import Reject
+from extproc.errors import Rejected
+from extproc.headers import Headers
+
+
+def refused(
+    rejected: Rejected, operation: Operation, metadata: tuple[tuple[str, str], ...], headers: Headers
+) -> Reject:
+    """The answer. ``metadata``: dynamic metadata of the request; ``headers``: the request's own."""
+    status, code, message = rejected.status, rejected.code, str(rejected)
+    if is_grpc(headers):
+        return Reject(status, code, message, metadata, grpc=True)
+    shape = error_shape(operation.api, operation.name)
+    return Reject(
+        status, code, message, metadata, headers=shape.headers(status), body=shape.body(status, code, message)
+    )

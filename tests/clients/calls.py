@@ -1,0 +1,152 @@
+"""Calls by official SDKs, each in the environment that has them: ``python calls.py BASE_URL MODEL`` prints JSON lines.
+
+Run by ``tests.clients``, never imported: the project's own environment has none of these SDKs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+MESSAGES = [{"role": "user", "content": "Why?"}]
+Call = Callable[[str, str], object]
+
+
+def sdk(name: str) -> Any:
+    """The module, whose types are not known here."""
+    return importlib.import_module(name)
+
+
+def openai_chat(base: str, model: str, stream: bool = False, path: str = "/v1") -> object:
+    client = sdk("openai").OpenAI(base_url=base + path, api_key="k", max_retries=0)
+    return list(client.chat.completions.create(model=model, messages=MESSAGES, stream=stream))
+
+
+def openai_responses(base: str, model: str) -> object:
+    return sdk("openai").OpenAI(base_url=base, api_key="k", max_retries=0).responses.create(model=model, input="Why?")
+
+
+def azure_chat(base: str, model: str) -> object:
+    client = sdk("openai").AzureOpenAI(azure_endpoint=base, api_key="k", api_version="2024-10-21", max_retries=0)
+    return client.chat.completions.create(model=model, messages=MESSAGES)
+
+
+def anthropic_messages(base: str, model: str, stream: bool = False) -> object:
+    client = sdk("anthropic").Anthropic(base_url=base, api_key="k", max_retries=0)
+    return list(client.messages.create(model=model, max_tokens=9, messages=MESSAGES, stream=stream))
+
+
+def _genai(base: str) -> Any:
+    genai = sdk("google.genai")
+    return genai.Client(api_key="k", http_options=genai.types.HttpOptions(base_url=base))
+
+
+def genai_content(base: str, model: str) -> object:
+    client = _genai(base)
+    return client.models.generate_content(model=model, contents="Why?")
+
+
+def genai_stream(base: str, model: str) -> object:
+    client = _genai(base)
+    return list(client.models.generate_content_stream(model=model, contents="Why?"))
+
+
+def _cohere(base: str) -> Any:
+    return sdk("cohere").ClientV2(api_key="k", base_url=base)
+
+
+def cohere_chat(base: str, model: str) -> object:
+    return _cohere(base).chat(model=model, messages=MESSAGES, request_options={"max_retries": 0})
+
+
+def cohere_stream(base: str, model: str) -> object:
+    return list(_cohere(base).chat_stream(model=model, messages=MESSAGES, request_options={"max_retries": 0}))
+
+
+def ollama_chat(base: str, model: str, stream: bool = False) -> object:
+    return list(sdk("ollama").Client(host=base).chat(model=model, messages=MESSAGES, stream=stream))
+
+
+def _mistral(base: str) -> Any:
+    try:
+        made = sdk("mistralai.client").Mistral
+    except (ImportError, AttributeError):
+        made = sdk("mistralai").Mistral
+    return made(api_key="k", server_url=base)
+
+
+def mistral_chat(base: str, model: str) -> object:
+    return _mistral(base).chat.complete(model=model, messages=MESSAGES, retries=None)
+
+
+def mistral_fim_stream(base: str, model: str) -> object:
+    return list(_mistral(base).fim.stream(model=model, prompt="def f"))
+
+
+def _boto(service: str, base: str) -> Any:
+    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "k", "region_name": "us-east-1"}
+    config = sdk("botocore.config").Config(retries={"total_max_attempts": 1})
+    return sdk("boto3").client(service, endpoint_url=base, config=config, **keys)
+
+
+def bedrock_converse(base: str, model: str, stream: bool = False) -> object:
+    client = _boto("bedrock-runtime", base)
+    called = client.converse_stream if stream else client.converse
+    return called(modelId=model, messages=[{"role": "user", "content": [{"text": "Why?"}]}])
+
+
+def sagemaker_invoke(base: str, model: str) -> object:
+    return _boto("sagemaker-runtime", base).invoke_endpoint(EndpointName=model, Body=b"{}")
+
+
+def triton_infer(base: str, model: str) -> object:
+    http = sdk("tritonclient.http")
+    tensor = http.InferInput("x", [1], "INT32")
+    tensor.set_data_from_numpy(sdk("numpy").zeros(1, "int32"))
+    return http.InferenceServerClient(base.removeprefix("http://")).infer(model, [tensor])
+
+
+CALLS: dict[str, Call] = {
+    "openai chat.completions": openai_chat,
+    "openai chat.completions, streamed": lambda base, model: openai_chat(base, model, stream=True),
+    "openai chat.completions, no /v1": lambda base, model: openai_chat(base, model, path=""),
+    "openai responses, no /v1": openai_responses,
+    "openai (Azure) chat.completions": azure_chat,
+    "anthropic messages": anthropic_messages,
+    "anthropic messages, streamed": lambda base, model: anthropic_messages(base, model, stream=True),
+    "google-genai generate_content": genai_content,
+    "google-genai generate_content_stream": genai_stream,
+    "cohere chat": cohere_chat,
+    "cohere chat_stream": cohere_stream,
+    "ollama chat": ollama_chat,
+    "ollama chat, streamed": lambda base, model: ollama_chat(base, model, stream=True),
+    "mistralai chat.complete": mistral_chat,
+    "mistralai fim.stream": mistral_fim_stream,
+    "boto3 bedrock converse": bedrock_converse,
+    "boto3 bedrock converse_stream": lambda base, model: bedrock_converse(base, model, stream=True),
+    "boto3 sagemaker invoke_endpoint": sagemaker_invoke,
+    "tritonclient http infer": triton_infer,
+}
+
+
+def main() -> None:
+    """Makes every call and prints what it raised."""
+    base, *models = sys.argv[1:]
+    for name, call in CALLS.items():
+        for model in models:
+            found = {"call": name, "model": model, "class": "", "message": ""}
+            try:
+                call(base, model)
+            except ImportError as error:
+                found["skipped"] = str(error)
+            except Exception as error:
+                found["class"] = type(error).__name__
+                found["message"] = str(getattr(error, "body", None) or "") + " " + str(error)
+            sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
