@@ -77,7 +77,8 @@ def _mode(within: str, **fields: str) -> Callable[[Doc], None]:
 
     def edit(document: Doc) -> None:
         for config in _filters(document, within):
-            config["processing_mode"] |= fields
+            for holder in _found(config, "processing_mode"):
+                holder["processing_mode"] |= fields
 
     return edit
 

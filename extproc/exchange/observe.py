@@ -138,8 +138,9 @@ class ObserveStream:
             return ()  # an interim response
         self._code = code
         load = self._load_report(headers)
-        if (elapsed := _elapsed(headers)) is not None:
-            # By Envoy's clock, from the request's first byte: our own starts when the decision was made.
+        if self._started is not None and (elapsed := _elapsed(headers)) is not None:
+            # By Envoy's clock, from the request's first byte: our own starts when the decision was made. A refusal by
+            # `aimesh.route`, of which no request is seen here, has no duration.
             self._started = now - elapsed
         policy = self._exchange().policy
         values = None
@@ -208,6 +209,8 @@ class ObserveStream:
         """Notes the exchange's only answer. ``ended``: None where it is not known when."""
         self._done = True
         self._accounted = self._accounted and not counts_by_itself(self._code, self._metadata)
+        if self._accounted and not share_told(self._metadata):
+            return ()  # left out of the sample, and closed before its status was known
         if self._accounted and error == "client_left":
             error = "broken_off"
         return self._notes(TimedAnswer(self._reader, self._started, self._first_token, self._last_token, ended, error))

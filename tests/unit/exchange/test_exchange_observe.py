@@ -315,3 +315,15 @@ def test_what_has_no_account_is_observed_and_stands_for_itself(told: str) -> Non
     read, _ = stream.receive(ResponseBody(ANSWER), 100.5)
     assert isinstance(read, Observed)
     assert (read.output_tokens, read.seconds, read.share, read.accounted) == (1, near(0.5), 1.0, False)
+
+
+def test_what_is_left_out_and_closed_before_its_status_is_not_noted() -> None:
+    assert watched(True, observe="0").receive(Closed(), 1) == ()
+
+
+def test_a_refusal_by_the_route_filter_has_no_duration() -> None:
+    """Of which the request is not seen, whatever Envoy says of the time."""
+    stream = ObserveStream(Snapshot(()), accounted=False)
+    timed = Headers.of([(":status", "400"), ("server-timing", "total;dur=7")])
+    noted = answers(list(stream.receive(ResponseHeaders(timed, end_of_stream=False), 1.0)))
+    assert [(one.code, one.seconds) for one in noted] == [("400", None)]
