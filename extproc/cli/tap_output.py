@@ -74,6 +74,7 @@ def request_line(record: TapRecord, *, coloured: bool = False) -> str:
     ]
     words += [f"({record.asked})"] if record.asked and record.asked != record.model else []
     words += [record.error.replace("_", " ")] if record.error else []
+    words += [] if record.observed else ["not read"]
     words += [f"from {record.caller}"] if record.caller else []
     return "  ".join(words[:2]) + "  " + printable("  ".join(words[2:]))
 

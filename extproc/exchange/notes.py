@@ -56,7 +56,8 @@ class Observed(msgspec.Struct, frozen=True):
     streamed: bool = False
     """The answer was a stream of tokens or events, not one document."""
     error: str = ""
-    """How it failed beyond what the status tells: one of ``ERRORS``; empty where it did not."""
+    """How it failed beyond what the status tells: one of ``ERRORS``; empty where it did not. For taps, one of
+    ``FAILURES`` in the place of ``broken_off``."""
     traceparent: str = ""
     """The trace context that the request came with (W3C), unchecked; empty where it had none."""
     asked: str = ""
@@ -78,7 +79,8 @@ class Observed(msgspec.Struct, frozen=True):
 
 SHED = "shed"
 """We could not keep up and watched only the beginning: the exchange itself did not fail."""
-ERRORS = ("error_in_stream", "client_left", "broken_off", "cut_short", SHED)
+BROKEN_OFF = "broken_off"
+ERRORS = ("error_in_stream", "client_left", BROKEN_OFF, "cut_short", SHED)
 """The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
 client mostly; the same where the account of the request says by whom; the answer ended without the mark that its API
 ends with."""
@@ -106,6 +108,12 @@ class RequestAccount(msgspec.Struct, frozen=True):
     """As ``Observed.caller``."""
     failure: str = ""
     """One of ``FAILURES``, or empty."""
+    asked: str = ""
+    """As ``Observed.asked``, as are the next two."""
+    operation: str = ""
+    request_id: str = ""
+    observed: bool = True
+    """False where the answer was left out of the sample that is observed (``exchange.sampling``)."""
 
 
 FAILURES = (

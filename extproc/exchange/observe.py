@@ -22,7 +22,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
-from extproc.exchange.notes import SHED, Action, Fault, LoadReport
+from extproc.exchange.notes import BROKEN_OFF, SHED, Action, Fault, LoadReport
 from extproc.exchange.request_outcome import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
 from extproc.exchange.sampling import share_told
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
@@ -212,7 +212,7 @@ class ObserveStream:
         if self._accounted and not share_told(self._metadata):
             return ()  # left out of the sample, and closed before its status was known
         if self._accounted and error == "client_left":
-            error = "broken_off"
+            error = BROKEN_OFF
         return self._notes(TimedAnswer(self._reader, self._started, self._first_token, self._last_token, ended, error))
 
     def _end_session(self, ended: float | None, error: str) -> tuple[Action, ...]:

@@ -8,6 +8,8 @@ from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount
+from extproc.exchange.sampling import share_told
+from extproc.exchange.timed_answer import MAX_MODEL
 from extproc.policy.snapshot import NONE, OTHER, Snapshot, Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
@@ -82,6 +84,10 @@ def account(
         policy=labels.policy,
         caller=logged.caller[:MAX_CALLER],
         failure=reason,
+        asked=metadata.get("model", "")[:MAX_MODEL],
+        operation=metadata.get("operation", ""),
+        request_id=logged.request_id[:MAX_REQUEST_ID],
+        observed=share_told(metadata) > 0,
     )
     return (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
 

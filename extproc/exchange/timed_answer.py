@@ -12,7 +12,7 @@ from extproc.exchange.metric_labels import metric_labels
 from extproc.exchange.notes import Observed
 from extproc.policy.snapshot import NONE, Policy, Snapshot
 
-_MAX_MODEL = 256
+MAX_MODEL = 256
 """Characters of a model's name as a client wrote it."""
 
 _Count: TypeAlias = int | None
@@ -93,7 +93,7 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         streamed=streamed,
         error=answer.error,
         traceparent=exchange.traceparent,
-        asked=metadata.get("model", "")[:_MAX_MODEL],
+        asked=metadata.get("model", "")[:MAX_MODEL],
         operation=metadata.get("operation", ""),
         request_id=exchange.request_id,
         accounted=exchange.accounted,

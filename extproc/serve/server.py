@@ -16,7 +16,7 @@ from extproc.admin.server import AdminContent, AdminServer
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
@@ -67,7 +67,7 @@ class Server:
         self._recent, self._taps = RecentTraffic(), OpenTaps()
         content = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
         self._admin = AdminServer(options.admin, content)
-        self._access_log = AccessLogService(lambda: self._policy_watcher.snapshot, self._metrics, self._recent.account)
+        self._access_log = AccessLogService(lambda: self._policy_watcher.snapshot, self._metrics, self._on_account)
         self._engine = create(
             options.listen,
             {
@@ -171,6 +171,11 @@ class Server:
         self._taps.note(observed)
         if self._otlp:
             self._otlp.note(sender.metadata, observed)
+
+    def _on_account(self, account: RequestAccount) -> None:
+        """Envoy tells of a request that has ended."""
+        self._recent.account(account)
+        self._taps.account(account)
 
     def _unready(self) -> str:
         return self._state

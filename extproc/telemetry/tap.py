@@ -1,5 +1,7 @@
 """Taps: streams of JSON records of exchanges as they end (``extproc tap``).
 
+They are made of what was observed; where nobody observed the answer, or it was broken off, of Envoy's account, too.
+
 The request path never waits for a tap: one that reads too slowly loses records, and gets a line with their number.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from queue import Empty, Full, Queue
@@ -16,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
+from extproc.telemetry.awaited_accounts import AwaitedAccounts, Ended
 from extproc.telemetry.golden_metrics import is_failure
 
 MAX_QUEUED = 1000
@@ -42,15 +45,15 @@ class TapFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The filter as parameters of a URL."""
         return {name: str(value) for name, value in msgspec.structs.asdict(self).items() if value}
 
-    def matches(self, observed: Observed) -> bool:
+    def matches(self, note: Observed | RequestAccount) -> bool:
         """Whether the exchange passes the filter."""
         return (
-            (not self.model or fnmatchcase(observed.model, self.model) or fnmatchcase(observed.asked, self.model))
-            and (not self.version or fnmatchcase(observed.version, self.version))
-            and (not self.pool or fnmatchcase(observed.gpu_pool, self.pool))
-            and (not self.code or fnmatchcase(observed.code, self.code.replace("x", "?")))
-            and (not self.caller or fnmatchcase(observed.caller, self.caller))
-            and (not self.min_ms or (observed.seconds or 0.0) * 1000 >= self.min_ms)
+            (not self.model or fnmatchcase(note.model, self.model) or fnmatchcase(note.asked, self.model))
+            and (not self.version or fnmatchcase(note.version, self.version))
+            and (not self.pool or fnmatchcase(note.gpu_pool, self.pool))
+            and (not self.code or fnmatchcase(note.code, self.code.replace("x", "?")))
+            and (not self.caller or fnmatchcase(note.caller, self.caller))
+            and (not self.min_ms or (note.seconds or 0.0) * 1000 >= self.min_ms)
         )
 
 
@@ -58,11 +61,11 @@ class TapBuffer:
     """A bounded queue between the request path, which never waits, and a tap, which may be slow."""
 
     def __init__(self, size: int = MAX_QUEUED) -> None:
-        self._queue: Queue[tuple[float, Observed] | bytes] = Queue(size)
+        self._queue: Queue[Ended | bytes] = Queue(size)
         self._lost = 0
         self._lock = Lock()
 
-    def put(self, item: tuple[float, Observed] | bytes) -> None:
+    def put(self, item: Ended | bytes) -> None:
         """Queues (Unix time of the end, exchange) or an encoded record. A full queue loses and counts it."""
         try:
             self._queue.put_nowait(item)
@@ -70,15 +73,28 @@ class TapBuffer:
             with self._lock:
                 self._lost += 1
 
+    def explain(self, item: tuple[float, RequestAccount]) -> None:
+        """Queues the account of an observed exchange, which is no record itself: a full queue loses it silently."""
+        with suppress(Full):
+            self._queue.put_nowait(item)
+
     def lines(self, heartbeat: float = HEARTBEAT_INTERVAL) -> Iterator[bytes]:
-        """Lines of JSON, endless; an empty line after ``heartbeat`` seconds without one."""
+        """Lines of JSON, endless; an empty line after ``heartbeat`` seconds without one, or sooner. Answers that were
+        broken off wait for their accounts here, on the tap's own thread.
+        """
+        awaited = AwaitedAccounts()
         while True:
+            wait = awaited.next_overdue(time.time())
             try:
-                item = self._queue.get(timeout=heartbeat)
+                item = self._queue.get(timeout=heartbeat if wait is None else min(heartbeat, wait))
             except Empty:
-                yield b"\n"
+                overdue = awaited.overdue(time.time())
+                yield from (encode_record(*one) for one in overdue) if overdue else (b"\n",)
             else:
-                yield item if isinstance(item, bytes) else encode_record(*item)
+                if isinstance(item, bytes):
+                    yield item
+                else:
+                    yield from (encode_record(*one) for one in awaited.take(*item))
             if lost := self._take_lost():
                 yield b'{"lost":%d}\n' % lost
 
@@ -100,6 +116,17 @@ class OpenTaps:
         for tap_filter, buffer in self._open:
             if tap_filter.matches(observed):
                 buffer.put((time.time(), observed))
+
+    def account(self, account: RequestAccount) -> None:
+        """Passes what Envoy tells of a request to the taps: those that nobody observed, and why others failed. Called
+        on the event loop's thread.
+        """
+        for tap_filter, buffer in self._open:
+            if not account.observed:
+                if tap_filter.matches(account):
+                    buffer.put((time.time(), account))
+            elif account.failure:  # for all taps: it may have gone elsewhere than the observer thinks
+                buffer.explain((time.time(), account))
 
     @contextmanager
     def open(self, tap_filter: TapFilter) -> Iterator[Iterator[bytes]]:
@@ -142,18 +169,31 @@ class TapRecord(msgspec.Struct, frozen=True):
     cached_tokens: int | None
     estimated: bool
     """The output tokens were counted by us: the server did not report them."""
-    streamed: bool
+    streamed: bool | None
     error: str
+    """Of ``notes.ERRORS`` or ``notes.FAILURES``; empty where it ended as it should."""
     traceparent: str
+    observed: bool = True
+    """False: the answer was left out of the sample that is read; what only an answer tells is not known."""
 
 
-def encode_record(ended_at: float, observed: Observed) -> bytes:
+def encode_record(ended_at: float, note: Observed | RequestAccount) -> bytes:
     """An exchange that ended at a Unix time, as a line of JSON."""
+    read = isinstance(note, Observed)
+    observed = note if isinstance(note, Observed) else _unread(note)
     known: dict[str, Any] = {name: getattr(observed, name) for name in _COPIED_FIELDS}
+    if not read:
+        known["streamed"] = None
     times = (observed.seconds, observed.first_token, observed.per_token)
     ms: dict[str, Any] = dict(zip(("ms", "ttft_ms", "tpot_ms"), map(_ms, times), strict=True))
     when = datetime.fromtimestamp(ended_at, UTC).isoformat(timespec="milliseconds")
-    return _ENCODER.encode(TapRecord(time=when, failed=is_failure(observed), **known, **ms)) + b"\n"
+    return _ENCODER.encode(TapRecord(time=when, failed=is_failure(observed), **known, **ms, observed=read)) + b"\n"
+
+
+def _unread(account: RequestAccount) -> Observed:
+    """What is known of an exchange whose answer nobody read."""
+    known: dict[str, Any] = {name: getattr(account, name) for name in _ACCOUNTED_FIELDS}
+    return Observed(error=account.failure, **known)
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -161,4 +201,5 @@ def _ms(seconds: float | None) -> float | None:
 
 
 _COPIED_FIELDS = tuple(name for name in TapRecord.__struct_fields__ if name in Observed.__struct_fields__)
+_ACCOUNTED_FIELDS = tuple(name for name in RequestAccount.__struct_fields__ if name in Observed.__struct_fields__)
 _ENCODER = msgspec.json.Encoder()

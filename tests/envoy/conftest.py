@@ -26,6 +26,7 @@ from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.tap import OpenTaps
 from tests.grpc.running import ENGINE
 from tests.waiting import until
 
@@ -127,10 +128,12 @@ class Processor:
         self.metrics = Metrics()
         health = Health()
         health.serving = True
-        access_log = AccessLogService(lambda: self.snapshot, self.metrics)
+        self.taps = OpenTaps()
+        access_log = AccessLogService(lambda: self.snapshot, self.metrics, self.taps.account)
 
         def observed(_: Sender, found: Observed) -> None:
             access_log.note_observed(found)
+            self.taps.note(found)
 
         services: dict[str, Factory] = {
             PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams, observed),

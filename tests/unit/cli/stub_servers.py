@@ -38,6 +38,7 @@ RECORD: dict[str, Any] = {
     "streamed": True,
     "error": "",
     "traceparent": "",
+    "observed": True,
 }
 """A line of /tap."""
 

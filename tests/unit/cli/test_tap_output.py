@@ -34,6 +34,7 @@ def test_a_request() -> None:
         ({"code": "0"}, " left "),
         ({"asked": "llama-3.1"}, "  (llama-3.1)"),
         ({"error": "cut_short"}, "  cut short"),
+        ({"observed": False, "streamed": None, "output_tokens": None}, "chat.completions  not read"),
         ({"caller": "spiffe://a/b"}, "  from spiffe://a/b"),
         ({"output_tokens": None}, "  llama v1 west"),
         ({"input_tokens": None}, "–→19 tok"),  # noqa: RUF001
@@ -46,6 +47,11 @@ def test_a_request() -> None:
 def test_what_is_known_is_shown(changed: dict[str, Any], part: str) -> None:
     assert part in line(**changed)
     assert ("tok" in line(**changed)) is (changed.get("output_tokens", 19) is not None)
+
+
+def test_a_processor_of_an_older_version_says_nothing_of_what_it_read() -> None:
+    older = {name: value for name, value in RECORD.items() if name != "observed"}
+    assert request_line(msgspec.convert(older, TapRecord)) == line()
 
 
 def test_a_client_can_not_command_the_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -40,7 +41,8 @@ TARGETS = {
     "outbound|80||shared": (Target("plain", "", "", ()), Target("llama", "v2", "", ())),
 }
 """Those of the policies, one that was theirs before, and a Service of two."""
-DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky", "llama")
+ASKED: dict[str, Any] = {"asked": "llama-3", "operation": "chat.completions"}
+DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky", "llama", **ASKED)
 
 
 def of(
@@ -60,27 +62,27 @@ def test_clusters_are_those_of_the_targets() -> None:
 
 def test_elsewhere_than_decided() -> None:
     went, fault = of("llama/v1/west", metadata=ROUTED | {"version": "v2", "gpu_pool": ""})
-    assert went == RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "", "llama")
+    assert went == RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "", "llama", **ASKED)
     assert fault == Fault("not_as_decided")
 
 
 def test_to_another_policys_servers() -> None:
     went, fault = of("plain")
-    assert went == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain")
+    assert went == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain", **ASKED)
     assert fault == Fault("not_as_decided")
 
 
 def test_to_a_cluster_of_no_policy() -> None:
     went, fault = of("legacy")
-    assert went == RequestAccount("llama-*", "none", "none", "openai", "200", 2.0, "", "llama")
+    assert went == RequestAccount("llama-*", "none", "none", "openai", "200", 2.0, "", "llama", **ASKED)
     assert fault == Fault("not_as_decided")
 
 
 def test_a_service_of_several_targets_is_where_each_was_meant_to_go() -> None:
     (went,) = of("outbound|80||shared", metadata=ROUTED | {"version": "v2", "gpu_pool": ""})
-    assert went == RequestAccount("llama-*", "v2", "none", "openai", "200", 2.0, "sticky", "llama")
+    assert went == RequestAccount("llama-*", "v2", "none", "openai", "200", 2.0, "sticky", "llama", **ASKED)
     strayed, fault = of("outbound|80||shared")
-    assert strayed == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain")
+    assert strayed == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain", **ASKED)
     assert fault == Fault("not_as_decided")
 
 
@@ -118,7 +120,19 @@ def test_nobody_decided() -> None:
 def test_it_went_nowhere(code: int) -> None:
     """What was decided counts, and no duration."""
     (went,) = of("", code)
-    assert went == RequestAccount("llama-*", "v1", "west", "openai", str(code), None, "sticky", "llama")
+    assert went == RequestAccount("llama-*", "v1", "west", "openai", str(code), None, "sticky", "llama", **ASKED)
+
+
+def test_what_was_left_out_of_the_sample_is_told() -> None:
+    for told, observed in (({}, True), ({"observe": "0.25"}, True), ({"observe": "0"}, False)):
+        (went,) = of(metadata=ROUTED | told, request_id="x" * 100)
+        assert went == msgspec.structs.replace(DECIDED, request_id="x" * 64, observed=observed)
+
+
+def test_the_models_name_is_bounded() -> None:
+    (went,) = of(metadata=ROUTED | {"model": "llama-" + "x" * 1000})
+    assert isinstance(went, RequestAccount)
+    assert len(went.asked) == 256
 
 
 def test_the_answers_of_a_session_count_by_themselves() -> None:

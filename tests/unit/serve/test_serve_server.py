@@ -15,11 +15,12 @@ import pytest
 
 from extproc.admin.client import Replica, Unreachable
 from extproc.errors import PolicyProblems, SetupError
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Abort, StatusCode
 from extproc.serve import server as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.server import Server
+from extproc.telemetry.tap import TapFilter
 from tests.grpc.echo import PlainSender
 from tests.grpc.served import write
 
@@ -208,6 +209,16 @@ def test_a_finished_exchange_is_remembered_tapped_and_exported(options: ServeOpt
     (one,) = server._recent.report().slices
     assert sum(counts.requests for _, counts in one.rows) == 2
     assert exported == [(sender.metadata, OBSERVED)]
+    server._admin._server.server_close()
+
+
+def test_an_account_is_counted_and_tapped(options: ServeOptions, engine: Engine) -> None:
+    server = Server(options)
+    with server._taps.open(TapFilter()) as lines:
+        server._on_account(RequestAccount("llama", "v1", "none", "openai", "200", 0.1, observed=False))
+        assert msgspec.json.decode(next(lines))["observed"] is False
+    (one,) = server._recent.report().slices
+    assert [counts.requests for _, counts in one.rows] == [1]
     server._admin._server.server_close()
 
 

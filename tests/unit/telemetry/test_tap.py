@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
+from extproc.telemetry import awaited_accounts
 from extproc.telemetry.tap import MAX_QUEUED, OpenTaps, TapBuffer, TapFilter, encode_record
 
 SLOW = Observed(
@@ -72,6 +73,65 @@ def test_each_tapper_gets_what_it_wants_while_it_taps() -> None:
         assert [json.loads(next(every))["code"] for _ in range(2)] == ["503", "200"]
         assert json.loads(next(good))["code"] == "200"
     assert taps._open == ()
+
+
+LEFT_OUT = RequestAccount("m", "v1", "p", "openai", "503", 0.25, observed=False, failure="upstream_reset", asked="m-1")
+
+
+def test_what_a_line_tells_of_an_answer_that_nobody_read() -> None:
+    told = json.loads(encode_record(0.5, LEFT_OUT))
+    assert (told["observed"], told["failed"], told["error"]) == (False, True, "upstream_reset")
+    assert (told["code"], told["ms"], told["model"], told["asked"]) == ("503", 250.0, "m", "m-1")
+    unknown = ("ttft_ms", "tpot_ms", "input_tokens", "output_tokens", "cached_tokens", "streamed")
+    assert [told[name] for name in unknown] == [None] * 6
+    read = json.loads(encode_record(0.5, SLOW))
+    assert (read["observed"], read["streamed"]) == (True, False)
+    assert read.keys() == told.keys()
+
+
+def test_a_tapper_gets_what_it_wants_of_what_nobody_read() -> None:
+    taps = OpenTaps()
+    with taps.open(TapFilter(code="2xx")) as good, taps.open(TapFilter(model="m-?")) as every:
+        taps.account(LEFT_OUT)
+        taps.account(msgspec.structs.replace(LEFT_OUT, code="200", failure=""))
+        assert [json.loads(next(every))["code"] for _ in range(2)] == ["503", "200"]
+        assert json.loads(next(good))["code"] == "200"
+
+
+def test_of_what_was_read_the_account_is_no_line() -> None:
+    taps = OpenTaps()
+    with taps.open(TapFilter()) as lines:
+        taps.account(msgspec.structs.replace(LEFT_OUT, observed=True))
+        taps.note(SLOW)
+        assert json.loads(next(lines))["model"] == "llama-*"
+
+
+def test_an_account_says_who_broke_off_also_where_the_request_went_elsewhere() -> None:
+    taps = OpenTaps()
+    broken = msgspec.structs.replace(SLOW, code="200", error="broken_off", accounted=True, request_id="a")
+    with taps.open(TapFilter(version="v2")) as lines:
+        taps.note(broken)
+        taps.account(RequestAccount("m", "v1", "p", "openai", "200", 1.0, failure="upstream_broke_off", request_id="a"))
+        told = json.loads(next(lines))
+    assert (told["error"], told["failed"], told["version"]) == ("upstream_broke_off", True, "v2")
+
+
+def test_without_an_account_it_is_told_that_it_was_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(awaited_accounts, "MAX_WAIT", 0.01)
+    taps = OpenTaps()
+    with taps.open(TapFilter()) as lines:
+        taps.note(msgspec.structs.replace(SLOW, code="200", error="broken_off", accounted=True, request_id="a"))
+        told = json.loads(next(lines))
+    assert (told["error"], told["failed"]) == ("broken_off", False)
+
+
+def test_accounts_that_a_slow_tapper_loses_are_no_lost_records() -> None:
+    buffer = TapBuffer(1)
+    buffer.put((0.0, SLOW))
+    buffer.explain((0.0, LEFT_OUT))
+    lines = buffer.lines(heartbeat=0.001)
+    assert json.loads(next(lines))["code"] == "503"
+    assert next(lines) == b"\n"
 
 
 def test_a_slow_tapper_is_told_what_it_lost() -> None:
