@@ -1,1 +1,1 @@
-"""Policies as objects of a Kubernetes cluster. Imported only where they are asked for (extra ``kubernetes``)."""
+"""Policies as objects of Kubernetes: watched, carried out by a controller, and answered in their status."""

@@ -37,6 +37,8 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     metrics_type: str = ""
     metrics_url: str = ""
     """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
+    node_selector: tuple[tuple[str, str], ...] = ()
+    """Labels of its nodes, for whoever knows Nodes: its GPUs are read from them, and its endpoints found on them."""
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):

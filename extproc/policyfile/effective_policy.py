@@ -113,6 +113,7 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
         "endpoints": list(pool.endpoints),
+        "nodeSelector": dict(pool.node_selector),
         "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
     }
 

@@ -14,15 +14,25 @@ SERVER_TYPES = tuple(PAGE_METRICS)
 
 def read(spec: Field | None, name: str) -> GpuPool:
     """The pool that ``spec`` declares; with defaults where it has errors."""
-    fields = spec.fields("product", "architecture", "memory", "locality", "endpoints", "metrics") if spec else None
+    known = ("product", "architecture", "memory", "nodeSelector", "locality", "endpoints", "metrics")
+    fields = spec.fields(*known) if spec else None
     if fields is None:
         return GpuPool(name, gpu.Gpu())
     product = fields.optional("product", values.gpu_word, "")
     architecture = fields.optional("architecture", values.gpu_word, "")
     memory = fields.optional("memory", quantities_and_durations.memory, 0)
+    node_selector = fields.optional("nodeSelector", _node_selector, ())
     if "product" not in fields and "architecture" not in fields:
-        remedy = "give product (the node label nvidia.com/gpu.product) or architecture"
-        fields.field.error("names neither product nor architecture", remedy)
+        if "nodeSelector" in fields:
+            remedy = "run `extproc controller`, or give product or architecture"
+            fields.field.at("nodeSelector").warn(
+                "nobody has read the labels of these nodes: its GPUs are unknown", remedy
+            )
+        else:
+            remedy = (
+                "give product (the node label nvidia.com/gpu.product) or architecture, or in Kubernetes nodeSelector"
+            )
+            fields.field.error("names neither product nor architecture", remedy)
     elif fields.field.clean:
         _check_gpu(fields, product, architecture, memory)
     if name == NONE:
@@ -35,7 +45,16 @@ def read(spec: Field | None, name: str) -> GpuPool:
         fields.optional("locality", values.locality, ""),
         metrics_type,
         metrics_url,
+        node_selector,
     )
+
+
+def _node_selector(field: Field) -> tuple[tuple[str, str], ...]:
+    entries = field.entries()
+    if not entries and field.clean:
+        field.error("selects every node", "give the labels of the pool's nodes, or remove it")
+    pairs = [(values.label_key(text, key), values.label(value)) for text, key, value in entries]
+    return tuple((key, value) for key, value in pairs if key is not None and value is not None)
 
 
 def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> None:

@@ -138,6 +138,7 @@ def test_everything_is_shown() -> None:
                 "memory": "81920Mi",
                 "locality": "",
                 "endpoints": ["10.0.0.1:8000"],
+                "nodeSelector": {},
                 "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics"},
             }
         ],

@@ -27,6 +27,11 @@ def test_a_pool_that_says_everything() -> None:
     )
 
 
+def test_a_pool_that_names_its_nodes() -> None:
+    found = pool_of("product: NVIDIA-L4\nnodeSelector: {nvidia.com/gpu.product: NVIDIA-L4, spot: ''}")
+    assert found.node_selector == (("nvidia.com/gpu.product", "NVIDIA-L4"), ("spot", ""))
+
+
 USER = policy("gpuRequirements: {}")
 """A policy that takes any pool; with it a pool begins on line 7, its spec on line 11."""
 
@@ -55,6 +60,10 @@ USER = policy("gpuRequirements: {}")
             "warning 11 spec.product: is no GPU that is known: nothing follows from it",
         ),
         ("architecture: foo\nmemory: 8Gi", "warning 11 spec.architecture: is no GPU that is known"),
+        ("nodeSelector: {pool: a}", "warning 11 spec.nodeSelector: nobody has read the labels of these nodes"),
+        ("product: a100\nnodeSelector: {}", "12 spec.nodeSelector: selects every node; give the labels"),
+        ("product: a100\nnodeSelector: a", "12 spec.nodeSelector: is not a mapping"),
+        ("product: a100\nnodeSelector: {pool: a b}", "12 spec.nodeSelector.pool: "),
         ("architecture: ampere", "warning 11 spec: the memory of this GPU is not known: it meets no minMemory"),
     ],
 )
