@@ -15,7 +15,7 @@ PACKAGES = (
     *("http2", "grpc_server"),
     *("envoy", "bodies", "apis", "answers"),
     *("policy", "exchange"),
-    *("render", "telemetry", "policyfile", "lint", "doctor"),
+    *("render", "telemetry", "policyfile", "lint", "doctor", "kubernetes"),
     *("admin", "serve", "gateway", "demo", "cli", "__main__"),
 )
 """Packages and single modules of ``extproc``, lowest first: each may import only those before it."""
@@ -34,6 +34,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "numpy": ("policy.*", "demo.*"),
     "aiohttp": ("cli.load_generator", "demo.*"),
     "opentelemetry": ("telemetry.otlp",),
+    "lightkube": ("kubernetes.api",),
+    "httpx2": ("kubernetes.api",),
     "envoy_data_plane": (),  # hundreds of times slower than protobuf: for tests
 }
 """Libraries that only these modules import."""
