@@ -77,8 +77,7 @@ def policy_status(
 ) -> Status | None:
     """The status of a policy after ``before``; None where nothing in it changes. ``now``: RFC 3339."""
     status: Status = {"observedGeneration": generation, "conditions": _dated(before, conditions, generation, now)}
-    if in_force is not None:
-        status["inForce"] = {"generation": in_force.generation, "spec": dict(in_force.spec)}
+    status |= _told_in_force(in_force)
     if versions:
         ready = {v.name: {} if v.ready is None else {"ready": v.ready} for v in versions}
         status["versions"] = [{"name": v.name, "weight": v.weight, **ready[v.name]} for v in versions]
@@ -89,6 +88,7 @@ def policy_status(
 def pool_status(
     before: Mapping[str, Any],
     conditions: Sequence[Condition],
+    in_force: InForce | None,
     found: FoundPool,
     gpu: Gpu,
     endpoints: int,
@@ -106,8 +106,14 @@ def pool_status(
     }
     memory = f"{gpu.memory}Mi" if gpu.memory else ""
     told = {"product": gpu.product, "architecture": gpu.architecture, "memory": memory, "mig": found.mig[:63]}
-    status |= {name: text for name, text in told.items() if text}
+    status |= {name: text for name, text in told.items() if text} | _told_in_force(in_force)
     return None if status == before else status
+
+
+def _told_in_force(in_force: InForce | None) -> Status:
+    if in_force is None:
+        return {}
+    return {"inForce": {"generation": in_force.generation, "spec": dict(in_force.spec)}}
 
 
 def _dated(before: Mapping[str, Any], conditions: Sequence[Condition], generation: int, now: str) -> list[Status]:

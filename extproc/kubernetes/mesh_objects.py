@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -157,7 +157,8 @@ def _chooses_target(route: Mapping[str, Any]) -> bool:
 
 def _specificity(route: Mapping[str, Any]) -> tuple[int, int]:
     """Sorts routes as their models are tried: exact names, then patterns, the longest first, then everything."""
-    models = [match.get("headers", {}).get(MODEL_NAME, {}) for match in route.get("match") or ({},)]
+    matches: Sequence[Mapping[str, Any]] = route.get("match") or ({},)
+    models = [match.get("headers", {}).get(MODEL_NAME, {}) for match in matches]
     if all("exact" in model for model in models):
         return 0, 0
     longest = max(len(model.get("regex", "")) for model in models)
@@ -205,13 +206,3 @@ def _digested(doc: Doc) -> Doc:
     digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()[:16]
     doc["metadata"]["annotations"][APPLIED] = digest
     return doc
-
-
-def foreign_fields(live: Mapping[str, Any], manager: str) -> Iterator[tuple[str, str]]:
-    """(manager, operation) of everybody else who has fields of ``live``, but for its status.
-
-    Source: Kubernetes' documentation, "Server-Side Apply", on ``metadata.managedFields``.
-    """
-    for entry in live["metadata"].get("managedFields") or ():
-        if entry.get("manager") != manager and not entry.get("subresource"):
-            yield str(entry.get("manager")), str(entry.get("operation"))

@@ -116,12 +116,13 @@ def test_long_messages_are_cut_between_problems() -> None:
 def test_a_pools_status_is_one_that_the_crd_takes() -> None:
     nodes = Nodes([node({**A100, "zone": "west"})])
     found = nodes.of(GpuPool("p", describe(), node_selector=(("zone", "west"),)))
-    first = pool_status({}, GOOD[:2], found, found.gpu, 3, generation=1, now=T1)
+    first = pool_status({}, GOOD[:2], InForce(1, {"a": 1}), found, found.gpu, 3, generation=1, now=T1)
     assert first is not None
     assert problems("GpuPool", first) == []
     told = {key: value for key, value in first.items() if key != "conditions"}
     assert told == {
         "observedGeneration": 1,
+        "inForce": {"generation": 1, "spec": {"a": 1}},
         "nodes": 1,
         "gpus": 8,
         "endpoints": 3,
@@ -129,8 +130,8 @@ def test_a_pools_status_is_one_that_the_crd_takes() -> None:
         "architecture": "a100",
         "memory": "81920Mi",
     }
-    assert pool_status(first, GOOD[:2], found, found.gpu, 3, generation=1, now=T2) is None
-    assert pool_status(first, GOOD[:2], FoundPool(), describe(), 3, generation=1, now=T2) is not None
+    assert pool_status(first, GOOD[:2], InForce(1, {"a": 1}), found, found.gpu, 3, generation=1, now=T2) is None
+    assert pool_status(first, GOOD[:2], None, FoundPool(), describe(), 3, generation=1, now=T2) is not None
 
 
 TEXTS = st.text(max_size=40)
