@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -190,22 +191,27 @@ async def connect() -> AsyncIterator[Api]:
 
     Nothing is sent yet: a server that is away shows at the first request.
     """
-    parameters = ConnectionParams(timeout=httpx2.Timeout(TIMEOUT))
-    try:
-        client = AsyncClient(_configuration(), parameters)
-    except Exception as error:  # lightkube has none of its own for a file that is no kubeconfig
-        raise NoCredentials(_said(error)) from None
-    async with client:
+    async with _client() as client:
         yield Api(client)
 
 
-_WRONG = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ConfigError, OSError, msgspec.MsgspecError)
+def check_credentials() -> None:
+    """Raises ``NoCredentials`` where ``connect`` would."""
+    _client()
 
 
-def _configuration() -> Any:
-    """The credentials' place: ``KUBECONFIG`` where it is set, else the pod's, else ``~/.kube/config``."""
+def _client() -> httpx2.AsyncClient:
+    """With the credentials of ``KUBECONFIG`` where it is set, else the pod's, else those of ``~/.kube/config``."""
     named = os.environ.get("KUBECONFIG")
-    return (KubeConfig.from_file(named) if named else KubeConfig.from_env()).get()
+    try:
+        found = (KubeConfig.from_file(named) if named else KubeConfig.from_env()).get()
+        return AsyncClient(found, ConnectionParams(timeout=httpx2.Timeout(TIMEOUT)))  # type: ignore[arg-type]
+    except Exception as error:  # lightkube has none of its own for a file that is no kubeconfig
+        raise NoCredentials(_said(error)) from None
+
+
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells every request
+_WRONG = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ConfigError, OSError, msgspec.MsgspecError)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,15 +119,20 @@ class ControlPlane:
         context.load_cert_chain(self.directory / "admin.pem")
         self._api.wait_until(f"{API}/readyz", context)
 
-    def stop_api(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Ends kube-apiserver: killed, unless another signal is given."""
+    def stop_api(self) -> None:
+        """Kills kube-apiserver."""
         assert self._api is not None
-        self._api.end(number)
+        self._api.end(signal.SIGKILL)
 
-    def stop_etcd(self) -> None:
-        """Ends etcd."""
+    @contextmanager
+    def stopped(self) -> Iterator[Path]:
+        """Stops both for the time of the context, which gets the folder of etcd's data: to copy, or to replace."""
         assert self._etcd is not None
+        self.stop_api()
         self._etcd.end()
+        yield self.directory / "etcd"
+        self.start_etcd()
+        self.start_api()
 
     def start_istiod(self, mesh: dict[str, Any]) -> None:
         """Starts istiod with a mesh configuration, if it does not run, and waits until it is ready."""
@@ -161,10 +167,10 @@ class ControlPlane:
         assert done.returncode == 0, done.stderr or done.stdout
         return done.stdout
 
-    def apply(self, *documents: dict[str, Any], namespace: str = "default") -> str:
+    def apply(self, *documents: dict[str, Any]) -> str:
         """Applies objects, server-side and with strict validation of fields."""
         text = yaml.safe_dump_all(documents)
-        return self.kubectl("apply", "-n", namespace, "--server-side", "--validate=strict", "-f", "-", input=text)
+        return self.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", input=text)
 
     def kubeconfig(self, name: str, user: dict[str, str]) -> Path:
         """A kubeconfig with the credentials ``user``."""
