@@ -34,7 +34,7 @@ class Election:
 
     def __init__(self, identity: str, namespace: str, name: str) -> None:
         self.identity = identity
-        self._place = {"namespace": namespace, "name": name}
+        self.namespace, self.name = namespace, name
         self._version = ""
         self._changed_at = 0.0
         self._renewed_at: float | None = None
@@ -85,7 +85,7 @@ class Election:
         }
         if taken:
             spec["acquireTime"] = text
-        metadata = dict(old["metadata"]) if old else dict(self._place)
+        metadata = dict(old["metadata"]) if old else {"namespace": self.namespace, "name": self.name}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
 

@@ -1,0 +1,270 @@
+"""The controller: follows the policies, pools and what serves them, and makes the mesh and their status follow.
+
+One of several works at a time (``leader``). A pass (``rollout``) is made where something has changed, and every
+``PERIOD`` seconds, which puts drift right. Whatever breaks a pass off, the next one begins from what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from extproc.errors import SetupError
+from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.cluster_view import ClusterView
+from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
+from extproc.kubernetes.leader import PAUSE, Election
+from extproc.kubernetes.mesh_objects import Doc, Key, changes, controlled, serving_both
+from extproc.kubernetes.mesh_writer import MeshWriter
+from extproc.kubernetes.object_documents import Key as ObjectKey
+from extproc.kubernetes.object_documents import ReadObject, key_of
+from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.rollout import Pass, PutInForce, Wants, Write
+from extproc.kubernetes.status_writer import StatusWriter
+from extproc.kubernetes.transition import between
+from extproc.policy.snapshot import Policy, Snapshot
+
+log = logging.getLogger(__name__)
+
+PERIOD = 20.0
+"""Seconds after which a pass is made where nothing is known to have changed: others may have changed the mesh."""
+DEBOUNCE = 0.1
+"""Seconds from a change to its pass, in which others may come."""
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+SERVICES = Resource("", "v1", "services", "Service")
+SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+PODS = Resource("", "v1", "pods", "Pod")
+
+Renderer = Callable[[Snapshot, Mapping[str, str]], Sequence[Doc]]
+"""Objects of one mesh for a snapshot; and the policy files that processors would read, where a mesh has them in its
+objects. Raises ``SetupError`` for policies that the mesh can't carry out.
+"""
+
+
+class LostLead(Exception):  # noqa: N818 - named for what is so
+    """Another controller may work by now: this one must not write."""
+
+
+class Controller:
+    """One controller process."""
+
+    def __init__(
+        self,
+        meshes: Sequence[tuple[MeshWriter, Renderer]],
+        election: Election,
+        *,
+        namespaces: Sequence[str] = (),
+        settle: float,
+    ) -> None:
+        """``namespaces``: whose policies; none: all. ``settle``: seconds (``rollout.SETTLE``)."""
+        self._meshes = meshes
+        self._election = election
+        self._settle = settle
+        self._changed = asyncio.Event()
+        everywhere = namespaces or ("",)
+        self._watches = {
+            resource: [
+                ObjectWatch(resource, namespace if resource.namespaced else "", self._changed.set)
+                for namespace in (everywhere if resource.namespaced else ("",))
+            ]
+            for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
+        }
+        self._status = StatusWriter()
+        self._led = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Another controller works: what is known of passes is out of date."""
+        self._desired = DesiredState()
+        self._leaving: dict[ObjectKey, ReadObject] = {}
+        self._serving: dict[ObjectKey, ReadObject] = {}
+        self._worked = False
+
+    async def run(self) -> None:
+        """Works until it is cancelled; then lets another one have the Lease."""
+        watching = [watch.run() for watches in self._watches.values() for watch in watches]
+        tasks = [asyncio.create_task(work) for work in (*watching, self._elect(), self._work())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._release()
+
+    async def _elect(self) -> None:
+        """Takes, or renews, the Lease for ever."""
+        while True:
+            try:
+                async with connect() as api:
+                    while True:
+                        await self._look(api)
+                        await asyncio.sleep(PAUSE)
+            except (ApiFailure, NoCredentials) as failure:
+                log.warning("the Lease can't be looked at: %s", failure)
+            await asyncio.sleep(PAUSE)
+
+    async def _look(self, api: Api) -> None:
+        asked_at = time.monotonic()
+        lease = await api.get(LEASES, self._election.namespace, self._election.name)
+        if wanted := self._election.look(lease, asked_at, time.time()):
+            try:
+                write = api.create if wanted.create else api.replace
+                self._election.wrote(await write(LEASES, wanted.lease), asked_at)
+            except ApiFailure as failure:
+                if failure.status != 409:  # another one was faster
+                    raise
+        if (leads := self._election.leads(time.monotonic())) != self._led:
+            self._led = leads
+            log.info("%s %s", self._election.identity, "leads" if leads else "waits")
+            self._changed.set()
+
+    async def _release(self) -> None:
+        try:
+            async with connect() as api:
+                lease = await api.get(LEASES, self._election.namespace, self._election.name)
+                if lease is not None and (free := self._election.released(lease)):
+                    await api.replace(LEASES, free)
+        except (ApiFailure, NoCredentials) as failure:
+            log.warning("the Lease was not given back: %s", failure)
+
+    async def _work(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD):
+                    await self._changed.wait()
+                await asyncio.sleep(DEBOUNCE)
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            if not self._leads():
+                self._forget()
+                continue
+            if not all(watch.listed for watches in self._watches.values() for watch in watches):
+                continue
+            try:
+                if not self._worked:
+                    await asyncio.sleep(self._settle)  # who led before may just have written, or seen a policy go
+                    self._worked = True
+                async with connect() as api:
+                    await self._pass(api)
+                failures = 0
+            except LostLead:
+                log.warning("a pass was broken off: another controller may lead")
+            except (ApiFailure, NoCredentials) as failure:
+                failures += 1
+                log.warning("a pass was broken off, and is made again: %s", failure)
+                await asyncio.sleep(min(0.25 * 2**failures, 10.0))
+                self._changed.set()
+            except Exception:  # a bug: the next pass may be one that works
+                log.exception("a pass was broken off")
+
+    def _leads(self) -> bool:
+        return self._election.leads(time.monotonic())
+
+    def _objects(self, resource: Resource) -> list[Object]:
+        return [one for watch in self._watches[resource] for one in watch.objects.values()]
+
+    async def _pass(self, api: Api) -> None:
+        """Makes everything as it should be, at the pace of the mesh."""
+        for writer, _ in self._meshes:
+            await writer.read(api)
+        objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
+        view = ClusterView(*(self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)))
+        self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
+        blocked: dict[ObjectKey, str] = {}
+        while True:
+            desired = self._desired.take(objects.values(), view, without=blocked)
+            before = snapshot_of(in_force(objects.values(), self._leaving))
+            refused = await self._carry_out(api, before, desired, objects, blocked)
+            if not refused.keys() - blocked.keys():
+                break
+            blocked |= refused
+        self._serving, self._leaving = dict(desired.serving), {}
+
+    async def _carry_out(
+        self,
+        api: Api,
+        before: Snapshot,
+        desired: Desired,
+        objects: Mapping[ObjectKey, Object],
+        blocked: Mapping[ObjectKey, str],
+    ) -> dict[ObjectKey, str]:
+        """One pass. Returns the policies whose objects could not be written, and why; then the pass has ended early."""
+        way = between(before, desired.snapshot)
+        try:
+            later = self._render(desired.snapshot, desired)
+            both = later if way is desired.snapshot else self._render(way, desired)
+        except SetupError as error:
+            return self._unrenderable(desired, error)
+        one = Pass(self._settle)
+        while (step := one.step) is not None:
+            await asyncio.sleep(one.wait(time.monotonic()))
+            if not self._leads():
+                raise LostLead
+            wrote = False
+            match step:
+                case Write():
+                    for at, (writer, render) in enumerate(self._meshes):
+                        objects_of = later[at]
+                        if step.wants is Wants.BOTH:
+                            objects_of = serving_both(both[at], later[at], writer.live)
+                        found = changes(objects_of, writer.live, step.layers, remove=step.remove)
+                        wrote = wrote or bool(found)
+                        failures = await writer.write(api, found)
+                        if failures:
+                            return _policies_of(failures, desired, render)
+                case PutInForce():
+                    wrote = await self._status.write(api, desired, objects, blocked, _now())
+                    wrote = wrote or bool(self._leaving)
+            one.done(time.monotonic(), wrote=wrote)
+        return {}
+
+    def _render(self, snapshot: Snapshot, desired: Desired) -> list[dict[Key, Doc]]:
+        texts = policy_texts(desired)
+        return [controlled(render(snapshot, texts), writer.mesh) for writer, render in self._meshes]
+
+    def _unrenderable(self, desired: Desired, error: SetupError) -> dict[ObjectKey, str]:
+        """The policies that a mesh can't carry out; where each could be alone, the newest."""
+        found: dict[ObjectKey, str] = {}
+        newest = None
+        for newest, policy in _policies(desired):
+            for _, render in self._meshes:
+                try:
+                    render(_alone(policy, desired), {})
+                except SetupError as own:
+                    found[newest] = str(own)
+        return found or ({newest: str(error)} if newest is not None else {})
+
+
+def _policies_of(failures: Mapping[Key, str], desired: Desired, render: Renderer) -> dict[ObjectKey, str]:
+    """The policies that need objects which could not be written, each with its reason."""
+    found: dict[ObjectKey, str] = {}
+    for key, policy in _policies(desired):
+        needs = controlled(render(_alone(policy, desired), {}), "").keys()
+        failed = [f"{object_key}: {why}" for object_key, why in failures.items() if object_key in needs]
+        if failed:
+            found[key] = failed[0]
+    if not found:
+        object_key, why = next(iter(failures.items()))
+        raise ApiFailure(f"{object_key}: {why}")
+    return found
+
+
+def _policies(desired: Desired) -> Iterator[tuple[ObjectKey, Policy]]:
+    """Oldest first."""
+    by_name = {key.name: key for key in desired.in_force if key.kind == POLICIES.kind}
+    return ((by_name[policy.name], policy) for policy in desired.snapshot.policies)
+
+
+def _alone(policy: Policy, desired: Desired) -> Snapshot:
+    return Snapshot((policy,), desired.snapshot.pools, desired.snapshot.generation)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
