@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
 from extproc.errors import SetupError
@@ -47,6 +47,14 @@ objects. Raises ``SetupError`` for policies that the mesh can't carry out.
 
 class LostLead(Exception):  # noqa: N818 - named for what is so
     """Another controller may work by now: this one must not write."""
+
+
+class _Refused(Exception):  # noqa: N818
+    """``policies`` can't be carried out, each with its reason; ``objects`` of the mesh could not be written."""
+
+    def __init__(self, policies: Mapping[ObjectKey, str], objects: Set[Key] = frozenset()) -> None:
+        super().__init__("; ".join(policies.values()) or ", ".join(map(str, objects)))
+        self.policies, self.objects = policies, objects
 
 
 class Controller:
@@ -178,13 +186,21 @@ class Controller:
         view = ClusterView(*(self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)))
         self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
         blocked: dict[ObjectKey, str] = {}
+        given_up: set[Key] = set()
         while True:
             desired = self._desired.take(objects.values(), view, without=blocked)
             before = snapshot_of(in_force(objects.values(), self._leaving))
-            refused = await self._carry_out(api, before, desired, objects, blocked)
-            if not refused.keys() - blocked.keys():
+            try:
+                await self._carry_out(api, before, desired, objects, blocked, given_up)
                 break
-            blocked |= refused
+            except _Refused as refused:
+                # Policies that can't have what they want go on as they are in force; what even that needs is let be.
+                if new := {key: why for key, why in refused.policies.items() if key not in blocked}:
+                    blocked |= new
+                elif refused.objects - given_up:
+                    given_up |= refused.objects
+                else:
+                    raise
         self._serving, self._leaving = dict(desired.serving), {}
 
     async def _carry_out(
@@ -194,14 +210,15 @@ class Controller:
         desired: Desired,
         objects: Mapping[ObjectKey, Object],
         blocked: Mapping[ObjectKey, str],
-    ) -> dict[ObjectKey, str]:
-        """One pass. Returns the policies whose objects could not be written, and why; then the pass has ended early."""
+        given_up: Set[Key],
+    ) -> None:
+        """One pass, without the mesh's objects that were ``given_up``. Raises ``_Refused`` where it ends early."""
         way = between(before, desired.snapshot)
         try:
             later = self._render(desired.snapshot, desired)
             both = later if way is desired.snapshot else self._render(way, desired)
         except SetupError as error:
-            return self._unrenderable(desired, error)
+            raise _Refused(self._unrenderable(desired, error)) from error
         one = Pass(self._settle)
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
@@ -214,16 +231,14 @@ class Controller:
                         objects_of = later[at]
                         if step.wants is Wants.BOTH:
                             objects_of = serving_both(both[at], later[at], writer.live)
-                        found = changes(objects_of, writer.live, step.layers, remove=step.remove)
+                        found = changes(objects_of, writer.live, step.layers, remove=step.remove, leave=given_up)
                         wrote = wrote or bool(found)
-                        failures = await writer.write(api, found)
-                        if failures:
-                            return _policies_of(failures, desired, render)
+                        if failures := await writer.write(api, found):
+                            raise _Refused(_policies_of(failures, desired, render), failures.keys())
                 case PutInForce():
                     wrote = await self._status.write(api, desired, objects, blocked, _now())
                     wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
-        return {}
 
     def _render(self, snapshot: Snapshot, desired: Desired) -> list[dict[Key, Doc]]:
         texts = policy_texts(desired)
@@ -250,9 +265,6 @@ def _policies_of(failures: Mapping[Key, str], desired: Desired, render: Renderer
         failed = [f"{object_key}: {why}" for object_key, why in failures.items() if object_key in needs]
         if failed:
             found[key] = failed[0]
-    if not found:
-        object_key, why = next(iter(failures.items()))
-        raise ApiFailure(f"{object_key}: {why}")
     return found
 
 

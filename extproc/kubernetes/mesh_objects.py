@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -169,12 +169,18 @@ _ADDS = {"DestinationRule": _with_subsets, "ServiceEntry": _with_endpoints, "Vir
 
 
 def changes(
-    wanted: Mapping[Key, Doc], live: Mapping[Key, Mapping[str, Any]], layers: Sequence[Layer], *, remove: bool
+    wanted: Mapping[Key, Doc],
+    live: Mapping[Key, Mapping[str, Any]],
+    layers: Sequence[Layer],
+    *,
+    remove: bool,
+    leave: Set[Key] = frozenset(),
 ) -> Changes:
     """What makes the objects of ``layers`` as they are wanted. ``live``: those with our label; ``remove``: what is not
-    wanted goes. Nothing where all is as it should be.
+    wanted goes; ``leave``: what is not to be applied. Nothing where all is as it should be.
     """
-    apply = [doc for key, doc in wanted.items() if layer_of(key) in layers and not _is_applied(doc, live.get(key))]
+    mine = [(key, doc) for key, doc in wanted.items() if layer_of(key) in layers and key not in leave]
+    apply = [doc for key, doc in mine if not _is_applied(doc, live.get(key))]
     gone = [key for key in live if key not in wanted and layer_of(key) in layers] if remove else []
     apply.sort(key=lambda doc: layer_of(key_of(doc)))  # stable: a renderer's own order stays
     gone.sort(key=lambda key: (-layer_of(key), key))

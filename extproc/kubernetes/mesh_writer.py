@@ -112,9 +112,14 @@ class MeshWriter:
         return ""
 
     async def _remove(self, api: Api, live: Mapping[str, Any]) -> None:
+        """Deletes an object; of one that others apply fields to, takes back only what is the controller's."""
         key = key_of(live)
-        uid = str(live["metadata"].get("uid", ""))
-        await api.delete(self._resources[key.group, key.kind], key.namespace, key.name, uid)
+        resource, metadata = self._resources[key.group, key.kind], live["metadata"]
+        if _appliers(live):
+            bare = {"apiVersion": resource.api_version, "kind": resource.kind}
+            await api.apply(resource, {**bare, "metadata": {"name": key.name, "namespace": key.namespace}}, MANAGER)
+        else:
+            await api.delete(resource, key.namespace, key.name, str(metadata.get("uid", "")))
         self.live.pop(key, None)
 
 

@@ -54,6 +54,10 @@ def conditions(control_plane: ControlPlane, namespace: str, name: str = "chat") 
     return {c["type"]: (c["status"], c["reason"], c["message"]) for c in found}
 
 
+def in_force(control_plane: ControlPlane, namespace: str) -> Any:
+    return status(control_plane, namespace).get("inForce", {}).get("spec")
+
+
 def waits_for(control_plane: ControlPlane, namespace: str, name: str = "chat") -> None:
     control_plane.kubectl("wait", "--for=condition=Programmed", "--timeout=60s", "mip", name, "-n", namespace)
 
@@ -109,7 +113,7 @@ def test_changes_go_through_the_mesh_and_a_deletion_leaves_nothing(
         chat = policy(namespace, models=["a"], **spec)
         istio.kubectl("apply", "-f", "-", input=yaml.safe_dump(chat))
         until(lambda chat=chat: wanted(chat)(istio), PATIENCE)  # type: ignore[misc]
-        until(lambda chat=chat: status(istio, namespace)["inForce"]["spec"] == chat["spec"], PATIENCE)  # type: ignore[misc]
+        until(lambda chat=chat: in_force(istio, namespace) == chat["spec"], PATIENCE)  # type: ignore[misc]
     istio.kubectl("delete", "mip", "chat", "-n", namespace)
     until(lambda: not live(istio), PATIENCE)
 
@@ -173,7 +177,11 @@ def test_what_is_edited_by_hand_is_put_right_and_what_another_applies_is_not(
     assert f"VirtualService {namespace}/{name}" in found[2]
     assert 'conflict with "other"' in found[2]
     assert live(istio)[virtual_service(namespace)]["spec"]["hosts"] == ["theirs"]
-    assert status(istio, namespace)["inForce"]["spec"] == chat["spec"]
+    assert in_force(istio, namespace) == chat["spec"]
+    istio.kubectl("delete", "mip", "chat", "-n", namespace)
+    until(lambda: not live(istio), PATIENCE)
+    left = istio.kubectl("get", "vs", name, "-n", namespace, "-o", "jsonpath={.spec}")
+    assert json.loads(left) == {"hosts": ["theirs"]}
 
 
 def test_an_object_of_somebody_elses_is_not_touched(
