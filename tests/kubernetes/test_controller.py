@@ -46,7 +46,7 @@ def policy(namespace: str, name: str = "chat", **spec: Any) -> dict[str, Any]:
 
 def status(control_plane: ControlPlane, namespace: str, name: str = "chat", kind: str = "mip") -> dict[str, Any]:
     found: dict[str, Any] = json.loads(control_plane.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
-    return found.get("status", {})
+    return dict(found.get("status", {}))
 
 
 def conditions(control_plane: ControlPlane, namespace: str, name: str = "chat") -> dict[str, tuple[str, str, str]]:
@@ -166,7 +166,7 @@ def test_what_is_edited_by_hand_is_put_right_and_what_another_applies_is_not(
     istio.kubectl("patch", "vs", name, "-n", namespace, "--type=merge", "-p", '{"spec": {"hosts": ["wrong"]}}')
     istio.kubectl("delete", "destinationrule", "--all", "-n", namespace)
     until(lambda: wanted(chat)(istio), 30)
-    taken = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
+    taken: dict[str, Any] = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
     taken |= {"metadata": {"name": name, "namespace": namespace}, "spec": {"hosts": ["theirs"]}}
     istio.kubectl(
         "apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-", input=yaml.safe_dump(taken)

@@ -33,7 +33,8 @@ def destinations(objects: Iterable[Doc], host: str, headers: Mapping[str, str]) 
 def _routes(objects: Iterable[Doc], host: str) -> Iterable[Doc]:
     for doc in objects:
         if doc["kind"] == "VirtualService" and host in doc["spec"]["hosts"]:
-            return doc["spec"]["http"]
+            routes: list[Doc] = doc["spec"]["http"]
+            return routes
     raise NotServedError(f"no VirtualService for {host}")
 
 

@@ -139,7 +139,7 @@ def test_endpoints_stay_where_a_version_would_have_none() -> None:
 def route(name: str, model: dict[str, str], version: str = "") -> dict[str, Any]:
     headers = {"x-model-name": model} if model else {}
     if version:
-        headers["x-model-version"] = {"exact": version}  # type: ignore[assignment]
+        headers["x-model-version"] = {"exact": version}
     return {"name": name, "match": [{"headers": headers}]}
 
 

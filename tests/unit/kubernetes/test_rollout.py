@@ -55,7 +55,7 @@ class Mesh:
         self._in_force.append((self.now + next(self._delays), snapshot))
 
     def moments(self) -> list[float]:
-        return sorted({when for when, *_ in (*self._objects, *self._in_force)})
+        return sorted({one[0] for one in self._objects} | {one[0] for one in self._in_force})
 
     def seen(self, now: float) -> tuple[list[Doc], Snapshot]:
         objects: dict[Key, Doc | None] = {key: doc for when, key, doc in self._objects if when <= now}
@@ -77,8 +77,8 @@ class Mesh:
                     found = changes(objects, self.live, layers, remove=remove)
                     for doc in found.apply:
                         self.write(key_of(doc), doc)
-                    for doc in found.remove:
-                        self.write(key_of(doc), None)
+                    for gone in found.remove:
+                        self.write(key_of(gone), None)
                     wrote = bool(found)
                 case PutInForce():
                     wrote = self.in_force != wanted

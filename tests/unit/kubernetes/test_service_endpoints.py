@@ -32,7 +32,7 @@ def slice_of(*endpoints: Doc, ports: list[Doc] | None = None) -> Doc:
     }
 
 
-def endpoint(address: str, pod_name: str = "", **conditions: bool | None) -> Doc:
+def endpoint(address: str, pod_name: str = "", **conditions: Any) -> Doc:
     ref = {"targetRef": {"kind": "Pod", "name": pod_name, "namespace": "ai"}} if pod_name else {}
     return {"addresses": [address], "nodeName": "n1", "conditions": conditions, **ref}
 
@@ -57,7 +57,7 @@ def test_an_endpoint_has_its_node_and_its_pods_labels() -> None:
         ({"ready": False, "serving": False, "terminating": True}, False, False, True),
     ],
 )
-def test_conditions(conditions: dict[str, bool | None], ready: bool, serving: bool, terminating: bool) -> None:
+def test_conditions(conditions: dict[str, Any], ready: bool, serving: bool, terminating: bool) -> None:
     (found,) = of_slices([slice_of(endpoint("10.0.0.9", **conditions))], "http", Pods())
     assert (found.ready, found.serving, found.terminating) == (ready, serving, terminating)
 
