@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from textwrap import dedent
 
 from extproc import __version__
-from extproc.cli import bench, check, controller, demo, doctor, edges, explain, render, serve, stat, tap, up
+from extproc.cli import bench, check, controller, demo, doctor, edges, explain, pools, render, serve, stat, tap, up
 from extproc.command_line.entry_point import run_command
 from extproc.command_line.subcommand import Help
 
-COMMANDS = (serve, up, controller, demo, check, doctor, explain, bench, stat, tap, edges, render)
+COMMANDS = (serve, up, controller, demo, check, doctor, explain, bench, stat, tap, edges, pools, render)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
+from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
 from extproc.kubernetes.leader import PAUSE, Election
 from extproc.kubernetes.mesh_objects import Doc, Key, changes, controlled, serving_both
 from extproc.kubernetes.mesh_writer import MeshWriter
@@ -34,10 +35,6 @@ PERIOD = 20.0
 DEBOUNCE = 0.1
 """Seconds from a change to its pass, in which others may come."""
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
-SERVICES = Resource("", "v1", "services", "Service")
-SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-PODS = Resource("", "v1", "pods", "Pod")
 
 Renderer = Callable[[Snapshot, Mapping[str, str]], Sequence[Doc]]
 """Objects of one mesh for a snapshot; and the policy files that processors would read, where a mesh has them in its
