@@ -39,6 +39,14 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
     node_selector: tuple[tuple[str, str], ...] = ()
     """Labels of its nodes, for whoever knows Nodes: its GPUs are read from them, and its endpoints found on them."""
+    namespace: str = ""
+    allowed_namespaces: tuple[str, ...] = ()
+    """Other namespaces whose policies may use it; ``*``: all."""
+
+    def is_open_to(self, namespace: str) -> bool:
+        """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""
+        allowed = (self.namespace, *self.allowed_namespaces)
+        return not self.namespace or not namespace or namespace in allowed or "*" in allowed
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
@@ -268,6 +276,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
         else:
             pools = self.pools if policy.gpu else ()
+        pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
         if not pools:
             return [Target(policy.name, version.name, "", version.endpoints or default)]
         targets = []

@@ -7,17 +7,18 @@ from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import NONE, GpuPool
 from extproc.policyfile import endpoints, quantities_and_durations, values
 from extproc.policyfile.fields import Field, Fields
+from extproc.yamldoc import Scalar
 
 SERVER_TYPES = tuple(PAGE_METRICS)
 """Types of model servers whose load can be read."""
 
 
-def read(spec: Field | None, name: str) -> GpuPool:
+def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
     """The pool that ``spec`` declares; with defaults where it has errors."""
     known = ("product", "architecture", "memory", "nodeSelector", "locality", "endpoints", "metrics")
-    fields = spec.fields(*known) if spec else None
+    fields = spec.fields(*known, "allowedNamespaces") if spec else None
     if fields is None:
-        return GpuPool(name, gpu.Gpu())
+        return GpuPool(name, gpu.Gpu(), namespace=namespace)
     product = fields.optional("product", values.gpu_word, "")
     architecture = fields.optional("architecture", values.gpu_word, "")
     memory = fields.optional("memory", quantities_and_durations.memory, 0)
@@ -46,7 +47,18 @@ def read(spec: Field | None, name: str) -> GpuPool:
         metrics_type,
         metrics_url,
         node_selector,
+        namespace,
+        fields.optional("allowedNamespaces", _allowed_namespaces, ()),
     )
+
+
+def _allowed_namespaces(field: Field) -> tuple[str, ...]:
+    return field.distinct(_namespace_or_all, "namespace", minimum=1)
+
+
+def _namespace_or_all(field: Field) -> str | None:
+    every = isinstance(field.node, Scalar) and field.node.text == "*"
+    return "*" if every else values.namespace(field)
 
 
 def _node_selector(field: Field) -> tuple[tuple[str, str], ...]:

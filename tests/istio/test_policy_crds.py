@@ -182,6 +182,8 @@ GOOD_POOLS = """
 {architecture: h100, memory: 80Gi, metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}}
 ---
 {nodeSelector: {nvidia.com/gpu.product: NVIDIA-A100-SXM4-80GB, pool: ""}}
+---
+{architecture: h100, memory: 80Gi, allowedNamespaces: [ai, "*"]}
 """
 BAD_POOLS = """
 {}
@@ -205,6 +207,14 @@ BAD_POOLS = """
 {nodeSelector: {}}
 ---
 {nodeSelector: {pool: "not a label"}}
+---
+{architecture: h100, allowedNamespaces: []}
+---
+{architecture: h100, allowedNamespaces: [ai, ai]}
+---
+{architecture: h100, allowedNamespaces: [AI]}
+---
+{architecture: h100, allowedNamespaces: ["a*"]}
 """
 
 
