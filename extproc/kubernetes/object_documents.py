@@ -6,6 +6,7 @@ controller has read from its nodes is read with them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from typing import Any, TypeAlias
 
@@ -68,12 +69,26 @@ def spec_of(found: Object) -> Spec:
     spec, status = found.get("spec"), found.get("status")
     if not isinstance(spec, dict) or not isinstance(status, dict):
         return spec if isinstance(spec, dict) else {}
-    in_force = status.get("inForce")
-    if isinstance(in_force, dict) and isinstance(in_force.get("spec"), dict):
-        return dict(in_force["spec"])
+    if _is_in_force(found):
+        return dict(status["inForce"]["spec"])
     if "nodeSelector" in spec and not spec.keys() & {"product", "architecture"}:
         return {name: status[name] for name in ("product", "architecture", "memory") if status.get(name)} | spec
     return spec
+
+
+def released(objects: Iterable[Object]) -> list[Object]:
+    """The objects that processors may decide by. Where a controller has said of some of a kind what is in force, the
+    others wait until it has: the mesh does not have yet what they need, or they were refused.
+    """
+    known = list(objects)
+    controlled = {str(one["kind"]) for one in known if _is_in_force(one)}
+    return [one for one in known if str(one["kind"]) not in controlled or _is_in_force(one)]
+
+
+def _is_in_force(found: Object) -> bool:
+    status = found.get("status")
+    in_force = status.get("inForce") if isinstance(status, dict) else None
+    return isinstance(in_force, dict) and isinstance(in_force.get("spec"), dict)
 
 
 def read(found: Object) -> ReadObject:

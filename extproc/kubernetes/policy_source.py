@@ -14,7 +14,7 @@ from extproc.errors import Problem, SetupError
 from extproc.kubernetes import snapshot_file
 from extproc.kubernetes.api import POLICIES, POOLS, NoCredentials, Object, check_credentials
 from extproc.kubernetes.last_good import LastGood
-from extproc.kubernetes.object_documents import Key, ReadObject, kept, key_of, read, spec_of
+from extproc.kubernetes.object_documents import Key, ReadObject, kept, key_of, read, released, spec_of
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.snapshot_file import SnapshotProblem
 from extproc.policy.snapshot import Snapshot
@@ -166,7 +166,7 @@ class ClusterPolicies:
 
     def _load(self) -> None:
         if all(watch.listed for watch in self._watches):
-            self._take([one for watch in self._watches for one in watch.objects.values()])
+            self._take(released(one for watch in self._watches for one in watch.objects.values()))
             self._keep()
         elif self.snapshot.generation:
             self._take([kept(one) for one in self._read.values()])

@@ -157,7 +157,7 @@ def resolved_policy(
 
 
 def _may_use(policy: Policy, pool: GpuPool) -> bool:
-    if policy.gpu is not None and not satisfies(pool.gpu, policy.gpu):
+    if not pool.is_open_to(policy.namespace) or (policy.gpu is not None and not satisfies(pool.gpu, policy.gpu)):
         return False
     named = [version.gpu_pools for version in policy.versions]
     return any(pool.name in names if names is not None else policy.gpu is not None for names in named)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.kubernetes.object_documents import Key, kept, key_of, node_of, read, spec_of
+from extproc.kubernetes.object_documents import Key, kept, key_of, node_of, read, released, spec_of
 from extproc.yamldoc import MAX_DEPTH, Items, Mapping, Node, Scalar
 from extproc.yamldoc import read as read_yaml
 from tests.house.tree import ROOT
@@ -130,3 +130,13 @@ def test_what_is_kept_is_read_as_the_same() -> None:
 def test_keys() -> None:
     key = key_of(made("GpuPool", "west", {}))
     assert (key, str(key)) == (Key("GpuPool", "ai", "west"), "GpuPool ai/west")
+
+
+def test_where_a_controller_works_objects_wait_for_it() -> None:
+    told = made("ModelInferencePolicy", "told", {}) | {"status": {"inForce": {"generation": 1, "spec": {}}}}
+    new = made("ModelInferencePolicy", "new", {}) | {"status": {"conditions": []}}
+    pool = made("GpuPool", "west", {"product": "NVIDIA-L4"})
+    assert released([new, pool]) == [new, pool]
+    assert released([new, told, pool]) == [told, pool]
+    odd = told | {"status": {"inForce": {"spec": "odd"}}}
+    assert released([new, odd]) == [new, odd]

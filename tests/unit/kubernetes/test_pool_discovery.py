@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +139,7 @@ def test_versions_get_their_endpoints_where_a_pool_is_found_by_its_nodes() -> No
         (chat(), [DECLARED]),
         (chat(gpu=Requirement("h100")), [ON_NODES]),
         (chat(gpu=None), [ON_NODES]),
+        (chat(namespace="ai"), [msgspec.structs.replace(ON_NODES, namespace="x")]),
         (chat(versions=tuple(Version(v.name, gpu_pools=("east",)) for v in VERSIONS)), [ON_NODES, DECLARED]),
     ],
 )
