@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from extproc.cli.render_istio import add_mesh_flags, istio_options
@@ -133,7 +133,7 @@ def _istio(arguments: argparse.Namespace) -> Renderer:
 
     options = validated(istio_options(arguments))
 
-    def render(snapshot: Snapshot, _: Mapping[str, str]) -> Sequence[Doc]:
+    def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
         return documents(snapshot, options)
 
     return render
@@ -147,7 +147,7 @@ def _linkerd(arguments: argparse.Namespace) -> Renderer:
     image = {"image": arguments.image} if arguments.image else {}
     options = Options(gateway=Service(*arguments.gateway_name), **image)
 
-    def render(snapshot: Snapshot, texts: Mapping[str, str]) -> Sequence[Doc]:
-        return render_manifests(snapshot, texts, options).manifests if snapshot.policies else ()
+    def render(snapshot: Snapshot, texts: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
+        return render_manifests(snapshot, texts(), options).manifests if snapshot.policies else ()
 
     return render

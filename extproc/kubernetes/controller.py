@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from functools import cache, partial
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
@@ -36,9 +37,9 @@ DEBOUNCE = 0.1
 """Seconds from a change to its pass, in which others may come."""
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-Renderer = Callable[[Snapshot, Mapping[str, str]], Sequence[Doc]]
-"""Objects of one mesh for a snapshot; and the policy files that processors would read, where a mesh has them in its
-objects. Raises ``SetupError`` for policies that the mesh can't carry out.
+Renderer = Callable[[Snapshot, Callable[[], Mapping[str, str]]], Sequence[Doc]]
+"""Objects of one mesh for a snapshot. The second argument gives the policy files that processors would read, for a mesh
+that has them in its objects. Raises ``SetupError`` for policies that the mesh can't carry out.
 """
 
 
@@ -238,7 +239,7 @@ class Controller:
             one.done(time.monotonic(), wrote=wrote)
 
     def _render(self, snapshot: Snapshot, desired: Desired) -> list[dict[Key, Doc]]:
-        texts = policy_texts(desired)
+        texts = cache(partial(policy_texts, desired))
         return [controlled(render(snapshot, texts), writer.mesh) for writer, render in self._meshes]
 
     def _unrenderable(self, desired: Desired, error: SetupError) -> dict[ObjectKey, str]:
@@ -248,7 +249,7 @@ class Controller:
         for newest, policy in _policies(desired):
             for _, render in self._meshes:
                 try:
-                    render(_alone(policy, desired), {})
+                    render(_alone(policy, desired), dict)
                 except SetupError as own:
                     found[newest] = str(own)
         return found or ({newest: str(error)} if newest is not None else {})
@@ -258,7 +259,7 @@ def _policies_of(failures: Mapping[Key, str], desired: Desired, render: Renderer
     """The policies that need objects which could not be written, each with its reason."""
     found: dict[ObjectKey, str] = {}
     for key, policy in _policies(desired):
-        needs = controlled(render(_alone(policy, desired), {}), "").keys()
+        needs = controlled(render(_alone(policy, desired), dict), "").keys()
         failed = [f"{object_key}: {why}" for object_key, why in failures.items() if object_key in needs]
         if failed:
             found[key] = failed[0]

@@ -54,8 +54,8 @@ def conditions(control_plane: ControlPlane, namespace: str, name: str = "chat") 
     return {c["type"]: (c["status"], c["reason"], c["message"]) for c in found}
 
 
-def in_force(control_plane: ControlPlane, namespace: str) -> Any:
-    return status(control_plane, namespace).get("inForce", {}).get("spec")
+def in_force(control_plane: ControlPlane, namespace: str, name: str = "chat") -> Any:
+    return status(control_plane, namespace, name).get("inForce", {}).get("spec")
 
 
 def waits_for(control_plane: ControlPlane, namespace: str, name: str = "chat") -> None:

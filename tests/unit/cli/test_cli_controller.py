@@ -41,12 +41,12 @@ def test_it_renders_what_the_commands_render(mesh: str, names: list[str]) -> Non
     }
     assert list(found) == names
     if "istio" in found:
-        assert found["istio"](CANARY, {}) == documents(CANARY, IstioOptions())
+        assert found["istio"](CANARY, dict) == documents(CANARY, IstioOptions())
     if "linkerd" in found:
         options = Options(gateway=Service("aimesh-system", "inference-gateway"), image="i:1")
         texts = {"a.yaml": "x"}
-        assert tuple(found["linkerd"](CANARY, texts)) == manifests.render(CANARY, texts, options).manifests
-        assert found["linkerd"](Snapshot(), {}) == ()
+        assert tuple(found["linkerd"](CANARY, lambda: texts)) == manifests.render(CANARY, texts, options).manifests
+        assert found["linkerd"](Snapshot(), dict) == ()
 
 
 def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.unit.kubernetes.memory_api import MemoryApi, made
 Steps = Callable[[MemoryApi], Awaitable[None]]
 
 
-def render(snapshot: Snapshot, _: Mapping[str, str]) -> Sequence[Doc]:
+def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
     if any(policy.port == 666 for policy in snapshot.policies):
         raise SetupError("no mesh has the port 666")
     return documents(snapshot, IstioOptions(proxies=("sidecar",)))
