@@ -89,6 +89,7 @@ class Controller:
         self._leaving: dict[ObjectKey, ReadObject] = {}
         self._serving: dict[ObjectKey, ReadObject] = {}
         self._worked = False
+        self._read_at: float | None = None
 
     async def run(self) -> None:
         """Works until it is cancelled; then lets another one have the Lease."""
@@ -161,13 +162,16 @@ class Controller:
                     await self._pass(api)
                 failures = 0
             except LostLead:
+                self._read_at = None
                 log.warning("a pass was broken off: another controller may lead")
             except (ApiFailure, NoCredentials) as failure:
                 failures += 1
+                self._read_at = None
                 log.warning("a pass was broken off, and is made again: %s", failure)
                 await asyncio.sleep(min(0.25 * 2**failures, 10.0))
                 self._changed.set()
             except Exception:  # a bug: the next pass may be one that works
+                self._read_at = None
                 log.exception("a pass was broken off")
 
     def _leads(self) -> bool:
@@ -178,8 +182,10 @@ class Controller:
 
     async def _pass(self, api: Api) -> None:
         """Makes everything as it should be, at the pace of the mesh."""
-        for writer, _ in self._meshes:
-            await writer.read(api)
+        if self._read_at is None or time.monotonic() - self._read_at >= PERIOD:
+            self._read_at = time.monotonic()
+            for writer, _ in self._meshes:
+                await writer.read(api)
         objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
         view = ClusterView(*(self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)))
         self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
