@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from tests.waiting import until
 
 __all__ = ["istio"]
 pytestmark = [needed, pytest.mark.timeout(600)]
-BEFORE = {"models": ["a"], "versions": [{"name": "v1", "weight": 9}, {"name": "v2", "weight": 1}]}
-AFTER = {"models": ["a"], "versions": [{"name": "v2", "weight": 9}, {"name": "v3", "weight": 1}]}
+BEFORE: dict[str, Any] = {"models": ["a"], "versions": [{"name": "v1", "weight": 9}, {"name": "v2", "weight": 1}]}
+AFTER: dict[str, Any] = {"models": ["a"], "versions": [{"name": "v2", "weight": 9}, {"name": "v3", "weight": 1}]}
 
 
 def test_killed_between_any_two_steps_of_a_pass(istio: ControlPlane, namespace: str) -> None:

@@ -34,8 +34,17 @@ def spec(draw: random.Random, name: str) -> dict[str, Any]:
         {"name": f"v{i}", "weight": draw.randint(1, 9), **draw.choice([{}, {"endpoints": [f"192.0.2.{i}:80"]}])}
         for i in draw.sample(range(1, 5), draw.randint(1, 3))
     ]
-    more = [{}, {"sticky": {"header": "x-user"}}, {"allowPin": True}, {"trafficManagement": {"timeout": "9s"}}]
-    pools = [{}, {}, {"gpuRequirements": {"architecture": "a100"}, "onNoGpu": draw.choice(["ignore", "reject"])}]
+    more: list[dict[str, Any]] = [
+        {},
+        {"sticky": {"header": "x-user"}},
+        {"allowPin": True},
+        {"trafficManagement": {"timeout": "9s"}},
+    ]
+    pools: list[dict[str, Any]] = [
+        {},
+        {},
+        {"gpuRequirements": {"architecture": "a100"}, "onNoGpu": draw.choice(["ignore", "reject"])},
+    ]
     host = draw.choice(["shared", name])
     return {
         "models": [name, f"{name}-*"],

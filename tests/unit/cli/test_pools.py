@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from extproc.cli import pools
 from extproc.cli.main import main
 from extproc.cli.pools import table
 from extproc.cli.terminal_text import NOTHING
@@ -59,12 +57,12 @@ def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     assert main(["pools"]) != 0
     assert "set KUBECONFIG, or run as a pod with a ServiceAccount" in capsys.readouterr().err
 
-    @asynccontextmanager
-    async def refused() -> None:  # type: ignore[misc]
-        raise api.ApiFailure("403: no")
-        yield
+    memory = MemoryApi()
 
-    monkeypatch.setattr(api, "connect", refused)
+    async def refused(*_: object) -> None:
+        raise api.ApiFailure("403: no")
+
+    monkeypatch.setattr(memory, "list", refused)
+    monkeypatch.setattr(api, "connect", memory.connect)
     assert main(["pools"]) != 0
     assert "the API server can't be asked: 403: no" in capsys.readouterr().err
-    assert pools.__doc__
