@@ -18,7 +18,7 @@ from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentia
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
 from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
-from extproc.kubernetes.leader import PAUSE, Election
+from extproc.kubernetes.leader import PAUSE, Election, LostLead
 from extproc.kubernetes.mesh_objects import Doc, Key, changes, controlled, serving_both
 from extproc.kubernetes.mesh_writer import MeshWriter
 from extproc.kubernetes.object_documents import Key as ObjectKey
@@ -41,10 +41,6 @@ Renderer = Callable[[Snapshot, Callable[[], Mapping[str, str]]], Sequence[Doc]]
 """Objects of one mesh for a snapshot. The second argument gives the policy files that processors would read, for a mesh
 that has them in its objects. Raises ``SetupError`` for policies that the mesh can't carry out.
 """
-
-
-class LostLead(Exception):  # noqa: N818 - named for what is so
-    """Another controller may work by now: this one must not write."""
 
 
 class _Refused(Exception):  # noqa: N818
@@ -177,6 +173,9 @@ class Controller:
     def _leads(self) -> bool:
         return self._election.leads(time.monotonic())
 
+    def _check(self) -> None:
+        self._election.check(time.monotonic())
+
     def _objects(self, resource: Resource) -> list[Object]:
         return [one for watch in self._watches[resource] for one in watch.objects.values()]
 
@@ -226,8 +225,7 @@ class Controller:
         one = Pass(self._settle)
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
-            if not self._leads():
-                raise LostLead
+            self._check()
             wrote = False
             match step:
                 case Write():
@@ -237,10 +235,10 @@ class Controller:
                             objects_of = serving_both(both[at], later[at], writer.live)
                         found = changes(objects_of, writer.live, step.layers, remove=step.remove, leave=given_up)
                         wrote = wrote or bool(found)
-                        if failures := await writer.write(api, found):
+                        if failures := await writer.write(api, found, self._check):
                             raise _Refused(_policies_of(failures, desired, render), failures.keys())
                 case PutInForce():
-                    wrote = await self._status.write(api, desired, objects, blocked, _now())
+                    wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
                     wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
 

@@ -22,6 +22,10 @@ PAUSE = 2.0
 """Seconds between two looks at the Lease, and between two renewals."""
 
 
+class LostLead(Exception):  # noqa: N818 - named for what is so
+    """Another controller may work by now: this one must not write."""
+
+
 class Write(msgspec.Struct, frozen=True):
     """Write this Lease: create it, or replace the one of its ``metadata.resourceVersion``. Others may be faster."""
 
@@ -42,6 +46,11 @@ class Election:
     def leads(self, now: float) -> bool:
         """Whether this controller may write."""
         return self._renewed_at is not None and now - self._renewed_at < RENEW_LIMIT
+
+    def check(self, now: float) -> None:
+        """Raises ``LostLead`` where this controller may not write."""
+        if not self.leads(now):
+            raise LostLead
 
     def look(self, lease: Mapping[str, Any] | None, now: float, wall: float) -> Write | None:
         """What to do about the Lease as it is (None: there is none); None: another controller has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from extproc.kubernetes.api import Api, ApiFailure, Object, Resource
@@ -70,15 +70,17 @@ class MeshWriter:
                 found |= {key_of(one | told): one | told for one in listed.objects}
         self.live = found
 
-    async def write(self, api: Api, changes: Changes) -> dict[Key, str]:
+    async def write(self, api: Api, changes: Changes, check: Callable[[], None]) -> dict[Key, str]:
         """Writes ``changes``: what is applied at once, then what is removed, in order. Returns why objects could not be
-        written. Raises ``ApiFailure`` where the server can't be asked.
+        written. ``check`` raises where nothing may be written any more. Raises ``ApiFailure`` where the server can't be
+        asked.
         """
         limit = asyncio.Semaphore(PARALLEL)
         failures: dict[Key, str] = {}
 
         async def apply(doc: Doc) -> None:
             async with limit:
+                check()
                 if why := await self._apply(api, doc):
                     failures[key_of(doc)] = why
 
@@ -86,6 +88,7 @@ class MeshWriter:
             if outcome is not None:
                 raise outcome
         for gone in changes.remove:
+            check()
             await self._remove(api, gone)
         return failures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, Object, Resource
@@ -27,10 +27,16 @@ class StatusWriter:
     """Writes what has changed, pools before the policies that use them."""
 
     async def write(
-        self, api: Api, desired: Desired, objects: Mapping[Key, Object], blocked: Mapping[Key, str], now: str
+        self,
+        api: Api,
+        desired: Desired,
+        objects: Mapping[Key, Object],
+        blocked: Mapping[Key, str],
+        now: str,
+        check: Callable[[], None],
     ) -> bool:
         """Returns whether what is in force changed. ``blocked``: why policies could not be carried out; ``now``: RFC
-        3339. Raises ``ApiFailure``.
+        3339; ``check`` raises where nothing may be written any more. Raises ``ApiFailure``.
         """
         changed = False
         for kind in (POOLS.kind, POLICIES.kind):
@@ -38,6 +44,7 @@ class StatusWriter:
 
             async def write(key: Key, limit: asyncio.Semaphore = limit) -> bool:
                 async with limit:
+                    check()
                     return await _write(api, key, objects[key], desired, blocked.get(key, ""), now)
 
             keys = [key for key in objects if key.kind == kind]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.kubernetes.leader import DURATION, PAUSE, RENEW_LIMIT, Election, Write
+from extproc.kubernetes.leader import DURATION, PAUSE, RENEW_LIMIT, Election, LostLead, Write
 
 
 class Server:
@@ -78,6 +79,9 @@ def test_who_cannot_renew_stops_before_another_begins() -> None:
     assert turn(one, server, 0.0)
     assert one.leads(RENEW_LIMIT - 0.1)
     assert not one.leads(RENEW_LIMIT)
+    one.check(RENEW_LIMIT - 0.1)
+    with pytest.raises(LostLead):
+        one.check(RENEW_LIMIT)
     assert RENEW_LIMIT < DURATION
     assert turn(one, server, RENEW_LIMIT + 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
 from extproc.kubernetes.api import ApiFailure
+from extproc.kubernetes.leader import LostLead
 from extproc.kubernetes.mesh_objects import LABEL, Changes, Doc, controlled, key_of
 from extproc.kubernetes.mesh_writer import ISTIO, LINKERD, MANAGER, MeshWriter
 from extproc.render.istio.istio_options import IstioOptions
@@ -22,11 +24,21 @@ OBJECTS = controlled(documents(CANARY, IstioOptions(proxies=("sidecar",), rules=
 (RULE,) = (doc for key, doc in OBJECTS.items() if key.kind == "DestinationRule")
 
 
-def written(api: MemoryApi, changes: Changes, writer: MeshWriter | None = None) -> dict[str, str]:
+def led() -> None:
+    """The check of a controller that leads."""
+
+
+def lost() -> None:
+    raise LostLead
+
+
+def written(
+    api: MemoryApi, changes: Changes, writer: MeshWriter | None = None, check: Callable[[], None] = led
+) -> dict[str, str]:
     async def write() -> dict[str, str]:
         mine = writer or MeshWriter("istio", ISTIO)
         await mine.read(api)  # type: ignore[arg-type]
-        failures = await mine.write(api, changes)  # type: ignore[arg-type]
+        failures = await mine.write(api, changes, check)  # type: ignore[arg-type]
         before = dict(mine.live)
         await mine.read(api)  # type: ignore[arg-type]
         assert {k: v["metadata"]["resourceVersion"] for k, v in mine.live.items()} == {
@@ -118,3 +130,11 @@ def test_a_kind_that_the_server_does_not_know_has_no_objects(monkeypatch: pytest
     api.put(next(doc for key, doc in OBJECTS.items() if key.kind == "VirtualService"))
     with pytest.raises(ApiFailure, match="broken"):
         written(api, Changes())
+
+
+def test_who_has_lost_the_lead_writes_nothing() -> None:
+    api = MemoryApi(RULE)
+    for changes in (Changes(tuple(OBJECTS.values())), Changes(remove=(RULE,))):
+        with pytest.raises(LostLead):
+            written(api, changes, check=lost)
+    assert api.writes == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from extproc.kubernetes.api import ApiFailure, Object
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState
+from extproc.kubernetes.leader import LostLead
 from extproc.kubernetes.object_documents import Key, key_of
 from extproc.kubernetes.status_writer import StatusWriter
 from tests.unit.kubernetes.memory_api import MemoryApi, made
+from tests.unit.kubernetes.test_mesh_writer import led, lost
 
 NOW, LATER = "2026-01-02T00:00:00Z", "2026-01-02T00:00:09Z"
 CHAT = Key("ModelInferencePolicy", "ai", "chat")
@@ -20,11 +23,13 @@ POLICY = made("ModelInferencePolicy", "chat", {"models": ["a"]})
 POOL = made("GpuPool", "west", {"product": "NVIDIA-L4"})
 
 
-def write(api: MemoryApi, blocked: dict[Key, str] | None = None, now: str = NOW) -> bool:
+def write(
+    api: MemoryApi, blocked: dict[Key, str] | None = None, now: str = NOW, check: Callable[[], None] = led
+) -> bool:
     kinds = ("ModelInferencePolicy", "GpuPool")
     objects: dict[Key, Object] = {key_of(o): o for (_, kind, *_), o in api.objects.items() if kind in kinds}
     desired: Desired = DesiredState().take(objects.values(), ClusterView(), without=blocked or ())
-    return asyncio.run(StatusWriter().write(api, desired, objects, blocked or {}, now))  # type: ignore[arg-type]
+    return asyncio.run(StatusWriter().write(api, desired, objects, blocked or {}, now, check))  # type: ignore[arg-type]
 
 
 def conditions(api: MemoryApi, kind: str = "ModelInferencePolicy", name: str = "chat") -> dict[str, tuple[Any, ...]]:
@@ -91,3 +96,10 @@ def test_events_that_can_not_be_written_are_no_failure() -> None:
 
     api.create = create  # type: ignore[method-assign,assignment]
     assert write(api)
+
+
+def test_who_has_lost_the_lead_writes_no_status() -> None:
+    api = MemoryApi(POLICY)
+    with pytest.raises(LostLead):
+        write(api, check=lost)
+    assert api.writes == []
