@@ -14,7 +14,7 @@ import yaml
 
 from tests.house.tree import ROOT
 from tests.kubernetes.control_plane import ControlPlane
-from tests.kubernetes.processor import ClusterProcessor
+from tests.kubernetes.processor import ClusterProcessor, PodProcessor
 from tests.manifests import crds
 from tests.waiting import until
 
@@ -117,3 +117,14 @@ def test_a_processor_of_one_namespace_needs_a_role_binding_only(cluster: Control
         role, account = "--clusterrole=aimesh-extproc", f"--serviceaccount={namespace}:{name}"
         cluster.kubectl("create", "rolebinding", name, role, account, "-n", namespace)
         until(processor.is_ready)
+
+
+def test_a_pod_has_the_token_of_its_account_and_takes_a_new_one(cluster: ControlPlane) -> None:
+    with PodProcessor(cluster, SYSTEM) as processor:
+        processor.ready()
+        until(lambda: "401: Unauthorized" in processor.get("/readyz")[1])
+        processor.give_token(cluster.kubectl("create", "token", "aimesh-extproc", "-n", SYSTEM).strip())
+        until(processor.is_ready)
+        processor.give_token("too old")
+        cluster.apply(*documents(ISTIO / "policy.yaml"))
+        until(lambda: "chat" in processor.ports())
