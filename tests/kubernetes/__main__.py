@@ -27,7 +27,8 @@ def main() -> int:
     if tried.returncode:
         print(f"tests/kubernetes did not run: no namespaces without root: {tried.stderr.strip()}")
         return 0
-    command = [sys.executable, "-m", "pytest", *(sys.argv[1:] or ["tests/kubernetes"])]
+    named = any(argument.startswith("tests/") for argument in sys.argv[1:])
+    command = [sys.executable, "-m", "pytest", *sys.argv[1:], *(() if named else ("tests/kubernetes",))]
     environment = os.environ | {"EXTPROC_TEST_KUBERNETES": "1"}
     return subprocess.run([*unshare, *command], cwd=ROOT, env=environment, check=False).returncode
 

@@ -25,6 +25,8 @@ from tests.kubernetes.binaries import cache
 from tests.waiting import until
 
 API_ADDRESS, ISTIOD_ADDRESS = "10.77.0.1", "10.77.0.2"
+ISTIOD = "istiod.istio-system.svc"
+"""A name in the certificate that istiod makes for itself."""
 API = f"https://{API_ADDRESS}:6443"
 ETCD = "http://127.0.0.1:2379"
 PATIENCE = 120
@@ -138,6 +140,9 @@ class ControlPlane:
         """Starts istiod with a mesh configuration, if it does not run, and waits until it is ready."""
         if self._istiod is not None:
             return
+        hosts = self.directory / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost\n{ISTIOD_ADDRESS} {ISTIOD}\n")
+        subprocess.run([shutil.which("mount") or "mount", "--bind", str(hosts), "/etc/hosts"], check=True)
         (self.directory / "mesh.yaml").write_text(yaml.safe_dump(mesh))
         ports = {"monitoringAddr": 15014, "httpAddr": 18080, "grpcAddr": 15010, "secureGRPCAddr": 15012}
         arguments = ["discovery", f"--kubeconfig={self.admin}", "--meshConfig=mesh.yaml", "--domain=cluster.local"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from linkerd_adapter.cli.main import main as linkerd_adapter
 
 from tests.house.tree import ROOT
 from tests.kubernetes.control_plane import ControlPlane
-from tests.kubernetes.processor import ClusterProcessor
+from tests.kubernetes.processor import ClusterProcessor, PodProcessor
 from tests.manifests import crds
 from tests.waiting import until
 
@@ -71,6 +74,28 @@ def test_everything_that_is_shipped_is_taken(cluster: ControlPlane, path: Path) 
     assert versions(cluster, found) == once
 
 
+LINKERD = ("gateway-api-1.6.0.yaml", "linkerd-edge-26.8.3.yaml")
+
+
+@pytest.mark.parametrize("options", [(), ("--audit",)], ids=["enforced", "audited"])
+def test_what_is_rendered_for_linkerd_is_taken(cluster: ControlPlane, options: tuple[str, ...]) -> None:
+    for name in LINKERD:
+        cluster.apply(*(crd for crd in yaml.safe_load_all((crds.FOLDER / name).read_text()) if crd))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    with redirect_stdout(io.StringIO()) as rendered:
+        assert linkerd_adapter(["render", "-f", str(ISTIO / "policy.yaml"), *options]) == 0
+    found = [document for document in yaml.safe_load_all(rendered.getvalue()) if document and is_known(document)]
+    assert {"HTTPRoute", "Server", "Deployment"} <= {document["kind"] for document in found}
+    once = versions(cluster, found)
+    assert versions(cluster, found) == once
+
+
+def is_known(document: dict[str, Any]) -> bool:
+    """Whether its CRD is at hand: of Linkerd's, not all are."""
+    group = document["apiVersion"].partition("/")[0]
+    return not group.endswith("linkerd.io") or (document["apiVersion"], document["kind"]) in crds.kinds()
+
+
 def versions(cluster: ControlPlane, found: list[dict[str, Any]]) -> list[str]:
     """Applies objects; their resourceVersions."""
     command = ["apply", "--server-side", "--validate=strict", "--force-conflicts", "-o", "json", "-f", "-"]
@@ -117,3 +142,14 @@ def test_a_processor_of_one_namespace_needs_a_role_binding_only(cluster: Control
         role, account = "--clusterrole=aimesh-extproc", f"--serviceaccount={namespace}:{name}"
         cluster.kubectl("create", "rolebinding", name, role, account, "-n", namespace)
         until(processor.is_ready)
+
+
+def test_a_pod_has_the_token_of_its_account_and_takes_a_new_one(cluster: ControlPlane) -> None:
+    with PodProcessor(cluster, SYSTEM) as processor:
+        processor.ready()
+        until(lambda: "401: Unauthorized" in processor.get("/readyz")[1])
+        processor.give_token(cluster.kubectl("create", "token", "aimesh-extproc", "-n", SYSTEM).strip())
+        until(processor.is_ready)
+        processor.give_token("too old")
+        cluster.apply(*documents(ISTIO / "policy.yaml"))
+        until(lambda: "chat" in processor.ports())
