@@ -68,8 +68,6 @@ class Pass:
         self._settle = settle
         self._next = 0
         self._due = 0.0
-        self.wrote = False
-        """Whether any step wrote something."""
 
     @property
     def step(self) -> Step | None:
@@ -84,5 +82,4 @@ class Pass:
         """``step`` was done, and ``wrote`` something or found everything as it should be."""
         self._next += 1
         if wrote:
-            self.wrote = True
             self._due = now + self._settle
