@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,15 +28,15 @@ KINDS = (
 
 
 @pytest.fixture
-def linkerd(control_plane: ControlPlane) -> ControlPlane:
-    """The API server with the kinds of Linkerd and the Gateway API."""
-    for name in ("gateway-api-1.6.0.yaml", "linkerd-edge-26.8.3.yaml"):
-        documents = [d for d in yaml.safe_load_all((FOLDER / name).read_text()) if d]
-        theirs = [d for d in documents if name.startswith("gateway") or d["spec"]["group"].endswith("linkerd.io")]
-        control_plane.apply(*theirs)
-    control_plane.apply(*map(_open, ("authorizationpolicies", "meshtlsauthentications")))
+def linkerd(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """The API server with the kinds of Linkerd and the Gateway API. They go again: other tests' istiod waits for them."""
+    files = ("gateway-api-1.6.0.yaml", "linkerd-edge-26.8.3.yaml")
+    found = [document for name in files for document in yaml.safe_load_all((FOLDER / name).read_text()) if document]
+    kinds = [*found, *map(_open, ("authorizationpolicies", "meshtlsauthentications"))]
+    control_plane.apply(*kinds)
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-    return control_plane
+    yield control_plane
+    control_plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=yaml.safe_dump_all(kinds))
 
 
 def _open(plural: str) -> dict[str, Any]:
