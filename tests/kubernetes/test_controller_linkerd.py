@@ -29,7 +29,7 @@ KINDS = (
 
 @pytest.fixture
 def linkerd(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """The API server with the kinds of Linkerd and the Gateway API. They go again: other tests' istiod waits for them."""
+    """With the kinds of Linkerd and the Gateway API. They go again: other tests' istiod waits for them."""
     files = ("gateway-api-1.6.0.yaml", "linkerd-edge-26.8.3.yaml")
     found = [document for name in files for document in yaml.safe_load_all((FOLDER / name).read_text()) if document]
     kinds = [*found, *map(_open, ("authorizationpolicies", "meshtlsauthentications"))]
