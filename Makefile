@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-overload test-clients check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-clients check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ check: $(VENV)/dev  ## lint, format and types
 fmt: $(VENV)/dev  ## format, and fix what the linter can
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
+
+test-kubernetes: $(VENV)/dev  ## on a real API server and istiod; builds them with Go where they are not cached: half an hour
+	@$(BIN)/python -m tests.kubernetes
 
 istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it where it is not there: ten minutes
 	@$(BIN)/python -m tests.istioctl

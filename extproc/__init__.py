@@ -23,6 +23,7 @@ STABLE_MODULES: Final = (
     "extproc.lint.report",
     "extproc.lint.rule_modules",
     "extproc.policy.snapshot",
+    "extproc.policy.target",
     "extproc.policy.upstream",
     "extproc.policyfile.loader",
     "extproc.render.document",

@@ -13,7 +13,10 @@ from extproc import __version__
 from extproc.command_line.entry_point import run_command
 from extproc.command_line.subcommand import Help
 
-COMMANDS = ("serve", "up", "demo", "check", "doctor", "explain", "bench", "stat", "tap", "edges", "render")
+COMMANDS = (
+    *("serve", "up", "controller", "demo", "check", "doctor", "explain", "bench", "stat", "tap", "edges", "pools"),
+    "render",
+)
 """Each is a module of this package."""
 
 

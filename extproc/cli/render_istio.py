@@ -32,6 +32,19 @@ def add(commands: Subcommands) -> None:
     )
     policies(istio)
     istio.add_argument(
+        "--namespace", default=_DEFAULT.namespace, metavar="NAME", help="of policies that name none (%(default)s)"
+    )
+    istio.add_argument(
+        "--routes-only",
+        action="store_true",
+        help="only the VirtualServices: what is applied before the rest where versions, pools or hosts were removed",
+    )
+    add_mesh_flags(istio)
+
+
+def add_mesh_flags(istio: argparse._ActionsContainer) -> None:
+    """Adds the flags that say what the mesh is like: where things are in it, and what its proxies are to do."""
+    istio.add_argument(
         "--for",
         dest="proxies",
         choices=PROXY_KINDS,
@@ -40,9 +53,6 @@ def add(commands: Subcommands) -> None:
         "only), an ambient waypoint (which Istio does not support); may be given more than once (gateway and sidecar)",
     )
     istio.add_argument("--istio-version", choices=RELEASES, default=_DEFAULT.release, help="(%(default)s)")
-    istio.add_argument(
-        "--namespace", default=_DEFAULT.namespace, metavar="NAME", help="of policies that name none (%(default)s)"
-    )
     _add_gateway_flags(istio)
     istio.add_argument(
         "--callers", default="", metavar="NAMESPACE", help="of the pods that call models (the policies' own)"
@@ -73,11 +83,6 @@ def add(commands: Subcommands) -> None:
         help="answer 503 when no processor does; else requests pass on unrouted",
     )
     istio.add_argument(
-        "--routes-only",
-        action="store_true",
-        help="only the VirtualServices: what is applied before the rest where versions, pools or hosts were removed",
-    )
-    istio.add_argument(
         "--prometheus-rules",
         action="store_true",
         help="a PrometheusRule as well, for Prometheus' operator: what `render rules --source istio` writes",
@@ -105,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_gateway_flags(istio: argparse.ArgumentParser) -> None:
+def _add_gateway_flags(istio: argparse._ActionsContainer) -> None:
     istio.add_argument(
         "--gateway",
         default=_DEFAULT.gateway,

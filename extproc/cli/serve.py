@@ -12,9 +12,10 @@ import msgspec
 from extproc.cli.shared_flags import add_otlp_flag, add_workers_flag
 from extproc.command_line.argument_types import count, data_address, seconds
 from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.errors import SetupError
 from extproc.serve.options import ServeOptions
 
-_DEFAULT = ServeOptions(policies=())
+_DEFAULT = ServeOptions()
 
 
 def add(commands: Subcommands) -> None:
@@ -32,6 +33,7 @@ def add(commands: Subcommands) -> None:
           extproc serve -f policy.yaml --listen 0.0.0.0:50051 --workers 4      ports 50051 to 50054
           extproc serve -f policy.yaml --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
           extproc serve -f policy.yaml --otlp http://collector:4317            spans and metrics for OpenTelemetry
+          extproc serve --kubernetes --namespace ai --snapshot-directory /var/lib/aimesh
 
         signals:
           SIGHUP   read the policy files again (they are also watched)
@@ -39,7 +41,8 @@ def add(commands: Subcommands) -> None:
                    a second one leaves at once
         """,
     )
-    policies(serve)
+    policies(serve, required=False)
+    _add_cluster_flags(serve)
     _add_server_flags(serve)
     _add_tls_flags(serve)
 
@@ -62,12 +65,38 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> ServeOptions:
-    """The options that the command line gives."""
-    found: dict[str, Any] = {"policies": tuple(arguments.file)}
+    """The options that the command line gives. Raises ``SetupError`` where they do not go together."""
+    if not arguments.file and not arguments.kubernetes:
+        raise SetupError("no policies: give a policy file with -f, or read those of a cluster with --kubernetes")
+    if (arguments.namespace or arguments.snapshot_directory) and not arguments.kubernetes:
+        raise SetupError("--namespace and --snapshot-directory belong to --kubernetes, which is not given")
+    found: dict[str, Any] = {"policies": tuple(arguments.file or ())}
+    found["namespace"] = tuple(dict.fromkeys(arguments.namespace or ()))
     if arguments.listen:
         found["listen"] = tuple(arguments.listen)
-    names = {field.name for field in msgspec.structs.fields(ServeOptions)} - {"policies", "listen"}
+    names = {field.name for field in msgspec.structs.fields(ServeOptions)} - {"policies", "namespace", "listen"}
     return ServeOptions(**found, **{name: getattr(arguments, name) for name in names})
+
+
+def _add_cluster_flags(serve: argparse.ArgumentParser) -> None:
+    cluster = serve.add_argument_group(
+        "Kubernetes",
+        "ModelInferencePolicies and GpuPools of a cluster, beside policy files or instead. Credentials are those of "
+        "KUBECONFIG, or of the pod.",
+    )
+    cluster.add_argument("--kubernetes", action="store_true", help="watch them; changes are in force within a second")
+    cluster.add_argument(
+        "--namespace",
+        action="append",
+        metavar="NAME",
+        help="only those of this namespace; may be given more than once (all namespaces)",
+    )
+    cluster.add_argument(
+        "--snapshot-directory",
+        type=Path,
+        metavar="DIRECTORY",
+        help="keep them here, to start with while the API server is away; without, such a start waits for it",
+    )
 
 
 def _add_server_flags(serve: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount
 from extproc.exchange.sampling import share_told
 from extproc.exchange.timed_answer import MAX_MODEL
-from extproc.policy.snapshot import NONE, OTHER, Snapshot, Target
+from extproc.policy.snapshot import NONE, OTHER, Snapshot
+from extproc.policy.target import Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
 """gRPC metadata of observed exchanges of which the access log tells, too."""

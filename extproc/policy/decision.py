@@ -14,8 +14,9 @@ from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, safe_value
 from extproc.policy.pool_load import NO_REPORTS
-from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
 from extproc.policy.sticky_key import sticky_key
+from extproc.policy.target import Target
 
 # Cohorts: how a version was chosen. They are values of the metadata `cohort`.
 MATCH = "match"

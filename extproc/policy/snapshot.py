@@ -15,6 +15,7 @@ from extproc.policy.gpu import Gpu, Requirement, satisfies
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN, Upstream
 
 DEFAULT_BODY_LIMIT = 8 << 20
@@ -39,6 +40,16 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     metrics_url: str = ""
     """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
     upstream: Upstream = PLAIN
+    node_selector: tuple[tuple[str, str], ...] = ()
+    """Labels of its nodes, for whoever knows Nodes: its GPUs are read from them, and its endpoints found on them."""
+    namespace: str = ""
+    allowed_namespaces: tuple[str, ...] = ()
+    """Other namespaces whose policies may use it; ``*``: all."""
+
+    def is_open_to(self, namespace: str) -> bool:
+        """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""
+        allowed = (self.namespace, *self.allowed_namespaces)
+        return not self.namespace or not namespace or namespace in allowed or "*" in allowed
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
@@ -163,30 +174,6 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
         return any(v.model_rewrite for v in self.versions)
 
 
-class Target(msgspec.Struct, frozen=True):
-    """A version on one GPU pool: what becomes a cluster in Envoy."""
-
-    policy: str
-    version: str
-    """Empty for a policy without versions."""
-    pool: str
-    """Empty where the version runs on no declared pool."""
-    endpoints: tuple[str, ...]
-    """``host:port``; that of the policy where neither version nor pool names any."""
-    upstream: Upstream = PLAIN
-
-    @property
-    def cluster(self) -> str:
-        """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
-        return "/".join(part for part in (self.policy, self.version, self.pool) if part)
-
-    @property
-    def server_names(self) -> tuple[str, ...]:
-        """The different names by which its servers are called and verified; empty without TLS."""
-        tls = self.upstream.tls
-        return tuple(dict.fromkeys(map(tls.name_of, self.endpoints))) if tls else ()
-
-
 class ModelMatch(msgspec.Struct, frozen=True):
     """The policy that owns a model, and the pattern by which it does."""
 
@@ -285,6 +272,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
         else:
             pools = self.pools if policy.gpu else ()
+        pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
         plain = Target(policy.name, version.name, "", version.endpoints or default, version.upstream)
         if not pools:
             return [plain]

@@ -102,15 +102,21 @@ def _check_metrics(policies: Policies) -> None:
 
 
 def _check_pool_names(policies: Policies, pools: Pools) -> None:
-    known = {d.value.name for d in pools}
+    known = {d.value.name: d.value for d in pools}
     if "" in known:
         return
     for document in policies:
         for version in document.field.at("spec", "versions").children:
             for field in version.at("gpuPools").children:
-                if isinstance(field.node, Scalar) and field.node.text not in known:
+                if not isinstance(field.node, Scalar):
+                    continue
+                if field.node.text not in known:
                     remedy = suggestion(field.node.text, known) if known else "declare it: a document of kind GpuPool"
                     field.error(f"no pool named {quoted(field.node.text)} is declared", remedy)
+                elif not (pool := known[field.node.text]).is_open_to(document.value.namespace):
+                    message = f"the pool {pool.name} is of the namespace {pool.namespace}, and is not open to this one"
+                    remedy = f"add {document.value.namespace} to its spec.allowedNamespaces, or name another pool"
+                    field.error(message, remedy)
 
 
 def _check_gpus(document: Document[Policy], pools: Pools) -> None:
@@ -119,6 +125,7 @@ def _check_gpus(document: Document[Policy], pools: Pools) -> None:
     if not spec.at("gpuRequirements").clean or not all(pool.field.clean for pool in pools):
         return
     policy, versions = document.value, spec.at("versions")
+    pools = [pool for pool in pools if pool.value.is_open_to(policy.namespace)]
     fitting = [p.value for p in pools if policy.gpu and satisfies(p.value.gpu, policy.gpu)]
     _check_architecture(policy, spec, fitting)
     if versions.clean:

@@ -123,6 +123,9 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "locality": pool.locality,
         "endpoints": list(pool.endpoints),
         **_upstream(pool.upstream),
+        "nodeSelector": dict(pool.node_selector),
+        "namespace": pool.namespace,
+        "allowedNamespaces": list(pool.allowed_namespaces),
         "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
     }
 

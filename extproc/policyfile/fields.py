@@ -60,8 +60,13 @@ class Field:
 
     @property
     def place(self) -> str:
-        """``file:line``, for a message elsewhere that refers to this field."""
-        return f"{self.file}:{self.node.line}"
+        """``file:line``, for a message elsewhere that refers to this field; what has no lines, by its name alone."""
+        return f"{self.file}:{self.node.line}" if self.node.line else self.file
+
+    @property
+    def place_in_document(self) -> str:
+        """``on line 3``, or where the document has no lines, ``at`` the path."""
+        return f"on line {self.node.line}" if self.node.line else f"at {self.path}"
 
     @property
     def clean(self) -> bool:
@@ -184,7 +189,7 @@ class Field:
             if value is None:
                 continue
             if first := seen.get(value):
-                field.error(f"the same {what} as on line {first.node.line}", "remove one of the two")
+                field.error(f"the same {what} as {first.place_in_document}", "remove one of the two")
             else:
                 seen[value] = field
         return tuple(seen)
@@ -198,7 +203,7 @@ class Field:
             if value is None:
                 continue
             if value.name and value.name in first:
-                message = f"the {what} {value.name} is there already, on line {first[value.name].node.line}"
+                message = f"the {what} {value.name} is there already, {first[value.name].place_in_document}"
                 field.at("name").error(message, "choose another name, or remove one of the two")
             first.setdefault(value.name, field)
             values.append(value)

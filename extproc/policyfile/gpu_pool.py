@@ -7,23 +7,33 @@ from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import NONE, GpuPool
 from extproc.policyfile import endpoints, quantities_and_durations, upstreams, values
 from extproc.policyfile.fields import Field, Fields
+from extproc.yamldoc import Scalar
 
 SERVER_TYPES = tuple(PAGE_METRICS)
 """Types of model servers whose load can be read."""
 
 
-def read(spec: Field | None, name: str) -> GpuPool:
+def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
     """The pool that ``spec`` declares; with defaults where it has errors."""
-    known = ("product", "architecture", "memory", "locality", "metrics", *upstreams.FIELDS)
-    fields = spec.fields(*known) if spec else None
+    known = ("product", "architecture", "memory", "nodeSelector", "locality", "metrics", *upstreams.FIELDS)
+    fields = spec.fields(*known, "allowedNamespaces") if spec else None
     if fields is None:
-        return GpuPool(name, gpu.Gpu())
+        return GpuPool(name, gpu.Gpu(), namespace=namespace)
     product = fields.optional("product", values.gpu_word, "")
     architecture = fields.optional("architecture", values.gpu_word, "")
     memory = fields.optional("memory", quantities_and_durations.memory, 0)
+    node_selector = fields.optional("nodeSelector", _node_selector, ())
     if "product" not in fields and "architecture" not in fields:
-        remedy = "give product (the node label nvidia.com/gpu.product) or architecture"
-        fields.field.error("names neither product nor architecture", remedy)
+        if "nodeSelector" in fields:
+            remedy = "run `extproc controller`, or give product or architecture"
+            fields.field.at("nodeSelector").warn(
+                "nobody has read the labels of these nodes: its GPUs are unknown", remedy
+            )
+        else:
+            remedy = (
+                "give product (the node label nvidia.com/gpu.product) or architecture, or in Kubernetes nodeSelector"
+            )
+            fields.field.error("names neither product nor architecture", remedy)
     elif fields.field.clean:
         _check_gpu(fields, product, architecture, memory)
     if name == NONE:
@@ -38,7 +48,27 @@ def read(spec: Field | None, name: str) -> GpuPool:
         metrics_type,
         metrics_url,
         upstream,
+        node_selector,
+        namespace,
+        fields.optional("allowedNamespaces", _allowed_namespaces, ()),
     )
+
+
+def _allowed_namespaces(field: Field) -> tuple[str, ...]:
+    return field.distinct(_namespace_or_all, "namespace", minimum=1)
+
+
+def _namespace_or_all(field: Field) -> str | None:
+    every = isinstance(field.node, Scalar) and field.node.text == "*"
+    return "*" if every else values.namespace(field)
+
+
+def _node_selector(field: Field) -> tuple[tuple[str, str], ...]:
+    entries = field.entries()
+    if not entries and field.clean:
+        field.error("selects every node", "give the labels of the pool's nodes, or remove it")
+    pairs = [(values.label_key(text, key), values.label(value)) for text, key, value in entries]
+    return tuple((key, value) for key, value in pairs if key is not None and value is not None)
 
 
 def _check_gpu(fields: Fields, product: str, architecture: str, memory: int) -> None:

@@ -43,7 +43,7 @@ def read(file: str, problems: list[Problem], root: Node) -> Document[Policy] | D
     spec = top.required("spec", lambda f: f, "write spec: with the fields below it")
     name, namespace = metadata or ("", "")
     if kind == "GpuPool":
-        return Document(field, gpu_pool.read(spec, name))
+        return Document(field, gpu_pool.read(spec, name, namespace))
     if kind is not None:
         return Document(field, model_inference_policy.read(spec, name, namespace))
     return None

@@ -64,9 +64,34 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
 def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
     """The policies in ``files``. Pure. Raises ``PolicyProblems`` with all errors and warnings."""
     problems = list(files.problems)
+    by_document: list[list[Problem]] = []
+    policies, pools = _documents(files, by_document)
+    cross_checks.check(policies, pools)
+    order = {name: i for i, (name, _) in enumerate(files.texts)}
+    in_documents = [problem for of_document in by_document for problem in of_document]
+    problems += sorted(in_documents, key=lambda p: (order[p.file], p.line, p.column))
+    if not policies and all(problem.warning for problem in problems):
+        where = ", ".join(order) or "no file was given"
+        problems.append(
+            _file_problem(where, "no ModelInferencePolicy is declared", "declare one: docs/policy.md shows how")
+        )
+    if not all(problem.warning for problem in problems):
+        raise PolicyProblems(problems)
+    snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools), generation)
+    return LoadedPolicies(snapshot, tuple(problems))
+
+
+def documents(files: PolicyTexts) -> tuple[list[Document[Policy]], list[Document[GpuPool]]]:
+    """The policies and pools in ``files``, each with its own problems, not checked against each other. Pure."""
+    return _documents(files, [])
+
+
+def _documents(
+    files: PolicyTexts, by_document: list[list[Problem]]
+) -> tuple[list[Document[Policy]], list[Document[GpuPool]]]:
+    """Adds to ``by_document`` the problems of each document and file."""
     policies: list[Document[Policy]] = []
     pools: list[Document[GpuPool]] = []
-    by_document: list[list[Problem]] = []
     for name, text in files.texts:
         roots, problems_of_file = yamldoc.read(name, text)
         by_document.append(problems_of_file)
@@ -82,19 +107,7 @@ def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
                     policies.append(policy)
                 case Document(value=GpuPool()) as pool:
                     pools.append(pool)
-    cross_checks.check(policies, pools)
-    order = {name: i for i, (name, _) in enumerate(files.texts)}
-    in_documents = [problem for of_document in by_document for problem in of_document]
-    problems += sorted(in_documents, key=lambda p: (order[p.file], p.line, p.column))
-    if not policies and all(problem.warning for problem in problems):
-        where = ", ".join(order) or "no file was given"
-        problems.append(
-            _file_problem(where, "no ModelInferencePolicy is declared", "declare one: docs/policy.md shows how")
-        )
-    if not all(problem.warning for problem in problems):
-        raise PolicyProblems(problems)
-    snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools), generation)
-    return LoadedPolicies(snapshot, tuple(problems))
+    return policies, pools
 
 
 def _file_problem(name: str, message: str, remedy: str, *, warning: bool = False) -> Problem:

@@ -47,6 +47,8 @@ class PolicyWatcher:
         self._files = self._read()
         loaded = loader.build(self._files)
         self.snapshot: Snapshot = loaded.snapshot
+        self.good = self._files
+        """What ``snapshot`` is made of."""
         self.warnings: tuple[Problem, ...] = loaded.warnings
         """Warnings about the current snapshot."""
         self.problems: tuple[Problem, ...] = ()
@@ -85,7 +87,7 @@ class PolicyWatcher:
             self.problems = failed.problems
         else:
             self.snapshot, self.warnings, self.problems = loaded.snapshot, loaded.warnings, ()
-            self.loaded_at = self._clock()
+            self.good, self.loaded_at = files, self._clock()
         if self.problems:
             log.error(
                 "policy not loaded: %d problems; generation %d stays", len(self.problems), self.snapshot.generation

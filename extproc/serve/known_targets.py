@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.policy.snapshot import Snapshot, Target
+from extproc.policy.snapshot import Snapshot
+from extproc.policy.target import Target
 from extproc.render.istio.destinations import targets_by_cluster
 from extproc.render.istio.istio_options import IstioOptions
 

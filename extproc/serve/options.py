@@ -13,8 +13,14 @@ from extproc.errors import SetupError
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one processor; ``extproc serve --help`` explains each."""
 
-    policies: tuple[Path, ...]
+    policies: tuple[Path, ...] = ()
     """Policy files and directories of them."""
+    kubernetes: bool = False
+    """Whether to read the policies of a cluster, too."""
+    namespace: tuple[str, ...] = ()
+    """Whose policies to read of it; none: all."""
+    snapshot_directory: Path | None = None
+    """Where they are kept for a start without the API server."""
     listen: tuple[str, ...] = ("127.0.0.1:50051",)
     """``host:port`` or ``unix:///path``."""
     admin: str = "127.0.0.1:9090"
@@ -50,9 +56,12 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             words += ["-f", str(path)]
         for one in self.listen:
             words += ["--listen", one]
+        for name in self.namespace:
+            words += ["--namespace", name]
+        words += ["--kubernetes"] if self.kubernetes else []
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("policies", "listen") and value not in (None, ""):
+            if field.name not in ("policies", "kubernetes", "namespace", "listen") and value not in (None, ""):
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return words
 

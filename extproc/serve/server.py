@@ -32,6 +32,7 @@ from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:
+    from extproc.kubernetes.policy_source import ClusterPolicies  # lightkube is optional
     from extproc.telemetry.otlp import OtlpExporter  # opentelemetry is optional
 
 log = logging.getLogger(__name__)
@@ -51,10 +52,13 @@ class Server:
     """One processor, in this process."""
 
     def __init__(self, options: ServeOptions) -> None:
-        """Loads the policies and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
+        """Loads the policy files and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
         self._options = options
         self._metrics = Metrics()
-        self._policy_watcher = PolicyWatcher(options.policies, on_reload=self._on_reload)
+        self._cluster = _cluster_policies(options, self._on_reload) if options.kubernetes else None
+        self._policy_watcher = self._cluster or PolicyWatcher(options.policies, on_reload=self._on_reload)
+        if self._cluster is not None:
+            self._metrics.cluster = self._cluster.gauges
         self._metrics.set_snapshot(self._policy_watcher.snapshot)
         for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
@@ -117,7 +121,7 @@ class Server:
 
     def _on_started(self) -> None:
         self._state = ""
-        self._health.serving = True
+        self._health.serving = not self._unready()
         addresses = [
             a if a.startswith("unix:") else f"{a.rpartition(':')[0]}:{port}"
             for a, port in zip(self._options.listen, self._engine.ports, strict=True)
@@ -163,6 +167,10 @@ class Server:
             self._metrics.count_error("policy_reload")
         for problem in problems:
             log.warning("%s", problem)
+        if not self._unready():  # the first policies of a cluster come after the start
+            self._health.serving = True
+            if self._unready():  # a signal to stop has come meanwhile
+                self._health.serving = False
 
     def _on_observed(self, sender: Sender, observed: Observed) -> None:
         """An exchange has finished."""
@@ -178,17 +186,28 @@ class Server:
         self._taps.account(account)
 
     def _unready(self) -> str:
-        return self._state
+        return self._state or (self._cluster.unready if self._cluster is not None else "")
 
     def _config(self) -> Mapping[str, Any]:
+        cluster = {} if self._cluster is None else {"kubernetes": self._cluster.describe()}
         return {
             **effective_policy.describe(self._policy_watcher.snapshot),
+            **cluster,
             "loaded_at": self._policy_watcher.loaded_at,
             "free": self._loads.describe(time.perf_counter()),
             "renderings": self._metrics.renderings.describe(time.perf_counter()),
             "warnings": [problem.as_dict() for problem in self._policy_watcher.warnings],
             "problems": [problem.as_dict() for problem in self._policy_watcher.problems],
         }
+
+
+def _cluster_policies(options: ServeOptions, on_reload: Callable[[bool, Sequence[Problem]], None]) -> ClusterPolicies:
+    try:
+        from extproc.kubernetes.policy_source import ClusterPolicies
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed: pip install 'aimesh-extproc[kubernetes]'"
+        raise SetupError(message) from None
+    return ClusterPolicies(options.namespace, options.policies, options.snapshot_directory, on_reload)
 
 
 def _otlp_exporter(options: ServeOptions, metrics: Metrics) -> OtlpExporter | None:

@@ -40,7 +40,8 @@ class Supervisor:
 
     def __init__(self, options: ServeOptions) -> None:
         """Checks policies and certificates once, not in each worker. Raises ``PolicyProblems`` and ``SetupError``."""
-        loader.build(loader.read(options.policies, watched=True))
+        if options.policies:
+            loader.build(loader.read(options.policies, watched=True))
         Certificates.of_files(*options.tls_files)
         self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options

@@ -7,7 +7,7 @@ another ``Metrics`` adds them up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +15,8 @@ import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
 from extproc.policy.snapshot import Snapshot
+from extproc.telemetry import cluster_gauges
+from extproc.telemetry.cluster_gauges import ClusterGauges
 from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.rendering_drift import SeenRenderings
@@ -94,7 +96,7 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
 """By name: help text and labels (and bucket bounds)."""
 _GAUGES = (
     *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
-    *("extproc_workers", "extproc_worker_restarts"),
+    *("extproc_workers", "extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects"),
 )
 
 
@@ -117,6 +119,7 @@ class State(msgspec.Struct, array_like=True):
     generation: int = 0
     series: list[MetricValues] = []
     differing: dict[str, int] = {}
+    cluster: ClusterGauges | None = None
 
 
 class Metrics(Collector):
@@ -132,10 +135,12 @@ class Metrics(Collector):
         self.workers: int | None = None
         """Ready worker processes; None: this process has no workers."""
         self.worker_restarts = 0
+        self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
         self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._generations: set[int] = set()
         self._differing: dict[str, int] = {}
+        self._clusters: list[ClusterGauges | None] = []
         self._phases: dict[str, Histogram] = {}
         for result in ("success", "failure"):
             self._counters["extproc_policy_reloads"][(result,)] = 0
@@ -221,6 +226,7 @@ class Metrics(Collector):
         """For ``add`` in another process. Encoding holds the GIL throughout, so it sees no half-made change."""
         state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
         state.differing = self.renderings.differing(perf_counter())
+        state.cluster = self.cluster()
         return _ENCODER.encode(state)
 
     def add(self, state: bytes, *, alive: bool = True) -> None:
@@ -236,6 +242,7 @@ class Metrics(Collector):
         if alive:
             self.streams += other.streams
             self._generations.add(other.generation)
+            self._clusters.append(other.cluster)
             for part, differs in other.differing.items():
                 self._differing[part] = max(differs, self._differing.get(part, 0))
 
@@ -271,6 +278,7 @@ class Metrics(Collector):
         for part, differs in (self._differing or self.renderings.differing(perf_counter())).items():
             rendering.add_metric((part,), differs)
         yield rendering
+        yield from cluster_gauges.collect((*self._clusters, self.cluster()))
         if self.workers is not None:
             yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)
             yield CounterMetricFamily(

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import msgspec
 
 from extproc.errors import SetupError
-from extproc.policy.snapshot import Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN
 from extproc.render.istio.istio_options import POOL_LABEL, VERSION_LABEL  # the same pods on either mesh
 from linkerd_adapter import names

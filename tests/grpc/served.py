@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
@@ -43,10 +44,12 @@ class Served:
     """A running ``extproc serve``; ends with the context."""
 
     def __init__(self, policy: Path, *options: str, listen: str = "127.0.0.1:0", admin: str = "127.0.0.1:0") -> None:
-        command = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen, "--admin", admin]
-        command += ["--engine", ENGINE]
-        scratch = os.environ | {"TMPDIR": str(policy.parent)}
-        self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=scratch)
+        options = ("--listen", listen, "--admin", admin, *options)
+        self._start(["-f", str(policy), *options], {"TMPDIR": str(policy.parent)})
+
+    def _start(self, options: Sequence[str], environment: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "extproc", "serve", "--engine", ENGINE, *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | dict(environment))
         self.lines: list[str] = []
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()

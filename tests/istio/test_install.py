@@ -28,12 +28,11 @@ def one(file: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
 def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
-    """Its own fields are few; kubectl refuses others."""
+    """Its own fields are few; kubectl refuses others. The policy is applied by itself."""
     document = yaml.safe_load(path.read_text())
-    assert document.keys() <= {"apiVersion", "kind", "namespace", "resources", "configMapGenerator", "generatorOptions"}
-    generated = [file for made in document.get("configMapGenerator", ()) for file in made["files"]]
-    there = {file.name for file in path.parent.glob("*.yaml")} - {"kustomization.yaml", "mesh-values.yaml"}
-    assert sorted([*document["resources"], *generated]) == sorted(there)
+    assert document.keys() <= {"apiVersion", "kind", "namespace", "resources"}
+    there = {file.name for file in path.parent.glob("*.yaml")}
+    assert sorted(document["resources"]) == sorted(there - {"kustomization.yaml", "mesh-values.yaml", "policy.yaml"})
 
 
 def test_names_and_ports_fit_together() -> None:
@@ -58,8 +57,8 @@ def test_names_and_ports_fit_together() -> None:
     grpc = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "grpc")
     assert IstioOptions().processors == (f"{host}:{grpc}",)
     (volume,) = pod["spec"]["volumes"]
-    assert volume["configMap"]["name"] == kustomization["configMapGenerator"][0]["name"]
-    assert "subPath" not in container["volumeMounts"][0], "the kubelet never changes a file mounted by itself"
+    (mount,) = container["volumeMounts"]
+    assert (volume["name"], "emptyDir" in volume, mount.get("readOnly")) == (mount["name"], True, None)
 
 
 def test_the_processor_takes_its_arguments() -> None:
@@ -69,7 +68,8 @@ def test_the_processor_takes_its_arguments() -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert arguments.listen == [f"0.0.0.0:{ports['grpc']}"]
     assert arguments.admin == f"0.0.0.0:{ports['http-admin']}"
-    assert [str(path) for path in arguments.file] == [container["volumeMounts"][0]["mountPath"]]
+    assert (arguments.kubernetes, arguments.file) == (True, None)
+    assert str(arguments.snapshot_directory) == container["volumeMounts"][0]["mountPath"]
     assert arguments.drain + arguments.grace < deployment["terminationGracePeriodSeconds"]
     probing = container["readinessProbe"]
     assert arguments.drain > probing["periodSeconds"] * probing["failureThreshold"]
@@ -78,7 +78,8 @@ def test_the_processor_takes_its_arguments() -> None:
 def test_nothing_in_the_pod_may_more_than_it_must() -> None:
     pod = one("deployment.yaml")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert pod["automountServiceAccountToken"] is False
+    assert pod["automountServiceAccountToken"] is True, "to watch policies"
+    assert one("serviceaccount.yaml")["automountServiceAccountToken"] is False, "of no other pod"
     assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["seccompProfile"]["type"]) == (
         True,
         "RuntimeDefault",
@@ -120,9 +121,24 @@ def test_kubectl_takes_the_kustomization(path: Path) -> None:
     made = list(yaml.safe_load_all(done.stdout))
     known = [document for document in made if not document["apiVersion"].startswith("monitoring.coreos.com/")]
     assert core.all_problems(yaml.safe_dump_all(known)) == [] if known else made
-    for document in made:
-        if document["kind"] == "ConfigMap":
-            assert load_texts([*document["data"].items()]).warnings == ()
+
+
+def test_the_rights_are_those_of_the_account_that_the_pod_has() -> None:
+    role, binding = yaml.safe_load_all((FOLDER / "rbac.yaml").read_text())
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    account = {"kind": "ServiceAccount", "name": one("serviceaccount.yaml")["metadata"]["name"]}
+    assert binding["subjects"] == [account | {"namespace": one("kustomization.yaml")["namespace"]}]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["ai.istio.io"],
+            "resources": ["modelinferencepolicies", "gpupools"],
+            "verbs": ["list", "watch"],
+        }
+    ]
+
+
+def test_the_policy_that_is_shipped_is_right() -> None:
+    assert load_texts([("policy.yaml", (FOLDER / "policy.yaml").read_text())]).warnings == ()
 
 
 def test_the_readme_names_what_there_is() -> None:

@@ -234,6 +234,10 @@ GOOD_POOLS = """
 {architecture: h100, metrics: {type: vllm}}
 ---
 {architecture: h100, memory: 80Gi, metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}}
+---
+{nodeSelector: {nvidia.com/gpu.product: NVIDIA-A100-SXM4-80GB, pool: ""}}
+---
+{architecture: h100, memory: 80Gi, allowedNamespaces: [ai, "*"]}
 """
 BAD_POOLS = """
 {}
@@ -257,6 +261,18 @@ BAD_POOLS = """
 {architecture: h100, metrics: {type: vllm, url: "ftp://a"}}
 ---
 {architecture: h100, gpus: 8}
+---
+{nodeSelector: {}}
+---
+{nodeSelector: {pool: "not a label"}}
+---
+{architecture: h100, allowedNamespaces: []}
+---
+{architecture: h100, allowedNamespaces: [ai, ai]}
+---
+{architecture: h100, allowedNamespaces: [AI]}
+---
+{architecture: h100, allowedNamespaces: ["a*"]}
 """
 
 
@@ -358,4 +374,5 @@ def test_the_crds_are_crds(crd: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=[f"{kind}.{column['name']}" for kind, column in COLUMNS])
 def test_a_column_has_all_that_is_there(kind: str, column: dict[str, Any]) -> None:
     """Of several values that a path finds, the API server prints the first; a list in one value it prints as JSON."""
-    assert re.fullmatch(r"(\.[a-zA-Z]+)+", column["jsonPath"]), f"{kind}: more than one value"
+    one = r"(\.[a-zA-Z]+|\[\?\(@\.type==\"[a-zA-Z]+\"\)\])+"
+    assert re.fullmatch(one, column["jsonPath"]), f"{kind}: more than one value"

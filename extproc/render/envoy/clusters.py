@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc import headers
-from extproc.policy.snapshot import Policy, Snapshot, Target
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed

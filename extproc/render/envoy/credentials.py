@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.policy.snapshot import Target
+from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import EnvoyOptions, typed
 from extproc.render.envoy.secrets import Secret, secret_source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from extproc.policy.snapshot import Target
+from extproc.policy.target import Target
 from extproc.render.document import Doc
 
 

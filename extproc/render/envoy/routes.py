@@ -7,7 +7,8 @@ from math import lcm
 
 from extproc import headers
 from extproc.exchange.request_body import rest
-from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import cluster_name
 from extproc.render.envoy.envoy_options import (

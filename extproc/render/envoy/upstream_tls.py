@@ -6,7 +6,7 @@ metadata, so that a server is never taken for another one of the target.
 
 from __future__ import annotations
 
-from extproc.policy.snapshot import Target
+from extproc.policy.target import Target
 from extproc.policy.upstream import Tls
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import EnvoyOptions, is_ip, typed

@@ -12,7 +12,8 @@ from collections import Counter
 
 import msgspec
 
-from extproc.policy.snapshot import Policy, Snapshot, Target
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.target import Target
 from extproc.render.envoy.envoy_options import host_port
 from extproc.render.istio.istio_options import (
     DOMAIN,

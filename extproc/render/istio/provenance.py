@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from extproc.policy.snapshot import Policy, Snapshot, Target
+from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import retry_budget
 from extproc.render.envoy.envoy_options import EnvoyOptions, seconds

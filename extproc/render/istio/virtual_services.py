@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from extproc import headers
-from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
 from extproc.render.envoy.rewriting import literal

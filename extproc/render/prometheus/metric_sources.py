@@ -12,7 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from extproc.exchange.notes import FAILED_AFTER_STATUS
-from extproc.policy.snapshot import NONE, Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import NONE, Policy, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.render.envoy.envoy_options import is_ip
 from extproc.render.prometheus.promql import among, renamed, select
 from extproc.render.service_names import label

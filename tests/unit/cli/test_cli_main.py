@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -47,7 +48,7 @@ def test_every_command_is_listed_with_an_example_in_its_help(capsys: pytest.Capt
     top = help_of(capsys)
     assert "extproc check -f policy.yaml                  find every mistake in a policy file" in top
     for name in COMMANDS:
-        assert f"\n    {name} " in top
+        assert re.search(rf"^    {name}\s", top, re.MULTILINE)
         if name != "render":
             assert f"examples:\n  extproc {name}" in help_of(capsys, name)
 

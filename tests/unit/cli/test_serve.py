@@ -13,6 +13,7 @@ from extproc.serve.options import ServeOptions
 from tests.unit.cli.command_lines import arguments, help_of, refused
 
 EVERY = (
+    "--kubernetes --namespace ai --namespace team --namespace ai --snapshot-directory d "
     "-f a.yaml -f b --listen 0.0.0.0:1 --listen unix:///s --admin unix:///a --drain 0 --grace 1.5 --workers 3 "
     "--max-streams 7 --keepalive 2 --engine aio --otlp http://c:4317 --tls-cert c --tls-key k --tls-client-ca ca"
 )
@@ -61,6 +62,9 @@ def test_a_server_starts_without_garbage_collections(
 def test_every_flag_is_an_option(started: list[tuple[str, ServeOptions]]) -> None:
     options = ServeOptions(
         policies=(Path("a.yaml"), Path("b")),
+        kubernetes=True,
+        namespace=("ai", "team"),
+        snapshot_directory=Path("d"),
         listen=("0.0.0.0:1", "unix:///s"),
         admin="unix:///a",
         drain=0.0,
@@ -98,8 +102,25 @@ def test_bad_words(words: str, said: str, capsys: pytest.CaptureFixture[str]) ->
     assert said in refused(capsys, "serve", "-f", "p", *words.split())
 
 
-def test_a_policy_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "serve").endswith("required: -f/--file")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "no policies: give a policy file with -f, or read those of a cluster with --kubernetes"),
+        ("-f p --namespace ai", "--namespace and --snapshot-directory belong to --kubernetes, which is not given"),
+        ("-f p --snapshot-directory d", "--namespace and --snapshot-directory belong to --kubernetes"),
+    ],
+)
+def test_policies_of_files_or_of_a_cluster_are_wanted(
+    words: str, said: str, capsys: pytest.CaptureFixture[str], started: list[tuple[str, ServeOptions]]
+) -> None:
+    assert main(["serve", *words.split()]) == 1
+    assert said in capsys.readouterr().err
+    assert started == []
+
+
+def test_files_are_not_wanted_beside_a_cluster(started: list[tuple[str, ServeOptions]]) -> None:
+    assert main(["serve", "--kubernetes"]) == 7
+    assert started == [("server", ServeOptions(kubernetes=True))]
 
 
 def test_help_has_examples_and_signals(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ from extproc.exchange.observe import ObserveStream
 from extproc.exchange.request_outcome import account, failure
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
-from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.target import Target
 
 SNAPSHOT = Snapshot(
     (

@@ -23,9 +23,9 @@ from extproc.policy.snapshot import (
     Slo,
     Snapshot,
     Sticky,
-    Target,
     Version,
 )
+from extproc.policy.target import Target
 
 A100 = GpuPool("a100-west", describe("NVIDIA-A100-SXM4-80GB"), ("10.0.0.1:8000", "10.0.0.2:8000"))
 L4 = GpuPool("l4-east", describe("NVIDIA-L4"), ("10.0.0.3:8000",))
@@ -250,3 +250,26 @@ def test_free_pools_are_preferred_by_their_share() -> None:
 
 def test_there_is_no_target_where_no_pool_fits() -> None:
     assert Snapshot((policy(gpu=Requirement("h200")),), (A100,)).choose_target("p", "", b"key") is None
+
+
+@pytest.mark.parametrize(
+    ("of_pool", "allowed", "of_policy", "is_open"),
+    [
+        ("", (), "ai", True),
+        ("ai", (), "", True),
+        ("ai", (), "ai", True),
+        ("ai", (), "shop", False),
+        ("ai", ("team",), "shop", False),
+        ("ai", ("team", "shop"), "shop", True),
+        ("ai", ("*",), "shop", True),
+    ],
+)
+def test_a_pool_serves_policies_of_its_namespace_and_of_those_that_it_allows(
+    of_pool: str, allowed: tuple[str, ...], of_policy: str, is_open: bool
+) -> None:
+    pool = msgspec.structs.replace(A100, namespace=of_pool, allowed_namespaces=allowed)
+    assert pool.is_open_to(of_policy) == is_open
+    for version, gpu in ((Version("v1", gpu_pools=(A100.name,)), None), (Version("v1"), Requirement("a100"))):
+        policy = Policy("chat", namespace=of_policy, host="chat", versions=(version,), gpu=gpu)
+        (target,) = Snapshot((policy,), (pool,)).targets["chat", "v1"]
+        assert target.pool == (A100.name if is_open else "")

@@ -158,6 +158,33 @@ def test_a_version_that_names_a_pool_where_none_is_declared() -> None:
     )
 
 
+def in_namespace(text: str, namespace: str) -> str:
+    return text.replace("}\nspec", f", namespace: {namespace}}}\nspec")
+
+
+OPEN = A100 + "  allowedNamespaces: [shop]\n"
+
+
+@pytest.mark.parametrize("text", [A100, in_namespace(A100, "shop"), in_namespace(OPEN, "ai")])
+def test_a_pool_of_no_namespace_of_the_same_or_open_to_the_policys(text: str) -> None:
+    assert found(file(in_namespace(versions("[a100-west]"), "shop"), text)) == []
+
+
+@pytest.mark.parametrize("text", [in_namespace(A100, "ai"), in_namespace(OPEN.replace("[shop]", "[team]"), "ai")])
+def test_a_pool_that_is_not_open_to_the_policy(text: str) -> None:
+    (problem,) = found(file(in_namespace(versions("[a100-west]"), "shop"), text))
+    assert said(problem) == (
+        "6 spec.versions[0].gpuPools[0]: the pool a100-west is of the namespace ai, and is not open to this one; "
+        "add shop to its spec.allowedNamespaces, or name another pool"
+    )
+
+
+def test_a_pool_that_is_not_open_is_as_if_it_were_not_there() -> None:
+    requiring = in_namespace(policy("gpuRequirements: {architecture: a100}"), "shop")
+    (problem,) = found(file(requiring, in_namespace(A100, "ai")))
+    assert problem.message == "no policy uses the pool a100-west"
+
+
 def test_names_of_pools_are_checked_though_the_version_is_wrong_elsewhere() -> None:
     problems = found(file(versions("[x]", ", endpoints: []"), A100))
     assert [p.path for p in problems] == ["spec.versions[0].gpuPools[0]", "spec.versions[0].endpoints"]

@@ -158,6 +158,9 @@ def test_everything_is_shown() -> None:
                 "locality": "",
                 "endpoints": ["10.0.0.1:8000"],
                 **BARE,
+                "nodeSelector": {},
+                "namespace": "",
+                "allowedNamespaces": [],
                 "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics"},
             }
         ],

@@ -6,7 +6,7 @@ import pytest
 
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool
-from tests.policy_documents import file, found, policy, pool, pool_of, said
+from tests.policy_documents import file, found, load_texts, policy, pool, pool_of, said
 
 
 def test_a_pool_that_says_everything() -> None:
@@ -25,6 +25,11 @@ def test_a_pool_that_says_everything() -> None:
         "vllm",
         "http://10.0.0.1:8000/metrics",
     )
+
+
+def test_a_pool_that_names_its_nodes() -> None:
+    found = pool_of("product: NVIDIA-L4\nnodeSelector: {nvidia.com/gpu.product: NVIDIA-L4, spot: ''}")
+    assert found.node_selector == (("nvidia.com/gpu.product", "NVIDIA-L4"), ("spot", ""))
 
 
 USER = policy("gpuRequirements: {}")
@@ -55,6 +60,13 @@ USER = policy("gpuRequirements: {}")
             "warning 11 spec.product: is no GPU that is known: nothing follows from it",
         ),
         ("architecture: foo\nmemory: 8Gi", "warning 11 spec.architecture: is no GPU that is known"),
+        ("nodeSelector: {pool: a}", "warning 11 spec.nodeSelector: nobody has read the labels of these nodes"),
+        ("product: a100\nallowedNamespaces: []", "12 spec.allowedNamespaces: is an empty list"),
+        ("product: a100\nallowedNamespaces: [a, a]", "12 spec.allowedNamespaces[1]: the same namespace as on line 12"),
+        ("product: a100\nallowedNamespaces: [A*]", '12 spec.allowedNamespaces[0]: "A*" is not allowed'),
+        ("product: a100\nnodeSelector: {}", "12 spec.nodeSelector: selects every node; give the labels"),
+        ("product: a100\nnodeSelector: a", "12 spec.nodeSelector: is not a mapping"),
+        ("product: a100\nnodeSelector: {pool: a b}", "12 spec.nodeSelector.pool: "),
         ("architecture: ampere", "warning 11 spec: the memory of this GPU is not known: it meets no minMemory"),
     ],
 )
@@ -71,3 +83,9 @@ def test_product_and_architecture_may_say_the_same(architecture: str) -> None:
 def test_a_pool_named_none_is_doubted() -> None:
     (problem,) = found(file(USER, pool(name="none")))
     assert said(problem).startswith("warning 11 spec: a pool named none looks in metrics like no pool")
+
+
+def test_a_pool_knows_whose_it_is_and_who_may_use_it() -> None:
+    text = pool("product: a100\nmemory: 80Gi\nallowedNamespaces: [shop, '*']").replace("}", ", namespace: ai}")
+    (only,) = load_texts([("p.yaml", file(USER, text))]).snapshot.pools
+    assert (only.namespace, only.allowed_namespaces) == ("ai", ("shop", "*"))

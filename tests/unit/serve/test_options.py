@@ -16,6 +16,9 @@ from extproc.serve.options import ServeOptions, nth_address, spread_addresses
 
 EVERY = ServeOptions(
     policies=(Path("a.yaml"), Path("folder")),
+    kubernetes=True,
+    namespace=("ai", "team"),
+    snapshot_directory=Path("kept"),
     listen=("127.0.0.1:5", "unix:///p.sock"),
     admin="127.0.0.1:6",
     drain=1.5,
@@ -39,7 +42,7 @@ def parsed(words: list[str]) -> dict[str, object]:
 
 def test_the_command_line_says_every_option() -> None:
     said = parsed(EVERY.arguments())
-    assert said | {"listen": tuple(EVERY.listen)} == msgspec.structs.asdict(EVERY)
+    assert said | {"listen": EVERY.listen, "namespace": EVERY.namespace} == msgspec.structs.asdict(EVERY)
     assert said["listen"] == list(EVERY.listen)
     defaults = msgspec.structs.asdict(ServeOptions(policies=()))
     assert not [name for name, value in msgspec.structs.asdict(EVERY).items() if value == defaults[name]]
@@ -47,7 +50,8 @@ def test_the_command_line_says_every_option() -> None:
 
 def test_what_is_not_set_is_not_said() -> None:
     words = ServeOptions(policies=(Path("a.yaml"),)).arguments()
-    assert [word for word in words if word.startswith(("--tls", "--otlp"))] == []
+    unset = ("--tls", "--otlp", "--kubernetes", "--namespace", "--snapshot")
+    assert [word for word in words if word.startswith(unset)] == []
     assert words[:5] == ["serve", "-f", "a.yaml", "--listen", "127.0.0.1:50051"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ import msgspec
 import pytest
 
 from extproc.admin.client import Replica, Unreachable
-from extproc.errors import PolicyProblems, SetupError
+from extproc.errors import PolicyProblems, Problem, SetupError
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Abort, StatusCode
+from extproc.policy.snapshot import Snapshot
+from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve import server as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.server import Server
+from extproc.telemetry.cluster_gauges import ClusterGauges
 from extproc.telemetry.tap import TapFilter
 from tests.grpc.echo import PlainSender
 from tests.grpc.served import write
@@ -185,6 +189,7 @@ def test_a_reload_is_counted_and_shown(
 ) -> None:
     server = Server(options)
     write(policy, "50")
+    assert isinstance(server._policy_watcher, PolicyWatcher)
     assert server._policy_watcher.reload()
     assert server._config()["generation"] == 2
     assert server._config()["problems"] == []
@@ -241,3 +246,91 @@ def test_a_collector_without_the_extra_is_an_error_that_says_what_to_do(
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SetupError, match=r"pip install 'aimesh-extproc\[otlp\]', or turn it off with --otlp ''"):
         Server(msgspec.structs.replace(options, otlp="http://127.0.0.1:1"))
+
+
+class Cluster:
+    """Stands for policies that are watched in a cluster: a test tells when there are any."""
+
+    loaded_at, warnings, problems = 0.0, (), ()
+
+    def __init__(self, on_reload: Callable[[bool, Sequence[Problem]], None]) -> None:
+        self.snapshot, self.unready = Snapshot(generation=0), "no policies yet"
+        self._on_reload = on_reload
+
+    def load(self) -> None:
+        self.snapshot, self.unready = Snapshot(), ""
+        self._on_reload(True, ())
+
+    def start(self) -> None:
+        pass
+
+    stop = start
+
+    def describe(self) -> dict[str, Any]:
+        return {"in_step": True}
+
+    def gauges(self) -> ClusterGauges:
+        return ClusterGauges(True, {"held": 1})
+
+
+@pytest.fixture
+def cluster(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Server, Cluster]:
+    monkeypatch.setattr(module, "_cluster_policies", lambda _, on_reload: Cluster(on_reload))
+    listen = ("127.0.0.1:0", "unix:///p.sock")
+    server = Server(ServeOptions(kubernetes=True, listen=listen, admin="127.0.0.1:0"))
+    policies: Any = server._cluster
+    return server, policies
+
+
+def test_with_a_cluster_it_is_ready_when_the_first_policies_have_come(
+    cluster: tuple[Server, Cluster], engine: Engine
+) -> None:
+    server, policies = cluster
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.append((server._unready(), server._health.serving))
+
+    engine.while_running = [look, policies.load, look, lambda: signal.raise_signal(signal.SIGTERM), look]
+    engine.while_running += [policies.load, look]
+    server.run()
+    assert seen == [("no policies yet", False), ("", True), ("draining", False), ("draining", False)]
+    assert server._config()["kubernetes"] == {"in_step": True}
+    assert server._metrics.cluster() == ClusterGauges(True, {"held": 1})
+
+
+def test_a_stop_while_the_first_policies_come_is_not_undone(
+    cluster: tuple[Server, Cluster], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, policies = cluster
+    asked: list[str] = []
+
+    def unready() -> str:
+        asked.append("")
+        return "" if len(asked) == 1 else "draining"
+
+    monkeypatch.setattr(server, "_unready", unready)
+    policies.load()
+    assert not server._health.serving
+    server._admin._server.server_close()
+
+
+def test_a_cluster_needs_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("extproc.kubernetes", "lightkube"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightkube", None)
+    with pytest.raises(SetupError, match=r"pip install 'aimesh-extproc\[kubernetes\]'"):
+        Server(ServeOptions(kubernetes=True))
+
+
+def test_without_a_cluster_nothing_of_it_is_imported(options: ServeOptions) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from extproc.serve.options import ServeOptions
+from extproc.serve.server import Server
+Server(ServeOptions(policies=(Path({str(options.policies[0])!r}),), admin="127.0.0.1:0"))
+print([name for name in sys.modules if name.startswith(("extproc.kubernetes", "lightkube", "httpx2", "asyncio"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

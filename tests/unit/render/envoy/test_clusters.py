@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.snapshot import RetryBudget, Snapshot, Target, Version
+from extproc.policy.snapshot import RetryBudget, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.render.envoy.clusters import cluster_name, clusters, processor_cluster, retry_budget
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED, UNSERVED, Doc, by_name, policy

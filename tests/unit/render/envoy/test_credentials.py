@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from extproc.policy.snapshot import Policy, Snapshot, Target, Version
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.policy.upstream import Credentials, Upstream
 from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.credentials import CLIENT_CREDENTIALS, credential_of, upstream_filters

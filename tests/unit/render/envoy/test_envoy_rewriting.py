@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.policy.snapshot import Target
+from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN, PathRewrite, Tls, Upstream
 from extproc.render.envoy.rewriting import rewriting, split
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from extproc.headers import safe_value
 from extproc.policy.gpu import Gpu, Requirement
-from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Target, Version
+from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.response_headers import response_headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from extproc.policy.snapshot import Target
+from extproc.policy.target import Target
 from extproc.policy.upstream import Tls, Upstream
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets

@@ -93,6 +93,9 @@ POOL: dict[str, tuple[Any, ...]] = {
     "locality": ("us/a",),
     "metrics_type": ("vllm",),
     "metrics_url": ("http://10.0.0.1/metrics",),
+    "node_selector": ((("zone", "west"),),),
+    "namespace": ("elsewhere",),
+    "allowed_namespaces": (("elsewhere",),),
 }
 replace = msgspec.structs.replace
 

@@ -1,0 +1,153 @@
+"""``extproc controller``: keeps the mesh, and the status of policies, as the policies of a cluster say."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from extproc.cli.render_istio import add_mesh_flags, istio_options
+from extproc.command_line.argument_types import seconds
+from extproc.command_line.subcommand import Subcommands, command
+from extproc.errors import SetupError
+from extproc.render.istio.istio_options import IstioOptions
+
+if TYPE_CHECKING:
+    from extproc.kubernetes.controller import Renderer
+    from extproc.kubernetes.mesh_writer import MeshWriter
+    from extproc.policy.snapshot import Snapshot
+    from extproc.render.document import Doc
+
+MESHES = {"istio": ("istio",), "linkerd": ("linkerd",), "both": ("istio", "linkerd")}
+SETTLE = 2.0
+"""``rollout.SETTLE``, which is not imported for a help text."""
+
+
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    controller = command(
+        commands,
+        "controller",
+        run,
+        "keep a mesh, and the status of policies, as the policies of a Kubernetes cluster say",
+        """\
+        examples:
+          extproc controller --mesh istio
+          extproc controller --mesh linkerd --gateway-name ai/inference-gateway
+          extproc controller --mesh istio --for sidecar --namespace ai --lease ai/controller
+
+        Credentials are those of KUBECONFIG or the pod. Several may run: the one that holds the Lease works.
+        What it applies is what `extproc render istio` and `linkerd-adapter render` write.
+        """,
+    )
+    controller.add_argument("--mesh", choices=MESHES, default="istio", help="(%(default)s)")
+    controller.add_argument(
+        "--namespace",
+        dest="namespaces",
+        action="append",
+        metavar="NAME",
+        help="whose policies and pools; may be given more than once (all)",
+    )
+    controller.add_argument(
+        "--lease",
+        type=place,
+        default=("aimesh-system", "aimesh-controller"),
+        metavar="NAMESPACE/NAME",
+        help="by which one of several controllers works (aimesh-system/aimesh-controller)",
+    )
+    controller.add_argument(
+        "--settle",
+        type=seconds,
+        default=SETTLE,
+        metavar="SECONDS",
+        help="in which proxies and processors follow a change; each step of a change waits so long (%(default)g)",
+    )
+    add_mesh_flags(controller.add_argument_group("Istio", "as for `extproc render istio`"))
+    linkerd = controller.add_argument_group("Linkerd", "as for `linkerd-adapter render`")
+    linkerd.add_argument(
+        "--gateway-name",
+        type=place,
+        metavar="NAMESPACE/NAME",
+        default=("aimesh-system", "inference-gateway"),
+        help="of the inference gateway (aimesh-system/inference-gateway)",
+    )
+    linkerd.add_argument("--image", metavar="IMAGE", help="of the processor in it (aimesh-extproc:VERSION)")
+    controller.set_defaults(namespace=IstioOptions().namespace, routes_only=False)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Works until SIGTERM or SIGINT. Raises ``SetupError`` where there are no credentials, or no client library."""
+    try:
+        from extproc.kubernetes.api import NoCredentials, connect
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[kubernetes]'") from None
+    from extproc.kubernetes.controller import Controller
+    from extproc.kubernetes.leader import Election
+
+    namespaces = arguments.namespaces or ()
+    identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    election = Election(identity, *arguments.lease)
+    meshes = _meshes(arguments)
+
+    async def work() -> None:
+        async with connect():
+            pass
+        controller = Controller(meshes, election, namespaces=namespaces, settle=arguments.settle)
+        task = asyncio.current_task()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else str)
+        await controller.run()
+
+    try:
+        asyncio.run(work())
+    except NoCredentials as error:
+        raise SetupError(f"{error}; set KUBECONFIG, or run as a pod with a ServiceAccount") from None
+    except asyncio.CancelledError:
+        pass
+    return 0
+
+
+def place(text: str) -> tuple[str, str]:
+    """``namespace/name``."""
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is no place; write NAMESPACE/NAME")
+    return namespace, name
+
+
+def _meshes(arguments: argparse.Namespace) -> list[tuple[MeshWriter, Renderer]]:
+    from extproc.kubernetes.mesh_writer import ISTIO, LINKERD, MeshWriter
+
+    makers = {"istio": (ISTIO, _istio), "linkerd": (LINKERD, _linkerd)}
+    return [(MeshWriter(mesh, makers[mesh][0]), makers[mesh][1](arguments)) for mesh in MESHES[arguments.mesh]]
+
+
+def _istio(arguments: argparse.Namespace) -> Renderer:
+    from extproc.render.istio.istio_options import validated
+    from extproc.render.istio.manifests import documents
+
+    options = validated(istio_options(arguments))
+
+    def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
+        return documents(snapshot, options)
+
+    return render
+
+
+def _linkerd(arguments: argparse.Namespace) -> Renderer:
+    from linkerd_adapter.gateway import Options
+    from linkerd_adapter.manifests import render as render_manifests
+    from linkerd_adapter.names import Service
+
+    image = {"image": arguments.image} if arguments.image else {}
+    options = Options(gateway=Service(*arguments.gateway_name), **image)
+
+    def render(snapshot: Snapshot, texts: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
+        return render_manifests(snapshot, texts(), options).manifests if snapshot.policies else ()
+
+    return render

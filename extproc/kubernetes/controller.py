@@ -1,0 +1,284 @@
+"""The controller: follows the policies, pools and what serves them, and makes the mesh and their status follow.
+
+One of several works at a time (``leader``). A pass (``rollout``) is made where something has changed, and every
+``PERIOD`` seconds, which puts drift right. Whatever breaks a pass off, the next one begins from what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime
+from functools import cache, partial
+
+from extproc.errors import SetupError
+from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.cluster_view import ClusterView
+from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
+from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
+from extproc.kubernetes.leader import PAUSE, Election, LostLead
+from extproc.kubernetes.mesh_objects import Doc, Key, changes, controlled, serving_both
+from extproc.kubernetes.mesh_writer import MeshWriter
+from extproc.kubernetes.object_documents import Key as ObjectKey
+from extproc.kubernetes.object_documents import ReadObject, key_of
+from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.rollout import Pass, PutInForce, Wants, Write
+from extproc.kubernetes.status_writer import StatusWriter
+from extproc.kubernetes.transition import between
+from extproc.policy.snapshot import Policy, Snapshot
+
+log = logging.getLogger(__name__)
+
+PERIOD = 20.0
+"""Seconds after which a pass is made where nothing is known to have changed: others may have changed the mesh."""
+DEBOUNCE = 0.1
+"""Seconds from a change to its pass, in which others may come."""
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+Renderer = Callable[[Snapshot, Callable[[], Mapping[str, str]]], Sequence[Doc]]
+"""Objects of one mesh for a snapshot. The second argument gives the policy files that processors would read, for a mesh
+that has them in its objects. Raises ``SetupError`` for policies that the mesh can't carry out.
+"""
+
+
+class _Refused(Exception):  # noqa: N818
+    """``policies`` can't be carried out, each with its reason; ``objects`` of the mesh could not be written."""
+
+    def __init__(self, policies: Mapping[ObjectKey, str], objects: Set[Key] = frozenset()) -> None:
+        super().__init__("; ".join(policies.values()) or ", ".join(map(str, objects)))
+        self.policies, self.objects = policies, objects
+
+
+class Controller:
+    """One controller process."""
+
+    def __init__(
+        self,
+        meshes: Sequence[tuple[MeshWriter, Renderer]],
+        election: Election,
+        *,
+        namespaces: Sequence[str] = (),
+        settle: float,
+    ) -> None:
+        """``namespaces``: whose policies; none: all. ``settle``: seconds (``rollout.SETTLE``)."""
+        self._meshes = meshes
+        self._election = election
+        self._settle = settle
+        self._changed = asyncio.Event()
+        everywhere = namespaces or ("",)
+        self._watches = {
+            resource: [
+                ObjectWatch(resource, namespace if resource.namespaced else "", self._changed.set)
+                for namespace in (everywhere if resource.namespaced else ("",))
+            ]
+            for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
+        }
+        self._status = StatusWriter()
+        self._led = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Another controller works: what is known of passes is out of date."""
+        self._desired = DesiredState()
+        self._leaving: dict[ObjectKey, ReadObject] = {}
+        self._serving: dict[ObjectKey, ReadObject] = {}
+        self._worked = False
+        self._read_at: float | None = None
+
+    async def run(self) -> None:
+        """Works until it is cancelled; then lets another one have the Lease."""
+        watching = [watch.run() for watches in self._watches.values() for watch in watches]
+        tasks = [asyncio.create_task(work) for work in (*watching, self._elect(), self._work())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._release()
+
+    async def _elect(self) -> None:
+        """Takes, or renews, the Lease for ever."""
+        while True:
+            try:
+                async with connect() as api:
+                    while True:
+                        await self._look(api)
+                        await asyncio.sleep(PAUSE)
+            except (ApiFailure, NoCredentials) as failure:
+                log.warning("the Lease can't be looked at: %s", failure)
+            await asyncio.sleep(PAUSE)
+
+    async def _look(self, api: Api) -> None:
+        asked_at = time.monotonic()
+        lease = await api.get(LEASES, self._election.namespace, self._election.name)
+        if wanted := self._election.look(lease, asked_at, time.time()):
+            try:
+                write = api.create if wanted.create else api.replace
+                self._election.wrote(await write(LEASES, wanted.lease), asked_at)
+            except ApiFailure as failure:
+                if failure.status != 409:  # another one was faster
+                    raise
+        if (leads := self._election.leads(time.monotonic())) != self._led:
+            self._led = leads
+            log.info("%s %s", self._election.identity, "leads" if leads else "waits")
+            self._changed.set()
+
+    async def _release(self) -> None:
+        try:
+            async with connect() as api:
+                lease = await api.get(LEASES, self._election.namespace, self._election.name)
+                if lease is not None and (free := self._election.released(lease)):
+                    await api.replace(LEASES, free)
+        except (ApiFailure, NoCredentials) as failure:
+            log.warning("the Lease was not given back: %s", failure)
+
+    async def _work(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD):
+                    await self._changed.wait()
+                await asyncio.sleep(DEBOUNCE)
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            if not self._leads():
+                self._forget()
+                continue
+            if not all(watch.listed for watches in self._watches.values() for watch in watches):
+                continue
+            try:
+                if not self._worked:
+                    await asyncio.sleep(self._settle)  # who led before may just have written, or seen a policy go
+                    self._worked = True
+                async with connect() as api:
+                    await self._pass(api)
+                failures = 0
+            except LostLead:
+                self._read_at = None
+                log.warning("a pass was broken off: another controller may lead")
+            except (ApiFailure, NoCredentials) as failure:
+                failures += 1
+                self._read_at = None
+                log.warning("a pass was broken off, and is made again: %s", failure)
+                await asyncio.sleep(min(0.25 * 2**failures, 10.0))
+                self._changed.set()
+            except Exception:  # a bug: the next pass may be one that works
+                self._read_at = None
+                log.exception("a pass was broken off")
+
+    def _leads(self) -> bool:
+        return self._election.leads(time.monotonic())
+
+    def _check(self) -> None:
+        self._election.check(time.monotonic())
+
+    def _objects(self, resource: Resource) -> list[Object]:
+        return [one for watch in self._watches[resource] for one in watch.objects.values()]
+
+    async def _pass(self, api: Api) -> None:
+        """Makes everything as it should be, at the pace of the mesh."""
+        if self._read_at is None or time.monotonic() - self._read_at >= PERIOD:
+            self._read_at = time.monotonic()
+            for writer, _ in self._meshes:
+                await writer.read(api)
+        objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
+        view = ClusterView(*(self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)))
+        self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
+        blocked: dict[ObjectKey, str] = {}
+        given_up: set[Key] = set()
+        while True:
+            desired = self._desired.take(objects.values(), view, without=blocked)
+            before = snapshot_of(in_force(objects.values(), self._leaving))
+            try:
+                await self._carry_out(api, before, desired, objects, blocked, given_up)
+                break
+            except _Refused as refused:
+                # Policies that can't have what they want go on as they are in force; what even that needs is let be.
+                if new := {key: why for key, why in refused.policies.items() if key not in blocked}:
+                    blocked |= new
+                elif refused.objects - given_up:
+                    given_up |= refused.objects
+                else:
+                    raise
+        self._serving, self._leaving = dict(desired.serving), {}
+
+    async def _carry_out(
+        self,
+        api: Api,
+        before: Snapshot,
+        desired: Desired,
+        objects: Mapping[ObjectKey, Object],
+        blocked: Mapping[ObjectKey, str],
+        given_up: Set[Key],
+    ) -> None:
+        """One pass, without the mesh's objects that were ``given_up``. Raises ``_Refused`` where it ends early."""
+        way = between(before, desired.snapshot)
+        try:
+            later = self._render(desired.snapshot, desired)
+            both = later if way is desired.snapshot else self._render(way, desired)
+        except SetupError as error:
+            raise _Refused(self._unrenderable(desired, error)) from error
+        one = Pass(self._settle)
+        while (step := one.step) is not None:
+            await asyncio.sleep(one.wait(time.monotonic()))
+            self._check()
+            wrote = False
+            match step:
+                case Write():
+                    for at, (writer, render) in enumerate(self._meshes):
+                        objects_of = later[at]
+                        if step.wants is Wants.BOTH:
+                            objects_of = serving_both(both[at], later[at], writer.live)
+                        found = changes(objects_of, writer.live, step.layers, remove=step.remove, leave=given_up)
+                        wrote = wrote or bool(found)
+                        if failures := await writer.write(api, found, self._check):
+                            raise _Refused(_policies_of(failures, desired, render), failures.keys())
+                case PutInForce():
+                    wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
+                    wrote = wrote or bool(self._leaving)
+            one.done(time.monotonic(), wrote=wrote)
+
+    def _render(self, snapshot: Snapshot, desired: Desired) -> list[dict[Key, Doc]]:
+        texts = cache(partial(policy_texts, desired))
+        return [controlled(render(snapshot, texts), writer.mesh) for writer, render in self._meshes]
+
+    def _unrenderable(self, desired: Desired, error: SetupError) -> dict[ObjectKey, str]:
+        """The policies that a mesh can't carry out; where each could be alone, the newest."""
+        found: dict[ObjectKey, str] = {}
+        newest = None
+        for newest, policy in _policies(desired):
+            for _, render in self._meshes:
+                try:
+                    render(_alone(policy, desired), dict)
+                except SetupError as own:
+                    found[newest] = str(own)
+        return found or ({newest: str(error)} if newest is not None else {})
+
+
+def _policies_of(failures: Mapping[Key, str], desired: Desired, render: Renderer) -> dict[ObjectKey, str]:
+    """The policies that need objects which could not be written, each with its reason."""
+    found: dict[ObjectKey, str] = {}
+    for key, policy in _policies(desired):
+        needs = controlled(render(_alone(policy, desired), dict), "").keys()
+        failed = [f"{object_key}: {why}" for object_key, why in failures.items() if object_key in needs]
+        if failed:
+            found[key] = failed[0]
+    return found
+
+
+def _policies(desired: Desired) -> Iterator[tuple[ObjectKey, Policy]]:
+    """Oldest first."""
+    by_name = {key.name: key for key in desired.in_force if key.kind == POLICIES.kind}
+    return ((by_name[policy.name], policy) for policy in desired.snapshot.policies)
+
+
+def _alone(policy: Policy, desired: Desired) -> Snapshot:
+    return Snapshot((policy,), desired.snapshot.pools, desired.snapshot.generation)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,132 @@
+"""Writes the mesh's objects: server-side apply under one field manager, what is somebody else's left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from extproc.kubernetes.api import Api, ApiFailure, Object, Resource
+from extproc.kubernetes.mesh_objects import LABEL, Changes, Doc, Key, key_of
+
+MANAGER = "aimesh-controller"
+"""Field manager of everything that the controller writes."""
+PARALLEL = 8
+"""Requests at a time."""
+_REFUSALS = frozenset({400, 403, 404, 405, 409, 413, 415, 422})
+"""Statuses that say something of the object, not of the server: another try would get the same."""
+
+ISTIO = tuple(
+    Resource(group, version, plural, kind)
+    for group, version, plural, kind in (
+        ("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),
+        ("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
+        ("networking.istio.io", "v1", "virtualservices", "VirtualService"),
+        ("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
+        ("telemetry.istio.io", "v1", "telemetries", "Telemetry"),
+        ("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule"),
+    )
+)
+LINKERD = tuple(
+    Resource(group, version, plural, kind)
+    for group, version, plural, kind in (
+        ("", "v1", "services", "Service"),
+        ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
+        ("", "v1", "serviceaccounts", "ServiceAccount"),
+        ("", "v1", "configmaps", "ConfigMap"),
+        ("apps", "v1", "deployments", "Deployment"),
+        ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"),
+        ("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"),
+        ("policy.linkerd.io", "v1beta3", "servers", "Server"),
+        ("policy.linkerd.io", "v1alpha1", "authorizationpolicies", "AuthorizationPolicy"),
+        ("policy.linkerd.io", "v1alpha1", "meshtlsauthentications", "MeshTLSAuthentication"),
+    )
+)
+"""The kinds that are rendered for each mesh, in the versions of the API that are rendered."""
+
+
+class MeshWriter:
+    """The objects of one mesh. ``live``: those that the controller made, as the server has them."""
+
+    def __init__(self, mesh: str, resources: Iterable[Resource], namespaces: Iterable[str] = ()) -> None:
+        """``namespaces``: where to look for objects; none: everywhere."""
+        self.mesh = mesh
+        self._resources = {(one.group, one.kind): one for one in resources}
+        self._namespaces = tuple(namespaces) or ("",)
+        self.live: dict[Key, Object] = {}
+
+    async def read(self, api: Api) -> None:
+        """Lists ``live`` anew. A kind that the server does not know has none. Raises ``ApiFailure``."""
+        found: dict[Key, Object] = {}
+        for resource in self._resources.values():
+            for namespace in self._namespaces:
+                try:
+                    listed = await api.list(resource, namespace, f"{LABEL}={self.mesh}")
+                except ApiFailure as failure:
+                    if failure.status == 404:
+                        continue
+                    raise
+                told = {"apiVersion": resource.api_version, "kind": resource.kind}
+                found |= {key_of(one | told): one | told for one in listed.objects}
+        self.live = found
+
+    async def write(self, api: Api, changes: Changes, check: Callable[[], None]) -> dict[Key, str]:
+        """Writes ``changes``: what is applied at once, then what is removed, in order. Returns why objects could not be
+        written. ``check`` raises where nothing may be written any more. Raises ``ApiFailure`` where the server can't be
+        asked.
+        """
+        limit = asyncio.Semaphore(PARALLEL)
+        failures: dict[Key, str] = {}
+
+        async def apply(doc: Doc) -> None:
+            async with limit:
+                check()
+                if why := await self._apply(api, doc):
+                    failures[key_of(doc)] = why
+
+        for outcome in await asyncio.gather(*map(apply, changes.apply), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        for gone in changes.remove:
+            check()
+            await self._remove(api, gone)
+        return failures
+
+    async def _apply(self, api: Api, doc: Doc) -> str:
+        """Why the object could not be applied; empty where it was."""
+        key = key_of(doc)
+        resource = self._resources[key.group, key.kind]
+        try:
+            live = self.live.get(key) or await api.get(resource, key.namespace, key.name)
+            if live is not None and (live["metadata"].get("labels") or {}).get(LABEL) != self.mesh:
+                return f"is there, and not the controller's; delete it, or label it {LABEL}={self.mesh}"
+            others = _appliers(live) if live is not None else []
+            try:
+                self.live[key] = await api.apply(resource, doc, MANAGER)
+            except ApiFailure as failure:
+                if failure.status != 409 or others:
+                    raise
+                # Who edited the object by hand has drifted; who applies fields declares that they are theirs.
+                self.live[key] = await api.apply(resource, doc, MANAGER, force=True)
+        except ApiFailure as failure:
+            if failure.status not in _REFUSALS:
+                raise
+            return str(failure)
+        return ""
+
+    async def _remove(self, api: Api, live: Mapping[str, Any]) -> None:
+        """Deletes an object; of one that others apply fields to, takes back only what is the controller's."""
+        key = key_of(live)
+        resource, metadata = self._resources[key.group, key.kind], live["metadata"]
+        if _appliers(live):
+            bare = {"apiVersion": resource.api_version, "kind": resource.kind}
+            await api.apply(resource, {**bare, "metadata": {"name": key.name, "namespace": key.namespace}}, MANAGER)
+        else:
+            await api.delete(resource, key.namespace, key.name, str(metadata.get("uid", "")))
+        self.live.pop(key, None)
+
+
+def _appliers(live: Mapping[str, Any]) -> list[str]:
+    """Who else has applied fields of an object, by ``metadata.managedFields`` (server-side apply)."""
+    entries = live["metadata"].get("managedFields") or ()
+    return [e["manager"] for e in entries if e.get("operation") == "Apply" and e.get("manager") != MANAGER]

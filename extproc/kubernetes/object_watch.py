@@ -1,0 +1,95 @@
+"""One kind of objects, followed: listed, then watched, and listed anew when the watch can't go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from extproc.kubernetes.api import Api, ApiFailure, NoCredentials, Object, Resource, connect
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+"""Seconds before the next try after a failure: the first time, doubled with each failure, and at most."""
+WATCHES_A_LIST = 10
+"""So many watches, each a minute long, follow one list: whatever a watch has missed comes with the next list."""
+
+
+class ObjectWatch:
+    """The objects of a kind, in one namespace or in all. Runs in one event loop, whose thread reads it."""
+
+    def __init__(self, resource: Resource, namespace: str, on_change: Callable[[], None]) -> None:
+        """``on_change()`` is called after the objects have changed, and after a failure while there are none."""
+        self.resource = resource
+        self.namespace = namespace
+        self.objects: dict[tuple[str, str], Object] = {}
+        """As last told, by namespace and name; they stay while the server is away."""
+        self.listed = False
+        """Whether the server has told them at all."""
+        self.failure = "was not asked yet"
+        """Why they may be out of date; empty where they are not."""
+        self._on_change = on_change
+        self._failures = 0
+
+    @property
+    def _what(self) -> str:
+        return f"{self.resource.plural} in {self.namespace}" if self.namespace else self.resource.plural
+
+    async def run(self) -> None:
+        """Follows the objects until it is cancelled."""
+        while True:
+            try:
+                async with connect() as api:
+                    await self._follow(api)
+            except (ApiFailure, NoCredentials) as failure:
+                self._fail(str(failure))
+            except Exception as error:  # an answer that no API server gives: the next may be one
+                log.exception("an answer about %s can't be used", self._what)
+                self._fail(type(error).__name__)
+            await asyncio.sleep(self._pause())
+
+    async def _follow(self, api: Api) -> None:
+        while True:
+            listed = await api.list(self.resource, self.namespace)
+            # The kind of an object in a list is that of the list.
+            told = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
+            self.objects = {_place(found): found | told for found in listed.objects}
+            if self.listed and self.failure:
+                log.info("%s are watched again", self._what)
+            self.listed, self.failure = True, ""
+            self._on_change()
+            await self._watch(api, listed.resource_version)
+
+    async def _watch(self, api: Api, version: str) -> None:
+        for _ in range(WATCHES_A_LIST):
+            async for event in api.watch(self.resource, self.namespace, version):
+                self._failures = 0
+                version = str(event.object["metadata"]["resourceVersion"])
+                if event.type == "BOOKMARK":
+                    continue
+                if event.type == "DELETED":
+                    self.objects.pop(_place(event.object), None)
+                else:
+                    self.objects[_place(event.object)] = event.object
+                self._on_change()
+            self._failures = 0
+
+    def _fail(self, why: str) -> None:
+        self._failures += 1
+        if why != self.failure:
+            log.warning("%s can't be watched: %s", self._what, why)
+        self.failure = why
+        if not self.listed:
+            self._on_change()
+
+    def _pause(self) -> float:
+        """At random, so that many processors do not all come back at one moment."""
+        longest = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+
+def _place(found: Object) -> tuple[str, str]:
+    metadata = found["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata["name"])

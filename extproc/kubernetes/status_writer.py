@@ -1,0 +1,129 @@
+"""Writes the status of policies and pools, and an event where a condition has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, Object, Resource
+from extproc.kubernetes.conditions import Condition, Status, accepted, policy_status, pool_status, resolved
+from extproc.kubernetes.desired_state import Desired, in_force_of
+from extproc.kubernetes.mesh_writer import MANAGER, PARALLEL
+from extproc.kubernetes.object_documents import Key
+from extproc.policy.gpu import Gpu
+
+log = logging.getLogger(__name__)
+
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+_RESOURCES = {POLICIES.kind: POLICIES, POOLS.kind: POOLS}
+_MAX_NOTE = 1024
+"""Characters of an event's note, by its API."""
+
+
+class StatusWriter:
+    """Writes what has changed, pools before the policies that use them."""
+
+    async def write(
+        self,
+        api: Api,
+        desired: Desired,
+        objects: Mapping[Key, Object],
+        blocked: Mapping[Key, str],
+        now: str,
+        check: Callable[[], None],
+    ) -> bool:
+        """Returns whether what is in force changed. ``blocked``: why policies could not be carried out; ``now``: RFC
+        3339; ``check`` raises where nothing may be written any more. Raises ``ApiFailure``.
+        """
+        changed = False
+        for kind in (POOLS.kind, POLICIES.kind):
+            limit = asyncio.Semaphore(PARALLEL)
+
+            async def write(key: Key, limit: asyncio.Semaphore = limit) -> bool:
+                async with limit:
+                    check()
+                    return await _write(api, key, objects[key], desired, blocked.get(key, ""), now)
+
+            keys = [key for key in objects if key.kind == kind]
+            for outcome in await asyncio.gather(*map(write, keys), return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                changed = changed or outcome
+        return changed
+
+
+async def _write(api: Api, key: Key, one: Object, desired: Desired, why: str, now: str) -> bool:
+    before = one.get("status") or {}
+    status = _status(key, one, before, desired, why, now)
+    if status is None:
+        return False
+    wanted = {name: value for name, value in one.items() if name != "status"} | {"status": status}
+    try:
+        written = await api.replace(_RESOURCES[key.kind], wanted, "status")
+    except ApiFailure as failure:
+        if failure.status in (404, 409):  # it has changed, or gone: the next pass is about that
+            raise ApiFailure(f"{key} changed while its status was written") from failure
+        raise
+    one["status"], one["metadata"] = written["status"], written["metadata"]
+    await _tell(api, one, before, status, now)
+    return in_force_of({"status": before}) != in_force_of(one)
+
+
+def _status(key: Key, one: Object, before: Mapping[str, Any], desired: Desired, why: str, now: str) -> Status | None:
+    generation = int(one["metadata"].get("generation") or 1)
+    told, in_force = desired.told[key], desired.in_force.get(key)
+    right = accepted(told.problems, told.conflicts)
+    conditions = [right, resolved(told.missing)]
+    if key.kind == POOLS.kind:
+        pool = next((pool for pool in desired.snapshot.pools if pool.name == key.name), None)
+        gpu = pool.gpu if pool is not None and in_force is not None else Gpu()
+        return pool_status(
+            before, conditions, in_force, told.found, gpu, told.endpoints, generation=generation, now=now
+        )
+    if right.status == "False":
+        conditions.append(Condition("Programmed", "False", "NotAccepted", _stays(in_force is not None)))
+    elif why:
+        conditions.append(Condition("Programmed", "False", "NotWritten", f"{why}; {_stays(in_force is not None)}"))
+    else:
+        conditions.append(Condition("Programmed", "True", "Programmed"))
+    return policy_status(before, conditions, in_force, told.versions, generation=generation, now=now)
+
+
+def _stays(something: bool) -> str:
+    return "what was in force stays" if something else "nothing of it is in force"
+
+
+async def _tell(api: Api, one: Object, before: Mapping[str, Any], status: Status, now: str) -> None:
+    """An event for each condition that is another one than before. That it can't be written is no failure."""
+    known = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions") or ()}
+    metadata = one["metadata"]
+    for condition in status["conditions"]:
+        if known.get(condition["type"]) == (condition["status"], condition["reason"]):
+            continue
+        note = condition["message"] or f"{condition['type']} is {condition['status']}"
+        event = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+            "type": "Normal" if condition["status"] == "True" else "Warning",
+            "reason": condition["reason"],
+            "action": condition["type"],
+            "note": note[:_MAX_NOTE],
+            "regarding": {
+                "apiVersion": one["apiVersion"],
+                "kind": one["kind"],
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+            },
+            "eventTime": now.replace("Z", ".000000Z"),
+            "reportingController": f"ai.istio.io/{MANAGER}",
+            "reportingInstance": MANAGER,
+        }
+        try:
+            await api.create(EVENTS, event)
+        except ApiFailure as failure:
+            log.warning("an event could not be written: %s", failure)

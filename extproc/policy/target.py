@@ -1,0 +1,31 @@
+"""A version of a policy on one GPU pool, which becomes a cluster in Envoy."""
+
+from __future__ import annotations
+
+import msgspec
+
+from extproc.policy.upstream import PLAIN, Upstream
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The version, the pool and their servers."""
+
+    policy: str
+    version: str
+    """Empty for a policy without versions."""
+    pool: str
+    """Empty where the version runs on no declared pool."""
+    endpoints: tuple[str, ...]
+    """``host:port``; that of the policy where neither version nor pool names any."""
+    upstream: Upstream = PLAIN
+
+    @property
+    def cluster(self) -> str:
+        """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
+        return "/".join(part for part in (self.policy, self.version, self.pool) if part)
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """The different names by which its servers are called and verified; empty without TLS."""
+        tls = self.upstream.tls
+        return tuple(dict.fromkeys(map(tls.name_of, self.endpoints))) if tls else ()

@@ -1,0 +1,55 @@
+"""`extproc controller`: its flags, what it renders for each mesh, what it says where there is no cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from linkerd_adapter import manifests
+from linkerd_adapter.gateway import Options
+from linkerd_adapter.names import Service
+
+from extproc.cli.controller import SETTLE, _meshes
+from extproc.cli.main import main
+from extproc.cli.render_istio import istio_options
+from extproc.kubernetes import rollout
+from extproc.policy.snapshot import Snapshot
+from extproc.render.istio.istio_options import IstioOptions
+from extproc.render.istio.manifests import documents
+from tests.unit.cli.command_lines import arguments, help_of, refused
+from tests.unit.render.snapshots import CANARY
+
+
+def test_defaults_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    given = arguments("controller")
+    assert (given.mesh, given.namespaces, given.lease) == ("istio", None, ("aimesh-system", "aimesh-controller"))
+    assert given.settle == SETTLE == rollout.SETTLE
+    assert istio_options(given) == IstioOptions()
+    given = arguments("controller", "--for", "sidecar", "--processor", "dns:///a:1", "--namespace", "ai")
+    assert istio_options(given) == IstioOptions(proxies=("sidecar",), processors=("dns:///a:1",))
+    assert given.namespaces == ["ai"]
+    assert "'a' is no place; write NAMESPACE/NAME" in refused(capsys, "controller", "--lease", "a")
+    assert "extproc controller --mesh linkerd" in help_of(capsys, "controller")
+
+
+@pytest.mark.parametrize(
+    ("mesh", "names"), [("istio", ["istio"]), ("linkerd", ["linkerd"]), ("both", ["istio", "linkerd"])]
+)
+def test_it_renders_what_the_commands_render(mesh: str, names: list[str]) -> None:
+    found = {
+        writer.mesh: render for writer, render in _meshes(arguments("controller", "--mesh", mesh, "--image", "i:1"))
+    }
+    assert list(found) == names
+    if "istio" in found:
+        assert found["istio"](CANARY, dict) == documents(CANARY, IstioOptions())
+    if "linkerd" in found:
+        options = Options(gateway=Service("aimesh-system", "inference-gateway"), image="i:1")
+        texts = {"a.yaml": "x"}
+        assert tuple(found["linkerd"](CANARY, lambda: texts)) == manifests.render(CANARY, texts, options).manifests
+        assert found["linkerd"](Snapshot(), dict) == ()
+
+
+def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert main(["controller"]) != 0
+    assert "set KUBECONFIG, or run as a pod with a ServiceAccount" in capsys.readouterr().err

@@ -1,0 +1,153 @@
+"""The controller's loop on objects in memory: order of writes, refusals, leaders, what a second pass writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from extproc.errors import SetupError
+from extproc.kubernetes import controller as module
+from extproc.kubernetes import object_watch
+from extproc.kubernetes.api import ApiFailure
+from extproc.kubernetes.controller import Controller
+from extproc.kubernetes.leader import Election
+from extproc.kubernetes.mesh_objects import Doc
+from extproc.kubernetes.mesh_writer import ISTIO, MeshWriter
+from extproc.policy.snapshot import Snapshot
+from extproc.render.istio.istio_options import IstioOptions
+from extproc.render.istio.manifests import documents
+from tests.unit.kubernetes.memory_api import MemoryApi, made
+
+Steps = Callable[[MemoryApi], Awaitable[None]]
+
+
+def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
+    if any(policy.port == 666 for policy in snapshot.policies):
+        raise SetupError("no mesh has the port 666")
+    return documents(snapshot, IstioOptions(proxies=("sidecar",)))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
+    """Runs a controller on objects in memory while the steps of a test go on."""
+
+    def running(steps: Steps) -> None:
+        async def both() -> None:
+            api = MemoryApi()
+            monkeypatch.setattr(module, "connect", api.connect)
+            monkeypatch.setattr(object_watch, "connect", api.connect)
+            monkeypatch.setattr(module, "DEBOUNCE", 0.0)
+            made_of = Controller([(MeshWriter("istio", ISTIO), render)], Election("me", "ai", "controller"), settle=0.0)
+            task = asyncio.create_task(made_of.run())
+            await steps(api)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert api.find("Lease", "controller")["spec"]["holderIdentity"] == ""
+
+        asyncio.run(both())
+
+    return running
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def policy(name: str = "chat", **spec: Any) -> dict[str, Any]:
+    return made("ModelInferencePolicy", name, {"models": [name], "host": name, **spec})
+
+
+def programmed(api: MemoryApi, name: str = "chat") -> tuple[str, str]:
+    found = api.find("ModelInferencePolicy", name).get("status", {}).get("conditions", ())
+    return next(((c["status"], c["message"]) for c in found if c["type"] == "Programmed"), ("", ""))
+
+
+def kinds_written(api: MemoryApi) -> list[str]:
+    return [kind for what, kind, _ in api.writes if what in ("apply", "replace status")]
+
+
+def test_a_policy_comes_changes_and_goes_in_the_right_order(run: Callable[[Steps], None]) -> None:
+    async def steps(api: MemoryApi) -> None:
+        api.put(policy(versions=[{"name": "v1"}]))
+        await eventually(lambda: programmed(api)[0] == "True")
+        kinds = kinds_written(api)
+        assert [*kinds[:2], kinds[-1]] == ["DestinationRule", "VirtualService", "ModelInferencePolicy"]
+        assert sorted(kinds[2:-1]) == ["EnvoyFilter", "Telemetry"]
+        api.writes.clear()
+        api.put(policy(versions=[{"name": "v2"}]))
+        await eventually(lambda: kinds_written(api).count("DestinationRule") == 2)
+        written = kinds_written(api)
+        assert written[:2] == ["DestinationRule", "VirtualService"]
+        after = written[written.index("ModelInferencePolicy") + 1 :]
+        assert (sorted(after[:-1]), after[-1]) == (["EnvoyFilter", "Telemetry", "VirtualService"], "DestinationRule")
+        api.remove("ModelInferencePolicy", "chat")
+        await eventually(lambda: set(api.kinds()) == {"Event", "Lease"})
+        removed = [kind for what, kind, _ in api.writes if what == "delete"]
+        assert removed.index("VirtualService") < removed.index("DestinationRule")
+
+    run(steps)
+
+
+def test_another_pass_writes_nothing(run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.01)
+
+    async def steps(api: MemoryApi) -> None:
+        api.put(policy())
+        await eventually(lambda: programmed(api)[0] == "True")
+        before = list(api.writes)
+        drifted = next(one for (_, kind, *_), one in api.objects.items() if kind == "VirtualService")
+        api.put({**drifted, "spec": {}})
+        await eventually(lambda: api.find("VirtualService", drifted["metadata"]["name"])["spec"])
+        seen = api.lists
+        await eventually(lambda: api.lists > seen + 50)  # some passes more
+        assert [w for w in api.writes[len(before) :] if w[1] != "Lease"] == [
+            ("apply", "VirtualService", drifted["metadata"]["name"])
+        ]
+
+    run(steps)
+
+
+def test_a_policy_that_can_not_be_carried_out_hurts_nobody_else(run: Callable[[Steps], None]) -> None:
+    async def steps(api: MemoryApi) -> None:
+        api.refuse["VirtualService", "aimesh-bad-ai"] = ApiFailure("422: bad route", 422)
+        api.put(policy("bad"))
+        api.put(policy("worse", port=666))
+        api.put(policy())
+        await eventually(lambda: programmed(api)[0] == programmed(api, "bad")[0].replace("False", "True") == "True")
+        await eventually(lambda: programmed(api, "worse")[0])
+        message = "VirtualService ai/aimesh-bad-ai: 422: bad route; nothing of it is in force"
+        assert programmed(api, "bad") == ("False", message)
+        assert programmed(api, "worse") == ("False", "no mesh has the port 666; nothing of it is in force")
+        del api.refuse["VirtualService", "aimesh-bad-ai"]
+        api.put(policy("worse", port=667))
+        await eventually(lambda: programmed(api, "worse")[0] == programmed(api, "bad")[0] == "True")
+
+    run(steps)
+
+
+def test_who_does_not_lead_writes_nothing(run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.001)
+
+    async def steps(api: MemoryApi) -> None:
+        api.put(policy())
+        await eventually(lambda: programmed(api)[0] == "True")
+        lease = api.find("Lease", "controller")
+        api.put({**lease, "spec": {**lease["spec"], "holderIdentity": "another"}})
+        before = [w for w in api.writes if w[1] != "Lease"]
+        seen = api.gets
+        await eventually(lambda: api.gets > seen + 5)
+        api.put(policy(port=81))
+        seen = api.gets
+        await eventually(lambda: api.gets > seen + 50)  # it looked at the Lease so often, and had time to work
+        assert [w for w in api.writes if w[1] != "Lease"] == before
+        api.put({**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
+        await eventually(
+            lambda: api.find("ModelInferencePolicy", "chat")["status"]["inForce"]["spec"].get("port") == 81
+        )
+
+    run(steps)

@@ -1,0 +1,164 @@
+"""What is to be in force: with what the cluster tells, without what waits, and what is told of each object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from extproc.kubernetes.api import Object
+from extproc.kubernetes.cluster_view import ClusterView
+from extproc.kubernetes.conditions import InForce, VersionStatus
+from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
+from extproc.kubernetes.object_documents import Key
+from tests.unit.kubernetes.memory_api import made
+from tests.unit.kubernetes.test_cluster_view import service
+from tests.unit.kubernetes.test_node_gpus import A100, node
+from tests.unit.kubernetes.test_service_endpoints import endpoint, pod, slice_of
+
+CHAT, WEST = Key("ModelInferencePolicy", "ai", "chat"), Key("GpuPool", "ai", "west")
+
+
+def policy(
+    name: str = "chat", *, age: int = 0, generation: int = 1, force: dict[str, Any] | None = None, **spec: Any
+) -> Object:
+    created = f"2026-01-01T00:00:{59 - age:02}Z"
+    one = made(
+        "ModelInferencePolicy", name, {"models": [name], **spec}, creationTimestamp=created, generation=generation
+    )
+    return one | ({"status": {"inForce": {"generation": 1, "spec": {"models": [name], **force}}}} if force else {})
+
+
+def view(*ready: str, nodes: dict[str, dict[str, str]] | None = None) -> ClusterView:
+    """A Service chat with a pod for each version, on node n1."""
+    pods = [pod(f"p-{v}", {"version": v}, ip=f"10.0.0.{i}") for i, v in enumerate(ready)]
+    slices = [slice_of(*(endpoint(f"10.0.0.{i}", f"p-{v}") for i, v in enumerate(ready)))]
+    known = [node(labels, name=name) for name, labels in (nodes or {"n1": {**A100, "zone": "west"}}).items()]
+    return ClusterView(known, [service("chat")], slices, pods)
+
+
+def taken(
+    *objects: Object, cluster: ClusterView | None = None, state: DesiredState | None = None, **more: Any
+) -> Desired:
+    return (state or DesiredState()).take(objects, cluster or view("v1", "v2"), **more)
+
+
+TWO = [{"name": "v1", "weight": 9}, {"name": "v2", "weight": 1}]
+
+
+def test_a_spec_is_in_force_as_it_is_where_all_is_there() -> None:
+    found = taken(policy(versions=TWO, generation=3))
+    assert found.in_force == {CHAT: InForce(3, {"models": ["chat"], "versions": TWO})}
+    told = found.told[CHAT]
+    assert (told.problems, told.conflicts, told.missing) == ((), (), ())
+    assert told.versions == (VersionStatus("v1", 9, 1), VersionStatus("v2", 1, 1))
+    assert [p.name for p in found.snapshot.policies] == ["chat"]
+
+
+def test_a_version_without_endpoints_waits() -> None:
+    versions = [*TWO, {"name": "v3", "weight": 5, "match": [{"headers": {"x-beta": "1"}}]}]
+    found = taken(policy(versions=versions, default="v1"))
+    assert found.in_force[CHAT].spec["versions"] == [*TWO, {"name": "v3", "weight": 0}]
+    assert found.told[CHAT].versions[2] == VersionStatus("v3", 0, 0)
+    assert found.told[CHAT].missing == (
+        ("NoReadyEndpoints", "the version v3 has no endpoint that is ready; it waits for pods"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("versions", "force", "expected"),
+    [
+        ([{"name": "v1"}, {"name": "v3"}], None, [{"name": "v1", "weight": 1}, {"name": "v3", "weight": 0}]),
+        ([{"name": "v3"}], None, [{"name": "v3"}]),
+        ([{"name": "v1", "weight": 0}, {"name": "v3", "weight": 1}], None, None),
+        ([*TWO, {"name": "v3", "weight": 5}], [*TWO, {"name": "v3", "weight": 2}], None),
+        (
+            [*TWO, {"name": "v3", "weight": 5}],
+            [*TWO, {"name": "v3", "weight": 0}],
+            [*TWO, {"name": "v3", "weight": 0}],
+        ),
+        ([{"name": "v1"}, {"name": "v3", "mirror": 5}], None, None),
+        ([{"name": "v1"}, {"name": "v3", "endpoints": ["192.0.2.1:80"]}], None, None),
+    ],
+    ids=["new", "alone", "nothing else has weight", "in force", "waiting still", "a mirror", "not of the cluster"],
+)
+def test_who_waits(versions: list[Any], force: list[Any] | None, expected: list[Any] | None) -> None:
+    found = taken(policy(versions=versions, force={"versions": force} if force else None))
+    assert found.in_force[CHAT].spec["versions"] == (versions if expected is None else expected)
+
+
+def test_a_version_that_was_waiting_gets_its_share_when_it_is_served() -> None:
+    waiting = policy(versions=TWO, force={"versions": [TWO[0], {"name": "v2", "weight": 0}]})
+    assert taken(waiting, cluster=view("v1")).in_force[CHAT].spec["versions"][1]["weight"] == 0
+    assert taken(waiting, cluster=view("v1", "v2")).in_force[CHAT].spec["versions"] == TWO
+
+
+def test_a_pool_is_in_force_with_what_its_nodes_are() -> None:
+    pool = made("GpuPool", "west", {"nodeSelector": {"zone": "west"}})
+    found = taken(pool, policy(versions=TWO, gpuRequirements={"architecture": "a100", "minMemory": "40Gi"}))
+    assert found.in_force[WEST].spec == {
+        "nodeSelector": {"zone": "west"},
+        "product": "NVIDIA-A100-SXM4-80GB",
+        "memory": "81920Mi",
+        "endpoints": ["10.0.0.0:8000", "10.0.0.1:8000"],
+    }
+    assert [v["endpoints"] for v in found.in_force[CHAT].spec["versions"]] == [["10.0.0.0:8000"], ["10.0.0.1:8000"]]
+    targets = found.snapshot.targets["chat", "v2"]
+    assert [(t.pool, t.endpoints) for t in targets] == [("west", ("10.0.0.1:8000",))]
+    told = found.told[WEST]
+    assert (told.found.nodes, told.found.count, told.endpoints, told.missing) == (("n1",), 8, 2, ())
+
+
+def test_a_pool_whose_nodes_are_not_there() -> None:
+    pool = made("GpuPool", "west", {"nodeSelector": {"zone": "moon"}, "product": "NVIDIA-L4"})
+    (reason, message), *_ = taken(pool, policy()).told[WEST].missing
+    assert (reason, message.partition(";")[0]) == ("NoMatchingNode", "no node has the labels zone=moon")
+
+
+def test_a_bad_change_leaves_what_was_in_force() -> None:
+    found = taken(policy(generation=2, port=0, force={"port": 81}), policy("other"))
+    assert found.in_force[CHAT] == InForce(1, {"models": ["chat"], "port": 81})
+    assert [p.path for p in found.told[CHAT].problems] == ["spec.port"]
+    assert sorted(p.name for p in found.snapshot.policies) == ["chat", "other"]
+
+
+def test_who_lost_a_conflict_is_told_and_not_in_force() -> None:
+    old, new = policy("old", age=9, models=["m"]), policy("new", models=["m"])
+    found = taken(new, old)
+    assert [key.name for key in found.in_force] == ["old"]
+    (conflict,) = found.told[Key("ModelInferencePolicy", "ai", "new")].conflicts
+    assert "are the policy ai/old's, which is older" in conflict.message
+    assert found.told[Key("ModelInferencePolicy", "ai", "new")].problems == ()
+
+
+def test_an_object_that_is_blocked_goes_on_as_it_is_in_force() -> None:
+    one = policy(generation=2, port=82, force={"port": 81})
+    found = taken(one, policy("other"), without=[CHAT, Key("ModelInferencePolicy", "ai", "other")])
+    assert found.in_force == {CHAT: InForce(1, {"models": ["chat"], "port": 81})}
+
+
+def test_services_that_are_missing() -> None:
+    found = taken(policy(host="nobody"))
+    assert found.told[CHAT].missing == (
+        ("ServiceNotFound", "no Service has the name nobody; create it, or correct the host"),
+    )
+
+
+def test_what_processors_decide_by_at_present() -> None:
+    state = DesiredState()
+    serving = taken(policy(port=81), policy("gone", age=3), state=state).serving
+    objects = [policy(port=82, force={"port": 81}), policy("new")]
+    gone = {key: one for key, one in serving.items() if key.name == "gone"}
+    now = snapshot_of(in_force(objects, gone))
+    assert [(p.name, p.port) for p in now.policies] == [("gone", 8080), ("chat", 81)]
+
+
+def test_policies_as_files() -> None:
+    texts = policy_texts(taken(policy(port=81)))
+    assert yaml.safe_load(texts["modelinferencepolicy-ai-chat.yaml"]) == {
+        "apiVersion": "ai.istio.io/v1alpha1",
+        "kind": "ModelInferencePolicy",
+        "metadata": {"name": "chat", "namespace": "ai"},
+        "spec": {"models": ["chat"], "port": 81},
+    }

@@ -1,0 +1,215 @@
+"""The policies of a cluster beside those of files: what is loaded when, what is told of it, and starts from disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import Queue
+from threading import Event
+from typing import Any
+
+import pytest
+
+from extproc.errors import PolicyProblems, Problem, SetupError
+from extproc.kubernetes import object_watch, policy_source
+from extproc.kubernetes.policy_source import ClusterPolicies
+from extproc.kubernetes.snapshot_file import FILE
+from tests.policy_documents import policy as policy_text
+from tests.unit.kubernetes.fake_api import FakeApi, made
+from tests.waiting import until
+
+Start = Callable[..., ClusterPolicies]
+Told = tuple[bool, list[str]]
+
+
+def policy(name: str = "chat", **spec: Any) -> dict[str, Any]:
+    return made("ModelInferencePolicy", name, {"models": [name], **spec})
+
+
+def ports(source: ClusterPolicies) -> dict[str, int]:
+    return {found.name: found.port for found in source.snapshot.policies}
+
+
+@pytest.fixture
+def told() -> Queue[Told]:
+    return Queue()
+
+
+@pytest.fixture
+def start(fake_api: FakeApi, told: Queue[Told], monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    monkeypatch.setattr(object_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(object_watch, "LONGEST_PAUSE", 0.02)
+    sources = []
+
+    def on_reload(ok: bool, problems: Sequence[Problem]) -> None:
+        told.put((ok, [problem.message for problem in problems]))
+
+    def started(*paths: Path, namespaces: Sequence[str] = (), directory: Path | None = None) -> ClusterPolicies:
+        source = ClusterPolicies(namespaces, paths, directory, on_reload, clock=lambda: 5.0)
+        source.start()
+        sources.append(source)
+        return source
+
+    yield started
+    for source in sources:
+        source.stop()
+
+
+def test_the_objects_are_the_policies(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    fake_api.put(policy(port=1), made("GpuPool", "west", {"product": "a100"}))
+    source = start()
+    assert told.get(timeout=10) == (True, ["no policy uses the pool west"])
+    assert (ports(source), source.snapshot.generation, source.loaded_at, source.unready) == ({"chat": 1}, 1, 5.0, "")
+    assert [problem.message for problem in source.warnings] == ["no policy uses the pool west"]
+    fake_api.put(policy(port=2))
+    assert told.get(timeout=10) == (True, []), "only what is new is told"
+    assert (ports(source), source.snapshot.generation) == ({"chat": 2}, 2)
+    found = {"namespaces": [], "in_step": True, "failures": [], "objects": {"in_force": 2, "held": 0, "left_out": 0}}
+    assert source.describe() == found
+    assert source.gauges().in_step
+
+
+def test_a_change_that_is_no_good_is_told_once(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    fake_api.put(policy(port=1))
+    source = start()
+    told.get(timeout=10)
+    fake_api.put(policy(port=0))
+    assert told.get(timeout=10) == (False, ["0 is out of range"])
+    assert [problem.path for problem in source.problems] == ["spec.port"]
+    fake_api.put(policy("code", port=2))
+    assert told.get(timeout=10) == (True, []), "another's change is none of the bad one's"
+    assert ports(source) == {"chat": 1, "code": 2}
+    assert source.gauges().objects == {"in_force": 1, "held": 1, "left_out": 0}
+    fake_api.put(policy(port=3))
+    assert told.get(timeout=10) == (True, [])
+    assert source.problems == ()
+
+
+def test_what_changes_nothing_that_is_read_is_no_load(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    fake_api.put(policy(port=1))
+    source = start()
+    told.get(timeout=10)
+    fake_api.put(policy(port=1) | {"status": {"conditions": [{"type": "Accepted"}]}})
+    fake_api.put(policy("code"))
+    told.get(timeout=10)
+    assert source.snapshot.generation == 2
+    before = source.snapshot
+    fake_api.put(policy("code") | {"status": {"observedGeneration": 1}})
+    fake_api.put(policy(port=7))
+    told.get(timeout=10)
+    assert source.snapshot.policies[1:] == before.policies[1:]
+
+
+def test_only_the_namespaces_that_are_named(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    fake_api.put(policy(), policy("other") | {"metadata": policy("other")["metadata"] | {"namespace": "b"}})
+    source = start(namespaces=["b", "c"])
+    told.get(timeout=10)
+    assert set(ports(source)) == {"other"}
+    watched = {path for path, parameters in fake_api.requests if "watch" not in parameters}
+    assert {path.split("/namespaces/")[1] for path in watched} == {
+        *("b/modelinferencepolicies", "c/modelinferencepolicies", "b/gpupools", "c/gpupools")
+    }
+
+
+def test_files_beside_objects(fake_api: FakeApi, start: Start, told: Queue[Told], tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(policy_text("models: [of-file]", "of-file"))
+    fake_api.put(policy("late", models=["of-file"]), policy(port=1))
+    source = start(path)
+    ok, problems = told.get(timeout=10)
+    assert (ok, set(ports(source))) == (False, {"of-file", "chat"})
+    assert "of-file" in problems[0]
+    path.write_text("nonsense")
+    source.request_reload()
+    assert not told.get(timeout=10)[0]
+    assert [problem.file for problem in source.problems] == [str(path), "ai/late"]
+    assert set(ports(source)) == {"of-file", "chat"}
+    path.write_text(policy_text("models: [other]", "of-file"))
+    source.request_reload()
+    assert told.get(timeout=10) == (True, [])
+    assert (set(ports(source)), source.problems) == ({"of-file", "chat", "late"}, ())
+
+
+def test_files_that_are_no_good_at_the_start(fake_api: FakeApi, start: Start, tmp_path: Path) -> None:
+    with pytest.raises(PolicyProblems):
+        start(tmp_path / "nowhere.yaml")
+
+
+def test_without_the_server_it_is_not_ready_and_says_why(fake_api: FakeApi, start: Start, tmp_path: Path) -> None:
+    fake_api.answer = (403, b'{"message": "forbidden"}')
+    source = start(directory=tmp_path)
+    until(lambda: "no snapshot in" in source.unready)
+    reasons = ["no policies yet", "GpuPool: 403: forbidden", "ModelInferencePolicy: 403: forbidden"]
+    assert source.unready.split("; ")[:3] == reasons
+    assert (source.snapshot.policies, source.gauges().in_step) == ((), False)
+    fake_api.put(policy(port=1))
+    fake_api.answer = None
+    until(lambda: not source.unready)
+    assert ports(source) == {"chat": 1}
+
+
+def test_a_start_from_disk(fake_api: FakeApi, start: Start, told: Queue[Told], tmp_path: Path) -> None:
+    fake_api.put(policy(port=1), policy("code", port=1))
+    first = start(directory=tmp_path)
+    until(lambda: (tmp_path / FILE).exists())
+    fake_api.put(policy(port=0))
+    until(lambda: first.problems)
+    fake_api.answer = (503, b"")
+    fake_api.end_watches(b"{")
+    second = start(directory=tmp_path)
+    until(lambda: not second.unready)
+    assert ports(second) == {"chat": 1, "code": 1}, "the last good ones"
+    assert not second.gauges().in_step
+    fake_api.answer = None
+    until(lambda: second.gauges().in_step)
+    until(lambda: second.problems)
+    assert ports(second) == {"chat": 1, "code": 1}, "a bad object goes on as it was on disk"
+    fake_api.remove(policy())
+    until(lambda: ports(second) == {"code": 1} == ports(first))
+
+
+def test_a_directory_that_cannot_be_written_is_told(
+    fake_api: FakeApi, start: Start, told: Queue[Told], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = start(directory=tmp_path / "gone")
+    told.get(timeout=10)
+    until(lambda: "no snapshot can be written" in caplog.text)
+    assert source.unready == ""
+
+
+def test_a_load_that_fails_for_a_bug_is_not_the_last(
+    fake_api: FakeApi,
+    start: Start,
+    told: Queue[Told],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = start()
+    told.get(timeout=10)
+    failed = Event()
+
+    def fail(_: object) -> None:
+        failed.set()
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy_source, "read", fail)
+        fake_api.put(policy(port=1))
+        assert failed.wait(10)
+        until(lambda: "could not be loaded; generation 1 stays" in caplog.text)
+    caplog.set_level(logging.INFO)
+    fake_api.put(policy(port=2))
+    told.get(timeout=10)
+    assert ports(source) == {"chat": 2}
+
+
+def test_without_credentials_there_is_no_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(SetupError, match=r"not found; set KUBECONFIG, or run as a pod"):
+        ClusterPolicies([], [], None, lambda _ok, _problems: None)
+
+
+def test_what_was_not_started_can_be_stopped(fake_api: FakeApi) -> None:
+    ClusterPolicies([], [], None, lambda _ok, _problems: None).stop()
+    assert fake_api.requests == []
