@@ -24,6 +24,9 @@ _POLL_INTERVAL = 0.02
 _CLUSTER_REMOVAL_DELAY = 1.0
 """Seconds that a cluster is kept once no route leads to it; a decision by the old routes takes far less."""
 
+_MAX_LOG_DELAY = 1.0
+"""Seconds within which Envoy writes why it refuses something, after it has counted that it does."""
+
 
 class DiscoveryFiles:
     """Clusters, routes and listeners in files that Envoy watches (xDS from the file system). It takes each change
@@ -78,13 +81,12 @@ class DiscoveryFiles:
         self._secrets.refresh()
 
     def _apply(self, envoy: Envoy, file: str, resources: list[Doc], stat: str, deadline: float) -> None:
-        refusals = _count_refusals(envoy, stat)
+        refusals, logged = _count_refusals(envoy, stat), envoy.child.last_line()
         version = self._write(file, resources)
         while not self._is_applied(envoy, stat, version):
             if _count_refusals(envoy, stat) != refusals:
-                raise SetupError(
-                    f"Envoy refuses the policy's {file.removesuffix('.json')}: {envoy.child.last_line()[:500]}"
-                )
+                reason = _next_line(envoy, logged)
+                raise SetupError(f"Envoy refuses the policy's {file.removesuffix('.json')}: {reason[:500]}")
             if time.monotonic() > deadline:
                 raise SetupError(f"Envoy did not take the policy's {file.removesuffix('.json')} in time")
             time.sleep(_POLL_INTERVAL)
@@ -114,3 +116,11 @@ def _warming(envoy: Envoy) -> Mapping[str, int]:
 def _count_refusals(envoy: Envoy, stat: str) -> int:
     """How many updates Envoy could not read or refused."""
     return sum(sum(envoy.stats(f"{stat}.{why}").values()) for why in ("update_failure", "update_rejected"))
+
+
+def _next_line(envoy: Envoy, logged: str) -> str:
+    """The last line of Envoy's log, once it is no longer ``logged``, or after ``_MAX_LOG_DELAY``."""
+    deadline = time.monotonic() + _MAX_LOG_DELAY
+    while (line := envoy.child.last_line()) == logged and time.monotonic() < deadline:
+        time.sleep(_POLL_INTERVAL)
+    return line

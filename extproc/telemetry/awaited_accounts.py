@@ -1,4 +1,4 @@
-"""Answers that were broken off, and by whom: the observer does not know, and Envoy's account of the request does.
+"""Answers that were broken off, and by whom, or that Envoy gave itself, and why: its account of the request knows.
 
 Envoy sends the account within 0.2 s of the end, and closes the observer's stream up to ``DEFERRED_CLOSE_TIMEOUT`` after
 it (``exchange.observe``): either may be the first.
@@ -23,7 +23,7 @@ Ended: TypeAlias = tuple[float, Observed | RequestAccount]
 
 
 class AwaitedAccounts:
-    """Holds back answers that were broken off until their accounts have come.
+    """Holds back answers that were broken off, or failed by their status, until their accounts have come.
 
     Times are seconds of one clock. Where it is set back, nothing waits any longer.
     """
@@ -36,7 +36,8 @@ class AwaitedAccounts:
     def take(self, now: float, note: Observed | RequestAccount) -> list[Ended]:
         """What can be shown now that ``note`` has come: itself, the answer that it explains, and what is overdue.
 
-        The account of an observed request is never shown itself; it may be left out where it has no ``failure``.
+        The account of an observed request is never shown itself; it may be left out where it has
+        no ``failure`` and no status of the server's fault.
         """
         shown = self.overdue(now)
         if isinstance(note, RequestAccount):
@@ -51,7 +52,7 @@ class AwaitedAccounts:
                     self._reasons.popitem(last=False)
             return shown
         known = self._reasons.pop(note.request_id, None)
-        if not (note.accounted and note.error == BROKEN_OFF and note.request_id):
+        if not (note.accounted and note.request_id and _needs_reason(note)):
             shown.append((now, note))
         elif known is not None:
             shown.append((now, _explained(note, known[1])))
@@ -77,6 +78,10 @@ class AwaitedAccounts:
         if not self._answers:
             return None
         return max(0.0, next(iter(self._answers.values()))[0] + MAX_WAIT - now)
+
+
+def _needs_reason(observed: Observed) -> bool:
+    return observed.error == BROKEN_OFF or (observed.code.startswith("5") and not observed.error)
 
 
 def _waits(since: float, now: float) -> bool:

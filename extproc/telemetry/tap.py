@@ -113,20 +113,26 @@ class OpenTaps:
 
     def note(self, observed: Observed) -> None:
         """Passes a finished exchange to the taps. Called on the event loop's thread."""
+        if not self._open:
+            return
+        now = time.time()
         for tap_filter, buffer in self._open:
             if tap_filter.matches(observed):
-                buffer.put((time.time(), observed))
+                buffer.put((now, observed))
 
     def account(self, account: RequestAccount) -> None:
-        """Passes what Envoy tells of a request to the taps: those that nobody observed, and why others failed. Called
-        on the event loop's thread.
+        """Passes what Envoy tells of a request to the taps: those that nobody observed, and why others failed, which
+        may have gone elsewhere than the observer thinks. Called on the event loop's thread.
         """
+        if not self._open:
+            return
+        now = time.time()
         for tap_filter, buffer in self._open:
             if not account.observed:
                 if tap_filter.matches(account):
-                    buffer.put((time.time(), account))
-            elif account.failure:  # for all taps: it may have gone elsewhere than the observer thinks
-                buffer.explain((time.time(), account))
+                    buffer.put((now, account))
+            elif account.failure or account.code.startswith("5"):
+                buffer.explain((now, account))
 
     @contextmanager
     def open(self, tap_filter: TapFilter) -> Iterator[Iterator[bytes]]:

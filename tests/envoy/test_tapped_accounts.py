@@ -76,6 +76,22 @@ def test_a_server_that_breaks_off_has_failed(
         assert told(record(lines)) == ("200", True, "upstream_broke_off", True, *CHAT)
 
 
+def test_a_server_that_is_not_there_is_named_and_one_that_fails_is_not(
+    servers: Servers, processor: Process, gateway: Start
+) -> None:
+    (server,) = servers("v1")
+    server.then = say(b"{}", 500)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = f"127.0.0.1:{closed.getsockname()[1]}"
+    for endpoint, code, reason in ((gone, "503", "upstream_unreachable"), (server.address, "500", "")):
+        snapshot = one(endpoint)
+        running = processor(snapshot)
+        front = gateway(snapshot, running.address)
+        with running.taps.open(TapFilter()) as lines:
+            assert front.ask("m").status == int(code)
+            assert told(record(lines)) == (code, True, reason, True, *CHAT)
+
+
 def test_a_client_that_leaves_is_no_failure(servers: Servers, processor: Process, gateway: Start) -> None:
     (server,) = servers("v1")
     released = threading.Event()

@@ -30,6 +30,17 @@ def test_an_answer_waits_for_its_account() -> None:
     assert awaited.next_overdue(10.5) is None
 
 
+def test_a_status_of_the_servers_fault_waits_for_its_reason() -> None:
+    failed = msgspec.structs.replace(BROKEN, code="503", error="")
+    unreachable = msgspec.structs.replace(ACCOUNT, code="503", failure="upstream_unreachable")
+    awaited = AwaitedAccounts()
+    assert awaited.take(10.0, failed) == []
+    explained = msgspec.structs.replace(failed, error="upstream_unreachable")
+    assert awaited.take(10.2, unreachable) == [(10.0, explained)]
+    assert awaited.take(11.0, failed) == []
+    assert awaited.take(11.2, msgspec.structs.replace(unreachable, failure="")) == [(11.0, failed)], "the server's own"
+
+
 def test_an_account_waits_for_its_answer() -> None:
     awaited = AwaitedAccounts()
     assert awaited.take(10.0, ACCOUNT) == []
