@@ -22,7 +22,7 @@ def add(commands: Subcommands) -> None:
         """\
         examples:
           extproc edges
-          extproc edges --from http://extproc-admin.aimesh:9090 --callers 50
+          extproc edges --from http://aimesh-extproc-admin.aimesh-system:9090 --callers 50
           extproc edges --json | jq -r '.rows[].caller' | sort -u
 
         A caller is whom the mesh has authenticated: the SPIFFE ID of the client's certificate (Istio, or any Envoy with

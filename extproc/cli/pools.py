@@ -28,7 +28,7 @@ def add(commands: Subcommands) -> None:
         examples:
           extproc pools
           extproc pools --namespace ai --json | jq '.[] | select(.endpoints == 0)'
-          extproc pools --from http://extproc-admin.aimesh:9090      with the load that processors know
+          extproc pools --from http://aimesh-extproc-admin.aimesh-system:9090      with the load that processors know
 
         Credentials are those of KUBECONFIG or the pod.
         """,

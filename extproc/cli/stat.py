@@ -20,7 +20,7 @@ def add(commands: Subcommands) -> None:
           extproc stat
           extproc stat --watch
           extproc stat --from http://10.0.0.7:9090 --from http://10.0.0.8:9090
-          extproc stat --from http://extproc-admin.aimesh:9090      a headless Service: every replica, merged
+          extproc stat --from http://aimesh-extproc-admin.aimesh-system:9090   every replica, merged
           extproc stat --window 300 --json | jq '.rows[] | select(.success < 0.999)'
 
         A processor remembers five minutes, so there is an answer at once. Success is the share of requests that the

@@ -21,7 +21,7 @@ def add(commands: Subcommands) -> None:
           extproc tap
           extproc tap --model 'llama-*' --version v2
           extproc tap --code 5xx --json | jq -r '.asked'
-          extproc tap --min-ms 2000 --from http://extproc-admin.aimesh:9090
+          extproc tap --min-ms 2000 --from http://aimesh-extproc-admin.aimesh-system:9090
 
         One line for each request, from every replica. Patterns may have *, ? and [a-z]. Who reads too slowly is told
         how many requests were left out: the processor never waits.

@@ -35,6 +35,17 @@ def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
     assert sorted(document["resources"]) == sorted(there - {"kustomization.yaml", "mesh-values.yaml", "policy.yaml"})
 
 
+def test_the_admin_ports_have_one_name_that_no_monitor_scrapes() -> None:
+    """As ``extproc stat --help`` has it."""
+    service, pod = one("admin-service.yaml"), one("deployment.yaml")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert service["spec"]["clusterIP"] == "None"
+    name = f"{service['metadata']['name']}.{one('kustomization.yaml')['namespace']}"
+    assert f"http://{name}:{service['spec']['ports'][0]['port']}" in (ROOT / "extproc/cli/stat.py").read_text()
+    scraped = one("monitoring/servicemonitor.yaml")["spec"]["selector"]["matchLabels"]
+    assert not scraped.items() <= service["metadata"].get("labels", {}).items()
+
+
 def test_names_and_ports_fit_together() -> None:
     deployment, service, rule = one("deployment.yaml"), one("service.yaml"), one("destinationrule.yaml")
     name = deployment["metadata"]["name"]
