@@ -10,7 +10,9 @@ import pytest
 from extproc.answers.answer_state import AnswerState
 from extproc.answers.event_inspector import EventInspector
 from extproc.answers.wire.decoder import ERROR, RAW_OUTPUT
+from extproc.answers.wire.lenient_json import MAX_REFUSED
 from extproc.apis.answer_shape import AnswerShape, Usage
+from tests.unit.answers.answered import answer
 
 SHAPE = AnswerShape(
     output=("/text", "/choices/*/text", "/choices/*/parts/*/text", "/a/b"),
@@ -249,3 +251,17 @@ def test_counts_of_events_with_output_are_where_the_pointer_says(pointer: str) -
     event = {"text": "a", "i": 1, "usage": {"i": 2}, "message": {"i": 3, "usage": {"i": 4}}}
     assert inspector.inspect(state, "", json.dumps(event).encode(), True)
     assert inspector.counts(state) == ({"": 1, "/usage": 2}.get(pointer, 4), None, None)
+
+
+def test_what_is_nearly_json_is_read_until_a_hundred_events_were_none() -> None:
+    nearly = b'data: {"choices":[{"delta":{"content":"a"}}],"x":NaN}\n\n'
+    found = answer("openai", "chat.completions")
+    assert found.feed(nearly)
+    for _ in range(MAX_REFUSED):
+        assert not found.feed(b"data: {no JSON at all}\n\n")
+    assert not found.feed(nearly)
+    assert found.feed(nearly.replace(b"NaN", b"1"))
+    found = answer("openai", "chat.completions")
+    for _ in range(MAX_REFUSED - 1):
+        found.feed(b"data: {no JSON at all}\n\n")
+    assert found.feed(nearly)

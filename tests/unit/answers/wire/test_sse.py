@@ -241,3 +241,9 @@ def test_one_event_in_each_piece() -> None:
     decoder = SseEvents()
     for text in (b"one", b"two", b"", b" three"):
         assert decoder.feed(b"data: " + text + b"\n\n") == [("", text, True)]
+
+
+def test_lines_of_an_event_are_not_those_of_the_next() -> None:
+    decoder = SseEvents()
+    events = decoder.feed(b"data: a\ndata: b\n\ndata: c\n\ndata: d\ndata: e\n\n")
+    assert [data for _, data, _ in events] == [b"a\nb", b"c", b"d\ne"]
