@@ -221,7 +221,7 @@ def _decoder(content_type: str, shape: AnswerShape, headers: Headers) -> Decoder
     declared = DECODERS.get(content_type)
     if declared is AwsEventStream and shape.payload:
         declared = _PAYLOAD_DECODERS[shape.payload]
-    if declared is None and content_type == "application/json":
+    if content_type == "application/json":
         declared = JsonDocument
     if declared is None:
         declared = RawOutput if shape.raw_output and "content-length" not in headers else UnreadBody

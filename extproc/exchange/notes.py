@@ -74,7 +74,7 @@ class Observed(msgspec.Struct, frozen=True):
     @property
     def stands_for(self) -> float:
         """How many answers it stands for, itself included: what the account does not tell counts so many times."""
-        return 1 if self.share == 1 else 1 / self.share
+        return 1 / self.share
 
 
 SHED = "shed"

@@ -35,7 +35,8 @@ MAX_ROWS = 10_000
 _DRAW_BYTES = 6
 """Of the entropy: a float holds as many bits exactly."""
 _DRAWS = 1 << 8 * _DRAW_BYTES
-_SHARES = tuple(0.5**n for n in range(17))
+_SHARES = (1.0, *(0.5**n for n in range(17)))
+"""By the number of binary digits of how many times ``FULL_RATE`` the rate is."""
 
 Row: TypeAlias = tuple[str, str, str, bool]
 """Pattern of the model, version and GPU pool, as metrics have them; and whether a stream is asked for, since only
@@ -74,8 +75,8 @@ class AdaptiveShares:
             if len(self._rates) >= MAX_ROWS:
                 self._rates.clear()  # most are of policies of old
             rate = self._rates[row] = Rate()
-        times = rate.note(self._clock()) / FULL_RATE
-        return 1.0 if times < 2 else _SHARES[min(int(times).bit_length() - 1, len(_SHARES) - 1)]
+        times = int(rate.note(self._clock()) / FULL_RATE)
+        return _SHARES[min(times.bit_length(), len(_SHARES) - 1)]
 
 
 def with_sampling(
@@ -91,7 +92,7 @@ def with_sampling(
     if share is None:
         version = decision.version if policy is not None and policy.versions else ""  # else it is the client's own text
         share = 1.0 if shares is None else shares.share((decision.pattern, version, decision.pool, streamed))
-    if share >= 1 or is_session(decision.request.api, decision.request.operation):
+    if share == 1 or is_session(decision.request.api, decision.request.operation):
         return mutation
     drawn = int.from_bytes(entropy[:_DRAW_BYTES]) < share * _DRAWS
     return _marked(mutation, repr(share) if drawn else LEFT_OUT)

@@ -148,6 +148,11 @@ def test_sound_that_comes_piece_by_piece_is_output_from_its_first_byte() -> None
     )
 
 
+def test_a_document_in_the_place_of_sound_is_no_output() -> None:
+    found = answer("openai", "audio.speech", "application/json")
+    assert (found.feed(b'"no such '), found.feed(b'voice"'), found.end(), found.streamed) == (False,) * 4
+
+
 STREAM = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 
 

@@ -29,6 +29,7 @@ RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), HITS, ALL)
     [
         ("0.83", 0.83),
         ("12", 12.0),
+        ("0", 0.0),
         (" 7 ", 7.0),
         ("1e3", 1000.0),
         ("-1", None),

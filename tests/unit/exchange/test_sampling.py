@@ -116,6 +116,11 @@ def test_at_few_answers_all_are_observed(rate: float) -> None:
     assert set(shares_at(rate)) == {1.0}
 
 
+def test_the_full_rate_is_twenty_a_second() -> None:
+    assert set(shares_at(39.9)) == {1.0}
+    assert shares_at(40.1)[-1] == 0.5
+
+
 @settings(max_examples=30)
 @given(st.floats(2.05 * FULL_RATE, 2000))
 def test_of_many_answers_once_or_twice_the_full_rate_is_observed(rate: float) -> None:

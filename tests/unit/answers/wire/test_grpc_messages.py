@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 
 import brotli
 import pytest
@@ -85,6 +86,8 @@ def test_compressed_messages_of_one_piece_share_what_they_may_unpack_to() -> Non
 ONE = {
     "": b"x",
     "gzip": gzip.compress(b"x"),
+    "x-gzip": gzip.compress(b"x"),
+    "deflate": zlib.compress(b"x"),
     "gzip, gzip": gzip.compress(gzip.compress(b"x")),
     "zstd": zstandard.ZstdCompressor().compress(b"x"),
     "br": brotli.compress(b"x"),
@@ -92,7 +95,8 @@ ONE = {
 
 
 @pytest.mark.parametrize(
-    ("coding", "most"), [("", 1000), ("gzip", 500), ("gzip, gzip", 250), ("zstd", 125), ("br", 125)]
+    ("coding", "most"),
+    [("", 1000), ("gzip", 500), ("x-gzip", 500), ("deflate", 500), ("gzip, gzip", 250), ("zstd", 125), ("br", 125)],
 )
 def test_messages_at_once(coding: str, most: int) -> None:
     one = grpc(ONE[coding], int(bool(coding)))
