@@ -65,19 +65,21 @@ def test_on_istio_its_rights_are_enough(istio: ControlPlane, namespace: str) -> 
 
 def test_on_linkerd_its_rights_are_enough(linkerd: ControlPlane, namespace: str) -> None:
     """With the gateway in the namespace where only it may write Deployments; scaled, as an autoscaler does it."""
-    flags = ("--mesh", "linkerd", f"--lease={SYSTEM}/aimesh-controller")
+    flags, gateway = ("--mesh", "linkerd", f"--lease={SYSTEM}/aimesh-controller"), "deployment/inference-gateway"
     with (
         installed(linkerd, "linkerd-adapter") as kubeconfig,
         ControllerProcess(linkerd, namespace, *flags, kubeconfig=kubeconfig) as controller,
     ):
         for versions in ([{"name": "v1"}], [{"name": "v2", "endpoints": ["192.0.2.1:80"]}]):
-            chat = policy(namespace, models=["a"], host="chat", versions=versions)
+            selector = {"matchLabels": {"app": "chat"}}
+            chat = policy(namespace, models=["a"], host="chat", selector=selector, versions=versions)
             linkerd.kubectl("apply", "-f", "-", input=yaml.safe_dump(chat))
             waits_for(linkerd, namespace)
-            linkerd.kubectl("scale", "deployment/inference-gateway", "-n", SYSTEM, "--replicas=5")
+            linkerd.kubectl("wait", "--for=create", "--timeout=60s", gateway, "-n", SYSTEM)
+            linkerd.kubectl("scale", gateway, "-n", SYSTEM, "--replicas=5")
         until(lambda: _backends(linkerd, namespace) == {"chat-v2"}, PATIENCE)
-        where = ("deployment/inference-gateway", "-n", SYSTEM, "-o", "jsonpath={.spec.replicas}")
-        assert linkerd.kubectl("get", *where) == "5", "how many there are is not the controller's"
+        replicas = linkerd.kubectl("get", gateway, "-n", SYSTEM, "-o", "jsonpath={.spec.replicas}")
+        assert replicas == "5", "how many there are is not the controller's"
         linkerd.kubectl("delete", "mip", "--all", "-n", namespace)
         until(lambda: not linkerd_objects(linkerd), PATIENCE)
         assert controller.end() == 0
