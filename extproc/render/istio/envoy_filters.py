@@ -42,9 +42,9 @@ from extproc.render.istio.admission import (
     if_admitted_and_sampled,
     sampled_filter,
 )
-from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
+from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, slug
 from extproc.render.istio.provenance import METADATA, metadata
-from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
+from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts, policies_by_host
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
 ANCHOR = "envoy.filters.http.grpc_stats"
@@ -108,7 +108,7 @@ class _Filters:
         patches = self._clusters(context)
         for port in dict.fromkeys(policy.port for policy in snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
-        for host, mine in self._hosts().items():
+        for host, mine in policies_by_host(self._snapshot, self._options).items():
             for port in dict.fromkeys(policy.port for policy in mine):
                 patches += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
         return self._manifest("aimesh-sidecar", where, patches, {})
@@ -120,7 +120,7 @@ class _Filters:
         context = "SIDECAR_INBOUND"
         patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
         patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
-        for mine in self._hosts().values():
+        for mine in policies_by_host(self._snapshot, self._options).values():
             patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
@@ -191,13 +191,6 @@ class _Filters:
         streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
         match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{GRPC}"}}}}
         return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
-
-    def _hosts(self) -> dict[str, list[Policy]]:
-        """The policies of each apex Service, by its host."""
-        found: dict[str, list[Policy]] = {}
-        for policy in self._snapshot.policies:
-            found.setdefault(service_host(policy, self._options), []).append(policy)
-        return found
 
     def _virtual_host(self) -> Doc:
         """Fields of a virtual host other than routes and filters."""

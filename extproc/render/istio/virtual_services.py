@@ -6,7 +6,9 @@ timeout per try, which ends once response headers were sent to the client.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Version
@@ -34,8 +36,7 @@ def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     make = _Routes(snapshot, options)
     found = []
     if {"sidecar", "waypoint"}.intersection(options.proxies):
-        for host in dict.fromkeys(service_host(policy, options) for policy in snapshot.policies):
-            policies = [policy for policy in snapshot.policies if service_host(policy, options) == host]
+        for host, policies in policies_by_host(snapshot, options).items():
             spec = {"hosts": [host], "http": make.all(policies)}
             name = f"aimesh-{host_slug(host)}"
             found.append(manifest(*VIRTUAL_SERVICE, name, namespace(policies[0], options), spec))
@@ -55,6 +56,14 @@ def gateway_hosts(snapshot: Snapshot, options: IstioOptions) -> list[str]:
     return list(options.hosts or dict.fromkeys(service_host(policy, options) for policy in snapshot.policies))
 
 
+def policies_by_host(snapshot: Snapshot, options: IstioOptions) -> dict[str, list[Policy]]:
+    """The policies of each apex Service, by its host."""
+    found: dict[str, list[Policy]] = {}
+    for policy in snapshot.policies:
+        found.setdefault(service_host(policy, options), []).append(policy)
+    return found
+
+
 def default_route(policy: Policy) -> str:
     """Name of the route that requests match before the processor answers, and without it."""
     return f"{policy.name}-default"
@@ -62,7 +71,7 @@ def default_route(policy: Policy) -> str:
 
 def catch_all(snapshot: Snapshot, policies: Sequence[Policy]) -> Policy:
     """Of ``policies`` the one that gets requests on which the processor set no headers."""
-    return next((m.policy for m in snapshot.patterns if owns_all(m) and m.policy in policies), policies[0])
+    return snapshot.fallback if snapshot.fallback in policies else policies[0]
 
 
 class _Routes:
@@ -73,6 +82,10 @@ class _Routes:
         self._options = options
         self._destinations = destinations(snapshot, options)
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
+        self._patterns: dict[str, list[tuple[int, ModelMatch]]] = defaultdict(list)
+        """Each policy's patterns, with the place in which they are tried."""
+        for place, match in enumerate(snapshot.patterns):
+            self._patterns[match.policy.name].append((place, match))
 
     def all(self, policies: Sequence[Policy]) -> list[Doc]:
         """For each policy the routes to its targets, then one by model alone; last those without a model."""
@@ -90,9 +103,9 @@ class _Routes:
         """Policies with the conditions for their models, in the order of matching: exact names first, then globs."""
         exact: dict[str, list[Doc]] = {}
         globs: list[tuple[Policy, list[Doc]]] = []
-        for match in self._snapshot.patterns:
-            if match.policy not in policies:
-                continue
+        for _, match in sorted(
+            (each for policy in policies for each in self._patterns[policy.name]), key=itemgetter(0)
+        ):
             if "*" in match.pattern:
                 globs.append((match.policy, [self._glob(match)]))
             else:
