@@ -35,6 +35,8 @@ PERIOD = 20.0
 """Seconds after which a pass is made where nothing is known to have changed: others may have changed the mesh."""
 DEBOUNCE = 0.1
 """Seconds from a change to its pass, in which others may come."""
+LONGEST_PAUSE = 10.0
+"""Seconds before another try, at most, where the API server can't be asked."""
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 Renderer = Callable[[Snapshot, Callable[[], Mapping[str, str]]], Sequence[Doc]]
@@ -100,16 +102,23 @@ class Controller:
             await self._release()
 
     async def _elect(self) -> None:
-        """Takes, or renews, the Lease for ever."""
+        """Takes, or renews, the Lease for ever. Who leads tries at once again: the Lease must be renewed in time."""
+        pause, told = PAUSE, ""
         while True:
             try:
                 async with connect() as api:
                     while True:
                         await self._look(api)
+                        if told:
+                            log.info("the Lease is looked at again")
+                        pause, told = PAUSE, ""
                         await asyncio.sleep(PAUSE)
             except (ApiFailure, NoCredentials) as failure:
-                log.warning("the Lease can't be looked at: %s", failure)
-            await asyncio.sleep(PAUSE)
+                if str(failure) != told:
+                    told = str(failure)
+                    log.warning("the Lease can't be looked at: %s", told)
+            await asyncio.sleep(PAUSE if self._leads() else pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _look(self, api: Api) -> None:
         asked_at = time.monotonic()
@@ -136,7 +145,7 @@ class Controller:
             log.warning("the Lease was not given back: %s", failure)
 
     async def _work(self) -> None:
-        failures = 0
+        failures, told = 0, ""
         while True:
             try:
                 async with asyncio.timeout(PERIOD):
@@ -156,15 +165,17 @@ class Controller:
                     self._worked = True
                 async with connect() as api:
                     await self._pass(api)
-                failures = 0
+                failures, told = 0, ""
             except LostLead:
                 self._read_at = None
                 log.warning("a pass was broken off: another controller may lead")
             except (ApiFailure, NoCredentials) as failure:
                 failures += 1
                 self._read_at = None
-                log.warning("a pass was broken off, and is made again: %s", failure)
-                await asyncio.sleep(min(0.25 * 2**failures, 10.0))
+                if str(failure) != told:
+                    told = str(failure)
+                    log.warning("a pass was broken off, and is made again: %s", told)
+                await asyncio.sleep(min(0.25 * 2.0 ** min(failures, 16), LONGEST_PAUSE))
                 self._changed.set()
             except Exception:  # a bug: the next pass may be one that works
                 self._read_at = None
