@@ -75,9 +75,8 @@ class MeshWriter:
         self.live = found
 
     async def write(self, api: Api, changes: Changes, check: Callable[[], None]) -> dict[Key, str]:
-        """Writes ``changes``: what is applied at once, then what is removed, in order. Returns why objects could not be
-        written. ``check`` raises where nothing may be written any more. Raises ``ApiFailure`` where the server can't be
-        asked.
+        """Writes ``changes``. Returns why objects could not be written. ``check`` raises where nothing may be written
+        any more. Raises ``ApiFailure`` where the server can't be asked.
         """
         limit = asyncio.Semaphore(PARALLEL)
         failures: dict[Key, str] = {}
@@ -88,9 +87,10 @@ class MeshWriter:
                 if why := await self._apply(api, doc):
                     failures[key_of(doc)] = why
 
-        for outcome in await asyncio.gather(*map(apply, changes.apply), return_exceptions=True):
-            if outcome is not None:
-                raise outcome
+        for docs in (changes.first, changes.apply):
+            for outcome in await asyncio.gather(*map(apply, docs), return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
         for gone in changes.remove:
             check()
             await self._remove(api, gone)
