@@ -18,8 +18,8 @@ from extproc.errors import SetupError
 from extproc.render.istio.istio_options import IstioOptions
 
 if TYPE_CHECKING:
-    from extproc.kubernetes.controller import Renderer
     from extproc.kubernetes.mesh_writer import MeshWriter
+    from extproc.kubernetes.pass_contents import Renderer
     from extproc.policy.snapshot import Snapshot
     from extproc.render.document import Doc
 

@@ -164,6 +164,11 @@ def part_name(name: str, part: int) -> str:
     return f"{name}-part-{part:02}"
 
 
+def whole_name(name: str) -> str:
+    """The name of the object that this one, if it has a part, has it of."""
+    return re.sub(r"-part-[0-9]{2}$", "", name)
+
+
 def manifest(kind: str, version: str, name: str, where: str, spec: Doc, **annotations: str) -> Doc:
     """A Kubernetes object."""
     metadata: dict[str, Any] = {
