@@ -45,7 +45,7 @@ class Hall:
     def __init__(self, stack: ExitStack, directory: Path, port: int) -> None:
         path = directory / "policy.yaml"
         path.write_text(POLICY.replace("UPSTREAM", f"127.0.0.1:{port}"))
-        self.processor = stack.enter_context(Served(path)).ready()
+        self.processor = stack.enter_context(Served(path, sheds=False)).ready()
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(self.processor.address,), access_log=""
         )
@@ -73,14 +73,15 @@ class Hall:
 
     async def grown(self, before: dict[str, float], requests: int = 1) -> dict[str, float]:
         """By how much each series has grown, once so many requests more are counted."""
-        grown: dict[str, float] = {}
+
+        def grown() -> dict[str, float]:
+            return {name: value - before.get(name, 0.0) for name, value in self.found().items()}
 
         def counted() -> bool:
-            grown.update({name: value - before.get(name, 0.0) for name, value in self.found().items()})
-            return sum(count for _, count in series(grown, "inference_requests_total")) >= requests
+            return sum(count for _, count in series(grown(), "inference_requests_total")) >= requests
 
         await asyncio.to_thread(until, counted)
-        return grown
+        return grown()  # the reading before may have come amid the counting
 
 
 @pytest.fixture(scope="module")
