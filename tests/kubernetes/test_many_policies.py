@@ -32,7 +32,7 @@ def test_many_policies_come_one_changes_and_all_go(istio: ControlPlane, namespac
     with ControllerProcess(istio, namespace, "--for", "gateway") as controller:
         until(lambda: "leads" in controller.said(), PATIENCE)
         began = time.monotonic()
-        until(lambda: _programmed(istio, namespace) == POLICIES, PATIENCE, pause=0.2)
+        until(lambda: _programmed(istio, namespace) == POLICIES, PATIENCE, pause=3)
         first = time.monotonic() - began
         before = versions(live(istio))
         hosts = [key for key in before if key.kind == "VirtualService" and not key.name.startswith("aimesh-gateway")]
