@@ -6,7 +6,7 @@ controller has read from its nodes is read with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from collections.abc import Mapping as AbstractMapping
 from typing import Any, TypeAlias
 
@@ -76,13 +76,16 @@ def spec_of(found: Object) -> Spec:
     return spec
 
 
-def released(objects: Iterable[Object]) -> list[Object]:
-    """The objects that processors may decide by. Where a controller has said of some of a kind what is in force, the
-    others wait until it has: the mesh does not have yet what they need, or they were refused.
+def controlled_kinds(objects: Iterable[Object]) -> set[str]:
+    """The kinds of which a controller has said of an object what is in force."""
+    return {str(one["kind"]) for one in objects if _is_in_force(one)}
+
+
+def released(objects: Iterable[Object], controlled: Set[str]) -> list[Object]:
+    """The objects that processors may decide by. Those of ``controlled`` kinds wait until the controller has said what
+    is in force: the mesh does not have yet what they need, or they were refused.
     """
-    known = list(objects)
-    controlled = {str(one["kind"]) for one in known if _is_in_force(one)}
-    return [one for one in known if str(one["kind"]) not in controlled or _is_in_force(one)]
+    return [one for one in objects if str(one["kind"]) not in controlled or _is_in_force(one)]
 
 
 def _is_in_force(found: Object) -> bool:

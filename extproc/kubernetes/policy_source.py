@@ -14,7 +14,16 @@ from extproc.errors import Problem, SetupError
 from extproc.kubernetes import snapshot_file
 from extproc.kubernetes.api import POLICIES, POOLS, NoCredentials, Object, check_credentials
 from extproc.kubernetes.last_good import LastGood
-from extproc.kubernetes.object_documents import Key, ReadObject, kept, key_of, read, released, spec_of
+from extproc.kubernetes.object_documents import (
+    Key,
+    ReadObject,
+    controlled_kinds,
+    kept,
+    key_of,
+    read,
+    released,
+    spec_of,
+)
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.snapshot_file import SnapshotProblem
 from extproc.policy.snapshot import Snapshot
@@ -69,6 +78,10 @@ class ClusterPolicies:
             for namespace in namespaces or ("",)
         ]
         self._last_good = LastGood()
+        self._controlled: set[str] = set()
+        """Kinds of which a controller has ever said what is in force: it works also where the last one was deleted,
+        and a new one waits for it.
+        """
         self._read: Mapping[Key, ReadObject] = {}
         self._texts: PolicyTexts | None = None
         self._problems: tuple[Problem, ...] = ()
@@ -166,7 +179,9 @@ class ClusterPolicies:
 
     def _load(self) -> None:
         if all(watch.listed for watch in self._watches):
-            self._take(released(one for watch in self._watches for one in watch.objects.values()))
+            objects = [one for watch in self._watches for one in watch.objects.values()]
+            self._controlled |= controlled_kinds(objects)
+            self._take(released(objects, self._controlled))
             self._keep()
         elif self.snapshot.generation:
             self._take([kept(one) for one in self._read.values()])

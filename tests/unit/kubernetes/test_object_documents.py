@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.kubernetes.object_documents import Key, kept, key_of, node_of, read, released, spec_of
+from extproc.kubernetes.object_documents import Key, controlled_kinds, kept, key_of, node_of, read, released, spec_of
 from extproc.yamldoc import MAX_DEPTH, Items, Mapping, Node, Scalar
 from extproc.yamldoc import read as read_yaml
 from tests.house.tree import ROOT
@@ -136,7 +136,8 @@ def test_where_a_controller_works_objects_wait_for_it() -> None:
     told = made("ModelInferencePolicy", "told", {}) | {"status": {"inForce": {"generation": 1, "spec": {}}}}
     new = made("ModelInferencePolicy", "new", {}) | {"status": {"conditions": []}}
     pool = made("GpuPool", "west", {"product": "NVIDIA-L4"})
-    assert released([new, pool]) == [new, pool]
-    assert released([new, told, pool]) == [told, pool]
     odd = told | {"status": {"inForce": {"spec": "odd"}}}
-    assert released([new, odd]) == [new, odd]
+    assert controlled_kinds([new, odd, pool]) == set()
+    assert released([new, pool], set()) == [new, pool]
+    assert controlled_kinds([new, told, pool]) == {"ModelInferencePolicy"}
+    assert released([new, told, odd, pool], {"ModelInferencePolicy"}) == [told, pool]

@@ -101,6 +101,25 @@ def test_what_changes_nothing_that_is_read_is_no_load(fake_api: FakeApi, start: 
     assert source.snapshot.policies[1:] == before.policies[1:]
 
 
+def test_the_first_policy_after_the_last_waits_for_the_controller_too(
+    fake_api: FakeApi, start: Start, told: Queue[Told]
+) -> None:
+    def in_force(spec: dict[str, Any]) -> dict[str, Any]:
+        return {"status": {"inForce": {"generation": 1, "spec": spec}}}
+
+    fake_api.put(policy(port=1) | in_force({"models": ["chat"], "port": 1}))
+    source = start()
+    told.get(timeout=10)
+    fake_api.remove(policy())
+    told.get(timeout=10)
+    fake_api.put(policy("code", port=2), made("GpuPool", "west", {"product": "a100"}))
+    told.get(timeout=10)
+    assert (ports(source), [pool.name for pool in source.snapshot.pools]) == ({}, ["west"])
+    fake_api.put(policy("code", port=2) | in_force({"models": ["code"], "port": 2}))
+    told.get(timeout=10)
+    assert ports(source) == {"code": 2}
+
+
 def test_only_the_namespaces_that_are_named(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
     fake_api.put(policy(), policy("other") | {"metadata": policy("other")["metadata"] | {"namespace": "b"}})
     source = start(namespaces=["b", "c"])
