@@ -15,9 +15,11 @@ from extproc.kubernetes import snapshot_file
 from extproc.kubernetes.api import POLICIES, POOLS, NoCredentials, Object, check_credentials
 from extproc.kubernetes.last_good import LastGood
 from extproc.kubernetes.object_documents import (
+    Identity,
     Key,
     ReadObject,
-    controlled_kinds,
+    identity_of,
+    is_in_force,
     kept,
     key_of,
     read,
@@ -78,10 +80,9 @@ class ClusterPolicies:
             for namespace in namespaces or ("",)
         ]
         self._last_good = LastGood()
-        self._controlled: set[str] = set()
-        """Kinds of which a controller has ever said what is in force: it works also where the last one was deleted,
-        and a new one waits for it.
-        """
+        self._controlled = False
+        """Whether a controller has ever put an object in force. It works also where that one was deleted since."""
+        self._served: set[Identity] = set()
         self._read: Mapping[Key, ReadObject] = {}
         self._texts: PolicyTexts | None = None
         self._problems: tuple[Problem, ...] = ()
@@ -180,8 +181,11 @@ class ClusterPolicies:
     def _load(self) -> None:
         if all(watch.listed for watch in self._watches):
             objects = [one for watch in self._watches for one in watch.objects.values()]
-            self._controlled |= controlled_kinds(objects)
-            self._take(released(objects, self._controlled))
+            self._controlled |= any(map(is_in_force, objects))
+            if self._controlled:
+                objects = released(objects, self._served)
+            self._served = set(map(identity_of, objects))
+            self._take(objects)
             self._keep()
         elif self.snapshot.generation:
             self._take([kept(one) for one in self._read.values()])

@@ -30,7 +30,7 @@ class Wanted:
     def __init__(self, mesh: LiveMesh, draw: random.Random) -> None:
         self._mesh, self._draw = mesh, draw
         self.pools = ["west"]
-        self.policies = {
+        self.policies: dict[str, dict[str, Any]] = {
             service.name: {
                 "models": [f"{service.name}-*"],
                 "host": service.host,
@@ -144,6 +144,7 @@ def test_no_request_fails_and_none_is_misled(mesh: LiveMesh) -> None:
             until(lambda: mesh.follows(wanted.policies), PATIENCE, pause=0.2)
             users_stay(mesh, wanted)
             mesh.traffic.more(draw.choice([1, 50, 500]))  # the next change comes before, or after, what is left is gone
+            mesh.nothing_is_wrong()
         mesh.apply_nothing()
         until(mesh.is_empty, PATIENCE, pause=0.2)
         assert controller.process.poll() is None
