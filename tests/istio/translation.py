@@ -48,7 +48,8 @@ def entries(documents: Iterable[Doc]) -> list[Service]:
             Endpoint(f"{e['address']}:{e['ports'][port['name']]}", e["labels"], e.get("locality", ""))
             for e in spec["endpoints"]
         )
-        found += [Service(host, port["number"], endpoints) for host in spec["hosts"]]
+        http2 = {"HTTP": False, "GRPC": True}[port["protocol"]]
+        found += [Service(host, port["number"], endpoints, http2) for host in spec["hosts"]]
     return found
 
 

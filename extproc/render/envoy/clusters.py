@@ -54,7 +54,10 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         "connect_timeout": "0.5s",
         **_discovery([e for e in endpoints if not e.startswith("unix:")]),
         "lb_policy": "LEAST_REQUEST",
-        "load_assignment": _assignment(options.cluster, endpoints),
+        "load_assignment": {
+            "cluster_name": options.cluster,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(e)}} for e in endpoints]}],
+        },
         # Without PINGs, Envoy keeps streams to a processor that hangs or whose node is gone, and the answers on them.
         "typed_extension_protocol_options": _http(
             {"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}}
@@ -84,9 +87,9 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
     return {
         "name": name,
         "connect_timeout": "2s",
-        **_discovery(target.endpoints),
+        **_discovery(target.servers(grpc=grpc)),
         "load_balancing_policy": _balancing(),
-        "load_assignment": _assignment(name, target.endpoints, target),
+        "load_assignment": _assignment(name, target, grpc=grpc),
         **transport_sockets(target, options, grpc=grpc),
         "typed_extension_protocol_options": _http(
             _protocols(target, grpc=grpc) | _filters(target, options),
@@ -157,10 +160,10 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
     return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
 
 
-def _assignment(name: str, endpoints: Sequence[str], target: Target | None = None) -> Doc:
+def _assignment(name: str, target: Target, *, grpc: bool) -> Doc:
     found = []
-    for endpoint in endpoints:
-        fields, around = endpoint_fields(target, endpoint) if target else ({}, {})
+    for endpoint in target.servers(grpc=grpc):
+        fields, around = endpoint_fields(target, endpoint, grpc=grpc)
         found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 

@@ -246,7 +246,7 @@ def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:
                     "cluster": cluster_name(target, grpc=grpc),
                     "runtime_fraction": {"default_value": {"numerator": millionths, "denominator": "MILLION"}},
                     "disable_shadow_host_suffix_append": True,
-                    **({"host_rewrite_literal": target.server_names[0]} if target.upstream.tls else {}),
+                    **({"host_rewrite_literal": target.server_names(grpc=grpc)[0]} if target.upstream.tls else {}),
                 }
             )
     return {"request_mirror_policies": found} if found else {}

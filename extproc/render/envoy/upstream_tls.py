@@ -18,7 +18,7 @@ _MATCH = "envoy.transport_socket_match"
 
 def transport_sockets(target: Target, options: EnvoyOptions, *, grpc: bool) -> Doc:
     """The fields of the target's cluster that make it speak TLS; none where it does not. ``grpc``: HTTP/2 only."""
-    tls, names = target.upstream.tls, target.server_names
+    tls, names = target.upstream.tls, target.server_names(grpc=grpc)
     if tls is None:
         return {}
     first = {"transport_socket": _socket(tls, names[0], options, grpc=grpc)}
@@ -32,14 +32,15 @@ def transport_sockets(target: Target, options: EnvoyOptions, *, grpc: bool) -> D
     return first | {"transport_socket_matches": matches}
 
 
-def endpoint_fields(target: Target, endpoint: str) -> tuple[Doc, Doc]:
+def endpoint_fields(target: Target, endpoint: str, *, grpc: bool) -> tuple[Doc, Doc]:
     """Fields of the cluster's Endpoint, and of the LbEndpoint around it. The host name is for ``auto_host_rewrite``."""
     tls = target.upstream.tls
     if tls is None:
         return {}, {}
     name = tls.name_of(endpoint)
-    metadata = {"metadata": {"filter_metadata": {_MATCH: {"name": name}}}}
-    return {"hostname": f"[{name}]" if ":" in name else name}, metadata if len(target.server_names) > 1 else {}
+    several = len(target.server_names(grpc=grpc)) > 1
+    metadata = {"metadata": {"filter_metadata": {_MATCH: {"name": name}}}} if several else {}
+    return {"hostname": f"[{name}]" if ":" in name else name}, metadata
 
 
 def secrets_of(target: Target) -> list[Secret]:

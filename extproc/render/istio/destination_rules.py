@@ -26,8 +26,9 @@ DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each host that a route may lead to."""
     by_host: dict[str, list[Destination]] = {}
-    for destination in destinations(snapshot, options).values():
-        by_host.setdefault(destination.host, []).append(destination)
+    for grpc in (False, True):
+        for destination in destinations(snapshot, options, grpc=grpc).values():
+            by_host.setdefault(destination.host, []).append(destination)
     return [_rule(host, found, snapshot, options) for host, found in by_host.items()]
 
 

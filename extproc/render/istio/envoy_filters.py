@@ -42,6 +42,7 @@ from extproc.render.istio.admission import (
     if_admitted_and_sampled,
     sampled_filter,
 )
+from extproc.render.istio.destinations import apex_ports
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
 from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
@@ -106,10 +107,10 @@ class _Filters:
         """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
         patches = self._clusters(context)
-        for port in dict.fromkeys(policy.port for policy in snapshot.policies):
+        for port in self._ports(snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
         for host, mine in self._hosts().items():
-            for port in dict.fromkeys(policy.port for policy in mine):
+            for port in self._ports(mine):
                 patches += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
         return self._manifest("aimesh-sidecar", where, patches, {})
 
@@ -191,6 +192,11 @@ class _Filters:
         streamed = {ROUTE_FILTER: _per_route({"processing_mode": request_mode("STREAMED")})}
         match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{GRPC}"}}}}
         return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
+
+    def _ports(self, policies: Sequence[Policy]) -> list[int]:
+        """Ports by which sidecars know requests for these policies."""
+        found = (port for policy in policies for port in apex_ports(self._snapshot, policy, self._options))
+        return list(dict.fromkeys(found))
 
     def _hosts(self) -> dict[str, list[Policy]]:
         """The policies of each apex Service, by its host."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import host_port, is_ip
-from extproc.render.istio.destinations import Destination, destinations, entry_host
+from extproc.render.istio.destinations import Destination, destinations, entry_host, targets
 from extproc.render.istio.istio_options import (
     IstioOptions,
     manifest,
@@ -17,41 +17,53 @@ from extproc.render.istio.istio_options import (
 
 SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
 
-_PORT = "http"
 _TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 
 def service_entries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each policy that lists endpoints which are in no Service of the cluster."""
-    listed: dict[str, list[Destination]] = {}
-    for destination in destinations(snapshot, options).values():
-        if destination.host == entry_host(snapshot.by_name[destination.target.policy]):
-            listed.setdefault(destination.target.policy, []).append(destination)
-    return [_entry(snapshot.by_name[name], found, snapshot, options) for name, found in listed.items()]
+    """One for each policy that lists endpoints which are in no Service of the cluster, and one for those of gRPC."""
+    return [
+        _entry(policy, found, snapshot, options, grpc=grpc)
+        for policy in snapshot.policies
+        for grpc in (False, True)
+        if (found := _listed(policy, snapshot, options, grpc=grpc))
+    ]
 
 
-def _entry(policy: Policy, found: Sequence[Destination], snapshot: Snapshot, options: IstioOptions) -> Doc:
-    addresses = [host_port(endpoint)[0] for destination in found for endpoint in destination.target.endpoints]
+def _listed(policy: Policy, snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> list[Destination]:
+    found = destinations(snapshot, options, grpc=grpc)
+    mine = (found[target] for target in targets(snapshot, policy))
+    return [destination for destination in mine if destination.host == entry_host(policy, grpc=grpc)]
+
+
+def _entry(
+    policy: Policy, found: Sequence[Destination], snapshot: Snapshot, options: IstioOptions, *, grpc: bool
+) -> Doc:
+    addresses = [host_port(endpoint)[0] for destination in found for endpoint in destination.endpoints]
+    port = "grpc" if grpc else "http"
     spec = {
-        "hosts": [entry_host(policy)],
+        "hosts": [entry_host(policy, grpc=grpc)],
         "location": "MESH_INTERNAL" if options.meshed_endpoints else "MESH_EXTERNAL",
-        "ports": [{"number": policy.port, "name": _PORT, "protocol": "HTTP"}],
+        "ports": [{"number": policy.port, "name": port, "protocol": port.upper()}],
         "resolution": "STATIC" if all(map(is_ip, addresses)) else "DNS",
         "endpoints": [
-            _endpoint(destination, endpoint, snapshot, options)
+            _endpoint(destination, endpoint, port, snapshot, options)
             for destination in found
-            for endpoint in destination.target.endpoints
+            for endpoint in destination.endpoints
         ],
     }
-    return manifest(*SERVICE_ENTRY, f"aimesh-{slug(policy.name)}", namespace(policy, options), spec)
+    name = f"aimesh-{slug(policy.name)}{'.grpc' * grpc}"
+    return manifest(*SERVICE_ENTRY, name, namespace(policy, options), spec)
 
 
-def _endpoint(destination: Destination, endpoint: str, snapshot: Snapshot, options: IstioOptions) -> Doc:
+def _endpoint(
+    destination: Destination, endpoint: str, port_name: str, snapshot: Snapshot, options: IstioOptions
+) -> Doc:
     host, port = host_port(endpoint)
     pool = snapshot.pool_by_name.get(destination.target.pool)
     return {
         "address": host,
-        "ports": {_PORT: port},
+        "ports": {port_name: port},
         "labels": destination.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
         **({"locality": pool.locality} if pool and pool.locality else {}),
     }

@@ -85,6 +85,7 @@ VERSION: dict[str, tuple[Any, ...]] = {
     "match": (GAMMA, (HeaderMatch((("x-beta", b"2"),)),), ()),
     "gpu_pools": (("west",), ()),
     "mirror": (10,),
+    "grpc_endpoints": (("10.0.0.1:81",), ("chat:81",), ("other.ai.svc:81",)),
 }
 POOL: dict[str, tuple[Any, ...]] = {
     "name": ("east",),
@@ -96,6 +97,7 @@ POOL: dict[str, tuple[Any, ...]] = {
     "node_selector": ((("zone", "west"),),),
     "namespace": ("elsewhere",),
     "allowed_namespaces": (("elsewhere",),),
+    "grpc_endpoints": (("10.0.0.1:81", "10.0.0.2:81"),),
 }
 replace = msgspec.structs.replace
 
