@@ -10,7 +10,7 @@ from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
-from extproc.render.envoy.secrets import Secret
+from extproc.render.envoy.secrets import Secret, secret_source
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -59,7 +59,7 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(e)}} for e in endpoints]}],
         },
         # Without PINGs, Envoy keeps streams to a processor that hangs or whose node is gone, and the answers on them.
-        "typed_extension_protocol_options": _http(
+        "typed_extension_protocol_options": http_protocol_options(
             {"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}}
         ),
         # Each open ext_proc stream counts as a request, the observer's for as long as the model's answer; each retried
@@ -91,7 +91,7 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
         "load_balancing_policy": _balancing(),
         "load_assignment": _assignment(name, target, grpc=grpc),
         **transport_sockets(target, options, grpc=grpc),
-        "typed_extension_protocol_options": _http(
+        "typed_extension_protocol_options": http_protocol_options(
             _protocols(target, grpc=grpc) | _filters(target, options),
             **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
             **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
@@ -176,11 +176,17 @@ def _protocols(target: Target, *, grpc: bool) -> Doc:
 
 
 def _filters(target: Target, options: EnvoyOptions) -> Doc:
-    filters = upstream_filters(target, options)
-    return {"http_filters": filters} if filters else {}
+    if target.upstream.credentials is None:
+        return {}
+    (secret,) = credential_of(target)
+    source = secret_source(secret, options) or {"name": secret.name}
+    return {"http_filters": upstream_filters(target.upstream.credentials, source)}
 
 
-def _http(protocol: Doc, **common: str) -> Doc:
+def http_protocol_options(protocol: Doc, **common: str) -> Doc:
+    """The value of ``typed_extension_protocol_options``. ``protocol``: fields of HttpProtocolOptions; ``common``: those
+    of its ``common_http_protocol_options``.
+    """
     options = typed("", _HTTP_OPTIONS, **protocol)["typed_config"]
     if common:
         options["common_http_protocol_options"] = common

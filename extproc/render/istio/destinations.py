@@ -3,8 +3,8 @@
 - A target whose endpoint is the policy's own ``host:port`` (for gRPC: on any port) is a subset of that Service, by the
   labels of its pods.
 - A target whose only endpoint is another Service of the cluster is that Service.
-- All other endpoints are in no Service that Istio knows: a ServiceEntry lists them, with the labels that pods have, and
-  the target is a subset of its host.
+- All other endpoints, and all behind TLS of their own, are in no Service that Istio knows: a ServiceEntry lists them,
+  with the labels that pods have, and the target is a subset of its host.
 
 Where gRPC has endpoints of its own (``grpcEndpoints``), its calls have a destination of their own, found likewise.
 """
@@ -108,10 +108,11 @@ def apex_ports(snapshot: Snapshot, policy: Policy, options: IstioOptions) -> lis
 
 def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool, grpc: bool) -> Destination:
     named = target.version or target.pool
-    grpc = grpc and bool(target.grpc_endpoints)
+    tls = target.upstream.tls is not None
+    grpc = grpc and (tls or bool(target.grpc_endpoints))  # behind TLS too, HTTP/2 is chosen by the port's protocol
     servers = target.servers(grpc=grpc)
     host, port = host_port(servers[0])
-    if len(servers) == 1:
+    if len(servers) == 1 and not tls:
         service, apex = service_host(msgspec.structs.replace(policy, host=host), options), service_host(policy, options)
         if servers[0] == f"{policy.host}:{policy.port}" or (grpc and service == apex):
             subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""

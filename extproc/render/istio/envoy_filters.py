@@ -45,6 +45,7 @@ from extproc.render.istio.admission import (
 from extproc.render.istio.destinations import apex_ports
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
 from extproc.render.istio.provenance import METADATA, metadata
+from extproc.render.istio.upstreams import credential_patches
 from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
@@ -100,13 +101,13 @@ class _Filters:
         hosts: list[Doc] = []
         for host in gateway_hosts(self._snapshot, self._options):
             hosts += self._enable("GATEWAY", {"domainName": host}, everyone)
-        patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
+        patches = [*self._clusters("GATEWAY"), *self._credentials("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
         return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
 
     def sidecar(self, where: str) -> Doc:
         """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
-        patches = self._clusters(context)
+        patches = [*self._clusters(context), *self._credentials(context)]
         for port in self._ports(snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
         for host, mine in self._hosts().items():
@@ -119,7 +120,8 @@ class _Filters:
         of its services, and requests for no model pass unmatched.
         """
         context = "SIDECAR_INBOUND"
-        patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
+        patches = [*self._clusters(context), *self._credentials(context)]
+        patches += self._chain(context, {}, everywhere=True)
         patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
         for mine in self._hosts().values():
             patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
@@ -214,6 +216,9 @@ class _Filters:
         if self._options.service is not None:
             return []
         return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
+
+    def _credentials(self, context: str) -> list[Doc]:
+        return list(credential_patches(self._snapshot, self._options, context))
 
     def _manifest(self, name: str, where: str, patches: Sequence[Doc], to: Doc) -> Doc:
         annotations = {}

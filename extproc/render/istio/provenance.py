@@ -16,6 +16,7 @@ import msgspec
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
+from extproc.policy.upstream import PLAIN
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import retry_budget
 from extproc.render.envoy.envoy_options import EnvoyOptions, seconds
@@ -155,11 +156,13 @@ def _endpoints(snapshot: Snapshot, *, grpc: bool) -> Iterator[str]:
         policy, name = snapshot.by_name[target.policy], _target(target) + " grpc" * grpc
         if grpc and not target.grpc_endpoints:
             continue
+        if target.upstream != PLAIN:
+            name += " " + hashlib.sha256(msgspec.json.encode(target.upstream)).hexdigest()[:8]
         if destination.host == entry_host(policy, grpc=grpc):
             pool = snapshot.pool_by_name.get(target.pool)
             locality = f" in {pool.locality}" if pool and pool.locality else ""
             yield f"{name} {' '.join(destination.endpoints)}{locality}"
-        elif grpc or destination.host != service_host(policy, _DEFAULT_ISTIO):
+        elif grpc or target.upstream != PLAIN or destination.host != service_host(policy, _DEFAULT_ISTIO):
             yield f"{name} {destination.host}:{destination.port}"
 
 

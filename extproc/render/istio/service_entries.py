@@ -61,9 +61,10 @@ def _endpoint(
 ) -> Doc:
     host, port = host_port(endpoint)
     pool = snapshot.pool_by_name.get(destination.target.pool)
+    meshed = options.meshed_endpoints and destination.target.upstream.tls is None
     return {
         "address": host,
         "ports": {port_name: port},
-        "labels": destination.labels | ({_TLS_MODE_LABEL: "istio"} if options.meshed_endpoints else {}),
+        "labels": destination.labels | ({_TLS_MODE_LABEL: "istio"} if meshed else {}),
         **({"locality": pool.locality} if pool and pool.locality else {}),
     }

@@ -17,6 +17,7 @@ from extproc.render.envoy.rewriting import literal
 from extproc.render.envoy.routes import model_only_target, owns_all, unserved_headers, weighted_targets
 from extproc.render.istio.destinations import destinations
 from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
+from extproc.render.istio.upstreams import host_header, path_rewrite
 
 VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
 GRPC = "grpc"
@@ -144,8 +145,10 @@ class _Routes:
                 "route": [
                     {"destination": self._destinations[grpc][target].reference}
                     | ({"weight": weight} if len(shares) > 1 else {})
+                    | host_header(target, grpc=grpc)
                     for target, weight in shares
                 ],
+                **path_rewrite([target for target, _ in shares], grpc=grpc),
                 **self._mirrors(policy, grpc=grpc),
                 **({"headers": {"request": {"remove": removed}}} if removed else {}),
                 "retries": {"attempts": 0} if grpc else _timeouts_and_retries(policy, self._options),
