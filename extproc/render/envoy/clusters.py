@@ -1,4 +1,4 @@
-"""Envoy clusters: two for each target of a policy (one for gRPC), and one for the processors."""
+"""Envoy clusters: two for each target of a policy (one for gRPC), behind TLS a third, and one for the processors."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ _MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 """Limits of a mirror's cluster. No client waits for its answers, so a hanging mirror would go unnoticed."""
 
 
-def cluster_name(target: Target, *, grpc: bool = False) -> str:
-    """``Target.cluster``; ``grpc``: the one for gRPC, with ``#grpc`` behind it."""
-    return target.cluster + "#grpc" * grpc
+def cluster_name(target: Target, *, grpc: bool = False, upgrade: bool = False) -> str:
+    """``Target.cluster``; ``grpc``: the one for gRPC, with ``#grpc`` behind it; ``upgrade``: the one for requests that
+    change the protocol, with ``#upgrade``. Without TLS that is the first: only ALPN may have chosen HTTP/2, where most
+    servers take no WebSocket (RFC 8441).
+    """
+    if grpc:
+        return f"{target.cluster}#grpc"
+    return target.cluster + "#upgrade" * (upgrade and target.upstream.tls is not None)
 
 
 def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
-    """Every cluster that the snapshot's routes name: each target's, once for gRPC and once for everything else."""
+    """Every cluster that the snapshot's routes name: of each target one for gRPC, behind TLS one for upgrades, and one
+    for everything else.
+    """
     return [
-        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc)
+        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc, upgrade=upgrade)
         for (policy, _), targets in snapshot.targets.items()
         for target in targets
-        for grpc in (False, True)
+        for grpc, upgrade in ((False, False), (True, False), *([(False, True)] if target.upstream.tls else []))
     ]
 
 
@@ -81,8 +88,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     }
 
 
-def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool) -> Doc:
-    name = cluster_name(target, grpc=grpc)
+def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool) -> Doc:
+    name = cluster_name(target, grpc=grpc, upgrade=upgrade)
     mirror = any(version.name == target.version for version in policy.mirrors)
     return {
         "name": name,
@@ -90,9 +97,9 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
         **_discovery(target.servers(grpc=grpc)),
         "load_balancing_policy": _balancing(),
         "load_assignment": _assignment(name, target, grpc=grpc),
-        **transport_sockets(target, options, grpc=grpc),
+        **transport_sockets(target, options, alpn="h2" if grpc else "http/1.1" if upgrade else "", grpc=grpc),
         "typed_extension_protocol_options": http_protocol_options(
-            _protocols(target, grpc=grpc) | _filters(target, options),
+            _protocols(target, grpc=grpc, upgrade=upgrade) | _filters(target, options),
             **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
             **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
         ),
@@ -168,9 +175,9 @@ def _assignment(name: str, target: Target, *, grpc: bool) -> Doc:
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 
 
-def _protocols(target: Target, *, grpc: bool) -> Doc:
+def _protocols(target: Target, *, grpc: bool, upgrade: bool) -> Doc:
     """The field of HttpProtocolOptions that chooses the protocol."""
-    if target.upstream.tls and not grpc:  # by ALPN (RFC 7301)
+    if target.upstream.tls and not (grpc or upgrade):  # by ALPN (RFC 7301)
         return {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
     return {"explicit_http_config": {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}}}
 

@@ -102,7 +102,7 @@ def test_plaintext_to_443(port: dict[str, Any], rest: str, found: list[str]) -> 
     assert codes(entry(ports=[port]) + rest) == found
 
 
-TLS = {"trafficPolicy": {"tls": {"mode": "SIMPLE"}}}
+TLS: dict[str, Any] = {"trafficPolicy": {"tls": {"mode": "SIMPLE"}}}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_a_name_is_asked_for_and_verified() -> None:
 
 
 def test_grpc_is_http2_only() -> None:
-    found = transport_sockets(target("a:443"), STATIC, grpc=True)
+    found = transport_sockets(target("a:443"), STATIC, grpc=True, alpn="h2")
     assert context(found["transport_socket"])["common_tls_context"]["alpn_protocols"] == ["h2"]
 
 
