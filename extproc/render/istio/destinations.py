@@ -68,9 +68,12 @@ def entry_host(policy: Policy, *, grpc: bool) -> str:
     return f"{'grpc.' * grpc}{slug(policy.name)}.{DOMAIN}"
 
 
-def targets(snapshot: Snapshot, policy: Policy) -> list[Target]:
-    """Every target of ``policy``."""
-    return [t for (owner, _), found in snapshot.targets.items() if owner == policy.name for t in found]
+def targets(snapshot: Snapshot) -> dict[str, list[Target]]:
+    """Every target of each policy, by its name."""
+    found: dict[str, list[Target]] = {policy.name: [] for policy in snapshot.policies}
+    for (owner, _), served in snapshot.targets.items():
+        found[owner] += served
+    return found
 
 
 def destinations(snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> dict[Target, Destination]:
@@ -78,10 +81,11 @@ def destinations(snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> di
     their host.
     """
     policies = Counter(service_host(policy, options) for policy in snapshot.policies)
+    by_policy = targets(snapshot)
     found = {
         target: _destination(policy, target, options, shared=policies[service_host(policy, options)] > 1, grpc=grpc)
         for policy in snapshot.policies
-        for target in targets(snapshot, policy)
+        for target in by_policy[policy.name]
     }
     # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
     names = Counter((destination.host, destination.subset) for destination in found.values())
@@ -98,12 +102,13 @@ def targets_by_cluster(snapshot: Snapshot, options: IstioOptions) -> dict[str, t
     return {cluster: tuple(reached) for cluster, reached in found.items()}
 
 
-def apex_ports(snapshot: Snapshot, policy: Policy, options: IstioOptions) -> list[int]:
-    """The ports of the policy's own Service that clients call: its own, and those on which it has gRPC."""
-    found = destinations(snapshot, options, grpc=True)
-    host = service_host(policy, options)
-    of_grpc = (found[target].port for target in targets(snapshot, policy) if found[target].host == host)
-    return list(dict.fromkeys((policy.port, *of_grpc)))
+def apex_ports(snapshot: Snapshot, options: IstioOptions) -> dict[str, list[int]]:
+    """By each policy's name the ports of its Service that clients call: its own, and those on which it has gRPC."""
+    found = {policy.name: {policy.port: None} for policy in snapshot.policies}
+    for target, destination in destinations(snapshot, options, grpc=True).items():
+        if destination.host == service_host(snapshot.by_name[target.policy], options):
+            found[target.policy][destination.port] = None
+    return {name: list(ports) for name, ports in found.items()}
 
 
 def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool, grpc: bool) -> Destination:

@@ -13,7 +13,9 @@ What all patches rely on:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot
@@ -43,13 +45,16 @@ from extproc.render.istio.admission import (
     sampled_filter,
 )
 from extproc.render.istio.destinations import apex_ports
-from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
+from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, part_name, part_of, slug
 from extproc.render.istio.provenance import METADATA, metadata
 from extproc.render.istio.upstreams import credential_patches
-from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
+from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts, policies_by_host
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
 ANCHOR = "envoy.filters.http.grpc_stats"
+
+MAX_PATCHES = 400
+"""Of hosts, in one object. One has some 1,200 bytes, an object at most 1.5 MiB (etcd)."""
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 10
@@ -62,16 +67,17 @@ _HEADER_KEYS = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"
 
 
 def envoy_filters(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each kind of proxy and namespace."""
+    """One for each kind of proxy and namespace; of very many hosts, others enable the filters for some each."""
     make = _Filters(snapshot, options)
     found: list[Doc] = []
     if not snapshot.policies:
         return found
     if "gateway" in options.proxies:
-        found.append(make.gateway())
+        found += make.gateway()
     homes = list(dict.fromkeys(namespace(policy, options) for policy in snapshot.policies))
     if "sidecar" in options.proxies:
-        found += [make.sidecar(where) for where in ([options.callers] if options.callers else homes)]
+        for where in [options.callers] if options.callers else homes:
+            found += make.sidecar(where)
     if "waypoint" in options.proxies:
         found += [make.waypoint(where) for where in homes]
     if "inbound" in options.proxies:
@@ -92,28 +98,31 @@ class _Filters:
         observe = observe_filter(snapshot, options.envoy, accounted=True)
         self._observe = if_admitted_and_sampled(self._with_provenance(observe))
         self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
+        self._apex_ports = apex_ports(snapshot, options)
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
-    def gateway(self) -> Doc:
+    def gateway(self) -> list[Doc]:
         """For the ingress gateway."""
         where, _, _ = self._options.gateway.partition("/")
         everyone = catch_all(self._snapshot, self._snapshot.policies)
-        hosts: list[Doc] = []
-        for host in gateway_hosts(self._snapshot, self._options):
-            hosts += self._enable("GATEWAY", {"domainName": host}, everyone)
-        patches = [*self._clusters("GATEWAY"), *self._credentials("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
-        return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
+        hosts = {
+            host: self._enable("GATEWAY", {"domainName": host}, everyone)
+            for host in gateway_hosts(self._snapshot, self._options)
+        }
+        patches = [*self._clusters("GATEWAY"), *self._credentials("GATEWAY"), *self._chain("GATEWAY", {})]
+        return self._manifests("aimesh-gateway", where, patches, hosts, _workload(self._options.gateway_labels))
 
-    def sidecar(self, where: str) -> Doc:
+    def sidecar(self, where: str) -> list[Doc]:
         """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
         patches = [*self._clusters(context), *self._credentials(context)]
         for port in self._ports(snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
-        for host, mine in self._hosts().items():
+        hosts: dict[str, list[Doc]] = defaultdict(list)
+        for host, mine in policies_by_host(self._snapshot, self._options).items():
             for port in self._ports(mine):
-                patches += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
-        return self._manifest("aimesh-sidecar", where, patches, {})
+                hosts[host] += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
+        return self._manifests("aimesh-sidecar", where, patches, hosts, {})
 
     def waypoint(self, where: str) -> Doc:
         """For a waypoint (ambient mode). It has virtual hosts by address, not by host: the filters are enabled for all
@@ -123,7 +132,7 @@ class _Filters:
         patches = [*self._clusters(context), *self._credentials(context)]
         patches += self._chain(context, {}, everywhere=True)
         patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
-        for mine in self._hosts().values():
+        for mine in policies_by_host(self._snapshot, self._options).values():
             patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
@@ -197,15 +206,7 @@ class _Filters:
 
     def _ports(self, policies: Sequence[Policy]) -> list[int]:
         """Ports by which sidecars know requests for these policies."""
-        found = (port for policy in policies for port in apex_ports(self._snapshot, policy, self._options))
-        return list(dict.fromkeys(found))
-
-    def _hosts(self) -> dict[str, list[Policy]]:
-        """The policies of each apex Service, by its host."""
-        found: dict[str, list[Policy]] = {}
-        for policy in self._snapshot.policies:
-            found.setdefault(service_host(policy, self._options), []).append(policy)
-        return found
+        return list(dict.fromkeys(port for policy in policies for port in self._apex_ports[policy.name]))
 
     def _virtual_host(self) -> Doc:
         """Fields of a virtual host other than routes and filters."""
@@ -219,6 +220,18 @@ class _Filters:
 
     def _credentials(self, context: str) -> list[Doc]:
         return list(credential_patches(self._snapshot, self._options, context))
+
+    def _manifests(
+        self, name: str, where: str, patches: Sequence[Doc], hosts: Mapping[str, Sequence[Doc]], to: Doc
+    ) -> list[Doc]:
+        """``hosts``: patches that enable the filters for one host each, which need nothing of one another."""
+        if sum(map(len, hosts.values())) <= MAX_PATCHES:
+            return [self._manifest(name, where, [*patches, *chain.from_iterable(hosts.values())], to)]
+        parts: dict[int, list[Doc]] = defaultdict(list)
+        for host, enabling in hosts.items():
+            parts[part_of(host)] += enabling
+        divided = [self._manifest(part_name(name, part), where, mine, to) for part, mine in sorted(parts.items())]
+        return [self._manifest(name, where, patches, to), *divided]
 
     def _manifest(self, name: str, where: str, patches: Sequence[Doc], to: Doc) -> Doc:
         annotations = {}

@@ -99,9 +99,7 @@ def concerns(text: str, snapshot: Snapshot) -> bool:
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
-    pooled = {
-        policy.name: [t for t in targets(snapshot, policy) if t.pool and t.version] for policy in snapshot.policies
-    }
+    pooled = {name: any(t.pool and t.version for t in found) for name, found in targets(snapshot).items()}
     return {
         "hosts": [
             f"{p.name} {p.namespace or '-'} {service_host(p, _DEFAULT_ISTIO)}:{p.port}" for p in snapshot.policies
@@ -109,14 +107,14 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
         "models": [f"{match.policy.name} {match.pattern}" for match in snapshot.patterns],
         "versions": [_version(p, v.name, v.mirror) for p in snapshot.policies for v in p.versions],
         "pools": [pool.name for pool in snapshot.pools],
-        "targets": [_target(target) for policy in snapshot.policies for target in targets(snapshot, policy)],
+        "targets": [_target(target) for found in targets(snapshot).values() for target in found],
         "endpoints": [*_endpoints(snapshot, grpc=False), *_endpoints(snapshot, grpc=True)],
         "headers": _policy_headers(route_filter, snapshot),
         "answers": _policy_headers(observe_filter, snapshot),
         "settings": [*_settings(snapshot)],
         "limits": [
             f"maxBody {snapshot.body_limit}",
-            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=bool(pooled[policy.name]))),
+            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=pooled[policy.name])),
         ],
         WEIGHTS: [
             f"{_target(target)} {weight}"

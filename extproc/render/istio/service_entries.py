@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import host_port, is_ip
-from extproc.render.istio.destinations import Destination, destinations, entry_host, targets
+from extproc.render.istio.destinations import Destination, destinations, entry_host
 from extproc.render.istio.istio_options import (
     IstioOptions,
     manifest,
@@ -22,18 +22,14 @@ _TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 def service_entries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each policy that lists endpoints which are in no Service of the cluster, and one for those of gRPC."""
+    listed: dict[tuple[str, bool], list[Destination]] = {}
+    for grpc in (False, True):
+        for target, destination in destinations(snapshot, options, grpc=grpc).items():
+            if destination.host == entry_host(snapshot.by_name[target.policy], grpc=grpc):
+                listed.setdefault((target.policy, grpc), []).append(destination)
     return [
-        _entry(policy, found, snapshot, options, grpc=grpc)
-        for policy in snapshot.policies
-        for grpc in (False, True)
-        if (found := _listed(policy, snapshot, options, grpc=grpc))
+        _entry(snapshot.by_name[name], found, snapshot, options, grpc=grpc) for (name, grpc), found in listed.items()
     ]
-
-
-def _listed(policy: Policy, snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> list[Destination]:
-    found = destinations(snapshot, options, grpc=grpc)
-    mine = (found[target] for target in targets(snapshot, policy))
-    return [destination for destination in mine if destination.host == entry_host(policy, grpc=grpc)]
 
 
 def _entry(

@@ -89,10 +89,9 @@ def test_grpc_has_a_destination_of_its_own_where_it_has_endpoints(
     snapshot = Snapshot((policy(versions=(Version("v1", 1, endpoints, grpc_endpoints=grpc_endpoints),)),))
     (found,) = destinations(snapshot, IstioOptions(), grpc=True).values()
     assert (found.host, found.port, found.subset) == destination
-    assert apex_ports(snapshot, snapshot.policies[0], IstioOptions()) == list(
-        dict.fromkeys((8080, found.port if found.host == HOST else 8080))
-    )
-    (target,) = targets(snapshot, snapshot.policies[0])
+    ports = [8080, *([found.port] if found.host == HOST and found.port != 8080 else [])]
+    assert apex_ports(snapshot, IstioOptions()) == {"chat": ports}
+    (target,) = targets(snapshot)["chat"]
     assert {cluster: [target] for cluster in found.clusters}.items() <= {
         cluster: list(reached) for cluster, reached in targets_by_cluster(snapshot, IstioOptions()).items()
     }.items()
@@ -129,9 +128,9 @@ def test_labels_and_reference() -> None:
 
 def test_targets_of_one_policy_only_mirrors_too() -> None:
     (chat,) = MIRRORED.policies
-    assert [target.version for target in targets(MIRRORED, chat)] == ["v1", "next"]
+    assert [target.version for target in targets(MIRRORED)[chat.name]] == ["v1", "next"]
     both = Snapshot((*CANARY.policies, *PLAIN.policies))
-    assert [target.policy for target in targets(both, both.policies[1])] == ["plain"]
+    assert [target.policy for target in targets(both)["plain"]] == ["plain"]
     assert entry_host(Policy("A.b"), grpc=False).endswith(".aimesh.internal")
     assert entry_host(Policy("A.b"), grpc=False) != entry_host(Policy("a-b"), grpc=False)
 
