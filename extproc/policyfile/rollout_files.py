@@ -13,13 +13,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from extproc.policy.rollout_plan import RolloutState
+from extproc.policy.snapshot import Snapshot
 from extproc.regular_file import read_regular
 from extproc.rollout.evidence import StepEvidence
+from extproc.rollout.status import describe
 
 MAX_SIZE = 16 << 20
 """Most bytes of one of the files."""
@@ -103,6 +105,13 @@ class RolloutFiles:
 def decode_states(text: str) -> tuple[RolloutState, ...]:
     """The states in a text that ``RolloutFiles.read_text`` gave. Raises ``ValueError``."""
     return msgspec.json.decode(text, type=_States).rollouts if text else ()
+
+
+def describe_rollouts(files: RolloutFiles, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The rollouts of ``snapshot`` as plain data, with what was measured by whoever drives them."""
+    steps = {step.policy: step for step in files.read_evidence()}
+    described = (describe(policy, steps.get(policy.name)) for policy in snapshot.policies if policy.rollout)
+    return [one for one in described if one is not None]
 
 
 @contextmanager
