@@ -62,7 +62,6 @@ class Behaviour(msgspec.Struct, frozen=True):
 
 BEHAVIOURS = {
     "equal": Behaviour(),
-    "at every bound": Behaviour(errors=0.01, first_token=0.5 / exp(1.645 * 0.36), per_token=0.024, tokens=100),
     "errors 5 %": Behaviour(errors=0.05),
     "breaks mid-stream 5 %": Behaviour(breaks=0.05),
     "TTFT + 50 %": Behaviour(first_token=0.33),
@@ -70,6 +69,7 @@ BEHAVIOURS = {
     "empty answers": Behaviour(empty=1.0),
     "60 % of answers empty": Behaviour(empty=0.6),
     "tokens / 3": Behaviour(tokens=67.0),
+    "at every bound": Behaviour(errors=0.01, first_token=0.5 / exp(1.645 * 0.36), per_token=0.024, tokens=100),
 }
 
 

@@ -63,7 +63,8 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
             key = os.path.realpath(file)
             if key not in texts and (text := _text(file, problems, watched=watched)) is not None:
                 texts[key] = (str(file), text)
-    return PolicyTexts(tuple(texts.values()), tuple(problems), _rollouts(paths, problems) if paths else ("", ""))
+    rollouts = _rollouts(paths, problems) if paths else ("", "")
+    return PolicyTexts(tuple(texts.values()), tuple(problems), rollouts)
 
 
 def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
