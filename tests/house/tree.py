@@ -36,6 +36,7 @@ ONLY: dict[str, tuple[str, ...]] = {
         "telemetry.metrics",
         "telemetry.custom_series",
         "telemetry.cluster_gauges",
+        "telemetry.rollout_gauges",
         "admin.server",
         "demo.*",
     ),
