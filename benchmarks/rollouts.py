@@ -31,7 +31,7 @@ from extproc.rollout.steps import advance, begin
 
 LOOK_SECONDS = 5.0
 """Simulated seconds between two looks."""
-MAX_LOOKS = 600
+MAX_LOOKS = 150
 PLAN = RolloutPlan(
     "v2",
     (
