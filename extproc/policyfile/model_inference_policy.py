@@ -8,6 +8,7 @@ from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, Policy, RetryBudget, Slo
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile import endpoints, quantities_and_durations, rollout, slo, values, versions
 from extproc.policyfile.fields import Field, Fields, suggestion
+from extproc.rollout.steps import in_force
 from extproc.yamldoc import quoted
 
 DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
@@ -15,7 +16,7 @@ DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 
 
 def read(spec: Field | None, name: str, namespace: str) -> Policy:
-    """The policy that ``spec`` declares; with defaults where it has errors."""
+    """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = (
         "onNoGpu",
@@ -61,7 +62,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
     if fields.field.at("versions").clean:
         _check_version_choice(fields, policy)
         rollout.check(fields.field, policy)
-    return policy
+    return in_force(policy, None)
 
 
 def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:

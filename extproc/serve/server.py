@@ -194,8 +194,8 @@ class Server:
         self._measured.set_snapshot(self._policy_watcher.snapshot)
 
     def _new_rollout_driver(self) -> RolloutDriver | None:
-        """None for a worker, whose supervisor drives the rollouts of all, and where there are no policy files."""
-        if self._options.supervised or not self._options.policies:
+        """None for a worker, whose supervisor drives the rollouts of all, and for a processor of a cluster."""
+        if self._options.supervised or self._options.kubernetes:
             return None
         return RolloutDriver(
             self._options.policies,

@@ -55,7 +55,7 @@ class Supervisor:
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = "starting"
         self._rollout_driver = None
-        if self._policy_watcher is not None:
+        if self._policy_watcher is not None and not options.kubernetes:
             watcher = self._policy_watcher
             self._rollout_driver = RolloutDriver(
                 options.policies, lambda: watcher.snapshot, self._evidence, self._reload
@@ -72,8 +72,9 @@ class Supervisor:
                     self._supervise(signals)
                 return self._drain(signals)
         finally:
-            if self._policy_watcher is not None and self._rollout_driver is not None:
+            if self._rollout_driver is not None:
                 self._rollout_driver.stop()
+            if self._policy_watcher is not None:
                 self._policy_watcher.stop()
             for worker in self._workers:
                 worker.terminate(0.5)
@@ -92,8 +93,9 @@ class Supervisor:
                     )
                 worker.poll()
         self._state = ""
-        if self._policy_watcher is not None and self._rollout_driver is not None:
+        if self._policy_watcher is not None:
             self._policy_watcher.start()
+        if self._rollout_driver is not None:
             self._rollout_driver.start()
         log.info(
             "%d workers serve on %s; admin on port %d", len(self._workers), self._listed_addresses, self._admin.port

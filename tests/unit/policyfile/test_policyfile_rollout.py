@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from extproc import yamldoc
 from extproc.policy.rollout_plan import (
     DEFAULT_PROMETHEUS,
     ERRORS,
@@ -14,6 +15,8 @@ from extproc.policy.rollout_plan import (
     Guard,
     RolloutPlan,
 )
+from extproc.policyfile import model_inference_policy
+from extproc.policyfile.fields import Field
 from tests.policy_documents import found, policy, policy_of, said
 
 GUARD = "guards: [{metric: errors, max: 1%}]"
@@ -176,3 +179,9 @@ def test_problems_with_the_versions(versions: str, problem: str) -> None:
 def test_a_rollout_without_versions() -> None:
     (problem,) = found(policy(f"rollout: {{to: v2, {GUARD}}}"))
     assert 'no version named "v2" is declared' in problem.message
+
+
+def test_a_policy_by_itself_gives_the_new_version_nothing() -> None:
+    """As whoever has no state reads it: a cluster's processors, for one."""
+    read = model_inference_policy.read(Field("f.yaml", [], yamldoc.read("f.yaml", EVERYTHING)[0][0]), "chat", "")
+    assert [(version.name, version.weight) for version in read.versions] == [("v1", 1), ("v2", 0)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -55,7 +57,7 @@ def at(phase: str, percent: int) -> RolloutState:
 
 
 def run(state: RolloutState, *words: str, plan: RolloutPlan = PLAN) -> list[tuple[str, int]]:
-    found = []
+    found: list[tuple[str, int]] = []
     for word in words:
         state = advance(state, plan, Verdict(word, "why"), 60, state.since + 60)
         found.append((state.phase, state.percent))
@@ -154,7 +156,7 @@ def test_the_next_rollout_begins_from_what_serves() -> None:
     assert shares(spoken, state) == {"v1": 0.495, "v2": 0.495, "v3": 0.01}
 
 
-def shares(of: Policy, state: RolloutState | None) -> dict[str, float]:
+def shares(of: Policy, state: RolloutState | None) -> dict[str, Any]:
     served = in_force(of, state)
     total = sum(version.weight for version in served.versions)
     return {version.name: pytest.approx(version.weight / total) for version in served.versions}
@@ -183,7 +185,7 @@ def test_a_policy_without_a_rollout_and_mirrors_stay_as_they_are() -> None:
 )
 def test_no_user_moves_twice(weights: list[int], steps: list[int]) -> None:
     """Up, each moves to the new version once and stays; back, each is where it was."""
-    of = policy(**{f"old{n}": weight for n, weight in enumerate(weights)}, v2=0)
+    of = policy(PLAN, **{f"old{n}": weight for n, weight in enumerate(weights)}, v2=0)
 
     def placed(percent: int) -> list[str]:
         hashing = in_force(of, at(PROGRESSING, percent)).version_hash
