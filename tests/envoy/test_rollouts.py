@@ -24,7 +24,7 @@ from tests.waiting import until
 from .conftest import Answer, Handler, ModelServer, say
 from .test_up import Up
 
-pytestmark = pytest.mark.envoy
+pytestmark = [pytest.mark.envoy, pytest.mark.timeout(180)]
 
 Servers = Callable[..., list[ModelServer]]
 

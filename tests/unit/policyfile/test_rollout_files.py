@@ -9,6 +9,7 @@ import pytest
 
 from extproc.errors import PolicyProblems
 from extproc.policy.rollout_plan import FIRST_TOKEN, PROGRESSING, Move, RolloutState
+from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
 from extproc.policyfile.effective_policy import describe
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
@@ -32,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def weights(snapshot: loader.Snapshot) -> dict[str, int]:
+def weights(snapshot: Snapshot) -> dict[str, int]:
     return {version.name: version.weight for version in snapshot.policies[0].versions}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from extproc.policy.rollout_plan import COMPLETED, FAILED, PAUSED, PROGRESSING, ROLLING_BACK, Move, Phase, RolloutState
 from extproc.policyfile import loader
 from extproc.policyfile.rollout_files import RolloutFiles
-from extproc.rollout import guards, steps
+from extproc.rollout import guards, steps  # noqa: F401 - guards are loaded once, and not by each driver
 from extproc.rollout.evidence import VersionEvidence
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.telemetry.measured_versions import ProcessEvidence
@@ -77,7 +77,6 @@ STATES: tuple[tuple[Phase, int], ...] = (
     *((PROGRESSING, 1), (PROGRESSING, 50), (PAUSED, 25)),
     *((ROLLING_BACK, 0), (FAILED, 0), (COMPLETED, 100)),
 )
-assert guards  # loaded once, and not by each driver
 
 
 def main(folder: Path, rounds: int, seed: int) -> None:
