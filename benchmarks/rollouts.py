@@ -31,7 +31,6 @@ from extproc.rollout.steps import advance, begin
 
 LOOK_SECONDS = 5.0
 """Simulated seconds between two looks."""
-MAX_LOOKS = 150
 PLAN = RolloutPlan(
     "v2",
     (
@@ -58,6 +57,8 @@ class Behaviour(msgspec.Struct, frozen=True):
     tokens: float = 200.0
     empty: float = 0.0
     """Share of the answers without a token."""
+    looks: int = 600
+    """Looks after which a rollout is left as it is."""
 
 
 BEHAVIOURS = {
@@ -69,7 +70,9 @@ BEHAVIOURS = {
     "empty answers": Behaviour(empty=1.0),
     "60 % of answers empty": Behaviour(empty=0.6),
     "tokens / 3": Behaviour(tokens=67.0),
-    "at every bound": Behaviour(errors=0.01, first_token=0.5 / exp(1.645 * 0.36), per_token=0.024, tokens=100),
+    "at every bound": Behaviour(
+        errors=0.01, first_token=0.5 / exp(1.645 * 0.36), per_token=0.024, tokens=100, looks=150
+    ),
 }
 
 
@@ -102,13 +105,13 @@ def draw(behaviour: Behaviour, requests: int, random: np.random.Generator) -> Ve
 
 
 def simulate(behaviour: Behaviour, seed: int, rate: float = 100.0, plan: RolloutPlan = PLAN) -> Outcome:
-    """One rollout with ``rate`` requests a second, until it ends or ``MAX_LOOKS`` looks have been made."""
+    """One rollout with ``rate`` requests a second, until it ends or ``looks`` looks have been made."""
     random = np.random.default_rng(seed)
     policy = Policy("chat", versions=(Version("v1"), Version("v2", weight=0)), rollout=plan)
     now, answered, total, highest = 0.0, 0, 0, 0
     state = begin(policy, plan, None, now)
     step = StepEvidence("chat", now)
-    while state.phase not in (COMPLETED, FAILED) and now < MAX_LOOKS * LOOK_SECONDS:
+    while state.phase not in (COMPLETED, FAILED) and now < behaviour.looks * LOOK_SECONDS:
         now += LOOK_SECONDS
         highest = max(highest, state.percent)
         requests = int(random.poisson(rate * LOOK_SECONDS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from extproc import yamldoc
@@ -17,6 +19,7 @@ from extproc.policy.rollout_plan import (
 )
 from extproc.policyfile import model_inference_policy
 from extproc.policyfile.fields import Field
+from tests.house.tree import ROOT
 from tests.policy_documents import found, policy, policy_of, said
 
 GUARD = "guards: [{metric: errors, max: 1%}]"
@@ -185,3 +188,10 @@ def test_a_policy_by_itself_gives_the_new_version_nothing() -> None:
     """As whoever has no state reads it: a cluster's processors, for one."""
     read = model_inference_policy.read(Field("f.yaml", [], yamldoc.read("f.yaml", EVERYTHING)[0][0]), "chat", "")
     assert [(version.name, version.weight) for version in read.versions] == [("v1", 1), ("v2", 0)]
+
+
+def test_the_example_of_the_docs_is_taken() -> None:
+    (example,) = re.findall(
+        r"<!-- rollout -->\n```yaml\n(.*?)```", (ROOT / "docs" / "rollouts.md").read_text(), re.DOTALL
+    )
+    assert found(example) == []
