@@ -31,7 +31,8 @@ def bucket(value: float) -> int:
     """The bucket of a value: ``upper_bound(bucket - 1) < value <= upper_bound(bucket)``."""
     if value <= 0:
         return ZERO
-    return max(_LOWEST, min(_HIGHEST, ceil(log(value) / _LOG_GROWTH - 1e-9)))
+    number = ceil(log(value) / _LOG_GROWTH - 1e-9)
+    return number if _LOWEST <= number <= _HIGHEST else _LOWEST if number < _LOWEST else _HIGHEST
 
 
 def upper_bound(number: int) -> float:
@@ -54,7 +55,9 @@ class VersionEvidence(msgspec.Struct):
 
     def note(self, metric: str, value: float) -> None:
         """Counts a value of ``timeToFirstToken``, ``timePerOutputToken`` or ``outputTokens``."""
-        counts = self.values.setdefault(metric, {})
+        counts = self.values.get(metric)
+        if counts is None:
+            counts = self.values[metric] = {}
         number = bucket(value)
         counts[number] = counts.get(number, 0) + 1
 
