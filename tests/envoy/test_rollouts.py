@@ -175,7 +175,7 @@ def test_the_good_is_promoted_and_each_kind_of_bad_rolled_back(
     for name in set(WORSE) - {"good"}:
         assert [move["percent"] for move in found[name]["moves"]] == [20, 0, 0], found[name]["moves"]
         assert answers[name, "v2"] < answers[name, "v1"]
-        assert version_of(running, name, "user 1") == "v1"
+        until(lambda name=name: version_of(running, name, "user 1") == "v1")  # type: ignore[misc]
     assert "errors" in found["failing"]["reason"]
     assert "errors" in found["broken"]["reason"]
     assert "timeToFirstToken" in found["late"]["reason"]
@@ -214,9 +214,16 @@ def test_a_driver_that_is_killed_leaves_everybody_where_he_is(
         return rollouts(running).get("chat", {})
 
     def placed() -> list[str]:
-        """Who is where; without a processor, Envoy passes on by weight and nobody says."""
-        until(lambda: version_of(running, "chat", "user 0"))
-        return [version_of(running, "chat", f"user {n}") for n in range(60)]
+        """Who is where. While the processor does not answer in time, Envoy passes on by weight and nobody says."""
+        found: list[str] = []
+
+        def all_told() -> bool:
+            if version := version_of(running, "chat", f"user {len(found)}"):
+                found.append(version)
+            return len(found) == 60
+
+        until(all_told, 60)
+        return found
 
     def is_at(phase: str, percent: int) -> bool:
         return (chat().get("phase"), chat().get("percent")) == (phase, percent)
