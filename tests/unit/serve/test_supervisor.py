@@ -27,6 +27,7 @@ class Worker:
 
     every: ClassVar[list[Worker]] = []
     ends_with: int | None = 0
+    unready = ""
     on_poll: Callable[[Worker], object] = staticmethod(lambda _: None)
 
     def __init__(self, number: int, _: ServeOptions, directory: Path) -> None:
