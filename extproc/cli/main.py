@@ -15,7 +15,7 @@ from extproc.command_line.subcommand import Help
 
 COMMANDS = (
     *("serve", "up", "controller", "demo", "check", "doctor", "explain", "bench", "stat", "tap", "edges", "pools"),
-    "render",
+    *("rollout", "render"),
 )
 """Each is a module of this package."""
 

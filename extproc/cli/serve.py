@@ -150,3 +150,4 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
         help="http2: ours, fast; aio: grpcio's own server, several times slower (%(default)s)",
     )
     add_otlp_flag(serve)
+    serve.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)  # a supervisor starts it

@@ -134,13 +134,26 @@ def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
     if decision.cohort == PIN:
         return f"{version} because the client pins it and the policy allows that"
     if decision.cohort == STICKY:
-        return f"{version} because that is where the weights put {_key_text(policy, headers)}"
+        return f"{version} because that is where the weights put {_key_text(policy, headers)}{_rollout_text(policy)}"
     if policy.versions and decision.cohort == DEFAULT:
         only = len(policy.answering) == 1
         return f"{version} is its only version" if only else f"{version} is its default; the request has no sticky key"
     if decision.cohort == DEFAULT:
         return f"it has no versions, the request names {version}" if version else "it has no versions"
-    return f"{version} was drawn by weight" + ("; the request has no sticky key" if policy.sticky else "")
+    why = "; the request has no sticky key" if policy.sticky else ""
+    return f"{version} was drawn by weight{why}{_rollout_text(policy)}"
+
+
+def _rollout_text(policy: Policy) -> str:
+    """Where a rollout has the weights from the file changed."""
+    plan, state = policy.rollout, policy.rollout_state
+    if plan is None:
+        return ""
+    return (
+        f"; the rollout to {plan.to} is {state.phase} at {state.percent} %"
+        if state
+        else (f"; the rollout to {plan.to} has not begun")
+    )
 
 
 def _key_text(policy: Policy, headers: Headers) -> str:

@@ -15,6 +15,7 @@ from extproc.policy.gpu import Gpu, Requirement, satisfies
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.target import Target, listed_by_both
 from extproc.policy.upstream import PLAIN, Upstream
 
@@ -145,6 +146,9 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """Share of the answers that are read for times and tokens, 0 to 1; every answer is counted. None: by their rate."""
     default: str = ""
     """Version for requests without a sticky key, and for all while no processor runs. Empty: by weight."""
+    rollout: RolloutPlan | None = None
+    rollout_state: RolloutState | None = None
+    """What the versions' weights follow from; None: no rollout, or it has not begun."""
 
     @cached_property
     def metric_headers(self) -> frozenset[str]:

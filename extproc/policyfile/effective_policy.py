@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc.policy.custom_metric import CustomMetric, Source
+from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
 from extproc.policy.upstream import Upstream
 
@@ -50,6 +51,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
             "observe": {None: "adaptive", 1.0: "full"}.get(policy.sampling),
             "sampling": policy.sampling,
         },
+        "rollout": policy.rollout and _rollout(policy.rollout, policy.rollout_state),
         "limits": {"maxBody": policy.body_limit},
         "targets": [
             {
@@ -93,6 +95,21 @@ def _slo(slo: Slo) -> dict[str, Any]:
 
 def _objective(objective: Objective) -> dict[str, float]:
     return {"under": objective.under, "target": objective.target}
+
+
+def _rollout(plan: RolloutPlan, state: RolloutState | None) -> dict[str, Any]:
+    """The plan, and where it stands: the versions' weights are those in force."""
+    return {
+        "to": plan.to,
+        "steps": list(plan.steps),
+        "interval": plan.interval,
+        "minRequests": plan.min_requests,
+        "guards": [guard.label for guard in plan.guards],
+        "onFailure": "rollback" if plan.rolls_back else "pause",
+        "prometheus": plan.prometheus,
+        "phase": state.phase if state else None,
+        "percent": state.percent if state else 0,
+    }
 
 
 def _version(version: Version, policy: Policy) -> dict[str, Any]:

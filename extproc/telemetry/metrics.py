@@ -15,7 +15,7 @@ import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
 from extproc.policy.snapshot import Snapshot
-from extproc.telemetry import cluster_gauges
+from extproc.telemetry import cluster_gauges, rollout_gauges
 from extproc.telemetry.caller_labels import CallerLabels
 from extproc.telemetry.cluster_gauges import ClusterGauges
 from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
@@ -93,8 +93,8 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
 }
 """By name: help text and labels (and bucket bounds)."""
 _GAUGES = (
-    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
-    *("extproc_workers", "extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects"),
+    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs", "extproc_workers"),
+    *("extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects", *rollout_gauges.NAMES),
 )
 
 

@@ -142,6 +142,7 @@ def test_everything_is_shown() -> None:
                     "observe": "adaptive",
                     "sampling": None,
                 },
+                "rollout": None,
                 "limits": {"maxBody": 8 << 20},
                 "targets": [
                     {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], "grpcEndpoints": [], **V1},
