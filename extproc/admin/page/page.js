@@ -2,7 +2,8 @@
 
 import { canaries } from "./canary.js";
 import { charts } from "./charts.js";
-import { at, colour } from "./dom.js";
+import { colour, nextDrawing } from "./colours.js";
+import { at } from "./dom.js";
 import { requests } from "./requests.js";
 import { models, tiles } from "./tables.js";
 import { duration } from "./text.js";
@@ -38,7 +39,8 @@ function footer(doc) {
 }
 
 function show(doc) {
-  [...doc.models].sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
+  nextDrawing();
+  [...doc.models].filter((row) => row.requests).sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
   at("about").textContent = about(doc);
   at("span").textContent = `the last ${duration(doc.seconds)}, times in ms`;
   at("tiles").replaceChildren(...tiles(doc.total));
@@ -52,7 +54,7 @@ function show(doc) {
   at("footer").textContent = footer(doc);
   const fresh = new Set(doc.points.map((point) => point.number));
   points = [...points.filter((point) => !fresh.has(point.number)), ...doc.points].slice(-MAX_POINTS);
-  drawCharts(points, doc.step);
+  drawCharts(points, doc.step, span);
 }
 
 async function poll() {
