@@ -49,7 +49,7 @@ def up(
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
-    watcher = PolicyWatcher(tuple(paths))
+    watcher = PolicyWatcher(tuple(paths), quiet=True)  # the processor tells of them
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
