@@ -59,8 +59,8 @@ class TrafficReport(msgspec.Struct, frozen=True):
     """Ascending; times without traffic have none."""
 
     def window(self, seconds: float, end: int | None = None) -> TrafficWindow:
-        """The last ``seconds`` in whole slices, and the unfinished one, since it may just have begun; with ``end``, those
-        up to that slice.
+        """The last ``seconds`` in whole slices, and the unfinished one, since it may just have begun; with ``end``,
+        those up to that slice.
         """
         last = int(self.now // SLICE_SECONDS) if end is None else end
         if end is None and self.slices:
