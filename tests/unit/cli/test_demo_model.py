@@ -15,7 +15,12 @@ def test_defaults() -> None:
 
 def test_flags_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr(toy_model, "serve", lambda *told: calls.append(told) or 0)
+
+    def recorded(*told: object) -> int:
+        calls.append(told)
+        return 0
+
+    monkeypatch.setattr(toy_model, "serve", recorded)
     assert main(["demo-model", "--port", "0", "--version", "v2", "--model", "a", "--model", "b"]) == 0
     assert main(["demo-model"]) == 0
     assert calls == [(0, "v2", ["a", "b"]), (9001, "v1", ["llama-3-8b"])]
