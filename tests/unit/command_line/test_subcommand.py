@@ -11,7 +11,10 @@ from extproc.command_line.subcommand import CommandParser, Help, command, polici
 
 
 def line() -> argparse.ArgumentParser:
-    top = CommandParser(prog="top", formatter_class=Help)
+    return with_check(CommandParser(prog="top", formatter_class=Help))
+
+
+def with_check(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True)
     policies(command(commands, "check", lambda _: 7, "find mistakes", "examples:\n  top check -f a.yaml\n"))
     return top
