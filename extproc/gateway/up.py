@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryDirectory
 
 from extproc.errors import SetupError
 from extproc.gateway.discovery_files import DiscoveryFiles
@@ -22,6 +21,7 @@ from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.render.envoy.envoy_options import SYSTEM_AUTHORITIES, Body, DownstreamTls, EnvoyOptions
 from extproc.serve.options import ServeOptions, spread_addresses
+from extproc.serve.run_directory import run_directory
 from extproc.serve.signals import signal_queue
 
 _POLL_INTERVAL = 0.5
@@ -51,13 +51,12 @@ def up(
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
-    watcher = PolicyWatcher(tuple(paths))
+    watcher = PolicyWatcher(tuple(paths), quiet=True)  # the processor tells of them
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
     admin = with_free_port(admin)
-    with TemporaryDirectory(prefix="extproc-") as name, signal_queue() as signals:
-        directory = Path(name)
+    with run_directory() as directory, signal_queue() as signals:
         # Envoy drains first; once it has, the processor has no open streams, and needs no drain of its own.
         serve_options = ServeOptions(
             policies=tuple(paths),

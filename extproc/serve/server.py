@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
-from extproc.errors import Problem, SetupError
+from extproc.errors import Problem, SetupError, not_installed
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
@@ -245,8 +245,7 @@ def _cluster_policies(options: ServeOptions, on_reload: Callable[[bool, Sequence
     try:
         from extproc.kubernetes.policy_source import ClusterPolicies
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed: pip install 'aimesh-extproc[kubernetes]'"
-        raise SetupError(message) from None
+        raise not_installed(error, "kubernetes") from None
     return ClusterPolicies(options.namespace, options.policies, options.snapshot_directory, on_reload)
 
 
@@ -256,8 +255,7 @@ def _otlp_exporter(options: ServeOptions, metrics: Metrics) -> OtlpExporter | No
     try:
         from extproc.telemetry.otlp import OtlpExporter
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed: pip install 'aimesh-extproc[otlp]', or turn it off with --otlp ''"
-        raise SetupError(message) from None
+        raise not_installed(error, "otlp", ", or turn it off with --otlp ''") from None
     try:
         return OtlpExporter(options.otlp, metrics)
     except Exception as error:  # OpenTelemetry has its own for each variable

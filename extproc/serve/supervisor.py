@@ -12,9 +12,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from extproc.admin.client import ReplicaTaps
@@ -24,6 +22,7 @@ from extproc.grpc_server.tls import Certificates
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.rollout_driver import RolloutDriver
+from extproc.serve.run_directory import RunDirectory
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
 from extproc.telemetry.measured_versions import ProcessEvidence
@@ -51,8 +50,8 @@ class Supervisor:
             self._total_metrics, self._unready, self._config, self._recent, self._tap, self._rollouts
         )
         self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
-        self._directory = TemporaryDirectory(prefix="extproc-")
-        directory = Path(self._directory.name)
+        self._directory = RunDirectory()
+        directory = self._directory.path
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = _STARTING
         self._rollout_driver = None
@@ -80,7 +79,7 @@ class Supervisor:
             for worker in self._workers:
                 worker.terminate(0.5)
             self._admin.stop()
-            self._directory.cleanup()
+            self._directory.remove()
 
     def _await_ready(self, signals: SimpleQueue[int]) -> bool:
         """Returns True once all workers are ready, False at a signal to stop. Raises ``SetupError`` where one ends."""
@@ -123,7 +122,7 @@ class Supervisor:
                 log.warning("second %s: leaving at once", signal.Signals(number).name)
                 for worker in self._workers:
                     worker.send_signal(signal.SIGKILL)
-                self._directory.cleanup()
+                self._directory.remove()
                 os._exit(128 + number)
         failed = [worker.name for worker in self._workers if worker.exit_status not in (0, None)]
         if failed:

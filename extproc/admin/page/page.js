@@ -2,7 +2,8 @@
 
 import { canaries } from "./canary.js";
 import { charts } from "./charts.js";
-import { at, colour } from "./dom.js";
+import { colour, nextDrawing } from "./colours.js";
+import { at } from "./dom.js";
 import { requests } from "./requests.js";
 import { rollouts } from "./rollouts.js";
 import { models, tiles } from "./tables.js";
@@ -39,7 +40,8 @@ function footer(doc) {
 }
 
 function show(doc) {
-  [...doc.models].sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
+  nextDrawing();
+  [...doc.models].filter((row) => row.requests).sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
   at("about").textContent = about(doc);
   at("span").textContent = `the last ${duration(doc.seconds)}, times in ms`;
   at("tiles").replaceChildren(...tiles(doc.total));
@@ -55,7 +57,7 @@ function show(doc) {
   at("footer").textContent = footer(doc);
   const fresh = new Set(doc.points.map((point) => point.number));
   points = [...points.filter((point) => !fresh.has(point.number)), ...doc.points].slice(-MAX_POINTS);
-  drawCharts(points, doc.step);
+  drawCharts(points, doc.step, span);
 }
 
 async function poll() {

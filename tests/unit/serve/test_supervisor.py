@@ -99,7 +99,7 @@ def at_poll(count: int, *actions: Callable[[], object]) -> Callable[[Worker], No
 def release(supervisor: Supervisor) -> None:
     """What ``run`` does at its end."""
     supervisor._admin._server.server_close()
-    supervisor._directory.cleanup()
+    supervisor._directory.remove()
 
 
 def stop() -> None:
