@@ -14,7 +14,8 @@ from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, safe_value
 from extproc.policy.pool_load import NO_REPORTS
-from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
+from extproc.policy.session_tag import Place, server_of
+from extproc.policy.snapshot import HeaderMatch, ModelMatch, Policy, Snapshot, Version
 from extproc.policy.sticky_key import sticky_key
 from extproc.policy.target import Target
 
@@ -24,6 +25,7 @@ PIN = "pin"
 STICKY = "sticky"
 WEIGHT = "weight"
 DEFAULT = "default"
+SESSION = "session"
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -39,6 +41,8 @@ class Decision(msgspec.Struct, frozen=True):
     architecture: str = ""
     model_rewrite: str = ""
     """Model name for the body sent upstream; empty: as the client wrote it."""
+    endpoint: str = ""
+    """The server (``host:port``) that keeps what the request makes or asks for; empty: any of the target."""
 
     def identity(self) -> tuple[str, ...]:
         """All that the headers and the metadata are made of; decisions with equal ones can share their mutation.
@@ -90,17 +94,22 @@ def decide(
     entropy: bytes,
     body_key: str | None = None,
     free_shares: Mapping[str, float] = NO_REPORTS,
+    stateful: bool = False,
 ) -> Decision:
     """Decides one request.
 
     ``entropy``: fresh random bytes, the key of a request without a sticky key. ``body_key``: the value in the body at
     the policy's ``sticky.body``. ``free_shares``: the free share of GPU pools by name. They influence the pool, never
-    the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. Raises
-    ``Rejected`` (503) where no GPU pool can serve the request.
+    the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. ``stateful``:
+    the server keeps what the request makes, or it asks for that. Then the sticky key chooses the server, too, and a
+    request that names no model belongs to the policy whose servers get what nobody owns. Raises ``Rejected`` (503)
+    where no GPU pool can serve the request.
     """
     match = snapshot.match(request.model)
     if match is None:
-        return Decision(request)
+        if request.model or not stateful or not snapshot.policies:
+            return Decision(request)
+        match = ModelMatch(snapshot.fallback, "")
     policy = match.policy
     sticky = sticky_key(policy, headers, body_key)
     key = sticky or entropy
@@ -118,6 +127,27 @@ def decide(
         target.pool,
         _architecture(policy, snapshot, target),
         version.model_rewrite if version else "",
+        server_of(target, sticky) if stateful and sticky else "",
+    )
+
+
+def follow(request: InferenceRequest, place: Place, snapshot: Snapshot) -> Decision:
+    """The decision for a request of a session: it goes where the session is, whatever it names."""
+    target = place.target
+    policy = snapshot.by_name[target.policy]
+    match = snapshot.match(request.model)
+    owned = match is not None and match.policy is policy
+    version = policy.by_name.get(target.version)
+    return Decision(
+        request,
+        policy,
+        match.pattern if match is not None and owned else "",
+        target.version or request.version or "",
+        SESSION,
+        target.pool,
+        _architecture(policy, snapshot, target),
+        version.model_rewrite if version and owned and request.model else "",
+        place.endpoint,
     )
 
 

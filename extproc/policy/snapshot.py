@@ -15,6 +15,7 @@ from extproc.policy.gpu import Gpu, Requirement, satisfies
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.session_tag import Place, places
 from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN, Upstream
 
@@ -236,6 +237,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """The target for a key, pools weighted by their endpoints and free share; None: there is no target."""
         scale = (lambda target: free_shares.get(target.pool, 1.0)) if free_shares else None
         return self._target_hashes[policy, version].choose(key, scale)
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Servers that answer clients, by the tag that ids of their sessions have."""
+        mirrors = {(policy.name, version.name) for policy in self.policies for version in policy.mirrors}
+        return places(t for key, targets in self.targets.items() if key not in mirrors for t in targets)
 
     @cached_property
     def _target_hashes(self) -> dict[tuple[str, str], RendezvousHash[Target]]:

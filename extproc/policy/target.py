@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 from extproc.policy.upstream import PLAIN, Upstream
@@ -25,7 +27,23 @@ class Target(msgspec.Struct, frozen=True):
         return "/".join(part for part in (self.policy, self.version, self.pool) if part)
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The endpoints, where a proxy can be told one of them (``x-gateway-destination-endpoint``): there are several,
+        and all are IP addresses.
+        """
+        several = len(self.endpoints) > 1 and all(_is_address(endpoint) for endpoint in self.endpoints)
+        return self.endpoints if several else ()
+
+    @property
     def server_names(self) -> tuple[str, ...]:
         """The different names by which its servers are called and verified; empty without TLS."""
         tls = self.upstream.tls
         return tuple(dict.fromkeys(map(tls.name_of, self.endpoints))) if tls else ()
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,7 @@ from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
 from extproc.render.envoy.secrets import Secret
+from extproc.render.envoy.sessions import session_metadata
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -160,7 +161,8 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
 def _assignment(name: str, endpoints: Sequence[str], target: Target | None = None) -> Doc:
     found = []
     for endpoint in endpoints:
-        fields, around = endpoint_fields(target, endpoint) if target else ({}, {})
+        fields, metadata = endpoint_fields(target, endpoint) if target else ({}, {})
+        around = {"metadata": {"filter_metadata": metadata | session_metadata(target, endpoint)}} if target else {}
         found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 

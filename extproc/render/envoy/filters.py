@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
+from extproc.apis.mcp import SESSION_HEADER
 from extproc.envoy.events import PEER_ATTRIBUTES
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
@@ -32,6 +33,7 @@ _MODEL_HEADERS = sorted({":path", *(row.header for row in apis.TABLE if row.head
 _MUTABLE_HEADERS = (
     "x-(model|gpu|amzn)-.*",
     headers.DESTINATION_ENDPOINT,
+    ":path",
     "content-(length|encoding|type)",
     "retry-after",
 )
@@ -40,6 +42,7 @@ in RE2)."""
 _DECIDING_HEADERS = (
     *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
     *headers.ROUTING,
+    SESSION_HEADER,
     *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
 )
 """Headers that the processor needs whatever the policy says."""
@@ -103,7 +106,7 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
 def _mutable_headers(snapshot: Snapshot) -> str:
     """Regular expression of the headers that the processor may set, on requests and on immediate responses."""
     renaming = _MODEL_HEADERS if any(policy.rewrites_model for policy in snapshot.policies) else ()
-    return f"^({'|'.join((*_MUTABLE_HEADERS, *renaming))})$"
+    return f"^({'|'.join(dict.fromkeys((*_MUTABLE_HEADERS, *renaming)))})$"
 
 
 def native_filter() -> Doc:

@@ -38,7 +38,7 @@ def endpoint_fields(target: Target, endpoint: str) -> tuple[Doc, Doc]:
     if tls is None:
         return {}, {}
     name = tls.name_of(endpoint)
-    metadata = {"metadata": {"filter_metadata": {_MATCH: {"name": name}}}}
+    metadata = {_MATCH: {"name": name}}
     return {"hostname": f"[{name}]" if ":" in name else name}, metadata if len(target.server_names) > 1 else {}
 
 

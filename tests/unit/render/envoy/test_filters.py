@@ -98,10 +98,11 @@ RENAMED = Snapshot((policy(versions=(Version("v1", model_rewrite="x"),)),))
         (PLAIN, "x-gateway-destination-endpoint", True),
         (PLAIN, "content-length", True),
         (PLAIN, "retry-after", True),
-        (PLAIN, ":path", False),
         (PLAIN, "authorization", False),
         (PLAIN, "not-x-model-name", False),
-        (RENAMED, ":path", True),
+        (PLAIN, ":path", True),  # of a Realtime call, without the tag
+        (PLAIN, "seldon-model", False),
+        (RENAMED, "seldon-model", True),
         (RENAMED, "authorization", False),
     ],
 )
