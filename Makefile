@@ -43,8 +43,9 @@ test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load:
 test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observer that can't keep up
 	@EXTPROC_TEST_MEGABYTES=200 EXTPROC_TEST_STREAMS=200 $(BIN)/python -m pytest tests/envoy/test_observer.py -s
 
-test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors; makes docs/clients.md: minutes the first time
+test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
+	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
 test-crds:  ## our CRDs by Kubernetes' own validation: needs Go and its module proxy, and minutes the first time
 	@command -v go >/dev/null || { echo "No Go on the PATH: https://go.dev/dl. The tests hold the CRDs without it." >&2; exit 1; }
