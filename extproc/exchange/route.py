@@ -39,6 +39,7 @@ from extproc.policy.decision import Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.target import NOTHING_DOWN
 from extproc.policy.unreadable_requests import refusal
 
 
@@ -63,11 +64,11 @@ class RouteStream:
 
     ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     ``free_shares``: the share of each GPU pool that is free, by its name. ``shares``: of the answers to observe
-    (``exchange.sampling``); None: of all.
+    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached.
     """
 
     __slots__ = (
-        *("_body", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
+        *("_body", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
         *("_shares", "_snapshot"),
         *("decision", "operation", "state"),
     )
@@ -78,6 +79,7 @@ class RouteStream:
         entropy: bytes,
         free_shares: Mapping[str, float] = NO_REPORTS,
         shares: AdaptiveShares | None = None,
+        down: frozenset[str] = NOTHING_DOWN,
     ) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
@@ -85,7 +87,7 @@ class RouteStream:
         self._snapshot, self._entropy, self._free_shares, self._shares = snapshot, entropy, free_shares, shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
-        self._path = ""
+        self._path, self._down = "", down
 
     @property
     def request(self) -> InferenceRequest | None:
@@ -232,7 +234,7 @@ class RouteStream:
             decision = follow(request, self._place, self._snapshot)
         else:
             stateful, shares = self.operation.stateful, self._free_shares
-            decision = decide(request, self._headers, self._snapshot, self._entropy, key, shares, stateful)
+            decision = decide(request, self._headers, self._snapshot, self._entropy, key, shares, stateful, self._down)
         self.decision = decision
         if decision.policy is None:
             if rejected := unowned_requests.refusal(self._snapshot, request.model):

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from extproc.policy.target import NOTHING_DOWN
+
 FULL_QUEUE = 5.0
 """Waiting requests at which a server counts as full: the default of the Gateway API's reference endpoint picker."""
 MIN_FREE_SHARE = 0.05
@@ -40,9 +42,11 @@ NO_REPORTS: Mapping[str, float] = MappingProxyType({})
 
 
 class PoolLoads:
-    """Free shares of the pools. Any thread may call ``note``; of two at once one report may be lost."""
+    """Free shares of the pools, and what is down. Any thread may call ``note``; of two at once one may be lost."""
 
     def __init__(self) -> None:
+        self.down = NOTHING_DOWN
+        """Clusters of targets of which no server can be reached."""
         self._reports: dict[str, tuple[float, float]] = {}  # pool: (average free share, time of the last report)
         self._current = NO_REPORTS
         self._expires_at = 0.0

@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 
 import msgspec
 
 from extproc.policy.custom_metric import CustomMetric
-from extproc.policy.gpu import Gpu, Requirement, satisfies
+from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
-from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.session_tag import Place, places
-from extproc.policy.target import Target
+from extproc.policy.target import NOTHING_DOWN, Target
+from extproc.policy.targets_of_version import targets_of
 from extproc.policy.upstream import PLAIN, Upstream
 
 DEFAULT_BODY_LIMIT = 8 << 20
@@ -128,6 +129,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     reject_without_gpu: bool = True
     reject_unreadable: bool = False
     reject_unowned: bool = False
+    fails_over: bool = True
+    """Another version answers while one is down."""
     gpu: Requirement | None = None
     timeout: float | None = None
     """Seconds."""
@@ -221,7 +224,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         A policy with neither ``gpuRequirements`` nor ``gpuPools`` has a target without a pool.
         """
         return {
-            (policy.name, version.name): tuple(self._targets(policy, version))
+            (policy.name, version.name): targets_of(policy, version, self.pools)
             for policy in self.policies
             for version in policy.versions or (Version(""),)
         }
@@ -232,11 +235,25 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return {target.cluster: target for targets in self.targets.values() for target in targets}
 
     def choose_target(
-        self, policy: str, version: str, key: bytes, free_shares: Mapping[str, float] = NO_REPORTS
+        self,
+        policy: str,
+        version: str,
+        key: bytes,
+        free_shares: Mapping[str, float] = NO_REPORTS,
+        down: frozenset[str] = NOTHING_DOWN,
     ) -> Target | None:
-        """The target for a key, pools weighted by their endpoints and free share; None: there is no target."""
-        scale = (lambda target: free_shares.get(target.pool, 1.0)) if free_shares else None
+        """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
+        last; None: there is no target.
+        """
+        scale = None
+        if free_shares or down:
+            scale = lambda target: LAST if target.cluster in down else free_shares.get(target.pool, 1.0)  # noqa: E731
         return self._target_hashes[policy, version].choose(key, scale)
+
+    def is_down(self, policy: str, version: str, down: frozenset[str]) -> bool:
+        """Whether a version has targets, and all of them are ``down`` (clusters)."""
+        targets = self.targets[policy, version]
+        return bool(targets) and all(target.cluster in down for target in targets)
 
     @cached_property
     def places(self) -> dict[str, Place]:
@@ -272,25 +289,3 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def match(self, model: str) -> ModelMatch | None:
         """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""
         return self._models.find(model)
-
-    def _targets(self, policy: Policy, version: Version) -> list[Target]:
-        default = (f"{policy.host}:{policy.port}",)
-        if version.gpu_pools is not None:
-            pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
-        else:
-            pools = self.pools if policy.gpu else ()
-        pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
-        plain = Target(policy.name, version.name, "", version.endpoints or default, version.upstream)
-        if not pools:
-            return [plain]
-        targets = []
-        for pool in pools:
-            if policy.gpu and not satisfies(pool.gpu, policy.gpu):
-                continue
-            endpoints = version.endpoints or pool.endpoints or default
-            if version.endpoints and pool.endpoints:
-                endpoints = tuple(e for e in version.endpoints if e in pool.endpoints)
-            if endpoints:
-                upstream = version.upstream.completed(pool.upstream, own_endpoints=bool(version.endpoints))
-                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream))
-        return targets or ([] if policy.reject_without_gpu else [plain])

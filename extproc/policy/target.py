@@ -8,6 +8,9 @@ import msgspec
 
 from extproc.policy.upstream import PLAIN, Upstream
 
+NOTHING_DOWN: frozenset[str] = frozenset()
+"""Clusters of targets of which no server can be reached: none."""
+
 
 class Target(msgspec.Struct, frozen=True):
     """The version, the pool and their servers."""

@@ -38,6 +38,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "allowPin": policy.allow_pin,
         "onUnreadable": "reject" if policy.reject_unreadable else "pass",
         "onUnowned": "reject" if policy.reject_unowned else "pass",
+        "onVersionDown": "failover" if policy.fails_over else "fail",
         "onNoGpu": "reject" if policy.reject_without_gpu else "ignore",
         "gpuRequirements": gpu and {"architecture": gpu.architecture, "minMemory": f"{gpu.memory}Mi"},
         "trafficManagement": {

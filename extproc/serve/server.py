@@ -26,6 +26,7 @@ from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
+from extproc.serve.reachability_feed import ReachabilityFeed
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
@@ -64,7 +65,8 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        self._pool_feed = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
+        feeds = (PoolFeed, ReachabilityFeed)
+        self._feeds = [make(lambda: self._policy_watcher.snapshot, self._loads, self._metrics) for make in feeds]
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -94,7 +96,8 @@ class Server:
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
         self._policy_watcher.start()
-        self._pool_feed.start()
+        for feed in self._feeds:
+            feed.start()
         if self._otlp:
             self._otlp.start()
         try:
@@ -104,7 +107,8 @@ class Server:
                 self._timer.cancel()
             if self._otlp:
                 self._otlp.stop()
-            self._pool_feed.stop()
+            for feed in self._feeds:
+                feed.stop()
             self._policy_watcher.stop()
             self._admin.stop()
             for number, handler in before.items():

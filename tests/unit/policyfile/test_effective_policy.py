@@ -105,6 +105,7 @@ def test_everything_is_shown() -> None:
                 "allowPin": True,
                 "onUnreadable": "pass",
                 "onUnowned": "pass",
+                "onVersionDown": "failover",
                 "onNoGpu": "reject",
                 "gpuRequirements": {"architecture": "a100", "minMemory": "8192Mi"},
                 "trafficManagement": {
