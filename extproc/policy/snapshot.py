@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 
 from extproc.policy.custom_metric import CustomMetric
-from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.gpu import Requirement, satisfies
+from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.session_tag import Place, places
 from extproc.policy.target import NOTHING_DOWN, Target
-from extproc.policy.targets_of_version import targets_of
 from extproc.policy.upstream import PLAIN, Upstream
+
+__all__ = ["DEFAULT_BODY_LIMIT", "DEFAULT_SLO_DAYS", "NONE", "OTHER", "GpuPool", "HeaderMatch", "ModelMatch"]
+__all__ += ["Objective", "Policy", "RetryBudget", "Slo", "Snapshot", "Sticky", "Version"]
 
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of a request body that are read to find the model, where the policy does not say."""
@@ -28,30 +31,6 @@ OTHER = "other"
 """Label value for everything that no policy names."""
 NONE = "none"
 """Label value where there is nothing to name."""
-
-
-class GpuPool(msgspec.Struct, frozen=True, dict=True):
-    """A ``GpuPool``: GPUs of one kind and the endpoints that serve on them."""
-
-    name: str
-    gpu: Gpu
-    endpoints: tuple[str, ...] = ()
-    """``host:port``."""
-    locality: str = ""
-    metrics_type: str = ""
-    metrics_url: str = ""
-    """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
-    upstream: Upstream = PLAIN
-    node_selector: tuple[tuple[str, str], ...] = ()
-    """Labels of its nodes, for whoever knows Nodes: its GPUs are read from them, and its endpoints found on them."""
-    namespace: str = ""
-    allowed_namespaces: tuple[str, ...] = ()
-    """Other namespaces whose policies may use it; ``*``: all."""
-
-    def is_open_to(self, namespace: str) -> bool:
-        """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""
-        allowed = (self.namespace, *self.allowed_namespaces)
-        return not self.namespace or not namespace or namespace in allowed or "*" in allowed
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
@@ -224,7 +203,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         A policy with neither ``gpuRequirements`` nor ``gpuPools`` has a target without a pool.
         """
         return {
-            (policy.name, version.name): targets_of(policy, version, self.pools)
+            (policy.name, version.name): tuple(self._targets(policy, version))
             for policy in self.policies
             for version in policy.versions or (Version(""),)
         }
@@ -289,3 +268,25 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def match(self, model: str) -> ModelMatch | None:
         """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""
         return self._models.find(model)
+
+    def _targets(self, policy: Policy, version: Version) -> list[Target]:
+        default = (f"{policy.host}:{policy.port}",)
+        if version.gpu_pools is not None:
+            pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
+        else:
+            pools = self.pools if policy.gpu else ()
+        pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
+        plain = Target(policy.name, version.name, "", version.endpoints or default, version.upstream)
+        if not pools:
+            return [plain]
+        targets = []
+        for pool in pools:
+            if policy.gpu and not satisfies(pool.gpu, policy.gpu):
+                continue
+            endpoints = version.endpoints or pool.endpoints or default
+            if version.endpoints and pool.endpoints:
+                endpoints = tuple(e for e in version.endpoints if e in pool.endpoints)
+            if endpoints:
+                upstream = version.upstream.completed(pool.upstream, own_endpoints=bool(version.endpoints))
+                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream))
+        return targets or ([] if policy.reject_without_gpu else [plain])

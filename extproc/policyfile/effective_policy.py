@@ -127,7 +127,11 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "nodeSelector": dict(pool.node_selector),
         "namespace": pool.namespace,
         "allowedNamespaces": list(pool.allowed_namespaces),
-        "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
+        "metrics": (
+            pool.metrics_type
+            and {"type": pool.metrics_type, "url": pool.metrics_url or None, "gpuUrl": pool.gpu_metrics_url or None}
+        )
+        or None,
     }
 
 

@@ -11,7 +11,7 @@ from threading import Event, Thread
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.target import Target
-from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.serving_gauges import TargetName
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ class ReachabilityFeed:
     target, and no others. ``loads`` gets the clusters of targets whose servers are all down.
     """
 
-    def __init__(
-        self, snapshot: Callable[[], Snapshot], loads: PoolLoads, metrics: Metrics, *, interval: float = INTERVAL
-    ) -> None:
-        self._snapshot, self._loads, self._metrics, self._interval = snapshot, loads, metrics, interval
+    def __init__(self, snapshot: Callable[[], Snapshot], loads: PoolLoads, *, interval: float = INTERVAL) -> None:
+        self._snapshot, self._loads, self._interval = snapshot, loads, interval
+        self.up: dict[TargetName, int] = {}
+        """1 or 0 for each watched target."""
         self._servers: dict[str, Server] = {}
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="reachability-feed", daemon=True)
@@ -88,7 +88,7 @@ class ReachabilityFeed:
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
         self._loads.down = down
-        self._metrics.serving.up = {(t.policy, t.version, t.pool): int(serves) for t, serves in up.items()}
+        self.up = {(t.policy, t.version, t.pool): int(serves) for t, serves in up.items()}
 
 
 def watched(snapshot: Snapshot) -> list[Target]:

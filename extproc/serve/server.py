@@ -30,6 +30,7 @@ from extproc.serve.reachability_feed import ReachabilityFeed
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
+from extproc.telemetry.serving_gauges import ServingGauges
 from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        feeds = (PoolFeed, ReachabilityFeed)
-        self._feeds = [make(lambda: self._policy_watcher.snapshot, self._loads, self._metrics) for make in feeds]
+        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads)
+        self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
+        self._metrics.serving = lambda: ServingGauges(reachability.up, self._loads.numbers(time.perf_counter()))
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None

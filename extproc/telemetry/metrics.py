@@ -144,16 +144,14 @@ class Metrics(Collector):
         """Ready worker processes; None: this process has no workers."""
         self.worker_restarts = 0
         self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
-        self.serving = ServingGauges()
-        self._servings: list[ServingGauges] = []
+        self.serving: Callable[[], ServingGauges] = ServingGauges  # what this process knows of pools and targets
+        self._clusters, self._servings = list[ClusterGauges | None](), list[ServingGauges]()
         self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._generations: set[int] = set()
         self._differing: dict[str, int] = {}
-        self._clusters: list[ClusterGauges | None] = []
         self._phases: dict[str, Histogram] = {}
-        for result in ("success", "failure"):
-            self._counters["extproc_policy_reloads"][(result,)] = 0
+        self._counters["extproc_policy_reloads"] = {("success",): 0, ("failure",): 0}
 
     def set_snapshot(self, snapshot: Snapshot) -> None:
         """Follows a reload: the policies in force from now on."""
@@ -238,18 +236,16 @@ class Metrics(Collector):
         """For ``add`` in another process. Encoding holds the GIL throughout, so it sees no half-made change."""
         state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
         state.differing = self.renderings.differing(perf_counter())
-        state.cluster, state.serving = self.cluster(), self.serving
+        state.cluster, state.serving = self.cluster(), self.serving()
         return _ENCODER.encode(state)
 
     def add(self, state: bytes, *, alive: bool = True) -> None:
         """Adds the state of another process; unless it is ``alive``, without its gauges."""
         other = _DECODER.decode(state)
-        for name, counts in other.counters.items():
-            for key, count in counts.items():
-                self._count(name, key, count)
-        for name, histograms in other.histograms.items():
-            for key, histogram in histograms.items():
-                self._histogram(name, key).add(histogram)
+        for name, key, count in ((n, k, c) for n, counts in other.counters.items() for k, c in counts.items()):
+            self._count(name, key, count)
+        for name, key, more in ((n, k, h) for n, found in other.histograms.items() for k, h in found.items()):
+            self._histogram(name, key).add(more)
         self.series.add(other.series)
         if alive:
             self.streams += other.streams
@@ -275,14 +271,13 @@ class Metrics(Collector):
             yield family
         yield from self.series.collect(monotonic())
         yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
-        info = GaugeMetricFamily(
-            "extproc_policy_info", "The policy in force; its generation counts from 1.", labels=("generation",)
-        )
+        text = "The policy in force; its generation counts from 1."
+        info = GaugeMetricFamily("extproc_policy_info", text, labels=("generation",))
         for generation in sorted(self._generations or {self.policy_generation}):
             info.add_metric((str(generation),), 1)
         yield info
         yield from rendering_drift.collect(self._differing or self.renderings.differing(perf_counter()))
-        yield from serving_gauges.collect((*self._servings, self.serving))
+        yield from serving_gauges.collect((*self._servings, self.serving()))
         yield from cluster_gauges.collect((*self._clusters, self.cluster()))
         if self.workers is not None:
             yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)

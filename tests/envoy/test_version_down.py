@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from extproc.doctor import model_servers
+from extproc.doctor import unused_servers
 from extproc.doctor.envoy_dump import Evidence
 from extproc.lint.findings import Finding
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
@@ -33,7 +33,7 @@ def test_users_are_served_by_another_version_and_come_back(
             )
         )
         started = processor(snapshot)
-        feed = ReachabilityFeed(lambda: snapshot, started.loads, started.metrics, interval=0.02)
+        feed = ReachabilityFeed(lambda: snapshot, started.loads, interval=0.02)
         feed.start()
         envoy = gateway(snapshot, started.address)
         homes = {user: envoy.ask("moving", x_user=user).text for user in map(str, range(20))}
@@ -62,4 +62,4 @@ def test_users_are_served_by_another_version_and_come_back(
 def findings(envoy: Gateway) -> list[Finding]:
     """What the doctor says of the servers of this Envoy."""
     dump, clusters = (json.loads(envoy.envoy.ask(path)[1]) for path in ("/config_dump", "/clusters?format=json"))
-    return list(model_servers.check(Evidence(dump, clusters), "envoy"))
+    return list(unused_servers.check(Evidence(dump, clusters), "envoy"))

@@ -36,6 +36,8 @@ ONLY: dict[str, tuple[str, ...]] = {
         "telemetry.metrics",
         "telemetry.custom_series",
         "telemetry.cluster_gauges",
+        "telemetry.serving_gauges",
+        "telemetry.rendering_drift",
         "admin.server",
         "demo.*",
     ),

@@ -11,7 +11,6 @@ import pytest
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve.reachability_feed import ReachabilityFeed, Server, watched
-from extproc.telemetry.metrics import Metrics
 from tests.waiting import until
 
 
@@ -58,16 +57,16 @@ def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog
     with socket.create_server(("127.0.0.1", 0)) as other:
         gone = address(other)
     versions = Version("v1", 1, (gone,)), Version("v2", 1, (address(listening), gone))
-    snapshot, loads, metrics = Snapshot((Policy("p", versions=versions),)), PoolLoads(), Metrics()
-    feed = ReachabilityFeed(lambda: snapshot, loads, metrics, interval=0.01)
+    snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads, interval=0.01)
     feed.start()
     try:
         until(lambda: loads.down == {"p/v1"})
-        until(lambda: metrics.serving.up == {("p", "v1", ""): 0, ("p", "v2", ""): 1})
+        until(lambda: feed.up == {("p", "v1", ""): 0, ("p", "v2", ""): 1})
         host, _, port = gone.rpartition(":")
         with socket.create_server((host, int(port))):
             until(lambda: not loads.down)
-            until(lambda: metrics.serving.up["p", "v1", ""] == 1)
+            until(lambda: feed.up["p", "v1", ""] == 1)
     finally:
         feed.stop()
     said = [record.getMessage() for record in caplog.records if record.name == "extproc.serve.reachability_feed"]

@@ -31,7 +31,7 @@ def test_nothing_known_is_nothing_told() -> None:
 
 def test_workers_tell_theirs() -> None:
     worker, total = Metrics(), Metrics()
-    worker.serving = TWO
+    worker.serving = lambda: TWO
     total.add(worker.state())
     total.add(worker.state(), alive=False)
     found = {sample.name: sample.value for family in total.collect() for sample in family.samples}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc.doctor.envoy_dump import Evidence
-from extproc.doctor.model_servers import check
+from extproc.doctor.unused_servers import check
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.envoy_options import EnvoyOptions
