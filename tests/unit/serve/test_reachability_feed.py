@@ -26,24 +26,21 @@ def address(server: socket.socket) -> str:
 
 def test_a_refused_connection_twice_is_down_and_one_that_is_taken_is_up() -> None:
     server = Server()
-    server.note(ConnectionRefusedError())
-    assert not server.down
-    server.note(ConnectionRefusedError())
-    assert server.down
-    server.note(None)
-    assert not server.down
+    seen = []
+    for error in (ConnectionRefusedError(), ConnectionRefusedError(), None):
+        server.note(error)
+        seen.append(server.down)
+    assert seen == [False, True, False]
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), socket.gaierror(), OSError()])
 def test_what_was_never_reached_from_here_may_be_reached_by_the_proxy(error: OSError) -> None:
     server = Server()
-    for _ in range(5):
-        server.note(error)
-    assert not server.down
-    server.note(None)
-    server.note(error)
-    server.note(error)
-    assert server.down
+    seen = []
+    for outcome in (error, error, error, None, error, error):
+        server.note(outcome)
+        seen.append(server.down)
+    assert seen == [False] * 5 + [True]
 
 
 def test_only_policies_with_a_choice_are_watched() -> None:
