@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-clients check fmt protos istioctl h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-clients check fmt protos istioctl helm h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test-kubernetes: $(VENV)/dev  ## on a real API server and istiod; builds them wi
 istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it where it is not there: ten minutes
 	@$(BIN)/python -m tests.istioctl
 
+helm: $(VENV)/dev  ## helm for the chart's tests, which are skipped without one; builds it with Go where it is not there: some minutes
+	@$(BIN)/python -m tests.charts
+
 h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
 	@$(BIN)/python -m tests.h2spec
 
@@ -78,9 +81,11 @@ protos: $(VENV)/dev  ## extproc/_pb from protos/
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. $(PROTOS)
 	@echo "Made extproc/_pb from $(PROTOS)"
 
-docs: $(VENV)/dev  ## what is made from the code: the tables of docs/apis.md, the linters' and the doctor's pages, istio/rendered
+docs: $(VENV)/dev  ## what is made from others: the tables of docs/apis.md, the linters' and the doctor's pages, istio/rendered, the chart's kinds
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m tests.istio.rendered
+	@cp istio/crds.yaml charts/aimesh/crds/
+	@cp istio/admission.yaml charts/aimesh/templates/
 
 screenshots: $(VENV)/dev  ## docs/images: the page in light and dark and on a phone; needs Chromium, takes two minutes
 	@$(BIN)/python -W ignore::ResourceWarning -m tests.page docs/images

@@ -19,6 +19,8 @@ DEFAULT_PORT = 9090
 """The port of an address that names none."""
 TIMEOUT = 3.0
 """Seconds within which a processor must answer."""
+_MAX_REASON_BYTES = 500
+"""Bytes of an answer that is no success, in a message."""
 _MAX_BODY_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 20
 """Bytes read of a body, and of a line of a stream. Longer ones are cut there, and then fail to parse."""
 _RETRY_INTERVAL = 1.0
@@ -53,7 +55,9 @@ class Replica(msgspec.Struct, frozen=True):
         finally:
             connection.close()
         if response.status != 200:
-            raise Unreachable(f"{self.name} answers {path.partition('?')[0]} with status {response.status}")
+            text = body[:_MAX_REASON_BYTES].decode(errors="replace").strip()
+            said = f": {text}" if text else ""
+            raise Unreachable(f"{self.name} answers {path.partition('?')[0]} with status {response.status}{said}")
         if response.length:
             raise Unreachable(f"{self.name} breaks off, or answers with too much")
         return body

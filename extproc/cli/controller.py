@@ -18,8 +18,8 @@ from extproc.errors import SetupError
 from extproc.render.istio.istio_options import IstioOptions
 
 if TYPE_CHECKING:
-    from extproc.kubernetes.controller import Renderer
     from extproc.kubernetes.mesh_writer import MeshWriter
+    from extproc.kubernetes.pass_contents import Renderer
     from extproc.policy.snapshot import Snapshot
     from extproc.render.document import Doc
 
@@ -121,10 +121,14 @@ def place(text: str) -> tuple[str, str]:
 
 
 def _meshes(arguments: argparse.Namespace) -> list[tuple[MeshWriter, Renderer]]:
-    from extproc.kubernetes.mesh_writer import ISTIO, LINKERD, MeshWriter
+    from extproc.kubernetes.mesh_writer import GATEWAY_KINDS, ISTIO, LINKERD, MeshWriter
 
-    makers = {"istio": (ISTIO, _istio), "linkerd": (LINKERD, _linkerd)}
-    return [(MeshWriter(mesh, makers[mesh][0]), makers[mesh][1](arguments)) for mesh in MESHES[arguments.mesh]]
+    at_gateway = dict.fromkeys(GATEWAY_KINDS, arguments.gateway_name[0])
+    makers = {
+        "istio": lambda: (MeshWriter("istio", ISTIO), _istio(arguments)),
+        "linkerd": lambda: (MeshWriter("linkerd", LINKERD, at_gateway), _linkerd(arguments)),
+    }
+    return [makers[mesh]() for mesh in MESHES[arguments.mesh]]
 
 
 def _istio(arguments: argparse.Namespace) -> Renderer:
@@ -145,7 +149,8 @@ def _linkerd(arguments: argparse.Namespace) -> Renderer:
     from linkerd_adapter.names import Service
 
     image = {"image": arguments.image} if arguments.image else {}
-    options = Options(gateway=Service(*arguments.gateway_name), **image)
+    # How many replicas there are is for an autoscaler to say (linkerd-adapter/hpa.yaml), or for who scales by hand.
+    options = Options(gateway=Service(*arguments.gateway_name), replicas=None, **image)
 
     def render(snapshot: Snapshot, texts: Callable[[], Mapping[str, str]]) -> Sequence[Doc]:
         return render_manifests(snapshot, texts(), options).manifests if snapshot.policies else ()

@@ -60,6 +60,8 @@ class Observed(msgspec.Struct, frozen=True):
     ``FAILURES`` in the place of ``broken_off``."""
     traceparent: str = ""
     """The trace context that the request came with (W3C), unchecked; empty where it had none."""
+    tracestate: str = ""
+    """What belongs to it; empty where it is not known."""
     asked: str = ""
     """The model as the client names it, cut to 256 characters: for people, never a label; a key of ``extproc tap``."""
     operation: str = ""

@@ -102,11 +102,19 @@ class Api:
             raise
 
     async def list(self, resource: Resource, namespace: str = "", labels: str = "") -> Listed:
-        """The objects in a namespace, or in all of them. ``labels``: a selector, as in ``kubectl -l``."""
+        """The objects in a namespace, or in all of them. ``labels``: a selector, as in ``kubectl -l``.
+
+        A kind that the server does not have is a failure of status 404.
+        """
         parameters = {"limit": str(_PAGE)} | ({"labelSelector": labels} if labels else {})
         objects: list[Object] = []
         while True:
-            page = await self._request("GET", resource.path(namespace), parameters)
+            try:
+                page = await self._request("GET", resource.path(namespace), parameters)
+            except ApiFailure as failure:
+                if failure.status == 404:
+                    raise ApiFailure(_missing(resource), 404) from None
+                raise
             objects += page.get("items") or ()
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
@@ -234,6 +242,13 @@ def _said(error: Exception) -> str:
     """What an exception says, in one line: httpx2's are often empty."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _missing(resource: Resource) -> str:
+    """That the server does not have a kind, and of our own what to do."""
+    if resource.group == POLICIES.group:
+        return "404: the custom resource definitions are missing: kubectl apply -f istio/crds.yaml"
+    return f"404: the server has no {resource.plural} of {resource.api_version}"
 
 
 def _failure_of(status: int, content: bytes) -> ApiFailure:

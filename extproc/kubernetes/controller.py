@@ -9,25 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
-from functools import cache, partial
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
 from extproc.kubernetes.cluster_view import ClusterView
-from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
+from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, snapshot_of
 from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
 from extproc.kubernetes.leader import PAUSE, Election, LostLead
-from extproc.kubernetes.mesh_objects import Doc, Key, changes, controlled, serving_both
-from extproc.kubernetes.mesh_writer import MeshWriter
+from extproc.kubernetes.mesh_objects import Key
 from extproc.kubernetes.object_documents import Key as ObjectKey
 from extproc.kubernetes.object_documents import ReadObject, key_of
 from extproc.kubernetes.object_watch import ObjectWatch
-from extproc.kubernetes.rollout import Pass, PutInForce, Wants, Write
+from extproc.kubernetes.pass_contents import Meshes, policies_of, rendered, step_changes, unrenderable
+from extproc.kubernetes.rollout import Pass, PutInForce, Write
 from extproc.kubernetes.status_writer import StatusWriter
-from extproc.kubernetes.transition import between
-from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +33,9 @@ PERIOD = 20.0
 """Seconds after which a pass is made where nothing is known to have changed: others may have changed the mesh."""
 DEBOUNCE = 0.1
 """Seconds from a change to its pass, in which others may come."""
+LONGEST_PAUSE = 10.0
+"""Seconds before another try, at most, where the API server can't be asked."""
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-
-Renderer = Callable[[Snapshot, Callable[[], Mapping[str, str]]], Sequence[Doc]]
-"""Objects of one mesh for a snapshot. The second argument gives the policy files that processors would read, for a mesh
-that has them in its objects. Raises ``SetupError`` for policies that the mesh can't carry out.
-"""
 
 
 class _Refused(Exception):  # noqa: N818
@@ -56,7 +51,7 @@ class Controller:
 
     def __init__(
         self,
-        meshes: Sequence[tuple[MeshWriter, Renderer]],
+        meshes: Meshes,
         election: Election,
         *,
         namespaces: Sequence[str] = (),
@@ -100,16 +95,23 @@ class Controller:
             await self._release()
 
     async def _elect(self) -> None:
-        """Takes, or renews, the Lease for ever."""
+        """Takes, or renews, the Lease for ever. Who leads tries at once again: the Lease must be renewed in time."""
+        pause, told = PAUSE, ""
         while True:
             try:
                 async with connect() as api:
                     while True:
                         await self._look(api)
+                        if told:
+                            log.info("the Lease is looked at again")
+                        pause, told = PAUSE, ""
                         await asyncio.sleep(PAUSE)
             except (ApiFailure, NoCredentials) as failure:
-                log.warning("the Lease can't be looked at: %s", failure)
-            await asyncio.sleep(PAUSE)
+                if str(failure) != told:
+                    told = str(failure)
+                    log.warning("the Lease can't be looked at: %s", told)
+            await asyncio.sleep(PAUSE if self._leads() else pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _look(self, api: Api) -> None:
         asked_at = time.monotonic()
@@ -136,7 +138,7 @@ class Controller:
             log.warning("the Lease was not given back: %s", failure)
 
     async def _work(self) -> None:
-        failures = 0
+        failures, told = 0, ""
         while True:
             try:
                 async with asyncio.timeout(PERIOD):
@@ -156,15 +158,17 @@ class Controller:
                     self._worked = True
                 async with connect() as api:
                     await self._pass(api)
-                failures = 0
+                failures, told = 0, ""
             except LostLead:
                 self._read_at = None
                 log.warning("a pass was broken off: another controller may lead")
             except (ApiFailure, NoCredentials) as failure:
                 failures += 1
                 self._read_at = None
-                log.warning("a pass was broken off, and is made again: %s", failure)
-                await asyncio.sleep(min(0.25 * 2**failures, 10.0))
+                if str(failure) != told:
+                    told = str(failure)
+                    log.warning("a pass was broken off, and is made again: %s", told)
+                await asyncio.sleep(min(0.25 * 2.0 ** min(failures, 16), LONGEST_PAUSE))
                 self._changed.set()
             except Exception:  # a bug: the next pass may be one that works
                 self._read_at = None
@@ -186,13 +190,15 @@ class Controller:
             for writer, _ in self._meshes:
                 await writer.read(api)
         objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
-        view = ClusterView(*(self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)))
+        listed = [self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)]
+        # Whatever takes long among many policies is done beside the event loop, which renews the Lease meanwhile.
+        view = await asyncio.to_thread(ClusterView, *listed)
         self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
         blocked: dict[ObjectKey, str] = {}
         given_up: set[Key] = set()
         while True:
-            desired = self._desired.take(objects.values(), view, without=blocked)
-            before = snapshot_of(in_force(objects.values(), self._leaving))
+            desired = await asyncio.to_thread(self._desired.take, objects.values(), view, without=blocked)
+            before = await asyncio.to_thread(lambda: snapshot_of(in_force(objects.values(), self._leaving)))
             try:
                 await self._carry_out(api, before, desired, objects, blocked, given_up)
                 break
@@ -216,12 +222,10 @@ class Controller:
         given_up: Set[Key],
     ) -> None:
         """One pass, without the mesh's objects that were ``given_up``. Raises ``_Refused`` where it ends early."""
-        way = between(before, desired.snapshot)
         try:
-            later = self._render(desired.snapshot, desired)
-            both = later if way is desired.snapshot else self._render(way, desired)
+            both, later = await asyncio.to_thread(rendered, self._meshes, before, desired)
         except SetupError as error:
-            raise _Refused(self._unrenderable(desired, error)) from error
+            raise _Refused(await asyncio.to_thread(unrenderable, self._meshes, desired, error)) from error
         one = Pass(self._settle)
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
@@ -230,54 +234,15 @@ class Controller:
             match step:
                 case Write():
                     for at, (writer, render) in enumerate(self._meshes):
-                        objects_of = later[at]
-                        if step.wants is Wants.BOTH:
-                            objects_of = serving_both(both[at], later[at], writer.live)
-                        found = changes(objects_of, writer.live, step.layers, remove=step.remove, leave=given_up)
+                        found = await asyncio.to_thread(step_changes, step, both[at], later[at], writer.live, given_up)
                         wrote = wrote or bool(found)
                         if failures := await writer.write(api, found, self._check):
-                            raise _Refused(_policies_of(failures, desired, render), failures.keys())
+                            needing = await asyncio.to_thread(policies_of, failures, desired, render)
+                            raise _Refused(needing, failures.keys())
                 case PutInForce():
                     wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
                     wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
-
-    def _render(self, snapshot: Snapshot, desired: Desired) -> list[dict[Key, Doc]]:
-        texts = cache(partial(policy_texts, desired))
-        return [controlled(render(snapshot, texts), writer.mesh) for writer, render in self._meshes]
-
-    def _unrenderable(self, desired: Desired, error: SetupError) -> dict[ObjectKey, str]:
-        """The policies that a mesh can't carry out; where each could be alone, the newest."""
-        found: dict[ObjectKey, str] = {}
-        newest = None
-        for newest, policy in _policies(desired):
-            for _, render in self._meshes:
-                try:
-                    render(_alone(policy, desired), dict)
-                except SetupError as own:
-                    found[newest] = str(own)
-        return found or ({newest: str(error)} if newest is not None else {})
-
-
-def _policies_of(failures: Mapping[Key, str], desired: Desired, render: Renderer) -> dict[ObjectKey, str]:
-    """The policies that need objects which could not be written, each with its reason."""
-    found: dict[ObjectKey, str] = {}
-    for key, policy in _policies(desired):
-        needs = controlled(render(_alone(policy, desired), dict), "").keys()
-        failed = [f"{object_key}: {why}" for object_key, why in failures.items() if object_key in needs]
-        if failed:
-            found[key] = failed[0]
-    return found
-
-
-def _policies(desired: Desired) -> Iterator[tuple[ObjectKey, Policy]]:
-    """Oldest first."""
-    by_name = {key.name: key for key in desired.in_force if key.kind == POLICIES.kind}
-    return ((by_name[policy.name], policy) for policy in desired.snapshot.policies)
-
-
-def _alone(policy: Policy, desired: Desired) -> Snapshot:
-    return Snapshot((policy,), desired.snapshot.pools, desired.snapshot.generation)
 
 
 def _now() -> str:

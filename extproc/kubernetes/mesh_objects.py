@@ -66,13 +66,15 @@ class Key(msgspec.Struct, frozen=True, order=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What to write, in this order."""
+    """What to write: ``first`` and ``apply`` one after the other, each at once; then ``remove`` in this order."""
 
+    first: tuple[Doc, ...] = ()
+    """What others include, and what is new: it may have a part of what others have had."""
     apply: tuple[Doc, ...] = ()
     remove: tuple[Mapping[str, Any], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.apply or self.remove)
+        return bool(self.first or self.apply or self.remove)
 
 
 def key_of(doc: Mapping[str, Any]) -> Key:
@@ -137,9 +139,9 @@ def _with_endpoints(spec: Doc, other: Mapping[str, Any]) -> Doc:
 def _with_routes(spec: Doc, other: Mapping[str, Any]) -> Doc:
     """The routes that are not wanted, each where the order of models has its place: a more exact one comes first."""
     routes = list(spec["http"])
-    names = {route["name"] for route in routes}
+    names = {route.get("name") for route in routes}
     for kept in other.get("http") or ():
-        if kept["name"] not in names and _chooses_target(kept):
+        if kept.get("name") not in names and _chooses_target(kept):
             place = _specificity(kept)
             after = (
                 at
@@ -180,11 +182,25 @@ def changes(
     wanted goes; ``leave``: what is not to be applied. Nothing where all is as it should be.
     """
     mine = [(key, doc) for key, doc in wanted.items() if layer_of(key) in layers and key not in leave]
-    apply = [doc for key, doc in mine if not _is_applied(doc, live.get(key))]
+    first: list[Doc] = []
+    others: list[Doc] = []
+    for key, doc in mine:
+        if not _is_applied(doc, live.get(key)):
+            comes_first = not _includes_others(doc) and (key not in live or _is_included(doc))
+            (first if comes_first else others).append(doc)
     gone = [key for key in live if key not in wanted and layer_of(key) in layers] if remove else []
-    apply.sort(key=lambda doc: layer_of(key_of(doc)))  # stable: a renderer's own order stays
+    for docs in (first, others):
+        docs.sort(key=lambda doc: layer_of(key_of(doc)))  # stable: a renderer's own order stays
     gone.sort(key=lambda key: (-layer_of(key), key))
-    return Changes(tuple(apply), tuple(live[key] for key in gone))
+    return Changes(tuple(first), tuple(others), tuple(live[key] for key in gone))
+
+
+def _is_included(doc: Doc) -> bool:
+    return doc["kind"] == "VirtualService" and "hosts" not in doc["spec"]
+
+
+def _includes_others(doc: Doc) -> bool:
+    return doc["kind"] == "VirtualService" and any("delegate" in route for route in doc["spec"]["http"])
 
 
 def _is_applied(doc: Doc, live: Mapping[str, Any] | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from extproc.kubernetes.api import Api, ApiFailure, Object, Resource
@@ -43,37 +44,39 @@ LINKERD = tuple(
     )
 )
 """The kinds that are rendered for each mesh, in the versions of the API that are rendered."""
+GATEWAY_KINDS = ("ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudget")
+"""Kinds of which Linkerd's inference gateway alone has objects."""
 
 
 class MeshWriter:
     """The objects of one mesh. ``live``: those that the controller made, as the server has them."""
 
-    def __init__(self, mesh: str, resources: Iterable[Resource], namespaces: Iterable[str] = ()) -> None:
-        """``namespaces``: where to look for objects; none: everywhere."""
+    def __init__(
+        self, mesh: str, resources: Iterable[Resource], places: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """``places``: kinds whose objects are in one namespace only, with that; all others may be in any."""
         self.mesh = mesh
         self._resources = {(one.group, one.kind): one for one in resources}
-        self._namespaces = tuple(namespaces) or ("",)
+        self._places = places
         self.live: dict[Key, Object] = {}
 
     async def read(self, api: Api) -> None:
         """Lists ``live`` anew. A kind that the server does not know has none. Raises ``ApiFailure``."""
         found: dict[Key, Object] = {}
         for resource in self._resources.values():
-            for namespace in self._namespaces:
-                try:
-                    listed = await api.list(resource, namespace, f"{LABEL}={self.mesh}")
-                except ApiFailure as failure:
-                    if failure.status == 404:
-                        continue
-                    raise
-                told = {"apiVersion": resource.api_version, "kind": resource.kind}
-                found |= {key_of(one | told): one | told for one in listed.objects}
+            try:
+                listed = await api.list(resource, self._places.get(resource.kind, ""), f"{LABEL}={self.mesh}")
+            except ApiFailure as failure:
+                if failure.status == 404:
+                    continue
+                raise
+            told = {"apiVersion": resource.api_version, "kind": resource.kind}
+            found |= {key_of(one | told): one | told for one in listed.objects}
         self.live = found
 
     async def write(self, api: Api, changes: Changes, check: Callable[[], None]) -> dict[Key, str]:
-        """Writes ``changes``: what is applied at once, then what is removed, in order. Returns why objects could not be
-        written. ``check`` raises where nothing may be written any more. Raises ``ApiFailure`` where the server can't be
-        asked.
+        """Writes ``changes``. Returns why objects could not be written. ``check`` raises where nothing may be written
+        any more. Raises ``ApiFailure`` where the server can't be asked.
         """
         limit = asyncio.Semaphore(PARALLEL)
         failures: dict[Key, str] = {}
@@ -84,9 +87,10 @@ class MeshWriter:
                 if why := await self._apply(api, doc):
                     failures[key_of(doc)] = why
 
-        for outcome in await asyncio.gather(*map(apply, changes.apply), return_exceptions=True):
-            if outcome is not None:
-                raise outcome
+        for docs in (changes.first, changes.apply):
+            for outcome in await asyncio.gather(*map(apply, docs), return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
         for gone in changes.remove:
             check()
             await self._remove(api, gone)

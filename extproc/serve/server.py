@@ -190,6 +190,8 @@ class Server:
         """Envoy tells of a request that has ended."""
         self._recent.account(account)
         self._taps.account(account)
+        if self._otlp:
+            self._otlp.account(account)
 
     def _unready(self) -> str:
         return self._state or (self._cluster.unready if self._cluster is not None else "")

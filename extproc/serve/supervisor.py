@@ -31,6 +31,7 @@ from extproc.telemetry.tap import TapFilter
 
 log = logging.getLogger(__name__)
 
+_STARTING = "starting"
 _POLL_INTERVAL, _FAST_POLL_INTERVAL = 1.0, 0.05
 """Seconds between two polls of the workers: usually, and while they start or end."""
 
@@ -50,7 +51,7 @@ class Supervisor:
         self._directory = TemporaryDirectory(prefix="extproc-")
         directory = Path(self._directory.name)
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
-        self._state = "starting"
+        self._state = _STARTING
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT, then drains all workers. Returns the exit status. Raises ``SetupError``."""
@@ -161,6 +162,8 @@ class Supervisor:
         """
         if not self._state and self._ready_workers * 2 < len(self._workers):
             return f"{self._ready_workers} of {len(self._workers)} workers are ready"
+        if self._state == _STARTING:
+            return "; ".join((_STARTING, *(w.unready for w in self._workers if not w.ready and w.unready)))
         return self._state
 
     def _config(self) -> Mapping[str, Any]:

@@ -42,6 +42,8 @@ class Worker:
         self.options = options.for_worker(number, f"unix://{socket}")
         self.replica = Replica(self.name, str(socket))
         self.ready = False
+        self.unready = ""
+        """Why it is not ready, as far as that is known."""
         self.restarts = 0
         self._child: ChildProcess | None = None
         self._backoff = RestartBackoff()
@@ -154,7 +156,8 @@ class Worker:
     def _is_ready(self) -> bool:
         try:
             self._get("/readyz")
-        except Unreachable:
+        except Unreachable as error:
+            self.unready = str(error)
             return False
         return True
 

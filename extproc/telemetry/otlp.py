@@ -1,13 +1,15 @@
 """Export of spans and metrics of inferences to an OpenTelemetry collector, by OTLP over gRPC.
 
-The request path only queues a finished exchange; a thread makes spans of the queue and sends them. While the collector
-is slow or unreachable the queue fills; what does not fit is dropped and counted. Everything but the endpoint (headers,
-certificates, timeout, sampler, resource attributes) comes from OpenTelemetry's own environment variables.
+The request path only queues a finished exchange; a thread makes spans of the queue and sends them, those of answers
+that were broken off once their accounts say by whom. While the collector is slow or unreachable the queue fills; what
+does not fit is dropped and counted. Everything but the endpoint (headers, certificates, timeout, sampler, resource
+attributes) comes from OpenTelemetry's own environment variables.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from threading import Event, Thread
 from uuid import uuid4
 
+import msgspec
 from opentelemetry.context import Context as SdkContext
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -28,9 +31,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from opentelemetry.trace.propagation import set_span_in_context
 
 from extproc import __version__
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Metadata
 from extproc.telemetry import genai, trace_context
+from extproc.telemetry.awaited_accounts import AwaitedAccounts, Ended
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.metrics import Metrics
 
@@ -61,7 +65,8 @@ class OtlpExporter:
         """``endpoint``: ``http://host:port``, or ``https`` for TLS."""
         resource = _resource()
         self._metrics = metrics
-        self._queue: deque[tuple[Observed, trace_context.TraceContext, int]] = deque()
+        self._queue: deque[Ended] = deque()
+        self._awaited = AwaitedAccounts()
         self._measurements = genai.Measurements()
         self._started_at = time.time_ns()
         self._spans = _SpanSender(endpoint, resource) if _enabled("OTEL_TRACES_EXPORTER") else None
@@ -84,7 +89,15 @@ class OtlpExporter:
         if len(self._queue) >= _MAX_QUEUED:
             self._metrics.count_spans("dropped")
         else:
-            self._queue.append((observed, context, time.time_ns()))
+            traced = msgspec.structs.replace(observed, traceparent=context.parent, tracestate=context.state)
+            self._queue.append((time.time(), traced))
+
+    def account(self, account: RequestAccount) -> None:
+        """Queues what Envoy tells of an observed request that failed. A full queue loses it: the span then tells what
+        was observed.
+        """
+        if self._spans is not None and account.observed and account.failure and len(self._queue) < _MAX_QUEUED:
+            self._queue.append((time.time(), account))
 
     def start(self) -> None:
         """Starts the thread, and lowers the interpreter's thread switch interval until ``stop``."""
@@ -106,18 +119,27 @@ class OtlpExporter:
         while not stopping:
             stopping = self._stopping.wait(_QUEUE_INTERVAL)
             try:
-                self._send_spans()
+                self._send_spans(math.inf if stopping else time.time())
                 if self._points is not None and (stopping or time.monotonic() >= due):
                     due = time.monotonic() + self._interval
                     self._points.send(self._measurements, self._started_at)
             except Exception:
                 log.exception("sending to the collector failed")
 
-    def _send_spans(self) -> None:
-        queue = self._queue
-        while self._spans is not None and queue:
-            batch = [queue.popleft() for _ in range(min(_MAX_BATCH, len(queue)))]
-            sent, ok = self._spans.send(batch)
+    def _send_spans(self, now: float) -> None:
+        """Sends what is queued, but for what still awaits its account at ``now``."""
+        if self._spans is None:
+            return
+        batch: list[Ended] = []
+        while True:
+            while self._queue and len(batch) < _MAX_BATCH:
+                batch += self._awaited.take(*self._queue.popleft())
+            if not self._queue:
+                batch += self._awaited.overdue(now)
+            if not batch:
+                return
+            sent, ok = self._spans.send(batch[:_MAX_BATCH])
+            del batch[:_MAX_BATCH]
             if sent:
                 self._metrics.count_spans("exported" if ok else "failed", sent)
 
@@ -144,10 +166,11 @@ class _SpanSender:
         provider.add_span_processor(self._finished)
         self._tracer = provider.get_tracer(_SCOPE, __version__, schema_url=_SCHEMA)
 
-    def send(self, batch: Sequence[tuple[Observed, trace_context.TraceContext, int]]) -> tuple[int, bool]:
+    def send(self, batch: Sequence[Ended]) -> tuple[int, bool]:
         """Sends the batch: (number of sampled spans, whether the collector accepted them)."""
-        for observed, context, end in batch:
-            self._make(observed, context, end)
+        for ended_at, observed in batch:
+            if isinstance(observed, Observed):
+                self._make(observed, int(ended_at * 1e9))
             time.sleep(0)  # lets the thread that serves requests run
         spans = self._finished.take()
         return len(spans), not spans or self._exporter.export(spans) is SpanExportResult.SUCCESS
@@ -155,10 +178,10 @@ class _SpanSender:
     def close(self) -> None:
         self._exporter.shutdown()
 
-    def _make(self, observed: Observed, context: trace_context.TraceContext, end: int) -> None:
+    def _make(self, observed: Observed, end: int) -> None:
         span = self._tracer.start_span(
             genai.span_name(observed),
-            _parent_context(context),
+            _parent_context(observed),
             SpanKind.CLIENT,
             genai.attributes(observed),
             start_time=end - int((observed.seconds or 0.0) * 1e9),
@@ -168,12 +191,12 @@ class _SpanSender:
         span.end(end)
 
 
-def _parent_context(context: trace_context.TraceContext) -> SdkContext:
-    parent = trace_context.parse_traceparent(context.parent)
+def _parent_context(observed: Observed) -> SdkContext:
+    parent = trace_context.parse_traceparent(observed.traceparent)
     if parent is None:
         return SdkContext()
     flags = TraceFlags(TraceFlags.SAMPLED if parent.sampled else TraceFlags.DEFAULT)
-    state = TraceState.from_header([context.state]) if context.state else None
+    state = TraceState.from_header([observed.tracestate]) if observed.tracestate else None
     remote = SpanContext(parent.trace_id, parent.span_id, is_remote=True, trace_flags=flags, trace_state=state)
     return set_span_in_context(NonRecordingSpan(remote), SdkContext())
 

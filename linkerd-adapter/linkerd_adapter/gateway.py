@@ -45,7 +45,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     image: str = f"aimesh-extproc:{__version__}"
     """Of the processor; its entry point is ``extproc``."""
     envoy_image: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
-    replicas: int = 2
+    replicas: int | None = 2
+    """None: whoever scales the Deployment says so."""
     target_port: int | str | None = None
     """On which the model servers' pods listen, number or name; None: each policy's own port."""
     app_protocol: Literal["http", "kubernetes.io/h2c"] | None = None
@@ -140,7 +141,7 @@ def _deployment(options: Options, checksum: str) -> Doc:
         "kind": "Deployment",
         "metadata": _metadata(options),
         "spec": {
-            "replicas": options.replicas,
+            **({} if options.replicas is None else {"replicas": options.replicas}),
             "selector": {"matchLabels": labels(options.gateway)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {"metadata": {"labels": labels(options.gateway), "annotations": annotations}, "spec": pod},

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from extproc.policyfile import loader
 from tests.envoy.conftest import Gateway, ModelServer
+from tests.envoy.test_accounts import break_off
 from tests.envoy.test_up import Up
 from tests.grpc.served import Served, ServedWorkers
 from tests.otlp.receiver import Receiver, receiving, values
@@ -106,6 +107,16 @@ def test_an_unsampled_request_has_no_span_and_one_without_a_context_its_own_trac
     assert not spans["chat llama-root"].parent_span_id
     assert not spans["chat llama-broken"].parent_span_id
     assert len({span.trace_id for span in spans.values()}) == 3
+
+
+def test_a_span_tells_who_broke_the_answer_off(start: Any, model: ModelServer, receiver: Receiver) -> None:
+    envoy, _ = start(tracing=True)
+    model.then = break_off
+    with suppress(http.client.IncompleteRead):
+        envoy.ask("llama-3-8b", traceparent=CONTEXT)
+    (span,) = ours(receiver)
+    assert values(span.attributes)["error.type"] == "upstream_broke_off"
+    assert span.status.code == Status.STATUS_CODE_ERROR
 
 
 def test_where_envoy_traces_ours_is_the_child_of_its_span(start: Any, model: ModelServer, receiver: Receiver) -> None:

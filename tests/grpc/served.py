@@ -40,15 +40,35 @@ def write(path: Path, weight: str) -> None:
     fresh.replace(path)
 
 
+_NEVER_SHEDS = """\
+import sys
+from extproc.cli.main import main
+from extproc.serve import servicer
+servicer.BUSY_AFTER = servicer.OVERLOADED_AFTER = 60.0
+sys.exit(main())
+"""
+
+
 class Served:
     """A running ``extproc serve``; ends with the context."""
 
-    def __init__(self, policy: Path, *options: str, listen: str = "127.0.0.1:0", admin: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        policy: Path,
+        *options: str,
+        listen: str = "127.0.0.1:0",
+        admin: str = "127.0.0.1:0",
+        sheds: bool = True,
+    ) -> None:
+        """``sheds``: it stops observing where it can't keep up, as ever; else not even where the machine halts."""
         options = ("--listen", listen, "--admin", admin, *options)
-        self._start(["-f", str(policy), *options], {"TMPDIR": str(policy.parent)})
+        program = ["-m", "extproc"] if sheds else ["-c", _NEVER_SHEDS]
+        self._start(["-f", str(policy), *options], {"TMPDIR": str(policy.parent)}, program)
 
-    def _start(self, options: Sequence[str], environment: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "extproc", "serve", "--engine", ENGINE, *options]
+    def _start(
+        self, options: Sequence[str], environment: Mapping[str, str], program: Sequence[str] = ("-m", "extproc")
+    ) -> None:
+        command = [sys.executable, *program, "serve", "--engine", ENGINE, *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | dict(environment))
         self.lines: list[str] = []
         self._reader = Thread(target=self._read, daemon=True)
@@ -117,7 +137,7 @@ class Served:
 class ServedWorkers(Served):
     """A running supervisor with its workers."""
 
-    def __init__(self, policy: Path, count: int, *options: str, **more: str) -> None:
+    def __init__(self, policy: Path, count: int, *options: str, **more: Any) -> None:
         super().__init__(policy, "--workers", str(count), *options, **more)
         self.count = count
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -95,7 +96,8 @@ def test_a_missing_policy_is_exit_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flag", ["--listen", "--admin"])
 def test_a_taken_port_is_named(flag: str, served: Served, policy: Path) -> None:
     taken = served.address if flag == "--listen" else served.admin
-    with Served(policy, **{flag.removeprefix("--"): taken}) as second:
+    option: Any = {flag.removeprefix("--"): taken}
+    with Served(policy, **option) as second:
         assert second.exit_status() == 1
         until(lambda: flag in second.log)
         assert taken in second.log

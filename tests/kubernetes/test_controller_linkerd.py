@@ -64,7 +64,9 @@ def wanted(namespace: str, document: dict[str, Any]) -> dict[Key, str]:
     metadata = {"name": document["metadata"]["name"], "namespace": namespace}
     text = yaml.safe_dump({**document, "metadata": metadata}, sort_keys=False)
     files = {f"modelinferencepolicy-{namespace}-chat.yaml": text}
-    rendered = manifests.render(snapshot, files, Options(gateway=Service(namespace, "gateway"))).manifests
+    rendered = manifests.render(
+        snapshot, files, Options(gateway=Service(namespace, "gateway"), replicas=None)
+    ).manifests
     return {key: doc["metadata"]["annotations"][APPLIED] for key, doc in controlled(rendered, "linkerd").items()}
 
 

@@ -1,18 +1,29 @@
-"""A real istiod beside the API server: its own webhook judges what is rendered for it."""
+"""A real istiod beside the API server: its own webhook judges what is rendered for it, and it makes routes of it."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from itertools import groupby
 from typing import Any
 
+import grpc
 import pytest
 import yaml
+from envoy_data_plane.envoy.config.core.v3 import Node
+from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryRequest, DiscoveryResponse
+from envoy_data_plane.google.protobuf import Struct, Value
 
 from extproc.cli.main import main
+from extproc.render.istio import virtual_services
+from extproc.render.istio.istio_options import IstioOptions
+from extproc.render.istio.manifests import documents
 from tests.house.tree import ROOT
-from tests.kubernetes.control_plane import ISTIOD, ControlPlane
+from tests.istio.test_divided_objects import joined, many, of_kind
+from tests.kubernetes.control_plane import ISTIOD, ISTIOD_ADDRESS, ControlPlane
 from tests.manifests import crds
 from tests.waiting import until
 
@@ -92,3 +103,47 @@ def test_istiod_takes_what_is_rendered(mesh: ControlPlane, place: str) -> None:
     assert documents
     assert refused(mesh, BAD), "it is asked"
     mesh.apply(*documents)
+
+
+GATEWAY = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "gateway", "namespace": "istio-ingress"},
+    "spec": {
+        "selector": {"istio": "ingressgateway"},
+        "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+    },
+}
+
+
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+
+
+def test_divided_routes_are_put_together_in_their_order(mesh: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ``delegate``: the routes of the gateway are as if they were in one VirtualService."""
+    monkeypatch.setattr(virtual_services, "MAX_ROUTES", 40)
+    options = IstioOptions(proxies=("gateway",), hosts=("llm.example.com",))
+    rendered = documents(many(20), options)
+    assert len(of_kind(rendered, "VirtualService", "aimesh-gateway")) > 5
+    mesh.apply(GATEWAY, *rendered)
+    wanted = [route["name"] for route in joined(rendered)]
+    until(lambda: [name for name, _ in groupby(_routes_of_the_gateway())] == wanted, 60, pause=0.2)
+    mesh.kubectl("delete", "-f", "-", input=yaml.safe_dump_all([GATEWAY, *rendered]))
+
+
+def _routes_of_the_gateway() -> list[str]:
+    """The names of its routes, as istiod tells them to a gateway's proxy."""
+    labels = Struct(fields={"istio": Value(string_value="ingressgateway")})
+    metadata = Struct(fields={"NAMESPACE": Value(string_value="istio-ingress"), "LABELS": Value(struct_value=labels)})
+    node = Node(id="router~10.77.0.9~gateway.istio-ingress~istio-ingress.svc.cluster.local", metadata=metadata)
+    kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    asked = DiscoveryRequest(node=node, resource_names=["http.80"], type_url=kind)
+    with grpc.insecure_channel(f"{ISTIOD_ADDRESS}:15010") as channel:
+        stream = channel.stream_stream(METHOD)
+        answers = stream(iter([bytes(asked)]), timeout=30)
+        (resource,) = DiscoveryResponse.parse(next(answers)).resources
+        answers.cancel()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # istiod's own fields
+        hosts = RouteConfiguration.parse(resource.value).virtual_hosts
+    return [route.name for host in hosts if "llm.example.com" in host.domains for route in host.routes]

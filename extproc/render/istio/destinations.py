@@ -63,18 +63,22 @@ def entry_host(policy: Policy) -> str:
     return f"{slug(policy.name)}.{DOMAIN}"
 
 
-def targets(snapshot: Snapshot, policy: Policy) -> list[Target]:
-    """Every target of ``policy``."""
-    return [t for (owner, _), found in snapshot.targets.items() if owner == policy.name for t in found]
+def targets(snapshot: Snapshot) -> dict[str, list[Target]]:
+    """Every target of each policy, by its name."""
+    found: dict[str, list[Target]] = {policy.name: [] for policy in snapshot.policies}
+    for (owner, _), served in snapshot.targets.items():
+        found[owner] += served
+    return found
 
 
 def destinations(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Destination]:
     """The destination of every target. Names of subsets are unique on their host."""
     policies = Counter(service_host(policy, options) for policy in snapshot.policies)
+    by_policy = targets(snapshot)
     found = {
         target: _destination(policy, target, options, shared=policies[service_host(policy, options)] > 1)
         for policy in snapshot.policies
-        for target in targets(snapshot, policy)
+        for target in by_policy[policy.name]
     }
     # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
     names = Counter((destination.host, destination.subset) for destination in found.values())

@@ -13,7 +13,9 @@ What all patches rely on:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from extproc import headers
 from extproc.policy.snapshot import Policy, Snapshot
@@ -42,12 +44,15 @@ from extproc.render.istio.admission import (
     if_admitted_and_sampled,
     sampled_filter,
 )
-from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, service_host, slug
+from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, part_name, part_of, slug
 from extproc.render.istio.provenance import METADATA, metadata
-from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts
+from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts, policies_by_host
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
 ANCHOR = "envoy.filters.http.grpc_stats"
+
+MAX_PATCHES = 400
+"""Of hosts, in one object. One has some 1,200 bytes, an object at most 1.5 MiB (etcd)."""
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 10
@@ -60,16 +65,17 @@ _HEADER_KEYS = ((headers.MODEL_NAME, "model"), (headers.MODEL_VERSION, "version"
 
 
 def envoy_filters(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each kind of proxy and namespace."""
+    """One for each kind of proxy and namespace; of very many hosts, others enable the filters for some each."""
     make = _Filters(snapshot, options)
     found: list[Doc] = []
     if not snapshot.policies:
         return found
     if "gateway" in options.proxies:
-        found.append(make.gateway())
+        found += make.gateway()
     homes = list(dict.fromkeys(namespace(policy, options) for policy in snapshot.policies))
     if "sidecar" in options.proxies:
-        found += [make.sidecar(where) for where in ([options.callers] if options.callers else homes)]
+        for where in [options.callers] if options.callers else homes:
+            found += make.sidecar(where)
     if "waypoint" in options.proxies:
         found += [make.waypoint(where) for where in homes]
     if "inbound" in options.proxies:
@@ -92,26 +98,28 @@ class _Filters:
         self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
-    def gateway(self) -> Doc:
+    def gateway(self) -> list[Doc]:
         """For the ingress gateway."""
         where, _, _ = self._options.gateway.partition("/")
         everyone = catch_all(self._snapshot, self._snapshot.policies)
-        hosts: list[Doc] = []
-        for host in gateway_hosts(self._snapshot, self._options):
-            hosts += self._enable("GATEWAY", {"domainName": host}, everyone)
-        patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {}), *hosts]
-        return self._manifest("aimesh-gateway", where, patches, _workload(self._options.gateway_labels))
+        hosts = {
+            host: self._enable("GATEWAY", {"domainName": host}, everyone)
+            for host in gateway_hosts(self._snapshot, self._options)
+        }
+        patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {})]
+        return self._manifests("aimesh-gateway", where, patches, hosts, _workload(self._options.gateway_labels))
 
-    def sidecar(self, where: str) -> Doc:
+    def sidecar(self, where: str) -> list[Doc]:
         """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
         patches = self._clusters(context)
         for port in dict.fromkeys(policy.port for policy in snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
-        for host, mine in self._hosts().items():
+        hosts: dict[str, list[Doc]] = defaultdict(list)
+        for host, mine in policies_by_host(self._snapshot, self._options).items():
             for port in dict.fromkeys(policy.port for policy in mine):
-                patches += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
-        return self._manifest("aimesh-sidecar", where, patches, {})
+                hosts[host] += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
+        return self._manifests("aimesh-sidecar", where, patches, hosts, {})
 
     def waypoint(self, where: str) -> Doc:
         """For a waypoint (ambient mode). It has virtual hosts by address, not by host: the filters are enabled for all
@@ -120,7 +128,7 @@ class _Filters:
         context = "SIDECAR_INBOUND"
         patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
         patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
-        for mine in self._hosts().values():
+        for mine in policies_by_host(self._snapshot, self._options).values():
             patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
@@ -192,13 +200,6 @@ class _Filters:
         match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{GRPC}"}}}}
         return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
 
-    def _hosts(self) -> dict[str, list[Policy]]:
-        """The policies of each apex Service, by its host."""
-        found: dict[str, list[Policy]] = {}
-        for policy in self._snapshot.policies:
-            found.setdefault(service_host(policy, self._options), []).append(policy)
-        return found
-
     def _virtual_host(self) -> Doc:
         """Fields of a virtual host other than routes and filters."""
         return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **response_headers()}
@@ -208,6 +209,18 @@ class _Filters:
         if self._options.service is not None:
             return []
         return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
+
+    def _manifests(
+        self, name: str, where: str, patches: Sequence[Doc], hosts: Mapping[str, Sequence[Doc]], to: Doc
+    ) -> list[Doc]:
+        """``hosts``: patches that enable the filters for one host each, which need nothing of one another."""
+        if sum(map(len, hosts.values())) <= MAX_PATCHES:
+            return [self._manifest(name, where, [*patches, *chain.from_iterable(hosts.values())], to)]
+        parts: dict[int, list[Doc]] = defaultdict(list)
+        for host, enabling in hosts.items():
+            parts[part_of(host)] += enabling
+        divided = [self._manifest(part_name(name, part), where, mine, to) for part, mine in sorted(parts.items())]
+        return [self._manifest(name, where, patches, to), *divided]
 
     def _manifest(self, name: str, where: str, patches: Sequence[Doc], to: Doc) -> Doc:
         annotations = {}

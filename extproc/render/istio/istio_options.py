@@ -150,6 +150,25 @@ def host_slug(host: str) -> str:
     return slug(*host.removesuffix(".svc.cluster.local").split("."))
 
 
+_PARTS = 16
+"""Into which what is too large for one object is divided: always as many, so that nothing moves when more comes."""
+
+
+def part_of(text: str) -> int:
+    """The part that ``text`` belongs to."""
+    return hashlib.sha256(text.encode()).digest()[0] % _PARTS
+
+
+def part_name(name: str, part: int) -> str:
+    """The name of the object with a part of what belongs into the object ``name``."""
+    return f"{name}-part-{part:02}"
+
+
+def whole_name(name: str) -> str:
+    """The name of the object that this one, if it has a part, has it of."""
+    return re.sub(r"-part-[0-9]{2}$", "", name)
+
+
 def manifest(kind: str, version: str, name: str, where: str, spec: Doc, **annotations: str) -> Doc:
     """A Kubernetes object."""
     metadata: dict[str, Any] = {

@@ -99,9 +99,7 @@ def concerns(text: str, snapshot: Snapshot) -> bool:
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
     where = destinations(snapshot, _DEFAULT_ISTIO)
-    pooled = {
-        policy.name: [t for t in targets(snapshot, policy) if t.pool and t.version] for policy in snapshot.policies
-    }
+    pooled = {name: any(t.pool and t.version for t in found) for name, found in targets(snapshot).items()}
     return {
         "hosts": [
             f"{p.name} {p.namespace or '-'} {service_host(p, _DEFAULT_ISTIO)}:{p.port}" for p in snapshot.policies
@@ -116,7 +114,7 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
         "settings": [*_settings(snapshot)],
         "limits": [
             f"maxBody {snapshot.body_limit}",
-            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=bool(pooled[policy.name]))),
+            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=pooled[policy.name])),
         ],
         WEIGHTS: [
             f"{_target(target)} {weight}"

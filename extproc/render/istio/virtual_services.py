@@ -1,12 +1,19 @@
 """VirtualServices: routes by the headers that the processor has set to the subset of a target.
 
+Where there are very many, the routes for exact names of models are in VirtualServices of their own, which the one of
+the host includes (``delegate``): istiod puts them together in its order. Each name's routes are in one of them, so that
+no order among those matters.
+
 A policy's timeout limits the time until the answer begins. Istio's ``timeout`` would cut streams off, so it becomes the
 timeout per try, which ends once response headers were sent to the client.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
 
 from extproc import headers
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot, Version
@@ -16,11 +23,22 @@ from extproc.render.envoy.envoy_options import seconds
 from extproc.render.envoy.rewriting import literal
 from extproc.render.envoy.routes import model_only_target, owns_all, unserved_headers, weighted_targets
 from extproc.render.istio.destinations import destinations
-from extproc.render.istio.istio_options import IstioOptions, host_slug, manifest, namespace, service_host
+from extproc.render.istio.istio_options import (
+    IstioOptions,
+    host_slug,
+    manifest,
+    namespace,
+    part_name,
+    part_of,
+    service_host,
+)
 
 VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
 GRPC = "grpc"
 """Suffix of the names of routes for gRPC calls."""
+
+MAX_ROUTES = 1000
+"""In one object. A route has some 450 bytes, an object at most 1.5 MiB (etcd), and twice the routes during a change."""
 
 _MAX_TOTAL_WEIGHT = (1 << 31) - 1
 """Istio's limit for the sum of the weights of one route (int32)."""
@@ -30,29 +48,45 @@ _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
 
 def virtual_services(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each apex Service, for sidecars and waypoints, and one for the gateway."""
+    """One for each apex Service, for sidecars and waypoints, and one for the gateway; before each those it includes."""
     make = _Routes(snapshot, options)
-    found = []
+    found: list[Doc] = []
     if {"sidecar", "waypoint"}.intersection(options.proxies):
-        for host in dict.fromkeys(service_host(policy, options) for policy in snapshot.policies):
-            policies = [policy for policy in snapshot.policies if service_host(policy, options) == host]
-            spec = {"hosts": [host], "http": make.all(policies)}
-            name = f"aimesh-{host_slug(host)}"
-            found.append(manifest(*VIRTUAL_SERVICE, name, namespace(policies[0], options), spec))
+        for host, policies in policies_by_host(snapshot, options).items():
+            where = namespace(policies[0], options)
+            found += _objects(f"aimesh-{host_slug(host)}", where, {"hosts": [host]}, make, policies)
     if "gateway" in options.proxies and snapshot.policies:
-        spec = {
-            "hosts": gateway_hosts(snapshot, options),
-            "gateways": [options.gateway],
-            "http": make.all(snapshot.policies),
-        }
+        head = {"hosts": gateway_hosts(snapshot, options), "gateways": [options.gateway]}
         where = namespace(snapshot.policies[0], options)
-        found.append(manifest(*VIRTUAL_SERVICE, "aimesh-gateway", where, spec))
+        found += _objects("aimesh-gateway", where, head, make, snapshot.policies)
     return found
+
+
+def _objects(name: str, where: str, head: Doc, make: _Routes, policies: Sequence[Policy]) -> list[Doc]:
+    """A VirtualService, after those that it includes."""
+    if len(routes := make.all(policies)) <= MAX_ROUTES:
+        return [manifest(*VIRTUAL_SERVICE, name, where, {**head, "http": routes})]
+    parts, routes = make.divided(policies)
+    included = [
+        manifest(*VIRTUAL_SERVICE, part_name(name, part), where, {"http": routes_of})
+        for part, routes_of in sorted(parts.items())
+    ]
+    # Without a name: istiod would put it before the name of each route that is included.
+    includes = [{"delegate": {"name": one["metadata"]["name"], "namespace": where}} for one in included]
+    return [*included, manifest(*VIRTUAL_SERVICE, name, where, {**head, "http": [*includes, *routes]})]
 
 
 def gateway_hosts(snapshot: Snapshot, options: IstioOptions) -> list[str]:
     """Hosts by which clients call the gateway."""
     return list(options.hosts or dict.fromkeys(service_host(policy, options) for policy in snapshot.policies))
+
+
+def policies_by_host(snapshot: Snapshot, options: IstioOptions) -> dict[str, list[Policy]]:
+    """The policies of each apex Service, by its host."""
+    found: dict[str, list[Policy]] = {}
+    for policy in snapshot.policies:
+        found.setdefault(service_host(policy, options), []).append(policy)
+    return found
 
 
 def default_route(policy: Policy) -> str:
@@ -62,7 +96,7 @@ def default_route(policy: Policy) -> str:
 
 def catch_all(snapshot: Snapshot, policies: Sequence[Policy]) -> Policy:
     """Of ``policies`` the one that gets requests on which the processor set no headers."""
-    return next((m.policy for m in snapshot.patterns if owns_all(m) and m.policy in policies), policies[0])
+    return snapshot.fallback if snapshot.fallback in policies else policies[0]
 
 
 class _Routes:
@@ -73,26 +107,54 @@ class _Routes:
         self._options = options
         self._destinations = destinations(snapshot, options)
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
+        self._patterns: dict[str, list[tuple[int, ModelMatch]]] = defaultdict(list)
+        """Each policy's patterns, with the place in which they are tried."""
+        for place, match in enumerate(snapshot.patterns):
+            self._patterns[match.policy.name].append((place, match))
 
     def all(self, policies: Sequence[Policy]) -> list[Doc]:
         """For each policy the routes to its targets, then one by model alone; last those without a model."""
-        found: list[Doc] = []
+        shared = len(policies) > 1
+        owned = (self._owned(policy, models, shared=shared) for policy, models in self._owners(policies))
+        return [*chain.from_iterable(owned), *self._default(policies)]
+
+    def divided(self, policies: Sequence[Policy]) -> tuple[dict[int, list[Doc]], list[Doc]]:
+        """The same: the routes for exact names of models, by the part (``part_of``) of these; and those after them."""
+        shared = len(policies) > 1
+        parts: dict[int, list[Doc]] = defaultdict(list)
+        after: list[Doc] = []
         for policy, owned in self._owners(policies):
-            for version in policy.answering or (Version(""),):
-                for target in self._snapshot.targets[policy.name, version.name]:
-                    found += self._target(policy, owned, target)
-            if any(owned) and (len(policies) > 1 or self._pins):
-                found += self._fallback(policy, f"{policy.name}-model", owned)
+            named: dict[int, list[Doc]] = defaultdict(list)
+            for models in owned:
+                if exact := models.get(headers.MODEL_NAME, {}).get("exact"):
+                    named[part_of(exact)].append(models)
+                else:
+                    after += self._owned(policy, [models], shared=shared)
+            for part, mine in named.items():
+                parts[part] += self._owned(policy, mine, shared=shared)
+        return parts, [*after, *self._default(policies)]
+
+    def _owned(self, policy: Policy, owned: list[Doc], *, shared: bool) -> list[Doc]:
+        """The routes of a policy for some of its models. ``shared``: others have the host as well."""
+        found: list[Doc] = []
+        for version in policy.answering or (Version(""),):
+            for target in self._snapshot.targets[policy.name, version.name]:
+                found += self._target(policy, owned, target)
+        if any(owned) and (shared or self._pins):
+            found += self._fallback(policy, f"{policy.name}-model", owned)
+        return found
+
+    def _default(self, policies: Sequence[Policy]) -> list[Doc]:
         default = catch_all(self._snapshot, policies)
-        return [*found, *self._fallback(default, default_route(default), [{}])]
+        return self._fallback(default, default_route(default), [{}])
 
     def _owners(self, policies: Sequence[Policy]) -> list[tuple[Policy, list[Doc]]]:
         """Policies with the conditions for their models, in the order of matching: exact names first, then globs."""
         exact: dict[str, list[Doc]] = {}
         globs: list[tuple[Policy, list[Doc]]] = []
-        for match in self._snapshot.patterns:
-            if match.policy not in policies:
-                continue
+        for _, match in sorted(
+            (each for policy in policies for each in self._patterns[policy.name]), key=itemgetter(0)
+        ):
             if "*" in match.pattern:
                 globs.append((match.policy, [self._glob(match)]))
             else:

@@ -44,6 +44,7 @@ def test_output_and_counts() -> None:
 def test_the_last_of_several_fields_counts() -> None:
     assert inspected(field(1, field(2, 5)) + field(2, field(3, 7)))[2] == (7, None, None)
     assert inspected(field(1, field(4, 2)))[2] == (None, None, 2)
+    assert inspected(field(1, field(4, 100)))[2] == (None, None, 100)
 
 
 @pytest.mark.parametrize("end", [field(2, b""), field(2, field(2, b"stop")), field(2, field(2, b""))])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from extproc.answers.realtime_session import MAX_OPEN, RealtimeSession, SessionAnswer, is_session, realtime_session
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
+from extproc.answers.wire.lenient_json import MAX_REFUSED
 from extproc.apis import TABLE
 from extproc.apis.answer_table import SESSIONS
 from extproc.headers import Headers
@@ -298,3 +299,10 @@ def test_what_compressed_events_are_without_their_compression() -> None:
     assert one.expanded == 0
     one.feed(frame(Packer()(event), 0xC1), 1.0)
     assert one.expanded == len(event)
+
+
+@pytest.mark.parametrize(("refused", "read"), [(MAX_REFUSED - 1, 1), (MAX_REFUSED, 0)])
+def test_what_is_nearly_json_is_read_until_a_hundred_events_were_none(refused: int, read: int) -> None:
+    nearly = frame(b'{"type":"response.output_text.delta","response_id":"r1","delta":"a","x":NaN}')
+    (found,) = listen(created(), *[frame(b"{no JSON at all}")] * refused, nearly, done())
+    assert found.reader.state.output_events == read

@@ -43,7 +43,7 @@ def test_it_renders_what_the_commands_render(mesh: str, names: list[str]) -> Non
     if "istio" in found:
         assert found["istio"](CANARY, dict) == documents(CANARY, IstioOptions())
     if "linkerd" in found:
-        options = Options(gateway=Service("aimesh-system", "inference-gateway"), image="i:1")
+        options = Options(gateway=Service("aimesh-system", "inference-gateway"), image="i:1", replicas=None)
         texts = {"a.yaml": "x"}
         assert tuple(found["linkerd"](CANARY, lambda: texts)) == manifests.render(CANARY, texts, options).manifests
         assert found["linkerd"](Snapshot(), dict) == ()

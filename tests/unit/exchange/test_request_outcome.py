@@ -39,6 +39,7 @@ ROUTED = {
 TARGETS = {
     **{cluster: (target,) for cluster, target in SNAPSHOT.target_by_cluster.items()},
     "llama/v0/west": (Target("llama", "v0", "west", ()),),
+    "llama/v1/east": (Target("llama", "v1", "east", ()),),
     "outbound|80||shared": (Target("plain", "", "", ()), Target("llama", "v2", "", ())),
 }
 """Those of the policies, one that was theirs before, and a Service of two."""
@@ -107,6 +108,9 @@ def test_a_target_that_has_left_the_policy_since() -> None:
     (forgotten,) = of("llama/v9/west", metadata=ROUTED | {"version": "v9"})
     assert isinstance(forgotten, RequestAccount)
     assert (forgotten.model, forgotten.version, forgotten.gpu_pool) == ("llama-*", "other", "west")
+    (moved,) = of("llama/v1/east", metadata=ROUTED | {"gpu_pool": "east"})
+    assert isinstance(moved, RequestAccount)
+    assert (moved.model, moved.version, moved.gpu_pool) == ("llama-*", "v1", "east")
     strayed, fault = of("llama/v0/west")
     assert isinstance(strayed, RequestAccount)
     assert (strayed.version, fault) == ("v0", Fault("not_as_decided"))
@@ -175,6 +179,7 @@ NOT_ANSWERED, ANSWERED = False, True
         (101, ANSWERED, ("upstream_connection_termination",), ""),
         (101, ANSWERED, ("downstream_connection_termination",), ""),
         (503, NOT_ANSWERED, ("upstream_connection_termination",), "upstream_reset"),
+        (500, NOT_ANSWERED, ("upstream_protocol_error",), "upstream_reset"),
         (502, NOT_ANSWERED, ("upstream_protocol_error",), "upstream_reset"),
         (504, NOT_ANSWERED, ("upstream_request_timeout",), "upstream_timeout"),
         (503, NOT_ANSWERED, ("upstream_connection_failure", "upstream_retry_limit_exceeded"), "upstream_unreachable"),

@@ -157,6 +157,7 @@ def test_rows_have_rates_of_their_own() -> None:
     assert shares.share(ROW) < 1
     for other in (("n", "v1", "", True), ("m", "v2", "", True), ("m", "v1", "a100", True), ("m", "v1", "", False)):
         assert shares.share(other) == 1.0
+    assert shares.share(ROW) < 1
 
 
 def test_the_rows_that_are_kept_are_bounded() -> None:

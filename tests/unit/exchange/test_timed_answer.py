@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from extproc.answers import AnswerReader, answer_reader
@@ -55,6 +56,12 @@ def test_an_answer_that_was_not_read() -> None:
     assert (found.caller, found.traceparent, found.asked) == ("caller", "00-1", "llama-3")
     assert (found.first_token, found.per_token, found.input_tokens, found.output_tokens) == (None,) * 4
     assert (found.streamed, found.estimated) == (False, False)
+    assert (found.accounted, found.request_id, found.share) == (False, "", 1.0)
+
+
+@pytest.mark.parametrize("kind", [ObservedExchange, TimedAnswer])
+def test_an_answer_does_not_change(kind: type[msgspec.Struct]) -> None:
+    assert kind.__struct_config__.frozen
 
 
 @pytest.mark.parametrize(("started", "ended"), [(None, 2.0), (1.0, None), (None, None)])

@@ -33,6 +33,13 @@ def made(kind: str, name: str, spec: dict[str, Any], namespace: str = "ai", age:
     return {"apiVersion": "ai.istio.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that are killed break their connections off: nothing to be told."""
+
+
 class FakeApi:
     """The server, at ``kubeconfig``; ends with the context."""
 
@@ -56,8 +63,7 @@ class FakeApi:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         self.kubeconfig = directory / "kubeconfig"
         self.kubeconfig.write_text(

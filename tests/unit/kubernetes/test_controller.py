@@ -11,7 +11,7 @@ import pytest
 from extproc.errors import SetupError
 from extproc.kubernetes import controller as module
 from extproc.kubernetes import object_watch
-from extproc.kubernetes.api import ApiFailure
+from extproc.kubernetes.api import ApiFailure, Object, Resource
 from extproc.kubernetes.controller import Controller
 from extproc.kubernetes.leader import Election
 from extproc.kubernetes.mesh_objects import Doc
@@ -151,3 +151,39 @@ def test_who_does_not_lead_writes_nothing(run: Callable[[Steps], None], monkeypa
         )
 
     run(steps)
+
+
+def test_a_failure_is_told_once_and_tried_less_and_less_often(
+    run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.001)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.004)
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(seconds)
+
+    async def steps(api: MemoryApi) -> None:
+        get, tries = api.get, 0
+
+        async def away(resource: Resource, namespace: str, name: str) -> Object | None:
+            nonlocal tries
+            tries += 1
+            raise ApiFailure("ConnectError")
+
+        monkeypatch.setattr(api, "get", away)
+        monkeypatch.setattr(asyncio, "sleep", slept)
+        await eventually(lambda: tries > 5)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        monkeypatch.setattr(api, "get", get)
+        await eventually(lambda: "leads" in caplog.text)
+
+    with caplog.at_level("INFO", module.log.name):
+        run(steps)
+    said = [record.getMessage() for record in caplog.records if "Lease" in record.getMessage()]
+    assert said == ["the Lease can't be looked at: ConnectError", "the Lease is looked at again"]
+    waits = [seconds for seconds in pauses if seconds in (0.001, 0.002, 0.004)]
+    assert 0.002 in waits
+    assert waits[-1] == 0.004

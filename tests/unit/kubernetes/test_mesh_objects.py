@@ -69,7 +69,8 @@ def test_what_is_missing_changed_or_left_over_is_put_right() -> None:
     stale = next(key for key in others if key.kind == "EnvoyFilter")
     live[stale]["metadata"]["annotations"][APPLIED] = "another"
     found = changes(wanted, live, ALL, remove=True)
-    assert [key_of(doc) for doc in found.apply] == sorted([first, drifted, stale], key=layer_of)
+    assert [key_of(doc) for doc in found.first] == [first], "what is new comes before what is changed"
+    assert [key_of(doc) for doc in found.apply] == sorted([drifted, stale], key=layer_of)
     assert [key_of(doc) for doc in found.remove] == sorted(
         istio(POOLED).keys() - wanted.keys(), key=lambda key: (-layer_of(key), key)
     )
@@ -78,7 +79,8 @@ def test_what_is_missing_changed_or_left_over_is_put_right() -> None:
 
 def test_a_step_is_about_its_layers_only() -> None:
     found = changes(istio(), {}, (Layer.ROUTES,), remove=True)
-    assert {doc["kind"] for doc in found.apply} == {"VirtualService"}
+    assert {doc["kind"] for doc in found.first} == {"VirtualService"}
+    assert not found.apply
     assert changes({}, {key: served(doc) for key, doc in istio().items()}, (Layer.FILTERS,), remove=True).remove
     assert not changes({}, {key: served(doc) for key, doc in istio().items()}, (Layer.PROCESSORS,), remove=True)
 

@@ -11,7 +11,7 @@ from linkerd_adapter import manifests
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
-from extproc.kubernetes.api import ApiFailure
+from extproc.kubernetes.api import ApiFailure, Listed, Resource
 from extproc.kubernetes.leader import LostLead
 from extproc.kubernetes.mesh_objects import LABEL, Changes, Doc, controlled, key_of
 from extproc.kubernetes.mesh_writer import ISTIO, LINKERD, MANAGER, MeshWriter
@@ -58,6 +58,19 @@ def test_every_kind_that_is_rendered_can_be_written() -> None:
         assert len(api.objects) == len(objects)
         versions = {(one.kind, one.api_version) for one in resources}
         assert {(doc["kind"], doc["apiVersion"]) for doc in objects.values()} <= versions
+
+
+def test_kinds_of_one_place_are_looked_for_there_only() -> None:
+    """So that the rights to Deployments and ConfigMaps need not reach beyond the gateway's namespace."""
+    asked = {}
+
+    class Api(MemoryApi):
+        async def list(self, resource: Resource, namespace: str = "", labels: str = "") -> Listed:
+            asked[resource.kind] = namespace
+            return await super().list(resource, namespace, labels)
+
+    written(Api(), Changes(), MeshWriter("linkerd", LINKERD, {"Deployment": "edge"}))
+    assert asked == {one.kind: "edge" if one.kind == "Deployment" else "" for one in LINKERD}
 
 
 def test_only_what_has_the_label_is_the_controllers() -> None:

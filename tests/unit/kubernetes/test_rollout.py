@@ -75,7 +75,7 @@ class Mesh:
                 case Write(layers, wants, remove):
                     objects = serving_both(both, later, self.live) if wants is Wants.BOTH else later
                     found = changes(objects, self.live, layers, remove=remove)
-                    for doc in found.apply:
+                    for doc in (*found.first, *found.apply):
                         self.write(key_of(doc), doc)
                     for gone in found.remove:
                         self.write(key_of(gone), None)

@@ -69,6 +69,7 @@ def test_pods_restart_for_another_bootstrap_but_not_for_other_policies() -> None
 def test_options_reach_their_containers() -> None:
     found = rendered(image="registry/x:1", envoy_image="registry/envoy:2", replicas=5)
     assert found["Deployment"]["spec"]["replicas"] == 5
+    assert "replicas" not in rendered(replicas=None)["Deployment"]["spec"], "an autoscaler says how many"
     envoy, processor = found["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert (envoy["name"], envoy["image"]) == ("envoy", "registry/envoy:2")
     assert (processor["name"], processor["image"]) == ("processor", "registry/x:1")

@@ -217,11 +217,15 @@ def test_a_finished_exchange_is_remembered_tapped_and_exported(options: ServeOpt
     server._admin._server.server_close()
 
 
-def test_an_account_is_counted_and_tapped(options: ServeOptions, engine: Engine) -> None:
+def test_an_account_is_counted_tapped_and_exported(options: ServeOptions, engine: Engine) -> None:
     server = Server(options)
+    exported: list[RequestAccount] = []
+    server._otlp = SimpleNamespace(account=exported.append)  # type: ignore[assignment]
+    account = RequestAccount("llama", "v1", "none", "openai", "200", 0.1, observed=False)
     with server._taps.open(TapFilter()) as lines:
-        server._on_account(RequestAccount("llama", "v1", "none", "openai", "200", 0.1, observed=False))
+        server._on_account(account)
         assert msgspec.json.decode(next(lines))["observed"] is False
+    assert exported == [account]
     (one,) = server._recent.report().slices
     assert [counts.requests for _, counts in one.rows] == [1]
     server._admin._server.server_close()

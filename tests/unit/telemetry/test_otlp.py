@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanKind, StatusCode
 
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.policy.snapshot import NONE
-from extproc.telemetry import otlp
+from extproc.telemetry import awaited_accounts, otlp
 from extproc.telemetry.metrics import Metrics, State
 from extproc.telemetry.otlp import OtlpExporter
 from tests.unit.telemetry.test_genai import observed
@@ -134,6 +134,60 @@ def test_a_refusal_with_a_parent_is_a_failed_span_without_duration(collector: Co
     export((CHILD, refusal), ((), refusal))
     (span,) = collector.spans
     assert (span.status.status_code, span.start_time) == (StatusCode.ERROR, span.end_time)
+
+
+BROKEN_OFF = {"error": "broken_off", "accounted": True, "request_id": "a"}
+ACCOUNT = RequestAccount("m", "v1", "none", "openai", "200", 1.0, failure="upstream_broke_off", request_id="a")
+
+
+def test_a_span_of_a_broken_off_answer_tells_whose_fault_it_was(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "_QUEUE_INTERVAL", 0.001)
+    exporter = OtlpExporter("http://collector:4317", Metrics())
+    exporter.note(CHILD, observed(**BROKEN_OFF))
+    exporter.start()
+    exporter.note(CHILD, observed(asked="next"))
+    until(lambda: collector.spans)
+    assert [span.name for span in collector.spans] == ["chat next"], "the other waits"
+    exporter.account(msgspec.structs.replace(ACCOUNT, failure=""))
+    exporter.account(msgspec.structs.replace(ACCOUNT, observed=False))
+    exporter.account(ACCOUNT)
+    until(lambda: len(collector.spans) == 2)
+    exporter.stop()
+    found = collector.spans[1]
+    assert found.attributes is not None
+    assert (found.attributes["error.type"], found.status.status_code) == ("upstream_broke_off", StatusCode.ERROR)
+    assert found.parent is not None
+    assert found.parent.span_id == SPAN
+
+
+def test_a_span_without_an_account_tells_what_was_observed(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export((CHILD, observed(**BROKEN_OFF)))
+    (found,) = collector.spans
+    assert found.attributes is not None
+    assert (found.attributes["error.type"], found.status.status_code) == ("broken_off", StatusCode.UNSET)
+    monkeypatch.setattr(awaited_accounts, "MAX_WAIT", 0.01)
+    monkeypatch.setattr(otlp, "_QUEUE_INTERVAL", 0.001)
+    exporter = OtlpExporter("http://collector:4317", Metrics())
+    exporter.note(CHILD, observed(**BROKEN_OFF))
+    exporter.start()
+    until(lambda: len(collector.spans) == 2)
+    exporter.stop()
+
+
+def test_accounts_do_not_overfill_the_queue(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "_MAX_QUEUED", 1)
+    exporter = OtlpExporter("http://collector:4317", Metrics())
+    exporter.note(CHILD, observed(**BROKEN_OFF))
+    exporter.account(ACCOUNT)
+    exporter.start()
+    exporter.stop()
+    (found,) = collector.spans
+    assert found.attributes is not None
+    assert found.attributes["error.type"] == "broken_off"
 
 
 def test_what_is_no_inference_is_not_exported(collector: Collector) -> None:

@@ -103,9 +103,9 @@ def test_labels_and_reference() -> None:
 
 def test_targets_of_one_policy_only_mirrors_too() -> None:
     (chat,) = MIRRORED.policies
-    assert [target.version for target in targets(MIRRORED, chat)] == ["v1", "next"]
+    assert [target.version for target in targets(MIRRORED)[chat.name]] == ["v1", "next"]
     both = Snapshot((*CANARY.policies, *PLAIN.policies))
-    assert [target.policy for target in targets(both, both.policies[1])] == ["plain"]
+    assert [target.policy for target in targets(both)["plain"]] == ["plain"]
     assert entry_host(Policy("A.b")).endswith(".aimesh.internal")
     assert entry_host(Policy("A.b")) != entry_host(Policy("a-b"))
 
