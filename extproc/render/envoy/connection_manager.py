@@ -59,7 +59,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         http_filters=[
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
-            route_filter(snapshot, options),
+            route_filter(snapshot, options, tagged=True),
             *session_filters(),
             *([if_sampled(observe_filter(snapshot, options, accounted=True))] if options.observe else []),
             typed(
