@@ -46,6 +46,10 @@ class _Refused(Exception):  # noqa: N818
         self.policies, self.objects = policies, objects
 
 
+class _Away(Exception):  # noqa: N818
+    """The API server was away: others may not have come back to it yet."""
+
+
 class Controller:
     """One controller process."""
 
@@ -152,6 +156,10 @@ class Controller:
                 continue
             if not all(watch.listed for watches in self._watches.values() for watch in watches):
                 continue
+            if rest := self._rest():
+                await asyncio.sleep(min(rest, 1.0))
+                self._changed.set()
+                continue
             try:
                 if not self._worked:
                     await asyncio.sleep(self._settle)  # who led before may just have written, or seen a policy go
@@ -159,9 +167,10 @@ class Controller:
                 async with connect() as api:
                     await self._pass(api)
                 failures, told = 0, ""
-            except LostLead:
+            except (LostLead, _Away) as why:
                 self._read_at = None
-                log.warning("a pass was broken off: another controller may lead")
+                log.warning("a pass was broken off: %s", why)
+                self._changed.set()
             except (ApiFailure, NoCredentials) as failure:
                 failures += 1
                 self._read_at = None
@@ -177,8 +186,15 @@ class Controller:
     def _leads(self) -> bool:
         return self._election.leads(time.monotonic())
 
+    def _rest(self) -> float:
+        """Seconds in which somebody may not have come back to the API server (``outage``)."""
+        now = time.monotonic()
+        return max(watch.outage.rest(now) for watches in self._watches.values() for watch in watches)
+
     def _check(self) -> None:
         self._election.check(time.monotonic())
+        if self._rest():
+            raise _Away("not everybody is back at the API server")
 
     def _objects(self, resource: Resource) -> list[Object]:
         return [one for watch in self._watches[resource] for one in watch.objects.values()]

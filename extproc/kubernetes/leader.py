@@ -50,7 +50,7 @@ class Election:
     def check(self, now: float) -> None:
         """Raises ``LostLead`` where this controller may not write."""
         if not self.leads(now):
-            raise LostLead
+            raise LostLead("another controller may lead")
 
     def look(self, lease: Mapping[str, Any] | None, now: float, wall: float) -> Write | None:
         """What to do about the Lease as it is (None: there is none); None: another controller has it."""

@@ -6,7 +6,7 @@ controller has read from its nodes is read with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from collections.abc import Mapping as AbstractMapping
 from typing import Any, TypeAlias
 
@@ -31,6 +31,10 @@ class Key(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+Identity: TypeAlias = tuple[Key, str]
+"""What an object is called, and its ``metadata.uid``."""
 
 
 class ReadObject(msgspec.Struct, frozen=True):
@@ -69,26 +73,31 @@ def spec_of(found: Object) -> Spec:
     spec, status = found.get("spec"), found.get("status")
     if not isinstance(spec, dict) or not isinstance(status, dict):
         return spec if isinstance(spec, dict) else {}
-    if _is_in_force(found):
+    if is_in_force(found):
         return dict(status["inForce"]["spec"])
     if "nodeSelector" in spec and not spec.keys() & {"product", "architecture"}:
         return {name: status[name] for name in ("product", "architecture", "memory") if status.get(name)} | spec
     return spec
 
 
-def released(objects: Iterable[Object]) -> list[Object]:
-    """The objects that processors may decide by. Where a controller has said of some of a kind what is in force, the
-    others wait until it has: the mesh does not have yet what they need, or they were refused.
-    """
-    known = list(objects)
-    controlled = {str(one["kind"]) for one in known if _is_in_force(one)}
-    return [one for one in known if str(one["kind"]) not in controlled or _is_in_force(one)]
-
-
-def _is_in_force(found: Object) -> bool:
+def is_in_force(found: Object) -> bool:
+    """Whether a controller has written into its status what of it is in force."""
     status = found.get("status")
     in_force = status.get("inForce") if isinstance(status, dict) else None
     return isinstance(in_force, dict) and isinstance(in_force.get("spec"), dict)
+
+
+def identity_of(found: Object) -> Identity:
+    """Tells an object from a later one of its name."""
+    return key_of(found), str(found["metadata"].get("uid", ""))
+
+
+def released(objects: Iterable[Object], served: Set[Identity]) -> list[Object]:
+    """The objects that processors may decide by where a controller works: those that it has put in force, and until it
+    has come to them those that are ``served`` already. The others wait: the mesh does not have yet what they need, or
+    they were refused.
+    """
+    return [one for one in objects if is_in_force(one) or identity_of(one) in served]
 
 
 def read(found: Object) -> ReadObject:

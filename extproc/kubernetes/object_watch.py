@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 
 from extproc.kubernetes.api import Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class ObjectWatch:
         """Whether the server has told them at all."""
         self.failure = "was not asked yet"
         """Why they may be out of date; empty where they are not."""
+        self.outage = Outage()
         self._on_change = on_change
         self._failures = 0
 
@@ -44,6 +47,8 @@ class ObjectWatch:
                 async with connect() as api:
                     await self._follow(api)
             except (ApiFailure, NoCredentials) as failure:
+                if isinstance(failure, ApiFailure) and not 400 <= failure.status < 500:
+                    self.outage.failed(time.monotonic())
                 self._fail(str(failure))
             except Exception as error:  # an answer that no API server gives: the next may be one
                 log.exception("an answer about %s can't be used", self._what)
@@ -53,6 +58,7 @@ class ObjectWatch:
     async def _follow(self, api: Api) -> None:
         while True:
             listed = await api.list(self.resource, self.namespace)
+            self.outage.heard(time.monotonic())
             # The kind of an object in a list is that of the list.
             told = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
             self.objects = {_place(found): found | told for found in listed.objects}

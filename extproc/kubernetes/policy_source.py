@@ -14,7 +14,18 @@ from extproc.errors import Problem, SetupError
 from extproc.kubernetes import snapshot_file
 from extproc.kubernetes.api import POLICIES, POOLS, NoCredentials, Object, check_credentials
 from extproc.kubernetes.last_good import LastGood
-from extproc.kubernetes.object_documents import Key, ReadObject, kept, key_of, read, released, spec_of
+from extproc.kubernetes.object_documents import (
+    Identity,
+    Key,
+    ReadObject,
+    identity_of,
+    is_in_force,
+    kept,
+    key_of,
+    read,
+    released,
+    spec_of,
+)
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.snapshot_file import SnapshotProblem
 from extproc.policy.snapshot import Snapshot
@@ -69,6 +80,9 @@ class ClusterPolicies:
             for namespace in namespaces or ("",)
         ]
         self._last_good = LastGood()
+        self._controlled = False
+        """Whether a controller has ever put an object in force. It works also where that one was deleted since."""
+        self._served: set[Identity] = set()
         self._read: Mapping[Key, ReadObject] = {}
         self._texts: PolicyTexts | None = None
         self._problems: tuple[Problem, ...] = ()
@@ -166,7 +180,12 @@ class ClusterPolicies:
 
     def _load(self) -> None:
         if all(watch.listed for watch in self._watches):
-            self._take(released(one for watch in self._watches for one in watch.objects.values()))
+            objects = [one for watch in self._watches for one in watch.objects.values()]
+            self._controlled |= any(map(is_in_force, objects))
+            if self._controlled:
+                objects = released(objects, self._served)
+            self._served = set(map(identity_of, objects))
+            self._take(objects)
             self._keep()
         elif self.snapshot.generation:
             self._take([kept(one) for one in self._read.values()])

@@ -151,6 +151,8 @@ class ControlPlane:
         environment |= {"REVISION": "default", "CLUSTER_ID": "Kubernetes", "PILOT_CERT_PROVIDER": "istiod"}
         environment |= {"ENABLE_DEBUG_ENDPOINT_AUTH": "false", "INJECTION_WEBHOOK_CONFIG_NAME": ""}
         environment |= {"VALIDATION_WEBHOOK_CONFIG_NAME": "istio-validator-istio-system", "ISTIOD_CUSTOM_HOST": ""}
+        # Filters of Istio's own, which other Envoys do not have.
+        environment |= {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
         self._istiod = Program("pilot-discovery", arguments, self.directory, environment)
         self._istiod.wait_until(f"http://{ISTIOD_ADDRESS}:18080/ready")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,11 @@ class ControllerProcess:
     def said(self) -> str:
         """Its log."""
         return self.log.read_text()
+
+    def identity(self) -> str:
+        """By which it holds the Lease; empty before it has."""
+        found = re.search(r"(\S+) leads$", self.said(), re.MULTILINE)
+        return found[1] if found else ""
 
 
 def live(control_plane: ControlPlane) -> dict[Key, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,12 +64,15 @@ GOOD = [
 
 
 @pytest.fixture(scope="module")
-def admission(control_plane: ControlPlane) -> ControlPlane:
+def admission(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     """The API server takes the policies into account some time after they are applied."""
     control_plane.apply(*yaml.safe_load_all((ROOT / "istio" / "admission.yaml").read_text()))
     for bad, _ in (BAD[0], BAD[-1]):
         until(lambda bad=bad: refused(control_plane, bad), 60, pause=0.2)  # type: ignore[misc]
-    return control_plane
+    yield control_plane
+    # They would judge what other tests apply as well.
+    control_plane.kubectl("delete", "-f", str(ROOT / "istio" / "admission.yaml"))
+    until(lambda: not refused(control_plane, BAD[1][0]), 60, pause=0.2)
 
 
 def refused(control_plane: ControlPlane, document: dict[str, Any]) -> str:

@@ -51,6 +51,8 @@ def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     control_plane.apply(*documents(ISTIO / "kustomization.yaml"))
     yield control_plane
     control_plane.kubectl("delete", "mip,gpupools", "--all", "--all-namespaces")
+    # They would judge what other tests apply as well.
+    control_plane.kubectl("delete", "-f", str(ISTIO / "admission.yaml"))
 
 
 SHIPPED = [

@@ -24,26 +24,19 @@ from extproc.render.istio.manifests import documents
 from tests.house.tree import ROOT
 from tests.istio.test_divided_objects import joined, many, of_kind
 from tests.kubernetes.control_plane import ISTIOD, ISTIOD_ADDRESS, ControlPlane
-from tests.manifests import crds
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
-SYSTEM = "istio-system"
 
 
 @pytest.fixture(scope="module")
-def mesh(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """istiod, with Istio's CRDs and its validation webhook, by which the API server asks it."""
-    if not (crds.FOLDER / "istio-1.30.3.yaml").exists():
-        pytest.skip("no CRDs in ../shared/crds beside the checkout")
-    control_plane.apply(*yaml.safe_load_all((crds.FOLDER / "istio-1.30.3.yaml").read_text()))
-    control_plane.apply(*(named("Namespace", name) for name in (SYSTEM, "ai", "istio-ingress")))
-    values = yaml.safe_load((ROOT / "istio" / "mesh-values.yaml").read_text())["meshConfig"]
-    control_plane.start_istiod(values | {"rootNamespace": SYSTEM, "trustDomain": "cluster.local"})
-    control_plane.apply(WEBHOOK)
-    until(lambda: refused(control_plane, BAD), 60, pause=0.2)
-    yield control_plane
-    control_plane.kubectl("delete", "validatingwebhookconfiguration", WEBHOOK["metadata"]["name"])
+def mesh(istiod: ControlPlane) -> Iterator[ControlPlane]:
+    """With istiod's validation webhook, by which the API server asks it."""
+    istiod.apply(*(named("Namespace", name) for name in ("ai", "istio-ingress")))
+    istiod.apply(WEBHOOK)
+    until(lambda: refused(istiod, BAD), 60, pause=0.2)
+    yield istiod
+    istiod.kubectl("delete", "validatingwebhookconfiguration", WEBHOOK["metadata"]["name"])
 
 
 def named(kind: str, name: str) -> dict[str, Any]:
@@ -103,6 +96,7 @@ def test_istiod_takes_what_is_rendered(mesh: ControlPlane, place: str) -> None:
     assert documents
     assert refused(mesh, BAD), "it is asked"
     mesh.apply(*documents)
+    mesh.kubectl("delete", "-f", "-", input=yaml.safe_dump_all(documents))
 
 
 GATEWAY = {

@@ -21,7 +21,9 @@ _METRICS = ("REQUEST_COUNT", "REQUEST_DURATION")
 
 
 def telemetries(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
-    """One for each namespace with proxies that route to models or serve them."""
+    """One for each namespace with proxies that route to models or serve them; none without policies."""
+    if not snapshot.policies:
+        return []
     where = [namespace(policy, options) for policy in snapshot.policies]
     if "gateway" in options.proxies:
         where.append(options.gateway.partition("/")[0])

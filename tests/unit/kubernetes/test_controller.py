@@ -16,6 +16,7 @@ from extproc.kubernetes.controller import Controller
 from extproc.kubernetes.leader import Election
 from extproc.kubernetes.mesh_objects import Doc
 from extproc.kubernetes.mesh_writer import ISTIO, MeshWriter
+from extproc.kubernetes.outage import Outage
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
@@ -108,6 +109,27 @@ def test_another_pass_writes_nothing(run: Callable[[Steps], None], monkeypatch: 
         assert [w for w in api.writes[len(before) :] if w[1] != "Lease"] == [
             ("apply", "VirtualService", drifted["metadata"]["name"])
         ]
+
+    run(steps)
+
+
+def test_nothing_is_written_while_others_may_be_without_the_api_server(
+    run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest, asked = [0.001], []
+
+    def told(_: Outage, now: float) -> float:
+        asked.append(now)
+        return rest[0]
+
+    monkeypatch.setattr(Outage, "rest", told)
+
+    async def steps(api: MemoryApi) -> None:
+        api.put(policy())
+        await eventually(lambda: len(asked) > 50)
+        assert {kind for _, kind, _ in api.writes} == {"Lease"}
+        rest[0] = 0.0
+        await eventually(lambda: programmed(api)[0] == "True")
 
     run(steps)
 

@@ -10,7 +10,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.kubernetes.object_documents import Key, kept, key_of, node_of, read, released, spec_of
+from extproc.kubernetes.object_documents import (
+    Key,
+    identity_of,
+    is_in_force,
+    kept,
+    key_of,
+    node_of,
+    read,
+    released,
+    spec_of,
+)
 from extproc.yamldoc import MAX_DEPTH, Items, Mapping, Node, Scalar
 from extproc.yamldoc import read as read_yaml
 from tests.house.tree import ROOT
@@ -134,9 +144,11 @@ def test_keys() -> None:
 
 def test_where_a_controller_works_objects_wait_for_it() -> None:
     told = made("ModelInferencePolicy", "told", {}) | {"status": {"inForce": {"generation": 1, "spec": {}}}}
-    new = made("ModelInferencePolicy", "new", {}) | {"status": {"conditions": []}}
-    pool = made("GpuPool", "west", {"product": "NVIDIA-L4"})
-    assert released([new, pool]) == [new, pool]
-    assert released([new, told, pool]) == [told, pool]
     odd = told | {"status": {"inForce": {"spec": "odd"}}}
-    assert released([new, odd]) == [new, odd]
+    new = made("ModelInferencePolicy", "new", {}) | {"status": {"conditions": []}}
+    pool = made("GpuPool", "west", {"product": "NVIDIA-L4"}, uid="1")
+    assert [is_in_force(one) for one in (told, odd, new, pool)] == [True, False, False, False]
+    assert released([new, told, odd, pool], set()) == [told]
+    assert released([new, told, pool], {identity_of(new), identity_of(pool)}) == [new, told, pool]
+    again = made("GpuPool", "west", {"product": "NVIDIA-L4"}, uid="2")
+    assert released([told, again], {identity_of(pool)}) == [told]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
+from math import inf
 from threading import Thread
 
 import pytest
@@ -58,6 +60,7 @@ def following(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fo
 def test_a_list_and_what_changes_after_it(fake_api: FakeApi, following: Following) -> None:
     watch = following.watch
     assert (following.names, watch.listed, watch.failure, following.changes) == ({"ai/west"}, True, "", 1)
+    assert watch.outage.rest(time.monotonic()) == 0
     assert watch.objects["ai", "west"]["kind"] == "GpuPool"
     fake_api.put(made("GpuPool", "east", {}))
     fake_api.put(made("GpuPool", "east", {"product": "a100"}))
@@ -113,8 +116,10 @@ def test_what_is_known_stays_while_the_server_is_away(
     asked = len(fake_api.requests)
     until(lambda: len(fake_api.requests) > asked + 3)
     assert (following.names, following.watch.listed, following.changes) == ({"ai/west"}, True, 1)
+    assert following.watch.outage.rest(time.monotonic()) == inf
     fake_api.answer = None
     until(lambda: not following.watch.failure)
+    assert 0 < following.watch.outage.rest(time.monotonic()) < inf
     told = [message for message in caplog.messages if "503" in message]
     assert told == ["gpupools can't be watched: 503: starting"], "once, however many tries fail"
     assert "gpupools are watched again" in caplog.messages
@@ -126,6 +131,7 @@ def test_a_first_list_that_fails_is_told(fake_api: FakeApi, monkeypatch: pytest.
     following = Following("team")
     until(lambda: following.changes > 1)
     assert (following.watch.listed, following.watch.failure) == (False, "403: forbidden")
+    assert following.watch.outage.rest(time.monotonic()) == 0, "the server is there"
     fake_api.kubeconfig.unlink()
     until(lambda: "not found" in following.watch.failure)
     following.stop()

@@ -101,6 +101,30 @@ def test_what_changes_nothing_that_is_read_is_no_load(fake_api: FakeApi, start: 
     assert source.snapshot.policies[1:] == before.policies[1:]
 
 
+def put_in_force(one: dict[str, Any]) -> dict[str, Any]:
+    """As the controller leaves an object."""
+    return one | {"status": {"inForce": {"generation": 1, "spec": one["spec"]}}}
+
+
+def test_where_a_controller_works_new_objects_wait_for_it(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    fake_api.put(policy(port=1), policy("code", port=2))
+    source = start()
+    told.get(timeout=10)
+    fake_api.put(put_in_force(policy(port=3)))
+    told.get(timeout=10)
+    assert ports(source) == {"chat": 3, "code": 2}, "it has not come to all of them yet"
+    fake_api.put(policy("new", port=4), made("GpuPool", "west", {"product": "a100"}))
+    fake_api.remove(policy())
+    told.get(timeout=10)
+    assert (ports(source), source.snapshot.pools) == ({"code": 2}, ())
+    fake_api.remove(policy("code"))
+    told.get(timeout=10)
+    assert ports(source) == {}, "also where nothing is in force any more"
+    fake_api.put(put_in_force(policy("new", port=4)))
+    told.get(timeout=10)
+    assert ports(source) == {"new": 4}
+
+
 def test_only_the_namespaces_that_are_named(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
     fake_api.put(policy(), policy("other") | {"metadata": policy("other")["metadata"] | {"namespace": "b"}})
     source = start(namespaces=["b", "c"])

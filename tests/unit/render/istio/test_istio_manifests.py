@@ -36,7 +36,7 @@ def test_the_order_in_which_they_are_applied(options: IstioOptions, found: list[
 
 
 def test_nothing_for_no_policies() -> None:
-    assert kinds(Snapshot(), IstioOptions(proxies=("sidecar",))) == []
+    assert kinds(Snapshot(), IstioOptions(callers="web")) == []
 
 
 def test_every_manifest_says_what_it_was_rendered_from() -> None:
