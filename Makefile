@@ -54,8 +54,9 @@ test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every st
 	@EXTPROC_TEST_ROLLOUTS=20 $(BIN)/python -m pytest tests/envoy/test_rollouts.py tests/unit/serve/test_rollout_driver.py tests/benchmarks/test_rollout_simulation.py --timeout 1200
 	@$(BIN)/python -m benchmarks.rollouts
 
-test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors; makes docs/clients.md: minutes the first time
+test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
+	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
 test-crds:  ## our CRDs by Kubernetes' own validation: needs Go and its module proxy, and minutes the first time
 	@command -v go >/dev/null || { echo "No Go on the PATH: https://go.dev/dl. The tests hold the CRDs without it." >&2; exit 1; }

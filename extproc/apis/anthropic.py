@@ -16,11 +16,23 @@ _COMPLETE = JsonReader(prompt=["/prompt"], limit=["/max_tokens_to_sample"])
 ROWS = (
     Row(path="/v1/messages", api="anthropic", operation="messages", reader=MESSAGES),
     Row(path="/v1/messages/count_tokens", api="anthropic", operation="messages.count_tokens", reader=MESSAGES),
-    Row(
-        path="/v1/messages/batches",
-        api="anthropic",
-        operation="messages.batches",
-        note="each of its requests names a model of its own",
+    *(
+        Row(
+            method=method,
+            path=f"/v1/messages/batches{path}",
+            api="anthropic",
+            operation=f"messages.batches{call}",
+            stateful=True,
+            note="each of its requests names a model of its own" if method == "POST" and not path else "",
+        )
+        for method, path, call in (
+            ("POST", "", ""),
+            ("GET", "", ".list"),
+            ("GET", "/{*}", ".retrieve"),
+            ("DELETE", "/{*}", ".delete"),
+            ("POST", "/{*}/cancel", ".cancel"),
+            ("GET", "/{*}/results", ".results"),
+        )
     ),
     Row(path="/v1/complete", api="anthropic", operation="complete", reader=_COMPLETE),
 )

@@ -7,8 +7,9 @@ needed; the v1 paths have it as the body's ``model``. Source: Azure OpenAI's RES
 from __future__ import annotations
 
 from extproc.apis import openai
-from extproc.apis.openai import BODIES, CHAT, EMBEDDING, FORM, FORMS, SESSION, operation
+from extproc.apis.openai import BODIES, CHAT, EMBEDDING, FORM, FORMS, KEPT, SESSION, operation
 from extproc.apis.row import Row
+from extproc.apis.stored_objects import stored_objects
 
 _DEPLOYED = (
     "chat/completions",
@@ -24,11 +25,19 @@ _DEPLOYED = (
 ROWS = (
     *(Row(path=f"/openai/deployments/{{model}}/{path}", api="azure", operation=operation(path)) for path in _DEPLOYED),
     Row(path="/openai/deployments/{model}/extensions/chat/completions", api="azure", operation="chat.completions"),
-    *(Row(path=f"/openai/v1/{path}", api="azure", operation=operation(path), reader=BODIES[path]) for path in BODIES),
+    *(
+        Row(
+            path=f"/openai/v1/{path}",
+            api="azure",
+            operation=operation(path),
+            reader=BODIES[path],
+            stateful=path in KEPT,
+        )
+        for path in BODIES
+    ),
     *(Row(path=f"/openai/v1/{path}", api="azure", operation=operation(path), reader=FORM) for path in FORMS),
-    Row(path="/openai/v1/conversations", api="azure", operation="conversations"),
-    Row(path="/openai/v1/conversations/{*}/items", api="azure", operation="conversations.items"),
-    Row(path="/openai/responses", api="azure", operation="responses", reader=BODIES["responses"]),
+    Row(path="/openai/responses", api="azure", operation="responses", reader=BODIES["responses"], stateful=True),
+    *stored_objects("azure", ("/openai/v1/", "/openai/")),
     Row(path="/models/chat/completions", api="azure", operation="chat.completions", reader=CHAT),
     Row(path="/models/embeddings", api="azure", operation="embeddings", reader=EMBEDDING),
     Row(
@@ -38,10 +47,21 @@ ROWS = (
         operation="realtime",
         query="deployment",
         stream=True,
+        stateful=True,
         note="a WebSocket",
     ),
-    Row(method="GET", path="/openai/v1/realtime", api="azure", operation="realtime", query="model", stream=True),
-    Row(path="/openai/v1/realtime/calls", api="azure", operation="realtime.calls", query="model", stream=True),
+    *(
+        Row(
+            method=method,
+            path=f"/openai/v1/{path}",
+            api="azure",
+            operation=operation(path),
+            query="model",
+            stream=True,
+            stateful=True,
+        )
+        for method, path in (("GET", "realtime"), ("POST", "realtime/calls"))
+    ),
     Row(path="/openai/realtimeapi/sessions", api="azure", operation="realtime.sessions", reader=SESSION),
 )
 

@@ -21,7 +21,17 @@ ROWS = (
         Row(path=f"/model/{{model}}/{action}", api="bedrock", operation=action, stream=action in _STREAMING)
         for action in ("invoke", "converse", "count-tokens", *_STREAMING)
     ),
-    Row(path="/async-invoke", api="bedrock", operation="async-invoke", reader=JsonReader(model="modelId", stream="")),
+    Row(
+        path="/async-invoke",
+        api="bedrock",
+        operation="async-invoke",
+        reader=JsonReader(model="modelId", stream=""),
+        stateful=True,
+    ),
+    *(
+        Row(method="GET", path=f"/async-invoke{path}", api="bedrock", operation=f"async-invoke{call}", stateful=True)
+        for path, call in (("", ".list"), ("/{*}", ".retrieve"))
+    ),
 )
 
 _CONVERSE_ANSWER = AnswerShape(

@@ -11,6 +11,7 @@ from extproc.apis.answer_shape import AnswerShape, Usage
 from extproc.apis.error_shape import CODE, KIND, MESSAGE, ErrorShape
 from extproc.apis.input_only import INPUT_ONLY
 from extproc.apis.row import Row
+from extproc.apis.stored_objects import stored_objects
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.multipart import MultipartReader
 from extproc.bodies.request import Reader
@@ -25,7 +26,6 @@ SPEECH = JsonReader(stream="/stream_format", streaming="sse", prompt=["/input"])
 SESSION = JsonReader(stream="", prompt=["/instructions"], limit=["/max_response_output_tokens"])
 FORM = MultipartReader()
 
-_STATE = "no model is named: what is kept serves responses of any"
 _NO_DEFAULT = "a request that leaves the model to the server is `no_model`"
 
 BODIES = {
@@ -42,6 +42,10 @@ FORMS = ("images/edits", "images/variations", "audio/transcriptions", "audio/tra
 """Those whose bodies are forms."""
 
 
+KEPT = frozenset(("responses",))
+"""Those whose answers a server keeps, for requests by their ids."""
+
+
 def operation(path: str) -> str:
     """The operation's name, as OpenAI's clients call it: ``chat.completions``."""
     return path.replace("/", ".")
@@ -52,7 +56,13 @@ _READERS: dict[str, Reader] = {**BODIES, **dict.fromkeys(FORMS, FORM)}
 
 ROWS = (
     *(
-        Row(path=f"{prefix}{path}", api="openai", operation=operation(path), reader=reader)
+        Row(
+            path=f"{prefix}{path}",
+            api="openai",
+            operation=operation(path),
+            reader=reader,
+            stateful=path in KEPT,
+        )
         for prefix in (*_PREFIXES, "/v3/")
         for path, reader in _READERS.items()
     ),
@@ -65,9 +75,7 @@ ROWS = (
         Row(path=f"{prefix}moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT)
         for prefix in _PREFIXES
     ),
-    Row(path="/v1/conversations", api="openai", operation="conversations", note=_STATE),
-    Row(path="/v1/conversations/{*}/items", api="openai", operation="conversations.items", note=_STATE),
-    Row(path="/v1/batches", api="openai", operation="batches", note="the models are in the file that it names"),
+    *stored_objects("openai", _PREFIXES),
     Row(
         method="GET",
         path="/v1/realtime",
@@ -75,7 +83,8 @@ ROWS = (
         operation="realtime",
         query="model",
         stream=True,
-        note="a WebSocket; a transcription names its model later",
+        stateful=True,
+        note="a WebSocket; a transcription names its model later, and to join a call (`call_id`) none is named",
     ),
     Row(
         path="/v1/realtime/calls",
@@ -83,6 +92,7 @@ ROWS = (
         operation="realtime.calls",
         query="model",
         stream=True,
+        stateful=True,
         note="WebRTC; with a session's key the model is the session's",
     ),
     Row(path="/v1/realtime/sessions", api="openai", operation="realtime.sessions", reader=SESSION),

@@ -85,7 +85,9 @@ class Pattern:
         # The head names no model and no version: all requests of the row share one object.
         self.fixed = (
             Operation(
-                row.api, row.operation, None if row.names else "", None, row.stream, row.reader, uploads=row.uploads
+                *(row.api, row.operation, None if row.names else "", None, row.stream, row.reader),
+                uploads=row.uploads,
+                stateful=row.stateful,
             )
             if row.names in ("", "body")
             else None
@@ -124,7 +126,7 @@ class Pattern:
             version = self._version.value(segments)
         elif row.version_header:
             version = headers.text(row.version_header) or None
-        return Operation(row.api, row.operation, model, version, row.stream, row.reader, rename)
+        return Operation(row.api, row.operation, model, version, row.stream, row.reader, rename, stateful=row.stateful)
 
     def _read_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
         name = self.row.query

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises ``SetupError`` where there is nothing to judge by, and ``PolicyProblems``.
     """
     from extproc.admin.client import Unreachable, resolve_replicas
-    from extproc.doctor import accounts, envoy_admin, rendering_drift
+    from extproc.doctor import accounts, envoy_admin, rendering_drift, unused_servers
     from extproc.doctor.checks import diagnose, summary
     from extproc.doctor.envoy_dump import document
     from extproc.lint import report
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     evidence = (
         envoy_admin.fetch(url) if url else envoy_admin.read_files(config_dump, arguments.clusters, arguments.stats)
     )
-    found = [*diagnose(evidence, source), *accounts.check(evidence, source)]
+    found = [*diagnose(evidence, source), *accounts.check(evidence, source), *unused_servers.check(evidence, source)]
     if arguments.file:
         found += rendering_drift.check(evidence, loader.load(arguments.file).snapshot, source)
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from extproc.doctor.envoy_dump import Dump, Evidence, FilterChain, HttpFilter, at, rows
+from extproc.doctor.host_health import unusable
 from extproc.doctor.rule_catalog import (
     BUFFERED_ANSWERS,
     DOWN,
@@ -40,9 +41,6 @@ _COUNTERS = (
     ("clear_route_cache_ignored", NOT_CLEARED),
     ("spurious_msgs_received", SPURIOUS),
 )
-_UNUSABLE_FLAGS = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal")
-_GONE_STATUSES = ("UNHEALTHY", "DRAINING", "TIMEOUT")
-"""What the control plane may say of an endpoint."""
 
 
 def diagnose(evidence: Evidence, source: str) -> list[Finding]:
@@ -153,7 +151,7 @@ def _cluster(name: str, cluster: Mapping[str, Any] | None, evidence: Evidence, s
     status = next((s for s in statuses if s.get("name") == name), None)
     if status is not None:
         hosts = rows(status, "host_statuses")
-        troubles = [_unusable(host) for host in hosts]
+        troubles = [unusable(host) for host in hosts]
         if all(troubles):
             why = ", ".join(dict.fromkeys(reason for trouble in troubles for reason in trouble)) or "it has none"
             message = f"the processor is down: none of {len(hosts)} endpoints can be used ({why})"
@@ -169,23 +167,6 @@ def _http2(cluster: Mapping[str, Any]) -> bool:
     options = at(cluster, "typed_extension_protocol_options", _HTTP_OPTIONS)
     ways = [at(options, way) for way in ("explicit_http_config", "use_downstream_protocol_config", "auto_config")]
     return any(at(where, "http2_protocol_options") is not None for where in (cluster, *ways))
-
-
-def _unusable(host: Mapping[str, Any]) -> list[str]:
-    """Why Envoy does not use an endpoint, or can't connect to it though it would; nothing where it can."""
-    why = [reason.replace("_", " ") for reason in _UNUSABLE_FLAGS if at(host, "health_status", reason)]
-    if (status := at(host, "health_status", "eds_health_status")) in _GONE_STATUSES:
-        why.append(f"it is {status}")
-    if failed := _unreachable(host):
-        why.append(f"no connection, {failed} failed")
-    return why
-
-
-def _unreachable(host: Mapping[str, Any]) -> int:
-    """How many connections failed, where there is none now."""
-    numbers = {str(stat.get("name")): str(stat.get("value", "0")) for stat in rows(host, "stats")}
-    active, failed = numbers.get("cx_active", "0"), numbers.get("cx_connect_fail", "0")
-    return int(failed) if active == "0" and failed.isascii() and failed.isdecimal() else 0
 
 
 def _requests(count: int) -> str:

@@ -175,8 +175,16 @@ NOT_AS_DECIDED = Rule(
     "render the policies and apply it (extproc render istio); while a change is on its way some are normal, and the "
     "counter is since the processor's start: compare two runs",
 )
+SERVER_UNUSED = Rule(
+    "AIM724",
+    "error",
+    "a model server is dead or ejected",
+    "Envoy sends it nothing, or can't connect to it; while all of a version's are so, another version answers its "
+    "users (`onVersionDown`), or they get 503.",
+    "start it, or see in its log why it answers 502, 503 or 504; an ejected one gets requests again after 10 s or more",
+)
 RULES = (
     *(NOT_ATTACHED, WRONG_ORDER, OBSERVER_FIRST, NO_CLUSTER, NO_HTTP2, DOWN, FAILED_OPEN, FAILED_CLOSED, TIMEOUTS),
     *(REJECTED, NOT_CLEARED, SPURIOUS, SPOOFABLE, SWITCHED_OFF, NEVER_ASKED, UPDATE_REFUSED, NO_ROOM, NO_STATS),
-    *(BUFFERED_ANSWERS, RENDERED_BEFORE, NO_ACCESS_LOG, ENTRIES_LOST, NOT_AS_DECIDED),
+    *(BUFFERED_ANSWERS, RENDERED_BEFORE, NO_ACCESS_LOG, ENTRIES_LOST, NOT_AS_DECIDED, SERVER_UNUSED),
 )

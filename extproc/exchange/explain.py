@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from extproc.bodies.grpc_message import is_grpc
+from extproc.bodies.request import Operation
 from extproc.envoy.actions import Answer, BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.exchange.explain_follow_ups import follow_up_caveat
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers, safe_value
 from extproc.policy import unowned_requests
-from extproc.policy.decision import DEFAULT, MATCH, PIN, STICKY, Decision, matched_entry
+from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import cookie
 
@@ -92,7 +94,7 @@ def explain(
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
         "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
-        "reason": reason or (_why(decision, decision.policy, headers) if decision and decision.policy else ""),
+        "reason": reason or (_reason(operation, decision, snapshot, headers) if decision else ""),
         "reject": reject,
     }
 
@@ -120,10 +122,21 @@ def _why_refused(reject: Reject) -> str:
     return f"{unread}; a policy has onUnreadable: reject" if unread else reject.message
 
 
+def _reason(operation: Operation, decision: Decision, snapshot: Snapshot, headers: Headers) -> str:
+    policy = decision.policy
+    if policy is None:
+        return ""
+    return _why(decision, policy, headers) + follow_up_caveat(operation, decision, policy, snapshot, headers)
+
+
 def _why(decision: Decision, policy: Policy, headers: Headers) -> str:
+    where = f", on GPU pool {decision.pool}" if decision.pool else ""
+    if decision.cohort == SESSION:
+        return f"the session is at {decision.version or policy.name}, as the tag in its id says{where}"
     owned = repr(decision.request.model) if decision.request.model else "requests that name no model"
     owner = f"policy {policy.name} owns {owned} by its pattern {decision.pattern!r}"
-    where = f", on GPU pool {decision.pool}" if decision.pool else ""
+    if not decision.pattern:
+        owner = f"it names no model, and the servers of policy {policy.name} get such requests"
     return f"{owner}; {_why_version(decision, policy, headers)}{where}"
 
 

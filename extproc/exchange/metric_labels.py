@@ -38,8 +38,11 @@ def metric_labels(snapshot: Snapshot, metadata: Mapping[str, str]) -> MetricLabe
 
 
 def _model_and_version(snapshot: Snapshot, metadata: Mapping[str, str]) -> tuple[str, str]:
-    match = snapshot.match(metadata.get("model", ""))  # some APIs have no name for their model
-    if match is None or match.policy.name != metadata.get("policy"):
+    policy = snapshot.by_name.get(metadata.get("policy", ""))
+    if policy is None:
         return OTHER, NONE
+    match = snapshot.match(metadata.get("model", ""))  # some APIs have no name for their model
+    # A request of a session is its policy's, whatever it names.
+    pattern = match.pattern if match is not None and match.policy is policy else OTHER
     version = metadata.get("version", "")
-    return match.pattern, version if version in match.policy.by_name else OTHER if version else NONE
+    return pattern, version if version in policy.by_name else OTHER if version else NONE

@@ -17,7 +17,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.notes import Action
-from extproc.headers import ROUTING, Headers
+from extproc.headers import DESTINATION_ENDPOINT, ROUTING, Headers
 from extproc.policy.decision import Decision, dynamic_metadata, routing_headers
 
 ECHO_LIMIT = 62_000
@@ -88,10 +88,13 @@ def routing_mutation(decision: Decision, headers: Headers, rename: Callable[[str
     ``rename``: names another model in the path, the query or a header, where the API has it there.
     """
     mutation = mutation_of(decision)
-    removed = client_copies(headers, mutation.set)
+    found = mutation.set
+    if decision.endpoint:
+        found = (*found, (DESTINATION_ENDPOINT, decision.endpoint))
+    removed = client_copies(headers, found)
     if decision.model_rewrite and rename is not None:
-        return Mutation((*mutation.set, rename(decision.model_rewrite)), removed, mutation.metadata)
-    return Mutation(mutation.set, removed, mutation.metadata) if removed else mutation
+        found = (*found, rename(decision.model_rewrite))
+    return Mutation(found, removed, mutation.metadata) if removed or found is not mutation.set else mutation
 
 
 def mutation_of(decision: Decision) -> Mutation:

@@ -32,11 +32,14 @@ from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, too_large
 from extproc.exchange.sampling import AdaptiveShares, with_sampling
+from extproc.exchange.session_place import MESSAGE, session_place
 from extproc.headers import Headers
 from extproc.policy import unowned_requests
-from extproc.policy.decision import Decision, decide
+from extproc.policy.decision import Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
+from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.target import NOTHING_DOWN
 from extproc.policy.unreadable_requests import refusal
 
 
@@ -61,11 +64,12 @@ class RouteStream:
 
     ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     ``free_shares``: the share of each GPU pool that is free, by its name. ``shares``: of the answers to observe
-    (``exchange.sampling``); None: of all.
+    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached.
     """
 
     __slots__ = (
-        *("_body", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_shares", "_snapshot"),
+        *("_body", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
+        *("_shares", "_snapshot"),
         *("decision", "operation", "state"),
     )
 
@@ -75,12 +79,15 @@ class RouteStream:
         entropy: bytes,
         free_shares: Mapping[str, float] = NO_REPORTS,
         shares: AdaptiveShares | None = None,
+        down: frozenset[str] = NOTHING_DOWN,
     ) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
         self._snapshot, self._entropy, self._free_shares, self._shares = snapshot, entropy, free_shares, shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
+        self._place: Place | None = None
+        self._path, self._down = "", down
 
     @property
     def request(self) -> InferenceRequest | None:
@@ -94,6 +101,9 @@ class RouteStream:
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
+        if operation is None or operation.stateful:
+            self._place, self._path = session_place(headers, self._snapshot)
+            operation = operation or (MESSAGE if self._place else None)
         if operation is None:
             answer = listed_models(headers, self._snapshot)
             return self._leave_unrouted(event, "no_api") if answer is None else self._finish(answer)
@@ -101,7 +111,7 @@ class RouteStream:
             operation = with_native_model(operation, event, self._snapshot)
         self.operation = operation
         limit = self._body_limit(operation)
-        if not limit or (event.end_of_stream and operation.reader is None):
+        if not limit or (event.end_of_stream and (operation.reader is None or self._place is not None)):
             return self._decide_by_headers(event)
         if event.end_of_stream:
             return self._leave_unrouted(event, "no_body")
@@ -172,9 +182,12 @@ class RouteStream:
                 return ()
             mutation, notes = self._decide(fields, body.text)
         except Unreadable as unreadable:
-            if rejected := refusal(self._snapshot, unreadable.reason):
+            if self._place is not None:
+                mutation, notes = self._decide(_NO_FIELDS, b"")
+            elif rejected := refusal(self._snapshot, unreadable.reason):
                 return self._reject(rejected)
-            mutation, notes = self._cleaning(), (Unmatched(unreadable.reason),)
+            else:
+                mutation, notes = self._cleaning(), (Unmatched(unreadable.reason),)
         except Rejected as rejected:
             return self._reject(rejected)
         change = None
@@ -217,7 +230,12 @@ class RouteStream:
         self._fields = fields
         request = request_for_decision(self.operation, fields)
         key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
-        decision = self.decision = decide(request, self._headers, self._snapshot, self._entropy, key, self._free_shares)
+        if self._place is not None:
+            decision = follow(request, self._place, self._snapshot)
+        else:
+            stateful, shares = self.operation.stateful, self._free_shares
+            decision = decide(request, self._headers, self._snapshot, self._entropy, key, shares, stateful, self._down)
+        self.decision = decision
         if decision.policy is None:
             if rejected := unowned_requests.refusal(self._snapshot, request.model):
                 raise rejected
@@ -225,6 +243,8 @@ class RouteStream:
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
+        if self._path:
+            mutation = Mutation((*mutation.set, (":path", self._path)), mutation.remove, mutation.metadata)
         streamed = self.operation.stream or fields.stream
         return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), ()
 

@@ -14,9 +14,11 @@ from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, safe_value
 from extproc.policy.pool_load import NO_REPORTS
-from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
+from extproc.policy.rendezvous import LAST
+from extproc.policy.session_tag import Place, server_of
+from extproc.policy.snapshot import HeaderMatch, ModelMatch, Policy, Snapshot, Version
 from extproc.policy.sticky_key import sticky_key
-from extproc.policy.target import Target
+from extproc.policy.target import NOTHING_DOWN, Target
 
 # Cohorts: how a version was chosen. They are values of the metadata `cohort`.
 MATCH = "match"
@@ -24,6 +26,11 @@ PIN = "pin"
 STICKY = "sticky"
 WEIGHT = "weight"
 DEFAULT = "default"
+SESSION = "session"
+FAILOVER = "failover"
+
+_MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT))
+"""Cohorts whose version was not asked for by name."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -39,6 +46,8 @@ class Decision(msgspec.Struct, frozen=True):
     architecture: str = ""
     model_rewrite: str = ""
     """Model name for the body sent upstream; empty: as the client wrote it."""
+    endpoint: str = ""
+    """The server (``host:port``) that keeps what the request makes or asks for; empty: any of the target."""
 
     def identity(self) -> tuple[str, ...]:
         """All that the headers and the metadata are made of; decisions with equal ones can share their mutation.
@@ -90,23 +99,31 @@ def decide(
     entropy: bytes,
     body_key: str | None = None,
     free_shares: Mapping[str, float] = NO_REPORTS,
+    stateful: bool = False,
+    down: frozenset[str] = NOTHING_DOWN,
 ) -> Decision:
     """Decides one request.
 
     ``entropy``: fresh random bytes, the key of a request without a sticky key. ``body_key``: the value in the body at
     the policy's ``sticky.body``. ``free_shares``: the free share of GPU pools by name. They influence the pool, never
-    the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. Raises
-    ``Rejected`` (503) where no GPU pool can serve the request.
+    the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. ``stateful``:
+    the server keeps what the request makes, or it asks for that. Then the sticky key chooses the server, too, and a
+    request that names no model belongs to the policy whose servers get what nobody owns. ``down``: clusters of targets
+    that no request can reach. Raises ``Rejected`` (503) where no GPU pool can serve the request.
     """
     match = snapshot.match(request.model)
     if match is None:
-        return Decision(request)
+        if request.model or not stateful or not snapshot.policies:
+            return Decision(request)
+        match = ModelMatch(snapshot.fallback, "")
     policy = match.policy
     sticky = sticky_key(policy, headers, body_key)
     key = sticky or entropy
     version, cohort = _choose_version(policy, request, headers, sticky, entropy)
+    if down and version is not None and cohort in _MOVABLE and policy.fails_over:
+        version, cohort = _serving(policy, version, cohort, key, snapshot, down)
     name = version.name if version else ""
-    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares)
+    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down)
     if target is None:
         raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {request.model!r} at present")
     return Decision(
@@ -118,6 +135,27 @@ def decide(
         target.pool,
         _architecture(policy, snapshot, target),
         version.model_rewrite if version else "",
+        server_of(target, sticky) if stateful and sticky else "",
+    )
+
+
+def follow(request: InferenceRequest, place: Place, snapshot: Snapshot) -> Decision:
+    """The decision for a request of a session: it goes where the session is, whatever it names."""
+    target = place.target
+    policy = snapshot.by_name[target.policy]
+    match = snapshot.match(request.model)
+    owned = match is not None and match.policy is policy
+    version = policy.by_name.get(target.version)
+    return Decision(
+        request,
+        policy,
+        match.pattern if match is not None and owned else "",
+        target.version or request.version or "",
+        SESSION,
+        target.pool,
+        _architecture(policy, snapshot, target),
+        version.model_rewrite if version and owned and request.model else "",
+        place.endpoint,
     )
 
 
@@ -146,6 +184,19 @@ def _choose_version(
     if policy.sticky and policy.default:
         return policy.by_name[policy.default], DEFAULT
     return policy.version_hash.choose(entropy), WEIGHT
+
+
+def _serving(
+    policy: Policy, version: Version, cohort: str, key: bytes, snapshot: Snapshot, down: frozenset[str]
+) -> tuple[Version, str]:
+    """``version``, or while it is down the one to which the key belongs without it; nobody else moves."""
+    name = policy.name
+    if not snapshot.is_down(name, version.name, down):
+        return version, cohort
+    other = policy.version_hash.choose(key, lambda v: LAST if snapshot.is_down(name, v.name, down) else 1.0)
+    if other is None or snapshot.is_down(name, other.name, down):
+        return version, cohort
+    return other, FAILOVER
 
 
 def _architecture(policy: Policy, snapshot: Snapshot, target: Target) -> str:

@@ -6,7 +6,8 @@ and Triton send where the request has ``endpoint-load-metrics-format``; the list
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 import msgspec
 
@@ -31,6 +32,16 @@ PAGE_METRICS: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
     "nim": ((b"num_requests_waiting",), (b"kv_cache_usage_perc", b"gpu_cache_usage_perc")),
 }
 """By server type: metrics of waiting requests, and of the used share of the KV cache; the first one found counts."""
+
+_GPU_METRICS: dict[bytes, float] = {
+    b"DCGM_FI_PROF_GR_ENGINE_ACTIVE": 1,
+    b"DCGM_FI_DEV_GPU_UTIL": 100,
+    b"nv_gpu_utilization": 1,
+    b"nvidia_smi_utilization_gpu_ratio": 1,
+    b"gpu_gfx_activity": 100,
+}
+"""Metrics of how busy a GPU is, and their value at full use; the first one found counts. NVIDIA's DCGM exporter, the
+NVML's numbers of Triton and of nvidia_gpu_exporter, AMD's device metrics exporter."""
 
 
 class _Orca(msgspec.Struct):
@@ -71,7 +82,25 @@ def parse_metrics_page(kind: str, page: bytes) -> ServerLoad | None:
     A server with several engines has a series for each: queues are added up, of caches the fullest counts.
     """
     waiting_names, cache_names = PAGE_METRICS[kind]
-    values: dict[bytes, list[float]] = {name: [] for name in (*waiting_names, *cache_names)}
+    values = _values(page, (*waiting_names, *cache_names, *_GPU_METRICS))
+    waiting = next((sum(values[name]) for name in waiting_names if values[name]), None)
+    cache = next((max(values[name]) for name in cache_names if values[name]), None)
+    return _server_load(waiting, cache, _utilization(values))
+
+
+def parse_gpu_page(page: bytes) -> ServerLoad | None:
+    """The utilization of GPUs on the page of their exporter; None where the page has none that is known."""
+    return _server_load(None, None, _utilization(_values(page, tuple(_GPU_METRICS))))
+
+
+def _utilization(values: Mapping[bytes, list[float]]) -> float | None:
+    """The average of the GPUs on a page."""
+    return next((fmean(values[name]) / full for name, full in _GPU_METRICS.items() if values[name]), None)
+
+
+def _values(page: bytes, names: Sequence[bytes]) -> dict[bytes, list[float]]:
+    """The values of each metric on a page in Prometheus' text format."""
+    values: dict[bytes, list[float]] = {name: [] for name in names}
     for line in page.splitlines():
         name = line.partition(b"{")[0].partition(b" ")[0]
         if name in values:
@@ -80,8 +109,7 @@ def parse_metrics_page(kind: str, page: bytes) -> ServerLoad | None:
             number = _parse_number(next(iter(value_and_time.split()), b""))
             if number is not None:
                 values[name].append(number)
-    waiting = next((sum(values[name]) for name in waiting_names if values[name]), None)
-    return _server_load(waiting, next((max(values[name]) for name in cache_names if values[name]), None))
+    return values
 
 
 def _parse_number(text: bytes) -> float | None:
@@ -93,7 +121,8 @@ def _parse_number(text: bytes) -> float | None:
     return value if 0 <= value < 1e9 else None
 
 
-def _server_load(waiting: float | None, cache: float | None) -> ServerLoad | None:
+def _server_load(waiting: float | None, cache: float | None, gpu: float | None = None) -> ServerLoad | None:
     waiting = waiting if waiting is not None and 0 <= waiting < 1e9 else None
     cache = cache if cache is not None and 0 <= cache <= 1 else None
-    return ServerLoad(waiting, cache) if waiting is not None or cache is not None else None
+    found = ServerLoad(waiting, cache, gpu if gpu is not None and 0 <= gpu <= 1 else None)
+    return None if found == ServerLoad() else found

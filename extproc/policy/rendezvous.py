@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+LAST = 1e-200
+"""A factor on a weight by which an entry is chosen only where there is no other."""
 _DRAWS = float(1 << 53)
 """How many numbers can be drawn."""
 

@@ -1,7 +1,4 @@
-"""The immutable snapshot that decisions read: policies, their versions, GPU pools.
-
-``policyfile.loader`` builds a ``Snapshot`` from policy files; a reload builds another one, which replaces it.
-"""
+"""The immutable snapshot that decisions read: policies, their versions, GPU pools; a reload builds another one."""
 
 from __future__ import annotations
 
@@ -11,13 +8,18 @@ from functools import cached_property
 import msgspec
 
 from extproc.policy.custom_metric import CustomMetric
-from extproc.policy.gpu import Gpu, Requirement, satisfies
+from extproc.policy.gpu import Requirement, satisfies
+from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
-from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
-from extproc.policy.target import Target, listed_by_both
+from extproc.policy.session_tag import Place, places
+from extproc.policy.target import NOTHING_DOWN, Target, listed_by_both
 from extproc.policy.upstream import PLAIN, Upstream
+
+__all__ = ["DEFAULT_BODY_LIMIT", "DEFAULT_SLO_DAYS", "NONE", "OTHER", "GpuPool", "HeaderMatch", "ModelMatch"]
+__all__ += ["Objective", "Policy", "RetryBudget", "Slo", "Snapshot", "Sticky", "Version"]
 
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of a request body that are read to find the model, where the policy does not say."""
@@ -27,32 +29,6 @@ OTHER = "other"
 """Label value for everything that no policy names."""
 NONE = "none"
 """Label value where there is nothing to name."""
-
-
-class GpuPool(msgspec.Struct, frozen=True, dict=True):
-    """A ``GpuPool``: GPUs of one kind and the endpoints that serve on them."""
-
-    name: str
-    gpu: Gpu
-    endpoints: tuple[str, ...] = ()
-    """``host:port``."""
-    locality: str = ""
-    metrics_type: str = ""
-    metrics_url: str = ""
-    """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
-    upstream: Upstream = PLAIN
-    node_selector: tuple[tuple[str, str], ...] = ()
-    """Labels of its nodes, for whoever knows Nodes: its GPUs are read from them, and its endpoints found on them."""
-    namespace: str = ""
-    allowed_namespaces: tuple[str, ...] = ()
-    """Other namespaces whose policies may use it; ``*``: all."""
-    grpc_endpoints: tuple[str, ...] = ()
-    """``host:port`` for gRPC; empty: ``endpoints``."""
-
-    def is_open_to(self, namespace: str) -> bool:
-        """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""
-        allowed = (self.namespace, *self.allowed_namespaces)
-        return not self.namespace or not namespace or namespace in allowed or "*" in allowed
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
@@ -132,6 +108,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     reject_without_gpu: bool = True
     reject_unreadable: bool = False
     reject_unowned: bool = False
+    fails_over: bool = True
+    """Another version answers while one is down."""
     gpu: Requirement | None = None
     timeout: float | None = None
     """Seconds."""
@@ -239,11 +217,31 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return {target.cluster: target for targets in self.targets.values() for target in targets}
 
     def choose_target(
-        self, policy: str, version: str, key: bytes, free_shares: Mapping[str, float] = NO_REPORTS
+        self,
+        policy: str,
+        version: str,
+        key: bytes,
+        free_shares: Mapping[str, float] = NO_REPORTS,
+        down: frozenset[str] = NOTHING_DOWN,
     ) -> Target | None:
-        """The target for a key, pools weighted by their endpoints and free share; None: there is no target."""
-        scale = (lambda target: free_shares.get(target.pool, 1.0)) if free_shares else None
+        """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
+        last; None: there is no target.
+        """
+        scale = None
+        if free_shares or down:
+            scale = lambda target: LAST if target.cluster in down else free_shares.get(target.pool, 1.0)  # noqa: E731
         return self._target_hashes[policy, version].choose(key, scale)
+
+    def is_down(self, policy: str, version: str, down: frozenset[str]) -> bool:
+        """Whether a version has targets, and all of them are ``down`` (clusters)."""
+        targets = self.targets[policy, version]
+        return bool(targets) and all(target.cluster in down for target in targets)
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Servers that answer clients, by the tag that ids of their sessions have."""
+        mirrors = {(policy.name, version.name) for policy in self.policies for version in policy.mirrors}
+        return places(t for key, targets in self.targets.items() if key not in mirrors for t in targets)
 
     @cached_property
     def _target_hashes(self) -> dict[tuple[str, str], RendezvousHash[Target]]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 from extproc.policy.upstream import PLAIN, Upstream
+
+NOTHING_DOWN: frozenset[str] = frozenset()
+"""Clusters of targets of which no server can be reached: none."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -30,6 +35,14 @@ class Target(msgspec.Struct, frozen=True):
         """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
         return "/".join(part for part in (self.policy, self.version, self.pool) if part)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The endpoints, where a proxy can be told one of them (``x-gateway-destination-endpoint``): there are several,
+        and all are IP addresses.
+        """
+        several = len(self.endpoints) > 1 and all(_is_address(endpoint) for endpoint in self.endpoints)
+        return self.endpoints if several else ()
+
     def server_names(self, *, grpc: bool) -> tuple[str, ...]:
         """The different names by which ``servers`` are called and verified; empty without TLS."""
         tls = self.upstream.tls
@@ -41,3 +54,11 @@ def listed_by_both(of_version: tuple[str, ...], of_pool: tuple[str, ...]) -> tup
     if of_version and of_pool:
         return tuple(endpoint for endpoint in of_version if endpoint in of_pool)
     return of_version or of_pool
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -39,6 +39,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "allowPin": policy.allow_pin,
         "onUnreadable": "reject" if policy.reject_unreadable else "pass",
         "onUnowned": "reject" if policy.reject_unowned else "pass",
+        "onVersionDown": "failover" if policy.fails_over else "fail",
         "onNoGpu": "reject" if policy.reject_without_gpu else "ignore",
         "gpuRequirements": gpu and {"architecture": gpu.architecture, "minMemory": f"{gpu.memory}Mi"},
         "trafficManagement": {
@@ -146,7 +147,11 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "nodeSelector": dict(pool.node_selector),
         "namespace": pool.namespace,
         "allowedNamespaces": list(pool.allowed_namespaces),
-        "metrics": {"type": pool.metrics_type, "url": pool.metrics_url or None} if pool.metrics_type else None,
+        "metrics": (
+            pool.metrics_type
+            and {"type": pool.metrics_type, "url": pool.metrics_url or None, "gpuUrl": pool.gpu_metrics_url or None}
+        )
+        or None,
     }
 
 

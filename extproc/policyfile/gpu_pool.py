@@ -38,7 +38,7 @@ def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
         _check_gpu(fields, product, architecture, memory)
     if name == NONE:
         fields.field.warn(f"a pool named {NONE} looks in metrics like no pool", "choose another name")
-    metrics_type, metrics_url = fields.optional("metrics", _load_metrics, ("", ""))
+    metrics_type, metrics_url, gpu_url = fields.optional("metrics", _load_metrics, ("", "", ""))
     servers = upstreams.read(fields)
     return GpuPool(
         name,
@@ -52,6 +52,7 @@ def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
         namespace,
         fields.optional("allowedNamespaces", _allowed_namespaces, ()),
         servers.grpc_endpoints,
+        gpu_url,
     )
 
 
@@ -95,11 +96,12 @@ def _requirement_of(architecture: str) -> gpu.Requirement:
     return gpu.Requirement(architecture)
 
 
-def _load_metrics(field: Field) -> tuple[str, str] | None:
-    fields = field.fields("type", "url")
+def _load_metrics(field: Field) -> tuple[str, str, str] | None:
+    fields = field.fields("type", "url", "gpuUrl")
     if fields is None:
         return None
     kind = fields.required("type", lambda f: f.choice(*SERVER_TYPES), f"give one of {', '.join(SERVER_TYPES)}")
+    gpu_url = fields.optional("gpuUrl", endpoints.url, "")
     if kind in ORCA_SERVER_TYPES:
-        return kind or "", fields.optional("url", endpoints.url, "")
-    return kind or "", fields.required("url", endpoints.url, "give the URL of the metrics page") or ""
+        return kind or "", fields.optional("url", endpoints.url, ""), gpu_url
+    return kind or "", fields.required("url", endpoints.url, "give the URL of the metrics page") or "", gpu_url

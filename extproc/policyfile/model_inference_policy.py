@@ -18,17 +18,8 @@ DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
-    more = (
-        "onNoGpu",
-        "onUnreadable",
-        "onUnowned",
-        "gpuRequirements",
-        "trafficManagement",
-        "observability",
-        "limits",
-        "rollout",
-    )
-    fields = spec.fields(*known, *more) if spec else None
+    more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
+    fields = spec.fields(*known, *more, "observability", "limits", "rollout") if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
@@ -48,6 +39,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         reject_without_gpu=fields.optional("onNoGpu", lambda f: f.choice("reject", "ignore"), "reject") == "reject",
         reject_unreadable=fields.optional("onUnreadable", lambda f: f.choice("pass", "reject"), "pass") == "reject",
         reject_unowned=fields.optional("onUnowned", lambda f: f.choice("pass", "reject"), "pass") == "reject",
+        fails_over=fields.optional("onVersionDown", lambda f: f.choice("failover", "fail"), "failover") == "failover",
         gpu=fields.optional("gpuRequirements", _requirement, None),
         timeout=timeout,
         retry_budget=budget,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from extproc.policy.load_report import parse_metrics_page
+from extproc.policy.load_report import parse_gpu_page, parse_metrics_page
 from extproc.policy.pool_load import PoolLoads, ServerLoad
 from extproc.policy.snapshot import GpuPool, Snapshot
 from extproc.telemetry.metrics import Metrics
@@ -27,8 +28,17 @@ _MAX_CONCURRENT = 8
 """Pages that are fetched at a time."""
 
 
+class _Page(NamedTuple):
+    """A page to poll."""
+
+    pool: str
+    kind: str
+    """Type of the model servers; empty: an exporter of GPUs."""
+    url: str
+
+
 class PoolFeed:
-    """A thread that polls every pool whose policy names a metrics URL, and notes its load in ``loads``.
+    """A thread that polls the pages that GPU pools name, and notes its load in ``loads``.
 
     A pool that can't be read counts as the error ``pool_metrics``, and is logged once until it can be read again.
     """
@@ -40,7 +50,7 @@ class PoolFeed:
         self._loads = loads
         self._metrics = metrics
         self._interval = interval
-        self._failing: set[str] = set()
+        self._failing: set[_Page] = set()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="pool-feed", daemon=True)
 
@@ -56,37 +66,46 @@ class PoolFeed:
     def _run(self) -> None:
         with ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="pool-feed") as executor:
             while not self._stopping.wait(self._interval):
-                pools = [pool for pool in self._snapshot().pools if pool.metrics_url]
-                for pool, load in zip(pools, executor.map(_fetch_load, pools), strict=True):
-                    self._note(pool, load)
+                pages = [page for pool in self._snapshot().pools for page in _pages(pool)]
+                for page, load in zip(pages, executor.map(_fetch_load, pages), strict=True):
+                    self._note(page, load)
 
-    def _note(self, pool: GpuPool, load: ServerLoad | str) -> None:
+    def _note(self, page: _Page, load: ServerLoad | str) -> None:
         if isinstance(load, ServerLoad):
-            self._loads.note(pool.name, load, time.perf_counter())
-            if pool.name in self._failing:
-                self._failing.discard(pool.name)
-                log.info("the pool %s tells its load again", pool.name)
+            self._loads.note(page.pool, load, time.perf_counter())
+            if page in self._failing:
+                self._failing.discard(page)
+                log.info("the pool %s tells its load again", page.pool)
             return
         self._metrics.count_error("pool_metrics")
-        if pool.name not in self._failing:
-            self._failing.add(pool.name)
-            log.warning("the load of the pool %s is not known: %s", pool.name, load)
+        if page not in self._failing:
+            self._failing.add(page)
+            log.warning("the load of the pool %s is not known: %s", page.pool, load)
 
 
-def _fetch_load(pool: GpuPool) -> ServerLoad | str:
+def _pages(pool: GpuPool) -> Iterator[_Page]:
+    if pool.metrics_url:
+        yield _Page(pool.name, pool.metrics_type, pool.metrics_url)
+    if pool.gpu_metrics_url:
+        yield _Page(pool.name, "", pool.gpu_metrics_url)
+
+
+def _fetch_load(page: _Page) -> ServerLoad | str:
     """The load; or, as text, why it is not known."""
-    url = urlsplit(pool.metrics_url)
+    url = urlsplit(page.url)
     connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     try:
         connection = connect(url.netloc, timeout=TIMEOUT)
         try:
             connection.request("GET", (url.path or "/") + (f"?{url.query}" if url.query else ""))
             response = connection.getresponse()
-            page = response.read(MAX_PAGE_BYTES)
+            text = response.read(MAX_PAGE_BYTES)
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
     if response.status != 200:
         return f"status {response.status}"
-    return parse_metrics_page(pool.metrics_type, page) or f"none of the metrics of {pool.metrics_type} is on the page"
+    if not page.kind:
+        return parse_gpu_page(text) or "no utilization of GPUs is on the page"
+    return parse_metrics_page(page.kind, text) or f"none of the metrics of {page.kind} is on the page"

@@ -27,11 +27,13 @@ from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
+from extproc.serve.reachability_feed import ReachabilityFeed
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.measured_versions import MeasuredVersions, decode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
+from extproc.telemetry.serving_gauges import ServingGauges
 from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        self._pool_feed = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
+        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads)
+        self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
+        self._metrics.serving = lambda: ServingGauges(reachability.up, self._loads.numbers(time.perf_counter()))
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -107,7 +111,8 @@ class Server:
         before = {number: signal.signal(number, handler) for number, handler in self._signals().items()}
         self._admin.start()
         self._policy_watcher.start()
-        self._pool_feed.start()
+        for feed in self._feeds:
+            feed.start()
         if self._rollout_driver:
             self._rollout_driver.start()
         if self._otlp:
@@ -121,7 +126,8 @@ class Server:
                 self._otlp.stop()
             if self._rollout_driver:
                 self._rollout_driver.stop()
-            self._pool_feed.stop()
+            for feed in self._feeds:
+                feed.stop()
             self._policy_watcher.stop()
             self._admin.stop()
             for number, handler in before.items():

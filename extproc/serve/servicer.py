@@ -94,7 +94,7 @@ class ProcessHandler:
                     self._observing = ObserveStream(self._snapshot, accounted=ACCOUNTED in self._sender.metadata)
                 else:
                     free = self._loads.free_shares(started)
-                    self._routing = RouteStream(self._snapshot, _random_bytes(), free, self._shares)
+                    self._routing = RouteStream(self._snapshot, _random_bytes(), free, self._shares, self._loads.down)
             replies = self._act(self._actions(event, started))
             if self.done:
                 pass

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
+from extproc.policy.decision import FAILOVER
 from extproc.policy.snapshot import Snapshot
-from extproc.telemetry import cluster_gauges, rollout_gauges
+from extproc.telemetry import cluster_gauges, rendering_drift, rollout_gauges, serving_gauges
 from extproc.telemetry.caller_labels import CallerLabels
 from extproc.telemetry.cluster_gauges import ClusterGauges
 from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
 from extproc.telemetry.histogram import Histogram
 from extproc.telemetry.rendering_drift import SeenRenderings
+from extproc.telemetry.serving_gauges import ServingGauges
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -58,12 +60,16 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
         ("model", "version", "gpu_pool"),
     ),
     "inference_errors": (
-        "Inferences that failed or were broken off, by whose failure it was.",
+        "Inferences that failed or were broken off, and whose fault it was.",
         ("model", "version", "gpu_pool", "reason"),
     ),
     "inference_tokens": (
         "Tokens of prompts (cached ones too), of answers, and those of prompts that were cached.",
         ("model", "version", "gpu_pool", "type", "estimated"),
+    ),
+    "inference_failovers": (
+        "Requests that another version answered, since theirs was down.",
+        ("model", "version", "gpu_pool"),
     ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
@@ -93,8 +99,9 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
 }
 """By name: help text and labels (and bucket bounds)."""
 _GAUGES = (
-    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs", "extproc_workers"),
-    *("extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects", *rollout_gauges.NAMES),
+    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
+    *(*serving_gauges.NAMES, *rollout_gauges.NAMES),
+    *("extproc_workers", "extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects"),
 )
 
 
@@ -118,6 +125,7 @@ class State(msgspec.Struct, array_like=True):
     series: list[MetricValues] = []
     differing: dict[str, int] = {}
     cluster: ClusterGauges | None = None
+    serving: ServingGauges = msgspec.field(default_factory=ServingGauges)
 
 
 class Metrics(Collector):
@@ -134,15 +142,15 @@ class Metrics(Collector):
         """Ready worker processes; None: this process has no workers."""
         self.worker_restarts = 0
         self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
+        self.serving: Callable[[], ServingGauges] = ServingGauges  # what this process knows of pools and targets
+        self._clusters, self._servings = list[ClusterGauges | None](), list[ServingGauges]()
         self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._callers = CallerLabels()
         self._generations: set[int] = set()
         self._differing: dict[str, int] = {}
-        self._clusters: list[ClusterGauges | None] = []
         self._phases: dict[str, Histogram] = {}
-        for result in ("success", "failure"):
-            self._counters["extproc_policy_reloads"][(result,)] = 0
+        self._counters["extproc_policy_reloads"] = {("success",): 0, ("failure",): 0}
 
     def set_snapshot(self, snapshot: Snapshot) -> None:
         """Follows a reload: the policies in force from now on."""
@@ -188,6 +196,8 @@ class Metrics(Collector):
 
     def _account(self, note: RequestAccount) -> None:
         self._request(note, "access_log")
+        if note.cohort == FAILOVER:
+            self._count("inference_failovers", (note.model, note.version, note.gpu_pool))
         if note.failure:
             self._count("inference_errors", (note.model, note.version, note.gpu_pool, note.failure))
 
@@ -226,23 +236,22 @@ class Metrics(Collector):
         """For ``add`` in another process. Encoding holds the GIL throughout, so it sees no half-made change."""
         state = State(self._counters, self._histograms, self.streams, self.policy_generation, self.series.state())
         state.differing = self.renderings.differing(perf_counter())
-        state.cluster = self.cluster()
+        state.cluster, state.serving = self.cluster(), self.serving()
         return _ENCODER.encode(state)
 
     def add(self, state: bytes, *, alive: bool = True) -> None:
         """Adds the state of another process; unless it is ``alive``, without its gauges."""
         other = _DECODER.decode(state)
-        for name, counts in other.counters.items():
-            for key, count in counts.items():
-                self._count(name, key, count)
-        for name, histograms in other.histograms.items():
-            for key, histogram in histograms.items():
-                self._histogram(name, key).add(histogram)
+        for name, key, count in ((n, k, c) for n, counts in other.counters.items() for k, c in counts.items()):
+            self._count(name, key, count)
+        for name, key, more in ((n, k, h) for n, found in other.histograms.items() for k, h in found.items()):
+            self._histogram(name, key).add(more)
         self.series.add(other.series)
         if alive:
             self.streams += other.streams
             self._generations.add(other.generation)
             self._clusters.append(other.cluster)
+            self._servings.append(other.serving)
             for part, differs in other.differing.items():
                 self._differing[part] = max(differs, self._differing.get(part, 0))
 
@@ -262,20 +271,13 @@ class Metrics(Collector):
             yield family
         yield from self.series.collect(monotonic())
         yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
-        info = GaugeMetricFamily(
-            "extproc_policy_info", "The policy in force; its generation counts from 1.", labels=("generation",)
-        )
+        text = "The policy in force; its generation counts from 1."
+        info = GaugeMetricFamily("extproc_policy_info", text, labels=("generation",))
         for generation in sorted(self._generations or {self.policy_generation}):
             info.add_metric((str(generation),), 1)
         yield info
-        rendering = GaugeMetricFamily(
-            "extproc_rendering_differs",
-            "1 where requests come by a rendering of other policies than those in force, by the part that differs.",
-            labels=("part",),
-        )
-        for part, differs in (self._differing or self.renderings.differing(perf_counter())).items():
-            rendering.add_metric((part,), differs)
-        yield rendering
+        yield from rendering_drift.collect(self._differing or self.renderings.differing(perf_counter()))
+        yield from serving_gauges.collect((*self._servings, self.serving()))
         yield from cluster_gauges.collect((*self._clusters, self.cluster()))
         if self.workers is not None:
             yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)

@@ -8,11 +8,14 @@ request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.provenance import METADATA, ROUTES, SELECTORS, Difference, differences
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,20 @@ class SeenRenderings:
         if found and now >= self._next_log:
             self._next_log = now + LOG_INTERVAL
             log.warning("requests come by a rendering of other policies: %s; %s", ", ".join(map(str, found)), _REMEDY)
+
+
+def collect(differing: Mapping[str, int]) -> Iterator[Metric]:
+    """The gauge of what ``SeenRenderings.differing`` tells, of one or more processes."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    rendering = GaugeMetricFamily(
+        "extproc_rendering_differs",
+        "1 where requests come by a rendering of other policies than those in force, by the part that differs.",
+        labels=("part",),
+    )
+    for part, differs in differing.items():
+        rendering.add_metric((part,), differs)
+    yield rendering
 
 
 _REMEDY = "apply what `extproc render istio` makes of the policies now"

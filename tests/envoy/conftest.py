@@ -20,6 +20,7 @@ from extproc.envoy.codec import PROCESS
 from extproc.exchange.notes import Observed
 from extproc.gateway.envoy_process import Envoy
 from extproc.grpc_server import Factory, Sender, create
+from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.serve.access_log_service import AccessLogService
@@ -92,8 +93,8 @@ class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # Python's own is 5: of sixty connections at once some were refused
 
-    def __init__(self, name: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, name: str, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.seen: list[Seen] = []
         self.then: Answer = say(name.encode())
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
@@ -125,7 +126,7 @@ class Processor:
 
     def __init__(self, snapshot: Snapshot, address: str = "127.0.0.1:0", max_streams: int = 10_000) -> None:
         self.snapshot = snapshot
-        self.metrics = Metrics()
+        self.metrics, self.loads = Metrics(), PoolLoads()
         health = Health()
         health.serving = True
         self.taps = OpenTaps()
@@ -136,7 +137,7 @@ class Processor:
             self.taps.note(found)
 
         services: dict[str, Factory] = {
-            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams, observed),
+            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams, observed, self.loads),
             STREAM: access_log.open,
             **health.services(),
         }

@@ -101,13 +101,14 @@ def test_every_row_reaches_the_policy_that_owns_its_model(
                 versions=(Version("v1", 1, (address if isinstance(row.reader, GrpcReader) else server.address,)),),
             )
             for number, row in enumerate(TABLE)
+            if row.names
         ]
         policies.append(Policy(REST, versions=(Version("v1", 1, (server.address,)),)))
         snapshot = Snapshot(tuple(policies))
 
         def also_grpc(document: dict[str, Any]) -> None:
             clusters = {cluster["name"]: cluster for cluster in document["static_resources"]["clusters"]}
-            grpc_row = next(n for n, row in enumerate(TABLE) if isinstance(row.reader, GrpcReader))
+            grpc_row = next(n for n, row in enumerate(TABLE) if row.names and isinstance(row.reader, GrpcReader))
             endpoints = clusters[f"row-{grpc_row}/v1#grpc"]["load_assignment"]["endpoints"]
             clusters[f"{REST}/v1#grpc"]["load_assignment"]["endpoints"] = endpoints
 

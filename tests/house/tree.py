@@ -37,6 +37,8 @@ ONLY: dict[str, tuple[str, ...]] = {
         "telemetry.custom_series",
         "telemetry.cluster_gauges",
         "telemetry.rollout_gauges",
+        "telemetry.serving_gauges",
+        "telemetry.rendering_drift",
         "admin.server",
         "demo.*",
     ),

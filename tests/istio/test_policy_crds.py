@@ -39,6 +39,8 @@ GOOD = """
 ---
 {versions: [{name: v1}], default: v1, allowPin: true, onNoGpu: ignore, onUnreadable: reject, onUnowned: reject}
 ---
+{versions: [{name: v1}], onVersionDown: fail}
+---
 {versions: [{name: v1, weight: 0}, {name: v2, weight: 1, endpoints: ["a:1", "[::1]:2"]}], sticky: {body: /a~1b}}
 ---
 {versions: [{name: v1, weight: 3}, {name: m, mirror: 5}], sticky: {cookie: who}}
@@ -95,6 +97,8 @@ BAD = """
 {onUnreadable: ignore}
 ---
 {onUnowned: ignore}
+---
+{onVersionDown: pass}
 ---
 {selector: {}}
 ---

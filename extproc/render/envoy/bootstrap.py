@@ -102,7 +102,7 @@ def _base(options: EnvoyOptions) -> Doc:
                     "static_layer": {
                         # Half-closes a processor's stream that is no longer needed instead of resetting it.
                         "envoy.reloadable_features.ext_proc_graceful_grpc_close": True,
-                        # The regular expression of a policy with many models exceeds Envoy's default limit (100).
+                        # A long pathRewrite makes a regular expression beyond Envoy's default limit (100).
                         "re2.max_program_size.error_level": 1 << 30,
                         "re2.max_program_size.warn_level": 1 << 30,
                     },

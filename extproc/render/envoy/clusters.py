@@ -11,6 +11,7 @@ from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
 from extproc.render.envoy.secrets import Secret, secret_source
+from extproc.render.envoy.sessions import session_metadata
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -170,7 +171,8 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
 def _assignment(name: str, target: Target, *, grpc: bool) -> Doc:
     found = []
     for endpoint in target.servers(grpc=grpc):
-        fields, around = endpoint_fields(target, endpoint, grpc=grpc)
+        fields, metadata = endpoint_fields(target, endpoint, grpc=grpc)
+        around = {"metadata": {"filter_metadata": metadata | session_metadata(target, endpoint)}}
         found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 

@@ -20,6 +20,7 @@ from extproc.render.envoy.filters import (
     route_filter,
 )
 from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies
+from extproc.render.envoy.sessions import session_filters
 
 REQUEST_TIMEOUT = "300s"
 """Time for a whole request to arrive; also ends one whose body trickles, which no idle timeout does."""
@@ -58,7 +59,8 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         http_filters=[
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
-            route_filter(snapshot, options),
+            route_filter(snapshot, options, tagged=True),
+            *session_filters(),
             *([if_sampled(observe_filter(snapshot, options, accounted=True))] if options.observe else []),
             typed(
                 "envoy.filters.http.router",

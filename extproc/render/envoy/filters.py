@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
+from extproc.apis.mcp import SESSION_HEADER
 from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
@@ -40,6 +41,7 @@ in RE2)."""
 _DECIDING_HEADERS = (
     *(":method", ":path", "content-type", "content-length", "content-encoding", "grpc-encoding"),
     *headers.ROUTING,
+    SESSION_HEADER,
     *sorted({name for row in apis.TABLE for name in (row.header, row.version_header) if name}),
 )
 """Headers that the processor needs whatever the policy says."""
@@ -69,10 +71,10 @@ def _forward(names: Sequence[str]) -> Doc:
     return {"allowed_headers": {"patterns": [{"exact": name} for name in names]}}
 
 
-def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
+def route_filter(snapshot: Snapshot, options: EnvoyOptions, *, tagged: bool = False) -> Doc:
     """``aimesh.route``: asks the processor where the request goes and waits for the answer. Skips the response.
 
-    ``options.body``:
+    ``tagged``: ids in paths have tags (``sessions``), which the processor removes. ``options.body``:
 
     - "native": Envoy reads the model itself (``native_filter``) and sends the body only where that does not suffice.
     - "streamed": the body is sent as it arrives and the processor answers once, after its end: one round trip.
@@ -95,15 +97,19 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
         failure_mode_allow=options.fail_open,
         status_on_error={"code": "ServiceUnavailable"},
         message_timeout=seconds(options.effective_message_timeout),
-        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot)}},
+        mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot, tagged=tagged)}},
         metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
     )
 
 
-def _mutable_headers(snapshot: Snapshot) -> str:
-    """Regular expression of the headers that the processor may set, on requests and on immediate responses."""
+def _mutable_headers(snapshot: Snapshot, *, tagged: bool) -> str:
+    """Regular expression of the headers that the processor may set, on requests and on immediate responses.
+
+    ``tagged``: see ``route_filter``.
+    """
     renaming = _MODEL_HEADERS if any(policy.rewrites_model for policy in snapshot.policies) else ()
-    return f"^({'|'.join((*_MUTABLE_HEADERS, *renaming))})$"
+    found = dict.fromkeys((*_MUTABLE_HEADERS, *((":path",) if tagged else ()), *renaming))
+    return f"^({'|'.join(found)})$"
 
 
 def native_filter() -> Doc:

@@ -21,7 +21,7 @@ from extproc.render.envoy.envoy_options import (
     seconds,
 )
 from extproc.render.envoy.response_headers import response_headers
-from extproc.render.envoy.rewriting import literal, rewriting, split
+from extproc.render.envoy.rewriting import rewriting, split
 
 ROUTES = NAMESPACE
 """Name of the one route configuration."""
@@ -47,12 +47,12 @@ _TARGET_HEADERS = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITEC
 
 
 def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, keep_target_headers: bool = False) -> Doc:
-    """For each pattern of models the routes to its targets, then one by model alone; last those without a model.
+    """For each policy the routes to its targets, then one for what names none of them; last those of nobody's requests.
 
-    ``keep_target_headers``: no route by model removes headers, since a mesh behind this Envoy routes by them.
+    ``keep_target_headers``: no route of a policy removes headers, since a mesh behind this Envoy routes by them.
     """
     make = _Routes(snapshot, options.body, keep_target_headers=keep_target_headers)
-    routes = [route for policy, match in _owners(snapshot) for route in make.policy(policy, match)]
+    routes = [route for policy in snapshot.policies for route in make.policy(policy, _owned_by(policy))]
     return {
         "name": ROUTES,
         "virtual_hosts": [
@@ -71,38 +71,19 @@ def body_buffer(snapshot: Snapshot, body: Body) -> int:
     return snapshot.body_limit + (rest(snapshot.body_limit) if body == "buffered" else 0) + BODY_MARGIN
 
 
-def _owners(snapshot: Snapshot) -> Iterator[tuple[Policy, Doc]]:
-    """Policies with the condition for their models, in the order of matching: exact names first, then globs."""
-    exact: dict[str, list[str]] = {}
-    globs = []
-    for match in snapshot.patterns:
-        if "*" in match.pattern:
-            globs.append((match.policy, _glob(match)))
-        else:
-            exact.setdefault(match.policy.name, []).append(headers.safe_value(match.pattern))
-    for policy, names in exact.items():
-        text = {"exact": names[0]} if len(names) == 1 else {"safe_regex": {"regex": _either(names)}}
-        yield snapshot.by_name[policy], _header(headers.MODEL_NAME, text)
-    yield from globs
+def _owned_by(policy: Policy) -> Doc:
+    """The condition for requests that the processor has decided to be the policy's: its name in the dynamic metadata.
 
-
-def _glob(match: ModelMatch) -> Doc:
-    if owns_all(match):
-        # Requests without a model are the policy's too, so its name in the processor's metadata is matched. A client
-        # can't set that, so its version pin has no effect while no processor answers.
-        owner = {"string_match": {"exact": match.policy.name}}
-        return {"dynamic_metadata": [{"filter": NAMESPACE, "path": [{"key": "policy"}], "value": owner}]}
-    regex = ".*".join(literal(headers.safe_value(part)) for part in match.pattern.split("*"))
-    return _header(headers.MODEL_NAME, {"safe_regex": {"regex": regex}})
+    The model would not do: some requests name none, and those of a session may name one of another policy's. A client
+    can't set the metadata, so its version pin has no effect while no processor answers.
+    """
+    owner = {"string_match": {"exact": policy.name}}
+    return {"dynamic_metadata": [{"filter": NAMESPACE, "path": [{"key": "policy"}], "value": owner}]}
 
 
 def owns_all(match: ModelMatch) -> bool:
     """Whether the pattern matches every model; then requests without a model belong to the policy too."""
     return not match.pattern.strip("*")
-
-
-def _either(names: Sequence[str]) -> str:
-    return "|".join(map(literal, names))
 
 
 def _header(name: str, text: Doc) -> Doc:
@@ -190,7 +171,7 @@ def unserved_headers(target: Target | None) -> list[str]:
 
 
 def model_only_target(snapshot: Snapshot, policy: Policy) -> Target | None:
-    """The policy's target without version and pool, if any: the route by model alone leads to it. A version in the
+    """The policy's target without version and pool, if any: the route by policy alone leads to it. A version in the
     headers of its requests is the one that the API's request itself named.
     """
     found = snapshot.targets.get((policy.name, ""), ())

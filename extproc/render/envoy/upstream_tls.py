@@ -39,8 +39,7 @@ def endpoint_fields(target: Target, endpoint: str, *, grpc: bool) -> tuple[Doc, 
     if tls is None:
         return {}, {}
     name = tls.name_of(endpoint)
-    several = len(target.server_names(grpc=grpc)) > 1
-    metadata = {"metadata": {"filter_metadata": {_MATCH: {"name": name}}}} if several else {}
+    metadata = {_MATCH: {"name": name}} if len(target.server_names(grpc=grpc)) > 1 else {}
     return {"hostname": f"[{name}]" if ":" in name else name}, metadata
 
 

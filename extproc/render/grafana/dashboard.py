@@ -37,6 +37,8 @@ def dashboard(snapshot: Snapshot) -> Doc:
         rows.insert(1, _canaries())
     if any(policy.slo for policy in snapshot.policies):
         rows.insert(1, _objectives(snapshot))
+    if any(pool.metrics_type for pool in snapshot.pools):
+        rows.append(_pools())
     return {
         "uid": UID,
         "title": "Inference by model version",
@@ -178,6 +180,46 @@ def _tokens() -> Row:
                     f"{_sum(golden.OBSERVED, 'model', 'version')} / {_sum(golden.REQUESTS, 'model', 'version')}",
                     _VERSION_LEGEND,
                 ),
+                max_value=1,
+            ),
+        ],
+    )
+
+
+def _pools() -> Row:
+    def by_pool(title: str, text: str, unit: str, what: str, max_value: float | None = None) -> Doc:
+        query = f'avg by (gpu_pool) (inference_pool_{what}{{gpu_pool=~"$pool"}})'
+        return time_series(title, text, unit, (query, "{{gpu_pool}}"), width=8, max_value=max_value)
+
+    tokens = f'sum by (gpu_pool) ({golden.TOKENS}{{type="output", {_ALL_VARIABLES}}})'
+    per_gpu = f'{tokens} / on (gpu_pool) (avg by (gpu_pool) (inference_pool_gpu_utilization{{gpu_pool=~"$pool"}}) > 0)'
+    up = 'min by (policy, version, gpu_pool) (inference_target_up{policy=~"$policy", version=~"$version"})'
+    return Row(
+        "GPU pools",
+        [
+            by_pool(
+                "GPU utilization",
+                "Share of the time in which they were busy.",
+                "percentunit",
+                "gpu_utilization",
+                1,
+            ),
+            by_pool("KV cache", "Share in use.", "percentunit", "kv_cache_usage", 1),
+            by_pool("Waiting", "Requests in the queue of a server.", "short", "waiting"),
+            by_pool("Free", "What requests are spread by.", "percentunit", "free", 1),
+            time_series(
+                "Tokens for each busy GPU-second",
+                "Output tokens a second over utilization: what falls while the GPUs are busy is worth a look.",
+                "short",
+                (per_gpu, "{{gpu_pool}}"),
+                width=8,
+            ),
+            time_series(
+                "Reachable",
+                "1 where a server of the version can be reached.",
+                "short",
+                (up, "{{policy}} {{version}} {{gpu_pool}}"),
+                width=8,
                 max_value=1,
             ),
         ],

@@ -67,6 +67,25 @@ def processor(source: Source) -> list[Doc]:
             "{{ $value | humanizePercentage }} of all. They pass on unrouted.",
         ),
     ]
+    found += [
+        _alert(
+            "InferenceVersionDown",
+            "max by (policy, version, gpu_pool) (inference_target_up) == 0",
+            "2m",
+            "page",
+            "No server of {{ $labels.policy }} {{ $labels.version }} can be reached",
+            "Its users get another version, or 503 (`onVersionDown`). `extproc doctor` names the servers.",
+        ),
+        _alert(
+            "InferencePoolFull",
+            "max by (gpu_pool) (inference_pool_free) < 0.1",
+            "10m",
+            "ticket",
+            "The GPU pool {{ $labels.gpu_pool }} is full",
+            "Its queue or its KV cache has been at the limit for ten minutes: requests go to other pools where there "
+            "are any, and wait here. Add servers, or see whether one version takes it all.",
+        ),
+    ]
     if source == "extproc":
         found.append(
             _alert(

@@ -63,8 +63,7 @@ def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:
     [
         ("POST /v1/messages", "no_model"),
         ("GET /v1/messages", "no_api"),
-        ("GET /v1/messages/batches", "no_api"),
-        ("POST /v1/messages/batches/b1/cancel", "no_api"),
+        ("POST /v1/messages/batches/b1/results", "no_api"),
         ("POST /v1/message", "no_api"),
     ],
 )

@@ -29,7 +29,7 @@ def test_what_the_policy_names_is_told_by_its_names() -> None:
         ({"model": "qwen"}, "model", "other"),  # another policy's
         ({"version": "v9"}, "version", "other"),
         ({"version": ""}, "version", "none"),
-        ({"model": "made-up"}, "version", "none"),
+        ({"model": "made-up"}, "version", "v1"),  # of a session, for which the model does not count
         ({"gpu_pool": "moon"}, "gpu_pool", "other"),
         ({"gpu_pool": ""}, "gpu_pool", "none"),
         ({"api": "soap"}, "api", "other"),

@@ -144,7 +144,7 @@ def test_a_document_has_counts_and_no_times_of_tokens() -> None:
         (ROUTED | {"gpu_pool": "east"}, ("llama-*", "v1", "other", "openai", "llama")),
         (ROUTED | {"api": "new"}, ("llama-*", "v1", "west", "other", "llama")),
         (ROUTED | {"policy": "gone"}, ("other", "none", "west", "openai", "other")),
-        (ROUTED | {"model": "mistral"}, ("other", "none", "west", "openai", "llama")),
+        (ROUTED | {"model": "mistral"}, ("other", "v1", "west", "openai", "llama")),
     ],
 )
 def test_labels_are_texts_of_the_policy(metadata: dict[str, str], labels: tuple[str, ...]) -> None:

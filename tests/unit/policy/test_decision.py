@@ -240,3 +240,54 @@ def test_load_says_where_a_version_is_served_and_never_which() -> None:
             assert all(a.pool == b.pool for a, b in decided), "a user stays where his cache is"
         else:
             assert share == pytest.approx(0.05 / 1.05, abs=0.03)
+
+
+TWO_VERSIONS = Policy(
+    "p", sticky=Sticky(header="x-user"), versions=(Version("v1", 9), Version("v2", 1), Version("v3", 0))
+)
+
+
+def by_user(policy: Policy, down: frozenset[str]) -> dict[str, tuple[str, str]]:
+    """Version and cohort of a hundred users."""
+    found = {}
+    for user in map(str, range(100)):
+        headers = Headers.of([("x-user", user)])
+        decision = decide(InferenceRequest("openai", "chat", "m"), headers, Snapshot((policy,)), b"e", down=down)
+        found[user] = decision.version, decision.cohort
+    return found
+
+
+def test_users_of_a_version_that_is_down_get_another_one_and_come_back() -> None:
+    before, meanwhile = by_user(TWO_VERSIONS, frozenset()), by_user(TWO_VERSIONS, frozenset(["p/v1"]))
+    assert {version for version, _ in before.values()} == {"v1", "v2"}
+    moved = {user for user, (version, _) in before.items() if version == "v1"}
+    assert {meanwhile[user] for user in moved} == {("v2", "failover")}
+    assert all(meanwhile[user] == before[user] for user in before.keys() - moved)
+
+
+def test_nobody_moves_where_nobody_can_serve_or_the_policy_forbids_it() -> None:
+    before = by_user(TWO_VERSIONS, frozenset())
+    assert by_user(TWO_VERSIONS, frozenset(["p/v1", "p/v2"])) == before
+    strict = msgspec.structs.replace(TWO_VERSIONS, fails_over=False)
+    assert by_user(strict, frozenset(["p/v1"])) == before
+
+
+def test_a_version_that_was_asked_for_by_name_is_not_replaced() -> None:
+    policy = msgspec.structs.replace(TWO_VERSIONS, allow_pin=True)
+    headers = Headers.of([("x-model-version", "v1")])
+    request = InferenceRequest("openai", "chat", "m")
+    assert decide(request, headers, Snapshot((policy,)), b"e", down=frozenset(["p/v1"])).cohort == "pin"
+
+
+def test_a_pool_that_is_down_is_passed_over() -> None:
+    pools = tuple(GpuPool(name, gpu.Gpu(architecture="a100"), (f"{name}:1",)) for name in ("west", "east"))
+    policy = Policy("p", sticky=Sticky(header="x-user"), gpu=Requirement(), versions=(Version("v1"),))
+    headers = [Headers.of([("x-user", str(user))]) for user in range(20)]
+    snapshot, request = Snapshot((policy,), pools), InferenceRequest("openai", "chat", "m")
+
+    def chosen(*down: str) -> set[str]:
+        return {decide(request, each, snapshot, b"e", down=frozenset(down)).pool for each in headers}
+
+    assert chosen() == {"west", "east"}
+    assert chosen("p/v1/west") == {"east"}
+    assert chosen("p/v1/west", "p/v1/east") == {"west", "east"}

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS, parse_load_header, parse_metrics_page
+from extproc.policy.load_report import (
+    ORCA_SERVER_TYPES,
+    PAGE_METRICS,
+    parse_gpu_page,
+    parse_load_header,
+    parse_metrics_page,
+)
 from extproc.policy.pool_load import ServerLoad
 
 
@@ -105,3 +111,23 @@ def test_never_raises(text: str, page: bytes, kind: str) -> None:
 
 def test_every_type_that_sends_the_header_has_a_page() -> None:
     assert set(ORCA_SERVER_TYPES) < set(PAGE_METRICS)
+
+
+@pytest.mark.parametrize(
+    ("page", "utilization"),
+    [
+        (b'DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="a"} 25\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 75\n', 0.5),
+        (b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 90\nDCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="0"} 0.25\n', 0.25),
+        (b'nv_gpu_utilization{gpu_uuid="a"} 0.125\n', 0.125),
+        (b'nvidia_smi_utilization_gpu_ratio{uuid="a"} 0.5 1700000000\n', 0.5),
+        (b'gpu_gfx_activity{gpu_id="0"} 50\n', 0.5),
+    ],
+)
+def test_gpus(page: bytes, utilization: float) -> None:
+    assert parse_gpu_page(page) == ServerLoad(gpu=utilization)
+    assert parse_metrics_page("vllm", page + b"vllm:num_requests_waiting 1\n") == ServerLoad(1.0, None, utilization)
+
+
+@pytest.mark.parametrize("page", [b"", b"up 1\n", b"DCGM_FI_DEV_GPU_UTIL 101\n", b"DCGM_FI_DEV_GPU_UTIL NaN\n"])
+def test_what_is_no_utilization(page: bytes) -> None:
+    assert parse_gpu_page(page) is None

@@ -81,3 +81,15 @@ def test_a_free_share_is_never_nothing(words: list[tuple[str, float, float, floa
         now += pause
         loads.note(pool, ServerLoad(waiting, cache), now)
         assert all(MIN_FREE_SHARE <= free <= 1 for free in loads.free_shares(now).values())
+
+
+def test_numbers_are_averaged_one_by_one_and_expire_so() -> None:
+    loads = PoolLoads()
+    loads.note("west", ServerLoad(waiting=2.0, cache=0.5), 10.0)
+    loads.note("west", ServerLoad(gpu=0.8), 11.0)
+    loads.note("west", ServerLoad(gpu=0.4), 12.0)
+    assert loads.numbers(12.0) == {"west": {"free": 0.5, "waiting": 2.0, "cache": 0.5, "gpu": pytest.approx(0.6)}}
+    assert loads.free_shares(12.0) == {"west": 0.5}
+    assert loads.numbers(15.5) == {"west": {"gpu": pytest.approx(0.6)}}
+    assert loads.free_shares(15.5) == {}
+    assert loads.numbers(17.0) == {}

@@ -65,7 +65,6 @@ def test_what_is_owned_is_routed(path: str, body: bytes) -> None:
     [
         ("/favicon.ico", b"", "no_api"),
         ("/generate", b"{}", "no_model"),
-        ("/mcp", b'{"method":"initialize"}', "no_model"),
         ("/v1/chat/completions", b"{}", "no_model"),
     ],
 )

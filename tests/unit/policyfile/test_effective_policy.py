@@ -108,6 +108,7 @@ def test_everything_is_shown() -> None:
                 "allowPin": True,
                 "onUnreadable": "pass",
                 "onUnowned": "pass",
+                "onVersionDown": "failover",
                 "onNoGpu": "reject",
                 "gpuRequirements": {"architecture": "a100", "minMemory": "8192Mi"},
                 "trafficManagement": {
@@ -166,7 +167,7 @@ def test_everything_is_shown() -> None:
                 "nodeSelector": {},
                 "namespace": "",
                 "allowedNamespaces": [],
-                "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics"},
+                "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics", "gpuUrl": None},
             }
         ],
         "models": [{"pattern": "llama", "policy": "chat"}, {"pattern": "llama-*", "policy": "chat"}],

@@ -22,6 +22,7 @@ def test_a_policy_that_says_nothing_has_the_defaults() -> None:
         reject_without_gpu=True,
         reject_unreadable=False,
         reject_unowned=False,
+        fails_over=True,
         gpu=None,
         timeout=None,
         retry_budget=None,
@@ -41,6 +42,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
     onNoGpu: ignore
     onUnreadable: reject
     onUnowned: reject
+    onVersionDown: fail
     gpuRequirements: {minMemory: 8Gi, architecture: a100}
     trafficManagement: {timeout: 1m30s, retryBudget: {minRetriesPerSecond: 5, retryRatio: 0.25}}
     observability:
@@ -60,6 +62,7 @@ def test_a_policy_that_says_everything_but_versions() -> None:
         reject_without_gpu=False,
         reject_unreadable=True,
         reject_unowned=True,
+        fails_over=False,
         gpu=Requirement("a100", 8192),
         timeout=90.0,
         retry_budget=RetryBudget(0.25, 5),

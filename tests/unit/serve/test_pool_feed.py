@@ -16,7 +16,7 @@ from extproc.policy.gpu import Gpu
 from extproc.policy.pool_load import PoolLoads, ServerLoad
 from extproc.policy.snapshot import GpuPool, Snapshot
 from extproc.serve import pool_feed
-from extproc.serve.pool_feed import PoolFeed, _fetch_load
+from extproc.serve.pool_feed import PoolFeed, _fetch_load, _Page
 from extproc.telemetry.metrics import Metrics
 from tests.waiting import until
 
@@ -52,6 +52,10 @@ def page() -> Iterator[Page]:
     page.server.server_close()
 
 
+def _page(url: str, kind: str = "vllm") -> _Page:
+    return _Page("west", kind, url)
+
+
 def pool(url: str, name: str = "west", kind: str = "vllm") -> GpuPool:
     return GpuPool(name, Gpu(), metrics_type=kind, metrics_url=url)
 
@@ -60,26 +64,26 @@ def pool(url: str, name: str = "west", kind: str = "vllm") -> GpuPool:
     ("path", "asked"), [("", "/"), ("/metrics", "/metrics"), ("/a/b?format=text&x=1", "/a/b?format=text&x=1")]
 )
 def test_the_page_of_the_url_is_read(path: str, asked: str, page: Page) -> None:
-    assert _fetch_load(pool(page.url + path)) == ServerLoad(waiting=2.0)
+    assert _fetch_load(_page(page.url + path)) == ServerLoad(waiting=2.0)
     assert page.paths == [asked]
 
 
 def test_what_is_no_page_of_loads_is_said(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _fetch_load(pool(page.url, kind="tgi")) == "none of the metrics of tgi is on the page"
+    assert _fetch_load(_page(page.url, kind="tgi")) == "none of the metrics of tgi is on the page"
     page.status = 404
-    assert _fetch_load(pool(page.url)) == "status 404"
+    assert _fetch_load(_page(page.url)) == "status 404"
     page.status = 200
     monkeypatch.setattr(pool_feed, "MAX_PAGE_BYTES", 10)
-    assert _fetch_load(pool(page.url)) == "none of the metrics of vllm is on the page"
+    assert _fetch_load(_page(page.url)) == "none of the metrics of vllm is on the page"
 
 
 def test_a_server_that_is_not_there_or_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_feed, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/metrics"
-        assert _fetch_load(pool(url)) == "timed out"
-    assert "Connection refused" in str(_fetch_load(pool(url)))
-    assert _fetch_load(pool("http://127.0.0.1:port")) == "nonnumeric port: 'port'"
+        assert _fetch_load(_page(url)) == "timed out"
+    assert "Connection refused" in str(_fetch_load(_page(url)))
+    assert _fetch_load(_page("http://127.0.0.1:port")) == "nonnumeric port: 'port'"
 
 
 def test_pools_are_polled_and_one_that_fails_is_logged_once(page: Page, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,3 +102,18 @@ def test_pools_are_polled_and_one_that_fails_is_logged_once(page: Page, caplog: 
     assert not feed._thread.is_alive()
     assert caplog.text.count("the load of the pool west is not known: status 500") == 1
     assert "quiet" not in loads.free_shares(perf_counter())
+
+
+def test_gpus_have_a_page_of_their_own(page: Page) -> None:
+    page.body = b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 30\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 50\n'
+    assert _fetch_load(_page(page.url, "")) == ServerLoad(gpu=0.4)
+    loads, pools = PoolLoads(), (GpuPool("west", Gpu(), gpu_metrics_url=page.url),)
+    feed = PoolFeed(lambda: Snapshot(pools=pools), loads, Metrics(), interval=0.01)
+    feed.start()
+    try:
+        until(lambda: loads.numbers(perf_counter()).get("west", {}).get("gpu") == pytest.approx(0.4))
+    finally:
+        feed.stop()
+    assert loads.free_shares(perf_counter()) == {}
+    page.body = b"nothing 1\n"
+    assert _fetch_load(_page(page.url, "")) == "no utilization of GPUs is on the page"

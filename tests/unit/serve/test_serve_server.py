@@ -132,7 +132,7 @@ def test_it_is_ready_while_it_serves_and_stops_everything_at_the_end(
     assert bye == "drained, bye"
     with pytest.raises(Unreachable):
         get(server, "/healthz")
-    assert not server._pool_feed._thread.is_alive()
+    assert not server._feeds[0]._thread.is_alive()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

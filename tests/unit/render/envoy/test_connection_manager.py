@@ -15,6 +15,7 @@ from extproc.render.envoy.filters import if_sampled, observe_filter
 from tests.unit.render.snapshots import PLAIN, Doc, policy
 
 OPTIONS = EnvoyOptions()
+SESSIONS = ("aimesh.session_id", "aimesh.session", "aimesh.call")
 REPORTING = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm"),))
 
 
@@ -26,12 +27,12 @@ def manager(snapshot: Snapshot = PLAIN, options: EnvoyOptions = OPTIONS) -> Doc:
 @pytest.mark.parametrize(
     ("snapshot", "options", "names"),
     [
-        (PLAIN, EnvoyOptions(), ["aimesh.route", "aimesh.observe", "envoy.filters.http.router"]),
-        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", "envoy.filters.http.router"]),
+        (PLAIN, EnvoyOptions(), ["aimesh.route", *SESSIONS, "aimesh.observe", "envoy.filters.http.router"]),
+        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", *SESSIONS, "envoy.filters.http.router"]),
         (
             REPORTING,
             EnvoyOptions(body="native"),
-            ["aimesh.load", "aimesh.model", "aimesh.route", "aimesh.observe", "envoy.filters.http.router"],
+            ["aimesh.load", "aimesh.model", "aimesh.route", *SESSIONS, "aimesh.observe", "envoy.filters.http.router"],
         ),
     ],
 )

@@ -98,10 +98,11 @@ RENAMED = Snapshot((policy(versions=(Version("v1", model_rewrite="x"),)),))
         (PLAIN, "x-gateway-destination-endpoint", True),
         (PLAIN, "content-length", True),
         (PLAIN, "retry-after", True),
-        (PLAIN, ":path", False),
         (PLAIN, "authorization", False),
         (PLAIN, "not-x-model-name", False),
-        (RENAMED, ":path", True),
+        (PLAIN, ":path", False),
+        (PLAIN, "seldon-model", False),
+        (RENAMED, "seldon-model", True),
         (RENAMED, "authorization", False),
     ],
 )
@@ -174,3 +175,8 @@ def test_who_is_left_out_opens_no_stream() -> None:
     assert predicate["input"]["typed_config"]["path"] == [{"key": "observe"}]
     assert predicate["custom_match"]["typed_config"]["value"] == {"string_match": {"exact": "0"}}
     assert rule["on_match"]["action"]["typed_config"]["@type"].endswith(".SkipFilter")
+
+
+def test_tags_in_paths_are_removed_where_they_are_made() -> None:
+    rules = route_filter(PLAIN, OPTIONS, tagged=True)["typed_config"]["mutation_rules"]
+    assert re.fullmatch(rules["allow_expression"]["regex"], ":path")

@@ -49,7 +49,7 @@ def test_each_endpoint_has_the_socket_of_its_name() -> None:
     found = transport_sockets(two, STATIC, grpc=False)
     names = [one["match"] for one in found["transport_socket_matches"]]
     fields = [endpoint_fields(two, endpoint, grpc=False) for endpoint in two.endpoints]
-    assert [around["metadata"]["filter_metadata"]["envoy.transport_socket_match"] for _, around in fields] == names
+    assert [metadata["envoy.transport_socket_match"] for _, metadata in fields] == names
     assert [within["hostname"] for within, _ in fields] == ["a", "[::1]"]
     address = context(found["transport_socket_matches"][1]["transport_socket"])
     assert "sni" not in address

@@ -17,6 +17,8 @@ NAMES = [
     "InferenceNotAsDecided",
     "InferenceProcessorSlow",
     "InferenceRequestsUnmatched",
+    "InferenceVersionDown",
+    "InferencePoolFull",
 ]
 
 
@@ -33,7 +35,12 @@ def test_every_alert_tells_what_to_do_and_how_urgent_it_is() -> None:
         assert alert["annotations"]["description"].endswith(".")
         assert re.fullmatch(r"\d+m", alert["for"])
     paging = [alert["alert"] for alert in processor("extproc") if alert["labels"]["severity"] == "page"]
-    assert paging == ["InferenceProcessorAbsent", "InferenceNotAsDecided", "InferenceFailedOpen"]
+    assert paging == [
+        "InferenceProcessorAbsent",
+        "InferenceNotAsDecided",
+        "InferenceVersionDown",
+        "InferenceFailedOpen",
+    ]
 
 
 def test_metrics_are_those_that_there_are() -> None:

@@ -1,0 +1,54 @@
+"""Gauges of what serves: which targets can be reached, and how busy GPU pools are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+TargetName: TypeAlias = tuple[str, str, str]
+"""Policy, version and GPU pool; empty where there is none."""
+
+UP = "inference_target_up"
+POOL_GAUGES = {
+    "free": ("inference_pool_free", "Share of a GPU pool that is free, 0.05 to 1, by which requests are spread."),
+    "waiting": ("inference_pool_waiting", "Requests that wait at a server of the pool for a place in a batch."),
+    "cache": ("inference_pool_kv_cache_usage", "Share of the pool's KV cache that is in use, 0 to 1."),
+    "gpu": ("inference_pool_gpu_utilization", "Share of the time in which the pool's GPUs were busy, 0 to 1."),
+}
+"""Name and help text of the gauge of each number, on the average of the pool's servers."""
+NAMES = (UP, *(name for name, _ in POOL_GAUGES.values()))
+
+
+class ServingGauges(msgspec.Struct, array_like=True):
+    """What one process knows."""
+
+    up: dict[TargetName, int] = {}
+    """1 where a server can be reached, of targets that have another one in their policy."""
+    pools: dict[str, dict[str, float]] = {}
+    """By GPU pool the numbers that are known, named as in ``POOL_GAUGES``."""
+
+
+def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
+    """The gauges of one or more processes: a target is up where all of them reach it, loads are averaged."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    up = GaugeMetricFamily(
+        UP,
+        "1 where a server of the version on the GPU pool can be reached, 0 where none can.",
+        labels=("policy", "version", "gpu_pool"),
+    )
+    for name in sorted({name for each in processes for name in each.up}):
+        up.add_metric(name, min(each.up[name] for each in processes if name in each.up))
+    yield up
+    for key, (metric, text) in POOL_GAUGES.items():
+        gauge = GaugeMetricFamily(metric, text, labels=("gpu_pool",))
+        for pool in sorted({pool for each in processes for pool, known in each.pools.items() if key in known}):
+            told = [each.pools[pool] for each in processes if pool in each.pools]
+            gauge.add_metric((pool,), fmean(known[key] for known in told if key in known))
+        yield gauge

@@ -1,0 +1,73 @@
+"""Servers that can't be reached, by real sockets."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from extproc.policy.pool_load import PoolLoads
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.serve.reachability_feed import ReachabilityFeed, Server, watched
+from tests.waiting import until
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def address(server: socket.socket) -> str:
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_refused_connection_twice_is_down_and_one_that_is_taken_is_up() -> None:
+    server = Server()
+    seen = []
+    for error in (ConnectionRefusedError(), ConnectionRefusedError(), None):
+        server.note(error)
+        seen.append(server.down)
+    assert seen == [False, True, False]
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), socket.gaierror(), OSError()])
+def test_what_was_never_reached_from_here_may_be_reached_by_the_proxy(error: OSError) -> None:
+    server = Server()
+    seen = []
+    for outcome in (error, error, error, None, error, error):
+        server.note(outcome)
+        seen.append(server.down)
+    assert seen == [False] * 5 + [True]
+
+
+def test_only_policies_with_a_choice_are_watched() -> None:
+    one = Policy("one", models=("a",), versions=(Version("v1", 1, ("h:1",)), Version("m", 0, ("h:2",), mirror=5)))
+    two = Policy("two", versions=(Version("v1", 1, ("h:3",)), Version("v2", 1, ("h:4",))))
+    assert [target.cluster for target in watched(Snapshot((one, two)))] == ["two/v1", "two/v2"]
+
+
+def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        gone = address(other)
+    versions = Version("v1", 1, (gone,)), Version("v2", 1, (address(listening), gone))
+    snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads, interval=0.01)
+    feed.start()
+    try:
+        until(lambda: loads.down == {"p/v1"})
+        until(lambda: feed.up == {("p", "v1", ""): 0, ("p", "v2", ""): 1})
+        host, _, port = gone.rpartition(":")
+        with socket.create_server((host, int(port))):
+            until(lambda: not loads.down)
+            until(lambda: feed.up["p", "v1", ""] == 1)
+    finally:
+        feed.stop()
+    said = [record.getMessage() for record in caplog.records if record.name == "extproc.serve.reachability_feed"]
+    assert said[:2] == [
+        "p/v1 is down: none of its servers can be reached; its users get another version",
+        "p/v1 can be reached again",
+    ]
