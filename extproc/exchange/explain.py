@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from extproc.bodies.grpc_message import is_grpc
 from extproc.envoy.actions import Answer, BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
@@ -86,6 +87,7 @@ def explain(
         "version": decision.version or None if decision else None,
         "cohort": decision.cohort or None if decision else None,
         "gpu_pool": decision.pool or None if decision else None,
+        "endpoints": _endpoints(snapshot, decision, headers) if decision else [],
         "headers": setting,
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
@@ -93,6 +95,15 @@ def explain(
         "reason": reason or (_why(decision, decision.policy, headers) if decision and decision.policy else ""),
         "reject": reject,
     }
+
+
+def _endpoints(snapshot: Snapshot, decision: Decision, headers: Headers) -> list[str]:
+    """The servers of the target, of which one gets the request; of a policy without versions its only target's."""
+    if decision.policy is None:
+        return []
+    grpc, name = is_grpc(headers), decision.policy.name
+    found = snapshot.targets.get((name, decision.version)) or snapshot.targets.get((name, ""), ())
+    return [e for target in found if target.pool == decision.pool for e in target.servers(grpc=grpc)]
 
 
 def _where_unrouted(snapshot: Snapshot) -> str:

@@ -56,6 +56,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
                 "version": target.version,
                 "pool": target.pool,
                 "endpoints": list(target.endpoints),
+                "grpcEndpoints": list(target.grpc_endpoints),
                 **_upstream(target.upstream),
             }
             for version in policy.versions or (Version(""),)
@@ -101,6 +102,7 @@ def _version(version: Version, policy: Policy) -> dict[str, Any]:
         "weight": version.weight,
         "share": version.weight / total if total else 0.0,
         "endpoints": list(version.endpoints),
+        "grpcEndpoints": list(version.grpc_endpoints),
         **_upstream(version.upstream),
         "modelRewrite": version.model_rewrite,
         "match": [
@@ -122,6 +124,7 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
         "endpoints": list(pool.endpoints),
+        "grpcEndpoints": list(pool.grpc_endpoints),
         **_upstream(pool.upstream),
         "nodeSelector": dict(pool.node_selector),
         "namespace": pool.namespace,

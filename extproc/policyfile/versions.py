@@ -46,16 +46,17 @@ def _version(field: Field) -> Version | None:
     for choice, why in _EXCLUDED_BY_MIRROR.items():
         if mirror and choice in fields:
             field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
-    addresses, upstream = upstreams.read(fields)
+    servers = upstreams.read(fields)
     return Version(
         name or "",
         fields.optional("weight", lambda f: f.integer(0, MAX_WEIGHT), int(not mirror)),
-        addresses,
+        servers.endpoints,
         fields.optional("modelRewrite", values.model_name, ""),
         fields.optional("match", _matches, ()),
         fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", minimum=1), None),
         mirror,
-        upstream,
+        servers.upstream,
+        servers.grpc_endpoints,
     )
 
 

@@ -46,7 +46,7 @@ GRPC = [("content-type", "application/grpc")]
 OIP = "/inference.GRPCInferenceService/"
 KEYS = (
     *("api", "operation", "model", "stream", "max_tokens", "prompt_bytes", "adapter", "version", "cohort"),
-    *("gpu_pool", "headers", "removed", "policy", "model_rewrite", "reason", "reject"),
+    *("gpu_pool", "endpoints", "headers", "removed", "policy", "model_rewrite", "reason", "reject"),
 )
 
 
