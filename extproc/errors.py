@@ -12,6 +12,28 @@ from typing import Any
 import msgspec
 
 
+def not_installed(error: ModuleNotFoundError, extra: str, otherwise: str = "") -> SetupError:
+    """The error that says what to install where a module of the extra ``extra`` is missing.
+
+    ``otherwise``: what else can be done, at the end of the sentence.
+    """
+    return SetupError(f"{error.name} is not installed: pip install {' '.join(requirements(extra))}{otherwise}")
+
+
+def requirements(extra: str) -> list[str]:
+    """What the extra ``extra`` of this package installs, each quoted for a shell: packages of PyPI, which are there
+    whether this package itself is or not.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        declared = requires("aimesh-extproc") or ()
+    except PackageNotFoundError:  # run from its sources
+        return [f"'.[{extra}]'"]
+    split = (text.partition(";") for text in declared)
+    return [f"'{name.strip()}'" for name, _, marker in split if f"'{extra}'" in marker.replace('"', "'")]
+
+
 class Unreadable(Exception):  # noqa: N818
     """No model can be read from a request. It passes on unchanged, and the server answers with its own error.
 

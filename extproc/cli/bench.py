@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 
-from extproc.command_line.argument_types import count, seconds
+from extproc.command_line.argument_types import count, path, seconds, url
 from extproc.command_line.request_flags import add_header_flag, body
 from extproc.command_line.subcommand import Subcommands, command
-from extproc.errors import SetupError
+from extproc.errors import not_installed
 
 _CHAT = b'{"model": "llama-3-8b", "messages": [{"role": "user", "content": "Hello"}]}'
 
@@ -31,9 +31,9 @@ def add(commands: Subcommands) -> None:
         request that it delays. Without, each connection asks again as soon as it has its answer.
         """,
     )
-    bench.add_argument("url", metavar="URL", help="where to send requests")
-    bench.add_argument("--baseline", metavar="URL", help="measured in turns with it, for comparison")
-    bench.add_argument("--path", default="/v1/chat/completions", help="request path (%(default)s)")
+    bench.add_argument("url", type=url, metavar="URL", help="where to send requests")
+    bench.add_argument("--baseline", type=url, metavar="URL", help="measured in turns with it, for comparison")
+    bench.add_argument("--path", type=path, default="/v1/chat/completions", help="request path (%(default)s)")
     bench.add_argument(
         "--body", type=body, default=_CHAT, metavar="TEXT|@FILE", help="the request's body (a short chat)"
     )
@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from rich.console import Console
 
-        from extproc.cli.bench_report import summary, table
+        from extproc.cli.bench_report import report_of, summary
         from extproc.cli.load_generator import Plan, generate
     except ModuleNotFoundError as error:
-        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[gateway]'") from None
+        raise not_installed(error, "gateway") from None
     plan = Plan(
         (arguments.url, arguments.baseline) if arguments.baseline else (arguments.url,),
         arguments.path,
@@ -71,5 +71,5 @@ def run(arguments: argparse.Namespace) -> int:
         json.dump(report, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        Console().print(table(report))
+        Console().print(report_of(report))
     return 0 if all(sample.ok for samples in measured.values() for sample in samples) else 1

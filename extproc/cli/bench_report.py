@@ -1,13 +1,15 @@
-"""What ``extproc bench`` prints: percentiles, rates and outcomes of each URL, as a table or as plain data."""
+"""What ``extproc bench`` prints: percentiles, rates and outcomes of each URL, as tables or as plain data."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import quantiles
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from extproc.cli.load_generator import Sample
 
@@ -36,23 +38,21 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
     return {**found, "max": round(1000 * max(seconds), 3)}
 
 
-def table(report: Mapping[str, Mapping[str, Any]]) -> Table:
-    """For people: ``report`` has the summary of each URL."""
-    found = Table("address", "of", box=None)
-    for heading in ("p50 ms", "p90 ms", "p99 ms", "max ms", "requests", "per s"):
-        found.add_column(heading, justify="right", no_wrap=True)
-    for url, measured in report.items():
-        label = url
-        for key, name in (("first_byte_ms", "first byte"), ("total_ms", "whole answer"), ("route_ms", "routing")):
-            times = measured[key]
-            if times is None:
-                continue
-            numbers = [f"{times[k]:.2f}" for k in ("p50", "p90", "p99", "max")]
-            found.add_row(label, name, *numbers, str(measured["requests"]), str(measured["per_second"]))
-            label = ""
-        failures = {k: n for k, n in measured["outcomes"].items() if not k.isdecimal() or int(k) >= 400}
-        if failures:
-            found.add_row(
-                label, "[red]failed[/red]", *[""] * 4, ", ".join(f"{n} x {k}" for k, n in failures.items()), ""
-            )
-    return found
+def report_of(report: Mapping[str, Mapping[str, Any]]) -> Group:
+    """For people, within 80 columns: ``report`` has the summary of each URL."""
+    return Group(*(part for url, measured in report.items() for part in _parts(url, measured)))
+
+
+def _parts(url: str, measured: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield Text(f"{url}  {measured['requests']} requests, {measured['per_second']} per second", style="bold")
+    failures = {k: n for k, n in measured["outcomes"].items() if not k.isdecimal() or int(k) >= 400}
+    if failures:
+        yield Text(f"  failed: {', '.join(f'{n} x {k}' for k, n in failures.items())}", style="red")
+    table = Table("  ", box=None)
+    for heading in ("p50 ms", "p90 ms", "p99 ms", "max ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for key, name in (("first_byte_ms", "first byte"), ("total_ms", "whole answer"), ("route_ms", "routing")):
+        if (times := measured[key]) is not None:
+            table.add_row(f"  {name}", *(f"{times[k]:.2f}" for k in ("p50", "p90", "p99", "max")))
+    if table.row_count:
+        yield table

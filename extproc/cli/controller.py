@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from extproc.cli.render_istio import add_mesh_flags, istio_options
 from extproc.command_line.argument_types import seconds
 from extproc.command_line.subcommand import Subcommands, command
-from extproc.errors import SetupError
+from extproc.errors import SetupError, not_installed
 from extproc.render.istio.istio_options import IstioOptions
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from extproc.kubernetes.api import NoCredentials, connect
     except ModuleNotFoundError as error:
-        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[kubernetes]'") from None
+        raise not_installed(error, "kubernetes") from None
     from extproc.kubernetes.controller import Controller
     from extproc.kubernetes.leader import Election
 

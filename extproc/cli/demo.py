@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from extproc.command_line.subcommand import Subcommands, command
-from extproc.errors import SetupError
+from extproc.errors import not_installed
 
 
 def add(commands: Subcommands) -> None:
@@ -18,19 +18,21 @@ def add(commands: Subcommands) -> None:
         """\
         examples:
           extproc demo
+          extproc demo --keep
           extproc demo --requests 2000
           extproc demo --json | jq .checks
         """,
     )
     demo.add_argument("--requests", type=int, default=400, metavar="N", help="how much traffic (%(default)s)")
     demo.add_argument("--seed", type=int, metavar="N", help="repeat a run's traffic")
+    demo.add_argument("--keep", action="store_true", help="leave it running, until Ctrl-C, and say where its page is")
     demo.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the demo; returns 0 where every check holds. Raises ``SetupError``."""
+    """Runs the demo; returns 0 where every check holds (with ``--keep``, once it is stopped). Raises ``SetupError``."""
     try:
         from extproc.demo.run import run as run_demo
     except ModuleNotFoundError as error:
-        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[gateway]'") from None
-    return run_demo(as_json=arguments.json, requests=arguments.requests, seed=arguments.seed)
+        raise not_installed(error, "gateway") from None
+    return run_demo(as_json=arguments.json, requests=arguments.requests, seed=arguments.seed, keep=arguments.keep)

@@ -25,6 +25,8 @@ _ROUTE = re.compile(r"\broute;dur=([0-9.]+)")
 _MAX_TURN_SECONDS = 2
 _REQUEST_TIMEOUT = 300
 """Seconds."""
+PROBES = 5
+"""Requests before the measurement, in turn, until one is answered with a status below 400."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ class Sample(msgspec.Struct, gc=False):
 def generate(plan: Plan, console: Console) -> dict[str, list[Sample]]:
     """Sends the load; returns the samples of each URL. Progress goes to ``console``.
 
-    Raises ``SetupError`` where a URL can't be reached at the start.
+    Raises ``SetupError`` where a URL can't be reached at the start, or fails the first requests: ``PROBES``.
     """
     try:
         return asyncio.run(_generate(plan, console))
@@ -77,8 +79,8 @@ async def _generate(plan: Plan, console: Console) -> dict[str, list[Sample]]:
     connector = aiohttp.TCPConnector(limit=0 if plan.rate else plan.connections)
     timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        for url in plan.urls:  # opens connections, and fails at once where nothing listens
-            await _send(session, plan, url, time.perf_counter(), strict=True)
+        for url in plan.urls:  # opens connections, and fails at once where nothing is to be measured
+            await _probe(session, plan, url)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("measuring", total=turns * len(plan.urls))
             for _ in range(turns):
@@ -86,6 +88,18 @@ async def _generate(plan: Plan, console: Console) -> dict[str, list[Sample]]:
                     samples[url] += await _turn(session, plan, url, plan.seconds / turns)
                     progress.advance(task)
     return samples
+
+
+async def _probe(session: aiohttp.ClientSession, plan: Plan, url: str) -> None:
+    """Raises ``SetupError`` where every probe fails, and ``ClientConnectorError`` where nothing listens."""
+    outcomes = []
+    for _ in range(PROBES):
+        sample = await _send(session, plan, url, time.perf_counter(), strict=True)
+        if sample.ok:
+            return
+        outcomes.append(sample.outcome)
+    got = ", ".join(dict.fromkeys(outcomes))
+    raise SetupError(f"{url.rstrip('/')}{plan.path} fails every request ({got}); correct --path, --body or -H")
 
 
 async def _turn(session: aiohttp.ClientSession, plan: Plan, url: str, seconds: float) -> list[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,19 +12,23 @@ from textwrap import dedent
 
 from extproc import __version__
 from extproc.command_line.entry_point import run_command
-from extproc.command_line.subcommand import Help
+from extproc.command_line.subcommand import CommandParser, Help
 
 COMMANDS = (
     *("serve", "up", "controller", "demo", "check", "doctor", "explain", "bench", "stat", "tap", "edges", "pools"),
-    "render",
+    *("rollout", "render", "demo-model", "completion"),
 )
-"""Each is a module of this package."""
+"""Each is a module of this package, with ``_`` for ``-``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     words = sys.argv[1:] if argv is None else argv
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow
+        from extproc.cli.completion import complete
+
+        complete(parser())
     return run_command(parser(words[0] if words else ""), argv)
 
 
@@ -32,7 +37,7 @@ def parser(first: str = "") -> argparse.ArgumentParser:
 
     ``first``: the first argument. Where it is a command, only that one is loaded and known.
     """
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="extproc",
         formatter_class=Help,
         description="Makes a service mesh AI-aware: routes inference requests by model, version and GPU pool.",
@@ -48,5 +53,5 @@ def parser(first: str = "") -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"extproc {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in (first,) if first in COMMANDS else COMMANDS:
-        import_module(f"extproc.cli.{name}").add(commands)
+        import_module(f"extproc.cli.{name.replace('-', '_')}").add(commands)
     return top

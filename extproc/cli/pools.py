@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from extproc.cli.terminal_text import NOTHING, percent, printable
 from extproc.command_line.subcommand import Subcommands, command
-from extproc.errors import SetupError
+from extproc.errors import SetupError, not_installed
 
 if TYPE_CHECKING:
     from extproc.kubernetes.found_pools import PoolRow
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         from extproc.kubernetes.api import ApiFailure, NoCredentials, connect
         from extproc.kubernetes.found_pools import read_rows
     except ModuleNotFoundError as error:
-        raise SetupError(f"{error.name} is not installed: pip install 'aimesh-extproc[kubernetes]'") from None
+        raise not_installed(error, "kubernetes") from None
     free = _free_shares(arguments.sources or ())
 
     async def read() -> list[PoolRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from extproc.cli.shared_flags import ADMIN, add_sources_flag
-from extproc.command_line.argument_types import seconds
+from extproc.command_line.argument_types import seconds, status_code
 from extproc.command_line.subcommand import Subcommands, command
 
 
@@ -31,7 +31,9 @@ def add(commands: Subcommands) -> None:
     tap.add_argument("--model", default="", metavar="PATTERN", help="as the policy or the client calls it")
     tap.add_argument("--version", default="", metavar="PATTERN")
     tap.add_argument("--pool", default="", metavar="PATTERN", help="of GPUs")
-    tap.add_argument("--code", default="", metavar="STATUS", help="an HTTP status, or a class of them: 5xx")
+    tap.add_argument(
+        "--code", type=status_code, default="", metavar="STATUS", help="an HTTP status, or a class of them: 5xx"
+    )
     tap.add_argument("--caller", default="", metavar="PATTERN", help="the identity of who asks")
     tap.add_argument("--min-ms", type=seconds, default=0.0, metavar="N", help="only those that took at least so long")
     tap.add_argument("--json", action="store_true", help="a line of JSON for each request")

@@ -1,8 +1,9 @@
-"""Types of command line arguments: addresses, durations, numbers. Each raises ``ArgumentTypeError``."""
+"""Types of command line arguments: addresses, URLs, durations, numbers. Each raises ``ArgumentTypeError``."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from urllib.parse import urlsplit
 
 
@@ -32,6 +33,40 @@ def data_address(text: str) -> str:
             return text
         raise argparse.ArgumentTypeError(f"{text!r} is no address; write a unix socket as unix:///path")
     return address(text)
+
+
+def url(text: str) -> str:
+    """``http://…`` or ``https://…`` with a host."""
+    found = urlsplit(text)
+    try:
+        valid = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:  # the port is no number
+        valid = False
+    if valid:
+        return text
+    bare = text[:1].isalnum() and not text.startswith(("http:", "https:")) and "://" not in text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no URL; " + (f"did you mean http://{text}" if bare else "write it as http://host:port")
+    )
+
+
+def path(text: str) -> str:
+    """The path of a request, which begins with a slash."""
+    if text.startswith("/"):
+        return text
+    if "://" in text:
+        found = urlsplit(text)
+        meant = (found.path or "/") + (f"?{found.query}" if found.query else "")
+    else:
+        meant = f"/{text}"
+    raise argparse.ArgumentTypeError(f"{text!r} is no path; did you mean {meant}")
+
+
+def status_code(text: str) -> str:
+    """An HTTP status, or a class of them: ``503``, ``5xx``; ``0`` for none."""
+    if text == "0" or re.fullmatch("[1-5](?:[0-9]{2}|xx)", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no status; write it as 503, or as 5xx for a class of them")
 
 
 def collector(text: str) -> str:

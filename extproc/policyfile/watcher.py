@@ -34,16 +34,19 @@ class PolicyWatcher:
         *,
         interval: float = POLL_INTERVAL,
         clock: Callable[[], float] = time.time,
+        quiet: bool = False,
     ) -> None:
         """Loads ``paths``. Raises ``PolicyProblems``.
 
         ``on_reload(ok, problems)`` is called after every later load, in the thread that made it, when ``snapshot`` and
         ``problems`` have the result; after a good load its problems are warnings. ``interval``: seconds between reads.
+        ``quiet``: logs no loads, where another process does that watches the same files.
         """
         self._paths = tuple(paths)
         self._on_reload = on_reload
         self._interval = interval
         self._clock = clock
+        self._level = logging.DEBUG if quiet else logging.INFO
         self._files = self._read()
         loaded = loader.build(self._files)
         self.snapshot: Snapshot = loaded.snapshot
@@ -93,7 +96,7 @@ class PolicyWatcher:
                 "policy not loaded: %d problems; generation %d stays", len(self.problems), self.snapshot.generation
             )
         else:
-            log.info("policy loaded, generation %d", self.snapshot.generation)
+            log.log(self._level, "policy loaded, generation %d", self.snapshot.generation)
         if self._on_reload is not None:
             try:
                 self._on_reload(not self.problems, self.problems or self.warnings)

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
+from math import ceil
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -58,11 +59,14 @@ class TrafficReport(msgspec.Struct, frozen=True):
     """Ascending; times without traffic have none."""
 
     def window(self, seconds: float, end: int | None = None) -> TrafficWindow:
-        """The last ``seconds`` in whole slices, the unfinished one included; with ``end``, those up to that slice."""
+        """The last ``seconds`` in whole slices, and the unfinished one, since it may just have begun; with ``end``,
+        those up to that slice.
+        """
         last = int(self.now // SLICE_SECONDS) if end is None else end
         if end is None and self.slices:
             last = max(last, self.slices[-1].number)  # the clock may have been set back
-        first = last - max(1, round(seconds / SLICE_SECONDS)) + 1
+        slices = max(1, round(seconds / SLICE_SECONDS)) if end is not None else ceil(seconds / SLICE_SECONDS) + 1
+        first = last - min(slices, MAX_SLICES) + 1
         until = self.now if end is None else min(self.now, (end + 1) * SLICE_SECONDS)
         rows: dict[RowKey, Counts] = {}
         for one in self.slices:

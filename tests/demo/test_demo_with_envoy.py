@@ -116,6 +116,7 @@ def test_for_people_a_table_and_every_check(run: Start) -> None:
     assert status == 0, out + err
     assert "checks hold (" in out
     assert "\x1b" not in out + err
+    assert len([line for line in err.partition("Now try:")[2].splitlines() if line.startswith("  ")]) == 3
     for target in TARGETS:
         assert any(line.startswith(target.model) and target.pool in line for line in out.splitlines())
 
@@ -130,6 +131,17 @@ def test_a_signal_to_the_group_ends_all_of_it(run: Start, said: str, number: sig
     assert status == 128 + number, err
     assert out == ""
     assert "Traceback" not in err
+    demo.assert_nothing_left()
+
+
+def test_kept_it_runs_on_until_a_signal(run: Start) -> None:
+    demo = run("--requests", str(FEW), "--keep")
+    demo.wait_for("  page")
+    assert demo.left(), "the gateway still runs"
+    demo.interrupt_group(signal.SIGINT)
+    status, out, err = demo.ended()
+    assert status == 0, out + err
+    assert "checks hold (" in out
     demo.assert_nothing_left()
 
 

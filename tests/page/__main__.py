@@ -12,7 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from extproc.demo.traffic import Request, plan
+from tests.grpc.served import Served
 from tests.page.browser import browser, find
+from tests.page.many_models import tell_of_a_round, write_policies
 from tests.page.scene import CHAT, NIGHTLY, SEARCH, Scene, scene
 
 _LASTS = 75.0
@@ -48,7 +50,26 @@ async def main(folder: Path) -> None:
                 (folder / f"{name}.webp").write_bytes(await page.screenshot())
             for job in jobs:
                 job.cancel()
-    print(f"Made {', '.join(f'{folder}/{name}.webp' for name, *_ in _PICTURES)}", file=sys.stderr)
+    made = [*(name for name, *_ in _PICTURES), *await _many_models(folder)]
+    print(f"Made {', '.join(f'{folder}/{name}.webp' for name in made)}", file=sys.stderr)
+
+
+async def _many_models(folder: Path) -> list[str]:
+    """Pictures of twenty models of which three are busy; their names."""
+    made = []
+    with TemporaryDirectory() as directory, Served(write_policies(Path(directory)), "--drain", "0") as processor:
+        address = processor.ready().address
+        for _ in range(5):
+            await asyncio.to_thread(tell_of_a_round, address)
+            await asyncio.sleep(4.0)
+        async with browser() as page:
+            for name, width, height, phone in (("page-many", 1280, 1500, False), ("page-many-phone", 390, 1700, True)):
+                await page.open(f"http://{processor.admin}/", width, phone=phone)
+                await page.size(width, height, phone=phone, scale=2 if phone else 1.4)
+                await page.until(f"window.innerHeight === {height} && {_DRAWN} === 2")
+                (folder / f"{name}.webp").write_bytes(await page.screenshot())
+                made.append(name)
+    return made
 
 
 async def _traffic(stage: Scene, caller: str, wanted: Callable[[Request], bool], at_once: int, pause: float) -> None:

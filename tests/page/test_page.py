@@ -18,6 +18,7 @@ from tests.grpc.exchanges import exchange, tell
 from tests.grpc.running import insecure
 from tests.grpc.served import Served
 from tests.page.browser import Page, browser, find
+from tests.page.many_models import BUSY, MODELS, tell_of_a_round, write_policies
 from tests.page.scene import CHAT, SEARCH, Scene, scene
 
 pytestmark = [
@@ -148,7 +149,11 @@ POLICY = f"""\
 apiVersion: ai.istio.io/v1alpha1
 kind: ModelInferencePolicy
 metadata: {{name: llama}}
-spec: {{host: llama, models: [llama, "{HOSTILE}"], versions: [{{name: v1}}, {{name: v2}}]}}
+spec:
+  host: llama
+  models: [llama, "{HOSTILE}"]
+  versions: [{{name: v1}}, {{name: v2}}]
+  rollout: {{to: v2, prometheus: "http://127.0.0.1:1", guards: [{{promql: "{HOSTILE}", min: 1}}]}}
 ---
 apiVersion: ai.istio.io/v1alpha1
 kind: ModelInferencePolicy
@@ -188,7 +193,10 @@ async def _hostile(directory: Path) -> None:
             await page.until(f"document.querySelector('#models').textContent.includes({json.dumps(HOSTILE)})")
             await page.until(f"document.querySelector('#topology').textContent.includes({json.dumps(HOSTILE[:12])})")
             await page.until(f"document.querySelector('#requests').textContent.includes({json.dumps('a' + HOSTILE)})")
+            await page.until("document.querySelector('#rollouts h3 b')?.textContent === 'Progressing, 1 %'")
+            await page.until(f"document.querySelector('#rollouts table')?.textContent.includes({json.dumps(HOSTILE)})")
             assert await page.eval("document.querySelectorAll('main img').length") == 0
+            await page.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
             for width in (1280, 820, 720, 390):
                 await page.size(width, 844)
                 await page.until(f"window.innerWidth === {width} && {FITS} && {WHOLE}")
@@ -207,3 +215,47 @@ async def _hostile(directory: Path) -> None:
             processor.process.wait()
             await page.until("!document.querySelector('#trouble').hidden")
             assert await page.eval("document.querySelector('#trouble').textContent.includes('does not answer')")
+
+
+ROWS = "[...document.querySelectorAll('#models > div > table tbody tr')].map((one) => JSON.parse(one.dataset.row)[0])"
+FOLDED = "document.querySelectorAll('#models details tbody tr').length"
+SWATCHES = (
+    "[...document.querySelectorAll('#models > div > table .swatch')].map((s) => getComputedStyle(s).backgroundColor)"
+)
+TICKS = (
+    "[...document.querySelectorAll('.chart svg')].map((c) => [...c.querySelectorAll('text')].map((t) => t.textContent))"
+)
+
+
+def test_busy_models_come_first_and_idle_ones_are_folded(tmp_path: Path) -> None:
+    asyncio.run(_many(tmp_path))
+
+
+async def _many(directory: Path) -> None:
+    with Served(write_policies(directory), "--drain", "0") as processor:
+        async with browser() as page:
+            count = await asyncio.to_thread(tell_of_a_round, processor.ready().address)
+            await page.open(f"http://{processor.admin}/")
+            await page.until(f"document.querySelector('[data-tile=Requests] .more')?.textContent === '{count} in all'")
+            assert await page.eval(f"JSON.stringify({ROWS})") == json.dumps(
+                [*BUSY, "llama-3-8b"], separators=(",", ":")
+            )
+            assert await page.eval(FOLDED) == 2 * len(MODELS) - len(BUSY) - 1
+            assert not await page.eval("document.querySelector('#models details').open")
+            colours = json.loads(await page.eval(f"JSON.stringify({SWATCHES})"))
+            assert len(set(colours)) == len(colours) == len(BUSY) + 1
+            await _spans(page)
+            await page.eval("document.querySelector('#models summary').click()")
+            await page.eval("window.before = document.querySelector('#models details')")
+            await page.until("document.querySelector('#models details') !== window.before")
+            assert await page.eval("document.querySelector('#models details').open"), "as the reader left it"
+            await page.size(390, 844, phone=True)
+            await page.until(FITS)
+            assert page.complaints == []
+
+
+async def _spans(page: Page) -> None:
+    """The axis of each chart is as long as the span that the reader chose."""
+    for button, oldest, beyond in (("300", "\u22124 min", "\u22126 min"), ("60", "\u221230 s", "\u22122 min")):
+        await page.eval(f"document.querySelector('[data-window=\"{button}\"]').click()")
+        await page.until(f"{TICKS}.every((texts) => texts.includes('{oldest}') && !texts.includes('{beyond}'))")

@@ -1,6 +1,7 @@
 // How the requests were shared among a policy's versions, beside what its weights say.
 
-import { colour, el } from "./dom.js";
+import { colour } from "./colours.js";
+import { el, folded } from "./dom.js";
 import { NOTHING } from "./text.js";
 
 const share = (value) => (value === null ? NOTHING : `${(value * 100).toFixed(1)} %`);
@@ -16,7 +17,15 @@ function bar(model, versions, part, kind) {
   return found;
 }
 
+// Those with most requests first, those with none folded.
 export function canaries(list) {
+  const busy = list.filter((one) => one.requests).sort((a, b) => b.requests - a.requests);
+  const idle = list.filter((one) => !one.requests);
+  const shares = drawn(busy);
+  return idle.length ? [...shares, folded("canaries", `${idle.length} without requests`, ...drawn(idle))] : shares;
+}
+
+function drawn(list) {
   return list.map((canary) => {
     const model = canary.models[0];
     const legend = el("ul", { class: "legend" });

@@ -1,6 +1,7 @@
 // Lines over the last minutes, one for each model and version, drawn anew with each answer of the processor.
 
-import { colour, el, named, svg } from "./dom.js";
+import { colour } from "./colours.js";
+import { el, named, svg } from "./dom.js";
 import { ms, rate } from "./text.js";
 
 const CHARTS = [
@@ -53,15 +54,15 @@ function lineOf(points, key, field) {
   });
 }
 
-function draw(chart, points, secondsPerPoint, width) {
+function draw(chart, points, secondsPerPoint, span, width) {
   const keys = busiest(points);
   const lines = keys.map((key) => ({ key, low: lineOf(points, key, chart.value), high: chart.high ? lineOf(points, key, chart.high) : [] }));
   const shown = lines.filter((line) => line.low.some(([, value]) => value !== null));
   const values = shown.flatMap((line) => [...line.low, ...line.high]).map(([, value]) => value ?? 0);
   const every = step(Math.max(...values, chart.high ? 1 : 0.1) * 1.05, 4);
   const top = Math.ceil((Math.max(...values, every) * 1.02) / every) * every;
-  const first = points[0]?.number ?? 0;
-  const last = Math.max(points.at(-1)?.number ?? 1, first + 1);
+  const last = points.at(-1)?.number ?? 1;
+  const first = last - span / secondsPerPoint;
   const x = (number) => LEFT + ((width - LEFT - RIGHT) * (number - first)) / (last - first);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": chart.title });
@@ -70,7 +71,6 @@ function draw(chart, points, secondsPerPoint, width) {
     const label = every < 1 ? tick.toFixed(1) : tick.toFixed(0);
     picture.append(svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, label));
   }
-  const span = (last - first) * secondsPerPoint;
   const gap = [5, 10, 15, 30, 60, 120].find((seconds) => span / seconds <= Math.max(2, width / 90)) ?? 300;
   for (let ago = 0; ago <= span; ago += gap) {
     const place = x(last - ago / secondsPerPoint);
@@ -98,7 +98,7 @@ function legend(chart, shown, number) {
   });
 }
 
-// Puts the charts into `box`; what it returns draws new points.
+// Puts the charts into `box`; what it returns draws new points, as many of them as are of the last `wanted` seconds.
 export function charts(box) {
   const places = CHARTS.map((chart) => {
     const list = el("ul", { class: "legend" });
@@ -109,9 +109,10 @@ export function charts(box) {
   });
   let known = [];
   let seconds = 5;
+  let span = 60;
   const render = (place) => {
     const width = Math.max(240, place.canvas.clientWidth);
-    const { picture, shown, place: near, x } = draw(place.chart, known, seconds, width);
+    const { picture, shown, place: near, x } = draw(place.chart, known, seconds, span, width);
     const numbers = new Set(known.map((point) => point.number));
     const number = place.hover === null ? null : near(place.hover);
     if (number !== null && numbers.has(number)) {
@@ -133,9 +134,10 @@ export function charts(box) {
     });
   }
   new ResizeObserver(() => places.forEach(render)).observe(box);
-  return (points, secondsPerPoint) => {
-    known = points;
+  return (points, secondsPerPoint, wanted) => {
     seconds = secondsPerPoint;
+    span = wanted;
+    known = points.filter((point) => point.number >= points.at(-1).number - span / seconds);
     places.forEach(render);
   };
 }

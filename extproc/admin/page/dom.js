@@ -1,5 +1,7 @@
 // Elements from plain values. Names of models and callers come from outside: they become text, never markup.
 
+import { colour } from "./colours.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(node, attributes, children) {
@@ -17,20 +19,21 @@ export const at = (id) => document.getElementById(id);
 
 // A model by its colour, its name and its version; where there is little room the name gives way, then the version.
 // `asked` is shown in the place of a model that no policy names.
-export function named(model, version, asked = "") {
+// `kind`: the colour's class; none for what is idle.
+export function named(model, version, asked = "", kind = colour(model, version)) {
   return el(
     "div",
     { class: "named", title: `${asked || model} ${version}` },
-    el("span", { class: `swatch ${colour(model, version)}` }),
+    el("span", { class: `swatch ${kind}` }),
     el("span", { class: "model" }, asked || model),
     version === "none" ? null : el("span", { class: "sub" }, version),
   );
 }
 
-// Colours by name, the same in every part of the page for as long as it is open.
-const colours = new Map();
-export function colour(model, version) {
-  const key = JSON.stringify([model, version]);
-  if (!colours.has(key)) colours.set(key, `c${colours.size % 8}`);
-  return colours.get(key);
+// What is folded until the reader unfolds it, and stays so when it is drawn anew.
+const unfolded = new Set();
+export function folded(name, summary, ...content) {
+  const box = el("details", { class: "folded", open: unfolded.has(name) ? "" : null }, el("summary", {}, summary), ...content);
+  box.addEventListener("toggle", () => (box.open ? unfolded.add(name) : unfolded.delete(name)));
+  return box;
 }

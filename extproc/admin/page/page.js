@@ -2,8 +2,10 @@
 
 import { canaries } from "./canary.js";
 import { charts } from "./charts.js";
-import { at, colour } from "./dom.js";
+import { colour, nextDrawing } from "./colours.js";
+import { at } from "./dom.js";
 import { requests } from "./requests.js";
+import { rollouts } from "./rollouts.js";
 import { models, tiles } from "./tables.js";
 import { duration } from "./text.js";
 import { topology } from "./topology.js";
@@ -38,13 +40,16 @@ function footer(doc) {
 }
 
 function show(doc) {
-  [...doc.models].sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
+  nextDrawing();
+  [...doc.models].filter((row) => row.requests).sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
   at("about").textContent = about(doc);
   at("span").textContent = `the last ${duration(doc.seconds)}, times in ms`;
   at("tiles").replaceChildren(...tiles(doc.total));
   at("models").replaceChildren(models(doc.models));
   at("canary-card").hidden = !doc.canaries.length;
   at("canaries").replaceChildren(...canaries(doc.canaries));
+  at("rollout-card").hidden = !doc.rollouts.length;
+  at("rollouts").replaceChildren(...rollouts(doc.rollouts));
   at("topology").replaceChildren(topology(doc.edges, at("topology").clientWidth));
   const elsewhere = doc.errors.not_as_decided ?? 0;
   at("strayed").hidden = !elsewhere;
@@ -52,7 +57,7 @@ function show(doc) {
   at("footer").textContent = footer(doc);
   const fresh = new Set(doc.points.map((point) => point.number));
   points = [...points.filter((point) => !fresh.has(point.number)), ...doc.points].slice(-MAX_POINTS);
-  drawCharts(points, doc.step);
+  drawCharts(points, doc.step, span);
 }
 
 async function poll() {

@@ -1,6 +1,6 @@
 // The figures at the top, and the golden metrics of each model.
 
-import { el, named } from "./dom.js";
+import { el, folded, named } from "./dom.js";
 import { health, ms, percent, rate, NOTHING } from "./text.js";
 
 function tile(name, value, unit, more, severity) {
@@ -45,14 +45,21 @@ const COLUMNS = [
   ["Tokens/s", "", (row) => rate(row.tokens_per_second)],
 ];
 
+// Those with most requests first, those with none folded.
 export function models(rows) {
-  if (!rows.length) return el("p", { class: "empty" }, "No requests in this time.");
+  const busy = rows.filter((row) => row.requests).sort((a, b) => b.requests - a.requests);
+  const idle = rows.filter((row) => !row.requests);
+  const shown = busy.length ? table(busy) : el("p", { class: "empty" }, "No requests in this time.");
+  return el("div", {}, shown, idle.length ? folded("models", `${idle.length} without requests`, table(idle)) : null);
+}
+
+function table(rows) {
   const head = el("tr", {}, el("th", { class: "text" }, "Model"));
   for (const [name, kind, , extra] of COLUMNS) {
     head.append(el("th", { class: `${kind === "text" ? "text" : ""} ${extra ?? ""}` }, name));
   }
   const body = rows.map((row) => {
-    const name = el("td", { class: "text strong name" }, named(row.model, row.version));
+    const name = el("td", { class: "text strong name" }, row.requests ? named(row.model, row.version) : named(row.model, row.version, "", ""));
     const cells = COLUMNS.map(([label, kind, value, extra]) => {
       const severity = typeof kind === "function" ? kind(row) : kind;
       const text = value(row);

@@ -1,6 +1,7 @@
 // Who calls which model, and which GPUs serve it: three columns, and lines as thick as there are requests.
 
-import { colour, el, svg } from "./dom.js";
+import { colour } from "./colours.js";
+import { el, svg } from "./dom.js";
 import { caller, health, ms, percent, rate, served } from "./text.js";
 
 const ROW = 52;

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from extproc import __version__
 from extproc.command_line.entry_point import run_command
-from extproc.command_line.subcommand import Help
+from extproc.command_line.subcommand import CommandParser, Help
 from linkerd_adapter.cli import explain, lint, render
 
 COMMANDS = (render, explain, lint)
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; the namespace's ``run`` is the function of the chosen command."""
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="linkerd-adapter",
         formatter_class=Help,
         description="Policies of extproc on Linkerd: manifests, where requests go, and what is wrong with routes.",

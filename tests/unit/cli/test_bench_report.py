@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from extproc.cli.bench_report import summary, table
+from extproc.cli.bench_report import report_of, summary
 from extproc.cli.load_generator import Sample
 
+ADDRESS = "http://istio-ingressgateway.istio-system:80"
 ANSWERED = [Sample("200", n / 1000, n / 500, 0.002) for n in range(1, 101)]
 FAILED = [Sample("503", 9, 9, 9), Sample("TimeoutError", 9, 9, None)]
 
@@ -34,24 +35,29 @@ def test_without_answers_there_are_no_percentiles(samples: list[Sample]) -> None
 
 
 def lines(*samples: Sample) -> list[str]:
-    console = Console(width=120, highlight=False)
+    console = Console(width=80, highlight=False)
     with console.capture() as captured:
-        console.print(table({"http://a": summary(samples, 1)}))
+        console.print(report_of({ADDRESS: summary(samples, 1)}))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_the_address_stands_once_and_failures_have_a_row() -> None:
-    rows = lines(*ANSWERED, *FAILED)
-    assert [row.split()[0] for row in rows] == ["address", "http://a", "whole", "routing", "failed"]
-    assert rows[1].split() == ["http://a", "first", "byte", "50.50", "90.10", "99.01", "100.00", "102", "102.0"]
-    assert "1 x 503, 1 x TimeoutError" in rows[-1]
+def test_each_line_is_whole_in_80_columns() -> None:
+    slow = [Sample("200", 12.3456, 123.4567, 0.002)] * 10_000
+    heading, columns, first, whole, routing = lines(*slow)
+    assert heading == f"{ADDRESS}  10000 requests, 10000.0 per second"
+    assert columns.split() == ["p50", "ms", "p90", "ms", "p99", "ms", "max", "ms"]
+    assert first.split() == ["first", "byte", *["12345.60"] * 4]
+    assert whole.split() == ["whole", "answer", *["123456.70"] * 4]
+    assert routing.split() == ["routing", *["2.00"] * 4]
+
+
+def test_failures_have_a_line() -> None:
+    assert lines(*ANSWERED, *FAILED)[1] == "  failed: 1 x 503, 1 x TimeoutError"
 
 
 def test_without_server_timing_there_is_no_row_for_routing() -> None:
-    rows = lines(Sample("200", 0.001, 0.002, None))
-    assert len(rows) == 3
-    assert not any("routing" in row or "failed" in row for row in rows)
+    assert [row.split()[0] for row in lines(Sample("200", 0.001, 0.002, None))] == [ADDRESS, "p50", "first", "whole"]
 
 
-def test_where_all_failed_the_row_of_failures_has_the_address() -> None:
-    assert [row.split()[:2] for row in lines(*FAILED)][1] == ["http://a", "failed"]
+def test_where_all_failed_there_are_no_times() -> None:
+    assert len(lines(*FAILED)) == 2

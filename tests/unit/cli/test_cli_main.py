@@ -10,7 +10,7 @@ import pytest
 
 from extproc import __version__
 from extproc.cli import main as module
-from extproc.cli.main import COMMANDS, main
+from extproc.cli.main import COMMANDS, main, parser
 from extproc.errors import PolicyProblems, Problem, SetupError
 from tests.unit.cli.command_lines import help_of, refused
 
@@ -41,7 +41,7 @@ def test_help_loads_nothing_that_only_running_needs(words: list[str]) -> None:
 
 def test_a_command_loads_no_other() -> None:
     modules = loaded("serve", "--help")
-    assert [name for name in COMMANDS if f"extproc.cli.{name}" in modules] == ["serve"]
+    assert [name for name in COMMANDS if f"extproc.cli.{name.replace('-', '_')}" in modules] == ["serve"]
 
 
 def test_every_command_is_listed_with_an_example_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +62,11 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_command_that_there_is_none_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert "invalid choice: 'severe'" in refused(capsys, "severe")
-    assert "required: COMMAND" in refused(capsys)
+
+
+def test_without_a_word_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert capsys.readouterr().out == parser().format_help()
 
 
 PROBLEM = Problem("p.yaml", 1, 2, "spec", "is wrong", "mend it")

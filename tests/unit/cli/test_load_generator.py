@@ -66,6 +66,18 @@ def test_what_is_a_good_answer(outcome: str, ok: bool) -> None:
     assert Sample(outcome, 0, 0, None).ok is ok
 
 
+class FailsAfterOne(ModelServer):
+    """Its first answer is good."""
+
+    answered = 0
+
+    def do_POST(self) -> None:  # noqa: N802
+        FailsAfterOne.answered += 1
+        if FailsAfterOne.answered > 1:
+            self.headers["x-fail"] = "1"
+        super().do_POST()
+
+
 @pytest.fixture
 def url() -> Iterator[str]:
     with serving(ModelServer) as address:
@@ -85,9 +97,16 @@ def test_two_addresses_in_turns(rate: float, url: str) -> None:
         assert len(samples[url]) == 60
 
 
-def test_failures_are_samples(url: str) -> None:
+def test_a_target_that_fails_every_probe_is_not_measured(url: str) -> None:
     plan = Plan((url,), "/", b"{}", (("x-fail", "1"),), connections=2, seconds=0.1)
-    assert {s.outcome for s in generate(plan, SILENT)[url]} == {"503"}
+    with pytest.raises(SetupError, match=r"/ fails every request \(503\)"):
+        generate(plan, SILENT)
+
+
+def test_failures_after_the_first_good_answer_are_samples() -> None:
+    with serving(FailsAfterOne) as address:
+        plan = Plan((f"http://{address}",), "/", b"{}", connections=2, seconds=0.1)
+        assert {s.outcome for s in generate(plan, SILENT)[f"http://{address}"]} == {"503"}
 
 
 def test_an_address_that_does_not_answer_is_named() -> None:

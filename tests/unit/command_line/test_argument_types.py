@@ -48,3 +48,49 @@ def test_what_is_said_about_others(read: Callable[[str], object], text: str, sai
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         read(text)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["http://a", "https://a.example:8443/x", "http://[::1]:80"])
+def test_urls(text: str) -> None:
+    assert argument_types.url(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("localhost:8080", "did you mean http://localhost:8080"),
+        ("gateway", "did you mean http://gateway"),
+        ("http:/x", "write it as http://host:port"),
+        ("http://", "write it as http://host:port"),
+        ("http://a:port", "write it as http://host:port"),
+        ("ftp://a", "write it as http://host:port"),
+        ("", "write it as http://host:port"),
+    ],
+)
+def test_no_urls(text: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{text!r} is no URL; {said}$"):
+        argument_types.url(text)
+
+
+def test_a_path_begins_with_a_slash() -> None:
+    assert argument_types.path("/v1?x=1") == "/v1?x=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("v1/chat", "/v1/chat"), ("http://a/v1?x=1", "/v1[?]x=1"), ("http://a", "/"), ("", "/")],
+)
+def test_no_paths(text: str, meant: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"is no path; did you mean {meant}$"):
+        argument_types.path(text)
+
+
+@pytest.mark.parametrize("text", ["200", "503", "5xx", "0"])
+def test_statuses(text: str) -> None:
+    assert argument_types.status_code(text) == text
+
+
+@pytest.mark.parametrize("text", ["abc", "", "6xx", "5x", "99", "1000", "5xxx"])
+def test_no_statuses(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{text!r} is no status; write it as 503, or as 5xx"):
+        argument_types.status_code(text)

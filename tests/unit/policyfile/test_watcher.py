@@ -290,3 +290,10 @@ def test_a_bug_while_looking_does_not_end_the_looks(
         reports.get(timeout=WAIT)
     watcher.stop()
     assert "could not be looked at; generation 1 stays" in caplog.text
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_one_that_is_quiet_logs_no_loads(quiet: bool, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    PolicyWatcher([path], quiet=quiet).reload()
+    assert [record.getMessage() for record in caplog.records] == ([] if quiet else ["policy loaded, generation 2"])

@@ -1,0 +1,31 @@
+"""`extproc demo-model`: its flags."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.cli.main import main
+from extproc.demo import toy_model
+from tests.unit.cli.command_lines import flags, refused
+
+
+def test_defaults() -> None:
+    assert flags("demo-model") == {"port": 9001, "version": "v1", "model": None}
+
+
+def test_flags_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    def recorded(*told: object) -> int:
+        calls.append(told)
+        return 0
+
+    monkeypatch.setattr(toy_model, "serve", recorded)
+    assert main(["demo-model", "--port", "0", "--version", "v2", "--model", "a", "--model", "b"]) == 0
+    assert main(["demo-model"]) == 0
+    assert calls == [(0, "v2", ["a", "b"]), (9001, "v1", ["llama-3-8b"])]
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536"])
+def test_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "port" in refused(capsys, "demo-model", "--port", port)
