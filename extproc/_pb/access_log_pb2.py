@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65xtproc/_pb/access_log.proto\x12\x1a\x65nvoy.service.accesslog.v3\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x1a\n\x18StreamAccessLogsResponse\"\xe2\x01\n\x17StreamAccessLogsMessage\x12]\n\thttp_logs\x18\x02 \x01(\x0b\x32H.envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntriesH\x00\x1aY\n\x14HTTPAccessLogEntries\x12\x41\n\tlog_entry\x18\x01 \x03(\x0b\x32..envoy.service.accesslog.v3.HTTPAccessLogEntryB\r\n\x0blog_entries\"\xe6\x01\n\x12HTTPAccessLogEntry\x12\x46\n\x11\x63ommon_properties\x18\x01 \x01(\x0b\x32+.envoy.service.accesslog.v3.AccessLogCommon\x12\x42\n\x07request\x18\x03 \x01(\x0b\x32\x31.envoy.service.accesslog.v3.HTTPRequestProperties\x12\x44\n\x08response\x18\x04 \x01(\x0b\x32\x32.envoy.service.accesslog.v3.HTTPResponseProperties\"\xd3\x04\n\x0f\x41\x63\x63\x65ssLogCommon\x12\x41\n\x0etls_properties\x18\x04 \x01(\x0b\x32).envoy.service.accesslog.v3.TLSProperties\x12\x41\n\x1etime_to_first_upstream_rx_byte\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x44\n\x17upstream_remote_address\x18\r \x01(\x0b\x32#.envoy.service.accesslog.v3.Address\x12\x18\n\x10upstream_cluster\x18\x0f \x01(\t\x12\x41\n\x0eresponse_flags\x18\x10 \x01(\x0b\x32).envoy.service.accesslog.v3.ResponseFlags\x12\x36\n\x08metadata\x18\x11 \x01(\x0b\x32$.envoy.service.accesslog.v3.Metadata\x12\x61\n\x14\x66ilter_state_objects\x18\x15 \x03(\x0b\x32\x43.envoy.service.accesslog.v3.AccessLogCommon.FilterStateObjectsEntry\x12+\n\x08\x64uration\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x1aO\n\x17\x46ilterStateObjectsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"\t\n\x07\x41\x64\x64ress\"\xa1\x02\n\rTLSProperties\x12\x64\n\x1bpeer_certificate_properties\x18\x05 \x01(\x0b\x32?.envoy.service.accesslog.v3.TLSProperties.CertificateProperties\x1a\xa9\x01\n\x15\x43\x65rtificateProperties\x12h\n\x10subject_alt_name\x18\x01 \x03(\x0b\x32N.envoy.service.accesslog.v3.TLSProperties.CertificateProperties.SubjectAltName\x1a&\n\x0eSubjectAltName\x12\r\n\x03uri\x18\x01 \x01(\tH\x00\x42\x05\n\x03san\"\xc2\x01\n\x15HTTPRequestProperties\x12\x12\n\nrequest_id\x18\t \x01(\t\x12^\n\x0frequest_headers\x18\r \x03(\x0b\x32\x45.envoy.service.accesslog.v3.HTTPRequestProperties.RequestHeadersEntry\x1a\x35\n\x13RequestHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"M\n\x16HTTPResponseProperties\x12\x33\n\rresponse_code\x18\x01 \x01(\x0b\x32\x1c.google.protobuf.UInt32Value\"\xad\x01\n\x08Metadata\x12Q\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x38.envoy.service.accesslog.v3.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xf3\x04\n\rResponseFlags\x12\x1b\n\x13no_healthy_upstream\x18\x02 \x01(\x08\x12 \n\x18upstream_request_timeout\x18\x03 \x01(\x08\x12\x13\n\x0blocal_reset\x18\x04 \x01(\x08\x12\x1d\n\x15upstream_remote_reset\x18\x05 \x01(\x08\x12#\n\x1bupstream_connection_failure\x18\x06 \x01(\x08\x12\'\n\x1fupstream_connection_termination\x18\x07 \x01(\x08\x12\x19\n\x11upstream_overflow\x18\x08 \x01(\x08\x12\x16\n\x0eno_route_found\x18\t \x01(\x08\x12)\n!downstream_connection_termination\x18\x0f \x01(\x08\x12%\n\x1dupstream_retry_limit_exceeded\x18\x10 \x01(\x08\x12\x1b\n\x13stream_idle_timeout\x18\x11 \x01(\x08\x12!\n\x19\x64ownstream_protocol_error\x18\x13 \x01(\x08\x12,\n$upstream_max_stream_duration_reached\x18\x14 \x01(\x08\x12\x18\n\x10\x64uration_timeout\x18\x17 \x01(\x08\x12\x1f\n\x17upstream_protocol_error\x18\x18 \x01(\x08\x12\x18\n\x10no_cluster_found\x18\x19 \x01(\x08\x12\x18\n\x10overload_manager\x18\x1a \x01(\x08\x12\x1e\n\x16\x64ns_resolution_failure\x18\x1b \x01(\x08\x12\x1f\n\x17\x64ownstream_remote_reset\x18\x1c \x01(\x08\x32\x93\x01\n\x10\x41\x63\x63\x65ssLogService\x12\x7f\n\x10StreamAccessLogs\x12\x33.envoy.service.accesslog.v3.StreamAccessLogsMessage\x1a\x34.envoy.service.accesslog.v3.StreamAccessLogsResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65xtproc/_pb/access_log.proto\x12\x1a\x65nvoy.service.accesslog.v3\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x1a\n\x18StreamAccessLogsResponse\"\xe2\x01\n\x17StreamAccessLogsMessage\x12]\n\thttp_logs\x18\x02 \x01(\x0b\x32H.envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntriesH\x00\x1aY\n\x14HTTPAccessLogEntries\x12\x41\n\tlog_entry\x18\x01 \x03(\x0b\x32..envoy.service.accesslog.v3.HTTPAccessLogEntryB\r\n\x0blog_entries\"\xe6\x01\n\x12HTTPAccessLogEntry\x12\x46\n\x11\x63ommon_properties\x18\x01 \x01(\x0b\x32+.envoy.service.accesslog.v3.AccessLogCommon\x12\x42\n\x07request\x18\x03 \x01(\x0b\x32\x31.envoy.service.accesslog.v3.HTTPRequestProperties\x12\x44\n\x08response\x18\x04 \x01(\x0b\x32\x32.envoy.service.accesslog.v3.HTTPResponseProperties\"\xd8\x05\n\x0f\x41\x63\x63\x65ssLogCommon\x12\x41\n\x0etls_properties\x18\x04 \x01(\x0b\x32).envoy.service.accesslog.v3.TLSProperties\x12\x41\n\x1etime_to_first_upstream_rx_byte\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x44\n\x17upstream_remote_address\x18\r \x01(\x0b\x32#.envoy.service.accesslog.v3.Address\x12\x18\n\x10upstream_cluster\x18\x0f \x01(\t\x12\x41\n\x0eresponse_flags\x18\x10 \x01(\x0b\x32).envoy.service.accesslog.v3.ResponseFlags\x12\x36\n\x08metadata\x18\x11 \x01(\x0b\x32$.envoy.service.accesslog.v3.Metadata\x12\x61\n\x14\x66ilter_state_objects\x18\x15 \x03(\x0b\x32\x43.envoy.service.accesslog.v3.AccessLogCommon.FilterStateObjectsEntry\x12P\n\x0b\x63ustom_tags\x18\x16 \x03(\x0b\x32;.envoy.service.accesslog.v3.AccessLogCommon.CustomTagsEntry\x12+\n\x08\x64uration\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x1aO\n\x17\x46ilterStateObjectsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\x1a\x31\n\x0f\x43ustomTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\t\n\x07\x41\x64\x64ress\"\xa1\x02\n\rTLSProperties\x12\x64\n\x1bpeer_certificate_properties\x18\x05 \x01(\x0b\x32?.envoy.service.accesslog.v3.TLSProperties.CertificateProperties\x1a\xa9\x01\n\x15\x43\x65rtificateProperties\x12h\n\x10subject_alt_name\x18\x01 \x03(\x0b\x32N.envoy.service.accesslog.v3.TLSProperties.CertificateProperties.SubjectAltName\x1a&\n\x0eSubjectAltName\x12\r\n\x03uri\x18\x01 \x01(\tH\x00\x42\x05\n\x03san\"\xc2\x01\n\x15HTTPRequestProperties\x12\x12\n\nrequest_id\x18\t \x01(\t\x12^\n\x0frequest_headers\x18\r \x03(\x0b\x32\x45.envoy.service.accesslog.v3.HTTPRequestProperties.RequestHeadersEntry\x1a\x35\n\x13RequestHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"M\n\x16HTTPResponseProperties\x12\x33\n\rresponse_code\x18\x01 \x01(\x0b\x32\x1c.google.protobuf.UInt32Value\"\xad\x01\n\x08Metadata\x12Q\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x38.envoy.service.accesslog.v3.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xf3\x04\n\rResponseFlags\x12\x1b\n\x13no_healthy_upstream\x18\x02 \x01(\x08\x12 \n\x18upstream_request_timeout\x18\x03 \x01(\x08\x12\x13\n\x0blocal_reset\x18\x04 \x01(\x08\x12\x1d\n\x15upstream_remote_reset\x18\x05 \x01(\x08\x12#\n\x1bupstream_connection_failure\x18\x06 \x01(\x08\x12\'\n\x1fupstream_connection_termination\x18\x07 \x01(\x08\x12\x19\n\x11upstream_overflow\x18\x08 \x01(\x08\x12\x16\n\x0eno_route_found\x18\t \x01(\x08\x12)\n!downstream_connection_termination\x18\x0f \x01(\x08\x12%\n\x1dupstream_retry_limit_exceeded\x18\x10 \x01(\x08\x12\x1b\n\x13stream_idle_timeout\x18\x11 \x01(\x08\x12!\n\x19\x64ownstream_protocol_error\x18\x13 \x01(\x08\x12,\n$upstream_max_stream_duration_reached\x18\x14 \x01(\x08\x12\x18\n\x10\x64uration_timeout\x18\x17 \x01(\x08\x12\x1f\n\x17upstream_protocol_error\x18\x18 \x01(\x08\x12\x18\n\x10no_cluster_found\x18\x19 \x01(\x08\x12\x18\n\x10overload_manager\x18\x1a \x01(\x08\x12\x1e\n\x16\x64ns_resolution_failure\x18\x1b \x01(\x08\x12\x1f\n\x17\x64ownstream_remote_reset\x18\x1c \x01(\x08\x32\x93\x01\n\x10\x41\x63\x63\x65ssLogService\x12\x7f\n\x10StreamAccessLogs\x12\x33.envoy.service.accesslog.v3.StreamAccessLogsMessage\x1a\x34.envoy.service.accesslog.v3.StreamAccessLogsResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACCESSLOGCOMMON_FILTERSTATEOBJECTSENTRY']._loaded_options = None
   _globals['_ACCESSLOGCOMMON_FILTERSTATEOBJECTSENTRY']._serialized_options = b'8\001'
+  _globals['_ACCESSLOGCOMMON_CUSTOMTAGSENTRY']._loaded_options = None
+  _globals['_ACCESSLOGCOMMON_CUSTOMTAGSENTRY']._serialized_options = b'8\001'
   _globals['_HTTPREQUESTPROPERTIES_REQUESTHEADERSENTRY']._loaded_options = None
   _globals['_HTTPREQUESTPROPERTIES_REQUESTHEADERSENTRY']._serialized_options = b'8\001'
   _globals['_METADATA_FILTERMETADATAENTRY']._loaded_options = None
@@ -50,29 +52,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HTTPACCESSLOGENTRY']._serialized_start=439
   _globals['_HTTPACCESSLOGENTRY']._serialized_end=669
   _globals['_ACCESSLOGCOMMON']._serialized_start=672
-  _globals['_ACCESSLOGCOMMON']._serialized_end=1267
-  _globals['_ACCESSLOGCOMMON_FILTERSTATEOBJECTSENTRY']._serialized_start=1188
-  _globals['_ACCESSLOGCOMMON_FILTERSTATEOBJECTSENTRY']._serialized_end=1267
-  _globals['_ADDRESS']._serialized_start=1269
-  _globals['_ADDRESS']._serialized_end=1278
-  _globals['_TLSPROPERTIES']._serialized_start=1281
-  _globals['_TLSPROPERTIES']._serialized_end=1570
-  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES']._serialized_start=1401
-  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES']._serialized_end=1570
-  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES_SUBJECTALTNAME']._serialized_start=1532
-  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES_SUBJECTALTNAME']._serialized_end=1570
-  _globals['_HTTPREQUESTPROPERTIES']._serialized_start=1573
-  _globals['_HTTPREQUESTPROPERTIES']._serialized_end=1767
-  _globals['_HTTPREQUESTPROPERTIES_REQUESTHEADERSENTRY']._serialized_start=1714
-  _globals['_HTTPREQUESTPROPERTIES_REQUESTHEADERSENTRY']._serialized_end=1767
-  _globals['_HTTPRESPONSEPROPERTIES']._serialized_start=1769
-  _globals['_HTTPRESPONSEPROPERTIES']._serialized_end=1846
-  _globals['_METADATA']._serialized_start=1849
-  _globals['_METADATA']._serialized_end=2022
-  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=1944
-  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=2022
-  _globals['_RESPONSEFLAGS']._serialized_start=2025
-  _globals['_RESPONSEFLAGS']._serialized_end=2652
-  _globals['_ACCESSLOGSERVICE']._serialized_start=2655
-  _globals['_ACCESSLOGSERVICE']._serialized_end=2802
+  _globals['_ACCESSLOGCOMMON']._serialized_end=1400
+  _globals['_ACCESSLOGCOMMON_FILTERSTATEOBJECTSENTRY']._serialized_start=1270
+  _globals['_ACCESSLOGCOMMON_FILTERSTATEOBJECTSENTRY']._serialized_end=1349
+  _globals['_ACCESSLOGCOMMON_CUSTOMTAGSENTRY']._serialized_start=1351
+  _globals['_ACCESSLOGCOMMON_CUSTOMTAGSENTRY']._serialized_end=1400
+  _globals['_ADDRESS']._serialized_start=1402
+  _globals['_ADDRESS']._serialized_end=1411
+  _globals['_TLSPROPERTIES']._serialized_start=1414
+  _globals['_TLSPROPERTIES']._serialized_end=1703
+  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES']._serialized_start=1534
+  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES']._serialized_end=1703
+  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES_SUBJECTALTNAME']._serialized_start=1665
+  _globals['_TLSPROPERTIES_CERTIFICATEPROPERTIES_SUBJECTALTNAME']._serialized_end=1703
+  _globals['_HTTPREQUESTPROPERTIES']._serialized_start=1706
+  _globals['_HTTPREQUESTPROPERTIES']._serialized_end=1900
+  _globals['_HTTPREQUESTPROPERTIES_REQUESTHEADERSENTRY']._serialized_start=1847
+  _globals['_HTTPREQUESTPROPERTIES_REQUESTHEADERSENTRY']._serialized_end=1900
+  _globals['_HTTPRESPONSEPROPERTIES']._serialized_start=1902
+  _globals['_HTTPRESPONSEPROPERTIES']._serialized_end=1979
+  _globals['_METADATA']._serialized_start=1982
+  _globals['_METADATA']._serialized_end=2155
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=2077
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=2155
+  _globals['_RESPONSEFLAGS']._serialized_start=2158
+  _globals['_RESPONSEFLAGS']._serialized_end=2785
+  _globals['_ACCESSLOGSERVICE']._serialized_start=2788
+  _globals['_ACCESSLOGSERVICE']._serialized_end=2935
 # @@protoc_insertion_point(module_scope)

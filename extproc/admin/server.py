@@ -10,7 +10,7 @@ import ipaddress
 import json
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
@@ -26,9 +26,10 @@ from extproc.errors import SetupError
 from extproc.telemetry import live_document
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
+from extproc.telemetry.rollout_gauges import RolloutGauges
 from extproc.telemetry.tap import TapFilter
 
-_PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/tap")
+_PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/rollouts", "/tap")
 _MAX_TAPS = 16
 """OpenTaps at a time: each keeps a thread."""
 _TAP_SEND_BUFFER = 128 << 10
@@ -57,11 +58,15 @@ class AdminContent(msgspec.Struct, frozen=True):
     recent: Callable[[], TrafficReport]
     tap: Callable[[TapFilter], AbstractContextManager[Iterator[bytes]]]
     """Opens a stream of lines of JSON, each a finished exchange, or empty as a heartbeat."""
+    rollouts: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    """As ``rollout.status.describe`` has them."""
+    evidence: Callable[[], bytes] = bytes
+    """What verdicts on rollouts need (``telemetry.measured_versions``)."""
 
 
 class AdminServer:
-    """Serves the page and ``/metrics /healthz /readyz /config /live /tap``; for other processes of ours ``/recent``
-    and ``/state``.
+    """Serves the page and ``/metrics /healthz /readyz /config /live /rollouts /tap``; for other processes of ours
+    ``/recent``, ``/state`` and ``/evidence``.
     """
 
     def __init__(self, address: str, content: AdminContent) -> None:
@@ -105,6 +110,8 @@ class AdminServer:
                 return 200, *self._exposition(accept)
             case "/state":
                 return 200, "application/msgpack", content.metrics().state()
+            case "/evidence":
+                return 200, "application/msgpack", content.evidence()
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
@@ -114,10 +121,12 @@ class AdminServer:
                 return 200, _JSON, json.dumps(content.config(), indent=2).encode() + b"\n"
             case "/recent":
                 return 200, _JSON, msgspec.json.encode(content.recent())
+            case "/rollouts":
+                return 200, _JSON, msgspec.json.encode(content.rollouts()) + b"\n"
             case "/live":
                 asked = _parse_query(query, live_document.LiveQuery)
                 found = live_document.build_document(
-                    content.recent(), content.config(), content.metrics(), content.ready(), asked
+                    content.recent(), content.config(), content.metrics(), content.ready(), asked, content.rollouts()
                 )
                 return 200, _JSON, msgspec.json.encode(found) + b"\n"
         if asset := page.asset(path, accept):
@@ -132,6 +141,7 @@ class AdminServer:
 
         registry = CollectorRegistry()
         registry.register(self.content.metrics())
+        registry.register(RolloutGauges(self.content.rollouts()))
         encoder, content_type = choose_encoder(accept)
         return content_type, encoder(registry)
 

@@ -16,7 +16,7 @@ from extproc.command_line.subcommand import CommandParser, Help
 
 COMMANDS = (
     *("serve", "up", "controller", "demo", "check", "doctor", "explain", "bench", "stat", "tap", "edges", "pools"),
-    *("render", "demo-model", "completion"),
+    *("rollout", "render", "demo-model", "completion"),
 )
 """Each is a module of this package, with ``_`` for ``-``."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.cli.shared_flags import add_otlp_flag, add_workers_flag
+from extproc.cli.shared_flags import add_otlp_flag, add_tls_flags, add_workers_flag
 from extproc.command_line.argument_types import count, data_address, seconds
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import SetupError
@@ -44,7 +44,7 @@ def add(commands: Subcommands) -> None:
     policies(serve, required=False)
     _add_cluster_flags(serve)
     _add_server_flags(serve)
-    _add_tls_flags(serve)
+    add_tls_flags(serve)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -150,12 +150,4 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
         help="http2: ours, fast; aio: grpcio's own server, several times slower (%(default)s)",
     )
     add_otlp_flag(serve)
-
-
-def _add_tls_flags(serve: argparse.ArgumentParser) -> None:
-    tls = serve.add_argument_group("TLS", "PEM files; changed ones are taken for new connections, without a restart.")
-    tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, with its chain")
-    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, not encrypted")
-    tls.add_argument(
-        "--tls-client-ca", type=Path, metavar="FILE", help="clients must have a certificate of this authority's"
-    )
+    serve.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)  # a supervisor starts it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import get_args
 
 from extproc.command_line.argument_types import collector, count, seconds
@@ -46,6 +47,16 @@ def add_otlp_flag(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="send spans and metrics to this OpenTelemetry collector: http://host:4317 "
         "(OTEL_EXPORTER_OTLP_ENDPOINT, else to none)",
+    )
+
+
+def add_tls_flags(parser: argparse.ArgumentParser) -> None:
+    """``--tls-cert``, ``--tls-key`` and ``--tls-client-ca``."""
+    tls = parser.add_argument_group("TLS", "PEM files; changed ones are taken for new connections, without a restart.")
+    tls.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, with its chain")
+    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, not encrypted")
+    tls.add_argument(
+        "--tls-client-ca", type=Path, metavar="FILE", help="clients must have a certificate of this authority's"
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from extproc.cli.shared_flags import add_envoy_flags, add_otlp_flag, add_workers_flag
+from extproc.cli.shared_flags import add_envoy_flags, add_otlp_flag, add_tls_flags, add_workers_flag
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
+
+if TYPE_CHECKING:
+    from extproc.render.envoy.envoy_options import DownstreamTls
 
 
 def add(commands: Subcommands) -> None:
@@ -21,6 +25,7 @@ def add(commands: Subcommands) -> None:
           extproc up -f policy.yaml
           extproc up -f policy.yaml --listen 0.0.0.0:8080 --admin 127.0.0.1:9090
           extproc up -f policy.yaml --workers 4 --fail-closed --access-log access.json
+          extproc up -f policy.yaml --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
           extproc up -f policy.yaml --otlp http://127.0.0.1:4317
 
         The policy file is watched: versions, weights and endpoints change without a restart.
@@ -51,6 +56,7 @@ def add(commands: Subcommands) -> None:
     add_envoy_flags(up)
     add_workers_flag(up)
     add_otlp_flag(up)
+    add_tls_flags(up)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,4 +73,16 @@ def run(arguments: argparse.Namespace) -> int:
         access_log=arguments.access_log,
         workers=arguments.workers,
         otlp=arguments.otlp,
+        tls=_tls(arguments),
     )
+
+
+def _tls(arguments: argparse.Namespace) -> DownstreamTls | None:
+    """The files that the flags name. Raises ``SetupError`` where they can't be used: Envoy would wait for others."""
+    from extproc.grpc_server.tls import Certificates
+    from extproc.render.envoy.envoy_options import DownstreamTls
+
+    files = (arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca)
+    if Certificates.of_files(*files) is None:
+        return None
+    return DownstreamTls(*(str(file.absolute()) for file in files if file is not None))

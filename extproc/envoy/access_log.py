@@ -14,7 +14,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from extproc._pb import access_log_pb2 as pb
 from extproc.envoy.codec import Malformed, own_metadata
-from extproc.envoy.events import TUNNEL_PEER
+from extproc.envoy.events import PEER_NAME, TUNNEL_PEER
 from extproc.headers import LINKERD_CLIENT
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
@@ -44,7 +44,9 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     request_id: str = ""
     """``x-request-id``, by which Envoy tells requests apart."""
     caller: str = ""
-    """The client's identity: the URI in its certificate or its tunnel's, verified by Envoy; or by Linkerd's proxy."""
+    """The client's identity, verified by Envoy: the URI in its certificate, else the first DNS name, or its tunnel's
+    URI; or by Linkerd's proxy.
+    """
 
 
 def decode(data: bytes) -> list[LoggedRequest]:
@@ -91,6 +93,8 @@ def _caller(entry: pb.HTTPAccessLogEntry) -> str:
     for name in common.tls_properties.peer_certificate_properties.subject_alt_name:
         if name.uri:
             return name.uri
+    if (peer_name := common.custom_tags.get(PEER_NAME, "-")) not in ("", "-"):
+        return peer_name.partition(",")[0]
     peer = StringValue()
     if TUNNEL_PEER in common.filter_state_objects and common.filter_state_objects[TUNNEL_PEER].Unpack(peer):
         return peer.value

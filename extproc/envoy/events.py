@@ -15,9 +15,12 @@ from extproc.headers import Headers
 
 TUNNEL_PEER = "io.istio.peer_principal"
 """Filter state of an Istio waypoint: the identity of the tunnel."""
-PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", f"filter_state['{TUNNEL_PEER}']")
-"""Envoy's attributes for the client's identity: from the certificate of the connection or, at an Istio waypoint, of its
-tunnel. A client can't forge them, unlike headers such as ``x-forwarded-client-cert``.
+PEER_NAME = "aimesh.peer"
+"""Tag in Envoy's access log: the DNS name in the client's certificate. The log itself tells URIs only."""
+DNS_NAME = "connection.dns_san_peer_certificate"
+PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", DNS_NAME, f"filter_state['{TUNNEL_PEER}']")
+"""Envoy's attributes for the client's identity, the first that is there: from the certificate of the connection or, at
+an Istio waypoint, of its tunnel. A client can't forge them, unlike headers such as ``x-forwarded-client-cert``.
 """
 
 
@@ -53,7 +56,9 @@ class RequestHeaders(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = {}
     """Dynamic metadata of the namespace ``aimesh``, where the filter forwards it."""
     peer: str = ""
-    """SPIFFE ID from the client's certificate, as verified by Envoy; empty where Envoy sends none."""
+    """The client's name: the URI (SPIFFE ID) in its certificate, or else the DNS name, as verified by Envoy. Empty
+    where Envoy sends none.
+    """
 
 
 class RequestBody(msgspec.Struct, frozen=True, gc=False):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from extproc.bodies.grpc_message import is_grpc
 from extproc.envoy.actions import Answer, BodyReply, HeadersReply, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.notes import Unmatched
@@ -86,6 +87,7 @@ def explain(
         "version": decision.version or None if decision else None,
         "cohort": decision.cohort or None if decision else None,
         "gpu_pool": decision.pool or None if decision else None,
+        "endpoints": _endpoints(snapshot, decision, headers) if decision else [],
         "headers": setting,
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
@@ -93,6 +95,15 @@ def explain(
         "reason": reason or (_why(decision, decision.policy, headers) if decision and decision.policy else ""),
         "reject": reject,
     }
+
+
+def _endpoints(snapshot: Snapshot, decision: Decision, headers: Headers) -> list[str]:
+    """The servers of the target, of which one gets the request; of a policy without versions its only target's."""
+    if decision.policy is None:
+        return []
+    grpc, name = is_grpc(headers), decision.policy.name
+    found = snapshot.targets.get((name, decision.version)) or snapshot.targets.get((name, ""), ())
+    return [e for target in found if target.pool == decision.pool for e in target.servers(grpc=grpc)]
 
 
 def _where_unrouted(snapshot: Snapshot) -> str:
@@ -123,13 +134,26 @@ def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
     if decision.cohort == PIN:
         return f"{version} because the client pins it and the policy allows that"
     if decision.cohort == STICKY:
-        return f"{version} because that is where the weights put {_key_text(policy, headers)}"
+        return f"{version} because that is where the weights put {_key_text(policy, headers)}{_rollout_text(policy)}"
     if policy.versions and decision.cohort == DEFAULT:
         only = len(policy.answering) == 1
         return f"{version} is its only version" if only else f"{version} is its default; the request has no sticky key"
     if decision.cohort == DEFAULT:
         return f"it has no versions, the request names {version}" if version else "it has no versions"
-    return f"{version} was drawn by weight" + ("; the request has no sticky key" if policy.sticky else "")
+    why = "; the request has no sticky key" if policy.sticky else ""
+    return f"{version} was drawn by weight{why}{_rollout_text(policy)}"
+
+
+def _rollout_text(policy: Policy) -> str:
+    """Where a rollout has the weights from the file changed."""
+    plan, state = policy.rollout, policy.rollout_state
+    if plan is None:
+        return ""
+    return (
+        f"; the rollout to {plan.to} is {state.phase} at {state.percent} %"
+        if state
+        else (f"; the rollout to {plan.to} has not begun")
+    )
 
 
 def _key_text(policy: Policy, headers: Headers) -> str:

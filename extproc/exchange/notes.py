@@ -41,7 +41,7 @@ class Observed(msgspec.Struct, frozen=True):
     policy: str = ""
     """The policy that owns the request; empty where none does."""
     caller: str = ""
-    """The caller's identity by the mesh; empty where there is none. May be a client's own text: never a label."""
+    """The caller's identity by the mesh; empty where there is none. Labels are made by ``telemetry.caller_labels``."""
     first_token: float | None = None
     """From the request's arrival to the first token of the answer (TTFT); None where the answer was no stream."""
     per_token: float | None = None

@@ -63,7 +63,7 @@ def account(
     if counts_by_itself(code, metadata):
         return ()
     decided = metric_labels(snapshot, metadata)
-    cluster = logged.cluster.removesuffix("#grpc")
+    cluster = logged.cluster.partition("#")[0]
     expected, reached = _expected(metadata), targets.get(cluster, ())
     meant = next((target for target in reached if target.cluster in expected), None)
     as_decided = not cluster or not metadata.get("policy") or cluster in expected or meant is not None

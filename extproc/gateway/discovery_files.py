@@ -16,6 +16,7 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy import bootstrap as render
 from extproc.render.envoy.clusters import secrets
+from extproc.render.envoy.downstream_tls import downstream_secrets
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions
 from extproc.render.envoy.routes import ROUTES
 
@@ -43,10 +44,10 @@ class DiscoveryFiles:
     def start(self, snapshot: Snapshot) -> Doc:
         """Writes the files. Returns the bootstrap document that has Envoy watch them.
 
-        Raises ``SetupError`` where a file that the policy names can't be read.
+        Raises ``SetupError`` where a file that the policy or a flag names can't be read.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._secrets.follow(secrets(snapshot))
+        self._secrets.follow([*secrets(snapshot), *downstream_secrets(self._options)])
         parts = render.discovery_resources(snapshot, self._options)
         for file, resources in parts.items():
             self._write(file, resources)
@@ -56,10 +57,10 @@ class DiscoveryFiles:
     def follow(self, envoy: Envoy, snapshot: Snapshot, timeout: float = 10.0) -> None:
         """Makes a running Envoy serve ``snapshot``: adds clusters, changes routes to them, then removes old clusters.
 
-        Raises ``SetupError`` where a file that the policy names can't be read, or Envoy refuses one of ours or does not
-        take it within ``timeout`` seconds: it then goes on with what it had.
+        Raises ``SetupError`` where a file that the policy or a flag names can't be read, or Envoy refuses one of ours
+        or does not take it within ``timeout`` seconds: it then goes on with what it had.
         """
-        self._secrets.follow(secrets(snapshot))
+        self._secrets.follow([*secrets(snapshot), *downstream_secrets(self._options)])
         parts = render.discovery_resources(snapshot, self._options)
         clusters = {c["name"]: c for c in parts[render.CLUSTERS]}
         rds = f"http.{NAMESPACE}.rds.{ROUTES}"

@@ -67,14 +67,14 @@ def _read_key(name: str) -> bytes:
     """A key without the white space around it. No message has any part of it."""
     key = _read_file(name).strip()
     if not key or not key.isascii() or not key.decode("ascii").isprintable():
-        raise SetupError(f"{name}, which the policy names, does not hold a key: one line of printable ASCII")
+        raise SetupError(f"{name}, which the policy or a flag names, does not hold a key: one line of printable ASCII")
     return key
 
 
 def _read_pem(name: str) -> bytes:
     content = _read_file(name)
     if b"-----BEGIN " not in content:
-        raise SetupError(f"{name}, which the policy names, holds no PEM block")
+        raise SetupError(f"{name}, which the policy or a flag names, holds no PEM block")
     return content
 
 
@@ -82,4 +82,4 @@ def _read_file(name: str) -> bytes:
     try:
         return read_regular(Path(name), MAX_FILE)
     except OSError as error:
-        raise SetupError(f"cannot read {name}, which the policy names: {error.strerror}") from None
+        raise SetupError(f"cannot read {name}, which the policy or a flag names: {error.strerror}") from None

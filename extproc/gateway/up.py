@@ -19,7 +19,7 @@ from extproc.gateway.free_ports import require_free_port, with_free_port
 from extproc.gateway.processor_process import Processor
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.watcher import PolicyWatcher
-from extproc.render.envoy.envoy_options import SYSTEM_AUTHORITIES, Body, EnvoyOptions
+from extproc.render.envoy.envoy_options import SYSTEM_AUTHORITIES, Body, DownstreamTls, EnvoyOptions
 from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.run_directory import run_directory
 from extproc.serve.signals import signal_queue
@@ -40,10 +40,12 @@ def up(
     drain: float = 10.0,
     workers: int = 1,
     otlp: str = "",
+    tls: DownstreamTls | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains for up to ``drain`` seconds. The exit status.
 
-    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector.
+    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector. ``tls``:
+    clients speak it, to certificates that may be renewed while it runs.
 
     A processor that ends by itself is started again; meanwhile Envoy does without it, as ``fail_open`` says.
 
@@ -72,6 +74,7 @@ def up(
             fail_open=fail_open,
             access_log=access_log,
             tracing=bool(otlp),
+            downstream_tls=tls,
             authorities=ssl.get_default_verify_paths().cafile or SYSTEM_AUTHORITIES,
         )
         files = DiscoveryFiles(options, directory)
@@ -80,7 +83,8 @@ def up(
             processor.wait_ready(admin)
             with Envoy(files.start(watcher.snapshot), directory) as envoy:
                 envoy.wait_ready()
-                _print_greeting(watcher.snapshot, paths, envoy.listen_address, admin)
+                scheme = "https" if tls else "http"
+                _print_greeting(watcher.snapshot, paths, f"{scheme}://{envoy.listen_address}", admin)
                 watcher.start()
                 _supervise(processor, envoy, files, watcher, signals)
                 _drain(envoy, drain)
@@ -132,17 +136,17 @@ def _drain(envoy: Envoy, seconds: float) -> None:
     envoy.stop(seconds)
 
 
-def _print_greeting(snapshot: Snapshot, paths: Sequence[Path], listen: str, admin: str) -> None:
+def _print_greeting(snapshot: Snapshot, paths: Sequence[Path], url: str, admin: str) -> None:
     model = next((m.pattern for m in snapshot.patterns if "*" not in m.pattern), "llama-3-8b")
     request = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     json = "-H 'content-type: application/json'"
     lines = (
-        f"extproc: an AI gateway on http://{listen}",
+        f"extproc: an AI gateway on {url}",
         *(f"  policy   {path} (watched)" for path in paths),
         f"  models   {', '.join(m.pattern for m in snapshot.patterns)}",
         f"  page     http://{admin}/",
         f"  metrics  http://{admin}/metrics",
-        f"  try      curl http://{listen}/v1/chat/completions {json} -d {shlex.quote(request)}",
+        f"  try      curl {url}/v1/chat/completions {json} -d {shlex.quote(request)}",
     )
     _log("\n".join(lines))
 

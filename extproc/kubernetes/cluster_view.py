@@ -70,7 +70,8 @@ class ClusterView:
 
 def missing_services(view: ClusterView, policy: Policy) -> Iterator[str]:
     """Hosts that are written as Services, and that no Service has: the policy's own, and those of its endpoints."""
-    hosts = [policy.host, *(e.rpartition(":")[0] for version in policy.versions for e in version.endpoints)]
+    listed = (e for version in policy.versions for e in (*version.endpoints, *version.grpc_endpoints))
+    hosts = [policy.host, *(endpoint.rpartition(":")[0] for endpoint in listed)]
     for host in dict.fromkeys(hosts):
         means_service = "." not in host or host.endswith((".svc", ".svc.cluster.local"))
         if means_service and not host.startswith("[") and view.service(host, policy.namespace) is None:

@@ -73,8 +73,9 @@ class ObjectWatch:
             async for event in api.watch(self.resource, self.namespace, version):
                 self._failures = 0
                 version = str(event.object["metadata"]["resourceVersion"])
-                if event.type == "BOOKMARK":
-                    continue
+                known = self.objects.get(_place(event.object)) if event.type == "MODIFIED" else None
+                if event.type == "BOOKMARK" or (known and known["metadata"]["resourceVersion"] == version):
+                    continue  # the latter: its writer has put the answer into ``objects`` already
                 if event.type == "DELETED":
                     self.objects.pop(_place(event.object), None)
                 else:

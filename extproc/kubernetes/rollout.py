@@ -5,9 +5,9 @@ left first: processors no longer decide for it, then its routes go, then what th
 everything that either needs in between (``transition``).
 
 The mesh says nowhere that a proxy has what was written, so each step that wrote something is followed by a settle
-time. Measured on a real control plane (istiod 1.31, two proxies): a changed VirtualService was in Envoy 0.06 to 0.14 s
-after the API server had it; istiod itself waits until changes have paused for 0.1 s, for 10 s at the most
-(``PILOT_DEBOUNCE_AFTER``, ``PILOT_DEBOUNCE_MAX``). Processors follow within a second.
+time. Measured on a real control plane (istiod 1.31, two proxies): docs/controller.md. istiod waits until changes have
+paused for 0.1 s, for 10 s at the most (``PILOT_DEBOUNCE_AFTER``, ``PILOT_DEBOUNCE_MAX``). Processors follow within a
+second, but after an outage of the API server nobody does (``outage``).
 
 A pass that is broken off, at any point, is begun again from what is in force and what is there: every step leaves a
 state from which that is right.

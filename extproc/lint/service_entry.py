@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extproc.lint.findings import Finding, Rule
-from extproc.lint.manifest import Resource
+from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
 
 INERT_LABELS = Rule(
@@ -80,15 +80,35 @@ def _selecting(entry: Resource, mesh: Mesh) -> set[str]:
 
 
 def _ports(entry: Resource, mesh: Mesh) -> Iterator[Finding]:
-    encrypted = {
-        host.text
-        for host in entry.spec.at("hosts").items
-        for rule in mesh.destination_rules(host.text)
-        if any(value.at("tls", "mode").text in ("SIMPLE", "MUTUAL", "ISTIO_MUTUAL") for value in rule.spec.walk())
+    """Ports 443 of the entry, and of its endpoints, that Envoy speaks plaintext to."""
+    plain = {
+        port.at("name").text: port.at("targetPort") or port.at("number")
+        for port in entry.spec.at("ports").items
+        if port.at("protocol").text.upper() in ("HTTP", "HTTP2", "GRPC")
     }
-    for port in entry.spec.at("ports").items:
-        target = port.at("targetPort") or port.at("number")
-        if target.text == "443" and port.at("protocol").text.upper() in ("HTTP", "HTTP2", "GRPC"):
-            for host in entry.spec.at("hosts").items:
-                if host.text not in encrypted:
-                    yield target.breaks(PLAIN_443, f"plaintext to {host.text}:443")
+    for host in entry.spec.at("hosts").items:
+        rules = list(mesh.destination_rules(host.text))
+        encrypted = any(map(_encrypts, (value for rule in rules for value in rule.spec.walk())))
+        for target in plain.values():
+            if target.text == "443" and not encrypted:
+                yield target.breaks(PLAIN_443, f"plaintext to {host.text}:443")
+        for endpoint in entry.spec.at("endpoints").items:
+            targets = [target for name, target in endpoint.at("ports").entries.items() if name in plain]
+            for target in targets:
+                if target.text == "443" and not any(_reaches_by_tls(rule, endpoint) for rule in rules):
+                    yield target.breaks(PLAIN_443, f"plaintext to {endpoint.at('address').text}:443")
+
+
+def _reaches_by_tls(rule: Resource, endpoint: Value) -> bool:
+    """Whether the rule encrypts for all endpoints of the host, or in a subset that has this one."""
+    labels = {name: value.text for name, value in endpoint.at("labels").entries.items()}
+    policies = [rule.spec.at("trafficPolicy")]
+    for subset in rule.spec.at("subsets").items:
+        wanted = {name: value.text for name, value in subset.at("labels").entries.items()}
+        if wanted.items() <= labels.items():
+            policies.append(subset.at("trafficPolicy"))
+    return any(_encrypts(value) for policy in policies for value in policy.walk())
+
+
+def _encrypts(traffic: Value) -> bool:
+    return traffic.at("tls", "mode").text in ("SIMPLE", "MUTUAL", "ISTIO_MUTUAL")

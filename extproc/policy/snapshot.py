@@ -15,7 +15,8 @@ from extproc.policy.gpu import Gpu, Requirement, satisfies
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
-from extproc.policy.target import Target
+from extproc.policy.rollout_plan import RolloutPlan, RolloutState
+from extproc.policy.target import Target, listed_by_both
 from extproc.policy.upstream import PLAIN, Upstream
 
 DEFAULT_BODY_LIMIT = 8 << 20
@@ -45,6 +46,8 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     namespace: str = ""
     allowed_namespaces: tuple[str, ...] = ()
     """Other namespaces whose policies may use it; ``*``: all."""
+    grpc_endpoints: tuple[str, ...] = ()
+    """``host:port`` for gRPC; empty: ``endpoints``."""
 
     def is_open_to(self, namespace: str) -> bool:
         """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""
@@ -73,6 +76,8 @@ class Version(msgspec.Struct, frozen=True):
     mirror: int = 0
     """Percent of the policy's requests that are copied to it; it then never answers a client. 0: no mirror."""
     upstream: Upstream = PLAIN
+    grpc_endpoints: tuple[str, ...] = ()
+    """``host:port`` for gRPC; empty: ``endpoints``."""
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -141,6 +146,9 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """Share of the answers that are read for times and tokens, 0 to 1; every answer is counted. None: by their rate."""
     default: str = ""
     """Version for requests without a sticky key, and for all while no processor runs. Empty: by weight."""
+    rollout: RolloutPlan | None = None
+    rollout_state: RolloutState | None = None
+    """What the versions' weights follow from; None: no rollout, or it has not begun."""
 
     @cached_property
     def metric_headers(self) -> frozenset[str]:
@@ -273,17 +281,20 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         else:
             pools = self.pools if policy.gpu else ()
         pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
-        plain = Target(policy.name, version.name, "", version.endpoints or default, version.upstream)
+        own = (version.endpoints or default, version.upstream, version.grpc_endpoints)
+        plain = Target(policy.name, version.name, "", *own)
         if not pools:
             return [plain]
         targets = []
         for pool in pools:
             if policy.gpu and not satisfies(pool.gpu, policy.gpu):
                 continue
-            endpoints = version.endpoints or pool.endpoints or default
-            if version.endpoints and pool.endpoints:
-                endpoints = tuple(e for e in version.endpoints if e in pool.endpoints)
+            endpoints = listed_by_both(version.endpoints, pool.endpoints)
+            if not (version.endpoints or pool.endpoints):
+                endpoints = default
             if endpoints:
-                upstream = version.upstream.completed(pool.upstream, own_endpoints=bool(version.endpoints))
-                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream))
+                named = bool(version.endpoints or version.grpc_endpoints)
+                upstream = version.upstream.completed(pool.upstream, own_endpoints=named)
+                grpc = listed_by_both(version.grpc_endpoints, pool.grpc_endpoints)
+                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc))
         return targets or ([] if policy.reject_without_gpu else [plain])

@@ -18,14 +18,26 @@ class Target(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...]
     """``host:port``; that of the policy where neither version nor pool names any."""
     upstream: Upstream = PLAIN
+    grpc_endpoints: tuple[str, ...] = ()
+    """``host:port`` for gRPC, where it has ports of its own; empty: ``endpoints``."""
+
+    def servers(self, *, grpc: bool) -> tuple[str, ...]:
+        """``host:port`` of those that get the requests; ``grpc``: the calls of gRPC."""
+        return self.grpc_endpoints if grpc and self.grpc_endpoints else self.endpoints
 
     @property
     def cluster(self) -> str:
         """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
         return "/".join(part for part in (self.policy, self.version, self.pool) if part)
 
-    @property
-    def server_names(self) -> tuple[str, ...]:
-        """The different names by which its servers are called and verified; empty without TLS."""
+    def server_names(self, *, grpc: bool) -> tuple[str, ...]:
+        """The different names by which ``servers`` are called and verified; empty without TLS."""
         tls = self.upstream.tls
-        return tuple(dict.fromkeys(map(tls.name_of, self.endpoints))) if tls else ()
+        return tuple(dict.fromkeys(map(tls.name_of, self.servers(grpc=grpc)))) if tls else ()
+
+
+def listed_by_both(of_version: tuple[str, ...], of_pool: tuple[str, ...]) -> tuple[str, ...]:
+    """The endpoints that both list, or those of whichever lists any."""
+    if of_version and of_pool:
+        return tuple(endpoint for endpoint in of_version if endpoint in of_pool)
+    return of_version or of_pool

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import known_architecture, satisfies, shortfall
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.target import Target
 from extproc.policyfile.fields import Field, suggestion
 from extproc.policyfile.kinds import Document
 from extproc.telemetry.custom_series import samples
@@ -31,7 +32,7 @@ def check(policies: Policies, pools: Pools) -> None:
     _check_pool_names(policies, pools)
     for document in policies:
         _check_gpus(document, pools)
-    _check_tls(policies, pools)
+    _check_servers(policies, pools)
     _check_use(policies, pools)
 
 
@@ -174,9 +175,9 @@ def _check_default(policy: Policy, spec: Field, pools: Pools, fitting: Sequence[
             spec.at("versions", i, "endpoints").warn(message, remedy)
 
 
-def _check_tls(policies: Policies, pools: Pools) -> None:
-    """An endpoint that a version and a pool list must be ``https://`` in both; a mirror's servers must have one name,
-    since Envoy writes one host into all copies.
+def _check_servers(policies: Policies, pools: Pools) -> None:
+    """What a version and a pool list must go together. A mirror's servers must have one name, since Envoy writes one
+    host into all copies.
     """
     if not all(d.field.clean for d in policies) or not all(d.field.clean for d in pools):
         return
@@ -185,14 +186,35 @@ def _check_tls(policies: Policies, pools: Pools) -> None:
         for i, version in enumerate(document.value.versions):
             field = document.field.at("spec", "versions", i)
             for target in snapshot.targets[document.value.name, version.name]:
-                pool = snapshot.pool_by_name.get(target.pool)
-                both = version.endpoints and pool and pool.endpoints
-                if pool and both and (version.upstream.tls is None) != (pool.upstream.tls is None):
-                    message = f"the pool {pool.name} lists the same, and just one of the two as https://"
-                    field.at("endpoints").error(message, "write it in both, or leave the endpoints out of one")
-                if version.mirror and len(target.server_names) > 1:
-                    message = f"the servers of a mirror have one name, and these {len(target.server_names)}"
+                if pool := snapshot.pool_by_name.get(target.pool):
+                    _check_listed(version, pool, target, field)
+                names = max((target.server_names(grpc=grpc) for grpc in (False, True)), key=len)
+                if version.mirror and len(names) > 1:
+                    message = f"the servers of a mirror have one name, and these {len(names)}"
                     field.error(message, "give tls.serverName, or make a mirror of each")
+
+
+def _check_listed(version: Version, pool: GpuPool, target: Target, field: Field) -> None:
+    """``target``: the version on the pool. A request and a gRPC call that get the same version and pool must find
+    servers there, and both by TLS or neither.
+    """
+    mine, theirs = (
+        [name for name, found in (("endpoints", of.endpoints), ("grpcEndpoints", of.grpc_endpoints)) if found]
+        for of in (version, pool)
+    )
+    if not mine or not theirs:
+        return
+    where = field.at(mine[0])
+    if (version.upstream.tls is None) != (pool.upstream.tls is None):
+        message = f"the pool {pool.name} lists the same, and just one of the two as https://"
+        where.error(message, "write it in both, or leave the endpoints out of one")
+    elif mine != theirs:
+        message = f"the version {version.name} lists {' and '.join(mine)}, and the pool {pool.name} "
+        message += f"{' and '.join(theirs)}: which servers are of both is not known for the other"
+        where.error(message, "list endpoints and grpcEndpoints in both, or leave the servers out of one")
+    elif version.grpc_endpoints and not target.grpc_endpoints:
+        message = f"the version {version.name} has none of the grpcEndpoints of the pool {pool.name}"
+        field.at("grpcEndpoints").error(message, f"give the version one of {', '.join(pool.grpc_endpoints)}")
 
 
 def _check_use(policies: Policies, pools: Pools) -> None:

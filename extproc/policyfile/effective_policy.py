@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc.policy.custom_metric import CustomMetric, Source
+from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
 from extproc.policy.upstream import Upstream
 
@@ -50,12 +51,14 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
             "observe": {None: "adaptive", 1.0: "full"}.get(policy.sampling),
             "sampling": policy.sampling,
         },
+        "rollout": policy.rollout and _rollout(policy.rollout, policy.rollout_state),
         "limits": {"maxBody": policy.body_limit},
         "targets": [
             {
                 "version": target.version,
                 "pool": target.pool,
                 "endpoints": list(target.endpoints),
+                "grpcEndpoints": list(target.grpc_endpoints),
                 **_upstream(target.upstream),
             }
             for version in policy.versions or (Version(""),)
@@ -94,6 +97,21 @@ def _objective(objective: Objective) -> dict[str, float]:
     return {"under": objective.under, "target": objective.target}
 
 
+def _rollout(plan: RolloutPlan, state: RolloutState | None) -> dict[str, Any]:
+    """The plan, and where it stands: the versions' weights are those in force."""
+    return {
+        "to": plan.to,
+        "steps": list(plan.steps),
+        "interval": plan.interval,
+        "minRequests": plan.min_requests,
+        "guards": [guard.label for guard in plan.guards],
+        "onFailure": "rollback" if plan.rolls_back else "pause",
+        "prometheus": plan.prometheus,
+        "phase": state.phase if state else None,
+        "percent": state.percent if state else 0,
+    }
+
+
 def _version(version: Version, policy: Policy) -> dict[str, Any]:
     total = sum(v.weight for v in policy.versions)
     return {
@@ -101,6 +119,7 @@ def _version(version: Version, policy: Policy) -> dict[str, Any]:
         "weight": version.weight,
         "share": version.weight / total if total else 0.0,
         "endpoints": list(version.endpoints),
+        "grpcEndpoints": list(version.grpc_endpoints),
         **_upstream(version.upstream),
         "modelRewrite": version.model_rewrite,
         "match": [
@@ -122,6 +141,7 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
         "endpoints": list(pool.endpoints),
+        "grpcEndpoints": list(pool.grpc_endpoints),
         **_upstream(pool.upstream),
         "nodeSelector": dict(pool.node_selector),
         "namespace": pool.namespace,

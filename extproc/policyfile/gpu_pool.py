@@ -39,18 +39,19 @@ def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
     if name == NONE:
         fields.field.warn(f"a pool named {NONE} looks in metrics like no pool", "choose another name")
     metrics_type, metrics_url = fields.optional("metrics", _load_metrics, ("", ""))
-    addresses, upstream = upstreams.read(fields)
+    servers = upstreams.read(fields)
     return GpuPool(
         name,
         gpu.describe(product, architecture, memory),
-        addresses,
+        servers.endpoints,
         fields.optional("locality", values.locality, ""),
         metrics_type,
         metrics_url,
-        upstream,
+        servers.upstream,
         node_selector,
         namespace,
         fields.optional("allowedNamespaces", _allowed_namespaces, ()),
+        servers.grpc_endpoints,
     )
 
 

@@ -14,10 +14,13 @@ import msgspec
 
 from extproc import yamldoc
 from extproc.errors import PolicyProblems, Problem
+from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot
 from extproc.policyfile import cross_checks, kinds
 from extproc.policyfile.kinds import Document
+from extproc.policyfile.rollout_files import RolloutFiles, decode_states
 from extproc.regular_file import read_regular
+from extproc.rollout.steps import in_force
 
 MAX_SIZE = 4 << 20
 """Most bytes of one file."""
@@ -30,6 +33,8 @@ class PolicyTexts(msgspec.Struct, frozen=True):
     """(name, content) in the order in which they are read."""
     problems: tuple[Problem, ...] = ()
     """Files that can't be read."""
+    rollouts: tuple[str, str] = ("", "")
+    """(name, content) of the file that says how far rollouts have come; no content: none has begun."""
 
 
 class LoadedPolicies(msgspec.Struct, frozen=True):
@@ -58,7 +63,8 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
             key = os.path.realpath(file)
             if key not in texts and (text := _text(file, problems, watched=watched)) is not None:
                 texts[key] = (str(file), text)
-    return PolicyTexts(tuple(texts.values()), tuple(problems))
+    rollouts = _rollouts(paths, problems) if paths else ("", "")
+    return PolicyTexts(tuple(texts.values()), tuple(problems), rollouts)
 
 
 def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
@@ -67,6 +73,7 @@ def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
     by_document: list[list[Problem]] = []
     policies, pools = _documents(files, by_document)
     cross_checks.check(policies, pools)
+    states = _states(*files.rollouts, problems)
     order = {name: i for i, (name, _) in enumerate(files.texts)}
     in_documents = [problem for of_document in by_document for problem in of_document]
     problems += sorted(in_documents, key=lambda p: (order[p.file], p.line, p.column))
@@ -77,7 +84,8 @@ def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
         )
     if not all(problem.warning for problem in problems):
         raise PolicyProblems(problems)
-    snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools), generation)
+    served = tuple(in_force(d.value, states.get(d.value.name)) for d in policies)
+    snapshot = Snapshot(served, tuple(d.value for d in pools), generation)
     return LoadedPolicies(snapshot, tuple(problems))
 
 
@@ -112,6 +120,24 @@ def _documents(
 
 def _file_problem(name: str, message: str, remedy: str, *, warning: bool = False) -> Problem:
     return Problem(name, 0, 0, "", message, remedy, warning)
+
+
+def _rollouts(paths: Sequence[Path], problems: list[Problem]) -> tuple[str, str]:
+    files = RolloutFiles(paths)
+    try:
+        return str(files.state), files.read_text()
+    except OSError as error:
+        problems.append(_unreadable(files.state, error))
+        return "", ""
+
+
+def _states(name: str, text: str, problems: list[Problem]) -> dict[str, RolloutState]:
+    try:
+        return {state.policy: state for state in decode_states(text)}
+    except ValueError as error:
+        remedy = "restore it, or remove it: rollouts then begin anew, at their first step"
+        problems.append(_file_problem(name, f"does not tell how far rollouts have come: {error}", remedy))
+        return {}
 
 
 def _files(path: Path, problems: list[Problem]) -> list[Path]:

@@ -6,8 +6,9 @@ from extproc.policy import gpu
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, Policy, RetryBudget, Slo, Sticky
 from extproc.policyfile import custom_metrics as custom
-from extproc.policyfile import endpoints, quantities_and_durations, slo, values, versions
+from extproc.policyfile import endpoints, quantities_and_durations, rollout, slo, values, versions
 from extproc.policyfile.fields import Field, Fields, suggestion
+from extproc.rollout.steps import in_force
 from extproc.yamldoc import quoted
 
 DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
@@ -15,9 +16,18 @@ DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 
 
 def read(spec: Field | None, name: str, namespace: str) -> Policy:
-    """The policy that ``spec`` declares; with defaults where it has errors."""
+    """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
-    more = ("onNoGpu", "onUnreadable", "onUnowned", "gpuRequirements", "trafficManagement", "observability", "limits")
+    more = (
+        "onNoGpu",
+        "onUnreadable",
+        "onUnowned",
+        "gpuRequirements",
+        "trafficManagement",
+        "observability",
+        "limits",
+        "rollout",
+    )
     fields = spec.fields(*known, *more) if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
@@ -32,7 +42,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         host=fields.optional("host", endpoints.host, "") or dict(selector).get("app", "") or name,
         port=fields.optional("port", endpoints.port, 8080),
         models=fields.optional("models", _models, () if "models" in fields else ("*",)),
-        versions=fields.optional("versions", versions.read, ()),
+        versions=fields.optional("versions", lambda f: versions.read(f, rollout.new_version(fields.field)), ()),
         sticky=fields.optional("sticky", _sticky, None),
         allow_pin=fields.optional("allowPin", Field.boolean, False),
         reject_without_gpu=fields.optional("onNoGpu", lambda f: f.choice("reject", "ignore"), "reject") == "reject",
@@ -47,10 +57,12 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         body_limit=fields.optional("limits", _limits, DEFAULT_BODY_LIMIT),
         path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
         default=fields.optional("default", values.name, ""),
+        rollout=fields.optional("rollout", rollout.read, None),
     )
     if fields.field.at("versions").clean:
         _check_version_choice(fields, policy)
-    return policy
+        rollout.check(fields.field, policy)
+    return in_force(policy, None)
 
 
 def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:
@@ -143,7 +155,8 @@ def _check_version_choice(fields: Fields, policy: Policy) -> None:
     if policy.default:
         _check_default(fields.field.at("default"), policy)
     for i, version in enumerate(policy.versions):
-        unreachable = not version.weight and not version.match and not version.mirror and version.name != policy.default
+        chosen = (policy.default, policy.rollout.to if policy.rollout else "")
+        unreachable = not version.weight and not version.match and not version.mirror and version.name not in chosen
         if unreachable and not policy.allow_pin:
             message = f"nothing can choose the version {version.name}: its weight is 0"
             fields.field.at("versions", i).warn(message, "give it a weight or a match, or set allowPin: true")

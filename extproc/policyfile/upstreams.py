@@ -1,12 +1,14 @@
-"""How the endpoints of a version or a pool are spoken to: ``tls``, ``pathRewrite``, ``credentials``."""
+"""The endpoints of a version or a pool, and how they are spoken to: ``tls``, ``pathRewrite``, ``credentials``."""
 
 from __future__ import annotations
+
+import msgspec
 
 from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 from extproc.policyfile import endpoints, values
 from extproc.policyfile.fields import Field, Fields
 
-FIELDS = ("endpoints", "tls", "pathRewrite", "credentials")
+FIELDS = ("endpoints", "grpcEndpoints", "tls", "pathRewrite", "credentials")
 
 AUTHORIZATION = "authorization"
 _OF_THE_CONNECTION = frozenset(
@@ -15,18 +17,42 @@ _OF_THE_CONNECTION = frozenset(
 """Headers that frame or route a request."""
 
 
-def read(fields: Fields) -> tuple[tuple[str, ...], Upstream]:
-    """The endpoints that ``fields`` list (``host:port``), and how they are spoken to."""
+class Servers(msgspec.Struct, frozen=True):
+    """What a version or a pool lists: ``host:port`` of each server."""
+
+    endpoints: tuple[str, ...]
+    grpc_endpoints: tuple[str, ...]
+    upstream: Upstream
+
+
+def read(fields: Fields) -> Servers:
+    """The servers that ``fields`` list, and how they are spoken to."""
     listed = fields.optional("endpoints", endpoints.endpoints, endpoints.Endpoints())
+    of_grpc = fields.optional("grpcEndpoints", endpoints.endpoints, endpoints.Endpoints())
+    _check_grpc(fields, listed, of_grpc)
     tls = fields.optional("tls", _tls, Tls())
     if "tls" in fields and not listed.tls and fields.field.at("endpoints").clean:
         remedy = 'write endpoints: ["https://host"] beside it, or remove tls'
         fields.field.at("tls").error("says how TLS is spoken, and no endpoint here is https://", remedy)
-    return listed.addresses, Upstream(
+    upstream = Upstream(
         tls if listed.tls else None,
         fields.optional("pathRewrite", _path_rewrite, None),
         fields.optional("credentials", _credentials, None),
     )
+    return Servers(listed.addresses, of_grpc.addresses, upstream)
+
+
+def _check_grpc(fields: Fields, listed: endpoints.Endpoints, of_grpc: endpoints.Endpoints) -> None:
+    """``grpcEndpoints`` speak TLS where ``endpoints`` do, and are other servers."""
+    field = fields.field.at("grpcEndpoints")
+    if "grpcEndpoints" not in fields or not field.clean or not fields.field.at("endpoints").clean:
+        return
+    if of_grpc.tls and "endpoints" not in fields:
+        field.error("are https://, and there are no endpoints beside them", "write endpoints: they serve gRPC as well")
+    elif of_grpc.tls != listed.tls:
+        field.error("just one of endpoints and grpcEndpoints is https://", "write https:// in both, or in neither")
+    elif of_grpc.addresses == listed.addresses:
+        field.warn("are the endpoints, which get gRPC calls anyway", "remove grpcEndpoints")
 
 
 def _tls(field: Field) -> Tls | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import NONE, OTHER, HeaderMatch, Version
 from extproc.policyfile import upstreams, values
 from extproc.policyfile.fields import Field
-from extproc.yamldoc import Mapping
+from extproc.yamldoc import Mapping, Scalar
 
 MAX_WEIGHT = 1_000_000
 _EXCLUDED_BY_MIRROR = {
@@ -18,13 +18,13 @@ _EXCLUDED_BY_MIRROR = {
 }
 
 
-def read(field: Field) -> tuple[Version, ...]:
-    """The versions in the list ``field``."""
+def read(field: Field, rolled_out: str = "") -> tuple[Version, ...]:
+    """The versions in the list ``field``. ``rolled_out``: the name of that whose weight a rollout says."""
     versions = field.named(_version, "version", minimum=1)
     if not versions:
         return ()
     items = [item for item in field.items() if isinstance(item.node, Mapping)]
-    _check_weights(field, items)
+    _check_weights(field, [item for item in items if not rolled_out or _name(item) != rolled_out])
     if field.clean:
         _check_matches(items, versions)
         if all(version.mirror for version in versions):
@@ -32,6 +32,11 @@ def read(field: Field) -> tuple[Version, ...]:
         elif not any(version.weight for version in versions):
             field.error("every weight is 0: no version can be drawn", "give one version a weight above 0")
     return versions
+
+
+def _name(item: Field) -> str:
+    node = item.at("name").node
+    return node.text if isinstance(node, Scalar) else ""
 
 
 def _version(field: Field) -> Version | None:
@@ -46,16 +51,17 @@ def _version(field: Field) -> Version | None:
     for choice, why in _EXCLUDED_BY_MIRROR.items():
         if mirror and choice in fields:
             field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
-    addresses, upstream = upstreams.read(fields)
+    servers = upstreams.read(fields)
     return Version(
         name or "",
         fields.optional("weight", lambda f: f.integer(0, MAX_WEIGHT), int(not mirror)),
-        addresses,
+        servers.endpoints,
         fields.optional("modelRewrite", values.model_name, ""),
         fields.optional("match", _matches, ()),
         fields.optional("gpuPools", lambda f: f.distinct(values.name, "pool", minimum=1), None),
         mirror,
-        upstream,
+        servers.upstream,
+        servers.grpc_endpoints,
     )
 
 

@@ -38,6 +38,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    supervised: bool = False
+    """Whether it is a worker, whose supervisor drives rollouts for all of them."""
 
     @property
     def tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
@@ -47,7 +49,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     def for_worker(self, number: int, admin: str) -> ServeOptions:
         """The options of the worker with this number (from 0)."""
         listen = tuple(nth_address(one, number) for one in self.listen)
-        return msgspec.structs.replace(self, listen=listen, admin=admin, workers=1)
+        return msgspec.structs.replace(self, listen=listen, admin=admin, workers=1, supervised=True)
 
     def arguments(self) -> list[str]:
         """The arguments of ``extproc`` that say the same."""
@@ -59,9 +61,13 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.namespace:
             words += ["--namespace", name]
         words += ["--kubernetes"] if self.kubernetes else []
+        words += ["--supervised"] if self.supervised else []
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("policies", "kubernetes", "namespace", "listen") and value not in (None, ""):
+            if field.name not in ("policies", "kubernetes", "namespace", "listen", "supervised") and value not in (
+                None,
+                "",
+            ):
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return words
 

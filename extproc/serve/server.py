@@ -21,12 +21,15 @@ from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
+from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
+from extproc.serve.rollout_driver import RolloutDriver
 from extproc.serve.servicer import handler_factory
+from extproc.telemetry.measured_versions import MeasuredVersions, decode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
@@ -59,7 +62,8 @@ class Server:
         self._policy_watcher = self._cluster or PolicyWatcher(options.policies, on_reload=self._on_reload)
         if self._cluster is not None:
             self._metrics.cluster = self._cluster.gauges
-        self._metrics.set_snapshot(self._policy_watcher.snapshot)
+        self._measured = MeasuredVersions()
+        self._follow_snapshot()
         for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
@@ -69,8 +73,17 @@ class Server:
         self._state = "starting"
         self._timer: Timer | None = None
         self._recent, self._taps = RecentTraffic(), OpenTaps()
-        content = AdminContent(lambda: self._metrics, self._unready, self._config, self._recent.report, self._taps.open)
+        content = AdminContent(
+            lambda: self._metrics,
+            self._unready,
+            self._config,
+            self._recent.report,
+            self._taps.open,
+            self._rollouts,
+            self._measured.report,
+        )
         self._admin = AdminServer(options.admin, content)
+        self._rollout_driver = self._new_rollout_driver()
         self._access_log = AccessLogService(lambda: self._policy_watcher.snapshot, self._metrics, self._on_account)
         self._engine = create(
             options.listen,
@@ -95,6 +108,8 @@ class Server:
         self._admin.start()
         self._policy_watcher.start()
         self._pool_feed.start()
+        if self._rollout_driver:
+            self._rollout_driver.start()
         if self._otlp:
             self._otlp.start()
         try:
@@ -104,6 +119,8 @@ class Server:
                 self._timer.cancel()
             if self._otlp:
                 self._otlp.stop()
+            if self._rollout_driver:
+                self._rollout_driver.stop()
             self._pool_feed.stop()
             self._policy_watcher.stop()
             self._admin.stop()
@@ -162,7 +179,7 @@ class Server:
 
     def _on_reload(self, ok: bool, problems: Sequence[Problem]) -> None:
         self._metrics.count_reload(ok)
-        self._metrics.set_snapshot(self._policy_watcher.snapshot)
+        self._follow_snapshot()
         if not ok:
             self._metrics.count_error("policy_reload")
         for problem in problems:
@@ -172,10 +189,30 @@ class Server:
             if self._unready():  # a signal to stop has come meanwhile
                 self._health.serving = False
 
+    def _follow_snapshot(self) -> None:
+        self._metrics.set_snapshot(self._policy_watcher.snapshot)
+        self._measured.set_snapshot(self._policy_watcher.snapshot)
+
+    def _new_rollout_driver(self) -> RolloutDriver | None:
+        """None for a worker, whose supervisor drives the rollouts of all, and for a processor of a cluster."""
+        if self._options.supervised or self._options.kubernetes:
+            return None
+        return RolloutDriver(
+            self._options.policies,
+            lambda: self._policy_watcher.snapshot,
+            lambda: [decode_report(self._measured.report())],
+            self._policy_watcher.request_reload,
+        )
+
+    def _rollouts(self) -> Sequence[Mapping[str, Any]]:
+        paths = self._options.policies
+        return describe_rollouts(RolloutFiles(paths), self._policy_watcher.snapshot) if paths else ()
+
     def _on_observed(self, sender: Sender, observed: Observed) -> None:
         """An exchange has finished."""
         self._access_log.note_observed(observed)
         self._recent.note(observed)
+        self._measured.note(observed)
         self._taps.note(observed)
         if self._otlp:
             self._otlp.note(sender.metadata, observed)
@@ -183,6 +220,7 @@ class Server:
     def _on_account(self, account: RequestAccount) -> None:
         """Envoy tells of a request that has ended."""
         self._recent.account(account)
+        self._measured.account(account)
         self._taps.account(account)
         if self._otlp:
             self._otlp.account(account)

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -19,11 +19,13 @@ from extproc.admin.client import ReplicaTaps
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.errors import SetupError
 from extproc.grpc_server.tls import Certificates
-from extproc.policyfile import loader
+from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.options import ServeOptions, spread_addresses
+from extproc.serve.rollout_driver import RolloutDriver
 from extproc.serve.run_directory import RunDirectory
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
+from extproc.telemetry.measured_versions import ProcessEvidence
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport, merge_reports
 from extproc.telemetry.tap import TapFilter
@@ -40,17 +42,24 @@ class Supervisor:
 
     def __init__(self, options: ServeOptions) -> None:
         """Checks policies and certificates once, not in each worker. Raises ``PolicyProblems`` and ``SetupError``."""
-        if options.policies:
-            loader.build(loader.read(options.policies, watched=True))
+        self._policy_watcher = PolicyWatcher(options.policies) if options.policies else None
         Certificates.of_files(*options.tls_files)
         self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options
-        content = AdminContent(self._total_metrics, self._unready, self._config, self._recent, self._tap)
+        content = AdminContent(
+            self._total_metrics, self._unready, self._config, self._recent, self._tap, self._rollouts
+        )
         self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
         self._directory = RunDirectory()
         directory = self._directory.path
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = _STARTING
+        self._rollout_driver = None
+        if self._policy_watcher is not None and not options.kubernetes:
+            watcher = self._policy_watcher
+            self._rollout_driver = RolloutDriver(
+                options.policies, lambda: watcher.snapshot, self._evidence, self._reload
+            )
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT, then drains all workers. Returns the exit status. Raises ``SetupError``."""
@@ -63,6 +72,10 @@ class Supervisor:
                     self._supervise(signals)
                 return self._drain(signals)
         finally:
+            if self._rollout_driver is not None:
+                self._rollout_driver.stop()
+            if self._policy_watcher is not None:
+                self._policy_watcher.stop()
             for worker in self._workers:
                 worker.terminate(0.5)
             self._admin.stop()
@@ -80,6 +93,10 @@ class Supervisor:
                     )
                 worker.poll()
         self._state = ""
+        if self._policy_watcher is not None:
+            self._policy_watcher.start()
+        if self._rollout_driver is not None:
+            self._rollout_driver.start()
         log.info(
             "%d workers serve on %s; admin on port %d", len(self._workers), self._listed_addresses, self._admin.port
         )
@@ -122,9 +139,24 @@ class Supervisor:
             return 0
         if number != signal.SIGHUP:
             return number
+        self._reload()
+        return 0
+
+    def _reload(self) -> None:
+        """Every process reads the policy files at once."""
+        if self._policy_watcher is not None:
+            self._policy_watcher.request_reload()
         for worker in self._workers:
             worker.send_signal(signal.SIGHUP)
-        return 0
+
+    def _evidence(self) -> list[ProcessEvidence] | None:
+        """What each worker has counted for verdicts on rollouts; None where one of them does not answer."""
+        found = [worker.evidence() for worker in self._workers]
+        heard = [evidence for evidence in found if evidence is not None]
+        return heard if len(heard) == len(found) else None
+
+    def _rollouts(self) -> Sequence[Mapping[str, Any]]:
+        return self._rollout_driver.status() if self._rollout_driver is not None else ()
 
     @property
     def _listed_addresses(self) -> str:

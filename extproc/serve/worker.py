@@ -23,6 +23,7 @@ from extproc.errors import SetupError
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.options import ServeOptions
 from extproc.serve.restart_backoff import RestartBackoff
+from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
 
@@ -118,6 +119,13 @@ class Worker:
         """Its ``/recent``, the traffic of the last minutes; None where there is no answer."""
         try:
             return msgspec.json.decode(self._get("/recent"), type=TrafficReport)
+        except (Unreachable, msgspec.MsgspecError):
+            return None
+
+    def evidence(self) -> ProcessEvidence | None:
+        """Its ``/evidence`` for verdicts on rollouts; None where there is no answer."""
+        try:
+            return decode_report(self._get("/evidence"))
         except (Unreachable, msgspec.MsgspecError):
             return None
 

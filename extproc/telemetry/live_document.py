@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -41,9 +41,16 @@ class LiveQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def build_document(
-    report: TrafficReport, config: Mapping[str, Any], metrics: Metrics, unready: str, query: LiveQuery
+    report: TrafficReport,
+    config: Mapping[str, Any],
+    metrics: Metrics,
+    unready: str,
+    query: LiveQuery,
+    rollouts: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
-    """``config``: the document of ``/config``; ``unready``: why the processor is not ready, empty if it is."""
+    """``config``: the document of ``/config``; ``unready``: why the processor is not ready, empty if it is;
+    ``rollouts``: as ``rollout.status`` has them.
+    """
     window = report.window(query.window)
     state = msgspec.msgpack.decode(metrics.state(), type=State)
     models = {labels: Counts() for labels in policy_label_sets(config)} | group_rows(window.rows, lambda key: key[1:])
@@ -68,6 +75,7 @@ def build_document(
             for (caller, model, version, pool), counts in limit_callers(window.rows, MAX_CALLERS).items()
         ],
         "canaries": [found for policy in config.get("policies", ()) if (found := _canary(policy, window.rows))],
+        "rollouts": rollouts,
         "step": SLICE_SECONDS,
         "points": list(_points(report, query.since)),
     }

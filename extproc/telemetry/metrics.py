@@ -15,7 +15,8 @@ import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
 from extproc.policy.snapshot import Snapshot
-from extproc.telemetry import cluster_gauges
+from extproc.telemetry import cluster_gauges, rollout_gauges
+from extproc.telemetry.caller_labels import CallerLabels
 from extproc.telemetry.cluster_gauges import ClusterGauges
 from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
 from extproc.telemetry.histogram import Histogram
@@ -66,6 +67,7 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
     ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
+    "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),
     "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
     "extproc_counted_requests": ("Requests by what counted them: Envoy's access log, or the observer.", ("by",)),
     "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
@@ -87,16 +89,12 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
         ("model", "version", "gpu_pool", "estimated"),
         PER_TOKEN_BUCKETS,
     ),
-    "extproc_message_duration_seconds": (
-        "Time the processor spent on one ext_proc message.",
-        ("phase",),
-        MESSAGE_BUCKETS,
-    ),
+    "extproc_message_duration_seconds": ("Processor's time for one ext_proc message.", ("phase",), MESSAGE_BUCKETS),
 }
 """By name: help text and labels (and bucket bounds)."""
 _GAUGES = (
-    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
-    *("extproc_workers", "extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects"),
+    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs", "extproc_workers"),
+    *("extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects", *rollout_gauges.NAMES),
 )
 
 
@@ -138,6 +136,7 @@ class Metrics(Collector):
         self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
         self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
+        self._callers = CallerLabels()
         self._generations: set[int] = set()
         self._differing: dict[str, int] = {}
         self._clusters: list[ClusterGauges | None] = []
@@ -197,6 +196,7 @@ class Metrics(Collector):
         self._count("inference_requests", (*labels, note.api, note.code))
         if note.seconds is not None:
             self._histogram("inference_request_duration_seconds", labels).observe(note.seconds)
+        self._count("inference_caller_requests", (self._callers.label(note.caller),))
         self._count("extproc_counted_requests", (by,))
 
     def count_error(self, reason: str) -> None:
@@ -263,9 +263,7 @@ class Metrics(Collector):
         yield from self.series.collect(monotonic())
         yield GaugeMetricFamily("extproc_streams", "Open ext_proc streams.", value=self.streams)
         info = GaugeMetricFamily(
-            "extproc_policy_info",
-            "The policy in force; its generation counts from 1.",
-            labels=("generation",),
+            "extproc_policy_info", "The policy in force; its generation counts from 1.", labels=("generation",)
         )
         for generation in sorted(self._generations or {self.policy_generation}):
             info.add_metric((str(generation),), 1)

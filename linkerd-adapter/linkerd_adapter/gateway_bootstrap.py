@@ -58,9 +58,13 @@ def _policy_to_apex(policy: Policy, plan: Plan) -> Policy:
     mirrors = []
     for version in policy.mirrors:
         places = [p for p in plan.places[policy.name] if p.target.version == version.name]
-        hosts = tuple(f"{b.service.host(apex.domain)}:{b.port}" for place in places for b in place.backends)
+        hosts, of_grpc = (
+            tuple(f"{b.service.host(apex.domain)}:{b.port}" for place in places for b in place.serving(grpc=grpc))
+            for grpc in (False, True)
+        )
         if hosts:
-            mirrors.append(Version(version.name, 0, hosts, mirror=version.mirror))
+            own = () if of_grpc == hosts else of_grpc
+            mirrors.append(Version(version.name, 0, hosts, mirror=version.mirror, grpc_endpoints=own))
     versions = (Version("", 1, (apex.address,)), *mirrors)
     return msgspec.structs.replace(policy, versions=versions, default="", gpu=None)
 

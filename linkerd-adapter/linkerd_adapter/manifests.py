@@ -69,7 +69,7 @@ def _check_loops(made: Plan, own: Service) -> None:
             who = ", ".join(policy.name for policy in apex.policies)
             raise UnrenderableError(f"policy {who}: its selector finds the gateway's own pods; name the model servers'")
     for name, places in made.places.items():
-        if any(backend.service == own for place in places for backend in place.backends):
+        if any(backend.service == own for place in places for backend in place.all_backends):
             raise UnrenderableError(f"policy {name}: its endpoint {own} is the gateway itself; name the model servers")
 
 
@@ -116,7 +116,7 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
     if policy.timeout and not all(other.timeout for other in made.apex_of(policy).policies):
         yield "shares its host with a policy that has no timeout, so that Linkerd gets none"
     apex = made.apex_of(policy)
-    for backend in dict.fromkeys(backend for place in places for backend in place.backends):
+    for backend in dict.fromkeys(backend for place in places for backend in place.all_backends):
         if isinstance(backend.behind, Addresses):
             yield f"{backend.service} holds fixed addresses; Linkerd speaks plain HTTP to what is not in the mesh"
         elif backend.behind is None and backend.service != apex.service and apex.labels:

@@ -6,7 +6,7 @@ them on by our headers. Each place where a version is served is a Service of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -54,6 +54,17 @@ class Place(msgspec.Struct, frozen=True):
 
     target: Target
     backends: tuple[Backend, ...]
+    grpc_backends: tuple[Backend, ...] = ()
+    """Those that get the calls of gRPC; empty: ``backends``."""
+
+    @property
+    def all_backends(self) -> tuple[Backend, ...]:
+        """Both."""
+        return (*self.backends, *self.grpc_backends)
+
+    def serving(self, *, grpc: bool) -> tuple[Backend, ...]:
+        """Those that get the requests; ``grpc``: the calls of gRPC."""
+        return self.grpc_backends if grpc and self.grpc_backends else self.backends
 
 
 class Apex(msgspec.Struct, frozen=True):
@@ -86,7 +97,7 @@ class Plan(msgspec.Struct, frozen=True):
     def declares(self, apex: Apex) -> bool:
         """Whether ``render`` writes the Service. One whose pods have unknown labels is taken to exist."""
         places = (place for policy in apex.policies for place in self.places[policy.name])
-        return bool(apex.labels) or all(b.service != apex.service for place in places for b in place.backends)
+        return bool(apex.labels) or all(b.service != apex.service for place in places for b in place.all_backends)
 
 
 def make(snapshot: Snapshot, namespace: str) -> Plan:
@@ -138,18 +149,18 @@ def _places(snapshot: Snapshot, apex: Apex, policy: Policy, problems: list[str])
     for version in policy.versions or (Version(""),):
         targets = snapshot.targets[policy.name, version.name]
         for target in targets:
-            found = list(_backends(snapshot, apex, policy, target, problems, alone=len(targets) == 1))
-            yield Place(target, tuple(found))
+            alone = len(targets) == 1
+            found = tuple(_backends(snapshot, apex, policy, target, problems, alone=alone))
+            of_grpc = tuple(_grpc_backends(apex, policy, target, problems, alone=alone))
+            yield Place(target, found, of_grpc)
 
 
 def _backends(
     snapshot: Snapshot, apex: Apex, policy: Policy, target: Target, problems: list[str], *, alone: bool
 ) -> Iterator[Backend]:
     """``alone``: the version has no other target, so that its name says enough."""
-    who = f"policy {policy.name}" + (f", version {target.version}" if target.version else "")
-    shared = policy.name if len(apex.policies) > 1 else ""
-    name = names.label(apex.service.name, shared, target.version, "" if alone and target.version else target.pool)
-    own = Service(apex.service.namespace, name)
+    who = _who(policy, target)
+    own = _own_service(apex, policy, target, alone=alone)
     if target.upstream != PLAIN:
         what = "Linkerd's proxies speak no TLS but their own, and its routes neither change paths nor add keys"
         remedy = "remove https://, pathRewrite and credentials, or use a gateway of `extproc render envoy`"
@@ -165,9 +176,40 @@ def _backends(
             more = ((VERSION_LABEL, target.version), (POOL_LABEL, target.pool))
             yield Backend(own, apex.port, 1, Pods((*apex.labels, *(pair for pair in more if pair[1]))))
         return
+    yield from _named_backends(apex, target.endpoints, own, who, problems)
+
+
+def _grpc_backends(
+    apex: Apex, policy: Policy, target: Target, problems: list[str], *, alone: bool
+) -> Iterator[Backend]:
+    if target.upstream != PLAIN:
+        return
+    who = _who(policy, target)
+    for endpoint in target.grpc_endpoints:
+        if _service(endpoint.rpartition(":")[0], apex.service.namespace) == apex.service:
+            remedy = f"name Services that have only its pods, such as {apex.service.name}-{target.version or 'grpc'}"
+            problems.append(f"{who}: {endpoint} is {apex.service}, which has the pods of every version; {remedy}")
+    own = _own_service(apex, policy, target, "grpc", alone=alone)
+    yield from _named_backends(apex, target.grpc_endpoints, own, who, problems)
+
+
+def _who(policy: Policy, target: Target) -> str:
+    return f"policy {policy.name}" + (f", version {target.version}" if target.version else "")
+
+
+def _own_service(apex: Apex, policy: Policy, target: Target, *more: str, alone: bool) -> Service:
+    shared = policy.name if len(apex.policies) > 1 else ""
+    pool = "" if alone and target.version else target.pool
+    return Service(apex.service.namespace, names.label(apex.service.name, shared, target.version, pool, *more))
+
+
+def _named_backends(
+    apex: Apex, endpoints: Sequence[str], own: Service, who: str, problems: list[str]
+) -> Iterator[Backend]:
+    """Services that ``endpoints`` name, and ``own`` for the addresses among them."""
     numbers: list[tuple[str, int]] = []
     services: list[tuple[Service, int]] = []
-    for endpoint in target.endpoints:
+    for endpoint in endpoints:
         host, _, port = endpoint.rpartition(":")
         if (number := names.parse_address(host)) is not None:
             if number.is_loopback or number.is_unspecified:

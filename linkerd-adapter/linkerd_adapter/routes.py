@@ -65,14 +65,26 @@ def _rules(snapshot: Snapshot, plan: Plan, apex: Apex) -> Iterator[Doc]:
                 continue
             for chosen in _target_conditions(place, among_others=bool(model)):
                 if chosen:
-                    yield _rule(
-                        policy, (*model, *chosen), whole_weights([(b, Fraction(b.size)) for b in place.backends])
-                    )
-        if model and (shares := weighted_backends(plan, policy)):
-            yield _rule(policy, model, shares)
+                    for of_grpc, grpc in _protocols([place]):
+                        shares = whole_weights([(b, Fraction(b.size)) for b in place.serving(grpc=grpc)])
+                        yield _rule(policy, (*model, *chosen, *of_grpc), shares)
+        if model:
+            yield from _fallback(plan, policy, model)
     last = next((policy for policy, model in owners if not model), apex.policies[0])
-    if shares := weighted_backends(plan, last):
-        yield _rule(last, (), shares)
+    yield from _fallback(plan, last, ())
+
+
+def _fallback(plan: Plan, policy: Policy, model: Conditions) -> Iterator[Doc]:
+    for of_grpc, grpc in _protocols(plan.places[policy.name]):
+        if shares := weighted_backends(plan, policy, grpc=grpc):
+            yield _rule(policy, (*model, *of_grpc), shares)
+
+
+def _protocols(places: Sequence[Place]) -> Iterator[tuple[Conditions, bool]]:
+    """Where gRPC has Services of its own in one of ``places``, a rule for its calls comes first."""
+    if any(place.grpc_backends for place in places):
+        yield (_header("content-type", "^application/grpc.*$", regex=True),), True
+    yield (), False
 
 
 def _models_of_policies(snapshot: Snapshot, apex: Apex) -> Iterator[tuple[Policy, Conditions]]:

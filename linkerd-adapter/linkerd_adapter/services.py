@@ -39,7 +39,7 @@ def services(plan: Plan, apex: Apex, target_port: int | str | None, app_protocol
     done = set()
     for policy in apex.policies:
         for place in plan.places[policy.name]:
-            for backend in place.backends:
+            for backend in place.all_backends:
                 if backend.behind is not None and backend.service not in done:
                     done.add(backend.service)
                     yield from _backend_manifests(backend, port)

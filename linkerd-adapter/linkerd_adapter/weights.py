@@ -14,7 +14,7 @@ MAX_WEIGHT = 1_000_000
 """Of a backendRef, by the CRD."""
 
 
-def weighted_backends(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
+def weighted_backends(plan: Plan, policy: Policy, *, grpc: bool) -> list[tuple[Backend, int]]:
     """The backends for requests without a version header, with weights that a rule may have.
 
     They go to the default version, else to all by weight.
@@ -25,7 +25,7 @@ def weighted_backends(plan: Plan, policy: Policy) -> list[tuple[Backend, int]]:
     weights = {v.name: (v.weight if not policy.default else int(v.name == policy.default)) for v in versions}
     parts: list[tuple[Backend, Fraction]] = []
     for name, weight in weights.items():
-        backends = [b for p in plan.places[policy.name] if p.target.version == name for b in p.backends]
+        backends = [b for p in plan.places[policy.name] if p.target.version == name for b in p.serving(grpc=grpc)]
         total = sum(b.size for b in backends)
         parts += [(b, Fraction(weight * b.size, total)) for b in backends if weight]
     return whole_weights(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,10 +12,12 @@ from typing import Any
 import grpc
 import pytest
 
-from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Version
+from extproc.exchange.explain import explain
+from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Sticky, Version
 from tests.waiting import until
 
 from .conftest import Gateway, ModelServer, Processor
+from .test_accounts import counted, requests
 
 pytestmark = pytest.mark.envoy
 
@@ -179,6 +182,36 @@ def test_a_mirror_gets_grpc_too(upstream: Upstream, processor: Process, gateway:
     assert client.infer(request("llama"), timeout=10) == b"v1:" + request("llama")
     until(lambda: copy.metadata)
     assert copy.metadata[0]["x-model-version"] == "v1"
+
+
+def test_ports_by_protocol_and_one_assignment_on_both(
+    upstream: Upstream, servers: Servers, processor: Process, gateway: Start
+) -> None:
+    """As Triton has it: REST on one port, gRPC on another. A user is on one version whichever he speaks."""
+    names, rest = ("v1", "v2"), servers("v1", "v2")
+    rpc = [upstream(name)[1] for name in names]
+    versions = tuple(
+        Version(name, 1, (server.address,), grpc_endpoints=(address,))
+        for name, server, address in zip(names, rest, rpc, strict=True)
+    )
+    chat = Policy("chat", models=("llama",), versions=versions, sticky=Sticky(header="x-user-id"))
+    snapshot = Snapshot((chat,))
+    process = processor(snapshot)
+    envoy = gateway(snapshot, process.address)
+    client = Client(envoy)
+    users = [f"user-{n}" for n in range(12)]
+    by_rest = [envoy.post({"inputs": []}, "/v2/models/llama/infer", x_user_id=user).text for user in users]
+    by_rpc = [client.infer(request("llama"), metadata=[("x-user-id", user)], timeout=10) for user in users]
+    assert [answer.partition(b":")[0].decode() for answer in by_rpc] == by_rest
+    assert {*by_rest} == {"v1", "v2"}
+    until(lambda: counted(process) == 24)
+    assert {version: count for (_, version, _), count in requests(process).items()} == {
+        version: 2 * count for version, count in Counter(by_rest).items()
+    }
+    fields = [("content-type", "application/grpc"), ("x-user-id", users[0])]
+    body = b"\0" + len(request("llama")).to_bytes(4, "big") + request("llama")
+    told = explain(snapshot, "POST", SERVICE + "ModelInfer", fields, body)
+    assert told["endpoints"] == [rpc[int(by_rest[0] == "v2")]]
 
 
 def test_json_for_the_same_policy_goes_by_http1(

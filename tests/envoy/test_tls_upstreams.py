@@ -14,8 +14,8 @@ from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.upstream import PathRewrite, Tls, Upstream
 from tests.waiting import until
 
-from .conftest import Gateway, Processor, Response
-from .test_accounts import errors
+from .conftest import Gateway, Handler, Processor, Response
+from .test_accounts import errors, faults
 from .tls_servers import Authority, TlsModelServer, echoing_envoy, told
 
 pytestmark = pytest.mark.envoy
@@ -226,3 +226,32 @@ def test_a_mirror_behind_tls(
     until(lambda: secure.seen)
     assert secure.seen[0].headers["host"] == "localhost"
     assert plain.seen[0].headers["host"] == running.envoy.listen_address
+
+
+def test_websockets_go_by_http1_where_a_server_offers_http2(
+    serve: Serve, authority: Authority, gateway: Start, processor: Process
+) -> None:
+    """RFC 6455 is of HTTP/1.1; few servers take it over HTTP/2 (RFC 8441)."""
+    server = serve("127.0.0.1")
+    server.alpn = ["h2", "http/1.1"]
+    server.use(authority.issue("127.0.0.1"))
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket"}
+
+    def accept(request: Handler) -> None:
+        request.send_response(101)
+        for name, value in upgrade.items():
+            request.send_header(name, value)
+        request.end_headers()
+
+    server.then = accept
+    snapshot = chat(Version("v1", 1, (server.address,), upstream=Upstream(Tls(str(authority.ca)))))
+    process = processor(snapshot)
+    running = gateway(snapshot, process.address)
+    connection = running.open()
+    asked = upgrade | {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13"}
+    connection.request("GET", "/v1/realtime?model=llama", headers=asked)
+    assert connection.getresponse().status == 101
+    assert server.protocols == ["http/1.1"]
+    connection.close()
+    assert running.logged()["cluster"] == "chat/v1#upgrade"
+    assert faults(process) == {}

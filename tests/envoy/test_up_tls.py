@@ -54,4 +54,4 @@ def test_a_file_that_is_not_there_is_named(up: Callable[..., Up], tmp_path: Path
     with TlsModelServer("secure", Authority(tmp_path / "a").issue("127.0.0.1")) as server:
         running = up(policy(server, "{caFile: /nowhere/ca.pem}"))
         assert running.process.wait(20) == 1
-    assert "cannot read /nowhere/ca.pem, which the policy names: No such file or directory" in running.said()
+    assert "cannot read /nowhere/ca.pem, which the policy or a flag names: No such file or directory" in running.said()

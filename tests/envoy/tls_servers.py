@@ -38,6 +38,9 @@ class TlsModelServer(ModelServer):
     def __init__(self, name: str, certificate: Path, client_ca: Path | None = None) -> None:
         super().__init__(name)
         self.names: list[str | None] = []
+        self.protocols: list[str | None] = []
+        """What ALPN chose for each connection."""
+        self.alpn: list[str] = []
         self.use(certificate, client_ca)
 
     def use(self, certificate: Path, client_ca: Path | None = None) -> None:
@@ -45,6 +48,8 @@ class TlsModelServer(ModelServer):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.sni_callback = lambda _, asked, __: self.names.append(asked)
         context.load_cert_chain(certificate)
+        if self.alpn:
+            context.set_alpn_protocols(self.alpn)
         if client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(client_ca)
@@ -57,6 +62,7 @@ class TlsModelServer(ModelServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         try:
             with self._context.wrap_socket(request, server_side=True) as wrapped:
+                self.protocols.append(wrapped.selected_alpn_protocol())
                 Handler(wrapped, client_address, self)
         except OSError:  # a client that does not take the certificate
             return

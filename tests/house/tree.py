@@ -14,7 +14,7 @@ PACKAGES = (
     *("errors", "headers", "regular_file", "yamldoc", "_pb", "command_line"),
     *("http2", "grpc_server"),
     *("envoy", "bodies", "apis", "answers"),
-    *("policy", "exchange"),
+    *("policy", "exchange", "rollout"),
     *("render", "telemetry", "policyfile", "lint", "doctor", "kubernetes"),
     *("admin", "serve", "gateway", "demo", "cli", "__main__"),
 )
@@ -36,11 +36,12 @@ ONLY: dict[str, tuple[str, ...]] = {
         "telemetry.metrics",
         "telemetry.custom_series",
         "telemetry.cluster_gauges",
+        "telemetry.rollout_gauges",
         "admin.server",
         "demo.*",
     ),
     "yaml": ("yamldoc", "policyfile.loader", "render.*", "linkerd_adapter.*"),
-    "numpy": ("policy.*", "demo.*"),
+    "numpy": ("policy.*", "rollout.verdict", "demo.*"),
     "aiohttp": ("cli.load_generator", "demo.*"),
     "opentelemetry": ("telemetry.otlp",),
     "lightkube": ("kubernetes.api",),
@@ -49,7 +50,7 @@ ONLY: dict[str, tuple[str, ...]] = {
 }
 """Libraries that only these modules import."""
 
-SANS_IO = ("errors", "headers", "http2", "envoy", "bodies", "apis", "answers", "policy", "exchange")
+SANS_IO = ("errors", "headers", "http2", "envoy", "bodies", "apis", "answers", "policy", "exchange", "rollout")
 """Packages without I/O, clock or randomness."""
 NOT_IN_SANS_IO = (
     *("time", "datetime", "random", "secrets", "uuid", "tempfile"),

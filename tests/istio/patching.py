@@ -18,7 +18,7 @@ OF_ISTIO_ALONE = ("istio.metadata_exchange", "istio.alpn", "istio.stats")
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _GATEWAY = "gateway.networking.k8s.io/gateway-name"
 """Label of the pods of a Gateway of the Gateway API, and so of a waypoint."""
-_BY_KEY = ("typed_per_filter_config",)
+_BY_KEY = ("typed_per_filter_config", "typed_extension_protocol_options")
 """Maps: an entry replaces the one with its key."""
 
 
@@ -97,14 +97,24 @@ class Proxy:
                 for vhost in self._hosts(match):
                     merge(vhost, value)
             case "HTTP_ROUTE", "MERGE":
-                for vhost in self._hosts(match):
-                    for route in vhost["routes"]:
-                        if route["name"] == match["routeConfiguration"]["vhost"]["route"]["name"]:
-                            merge(route, value)
+                self._merge_routes(match, value)
             case "CLUSTER", "ADD":
                 self.clusters.append(value)
+            case "CLUSTER", "MERGE":
+                self._merge_clusters(match["cluster"]["name"], value)
             case other:
                 raise NotImplementedError(other)
+
+    def _merge_clusters(self, name: str, value: Doc) -> None:
+        for cluster in self.clusters:
+            if cluster["name"] == name:
+                merge(cluster, value)
+
+    def _merge_routes(self, match: Doc, value: Doc) -> None:
+        for vhost in self._hosts(match):
+            for route in vhost["routes"]:
+                if route["name"] == match["routeConfiguration"]["vhost"]["route"]["name"]:
+                    merge(route, value)
 
     def _listens(self, match: Doc) -> bool:
         listener: Doc = match["listener"]
@@ -125,6 +135,7 @@ class Proxy:
         chain = {"filters": [{"name": MANAGER, "typed_config": manager}]}
         free = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
         return {
+            "node": {"id": "proxy", "cluster": "mesh"},
             "admin": {"address": free},
             # As in Istio's own bootstrap.
             "layered_runtime": {

@@ -14,6 +14,7 @@ from extproc.cli.main import main
 from extproc.errors import SetupError
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
+from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 from extproc.policyfile import loader
 from extproc.render.envoy.clusters import clusters
 from extproc.render.envoy.envoy_options import EnvoyOptions
@@ -59,6 +60,26 @@ SNAPSHOTS = {
                 sticky=Sticky(header="x-user"),
             ),
         )
+    ),
+    "outside": Snapshot(
+        (
+            Policy(
+                "o",
+                host="o",
+                versions=(
+                    Version(
+                        "v1",
+                        upstream=Upstream(Tls("/ca", "/crt", "/key", "a.example"), credentials=Credentials("/k/a")),
+                        endpoints=("10.0.0.1:443", "a.example:443"),
+                        grpc_endpoints=("a.example:8443",),
+                    ),
+                    Version("v2", 1, ("[::1]:443",), upstream=Upstream(Tls(verify=False))),
+                ),
+            ),
+            Policy(
+                "r", host="r", models=("r",), versions=(Version("v1", upstream=Upstream(None, PathRewrite("/v1"))),)
+            ),
+        ),
     ),
     "demo": loader.load([ROOT / "extproc" / "demo" / "policy.yaml"]).snapshot,
 }

@@ -49,6 +49,10 @@ GOOD = """
 ---
 {versions: [{name: v1, endpoints: ["https://a"], tls: {caFile: /a, certFile: /b, keyFile: /c, serverName: b.example}}]}
 ---
+{versions: [{name: v1, endpoints: ["a:8000"], grpcEndpoints: ["a:8001"]}, {name: v2, grpcEndpoints: ["b:8001"]}]}
+---
+{versions: [{name: v1, endpoints: ["https://a"], grpcEndpoints: ["https://a:8001"], tls: {caFile: /a}}]}
+---
 {versions: [{name: v1, credentials: {file: /a}}, {name: v2, credentials: {header: x-api-key, prefix: "", file: /a}}]}
 ---
 {gpuRequirements: {}, trafficManagement: {timeout: 1m30s, retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 0}}}
@@ -121,6 +125,14 @@ BAD = """
 {versions: [{name: a, endpoints: ["http://a:1"]}]}
 ---
 {versions: [{name: a, endpoints: []}]}
+---
+{versions: [{name: a, grpcEndpoints: []}]}
+---
+{versions: [{name: a, endpoints: ["a:1"], grpcEndpoints: ["https://a"]}]}
+---
+{versions: [{name: a, grpcEndpoints: ["https://a"]}]}
+---
+{versions: [{name: a, endpoints: ["https://a"], grpcEndpoints: ["https://a:1", "b:1"]}]}
 ---
 {versions: [{name: a, modelRewrite: "a*"}]}
 ---

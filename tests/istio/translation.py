@@ -48,7 +48,8 @@ def entries(documents: Iterable[Doc]) -> list[Service]:
             Endpoint(f"{e['address']}:{e['ports'][port['name']]}", e["labels"], e.get("locality", ""))
             for e in spec["endpoints"]
         )
-        found += [Service(host, port["number"], endpoints) for host in spec["hosts"]]
+        http2 = {"HTTP": False, "GRPC": True}[port["protocol"]]
+        found += [Service(host, port["number"], endpoints, http2) for host in spec["hosts"]]
     return found
 
 
@@ -85,6 +86,7 @@ def _cluster(service: Service, subset: str, labels: Mapping[str, str], traffic: 
             ],
         },
         "circuit_breakers": {"thresholds": [_limits(pool, traffic)]},
+        **_tls(traffic.get("tls"), http2=service.http2),
         **_ejection(traffic.get("outlierDetection")),
         "typed_extension_protocol_options": {
             _HTTP: {"@type": f"type.googleapis.com/{_HTTP}", "explicit_http_config": protocol, **idle}
@@ -119,6 +121,25 @@ def _limits(pool: Doc, traffic: Doc) -> Doc:
         percent, least = budget["percent"], budget["minRetryConcurrency"]
         limits["retry_budget"] = {"budget_percent": {"value": percent}, "min_retry_concurrency": least}
     return limits
+
+
+def _tls(tls: Doc | None, *, http2: bool) -> Doc:
+    """As pilot/pkg/networking/core/cluster_tls.go: authorities are those of the system where none are named."""
+    if tls is None:
+        return {}
+    common: Doc = {"alpn_protocols": ["h2"]} if http2 else {}
+    if tls["mode"] == "MUTUAL":
+        chain, key = {"filename": tls["clientCertificate"]}, {"filename": tls["privateKey"]}
+        common["tls_certificates"] = [{"certificate_chain": chain, "private_key": key}]
+    common["validation_context"] = {"trust_chain_verification": "ACCEPT_UNTRUSTED"}
+    if not tls.get("insecureSkipVerify"):
+        common["validation_context"] = {
+            "trusted_ca": {"filename": tls["caCertificates"]},
+            "match_subject_alt_names": [{"exact": name} for name in tls["subjectAltNames"]],
+        }
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    config = {"@type": kind, "common_tls_context": common, **({"sni": tls["sni"]} if "sni" in tls else {})}
+    return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": config}}
 
 
 def _ejection(rule: Doc | None) -> Doc:
@@ -157,7 +178,7 @@ def virtual_host(host: str, port: int, documents: list[Doc], gateway: str = "") 
 
 def _routes(route: Doc) -> list[Doc]:
     """One for each match: istiod has no other way to say "or"."""
-    known = {"name", "match", "route", "mirrors", "headers", "retries", "directResponse"}
+    known = {"name", "match", "route", "mirrors", "headers", "retries", "directResponse", "rewrite"}
     assert route.keys() <= known, route.keys() - known
     removed = {"request_headers_to_remove": r["request"]["remove"]} if (r := route.get("headers")) else {}
     return [
@@ -179,10 +200,13 @@ def _headers(match: Doc) -> list[Doc]:
 def _action(route: Doc) -> Doc:
     if response := route.get("directResponse"):
         return {"direct_response": {"status": response["status"]}}
-    weighted = [{"name": _name(to["destination"]), "weight": to.get("weight", 1)} for to in route["route"]]
+    weighted = [{"name": _name(to["destination"]), "weight": to.get("weight", 1), **_host(to)} for to in route["route"]]
     action: Doc = {"weighted_clusters": {"clusters": weighted}, "timeout": "0s"}
     if len(weighted) == 1:
-        action = {"cluster": weighted[0]["name"], "timeout": "0s"}
+        action = {"cluster": weighted[0]["name"], "timeout": "0s", **_host(route["route"][0])}
+    if rewrite := route.get("rewrite"):
+        regex = rewrite["uriRegexRewrite"]
+        action["regex_rewrite"] = {"pattern": {"regex": regex["match"]}, "substitution": regex["rewrite"]}
     if route["retries"]["attempts"]:
         action["retry_policy"] = _retries(route["retries"])
     if mirrors := route.get("mirrors"):
@@ -199,6 +223,12 @@ def _action(route: Doc) -> Doc:
             for mirror in mirrors
         ]
     return {"route": action}
+
+
+def _host(to: Doc) -> Doc:
+    """A header ``Host`` that a destination sets is its host rewriting (pilot/pkg/networking/core/route/route.go)."""
+    name = to.get("headers", {"request": {"set": {}}})["request"]["set"].get("Host")
+    return {"host_rewrite_literal": name} if name else {}
 
 
 def _retries(retries: Doc) -> Doc:

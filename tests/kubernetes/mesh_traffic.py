@@ -133,12 +133,12 @@ class MeshTraffic:
     def more(self, count: int) -> None:
         """Returns after so many more answers."""
         goal = self.answered + count
-        until(lambda: self.answered >= goal, 60, pause=0.02)
+        until(lambda: self.answered >= goal, 600, pause=0.02)
 
     def pause(self) -> None:
         """Asks no more; returns when all answers are there."""
         self.paused = True
-        until(lambda: self._under_way == 0, 60, pause=0.02)
+        until(lambda: self._under_way == 0, 600, pause=0.02)
 
 
 def _session(connector: aiohttp.TCPConnector | None = None) -> aiohttp.ClientSession:

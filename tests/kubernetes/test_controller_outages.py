@@ -9,12 +9,14 @@ import pytest
 
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.controllers import ControllerProcess, live
-from tests.kubernetes.test_policies_carried_out import PATIENCE, in_force, istio, policy, waits_for, wanted
+from tests.kubernetes.test_policies_carried_out import in_force, istio, policy, waits_for, wanted
 from tests.manifests.crds import needed
 from tests.waiting import until
 
 __all__ = ["istio"]
 pytestmark = [needed, pytest.mark.timeout(600)]
+PATIENCE = 180
+"""Seconds; after an outage the controller rests twice as long, and a minute at the most."""
 BEFORE: dict[str, Any] = {"models": ["a"], "versions": [{"name": "v1", "weight": 9}, {"name": "v2", "weight": 1}]}
 AFTER: dict[str, Any] = {"models": ["a"], "versions": [{"name": "v2", "weight": 9}, {"name": "v3", "weight": 1}]}
 

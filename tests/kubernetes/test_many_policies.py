@@ -19,7 +19,7 @@ from tests.waiting import until
 __all__ = ["istio"]
 pytestmark = [needed, pytest.mark.timeout(3600)]
 POLICIES = int(os.environ.get("EXTPROC_TEST_POLICIES", "100"))
-PATIENCE = 1200
+PATIENCE = 3000
 
 
 def spec(number: int, weight: int = 9) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def test_many_policies_come_one_changes_and_all_go(istio: ControlPlane, namespac
         assert len(hosts) == POLICIES
         began = time.monotonic()
         istio.apply(policy(namespace, "p7", **spec(7, weight=5)))
-        until(lambda: in_force(istio, namespace, "p7") == spec(7, weight=5), PATIENCE)
+        until(lambda: in_force(istio, namespace, "p7") == spec(7, weight=5), PATIENCE, pause=0.2)
         change = time.monotonic() - began
         after = versions(live(istio))
         divided = any("-part-" in key.name for key in before)

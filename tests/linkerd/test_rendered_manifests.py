@@ -326,7 +326,7 @@ def test_weights_are_those_of_the_rendered_envoy(snapshot: Snapshot) -> None:
     """Only rounded where a rule's limit wants it."""
     made = plan.make(snapshot, "ai")
     for policy in snapshot.policies:
-        ours = weighted_backends(made, policy)
+        ours = weighted_backends(made, policy, grpc=False)
         theirs = weighted_targets(snapshot, policy)
         total, wanted = sum(w for _, w in ours), sum(w for _, w in theirs)
         places = {place.target: {b.service for b in place.backends} for place in made.places[policy.name]}

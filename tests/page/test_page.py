@@ -149,7 +149,11 @@ POLICY = f"""\
 apiVersion: ai.istio.io/v1alpha1
 kind: ModelInferencePolicy
 metadata: {{name: llama}}
-spec: {{host: llama, models: [llama, "{HOSTILE}"], versions: [{{name: v1}}, {{name: v2}}]}}
+spec:
+  host: llama
+  models: [llama, "{HOSTILE}"]
+  versions: [{{name: v1}}, {{name: v2}}]
+  rollout: {{to: v2, prometheus: "http://127.0.0.1:1", guards: [{{promql: "{HOSTILE}", min: 1}}]}}
 ---
 apiVersion: ai.istio.io/v1alpha1
 kind: ModelInferencePolicy
@@ -189,6 +193,8 @@ async def _hostile(directory: Path) -> None:
             await page.until(f"document.querySelector('#models').textContent.includes({json.dumps(HOSTILE)})")
             await page.until(f"document.querySelector('#topology').textContent.includes({json.dumps(HOSTILE[:12])})")
             await page.until(f"document.querySelector('#requests').textContent.includes({json.dumps('a' + HOSTILE)})")
+            await page.until("document.querySelector('#rollouts h3 b')?.textContent === 'Progressing, 1 %'")
+            await page.until(f"document.querySelector('#rollouts table')?.textContent.includes({json.dumps(HOSTILE)})")
             assert await page.eval("document.querySelectorAll('main img').length") == 0
             await page.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
             for width in (1280, 820, 720, 390):

@@ -26,6 +26,7 @@ class Prometheus:
         file.write_text(yaml.safe_dump(config or {}))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://{self._address}"
         self._log = (directory / "prometheus.log").open("wb")
         options = ["--web.listen-address", self._address, "--storage.tsdb.path", str(directory / "data")]
         options += ["--storage.tsdb.retention.time", "50y"]

@@ -5,6 +5,7 @@ import { charts } from "./charts.js";
 import { colour, nextDrawing } from "./colours.js";
 import { at } from "./dom.js";
 import { requests } from "./requests.js";
+import { rollouts } from "./rollouts.js";
 import { models, tiles } from "./tables.js";
 import { duration } from "./text.js";
 import { topology } from "./topology.js";
@@ -47,6 +48,8 @@ function show(doc) {
   at("models").replaceChildren(models(doc.models));
   at("canary-card").hidden = !doc.canaries.length;
   at("canaries").replaceChildren(...canaries(doc.canaries));
+  at("rollout-card").hidden = !doc.rollouts.length;
+  at("rollouts").replaceChildren(...rollouts(doc.rollouts));
   at("topology").replaceChildren(topology(doc.edges, at("topology").clientWidth));
   const elsewhere = doc.errors.not_as_decided ?? 0;
   at("strayed").hidden = !elsewhere;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extproc import headers
-from extproc.envoy.events import TUNNEL_PEER
+from extproc.envoy.events import PEER_NAME, TUNNEL_PEER
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import NAMESPACE, ROUTE_FILTER, EnvoyOptions, seconds, typed
 
@@ -22,6 +22,7 @@ def account_log(options: EnvoyOptions, *metadata: tuple[str, str]) -> Doc:
     gRPC metadata.
     """
     headers_read = [headers.LINKERD_CLIENT] if options.behind_linkerd else []
+    tags = [{"tag": PEER_NAME, "value": "%DOWNSTREAM_PEER_DNS_SAN%"}] if options.verifies_clients else []
     service: Doc = {"envoy_grpc": {"cluster_name": options.cluster}}
     if metadata:
         service["initial_metadata"] = [{"key": key, "value": value} for key, value in metadata]
@@ -34,6 +35,7 @@ def account_log(options: EnvoyOptions, *metadata: tuple[str, str]) -> Doc:
             "grpc_service": service,
             "buffer_flush_interval": seconds(ACCOUNT_INTERVAL),
             "filter_state_objects_to_log": [TUNNEL_PEER],
+            **({"custom_tags": tags} if tags else {}),
         },
         **({"additional_request_headers_to_log": headers_read} if headers_read else {}),
     )

@@ -8,6 +8,7 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import clusters, processor_cluster, secrets
 from extproc.render.envoy.connection_manager import connection_manager
+from extproc.render.envoy.downstream_tls import transport_socket
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address, discovery_source
 from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import ROUTES, route_configuration
@@ -116,5 +117,5 @@ def _listener(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
     return {
         "name": NAMESPACE,
         "address": address(options.listen),
-        "filter_chains": [{"filters": [connection_manager(snapshot, options, routes)]}],
+        "filter_chains": [{"filters": [connection_manager(snapshot, options, routes)], **transport_socket(options)}],
     }

@@ -1,4 +1,4 @@
-"""Envoy clusters: two for each target of a policy (one for gRPC), and one for the processors."""
+"""Envoy clusters: two for each target of a policy (one for gRPC), behind TLS a third, and one for the processors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
-from extproc.render.envoy.secrets import Secret
+from extproc.render.envoy.secrets import Secret, secret_source
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
 
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -25,18 +25,25 @@ _MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 """Limits of a mirror's cluster. No client waits for its answers, so a hanging mirror would go unnoticed."""
 
 
-def cluster_name(target: Target, *, grpc: bool = False) -> str:
-    """``Target.cluster``; ``grpc``: the one for gRPC, with ``#grpc`` behind it."""
-    return target.cluster + "#grpc" * grpc
+def cluster_name(target: Target, *, grpc: bool = False, upgrade: bool = False) -> str:
+    """``Target.cluster``; ``grpc``: the one for gRPC, with ``#grpc`` behind it; ``upgrade``: the one for requests that
+    change the protocol, with ``#upgrade``. Without TLS that is the first: only ALPN may have chosen HTTP/2, where most
+    servers take no WebSocket (RFC 8441).
+    """
+    if grpc:
+        return f"{target.cluster}#grpc"
+    return target.cluster + "#upgrade" * (upgrade and target.upstream.tls is not None)
 
 
 def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
-    """Every cluster that the snapshot's routes name: each target's, once for gRPC and once for everything else."""
+    """Every cluster that the snapshot's routes name: of each target one for gRPC, behind TLS one for upgrades, and one
+    for everything else.
+    """
     return [
-        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc)
+        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc, upgrade=upgrade)
         for (policy, _), targets in snapshot.targets.items()
         for target in targets
-        for grpc in (False, True)
+        for grpc, upgrade in ((False, False), (True, False), *([(False, True)] if target.upstream.tls else []))
     ]
 
 
@@ -54,9 +61,12 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         "connect_timeout": "0.5s",
         **_discovery([e for e in endpoints if not e.startswith("unix:")]),
         "lb_policy": "LEAST_REQUEST",
-        "load_assignment": _assignment(options.cluster, endpoints),
+        "load_assignment": {
+            "cluster_name": options.cluster,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(e)}} for e in endpoints]}],
+        },
         # Without PINGs, Envoy keeps streams to a processor that hangs or whose node is gone, and the answers on them.
-        "typed_extension_protocol_options": _http(
+        "typed_extension_protocol_options": http_protocol_options(
             {"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": CONNECTION_KEEPALIVE}}}
         ),
         # Each open ext_proc stream counts as a request, the observer's for as long as the model's answer; each retried
@@ -78,18 +88,18 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     }
 
 
-def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool) -> Doc:
-    name = cluster_name(target, grpc=grpc)
+def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool) -> Doc:
+    name = cluster_name(target, grpc=grpc, upgrade=upgrade)
     mirror = any(version.name == target.version for version in policy.mirrors)
     return {
         "name": name,
         "connect_timeout": "2s",
-        **_discovery(target.endpoints),
+        **_discovery(target.servers(grpc=grpc)),
         "load_balancing_policy": _balancing(),
-        "load_assignment": _assignment(name, target.endpoints, target),
-        **transport_sockets(target, options, grpc=grpc),
-        "typed_extension_protocol_options": _http(
-            _protocols(target, grpc=grpc) | _filters(target, options),
+        "load_assignment": _assignment(name, target, grpc=grpc),
+        **transport_sockets(target, options, alpn="h2" if grpc else "http/1.1" if upgrade else "", grpc=grpc),
+        "typed_extension_protocol_options": http_protocol_options(
+            _protocols(target, grpc=grpc, upgrade=upgrade) | _filters(target, options),
             **({} if grpc else {"idle_timeout": UPSTREAM_IDLE_TIMEOUT}),
             **({"max_stream_duration": _MIRROR_TIMEOUT} if mirror else {}),
         ),
@@ -157,27 +167,33 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
     return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
 
 
-def _assignment(name: str, endpoints: Sequence[str], target: Target | None = None) -> Doc:
+def _assignment(name: str, target: Target, *, grpc: bool) -> Doc:
     found = []
-    for endpoint in endpoints:
-        fields, around = endpoint_fields(target, endpoint) if target else ({}, {})
+    for endpoint in target.servers(grpc=grpc):
+        fields, around = endpoint_fields(target, endpoint, grpc=grpc)
         found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 
 
-def _protocols(target: Target, *, grpc: bool) -> Doc:
+def _protocols(target: Target, *, grpc: bool, upgrade: bool) -> Doc:
     """The field of HttpProtocolOptions that chooses the protocol."""
-    if target.upstream.tls and not grpc:  # by ALPN (RFC 7301)
+    if target.upstream.tls and not (grpc or upgrade):  # by ALPN (RFC 7301)
         return {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
     return {"explicit_http_config": {"http2_protocol_options": {}} if grpc else {"http_protocol_options": {}}}
 
 
 def _filters(target: Target, options: EnvoyOptions) -> Doc:
-    filters = upstream_filters(target, options)
-    return {"http_filters": filters} if filters else {}
+    if target.upstream.credentials is None:
+        return {}
+    (secret,) = credential_of(target)
+    source = secret_source(secret, options) or {"name": secret.name}
+    return {"http_filters": upstream_filters(target.upstream.credentials, source)}
 
 
-def _http(protocol: Doc, **common: str) -> Doc:
+def http_protocol_options(protocol: Doc, **common: str) -> Doc:
+    """The value of ``typed_extension_protocol_options``. ``protocol``: fields of HttpProtocolOptions; ``common``: those
+    of its ``common_http_protocol_options``.
+    """
     options = typed("", _HTTP_OPTIONS, **protocol)["typed_config"]
     if common:
         options["common_http_protocol_options"] = common

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from extproc.policy.target import Target
+from extproc.policy.upstream import Credentials
 from extproc.render.document import Doc
-from extproc.render.envoy.envoy_options import EnvoyOptions, typed
-from extproc.render.envoy.secrets import Secret, secret_source
+from extproc.render.envoy.envoy_options import typed
+from extproc.render.envoy.secrets import Secret
 
 CLIENT_CREDENTIALS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Headers in which clients of the APIs that we know send keys of their own: removed where a server has a key."""
@@ -17,17 +18,13 @@ def credential_of(target: Target) -> list[Secret]:
     return [Secret("credential", (credentials.file,))] if credentials else []
 
 
-def upstream_filters(target: Target, options: EnvoyOptions) -> list[Doc]:
-    """The HTTP filters of the target's cluster; none where it has no key."""
-    credentials = target.upstream.credentials
-    if credentials is None:
-        return []
+def upstream_filters(credentials: Credentials, source: Doc) -> list[Doc]:
+    """The HTTP filters of a cluster whose servers have a key. ``source``: the SdsSecretConfig that tells it."""
     removed = [{"remove": name} for name in dict.fromkeys((*CLIENT_CREDENTIALS, credentials.header))]
-    (secret,) = credential_of(target)
     generic = typed(
         "envoy.http.injected_credentials.generic",
         "extensions.http.injected_credentials.generic.v3.Generic",
-        credential=secret_source(secret, options) or {"name": secret.name},
+        credential=source,
         header=credentials.header,
         **({"header_value_prefix": credentials.prefix} if credentials.prefix else {}),
     )

@@ -22,6 +22,16 @@ SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 Body: TypeAlias = Literal["buffered", "streamed", "native"]
 
 
+class DownstreamTls(msgspec.Struct, frozen=True):
+    """TLS to clients. Files are PEM, on Envoy's machine."""
+
+    cert_file: str
+    """With its chain."""
+    key_file: str
+    client_ca_file: str = ""
+    """Authorities of which clients need a certificate; empty: they need none."""
+
+
 class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one Envoy. Addresses are ``host:port``, a processor's also ``unix:///path``."""
 
@@ -53,8 +63,15 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum heap in bytes: room for some 200 bodies of 8 MiB. Must be less than the container's memory."""
     authorities: str = SYSTEM_AUTHORITIES
     """File with the authorities that may issue model servers' certificates, where the policy names none."""
+    downstream_tls: DownstreamTls | None = None
+    """None: clients speak HTTP. Needs ``discovery_directory``."""
     discovery_directory: str = ""
     """Directory of files that Envoy watches for changes (xDS); empty: everything is in one static document."""
+
+    @property
+    def verifies_clients(self) -> bool:
+        """Whether Envoy itself asks clients for certificates, whose names need be no URIs as in a mesh."""
+        return self.downstream_tls is not None and bool(self.downstream_tls.client_ca_file)
 
     @property
     def effective_message_timeout(self) -> float:

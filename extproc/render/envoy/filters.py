@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
-from extproc.envoy.events import PEER_ATTRIBUTES
+from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.exchange.request_outcome import ACCOUNTED, REQUEST_ID
@@ -178,7 +178,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
             "response_body_mode": "STREAMED",
             "response_trailer_mode": "SEND",
         },
-        request_attributes=list(PEER_ATTRIBUTES),
+        request_attributes=[name for name in PEER_ATTRIBUTES if name != DNS_NAME or options.verifies_clients],
         forward_rules=_forward(
             [
                 *([":method", *_MODEL_HEADERS] if alone else []),

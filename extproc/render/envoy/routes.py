@@ -40,6 +40,8 @@ _GRPC_MODES: dict[Body, Doc] = {
     "native": request_mode("FULL_DUPLEX_STREAMED") | {"request_trailer_mode": "SEND"},
 }
 """Processing modes for gRPC calls, where they differ: requests that may be streams can't be buffered."""
+_UPGRADE: Doc = {"headers": [{"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}]}
+"""Condition for WebSockets (RFC 6455 §4.1)."""
 _TARGET_HEADERS = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
 """Headers by which the processor names the target that it has chosen."""
 
@@ -149,17 +151,20 @@ class _Routes:
     def _grpc_and_other(
         self, policy: Policy, conditions: list[Doc], shares: list[tuple[Target, int]], removed: list[str]
     ) -> Iterator[Doc]:
-        """One route for gRPC, whose upstream needs HTTP/2, and after it one for everything else; more of each where
-        their targets need other rewriting.
+        """One route for gRPC, whose upstream needs HTTP/2, behind TLS one for WebSockets, and after them one for
+        everything else; more of each where their targets need other rewriting.
 
         ``removed``: request headers that the routes remove.
         """
-        parts = [(grpc, *part) for grpc in (True, False) for part in split(shares, grpc=grpc)]
-        for grpc, fraction, part in parts:
-            route = _destination(part, grpc=grpc) | _mirrors(self._snapshot, policy, grpc=grpc)
+        upgrades = any(target.upstream.tls for target, _ in shares)
+        kinds = [(True, False), *([(False, True)] if upgrades else []), (False, False)]
+        parts = [(*kind, *part) for kind in kinds for part in split(shares, grpc=kind[0])]
+        for grpc, upgrade, fraction, part in parts:
+            route = _destination(part, grpc=grpc, upgrade=upgrade) | _mirrors(self._snapshot, policy, grpc=grpc)
             route |= rewriting(part[0][0], grpc=grpc)
+            asked = [*conditions, _UPGRADE] if upgrade else conditions
             yield {
-                "match": _match(conditions) | ({"grpc": {}} if grpc else {}) | fraction,
+                "match": _match(asked) | ({"grpc": {}} if grpc else {}) | fraction,
                 "route": route | _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc),
                 **({"request_headers_to_remove": removed} if removed else {}),
                 **response_headers(),
@@ -226,10 +231,11 @@ def _match(conditions: Sequence[Doc]) -> Doc:
     return match
 
 
-def _destination(shares: list[tuple[Target, int]], *, grpc: bool) -> Doc:
+def _destination(shares: list[tuple[Target, int]], *, grpc: bool, upgrade: bool) -> Doc:
+    names = [cluster_name(target, grpc=grpc, upgrade=upgrade) for target, _ in shares]
     if len(shares) == 1:
-        return {"cluster": cluster_name(shares[0][0], grpc=grpc)}
-    weighted = [{"name": cluster_name(target, grpc=grpc), "weight": weight} for target, weight in shares]
+        return {"cluster": names[0]}
+    weighted = [{"name": name, "weight": weight} for name, (_, weight) in zip(names, shares, strict=True)]
     return {"weighted_clusters": {"clusters": weighted}}
 
 
@@ -246,7 +252,7 @@ def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:
                     "cluster": cluster_name(target, grpc=grpc),
                     "runtime_fraction": {"default_value": {"numerator": millionths, "denominator": "MILLION"}},
                     "disable_shadow_host_suffix_append": True,
-                    **({"host_rewrite_literal": target.server_names[0]} if target.upstream.tls else {}),
+                    **({"host_rewrite_literal": target.server_names(grpc=grpc)[0]} if target.upstream.tls else {}),
                 }
             )
     return {"request_mirror_policies": found} if found else {}

@@ -16,30 +16,32 @@ _MATCH = "envoy.transport_socket_match"
 """Namespace of endpoint metadata by which Envoy chooses among ``transport_socket_matches``."""
 
 
-def transport_sockets(target: Target, options: EnvoyOptions, *, grpc: bool) -> Doc:
-    """The fields of the target's cluster that make it speak TLS; none where it does not. ``grpc``: HTTP/2 only."""
-    tls, names = target.upstream.tls, target.server_names
+def transport_sockets(target: Target, options: EnvoyOptions, *, grpc: bool, alpn: str = "") -> Doc:
+    """The fields of the target's cluster that make it speak TLS; none where it does not. ``grpc``: to its servers for
+    gRPC. ``alpn``: the only protocol; empty: the cluster leaves the choice to the server.
+    """
+    tls, names = target.upstream.tls, target.server_names(grpc=grpc)
     if tls is None:
         return {}
-    first = {"transport_socket": _socket(tls, names[0], options, grpc=grpc)}
+    first = {"transport_socket": _socket(tls, names[0], options, alpn)}
     if len(names) == 1:
         return first
     matches = [
-        {"name": name, "match": {"name": name}, "transport_socket": _socket(tls, name, options, grpc=grpc)}
-        for name in names
+        {"name": name, "match": {"name": name}, "transport_socket": _socket(tls, name, options, alpn)} for name in names
     ]
     # Every endpoint has a match; Envoy's check that ALPN can be spoken looks at the socket without one.
     return first | {"transport_socket_matches": matches}
 
 
-def endpoint_fields(target: Target, endpoint: str) -> tuple[Doc, Doc]:
+def endpoint_fields(target: Target, endpoint: str, *, grpc: bool) -> tuple[Doc, Doc]:
     """Fields of the cluster's Endpoint, and of the LbEndpoint around it. The host name is for ``auto_host_rewrite``."""
     tls = target.upstream.tls
     if tls is None:
         return {}, {}
     name = tls.name_of(endpoint)
-    metadata = {"metadata": {"filter_metadata": {_MATCH: {"name": name}}}}
-    return {"hostname": f"[{name}]" if ":" in name else name}, metadata if len(target.server_names) > 1 else {}
+    several = len(target.server_names(grpc=grpc)) > 1
+    metadata = {"metadata": {"filter_metadata": {_MATCH: {"name": name}}}} if several else {}
+    return {"hostname": f"[{name}]" if ":" in name else name}, metadata
 
 
 def secrets_of(target: Target) -> list[Secret]:
@@ -50,9 +52,9 @@ def secrets_of(target: Target) -> list[Secret]:
     return found
 
 
-def _socket(tls: Tls, name: str, options: EnvoyOptions, *, grpc: bool) -> Doc:
+def _socket(tls: Tls, name: str, options: EnvoyOptions, alpn: str) -> Doc:
     # Where the cluster leaves the choice to ALPN, Envoy offers both by itself.
-    common: Doc = {"alpn_protocols": ["h2"]} if grpc else {}
+    common: Doc = {"alpn_protocols": [alpn]} if alpn else {}
     if tls.cert_file:
         own = Secret("certificate", (tls.cert_file, tls.key_file))
         files = {"certificate_chain": {"filename": tls.cert_file}, "private_key": {"filename": tls.key_file}}

@@ -19,26 +19,33 @@ from extproc.render.istio.istio_options import (
     manifest,
     namespace,
 )
+from extproc.render.istio.upstreams import client_tls
 
 DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each host that a route may lead to."""
-    by_host: dict[str, list[Destination]] = {}
-    for destination in destinations(snapshot, options).values():
-        by_host.setdefault(destination.host, []).append(destination)
+    by_host: dict[str, list[tuple[Destination, Doc]]] = {}
+    for grpc in (False, True):
+        for target, destination in destinations(snapshot, options, grpc=grpc).items():
+            by_host.setdefault(destination.host, []).append((destination, client_tls(target, grpc=grpc)))
     return [_rule(host, found, snapshot, options) for host, found in by_host.items()]
 
 
-def _rule(host: str, found: Sequence[Destination], snapshot: Snapshot, options: IstioOptions) -> Doc:
-    owner = snapshot.by_name[found[0].target.policy]
+def _rule(host: str, found: Sequence[tuple[Destination, Doc]], snapshot: Snapshot, options: IstioOptions) -> Doc:
+    """``found``: the destinations of the host, each with the part of its traffic policy that is of TLS."""
+    owner = snapshot.by_name[found[0][0].target.policy]
     subsets = {
-        destination.subset: _subset(destination, owner, snapshot, options)
-        for destination in found
+        destination.subset: _subset(destination, tls, owner, snapshot, options)
+        for destination, tls in found
         if destination.subset
     }
-    spec: Doc = {"host": host, "trafficPolicy": _traffic(owner, options)}
+    traffic = _traffic(owner, options)
+    for destination, tls in found:
+        if not destination.subset:
+            traffic |= tls
+    spec: Doc = {"host": host, "trafficPolicy": traffic}
     if subsets:
         spec["subsets"] = list(subsets.values())
     name = f"aimesh-{host_slug(host)}"
@@ -89,12 +96,12 @@ def _budget(policy: Policy, options: IstioOptions) -> Doc:
     return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
 
 
-def _subset(destination: Destination, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
+def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
     """The subset of a version on a pool. With ``onNoGpu: ignore`` it has all pods of the version, and those of the pool
     have priority: the others get requests when the pool has no healthy endpoint left.
     """
     policy = snapshot.by_name[destination.target.policy]
-    labels, traffic = destination.labels, {}
+    labels, traffic = destination.labels, dict(tls)
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
     if not policy.reject_without_gpu and destination.target.pool and destination.target.version:

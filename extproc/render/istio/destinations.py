@@ -1,9 +1,12 @@
 """Where a policy's targets are in the mesh: host, port and subset of each.
 
-- A target whose endpoint is the policy's own ``host:port`` is a subset of that Service, by the labels of its pods.
+- A target whose endpoint is the policy's own ``host:port`` (for gRPC: on any port) is a subset of that Service, by the
+  labels of its pods.
 - A target whose only endpoint is another Service of the cluster is that Service.
-- All other endpoints are in no Service that Istio knows: a ServiceEntry lists them, with the labels that pods have, and
-  the target is a subset of its host.
+- All other endpoints, and all behind TLS of their own, are in no Service that Istio knows: a ServiceEntry lists them,
+  with the labels that pods have, and the target is a subset of its host.
+
+Where gRPC has endpoints of its own (``grpcEndpoints``), its calls have a destination of their own, found likewise.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ class Destination(msgspec.Struct, frozen=True):
     """Where routes to one target lead."""
 
     target: Target
+    endpoints: tuple[str, ...]
+    """Those of the target that get the requests."""
     host: str
     port: int
     subset: str = ""
@@ -58,9 +63,9 @@ class Destination(msgspec.Struct, frozen=True):
         )
 
 
-def entry_host(policy: Policy) -> str:
-    """Host of the ServiceEntry for the endpoints that ``policy`` lists."""
-    return f"{slug(policy.name)}.{DOMAIN}"
+def entry_host(policy: Policy, *, grpc: bool) -> str:
+    """Host of the ServiceEntry for the endpoints that ``policy`` lists; ``grpc``: for those of gRPC alone."""
+    return f"{'grpc.' * grpc}{slug(policy.name)}.{DOMAIN}"
 
 
 def targets(snapshot: Snapshot) -> dict[str, list[Target]]:
@@ -71,12 +76,14 @@ def targets(snapshot: Snapshot) -> dict[str, list[Target]]:
     return found
 
 
-def destinations(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Destination]:
-    """The destination of every target. Names of subsets are unique on their host."""
+def destinations(snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> dict[Target, Destination]:
+    """The destination of every target, for calls of gRPC or for all other requests. Names of subsets are unique on
+    their host.
+    """
     policies = Counter(service_host(policy, options) for policy in snapshot.policies)
     by_policy = targets(snapshot)
     found = {
-        target: _destination(policy, target, options, shared=policies[service_host(policy, options)] > 1)
+        target: _destination(policy, target, options, shared=policies[service_host(policy, options)] > 1, grpc=grpc)
         for policy in snapshot.policies
         for target in by_policy[policy.name]
     }
@@ -87,22 +94,38 @@ def destinations(snapshot: Snapshot, options: IstioOptions) -> dict[Target, Dest
 
 def targets_by_cluster(snapshot: Snapshot, options: IstioOptions) -> dict[str, tuple[Target, ...]]:
     """The targets by Istio's names of their clusters. Targets that are one Service are one cluster."""
-    found: dict[str, tuple[Target, ...]] = {}
-    for target, destination in destinations(snapshot, options).items():
-        for cluster in destination.clusters:
-            found[cluster] = (*found.get(cluster, ()), target)
-    return found
+    found: dict[str, dict[Target, None]] = {}
+    for grpc in (False, True):
+        for target, destination in destinations(snapshot, options, grpc=grpc).items():
+            for cluster in destination.clusters:
+                found.setdefault(cluster, {})[target] = None
+    return {cluster: tuple(reached) for cluster, reached in found.items()}
 
 
-def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool) -> Destination:
+def apex_ports(snapshot: Snapshot, options: IstioOptions) -> dict[str, list[int]]:
+    """By each policy's name the ports of its Service that clients call: its own, and those on which it has gRPC."""
+    found = {policy.name: {policy.port: None} for policy in snapshot.policies}
+    for target, destination in destinations(snapshot, options, grpc=True).items():
+        if destination.host == service_host(snapshot.by_name[target.policy], options):
+            found[target.policy][destination.port] = None
+    return {name: list(ports) for name, ports in found.items()}
+
+
+def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool, grpc: bool) -> Destination:
     named = target.version or target.pool
-    if target.endpoints == (f"{policy.host}:{policy.port}",):
-        subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
-        return Destination(target, service_host(policy, options), policy.port, subset)
-    host, port = host_port(target.endpoints[0])
-    if len(target.endpoints) == 1 and host.endswith(_CLUSTER):
-        return Destination(target, f"{host.removesuffix('.cluster.local')}.cluster.local", port)
-    return Destination(target, entry_host(policy), policy.port, slug(target.version, target.pool) if named else "")
+    tls = target.upstream.tls is not None
+    grpc = grpc and (tls or bool(target.grpc_endpoints))  # behind TLS too, HTTP/2 is chosen by the port's protocol
+    servers = target.servers(grpc=grpc)
+    host, port = host_port(servers[0])
+    if len(servers) == 1 and not tls:
+        service, apex = service_host(msgspec.structs.replace(policy, host=host), options), service_host(policy, options)
+        if servers[0] == f"{policy.host}:{policy.port}" or (grpc and service == apex):
+            subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
+            return Destination(target, servers, apex, port, subset)
+        if host.endswith(_CLUSTER):
+            return Destination(target, servers, f"{host.removesuffix('.cluster.local')}.cluster.local", port)
+    subset = slug(target.version, target.pool) if named else ""
+    return Destination(target, servers, entry_host(policy, grpc=grpc), policy.port, subset)
 
 
 def _distinct(destination: Destination) -> Destination:

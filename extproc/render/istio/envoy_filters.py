@@ -44,8 +44,10 @@ from extproc.render.istio.admission import (
     if_admitted_and_sampled,
     sampled_filter,
 )
+from extproc.render.istio.destinations import apex_ports
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, part_name, part_of, slug
 from extproc.render.istio.provenance import METADATA, metadata
+from extproc.render.istio.upstreams import credential_patches
 from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts, policies_by_host
 
 ENVOY_FILTER = "EnvoyFilter", "networking.istio.io/v1alpha3"
@@ -96,6 +98,7 @@ class _Filters:
         observe = observe_filter(snapshot, options.envoy, accounted=True)
         self._observe = if_admitted_and_sampled(self._with_provenance(observe))
         self._load_filters = [load_report_filter()] if reads_load_headers(snapshot) else []
+        self._apex_ports = apex_ports(snapshot, options)
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
 
     def gateway(self) -> list[Doc]:
@@ -106,18 +109,18 @@ class _Filters:
             host: self._enable("GATEWAY", {"domainName": host}, everyone)
             for host in gateway_hosts(self._snapshot, self._options)
         }
-        patches = [*self._clusters("GATEWAY"), *self._chain("GATEWAY", {})]
+        patches = [*self._clusters("GATEWAY"), *self._credentials("GATEWAY"), *self._chain("GATEWAY", {})]
         return self._manifests("aimesh-gateway", where, patches, hosts, _workload(self._options.gateway_labels))
 
     def sidecar(self, where: str) -> list[Doc]:
         """For clients' sidecars, which choose the subset; on the ports of models, for their hosts only."""
         context, snapshot = "SIDECAR_OUTBOUND", self._snapshot
-        patches = self._clusters(context)
-        for port in dict.fromkeys(policy.port for policy in snapshot.policies):
+        patches = [*self._clusters(context), *self._credentials(context)]
+        for port in self._ports(snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
         hosts: dict[str, list[Doc]] = defaultdict(list)
         for host, mine in policies_by_host(self._snapshot, self._options).items():
-            for port in dict.fromkeys(policy.port for policy in mine):
+            for port in self._ports(mine):
                 hosts[host] += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
         return self._manifests("aimesh-sidecar", where, patches, hosts, {})
 
@@ -126,7 +129,8 @@ class _Filters:
         of its services, and requests for no model pass unmatched.
         """
         context = "SIDECAR_INBOUND"
-        patches = [*self._clusters(context), *self._chain(context, {}, everywhere=True)]
+        patches = [*self._clusters(context), *self._credentials(context)]
+        patches += self._chain(context, {}, everywhere=True)
         patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
         for mine in policies_by_host(self._snapshot, self._options).values():
             patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
@@ -200,6 +204,10 @@ class _Filters:
         match = {"routeConfiguration": {"vhost": {**vhost, "route": {"name": f"{default_route(policy)}-{GRPC}"}}}}
         return [_patch("HTTP_ROUTE", context, match, "MERGE", {"typed_per_filter_config": streamed})]
 
+    def _ports(self, policies: Sequence[Policy]) -> list[int]:
+        """Ports by which sidecars know requests for these policies."""
+        return list(dict.fromkeys(port for policy in policies for port in self._apex_ports[policy.name]))
+
     def _virtual_host(self) -> Doc:
         """Fields of a virtual host other than routes and filters."""
         return {"request_body_buffer_limit": body_buffer(self._snapshot, self._options.body), **response_headers()}
@@ -209,6 +217,9 @@ class _Filters:
         if self._options.service is not None:
             return []
         return [_patch("CLUSTER", context, {}, "ADD", processor_cluster(self._options.envoy))]
+
+    def _credentials(self, context: str) -> list[Doc]:
+        return list(credential_patches(self._snapshot, self._options, context))
 
     def _manifests(
         self, name: str, where: str, patches: Sequence[Doc], hosts: Mapping[str, Sequence[Doc]], to: Doc

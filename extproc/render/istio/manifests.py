@@ -11,8 +11,8 @@ from collections import Counter
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
-from extproc.policy.upstream import PLAIN
 from extproc.render.document import Doc, to_yaml
+from extproc.render.istio import upstreams
 from extproc.render.istio.destination_rules import destination_rules
 from extproc.render.istio.envoy_filters import envoy_filters
 from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions, ProxyKind, Release, validated
@@ -27,10 +27,11 @@ __all__ = ["PROXY_KINDS", "RELEASES", "IstioOptions", "ProxyKind", "Release", "d
 
 def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """The manifests as plain data. Raises ``SetupError`` for contradictory options, duplicate names, and what of a
-    policy is rendered for Envoy only.
+    policy Istio can't do.
     """
     chosen = validated(options)
-    _refuse_unrenderable(snapshot)
+    if chosen.routes:
+        upstreams.check(snapshot, chosen)
     found = virtual_services(snapshot, chosen) if chosen.routes else []
     if not chosen.routes_only:
         beneath = [*service_entries(snapshot, chosen), *destination_rules(snapshot, chosen)] if chosen.routes else []
@@ -46,15 +47,6 @@ def documents(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     return found
 
 
-def _refuse_unrenderable(snapshot: Snapshot) -> None:
-    for (policy, version), targets in snapshot.targets.items():
-        if any(target.upstream != PLAIN for target in targets):
-            raise SetupError(
-                f"policy {policy}, version {version or '(none)'}: https:// endpoints, pathRewrite and credentials are "
-                "rendered for Envoy only (extproc up, extproc render envoy), not for Istio"
-            )
-
-
 def manifests(snapshot: Snapshot, options: IstioOptions) -> str:
     """The manifests as one YAML stream. Raises ``SetupError``."""
     return "---\n".join(to_yaml(document) for document in documents(snapshot, options))
@@ -68,6 +60,8 @@ def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
             f"Istio {options.release} has no budgetInterval: a retry budget is a share of the requests under way, "
             "not of those of ten seconds"
         )
+    if options.routes:
+        found += upstreams.notes(snapshot)
     if "inbound" in options.proxies:
         found += [
             f"policy {policy.name} has no selector, so its model servers can't be told apart: not timed there"

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
+from extproc.policy.upstream import PLAIN
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import retry_budget
 from extproc.render.envoy.envoy_options import EnvoyOptions, seconds
 from extproc.render.envoy.filters import observe_filter, route_filter
 from extproc.render.envoy.routes import weighted_targets
-from extproc.render.istio.destinations import Destination, destinations, entry_host, targets
+from extproc.render.istio.destinations import destinations, entry_host, targets
 from extproc.render.istio.istio_options import GROUP, IstioOptions, service_host
 
 ANNOTATION = f"{GROUP}/rendered-from"
@@ -98,7 +99,6 @@ def concerns(text: str, snapshot: Snapshot) -> bool:
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
-    where = destinations(snapshot, _DEFAULT_ISTIO)
     pooled = {name: any(t.pool and t.version for t in found) for name, found in targets(snapshot).items()}
     return {
         "hosts": [
@@ -107,8 +107,8 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
         "models": [f"{match.policy.name} {match.pattern}" for match in snapshot.patterns],
         "versions": [_version(p, v.name, v.mirror) for p in snapshot.policies for v in p.versions],
         "pools": [pool.name for pool in snapshot.pools],
-        "targets": [_target(target) for target in where],
-        "endpoints": [*_endpoints(snapshot, where)],
+        "targets": [_target(target) for found in targets(snapshot).values() for target in found],
+        "endpoints": [*_endpoints(snapshot, grpc=False), *_endpoints(snapshot, grpc=True)],
         "headers": _policy_headers(route_filter, snapshot),
         "answers": _policy_headers(observe_filter, snapshot),
         "settings": [*_settings(snapshot)],
@@ -148,16 +148,20 @@ def _target(target: Target) -> str:
     return f"{version}@{target.pool}" if target.pool else version
 
 
-def _endpoints(snapshot: Snapshot, where: Mapping[Target, Destination]) -> Iterator[str]:
-    """Endpoints that are not in the policy's own Service."""
-    for target, destination in where.items():
-        policy = snapshot.by_name[target.policy]
-        if destination.host == entry_host(policy):
+def _endpoints(snapshot: Snapshot, *, grpc: bool) -> Iterator[str]:
+    """Endpoints that are not the policy's own ``host:port``."""
+    for target, destination in destinations(snapshot, _DEFAULT_ISTIO, grpc=grpc).items():
+        policy, name = snapshot.by_name[target.policy], _target(target) + " grpc" * grpc
+        if grpc and not target.grpc_endpoints:
+            continue
+        if target.upstream != PLAIN:
+            name += " " + hashlib.sha256(msgspec.json.encode(target.upstream)).hexdigest()[:8]
+        if destination.host == entry_host(policy, grpc=grpc):
             pool = snapshot.pool_by_name.get(target.pool)
             locality = f" in {pool.locality}" if pool and pool.locality else ""
-            yield f"{_target(target)} {' '.join(target.endpoints)}{locality}"
-        elif destination.host != service_host(policy, _DEFAULT_ISTIO):
-            yield f"{_target(target)} {destination.host}:{destination.port}"
+            yield f"{name} {' '.join(destination.endpoints)}{locality}"
+        elif grpc or target.upstream != PLAIN or destination.host != service_host(policy, _DEFAULT_ISTIO):
+            yield f"{name} {destination.host}:{destination.port}"
 
 
 def _policy_headers(make: Callable[[Snapshot, EnvoyOptions], Doc], snapshot: Snapshot) -> list[str]:

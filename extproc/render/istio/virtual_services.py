@@ -32,6 +32,7 @@ from extproc.render.istio.istio_options import (
     part_of,
     service_host,
 )
+from extproc.render.istio.upstreams import host_header, path_rewrite
 
 VIRTUAL_SERVICE = "VirtualService", "networking.istio.io/v1"
 GRPC = "grpc"
@@ -105,7 +106,7 @@ class _Routes:
     def __init__(self, snapshot: Snapshot, options: IstioOptions) -> None:
         self._snapshot = snapshot
         self._options = options
-        self._destinations = destinations(snapshot, options)
+        self._destinations = {grpc: destinations(snapshot, options, grpc=grpc) for grpc in (False, True)}
         self._pins = any(policy.allow_pin for policy in snapshot.policies)
         self._patterns: dict[str, list[tuple[int, ModelMatch]]] = defaultdict(list)
         """Each policy's patterns, with the place in which they are tried."""
@@ -204,22 +205,25 @@ class _Routes:
                 "name": f"{name}-{GRPC}" if grpc else name,
                 **_matches([match | _GRPC_MATCH for match in owned] if grpc else owned),
                 "route": [
-                    {"destination": self._destinations[target].reference}
+                    {"destination": self._destinations[grpc][target].reference}
                     | ({"weight": weight} if len(shares) > 1 else {})
+                    | host_header(target, grpc=grpc)
                     for target, weight in shares
                 ],
-                **self._mirrors(policy),
+                **path_rewrite([target for target, _ in shares], grpc=grpc),
+                **self._mirrors(policy, grpc=grpc),
                 **({"headers": {"request": {"remove": removed}}} if removed else {}),
                 "retries": {"attempts": 0} if grpc else _timeouts_and_retries(policy, self._options),
             }
             for grpc in (True, False)
         ]
 
-    def _mirrors(self, policy: Policy) -> Doc:
+    def _mirrors(self, policy: Policy, *, grpc: bool) -> Doc:
         """Mirrors: a mirror's percentage is divided among its pools by their number of endpoints."""
         mirrors = []
         for version in policy.mirrors:
-            pools = [self._destinations[target] for target in self._snapshot.targets[policy.name, version.name]]
+            mine = self._snapshot.targets[policy.name, version.name]
+            pools = [self._destinations[grpc][target] for target in mine]
             total = sum(len(pool.target.endpoints) for pool in pools)
             for pool in pools:
                 share = round(version.mirror * len(pool.target.endpoints) / total, 4)

@@ -154,16 +154,26 @@ def _backend(policy: Policy, target: Target, services: Sequence[Service]) -> Ser
 def backends(snapshot: Snapshot, policy: Policy, target: Target) -> list[Service]:
     """The Services to which linkerd-adapter's routes for ``target`` lead: its own, or the policy's."""
     apex, namespace = where = _apex(policy)
+    found: list[Service] = []
+    alone = bool(target.version) and len(snapshot.targets[policy.name, target.version]) == 1
+    shared = policy.name if sum(_apex(other) == where for other in snapshot.policies) > 1 else ""
+    parts = (apex, shared, target.version, "" if alone else target.pool)
     if not (target.version or target.pool) and target.endpoints == (f"{policy.host}:{policy.port}",):
-        return [Service(namespace, apex, policy.port)]
-    ends = [(host, int(port)) for host, _, port in (endpoint.rpartition(":") for endpoint in target.endpoints)]
+        found.append(Service(namespace, apex, policy.port))
+    else:
+        found += _listed(policy, target.endpoints, namespace, label(*parts))
+    if target.grpc_endpoints:
+        found += _listed(policy, target.grpc_endpoints, namespace, label(*parts, "grpc"))
+    return list(dict.fromkeys(found))
+
+
+def _listed(policy: Policy, endpoints: Sequence[str], namespace: str, own: str) -> list[Service]:
+    """The Services that ``endpoints`` name; ``own``: name of the one for all others."""
+    ends = [(host, int(port)) for host, _, port in (endpoint.rpartition(":") for endpoint in endpoints)]
     named = [
         _named(host, port, namespace) for host, port in ends if host != policy.host and not is_ip(host.strip("[]"))
     ]
-    alone = bool(target.version) and len(snapshot.targets[policy.name, target.version]) == 1
-    shared = policy.name if sum(_apex(other) == where for other in snapshot.policies) > 1 else ""
-    own = Service(namespace, label(apex, shared, target.version, "" if alone else target.pool), policy.port)
-    return list(dict.fromkeys(named if len(named) == len(ends) else [*named, own]))
+    return named if len(named) == len(ends) else [*named, Service(namespace, own, policy.port)]
 
 
 def _apex(policy: Policy) -> tuple[str, str]:

@@ -39,7 +39,10 @@ class Content:
             lambda: {"generation": 3, "policies": []},
             self.recent.report,
             self._tap,
+            lambda: self.rollouts,
+            lambda: b"counts",
         )
+        self.rollouts: list[dict[str, Any]] = []
         self.filters: list[TapFilter] = []
 
     def _tap(self, wanted: TapFilter) -> Any:
@@ -109,7 +112,7 @@ def test_metrics_in_the_format_that_is_asked_for(
 
 def test_paths_are_listed_where_there_is_none(admin: AdminServer) -> None:
     assert get(admin, "/")[2].split() == [
-        *(b"/metrics", b"/healthz", b"/readyz", b"/config", b"/live", b"/recent", b"/tap")
+        *(b"/metrics", b"/healthz", b"/readyz", b"/config", b"/live", b"/recent", b"/rollouts", b"/tap")
     ]
     status, _, body = get(admin, "/none")
     assert status == 404
@@ -205,3 +208,14 @@ def test_a_unix_socket_takes_the_place_of_a_stale_one(content: Content, tmp_path
 def test_an_address_that_can_not_be_used_is_an_error(address: str, content: Content) -> None:
     with pytest.raises(SetupError, match=f"cannot listen on {address} for the admin port"):
         AdminServer(address, content.admin)
+
+
+def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Content) -> None:
+    guards = [{"guard": "errors", "verdict": "failing"}]
+    content.rollouts = [{"policy": "chat", "to": "v2", "percent": 5, "guards": guards}]
+    assert json.loads(get(admin, "/rollouts")[2]) == content.rollouts
+    assert json.loads(get(admin, "/live")[2])["rollouts"] == content.rollouts
+    assert get(admin, "/evidence")[2] == b"counts"
+    exposed = get(admin, "/metrics")[2].decode()
+    assert 'inference_rollout_step{policy="chat",version="v2"} 5.0' in exposed
+    assert 'inference_rollout_verdict{guard="errors",policy="chat",version="v2"} -1.0' in exposed

@@ -40,6 +40,9 @@ def test_defaults() -> None:
         "access_log": "/dev/stdout",
         "workers": 1,
         "otlp": "",
+        "tls_cert": None,
+        "tls_key": None,
+        "tls_client_ca": None,
     }
 
 
@@ -47,7 +50,14 @@ def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
     words = "-f p --listen 0.0.0.0:80 --admin h:1 --envoy-admin h:2 --body native --fail-closed --access-log f"
     assert main(["up", *words.split(), "--workers", "4", "--otlp", "http://c:4317"]) == 0
     assert main(["up", "-f", "p"]) == 0
-    named = {"body": "native", "fail_open": False, "access_log": "f", "workers": 4, "otlp": "http://c:4317"}
+    named: dict[str, Any] = {
+        "body": "native",
+        "fail_open": False,
+        "access_log": "f",
+        "workers": 4,
+        "otlp": "http://c:4317",
+    }
+    named["tls"] = None
     assert calls[0] == ([Path("p")], "0.0.0.0:80", "h:1", "h:2", named)
     assert calls[1][-1]["fail_open"] is True
 

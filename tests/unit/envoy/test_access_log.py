@@ -122,6 +122,12 @@ def test_the_caller_is_who_the_certificate_names() -> None:
     assert [one.caller for one in decode(message(*callers))] == ["spiffe://a", "spiffe://t", "b.shop", ""]
 
 
+@pytest.mark.parametrize(("told", "caller"), [("a.shop", "a.shop"), ("a.shop,b.shop", "a.shop"), ("-", ""), ("", "")])
+def test_a_certificate_without_a_uri_names_its_caller_by_dns(told: str, caller: str) -> None:
+    (found,) = decode(message(entry(custom_tags={"aimesh.peer": told})))
+    assert found.caller == caller
+
+
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind(junk: bytes) -> None:
     try:

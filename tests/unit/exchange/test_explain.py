@@ -12,7 +12,9 @@ import pytest
 
 from extproc.exchange.explain import UNMATCHED, explain
 from extproc.policy.gpu import Requirement, describe
+from extproc.policy.rollout_plan import Guard, RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
+from extproc.rollout.steps import in_force
 from tests.house.tree import ROOT
 
 CHAT = "/v1/chat/completions"
@@ -46,7 +48,7 @@ GRPC = [("content-type", "application/grpc")]
 OIP = "/inference.GRPCInferenceService/"
 KEYS = (
     *("api", "operation", "model", "stream", "max_tokens", "prompt_bytes", "adapter", "version", "cohort"),
-    *("gpu_pool", "headers", "removed", "policy", "model_rewrite", "reason", "reject"),
+    *("gpu_pool", "endpoints", "headers", "removed", "policy", "model_rewrite", "reason", "reject"),
 )
 
 
@@ -214,3 +216,19 @@ def test_a_length_that_is_not_the_bodys_does_not_keep_it_waiting() -> None:
 def test_a_compressed_body_is_read() -> None:
     body = gzip.compress(json.dumps({"model": "single", "messages": ["hi"]}).encode())
     assert of(CHAT, body, ("content-encoding", "gzip"))["policy"] == "single"
+
+
+@pytest.mark.parametrize(
+    ("percent", "version", "said"),
+    [
+        (None, "v1", "the rollout to v2 has not begun"),
+        (100, "v2", "the rollout to v2 is Progressing at 100 %"),
+    ],
+)
+def test_a_rollout_says_the_weights(percent: int | None, version: str, said: str) -> None:
+    plan = RolloutPlan("v2", (Guard(metric="errors", maximum=0.01),))
+    state = None if percent is None else RolloutState("chat", "v2", "Progressing", percent, 7.0)
+    policy = in_force(Policy("chat", versions=(Version("v1"), Version("v2", 0)), rollout=plan), state)
+    found = explain(Snapshot((policy,)), "POST", "/v1/chat/completions", [], b'{"model": "x"}')
+    assert found["version"] == version
+    assert found["reason"].endswith(f"{version} was drawn by weight; {said}")

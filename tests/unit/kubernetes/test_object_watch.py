@@ -57,6 +57,18 @@ def following(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fo
     found.stop()
 
 
+def test_what_is_known_already_is_no_change(fake_api: FakeApi, following: Following) -> None:
+    """The answer to a write of one's own, put into ``objects``: its event comes afterwards."""
+    (known,) = following.watch.objects.values()
+    known["metadata"]["resourceVersion"] = "9"
+    fake_api.tell("GpuPool", {"type": "MODIFIED", "object": made("GpuPool", "west", {}, resourceVersion="9")})
+    fake_api.tell(
+        "GpuPool", {"type": "MODIFIED", "object": made("GpuPool", "west", {"memory": "1Gi"}, resourceVersion="10")}
+    )
+    until(lambda: following.watch.objects["ai", "west"]["spec"])
+    assert following.changes == 2, "the list, and the second event"
+
+
 def test_a_list_and_what_changes_after_it(fake_api: FakeApi, following: Following) -> None:
     watch = following.watch
     assert (following.names, watch.listed, watch.failure, following.changes) == ({"ai/west"}, True, "", 1)

@@ -45,6 +45,18 @@ def test_a_version_by_its_header_and_the_rest_by_weight() -> None:
     ]
 
 
+def test_calls_of_grpc_have_rules_of_their_own_where_they_have_services() -> None:
+    grpc = ("content-type", "~^application/grpc.*$")
+    listed = Version("v1", 9, grpc_endpoints=("v1-grpc:81", "10.0.0.1:81", "10.0.0.2:81"))
+    assert rules(chat(listed, Version("v2", 1))) == [
+        ([("x-model-version", "v1"), grpc], {"v1-grpc": 1, "chat-v1-grpc": 2}),
+        ([("x-model-version", "v1")], {"chat-v1": 1}),
+        ([("x-model-version", "v2")], {"chat-v2": 1}),
+        ([grpc], {"v1-grpc": 3, "chat-v1-grpc": 6, "chat-v2": 1}),
+        ([], {"chat-v1": 9, "chat-v2": 1}),
+    ]
+
+
 def test_a_version_on_pools() -> None:
     pools = (GpuPool("a", describe("NVIDIA-A100-SXM4-80GB")), GpuPool("b", describe("NVIDIA-H100-80GB-HBM3")))
     assert rules(chat(Version("v1"), gpu=Requirement()), pools=pools) == [

@@ -41,6 +41,18 @@ def test_policies_of_one_host_and_port_share_an_apex() -> None:
     assert plan.namespaces(Snapshot(policies), "edge") == {"ai", "ml", "edge"}
 
 
+def test_grpc_has_services_of_its_own_and_never_those_of_every_version() -> None:
+    listed = chat(Version("v1", grpc_endpoints=("v1-grpc:81", "10.0.0.1:81")))
+    (place,) = plan.make(Snapshot((listed,)), "ai").places["chat"]
+    assert place.serving(grpc=False) == (Backend(Service("ai", "chat-v1"), 8080, 1, Pods((*APP, ("version", "v1")))),)
+    assert place.serving(grpc=True) == (
+        Backend(Service("ai", "v1-grpc"), 81),
+        Backend(Service("ai", "chat-v1-grpc"), 8080, 1, Addresses((("10.0.0.1", 81),))),
+    )
+    with pytest.raises(UnrenderableError, match=r"chat\.ai\.svc:81 is chat\.ai, which has the pods of every version"):
+        plan.make(Snapshot((chat(Version("v1", grpc_endpoints=("chat.ai.svc:81",))),)), "ai")
+
+
 def test_the_domain_of_the_cluster_is_that_of_the_host() -> None:
     (apex,) = plan.make(Snapshot((chat(host="chat.ai.svc.k8s.example"),)), "ai").apexes
     assert apex.address == "chat.ai.svc.k8s.example:8080"

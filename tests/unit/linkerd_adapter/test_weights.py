@@ -24,16 +24,19 @@ def chat(*versions: Version, name: str = "chat", host: str = "chat", **more: obj
 def test_what_has_no_version_goes_by_weight_or_to_the_default() -> None:
     policy = chat(Version("v1", 3), Version("v2", 1), Version("v3", 0))
     made = plan.make(Snapshot((policy,)), "ai")
-    assert [(b.service.name, w) for b, w in weighted_backends(made, policy)] == [("chat-v1", 3), ("chat-v2", 1)]
+    assert [(b.service.name, w) for b, w in weighted_backends(made, policy, grpc=False)] == [
+        ("chat-v1", 3),
+        ("chat-v2", 1),
+    ]
     policy = chat(Version("v1", 3), Version("v2", 0), default="v2")
     made = plan.make(Snapshot((policy,)), "ai")
-    assert [(b.service.name, w) for b, w in weighted_backends(made, policy)] == [("chat-v2", 1)]
+    assert [(b.service.name, w) for b, w in weighted_backends(made, policy, grpc=False)] == [("chat-v2", 1)]
 
 
 def test_a_versions_weight_is_spread_by_endpoints() -> None:
     policy = chat(Version("v1", 3, ("10.0.0.1:80", "10.0.0.2:80", "a.b.svc:80")), Version("v2", 1))
     made = plan.make(Snapshot((policy,)), "ai")
-    found = {b.service.name: w for b, w in weighted_backends(made, policy)}
+    found = {b.service.name: w for b, w in weighted_backends(made, policy, grpc=False)}
     assert found == {"a": 1, "chat-v1": 2, "chat-v2": 1}
 
 

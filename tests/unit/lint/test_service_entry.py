@@ -100,3 +100,23 @@ def test_mutual_tls_inside_the_mesh(location: str, mode: str, found: list[str]) 
 )
 def test_plaintext_to_443(port: dict[str, Any], rest: str, found: list[str]) -> None:
     assert codes(entry(ports=[port]) + rest) == found
+
+
+TLS: dict[str, Any] = {"trafficPolicy": {"tls": {"mode": "SIMPLE"}}}
+
+
+@pytest.mark.parametrize(
+    ("rest", "found"),
+    [
+        ("", ["AIM504"]),
+        (rule(**TLS), []),
+        (rule(subsets=[{"name": "a", "labels": {"version": "v1"}, **TLS}]), []),
+        (rule(subsets=[{"name": "a", "labels": {"version": "v2"}, **TLS}]), ["AIM504"]),
+    ],
+)
+def test_an_endpoints_own_port_443_in_a_subset_without_tls(rest: str, found: list[str]) -> None:
+    """The port of the entry is another one: endpoints map its name to theirs."""
+    port = {"number": 8080, "name": "http", "protocol": "HTTP"}
+    one = endpoint(labels={"version": "v1"}, ports={"http": 443})
+    assert codes(entry(one, ports=[port]) + rest) == found
+    assert codes(entry(endpoint(labels={"version": "v1"}, ports={"http": 8443}), ports=[port]) + rest) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.target import Target
+from extproc.policy.target import Target, listed_by_both
 from extproc.policy.upstream import Tls, Upstream
 
 
@@ -16,7 +16,21 @@ def test_a_cluster_is_named_by_what_there_is(version: str, pool: str, cluster: s
     assert Target("chat", version, pool, ()).cluster == cluster
 
 
+def test_grpc_has_servers_of_its_own_where_they_are_listed() -> None:
+    both = Target("chat", "v1", "", ("a:80",), grpc_endpoints=("a:81",))
+    assert (both.servers(grpc=False), both.servers(grpc=True)) == (("a:80",), ("a:81",))
+    assert Target("chat", "v1", "", ("a:80",)).servers(grpc=True) == ("a:80",)
+
+
+def test_what_both_list_or_whichever_lists_any() -> None:
+    assert listed_by_both(("a:1", "b:1"), ("b:1", "c:1")) == ("b:1",)
+    assert listed_by_both(("a:1",), ()) == listed_by_both((), ("a:1",)) == ("a:1",)
+    assert listed_by_both(("a:1",), ("b:1",)) == ()
+
+
 def test_servers_have_names_where_they_are_verified() -> None:
     endpoints = ("a.example:443", "b.example:443", "a.example:8443")
-    assert Target("chat", "v1", "", endpoints).server_names == ()
-    assert Target("chat", "v1", "", endpoints, Upstream(tls=Tls())).server_names == ("a.example", "b.example")
+    assert Target("chat", "v1", "", endpoints).server_names(grpc=False) == ()
+    by_tls = Target("chat", "v1", "", endpoints, Upstream(tls=Tls()), ("c.example:443",))
+    assert by_tls.server_names(grpc=False) == ("a.example", "b.example")
+    assert by_tls.server_names(grpc=True) == ("c.example",)

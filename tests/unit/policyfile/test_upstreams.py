@@ -27,6 +27,47 @@ def test_every_field_of_tls() -> None:
     assert read.upstream == Upstream(Tls("/ca", "/cert", "/key", "chat.example"), PathRewrite("/v1", ""))
 
 
+def test_grpc_has_endpoints_of_its_own() -> None:
+    (read,) = policy_of(version('endpoints: ["a:8000"], grpcEndpoints: ["a:8001"]')).versions
+    assert (read.endpoints, read.grpc_endpoints, read.upstream) == (("a:8000",), ("a:8001",), Upstream())
+    (read,) = policy_of(version('endpoints: ["https://a"], grpcEndpoints: ["https://a:8001"]')).versions
+    assert (read.grpc_endpoints, read.upstream) == (("a:8001",), Upstream(Tls()))
+    same = 'endpoints: ["a:1"], grpcEndpoints: ["a:1"]'
+    assert [said(problem) for problem in found(policy(version(same)))] == [
+        "warning 6 spec.versions[0].grpcEndpoints: are the endpoints, which get gRPC calls anyway; remove grpcEndpoints"
+    ]
+
+
+def test_the_servers_of_a_version_and_a_pool_are_of_the_same_kinds() -> None:
+    """So that a request and a call of gRPC that get one version and pool both find servers there."""
+    of_both = 'endpoints: ["a:1", "b:1"], grpcEndpoints: ["a:2", "b:2"]'
+    west = "product: NVIDIA-A100-SXM4-80GB\n"
+
+    def read(fields: str, of_pool: str) -> list[str]:
+        return [
+            said(problem)
+            for problem in found(file(policy(f"gpuRequirements: {{}}\n{version(fields)}"), pool(west + of_pool)))
+        ]
+
+    assert read(of_both, 'endpoints: ["a:1"]\ngrpcEndpoints: ["a:2"]') == []
+    assert read(of_both, "") == read("weight: 1", 'endpoints: ["a:1"]\ngrpcEndpoints: ["a:2"]') == []
+    (problem,) = read(of_both, 'endpoints: ["a:1"]')
+    assert "the version v1 lists endpoints and grpcEndpoints, and the pool a100-west endpoints" in problem
+    (problem,) = read('endpoints: ["a:1"]', 'endpoints: ["a:1"]\ngrpcEndpoints: ["a:2"]')
+    assert "the version v1 lists endpoints, and the pool a100-west endpoints and grpcEndpoints" in problem
+    (problem,) = read(of_both, 'endpoints: ["a:1"]\ngrpcEndpoints: ["c:2"]')
+    assert "the version v1 has none of the grpcEndpoints of the pool a100-west" in problem
+    (problem,) = read('grpcEndpoints: ["a:2"]', 'endpoints: ["https://a:1"]')
+    assert "the pool a100-west lists the same, and just one of the two as https://" in problem
+
+
+def test_servers_that_both_list_serve_each_protocol() -> None:
+    west = pool('product: NVIDIA-A100-SXM4-80GB\nendpoints: ["a:1"]\ngrpcEndpoints: ["a:2"]')
+    lists = version('endpoints: ["a:1", "b:1"], grpcEndpoints: ["a:2", "b:2"]')
+    ((target,),) = snapshot_of(policy(f"gpuRequirements: {{}}\n{lists}"), west).targets.values()
+    assert (target.servers(grpc=False), target.servers(grpc=True)) == (("a:1",), ("a:2",))
+
+
 @pytest.mark.parametrize(
     ("fields", "read"),
     [
@@ -51,6 +92,9 @@ def test_a_key_is_in_a_file(fields: str, read: Credentials) -> None:
         ('endpoints: ["https://a b"]', "is not a host"),
         ('endpoints: ["a:1"], tls: {}', "says how TLS is spoken, and no endpoint here is https://"),
         ("tls: {}", "says how TLS is spoken, and no endpoint here is https://"),
+        ('endpoints: ["a:1"], grpcEndpoints: ["https://a"]', "just one of endpoints and grpcEndpoints is https://"),
+        ('endpoints: ["https://a"], grpcEndpoints: ["a:1"]', "just one of endpoints and grpcEndpoints is https://"),
+        ('grpcEndpoints: ["https://a"]', "are https://, and there are no endpoints beside them"),
         ('endpoints: ["https://a"], tls: {caFile: ca.pem}', "is not an absolute path"),
         ('endpoints: ["https://a"], tls: {certFile: /a}', "has one of certFile and keyFile"),
         ('endpoints: ["https://a"], tls: {insecureSkipVerify: true, caFile: /a}', "counts for nothing beside"),
@@ -103,7 +147,7 @@ def test_a_pool_has_them_too() -> None:
         pool('{product: NVIDIA-A100-SXM4-80GB, endpoints: ["https://a"], pathRewrite: {replacement: /p}}'),
     )
     (target,) = snapshot.targets["chat", "v1"]
-    assert (target.endpoints, target.server_names) == (("a:443",), ("a",))
+    assert (target.endpoints, target.server_names(grpc=False)) == (("a:443",), ("a",))
     assert target.upstream == Upstream(Tls(), PathRewrite("", "/p"))
 
 

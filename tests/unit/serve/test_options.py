@@ -31,6 +31,7 @@ EVERY = ServeOptions(
     tls_cert=Path("tls.crt"),
     tls_key=Path("tls.key"),
     tls_client_ca=Path("ca.crt"),
+    supervised=True,
 )
 
 
@@ -57,6 +58,8 @@ def test_what_is_not_set_is_not_said() -> None:
 
 def test_a_worker_is_one_process_on_addresses_of_its_own() -> None:
     worker = EVERY.for_worker(2, "unix:///3.sock")
+    assert not ServeOptions().supervised
+    assert ServeOptions().for_worker(0, "unix:///1.sock").supervised
     assert (worker.listen, worker.admin, worker.workers) == (
         ("127.0.0.1:7", "unix:///p.sock-3"),
         "unix:///3.sock",

@@ -27,6 +27,7 @@ class Worker:
 
     every: ClassVar[list[Worker]] = []
     ends_with: int | None = 0
+    unready = ""
     on_poll: Callable[[Worker], object] = staticmethod(lambda _: None)
 
     def __init__(self, number: int, _: ServeOptions, directory: Path) -> None:
@@ -215,3 +216,27 @@ def test_half_of_the_workers_are_enough(options: ServeOptions) -> None:
     second.ready = True
     assert supervisor._unready() == ""
     release(supervisor)
+
+
+def test_it_drives_rollouts_by_what_all_workers_count_or_waits(
+    options: ServeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(module, "RolloutDriver", lambda *arguments: driven.append(arguments))
+    supervisor = Supervisor(options)
+    ((paths, snapshot, measure, on_move),) = driven
+    assert paths == options.policies
+    assert snapshot().policies
+    for worker in Worker.every:
+        monkeypatch.setattr(worker, "evidence", lambda name=worker.name: name, raising=False)
+    assert measure() == ["worker 1", "worker 2", "worker 3"]
+    monkeypatch.setattr(Worker.every[1], "evidence", lambda: None)
+    assert measure() is None
+    on_move()
+    assert [worker.signals for worker in Worker.every] == [[signal.SIGHUP]] * 3
+    release(supervisor)
+
+
+def test_in_a_cluster_nobody_drives(options: ServeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RolloutDriver", None)
+    release(Supervisor(msgspec.structs.replace(options, kubernetes=True)))

@@ -102,7 +102,9 @@ def test_it_runs_as_one_process_on_an_address_of_its_own(worker: Worker, tmp_pat
     assert process.echo
     assert process.name == "worker 2"
     assert process.command[1:4] == ["-m", "extproc", "serve"]
-    words = dict(zip(process.command[4::2], process.command[5::2], strict=True))
+    (at,) = [n for n, word in enumerate(process.command) if word == "--supervised"]
+    said = process.command[4:at] + process.command[at + 1 :]
+    words = dict(zip(said[::2], said[1::2], strict=True))
     assert words["--listen"] == "127.0.0.1:50052"
     assert words["--admin"] == f"unix://{tmp_path}/2.sock"
     assert words["--workers"] == "1"

@@ -6,33 +6,37 @@ from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.target import Target
 from extproc.policy.upstream import Credentials, Upstream
 from extproc.render.envoy.bootstrap import bootstrap
+from extproc.render.envoy.clusters import clusters
 from extproc.render.envoy.credentials import CLIENT_CREDENTIALS, credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions
 
-KEYED = Upstream(credentials=Credentials("/key", "x-token", "Key "))
+KEY = Credentials("/key", "x-token", "Key ")
+KEYED = Upstream(credentials=KEY)
 TARGET = Target("p", "v", "", ("a:1",), KEYED)
 
 
 def test_without_a_key_there_are_none() -> None:
-    assert upstream_filters(Target("p", "v", "", ("a:1",)), EnvoyOptions()) == []
-    assert credential_of(Target("p", "v", "", ("a:1",))) == []
+    plain = Target("p", "v", "", ("a:1",))
+    assert credential_of(plain) == []
+    assert "credential" not in str(clusters(Snapshot((Policy("p", host="p"),)), EnvoyOptions()))
 
 
 def test_the_clients_keys_go_before_ours_comes() -> None:
-    removing, injecting, codec = upstream_filters(TARGET, EnvoyOptions())
+    removing, injecting, codec = upstream_filters(KEY, {"name": "a"})
     removed = [one["remove"] for one in removing["typed_config"]["mutations"]["request_mutations"]]
     assert removed == [*CLIENT_CREDENTIALS, "x-token"]
     assert injecting["typed_config"]["overwrite"] is True
     generic = injecting["typed_config"]["credential"]["typed_config"]
-    (secret,) = credential_of(TARGET)
     assert (generic["header"], generic["header_value_prefix"]) == ("x-token", "Key ")
-    assert generic["credential"] == {"name": secret.name}
+    assert generic["credential"] == {"name": "a"}
     assert codec["name"] == "envoy.filters.http.upstream_codec"
 
 
 def test_a_watching_envoy_gets_it_by_sds() -> None:
-    injecting = upstream_filters(TARGET, EnvoyOptions(discovery_directory="/d"))[1]
-    credential = injecting["typed_config"]["credential"]["typed_config"]["credential"]
+    snapshot = Snapshot((Policy("p", versions=(Version("v", 1, ("a:1",), upstream=KEYED),)),))
+    (cluster, _) = clusters(snapshot, EnvoyOptions(discovery_directory="/d"))
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    credential = options["http_filters"][1]["typed_config"]["credential"]["typed_config"]["credential"]
     (secret,) = credential_of(TARGET)
     assert credential["sds_config"]["path_config_source"]["path"] == f"/d/{secret.discovery_file}"
 

@@ -23,7 +23,7 @@ def context(found: dict[str, Any]) -> dict[str, Any]:
 def test_without_tls_there_is_nothing() -> None:
     plain = Target("p", "v", "", ("a:1",))
     assert transport_sockets(plain, STATIC, grpc=False) == {}
-    assert endpoint_fields(plain, "a:1") == ({}, {})
+    assert endpoint_fields(plain, "a:1", grpc=False) == ({}, {})
     assert secrets_of(plain) == []
 
 
@@ -40,7 +40,7 @@ def test_a_name_is_asked_for_and_verified() -> None:
 
 
 def test_grpc_is_http2_only() -> None:
-    found = transport_sockets(target("a:443"), STATIC, grpc=True)
+    found = transport_sockets(target("a:443"), STATIC, grpc=True, alpn="h2")
     assert context(found["transport_socket"])["common_tls_context"]["alpn_protocols"] == ["h2"]
 
 
@@ -48,7 +48,7 @@ def test_each_endpoint_has_the_socket_of_its_name() -> None:
     two = target("a:443", "[::1]:443")
     found = transport_sockets(two, STATIC, grpc=False)
     names = [one["match"] for one in found["transport_socket_matches"]]
-    fields = [endpoint_fields(two, endpoint) for endpoint in two.endpoints]
+    fields = [endpoint_fields(two, endpoint, grpc=False) for endpoint in two.endpoints]
     assert [around["metadata"]["filter_metadata"]["envoy.transport_socket_match"] for _, around in fields] == names
     assert [within["hostname"] for within, _ in fields] == ["a", "[::1]"]
     address = context(found["transport_socket_matches"][1]["transport_socket"])

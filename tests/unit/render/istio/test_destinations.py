@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
-from extproc.render.istio.destinations import destinations, entry_host, targets, targets_by_cluster
+from extproc.render.istio.destinations import apex_ports, destinations, entry_host, targets, targets_by_cluster
 from extproc.render.istio.manifests import IstioOptions, documents
 from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED, policy
 
@@ -36,7 +36,7 @@ def test_different_targets_are_different_destinations(
         ),
         tuple(GpuPool(name, Gpu()) for name in pools),
     )
-    found = destinations(snapshot, IstioOptions())
+    found = destinations(snapshot, IstioOptions(), grpc=False)
     assert len({(destination.host, destination.subset) for destination in found.values()}) == len(found)
     assert all(LABEL.fullmatch(destination.subset) for destination in found.values())
     names = [
@@ -51,7 +51,7 @@ HOST, ENTRY = "chat.ai.svc.cluster.local", "chat.aimesh.internal"
 def found_at(snapshot: Snapshot) -> list[tuple[str, int, str]]:
     return [
         (destination.host, destination.port, destination.subset)
-        for destination in destinations(snapshot, IstioOptions()).values()
+        for destination in destinations(snapshot, IstioOptions(), grpc=False).values()
     ]
 
 
@@ -70,6 +70,31 @@ def found_at(snapshot: Snapshot) -> list[tuple[str, int, str]]:
 )
 def test_endpoints_decide(endpoints: tuple[str, ...], destination: tuple[str, int, str]) -> None:
     assert found_at(Snapshot((policy(versions=(Version("v1", 1, endpoints),)),))) == [destination]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "grpc_endpoints", "destination"),
+    [
+        ((), (), (HOST, 8080, "v1")),
+        (("10.0.0.1:80",), (), (ENTRY, 8080, "v1")),
+        ((), ("chat:8081",), (HOST, 8081, "v1")),
+        ((), ("chat.ai.svc:8081",), (HOST, 8081, "v1")),
+        (("10.0.0.1:80",), ("10.0.0.1:81",), (f"grpc.{ENTRY}", 8080, "v1")),
+        (("10.0.0.1:80",), ("other.ai.svc:81",), ("other.ai.svc.cluster.local", 81, "")),
+    ],
+)
+def test_grpc_has_a_destination_of_its_own_where_it_has_endpoints(
+    endpoints: tuple[str, ...], grpc_endpoints: tuple[str, ...], destination: tuple[str, int, str]
+) -> None:
+    snapshot = Snapshot((policy(versions=(Version("v1", 1, endpoints, grpc_endpoints=grpc_endpoints),)),))
+    (found,) = destinations(snapshot, IstioOptions(), grpc=True).values()
+    assert (found.host, found.port, found.subset) == destination
+    ports = [8080, *([found.port] if found.host == HOST and found.port != 8080 else [])]
+    assert apex_ports(snapshot, IstioOptions()) == {"chat": ports}
+    (target,) = targets(snapshot)["chat"]
+    assert {cluster: [target] for cluster in found.clusters}.items() <= {
+        cluster: list(reached) for cluster, reached in targets_by_cluster(snapshot, IstioOptions()).items()
+    }.items()
 
 
 def test_without_versions_and_pools_the_service_itself() -> None:
@@ -94,10 +119,10 @@ def test_subsets_that_would_be_called_alike_are_digested() -> None:
 
 
 def test_labels_and_reference() -> None:
-    west, _ = destinations(POOLED, IstioOptions()).values()
+    west, _ = destinations(POOLED, IstioOptions(), grpc=False).values()
     assert west.labels == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
     assert west.reference == {"host": ENTRY, "subset": "v1-west", "port": {"number": 8080}}
-    (plain,) = destinations(PLAIN, IstioOptions()).values()
+    (plain,) = destinations(PLAIN, IstioOptions(), grpc=False).values()
     assert (plain.labels, "subset" in plain.reference) == ({}, False)
 
 
@@ -106,8 +131,8 @@ def test_targets_of_one_policy_only_mirrors_too() -> None:
     assert [target.version for target in targets(MIRRORED)[chat.name]] == ["v1", "next"]
     both = Snapshot((*CANARY.policies, *PLAIN.policies))
     assert [target.policy for target in targets(both)["plain"]] == ["plain"]
-    assert entry_host(Policy("A.b")).endswith(".aimesh.internal")
-    assert entry_host(Policy("A.b")) != entry_host(Policy("a-b"))
+    assert entry_host(Policy("A.b"), grpc=False).endswith(".aimesh.internal")
+    assert entry_host(Policy("A.b"), grpc=False) != entry_host(Policy("a-b"), grpc=False)
 
 
 def named(cluster: str, snapshot: Snapshot, **options: str) -> list[tuple[str, str]]:

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from extproc.errors import SetupError
-from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
-from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
+from extproc.policy.snapshot import Policy, RetryBudget, Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents, manifests, notes
 from extproc.render.istio.provenance import ANNOTATION, annotation
@@ -81,13 +80,3 @@ def test_what_a_user_should_know(snapshot: Snapshot, options: IstioOptions, word
     found = notes(snapshot, options)
     assert len(found) == len(words)
     assert all(word in note for word, note in zip(words, found, strict=True))
-
-
-@pytest.mark.parametrize(
-    "upstream",
-    [Upstream(Tls()), Upstream(path_rewrite=PathRewrite("/v1")), Upstream(credentials=Credentials("/key"))],
-)
-def test_what_is_rendered_for_envoy_only_is_refused(upstream: Upstream) -> None:
-    snapshot = Snapshot((policy(versions=(Version("v1", 1, ("a.example:443",), upstream=upstream),)),))
-    with pytest.raises(SetupError, match=r"policy chat, version v1: .* not for Istio"):
-        documents(snapshot, IstioOptions())

@@ -32,6 +32,16 @@ def test_an_entry() -> None:
     }
 
 
+def test_grpc_has_an_entry_of_its_own() -> None:
+    both = policy(versions=(Version("v1", 1, ("10.0.0.1:80",), grpc_endpoints=("10.0.0.1:81", "10.0.0.2:81")),))
+    plain, grpc = service_entries(Snapshot((both,)), DEFAULT)
+    assert [one["metadata"]["name"] for one in (plain, grpc)] == ["aimesh-chat", "aimesh-chat.grpc"]
+    assert [one["ports"] for one in plain["spec"]["endpoints"]] == [{"http": 80}]
+    assert grpc["spec"]["hosts"] == ["grpc.chat.aimesh.internal"]
+    assert grpc["spec"]["ports"] == [{"number": 8080, "name": "grpc", "protocol": "GRPC"}]
+    assert [one["ports"] for one in grpc["spec"]["endpoints"]] == [{"grpc": 81}, {"grpc": 81}]
+
+
 def test_endpoints_of_the_mesh_have_sidecars() -> None:
     (found,) = service_entries(CANARY, IstioOptions(meshed_endpoints=True))
     assert found["spec"]["location"] == "MESH_INTERNAL"

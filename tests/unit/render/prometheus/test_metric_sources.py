@@ -41,6 +41,7 @@ POOLS = (
         policy(POD + "versions: [{name: v1, endpoints: ['10.0.0.1:80', '10.0.0.2:80']}]"),
         policy(POD + "versions: [{name: v1, endpoints: ['one.ai.svc:80', 'two.ai.svc.cluster.local:81']}]"),
         policy(POD + "versions: [{name: v1, endpoints: ['one.ai.svc:80', '10.0.0.1:80']}]"),
+        policy(POD + "versions: [{name: v1, grpcEndpoints: ['grpc.ai.svc:81', '10.0.0.1:81']}]"),
         policy(f"{POD}versions: [{{name: {'long-' * 12}v1, weight: 1}}, {{name: v2, weight: 1}}]"),
     ],
 )
@@ -49,7 +50,7 @@ def test_linkerd_adapter_renders_the_same_services(text: str) -> None:
     planned = plan.make(snapshot, "ai")
     for owner in snapshot.policies:
         for place in planned.places[owner.name]:
-            wanted = {(b.service.namespace, b.service.name, b.port) for b in place.backends}
+            wanted = {(b.service.namespace, b.service.name, b.port) for b in place.all_backends}
             assert set(backends(snapshot, owner, place.target)) == wanted
 
 

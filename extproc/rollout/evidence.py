@@ -1,0 +1,117 @@
+"""What verdicts are made from: counts of requests, and of values in buckets, that add up over processes and times.
+
+The buckets are those of DDSketch (Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch", VLDB 2019):
+their bounds are powers of ``GROWTH``, so that a value is known within 2 % whatever its size. The histograms of
+``/metrics`` are too coarse here: neighbouring bounds differ by up to 2, and a version that is 1.5 times as slow would
+often be in the same bucket.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log
+from typing import TypeAlias
+
+import msgspec
+
+from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
+
+GROWTH = 1.02
+"""Ratio of two neighbouring bounds."""
+_LOG_GROWTH = log(GROWTH)
+ZERO = -2000
+"""Bucket of 0, below all others."""
+_LOWEST, _HIGHEST = -900, 900
+"""Of the other buckets: 18 ns to 5e7 s, or tokens."""
+
+Buckets: TypeAlias = dict[int, int]
+"""Number of values by bucket."""
+
+
+def bucket(value: float) -> int:
+    """The bucket of a value: ``upper_bound(bucket - 1) < value <= upper_bound(bucket)``."""
+    if value <= 0:
+        return ZERO
+    number = ceil(log(value) / _LOG_GROWTH - 1e-9)
+    return number if _LOWEST <= number <= _HIGHEST else _LOWEST if number < _LOWEST else _HIGHEST
+
+
+def upper_bound(number: int) -> float:
+    """The largest value in a bucket."""
+    return 0.0 if number == ZERO else GROWTH**number
+
+
+class VersionEvidence(msgspec.Struct):
+    """What is known of one version's requests. Every request counts once, whatever share of answers is observed."""
+
+    requests: int = 0
+    failures: int = 0
+    """Of ``requests``: failed by their status, or by what Envoy says of their end."""
+    answers: int = 0
+    """Answers that were read: all, or a sample."""
+    answer_failures: int = 0
+    """Of ``answers``: an error in a stream of status 200, or no end."""
+    values: dict[str, Buckets] = {}
+    """By metric: seconds, or tokens."""
+
+    def note(self, metric: str, value: float) -> None:
+        """Counts a value of ``timeToFirstToken``, ``timePerOutputToken`` or ``outputTokens``."""
+        counts = self.values.get(metric)
+        if counts is None:
+            counts = self.values[metric] = {}
+        number = bucket(value)
+        counts[number] = counts.get(number, 0) + 1
+
+    def add(self, other: VersionEvidence, sign: int = 1) -> None:
+        """Adds ``other``, or with ``sign`` -1 subtracts what was counted earlier."""
+        self.requests += sign * other.requests
+        self.failures += sign * other.failures
+        self.answers += sign * other.answers
+        self.answer_failures += sign * other.answer_failures
+        for metric, theirs in other.values.items():
+            ours = self.values.setdefault(metric, {})
+            for number, count in theirs.items():
+                ours[number] = ours.get(number, 0) + sign * count
+
+    def copy(self) -> VersionEvidence:
+        """Another with the same counts."""
+        found = VersionEvidence()
+        found.add(self)
+        return found
+
+
+VALUES = (FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS)
+"""Metrics of which values are kept."""
+EvidenceByVersion: TypeAlias = dict[str, VersionEvidence]
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What a guard showed at one time."""
+
+    at: float
+    """Unix time."""
+    value: float | None
+    """The new version's rate, quantile, ratio, or the query's value; None: not known."""
+
+
+class GuardRecord(msgspec.Struct):
+    """A guard of a step: its last verdict, and its values since the step began, older ones thinned out."""
+
+    label: str
+    word: str = "waiting"
+    reason: str = ""
+    value: float | None = None
+    outside: int = 0
+    """Looks in a row at which a query's value was out of bounds."""
+    looks: list[Look] = []
+
+
+class StepEvidence(msgspec.Struct):
+    """Everything measured in one step of one policy's rollout."""
+
+    policy: str
+    since: float
+    """``RolloutState.since`` of the step."""
+    measured: float = 0.0
+    """Seconds for which all processors were heard."""
+    versions: EvidenceByVersion = {}
+    guards: list[GuardRecord] = []

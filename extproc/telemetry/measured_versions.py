@@ -1,0 +1,99 @@
+"""What verdicts on rollouts need of one process: evidence of each version of the policies that are rolled out.
+
+Only requests count whose version the weights chose: a request that names its version, or whose headers do, is not like
+the others. Counting takes place when an exchange has ended, after the client has its answer.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
+from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
+from extproc.policy.snapshot import Snapshot
+from extproc.rollout.evidence import EvidenceByVersion, VersionEvidence
+
+DRAWN_COHORTS = ("weight", "sticky")
+"""Cohorts in which the weights choose the version."""
+
+
+class ProcessEvidence(msgspec.Struct):
+    """Everything that a process has counted since its start."""
+
+    process: str
+    """Another one for each start."""
+    policies: dict[str, EvidenceByVersion] = {}
+
+
+class MeasuredVersions:
+    """Counts a process's requests. Written by the event loop's thread; any thread may ask for the report."""
+
+    def __init__(self) -> None:
+        self._evidence = ProcessEvidence(os.urandom(8).hex())
+        self._policies: frozenset[str] = frozenset()
+
+    def set_snapshot(self, snapshot: Snapshot) -> None:
+        """Follows a reload: counts for the policies that have a rollout from now on."""
+        self._policies = frozenset(policy.name for policy in snapshot.policies if policy.rollout)
+
+    def note(self, observed: Observed) -> None:
+        """Counts a finished exchange; of an accounted one what the account does not have."""
+        if observed.policy not in self._policies or observed.cohort not in DRAWN_COHORTS:
+            return
+        counts = self._of(observed)
+        counts.answers += 1
+        failed_answer = observed.error in FAILED_AFTER_STATUS
+        if observed.accounted:
+            counts.answer_failures += failed_answer
+        else:
+            counts.requests += 1
+            counts.failures += failed_answer or observed.code.startswith("5")
+        if observed.first_token is not None:
+            counts.note(FIRST_TOKEN, observed.first_token)
+        if observed.per_token is not None:
+            counts.note(PER_TOKEN, observed.per_token)
+        if observed.code.startswith("2") and not observed.error:
+            # An answer that tells of no tokens counts as one without any, since an empty one tells of none.
+            counts.note(OUTPUT_TOKENS, observed.output_tokens or 0)
+
+    def account(self, account: RequestAccount) -> None:
+        """Counts a request by Envoy's account of it."""
+        if account.policy in self._policies and account.cohort in DRAWN_COHORTS:
+            counts = self._of(account)
+            counts.requests += 1
+            counts.failures += account.code.startswith("5") or account.failure in FAILED_AFTER_STATUS
+
+    def report(self) -> bytes:
+        """For ``decode_report``. Encoding holds the GIL throughout, so it sees no half-made change."""
+        return _ENCODER.encode(self._evidence)
+
+    def _of(self, note: Observed | RequestAccount) -> VersionEvidence:
+        versions = self._evidence.policies.setdefault(note.policy, {})
+        found = versions.get(note.version)
+        if found is None:
+            found = versions[note.version] = VersionEvidence()
+        return found
+
+
+def decode_report(report: bytes) -> ProcessEvidence:
+    """What ``MeasuredVersions.report`` gave. Raises ``msgspec.MsgspecError``."""
+    return _DECODER.decode(report)
+
+
+def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[str, EvidenceByVersion]:
+    """What ``now`` has more than the same process had ``before``; all of it for a process that is new."""
+    found: dict[str, EvidenceByVersion] = {}
+    for policy, versions in now.policies.items():
+        earlier = before.policies.get(policy, {}) if before is not None else {}
+        for version, counts in versions.items():
+            more = counts.copy()
+            if version in earlier:
+                more.add(earlier[version], -1)
+            found.setdefault(policy, {})[version] = more
+    return found
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(ProcessEvidence)

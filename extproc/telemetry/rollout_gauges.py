@@ -1,0 +1,40 @@
+"""Gauges of rollouts, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
+else:
+    Collector = object  # imported at the first scrape
+
+_VERDICTS = {"failing": -1, "waiting": 0, "passing": 1}
+NAMES = ("inference_rollout_step", "inference_rollout_verdict")
+
+
+class RolloutGauges(Collector):
+    """The gauges of rollouts as ``rollout.status.describe`` has them."""
+
+    def __init__(self, rollouts: Iterable[Mapping[str, Any]]) -> None:
+        self._rollouts = list(rollouts)
+
+    def collect(self) -> Iterator[Metric]:
+        """Nothing where nothing is rolled out."""
+        if not self._rollouts:
+            return
+        from prometheus_client.core import GaugeMetricFamily
+
+        labels = ("policy", "version")
+        step = GaugeMetricFamily(NAMES[0], "Percent of the drawn requests that the new version gets.", labels=labels)
+        text = "What a guard says in the present step: 1 it holds, 0 not known yet, -1 it is broken."
+        verdict = GaugeMetricFamily(NAMES[1], text, labels=(*labels, "guard"))
+        for rollout in self._rollouts:
+            step.add_metric((rollout["policy"], rollout["to"]), rollout["percent"])
+            for guard in rollout["guards"]:
+                values = (rollout["policy"], rollout["to"], guard["guard"])
+                verdict.add_metric(values, _VERDICTS[guard["verdict"]])
+        yield step
+        yield verdict

@@ -1,0 +1,123 @@
+"""Guards on what was measured: what fails, what passes, what waits, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
+from extproc.rollout.evidence import StepEvidence, VersionEvidence
+from extproc.rollout.guards import ALARM_LEVEL, MAX_LOOKS, count_tests, judge
+from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
+
+ERROR_GUARD = Guard(metric=ERRORS, maximum=0.01)
+FIRST_TOKEN_GUARD = Guard(metric=FIRST_TOKEN, quantile=0.95, maximum=0.5)
+RATIO_GUARD = Guard(metric=PER_TOKEN, quantile=0.5, relative_to="v1", max_ratio=1.2)
+TOKENS_GUARD = Guard(metric=OUTPUT_TOKENS, quantile=0.5, relative_to="v1", min_ratio=0.5)
+FEWEST_GUARD = Guard(metric=OUTPUT_TOKENS, quantile=0.5, minimum=20)
+QUERY_GUARD = Guard(promql="quality", minimum=0.8)
+
+
+def plan(*guards: Guard) -> RolloutPlan:
+    return RolloutPlan("v2", guards, min_requests=100)
+
+
+def values(metric: str, **counts: dict[float, int]) -> dict[str, VersionEvidence]:
+    found = {}
+    for version, of_version in counts.items():
+        found[version] = VersionEvidence()
+        for value, count in of_version.items():
+            for _ in range(count):
+                found[version].note(metric, value)
+    return found
+
+
+def verdict(guard: Guard, versions: dict[str, VersionEvidence], percent: int = 5) -> Verdict:
+    return judge(StepEvidence("chat", 0, versions=versions), plan(guard), percent, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "word"),
+    [
+        (VersionEvidence(200, 1, 200, 0), PASSING),
+        (VersionEvidence(200, 5, 200, 0), WAITING),  # above the bound, and maybe by chance
+        (VersionEvidence(200, 30, 200, 0), FAILING),
+        (VersionEvidence(200, 0, 200, 30), FAILING),  # told by answers alone
+        (VersionEvidence(2000, 0, 200, 30), FAILING),  # of a sample of them
+        (VersionEvidence(50, 0, 50, 0), WAITING),
+        (VersionEvidence(200, 0, 50, 0), WAITING),
+        (VersionEvidence(30, 30, 30, 0), FAILING),  # an alarm waits for no number of requests
+        (VersionEvidence(), WAITING),
+    ],
+)
+def test_errors(evidence: VersionEvidence, word: str) -> None:
+    assert verdict(ERROR_GUARD, {"v2": evidence}).word == word
+
+
+@pytest.mark.parametrize(
+    ("guard", "versions", "word"),
+    [
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 198, 0.9: 2}), PASSING),
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 185, 0.9: 15}), WAITING),
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 140, 0.9: 60}), FAILING),
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 99, 1e6: 1}), PASSING),  # no mean: one is one
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 99}), WAITING),
+        (RATIO_GUARD, values(PER_TOKEN, v1={0.02: 200}, v2={0.02: 200}), PASSING),
+        (RATIO_GUARD, values(PER_TOKEN, v1={0.02: 200}, v2={0.03: 200}), FAILING),
+        (RATIO_GUARD, values(PER_TOKEN, v1={0.02: 200}, v2={0.02: 95, 0.03: 105}), WAITING),
+        (RATIO_GUARD, values(PER_TOKEN, v1={0.02: 50}, v2={0.02: 200}), WAITING),
+        (RATIO_GUARD, values(PER_TOKEN, v2={0.03: 200}), WAITING),  # nothing to compare with
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={200: 200}, v2={180: 200}), PASSING),
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={200: 200}, v2={0: 200}), FAILING),
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={200: 200}, v2={60: 200}), FAILING),
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={200: 200}, v2={200: 99, 60: 101}), WAITING),
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={0: 200}, v2={0: 200}), PASSING),
+        (FEWEST_GUARD, values(OUTPUT_TOKENS, v2={30: 200}), PASSING),
+        (FEWEST_GUARD, values(OUTPUT_TOKENS, v2={3: 200}), FAILING),
+    ],
+)
+def test_quantiles(guard: Guard, versions: dict[str, VersionEvidence], word: str) -> None:
+    assert verdict(guard, versions).word == word
+
+
+def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> None:
+    worse = values(PER_TOKEN, v2={0.03: 200}, v1={0.02: 200})
+    assert verdict(RATIO_GUARD, worse, 100).word == PASSING
+    assert verdict(FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.9: 200}), 100).word == FAILING
+
+
+def test_a_query_fails_when_it_is_out_of_bounds_again_and_again() -> None:
+    step = StepEvidence("chat", 0)
+
+    def look(*queried: float | None) -> str:
+        values = dict(zip([QUERY_GUARD.label], queried, strict=False))
+        return judge(step, plan(QUERY_GUARD), 5, values, 1).word
+
+    assert look() == WAITING
+    assert look(0.9) == PASSING
+    assert [look(0.7), look(0.7), look(0.9)] == [WAITING, WAITING, PASSING]
+    assert look(None) == WAITING
+    assert look(float("nan")) == WAITING
+    assert [look(0.7), look(0.7), look(0.7), look()] == [WAITING, WAITING, FAILING, FAILING]
+
+
+def test_the_worst_guard_says_the_verdict_and_why() -> None:
+    both = plan(ERROR_GUARD, FIRST_TOKEN_GUARD)
+    step = StepEvidence("chat", 0, versions={"v2": VersionEvidence(200, 30, 200)})
+    found = judge(step, both, 5, {}, 7)
+    assert found == Verdict(FAILING, "errors ≤ 1%: 15% of 200 requests of v2")
+    assert [(record.word, record.looks[0].at) for record in step.guards] == [(FAILING, 7), (WAITING, 7)]
+
+
+def test_looks_are_kept_in_bounds_and_the_last_one_always() -> None:
+    step = StepEvidence("chat", 0)
+    for at in range(1000):
+        judge(step, plan(ERROR_GUARD), 5, {}, at)
+    (record,) = step.guards
+    assert len(record.looks) <= MAX_LOOKS
+    assert record.looks[-1].at == 999
+
+
+def test_the_level_is_shared_by_all_count_tests_all_steps() -> None:
+    assert count_tests(plan(ERROR_GUARD, FIRST_TOKEN_GUARD, RATIO_GUARD, QUERY_GUARD)) == 5 * 5
+    assert count_tests(plan(QUERY_GUARD)) == 1
+    assert ALARM_LEVEL == 0.01

@@ -1,0 +1,103 @@
+"""Queries to a server that may say anything: one number, or why there is none."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from extproc.serve.prometheus_query import MAX_ANSWER, UnusableAnswerError, ask
+
+
+class Handler(BaseHTTPRequestHandler):
+    status: ClassVar[int] = 200
+    body: ClassVar[bytes] = b""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        Handler.asked.append(self.path)
+        self.send_response(Handler.status)
+        self.send_header("content-length", str(len(Handler.body)))
+        self.end_headers()
+        self.wfile.write(Handler.body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever, args=(0.02,))
+        thread.start()
+        Handler.status, Handler.asked = 200, []
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+        thread.join()
+
+
+def says(kind: str, result: object) -> None:
+    Handler.body = json.dumps({"status": "success", "data": {"resultType": kind, "result": result}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "value"),
+    [
+        ("scalar", [1700000000.5, "0.25"], 0.25),
+        ("vector", [{"metric": {"a": "b"}, "value": [1700000000, "-3"]}], -3.0),
+    ],
+)
+def test_one_number(server: str, kind: str, result: object, value: float) -> None:
+    says(kind, result)
+    assert ask(f"{server}/prefix", 'up{a="b"} & x') == value
+    (path,) = Handler.asked
+    assert urlsplit(path).path == "/prefix/api/v1/query"
+    assert parse_qs(urlsplit(path).query) == {"query": ['up{a="b"} & x']}
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "why"),
+    [
+        ("vector", [], "gives a vector of 0"),
+        ("vector", [{"value": [1, "1"]}] * 2, "gives a vector of 2"),
+        ("matrix", [{"values": [[1, "1"]]}], "gives a matrix of 1"),
+        ("scalar", [1, "NaN"], "the value is NaN"),
+        ("scalar", [1, "+Inf"], "the value is"),
+        ("scalar", [1, "one"], "the answer is not Prometheus'"),
+        ("scalar", ["1"], "the answer is not Prometheus'"),
+        ("vector", [{"value": 7}], "the answer is not Prometheus'"),
+        ("vector", 7, "the answer is not Prometheus'"),
+    ],
+)
+def test_answers_without_a_number(server: str, kind: str, result: object, why: str) -> None:
+    says(kind, result)
+    with pytest.raises(UnusableAnswerError, match=why):
+        ask(server, "up")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (200, b"<html>", "the answer is not Prometheus'"),
+        (200, b'{"data": {}}', "the answer is not Prometheus'"),
+        (200, b" " * (MAX_ANSWER + 1), "the answer has more than 64 KiB"),
+        (302, b"", "answers with status 302"),
+        (503, b"", "answers with status 503"),
+    ],
+)
+def test_answers_of_others(server: str, status: int, body: bytes, why: str) -> None:
+    Handler.status, Handler.body = status, body
+    with pytest.raises(UnusableAnswerError, match=why):
+        ask(server, "up")
+
+
+def test_nobody_there() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as gone:
+        address = f"http://127.0.0.1:{gone.server_port}"
+    with pytest.raises(UnusableAnswerError, match="does not answer"):
+        ask(address, "up")

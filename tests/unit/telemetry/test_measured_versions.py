@@ -1,0 +1,98 @@
+"""What one process counts for verdicts on rollouts: whose requests, and how often each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.exchange.notes import Observed, RequestAccount
+from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.rollout.evidence import ZERO, VersionEvidence, bucket
+from extproc.telemetry.measured_versions import MeasuredVersions, decode_report, new_evidence
+
+PLAN = RolloutPlan("v2", (Guard(metric=ERRORS, maximum=0.01),))
+SNAPSHOT = Snapshot((Policy("chat", versions=(Version("v1"), Version("v2", 0)), rollout=PLAN), Policy("plain")))
+
+
+def observed(code: str = "200", **more: Any) -> Observed:
+    return Observed("m", "v2", "none", "openai", code, 0.5, **{"policy": "chat", "cohort": "weight", **more})
+
+
+def account(code: str = "200", **more: Any) -> RequestAccount:
+    return RequestAccount("m", "v2", "none", "openai", code, 0.5, **{"policy": "chat", "cohort": "sticky", **more})
+
+
+def counted(*notes: Observed | RequestAccount) -> VersionEvidence:
+    measured = MeasuredVersions()
+    measured.set_snapshot(SNAPSHOT)
+    for note in notes:
+        if isinstance(note, Observed):
+            measured.note(note)
+        else:
+            measured.account(note)
+    return decode_report(measured.report()).policies.get("chat", {}).get("v2", VersionEvidence())
+
+
+def numbers(*notes: Observed | RequestAccount) -> tuple[int, int, int, int]:
+    found = counted(*notes)
+    return found.requests, found.failures, found.answers, found.answer_failures
+
+
+@pytest.mark.parametrize(
+    ("notes", "expected"),
+    [
+        ([observed()], (1, 0, 1, 0)),
+        ([observed("503")], (1, 1, 1, 0)),
+        ([observed("400")], (1, 0, 1, 0)),  # the client's own mistake
+        ([observed(error="cut_short")], (1, 1, 1, 0)),
+        ([observed(error="client_left")], (1, 0, 1, 0)),
+        ([account(), observed(accounted=True)], (1, 0, 1, 0)),
+        ([account("502"), observed("502", accounted=True)], (1, 1, 1, 0)),
+        ([account(failure="upstream_broke_off")], (1, 1, 0, 0)),
+        ([account(failure="client_left")], (1, 0, 0, 0)),
+        ([account(), observed(accounted=True, error="error_in_stream", share=0.25)], (1, 0, 1, 1)),
+        ([observed(cohort="match"), account(cohort="pin"), observed(cohort="default")], (0, 0, 0, 0)),
+        ([observed(policy="plain"), account(policy="plain"), observed(policy="")], (0, 0, 0, 0)),
+    ],
+)
+def test_counts(notes: list[Observed | RequestAccount], expected: tuple[int, int, int, int]) -> None:
+    assert numbers(*notes) == expected
+
+
+def test_values_count_once_whatever_they_stand_for() -> None:
+    found = counted(observed(accounted=True, share=0.125, first_token=0.25, per_token=0.02, output_tokens=40))
+    assert found.values == {
+        FIRST_TOKEN: {bucket(0.25): 1},
+        PER_TOKEN: {bucket(0.02): 1},
+        OUTPUT_TOKENS: {bucket(40): 1},
+    }
+
+
+def test_a_good_answer_that_tells_of_no_tokens_has_none_and_a_bad_one_has_no_length() -> None:
+    assert counted(observed(), observed("500"), observed(error="cut_short")).values == {OUTPUT_TOKENS: {ZERO: 1}}
+
+
+def test_only_policies_with_a_rollout_are_counted_and_a_reload_changes_which() -> None:
+    measured = MeasuredVersions()
+    measured.note(observed())
+    assert decode_report(measured.report()).policies == {}
+    measured.set_snapshot(SNAPSHOT)
+    measured.note(observed())
+    measured.set_snapshot(Snapshot())
+    measured.note(observed())
+    assert decode_report(measured.report()).policies["chat"]["v2"].requests == 1
+
+
+def test_what_is_new_since_the_last_report_and_of_another_process() -> None:
+    measured = MeasuredVersions()
+    measured.set_snapshot(SNAPSHOT)
+    measured.note(observed(first_token=0.1))
+    before = decode_report(measured.report())
+    measured.note(observed(first_token=0.2))
+    now = decode_report(measured.report())
+    more = new_evidence(now, before)["chat"]["v2"]
+    assert (more.requests, more.values[FIRST_TOKEN][bucket(0.2)], more.values[FIRST_TOKEN][bucket(0.1)]) == (1, 1, 0)
+    assert new_evidence(now, None)["chat"]["v2"].requests == 2
+    assert decode_report(MeasuredVersions().report()).process != now.process
