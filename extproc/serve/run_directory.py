@@ -29,9 +29,11 @@ class RunDirectory:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """Removes it with all that it holds."""
+        """Removes it with all that it holds. May be called again."""
         shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
 
 @contextmanager

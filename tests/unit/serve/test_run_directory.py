@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.serve.run_directory import run_directory
+from extproc.serve.run_directory import RunDirectory, run_directory
 
 KILLED = """
 import os, signal
@@ -31,6 +31,13 @@ def test_it_goes_with_the_run(folder: Path) -> None:
     with run_directory() as directory:
         assert directory.parent == folder
         (directory / "socket").touch()
+    assert list(folder.iterdir()) == []
+
+
+def test_it_may_be_removed_again(folder: Path) -> None:
+    directory = RunDirectory()
+    directory.remove()
+    directory.remove()
     assert list(folder.iterdir()) == []
 
 
