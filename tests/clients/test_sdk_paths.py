@@ -22,7 +22,9 @@ CALLS: dict[str, tuple[str, ...]] = {
         *(f"POST {prefix}/{path}" for prefix in ("/v1", "") for path in OPENAI),
         *("POST /v1/responses?beta=true", "POST /v1/responses/compact?beta=true", "POST /v1/batches"),
         *("POST /v1/conversations", "POST /v1/conversations/c/items", "GET /v1/realtime?model=m"),
-        *("POST /v1/realtime/calls?model=m", "POST /v1/realtime/sessions"),
+        *("POST /v1/realtime/calls?model=m", "POST /v1/realtime/sessions", "POST /v1/realtime/calls/c/accept"),
+        *("GET /v1/responses/r", "DELETE /v1/responses/r", "POST /v1/responses/r/cancel", "GET /v1/chat/completions/c"),
+        *("GET /v1/batches/b", "GET /v1/conversations/c", "POST /v1/files"),
         *(f"POST /v3/{path}" for path in ("chat/completions", "completions", "embeddings", "responses")),
         *(
             f"POST /v3/{path}"
@@ -39,6 +41,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "anthropic": (
         *("POST /v1/messages", "POST /v1/messages?beta=true", "POST /v1/messages/count_tokens"),
         *("POST /v1/messages/count_tokens?beta=true", "POST /v1/messages/batches", "POST /v1/complete"),
+        "GET /v1/messages/batches/b",
     ),
     "gemini": (
         *(
@@ -65,7 +68,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "bedrock": (
         *(f"POST /model/m/{action}" for action in ("converse", "converse-stream", "count-tokens", "invoke")),
         *("POST /model/m/invoke-with-bidirectional-stream", "POST /model/m/invoke-with-response-stream"),
-        "POST /async-invoke",
+        *("POST /async-invoke", "GET /async-invoke/a"),
     ),
     "sagemaker": tuple(
         f"POST /endpoints/m/{action}" for action in ("invocations", "async-invocations", "invocations-response-stream")
@@ -78,13 +81,9 @@ CALLS: dict[str, tuple[str, ...]] = {
 }
 
 UNREAD: dict[str, tuple[str, ...]] = {
-    "what is kept is asked for, by an id that the server gave": (
-        *("GET /v1/responses/r", "DELETE /v1/responses/r", "POST /v1/responses/r/cancel", "GET /v1/chat/completions/c"),
-        *("GET /v1/batches/b", "GET /v1/messages/batches/b", "GET /v1/conversations/c", "GET /v1/videos/v"),
-        *("POST /v1/realtime/calls/c/accept", "GET /v1beta/batches/b", "GET /async-invoke/a"),
-    ),
+    "what is kept is asked for, by an id that the server gave": ("GET /v1/videos/v", "GET /v1beta/batches/b"),
     "files, tuning and administration": (
-        *("POST /v1/files", "POST /v1/fine_tuning/jobs", "POST /v1/vector_stores", "GET /v1/embed-jobs"),
+        *("POST /v1/fine_tuning/jobs", "POST /v1/vector_stores", "GET /v1/embed-jobs"),
         *(
             "POST /api/pull",
             "POST /api/push",

@@ -198,10 +198,10 @@ def test_bodies_and_no_bodies(serve: Callable[..., Served], open_gateway: Start,
         assert (refused.status, refused.error["code"]) == (413, "request_too_large")
 
     connection = gateway.open()
-    connection.request("GET", "/v1/files", headers={"x-model-version": "v2"})
+    connection.request("GET", "/v1/agents", headers={"x-model-version": "v2"})
     answer = connection.getresponse()
     assert (answer.status, answer.read() in (b"v1", b"v2")) == (200, True)
-    assert [s.headers.get("x-model-version") for m in models for s in m.seen if s.path == "/v1/files"] == [None]
+    assert [s.headers.get("x-model-version") for m in models for s in m.seen if s.path == "/v1/agents"] == [None]
     until(lambda: server.metric('inference_unmatched_total{reason="no_api"}') == 1)
     until(lambda: server.metric("extproc_streams") == 0)
 

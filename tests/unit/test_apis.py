@@ -32,6 +32,7 @@ MECHANICS = {
     "__main__",
     "path_pattern",
     "row",
+    "stored_objects",
     "table",
 }
 
@@ -46,7 +47,7 @@ def of_row(row: Row) -> tuple[str, Headers]:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/v1/chat/completions"),
+        ("PUT", "/v1/chat/completions"),
         ("post", "/v1/completions"),
         ("OPTIONS", "/v1/embeddings"),
         ("POST", "/v1/chat/completions//"),

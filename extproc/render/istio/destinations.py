@@ -116,10 +116,11 @@ def _destination(policy: Policy, target: Target, options: IstioOptions, *, share
     tls = target.upstream.tls is not None
     grpc = grpc and (tls or bool(target.grpc_endpoints))  # behind TLS too, HTTP/2 is chosen by the port's protocol
     servers = target.servers(grpc=grpc)
-    host, port = host_port(servers[0])
+    own = servers == (f"{policy.host}:{policy.port}",)
+    host, port = (policy.host, policy.port) if own else host_port(servers[0])
     if len(servers) == 1 and not tls:
         service, apex = service_host(msgspec.structs.replace(policy, host=host), options), service_host(policy, options)
-        if servers[0] == f"{policy.host}:{policy.port}" or (grpc and service == apex):
+        if own or (grpc and service == apex):
             subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
             return Destination(target, servers, apex, port, subset)
         if host.endswith(_CLUSTER):

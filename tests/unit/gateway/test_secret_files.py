@@ -48,7 +48,7 @@ def test_what_cant_be_read_stays_and_is_said_once(tmp_path: Path, caplog: pytest
     for _ in range(3):
         files.refresh()
     (said,) = (record.getMessage() for record in caplog.records)
-    assert said.endswith(f"cannot read {tmp_path}/one, which the policy names: No such file or directory")
+    assert said.endswith(f"cannot read {tmp_path}/one, which the policy or a flag names: No such file or directory")
     secret(tmp_path, "one", "2")
     files.refresh()
     assert len(written.files) == 2

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import (
     GpuPool,
     HeaderMatch,
@@ -77,6 +78,9 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "slo": (Slo(99.0), Slo(99.0, duration=Objective(1.0, 99.0))),
     "sampling": (0.5,),
     "default": ("v1",),
+    "fails_over": (False,),
+    "rollout": (RolloutPlan("v2", ()),),
+    "rollout_state": (RolloutState("chat", "v2", "Progressing", 5, 0.0),),
 }
 VERSION: dict[str, tuple[Any, ...]] = {
     "name": ("v7",),
