@@ -109,6 +109,7 @@ POOL: dict[str, tuple[Any, ...]] = {
     "allowed_namespaces": (("elsewhere",),),
     "upstream": (Upstream(path_rewrite=PathRewrite("/v1", "")),),
     "grpc_endpoints": (("10.0.0.1:81", "10.0.0.2:81"),),
+    "gpu_metrics_url": ("http://10.0.0.1:9400/metrics",),
 }
 replace = msgspec.structs.replace
 
