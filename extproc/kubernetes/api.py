@@ -219,7 +219,6 @@ def _client() -> httpx2.AsyncClient:
 
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells every request
-_WRONG = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ConfigError, OSError, msgspec.MsgspecError)
 
 
 @contextmanager

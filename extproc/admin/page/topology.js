@@ -72,7 +72,7 @@ export function topology(edges, width) {
   ];
   const height = HEAD + ROW * Math.max(...columns.map((column) => column.nodes.length));
   const boxWidth = Math.min(230, width * (width < 600 ? 0.295 : 0.25));
-  const most = Math.max(...columns.flatMap((column) => column.nodes.map((node) => node.rps)));
+  const most = Math.max(...columns.flatMap((column) => column.nodes.map((node) => node.rps))) || 1; // all are 0 where nobody has asked
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Who calls what" });
   columns.forEach((column, at) => {
     column.x = ((width - boxWidth) * at) / 2;
