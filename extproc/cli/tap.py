@@ -31,9 +31,7 @@ def add(commands: Subcommands) -> None:
     tap.add_argument("--model", default="", metavar="PATTERN", help="as the policy or the client calls it")
     tap.add_argument("--version", default="", metavar="PATTERN")
     tap.add_argument("--pool", default="", metavar="PATTERN", help="of GPUs")
-    tap.add_argument(
-        "--code", type=status_code, default="", metavar="STATUS", help="an HTTP status, or a class of them: 5xx"
-    )
+    tap.add_argument("--code", type=status_code, metavar="STATUS", help="an HTTP status, or a class of them: 5xx")
     tap.add_argument("--caller", default="", metavar="PATTERN", help="the identity of who asks")
     tap.add_argument("--min-ms", type=seconds, default=0.0, metavar="N", help="only those that took at least so long")
     tap.add_argument("--json", action="store_true", help="a line of JSON for each request")
@@ -44,5 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     from extproc.cli.tap_output import print_requests
     from extproc.telemetry.tap import TapFilter
 
-    wanted = TapFilter(**{name: getattr(arguments, name) for name in TapFilter.__struct_fields__})
+    given = {name: getattr(arguments, name) for name in TapFilter.__struct_fields__}
+    wanted = TapFilter(**{name: value for name, value in given.items() if value is not None})
     return print_requests(arguments.sources or [ADMIN], wanted, as_json=arguments.json)

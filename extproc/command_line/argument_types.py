@@ -63,8 +63,8 @@ def path(text: str) -> str:
 
 
 def status_code(text: str) -> str:
-    """An HTTP status, or a class of them: ``503``, ``5xx``; ``0`` for none; empty for any."""
-    if text in ("", "0") or re.fullmatch("[1-5](?:[0-9]{2}|xx)", text):
+    """An HTTP status, or a class of them: ``503``, ``5xx``; ``0`` for none."""
+    if text == "0" or re.fullmatch("[1-5](?:[0-9]{2}|xx)", text):
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no status; write it as 503, or as 5xx for a class of them")
 

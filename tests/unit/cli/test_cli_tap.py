@@ -27,7 +27,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 def test_defaults() -> None:
-    assert flags("tap") == {"sources": None, **UNFILTERED, "json": False}
+    assert flags("tap") == {"sources": None, **UNFILTERED, "code": None, "json": False}
 
 
 def test_flags_are_the_filter(calls: list[tuple[Any, ...]]) -> None:

@@ -95,7 +95,7 @@ REQUESTS = st.fixed_dictionaries(
 
 
 @given(MATCHES, MATCHES, st.lists(REQUESTS, min_size=20, max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_one_covers_it_takes(wide: dict[str, Any], narrow: dict[str, Any], requests: list[dict[str, Any]]) -> None:
     if read(wide).covers(read(narrow)):
         for request in requests:
@@ -103,7 +103,7 @@ def test_what_one_covers_it_takes(wide: dict[str, Any], narrow: dict[str, Any], 
 
 
 @given(st.lists(MATCHES, max_size=8), MATCHES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_first_taker_is_found_as_by_asking_all(earlier: list[dict[str, Any]], match: dict[str, Any]) -> None:
     places = [value({"at": str(number)}) for number in range(len(earlier))]
     index = match_comparison.Earlier()
@@ -114,7 +114,7 @@ def test_the_first_taker_is_found_as_by_asking_all(earlier: list[dict[str, Any]]
 
 
 @given(MATCHES, st.lists(REQUESTS, min_size=20, max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_no_request_meets_none_meets(match: dict[str, Any], requests: list[dict[str, Any]]) -> None:
     if read(match).never():
         assert not any(takes(match, request) for request in requests)
