@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard
+from extproc.policy.rollout_plan import (
+    DEFAULT_STEPS,
+    ERRORS,
+    EXPONENTIAL_STEPS,
+    FIRST_TOKEN,
+    OUTPUT_TOKENS,
+    PER_TOKEN,
+    Guard,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,3 +31,8 @@ from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_
 )
 def test_labels(guard: Guard, label: str) -> None:
     assert guard.label == label
+
+
+def test_the_steps_are_those_that_the_documents_name() -> None:
+    assert DEFAULT_STEPS == (1, 5, 25, 50, 100)
+    assert EXPONENTIAL_STEPS == (1, 2, 4, 8, 16, 32, 64, 100)

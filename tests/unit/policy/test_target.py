@@ -34,3 +34,17 @@ def test_servers_have_names_where_they_are_verified() -> None:
     by_tls = Target("chat", "v1", "", endpoints, Upstream(tls=Tls()), ("c.example:443",))
     assert by_tls.server_names(grpc=False) == ("a.example", "b.example")
     assert by_tls.server_names(grpc=True) == ("c.example",)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "told"),
+    [
+        (("10.0.0.1:80", "10.0.0.2:80"), True),
+        (("10.0.0.1:80", "[fd00::1]:80"), True),
+        (("10.0.0.1:80",), False),
+        ((), False),
+        (("10.0.0.1:80", "a.example:80"), False),
+    ],
+)
+def test_a_proxy_can_be_told_one_of_several_addresses(endpoints: tuple[str, ...], *, told: bool) -> None:
+    assert Target("chat", "v1", "", endpoints).addresses == (endpoints if told else ())
