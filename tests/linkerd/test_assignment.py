@@ -207,7 +207,11 @@ async def through_envoy(sending: Sequence[Sent], directory: Path) -> list[Got]:
     # `plain` has no version that could name endpoints: its host is its server.
     plain = msgspec.structs.replace(snapshot.by_name["plain"], versions=(Version("", 1, (addresses["plain"],)),))
     everything = Snapshot(tuple(plain if p.name == "plain" else p for p in snapshot.policies), snapshot.pools)
-    with Envoy(bootstrap(snapshot, options, everything), directory) as envoy:
+    document = bootstrap(snapshot, options, everything)
+    (chain,) = document["static_resources"]["listeners"][0]["filter_chains"]
+    (route,) = [f for f in chain["filters"][0]["typed_config"]["http_filters"] if f["name"] == "aimesh.route"]
+    route["typed_config"]["message_timeout"] = "60s"  # a machine that stands still passes nothing on undecided
+    with Envoy(document, directory) as envoy:
         await asyncio.to_thread(envoy.wait_ready)
         host, _, port = envoy.listen_address.rpartition(":")
         found = await send_all(host, int(port), sending, 16)
