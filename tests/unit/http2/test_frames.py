@@ -84,6 +84,10 @@ def test_window_updates_and_resets() -> None:
     assert (reset.stream_id, reset.error_code, set(reset.flags)) == (5, 8, set())
 
 
+def test_a_reset_has_no_flags() -> None:
+    assert f.rst_stream(5, 8) == bytes.fromhex("000004 03 00 00000005 00000008")
+
+
 def test_a_goaway_has_at_most_200_bytes_of_text() -> None:
     frame = parsed(f.goaway(f.MAX_STREAM_ID, f.ENHANCE_YOUR_CALM, "too many"))
     assert (frame.stream_id, frame.last_stream_id, frame.error_code) == (0, (1 << 31) - 1, 11)
