@@ -35,6 +35,13 @@ def test_a_burst_and_no_more() -> None:
     assert [refused(made, STRICT) for _ in range(11)] == [False] * 10 + [True]
 
 
+def test_a_limited_frame_is_work() -> None:
+    made = states()
+    before = made.work
+    made.charge(STRICT, 3)
+    assert made.work == before - 1
+
+
 def test_limits_are_counted_each_by_itself() -> None:
     made = states()
     assert not refused(made, STRICT, 10)

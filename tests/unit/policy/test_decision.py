@@ -13,8 +13,9 @@ from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers
 from extproc.policy import gpu
-from extproc.policy.decision import Decision, decide
+from extproc.policy.decision import Decision, decide, follow
 from extproc.policy.gpu import Requirement
+from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 
 V1, V2 = Version("v1", 90), Version("v2", 10)
@@ -291,3 +292,15 @@ def test_a_pool_that_is_down_is_passed_over() -> None:
     assert chosen() == {"west", "east"}
     assert chosen("p/v1/west") == {"east"}
     assert chosen("p/v1/west", "p/v1/east") == {"west", "east"}
+
+
+@pytest.mark.parametrize(
+    ("model", "pattern", "rewrite"),
+    [("llama", "llama", "tuned"), ("llama-3", "llama-*", "tuned"), ("iris", "", ""), ("", "", "")],
+)
+def test_a_session_goes_where_it_is_whatever_it_names(model: str, pattern: str, rewrite: str) -> None:
+    snapshot = policy(V1, msgspec.structs.replace(V2, model_rewrite="tuned"))
+    (target,) = snapshot.targets["p", "v2"]
+    found = follow(InferenceRequest("mcp", "session", model), Place(target, "10.0.0.2:8000"), snapshot)
+    assert (found.policy, found.version, found.cohort) == (snapshot.policies[0], "v2", "session")
+    assert (found.pattern, found.model_rewrite, found.endpoint) == (pattern, rewrite, "10.0.0.2:8000")
