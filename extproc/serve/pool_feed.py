@@ -6,26 +6,22 @@ import http.client
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Thread
+from concurrent.futures import Executor
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from extproc.policy.load_report import parse_gpu_page, parse_metrics_page
 from extproc.policy.pool_load import PoolLoads, ServerLoad
 from extproc.policy.snapshot import GpuPool, Snapshot
+from extproc.serve.polling_thread import TIMEOUT, PollingThread
 from extproc.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
 """Seconds between two polls of a pool."""
-TIMEOUT = 1.0
-"""Seconds that connecting, and each read, may take."""
 MAX_PAGE_BYTES = 4 << 20
 """Bytes read of a page; the rest is ignored."""
-_MAX_CONCURRENT = 8
-"""Pages that are fetched at a time."""
 
 
 class _Page(NamedTuple):
@@ -37,7 +33,7 @@ class _Page(NamedTuple):
     url: str
 
 
-class PoolFeed:
+class PoolFeed(PollingThread):
     """A thread that polls the pages that GPU pools name, and notes its load in ``loads``.
 
     A pool that can't be read counts as the error ``pool_metrics``, and is logged once until it can be read again.
@@ -46,29 +42,16 @@ class PoolFeed:
     def __init__(
         self, snapshot: Callable[[], Snapshot], loads: PoolLoads, metrics: Metrics, *, interval: float = INTERVAL
     ) -> None:
+        super().__init__("pool-feed", interval)
         self._snapshot = snapshot
         self._loads = loads
         self._metrics = metrics
-        self._interval = interval
         self._failing: set[_Page] = set()
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="pool-feed", daemon=True)
 
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends the thread and waits for it."""
-        self._stopping.set()
-        self._thread.join(2 * TIMEOUT)
-
-    def _run(self) -> None:
-        with ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="pool-feed") as executor:
-            while not self._stopping.wait(self._interval):
-                pages = [page for pool in self._snapshot().pools for page in _pages(pool)]
-                for page, load in zip(pages, executor.map(_fetch_load, pages), strict=True):
-                    self._note(page, load)
+    def _look(self, executor: Executor) -> None:
+        pages = [page for pool in self._snapshot().pools for page in _pages(pool)]
+        for page, load in zip(pages, executor.map(_fetch_load, pages), strict=True):
+            self._note(page, load)
 
     def _note(self, page: _Page, load: ServerLoad | str) -> None:
         if isinstance(load, ServerLoad):

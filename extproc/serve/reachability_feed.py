@@ -5,24 +5,20 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Thread
+from concurrent.futures import Executor
 
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.target import Target
+from extproc.serve.polling_thread import TIMEOUT, PollingThread
 from extproc.telemetry.serving_gauges import TargetName
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two looks at a server."""
-TIMEOUT = 1.0
-"""Seconds that connecting may take."""
 FAILURES = 2
 """Looks in a row that must fail before a server is down; one that succeeds is enough for it to be up."""
-_MAX_CONCURRENT = 8
-"""Connections that are tried at a time."""
 
 
 class Server:
@@ -48,37 +44,25 @@ class Server:
             self._failures += 1
 
 
-class ReachabilityFeed:
+class ReachabilityFeed(PollingThread):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
     target, and no others. ``loads`` gets the clusters of targets whose servers are all down.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot], loads: PoolLoads, *, interval: float = INTERVAL) -> None:
-        self._snapshot, self._loads, self._interval = snapshot, loads, interval
+        super().__init__("reachability-feed", interval)
+        self._snapshot, self._loads = snapshot, loads
         self.up: dict[TargetName, int] = {}
         """1 or 0 for each watched target."""
         self._servers: dict[str, Server] = {}
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="reachability-feed", daemon=True)
 
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends the thread and waits for it."""
-        self._stopping.set()
-        self._thread.join(2 * TIMEOUT)
-
-    def _run(self) -> None:
-        with ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="reachability-feed") as executor:
-            while not self._stopping.wait(self._interval):
-                targets = watched(self._snapshot())
-                endpoints = list(dict.fromkeys(endpoint for target in targets for endpoint in target.endpoints))
-                self._servers = {endpoint: self._servers.get(endpoint) or Server() for endpoint in endpoints}
-                for endpoint, error in zip(endpoints, executor.map(_connect, endpoints), strict=True):
-                    self._servers[endpoint].note(error)
-                self._tell(targets)
+    def _look(self, executor: Executor) -> None:
+        targets = watched(self._snapshot())
+        endpoints = list(dict.fromkeys(endpoint for target in targets for endpoint in target.endpoints))
+        self._servers = {endpoint: self._servers.get(endpoint) or Server() for endpoint in endpoints}
+        for endpoint, error in zip(endpoints, executor.map(_connect, endpoints), strict=True):
+            self._servers[endpoint].note(error)
+        self._tell(targets)
 
     def _tell(self, targets: Iterable[Target]) -> None:
         up = {t: not all(self._servers[endpoint].down for endpoint in t.endpoints) for t in targets}
