@@ -49,9 +49,11 @@ def has_span(observed: Observed, *, child: bool) -> bool:
     """Whether the exchange gets a span. ``child``: the context of a parent span is known.
 
     The duration must be known, or the exchange be a refusal (4xx, 5xx), which takes no time. A refusal without a parent
-    gets none: it would be a trace of that span alone, with no parent's decision on sampling.
+    gets none: it would be a trace of that span alone, with no parent's decision on sampling. Nor does an answer get one
+    that was not drawn to be read to its end.
     """
-    return observed.seconds is not None or (child and observed.code[:1] in ("4", "5"))
+    timed = observed.seconds is not None or (child and observed.code[:1] in ("4", "5"))
+    return timed and observed.read_to_end
 
 
 def operation(observed: Observed) -> str:
@@ -158,9 +160,10 @@ class Measurements:
         )
         error = error_type(observed)
         input_tokens, output_tokens = (("gen_ai.token.type", kind) for kind in ("input", "output"))
+        if observed.first_token is not None:
+            self._observe(FIRST_TOKEN, attributes, observed.first_token, observed.first_token_stands_for)
         for instrument, more, value in (
             (REQUEST, (("error.type", error),) if error else (), observed.seconds),
-            (FIRST_TOKEN, (), observed.first_token),
             (PER_TOKEN, (), observed.per_token),
             (TOKENS, (input_tokens,), observed.input_tokens),
             (TOKENS, (output_tokens,), None if observed.estimated else observed.output_tokens),

@@ -43,7 +43,7 @@ class MeasuredVersions:
         if observed.policy not in self._policies or observed.cohort not in DRAWN_COHORTS:
             return
         counts = self._of(observed)
-        counts.answers += 1
+        counts.answers += not observed.left
         failed_answer = observed.error in FAILED_AFTER_STATUS
         if observed.accounted:
             counts.answer_failures += failed_answer
@@ -54,7 +54,7 @@ class MeasuredVersions:
             counts.note(FIRST_TOKEN, observed.first_token)
         if observed.per_token is not None:
             counts.note(PER_TOKEN, observed.per_token)
-        if observed.code.startswith("2") and not observed.error:
+        if observed.code.startswith("2") and not observed.error and not observed.left:
             # An answer that tells of no tokens counts as one without any, since an empty one tells of none.
             counts.note(OUTPUT_TOKENS, observed.output_tokens or 0)
 

@@ -53,24 +53,23 @@ _NOT_COUNTED = (SHED, "broken_off")
 
 Labels: TypeAlias = tuple[str, ...]
 
+_PLACE = ("model", "version", "gpu_pool")
 _COUNTERS: dict[str, tuple[str, Labels]] = {
-    "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
+    "inference_requests": ("Inference requests by how they ended.", (*_PLACE, "api", "code")),
     "inference_observed_requests": (
         "Answers that were read for times, tokens and errors: all, or a sample that stands for all.",
-        ("model", "version", "gpu_pool"),
+        _PLACE,
     ),
-    "inference_errors": (
-        "Inferences that failed or were broken off, and whose fault it was.",
-        ("model", "version", "gpu_pool", "reason"),
+    "inference_observed_first_tokens": (
+        "Streams that were read to their first token at least: all, or a sample that stands for all.",
+        _PLACE,
     ),
+    "inference_errors": ("Inferences that failed or were broken off, and whose fault it was.", (*_PLACE, "reason")),
     "inference_tokens": (
         "Tokens of prompts (cached ones too), of answers, and those of prompts that were cached.",
-        ("model", "version", "gpu_pool", "type", "estimated"),
+        (*_PLACE, "type", "estimated"),
     ),
-    "inference_failovers": (
-        "Requests that another version answered, since theirs was down.",
-        ("model", "version", "gpu_pool"),
-    ),
+    "inference_failovers": ("Requests that another version answered, since theirs was down.", _PLACE),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),
@@ -82,17 +81,17 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
 _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
     "inference_request_duration_seconds": (
         "From the request's arrival to the last byte of the response.",
-        ("model", "version", "gpu_pool"),
+        _PLACE,
         DURATION_BUCKETS,
     ),
     "inference_time_to_first_token_seconds": (
         "From the request's arrival to the first token of a streamed answer.",
-        ("model", "version", "gpu_pool"),
+        _PLACE,
         FIRST_TOKEN_BUCKETS,
     ),
     "inference_time_per_output_token_seconds": (
         "Between two tokens of a streamed answer, on its average.",
-        ("model", "version", "gpu_pool", "estimated"),
+        (*_PLACE, "estimated"),
         PER_TOKEN_BUCKETS,
     ),
     "extproc_message_duration_seconds": ("Processor's time for one ext_proc message.", ("phase",), MESSAGE_BUCKETS),
@@ -174,23 +173,24 @@ class Metrics(Collector):
 
     def _observed(self, note: Observed) -> None:
         labels = (note.model, note.version, note.gpu_pool)
-        self._count("inference_observed_requests", labels)
+        if not note.left:
+            self._count("inference_observed_requests", labels)
         if not note.accounted:
             self._request(note, "observer")
         times = note.stands_for
         estimated = "true" if note.estimated else "false"
         if note.first_token is not None:
-            self._histogram("inference_time_to_first_token_seconds", labels).observe(note.first_token, times)
+            self._count("inference_observed_first_tokens", labels)
+            first_token = self._histogram("inference_time_to_first_token_seconds", labels)
+            first_token.observe(note.first_token, note.first_token_stands_for)
         if note.per_token is not None:
             per_token = self._histogram("inference_time_per_output_token_seconds", (*labels, estimated))
             per_token.observe(note.per_token, times)
         told, counted = ("false", estimated) if times == 1 else ("true", "true")
-        if note.input_tokens is not None:
-            self._count("inference_tokens", (*labels, "input", told), note.input_tokens * times)
-        if note.output_tokens is not None:
-            self._count("inference_tokens", (*labels, "output", counted), note.output_tokens * times)
-        if note.cached_tokens is not None:
-            self._count("inference_tokens", (*labels, "cached", told), note.cached_tokens * times)
+        tokens = (("input", told, note.input_tokens), ("output", counted, note.output_tokens))
+        for kind, how, count in (*tokens, ("cached", told, note.cached_tokens)):
+            if count is not None:
+                self._count("inference_tokens", (*labels, kind, how), count * times)
         if note.error and note.error not in _NOT_COUNTED:
             self._count("inference_errors", (*labels, note.error), times)
 

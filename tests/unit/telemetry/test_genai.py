@@ -185,3 +185,17 @@ def test_what_stands_for_others_counts_for_them() -> None:
     assert [sum(each.counts) for each in found[genai.TOKENS]] == [sum(each.counts) for each in found[genai.REQUEST]]
     ((tokens,), (request,)) = found[genai.TOKENS], found[genai.REQUEST]
     assert (sum(tokens.counts), tokens.sum, request.sum) == (4, 80, 8.0)
+
+
+def test_a_first_token_counts_for_all_streams_whose_first_tokens_are_seen() -> None:
+    measurements = genai.Measurements()
+    measurements.note(observed(seconds=2.0, share=0.125, first_token=0.5, first_token_share=0.5))
+    measurements.note(observed(seconds=None, first_token=0.5, first_token_share=0.5, left=True))
+    counts = {instrument: sum(points[0][1].counts) for instrument, points in measurements.collect()}
+    assert counts == {genai.REQUEST: 8, genai.FIRST_TOKEN: 4}
+
+
+def test_what_was_not_drawn_to_be_read_to_its_end_has_no_span() -> None:
+    assert genai.has_span(observed(seconds=2.0), child=True)
+    for told in ({"seconds": 2.0}, {"seconds": None, "code": "503"}):
+        assert not genai.has_span(observed(**told, read_to_end=False), child=True)

@@ -53,6 +53,7 @@ def numbers(*notes: Observed | RequestAccount) -> tuple[int, int, int, int]:
         ([account(failure="upstream_broke_off")], (1, 1, 0, 0)),
         ([account(failure="client_left")], (1, 0, 0, 0)),
         ([account(), observed(accounted=True, error="error_in_stream", share=0.25)], (1, 0, 1, 1)),
+        ([account(), observed(accounted=True, left=True)], (1, 0, 0, 0)),
         ([observed(cohort="match"), account(cohort="pin"), observed(cohort="default")], (0, 0, 0, 0)),
         ([observed(policy="plain"), account(policy="plain"), observed(policy="")], (0, 0, 0, 0)),
     ],
@@ -68,6 +69,10 @@ def test_values_count_once_whatever_they_stand_for() -> None:
         PER_TOKEN: {bucket(0.02): 1},
         OUTPUT_TOKENS: {bucket(40): 1},
     }
+
+
+def test_of_a_stream_that_was_left_only_the_first_token_is_known() -> None:
+    assert counted(observed(accounted=True, left=True, first_token=0.25)).values == {FIRST_TOKEN: {bucket(0.25): 1}}
 
 
 def test_a_good_answer_that_tells_of_no_tokens_has_none_and_a_bad_one_has_no_length() -> None:

@@ -220,7 +220,7 @@ def test_what_stands_for_others_counts_for_them() -> None:
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     told = Observed("llama", "v1", "west", "openai", "200", 2.0, first_token=0.07, per_token=0.02, accounted=True)
     told = msgspec.structs.replace(told, input_tokens=20, output_tokens=10, cached_tokens=5, streamed=True)
-    sampled = msgspec.structs.replace(told, share=0.25, first_token=0.3, error="cut_short")
+    sampled = msgspec.structs.replace(told, share=0.25, first_token_share=0.25, first_token=0.3, error="cut_short")
     for observed in (told, sampled):
         metrics.note(observed)
     for kind, tokens in (("input", 20), ("output", 10), ("cached", 5)):
@@ -233,7 +233,21 @@ def test_what_stands_for_others_counts_for_them() -> None:
     assert value(metrics, "inference_time_per_output_token_seconds_count", **place, estimated="false") == 5
     assert value(metrics, "inference_errors_total", **place, reason="cut_short") == 4
     assert value(metrics, "inference_observed_requests_total", **place) == 2
+    assert value(metrics, "inference_observed_first_tokens_total", **place) == 2
     assert value(metrics, "inference_requests_total", **place, api="openai", code="200") is None
     total = Metrics()
     total.add(metrics.state())
     assert scrape(total) == scrape(metrics)
+
+
+def test_a_stream_that_was_left_has_told_of_its_first_token_alone() -> None:
+    metrics = Metrics()
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    left = Observed("llama", "v1", "west", "openai", "200", None, first_token=0.3, accounted=True, streamed=True)
+    metrics.note(msgspec.structs.replace(left, share=0.125, first_token_share=0.5, left=True, read_to_end=False))
+    read = msgspec.structs.replace(left, share=0.125, first_token_share=0.5, output_tokens=10)
+    metrics.note(read)
+    assert value(metrics, "inference_time_to_first_token_seconds_count", **place) == 4
+    assert value(metrics, "inference_observed_first_tokens_total", **place) == 2
+    assert value(metrics, "inference_observed_requests_total", **place) == 1
+    assert value(metrics, "inference_tokens_total", **place, type="output", estimated="true") == 80
