@@ -5,7 +5,7 @@ Source: open-telemetry/semantic-conventions-genai (gen-ai-spans.md, gen-ai-metri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -180,8 +180,16 @@ class Measurements:
             histogram = histograms[attributes] = Histogram(instrument.bounds)
         histogram.observe(value, times)
 
-    def collect(self) -> Iterator[tuple[Instrument, list[tuple[Attributes, Histogram]]]]:
-        """Instruments with at least one value, and their histograms by attributes."""
-        for instrument, histograms in self._histograms.items():
-            if histograms:
-                yield instrument, [(dict(attributes), histogram) for attributes, histogram in list(histograms.items())]
+    def histograms(self, instrument: Instrument) -> list[tuple[tuple[tuple[str, str], ...], Histogram]]:
+        """Those of an instrument, by their attributes."""
+        return list(self._histograms[instrument].items())
+
+
+def collect(measurements: Sequence[Measurements]) -> Iterator[tuple[Instrument, list[tuple[Attributes, Histogram]]]]:
+    """Instruments with at least one value, and by attributes the sums of their histograms."""
+    for instrument in (REQUEST, FIRST_TOKEN, PER_TOKEN, TOKENS):
+        sums: dict[tuple[tuple[str, str], ...], Histogram] = {}
+        for attributes, histogram in (pair for each in measurements for pair in each.histograms(instrument)):
+            sums.setdefault(attributes, Histogram(instrument.bounds)).add(histogram)
+        if sums:
+            yield instrument, [(dict(attributes), histogram) for attributes, histogram in sums.items()]

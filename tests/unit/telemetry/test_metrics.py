@@ -19,7 +19,7 @@ from extproc.exchange.observe import ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import LABELS, REQUESTS, CustomMetric
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.telemetry.genai import Measurements
+from extproc.telemetry.genai import Measurements, collect
 from extproc.telemetry.metrics import Metrics
 
 PLACE = (":status", "api", "operation", "model", "policy", "version", "gpu_pool", "cohort")
@@ -173,7 +173,7 @@ def test_no_peer_makes_up_the_value_of_a_label(told: list[dict[str, str]], asks:
                 assert note.policy in ("chat", "other")
     found = {(name, value) for _, labels in scrape(metrics) for name, value in labels}
     found |= {
-        (name, str(value)) for _, points in genai.collect() for labels, _ in points for name, value in labels.items()
+        (name, str(value)) for _, points in collect([genai]) for labels, _ in points for name, value in labels.items()
     }
     known = {"*", "v1", "chat", "none", "other", "inference", "0", *NAMES, *(row.operation for row in TABLE)}
     three = re.compile(r"[0-9]{3}", re.ASCII)
