@@ -106,10 +106,10 @@ bench: bench-core bench-mesh bench-steady  ## every benchmark: RESULTS=folder fo
 bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out: two minutes
 	@$(BIN)/python -m benchmarks
 
-bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (seven minutes, else a quarter of an hour)
+bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (ten minutes, else half an hour)
 	@$(BIN)/python -m benchmarks.mesh.budget $(if $(QUICK),--quick) $(if $(RESULTS),--out $(RESULTS))
 
-bench-mesh: bench-budget  ## that, and times and rates behind a real Envoy by connections and sizes: RESULTS=folder, three quarters of an hour
+bench-mesh: bench-budget  ## that, and times and rates behind a real Envoy by connections and sizes: RESULTS=folder, an hour
 	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
 
 bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, beside a Go processor: a minute

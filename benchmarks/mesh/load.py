@@ -31,6 +31,8 @@ class Workload(msgspec.Struct, frozen=True):
     """Of the answer; 0: of one that comes at once none, else ``slow.EVENTS``."""
     gap: float = GAP
     """Seconds from one token to the next."""
+    seconds: float = 0
+    """Length of a turn; 0: as the run has it."""
 
     @property
     def headers(self) -> dict[str, str]:
