@@ -49,7 +49,8 @@ class Workload(msgspec.Struct, frozen=True):
         """The request's body."""
         if not self.body:
             return b'{"inputs":[]}'
-        head = b'{"model":"llama-3-8b","stream":false,"messages":[{"role":"user","content":"'
+        stream = b"true" if self.answer == "streamed" else b"false"
+        head = b'{"model":"llama-3-8b","stream":%b,"messages":[{"role":"user","content":"' % stream
         return head + b"x" * (self.body - len(head) - 4) + b'"}]}'
 
 

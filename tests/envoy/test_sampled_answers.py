@@ -167,6 +167,9 @@ class Watched:
         self.left_when_seen = True
         self._answers = 0
 
+    def ask(self) -> bytes:
+        return self.front.post({"model": "m", "messages": [], "stream": True}).body
+
     def _answer(self, request: Handler) -> None:
         self._answers += 1
         before = self.found.bodies
@@ -191,7 +194,7 @@ def test_many_streams_are_left_at_their_first_token(
     monkeypatch.setattr(sampling, "END_RATE", 1e-6)
     running = Watched(servers, processor, gateway)
     found, count = running.found, 10
-    assert [running.front.ask("m").body for _ in range(count)] == [STREAM] * count
+    assert [running.ask() for _ in range(count)] == [STREAM] * count
     until(lambda: found.sum("inference_requests") == count)
     assert found.bodies == found.streams == found.sum("inference_observed_first_tokens") == found.first_tokens == count
     assert (
@@ -199,7 +202,7 @@ def test_many_streams_are_left_at_their_first_token(
     )
     running.ends = False
     with pytest.raises(http.client.IncompleteRead):
-        running.front.ask("m")
+        running.ask()
     until(lambda: found.sum("inference_requests") == count + 1)
     assert found.sum("inference_requests", "m", "v1", "200") == count + 1
     assert found.sum("inference_errors") == found.sum("inference_errors", "upstream_broke_off") == 1
@@ -215,7 +218,7 @@ def test_what_a_share_of_streams_tells_at_its_end_stands_for_all(
     running = Watched(servers, processor, gateway)
     running.left_when_seen = False
     found, count = running.found, 100
-    assert {running.front.ask("m").body for _ in range(count)} == {STREAM}
+    assert {running.ask() for _ in range(count)} == {STREAM}
     until(lambda: found.sum("inference_requests") == found.first_tokens == count)
     assert found.sum("inference_observed_first_tokens") == found.streams == count
     read = found.sum("inference_tokens", "output", "true") / OUTPUT / 4
