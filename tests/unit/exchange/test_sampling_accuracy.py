@@ -9,7 +9,7 @@ import pytest
 
 from extproc.exchange.sampling import END_RATE, AdaptiveShares, Row
 from extproc.telemetry.histogram import Histogram, quantile
-from extproc.telemetry.metrics import FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
+from extproc.telemetry.metric_families import FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
 ROW: Row = ("m", "v1", "", True)
 
