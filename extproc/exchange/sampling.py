@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from math import log2
 from typing import TypeAlias
 
 import msgspec
@@ -32,21 +33,21 @@ are the same."""
 LEFT_OUT = "0"
 
 FULL_RATE = 20
-"""Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is one
-of few values, one to two times as many are: percentiles of five minutes up to p95 are within 3 % of those of all,
+"""Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is a
+power of two, one to two times as many are: percentiles of five minutes up to p95 are within 3 % of those of all,
 p99 is within 5 % mostly (``tests/unit/exchange/test_sampling_accuracy.py``)."""
 END_RATE = 2.5
 """The same for streams that are read to their ends, not only to their first tokens. Times per token differ less from
-each other than times to first tokens: p50 of five minutes is within 5 %, and p95 in nine windows of ten and more."""
+each other than times to first tokens: p50 of five minutes is within 5 %, and p95 in 94 windows of 100."""
 MAX_ROWS = 10_000
 """Rows whose rates are kept."""
 
 _DRAW_BYTES = 6
 """Of the entropy: a float holds as many bits exactly."""
 _DRAWS = 1 << 8 * _DRAW_BYTES
-_LARGE_SHARES = (1.0, *(1 / n for n in range(1, 8)))
-"""By how many times the rate up to which all are observed the rate is. Smaller shares are powers of two: few values."""
 _MAX_HALVINGS = 16
+_STEPS, _END_STEPS = 1, 4
+"""Values that the shares have from each power of two to the next: few, so that the bytes of replies are made once."""
 
 Row: TypeAlias = tuple[str, str, str, bool]
 """Pattern of the model, version and GPU pool, as metrics have them; and whether a stream is asked for, since only
@@ -86,15 +87,13 @@ class AdaptiveShares:
                 self._rates.clear()  # most are of policies of old
             rate = self._rates[row] = Rate()
         per_second = rate.note(self._clock())
-        share = _share_at(per_second / FULL_RATE)
-        return share, (min(share, _share_at(per_second / END_RATE)) if row[3] else share)
+        share = _share_at(per_second / FULL_RATE, _STEPS)
+        return share, (min(share, _share_at(per_second / END_RATE, _END_STEPS)) if row[3] else share)
 
 
-def _share_at(times: float) -> float:
-    number = int(times)
-    if number < len(_LARGE_SHARES):
-        return _LARGE_SHARES[number]
-    return 0.5 ** min(number.bit_length() - 1, _MAX_HALVINGS)
+def _share_at(times: float, steps: int) -> float:
+    """1/times or, since it is one of a few values, up to twice as much, or the root for ``steps`` of two."""
+    return 0.5 ** (int(min(log2(times), _MAX_HALVINGS) * steps) / steps) if times > 1 else 1.0
 
 
 def with_sampling(

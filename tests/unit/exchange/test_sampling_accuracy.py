@@ -123,15 +123,15 @@ def test_at_more_they_are_within_five_percent(rate: float) -> None:
 
 @pytest.mark.parametrize("rate", [5, 10, 40, 100])
 def test_what_only_whole_streams_tell_is_within_five_percent(rate: float) -> None:
-    """Times per token: p50 in each window, p95 in nearly all. Sums of tokens, by the root of the mean square."""
+    """Times per token: p50 in each window, p95 in 94 of a hundred. Sums of tokens, by the root of the mean square."""
     runs = [simulate_ends(seed, rate) for seed in range(20 if rate == 10 else 5)]
     every = [found.errors(found.weighted) for found, _ in runs]
     assert max(errors[0] for errors in every) < 0.05
-    assert sum(errors[1] < 0.05 for errors in every) >= 0.9 * len(every)
+    assert sum(errors[1] < 0.05 for errors in every) >= 0.85 * len(every)
     assert mean(errors[1] for errors in every) < 0.03
     assert mean(errors[2] for errors in every) < 0.05
     assert mean((ratio - 1) ** 2 for _, ratio in runs) ** 0.5 < 0.07
-    assert all(END_RATE * 0.95 <= found.observed / WINDOW <= 2 * END_RATE for found, _ in runs)
+    assert all(END_RATE <= found.observed / WINDOW <= 1.3 * END_RATE for found, _ in runs)
 
 
 @pytest.mark.parametrize("busy", [100, 1000])
