@@ -121,7 +121,7 @@ def test_at_more_they_are_within_five_percent(rate: float) -> None:
     assert all(20 <= found.observed / WINDOW <= 42 for found in runs)
 
 
-@pytest.mark.parametrize("rate", [5, 10, 40, 100])
+@pytest.mark.parametrize("rate", [5, 10, 40])
 def test_what_only_whole_streams_tell_is_within_five_percent(rate: float) -> None:
     """Times per token: p50 in each window, p95 in 94 of a hundred. Sums of tokens, by the root of the mean square."""
     runs = [simulate_ends(seed, rate) for seed in range(20 if rate == 10 else 5)]
