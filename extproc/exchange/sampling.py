@@ -35,7 +35,7 @@ LEFT_OUT = "0"
 FULL_RATE = 20
 """Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is a
 power of two, one to two times as many are: percentiles of five minutes up to p95 are within 3 % of those of all,
-p99 is within 5 % mostly (``tests/unit/exchange/test_sampling_accuracy.py``)."""
+p99 is within 5 % mostly (``tests/unit/exchange/test_exchange_sampling.py``)."""
 END_RATE = 2.5
 """The same for streams that are read to their ends, not only to their first tokens. Times per token differ less from
 each other than times to first tokens: p50 of five minutes is within 5 %, and p95 in 94 windows of 100."""

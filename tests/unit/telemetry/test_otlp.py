@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 
@@ -263,7 +263,7 @@ def error_types(collector: Collector) -> dict[Any, int]:
 def test_an_answer_that_was_broken_off_counts_by_whom(collector: Collector, first: str, drawn: bool) -> None:
     """Also one that was not drawn to be read to its end, and broke off before its first token."""
     exporter = OtlpExporter("http://collector:4317", Metrics())
-    calls = [
+    calls: list[Callable[[], None]] = [
         lambda: exporter.note(CHILD, observed(**BROKEN_OFF, read_to_end=drawn)),
         lambda: exporter.account(msgspec.structs.replace(ACCOUNT, observed=drawn)),
     ]
