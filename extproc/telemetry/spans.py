@@ -47,7 +47,7 @@ class Span(msgspec.Struct, frozen=True):
     attributes: Mapping[str, Value] = {}
     """Those that are text, numbers or truth values."""
     failed: bool = False
-    """Whether its status is ERROR."""
+    """Whether its status is ERROR, or Envoy's tag says so."""
 
 
 Trace: TypeAlias = Sequence[Span]
@@ -97,6 +97,7 @@ def _decode(data: bytes) -> pb.ExportTraceServiceRequest:
 
 
 def _span(span: pb.Span, service: str) -> Span:
+    attributes = _values(span.attributes)
     return Span(
         span.trace_id.hex(),
         span.span_id.hex(),
@@ -106,8 +107,8 @@ def _span(span: pb.Span, service: str) -> Span:
         _KINDS.get(span.kind, "internal"),
         span.start_time_unix_nano,
         span.end_time_unix_nano,
-        _values(span.attributes),
-        span.status.code == pb.Status.STATUS_CODE_ERROR,
+        attributes,
+        span.status.code == pb.Status.STATUS_CODE_ERROR or attributes.get("error") == "true",
     )
 
 

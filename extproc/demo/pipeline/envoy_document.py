@@ -115,7 +115,7 @@ def _listener(name: str, at: str, clusters: Mapping[str, str], tracing: Doc, dir
 
 
 def _tracing(service: str, *, spawn: bool = False, tags: Sequence[Doc] = ()) -> Doc:
-    """``spawn``: the call to the next hop has a span of its own, as it has where a sidecar's other listener makes it."""
+    """``spawn``: the call to the next hop has a span of its own, as that of a service has by its outbound listener."""
     provider = typed(
         "envoy.tracers.opentelemetry",
         "config.trace.v3.OpenTelemetryConfig",

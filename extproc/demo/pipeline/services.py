@@ -26,14 +26,15 @@ from extproc.demo.pipeline.stages import (
     POSTPROCESS,
     PREPROCESS,
     ROUTER,
-    TRACE_HEADERS,
     Arrival,
     arrival,
 )
 
 MASK = "[masked]"
 _ADDRESS = re.compile(rb"[\w.+-]+@[\w-]+(\.[\w-]+)+")
-_HOP_BY_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "content-type", "accept-encoding"})
+_NOT_PASSED_ON = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "content-type", "accept-encoding"}
+)
 _TIERS = ("free", "gold")
 
 
@@ -147,7 +148,10 @@ class Preprocess(Service):
         body = await request.json()
         features = await self._features(request)
         await self.think(0.002)
-        known = {"role": "system", "content": f"The user's tier is {features['tier']}. Answer in {features['language']}."}
+        known = {
+            "role": "system",
+            "content": f"The user's tier is {features['tier']}. Answer in {features['language']}.",
+        }
         asked = [{**one, "content": " ".join(one["content"].split())} for one in body["messages"]]
         body = {**body, "messages": [known, *asked]}
         sent = {**_all(request), "host": ROUTER}
@@ -199,4 +203,4 @@ def _passed_on(request: web.Request, names: Sequence[str]) -> dict[str, str]:
 
 def _all(request: web.Request) -> dict[str, str]:
     """Whatever the client sent, as a careless service passes it on: routing headers and keys too."""
-    return {name.lower(): value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+    return {name.lower(): value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
