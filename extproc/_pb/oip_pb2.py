@@ -24,23 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65xtproc/_pb/oip.proto\x12\tinference\"\xfe\x01\n\x11ModelInferRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12=\n\x06inputs\x18\x05 \x03(\x0b\x32-.inference.ModelInferRequest.InferInputTensor\x1as\n\x10InferInputTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x30\n\x08\x63ontents\x18\x05 \x01(\x0b\x32\x1e.inference.InferTensorContents\"\x83\x02\n\x12ModelInferResponse\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12@\n\x07outputs\x18\x05 \x03(\x0b\x32/.inference.ModelInferResponse.InferOutputTensor\x1at\n\x11InferOutputTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x30\n\x08\x63ontents\x18\x05 \x01(\x0b\x32\x1e.inference.InferTensorContents\",\n\x13InferTensorContents\x12\x15\n\rfp32_contents\x18\x06 \x03(\x02\x32\x61\n\x14GRPCInferenceService\x12I\n\nModelInfer\x12\x1c.inference.ModelInferRequest\x1a\x1d.inference.ModelInferResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65xtproc/_pb/oip.proto\x12\naimesh.oip\"\x80\x02\n\x11ModelInferRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12>\n\x06inputs\x18\x05 \x03(\x0b\x32..aimesh.oip.ModelInferRequest.InferInputTensor\x1at\n\x10InferInputTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x31\n\x08\x63ontents\x18\x05 \x01(\x0b\x32\x1f.aimesh.oip.InferTensorContents\"\x85\x02\n\x12ModelInferResponse\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\x41\n\x07outputs\x18\x05 \x03(\x0b\x32\x30.aimesh.oip.ModelInferResponse.InferOutputTensor\x1au\n\x11InferOutputTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x31\n\x08\x63ontents\x18\x05 \x01(\x0b\x32\x1f.aimesh.oip.InferTensorContents\",\n\x13InferTensorContents\x12\x15\n\rfp32_contents\x18\x06 \x03(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extproc._pb.oip_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELINFERREQUEST']._serialized_start=37
-  _globals['_MODELINFERREQUEST']._serialized_end=291
-  _globals['_MODELINFERREQUEST_INFERINPUTTENSOR']._serialized_start=176
-  _globals['_MODELINFERREQUEST_INFERINPUTTENSOR']._serialized_end=291
-  _globals['_MODELINFERRESPONSE']._serialized_start=294
-  _globals['_MODELINFERRESPONSE']._serialized_end=553
-  _globals['_MODELINFERRESPONSE_INFEROUTPUTTENSOR']._serialized_start=437
-  _globals['_MODELINFERRESPONSE_INFEROUTPUTTENSOR']._serialized_end=553
-  _globals['_INFERTENSORCONTENTS']._serialized_start=555
-  _globals['_INFERTENSORCONTENTS']._serialized_end=599
-  _globals['_GRPCINFERENCESERVICE']._serialized_start=601
-  _globals['_GRPCINFERENCESERVICE']._serialized_end=698
+  _globals['_MODELINFERREQUEST']._serialized_start=38
+  _globals['_MODELINFERREQUEST']._serialized_end=294
+  _globals['_MODELINFERREQUEST_INFERINPUTTENSOR']._serialized_start=178
+  _globals['_MODELINFERREQUEST_INFERINPUTTENSOR']._serialized_end=294
+  _globals['_MODELINFERRESPONSE']._serialized_start=297
+  _globals['_MODELINFERRESPONSE']._serialized_end=558
+  _globals['_MODELINFERRESPONSE_INFEROUTPUTTENSOR']._serialized_start=441
+  _globals['_MODELINFERRESPONSE_INFEROUTPUTTENSOR']._serialized_end=558
+  _globals['_INFERTENSORCONTENTS']._serialized_start=560
+  _globals['_INFERTENSORCONTENTS']._serialized_end=604
 # @@protoc_insertion_point(module_scope)

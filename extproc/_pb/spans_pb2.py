@@ -24,35 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xtproc/_pb/spans.proto\x12&opentelemetry.proto.collector.trace.v1\"j\n\x19\x45xportTraceServiceRequest\x12M\n\x0eresource_spans\x18\x01 \x03(\x0b\x32\x35.opentelemetry.proto.collector.trace.v1.ResourceSpans\"\x1c\n\x1a\x45xportTraceServiceResponse\"\x9c\x01\n\rResourceSpans\x12\x42\n\x08resource\x18\x01 \x01(\x0b\x32\x30.opentelemetry.proto.collector.trace.v1.Resource\x12G\n\x0bscope_spans\x18\x02 \x03(\x0b\x32\x32.opentelemetry.proto.collector.trace.v1.ScopeSpans\"P\n\x08Resource\x12\x44\n\nattributes\x18\x01 \x03(\x0b\x32\x30.opentelemetry.proto.collector.trace.v1.KeyValue\"I\n\nScopeSpans\x12;\n\x05spans\x18\x02 \x03(\x0b\x32,.opentelemetry.proto.collector.trace.v1.Span\"\xf0\x03\n\x04Span\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x43\n\x04kind\x18\x06 \x01(\x0e\x32\x35.opentelemetry.proto.collector.trace.v1.Span.SpanKind\x12\x1c\n\x14start_time_unix_nano\x18\x07 \x01(\x06\x12\x1a\n\x12\x65nd_time_unix_nano\x18\x08 \x01(\x06\x12\x44\n\nattributes\x18\t \x03(\x0b\x32\x30.opentelemetry.proto.collector.trace.v1.KeyValue\x12>\n\x06status\x18\x0f \x01(\x0b\x32..opentelemetry.proto.collector.trace.v1.Status\"\x99\x01\n\x08SpanKind\x12\x19\n\x15SPAN_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SPAN_KIND_INTERNAL\x10\x01\x12\x14\n\x10SPAN_KIND_SERVER\x10\x02\x12\x14\n\x10SPAN_KIND_CLIENT\x10\x03\x12\x16\n\x12SPAN_KIND_PRODUCER\x10\x04\x12\x16\n\x12SPAN_KIND_CONSUMER\x10\x05\"\xa1\x01\n\x06Status\x12G\n\x04\x63ode\x18\x03 \x01(\x0e\x32\x39.opentelemetry.proto.collector.trace.v1.Status.StatusCode\"N\n\nStatusCode\x12\x15\n\x11STATUS_CODE_UNSET\x10\x00\x12\x12\n\x0eSTATUS_CODE_OK\x10\x01\x12\x15\n\x11STATUS_CODE_ERROR\x10\x02\"X\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12?\n\x05value\x18\x02 \x01(\x0b\x32\x30.opentelemetry.proto.collector.trace.v1.AnyValue\"n\n\x08\x41nyValue\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x42\x07\n\x05value2\xa0\x01\n\x0cTraceService\x12\x8f\x01\n\x06\x45xport\x12\x41.opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest\x1a\x42.opentelemetry.proto.collector.trace.v1.ExportTraceServiceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xtproc/_pb/spans.proto\x12\x0b\x61imesh.otlp\"O\n\x19\x45xportTraceServiceRequest\x12\x32\n\x0eresource_spans\x18\x01 \x03(\x0b\x32\x1a.aimesh.otlp.ResourceSpans\"f\n\rResourceSpans\x12\'\n\x08resource\x18\x01 \x01(\x0b\x32\x15.aimesh.otlp.Resource\x12,\n\x0bscope_spans\x18\x02 \x03(\x0b\x32\x17.aimesh.otlp.ScopeSpans\"5\n\x08Resource\x12)\n\nattributes\x18\x01 \x03(\x0b\x32\x15.aimesh.otlp.KeyValue\".\n\nScopeSpans\x12 \n\x05spans\x18\x02 \x03(\x0b\x32\x11.aimesh.otlp.Span\"\x9f\x03\n\x04Span\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\t\x12(\n\x04kind\x18\x06 \x01(\x0e\x32\x1a.aimesh.otlp.Span.SpanKind\x12\x1c\n\x14start_time_unix_nano\x18\x07 \x01(\x06\x12\x1a\n\x12\x65nd_time_unix_nano\x18\x08 \x01(\x06\x12)\n\nattributes\x18\t \x03(\x0b\x32\x15.aimesh.otlp.KeyValue\x12#\n\x06status\x18\x0f \x01(\x0b\x32\x13.aimesh.otlp.Status\"\x99\x01\n\x08SpanKind\x12\x19\n\x15SPAN_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SPAN_KIND_INTERNAL\x10\x01\x12\x14\n\x10SPAN_KIND_SERVER\x10\x02\x12\x14\n\x10SPAN_KIND_CLIENT\x10\x03\x12\x16\n\x12SPAN_KIND_PRODUCER\x10\x04\x12\x16\n\x12SPAN_KIND_CONSUMER\x10\x05\"\x86\x01\n\x06Status\x12,\n\x04\x63ode\x18\x03 \x01(\x0e\x32\x1e.aimesh.otlp.Status.StatusCode\"N\n\nStatusCode\x12\x15\n\x11STATUS_CODE_UNSET\x10\x00\x12\x12\n\x0eSTATUS_CODE_OK\x10\x01\x12\x15\n\x11STATUS_CODE_ERROR\x10\x02\"=\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.aimesh.otlp.AnyValue\"n\n\x08\x41nyValue\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x14\n\nbool_value\x18\x02 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x03 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x04 \x01(\x01H\x00\x42\x07\n\x05valueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'extproc._pb.spans_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPORTTRACESERVICEREQUEST']._serialized_start=67
-  _globals['_EXPORTTRACESERVICEREQUEST']._serialized_end=173
-  _globals['_EXPORTTRACESERVICERESPONSE']._serialized_start=175
-  _globals['_EXPORTTRACESERVICERESPONSE']._serialized_end=203
-  _globals['_RESOURCESPANS']._serialized_start=206
-  _globals['_RESOURCESPANS']._serialized_end=362
-  _globals['_RESOURCE']._serialized_start=364
-  _globals['_RESOURCE']._serialized_end=444
-  _globals['_SCOPESPANS']._serialized_start=446
-  _globals['_SCOPESPANS']._serialized_end=519
-  _globals['_SPAN']._serialized_start=522
-  _globals['_SPAN']._serialized_end=1018
-  _globals['_SPAN_SPANKIND']._serialized_start=865
-  _globals['_SPAN_SPANKIND']._serialized_end=1018
-  _globals['_STATUS']._serialized_start=1021
-  _globals['_STATUS']._serialized_end=1182
-  _globals['_STATUS_STATUSCODE']._serialized_start=1104
-  _globals['_STATUS_STATUSCODE']._serialized_end=1182
-  _globals['_KEYVALUE']._serialized_start=1184
-  _globals['_KEYVALUE']._serialized_end=1272
-  _globals['_ANYVALUE']._serialized_start=1274
-  _globals['_ANYVALUE']._serialized_end=1384
-  _globals['_TRACESERVICE']._serialized_start=1387
-  _globals['_TRACESERVICE']._serialized_end=1547
+  _globals['_EXPORTTRACESERVICEREQUEST']._serialized_start=40
+  _globals['_EXPORTTRACESERVICEREQUEST']._serialized_end=119
+  _globals['_RESOURCESPANS']._serialized_start=121
+  _globals['_RESOURCESPANS']._serialized_end=223
+  _globals['_RESOURCE']._serialized_start=225
+  _globals['_RESOURCE']._serialized_end=278
+  _globals['_SCOPESPANS']._serialized_start=280
+  _globals['_SCOPESPANS']._serialized_end=326
+  _globals['_SPAN']._serialized_start=329
+  _globals['_SPAN']._serialized_end=744
+  _globals['_SPAN_SPANKIND']._serialized_start=591
+  _globals['_SPAN_SPANKIND']._serialized_end=744
+  _globals['_STATUS']._serialized_start=747
+  _globals['_STATUS']._serialized_end=881
+  _globals['_STATUS_STATUSCODE']._serialized_start=803
+  _globals['_STATUS_STATUSCODE']._serialized_end=881
+  _globals['_KEYVALUE']._serialized_start=883
+  _globals['_KEYVALUE']._serialized_end=944
+  _globals['_ANYVALUE']._serialized_start=946
+  _globals['_ANYVALUE']._serialized_end=1056
 # @@protoc_insertion_point(module_scope)

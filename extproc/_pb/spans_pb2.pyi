@@ -13,10 +13,6 @@ class ExportTraceServiceRequest(_message.Message):
     resource_spans: _containers.RepeatedCompositeFieldContainer[ResourceSpans]
     def __init__(self, resource_spans: _Optional[_Iterable[_Union[ResourceSpans, _Mapping]]] = ...) -> None: ...
 
-class ExportTraceServiceResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
 class ResourceSpans(_message.Message):
     __slots__ = ("resource", "scope_spans")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]

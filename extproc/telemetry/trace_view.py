@@ -57,8 +57,8 @@ class Edge(msgspec.Struct, frozen=True):
     failed: int
     p50_ms: float
     p95_ms: float
-    added_p50_ms: float
-    """Between the caller's span and the callee's."""
+    added_p50_ms: float | None
+    """Between the caller's span and the callee's; None where the callee tells nothing."""
 
 
 class ShownTrace(msgspec.Struct, frozen=True):
@@ -89,12 +89,13 @@ def hops(trace: Trace) -> Iterator[Hop]:
     """Every call from one service to another. What does not trace itself has the name that Envoy's cluster has."""
     by_parent = children(trace)
     for call in trace:
-        served = [child for child in by_parent.get(call.id, ()) if child.service != call.service]
-        for child in served:
-            yield Hop(call.service, child.service, call, child)
+        own = call.service
+        for child in by_parent.get(call.id, ()):
+            if child.service != own:
+                yield Hop(_cut(own), _cut(child.service), call, child)
         cluster = str(call.attributes.get("upstream_cluster", ""))
         if not by_parent.get(call.id) and call.kind == "client" and cluster:
-            yield Hop(call.service, cluster, call, call)
+            yield Hop(_cut(own), _cut(cluster), call, call)
 
 
 def edges(found: Iterable[Hop]) -> list[Edge]:
@@ -128,10 +129,10 @@ def _title(span: Span) -> str:
 
 def _edge(caller: str, callee: str, found: Sequence[Hop]) -> Edge:
     served = sorted(hop.served.end - hop.served.start for hop in found)
-    added = sorted(hop.added for hop in found)
+    added = sorted(hop.added for hop in found if hop.served is not hop.call)
     failed = sum(hop.call.failed or hop.served.failed for hop in found)
-    times = (_ms(_quantile(served, 0.5)), _ms(_quantile(served, 0.95)), _ms(_quantile(added, 0.5)))
-    return Edge(_cut(caller), _cut(callee), len(found), failed, *times)
+    p50, p95 = (_ms(_quantile(served, q)) for q in (0.5, 0.95))
+    return Edge(caller, callee, len(found), failed, p50, p95, _ms(_quantile(added, 0.5)) if added else None)
 
 
 def _quantile(ordered: Sequence[int], q: float) -> int:

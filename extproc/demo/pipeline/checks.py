@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from extproc.demo.checks import Check, judge
 from extproc.demo.pipeline.evidence import Evidence
@@ -131,7 +131,7 @@ def _genai(evidence: Evidence) -> Check:
     return judge("GenAI attributes", len(evidence.answers), faults, fine)
 
 
-def _untold(span: Span, due: dict[str, object]) -> str:
+def _untold(span: Span, due: Mapping[str, object]) -> str:
     wrong = [f"{key} is {span.attributes.get(key)!r}, not {value!r}" for key, value in due.items()]
     return next((text for text, key in zip(wrong, due, strict=True) if span.attributes.get(key) != due[key]), "")
 

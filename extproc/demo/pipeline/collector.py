@@ -29,6 +29,8 @@ class Collector:
         """``127.0.0.1:PORT`` while it runs."""
         self._copies: list[grpc.UnaryUnaryMultiCallable[bytes, bytes]] = []
         self._channels: list[grpc.Channel] = []
+        self._under_way: set[grpc.Future[bytes]] = set()
+        """Copies, which gRPC would cancel where nobody keeps them."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Collector]:
@@ -60,7 +62,9 @@ class Collector:
         """Keeps a message, and sends copies on. May be called from any thread."""
         self.messages.append(message)
         for copy in self._copies:
-            copy.future(message, timeout=_FORWARD_TIMEOUT)
+            sent = copy.future(message, timeout=_FORWARD_TIMEOUT)
+            self._under_way.add(sent)
+            sent.add_done_callback(self._under_way.discard)
 
     def spans(self) -> list[Span]:
         """All that have come so far."""

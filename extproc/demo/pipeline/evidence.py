@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
 from extproc.demo.evidence import PolicyTarget
+from extproc.demo.pipeline.expected_trace import beside
 from extproc.demo.pipeline.stages import (
     FEATURES,
     GATEWAY,
@@ -20,6 +20,7 @@ from extproc.demo.pipeline.stages import (
     PREPROCESS,
     ROUTER,
     SIDECARS,
+    STAGES,
     Arrival,
 )
 from extproc.demo.pipeline.traffic import MODELS, Answer
@@ -65,10 +66,19 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def hops(self) -> list[Hop]:
-        """Every call from one service to another; the hosted model has its service's name."""
+        """Every call from one service to another that a client waits for, in the order of who is called; the hosted
+        model has its service's name.
+        """
         renamed = {self.target(HOSTED).cluster: HOSTED}
-        found = chain.from_iterable(map(hops, self.traces.values()))
-        return [msgspec.structs.replace(hop, callee=renamed.get(hop.callee, hop.callee)) for hop in found]
+        order = {name: at for at, name in enumerate(STAGES)}
+        found = [
+            msgspec.structs.replace(hop, callee=renamed.get(hop.callee, hop.callee))
+            for trace in self.traces.values()
+            for left_out in [beside(trace)]
+            for hop in hops(trace)
+            if hop.call.id not in left_out
+        ]
+        return sorted(found, key=lambda hop: order.get(hop.callee, len(order)))
 
     def trace_of(self, answer: Answer) -> Trace:
         """The spans of this request's trace."""

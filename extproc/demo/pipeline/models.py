@@ -64,7 +64,8 @@ def issue(directory: Path) -> Certificate:
     made = Certificate(directory / "hosted-ca.pem", directory / "hosted-key.pem")
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
     names = ("-subj", f"/CN={SERVER_NAME}", "-addext", f"subjectAltName=DNS:{SERVER_NAME}")
-    command = [openssl, "req", "-x509", *curve, *names, "-days", "2", "-out", made.certificate, "-keyout", made.key]
+    command = [openssl, "req", "-x509", *curve, *names, "-days", "2"]
+    command += ["-out", str(made.certificate), "-keyout", str(made.key)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise SetupError(f"openssl could make no certificate: {done.stderr.strip().splitlines()[-1]}")

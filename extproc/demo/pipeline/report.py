@@ -16,7 +16,7 @@ from rich.text import Text
 from extproc.demo.checks import Check
 from extproc.demo.pipeline.evidence import Evidence
 from extproc.demo.pipeline.expected_trace import on_the_way, times_alone
-from extproc.demo.pipeline.stages import CLIENT, LLM, STAGES
+from extproc.demo.pipeline.stages import CLIENT, HOSTED, LLM, STAGES
 from extproc.demo.report import WIDTH, checks_table, percentile, verdict
 from extproc.telemetry.spans import Span
 from extproc.telemetry.trace_view import Bar, Edge, ShownTrace, edges, show_trace
@@ -68,12 +68,14 @@ def summarize(evidence: Evidence, checks: Sequence[Check], seed: int, seconds: f
 
 def _alone(evidence: Evidence) -> dict[str, int]:
     """Nanoseconds by service, over all requests."""
+    hosted = {span.id for span in evidence.served(HOSTED)}
     found: dict[str, int] = {}
     for trace in evidence.traces.values():
         spans = on_the_way(trace)
         alone = times_alone(spans)
         for span in spans:
-            found[span.service] = found.get(span.service, 0) + alone[span.id]
+            service = HOSTED if span.id in hosted else span.service
+            found[service] = found.get(service, 0) + alone[span.id]
     return found
 
 

@@ -176,7 +176,7 @@ async def pipeline(
             grace=1.0,
             otlp=f"http://{collector.address}",
         )
-        processor = Processor(options)
+        processor = Processor(options, echo=False)
         stack.callback(processor.child.terminate, 5.0)
         await asyncio.to_thread(processor.wait_ready, admin)
         collector.copy_to(options.listen[0])
@@ -184,9 +184,8 @@ async def pipeline(
         made = document(snapshot, at, services.apps, options.listen[0], collector.address, log)
         envoy = stack.enter_context(Envoy(made, directory))
         await asyncio.to_thread(envoy.wait_ready)
-        say(
-            console, f"One Envoy: {len(made['static_resources']['listeners'])} listeners, each under its service's name"
-        )
+        listeners = len(made["static_resources"]["listeners"])
+        say(console, f"Envoy: one process with {listeners} listeners, each of which traces under its service's name")
         yield Pipeline(services, at, envoy, admin, collector), policy_targets(snapshot)
 
 

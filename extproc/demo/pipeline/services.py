@@ -18,7 +18,7 @@ import numpy as np
 from aiohttp import web
 
 from extproc._pb import oip_pb2 as oip
-from extproc.demo.model_servers import serving
+from extproc.demo.http_server import serving
 from extproc.demo.pipeline.classifier import CLASSES, INFER
 from extproc.demo.pipeline.stages import (
     FEATURES,
