@@ -1,20 +1,34 @@
-"""Traces as people look at them: a waterfall of spans, and who called whom. Names come from outside."""
+"""Traces as people look at them: a waterfall of spans, and who called whom. Names come from outside.
+
+``build_document`` makes what the admin port serves as ``/traces``.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Annotated
 
 import msgspec
 
-from extproc.telemetry.spans import Span, Trace, Value, children
+from extproc.telemetry.spans import Span, Trace, Value, children, traces
 
 MAX_BARS = 200
 """Spans of one trace that are shown."""
+MAX_EDGES = 100
+"""Pairs of services that are shown."""
 _MAX_TEXT = 200
 """Characters of a text that comes from outside."""
 _SHOWN = ("gen_ai.", "aimesh.", "http.response.", "http.status_code", "error.type", "grpc.status_code")
 """Beginnings of the names of attributes that are shown."""
+
+
+class TracesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The parameters of ``/traces``."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    """The number of traces that are shown, the latest."""
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -73,6 +87,25 @@ class ShownTrace(msgspec.Struct, frozen=True):
     bars: Sequence[Bar]
 
 
+class TracesDocument(msgspec.Struct, frozen=True):
+    """What is known of the latest traces."""
+
+    spans: int
+    """All that there are."""
+    edges: Sequence[Edge]
+    """Of all of them, those with most calls first."""
+    traces: Sequence[ShownTrace]
+    """The latest first."""
+
+
+def build_document(spans: Sequence[Span], query: TracesQuery) -> TracesDocument:
+    """The traces of ``spans``."""
+    found = traces(spans)
+    latest = sorted(found.items(), key=lambda one: one[1][0].start, reverse=True)[: query.limit]
+    known = sorted(edges(chain.from_iterable(map(hops, found.values()))), key=lambda edge: -edge.calls)
+    return TracesDocument(len(spans), known[:MAX_EDGES], [show_trace(id_, trace) for id_, trace in latest])
+
+
 def waterfall(trace: Trace) -> list[Bar]:
     """The spans from the root downwards, each followed by its children in the order of their starts."""
     by_parent = children(trace)
@@ -86,12 +119,14 @@ def waterfall(trace: Trace) -> list[Bar]:
 
 
 def hops(trace: Trace) -> Iterator[Hop]:
-    """Every call from one service to another. What does not trace itself has the name that Envoy's cluster has."""
+    """Every call from one service to another that serves it; what is told beside it, as a client's own view, serves
+    nobody. A service that does not trace itself has the name of Envoy's cluster.
+    """
     by_parent = children(trace)
     for call in trace:
         own = call.service
         for child in by_parent.get(call.id, ()):
-            if child.service != own:
+            if child.service != own and child.kind != "client":
                 yield Hop(_cut(own), _cut(child.service), call, child)
         cluster = str(call.attributes.get("upstream_cluster", ""))
         if not by_parent.get(call.id) and call.kind == "client" and cluster:

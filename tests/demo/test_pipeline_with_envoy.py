@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from urllib.request import urlopen
 
 import pytest
 
 from extproc.demo.pipeline.stages import STAGES
 from tests.demo.test_demo_with_envoy import Run, Start, run
+from tests.waiting import until
 
 __all__ = ["run"]
 pytestmark = pytest.mark.envoy
@@ -21,12 +23,21 @@ PICTURE = {
     *(("model-router", name) for name in ("llm", "classifier", "hosted", "extproc")),
 }
 """Who calls whom."""
+ON_PAGE = {"hosted": "hosted/2024-07-18"}
+"""What tells nothing of itself has the name that Envoy has for it."""
+
+
+def edges_of(page: str) -> set[tuple[str, str]]:
+    """Those that the processor has heard of, by way of the demo's collector."""
+    with urlopen(f"{page}traces") as answer:
+        return {(edge["caller"], edge["callee"]) for edge in json.load(answer)["edges"]}
 
 
 def test_every_request_is_one_trace_and_nothing_stays(run: Start) -> None:
     demo: Run = run("pipeline", "--json", "--keep", "--requests", str(FEW), "--seed", "7")
-    demo.wait_for("  page")
+    page = demo.wait_for("  page").split()[1]
     assert demo.left(), "Envoy and the processor still run"
+    until(lambda: edges_of(page) == {(caller, ON_PAGE.get(callee, callee)) for caller, callee in PICTURE})
     demo.interrupt_group(signal.SIGINT)
     status, out, err = demo.ended()
     assert out, err

@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
 from extproc.demo.evidence import PolicyTarget
-from extproc.demo.pipeline.expected_trace import beside
 from extproc.demo.pipeline.stages import (
     FEATURES,
     GATEWAY,
@@ -66,17 +65,15 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def hops(self) -> list[Hop]:
-        """Every call from one service to another that a client waits for, in the order of who is called; the hosted
-        model has its service's name.
+        """Every call from one service to another, in the order of who is called; the hosted model has its service's
+        name.
         """
         renamed = {self.target(HOSTED).cluster: HOSTED}
         order = {name: at for at, name in enumerate(STAGES)}
         found = [
             msgspec.structs.replace(hop, callee=renamed.get(hop.callee, hop.callee))
             for trace in self.traces.values()
-            for left_out in [beside(trace)]
             for hop in hops(trace)
-            if hop.call.id not in left_out
         ]
         return sorted(found, key=lambda hop: order.get(hop.callee, len(order)))
 

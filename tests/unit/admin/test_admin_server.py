@@ -112,7 +112,7 @@ def test_metrics_in_the_format_that_is_asked_for(
 
 def test_paths_are_listed_where_there_is_none(admin: AdminServer) -> None:
     assert get(admin, "/")[2].split() == [
-        *(b"/metrics", b"/healthz", b"/readyz", b"/config", b"/live", b"/recent", b"/rollouts", b"/tap")
+        *(b"/metrics", b"/healthz", b"/readyz", b"/config", b"/live", b"/recent", b"/rollouts", b"/tap", b"/traces")
     ]
     status, _, body = get(admin, "/none")
     assert status == 404

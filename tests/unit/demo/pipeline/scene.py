@@ -91,7 +91,8 @@ def _spans(ask: Ask, start: int) -> list[Span]:
     add(router, ROUTER, "client", 110, 130, _EGRESS, upstream_cluster=PROCESSOR)
     watched = add(router, ROUTER, "client", 140, 810, _EGRESS, upstream_cluster=PROCESSOR)
     model = MODELS[ask.service]
-    genai: dict[str, Value] = {"gen_ai.request.model": model, "http.response.status_code": 200, **decided}
+    genai: dict[str, Value] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model, **decided}
+    genai["http.response.status_code"] = 200
     if ask.service != CLASSIFIER:
         genai |= {"gen_ai.usage.input_tokens": TOKENS[0], "gen_ai.usage.output_tokens": TOKENS[1]}
     if ask.service == LLM:

@@ -1,0 +1,62 @@
+"""The trace service over real gRPC: what is taken, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from extproc.demo.pipeline.collector import export_request
+from extproc.serve import span_service
+from extproc.serve.span_service import SpanService
+from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.received_spans import ReceivedSpans
+from extproc.telemetry.spans import EXPORT, Span
+from tests.grpc.running import insecure, running
+
+SPAN = Span("ab" * 16, "01" * 8, "", "llm", "ingress", "server", 1, 2)
+
+
+@pytest.fixture
+def received() -> ReceivedSpans:
+    return ReceivedSpans()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def export(received: ReceivedSpans, metrics: Metrics) -> Iterator[Any]:
+    with running({EXPORT: SpanService(received, metrics).open}) as server, insecure(server.address) as channel:
+        yield channel.unary_unary(EXPORT)
+
+
+def malformed(metrics: Metrics) -> float:
+    return metrics._counters["extproc_errors"].get(("malformed_message",), 0)
+
+
+def test_spans_are_taken(export: Any, received: ReceivedSpans, metrics: Metrics) -> None:
+    assert export(export_request([SPAN]), timeout=10) == b""
+    assert received.spans() == [SPAN]
+    assert export(b"", timeout=10) == b"", "a message without spans"
+    assert malformed(metrics) == 0
+
+
+def test_what_is_no_message_is_refused_and_counted(export: Any, received: ReceivedSpans, metrics: Metrics) -> None:
+    with pytest.raises(grpc.RpcError):
+        export(b"\xff\xff", timeout=10)
+    assert (received.raw(), malformed(metrics)) == (b"", 1)
+
+
+def test_what_is_too_large_is_refused_and_counted(
+    export: Any, received: ReceivedSpans, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(span_service, "MAX_MESSAGE", 10)
+    with pytest.raises(grpc.RpcError) as error:
+        export(export_request([SPAN]), timeout=10)
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (received.raw(), malformed(metrics)) == (b"", 1)
