@@ -7,7 +7,7 @@ import { ms, percent } from "./text.js";
 const BOX = { width: 150, height: 40 };
 const GAP = { along: 120, across: 14 };
 const DOWNWARDS = 720; // pixels below which it is drawn downwards
-const SMALL = { width: 82, height: 40 };
+const SMALL = { width: 112, height: 40 }; // at the most, where it is drawn downwards
 const NARROW_GAP = 6; // between boxes beside each other, at the least
 const PADDING = 8;
 
@@ -28,7 +28,7 @@ export function levels(edges) {
   return level;
 }
 
-const cut = (text, length) => (text.length > length ? `${text.slice(0, Math.max(1, length - 1))}…` : text);
+const cut = (text, length) => (text.length > length ? `${text.slice(0, Math.max(1, length - 2))}…` : text);
 const success = (edge) => 1 - edge.failed / edge.calls;
 const worst = (share) => (share >= 0.999 ? "good" : share >= 0.99 ? "warn" : "bad");
 
@@ -40,27 +40,27 @@ function columnsOf(edges) {
   return columns.filter(Boolean);
 }
 
-function box(node, size, narrow) {
+function box(node, narrow) {
   const calls = node.calls.reduce((sum, edge) => sum + edge.calls, 0);
   const failed = node.calls.reduce((sum, edge) => sum + edge.failed, 0);
   const p50 = Math.max(...node.calls.map((edge) => edge.p50_ms));
   const share = calls ? 1 - failed / calls : 1;
-  const letters = Math.floor((size.width - 18) / (narrow ? 6.5 : 7.3));
+  const letters = Math.floor((node.width - 14) / (narrow ? 6.3 : 7.3));
   const figures = calls ? `${ms(p50)} ms${failed ? ` · ${percent(share)}` : ""}` : "asks";
   return svg(
     "g",
     { class: `node ${narrow ? "narrow" : ""}`, "data-service": node.name },
     svg("title", {}, calls ? `${node.name}: ${calls} calls, ${percent(share)} successful, p50 ${ms(p50)} ms` : node.name),
-    svg("rect", { x: node.x, y: node.y, width: size.width, height: size.height, rx: 8 }),
-    svg("text", { class: "title", x: node.x + 10, y: node.y + 17 }, cut(node.name, letters)),
-    svg("text", { class: calls ? worst(share) : "", x: node.x + 10, y: node.y + 32 }, figures),
+    svg("rect", { x: node.x, y: node.y, width: node.width, height: node.height, rx: 8 }),
+    svg("text", { class: "title", x: node.x + 8, y: node.y + 17 }, cut(node.name, letters)),
+    svg("text", { class: calls ? worst(share) : "", x: node.x + 8, y: node.y + 32 }, figures),
   );
 }
 
-function line(edge, from, to, size, downwards) {
+function line(edge, from, to, downwards) {
   const [x1, y1, x2, y2] = downwards
-    ? [from.x + size.width / 2, from.y + size.height, to.x + size.width / 2, to.y]
-    : [from.x + size.width, from.y + size.height / 2, to.x, to.y + size.height / 2];
+    ? [from.x + from.width / 2, from.y + from.height, to.x + to.width / 2, to.y]
+    : [from.x + from.width, from.y + from.height / 2, to.x, to.y + to.height / 2];
   const path = downwards
     ? `M${x1} ${y1}C${x1} ${(y1 + y2) / 2} ${x2} ${(y1 + y2) / 2} ${x2} ${y2}`
     : `M${x1} ${y1}C${(x1 + x2) / 2} ${y1} ${(x1 + x2) / 2} ${y2} ${x2} ${y2}`;
@@ -70,29 +70,37 @@ function line(edge, from, to, size, downwards) {
   return found;
 }
 
+// Gives each service its place; returns the height of the picture.
+function placeDownwards(columns, width) {
+  columns.forEach((column, at) => {
+    const wide = Math.min(SMALL.width, (width - NARROW_GAP * (column.length - 1)) / column.length);
+    const start = (width - (wide + NARROW_GAP) * column.length + NARROW_GAP) / 2;
+    column.forEach((node, row) => Object.assign(node, { x: start + row * (wide + NARROW_GAP), y: at * (SMALL.height + 30), width: wide, height: SMALL.height }));
+  });
+  return (SMALL.height + 30) * columns.length - 30;
+}
+
+function placeAlong(columns, width) {
+  const across = BOX.height + GAP.across;
+  const height = across * Math.max(...columns.map((column) => column.length)) - GAP.across;
+  const step = Math.min(BOX.width + GAP.along, (width - BOX.width) / Math.max(1, columns.length - 1));
+  columns.forEach((column, at) => {
+    const start = (height - across * column.length + GAP.across) / 2;
+    column.forEach((node, row) => Object.assign(node, { x: at * step, y: start + row * across, ...BOX }));
+  });
+  return height;
+}
+
 export function services(edges, width) {
   if (!edges.length) return el("p", { class: "empty" }, "No call from one service to another is known.");
   const downwards = width < DOWNWARDS;
   const columns = columnsOf(edges);
-  const most = Math.max(...columns.map((column) => column.length));
-  const size = downwards ? { ...SMALL, width: Math.min(SMALL.width, (width - NARROW_GAP * (most - 1)) / most) } : BOX;
-  const gap = downwards ? NARROW_GAP : GAP.across;
-  const step = downwards ? size.height + 30 : Math.min(size.width + GAP.along, (width - size.width) / Math.max(1, columns.length - 1));
-  const across = (downwards ? size.width : size.height) + gap;
-  const height = downwards ? step * (columns.length - 1) + size.height : across * most - gap;
-  const nodes = new Map();
-  columns.forEach((column, at) => {
-    const room = downwards ? width : height;
-    const start = (room - across * column.length + gap) / 2;
-    column.forEach((node, row) => {
-      const [along, aside] = [at * step, start + row * across];
-      nodes.set(node.name, Object.assign(node, downwards ? { x: aside, y: along } : { x: along, y: aside }));
-    });
-  });
-  const picture = svg("svg", { viewBox: `0 ${-PADDING} ${width} ${height + 2 * PADDING}`, height: height + 2 * PADDING, role: "img", "aria-label": "Which service calls which" });
+  const height = (downwards ? placeDownwards : placeAlong)(columns, width) + 2 * PADDING;
+  const nodes = new Map(columns.flat().map((node) => [node.name, node]));
+  const picture = svg("svg", { viewBox: `0 ${-PADDING} ${width} ${height}`, height, role: "img", "aria-label": "Which service calls which" });
   for (const edge of edges) {
-    if (edge.caller !== edge.callee) picture.append(line(edge, nodes.get(edge.caller), nodes.get(edge.callee), size, downwards));
+    if (edge.caller !== edge.callee) picture.append(line(edge, nodes.get(edge.caller), nodes.get(edge.callee), downwards));
   }
-  for (const node of nodes.values()) picture.append(box(node, size, downwards));
+  for (const node of nodes.values()) picture.append(box(node, downwards));
   return picture;
 }

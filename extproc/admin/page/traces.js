@@ -67,6 +67,8 @@ export function traces({ card, note, services: picture, list }) {
   let latest = null;
   let chosen = null; // a trace that the reader has chosen stays, also when it has left the document
   const draw = () => {
+    // More of its spans may have come.
+    if (chosen) chosen = latest.traces.find((trace) => trace.id === chosen.id) ?? chosen;
     const shown = chosen ?? latest.traces[0];
     const choose = (trace) => () => {
       chosen = chosen?.id === trace.id ? null : trace;
