@@ -15,7 +15,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-clients check fmt protos istioctl helm h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients check fmt protos istioctl helm h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observe
 test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every state, and the table of docs/rollouts.md: an hour
 	@EXTPROC_TEST_ROLLOUTS=20 $(BIN)/python -m pytest tests/envoy/test_rollouts.py tests/unit/serve/test_rollout_driver.py tests/benchmarks/test_rollout_simulation.py --timeout 1200
 	@$(BIN)/python -m benchmarks.rollouts
+
+test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and every query of its dashboard in a real Prometheus: a minute
+	@EXTPROC_TEST_PIPELINE=1 $(BIN)/python -m pytest tests/demo/test_pipeline_with_envoy.py tests/page/test_traces_on_page.py tests/prometheus/test_stages_scraped.py tests/unit/demo/pipeline
 
 test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python

@@ -43,7 +43,7 @@ def add(commands: Subcommands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the demo; returns 0 where every check holds (with ``--keep``, once it is stopped). Raises ``SetupError``."""
-    requests = arguments.requests or _REQUESTS[arguments.scene]
+    requests = _REQUESTS[arguments.scene] if arguments.requests is None else arguments.requests
     try:
         if arguments.scene == "pipeline":
             from extproc.demo.pipeline.run import run as run_demo

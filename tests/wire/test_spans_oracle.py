@@ -17,9 +17,9 @@ HOMES = (trace_service_pb2, trace_pb2, resource_pb2, common_pb2)
 
 
 def upstream(message: Descriptor) -> Descriptor:
-    found: list[Any] = [home.DESCRIPTOR.message_types_by_name.get(message.name) for home in HOMES]
-    (one,) = [descriptor for descriptor in found if descriptor is not None]
-    return one
+    known: list[dict[str, Descriptor]] = [home.DESCRIPTOR.message_types_by_name for home in HOMES]
+    (found,) = [each[message.name] for each in known if message.name in each]
+    return found
 
 
 def shape(field: FieldDescriptor) -> tuple[Any, ...]:

@@ -65,6 +65,7 @@ class Pipeline:
         self.gateway = at.gateway
         self.admin = admin
         """The processor's admin port."""
+        self.envoy_admin = at.admin
         self.collector = collector
         self._envoy = envoy
 

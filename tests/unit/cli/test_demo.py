@@ -9,11 +9,30 @@ import pytest
 
 from extproc.cli.main import main
 from extproc.demo import run
+from extproc.demo.pipeline import run as pipeline_run
 from tests.unit.cli.command_lines import flags, help_of, refused
 
 
 def test_defaults() -> None:
-    assert flags("demo") == {"requests": 400, "seed": None, "json": False, "keep": False}
+    assert flags("demo") == {"scene": "canary", "requests": None, "seed": None, "json": False, "keep": False}
+    assert flags("demo", "pipeline")["scene"] == "pipeline"
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "requests"), [((), run, 400), (("canary",), run, 400), (("pipeline",), pipeline_run, 200)]
+)
+def test_each_scene_has_its_own_run(
+    words: tuple[str, ...], module: Any, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+    for one in (run, pipeline_run):
+        monkeypatch.setattr(one, "run", lambda of=one, **arguments: calls.append({"of": of, **arguments}) or 0)
+    assert main(["demo", *words]) == 0
+    assert calls == [{"of": module, "as_json": False, "requests": requests, "seed": None, "keep": False}]
+
+
+def test_a_scene_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "invalid choice: 'pipe'" in refused(capsys, "demo", "pipe")
 
 
 def test_flags_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

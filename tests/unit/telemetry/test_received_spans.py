@@ -35,7 +35,12 @@ def test_what_came_first_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_message_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    monkeypatch.setattr(received_spans, "decode_spans", lambda raw: decoded.append(raw) or decode_spans(raw))
+
+    def decode(raw: bytes) -> list[Span]:
+        decoded.append(raw)
+        return decode_spans(raw)
+
+    monkeypatch.setattr(received_spans, "decode_spans", decode)
     received = ReceivedSpans()
     received.take(export_request(spans(1)))
     assert not decoded, "nobody has looked"
