@@ -19,6 +19,7 @@ from aiohttp import web
 
 from extproc._pb import oip_pb2 as oip
 from extproc.demo.http_server import serving
+from extproc.demo.model_servers import USER_ID
 from extproc.demo.pipeline.classifier import CLASSES, INFER
 from extproc.demo.pipeline.stages import (
     FEATURES,
@@ -36,6 +37,8 @@ _NOT_PASSED_ON = frozenset(
     {"host", "connection", "content-length", "transfer-encoding", "content-type", "accept-encoding"}
 )
 _TIERS = ("free", "gold")
+NOBODY = "anonymous"
+"""The user of requests that name none."""
 
 
 class Service:
@@ -191,7 +194,7 @@ class Preprocess(Service):
 
     async def _features(self, request: web.Request) -> Mapping[str, Any]:
         sent = {**_passed_on(request, PASSED_ON), "host": FEATURES}
-        user = sent.get("x-user-id", "")
+        user = sent.get(USER_ID, NOBODY)
         async with self._session.get(f"{self._url}/features/{user}", headers=sent, raise_for_status=True) as answer:
             found: Mapping[str, Any] = json.loads(await answer.read())
             return found

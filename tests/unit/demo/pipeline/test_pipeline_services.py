@@ -133,7 +133,7 @@ def test_a_classifier_that_is_not_there() -> None:
         async def features(_: web.Request) -> web.Response:
             return web.json_response({})
 
-        async with serving([web.get("/features/", features)]) as outbound:
+        async with serving([web.get("/features/anonymous", features)]) as outbound:
             service = Preprocess(outbound, 1)
             async with service.running(), aiohttp.ClientSession() as session:
                 return await ask(session, f"http://{service.endpoint}")
