@@ -15,6 +15,7 @@ from extproc.demo.pipeline.expected_trace import (
     paths,
     times_alone,
 )
+from extproc.demo.pipeline.jaeger import Stored
 from extproc.demo.pipeline.stages import CLASSIFIER, GATEWAY, HOSTED, LLM, PROCESSOR, ROUTER, SIDECARS, STAGES
 from extproc.demo.pipeline.traffic import FORGED, MODELS, Answer
 from extproc.telemetry.spans import Span
@@ -27,7 +28,7 @@ _STOPWATCH = 2_000_000
 
 def verify(evidence: Evidence) -> list[Check]:
     """Every claim of the demo."""
-    return [check(evidence) for check in CHECKS]
+    return [*(check(evidence) for check in CHECKS), *([in_jaeger(evidence)] if evidence.jaeger is not None else [])]
 
 
 def settled(evidence: Evidence) -> bool:
@@ -203,6 +204,22 @@ def _secrets(evidence: Evidence) -> Check:
     size = sum(map(len, evidence.texts.values()))
     fine = f"{len(hosted)} requests with the hosted model's key alone; none in {size >> 10} KiB of spans, metrics, logs"
     return judge("credentials", len(hosted) and size, faults, fine)
+
+
+def in_jaeger(evidence: Evidence) -> Check:
+    """A real Jaeger has each trace with the same spans below the same ones, and draws who calls whom as they do."""
+    stored = evidence.jaeger or Stored()
+    faults, calls = [], set()
+    for answer in evidence.answers:
+        trace = evidence.trace_of(answer)
+        service = {span.id: span.service for span in trace}
+        told = {(span.id, span.parent, span.service) for span in trace}
+        calls |= {(service[s.parent], s.service) for s in trace if service.get(s.parent, s.service) != s.service}
+        if apart := told ^ stored.links.get(answer.ask.trace, frozenset()):
+            faults.append(f"{answer.ask.id} differs by {len(apart)} spans")
+    faults += [f"its graph differs by {' calls '.join(pair)}" for pair in sorted(calls ^ stored.graph)]
+    fine = f"{len(evidence.answers)} traces with the same spans, a service graph of {len(calls)} edges as it should be"
+    return judge("in Jaeger", len(evidence.answers), faults, fine)
 
 
 def _tells(answer: Answer, needle: str) -> bool:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
 from extproc.demo.evidence import PolicyTarget
+from extproc.demo.pipeline.jaeger import Stored
 from extproc.demo.pipeline.stages import (
     FEATURES,
     GATEWAY,
@@ -57,6 +58,8 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
     """What nobody must tell, by what it is."""
     texts: Mapping[str, bytes]
     """All that is told to others, by who tells it."""
+    jaeger: Stored | None = None
+    """What a real Jaeger has made of the spans, where there is one."""
 
     @cached_property
     def traces(self) -> dict[str, Trace]:

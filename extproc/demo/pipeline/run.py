@@ -15,17 +15,19 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from extproc.demo.evidence import PolicyTarget, policy_targets
 from extproc.demo.model_servers import Pace
 from extproc.demo.pipeline import stages
-from extproc.demo.pipeline.checks import settled, verify
+from extproc.demo.pipeline.checks import in_jaeger, settled, verify
 from extproc.demo.pipeline.classifier import Classifier
 from extproc.demo.pipeline.collector import Collector, export_request
 from extproc.demo.pipeline.envoy_document import document
 from extproc.demo.pipeline.evidence import Counted, Evidence, counted
+from extproc.demo.pipeline.jaeger import Jaeger, find
 from extproc.demo.pipeline.models import ChatModel, issue
 from extproc.demo.pipeline.report import render, summarize
 from extproc.demo.pipeline.services import FeatureStore, Postprocess, Preprocess
@@ -60,13 +62,22 @@ It runs on until Ctrl-C:
 class Pipeline:
     """All of it, running."""
 
-    def __init__(self, services: Services, at: Addresses, envoy: Envoy, admin: str, collector: Collector) -> None:
+    def __init__(
+        self,
+        services: Services,
+        at: Addresses,
+        envoy: Envoy,
+        admin: str,
+        collector: Collector,
+        jaeger: Jaeger | None,
+    ) -> None:
         self.services = services
         self.gateway = at.gateway
         self.admin = admin
         """The processor's admin port."""
         self.envoy_admin = at.admin
         self.collector = collector
+        self.jaeger = jaeger
         self._envoy = envoy
 
     async def texts(self, access_log: Path) -> dict[str, bytes]:
@@ -181,13 +192,18 @@ async def pipeline(
         stack.callback(processor.child.terminate, 5.0)
         await asyncio.to_thread(processor.wait_ready, admin)
         collector.copy_to(options.listen[0])
+        jaeger = None
+        if found := find():
+            jaeger = await stack.enter_async_context(Jaeger.running(found, directory))
+            collector.copy_to(jaeger.otlp)
+            say(console, f"Jaeger: every span, too; {jaeger.url}")
         log = str(directory / "access.json")
         made = document(snapshot, at, services.apps, options.listen[0], collector.address, log)
         envoy = stack.enter_context(Envoy(made, directory))
         await asyncio.to_thread(envoy.wait_ready)
         listeners = len(made["static_resources"]["listeners"])
         say(console, f"Envoy: one process with {listeners} listeners, each of which traces under its service's name")
-        yield Pipeline(services, at, envoy, admin, collector), policy_targets(snapshot)
+        yield Pipeline(services, at, envoy, admin, collector, jaeger), policy_targets(snapshot)
 
 
 def _policy(directory: Path, at: Addresses, services: Services, key: str) -> Path:
@@ -233,5 +249,12 @@ async def _settled(
         found: Counted = counted(targets, texts["Envoy's statistics"], texts["/metrics"].decode())
         evidence = Evidence(answers, spans, services.arrivals, services.usages, found, targets, keys, texts)
         if settled(evidence) or time.monotonic() > deadline:
-            return evidence
+            break
         await asyncio.sleep(0.2)
+    while running.jaeger is not None:
+        stored = await running.jaeger.stored(answer.ask.trace for answer in answers)
+        evidence = msgspec.structs.replace(evidence, jaeger=stored)
+        if in_jaeger(evidence).ok or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.5)
+    return evidence

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from extproc.demo.pipeline.checks import settled, verify
 from extproc.demo.pipeline.evidence import Counted, Evidence
+from extproc.demo.pipeline.jaeger import Stored
 from extproc.demo.pipeline.stages import (
     CLASSIFIER,
     FEATURES,
@@ -236,3 +237,40 @@ def test_what_is_said_names_the_service() -> None:
     broken = spans(of(FEATURES), lost)(good_run())
     (whole,) = [check for check in verify(broken) if check.name == "traces whole"]
     assert "feature-store server of preprocess client" in whole.detail
+
+
+def with_jaeger(evidence: Evidence) -> Evidence:
+    """As a real Jaeger tells of a good run."""
+    links = {id_: frozenset((s.id, s.parent, s.service) for s in trace) for id_, trace in evidence.traces.items()}
+    service = {span.id: span.service for span in evidence.spans}
+    calls = {(service[s.parent], s.service) for s in evidence.spans if service.get(s.parent, s.service) != s.service}
+    return replace(evidence, jaeger=Stored(links, frozenset(calls)))
+
+
+def stored(**changes: Callable[[Any], Any]) -> Fault:
+    def plant(evidence: Evidence) -> Evidence:
+        assert evidence.jaeger is not None
+        fresh = {name: change(getattr(evidence.jaeger, name)) for name, change in changes.items()}
+        return replace(evidence, jaeger=replace(evidence.jaeger, **fresh))
+
+    return plant
+
+
+def test_with_a_jaeger_there_is_one_check_more() -> None:
+    checks = verify(with_jaeger(good_run()))
+    assert (checks[-1].name, checks[-1].ok) == ("in Jaeger", True)
+    assert "a service graph of 8 edges" in checks[-1].detail
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        stored(links=lambda _: {}),
+        stored(links=lambda links: {id_: frozenset([*found][1:]) for id_, found in links.items()}),
+        stored(links=lambda links: {id_: frozenset((a, "", c) for a, _, c in found) for id_, found in links.items()}),
+        stored(graph=lambda graph: graph - {("gateway", "preprocess")}),
+        stored(graph=lambda graph: graph | {("llm", "feature-store")}),
+    ],
+)
+def test_a_fault_in_jaeger_fails_its_check_alone(fault: Fault) -> None:
+    assert failing(fault(with_jaeger(good_run()))) == {"in Jaeger"}

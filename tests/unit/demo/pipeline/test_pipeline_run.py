@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ from extproc.demo.evidence import policy_targets
 from extproc.demo.pipeline import run as module
 from extproc.demo.pipeline import stages
 from extproc.demo.pipeline.collector import Collector
+from extproc.demo.pipeline.jaeger import Stored
 from extproc.demo.pipeline.run import POLICY, Services, run
 from extproc.demo.pipeline.stages import CLASSIFIER, LLM, SIDECARS
 from extproc.demo.pipeline.traffic import Answer, Ask
@@ -34,6 +35,7 @@ class Stub:
         self.gateway = self.admin = "127.0.0.1:1"
         self.collector = Collector()
         self.services = SimpleNamespace(arrivals=[], usages=[])
+        self.jaeger: Any = None
         self.looks = 0
 
     async def texts(self, _: Path) -> dict[str, bytes]:
@@ -75,6 +77,20 @@ def test_the_clients_spans_are_sent_and_everything_is_waited_for() -> None:
     run(as_json=True, requests=10, seed=5)
     assert len(stub.collector.spans()) == 10
     assert stub.looks == 2
+
+
+def test_a_jaeger_is_asked_until_it_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    class Jaeger:
+        async def stored(self, traces: Iterable[str]) -> Stored:
+            asked.append([*traces])
+            return Stored()
+
+    stub.jaeger = Jaeger()
+    monkeypatch.setattr(module, "in_jaeger", lambda _: Check("in Jaeger", len(asked) == 2, ""))
+    run(as_json=True, requests=10, seed=5)
+    assert [len(traces) for traces in asked] == [10, 10]
 
 
 def test_what_never_comes_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
