@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.envoy.codec import Malformed
-from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.grpc_server import Sender
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.received_spans import ReceivedSpans
-from extproc.telemetry.spans import MAX_MESSAGE
 
 
 class SpanService:
@@ -26,10 +25,7 @@ class SpanService:
         return SpanHandler(self)
 
     def take(self, message: bytes) -> None:
-        """Keeps a message. Raises ``Malformed``, and ``Abort`` where it is too large."""
-        if len(message) > MAX_MESSAGE:
-            self._metrics.count_error("malformed_message")
-            raise Abort(StatusCode.RESOURCE_EXHAUSTED, f"more than {MAX_MESSAGE} bytes of spans in one message")
+        """Keeps a message. Raises ``Malformed``."""
         try:
             self._received.take(message)
         except Malformed:

@@ -6,19 +6,22 @@ import time
 from collections import deque
 from threading import Lock
 
-from extproc.telemetry.spans import Span, check_message, decode_spans
+from extproc.telemetry.spans import MAX_MESSAGE, MAX_SPANS, Span, count_spans, decode_spans
 
-MAX_BYTES = 1 << 20
-"""Of all messages that are kept: some 1,700 spans of Envoy's. What came first goes first."""
+MAX_BYTES = MAX_MESSAGE
+"""Of all messages that are kept: some 1,700 spans of Envoy's, and never more than ``MAX_SPANS``. What came first goes
+first.
+"""
 
 
 class _Message:
     """A message, and its spans once somebody has looked at them."""
 
-    __slots__ = ("raw", "spans")
+    __slots__ = ("count", "raw", "spans")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, count: int) -> None:
         self.raw = raw
+        self.count = count
         self.spans: list[Span] | None = None
 
 
@@ -27,17 +30,20 @@ class ReceivedSpans:
 
     def __init__(self) -> None:
         self._messages: deque[_Message] = deque()
-        self._bytes = 0
+        self._bytes = self._count = 0
         self._lock = Lock()
 
     def take(self, message: bytes) -> None:
         """Keeps an ExportTraceServiceRequest. Raises ``Malformed`` where it is none."""
-        check_message(message)
+        count = count_spans(message)
         with self._lock:
-            self._messages.append(_Message(message))
+            self._messages.append(_Message(message, count))
             self._bytes += len(message)
-            while self._bytes > MAX_BYTES:
-                self._bytes -= len(self._messages.popleft().raw)
+            self._count += count
+            while self._bytes > MAX_BYTES or self._count > MAX_SPANS:
+                first = self._messages.popleft()
+                self._bytes -= len(first.raw)
+                self._count -= first.count
 
     def raw(self) -> bytes:
         """All messages that are kept, one after the other: one message that tells the same."""

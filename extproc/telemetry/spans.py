@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -16,8 +17,10 @@ from extproc._pb import spans_pb2 as pb
 from extproc.envoy.codec import Malformed
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-MAX_MESSAGE = 1 << 20
-"""Bytes of one message; collectors send some 300 KiB for their default batch of 512 spans."""
+MAX_MESSAGE, MAX_SPANS = 1 << 20, 5_000
+"""Bytes and spans of one message; SDKs send 512 spans at a time, some 300 KiB."""
+_MAX_ATTRIBUTES = 128
+"""Of a span, as OpenTelemetry's own limit is by default; more are left out."""
 
 Value: TypeAlias = str | bool | int | float
 _KINDS = {
@@ -54,9 +57,14 @@ Trace: TypeAlias = Sequence[Span]
 """Spans of one trace, in the order of their starts."""
 
 
-def check_message(data: bytes) -> None:
-    """Whether ``data`` is an ExportTraceServiceRequest. Raises ``Malformed``."""
-    _decode(data)
+def count_spans(data: bytes) -> int:
+    """The number of spans in one ExportTraceServiceRequest. Raises ``Malformed``, also for more than is taken."""
+    if len(data) > MAX_MESSAGE:
+        raise Malformed("an ExportTraceServiceRequest that is too large")
+    found = sum(len(scope.spans) for resource in _decode(data).resource_spans for scope in resource.scope_spans)
+    if found > MAX_SPANS:
+        raise Malformed("an ExportTraceServiceRequest of too many spans")
+    return found
 
 
 def decode_spans(data: bytes) -> list[Span]:
@@ -113,5 +121,6 @@ def _span(span: pb.Span, service: str) -> Span:
 
 
 def _values(attributes: Iterable[pb.KeyValue]) -> dict[str, Value]:
-    kinds = ((one.key, one.value, one.value.WhichOneof("value")) for one in attributes)
+    few = islice(attributes, _MAX_ATTRIBUTES)
+    kinds = ((one.key, one.value, one.value.WhichOneof("value")) for one in few)
     return {key: getattr(value, kind) for key, value, kind in kinds if kind}

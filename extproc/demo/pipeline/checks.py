@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from extproc.demo.checks import Check, judge
-from extproc.demo.pipeline.evidence import Evidence
+from extproc.demo.pipeline.evidence import ACCESS_LOG, Evidence
 from extproc.demo.pipeline.expected_trace import (
     beside,
     expected_paths,
@@ -149,6 +149,8 @@ def _counts(evidence: Evidence) -> Check:
             counts["service"] = arrived[name]
         if name in (ROUTER, *MODELS):
             counts["processor"] = evidence.counted.processor.get(name, 0)
+        if name == ROUTER:
+            counts["access log"] = evidence.texts.get(ACCESS_LOG, b"").count(b"\n")
         if len(set(counts.values())) > 1:
             faults.append(f"{name}: {', '.join(f'{who} {count}' for who, count in counts.items())}")
     faults += _tokens(evidence)

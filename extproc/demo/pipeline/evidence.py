@@ -29,6 +29,8 @@ from extproc.render.envoy.envoy_options import NAMESPACE
 from extproc.telemetry.spans import Span, Trace, traces
 from extproc.telemetry.trace_view import Hop, hops
 
+ACCESS_LOG, STATISTICS = "Envoy's access log", "Envoy's statistics"
+"""Who tells: keys of ``Evidence.texts``."""
 _EVERY = (GATEWAY, PREPROCESS, FEATURES, ROUTER, POSTPROCESS)
 """Services that every request passes."""
 _PREFIXES = {name: name for name in (GATEWAY, *SIDECARS)} | {ROUTER: NAMESPACE}

@@ -26,7 +26,7 @@ from extproc.demo.pipeline.checks import in_jaeger, settled, verify
 from extproc.demo.pipeline.classifier import Classifier
 from extproc.demo.pipeline.collector import Collector, export_request
 from extproc.demo.pipeline.envoy_document import document
-from extproc.demo.pipeline.evidence import Counted, Evidence, counted
+from extproc.demo.pipeline.evidence import ACCESS_LOG, STATISTICS, Counted, Evidence, counted
 from extproc.demo.pipeline.jaeger import Jaeger, find
 from extproc.demo.pipeline.models import ChatModel, issue
 from extproc.demo.pipeline.report import render, summarize
@@ -82,8 +82,8 @@ class Pipeline:
 
     async def texts(self, access_log: Path) -> dict[str, bytes]:
         """What Envoy and the processor tell whoever asks."""
-        found = {"Envoy's access log": access_log.read_bytes(), "the spans": b"".join(self.collector.messages)}
-        for name, path in (("Envoy's statistics", _STATS), ("Envoy's configuration", "/config_dump")):
+        found = {ACCESS_LOG: access_log.read_bytes(), "the spans": b"".join(self.collector.messages)}
+        for name, path in ((STATISTICS, _STATS), ("Envoy's configuration", "/config_dump")):
             found[name] = (await asyncio.to_thread(self._envoy.ask, path))[1]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
             for path in ("/metrics", "/config", "/live"):
@@ -246,7 +246,7 @@ async def _settled(
             texts = await running.texts(access_log)
         except (aiohttp.ClientError, OSError) as error:
             raise SetupError(f"the pipeline does not tell what it counted: {error}") from error
-        found: Counted = counted(targets, texts["Envoy's statistics"], texts["/metrics"].decode())
+        found: Counted = counted(targets, texts[STATISTICS], texts["/metrics"].decode())
         evidence = Evidence(answers, spans, services.arrivals, services.usages, found, targets, keys, texts)
         if settled(evidence) or time.monotonic() > deadline:
             break

@@ -33,6 +33,14 @@ def test_what_came_first_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(received.raw()) == 3 * size
 
 
+def test_there_are_never_more_than_so_many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(received_spans, "MAX_SPANS", 5)
+    received = ReceivedSpans()
+    for ids in ((1, 2), (3, 4), (5, 6)):
+        received.take(export_request(spans(*ids)))
+    assert received.spans() == spans(3, 4, 5, 6)
+
+
 def test_a_message_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 
 from extproc.envoy.codec import Malformed
-from extproc.telemetry.spans import Span, check_message, children, decode_spans, traces
+from extproc.telemetry.spans import MAX_MESSAGE, MAX_SPANS, Span, children, count_spans, decode_spans, traces
 
 
 def message(**fields: object) -> pb.ExportTraceServiceRequest:
@@ -69,12 +69,31 @@ def test_several_messages_are_one() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_spans_or_malformed(raw: bytes) -> None:
     try:
-        check_message(raw)
+        count = count_spans(raw)
     except Malformed:
         with pytest.raises(Malformed):
             decode_spans(raw)
     else:
-        decode_spans(raw)
+        assert len(decode_spans(raw)) == count
+
+
+def test_a_message_has_bounds() -> None:
+    made = message()
+    scope = made.resource_spans[0].scope_spans[0]
+    scope.spans.extend(scope.spans[0] for _ in range(MAX_SPANS - 1))
+    assert count_spans(made.SerializeToString()) == MAX_SPANS
+    scope.spans.add()
+    with pytest.raises(Malformed, match="too many spans"):
+        count_spans(made.SerializeToString())
+    with pytest.raises(Malformed, match="too large"):
+        count_spans(message(name="n" * MAX_MESSAGE).SerializeToString())
+
+
+def test_attributes_have_bounds() -> None:
+    made = message()
+    for i in range(1000):
+        made.resource_spans[0].scope_spans[0].spans[0].attributes.add(key=str(i)).value.int_value = i
+    assert len(only(made).attributes) == 128
 
 
 def span(id_: str, parent: str = "", trace: str = "t", start: int = 0) -> Span:

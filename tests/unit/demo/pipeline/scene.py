@@ -7,7 +7,7 @@ from pathlib import Path
 
 from extproc.demo import pipeline
 from extproc.demo.evidence import PolicyTarget
-from extproc.demo.pipeline.evidence import Counted, Evidence
+from extproc.demo.pipeline.evidence import ACCESS_LOG, Counted, Evidence
 from extproc.demo.pipeline.stages import (
     CLASSIFIER,
     CLIENT,
@@ -56,7 +56,7 @@ def good_run(requests: int = 40, seed: int = 1) -> Evidence:
     every = dict.fromkeys((GATEWAY, PREPROCESS, FEATURES, ROUTER, POSTPROCESS), len(answers))
     tokens = {name: (TOKENS[0] * of[name], TOKENS[1] * of[name]) for name in (LLM, HOSTED)}
     counted = Counted({**every, **of}, {**of, ROUTER: len(answers)}, tokens)
-    texts = {"the spans": b"spans of all", "/metrics": b"metrics" * 300}
+    texts = {"the spans": b"spans of all", "/metrics": b"metrics" * 300, ACCESS_LOG: b"{}\n" * len(answers)}
     return Evidence(answers, spans, arrivals, usages, counted, [*TARGETS.values()], {HOSTED: KEY, CLIENT: TOKEN}, texts)
 
 

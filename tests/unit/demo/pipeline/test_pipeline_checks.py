@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from extproc.demo.pipeline.checks import settled, verify
-from extproc.demo.pipeline.evidence import Counted, Evidence
+from extproc.demo.pipeline.evidence import ACCESS_LOG, Counted, Evidence
 from extproc.demo.pipeline.jaeger import Stored
 from extproc.demo.pipeline.stages import (
     CLASSIFIER,
@@ -168,6 +168,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "Envoy counts one more": (counted(envoy=lambda c: c | {FEATURES: c[FEATURES] + 1}), "counts agree"),
     "the processor counts one less": (counted(processor=lambda c: c | {LLM: c[LLM] - 1}), "counts agree"),
     "the hosted model is not counted": (counted(envoy=lambda c: c | {HOSTED: 0}), "counts agree"),
+    "the access log has one more": (said(ACCESS_LOG, "{}\n"), "counts agree"),
     "tokens not counted": (counted(tokens=lambda _: {}), "counts agree"),
     "a service that was not asked": (
         lambda e: replace(e, arrivals=[one for one in e.arrivals if one is not e.arrivals[0]]),
