@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ async def _waterfall(page: Page, trace: str, count: int) -> None:
     assert "pool a100-west" in facts
 
 
-async def _hostile(page: Page, processor: Served, spans: list[Span]) -> None:
+async def _hostile(page: Page, processor: Served, spans: Sequence[Span]) -> None:
     """A service whose name is markup, which calls itself in a loop; the newest is shown again once it is asked for."""
     start = max(span.start for span in spans) + 10**9
     first = Span("ee" * 16, "01" * 8, "02" * 8, HOSTILE, HOSTILE, "server", start, start + 10**7, {"gen_ai.a": HOSTILE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,8 +26,16 @@ def test_each_scene_has_its_own_run(
     words: tuple[str, ...], module: Any, requests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
+
+    def recorded(of: Any) -> Callable[..., int]:
+        def run(**arguments: Any) -> int:
+            calls.append({"of": of, **arguments})
+            return 0
+
+        return run
+
     for one in (run, pipeline_run):
-        monkeypatch.setattr(one, "run", lambda of=one, **arguments: calls.append({"of": of, **arguments}) or 0)
+        monkeypatch.setattr(one, "run", recorded(one))
     assert main(["demo", *words]) == 0
     assert calls == [{"of": module, "as_json": False, "requests": requests, "seed": None, "keep": False}]
 

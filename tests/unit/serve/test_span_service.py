@@ -9,11 +9,14 @@ import grpc
 import pytest
 
 from extproc.demo.pipeline.collector import export_request
+from extproc.grpc_server import Abort, StatusCode
+from extproc.serve import span_service
 from extproc.serve.span_service import SpanService
 from extproc.telemetry import spans
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.received_spans import ReceivedSpans
 from extproc.telemetry.spans import EXPORT, Span
+from tests.grpc.echo import PlainSender
 from tests.grpc.running import insecure, running
 
 SPAN = Span("ab" * 16, "01" * 8, "", "llm", "ingress", "server", 1, 2)
@@ -59,3 +62,19 @@ def test_what_is_too_large_is_refused_and_counted(
     with pytest.raises(grpc.RpcError):
         export(export_request([SPAN]), timeout=10)
     assert (received.raw(), malformed(metrics)) == (b"", 1)
+
+
+def test_calls_that_send_nothing_make_room(
+    received: ReceivedSpans, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(span_service, "MAX_CALLS", 2)
+    service = SpanService(received, metrics)
+    ended: list[Abort] = []
+    first = service.open(PlainSender(ended.append))
+    second, third = service.open(PlainSender()), service.open(PlainSender())
+    assert [abort.code for abort in ended] == [StatusCode.RESOURCE_EXHAUSTED]
+    assert metrics._counters["extproc_errors"][("too_many_span_calls",)] == 1
+    for handler in (first, second, third):
+        handler.close()
+    assert service.open(PlainSender()).receive(export_request([SPAN])) == (b"",)
+    assert metrics._counters["extproc_errors"][("too_many_span_calls",)] == 1

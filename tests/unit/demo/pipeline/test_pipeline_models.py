@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import aiohttp
 import pytest
 
 from extproc.demo.model_servers import INSTANT
-from extproc.demo.pipeline import models
 from extproc.demo.pipeline.models import ADDRESS, SERVER_NAME, ChatModel, issue
 from extproc.errors import SetupError
 
@@ -60,7 +60,7 @@ def test_the_certificate_is_the_servers(tmp_path: Path) -> None:
 
 
 def test_without_openssl_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(SetupError, match="apt-get install openssl"):
         issue(tmp_path)
 
