@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.telemetry.spans import Span, traces
@@ -106,6 +106,7 @@ SPANS = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(SPANS, max_size=12))
 def test_any_spans_can_be_shown(spans: list[Span]) -> None:
     document = build_document(spans, TracesQuery(100))

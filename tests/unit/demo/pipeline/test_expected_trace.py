@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.demo.pipeline.expected_trace import (
@@ -70,6 +70,7 @@ def test_a_loop_among_parents_ends() -> None:
 TIMES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 9)), min_size=1, max_size=10)
 
 
+@settings(max_examples=50)
 @given(TIMES)
 def test_times_alone_add_up_to_the_time_in_which_any_span_runs(times: list[tuple[int, int, int]]) -> None:
     trace = [span(str(i), str(above % i) if i else "", min(a, b), max(a, b)) for i, (a, b, above) in enumerate(times)]
