@@ -91,7 +91,9 @@ class Jaeger:
                     found = (await answer.json())["data"] or []
         except (aiohttp.ClientError, TimeoutError, ValueError, LookupError) as error:
             raise SetupError(f"Jaeger does not tell what it has: {error}") from error
-        return Stored(links, frozenset((one["parent"], one["child"]) for one in found))
+        # A span below another of its own service, as a proxy's call below what it serves, counts there as well.
+        calls = ((one["parent"], one["child"]) for one in found)
+        return Stored(links, frozenset((caller, callee) for caller, callee in calls if caller != callee))
 
     async def _links(self, session: aiohttp.ClientSession, id_: str) -> frozenset[Link]:
         async with session.get(f"{self.url}/api/traces/{id_}") as answer:

@@ -44,7 +44,8 @@ def ask(status: int = 200, dependencies: Any = ()) -> Stored:
 
 
 def test_what_it_has() -> None:
-    stored = ask(dependencies=[{"parent": "client", "child": "gateway", "callCount": 2}])
+    calls = [{"parent": parent, "child": "gateway", "callCount": 2} for parent in ("client", "gateway")]
+    stored = ask(dependencies=calls)
     assert stored.links == {
         "ab": {("01", "", "client"), ("02", "01", "gateway"), ("03", "", "gateway")},
         "cd": frozenset(),
