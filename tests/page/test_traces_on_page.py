@@ -91,8 +91,11 @@ async def _hostile(page: Page, processor: Served, spans: Sequence[Span]) -> None
     loop = replace(first, id="02" * 8, parent="01" * 8, service=f"b{HOSTILE}")
     root = replace(first, id="03" * 8, parent="", service=f"c{HOSTILE}", kind="client", failed=True)
     called = replace(first, id="04" * 8, parent="03" * 8)
+    await page.eval(f"{ENTRIES}[0].focus()")
+    focused = await page.eval("document.activeElement.dataset.trace")
     await asyncio.to_thread(send, processor.address, first, loop, root, called)
     await page.until(f"{ENTRIES}[0]?.dataset.trace === '{'ee' * 16}'")
+    assert await page.eval("document.activeElement.dataset.trace") == focused, "as it is drawn anew"
     await page.eval(f"{ENTRIES}[0].click()")
     await page.until("document.querySelector('.waterfall').textContent.includes('<img')")
     assert await page.eval("document.querySelectorAll('#trace-card img').length") == 0

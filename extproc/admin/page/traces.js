@@ -64,6 +64,9 @@ function waterfall(trace) {
 
 // Draws the documents of /traces into these elements; `card` is hidden while there are none.
 export function traces({ card, note, services: picture, list }) {
+  const entries = el("div", { class: "trace-list" }); // one element, so that it stays where it was scrolled to
+  const below = el("div");
+  list.replaceChildren(entries, below);
   let latest = null;
   let chosen = null; // a trace that the reader has chosen stays, also when it has left the document
   const draw = () => {
@@ -76,8 +79,10 @@ export function traces({ card, note, services: picture, list }) {
     };
     note.textContent = `${latest.traces.length} latest of what was sent by OTLP, ${latest.spans} spans; times in ms`;
     picture.replaceChildren(services(latest.edges, picture.clientWidth));
-    const entries = latest.traces.slice(0, ROWS).map((trace) => entry(trace, trace.id === shown.id, choose(trace)));
-    list.replaceChildren(el("div", { class: "trace-list" }, ...entries), waterfall(shown));
+    const focused = entries.contains(document.activeElement) ? document.activeElement.dataset.trace : "";
+    entries.replaceChildren(...latest.traces.slice(0, ROWS).map((trace) => entry(trace, trace.id === shown.id, choose(trace))));
+    [...entries.children].find((one) => one.dataset.trace === focused)?.focus({ preventScroll: true });
+    below.replaceChildren(waterfall(shown));
   };
   new ResizeObserver(() => latest?.traces.length && picture.replaceChildren(services(latest.edges, picture.clientWidth))).observe(picture);
   return (doc) => {

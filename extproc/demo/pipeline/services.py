@@ -183,7 +183,7 @@ class Preprocess(Service):
         tensor = oip.ModelInferRequest.InferInputTensor(name="input-0", datatype="FP32", shape=[1, len(measures)])
         tensor.contents.fp32_contents.extend(measures)
         asked = oip.ModelInferRequest(model_name=body["model"], inputs=[tensor])
-        sent = [(name, value) for name, value in _all(request).items() if not name.startswith(":")]
+        sent = [*_all(request).items()]
         try:
             scores = list((await self._infer(asked, metadata=sent, timeout=60)).outputs[0].contents.fp32_contents)
         except grpc.aio.AioRpcError as error:
