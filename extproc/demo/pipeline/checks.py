@@ -49,12 +49,14 @@ def _whole(evidence: Evidence) -> Check:
     faults = []
     for answer in evidence.answers:
         missing, more = _difference(expected[answer.ask.service], paths(evidence.trace_of(answer)))
-        if missing or more:
+        if (missing or more) and answer.ask.trace not in evidence.unwatched:
             faults.append(f"{answer.ask.id} lacks {_last(missing)}, has {_last(more)}")
     strays = evidence.traces.keys() - {answer.ask.trace for answer in evidence.answers}
     faults += [f"trace {id_} is no request's" for id_ in strays]
     count = sum(map(len, evidence.traces.values()))
     fine = f"{len(evidence.answers)} requests, each one trace from the client to its model: {count} spans"
+    if shed := len(evidence.unwatched):
+        fine += f"; {shed} without the processor's, which says that it could not keep up"
     return judge("traces whole", len(evidence.answers), faults, fine)
 
 
@@ -104,7 +106,7 @@ def _genai(evidence: Evidence) -> Check:
     """
     usage = {one.request_id: one for one in evidence.usages}
     faults = []
-    for answer in evidence.answers:
+    for answer in evidence.watched:
         trace, service = evidence.trace_of(answer), answer.ask.service
         target = evidence.target(service)
         ours = [span for span in trace if span.service == PROCESSOR]
@@ -159,7 +161,7 @@ def _counts(evidence: Evidence) -> Check:
 
 
 def _tokens(evidence: Evidence) -> list[str]:
-    service = {answer.ask.id: answer.ask.service for answer in evidence.answers}
+    service = {answer.ask.id: answer.ask.service for answer in evidence.watched}
     spent: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for one in evidence.usages:
         if name := service.get(one.request_id):

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import headers
 from extproc.demo.evidence import PolicyTarget
+from extproc.demo.pipeline.expected_trace import Path, expected_paths, paths
 from extproc.demo.pipeline.jaeger import Stored
 from extproc.demo.pipeline.stages import (
     FEATURES,
@@ -18,6 +19,7 @@ from extproc.demo.pipeline.stages import (
     HOSTED,
     POSTPROCESS,
     PREPROCESS,
+    PROCESSOR,
     ROUTER,
     SIDECARS,
     STAGES,
@@ -44,6 +46,8 @@ class Counted(msgspec.Struct, frozen=True):
     processor: Mapping[str, int] = {}
     tokens: Mapping[str, tuple[int, int]] = {}
     """Input and output, as the processor has them."""
+    shed: int = 0
+    """Answers that it did not watch to their ends, since it could not keep up: on a machine that stood still."""
 
 
 class Evidence(msgspec.Struct, frozen=True, dict=True):
@@ -86,6 +90,21 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
         """The spans of this request's trace."""
         return self.traces.get(answer.ask.trace, ())
 
+    @cached_property
+    def unwatched(self) -> frozenset[str]:
+        """Traces that lack the processor's span and nothing else; none where these are more than it has shed."""
+        found = frozenset(
+            answer.ask.trace
+            for answer in self.answers
+            if paths(self.trace_of(answer)) == [path for path in expected_paths(answer.ask.service) if not _ours(path)]
+        )
+        return found if len(found) <= self.counted.shed else frozenset()
+
+    @property
+    def watched(self) -> list[Answer]:
+        """The answers that the processor has read to their ends."""
+        return [answer for answer in self.answers if answer.ask.trace not in self.unwatched]
+
     def target(self, service: str) -> PolicyTarget:
         """What the policy says of a model's service."""
         return next(one for one in self.targets if one.model == MODELS[service])
@@ -107,6 +126,10 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
         return [hop.served for hop in self.hops if hop.callee == service]
 
 
+def _ours(path: Path) -> bool:
+    return path[-1] == (PROCESSOR, "client")
+
+
 def counted(targets: Sequence[PolicyTarget], stats: bytes, metrics: str) -> Counted:
     """From Envoy's ``/stats?format=json`` and the processor's ``/metrics``."""
     service = {model: name for name, model in MODELS.items()}
@@ -116,8 +139,11 @@ def counted(targets: Sequence[PolicyTarget], stats: bytes, metrics: str) -> Coun
     found = {one.get("name", ""): one.get("value") for one in msgspec.json.decode(stats)["stats"]}
     requests: Counter[str] = Counter()
     tokens: dict[str, Counter[str]] = {name: Counter() for name in MODELS}
+    shed = 0
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
+            if sample.name == "extproc_errors_total" and sample.labels["reason"] == "observer_overload":
+                shed = int(sample.value)
             if name := service.get(sample.labels.get("model", "")):
                 if sample.name == "inference_requests_total":
                     requests[name] += int(sample.value)
@@ -128,4 +154,5 @@ def counted(targets: Sequence[PolicyTarget], stats: bytes, metrics: str) -> Coun
         {name: int(found.get(stat) or 0) for stat, name in names.items()},
         requests,
         {name: (each["input"], each["output"]) for name, each in tokens.items()},
+        shed,
     )

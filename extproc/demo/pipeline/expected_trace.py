@@ -64,9 +64,15 @@ def role(span: Span) -> Role:
 
 
 def beside(trace: Trace) -> set[str]:
-    """Ids of spans that no answer waits for: the observer's call, and the processor's span below it."""
+    """Ids of spans that no answer waits for: the observer's call, and the processor's span below it.
+
+    Where there is no such span, the observer's call is any but the first of the router's calls to the processor.
+    """
     by_parent = children(trace)
     ours = {span.id for span in trace if span.service == PROCESSOR}
+    if not ours:
+        asks = sorted((span for span in trace if role(span)[1] == ASKS), key=lambda span: span.start)
+        return {span.id for span in asks[1:]}
     return ours | {span.id for span in trace if any(child.id in ours for child in by_parent.get(span.id, ()))}
 
 

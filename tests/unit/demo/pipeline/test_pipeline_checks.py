@@ -234,6 +234,26 @@ def test_a_busy_machine_breaks_nothing() -> None:
     assert failing(replace(evidence, spans=slow)) == set()
 
 
+def shed(evidence: Evidence, told: int) -> Evidence:
+    """A chat whose answer the processor did not watch to its end, and ``told``, how many it says there were."""
+    (answer, *_) = (one for one in evidence.answers if one.ask.service == LLM)
+    (usage,) = (one for one in evidence.usages if one.request_id == answer.ask.id)
+    left = [s for s in evidence.spans if s.trace != answer.ask.trace or s.service != PROCESSOR]
+    slow = [replace(s, end=s.end + 1000 * MS) if "ext_proc" in s.name and s.end - s.start > 5 * MS else s for s in left]
+    given, output = evidence.counted.tokens[LLM]
+    tokens = {**evidence.counted.tokens, LLM: (given - usage.input_tokens, output - usage.output_tokens)}
+    return replace(evidence, spans=slow, counted=replace(evidence.counted, tokens=tokens, shed=told))
+
+
+def test_what_the_processor_says_it_has_shed_is_no_fault_and_no_more_than_that() -> None:
+    evidence = shed(good_run(), 1)
+    assert failing(evidence) == set()
+    assert settled(evidence)
+    assert {"traces whole", "GenAI attributes", "counts agree"} <= failing(shed(good_run(), 0))
+    (whole,) = [check for check in verify(evidence) if check.name == "traces whole"]
+    assert "1 without the processor's" in whole.detail
+
+
 def test_what_is_said_names_the_service() -> None:
     broken = spans(of(FEATURES), lost)(good_run())
     (whole,) = [check for check in verify(broken) if check.name == "traces whole"]
