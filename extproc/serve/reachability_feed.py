@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable
+import ssl
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
-from extproc.policy.target import Target
+from extproc.policy.target import Target, is_address
 from extproc.serve.polling_thread import TIMEOUT, PollingThread
 from extproc.telemetry.serving_gauges import TargetName
 
@@ -19,10 +24,21 @@ INTERVAL = 0.5
 """Seconds between two looks at a server."""
 FAILURES = 2
 """Looks in a row that must fail before a server is down; one that succeeds is enough for it to be up."""
+MAX_OPEN = 128
+"""Connections that are open at a time: a look at so many servers takes no longer than one at the slowest of them."""
+
+
+class Port(NamedTuple):
+    """Where a server takes connections."""
+
+    endpoint: str
+    """``host:port``."""
+    tls_name: str
+    """Name by which it is called in TLS; empty: no TLS."""
 
 
 class Server:
-    """What is known of one endpoint."""
+    """What is known of one port."""
 
     __slots__ = ("_failures", "_reached")
 
@@ -46,33 +62,36 @@ class Server:
 
 class ReachabilityFeed(PollingThread):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
-    target, and no others. ``loads`` gets the clusters of targets whose servers are all down.
+    target, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all down.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot], loads: PoolLoads, *, interval: float = INTERVAL) -> None:
         super().__init__("reachability-feed", interval)
         self._snapshot, self._loads = snapshot, loads
         self.up: dict[TargetName, int] = {}
-        """1 or 0 for each watched target."""
-        self._servers: dict[str, Server] = {}
+        """For each watched target 1, or 0 where all of its servers are down, or all of those for gRPC."""
+        self._servers: dict[Port, Server] = {}
 
     def _look(self, executor: Executor) -> None:
         targets = watched(self._snapshot())
-        endpoints = list(dict.fromkeys(endpoint for target in targets for endpoint in target.endpoints))
-        self._servers = {endpoint: self._servers.get(endpoint) or Server() for endpoint in endpoints}
-        for endpoint, error in zip(endpoints, executor.map(_connect, endpoints), strict=True):
-            self._servers[endpoint].note(error)
+        ports = list(dict.fromkeys(port for target in targets for each in _clusters(target).values() for port in each))
+        self._servers = {port: self._servers.get(port) or Server() for port in ports}
+        for port, error in zip(ports, asyncio.run(_reach(ports, executor)), strict=True):
+            self._servers[port].note(error)
         self._tell(targets)
 
     def _tell(self, targets: Iterable[Target]) -> None:
-        up = {t: not all(self._servers[endpoint].down for endpoint in t.endpoints) for t in targets}
-        down = frozenset(target.cluster for target, serves in up.items() if not serves)
+        dead = {t: [name for name, ports in _clusters(t).items() if self._all_down(ports)] for t in targets}
+        down = frozenset(name for names in dead.values() for name in names)
         for cluster in sorted(down - self._loads.down):
             log.warning("%s is down: none of its servers can be reached; its users get another version", cluster)
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
         self._loads.down = down
-        self.up = {(t.policy, t.version, t.pool): int(serves) for t, serves in up.items()}
+        self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
+
+    def _all_down(self, ports: Iterable[Port]) -> bool:
+        return all(self._servers[port].down for port in ports)
 
 
 def watched(snapshot: Snapshot) -> list[Target]:
@@ -84,11 +103,75 @@ def watched(snapshot: Snapshot) -> list[Target]:
     return found
 
 
-def _connect(endpoint: str) -> OSError | None:
-    """None where a connection came about."""
-    host, _, port = endpoint.rpartition(":")
+def _clusters(target: Target) -> dict[str, list[Port]]:
+    """The ports of its servers by cluster: that for gRPC as well, where it has servers of its own."""
+    tls = target.upstream.tls
+    return {
+        target.cluster_of(grpc=grpc): [Port(e, tls.name_of(e) if tls else "") for e in target.servers(grpc=grpc)]
+        for grpc in (False, True)
+    }
+
+
+async def _reach(ports: Sequence[Port], executor: Executor) -> list[OSError | None]:
+    """For each port None, or why no connection came about."""
+    free = asyncio.Semaphore(MAX_OPEN)
+
+    async def reach(port: Port) -> OSError | None:
+        async with free:
+            return await _connect(port, executor)
+
+    return await asyncio.gather(*map(reach, ports))
+
+
+async def _connect(port: Port, executor: Executor) -> OSError | None:
     try:
-        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
-    except OSError as error:
+        async with asyncio.timeout(TIMEOUT):
+            connection = await _opened(port.endpoint, executor)
+    except OSError as error:  # TimeoutError is one
         return error
+    with connection, suppress(OSError):  # a server is there, whatever it says of TLS
+        if port.tls_name:
+            async with asyncio.timeout(TIMEOUT):
+                await _shake_hands(connection, port.tls_name)
     return None
+
+
+async def _opened(endpoint: str, executor: Executor) -> socket.socket:
+    """A connection to the first address that takes one. Raises ``OSError``. Names are looked up in a thread."""
+    loop = asyncio.get_running_loop()
+    host, _, port = endpoint.rpartition(":")
+    lookup = partial(socket.getaddrinfo, host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    found = lookup() if is_address(endpoint) else await loop.run_in_executor(executor, lookup)
+    errors: list[OSError] = []
+    for family, kind, _, _, address in found:
+        connection = socket.socket(family, kind)
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, address)
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, OSError):  # cancelled
+                raise
+            errors.append(error)
+        else:
+            return connection
+    raise errors[-1]
+
+
+async def _shake_hands(connection: socket.socket, name: str) -> None:
+    """TLS with its beginning and its end, and nothing in between. A server that sees none writes that into its log."""
+    _, writer = await asyncio.open_connection(sock=connection, ssl=_any_certificate(), server_hostname=name)
+    try:
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        writer.transport.abort()
+
+
+@lru_cache(maxsize=1)
+def _any_certificate() -> ssl.SSLContext:
+    """The client's side of TLS. Envoy verifies the servers: it has the authorities and the certificate to show."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    made.set_alpn_protocols(["h2", "http/1.1"])
+    return made
