@@ -35,7 +35,7 @@ from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.exchange.session_place import MESSAGE, session_place
 from extproc.headers import Headers
 from extproc.policy import unowned_requests
-from extproc.policy.decision import Decision, decide, follow
+from extproc.policy.decision import UNOWNED, Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
@@ -255,8 +255,8 @@ class RouteStream:
         return json_scan.scalar_at(body, pointer) if pointer else None
 
     def _cleaning(self) -> Mutation:
-        """Removes routing headers that the client sent, and changes nothing else."""
-        return Mutation(remove=client_copies(self._headers), metadata=self._metadata())
+        """Removes routing headers that the client sent, and tells that nobody owns the request."""
+        return Mutation(remove=client_copies(self._headers), metadata=(*self._metadata(), _UNOWNED))
 
     def _reject(self, rejected: Rejected) -> Actions:
         return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
@@ -278,6 +278,7 @@ _NO_HEADERS = Headers()
 _NO_FIELDS = BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
+_UNOWNED = ("cohort", UNOWNED)
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {

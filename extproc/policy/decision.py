@@ -29,6 +29,8 @@ WEIGHT = "weight"
 DEFAULT = "default"
 SESSION = "session"
 FAILOVER = "failover"
+UNOWNED = "unowned"
+"""Of what passes on unrouted: no version was chosen."""
 
 _MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT))
 """Cohorts whose version was not asked for by name."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
-import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from contextlib import suppress
-from functools import lru_cache, partial
-from typing import NamedTuple
 
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
-from extproc.policy.target import Target, is_address
-from extproc.serve.polling_thread import TIMEOUT, PollingThread
+from extproc.policy.target import Target
+from extproc.serve.connection_attempts import Port, reach
+from extproc.serve.polling_thread import PollingThread
 from extproc.telemetry.serving_gauges import TargetName
 
 log = logging.getLogger(__name__)
@@ -24,17 +19,6 @@ INTERVAL = 0.5
 """Seconds between two looks at a server."""
 FAILURES = 2
 """Looks in a row that must fail before a server is down; one that succeeds is enough for it to be up."""
-MAX_OPEN = 128
-"""Connections that are open at a time: a look at so many servers takes no longer than one at the slowest of them."""
-
-
-class Port(NamedTuple):
-    """Where a server takes connections."""
-
-    endpoint: str
-    """``host:port``."""
-    tls_name: str
-    """Name by which it is called in TLS; empty: no TLS."""
 
 
 class Server:
@@ -74,9 +58,9 @@ class ReachabilityFeed(PollingThread):
 
     def _look(self, executor: Executor) -> None:
         targets = watched(self._snapshot())
-        ports = list(dict.fromkeys(port for target in targets for each in _clusters(target).values() for port in each))
+        ports = dict.fromkeys(port for target in targets for each in _clusters(target).values() for port in each)
         self._servers = {port: self._servers.get(port) or Server() for port in ports}
-        for port, error in zip(ports, asyncio.run(_reach(ports, executor)), strict=True):
+        for port, error in reach(ports, executor).items():
             self._servers[port].note(error)
         self._tell(targets)
 
@@ -110,68 +94,3 @@ def _clusters(target: Target) -> dict[str, list[Port]]:
         target.cluster_of(grpc=grpc): [Port(e, tls.name_of(e) if tls else "") for e in target.servers(grpc=grpc)]
         for grpc in (False, True)
     }
-
-
-async def _reach(ports: Sequence[Port], executor: Executor) -> list[OSError | None]:
-    """For each port None, or why no connection came about."""
-    free = asyncio.Semaphore(MAX_OPEN)
-
-    async def reach(port: Port) -> OSError | None:
-        async with free:
-            return await _connect(port, executor)
-
-    return await asyncio.gather(*map(reach, ports))
-
-
-async def _connect(port: Port, executor: Executor) -> OSError | None:
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            connection = await _opened(port.endpoint, executor)
-    except OSError as error:  # TimeoutError is one
-        return error
-    with connection, suppress(OSError):  # a server is there, whatever it says of TLS
-        if port.tls_name:
-            async with asyncio.timeout(TIMEOUT):
-                await _shake_hands(connection, port.tls_name)
-    return None
-
-
-async def _opened(endpoint: str, executor: Executor) -> socket.socket:
-    """A connection to the first address that takes one. Raises ``OSError``. Names are looked up in a thread."""
-    loop = asyncio.get_running_loop()
-    host, _, port = endpoint.rpartition(":")
-    lookup = partial(socket.getaddrinfo, host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-    found = lookup() if is_address(endpoint) else await loop.run_in_executor(executor, lookup)
-    errors: list[OSError] = []
-    for family, kind, _, _, address in found:
-        connection = socket.socket(family, kind)
-        connection.setblocking(False)
-        try:
-            await loop.sock_connect(connection, address)
-        except BaseException as error:
-            connection.close()
-            if not isinstance(error, OSError):  # cancelled
-                raise
-            errors.append(error)
-        else:
-            return connection
-    raise errors[-1]
-
-
-async def _shake_hands(connection: socket.socket, name: str) -> None:
-    """TLS with its beginning and its end, and nothing in between. A server that sees none writes that into its log."""
-    _, writer = await asyncio.open_connection(sock=connection, ssl=_any_certificate(), server_hostname=name)
-    try:
-        writer.close()
-        await writer.wait_closed()
-    finally:
-        writer.transport.abort()
-
-
-@lru_cache(maxsize=1)
-def _any_certificate() -> ssl.SSLContext:
-    """The client's side of TLS. Envoy verifies the servers: it has the authorities and the certificate to show."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    made.set_alpn_protocols(["h2", "http/1.1"])
-    return made
