@@ -47,10 +47,9 @@ SNAPSHOT = Snapshot(
 CHAT = "/v1/chat/completions"
 LLAMA = b'{"model":"llama","messages":[]}'
 ROUTED = (("x-model-name", "llama"), ("x-model-version", "v1"))
-CHAT_KNOWN = (("api", "openai"), ("operation", "chat.completions"))
-UNOWNED = ("cohort", "unowned")
+CHAT_KNOWN, UNOWNED = (("api", "openai"), ("operation", "chat.completions")), ("cohort", "unowned")
 KNOWN = (*CHAT_KNOWN, ("model", "llama"), ("policy", "llama"), ("cohort", "default"), ("version", "v1"))
-LLAMA_MUTATION = Mutation(ROUTED, (), KNOWN)
+LLAMA_MUTATION, PASSES = Mutation(ROUTED, (), KNOWN), HeadersReply(Mutation(metadata=(UNOWNED,)))
 
 
 def head(
@@ -87,9 +86,8 @@ class TestHeadSuffices:
 
     def test_nothing_to_change_changes_nothing(self) -> None:
         unmatched, reply, _ = play(head("/metrics", method="GET", end=True))
-        told = HeadersReply(Mutation(metadata=(UNOWNED,)))
-        assert (unmatched, reply) == (Unmatched("no_api"), told)
-        assert not told.mutation.clear_route_cache
+        assert (unmatched, reply) == (Unmatched("no_api"), PASSES)
+        assert not PASSES.mutation.clear_route_cache
 
     def test_no_body_where_the_model_would_be(self) -> None:
         assert play(head(end=True))[0] == Unmatched("no_body")
@@ -268,10 +266,7 @@ class TestFullDuplex:
 
     def test_a_body_that_was_not_needed_is_echoed_as_it_comes(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(head("/upload", DUPLEX)) == (
-            Unmatched("no_api"),
-            HeadersReply(Mutation(metadata=(UNOWNED,))),
-        )
+        assert stream.receive(head("/upload", DUPLEX)) == (Unmatched("no_api"), PASSES)
         assert stream.receive(RequestBody(b"a")) == (BodyEcho(b"a", end_of_stream=False),)
         last, echo = RequestBody(b"b", end_of_stream=True), BodyEcho(b"b", end_of_stream=True)
         assert stream.receive(last) == (echo, Finish())
