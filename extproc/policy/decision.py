@@ -129,7 +129,8 @@ def decide(
     name = version.name if version else ""
     target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down, grpc)
     if target is None:
-        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {request.model!r} at present")
+        what = f"the model {request.model!r}" if request.model else "this request"
+        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve {what} at present")
     return Decision(
         request,
         policy,

@@ -217,16 +217,16 @@ class Gateway:
         return line
 
 
-def aborting(document: dict[str, Any], statuses: dict[str, int]) -> None:
-    """Makes the rendered Envoy itself refuse what is decided for some models. ``statuses``: by model."""
+def aborting(document: dict[str, Any], statuses: dict[str, int], header: str = MODEL_NAME) -> None:
+    """Makes the rendered Envoy itself refuse some of what is decided. ``statuses``: by the value of ``header``."""
     (listener,) = document["static_resources"]["listeners"]
     filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-    for model, status in statuses.items():
+    for value, status in statuses.items():
         config = typed("envoy.filters.http.fault", "extensions.filters.http.fault.v3.HTTPFault")
         share = {"numerator": 100, "denominator": "HUNDRED"}
         config["typed_config"]["abort"] = {"http_status": status, "percentage": share}
-        config["typed_config"]["headers"] = [{"name": MODEL_NAME, "string_match": {"exact": model}}]
-        filters.insert(-1, config | {"name": f"abort {model}"})
+        config["typed_config"]["headers"] = [{"name": header, "string_match": {"exact": value}}]
+        filters.insert(-1, config | {"name": f"abort {value}"})
 
 
 @pytest.fixture
