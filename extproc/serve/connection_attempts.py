@@ -38,7 +38,10 @@ class Port(NamedTuple):
 
 
 def reach(ports: Iterable[Port], executor: Executor) -> dict[Port, OSError | None]:
-    """For each port None, or why no connection came about. ``executor``: looks up names."""
+    """For each port None, or why no connection came about. ``executor``: looks up names.
+
+    Raises ``OSError`` where this process may open no more files: that says nothing of any server.
+    """
     outcomes: dict[Port, OSError | None] = {}
     lookups = {
         port: None if is_address(port.endpoint) else executor.submit(_addresses, port.endpoint) for port in ports
@@ -113,6 +116,8 @@ def _attempt(port: Port, addresses: _Addresses) -> _Attempt:
                     yield from _handshake(connection, port.tls_name)
                 return None
         except OSError as failed:  # TimeoutError is one
+            if failed.errno in (errno.EMFILE, errno.ENFILE):
+                raise
             error = failed
     return error
 

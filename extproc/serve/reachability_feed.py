@@ -60,8 +60,13 @@ class ReachabilityFeed(PollingThread):
         targets = watched(self._snapshot())
         ports = dict.fromkeys(port for target in targets for each in _clusters(target).values() for port in each)
         self._servers = {port: self._servers.get(port) or Server() for port in ports}
-        for port, error in reach(ports, executor).items():
-            self._servers[port].note(error)
+        try:
+            outcomes = reach(ports, executor)
+        except OSError as error:
+            log.warning("servers are not looked at: %s", error)
+            return
+        for port, outcome in outcomes.items():
+            self._servers[port].note(outcome)
         self._tell(targets)
 
     def _tell(self, targets: Iterable[Target]) -> None:

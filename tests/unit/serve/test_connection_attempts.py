@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import time
@@ -105,6 +106,17 @@ def test_more_than_may_be_open_take_turns(
     ports = [Port(f"127.0.1.{n}:{silent}") for n in range(1, 6)]
     found = outcomes(*ports, at(listening))
     assert [type(one) for one in found] == [TimeoutError] * 5 + [type(None)]
+
+
+def test_without_files_left_nothing_is_said_of_any_server(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        outcomes(at(listening))
 
 
 class TlsServer(Thread):

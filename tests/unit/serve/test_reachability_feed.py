@@ -11,6 +11,8 @@ import pytest
 
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.serve import reachability_feed
+from extproc.serve.connection_attempts import Port
 from extproc.serve.reachability_feed import ReachabilityFeed, Server, watched
 from tests.waiting import until
 
@@ -72,6 +74,25 @@ def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog
         "p/v1 is down: none of its servers can be reached; its users get another version",
         "p/v1 can be reached again",
     ]
+
+
+def test_a_look_that_fails_changes_nothing(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> dict[Port, OSError | None]:
+        raise OSError("no files left")
+
+    versions = Version("v1", 1, (address(listening),)), Version("v2", 1, ("127.0.0.1:1",))
+    snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads)
+    with ThreadPoolExecutor(1) as executor:
+        for _ in range(2):
+            feed._look(executor)
+        assert loads.down == {"p/v2"}
+        monkeypatch.setattr(reachability_feed, "reach", failing)
+        feed._look(executor)
+    assert loads.down == {"p/v2"}
+    assert "servers are not looked at: no files left" in caplog.text
 
 
 def test_ports_for_grpc_are_down_for_themselves(listening: socket.socket) -> None:
