@@ -17,6 +17,7 @@ from extproc.bodies.request import (
     BodyFields,
     InferenceRequest,
     Operation,
+    Reader,
     RequestFields,
     complete_request,
     request_for_decision,
@@ -35,10 +36,11 @@ from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.exchange.session_place import MESSAGE, session_place
 from extproc.headers import Headers
 from extproc.policy import unowned_requests
-from extproc.policy.decision import Decision, decide, follow
+from extproc.policy.decision import UNOWNED, Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.sticky_key import key_limit
 from extproc.policy.target import NOTHING_DOWN
 from extproc.policy.unreadable_requests import refusal
 
@@ -96,14 +98,18 @@ class RouteStream:
 
     def receive(self, event: Event) -> Actions:
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
-        return TRANSITIONS[self.state, type(event)](self, event)
+        try:
+            return TRANSITIONS[self.state, type(event)](self, event)
+        except Rejected as rejected:
+            return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
-        if operation is None or operation.stateful:
+        if operation is None or operation.stateful or operation.shared:
             self._place, self._path = session_place(headers, self._snapshot)
-            operation = operation or (MESSAGE if self._place else None)
+            if self._place is not None and (operation is None or operation.shared):
+                operation = MESSAGE
         if operation is None:
             answer = listed_models(headers, self._snapshot)
             return self._leave_unrouted(event, "no_api") if answer is None else self._finish(answer)
@@ -117,31 +123,27 @@ class RouteStream:
             return self._leave_unrouted(event, "no_body")
         try:
             self._body = Body(headers, limit)
-        except Rejected as rejected:
-            return self._reject(rejected)
+        except Rejected:
+            if not operation.shared:
+                raise
+            return self._leave_unrouted(event, "no_api")
         return self._collect(event)
 
     def _body_limit(self, operation: Operation) -> int:
         """Bytes of the body to read at most; 0 where none are needed."""
         if operation.reader is not None:
             return self._snapshot.body_limit
-        match = self._snapshot.match(operation.model or "") if self._snapshot.reads_sticky_keys else None
-        sticky = match.policy.sticky if match else None
-        return match.policy.body_limit if match and sticky and sticky.body else 0
+        return key_limit(self._snapshot, operation.model or "") if self._snapshot.reads_sticky_keys else 0
 
     def _decide_by_headers(self, event: RequestHeaders) -> Actions:
-        """Path and headers have all that a decision needs."""
-        try:
-            mutation, notes = self._decide(_NO_FIELDS, b"")
-        except Rejected as rejected:
-            return self._reject(rejected)
+        """Path and headers have all that a decision needs. Raises ``Rejected``, as all that reads or decides."""
+        mutation, notes = self._decide(_NO_FIELDS, b"")
         return self._answer_headers(event, mutation, notes)
 
     def _leave_unrouted(self, event: RequestHeaders, reason: str) -> Actions:
         """The request goes on as it came, but for routing headers that the client sent."""
-        if reason != "no_api" and (rejected := refusal(self._snapshot, reason)):
-            return self._reject(rejected)
-        return self._answer_headers(event, self._cleaning(), (Unmatched(reason),))
+        mutation, notes = self._unmatched(reason)
+        return self._answer_headers(event, mutation, notes)
 
     def _answer_headers(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
         if mode_of(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
@@ -162,10 +164,7 @@ class RouteStream:
         return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaning()))
 
     def _on_body(self, event: RequestBody) -> Actions:
-        try:
-            self._body.add(event.data)
-        except Rejected as rejected:
-            return self._reject(rejected)
+        self._body.add(event.data)
         complete = is_complete(self._mode, self._body, end_of_stream=event.end_of_stream)
         reader = self.operation.reader
         return self._decide_by_body((), complete) if complete or (reader is not None and reader.early) else ()
@@ -176,23 +175,11 @@ class RouteStream:
     def _decide_by_body(self, trailers: Actions, complete: bool) -> Actions:
         """Enough of the body is there, or all. ``trailers``: the reply to them, where they ended the request."""
         body, reader = self._body, self.operation.reader
-        try:
-            fields = body.read(reader, complete=complete)
-            if fields is None:
-                return ()
-            mutation, notes = self._decide(fields, body.text)
-        except Unreadable as unreadable:
-            if self._place is not None:
-                mutation, notes = self._decide(_NO_FIELDS, b"")
-            elif rejected := refusal(self._snapshot, unreadable.reason):
-                return self._reject(rejected)
-            else:
-                mutation, notes = self._cleaning(), (Unmatched(unreadable.reason),)
-        except Rejected as rejected:
-            return self._reject(rejected)
-        change = None
-        if reader is not None and self.decision is not None and self.decision.model_rewrite:
-            change = body.rename(reader, self.decision.model_rewrite)
+        if (decided := self._read(body, reader, complete)) is None:
+            return ()
+        mutation, notes = decided
+        rewrite = self.decision.model_rewrite if self.decision is not None else ""
+        change = body.rename(reader, rewrite) if reader is not None and rewrite else None
         if change is not None:
             mutation = with_body_change(mutation, change, self._headers)
         answer = replies(self._mode, mutation, body, change.splice if change else None, trailers, complete)
@@ -200,6 +187,21 @@ class RouteStream:
             self.state = _ECHO
             return (*notes, *answer)
         return self._finish(*notes, *answer)
+
+    def _read(self, body: Body, reader: Reader | None, complete: bool) -> tuple[Mutation, Actions] | None:
+        """What comes of the body; None where more of it is needed."""
+        try:
+            fields = body.read(reader, complete=complete)
+            return None if fields is None else self._decide(fields, body.text)
+        except Unreadable as unreadable:
+            return self._unmatched(unreadable.reason) if self._place is None else self._decide(_NO_FIELDS, b"")
+
+    def _unmatched(self, reason: str) -> tuple[Mutation, Actions]:
+        if reason == "no_api" or self.operation.shared:
+            reason, self.operation = "no_api", _NO_OPERATION
+        elif rejected := refusal(self._snapshot, reason):
+            raise rejected
+        return self._cleaning(), (Unmatched(reason),)
 
     def _echo_body(self, event: RequestBody) -> Actions:
         echoed = BodyEcho(event.data, event.end_of_stream)
@@ -226,7 +228,7 @@ class RouteStream:
         return ()
 
     def _decide(self, fields: RequestFields, body: bytes) -> tuple[Mutation, Actions]:
-        """The decision's mutation, and notes. Raises ``Rejected``."""
+        """The decision's mutation, and notes."""
         self._fields = fields
         request = request_for_decision(self.operation, fields)
         key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
@@ -255,11 +257,8 @@ class RouteStream:
         return json_scan.scalar_at(body, pointer) if pointer else None
 
     def _cleaning(self) -> Mutation:
-        """Removes routing headers that the client sent, and changes nothing else."""
-        return Mutation(remove=client_copies(self._headers), metadata=self._metadata())
-
-    def _reject(self, rejected: Rejected) -> Actions:
-        return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
+        """Removes routing headers that the client sent, and tells that nobody owns the request."""
+        return Mutation(remove=client_copies(self._headers), metadata=(*self._metadata(), _UNOWNED))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""
@@ -278,6 +277,7 @@ _NO_HEADERS = Headers()
 _NO_FIELDS = BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
+_UNOWNED = ("cohort", UNOWNED)
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from extproc import headers as names
+from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, safe_value
@@ -28,6 +29,8 @@ WEIGHT = "weight"
 DEFAULT = "default"
 SESSION = "session"
 FAILOVER = "failover"
+UNOWNED = "unowned"
+"""Of what passes on unrouted: no version was chosen."""
 
 _MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT))
 """Cohorts whose version was not asked for by name."""
@@ -108,8 +111,8 @@ def decide(
     the policy's ``sticky.body``. ``free_shares``: the free share of GPU pools by name. They influence the pool, never
     the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. ``stateful``:
     the server keeps what the request makes, or it asks for that. Then the sticky key chooses the server, too, and a
-    request that names no model belongs to the policy whose servers get what nobody owns. ``down``: clusters of targets
-    that no request can reach. Raises ``Rejected`` (503) where no GPU pool can serve the request.
+    request that names no model belongs to the policy whose servers get what nobody owns. ``down``: clusters
+    (``Target.cluster_of``) that can't be reached. Raises ``Rejected`` (503) where no GPU pool can serve the request.
     """
     match = snapshot.match(request.model)
     if match is None:
@@ -120,12 +123,14 @@ def decide(
     sticky = sticky_key(policy, headers, body_key)
     key = sticky or entropy
     version, cohort = _choose_version(policy, request, headers, sticky, entropy)
+    grpc = bool(down) and is_grpc(headers)
     if down and version is not None and cohort in _MOVABLE and policy.fails_over:
-        version, cohort = _serving(policy, version, cohort, key, snapshot, down)
+        version, cohort = _serving(policy, version, cohort, key, snapshot, down, grpc)
     name = version.name if version else ""
-    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down)
+    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down, grpc)
     if target is None:
-        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {request.model!r} at present")
+        what = f"the model {request.model!r}" if request.model else "this request"
+        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve {what} at present")
     return Decision(
         request,
         policy,
@@ -187,14 +192,17 @@ def _choose_version(
 
 
 def _serving(
-    policy: Policy, version: Version, cohort: str, key: bytes, snapshot: Snapshot, down: frozenset[str]
+    policy: Policy, version: Version, cohort: str, key: bytes, snapshot: Snapshot, down: frozenset[str], grpc: bool
 ) -> tuple[Version, str]:
     """``version``, or while it is down the one to which the key belongs without it; nobody else moves."""
-    name = policy.name
-    if not snapshot.is_down(name, version.name, down):
+
+    def is_down(one: Version) -> bool:
+        return snapshot.is_down(policy.name, one.name, down, grpc)
+
+    if not is_down(version):
         return version, cohort
-    other = policy.version_hash.choose(key, lambda v: LAST if snapshot.is_down(name, v.name, down) else 1.0)
-    if other is None or snapshot.is_down(name, other.name, down):
+    other = policy.version_hash.choose(key, lambda one: LAST if is_down(one) else 1.0)
+    if other is None or is_down(other):
         return version, cohort
     return other, FAILOVER
 

@@ -223,19 +223,20 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         key: bytes,
         free_shares: Mapping[str, float] = NO_REPORTS,
         down: frozenset[str] = NOTHING_DOWN,
+        grpc: bool = False,
     ) -> Target | None:
         """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
-        last; None: there is no target.
+        last; None: there is no target. ``grpc``: for a call of gRPC.
         """
         scale = None
         if free_shares or down:
-            scale = lambda target: LAST if target.cluster in down else free_shares.get(target.pool, 1.0)  # noqa: E731
+            scale = lambda t: LAST if t.cluster_of(grpc=grpc) in down else free_shares.get(t.pool, 1.0)  # noqa: E731
         return self._target_hashes[policy, version].choose(key, scale)
 
-    def is_down(self, policy: str, version: str, down: frozenset[str]) -> bool:
-        """Whether a version has targets, and all of them are ``down`` (clusters)."""
+    def is_down(self, policy: str, version: str, down: frozenset[str], grpc: bool = False) -> bool:
+        """Whether a version has targets, and all of them are ``down`` (clusters), for a call of gRPC or any other."""
         targets = self.targets[policy, version]
-        return bool(targets) and all(target.cluster in down for target in targets)
+        return bool(targets) and all(target.cluster_of(grpc=grpc) in down for target in targets)
 
     @cached_property
     def places(self) -> dict[str, Place]:

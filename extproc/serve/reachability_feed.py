@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.target import Target
-from extproc.serve.polling_thread import TIMEOUT, PollingThread
+from extproc.serve.connection_attempts import Port, reach
+from extproc.serve.polling_thread import PollingThread
 from extproc.telemetry.serving_gauges import TargetName
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ FAILURES = 2
 
 
 class Server:
-    """What is known of one endpoint."""
+    """What is known of one port."""
 
     __slots__ = ("_failures", "_reached")
 
@@ -46,33 +46,41 @@ class Server:
 
 class ReachabilityFeed(PollingThread):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
-    target, and no others. ``loads`` gets the clusters of targets whose servers are all down.
+    target, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all down.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot], loads: PoolLoads, *, interval: float = INTERVAL) -> None:
         super().__init__("reachability-feed", interval)
         self._snapshot, self._loads = snapshot, loads
         self.up: dict[TargetName, int] = {}
-        """1 or 0 for each watched target."""
-        self._servers: dict[str, Server] = {}
+        """For each watched target 1, or 0 where all of its servers are down, or all of those for gRPC."""
+        self._servers: dict[Port, Server] = {}
 
     def _look(self, executor: Executor) -> None:
         targets = watched(self._snapshot())
-        endpoints = list(dict.fromkeys(endpoint for target in targets for endpoint in target.endpoints))
-        self._servers = {endpoint: self._servers.get(endpoint) or Server() for endpoint in endpoints}
-        for endpoint, error in zip(endpoints, executor.map(_connect, endpoints), strict=True):
-            self._servers[endpoint].note(error)
+        ports = dict.fromkeys(port for target in targets for each in _clusters(target).values() for port in each)
+        self._servers = {port: self._servers.get(port) or Server() for port in ports}
+        try:
+            outcomes = reach(ports, executor)
+        except OSError as error:
+            log.warning("servers are not looked at: %s", error)
+            return
+        for port, outcome in outcomes.items():
+            self._servers[port].note(outcome)
         self._tell(targets)
 
     def _tell(self, targets: Iterable[Target]) -> None:
-        up = {t: not all(self._servers[endpoint].down for endpoint in t.endpoints) for t in targets}
-        down = frozenset(target.cluster for target, serves in up.items() if not serves)
+        dead = {t: [name for name, ports in _clusters(t).items() if self._all_down(ports)] for t in targets}
+        down = frozenset(name for names in dead.values() for name in names)
         for cluster in sorted(down - self._loads.down):
             log.warning("%s is down: none of its servers can be reached; its users get another version", cluster)
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
         self._loads.down = down
-        self.up = {(t.policy, t.version, t.pool): int(serves) for t, serves in up.items()}
+        self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
+
+    def _all_down(self, ports: Iterable[Port]) -> bool:
+        return all(self._servers[port].down for port in ports)
 
 
 def watched(snapshot: Snapshot) -> list[Target]:
@@ -84,11 +92,10 @@ def watched(snapshot: Snapshot) -> list[Target]:
     return found
 
 
-def _connect(endpoint: str) -> OSError | None:
-    """None where a connection came about."""
-    host, _, port = endpoint.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
-    except OSError as error:
-        return error
-    return None
+def _clusters(target: Target) -> dict[str, list[Port]]:
+    """The ports of its servers by cluster: that for gRPC as well, where it has servers of its own."""
+    tls = target.upstream.tls
+    return {
+        target.cluster_of(grpc=grpc): [Port(e, tls.name_of(e) if tls else "") for e in target.servers(grpc=grpc)]
+        for grpc in (False, True)
+    }

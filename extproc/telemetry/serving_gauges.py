@@ -29,7 +29,9 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """What one process knows."""
 
     up: dict[TargetName, int] = {}
-    """1 where a server can be reached, of targets that have another one in their policy."""
+    """1 where a server can be reached, and one for gRPC if it has its own; of targets with another one in their
+    policy.
+    """
     pools: dict[str, dict[str, float]] = {}
     """By GPU pool the numbers that are known, named as in ``POOL_GAUGES``."""
 
@@ -40,7 +42,7 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
 
     up = GaugeMetricFamily(
         UP,
-        "1 where a server of the version on the GPU pool can be reached, 0 where none can.",
+        "1 where a server of the version on the GPU pool can be reached (and one for gRPC, if it has its own), else 0.",
         labels=("policy", "version", "gpu_pool"),
     )
     for name in sorted({name for each in processes for name in each.up}):

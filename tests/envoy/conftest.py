@@ -20,9 +20,11 @@ from extproc.envoy.codec import PROCESS
 from extproc.exchange.notes import Observed
 from extproc.gateway.envoy_process import Envoy
 from extproc.grpc_server import Factory, Sender, create
+from extproc.headers import MODEL_NAME
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.render.envoy.envoy_options import typed
 from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
@@ -220,6 +222,18 @@ class Gateway:
         until(lambda: len(lines()) > number)
         line: dict[str, Any] = json.loads(lines()[number])
         return line
+
+
+def aborting(document: dict[str, Any], statuses: dict[str, int], header: str = MODEL_NAME) -> None:
+    """Makes the rendered Envoy itself refuse some of what is decided. ``statuses``: by the value of ``header``."""
+    (listener,) = document["static_resources"]["listeners"]
+    filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    for value, status in statuses.items():
+        config = typed("envoy.filters.http.fault", "extensions.filters.http.fault.v3.HTTPFault")
+        share = {"numerator": 100, "denominator": "HUNDRED"}
+        config["typed_config"]["abort"] = {"http_status": status, "percentage": share}
+        config["typed_config"]["headers"] = [{"name": header, "string_match": {"exact": value}}]
+        filters.insert(-1, config | {"name": f"abort {value}"})
 
 
 @pytest.fixture

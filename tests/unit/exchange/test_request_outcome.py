@@ -121,6 +121,11 @@ def test_nobody_decided() -> None:
     assert went == RequestAccount("other", "v1", "west", "none", "200", 2.0, "", "llama")
 
 
+def test_of_what_nobody_owns_no_version_is_told() -> None:
+    (went,) = of(metadata={"cohort": "unowned", "api": "openai", "model": "mistral"})
+    assert went == RequestAccount("other", "none", "none", "openai", "200", 2.0, "unowned", asked="mistral")
+
+
 @pytest.mark.parametrize("code", [0, 400, 503])
 def test_it_went_nowhere(code: int) -> None:
     """What was decided counts, and no duration."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.serve import reachability_feed
+from extproc.serve.connection_attempts import Port
 from extproc.serve.reachability_feed import ReachabilityFeed, Server, watched
 from tests.waiting import until
 
@@ -71,3 +74,36 @@ def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog
         "p/v1 is down: none of its servers can be reached; its users get another version",
         "p/v1 can be reached again",
     ]
+
+
+def test_a_look_that_fails_changes_nothing(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> dict[Port, OSError | None]:
+        raise OSError("no files left")
+
+    versions = Version("v1", 1, (address(listening),)), Version("v2", 1, ("127.0.0.1:1",))
+    snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads)
+    with ThreadPoolExecutor(1) as executor:
+        for _ in range(2):
+            feed._look(executor)
+        assert loads.down == {"p/v2"}
+        monkeypatch.setattr(reachability_feed, "reach", failing)
+        feed._look(executor)
+    assert loads.down == {"p/v2"}
+    assert "servers are not looked at: no files left" in caplog.text
+
+
+def test_ports_for_grpc_are_down_for_themselves(listening: socket.socket) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        gone = address(other)
+    here = address(listening)
+    versions = Version("v1", 1, (here,), grpc_endpoints=(gone,)), Version("v2", 1, (gone,), grpc_endpoints=(here,))
+    snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads)
+    with ThreadPoolExecutor(1) as executor:
+        for _ in range(2):
+            feed._look(executor)
+    assert loads.down == {"p/v1#grpc", "p/v2"}
+    assert feed.up == {("p", "v1", ""): 0, ("p", "v2", ""): 0}
