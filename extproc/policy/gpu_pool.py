@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.policy.gpu import Gpu
+from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.upstream import PLAIN, Upstream
 
 
@@ -29,6 +30,8 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     """``host:port`` for gRPC; empty: ``endpoints``."""
     gpu_metrics_url: str = ""
     """Page of an exporter with the utilization of its GPUs."""
+    load_balancer: LoadBalancer | None = None
+    """None: the policy's."""
 
     def is_open_to(self, namespace: str) -> bool:
         """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""

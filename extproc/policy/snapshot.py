@@ -10,6 +10,7 @@ import msgspec
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
+from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
@@ -54,6 +55,8 @@ class Version(msgspec.Struct, frozen=True):
     upstream: Upstream = PLAIN
     grpc_endpoints: tuple[str, ...] = ()
     """``host:port`` for gRPC; empty: ``endpoints``."""
+    load_balancer: LoadBalancer | None = None
+    """None: the pool's, or else the policy's."""
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -127,6 +130,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     rollout: RolloutPlan | None = None
     rollout_state: RolloutState | None = None
     """What the versions' weights follow from; None: no rollout, or it has not begun."""
+    load_balancer: LoadBalancer = LEAST_REQUEST
+    """Where neither version nor pool has one."""
 
     @cached_property
     def metric_headers(self) -> frozenset[str]:
@@ -280,7 +285,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             pools = self.pools if policy.gpu else ()
         pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
         own = (version.endpoints or default, version.upstream, version.grpc_endpoints)
-        plain = Target(policy.name, version.name, "", *own)
+        balancer = version.load_balancer or policy.load_balancer
+        plain = Target(policy.name, version.name, "", *own, balancer)
         if not pools:
             return [plain]
         targets = []
@@ -294,5 +300,6 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
                 named = bool(version.endpoints or version.grpc_endpoints)
                 upstream = version.upstream.completed(pool.upstream, own_endpoints=named)
                 grpc = listed_by_both(version.grpc_endpoints, pool.grpc_endpoints)
-                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc))
+                balancer = version.load_balancer or pool.load_balancer or policy.load_balancer
+                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc, balancer))
         return targets or ([] if policy.reject_without_gpu else [plain])

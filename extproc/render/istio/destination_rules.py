@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
@@ -44,7 +45,7 @@ def _rule(host: str, found: Sequence[tuple[Destination, Doc]], snapshot: Snapsho
     traffic = _traffic(owner, options)
     for destination, tls in found:
         if not destination.subset:
-            traffic |= tls
+            traffic |= tls | {"loadBalancer": _balancing(destination.target.load_balancer)}
     spec: Doc = {"host": host, "trafficPolicy": traffic}
     if subsets:
         spec["subsets"] = list(subsets.values())
@@ -67,10 +68,20 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
                 "tcpKeepalive": {"time": "60s", "interval": "15s"},
             },
         },
-        "loadBalancer": {"simple": "LEAST_REQUEST"},
+        "loadBalancer": _balancing(policy.load_balancer),
         "outlierDetection": _ejection(50),
         "retryBudget": _budget(policy, options),
     }
+
+
+_SIMPLE = {"leastRequest": "LEAST_REQUEST", "roundRobin": "ROUND_ROBIN", "random": "RANDOM"}
+"""Istio's words."""
+
+
+def _balancing(balancer: LoadBalancer) -> Doc:
+    if balancer.by == CONSISTENT_HASH:
+        return {"consistentHash": {"httpHeaderName": balancer.header, "maglev": {}}}
+    return {"simple": _SIMPLE[balancer.by]}
 
 
 def _ejection(max_percent: int) -> Doc:
@@ -104,12 +115,15 @@ def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapsho
     labels, traffic = destination.labels, dict(tls)
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
+    balancer = destination.target.load_balancer
+    if balancer != owner.load_balancer:
+        traffic["loadBalancer"] = _balancing(balancer)
     if not policy.reject_without_gpu and destination.target.pool and destination.target.version:
         labels = {VERSION_LABEL: destination.target.version}
         first = f"{POOL_LABEL}={destination.target.pool}"
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.
         traffic["loadBalancer"] = {
-            "simple": "LEAST_REQUEST",
+            **_balancing(balancer),
             "localityLbSetting": {"enabled": True, "failoverPriority": [first]},
         }
         traffic["outlierDetection"] = _ejection(100)

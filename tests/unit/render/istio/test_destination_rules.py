@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.gpu import Requirement
+from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Version
 from extproc.render.istio.destination_rules import destination_rules
 from extproc.render.istio.istio_options import IstioOptions, Release
@@ -66,6 +67,20 @@ def test_a_budget_of_its_own_is_the_subset_s() -> None:
     found = subsets(Snapshot((first, second)))
     assert "trafficPolicy" not in found["chat-v1"]
     assert found["b-v1"]["trafficPolicy"]["retryBudget"]["percent"] == 50.0
+
+
+def test_load_balancers_of_hosts_and_their_subsets() -> None:
+    hashed = LoadBalancer("consistentHash", "x-user")
+    versions = Version("v1"), Version("v2", load_balancer=hashed), Version("v3", load_balancer=LoadBalancer("random"))
+    found = rule(Snapshot((policy(versions=versions, load_balancer=LoadBalancer("roundRobin")),)))
+    assert found["trafficPolicy"]["loadBalancer"] == {"simple": "ROUND_ROBIN"}
+    first, second, third = found["subsets"]
+    assert "trafficPolicy" not in first
+    consistent = {"consistentHash": {"httpHeaderName": "x-user", "maglev": {}}}
+    assert second["trafficPolicy"] == {"loadBalancer": consistent}
+    assert third["trafficPolicy"] == {"loadBalancer": {"simple": "RANDOM"}}
+    alone = Version("v1", 1, ("model.ai.svc:80",), load_balancer=hashed)
+    assert rule(Snapshot((policy(versions=(alone,)),)))["trafficPolicy"]["loadBalancer"] == consistent
 
 
 def pooled(*, reject: bool) -> Snapshot:
