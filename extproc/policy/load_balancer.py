@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 Word: TypeAlias = Literal["leastRequest", "roundRobin", "random"]
 WORDS: tuple[Word, ...] = get_args(Word)
-CONSISTENT_HASH = "consistentHash"
+CONSISTENT_HASH: Final = "consistentHash"
 
 
 class LoadBalancer(msgspec.Struct, frozen=True):

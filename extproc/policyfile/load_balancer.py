@@ -9,6 +9,8 @@ from extproc.yamldoc import Mapping, Scalar
 
 _REMEDY = f"write {CONSISTENT_HASH}: {{header: x-user-id}}, or one word: {', '.join(WORDS)}"
 
+_BY_WORD: dict[str, LoadBalancer] = {word: LoadBalancer(word) for word in WORDS}
+
 
 def read(field: Field) -> LoadBalancer | None:
     """What the field says."""
@@ -18,8 +20,7 @@ def read(field: Field) -> LoadBalancer | None:
     if isinstance(field.node, Scalar) and field.node.text == CONSISTENT_HASH:
         field.error("does not say of what", _REMEDY)
         return None
-    chosen = field.choice(*WORDS)
-    return next((LoadBalancer(word) for word in WORDS if word == chosen), None)
+    return _BY_WORD.get(field.choice(*WORDS) or "")
 
 
 def _consistent_hash(field: Field) -> LoadBalancer | None:
