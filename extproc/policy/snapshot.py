@@ -12,6 +12,7 @@ from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.model_patterns import PatternIndex
+from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
@@ -24,8 +25,6 @@ __all__ += ["Objective", "Policy", "RetryBudget", "Slo", "Snapshot", "Sticky", "
 
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of a request body that are read to find the model, where the policy does not say."""
-DEFAULT_SLO_DAYS = 30
-"""Days over which service level objectives hold, where the policy does not say."""
 OTHER = "other"
 """Label value for everything that no policy names."""
 NONE = "none"
@@ -73,25 +72,6 @@ class RetryBudget(msgspec.Struct, frozen=True):
 
     ratio: float
     min_per_second: int
-
-
-class Objective(msgspec.Struct, frozen=True):
-    """``target`` percent of the requests take less than ``under`` seconds."""
-
-    under: float
-    """A bucket bound of the histogram that measures it."""
-    target: float
-
-
-class Slo(msgspec.Struct, frozen=True):
-    """Service level objectives of each version of a policy; None: no objective."""
-
-    availability: float | None = None
-    """Percent of the requests that do not fail."""
-    first_token: Objective | None = None
-    duration: Objective | None = None
-    days: int = DEFAULT_SLO_DAYS
-    """The window."""
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -92,7 +93,7 @@ def _listed(policy: Policy, target: Target, where: str, options: GatewayOptions,
         return
     mine = Service(where, service_names.label(policy.name, target.version, target.pool))
     if options.flavor == "envoy-gateway":
-        ends = [_end(host, port) for host, port in others]
+        ends = [backend_endpoint(host, port) for host, port in others]
         made = manifest(f"{_ENVOY_GATEWAY}/v1alpha1", "Backend", mine, spec={"endpoints": ends})
         yield Backend(mine, policy.port, len(others), _ENVOY_GATEWAY, (made,))
     elif options.flavor == "kgateway":
@@ -107,9 +108,10 @@ def _listed(policy: Policy, target: Target, where: str, options: GatewayOptions,
         raise SetupError(f"{who}: {names} is in no Service, and {options.flavor} routes to Services; name Services")
 
 
-def _end(host: str, port: int) -> Doc:
+def backend_endpoint(host: str, port: int) -> Doc:
+    """An endpoint of Envoy Gateway's ``Backend``, whose CRD takes not every abbreviated IPv6 address."""
     if is_ip(host):
-        return {"ip": {"address": host, "port": port}}
+        return {"ip": {"address": ipaddress.ip_address(host).exploded, "port": port}}
     return {"fqdn": {"hostname": host, "port": port}}
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.client_headers import removed_headers
-from extproc.render.envoy.envoy_options import NAMESPACE, host_port, is_ip
+from extproc.render.envoy.envoy_options import NAMESPACE, host_port
 from extproc.render.envoy.routes import body_buffer
+from extproc.render.gateway_api.backends import backend_endpoint
 from extproc.render.gateway_api.gateway_options import GatewayOptions, Service, grant, manifest, service_of
 
 _API, _GROUP = "gateway.envoyproxy.io/v1alpha1", "gateway.envoyproxy.io"
@@ -25,9 +26,8 @@ def extension(snapshot: Snapshot, options: GatewayOptions) -> list[Doc]:
     mine = Service(gateway.namespace, NAME)
     target = {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway.name}]}
     if service is None:
-        end = {"ip": {"address": host, "port": port}} if is_ip(host) else {"fqdn": {"hostname": host, "port": port}}
         processor = Service(gateway.namespace, f"{NAME}-processor")
-        needed = [manifest(_API, "Backend", processor, spec={"endpoints": [end]})]
+        needed = [manifest(_API, "Backend", processor, spec={"endpoints": [backend_endpoint(host, port)]})]
         reference: Doc = {"group": _GROUP, "kind": "Backend", "name": processor.name}
     else:
         reference = {"group": "", "kind": "Service", "name": service.name, "namespace": service.namespace, "port": port}
