@@ -66,8 +66,6 @@ GOOD = """
 {observability: {observe: full, customMetrics: [{name: inference_throughput, type: GAUGE, labels: [model_version]}]}}
 ---
 {observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}, buckets: [1, 2]}]}}
----
-{loadBalancer: roundRobin, versions: [{name: v1, loadBalancer: {consistentHash: {header: X-User}}}]}
 """
 BAD = """
 []
@@ -242,18 +240,6 @@ BAD = """
 ---
 {limits: {maxBody: big}}
 ---
-{loadBalancer: LEAST_REQUEST}
----
-{loadBalancer: {}}
----
-{loadBalancer: {roundRobin: {}}}
----
-{loadBalancer: {consistentHash: {}}}
----
-{loadBalancer: {consistentHash: {cookie: a}}}
----
-{versions: [{name: v1, loadBalancer: {consistentHash: {header: "a b"}}}]}
----
 {limits: {body: 1Mi}}
 """
 GOOD_POOLS = """
@@ -268,8 +254,6 @@ GOOD_POOLS = """
 {nodeSelector: {nvidia.com/gpu.product: NVIDIA-A100-SXM4-80GB, pool: ""}}
 ---
 {architecture: h100, memory: 80Gi, allowedNamespaces: [ai, "*"]}
----
-{architecture: h100, memory: 80Gi, loadBalancer: random}
 """
 BAD_POOLS = """
 {}
@@ -305,8 +289,6 @@ BAD_POOLS = """
 {architecture: h100, allowedNamespaces: [AI]}
 ---
 {architecture: h100, allowedNamespaces: ["a*"]}
----
-{architecture: h100, loadBalancer: least}
 """
 
 
