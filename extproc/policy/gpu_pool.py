@@ -17,6 +17,7 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     endpoints: tuple[str, ...] = ()
     """``host:port``."""
     locality: str = ""
+    """``region``, ``region/zone`` or ``region/zone/subzone``."""
     metrics_type: str = ""
     metrics_url: str = ""
     """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
@@ -32,6 +33,8 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     """Page of an exporter with the utilization of its GPUs."""
     load_balancer: LoadBalancer | None = None
     """None: the policy's."""
+    cluster: str = ""
+    """Name of the Kubernetes cluster, or whatever fails as one, that its servers are in."""
 
     def is_open_to(self, namespace: str) -> bool:
         """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""

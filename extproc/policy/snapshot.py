@@ -11,6 +11,7 @@ from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
+from extproc.policy.locality import choose_nearest, tiers
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.pool_load import NO_REPORTS
@@ -159,6 +160,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     policies: tuple[Policy, ...] = ()
     pools: tuple[GpuPool, ...] = ()
     generation: int = 1
+    locality: str = ""
+    """Where the proxy is for which it decides; empty: not known. Of a version's pools, the nearest answer."""
 
     @cached_property
     def by_name(self) -> dict[str, Policy]:
@@ -210,12 +213,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         down: frozenset[str] = NOTHING_DOWN,
     ) -> Target | None:
         """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
-        last; None: there is no target.
+        last; None: there is no target. Farther pools only where every nearer one is down or full.
         """
-        scale = None
-        if free_shares or down:
-            scale = lambda target: LAST if target.cluster in down else free_shares.get(target.pool, 1.0)  # noqa: E731
-        return self._target_hashes[policy, version].choose(key, scale)
+        nearest, *farther = self._target_hashes[policy, version]
+        if not (free_shares or down):
+            return nearest.choose(key)
+        if farther:
+            return choose_nearest((nearest, *farther), key, free_shares, down)
+        return nearest.choose(key, lambda t: LAST if t.cluster in down else free_shares.get(t.pool, 1.0))
 
     def is_down(self, policy: str, version: str, down: frozenset[str]) -> bool:
         """Whether a version has targets, and all of them are ``down`` (clusters)."""
@@ -229,11 +234,13 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return places(t for key, targets in self.targets.items() if key not in mirrors for t in targets)
 
     @cached_property
-    def _target_hashes(self) -> dict[tuple[str, str], RendezvousHash[Target]]:
-        return {
-            key: RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])
-            for key, targets in self.targets.items()
-        }
+    def tiers(self) -> dict[tuple[str, str], tuple[tuple[Target, ...], ...]]:
+        """The targets of each (policy, version) by their distance, the nearest first; at least one tier."""
+        return {key: tiers(targets, self.locality, self.pool_by_name) for key, targets in self.targets.items()}
+
+    @cached_property
+    def _target_hashes(self) -> dict[tuple[str, str], tuple[RendezvousHash[Target], ...]]:
+        return {key: tuple(_hash_of(key, tier) for tier in found) for key, found in self.tiers.items()}
 
     @cached_property
     def pool_by_name(self) -> dict[str, GpuPool]:
@@ -283,3 +290,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
                 balancer = version.load_balancer or pool.load_balancer or policy.load_balancer
                 targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc, balancer))
         return targets or ([] if policy.reject_without_gpu else [plain])
+
+
+def _hash_of(key: tuple[str, str], targets: Sequence[Target]) -> RendezvousHash[Target]:
+    return RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])

@@ -18,6 +18,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot as data for JSON, its generation included."""
     return {
         "generation": snapshot.generation,
+        "locality": snapshot.locality,
         "policies": [_policy(policy, snapshot) for policy in snapshot.policies],
         "pools": [_pool(pool) for pool in snapshot.pools],
         "models": [{"pattern": match.pattern, "policy": match.policy.name} for match in snapshot.patterns],
@@ -145,6 +146,7 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "capability": pool.gpu.capability,
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
+        "cluster": pool.cluster,
         "endpoints": list(pool.endpoints),
         "grpcEndpoints": list(pool.grpc_endpoints),
         **_upstream(pool.upstream),

@@ -15,7 +15,7 @@ SERVER_TYPES = tuple(PAGE_METRICS)
 
 def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
     """The pool that ``spec`` declares; with defaults where it has errors."""
-    known = ("product", "architecture", "memory", "nodeSelector", "locality", "metrics", *upstreams.FIELDS)
+    known = ("product", "architecture", "memory", "nodeSelector", "locality", "cluster", "metrics", *upstreams.FIELDS)
     fields = spec.fields(*known, "allowedNamespaces", "loadBalancer") if spec else None
     if fields is None:
         return GpuPool(name, gpu.Gpu(), namespace=namespace)
@@ -54,6 +54,7 @@ def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
         servers.grpc_endpoints,
         gpu_url,
         fields.optional("loadBalancer", load_balancer.read, None),
+        fields.optional("cluster", values.name, ""),
     )
 
 

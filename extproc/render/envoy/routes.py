@@ -189,7 +189,7 @@ def weighted_targets(
         weights = {policy.default: 1}
     else:
         weights = {v.name: v.weight for v in policy.answering or (Version(""),) if v.weight > 0}
-    served = [(weight, targets) for name, weight in weights.items() if (targets := snapshot.targets[policy.name, name])]
+    served = [(w, nearest) for name, w in weights.items() if (nearest := snapshot.tiers[policy.name, name][0])]
     common = lcm(*(sum(len(t.endpoints) for t in targets) for _, targets in served))
     shares = [
         (target, weight * len(target.endpoints) * common // sum(len(t.endpoints) for t in targets))

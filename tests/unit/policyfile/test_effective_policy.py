@@ -59,6 +59,7 @@ def test_everything_is_shown() -> None:
     assert json.loads(json.dumps(shown)) == shown
     assert shown == {
         "generation": 1,
+        "locality": "",
         "policies": [
             {
                 "name": "chat",
@@ -170,6 +171,7 @@ def test_everything_is_shown() -> None:
                 "capability": "8.0",
                 "memory": "81920Mi",
                 "locality": "",
+                "cluster": "",
                 "endpoints": ["10.0.0.1:8000"],
                 "grpcEndpoints": [],
                 **BARE,
@@ -185,7 +187,13 @@ def test_everything_is_shown() -> None:
 
 
 def test_a_view_of_nothing() -> None:
-    assert describe(Snapshot(generation=3)) == {"generation": 3, "policies": [], "pools": [], "models": []}
+    assert describe(Snapshot(generation=3)) == {
+        "generation": 3,
+        "locality": "",
+        "policies": [],
+        "pools": [],
+        "models": [],
+    }
 
 
 def test_the_example_of_the_reference_page_is_a_policy() -> None:

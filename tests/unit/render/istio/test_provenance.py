@@ -105,6 +105,7 @@ POOL: dict[str, tuple[Any, ...]] = {
     "gpu": (Gpu("NVIDIA-H100-80GB-HBM3", "h100", "hopper", "9.0", 81559),),
     "endpoints": ((), ("10.0.0.1:80",), ("10.0.0.1:80", "10.0.0.9:80")),
     "locality": ("us/a",),
+    "cluster": ("us",),
     "metrics_type": ("vllm",),
     "metrics_url": ("http://10.0.0.1/metrics",),
     "node_selector": ((("zone", "west"),),),
