@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from extproc import headers
 from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
@@ -11,6 +11,7 @@ from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
+from extproc.render.envoy.failover import aggregate, failover_budget, own_cluster, stand_ins
 from extproc.render.envoy.secrets import Secret, secret_source
 from extproc.render.envoy.sessions import session_metadata
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
@@ -39,14 +40,27 @@ def cluster_name(target: Target, *, grpc: bool = False, upgrade: bool = False) -
 
 def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
     """Every cluster that the snapshot's routes name: of each target one for gRPC, behind TLS one for upgrades, and one
-    for everything else.
+    for everything else; and with each, where others stand in for it, the aggregate of them.
     """
     return [
-        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc, upgrade=upgrade)
-        for (policy, _), targets in snapshot.targets.items()
+        cluster
+        for targets in snapshot.targets.values()
         for target in targets
         for grpc, upgrade in ((False, False), (True, False), *([(False, True)] if target.upstream.tls else []))
+        for cluster in _of_target(snapshot, target, options, grpc=grpc, upgrade=upgrade)
     ]
+
+
+def _of_target(
+    snapshot: Snapshot, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool
+) -> Iterator[Doc]:
+    policy, others = snapshot.by_name[target.policy], stand_ins(snapshot, target)
+    name = cluster_name(target, grpc=grpc, upgrade=upgrade)
+    own = _model_cluster(policy, target, options, grpc=grpc, upgrade=upgrade)
+    yield own_cluster(target, own) if others else own
+    if others:
+        members = [name, *(cluster_name(other, grpc=grpc, upgrade=upgrade) for other in others)]
+        yield aggregate(name, members, failover_budget(policy, retry_budget(policy)), _limits())
 
 
 def secrets(snapshot: Snapshot) -> list[Secret]:

@@ -11,7 +11,7 @@ from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
-from extproc.render.istio.destinations import Destination, destinations
+from extproc.render.istio.destinations import Destination, destinations, entry_host
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
     VERSION_LABEL,
@@ -107,9 +107,20 @@ def _budget(policy: Policy, options: IstioOptions) -> Doc:
     return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
 
 
+def _stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
+    """Whether pools in other places may stand in for this one: those of a ServiceEntry, which has nothing but the
+    policy's own targets.
+    """
+    target = destination.target
+    pools = (snapshot.pool_by_name.get(t.pool) for t in snapshot.targets[target.policy, target.version])
+    places = {pool.locality for pool in pools if pool} - {""}
+    entries = [entry_host(snapshot.by_name[target.policy], grpc=grpc) for grpc in (False, True)]
+    return destination.host in entries and len(places) > 1
+
+
 def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
-    """The subset of a version on a pool. With ``onNoGpu: ignore`` it has all pods of the version, and those of the pool
-    have priority: the others get requests when the pool has no healthy endpoint left.
+    """The subset of a version on a pool. With ``onNoGpu: ignore``, and where pools are in several places, it has all
+    endpoints of the version, and those of the pool have priority: the others get requests when it has no healthy one.
     """
     policy = snapshot.by_name[destination.target.policy]
     labels, traffic = destination.labels, dict(tls)
@@ -118,7 +129,8 @@ def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapsho
     balancer = destination.target.load_balancer
     if balancer != owner.load_balancer:
         traffic["loadBalancer"] = _balancing(balancer)
-    if not policy.reject_without_gpu and destination.target.pool and destination.target.version:
+    elsewhere = _stands_elsewhere_too(destination, snapshot)
+    if (elsewhere or not policy.reject_without_gpu) and destination.target.pool and destination.target.version:
         labels = {VERSION_LABEL: destination.target.version}
         first = f"{POOL_LABEL}={destination.target.pool}"
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.

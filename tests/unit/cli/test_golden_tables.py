@@ -55,6 +55,15 @@ def test_callers_beyond_the_first_are_one() -> None:
     assert list(found[0][0]) == ["caller", "model", "version", "gpu_pool"]
 
 
+def test_callers_with_the_places_of_pools() -> None:
+    placed = fleet(row("ann", "llama", "v1", "west"), row("ann", "other", "none", "none"))
+    placed.config["pools"] = [{"name": "west", "cluster": "one", "locality": "us/a"}]
+    assert [list(labels.values())[3:] for labels, _ in by_caller(placed, 5)] == [
+        ["west", "one", "us/a"],
+        ["none", "none", "none"],
+    ]
+
+
 def test_a_table_has_the_columns_asked_for_and_dashes_for_what_is_unknown() -> None:
     rows = by_target(fleet(row("ann", "llama", "none", "none", 10, failures=1)))
     head, _, first, second = printed(rows, ("RPS", "P95"))

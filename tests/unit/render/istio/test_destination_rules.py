@@ -88,6 +88,23 @@ def pooled(*, reject: bool) -> Snapshot:
     return Snapshot((chosen,), (GpuPool("west", WEST.gpu),))
 
 
+@pytest.mark.parametrize(("places", "fails_over"), [(("us-west1", "us-east1"), True), (("us", "us"), False)])
+def test_pools_in_other_places_stand_in_where_they_are_listed(places: tuple[str, str], *, fails_over: bool) -> None:
+    pools = tuple(
+        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place, cluster=name)
+        for name, place in zip(("west", "east"), places, strict=True)
+    )
+    found = subsets(Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools))
+    west = found["v1-west"]
+    if not fails_over:
+        assert west["labels"] == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
+        return
+    assert west["labels"] == {"version": "v1"}
+    setting = west["trafficPolicy"]["loadBalancer"]["localityLbSetting"]
+    assert setting == {"enabled": True, "failoverPriority": ["ai.istio.io/gpu-pool=west"]}
+    assert west["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] == 100
+
+
 def test_a_pool_is_a_label() -> None:
     assert subsets(pooled(reject=True)) == {
         "v1-west": {"name": "v1-west", "labels": {"version": "v1", "ai.istio.io/gpu-pool": "west"}}
