@@ -34,7 +34,11 @@ def http_routes(snapshot: Snapshot, options: GatewayOptions) -> list[Doc]:
     rules: dict[str, list[Doc]] = defaultdict(list)
     for policy, models in _owners(snapshot, options):
         rules[namespace(policy, options)] += make.of(policy, models)
-    made = {_key(doc): doc for doc in make.manifests()}
+    made: dict[tuple[str, str, str], Doc] = {}
+    for doc in make.manifests():
+        kind, where, name = key = doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]
+        if made.setdefault(key, doc) != doc:
+            raise SetupError(f"two of the {kind}s would be called {where}/{name}; rename a policy, a version or a host")
     routes = [route for where, found in rules.items() for route in _routes(where, found, options)]
     return [*made.values(), *routes]
 
@@ -47,10 +51,6 @@ def reached(snapshot: Snapshot) -> list[Target]:
         for version in policy.answering or (Version(""),)
         for target in snapshot.targets[policy.name, version.name]
     ]
-
-
-def _key(doc: Doc) -> tuple[str, str, str]:
-    return doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]
 
 
 def _routes(where: str, rules: Sequence[Doc], options: GatewayOptions) -> Iterator[Doc]:

@@ -109,13 +109,14 @@ def _budget(policy: Policy, options: IstioOptions) -> Doc:
 
 def _stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
     """Whether pools in other places may stand in for this one: those of a ServiceEntry, which has nothing but the
-    policy's own targets.
+    policy's own targets, and whose servers are all spoken to alike.
     """
     target = destination.target
-    pools = (snapshot.pool_by_name.get(t.pool) for t in snapshot.targets[target.policy, target.version])
-    places = {pool.locality for pool in pools if pool} - {""}
+    found = snapshot.targets[target.policy, target.version]
+    places = {pool.locality for t in found if (pool := snapshot.pool_by_name.get(t.pool))} - {""}
+    alike = {(t.upstream, t.server_names(grpc=False), t.server_names(grpc=True)) for t in found}
     entries = [entry_host(snapshot.by_name[target.policy], grpc=grpc) for grpc in (False, True)]
-    return destination.host in entries and len(places) > 1
+    return destination.host in entries and len(places) > 1 and len(alike) == 1
 
 
 def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -56,8 +57,9 @@ def test_callers_beyond_the_first_are_one() -> None:
 
 
 def test_callers_with_the_places_of_pools() -> None:
-    placed = fleet(row("ann", "llama", "v1", "west"), row("ann", "other", "none", "none"))
-    placed.config["pools"] = [{"name": "west", "cluster": "one", "locality": "us/a"}]
+    pools = [{"name": "west", "cluster": "one", "locality": "us/a"}]
+    found = fleet(row("ann", "llama", "v1", "west"), row("ann", "other", "none", "none"))
+    placed = msgspec.structs.replace(found, config={**found.config, "pools": pools})
     assert [list(labels.values())[3:] for labels, _ in by_caller(placed, 5)] == [
         ["west", "one", "us/a"],
         ["none", "none", "none"],

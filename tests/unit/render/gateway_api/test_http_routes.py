@@ -11,6 +11,7 @@ from extproc.policy.gpu import Requirement
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.render.gateway_api.gateway_options import GatewayOptions
 from extproc.render.gateway_api.http_routes import MAX_RULES, http_routes
+from tests.manifests import crds
 from tests.unit.render.snapshots import CANARY, EAST, MIRRORED, PLAIN, POOLED, WEST
 
 Doc = dict[str, Any]
@@ -118,6 +119,23 @@ def test_a_service_in_another_namespace_needs_a_grant() -> None:
     assert (grant["kind"], grant["metadata"]["namespace"]) == ("ReferenceGrant", "gpus")
     assert grant["spec"]["from"] == [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "ai"}]
     assert grant["spec"]["to"] == [{"group": "", "kind": "Service", "name": "vllm"}]
+
+
+def test_names_that_clash_are_refused() -> None:
+    first, second = (
+        Policy(name, host="chat", selector=(("app", name),), models=(name,), versions=(Version("v1"),)) for name in "ab"
+    )
+    with pytest.raises(SetupError, match="two of the Services would be called default/chat-v1"):
+        routes(Snapshot((first, second)))
+
+
+@crds.needed
+def test_very_many_models_are_within_the_limits_of_the_crd() -> None:
+    models = tuple(f"m{n}" for n in range(300))
+    many = Policy("many", host="many", models=models, versions=(Version("v1", 1, ("a.svc:1",)),))
+    found = routes(Snapshot((many, Policy("rest", host="rest"))))
+    assert len(found) > 3
+    assert [crds.problems(route, ("gateway-api-1.6.0",)) for route in found] == [[]] * len(found)
 
 
 def test_a_version_without_a_target_has_no_rule() -> None:

@@ -7,6 +7,7 @@ import pytest
 from extproc.policy.gpu import Requirement
 from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Version
+from extproc.policy.upstream import Tls, Upstream
 from extproc.render.istio.destination_rules import destination_rules
 from extproc.render.istio.istio_options import IstioOptions, Release
 from tests.unit.render.snapshots import CANARY, PLAIN, WEST, Doc, by_name, policy
@@ -88,14 +89,25 @@ def pooled(*, reject: bool) -> Snapshot:
     return Snapshot((chosen,), (GpuPool("west", WEST.gpu),))
 
 
-@pytest.mark.parametrize(("places", "fails_over"), [(("us-west1", "us-east1"), True), (("us", "us"), False)])
-def test_pools_in_other_places_stand_in_where_they_are_listed(places: tuple[str, str], *, fails_over: bool) -> None:
+@pytest.mark.parametrize(
+    ("places", "tls", "fails_over"),
+    [
+        (("us-west1", "us-east1"), None, True),
+        (("us", "us"), None, False),
+        # A subset verifies one name.
+        (("us-west1", "us-east1"), Tls(), False),
+        (("us-west1", "us-east1"), Tls(server_name="models.example.com"), True),
+    ],
+)
+def test_pools_in_other_places_stand_in_where_they_are_listed(
+    places: tuple[str, str], tls: Tls | None, *, fails_over: bool
+) -> None:
     pools = tuple(
-        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place, cluster=name)
+        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place, upstream=Upstream(tls), cluster=name)
         for name, place in zip(("west", "east"), places, strict=True)
     )
-    found = subsets(Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools))
-    west = found["v1-west"]
+    snapshot = Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools)
+    west = by_name(destination_rules(snapshot, DEFAULT)[0]["spec"]["subsets"])["v1-west"]
     if not fails_over:
         assert west["labels"] == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
         return
