@@ -25,13 +25,13 @@ def distance(here: str, there: str) -> int:
     return 0
 
 
-def tiers(targets: Sequence[Target], here: str, pools: Mapping[str, GpuPool]) -> tuple[tuple[Target, ...], ...]:
+def by_distance(targets: Sequence[Target], here: str, pools: Mapping[str, GpuPool]) -> tuple[tuple[Target, ...], ...]:
     """``targets`` by the distance of their pools, the nearest first: one tier where no place is known."""
-    by_distance: dict[int, list[Target]] = {}
+    found: dict[int, list[Target]] = {}
     for target in targets:
         pool = pools.get(target.pool)
-        by_distance.setdefault(distance(here, pool.locality if pool else ""), []).append(target)
-    return tuple(tuple(by_distance[far]) for far in sorted(by_distance)) or ((),)
+        found.setdefault(distance(here, pool.locality if pool else ""), []).append(target)
+    return tuple(tuple(found[far]) for far in sorted(found)) or ((),)
 
 
 def choose_nearest(

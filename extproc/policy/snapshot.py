@@ -11,7 +11,7 @@ from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
-from extproc.policy.locality import choose_nearest, tiers
+from extproc.policy.locality import by_distance, choose_nearest
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.pool_load import NO_REPORTS
@@ -215,12 +215,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
         last; None: there is no target. Farther pools only where every nearer one is down or full.
         """
-        nearest, *farther = self._target_hashes[policy, version]
+        tiers = self._target_hashes[policy, version]
         if not (free_shares or down):
-            return nearest.choose(key)
-        if farther:
-            return choose_nearest((nearest, *farther), key, free_shares, down)
-        return nearest.choose(key, lambda t: LAST if t.cluster in down else free_shares.get(t.pool, 1.0))
+            return tiers[0].choose(key)
+        if len(tiers) > 1:
+            return choose_nearest(tiers, key, free_shares, down)
+        return tiers[0].choose(key, lambda t: LAST if t.cluster in down else free_shares.get(t.pool, 1.0))
 
     def is_down(self, policy: str, version: str, down: frozenset[str]) -> bool:
         """Whether a version has targets, and all of them are ``down`` (clusters)."""
@@ -236,7 +236,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def tiers(self) -> dict[tuple[str, str], tuple[tuple[Target, ...], ...]]:
         """The targets of each (policy, version) by their distance, the nearest first; at least one tier."""
-        return {key: tiers(targets, self.locality, self.pool_by_name) for key, targets in self.targets.items()}
+        return {key: by_distance(targets, self.locality, self.pool_by_name) for key, targets in self.targets.items()}
 
     @cached_property
     def _target_hashes(self) -> dict[tuple[str, str], tuple[RendezvousHash[Target], ...]]:
