@@ -29,6 +29,7 @@ COMPILED = (
     *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
     *(
         "policy.decision",
+        "policy.locality",
         "policy.model_patterns",
         "policy.pool_load",
         "policy.rendezvous",

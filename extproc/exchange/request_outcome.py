@@ -75,6 +75,7 @@ def account(
         labels = _renewed(decided, target)
     else:
         labels = _labels(decided, target)
+    as_decided = as_decided or _stood_in(snapshot, metadata, target)
     policy = snapshot.by_name.get(decided.policy)
     reason = failure(logged, observed=policy is None or policy.sampling != 0)
     if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
@@ -135,6 +136,13 @@ def _expected(metadata: Mapping[str, str]) -> tuple[str, ...]:
     """
     policy, version, pool = (metadata.get(key, "") for key in ("policy", "version", "gpu_pool"))
     return Target(policy, version, pool, ()).cluster, Target(policy, "", pool, ()).cluster, policy
+
+
+def _stood_in(snapshot: Snapshot, metadata: Mapping[str, str], target: Target | None) -> bool:
+    """Whether Envoy went to a farther pool of the version since it could not reach the one that was decided."""
+    decided = metadata.get("policy", ""), metadata.get("version", "")
+    reached = (target.policy, target.version) if target else None
+    return reached in (decided, (decided[0], "")) and len(snapshot.tiers.get(reached, ())) > 1
 
 
 def _renewed(decided: MetricLabels, target: Target | None) -> MetricLabels:

@@ -41,18 +41,19 @@ def up(
     drain: float = 10.0,
     workers: int = 1,
     otlp: str = "",
+    locality: str = "",
     tls: DownstreamTls | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains for up to ``drain`` seconds. The exit status.
 
-    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector. ``tls``:
-    clients speak it, to certificates that may be renewed while it runs.
+    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector.
+    ``locality``: where this is. ``tls``: clients speak it, to certificates that may be renewed while it runs.
 
     A processor that ends by itself is started again; meanwhile Envoy does without it, as ``fail_open`` says.
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
-    watcher = PolicyWatcher(tuple(paths), quiet=True)  # the processor tells of them
+    watcher = PolicyWatcher(tuple(paths), quiet=True, locality=locality)  # the processor tells of them
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
@@ -66,6 +67,7 @@ def up(
             workers=workers,
             drain=0.0,
             otlp=otlp,
+            locality=locality,
         )
         options = EnvoyOptions(
             listen=listen,

@@ -6,6 +6,7 @@ import ipaddress
 
 import msgspec
 
+from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.upstream import PLAIN, Upstream
 
 NOTHING_DOWN: frozenset[str] = frozenset()
@@ -25,6 +26,7 @@ class Target(msgspec.Struct, frozen=True):
     upstream: Upstream = PLAIN
     grpc_endpoints: tuple[str, ...] = ()
     """``host:port`` for gRPC, where it has ports of its own; empty: ``endpoints``."""
+    load_balancer: LoadBalancer = LEAST_REQUEST
 
     def servers(self, *, grpc: bool) -> tuple[str, ...]:
         """``host:port`` of those that get the requests; ``grpc``: the calls of gRPC."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from extproc.policy import gpu
 from extproc.policy.custom_metric import CustomMetric
+from extproc.policy.load_balancer import LEAST_REQUEST
 from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, Policy, RetryBudget, Slo, Sticky
 from extproc.policyfile import custom_metrics as custom
-from extproc.policyfile import endpoints, quantities_and_durations, rollout, slo, values, versions
+from extproc.policyfile import endpoints, load_balancer, quantities_and_durations, rollout, slo, values, versions
 from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.rollout.steps import in_force
 from extproc.yamldoc import quoted
@@ -19,7 +20,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
-    fields = spec.fields(*known, *more, "observability", "limits", "rollout") if spec else None
+    fields = spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer") if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
@@ -50,6 +51,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
         default=fields.optional("default", values.name, ""),
         rollout=fields.optional("rollout", rollout.read, None),
+        load_balancer=fields.optional("loadBalancer", load_balancer.read, LEAST_REQUEST),
     )
     if fields.field.at("versions").clean:
         _check_version_choice(fields, policy)

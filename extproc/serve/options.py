@@ -33,6 +33,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 10_000
     keepalive: float = 60.0
     engine: Literal["http2", "aio"] = "http2"
+    locality: str = ""
+    """Of the proxies for which it decides: ``region/zone``."""
     otlp: str = ""
     """URL of an OpenTelemetry collector; empty: none."""
     tls_cert: Path | None = None

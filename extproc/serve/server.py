@@ -64,7 +64,9 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._cluster = _cluster_policies(options, self._on_reload) if options.kubernetes else None
-        self._policy_watcher = self._cluster or PolicyWatcher(options.policies, on_reload=self._on_reload)
+        self._policy_watcher = self._cluster or PolicyWatcher(
+            options.policies, on_reload=self._on_reload, locality=options.locality
+        )
         if self._cluster is not None:
             self._metrics.cluster = self._cluster.gauges
         self._measured = MeasuredVersions()
@@ -75,7 +77,11 @@ class Server:
         self._loads = PoolLoads()
         reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads)
         self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
-        self._metrics.serving = lambda: ServingGauges(reachability.up, self._loads.numbers(time.perf_counter()))
+        self._metrics.serving = lambda: ServingGauges(
+            reachability.up,
+            self._loads.numbers(time.perf_counter()),
+            {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
+        )
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -258,7 +264,9 @@ def _cluster_policies(options: ServeOptions, on_reload: Callable[[bool, Sequence
         from extproc.kubernetes.policy_source import ClusterPolicies
     except ModuleNotFoundError as error:
         raise not_installed(error, "kubernetes") from None
-    return ClusterPolicies(options.namespace, options.policies, options.snapshot_directory, on_reload)
+    return ClusterPolicies(
+        options.namespace, options.policies, options.snapshot_directory, on_reload, locality=options.locality
+    )
 
 
 def _otlp_exporter(options: ServeOptions, metrics: Metrics) -> OtlpExporter | None:

@@ -15,6 +15,7 @@ TargetName: TypeAlias = tuple[str, str, str]
 """Policy, version and GPU pool; empty where there is none."""
 
 UP = "inference_target_up"
+POOL_INFO = "inference_pool_info"
 POOL_GAUGES = {
     "free": ("inference_pool_free", "Share of a GPU pool that is free, 0.05 to 1, by which requests are spread."),
     "waiting": ("inference_pool_waiting", "Requests that wait at a server of the pool for a place in a batch."),
@@ -22,7 +23,7 @@ POOL_GAUGES = {
     "gpu": ("inference_pool_gpu_utilization", "Share of the time in which the pool's GPUs were busy, 0 to 1."),
 }
 """Name and help text of the gauge of each number, on the average of the pool's servers."""
-NAMES = (UP, *(name for name, _ in POOL_GAUGES.values()))
+NAMES = (UP, POOL_INFO, *(name for name, _ in POOL_GAUGES.values()))
 
 
 class ServingGauges(msgspec.Struct, array_like=True):
@@ -34,6 +35,8 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """
     pools: dict[str, dict[str, float]] = {}
     """By GPU pool the numbers that are known, named as in ``POOL_GAUGES``."""
+    places: dict[str, tuple[str, str]] = {}
+    """By GPU pool its cluster and its locality, each empty where the policy names none."""
 
 
 def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
@@ -48,6 +51,14 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
     for name in sorted({name for each in processes for name in each.up}):
         up.add_metric(name, min(each.up[name] for each in processes if name in each.up))
     yield up
+    info = GaugeMetricFamily(
+        POOL_INFO,
+        "1 for each GPU pool, with the place that the policy names.",
+        labels=("gpu_pool", "cluster", "locality"),
+    )
+    for pool, place in sorted({(pool, place) for each in processes for pool, place in each.places.items()}):
+        info.add_metric((pool, *place), 1)
+    yield info
     for key, (metric, text) in POOL_GAUGES.items():
         gauge = GaugeMetricFamily(metric, text, labels=("gpu_pool",))
         for pool in sorted({pool for each in processes for pool, known in each.pools.items() if key in known}):

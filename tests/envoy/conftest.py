@@ -95,15 +95,15 @@ class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # Python's own is 5: of sixty connections at once some were refused
 
-    def __init__(self, name: str, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, name: str, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), Handler)
         self.seen: list[Seen] = []
         self.then: Answer = say(name.encode())
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
+        return f"{self.server_address[0]!s}:{self.server_address[1]}"
 
     def answer(self, request: Handler) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}

@@ -26,6 +26,7 @@ def test_defaults_and_every_flag() -> None:
         "path": "/",
         "header": [],
         "body": b"",
+        "locality": "",
     }
     words = "-f a -f b --method GET --path /p?q -H x:1 --body {}"
     assert flags("explain", *words.split()) == {
