@@ -94,8 +94,11 @@ class Observed(msgspec.Struct, frozen=True):
 SHED = "shed"
 """We could not keep up and watched only the beginning: the exchange itself did not fail."""
 BROKEN_OFF = "broken_off"
-ERRORS = ("error_in_stream", "client_left", BROKEN_OFF, "cut_short", SHED)
-"""The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
+CLIENT_ERROR = "client_error"
+"""The model server told of an error in an answer of status 200 that is the client's, as 4xx is: it did not fail."""
+ERRORS = ("error_in_stream", CLIENT_ERROR, "client_left", BROKEN_OFF, "cut_short", SHED)
+"""The model server reported an error in an answer of status 200; one that is the client's; the exchange was broken off
+before its end, by the
 client mostly; the same where the account of the request says by whom; the answer ended without the mark that its API
 ends with."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, realtime_session
+from extproc.answers.client_errors import GRPC_STATUSES
 from extproc.apis import classify
 from extproc.envoy.actions import FINISH
 from extproc.envoy.events import (
@@ -23,7 +24,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
-from extproc.exchange.notes import BROKEN_OFF, SHED, Action, Fault, LoadReport
+from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Action, Fault, LoadReport
 from extproc.exchange.request_outcome import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
 from extproc.exchange.sampling import end_share_told, share_told
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
@@ -215,6 +216,8 @@ class ObserveStream:
             self._first_token = now if self._first_token is None else self._first_token
         if reader.state.failed:
             error = "error_in_stream"
+        elif reader.state.client_error:
+            error = CLIENT_ERROR
         elif not error and reader.has_end_mark and not reader.state.complete and not reader.malformed:
             error = "cut_short"
         notes = self._end_answer(now, error)
@@ -291,4 +294,7 @@ def _elapsed(headers: Headers) -> float | None:
 
 def _grpc_error(headers: Headers) -> str:
     """gRPC's trailers say how a call ended, under the HTTP status 200."""
-    return "error_in_stream" if headers.text("grpc-status") not in ("", "0") else ""
+    status = headers.text("grpc-status")
+    if status in ("", "0"):
+        return ""
+    return CLIENT_ERROR if status in GRPC_STATUSES else "error_in_stream"

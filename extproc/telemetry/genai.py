@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.apis import TABLE
-from extproc.exchange.notes import BROKEN_OFF, SHED, Observed
+from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Observed
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.histogram import Histogram
 
@@ -36,7 +36,7 @@ _OPERATION_NAMES = {row.operation: row.operation for row in TABLE} | {
     operation: name for name, operations in _OPERATIONS_BY_NAME.items() for operation in operations
 }
 
-_ENDS_WITHOUT_FAULT = ("client_left", "client_stalled", "idle", BROKEN_OFF, SHED)
+_ENDS_WITHOUT_FAULT = ("client_left", "client_stalled", "idle", BROKEN_OFF, CLIENT_ERROR, SHED)
 """Values of ``Observed.error`` with which a span has not failed: they are not the model server's."""
 
 

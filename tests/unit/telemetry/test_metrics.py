@@ -130,7 +130,14 @@ def test_failures_that_no_status_tells() -> None:
         metrics.note(Observed("llama", "v1", "west", "openai", "200", None, error=error))
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
-    assert counted == {"error_in_stream": 1, "client_left": 1, "broken_off": None, "cut_short": 1, "shed": None}
+    assert counted == {
+        "error_in_stream": 1,
+        "client_error": 1,
+        "client_left": 1,
+        "broken_off": None,
+        "cut_short": 1,
+        "shed": None,
+    }
 
 
 def test_a_stream_of_tokens_that_is_said_to_have_none_is_estimated() -> None:
