@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MESHES = {"istio": ("istio",), "linkerd": ("linkerd",), "both": ("istio", "linkerd")}
 SETTLE = 2.0
-"""``rollout.SETTLE``, which is not imported for a help text."""
+"""``change_order.SETTLE``, which is not imported for a help text."""
 
 
 def add(commands: Subcommands) -> None:

@@ -1,6 +1,6 @@
 """The controller: follows the policies, pools and what serves them, and makes the mesh and their status follow.
 
-One of several works at a time (``leader``). A pass (``rollout``) is made where something has changed, and every
+One of several works at a time (``leader``). A pass (``change_order``) is made where something has changed, and every
 ``PERIOD`` seconds, which puts drift right. Whatever breaks a pass off, the next one begins from what is there.
 """
 
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.change_order import Pass, PutInForce, Write
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, snapshot_of
 from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
@@ -23,7 +24,6 @@ from extproc.kubernetes.object_documents import Key as ObjectKey
 from extproc.kubernetes.object_documents import ReadObject, key_of
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.pass_contents import Meshes, policies_of, rendered, step_changes, unrenderable
-from extproc.kubernetes.rollout import Pass, PutInForce, Write
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.snapshot import Snapshot
 
@@ -61,7 +61,7 @@ class Controller:
         namespaces: Sequence[str] = (),
         settle: float,
     ) -> None:
-        """``namespaces``: whose policies; none: all. ``settle``: seconds (``rollout.SETTLE``)."""
+        """``namespaces``: whose policies; none: all. ``settle``: seconds (``change_order.SETTLE``)."""
         self._meshes = meshes
         self._election = election
         self._settle = settle

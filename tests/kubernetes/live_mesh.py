@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from extproc.kubernetes.rollout import SETTLE
+from extproc.kubernetes.change_order import SETTLE
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.controllers import ControllerProcess, live
 from tests.kubernetes.mesh_cluster import (

@@ -12,7 +12,7 @@ from linkerd_adapter.names import Service
 from extproc.cli.controller import SETTLE, _meshes
 from extproc.cli.main import main
 from extproc.cli.render_istio import istio_options
-from extproc.kubernetes import rollout
+from extproc.kubernetes import change_order
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
@@ -23,7 +23,7 @@ from tests.unit.render.snapshots import CANARY
 def test_defaults_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
     given = arguments("controller")
     assert (given.mesh, given.namespaces, given.lease) == ("istio", None, ("aimesh-system", "aimesh-controller"))
-    assert given.settle == SETTLE == rollout.SETTLE
+    assert given.settle == SETTLE == change_order.SETTLE
     assert istio_options(given) == IstioOptions()
     given = arguments("controller", "--for", "sidecar", "--processor", "dns:///a:1", "--namespace", "ai")
     assert istio_options(given) == IstioOptions(proxies=("sidecar",), processors=("dns:///a:1",))
