@@ -23,6 +23,7 @@ from extproc.kubernetes.mesh_objects import Key
 from extproc.kubernetes.object_documents import Key as ObjectKey
 from extproc.kubernetes.object_documents import ReadObject, key_of
 from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.ownership import LEASES, Ownership
 from extproc.kubernetes.pass_contents import Meshes, policies_of, rendered, step_changes, unrenderable
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.snapshot import Snapshot
@@ -35,7 +36,6 @@ DEBOUNCE = 0.1
 """Seconds from a change to its pass, in which others may come."""
 LONGEST_PAUSE = 10.0
 """Seconds before another try, at most, where the API server can't be asked."""
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 
 class _Refused(Exception):  # noqa: N818
@@ -57,6 +57,7 @@ class Controller:
         self,
         meshes: Meshes,
         election: Election,
+        ownership: Ownership,
         *,
         namespaces: Sequence[str] = (),
         settle: float,
@@ -64,6 +65,7 @@ class Controller:
         """``namespaces``: whose policies; none: all. ``settle``: seconds (``change_order.SETTLE``)."""
         self._meshes = meshes
         self._election = election
+        self._ownership = ownership
         self._settle = settle
         self._changed = asyncio.Event()
         everywhere = namespaces or ("",)
@@ -74,7 +76,7 @@ class Controller:
             ]
             for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
         }
-        self._status = StatusWriter()
+        self._status = StatusWriter(ownership.lease)
         self._led = False
         self._forget()
 
@@ -206,6 +208,8 @@ class Controller:
             for writer, _ in self._meshes:
                 await writer.read(api)
         objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
+        for key in await self._ownership.others(api, objects):
+            del objects[key]
         listed = [self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)]
         # Whatever takes long among many policies is done beside the event loop, which renews the Lease meanwhile.
         view = await asyncio.to_thread(ClusterView, *listed)

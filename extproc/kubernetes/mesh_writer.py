@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from extproc.kubernetes.api import Api, ApiFailure, Object, Resource
-from extproc.kubernetes.mesh_objects import LABEL, Changes, Doc, Key, key_of
+from extproc.kubernetes.mesh_objects import LABEL, LEASE, Changes, Doc, Key, key_of
+from extproc.kubernetes.ownership import Ownership
 
 MANAGER = "aimesh-controller"
 """Field manager of everything that the controller writes."""
 PARALLEL = 8
 """Requests at a time."""
+FEW = 3
+"""New objects of a kind in a namespace that are looked for one by one; more by a list of all that are there."""
 _REFUSALS = frozenset({400, 403, 404, 405, 409, 413, 415, 422})
 """Statuses that say something of the object, not of the server: another try would get the same."""
 
@@ -49,13 +53,18 @@ GATEWAY_KINDS = ("ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudg
 
 
 class MeshWriter:
-    """The objects of one mesh. ``live``: those that the controller made, as the server has them."""
+    """The objects of one mesh. ``live``: those that this controller made, as the server has them."""
 
     def __init__(
-        self, mesh: str, resources: Iterable[Resource], places: Mapping[str, str] = MappingProxyType({})
+        self,
+        mesh: str,
+        ownership: Ownership,
+        resources: Iterable[Resource],
+        places: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """``places``: kinds whose objects are in one namespace only, with that; all others may be in any."""
         self.mesh = mesh
+        self._ownership = ownership
         self._resources = {(one.group, one.kind): one for one in resources}
         self._places = places
         self.live: dict[Key, Object] = {}
@@ -71,7 +80,8 @@ class MeshWriter:
                     continue
                 raise
             told = {"apiVersion": resource.api_version, "kind": resource.kind}
-            found |= {key_of(one | told): one | told for one in listed.objects}
+            mine = (one | told for one in listed.objects if self._is_mine(one))
+            found |= {key_of(one): one for one in mine}
         self.live = found
 
     async def write(self, api: Api, changes: Changes, check: Callable[[], None]) -> dict[Key, str]:
@@ -81,14 +91,16 @@ class MeshWriter:
         limit = asyncio.Semaphore(PARALLEL)
         failures: dict[Key, str] = {}
 
-        async def apply(doc: Doc) -> None:
+        async def apply(doc: Doc, other: Object | None) -> None:
             async with limit:
                 check()
-                if why := await self._apply(api, doc):
+                if why := await self._apply(api, doc, other):
                     failures[key_of(doc)] = why
 
         for docs in (changes.first, changes.apply):
-            for outcome in await asyncio.gather(*map(apply, docs), return_exceptions=True):
+            there = await self._others(api, docs)
+            calls = [apply(doc, there.get(key_of(doc))) for doc in docs]
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
                 if outcome is not None:
                     raise outcome
         for gone in changes.remove:
@@ -96,26 +108,67 @@ class MeshWriter:
             await self._remove(api, gone)
         return failures
 
-    async def _apply(self, api: Api, doc: Doc) -> str:
-        """Why the object could not be applied; empty where it was."""
+    def _is_mine(self, one: Mapping[str, Any]) -> bool:
+        return (one["metadata"].get("annotations") or {}).get(LEASE) == self._ownership.lease
+
+    async def _others(self, api: Api, docs: Iterable[Doc]) -> dict[Key, Object]:
+        """Of the objects that are new to this controller, those that are there all the same."""
+        places: dict[tuple[str, str, str], list[Key]] = defaultdict(list)
+        for key in map(key_of, docs):
+            if key not in self.live:
+                places[key.group, key.kind, key.namespace].append(key)
+        found: dict[Key, Object] = {}
+        for (group, kind, namespace), keys in places.items():
+            resource = self._resources[group, kind]
+            if len(keys) > FEW:
+                found |= {key: one for key, one in (await self._all(api, resource, namespace)).items() if key in keys}
+            else:
+                each = [(key, await api.get(resource, namespace, key.name)) for key in keys]
+                found |= {key: one for key, one in each if one is not None}
+        return found
+
+    async def _all(self, api: Api, resource: Resource, namespace: str) -> dict[Key, Object]:
+        try:
+            listed = await api.list(resource, namespace)
+        except ApiFailure as failure:
+            if failure.status == 404:
+                return {}
+            raise
+        told = {"apiVersion": resource.api_version, "kind": resource.kind}
+        return {key_of(one | told): one for one in listed.objects}
+
+    async def _apply(self, api: Api, doc: Doc, other: Object | None) -> str:
+        """Why the object could not be applied; empty where it was. ``other``: as it is, where it isn't ``live``."""
         key = key_of(doc)
         resource = self._resources[key.group, key.kind]
+        live = self.live.get(key) or other
+        metadata = doc["metadata"]
+        annotations = {**metadata["annotations"], LEASE: self._ownership.lease}
+        mine = {**doc, "metadata": {**metadata, "annotations": annotations}}
         try:
-            live = self.live.get(key) or await api.get(resource, key.namespace, key.name)
-            if live is not None and (live["metadata"].get("labels") or {}).get(LABEL) != self.mesh:
-                return f"is there, and not the controller's; delete it, or label it {LABEL}={self.mesh}"
+            if other is not None and (why := await self._keeps_off(api, other)):
+                return why
             others = _appliers(live) if live is not None else []
             try:
-                self.live[key] = await api.apply(resource, doc, MANAGER)
+                self.live[key] = await api.apply(resource, mine, MANAGER)
             except ApiFailure as failure:
                 if failure.status != 409 or others:
                     raise
                 # Who edited the object by hand has drifted; who applies fields declares that they are theirs.
-                self.live[key] = await api.apply(resource, doc, MANAGER, force=True)
+                self.live[key] = await api.apply(resource, mine, MANAGER, force=True)
         except ApiFailure as failure:
             if failure.status not in _REFUSALS:
                 raise
             return str(failure)
+        return ""
+
+    async def _keeps_off(self, api: Api, other: Object) -> str:
+        """Why an object is not this controller's to write; empty where it is."""
+        if (other["metadata"].get("labels") or {}).get(LABEL) != self.mesh:
+            return f"is there, and not the controller's; delete it, or label it {LABEL}={self.mesh}"
+        lease = (other["metadata"].get("annotations") or {}).get(LEASE, "")
+        if await self._ownership.is_others(api, lease):
+            return f"is there, and belongs to the controller of the Lease {lease}"
         return ""
 
     async def _remove(self, api: Api, live: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from extproc.kubernetes.leader import Election
 from extproc.kubernetes.mesh_objects import Doc
 from extproc.kubernetes.mesh_writer import ISTIO, MeshWriter
 from extproc.kubernetes.outage import Outage
+from extproc.kubernetes.ownership import Ownership
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
@@ -41,7 +42,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
             monkeypatch.setattr(module, "connect", api.connect)
             monkeypatch.setattr(object_watch, "connect", api.connect)
             monkeypatch.setattr(module, "DEBOUNCE", 0.0)
-            made_of = Controller([(MeshWriter("istio", ISTIO), render)], Election("me", "ai", "controller"), settle=0.0)
+            mine = Ownership("ai/controller")
+            meshes = [(MeshWriter("istio", mine, ISTIO), render)]
+            made_of = Controller(meshes, Election("me", "ai", "controller"), mine, settle=0.0)
             task = asyncio.create_task(made_of.run())
             await steps(api)
             task.cancel()

@@ -12,6 +12,7 @@ from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState
 from extproc.kubernetes.mesh_objects import Doc, Key
 from extproc.kubernetes.mesh_writer import ISTIO, MeshWriter
+from extproc.kubernetes.ownership import Ownership
 from extproc.kubernetes.pass_contents import policies_of, rendered, step_changes, unrenderable
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio import virtual_services
@@ -26,7 +27,7 @@ def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[D
     return documents(snapshot, IstioOptions(proxies=("gateway",)))
 
 
-MESHES = [(MeshWriter("istio", ISTIO), render)]
+MESHES = [(MeshWriter("istio", Ownership("ai/controller"), ISTIO), render)]
 
 
 def desired(*ports: int) -> Desired:
