@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
@@ -24,7 +25,7 @@ from extproc.kubernetes.object_documents import Key as ObjectKey
 from extproc.kubernetes.object_documents import ReadObject, key_of
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.ownership import LEASES, Ownership
-from extproc.kubernetes.pass_contents import Meshes, policies_of, rendered, step_changes, unrenderable
+from extproc.kubernetes.pass_contents import Meshes, Renderer, policies_of, rendered, step_changes, unrenderable
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.snapshot import Snapshot
 
@@ -246,6 +247,10 @@ class Controller:
             both, later = await asyncio.to_thread(rendered, self._meshes, before, desired)
         except SetupError as error:
             raise _Refused(await asyncio.to_thread(unrenderable, self._meshes, desired, error)) from error
+        for at, (writer, render) in enumerate(self._meshes):
+            tried = {key: doc for key, doc in (later[at] | both[at]).items() if key not in given_up}
+            if failures := await writer.still_refused(api, tried):
+                await self._refuse(failures, desired, render)
         one = Pass(self._settle)
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
@@ -257,12 +262,15 @@ class Controller:
                         found = await asyncio.to_thread(step_changes, step, both[at], later[at], writer.live, given_up)
                         wrote = wrote or bool(found)
                         if failures := await writer.write(api, found, self._check):
-                            needing = await asyncio.to_thread(policies_of, failures, desired, render)
-                            raise _Refused(needing, failures.keys())
+                            await self._refuse(failures, desired, render)
                 case PutInForce():
                     wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
                     wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
+
+    async def _refuse(self, failures: Mapping[Key, str], desired: Desired, render: Renderer) -> NoReturn:
+        """Raises ``_Refused`` for the objects that could not be written, with the policies that need them."""
+        raise _Refused(await asyncio.to_thread(policies_of, failures, desired, render), failures.keys())
 
 
 def _now() -> str:

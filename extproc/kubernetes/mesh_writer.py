@@ -68,6 +68,7 @@ class MeshWriter:
         self._resources = {(one.group, one.kind): one for one in resources}
         self._places = places
         self.live: dict[Key, Object] = {}
+        self._refused: set[Key] = set()
 
     async def read(self, api: Api) -> None:
         """Lists ``live`` anew. A kind that the server does not know has none. Raises ``ApiFailure``."""
@@ -94,8 +95,11 @@ class MeshWriter:
         async def apply(doc: Doc, other: Object | None) -> None:
             async with limit:
                 check()
+                key = key_of(doc)
+                self._refused.discard(key)
                 if why := await self._apply(api, doc, other):
-                    failures[key_of(doc)] = why
+                    failures[key] = why
+                    self._refused.add(key)
 
         for docs in (changes.first, changes.apply):
             there = await self._others(api, docs)
@@ -108,15 +112,29 @@ class MeshWriter:
             await self._remove(api, gone)
         return failures
 
+    async def still_refused(self, api: Api, wanted: Mapping[Key, Doc]) -> dict[Key, str]:
+        """Why those of ``wanted`` that could not be written when it was tried last can't be now either. Nothing is
+        written: what they go with would be made, and removed again, in every pass. Raises ``ApiFailure``.
+        """
+        docs = [wanted[key] for key in sorted(self._refused & wanted.keys())]
+        there = await self._others(api, docs)
+        failures = {}
+        for key, doc in ((key_of(doc), doc) for doc in docs):
+            if why := await self._apply(api, doc, there.get(key), dry_run=True):
+                failures[key] = why
+            else:
+                self._refused.discard(key)
+        return failures
+
     def _is_mine(self, one: Mapping[str, Any]) -> bool:
         return (one["metadata"].get("annotations") or {}).get(LEASE) == self._ownership.lease
 
     async def _others(self, api: Api, docs: Iterable[Doc]) -> dict[Key, Object]:
         """Of the objects that are new to this controller, those that are there all the same."""
-        places: dict[tuple[str, str, str], list[Key]] = defaultdict(list)
+        places: dict[tuple[str, str, str], set[Key]] = defaultdict(set)
         for key in map(key_of, docs):
             if key not in self.live:
-                places[key.group, key.kind, key.namespace].append(key)
+                places[key.group, key.kind, key.namespace].add(key)
         found: dict[Key, Object] = {}
         for (group, kind, namespace), keys in places.items():
             resource = self._resources[group, kind]
@@ -137,7 +155,7 @@ class MeshWriter:
         told = {"apiVersion": resource.api_version, "kind": resource.kind}
         return {key_of(one | told): one for one in listed.objects}
 
-    async def _apply(self, api: Api, doc: Doc, other: Object | None) -> str:
+    async def _apply(self, api: Api, doc: Doc, other: Object | None, *, dry_run: bool = False) -> str:
         """Why the object could not be applied; empty where it was. ``other``: as it is, where it isn't ``live``."""
         key = key_of(doc)
         resource = self._resources[key.group, key.kind]
@@ -150,16 +168,18 @@ class MeshWriter:
                 return why
             others = _appliers(live) if live is not None else []
             try:
-                self.live[key] = await api.apply(resource, mine, MANAGER)
+                applied = await api.apply(resource, mine, MANAGER, dry_run=dry_run)
             except ApiFailure as failure:
                 if failure.status != 409 or others:
                     raise
                 # Who edited the object by hand has drifted; who applies fields declares that they are theirs.
-                self.live[key] = await api.apply(resource, mine, MANAGER, force=True)
+                applied = await api.apply(resource, mine, MANAGER, force=True, dry_run=dry_run)
         except ApiFailure as failure:
             if failure.status not in _REFUSALS:
                 raise
             return str(failure)
+        if not dry_run:
+            self.live[key] = applied
         return ""
 
     async def _keeps_off(self, api: Api, other: Object) -> str:

@@ -155,6 +155,27 @@ def test_a_policy_that_can_not_be_carried_out_hurts_nobody_else(run: Callable[[S
     run(steps)
 
 
+def test_what_goes_with_a_refused_object_is_not_made_in_every_pass(run: Callable[[Steps], None]) -> None:
+    def in_force(api: MemoryApi) -> Any:
+        return api.find("ModelInferencePolicy", "chat").get("status", {}).get("inForce", {}).get("spec", {}).get("port")
+
+    async def steps(api: MemoryApi) -> None:
+        api.refuse["VirtualService", "aimesh-bad-ai"] = ApiFailure("422: bad route", 422)
+        api.put(policy("bad", versions=[{"name": "v1"}]))
+        await eventually(lambda: programmed(api, "bad")[0] == "False")
+        await eventually(lambda: ("delete", "DestinationRule", "aimesh-bad-ai") in api.writes)
+        before = [write for write in api.writes if write[2] == "aimesh-bad-ai"]
+        for port in (1, 2, 3):
+            api.put(policy(port=port))
+            await eventually(lambda port=port: in_force(api) == port)  # type: ignore[misc]
+        assert [write for write in api.writes if write[2] == "aimesh-bad-ai"] == before
+        del api.refuse["VirtualService", "aimesh-bad-ai"]
+        api.put(policy(port=4))
+        await eventually(lambda: programmed(api, "bad")[0] == "True")
+
+    run(steps)
+
+
 def test_who_does_not_lead_writes_nothing(run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.001)
 
