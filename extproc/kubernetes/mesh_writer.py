@@ -92,7 +92,7 @@ class MeshWriter:
         limit = asyncio.Semaphore(PARALLEL)
         failures: dict[Key, str] = {}
 
-        async def apply(doc: Doc, other: Object | None) -> None:
+        async def apply(doc: Doc, other: Object | ApiFailure | None) -> None:
             async with limit:
                 check()
                 key = key_of(doc)
@@ -129,34 +129,35 @@ class MeshWriter:
     def _is_mine(self, one: Mapping[str, Any]) -> bool:
         return (one["metadata"].get("annotations") or {}).get(LEASE) == self._ownership.lease
 
-    async def _others(self, api: Api, docs: Iterable[Doc]) -> dict[Key, Object]:
-        """Of the objects that are new to this controller, those that are there all the same."""
+    async def _others(self, api: Api, docs: Iterable[Doc]) -> dict[Key, Object | ApiFailure]:
+        """Of the objects that are new to this controller, those that are there all the same, and why some can't be
+        looked for.
+        """
         places: dict[tuple[str, str, str], set[Key]] = defaultdict(set)
         for key in map(key_of, docs):
             if key not in self.live:
                 places[key.group, key.kind, key.namespace].add(key)
-        found: dict[Key, Object] = {}
+        found: dict[Key, Object | ApiFailure] = {}
         for (group, kind, namespace), keys in places.items():
             resource = self._resources[group, kind]
-            if len(keys) > FEW:
-                found |= {key: one for key, one in (await self._all(api, resource, namespace)).items() if key in keys}
-            else:
-                each = [(key, await api.get(resource, namespace, key.name)) for key in keys]
-                found |= {key: one for key, one in each if one is not None}
+            try:
+                if len(keys) > FEW:
+                    told = {"apiVersion": resource.api_version, "kind": resource.kind}
+                    listed = await api.list(resource, namespace)
+                    found |= {key: one for one in listed.objects if (key := key_of(one | told)) in keys}
+                else:
+                    each = [(key, await api.get(resource, namespace, key.name)) for key in keys]
+                    found |= {key: one for key, one in each if one is not None}
+            except ApiFailure as failure:
+                if failure.status not in _REFUSALS:
+                    raise
+                found |= dict.fromkeys(keys, failure)
         return found
 
-    async def _all(self, api: Api, resource: Resource, namespace: str) -> dict[Key, Object]:
-        try:
-            listed = await api.list(resource, namespace)
-        except ApiFailure as failure:
-            if failure.status == 404:
-                return {}
-            raise
-        told = {"apiVersion": resource.api_version, "kind": resource.kind}
-        return {key_of(one | told): one for one in listed.objects}
-
-    async def _apply(self, api: Api, doc: Doc, other: Object | None, *, dry_run: bool = False) -> str:
+    async def _apply(self, api: Api, doc: Doc, other: Object | ApiFailure | None, *, dry_run: bool = False) -> str:
         """Why the object could not be applied; empty where it was. ``other``: as it is, where it isn't ``live``."""
+        if isinstance(other, ApiFailure):
+            return str(other)
         key = key_of(doc)
         resource = self._resources[key.group, key.kind]
         live = self.live.get(key) or other

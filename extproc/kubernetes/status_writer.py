@@ -49,7 +49,6 @@ class StatusWriter:
             async def write(key: Key, limit: asyncio.Semaphore = limit) -> bool:
                 async with limit:
                     check()
-
                     one = objects[key]
                     status = _status(key, one, desired, blocked.get(key, ""), controller=self._lease, now=now)
                     return status is not None and await _write(api, key, one, status, now)

@@ -143,6 +143,28 @@ def test_a_refusal_is_about_the_object_alone(status: int) -> None:
     assert len(api.objects) == len(OBJECTS) - 1
 
 
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("status", [403, 500])
+def test_objects_that_can_not_be_looked_for_are_not_touched(status: int, count: int) -> None:
+    class Api(MemoryApi):
+        async def get(self, resource: Resource, namespace: str, name: str) -> Doc | None:  # noqa: ARG002
+            raise ApiFailure(f"{status}: no", status)
+
+        async def list(self, resource: Resource, namespace: str = "", labels: str = "") -> Listed:
+            if not labels:
+                raise ApiFailure(f"{status}: no", status)
+            return await super().list(resource, namespace, labels)
+
+    api = Api()
+    docs = tuple({**RULE, "metadata": {**RULE["metadata"], "name": f"r{number}"}} for number in range(count))
+    if status == 500:
+        with pytest.raises(ApiFailure):
+            written(api, Changes(docs))
+    else:
+        assert written(api, Changes(docs)) == {str(key_of(doc)): "403: no" for doc in docs}
+    assert api.writes == []
+
+
 @pytest.mark.parametrize("status", [0, 401, 429, 500, 503])
 def test_a_failure_of_the_server_ends_the_pass(status: int) -> None:
     api = MemoryApi()
