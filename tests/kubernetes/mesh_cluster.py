@@ -124,6 +124,18 @@ def fill(control_plane: ControlPlane) -> None:
         _runs(control_plane, namespace, name, address)
 
 
+def workload(control_plane: ControlPlane, namespace: str, name: str, service_address: str, address: str) -> None:
+    """A Service of one Pod, of the version v1, in a namespace that is there."""
+    http = {"name": "http", "port": 8080, "protocol": "TCP"}
+    control_plane.apply(_object("v1", "ServiceAccount", namespace, "default"))
+    control_plane.apply(
+        _service(namespace, name, service_address, http),
+        _pod(namespace, f"{name}-0", {"app": name, "version": "v1"}),
+        _slice(namespace, name, http, [(f"{name}-0", address)]),
+    )
+    _runs(control_plane, namespace, f"{name}-0", address)
+
+
 def _without(applies_to: str, **listener_filter: Any) -> dict[str, Any]:
     """A patch that removes ``istio.stats``, which the Envoy of this test does not have."""
     listener = {"filterChain": {"filter": listener_filter}}
