@@ -70,9 +70,9 @@ class LiveMesh:
         self.traffic.wrong.clear()
         return found == [200, 200]
 
-    def controller(self, *flags: str, settle: float = SETTLE) -> ControllerProcess:
-        """Starts a controller of this mesh."""
-        chosen = ["--for", "gateway", "--gateway", f"{INGRESS}/gateway", "--host", HOST, "--processor", PROCESSOR]
+    def controller(self, *flags: str, settle: float = SETTLE, processor: str = PROCESSOR) -> ControllerProcess:
+        """Starts a controller of this mesh. ``processor``: where its proxies find the processors."""
+        chosen = ["--for", "gateway", "--gateway", f"{INGRESS}/gateway", "--host", HOST, "--processor", processor]
         chosen += ["--access-log", "aimesh-json", f"--settle={settle:g}", *flags]
         return ControllerProcess(self.control_plane, MODELS, *chosen)
 

@@ -13,7 +13,7 @@ XDS = "etc/istio/proxy/XDS"
 SDS = "var/run/secrets/workload-spiffe-uds/socket"
 """The agent's sockets, within its place."""
 _ROOT = "var/run/secrets/istio/root-cert.pem"
-_TOKEN = "var/run/secrets/tokens/istio-token"  # noqa: S105 - where the kubelet puts it
+_TOKEN = "var/run/secrets/tokens/istio-token"
 
 
 class MeshAgent:
