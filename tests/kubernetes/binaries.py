@@ -36,7 +36,7 @@ def missing() -> list[str]:
 
 
 def build() -> None:
-    """Builds what is missing: half an hour on two cores for all of it, and 3 GB. Raises ``CannotBuild``."""
+    """Builds what is missing: a quarter of an hour of both cores for all of it, and 5 GB. Raises ``CannotBuild``."""
     wanted = missing()
     if not wanted:
         return
