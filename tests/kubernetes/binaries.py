@@ -36,7 +36,7 @@ def missing() -> list[str]:
 
 
 def build() -> None:
-    """Builds what is missing: a quarter of an hour of both cores for all of it, and 5 GB. Raises ``CannotBuild``."""
+    """Builds what is missing: 18 minutes of CPU for all of it, and 5 GB. Raises ``CannotBuild``."""
     wanted = missing()
     if not wanted:
         return
