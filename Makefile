@@ -15,11 +15,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
 .PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
-=======
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
->>>>>>> t19g
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,19 +88,11 @@ istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it
 helm: $(VENV)/dev  ## helm for the chart's tests, which are skipped without one; builds it with Go where it is not there: some minutes
 	@$(BIN)/python -m tests.charts
 
-<<<<<<< HEAD
 jaeger: $(VENV)/dev  ## Jaeger for the pipeline's demo, which uses one where it is; builds it with Go where it is not there: half an hour
 	@$(BIN)/python -m tests.jaeger
 
 envoy-gateway: $(VENV)/dev  ## a canary through a real Envoy Gateway; builds it with Go where it is not there: half an hour
 	@$(BIN)/python -m tests.envoy_gateway
-=======
-envoy-gateway: $(VENV)/dev  ## a canary through a real Envoy Gateway; builds it with Go where it is not there: half an hour
-	@$(BIN)/python -m tests.envoy_gateway
-
-jaeger: $(VENV)/dev  ## Jaeger for the pipeline's demo, which uses one where it is; builds it with Go where it is not there: half an hour
-	@$(BIN)/python -m tests.jaeger
->>>>>>> t19g
 
 h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
 	@$(BIN)/python -m tests.h2spec
