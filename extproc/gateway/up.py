@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import shlex
 import signal
 import ssl
@@ -122,7 +121,7 @@ def _supervise(
 def _follow(envoy: Envoy, files: DiscoveryFiles, snapshot: Snapshot) -> None:
     try:
         files.follow(envoy, snapshot)
-    except (SetupError, OSError, http.client.HTTPException) as error:
+    except (SetupError, OSError) as error:
         _log(f"extproc: the routes stay as they were: {error}")
     else:
         _log("extproc: the policy has changed, and the routes with it")
