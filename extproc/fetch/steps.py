@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from queue import SimpleQueue
 from selectors import EVENT_READ, EVENT_WRITE
 from threading import Lock, Thread
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -147,19 +148,20 @@ class LookupTimeoutError(TimeoutError):
 class _Lookup:
     """A name that is being looked up."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str, port: int) -> None:
+        self.key = host, port
         self.found, self._end = socket.socketpair()
         """``found`` can be read once it is done."""
         self.places: Sequence[_Place] = ()
         self.error: OSError | None = None
 
-    def carry_out(self, host: str, port: int) -> None:
+    def carry_out(self) -> None:
         try:
-            self.places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self.places = socket.getaddrinfo(*self.key, type=socket.SOCK_STREAM)
         except OSError as error:
             self.error = error
-        except ValueError:  # UnicodeError: a part of the name is too long
-            self.error = socket.gaierror(socket.EAI_NONAME, "no name that there can be")
+        except Exception as error:  # UnicodeError, where a part of the name is too long
+            self.error = OSError(f"its name can't be looked up: {error}")
 
     def close(self) -> None:
         """Tells everybody who waits."""
@@ -168,33 +170,45 @@ class _Lookup:
 
 
 class _Lookups:
-    """Names that are being looked up, each once however many wait for it."""
+    """Names that are being looked up, each once however many wait for it, and the threads for that: as many as there
+    have been lookups at a time.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._under_way: dict[tuple[str, int], _Lookup] = {}
+        self._idle = 0
+        self._queue: SimpleQueue[_Lookup] = SimpleQueue()
 
     def join(self, host: str, port: int) -> tuple[_Lookup, socket.socket]:
         """The lookup of a name, and a socket of the caller's that can be read once it is done. Raises ``OSError``."""
         with self._lock:
-            lookup = self._under_way.get((host, port)) or self._start(host, port)
+            lookup = self._under_way.get((host, port))
+            if lookup is None:
+                lookup = _Lookup(host, port)
+                self._start(lookup)
             return lookup, lookup.found.dup()
 
-    def _start(self, host: str, port: int) -> _Lookup:
-        lookup = _Lookup()
-        try:
-            Thread(target=self._carry_out, args=(host, port, lookup), name=f"lookup of {host}", daemon=True).start()
-        except RuntimeError as error:
-            lookup.close()
-            raise OSError(errno.EAGAIN, str(error)) from None
-        self._under_way[host, port] = lookup
-        return lookup
+    def _start(self, lookup: _Lookup) -> None:
+        if self._idle:
+            self._idle -= 1
+        else:
+            try:
+                Thread(target=self._carry_out, name="lookup of a name", daemon=True).start()
+            except RuntimeError as error:
+                lookup.close()
+                raise OSError(errno.EAGAIN, str(error)) from None
+        self._under_way[lookup.key] = lookup
+        self._queue.put(lookup)
 
-    def _carry_out(self, host: str, port: int, lookup: _Lookup) -> None:
-        lookup.carry_out(host, port)
-        with self._lock:
-            del self._under_way[host, port]
-            lookup.close()
+    def _carry_out(self) -> None:
+        while True:
+            lookup = self._queue.get()
+            lookup.carry_out()
+            with self._lock:
+                del self._under_way[lookup.key]
+                lookup.close()
+                self._idle += 1
 
 
 _lookups = _Lookups()
