@@ -60,7 +60,7 @@ class AnswerReader:
             self._h11.receive_data(data)
             while not self.ended:
                 event = self._h11.next_event()
-                if event is h11.NEED_DATA:
+                if event is h11.NEED_DATA or event is h11.PAUSED:
                     break
                 if isinstance(event, h11.Data):
                     found += event.data
