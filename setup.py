@@ -89,7 +89,7 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs: a minute or two …", flush=True)
+    print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs, some two minutes of one …", flush=True)
     found = [
         Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=FLAGS)
         for name in COMPILED

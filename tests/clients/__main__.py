@@ -63,6 +63,10 @@ Last, whether the exception shows when to ask again (`retry-after`, or gRPC's `R
 names no model, so no model can be one that nobody owns. Made by `make test-clients` with the versions of
 `tests/clients/requirements.txt`.
 
+`make test-clients` also follows sessions of the MCP SDK and stored objects of OpenAI's through a restart of processors.
+`make test-mlserver` has real MLServers, with REST and gRPC on two ports each, under one policy: sticky users get one
+version by both, asked by `tritonclient`.
+
 """
 
 

@@ -83,6 +83,18 @@ def test_whose_error_it_is(error: OSError, of_server: bool) -> None:
     assert is_of_server(error) is of_server
 
 
+def test_without_files_left_nothing_is_said_of_any_server(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    (error,) = outcomes(at(listening))
+    assert error is not None
+    assert not is_of_server(error)
+
+
 class TlsServer(Thread):
     """Takes connections one by one, and notes how each ended."""
 
