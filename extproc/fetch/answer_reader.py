@@ -1,4 +1,4 @@
-"""Reads the answer to one request of HTTP/1.1, piece by piece, within bounds. It does no I/O.
+"""Reads the answer to one GET request of HTTP/1.1, piece by piece, within bounds. It does no I/O.
 
 What the bytes mean is h11's to say; how many of them there may be is said here. Source: RFC 9112.
 """
@@ -31,15 +31,12 @@ class BadAnswerError(OSError):
 class AnswerReader:
     """Reads one answer."""
 
-    def __init__(self, url: Url, method: str = "GET", max_body: int | None = None) -> None:
+    def __init__(self, url: Url, max_body: int | None = None) -> None:
         """``max_body``: bytes; None: the answer has no end, and whoever takes its pieces holds few of them."""
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         headers = [("host", url.authority), ("accept-encoding", "identity"), ("connection", "close")]
-        if method == "POST":
-            headers.append(("content-length", "0"))
-        self.request = (self._h11.send(h11.Request(method=method, target=url.target, headers=headers)) or b"") + (
-            self._h11.send(h11.EndOfMessage()) or b""
-        )
+        self.request = self._h11.send(h11.Request(method="GET", target=url.target, headers=headers)) or b""
+        self._h11.send(h11.EndOfMessage())
         """The bytes to send."""
         self.status = 0
         """0 until the head has come."""

@@ -72,12 +72,12 @@ def run(steps: Steps[T]) -> T:
         steps.close()
 
 
-def get(url: Url, seconds: float, max_body: int, method: str = "GET") -> Steps[Answer]:
-    """The answer to a request, read to its end within ``seconds`` in all; redirects are answers as others are. Raises
+def get(url: Url, seconds: float, max_body: int) -> Steps[Answer]:
+    """The answer to a GET request, read to its end within ``seconds`` in all; redirects are answers as others are. Raises
     ``OSError``: ``TimeoutError``, ``BadAnswerError`` where it has more than ``max_body`` bytes or is no HTTP, others.
     """
     until = time.monotonic() + seconds
-    reader = AnswerReader(url, method, max_body)
+    reader = AnswerReader(url, max_body)
     body = bytearray()
     with (yield from send(url, reader.request, until)) as connection:
         while not reader.ended:
