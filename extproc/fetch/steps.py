@@ -73,8 +73,9 @@ def run(steps: Steps[T]) -> T:
 
 
 def get(url: Url, seconds: float, max_body: int) -> Steps[Answer]:
-    """The answer to a GET request, read to its end within ``seconds`` in all; redirects are answers as others are. Raises
-    ``OSError``: ``TimeoutError``, ``BadAnswerError`` where it has more than ``max_body`` bytes or is no HTTP, others.
+    """The answer to a GET request, read to its end within ``seconds`` in all; a redirect is an answer as others are.
+    Raises ``OSError``: ``TimeoutError``, ``BadAnswerError`` where it has more than ``max_body`` bytes or is no HTTP,
+    others.
     """
     until = time.monotonic() + seconds
     reader = AnswerReader(url, max_body)

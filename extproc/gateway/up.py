@@ -134,7 +134,7 @@ def _drain(envoy: Envoy, files: DiscoveryFiles, seconds: float) -> None:
         signal.signal(number, signal.default_int_handler)
     _log(f"extproc: no new requests; open ones have {seconds:g} s to finish")
     if seconds:
-        with suppress(SetupError, OSError, http.client.HTTPException):  # it ends all the same
+        with suppress(SetupError, OSError):  # it ends all the same
             files.stop_listening(envoy)
     envoy.stop(seconds)
 

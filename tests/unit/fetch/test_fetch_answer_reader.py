@@ -106,4 +106,4 @@ def test_whatever_comes_it_reads_or_raises_its_own_error(pieces: list[bytes], he
 
 def test_the_request() -> None:
     asked = AnswerReader(Url("h", 80, "/x?y", authority="h:1")).request
-    assert asked == (b"GET /x?y HTTP/1.1\r\nHost: h:1\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n")
+    assert asked == (b"GET /x?y HTTP/1.1\r\nhost: h:1\r\naccept-encoding: identity\r\nconnection: close\r\n\r\n")
