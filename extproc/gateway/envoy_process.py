@@ -71,7 +71,7 @@ class Envoy:
     def _is_serving(self) -> bool:
         try:
             return self.ask("/ready")[0] == 200 and bool(self._listeners())
-        except OSError:
+        except (OSError, ValueError):  # it is not there yet, or has written half of its address
             return False
 
     @property
