@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import shlex
 import signal
 import ssl
@@ -125,7 +124,7 @@ def _supervise(
 def _follow(envoy: Envoy, files: DiscoveryFiles, snapshot: Snapshot) -> None:
     try:
         files.follow(envoy, snapshot)
-    except (SetupError, OSError, http.client.HTTPException) as error:
+    except (SetupError, OSError) as error:
         _log(f"extproc: the routes stay as they were: {error}")
     else:
         _log("extproc: the policy has changed, and the routes with it")
@@ -137,7 +136,7 @@ def _drain(envoy: Envoy, files: DiscoveryFiles, seconds: float) -> None:
         signal.signal(number, signal.default_int_handler)
     _log(f"extproc: no new requests; open ones have {seconds:g} s to finish")
     if seconds:
-        with suppress(SetupError, OSError, http.client.HTTPException):  # it ends all the same
+        with suppress(SetupError, OSError):  # it ends all the same
             files.stop_listening(envoy)
     envoy.stop(seconds)
 

@@ -75,7 +75,7 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads)
+        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics.count_error)
         self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
         self._metrics.serving = lambda: ServingGauges(
             reachability.up,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 
+from extproc.fetch.steps import LookupTimeoutError, run
 from extproc.serve import connection_attempts
-from extproc.serve.connection_attempts import Port, reach
+from extproc.serve.connection_attempts import Port, attempt, is_of_server
 from tests.envoy.tls_servers import Authority
 from tests.waiting import until
 
@@ -40,9 +39,7 @@ def silent() -> Iterator[int]:
 
 
 def outcomes(*ports: Port) -> list[OSError | None]:
-    with ThreadPoolExecutor(2) as executor:
-        found = reach(ports, executor)
-    return [found[port] for port in ports]
+    return [run(attempt(port)) for port in ports]
 
 
 def at(server: socket.socket, tls_name: str = "") -> Port:
@@ -69,43 +66,21 @@ def test_every_address_of_a_name_is_tried(
     assert outcomes(Port("models:80")) == [None]
 
 
-def test_a_name_that_is_not_found_in_time_holds_up_nobody(
-    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_attempts, "TIMEOUT", 0.05)
-    real, answered = socket.getaddrinfo, Event()
-
-    def slow(host: str, *args: object, **more: object) -> object:
-        if host == "models":
-            answered.wait(10)
-        return real(host, *args, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
-    with ThreadPoolExecutor(2) as executor:
-        found = reach([Port("models:80"), at(listening)], executor)
-        answered.set()
-    assert [type(one) for one in found.values()] == [TimeoutError, type(None)]
-
-
-def test_many_that_do_not_answer_take_no_longer_than_one(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_attempts, "TIMEOUT", 0.3)
-    took = []
-    for count in (1, 100):
-        begun = time.monotonic()
-        found = outcomes(*(Port(f"127.0.1.{n}:{silent}") for n in range(1, count + 1)))
-        took.append(time.monotonic() - begun)
-        assert {type(one) for one in found} == {TimeoutError}
-    assert took[1] < 5 * took[0]
-
-
-def test_more_than_may_be_open_take_turns(
-    silent: int, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_attempts, "TIMEOUT", 0.05)
-    monkeypatch.setattr(connection_attempts, "MAX_OPEN", 2)
-    ports = [Port(f"127.0.1.{n}:{silent}") for n in range(1, 6)]
-    found = outcomes(*ports, at(listening))
-    assert [type(one) for one in found] == [TimeoutError] * 5 + [type(None)]
+@pytest.mark.parametrize(
+    ("error", "of_server"),
+    [
+        *((OSError(code, ""), True) for code in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)),
+        *((OSError(code, ""), True) for code in (errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTDOWN)),
+        *((OSError(code, ""), False) for code in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS)),
+        *((OSError(code, ""), False) for code in (errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EAGAIN)),
+        (TimeoutError("timed out"), True),
+        (LookupTimeoutError("its name was not found in time"), False),
+        *((socket.gaierror(code, ""), True) for code in (socket.EAI_NONAME, socket.EAI_NODATA)),
+        *((socket.gaierror(code, ""), False) for code in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM)),
+    ],
+)
+def test_whose_error_it_is(error: OSError, of_server: bool) -> None:
+    assert is_of_server(error) is of_server
 
 
 def test_without_files_left_nothing_is_said_of_any_server(
@@ -115,8 +90,9 @@ def test_without_files_left_nothing_is_said_of_any_server(
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(socket, "socket", none_left)
-    with pytest.raises(OSError, match="Too many open files"):
-        outcomes(at(listening))
+    (error,) = outcomes(at(listening))
+    assert error is not None
+    assert not is_of_server(error)
 
 
 class TlsServer(Thread):
