@@ -97,6 +97,12 @@ class ObserveStream:
             self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:MAX_CALLER]
         return ()
 
+    @property
+    def time_to_first_token(self) -> float | None:
+        """Seconds; None while none has come."""
+        first, started = self._first_token, self._started
+        return None if first is None or started is None else first - started
+
     def exceeds_rate(self, now: float) -> bool:
         """The answer comes faster than any model writes."""
         source = self._reader or self._session

@@ -18,6 +18,7 @@ def refused(
     if is_grpc(headers):
         return Reject(status, code, message, metadata, grpc=True)
     shape = error_shape(operation.api, operation.name)
-    return Reject(
-        status, code, message, metadata, headers=shape.headers(status), body=shape.body(status, code, message)
-    )
+    told = shape.headers(status)
+    if rejected.retry_after:
+        told = (*told, ("retry-after", str(rejected.retry_after)))
+    return Reject(status, code, message, metadata, headers=told, body=shape.body(status, code, message))

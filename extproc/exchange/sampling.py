@@ -24,6 +24,10 @@ OBSERVE = "observe"
 """Key of the metadata: the share of which this answer was drawn, a decimal, or ``LEFT_OUT``. Not there where the share
 is 1."""
 LEFT_OUT = "0"
+STREAMED = "streamed"
+"""Key of the metadata of policies with a circuit breaker: the request asks for a stream, whose first token comes before
+its end.
+"""
 
 FULL_RATE = 20
 """Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is a
@@ -82,12 +86,15 @@ class AdaptiveShares:
 def with_sampling(
     mutation: Mutation, decision: Decision, entropy: bytes, shares: AdaptiveShares | None, *, streamed: bool
 ) -> Mutation:
-    """The mutation, with what was drawn for the request. ``entropy``: its random bytes; ``shares``: None observes all
-    where the policy names no share; ``streamed``: a stream is asked for.
+    """The mutation, with what was drawn for the request, and what a circuit breaker needs to know of it.
 
+    ``entropy``: its random bytes; ``shares``: None observes all where the policy names no share; ``streamed``: a stream
+    is asked for.
     A session of a realtime API is always observed: nobody else counts the answers within it.
     """
     policy = decision.policy
+    if streamed and policy is not None and policy.breaker is not None:
+        mutation = _marked(mutation, STREAMED, "true")
     share = 1.0 if policy is None else policy.sampling
     if share is None:
         version = decision.version if policy is not None and policy.versions else ""  # else it is the client's own text
@@ -95,13 +102,13 @@ def with_sampling(
     if share == 1 or is_session(decision.request.api, decision.request.operation):
         return mutation
     drawn = int.from_bytes(entropy[:_DRAW_BYTES]) < share * _DRAWS
-    return _marked(mutation, repr(share) if drawn else LEFT_OUT)
+    return _marked(mutation, OBSERVE, repr(share) if drawn else LEFT_OUT)
 
 
 @lru_cache(maxsize=4096)
-def _marked(mutation: Mutation, value: str) -> Mutation:
+def _marked(mutation: Mutation, key: str, value: str) -> Mutation:
     """Cached, as the mutation is, so that its bytes are made once."""
-    return msgspec.structs.replace(mutation, metadata=(*mutation.metadata, (OBSERVE, value)))
+    return msgspec.structs.replace(mutation, metadata=(*mutation.metadata, (key, value)))
 
 
 def share_told(metadata: Mapping[str, str]) -> float:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import msgspec
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
@@ -114,6 +115,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     timeout: float | None = None
     """Seconds."""
     retry_budget: RetryBudget | None = None
+    breaker: CircuitBreaker | None = None
     custom_metrics: tuple[CustomMetric, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
     """Bytes."""
@@ -156,8 +158,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def rewrites_model(self) -> bool:
-        """Whether some version changes the model name in the body, so that the body is needed."""
-        return any(v.model_rewrite for v in self.versions)
+        """Whether some decision changes the model name in the body, so that the body is needed."""
+        return bool(self.breaker and self.breaker.fallback_policy) or any(v.model_rewrite for v in self.versions)
 
 
 class ModelMatch(msgspec.Struct, frozen=True):
@@ -193,6 +195,11 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def reads_sticky_keys(self) -> bool:
         """Whether a policy has its sticky key in the body, which is then read even if the path names the model."""
         return any(p.sticky and p.sticky.body for p in self.policies)
+
+    @cached_property
+    def has_breakers(self) -> bool:
+        """Whether a policy has an adaptive circuit breaker."""
+        return any(p.breaker for p in self.policies)
 
     @cached_property
     def path_prefixes(self) -> tuple[str, ...]:

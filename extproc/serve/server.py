@@ -16,6 +16,7 @@ from extproc.admin.server import AdminContent, AdminServer
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError, not_installed
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
@@ -70,9 +71,14 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
+        self._breakers = Breakers(time.perf_counter, options.siblings)
         reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads)
         self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
-        self._metrics.serving = lambda: ServingGauges(reachability.up, self._loads.numbers(time.perf_counter()))
+        self._metrics.serving = lambda: ServingGauges(
+            reachability.up,
+            self._loads.numbers(time.perf_counter()),
+            self._breakers.describe(self._policy_watcher.snapshot),
+        )
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -98,6 +104,7 @@ class Server:
                     options.max_streams,
                     self._on_observed,
                     self._loads,
+                    self._breakers,
                 ),
                 STREAM: self._access_log.open,
                 **self._health.services(),
@@ -225,6 +232,7 @@ class Server:
 
     def _on_account(self, account: RequestAccount) -> None:
         """Envoy tells of a request that has ended."""
+        self._breakers.account(self._policy_watcher.snapshot, account)
         self._recent.account(account)
         self._measured.account(account)
         self._taps.account(account)

@@ -15,7 +15,8 @@ import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
 from extproc.policy.decision import FAILOVER
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.diversion import Diverted
+from extproc.policy.snapshot import NONE, Snapshot
 from extproc.telemetry import cluster_gauges, rendering_drift, rollout_gauges, serving_gauges
 from extproc.telemetry.caller_labels import CallerLabels
 from extproc.telemetry.cluster_gauges import ClusterGauges
@@ -53,24 +54,20 @@ _NOT_COUNTED = (SHED, "broken_off")
 
 Labels: TypeAlias = tuple[str, ...]
 
+_TARGET: Labels = ("model", "version", "gpu_pool")
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
     "inference_observed_requests": (
         "Answers that were read for times, tokens and errors: all, or a sample that stands for all.",
         ("model", "version", "gpu_pool"),
     ),
-    "inference_errors": (
-        "Inferences that failed or were broken off, and whose fault it was.",
-        ("model", "version", "gpu_pool", "reason"),
-    ),
+    "inference_errors": ("Inferences that failed or were broken off, and whose fault it was.", (*_TARGET, "reason")),
     "inference_tokens": (
         "Tokens of prompts (cached ones too), of answers, and those of prompts that were cached.",
         ("model", "version", "gpu_pool", "type", "estimated"),
     ),
-    "inference_failovers": (
-        "Requests that another version answered, since theirs was down.",
-        ("model", "version", "gpu_pool"),
-    ),
+    "inference_failovers": ("Requests that another version answered, since theirs was down.", _TARGET),
+    "inference_diverted": ("Requests for which there was no room, by what took them.", ("policy", "version", "to")),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),
@@ -169,6 +166,8 @@ class Metrics(Collector):
                 self._count("inference_unmatched", (note.reason,))
             case Fault():
                 self.count_error(note.reason)
+            case Diverted():
+                self._count("inference_diverted", (note.policy, note.version or NONE, note.to))
             case CustomSample():
                 self.series.note(note, monotonic())
 
