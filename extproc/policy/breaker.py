@@ -145,7 +145,7 @@ class Breaker:
         if not one.slow:  # else that is known
             one.slow = seconds > self._late_after
             self._note_time(now, slow=one.slow)
-        if one.epoch == self._epoch:
+        if one.epoch == self._epoch and self.state is not PROBING:
             self._learn(seconds, now)
 
     def end(self, one: InFlight, now: float) -> None:
@@ -245,6 +245,8 @@ class Breaker:
 
     def _set(self, limit: float) -> None:
         limit = max(limit, self.bounds.min_concurrency)
+        if limit != self.limit:
+            self._times = []
         self._limit = None if limit >= self.bounds.max_concurrency else limit
         self._met = False
         self._round = 0
@@ -264,7 +266,6 @@ class Breaker:
         self._slow.clear()
         self._failing.clear()
         self._raised.clear()
-        self._times = []
 
     def _learn(self, seconds: float, now: float) -> None:
         """Takes a time to first token for the usual one."""

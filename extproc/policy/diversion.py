@@ -20,10 +20,10 @@ TO_POOL, TO_VERSION, TO_POLICY, REFUSED = "pool", "version", "policy", "refused"
 class Limits(Protocol):
     """Which targets of policies with a circuit breaker take no more requests."""
 
-    def busy(self, policy: Policy, target: Target) -> Busy | None:
+    def busy(self, policy: Policy, target: Target, /) -> Busy | None:
         """Why the policy's target takes no request now; None: it does."""
 
-    def within(self, policy: Policy, target: Target) -> bool:
+    def within(self, policy: Policy, target: Target, /) -> bool:
         """Whether a target that is ejected has room for a request that nobody else can take."""
 
 
