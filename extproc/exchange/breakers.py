@@ -9,6 +9,7 @@ observation of its request elsewhere balance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.exchange.sampling import STREAMED, share_told
@@ -21,6 +22,8 @@ from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot
 from extproc.policy.sticky_key import sticky_key
 from extproc.policy.target import Target
 
+Name: TypeAlias = tuple[str, str, str]
+"""Policy, version and GPU pool of a target."""
 MAX_TARGETS = 10_000
 """Targets whose breakers are kept; beyond, those of old are forgotten."""
 
@@ -32,15 +35,15 @@ class Breakers:
         """``processes``: that share the requests of one processor, and its policies' bounds."""
         self._clock = clock
         self._processes = processes
-        self._breakers: dict[str, tuple[CircuitBreaker, Breaker]] = {}
+        self._breakers: dict[Name, tuple[CircuitBreaker, Breaker]] = {}
 
     def busy(self, policy: Policy, target: Target) -> Busy | None:
         """As ``policy.diversion.Limits`` says."""
-        return self._of(policy, target.cluster).busy(self._clock())
+        return self._of(policy, (target.policy, target.version, target.pool)).busy(self._clock())
 
     def within(self, policy: Policy, target: Target) -> bool:
         """As ``policy.diversion.Limits`` says."""
-        return self._of(policy, target.cluster).within_limit(self._clock())
+        return self._of(policy, (target.policy, target.version, target.pool)).within_limit(self._clock())
 
     def admit(
         self,
@@ -54,29 +57,32 @@ class Breakers:
         """Where the request goes, and what to note of that. ``asked``: headers, key in the body and random bytes by
         which the decision was made; ``stays``: it must go to the target of the decision. Raises ``NoRoom``.
         """
-        notes: tuple[Diverted, ...] = ()
         policy = decision.policy
-        if policy is not None and policy.breaker is not None and not stays:
-            headers, body_key, entropy = asked
-            key = sticky_key(policy, headers, body_key) or entropy
-            decision, note = with_room(decision, policy, key, snapshot, down, self)
-            policy, notes = decision.policy, () if note is None else (note,)
+        if policy is None or policy.breaker is None:
+            return decision, ()
+        now = self._clock()
+        breaker = self._of(policy, _name(decision, policy))
+        if stays or breaker.busy(now) is None:
+            breaker.admit(now)
+            return decision, ()
+        headers, body_key, entropy = asked
+        key = sticky_key(policy, headers, body_key) or entropy
+        decision, note = with_room(decision, policy, key, snapshot, down, self)
+        policy = decision.policy
         if policy is not None and policy.breaker is not None:
-            version = decision.version if policy.versions else ""
-            self._of(policy, Target(policy.name, version, decision.pool, ()).cluster).admit(self._clock())
-        return decision, notes
+            self._of(policy, _name(decision, policy)).admit(now)
+        return decision, () if note is None else (note,)
 
     def begin(self, snapshot: Snapshot, metadata: Mapping[str, str], now: float) -> tuple[Breaker, InFlight] | None:
         """A request goes to its server. None where no breaker is to know of it."""
         policy = snapshot.by_name.get(metadata.get("policy", ""))
         if policy is None or policy.breaker is None:
             return None
-        version = metadata.get("version", "") if policy.versions else ""
-        cluster = Target(policy.name, version, metadata.get("gpu_pool", ""), ()).cluster
+        name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
         share = share_told(metadata)
-        if not share or cluster not in snapshot.target_by_cluster:
+        if not share or name not in snapshot.target_by_name:
             return None
-        breaker = self._of(policy, cluster)
+        breaker = self._of(policy, name)
         return breaker, breaker.begin(now, 1 / share, streamed=STREAMED in metadata)
 
     def account(self, snapshot: Snapshot, account: RequestAccount) -> None:
@@ -87,32 +93,35 @@ class Breakers:
         if policy is None or policy.breaker is None:
             return
         version, pool = ("" if name in (NONE, OTHER) else name for name in (account.version, account.gpu_pool))
-        cluster = Target(policy.name, version, pool, ()).cluster
-        if cluster in snapshot.target_by_cluster:
-            self._of(policy, cluster).outcome(self._clock(), failed=True)
+        if (name := (policy.name, version, pool)) in snapshot.target_by_name:
+            self._of(policy, name).outcome(self._clock(), failed=True)
 
-    def describe(self, snapshot: Snapshot) -> dict[tuple[str, str, str], tuple[float, float, str]]:
+    def describe(self, snapshot: Snapshot) -> dict[Name, tuple[float, float, str]]:
         """By policy, version and pool: limit, in flight, state. Any thread may ask."""
-        found = {}
-        for cluster, (_, breaker) in list(self._breakers.items()):
-            if (target := snapshot.target_by_cluster.get(cluster)) is not None:
-                named = (target.policy, target.version, target.pool)
-                found[named] = (float(int(breaker.limit)), breaker.in_flight, breaker.state)
-        return found
+        known = snapshot.target_by_name
+        return {
+            name: (float(int(breaker.limit)), breaker.in_flight, breaker.state)
+            for name, (_, breaker) in list(self._breakers.items())
+            if name in known
+        }
 
-    def _of(self, policy: Policy, cluster: str) -> Breaker:
-        found = self._breakers.get(cluster)
+    def _of(self, policy: Policy, name: Name) -> Breaker:
+        found = self._breakers.get(name)
         if found is not None and found[0] is policy.breaker:
             return found[1]
-        bounds = policy.breaker or CircuitBreaker()
-        breaker = Breaker(bounds.share(self._processes)) if found is None else found[1]
-        breaker.bounds = bounds.share(self._processes)
-        if len(self._breakers) >= MAX_TARGETS:
-            idle = [name for name, (_, one) in self._breakers.items() if not one.in_flight and one.state == CLOSED]
-            for name in idle:
-                del self._breakers[name]
-        self._breakers[cluster] = (bounds, breaker)
+        written = policy.breaker or CircuitBreaker()
+        bounds = written.share(self._processes)
+        breaker = Breaker(bounds) if found is None else found[1]
+        breaker.bounds = bounds
+        if found is None and len(self._breakers) >= MAX_TARGETS:
+            for idle in [n for n, (_, one) in self._breakers.items() if not one.in_flight and one.state == CLOSED]:
+                del self._breakers[idle]
+        self._breakers[name] = (written, breaker)
         return breaker
+
+
+def _name(decision: Decision, policy: Policy) -> Name:
+    return policy.name, decision.version if policy.versions else "", decision.pool
 
 
 def note_end(breaker: Breaker, one: InFlight, observed: Observed, now: float) -> None:

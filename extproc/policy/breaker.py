@@ -77,6 +77,7 @@ class Breaker:
         """Requests that are seen."""
         self.usual: float | None = None
         """Seconds to the first token; None: not known yet."""
+        self._late_after = inf
         self.state = CLOSED
         self.ejections = 0
         self._waiting: deque[InFlight] = deque()
@@ -145,7 +146,7 @@ class Breaker:
         if not one.slow:  # else that is known
             one.slow = seconds > self._late_after
             self._note_time(now, slow=one.slow)
-        if one.epoch == self._epoch and self.state is not PROBING:
+        if one.epoch == self._epoch:
             self._learn(seconds, now)
 
     def end(self, one: InFlight, now: float) -> None:
@@ -174,11 +175,6 @@ class Breaker:
             self._enter(CLOSED)
             self._returned_at = now
 
-    @property
-    def _late_after(self) -> float:
-        """Seconds."""
-        return inf if self.usual is None else max(TOLERANCE * self.usual, self.usual + LEAST_DELAY)
-
     def _unseen(self, now: float) -> float:
         """Requests that were decided lately and are not seen yet; those of long ago are seen elsewhere, or never."""
         if now >= self._slot_ends:
@@ -203,7 +199,7 @@ class Breaker:
         elif self.state is EJECTED and now >= self._ejected_until:
             self._enter(PROBING)
             self._good_probes = 0
-        elif self.state is CLOSED and self._met and not self._step and now >= self._held_until:
+        elif self.state is CLOSED and self._met and not self._step and self._limit and now >= self._held_until:
             self._raise(1)
 
     def _no_longer_waits(self, one: InFlight) -> None:
@@ -234,8 +230,9 @@ class Breaker:
             self._raise(2 * self._step)
 
     def _raise(self, step: int) -> None:
-        self._before, self._step = self.limit, step
+        self._before = self.limit
         self._set(self.limit + step)
+        self._step = 0 if self._limit is None else step
         self._enter(CLOSED)
 
     def _hold_at(self, limit: float, now: float) -> None:
@@ -254,6 +251,7 @@ class Breaker:
     def _eject(self, now: float) -> None:
         if now - self._returned_at > FORGIVEN and self.state is not PROBING:
             self.ejections = 0
+        self._hold = HOLD
         self._ejected_until = now + min(MAX_EJECTION, EJECTION * 2.0**self.ejections)
         self.ejections += 1
         self._hold_at(min(self.in_flight, self.limit) / 2, now)
@@ -282,6 +280,7 @@ class Breaker:
             self.usual = min(found, self.usual * (1 + RISE * (now - self._usual_since)))
         else:
             self.usual += 0.3 * (found - self.usual)
+        self._late_after = max(TOLERANCE * self.usual, self.usual + LEAST_DELAY)
         self._times, self._usual_since = [], now
 
 

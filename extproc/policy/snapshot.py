@@ -219,6 +219,11 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         }
 
     @cached_property
+    def target_by_name(self) -> dict[tuple[str, str, str], Target]:
+        """The targets by policy, version and pool."""
+        return {(t.policy, t.version, t.pool): t for targets in self.targets.values() for t in targets}
+
+    @cached_property
     def target_by_cluster(self) -> dict[str, Target]:
         """The targets by ``Target.cluster``."""
         return {target.cluster: target for targets in self.targets.values() for target in targets}

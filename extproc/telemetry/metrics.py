@@ -140,12 +140,11 @@ class Metrics(Collector):
         self.worker_restarts = 0
         self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
         self.serving: Callable[[], ServingGauges] = ServingGauges  # what this process knows of pools and targets
-        self._clusters, self._servings = list[ClusterGauges | None](), list[ServingGauges]()
+        self._clusters, self.servings = list[ClusterGauges | None](), list[ServingGauges]()  # of what was added
         self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
         self._callers = CallerLabels()
-        self._generations: set[int] = set()
-        self._differing: dict[str, int] = {}
+        self._generations, self._differing = set[int](), dict[str, int]()
         self._phases: dict[str, Histogram] = {}
         self._counters["extproc_policy_reloads"] = {("success",): 0, ("failure",): 0}
 
@@ -250,7 +249,7 @@ class Metrics(Collector):
             self.streams += other.streams
             self._generations.add(other.generation)
             self._clusters.append(other.cluster)
-            self._servings.append(other.serving)
+            self.servings.append(other.serving)
             for part, differs in other.differing.items():
                 self._differing[part] = max(differs, self._differing.get(part, 0))
 
@@ -276,7 +275,7 @@ class Metrics(Collector):
             info.add_metric((str(generation),), 1)
         yield info
         yield from rendering_drift.collect(self._differing or self.renderings.differing(perf_counter()))
-        yield from serving_gauges.collect((*self._servings, self.serving()))
+        yield from serving_gauges.collect((*self.servings, self.serving()))
         yield from cluster_gauges.collect((*self._clusters, self.cluster()))
         if self.workers is not None:
             yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)
