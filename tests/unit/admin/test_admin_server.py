@@ -216,6 +216,10 @@ def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Co
     content.rollouts = [{"policy": "chat", "to": "v2", "percent": 5, "guards": guards}]
     assert json.loads(get(admin, "/rollouts")[2]) == content.rollouts
     assert json.loads(get(admin, "/live")[2])["rollouts"] == content.rollouts
+    assert get(admin, "/evidence")[2] == b"counts"
+    exposed = get(admin, "/metrics")[2].decode()
+    assert 'inference_rollout_step{policy="chat",version="v2"} 5.0' in exposed
+    assert 'inference_rollout_verdict{guard="errors",policy="chat",version="v2"} -1.0' in exposed
 
 
 def test_circuit_breakers_of_all_processes_are_added_up(admin: AdminServer, content: Content) -> None:
@@ -239,7 +243,3 @@ def test_circuit_breakers_of_all_processes_are_added_up(admin: AdminServer, cont
     assert f"inference_concurrency_limit{labels} 12.0" in lines
     assert f"inference_in_flight{labels} 5.0" in lines
     assert f"inference_target_admits{labels} 0.5" in lines
-    assert get(admin, "/evidence")[2] == b"counts"
-    exposed = get(admin, "/metrics")[2].decode()
-    assert 'inference_rollout_step{policy="chat",version="v2"} 5.0' in exposed
-    assert 'inference_rollout_verdict{guard="errors",policy="chat",version="v2"} -1.0' in exposed
