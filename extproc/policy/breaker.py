@@ -21,13 +21,13 @@ from math import inf
 from extproc.policy.change_test import ChangeTest
 from extproc.policy.circuit_breaker import Busy, CircuitBreaker
 
-QUANTILE = 0.9
+QUANTILE = 0.95
 """Of the times to first token: the usual one is this quantile."""
 TOLERANCE = 1.25
 """A first token is late beyond so many times the usual one,"""
 LEAST_DELAY = 0.02
 """and so many seconds after it: what is shorter is the processor's own delay."""
-FIRST_BLOCK, BLOCK, SLOWEST_BLOCK = 30, 100, 50
+FIRST_BLOCK, BLOCK, SLOWEST_BLOCK = 40, 100, 50
 """Times from which the usual one is known at first, anew in normal operation, and anew at the least limit: what is left
 there is no queue but what an answer takes."""
 RISE = 0.05 / 60
@@ -36,8 +36,8 @@ DECREASE = 0.9
 """The limit after an alarm, as a share of what is carried."""
 HOLD, MAX_HOLD = 2.0, 16.0
 """Seconds until a limit that somebody has met is raised: at first, and at most after raises in vain."""
-ROUND = 8
-"""First tokens after which a raise has proved good; half of the limit where that is more."""
+ROUND = 20
+"""First tokens after which a raise has proved good; as many as the limit where that is more."""
 PENDING = 0.05
 """Seconds, once to twice, for which a request counts that was decided and is not seen yet."""
 PROBES = 3
@@ -83,8 +83,9 @@ class Breaker:
         self._waiting: deque[InFlight] = deque()
         self._late = 0  # requests that wait and are late
         self._epoch, self._of_epoch = 0, 0.0  # requests of before a change say nothing of what is after it
-        self._slow, self._failing = ChangeTest(0.1, 0.4, 9.2), ChangeTest(0.05, 0.5, 9.2)
-        self._raised = ChangeTest(0.1, 0.5, 3.2)
+        self._slow, self._failing = ChangeTest(0.05, 0.25, 9.2), ChangeTest(0.05, 0.5, 9.2)
+        # While a limit is in force, and the more once it was raised, a false alarm costs little.
+        self._limited, self._raised = ChangeTest(0.03, 0.12, 4.5), ChangeTest(0.03, 0.12, 2.0)
         self._limit: float | None = None
         self._before = 0.0  # draining: in flight at the alarm, or the limit then; raised: the limit before
         self._met = False  # somebody was not admitted since the limit is what it is
@@ -212,7 +213,7 @@ class Breaker:
             return
         if self._step:
             self._note_of_round(now, slow=slow)
-        elif self._slow.note(bad=slow):
+        elif (self._slow if self._limit is None else self._limited).note(bad=slow):
             if self.limit <= self.bounds.min_concurrency:
                 self._eject(now)
             else:
@@ -222,11 +223,11 @@ class Breaker:
     def _note_of_round(self, now: float, *, slow: bool) -> None:
         """The limit was raised: back at the first sign that it was too much, or on."""
         if self._raised.note(bad=slow):
-            self._hold = min(MAX_HOLD, 2 * self._hold) if self._step == 1 else HOLD
+            self._hold = min(MAX_HOLD, 2 * self._hold) if self._step <= 2 else HOLD
             self._hold_at(self._before, now)
             return
         self._round += 1
-        if self._met and self._round >= max(ROUND, self.limit / 2):
+        if self._met and self._round >= max(ROUND, self.limit):
             self._raise(2 * self._step)
 
     def _raise(self, step: int) -> None:
@@ -264,6 +265,7 @@ class Breaker:
         self._slow.clear()
         self._failing.clear()
         self._raised.clear()
+        self._limited.clear()
 
     def _learn(self, seconds: float, now: float) -> None:
         """Takes a time to first token for the usual one."""
