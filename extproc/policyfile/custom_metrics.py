@@ -18,7 +18,7 @@ from extproc.policy.custom_metric import (
 )
 from extproc.policyfile import quantities_and_durations, values
 from extproc.policyfile.fields import Field, Fields
-from extproc.telemetry.metrics import find_conflict
+from extproc.telemetry.metric_families import find_conflict
 from extproc.yamldoc import Mapping
 
 TYPES = ("GAUGE", "COUNTER", "HISTOGRAM")

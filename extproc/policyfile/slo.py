@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from extproc.policy.snapshot import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policyfile import quantities_and_durations
 from extproc.policyfile.fields import Field
-from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
+from extproc.telemetry.metric_families import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
 from extproc.yamldoc import quoted
 
 MIN_TARGET, MAX_TARGET = 50, 99.999

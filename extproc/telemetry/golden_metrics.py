@@ -9,7 +9,7 @@ import msgspec
 
 from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.telemetry.histogram import Histogram, quantile
-from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
+from extproc.telemetry.metric_families import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, PER_TOKEN_BUCKETS
 
 _WEIGHTED_COHORTS = ("weight", "sticky")
 """Cohorts in which the weights choose the version."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,11 +17,12 @@ from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, Re
 from extproc.policy.decision import FAILOVER
 from extproc.policy.diversion import Diverted
 from extproc.policy.snapshot import NONE, Snapshot
-from extproc.telemetry import cluster_gauges, rendering_drift, rollout_gauges, serving_gauges
+from extproc.telemetry import cluster_gauges, rendering_drift, serving_gauges
 from extproc.telemetry.caller_labels import CallerLabels
 from extproc.telemetry.cluster_gauges import ClusterGauges
-from extproc.telemetry.custom_series import CustomSeries, MetricValues, samples
+from extproc.telemetry.custom_series import CustomSeries, MetricValues
 from extproc.telemetry.histogram import Histogram
+from extproc.telemetry.metric_families import COUNTERS, HISTOGRAMS, Labels
 from extproc.telemetry.rendering_drift import SeenRenderings
 from extproc.telemetry.serving_gauges import ServingGauges
 
@@ -31,85 +32,8 @@ if TYPE_CHECKING:
 else:
     Collector = object  # imported at the first scrape: the import takes a tenth of the start
 
-DURATION_BUCKETS = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
-    *(1, 1.5, 2, 2.5, 5, 7.5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 320),
-)
-"""Seconds, from an embedding to a long generation. Neighbours differ by less than a canary may be slower."""
-FIRST_TOKEN_BUCKETS = (
-    *(0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
-    *(1, 1.5, 2, 2.5, 5, 7.5, 10, 20, 40, 80),
-)
-"""Seconds, from a small warm model to a long prompt in a long queue; closest where objectives are set."""
-PER_TOKEN_BUCKETS = (
-    *(0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
-    *(0.06, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5),
-)
-"""Seconds between two tokens, from a thousand tokens a second to less than one in two seconds."""
-MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
-"""Seconds of the processor's time for one ext_proc message."""
-
 _NOT_COUNTED = (SHED, "broken_off")
 """``Observed.error`` of what is no failure of the exchange, or is counted by its account."""
-
-Labels: TypeAlias = tuple[str, ...]
-
-_TARGET: Labels = ("model", "version", "gpu_pool")
-_COUNTERS: dict[str, tuple[str, Labels]] = {
-    "inference_requests": ("Inference requests by how they ended.", ("model", "version", "gpu_pool", "api", "code")),
-    "inference_observed_requests": (
-        "Answers that were read for times, tokens and errors: all, or a sample that stands for all.",
-        ("model", "version", "gpu_pool"),
-    ),
-    "inference_errors": ("Inferences that failed or were broken off, and whose fault it was.", (*_TARGET, "reason")),
-    "inference_tokens": (
-        "Tokens of prompts (cached ones too), of answers, and those of prompts that were cached.",
-        ("model", "version", "gpu_pool", "type", "estimated"),
-    ),
-    "inference_failovers": ("Requests that another version answered, since theirs was down.", _TARGET),
-    "inference_diverted": ("Requests for which there was no room, by what took them.", ("policy", "version", "to")),
-    "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
-    "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
-    "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),
-    "extproc_errors": ("Failures of the processor, and messages that broke the protocol.", ("reason",)),
-    "extproc_counted_requests": ("Requests by what counted them: Envoy's access log, or the observer.", ("by",)),
-    "extproc_spans": ("Spans of inferences for the collector, by what became of them.", ("result",)),
-    "extproc_policy_reloads": ("Attempts to load changed policy files.", ("result",)),
-}
-_HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
-    "inference_request_duration_seconds": (
-        "From the request's arrival to the last byte of the response.",
-        ("model", "version", "gpu_pool"),
-        DURATION_BUCKETS,
-    ),
-    "inference_time_to_first_token_seconds": (
-        "From the request's arrival to the first token of a streamed answer.",
-        ("model", "version", "gpu_pool"),
-        FIRST_TOKEN_BUCKETS,
-    ),
-    "inference_time_per_output_token_seconds": (
-        "Between two tokens of a streamed answer, on its average.",
-        ("model", "version", "gpu_pool", "estimated"),
-        PER_TOKEN_BUCKETS,
-    ),
-    "extproc_message_duration_seconds": ("Processor's time for one ext_proc message.", ("phase",), MESSAGE_BUCKETS),
-}
-"""By name: help text and labels (and bucket bounds)."""
-_GAUGES = (
-    *("extproc_streams", "extproc_policy_info", "extproc_rendering_differs"),
-    *(*serving_gauges.NAMES, *rollout_gauges.NAMES),
-    *("extproc_workers", "extproc_worker_restarts", "extproc_policies_in_step", "extproc_policy_objects"),
-)
-
-
-def find_conflict(name: str, kind: str) -> str:
-    """The built-in metric whose samples share a name with one of this name and type; empty where there is none."""
-    wanted = samples(name, kind)
-    ours = {n: samples(n, "COUNTER") for n in _COUNTERS} | {n: samples(n, "HISTOGRAM") for n in _HISTOGRAMS}
-    ours |= {n: samples(n, "GAUGE") for n in _GAUGES}
-    if name.startswith("extproc_"):
-        return "extproc_*"
-    return next((built_in for built_in, names in ours.items() if wanted & names), "")
 
 
 class State(msgspec.Struct, array_like=True):
@@ -141,10 +65,11 @@ class Metrics(Collector):
         self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
         self.serving: Callable[[], ServingGauges] = ServingGauges  # what this process knows of pools and targets
         self._clusters, self.servings = list[ClusterGauges | None](), list[ServingGauges]()  # of what was added
-        self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in _COUNTERS}
-        self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HISTOGRAMS}
+        self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in COUNTERS}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in HISTOGRAMS}
         self._callers = CallerLabels()
-        self._generations, self._differing = set[int](), dict[str, int]()
+        self._generations: set[int] = set()
+        self._differing: dict[str, int] = {}
         self._phases: dict[str, Histogram] = {}
         self._counters["extproc_policy_reloads"] = {("success",): 0, ("failure",): 0}
 
@@ -240,10 +165,12 @@ class Metrics(Collector):
     def add(self, state: bytes, *, alive: bool = True) -> None:
         """Adds the state of another process; unless it is ``alive``, without its gauges."""
         other = _DECODER.decode(state)
-        for name, key, count in ((n, k, c) for n, counts in other.counters.items() for k, c in counts.items()):
-            self._count(name, key, count)
-        for name, key, more in ((n, k, h) for n, found in other.histograms.items() for k, h in found.items()):
-            self._histogram(name, key).add(more)
+        for name, counts in other.counters.items():
+            for key, count in counts.items():
+                self._count(name, key, count)
+        for name, histograms in other.histograms.items():
+            for key, histogram in histograms.items():
+                self._histogram(name, key).add(histogram)
         self.series.add(other.series)
         if alive:
             self.streams += other.streams
@@ -257,12 +184,12 @@ class Metrics(Collector):
         """All metrics, as Prometheus' client library takes them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        for name, (text, labels) in _COUNTERS.items():
+        for name, (text, labels) in COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=labels)
             for key, count in list(self._counters[name].items()):
                 counter.add_metric(key, count)
             yield counter
-        for name, (text, labels, _) in _HISTOGRAMS.items():
+        for name, (text, labels, _) in HISTOGRAMS.items():
             family = HistogramMetricFamily(name, text, labels=labels)
             for key, histogram in list(self._histograms[name].items()):
                 family.add_metric(key, histogram.buckets(), histogram.sum)
@@ -290,7 +217,7 @@ class Metrics(Collector):
     def _histogram(self, name: str, key: Labels) -> Histogram:
         histograms = self._histograms[name]
         if key not in histograms:
-            histograms[key] = Histogram(_HISTOGRAMS[name][2])
+            histograms[key] = Histogram(HISTOGRAMS[name][2])
         return histograms[key]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,14 +59,19 @@ def test_a_peer_without_name_port_or_known_mode_is_refused(text: str) -> None:
         external(text)
 
 
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ExitStack() as stack:
+        yield start_upstream(stack, tmp_path_factory.mktemp("upstream") / "server")
+
+
 @pytest.mark.envoy
 @pytest.mark.parametrize("mode", ["", ":streamed", ":duplex"])
-def test_an_external_processor_runs_beside_ours(mode: str, tmp_path: Path) -> None:
+def test_an_external_processor_runs_beside_ours(mode: str, upstream: str, tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY.replace("UPSTREAM", "127.0.0.1:9"))
     serve = f"{sys.executable} -m extproc serve -f '{policy}' --admin 127.0.0.1:0 --listen 127.0.0.1:{{port}}"
     with ExitStack() as stack:
-        upstream = start_upstream(stack, tmp_path / "upstream")
         standing = RunningScenario(external(f"other{mode}={serve}"), stack, tmp_path / "other", upstream)
         turn = standing.turn(0, SHORT, tmp_path, 0.1)
     assert (turn.errors, turn.server_cpu > 0) == (0, True)

@@ -26,7 +26,7 @@ from extproc.exchange.sampling import (
 from extproc.policy.decision import Decision
 from extproc.policy.snapshot import Policy, Version
 from extproc.telemetry.histogram import Histogram, quantile
-from extproc.telemetry.metrics import FIRST_TOKEN_BUCKETS
+from extproc.telemetry.metric_families import FIRST_TOKEN_BUCKETS
 
 MUTATION = Mutation((("x-model-name", "m"),), ("x-gpu-pool",), (("policy", "p"),))
 CHAT = InferenceRequest("openai", "chat.completions", "m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Any, TypeAlias
 
@@ -83,18 +84,27 @@ MATCHES = st.fixed_dictionaries(
         "gateways": st.sampled_from([["mesh"], ["ai/public"], ["mesh", "ai/public"]]),
     },
 )
-REQUESTS = st.fixed_dictionaries(
-    {
-        "uri": st.sampled_from(PATHS),
-        "method": st.sampled_from(["GET", "POST"]),
-        "headers": st.dictionaries(st.sampled_from(["x-tier", "x-user"]), st.sampled_from(VALUES)),
-        "port": st.sampled_from([80, 81]),
-        "gateway": st.sampled_from(["mesh", "ai/public"]),
-    }
-)
 
 
-@given(MATCHES, MATCHES, st.lists(REQUESTS, min_size=20, max_size=40))
+def draw_requests(seed: int) -> list[dict[str, Any]]:
+    """40 requests: drawn here, since Hypothesis takes a hundred times as long for them."""
+    draw = random.Random(seed)
+    return [
+        {
+            "uri": draw.choice(PATHS),
+            "method": draw.choice(["GET", "POST"]),
+            "headers": {name: draw.choice(VALUES) for name in ("x-tier", "x-user") if draw.random() < 0.5},
+            "port": draw.choice([80, 81]),
+            "gateway": draw.choice(["mesh", "ai/public"]),
+        }
+        for _ in range(40)
+    ]
+
+
+REQUESTS = st.integers(0, 1 << 32).map(draw_requests)
+
+
+@given(MATCHES, MATCHES, REQUESTS)
 @settings(max_examples=200, deadline=None)
 def test_what_one_covers_it_takes(wide: dict[str, Any], narrow: dict[str, Any], requests: list[dict[str, Any]]) -> None:
     if read(wide).covers(read(narrow)):
@@ -103,7 +113,7 @@ def test_what_one_covers_it_takes(wide: dict[str, Any], narrow: dict[str, Any], 
 
 
 @given(st.lists(MATCHES, max_size=8), MATCHES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_first_taker_is_found_as_by_asking_all(earlier: list[dict[str, Any]], match: dict[str, Any]) -> None:
     places = [value({"at": str(number)}) for number in range(len(earlier))]
     index = match_comparison.Earlier()
@@ -113,7 +123,7 @@ def test_the_first_taker_is_found_as_by_asking_all(earlier: list[dict[str, Any]]
     assert index.taker(read(match)) is found
 
 
-@given(MATCHES, st.lists(REQUESTS, min_size=20, max_size=40))
+@given(MATCHES, REQUESTS)
 @settings(max_examples=200, deadline=None)
 def test_what_no_request_meets_none_meets(match: dict[str, Any], requests: list[dict[str, Any]]) -> None:
     if read(match).never():

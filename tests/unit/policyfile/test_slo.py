@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.snapshot import Objective, Slo
-from extproc.telemetry.metrics import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
+from extproc.telemetry.metric_families import DURATION_BUCKETS, FIRST_TOKEN_BUCKETS
 from tests.policy_documents import found, policy, policy_of, said
 
 NO_BOUND = "is no bound of the histogram, so nobody counts what is faster"

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from extproc.exchange.notes import CustomSample
 from extproc.policy.custom_metric import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, SECONDS, CustomMetric, Source
 from extproc.telemetry.custom_series import CustomSeries, SlidingSums, samples
-from extproc.telemetry.metrics import Metrics, find_conflict
+from extproc.telemetry.metrics import Metrics
 
 RATE = CustomMetric("rate", "GAUGE", ("model_version",), OUTPUT_TOKENS, SECONDS, window=12.0)
 RATIO = CustomMetric("ratio", "GAUGE", ("model_name",), CACHED_TOKENS, INPUT_TOKENS)
@@ -122,8 +122,3 @@ def test_through_the_metrics_of_several_processes() -> None:
 def test_names_that_prometheus_would_mix_up() -> None:
     assert samples("a_total", "COUNTER") == samples("a", "COUNTER") == {"a", "a_total", "a_created"}
     assert samples("a", "HISTOGRAM") == {"a", "a_bucket", "a_sum", "a_count", "a_created"}
-    assert find_conflict("inference_requests", "GAUGE") == "inference_requests"
-    assert find_conflict("inference_requests_total", "COUNTER") == "inference_requests"
-    assert find_conflict("inference_request_duration_seconds_bucket", "GAUGE") == "inference_request_duration_seconds"
-    assert find_conflict("extproc_anything", "GAUGE")
-    assert not find_conflict("inference_throughput", "GAUGE")

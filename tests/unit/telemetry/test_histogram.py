@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.telemetry.histogram import Histogram, quantile
-from extproc.telemetry.metrics import DURATION_BUCKETS
+from extproc.telemetry.metric_families import DURATION_BUCKETS
 
 
 @given(st.lists(st.floats(0, 1000)))
