@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from extproc.policy.circuit_breaker import CircuitBreaker
+from tests.house.tree import ROOT
 from tests.policy_documents import found, load_texts, policy, said
 
 VERSIONS = "versions: [{name: v1, weight: 1}, {name: v2, weight: 0}, {name: m, mirror: 5}]\n"
@@ -54,3 +57,9 @@ def test_problems(text: str, problem: str) -> None:
 def test_what_is_not_observed_is_not_known() -> None:
     problems = found(policy(breaker("adaptive: true", "observability: {sampling: 0}\n")))
     assert any("nothing is observed" in said(one) for one in problems)
+
+
+def test_the_example_of_the_docs_is_taken() -> None:
+    page = (ROOT / "docs" / "circuit-breaking.md").read_text()
+    (example,) = re.findall(r"<!-- breaker -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    assert found(example) == []
