@@ -36,6 +36,13 @@ class Breakers:
         self._clock = clock
         self._processes = processes
         self._breakers: dict[Name, tuple[CircuitBreaker, Breaker]] = {}
+        self._snapshot, self._wanted = Snapshot(), False
+
+    def wanted(self, snapshot: Snapshot) -> bool:
+        """Whether a policy of the snapshot has a circuit breaker."""
+        if snapshot is not self._snapshot:
+            self._snapshot, self._wanted = snapshot, any(policy.breaker for policy in snapshot.policies)
+        return self._wanted
 
     def busy(self, policy: Policy, target: Target) -> Busy | None:
         """As ``policy.diversion.Limits`` says."""
@@ -80,7 +87,7 @@ class Breakers:
             return None
         name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
         share = share_told(metadata)
-        if not share or name not in snapshot.target_by_name:
+        if not share or not _is_target(snapshot, name):
             return None
         breaker = self._of(policy, name)
         return breaker, breaker.begin(now, 1 / share, streamed=STREAMED in metadata)
@@ -93,16 +100,15 @@ class Breakers:
         if policy is None or policy.breaker is None:
             return
         version, pool = ("" if name in (NONE, OTHER) else name for name in (account.version, account.gpu_pool))
-        if (name := (policy.name, version, pool)) in snapshot.target_by_name:
+        if _is_target(snapshot, name := (policy.name, version, pool)):
             self._of(policy, name).outcome(self._clock(), failed=True)
 
     def describe(self, snapshot: Snapshot) -> dict[Name, tuple[float, float, str]]:
         """By policy, version and pool: limit, in flight, state. Any thread may ask."""
-        known = snapshot.target_by_name
         return {
             name: (float(int(breaker.limit)), breaker.in_flight, breaker.state)
             for name, (_, breaker) in list(self._breakers.items())
-            if name in known
+            if _is_target(snapshot, name)
         }
 
     def _of(self, policy: Policy, name: Name) -> Breaker:
@@ -118,6 +124,11 @@ class Breakers:
                 del self._breakers[idle]
         self._breakers[name] = (written, breaker)
         return breaker
+
+
+def _is_target(snapshot: Snapshot, name: Name) -> bool:
+    policy, version, pool = name
+    return any(target.pool == pool for target in snapshot.targets.get((policy, version), ()))
 
 
 def _name(decision: Decision, policy: Policy) -> Name:

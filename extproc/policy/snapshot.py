@@ -197,11 +197,6 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return any(p.sticky and p.sticky.body for p in self.policies)
 
     @cached_property
-    def has_breakers(self) -> bool:
-        """Whether a policy has an adaptive circuit breaker."""
-        return any(p.breaker for p in self.policies)
-
-    @cached_property
     def path_prefixes(self) -> tuple[str, ...]:
         """Prefixes that a gateway may have put before an API's path, the longest first."""
         return tuple(sorted({prefix for p in self.policies for prefix in p.path_prefixes}, key=lambda p: (-len(p), p)))
@@ -217,11 +212,6 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             for policy in self.policies
             for version in policy.versions or (Version(""),)
         }
-
-    @cached_property
-    def target_by_name(self) -> dict[tuple[str, str, str], Target]:
-        """The targets by policy, version and pool."""
-        return {(t.policy, t.version, t.pool): t for targets in self.targets.values() for t in targets}
 
     @cached_property
     def target_by_cluster(self) -> dict[str, Target]:

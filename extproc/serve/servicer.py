@@ -81,7 +81,7 @@ class ProcessHandler:
         self._loads = loads
         self._snapshot = snapshot
         self._metrics = metrics
-        self._breakers = breakers if snapshot.has_breakers else None
+        self._breakers = breakers if breakers is not None and breakers.wanted(snapshot) else None
         self._in_flight: tuple[Breaker, InFlight] | None = None
 
     def receive(self, message: bytes) -> Sequence[bytes]:

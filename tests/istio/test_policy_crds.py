@@ -59,10 +59,6 @@ GOOD = """
 ---
 {gpuRequirements: {}, trafficManagement: {timeout: 1m30s, retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 0}}}
 ---
-{trafficManagement: {circuitBreaker: {adaptive: true, minConcurrency: 8, maxConcurrency: 8}}}
----
-{versions: [{name: v1}], trafficManagement: {circuitBreaker: {adaptive: false, fallback: {version: v1}}}}
----
 {gpuRequirements: {architecture: "8.0+", minMemory: 1.5Gi}, limits: {maxBody: 1048576}, sticky: {header: x-user}}
 ---
 {observability: {sampling: 0.5, slo: {availability: 99.9, duration: {under: 10s, target: 95}, window: 7d}}}
@@ -179,18 +175,6 @@ BAD = """
 {trafficManagement: {retryBudget: {retryRatio: 2}}}
 ---
 {trafficManagement: {retryBudget: {ratio: 0.2}}}
----
-{trafficManagement: {circuitBreaker: {maxConcurrency: 8}}}
----
-{trafficManagement: {circuitBreaker: {adaptive: true, minConcurrency: 9, maxConcurrency: 8}}}
----
-{trafficManagement: {circuitBreaker: {adaptive: true, maxConcurrency: 0}}}
----
-{trafficManagement: {circuitBreaker: {adaptive: true, fallback: {}}}}
----
-{versions: [{name: v1}], trafficManagement: {circuitBreaker: {adaptive: true, fallback: {policy: a, version: v1}}}}
----
-{versions: [{name: v1}], trafficManagement: {circuitBreaker: {adaptive: true, fallback: {version: v2}}}}
 ---
 {observability: {sampling: 2}}
 ---
