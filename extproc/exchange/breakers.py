@@ -35,7 +35,7 @@ class Breakers:
         """``processes``: that share the requests of one processor, and its policies' bounds."""
         self._clock = clock
         self._processes = processes
-        self._breakers: dict[Name, tuple[CircuitBreaker, Breaker]] = {}
+        self._breakers: dict[Name, tuple[Policy, Breaker]] = {}
         self._snapshot, self._wanted = Snapshot(), False
 
     def wanted(self, snapshot: Snapshot) -> bool:
@@ -113,16 +113,16 @@ class Breakers:
 
     def _of(self, policy: Policy, name: Name) -> Breaker:
         found = self._breakers.get(name)
-        if found is not None and found[0] is policy.breaker:
+        if found is not None and found[0] is policy:
             return found[1]
-        written = policy.breaker or CircuitBreaker()
-        bounds = written.share(self._processes)
+        bounds = (policy.breaker or CircuitBreaker()).share(self._processes)
         breaker = Breaker(bounds) if found is None else found[1]
         breaker.bounds = bounds
+        breaker.promised = policy.slo.first_token.under if policy.slo and policy.slo.first_token else 0.0
         if found is None and len(self._breakers) >= MAX_TARGETS:
             for idle in [n for n, (_, one) in self._breakers.items() if not one.in_flight and one.state == CLOSED]:
                 del self._breakers[idle]
-        self._breakers[name] = (written, breaker)
+        self._breakers[name] = (policy, breaker)
         return breaker
 
 

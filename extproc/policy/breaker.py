@@ -1,14 +1,11 @@
 """An adaptive circuit breaker: how many requests a version on a GPU pool may have at a time, and whether any. Pure.
 
-The limit follows the time to first token and failures, by additive increase and multiplicative decrease (Chiu and Jain
-1989) as TCP has it: after a decrease it grows by CUBIC's curve (RFC 9438 §4.2), flat where it failed last and fast
-beyond. The signal is delay, as in TCP Vegas (Brakmo and Peterson 1995) and Netflix' concurrency-limits: first tokens
-later than usual. That they are is told by a cumulative sum test (Page 1954), which needs no windows. Upon an alarm
-nothing more is admitted until whoever waits too long has his first token: what is in flight then is what the server
-carries, so that one decrease suffices however much the server has lost.
-
-Who fails, or is slow even with the least limit, is ejected: for 10 s, and each time for twice as long. After it single
-requests probe; three good ones in a row, and it is back.
+The limit follows the time to first token. Delay is the signal, as in TCP Vegas (Brakmo and Peterson 1995) and Netflix'
+concurrency-limits; a cumulative sum test (Page 1954) tells it. Upon an alarm nothing more is admitted until whoever waits
+too long has his first token: what is in flight then is what the server carries, so that one decrease suffices. Then the
+limit rises by 1, 2, 4 … while rounds are good, and goes back at the first bad one, as BBR probes (draft-ietf-ccwg-bbr,
+ProbeBW_UP): additive increase and multiplicative decrease, by which parties that do not speak to each other share (Chiu
+and Jain 1989). Who fails, or is slow even with the least limit, is ejected; after some seconds single requests probe.
 
 All times are seconds of one monotonic clock.
 """
@@ -38,6 +35,8 @@ HOLD, MAX_HOLD = 2.0, 16.0
 """Seconds until a limit that somebody has met is raised: at first, and at most after raises in vain."""
 ROUND = 20
 """First tokens after which a raise has proved good; as many as the limit where that is more."""
+STALLED = 30.0
+"""Seconds after which one that drains in vain is ejected."""
 PENDING = 0.05
 """Seconds, once to twice, for which a request counts that was decided and is not seen yet."""
 PROBES = 3
@@ -73,6 +72,8 @@ class Breaker:
 
     def __init__(self, bounds: CircuitBreaker) -> None:
         self.bounds = bounds
+        self.promised = 0.0
+        """Seconds within which a first token is never late: an objective of the policy's."""
         self.in_flight = 0.0
         """Requests that are seen."""
         self.usual: float | None = None
@@ -99,7 +100,8 @@ class Breaker:
     @property
     def limit(self) -> float:
         """Requests at a time."""
-        return self.bounds.max_concurrency if self._limit is None else self._limit
+        least, most = self.bounds.min_concurrency, self.bounds.max_concurrency
+        return most if self._limit is None else min(most, max(least, self._limit))
 
     def busy(self, now: float) -> Busy | None:
         """Whether a request that comes now must go elsewhere; None: it may come."""
@@ -145,7 +147,7 @@ class Breaker:
         if one.epoch != self._epoch:
             return
         if not one.slow:  # else that is known
-            one.slow = seconds > self._late_after
+            one.slow = seconds > max(self._late_after, self.promised)
             self._note_time(now, slow=one.slow)
         if one.epoch == self._epoch:
             self._learn(seconds, now)
@@ -186,22 +188,30 @@ class Breaker:
     def _tick(self, now: float) -> None:
         """What time alone changes."""
         if self._waiting:
-            too_long, waiting = now - self._late_after, self._waiting
+            too_long, waiting = now - max(self._late_after, self.promised), self._waiting
             while waiting and (waiting[0].began < too_long or not waiting[0].waiting):
                 one = waiting.popleft()
                 if one.waiting:
                     one.late = one.slow = True
                     self._late += 1
                     if one.epoch == self._epoch:
-                        self._note_time(now, slow=True)
+                        self._note_late(now)
         if self.state is DRAINING and not self._late:
             self._hold = HOLD
             self._hold_at(DECREASE * min(self.in_flight, self._before), now)
+        elif self.state is DRAINING and now >= self._held_until:
+            self._eject(now)
         elif self.state is EJECTED and now >= self._ejected_until:
             self._enter(PROBING)
             self._good_probes = 0
         elif self.state is CLOSED and self._met and not self._step and self._limit and now >= self._held_until:
             self._raise(1)
+
+    def _note_late(self, now: float) -> None:
+        if self.state is PROBING:
+            self._probed(now, good=False)
+        else:
+            self._note_time(now, slow=True)
 
     def _no_longer_waits(self, one: InFlight) -> None:
         if one.waiting:
@@ -218,6 +228,7 @@ class Breaker:
                 self._eject(now)
             else:
                 self._before = min(self.limit, max(self.in_flight, self.bounds.min_concurrency))
+                self._held_until = now + STALLED
                 self._enter(DRAINING)
 
     def _note_of_round(self, now: float, *, slow: bool) -> None:
@@ -254,7 +265,7 @@ class Breaker:
             self.ejections = 0
         self._hold = HOLD
         self._ejected_until = now + min(MAX_EJECTION, EJECTION * 2.0**self.ejections)
-        self.ejections += 1
+        self.ejections = min(self.ejections + 1, 8)
         self._hold_at(min(self.in_flight, self.limit) / 2, now)
         self._enter(EJECTED)
 

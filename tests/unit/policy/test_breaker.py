@@ -17,6 +17,7 @@ from extproc.policy.breaker import (
     PENDING,
     PROBES,
     PROBING,
+    STALLED,
     Breaker,
     InFlight,
 )
@@ -203,3 +204,44 @@ def test_it_follows_a_server_down_and_up(seed: int, processes: int) -> None:
     refused = server.refused
     back = server.run(100 + 2 * MAX_HOLD, RATE)
     assert server.refused - refused < 0.1 * len(back)
+
+
+def test_what_the_policy_promises_is_never_late() -> None:
+    breaker = learned()
+    breaker.promised = 0.5
+    for _ in range(50):
+        answer(breaker, 1.0, 0.4)
+    assert (breaker.state, breaker.limit) == (CLOSED, MOST)
+    for _ in range(20):
+        answer(breaker, 2.0, 0.6)
+    assert breaker.limit == LEAST
+
+
+def test_a_server_that_hangs_is_ejected_and_each_probe_that_hangs_too() -> None:
+    breaker = learned()
+    for _ in range(LEAST + 5):
+        breaker.begin(1.0, streamed=True)
+    assert breaker.busy(2.0) is not None
+    assert breaker.state == "draining"
+    assert breaker.busy(2.0 + STALLED) is not None
+    assert breaker.state is EJECTED
+    now = 2.0 + STALLED + EJECTION
+    assert breaker.busy(now) is None
+    breaker.begin(now, streamed=True)
+    assert breaker.busy(now + 1.0) is not None
+    assert breaker.state is EJECTED
+    for _ in range(2000):  # for a day
+        now += MAX_EJECTION + 2.0
+        breaker.busy(now)
+        breaker.begin(now, streamed=True)
+    assert breaker.busy(now + 1.0) is not None
+
+
+def test_bounds_that_change_hold_at_once() -> None:
+    breaker = learned()
+    for _ in range(MOST):
+        breaker.begin(1.0)
+    breaker.bounds = CircuitBreaker(1, 3)
+    assert breaker.limit == 3
+    breaker.bounds = CircuitBreaker(20, 30)
+    assert breaker.limit == 30
