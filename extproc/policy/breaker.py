@@ -1,8 +1,8 @@
 """An adaptive circuit breaker: how many requests a version on a GPU pool may have at a time, and whether any. Pure.
 
 The limit follows the time to first token. Delay is the signal, as in TCP Vegas (Brakmo and Peterson 1995) and Netflix'
-concurrency-limits; a cumulative sum test (Page 1954) tells it. Upon an alarm nothing more is admitted until whoever waits
-too long has his first token: what is in flight then is what the server carries, so that one decrease suffices. Then the
+concurrency-limits; a cumulative sum test (Page 1954) tells it. Upon an alarm nothing more is admitted until whoever is
+late has his first token: what is in flight then is what the server carries, so that one decrease suffices. Then the
 limit rises by 1, 2, 4 … while rounds are good, and goes back at the first bad one, as BBR probes (draft-ietf-ccwg-bbr,
 ProbeBW_UP): additive increase and multiplicative decrease, by which parties that do not speak to each other share (Chiu
 and Jain 1989). Who fails, or is slow even with the least limit, is ejected; after some seconds single requests probe.
