@@ -284,7 +284,8 @@ def main() -> None:
     if options.out:
         from benchmarks.breaking_chart import draw
 
-        (options.out / "breaking.json").write_text(json.dumps(found, indent=2) + "\n")
+        finite = [{key: None if value == float("inf") else value for key, value in one.items()} for one in found]
+        (options.out / "breaking.json").write_text(json.dumps(finite, indent=2) + "\n")
         draw(runs, options.scale, options.out / "breaking.svg")
 
 

@@ -22,7 +22,14 @@ def draw(runs: Sequence[Run], scale: float, path: Path) -> None:
     panels = figure.subplots(len(runs), 2, squeeze=False)
     for (times, rates), run in zip(panels, runs, strict=True):
         accepted = [a for a in run.answers if a.first_token is not None]
-        times.plot([a.at for a in accepted], [a.first_token or 0 for a in accepted], ".", ms=2, color="#0b6e4f")
+        times.plot(
+            [a.at for a in accepted],
+            [a.first_token or 0 for a in accepted],
+            ".",
+            ms=2,
+            color="#0b6e4f",
+            rasterized=True,
+        )
         times.set_yscale("log")
         times.set_title(f"{run.name}: seconds to the first token, when asked", loc="left", fontsize=9)
         ends = [_WINDOW * n for n in range(1, int(scale * (NORMAL + WEAK + AFTER) / _WINDOW))]
@@ -37,4 +44,4 @@ def draw(runs: Sequence[Run], scale: float, path: Path) -> None:
             axes.axvspan(scale * NORMAL, scale * (NORMAL + WEAK), color="#000000", alpha=0.06)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=7)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None}, dpi=120)

@@ -33,6 +33,8 @@ FULL_RATE = 20
 """Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is a
 power of two, one to two times as many are: percentiles of five minutes up to p95 are within 3 % of those of all,
 p99 is within 5 % mostly (``tests/unit/exchange/test_sampling.py``)."""
+LIMITED = 4
+"""Times as many are observed where a circuit breaker must soon see that answers come late."""
 MAX_ROWS = 10_000
 """Rows whose rates are kept."""
 
@@ -99,6 +101,8 @@ def with_sampling(
     if share is None:
         version = decision.version if policy is not None and policy.versions else ""  # else it is the client's own text
         share = 1.0 if shares is None else shares.share((decision.pattern, version, decision.pool, streamed))
+        if policy is not None and policy.breaker is not None:
+            share = min(1.0, LIMITED * share)
     if share == 1 or is_session(decision.request.api, decision.request.operation):
         return mutation
     drawn = int.from_bytes(entropy[:_DRAW_BYTES]) < share * _DRAWS
