@@ -192,6 +192,8 @@ class _Handler(BoundedHandler):
         try:
             if self._is_rebound():
                 self._send(421, _TEXT, b"this admin port is this machine's own: ask for it as localhost\n")
+            elif self._is_of_another_site():
+                self._send(403, _TEXT, b"pages of other web sites get nothing here\n")
             elif path == "/tap":
                 self._tap(_parse_query(asked, TapFilter))
             else:
@@ -205,6 +207,16 @@ class _Handler(BoundedHandler):
         """Whether a browser takes this loopback port for a web site (DNS rebinding), whose scripts could read it."""
         host = urlsplit(f"//{self.headers.get('host', 'localhost')}").hostname or ""
         return self.owner.local and not (host == "localhost" or _is_ip(host))
+
+    def _is_of_another_site(self) -> bool:
+        """Whether a script or an element of another site's page asks: it could read nothing, but take the room of taps.
+
+        Following a link is a navigation. Source: W3C Fetch Metadata Request Headers.
+        """
+        return (
+            self.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+            and self.headers.get("sec-fetch-mode") != "navigate"
+        )
 
     def _tap(self, wanted: TapFilter) -> None:
         if not self.owner.taps.acquire(blocking=False):

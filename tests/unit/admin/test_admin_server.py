@@ -151,6 +151,22 @@ def test_a_name_of_a_web_site_is_refused_on_loopback(host: str, status: int, adm
     assert get(admin, "/config", host=host)[0] == status
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("cross-site", "no-cors", 403),
+        ("same-site", "cors", 403),
+        ("cross-site", "navigate", 200),
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+    ],
+)
+def test_pages_of_other_sites_get_nothing(site: str, mode: str, status: int, admin: AdminServer) -> None:
+    for path in ("/config", "/tap"):
+        headers = {"sec-fetch-site": site, "sec-fetch-mode": mode}
+        assert get(admin, path, "HEAD", **headers)[0] == status
+
+
 def test_another_machine_may_call_it_by_any_name(content: Content) -> None:
     admin = AdminServer("0.0.0.0:0", content.admin)
     admin.start()
