@@ -17,12 +17,14 @@ from extproc.exchange.sampling import (
     LEFT_OUT,
     MAX_ROWS,
     OBSERVE,
+    STREAMED,
     AdaptiveShares,
     Rate,
     Row,
     share_told,
     with_sampling,
 )
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.decision import Decision
 from extproc.policy.snapshot import Policy, Version
 from extproc.telemetry.histogram import Histogram, quantile
@@ -177,6 +179,18 @@ def test_versions_that_clients_name_make_no_rows() -> None:
     shares = AdaptiveShares(Clock())
     told = {marked(None, LAST, shares, versions=(), version=f"v{number}") for number in range(10 * FULL_RATE)}
     assert told == {None, LEFT_OUT}
+
+
+@pytest.mark.parametrize(("rate", "told"), [(15, None), (70, None), (200, "0.5"), (1000, "0.125")])
+def test_four_times_as_many_are_observed_for_a_circuit_breaker(rate: float, told: str | None) -> None:
+    clock = Clock()
+    shares = AdaptiveShares(clock)
+    made = Decision(CHAT, Policy("p", models=("m",), versions=(Version("v1"),), breaker=CircuitBreaker()), "m", "v1")
+    for _ in range(3000):
+        clock.now += 1 / rate
+        found = dict(with_sampling(MUTATION, made, FIRST, shares, streamed=True).metadata)
+    assert (found.get(OBSERVE), found[STREAMED]) == (told, "true")
+    assert STREAMED not in dict(with_sampling(MUTATION, made, FIRST, shares, streamed=False).metadata)
 
 
 def test_equal_decisions_share_a_mutation() -> None:
