@@ -6,7 +6,7 @@ from benchmarks.breaking import AFTER, NORMAL, WEAK, Answer, Run, summary, table
 
 
 def made_up(weak: float, refused: int) -> Run:
-    """An answer a second, whose first token takes 0.2 s, or ``weak`` of them; each ``refused``-th of the weak ones is."""
+    """An answer a second, whose first token takes 0.2 s, or ``weak``; then each ``refused``-th one is refused."""
     answers = []
     for at in range(int(NORMAL + WEAK + AFTER)):
         is_weak = NORMAL <= at < NORMAL + WEAK
