@@ -85,7 +85,7 @@ class AnyUse(RuleBasedStateMachine):
 
 
 TestAnyUse = AnyUse.TestCase
-TestAnyUse.settings = settings(max_examples=25, stateful_step_count=60, deadline=None)
+TestAnyUse.settings = settings(max_examples=15, stateful_step_count=60, deadline=None)
 
 
 def learned(least: int = LEAST) -> Breaker:
