@@ -15,7 +15,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, besi
 
 bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: two minutes
 	@$(BIN)/python -m benchmarks.cold
+
+bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength, with and without adaptive circuit breakers: RESULTS=folder, nine minutes
+	@$(BIN)/python -m benchmarks.breaking $(if $(RESULTS),--out $(RESULTS))
 
 bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour
 	@$(BIN)/python -m benchmarks.steady

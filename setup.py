@@ -28,6 +28,8 @@ COMPILED = (
     *("answers.message_inspector", "answers.token_counts"),
     *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
     *(
+        "policy.breaker",
+        "policy.change_test",
         "policy.decision",
         "policy.locality",
         "policy.model_patterns",
@@ -36,7 +38,14 @@ COMPILED = (
         "policy.snapshot",
         "policy.sticky_key",
     ),
-    *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
+    *(
+        "exchange.body_mode",
+        "exchange.breakers",
+        "exchange.observe",
+        "exchange.replies",
+        "exchange.request_body",
+        "exchange.route",
+    ),
     *("exchange.request_outcome", "exchange.metric_labels", "exchange.sampling", "exchange.timed_answer"),
     *("telemetry.histogram", "telemetry.metrics", "serve.access_log_service", "serve.open_streams", "serve.servicer"),
 )

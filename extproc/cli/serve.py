@@ -152,3 +152,4 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
     add_locality_flag(serve)
     add_otlp_flag(serve)
     serve.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)  # a supervisor starts it
+    serve.add_argument("--siblings", type=int, default=_DEFAULT.siblings, help=argparse.SUPPRESS)  # the same

@@ -20,6 +20,7 @@ def refused(
         details = status_details(grpc_status(status), code, message, retry=status in (429, 503))
         return Reject(status, code, message, metadata, True, ((DETAILS, details),), message.encode())
     shape = error_shape(operation.api, operation.name)
-    return Reject(
-        status, code, message, metadata, headers=shape.headers(status), body=shape.body(status, code, message)
-    )
+    told = shape.headers(status)
+    if rejected.retry_after:
+        told = (*told, ("retry-after", str(rejected.retry_after)))
+    return Reject(status, code, message, metadata, headers=told, body=shape.body(status, code, message))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from extproc import apis
-from extproc.bodies import json_scan
 from extproc.bodies.request import (
     BodyFields,
     InferenceRequest,
@@ -26,12 +25,13 @@ from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, M
 from extproc.envoy.events import KINDS, BodyMode, Closed, Event, RequestBody, RequestHeaders, RequestTrailers
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode_of, replies, with_body_change
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.listed_models import listed_models
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
-from extproc.exchange.request_body import Body, too_large
+from extproc.exchange.request_body import Body, body_key, too_large
 from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.exchange.session_place import MESSAGE, session_place
 from extproc.headers import Headers
@@ -66,11 +66,12 @@ class RouteStream:
 
     ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     ``free_shares``: the share of each GPU pool that is free, by its name. ``shares``: of the answers to observe
-    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached.
+    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached. ``breakers``: None:
+    no policy has one.
     """
 
     __slots__ = (
-        *("_body", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
+        *("_body", "_breakers", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
         *("_shares", "_snapshot"),
         *("decision", "operation", "state"),
     )
@@ -82,6 +83,7 @@ class RouteStream:
         free_shares: Mapping[str, float] = NO_REPORTS,
         shares: AdaptiveShares | None = None,
         down: frozenset[str] = NOTHING_DOWN,
+        breakers: Breakers | None = None,
     ) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
@@ -89,7 +91,7 @@ class RouteStream:
         self._snapshot, self._entropy, self._free_shares, self._shares = snapshot, entropy, free_shares, shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
-        self._path, self._down = "", down
+        self._path, self._down, self._breakers = "", down, breakers
 
     @property
     def request(self) -> InferenceRequest | None:
@@ -231,7 +233,7 @@ class RouteStream:
         """The decision's mutation, and notes."""
         self._fields = fields
         request = request_for_decision(self.operation, fields)
-        key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
+        key = body_key(self._snapshot, request.model, body) if self._snapshot.reads_sticky_keys and body else None
         if self._place is not None:
             decision = follow(request, self._place, self._snapshot)
         else:
@@ -244,28 +246,29 @@ class RouteStream:
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
+        notes: Actions = ()
+        if self._breakers is not None and decision.policy.breaker is not None:
+            asked, stays = (self._headers, key, self._entropy), self._place is not None or self.operation.stateful
+            decision, notes = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
+            self.decision = decision
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
         if self._path:
             mutation = Mutation((*mutation.set, (":path", self._path)), mutation.remove, mutation.metadata)
         streamed = self.operation.stream or fields.stream
-        return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), ()
-
-    def _body_key(self, request: InferenceRequest, body: bytes) -> str | None:
-        """The sticky key, where the policy has it in the body."""
-        match = self._snapshot.match(request.model)
-        pointer = match.policy.sticky.body if match and match.policy.sticky else ()
-        return json_scan.scalar_at(body, pointer) if pointer else None
+        return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), notes
 
     def _cleaning(self) -> Mutation:
         """Removes routing headers that the client sent, and tells that nobody owns the request."""
         return Mutation(remove=client_copies(self._headers), metadata=(*self._metadata(), _UNOWNED))
 
+    def _reject(self, rejected: Rejected) -> Actions:
+        return self._finish(*rejected.notes, refused(rejected, self.operation, self._metadata(), self._headers))
+
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""
         if self.decision is not None:
             return self.decision.metadata()
-        operation = self.operation
-        return (("api", operation.api), ("operation", operation.name)) if operation.api else ()
+        return (("api", self.operation.api), ("operation", self.operation.name)) if self.operation.api else ()
 
     def _finish(self, *actions: Action) -> Actions:
         self.state = _DONE

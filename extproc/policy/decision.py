@@ -31,8 +31,9 @@ SESSION = "session"
 FAILOVER = "failover"
 UNOWNED = "unowned"
 """Of what passes on unrouted: no version was chosen."""
+FALLBACK = "fallback"
 
-_MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT))
+MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT, FAILOVER))
 """Cohorts whose version was not asked for by name."""
 
 
@@ -73,7 +74,7 @@ class Decision(msgspec.Struct, frozen=True):
         return dynamic_metadata(self.identity())
 
 
-_HEADERS = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE)
+_HEADERS = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE, names.MODEL_COHORT)
 _METADATA = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
 
 
@@ -81,8 +82,9 @@ def routing_headers(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """``Decision.headers`` by identity."""
     if len(identity) == _UNOWNED_IDENTITY_SIZE:
         return ()
-    _, _, model, _, _, version, pool, architecture = identity
-    pairs = zip(_HEADERS, (model, version, pool, architecture), strict=True)
+    _, _, model, _, cohort, version, pool, architecture = identity
+    told = cohort if cohort == FALLBACK else ""
+    pairs = zip(_HEADERS, (model, version, pool, architecture, told), strict=True)
     return tuple((name, safe_value(value)) for name, value in pairs if value)
 
 
@@ -124,7 +126,7 @@ def decide(
     key = sticky or entropy
     version, cohort = _choose_version(policy, request, headers, sticky, entropy)
     grpc = bool(down) and is_grpc(headers)
-    if down and version is not None and cohort in _MOVABLE and policy.fails_over:
+    if down and version is not None and cohort in MOVABLE and policy.fails_over:
         version, cohort = _serving(policy, version, cohort, key, snapshot, down, grpc)
     name = version.name if version else ""
     target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down, grpc)
@@ -138,7 +140,7 @@ def decide(
         name or request.version or "",
         cohort,
         target.pool,
-        _architecture(policy, snapshot, target),
+        architecture_of(policy, snapshot, target),
         version.model_rewrite if version else "",
         server_of(target, sticky) if stateful and sticky else "",
     )
@@ -158,7 +160,7 @@ def follow(request: InferenceRequest, place: Place, snapshot: Snapshot) -> Decis
         target.version or request.version or "",
         SESSION,
         target.pool,
-        _architecture(policy, snapshot, target),
+        architecture_of(policy, snapshot, target),
         version.model_rewrite if version and owned and request.model else "",
         place.endpoint,
     )
@@ -207,7 +209,7 @@ def _serving(
     return other, FAILOVER
 
 
-def _architecture(policy: Policy, snapshot: Snapshot, target: Target) -> str:
+def architecture_of(policy: Policy, snapshot: Snapshot, target: Target) -> str:
     """The architecture of the chosen pool; without a pool, the one that the policy requires."""
     if target.pool:
         return snapshot.pool_by_name[target.pool].gpu.architecture

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import msgspec
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
@@ -98,6 +99,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     timeout: float | None = None
     """Seconds."""
     retry_budget: RetryBudget | None = None
+    breaker: CircuitBreaker | None = None
     custom_metrics: tuple[CustomMetric, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
     """Bytes."""
@@ -142,8 +144,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def rewrites_model(self) -> bool:
-        """Whether some version changes the model name in the body, so that the body is needed."""
-        return any(v.model_rewrite for v in self.versions)
+        """Whether some decision changes the model name in the body, so that the body is needed."""
+        return bool(self.breaker and self.breaker.fallback_policy) or any(v.model_rewrite for v in self.versions)
 
 
 class ModelMatch(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ def check(policies: Policies, pools: Pools) -> None:
     _check_unowned(policies)
     _check_metrics(policies)
     _check_pool_names(policies, pools)
+    _check_fallbacks(policies)
     for document in policies:
         _check_gpus(document, pools)
     _check_servers(policies, pools)
@@ -119,6 +120,24 @@ def _check_pool_names(policies: Policies, pools: Pools) -> None:
                     message = f"the pool {pool.name} is of the namespace {pool.namespace}, and is not open to this one"
                     remedy = f"add {document.value.namespace} to its spec.allowedNamespaces, or name another pool"
                     field.error(message, remedy)
+
+
+def _check_fallbacks(policies: Policies) -> None:
+    """Policies that are to answer in others' place: what they are asked for then is their first model."""
+    known = {d.value.name: d.value for d in policies}
+    for document in policies:
+        breaker = document.value.breaker
+        name = breaker.fallback_policy if breaker else ""
+        field = document.field.at("spec", "trafficManagement", "circuitBreaker", "fallback", "policy")
+        if name == document.value.name and name:
+            field.error("is the policy itself", "name another one, or a version: fallback: {version: v1}")
+        elif name and name not in known:
+            field.error(f"no policy named {quoted(name)} is declared", suggestion(name, known))
+        elif name and "*" in "".join(known[name].models[:1]):
+            message = (
+                f"which model the policy {name} is to be asked for is not known: its first is {known[name].models[0]}"
+            )
+            field.error(message, "give it a model by name, first of all")
 
 
 def _check_gpus(document: Document[Policy], pools: Pools) -> None:

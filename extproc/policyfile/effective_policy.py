@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
@@ -47,6 +48,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "trafficManagement": {
             "timeout": policy.timeout,
             "retryBudget": budget and {"retryRatio": budget.ratio, "minRetriesPerSecond": budget.min_per_second},
+            "circuitBreaker": policy.breaker and _breaker(policy.breaker),
         },
         "observability": {
             "customMetrics": [_metric(metric) for metric in policy.custom_metrics],
@@ -69,6 +71,18 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
             for version in policy.versions or (Version(""),)
             for target in snapshot.targets[policy.name, version.name]
         ],
+    }
+
+
+def _breaker(breaker: CircuitBreaker) -> dict[str, Any]:
+    fallback = (
+        {"version": breaker.fallback_version} if breaker.fallback_version else {"policy": breaker.fallback_policy}
+    )
+    return {
+        "adaptive": True,
+        "minConcurrency": breaker.min_concurrency,
+        "maxConcurrency": breaker.max_concurrency,
+        "fallback": fallback if any(fallback.values()) else None,
     }
 
 

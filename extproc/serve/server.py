@@ -16,6 +16,7 @@ from extproc.admin.server import AdminContent, AdminServer
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError, not_installed
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
@@ -75,12 +76,14 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
+        self._breakers = Breakers(time.perf_counter, options.siblings)
         reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics.count_error)
         self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
         self._metrics.serving = lambda: ServingGauges(
             reachability.up,
             self._loads.numbers(time.perf_counter()),
             {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
+            self._breakers.describe(self._policy_watcher.snapshot),
         )
         self._health = Health()
         self._state = "starting"
@@ -109,6 +112,7 @@ class Server:
                     options.max_streams,
                     self._on_observed,
                     self._loads,
+                    self._breakers,
                 ),
                 STREAM: self._access_log.open,
                 EXPORT: SpanService(self._spans, self._metrics).open,
@@ -237,6 +241,7 @@ class Server:
 
     def _on_account(self, account: RequestAccount) -> None:
         """Envoy tells of a request that has ended."""
+        self._breakers.account(self._policy_watcher.snapshot, account)
         self._recent.account(account)
         self._measured.account(account)
         self._taps.account(account)

@@ -22,6 +22,7 @@ from extproc.telemetry.recent_traffic_by_caller import (
     group_rows,
     limit_callers,
 )
+from extproc.telemetry.serving_gauges import merged_breakers
 
 MAX_CALLERS = 12
 """Callers that are shown by name."""
@@ -84,6 +85,10 @@ def build_document(
         ],
         "canaries": [found for policy in config.get("policies", ()) if (found := _canary(policy, window.rows))],
         "rollouts": rollouts,
+        "breakers": [
+            dict(zip(("policy", "version", "gpu_pool", "limit", "in_flight", "states"), (*name, *found), strict=True))
+            for name, found in merged_breakers((*metrics.servings, metrics.serving())).items()
+        ],
         "step": SLICE_SECONDS,
         "points": list(_points(report, query.since)),
     }

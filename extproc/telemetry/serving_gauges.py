@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from extproc.policy.breaker import EJECTED, PROBING
+
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
@@ -23,7 +25,8 @@ POOL_GAUGES = {
     "gpu": ("inference_pool_gpu_utilization", "Share of the time in which the pool's GPUs were busy, 0 to 1."),
 }
 """Name and help text of the gauge of each number, on the average of the pool's servers."""
-NAMES = (UP, POOL_INFO, *(name for name, _ in POOL_GAUGES.values()))
+LIMIT, IN_FLIGHT, ADMITS = "inference_concurrency_limit", "inference_in_flight", "inference_target_admits"
+NAMES = (UP, POOL_INFO, LIMIT, IN_FLIGHT, ADMITS, *(name for name, _ in POOL_GAUGES.values()))
 
 
 class ServingGauges(msgspec.Struct, array_like=True):
@@ -37,6 +40,18 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """By GPU pool the numbers that are known, named as in ``POOL_GAUGES``."""
     places: dict[str, tuple[str, str]] = {}
     """By GPU pool its cluster and its locality, each empty where the policy names none."""
+    breakers: dict[TargetName, tuple[float, float, str]] = {}
+    """Limit, requests in flight, and state (``policy.breaker``)."""
+
+
+def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tuple[float, float, list[str]]]:
+    """Limits and requests in flight added up, and the states of all that know the target."""
+    found: dict[TargetName, tuple[float, float, list[str]]] = {}
+    for each in processes:
+        for name, (limit, in_flight, state) in each.breakers.items():
+            limits, flying, states = found.get(name, (0.0, 0.0, []))
+            found[name] = (limits + limit, flying + in_flight, [*states, state])
+    return dict(sorted(found.items()))
 
 
 def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
@@ -59,6 +74,15 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
     for pool, place in sorted({(pool, place) for each in processes for pool, place in each.places.items()}):
         info.add_metric((pool, *place), 1)
     yield info
+    labels = ("policy", "version", "gpu_pool")
+    limit = GaugeMetricFamily(LIMIT, "Requests that the version on the GPU pool may have at a time.", labels=labels)
+    in_flight = GaugeMetricFamily(IN_FLIGHT, "Requests that it has, of policies with a circuit breaker.", labels=labels)
+    admits = GaugeMetricFamily(ADMITS, "Share of the processes that have not ejected it.", labels=labels)
+    for name, (most, present, states) in merged_breakers(processes).items():
+        limit.add_metric(name, most)
+        in_flight.add_metric(name, present)
+        admits.add_metric(name, sum(state not in (EJECTED, PROBING) for state in states) / len(states))
+    yield from (limit, in_flight, admits)
     for key, (metric, text) in POOL_GAUGES.items():
         gauge = GaugeMetricFamily(metric, text, labels=("gpu_pool",))
         for pool in sorted({pool for each in processes for pool, known in each.pools.items() if key in known}):

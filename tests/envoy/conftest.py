@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ import pytest
 
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
-from extproc.exchange.notes import Observed
+from extproc.exchange.breakers import Breakers
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.gateway.envoy_process import Envoy
 from extproc.grpc_server import Factory, Sender, create
 from extproc.headers import MODEL_NAME
@@ -132,14 +134,22 @@ class Processor:
         health = Health()
         health.serving = True
         self.taps = OpenTaps()
-        access_log = AccessLogService(lambda: self.snapshot, self.metrics, self.taps.account)
+        self.breakers = Breakers(time.perf_counter)
+
+        def accounted(account: RequestAccount) -> None:
+            self.breakers.account(self.snapshot, account)
+            self.taps.account(account)
+
+        access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted)
 
         def observed(_: Sender, found: Observed) -> None:
             access_log.note_observed(found)
             self.taps.note(found)
 
         services: dict[str, Factory] = {
-            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams, observed, self.loads),
+            PROCESS: handler_factory(
+                lambda: self.snapshot, self.metrics, max_streams, observed, self.loads, self.breakers
+            ),
             STREAM: access_log.open,
             **health.services(),
         }

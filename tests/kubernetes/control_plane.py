@@ -167,11 +167,6 @@ class ControlPlane:
         with (self.directory / "hosts").open("a") as hosts:
             hosts.write(f"{address} {name}\n")
 
-    def name_address(self, address: str, name: str) -> None:
-        """Has this mount namespace find ``address`` by ``name``, where istiod was started."""
-        with (self.directory / "hosts").open("a") as hosts:
-            hosts.write(f"{address} {name}\n")
-
     def compact(self) -> None:
         """Has etcd forget everything but what is now, as kube-apiserver has it do every five minutes."""
         revision = self._ask_etcd("kv/range", {"key": _encoded("/")})["header"]["revision"]

@@ -1,11 +1,11 @@
-"""Headers that clients get with an answer: model, version, pool, and ``server-timing``."""
+"""Headers that clients get with an answer: model, version, pool, cohort ``fallback``, and ``server-timing``."""
 
 from __future__ import annotations
 
 from extproc import headers
 from extproc.render.document import Doc
 
-_ANSWER_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL)
+_ANSWER_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL, headers.MODEL_COHORT)
 _SERVER_TIMING = (
     "route;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%, "

@@ -29,7 +29,7 @@ sticky: {body: /metadata/a~1b}
 allowPin: true
 loadBalancer: roundRobin
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
-trafficManagement: {timeout: 500ms, retryBudget: {}}
+trafficManagement: {timeout: 500ms, retryBudget: {}, circuitBreaker: {adaptive: true, fallback: {version: v1}}}
 observability:
   customMetrics:
   - {name: hits, type: COUNTER, labels: [model_name], source: {header: x-hits}}
@@ -123,6 +123,12 @@ def test_everything_is_shown() -> None:
                 "trafficManagement": {
                     "timeout": 0.5,
                     "retryBudget": {"retryRatio": 0.2, "minRetriesPerSecond": 10},
+                    "circuitBreaker": {
+                        "adaptive": True,
+                        "minConcurrency": 4,
+                        "maxConcurrency": 1024,
+                        "fallback": {"version": "v1"},
+                    },
                 },
                 "observability": {
                     "customMetrics": [

@@ -33,6 +33,7 @@ EVERY = ServeOptions(
     tls_key=Path("tls.key"),
     tls_client_ca=Path("ca.crt"),
     supervised=True,
+    siblings=3,
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
@@ -70,6 +71,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "gpu": (None, Requirement("a100", 1), Requirement("h100")),
     "timeout": (30.0,),
     "retry_budget": (RetryBudget(0.5, 1),),
+    "breaker": (CircuitBreaker(), CircuitBreaker(fallback_policy="iris")),
     "custom_metrics": (
         (CustomMetric("busy", "GAUGE", (), Source(header="x-busy")),),
         (CustomMetric("long", "GAUGE", (), Source(body=("usage",))),),
