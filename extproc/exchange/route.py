@@ -103,7 +103,7 @@ class RouteStream:
         try:
             return TRANSITIONS[self.state, type(event)](self, event)
         except Rejected as rejected:
-            return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
+            return self._finish(*rejected.notes, refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
@@ -260,9 +260,6 @@ class RouteStream:
     def _cleaning(self) -> Mutation:
         """Removes routing headers that the client sent, and tells that nobody owns the request."""
         return Mutation(remove=client_copies(self._headers), metadata=(*self._metadata(), _UNOWNED))
-
-    def _reject(self, rejected: Rejected) -> Actions:
-        return self._finish(*rejected.notes, refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""
