@@ -124,6 +124,8 @@ class Operation(msgspec.Struct, frozen=True):
     """The client may send messages for as long as it likes: the body need not end before the answer."""
     stateful: bool = False
     """The server keeps what the request makes, or the request asks for what it keeps."""
+    any_path: bool = False
+    """Only a header tells the API: the path may be any."""
 
 
 def request_for_decision(operation: Operation, fields: RequestFields) -> InferenceRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from extproc.cli.shared_flags import add_envoy_flags
+from extproc.cli.shared_flags import add_envoy_flags, add_session_key_flag
 from extproc.command_line.argument_types import address, data_address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -46,6 +46,7 @@ def add(commands: Subcommands) -> None:
         help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
     )
     add_envoy_flags(envoy)
+    add_session_key_flag(envoy, "none: there are no tags")
     envoy.add_argument(
         "--tracing",
         action="store_true",
@@ -54,8 +55,9 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the bootstrap to stdout; returns the exit status. Raises ``PolicyProblems``."""
+    """Writes the bootstrap to stdout; returns the exit status. Raises ``PolicyProblems`` and ``SetupError``."""
     from extproc.policyfile import loader
+    from extproc.policyfile.session_keys import read_session_keys
     from extproc.render.document import to_yaml
     from extproc.render.envoy.bootstrap import bootstrap
     from extproc.render.envoy.envoy_options import EnvoyOptions
@@ -69,5 +71,6 @@ def run(arguments: argparse.Namespace) -> int:
         access_log=arguments.access_log,
         tracing=arguments.tracing,
     )
-    sys.stdout.write(to_yaml(bootstrap(loader.load(arguments.file).snapshot, options)))
+    keys = read_session_keys(arguments.session_key)
+    sys.stdout.write(to_yaml(bootstrap(loader.load(arguments.file, session_keys=keys).snapshot, options)))
     return 0

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from extproc.cli.shared_flags import add_envoy_flags, add_otlp_flag, add_tls_flags, add_workers_flag
+from extproc.cli.shared_flags import (
+    add_envoy_flags,
+    add_otlp_flag,
+    add_session_key_flag,
+    add_tls_flags,
+    add_workers_flag,
+)
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -57,6 +63,7 @@ def add(commands: Subcommands) -> None:
     add_workers_flag(up)
     add_otlp_flag(up)
     add_tls_flags(up)
+    add_session_key_flag(up, "a key of its own, for as long as it runs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         otlp=arguments.otlp,
         tls=_tls(arguments),
+        session_key=arguments.session_key,
     )
 
 

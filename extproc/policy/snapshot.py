@@ -174,6 +174,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     policies: tuple[Policy, ...] = ()
     pools: tuple[GpuPool, ...] = ()
     generation: int = 1
+    session_keys: tuple[bytes, ...] = ()
+    """Of tags (``session_tag``); the first one makes them, each reads them. None: there are no tags."""
 
     @cached_property
     def by_name(self) -> dict[str, Policy]:
@@ -224,9 +226,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         free_shares: Mapping[str, float] = NO_REPORTS,
         down: frozenset[str] = NOTHING_DOWN,
     ) -> Target | None:
-        """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
-        last; None: there is no target.
-        """
+        """The target for a key, pools weighted by endpoints and free share, those that are ``down`` last; or None."""
         scale = None
         if free_shares or down:
             scale = lambda target: LAST if target.cluster in down else free_shares.get(target.pool, 1.0)  # noqa: E731
@@ -238,10 +238,15 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return bool(targets) and all(target.cluster in down for target in targets)
 
     @cached_property
-    def places(self) -> dict[str, Place]:
-        """Servers that answer clients, by the tag that ids of their sessions have."""
-        mirrors = {(policy.name, version.name) for policy in self.policies for version in policy.mirrors}
-        return places(t for key, targets in self.targets.items() if key not in mirrors for t in targets)
+    def places(self) -> dict[tuple[str, str], Place]:
+        """Servers that answer clients, by the kind of session and the tag that ids of their sessions have."""
+        answering = ((p.name, v.name) for p in self.policies for v in p.answering or (Version(""),))
+        return places(self.session_keys, (target for key in answering for target in self.targets.get(key, ())))
+
+    @cached_property
+    def has_keys(self) -> bool:
+        """Whether some server gets a key of ours (``credentials``) with its requests."""
+        return any(target.upstream.credentials for targets in self.targets.values() for target in targets)
 
     @cached_property
     def _target_hashes(self) -> dict[tuple[str, str], RendezvousHash[Target]]:
@@ -262,9 +267,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def fallback(self) -> Policy:
-        """The policy to whose servers our own Envoy sends requests that none owns: that which owns ``*``, else the
-        first. There must be policies.
-        """
+        """The policy to whose servers our own Envoy sends what none owns: the owner of ``*``, else the first one."""
         every = (match.policy for match in self.patterns if not match.pattern.strip("*"))
         return next(every, self.policies[0])
 
@@ -287,9 +290,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         for pool in pools:
             if policy.gpu and not satisfies(pool.gpu, policy.gpu):
                 continue
-            endpoints = listed_by_both(version.endpoints, pool.endpoints)
-            if not (version.endpoints or pool.endpoints):
-                endpoints = default
+            listed = version.endpoints or pool.endpoints
+            endpoints = listed_by_both(version.endpoints, pool.endpoints) if listed else default
             if endpoints:
                 named = bool(version.endpoints or version.grpc_endpoints)
                 upstream = version.upstream.completed(pool.upstream, own_endpoints=named)

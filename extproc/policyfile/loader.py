@@ -44,9 +44,9 @@ class LoadedPolicies(msgspec.Struct, frozen=True):
     warnings: tuple[Problem, ...] = ()
 
 
-def load(paths: Sequence[Path], generation: int = 1) -> LoadedPolicies:
+def load(paths: Sequence[Path], generation: int = 1, session_keys: tuple[bytes, ...] = ()) -> LoadedPolicies:
     """The policies in files and directories. Raises ``PolicyProblems`` with all errors and warnings."""
-    return build(read(paths), generation)
+    return build(read(paths), generation, session_keys)
 
 
 def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
@@ -67,7 +67,7 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
     return PolicyTexts(tuple(texts.values()), tuple(problems), rollouts)
 
 
-def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
+def build(files: PolicyTexts, generation: int = 1, session_keys: tuple[bytes, ...] = ()) -> LoadedPolicies:
     """The policies in ``files``. Pure. Raises ``PolicyProblems`` with all errors and warnings."""
     problems = list(files.problems)
     by_document: list[list[Problem]] = []
@@ -85,7 +85,7 @@ def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
     if not all(problem.warning for problem in problems):
         raise PolicyProblems(problems)
     served = tuple(in_force(d.value, states.get(d.value.name)) for d in policies)
-    snapshot = Snapshot(served, tuple(d.value for d in pools), generation)
+    snapshot = Snapshot(served, tuple(d.value for d in pools), generation, session_keys)
     return LoadedPolicies(snapshot, tuple(problems))
 
 

@@ -41,8 +41,8 @@ def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
     for everything else.
     """
     return [
-        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc, upgrade=upgrade)
-        for (policy, _), targets in snapshot.targets.items()
+        _model_cluster(snapshot, target, options, grpc=grpc, upgrade=upgrade)
+        for targets in snapshot.targets.values()
         for target in targets
         for grpc, upgrade in ((False, False), (True, False), *([(False, True)] if target.upstream.tls else []))
     ]
@@ -89,7 +89,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     }
 
 
-def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool) -> Doc:
+def _model_cluster(snapshot: Snapshot, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool) -> Doc:
+    policy = snapshot.by_name[target.policy]
     name = cluster_name(target, grpc=grpc, upgrade=upgrade)
     mirror = any(version.name == target.version for version in policy.mirrors)
     return {
@@ -97,7 +98,7 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
         "connect_timeout": "2s",
         **_discovery(target.servers(grpc=grpc)),
         "load_balancing_policy": _balancing(),
-        "load_assignment": _assignment(name, target, grpc=grpc),
+        "load_assignment": _assignment(name, target, snapshot.session_keys, grpc=grpc),
         **transport_sockets(target, options, alpn="h2" if grpc else "http/1.1" if upgrade else "", grpc=grpc),
         "typed_extension_protocol_options": http_protocol_options(
             _protocols(target, grpc=grpc, upgrade=upgrade) | _filters(target, options),
@@ -168,11 +169,12 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
     return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
 
 
-def _assignment(name: str, target: Target, *, grpc: bool) -> Doc:
+def _assignment(name: str, target: Target, keys: Sequence[bytes], *, grpc: bool) -> Doc:
     found = []
     for endpoint in target.servers(grpc=grpc):
         fields, metadata = endpoint_fields(target, endpoint, grpc=grpc)
-        around = {"metadata": {"filter_metadata": metadata | session_metadata(target, endpoint)}}
+        metadata |= session_metadata(keys, target, endpoint)
+        around = {"metadata": {"filter_metadata": metadata}} if metadata else {}
         found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 
