@@ -111,7 +111,7 @@ def test_mcp_sessions_stay_at_their_server(servers: Servers, processor: Process,
     tools = Policy("tools", models=("search",), versions=(Version("v1", 1, (other.address,)),))
     snapshot = Snapshot((*snapshot.policies, tools), session_keys=KEYS)
     first, second = processor(snapshot), processor(snapshot)
-    envoy = gateway(snapshot, first.address, second.address)
+    envoy = gateway(snapshot, first.address, second.address, message_timeout=20.0)
     opened = {path: call(envoy, "POST", path, rpc("initialize")) for path in PATHS}
     sessions = [(path, answer.headers["mcp-session-id"]) for path, answer in opened.items()]
     homes = [json.loads(answer.body)["server"] for answer in opened.values()]
@@ -213,7 +213,7 @@ def test_a_tag_leads_nowhere_but_to_its_session(servers: Servers, processor: Pro
     one, two = servers("one", "two")
     versions = Version("v1", 1, (one.address,)), Version("v2", 0, (two.address,))
     snapshot = Snapshot((Policy("p", models=("m",), versions=versions, reject_unowned=True),), session_keys=KEYS)
-    envoy = gateway(snapshot, processor(snapshot).address)
+    envoy = gateway(snapshot, processor(snapshot).address, message_timeout=20.0)
     target = snapshot.targets["p", "v2"][0]
     right, of_call = (session_tag(KEYS[0], kind, target, two.address) for kind in (MCP, CALL))
     guessed = session_tag(b"guess", MCP, target, two.address)
