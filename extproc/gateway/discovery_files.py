@@ -77,6 +77,13 @@ class DiscoveryFiles:
             self._apply(envoy, render.CLUSTERS, [*clusters.values()], "cluster_manager.cds", deadline)
         self._clusters = clusters
 
+    def stop_listening(self, envoy: Envoy, timeout: float = 2.0) -> None:
+        """Makes a running Envoy take no new connections; those that are open go on until their requests have ended.
+
+        Raises ``SetupError`` where Envoy does not do so within ``timeout`` seconds.
+        """
+        self._apply(envoy, render.LISTENERS, [], "listener_manager.lds", time.monotonic() + timeout)
+
     def refresh_secrets(self) -> None:
         """Gives Envoy the contents of the policy's files anew where they have changed. Never raises ``SetupError``."""
         self._secrets.refresh()

@@ -20,6 +20,8 @@ from extproc.serve.child_process import ChildProcess
 
 _POLL_INTERVAL = 0.02
 """Seconds between two polls of Envoy's admin port."""
+_LONGEST_DRAIN = 24 * 3600
+"""Seconds for which a connection of an earlier listener may go on."""
 
 
 class Envoy:
@@ -36,8 +38,10 @@ class Envoy:
         config.write_text(json.dumps(document))
         # Without hot restart, several Envoys on one machine need no base ids of their own.
         flags = ("--disable-hot-restart", "--admin-address-path", str(self._admin_file), "--log-level", log_level)
+        # Of a listener that goes away, all answers say `connection: close`; its requests end when they have ended.
+        drain = ("--drain-strategy", "immediate", "--drain-time-s", str(_LONGEST_DRAIN))
         access_log = ("--file-flush-interval-msec", "1000")
-        self.child = ChildProcess("Envoy", [find_envoy(), "-c", str(config), *flags, *access_log])
+        self.child = ChildProcess("Envoy", [find_envoy(), "-c", str(config), *flags, *drain, *access_log])
 
     def __enter__(self) -> Self:
         return self
@@ -91,22 +95,20 @@ class Envoy:
         answer = self.ask(f"/stats?type=TextReadouts&filter=^{name.replace('.', '[.]')}$")[1].decode()
         return answer.strip().rpartition(": ")[2].strip('"')
 
-    def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        """Status and body of a request to Envoy's admin port."""
+    def ask(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a GET request to Envoy's admin port."""
         connection = http.client.HTTPConnection(self.admin_address, timeout=5)
         try:
-            connection.request(method, path)
+            connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read()
         finally:
             connection.close()
 
     def stop(self, drain: float) -> None:
-        """Takes no new connections, lets open requests finish for up to ``drain`` seconds, then ends."""
+        """Lets open requests finish for up to ``drain`` seconds, then ends."""
         deadline = time.monotonic() + drain
         try:
-            self.ask("/healthcheck/fail", "POST")  # from now on answers say `connection: close`
-            self.ask("/drain_listeners", "POST")
             while self.child.alive and time.monotonic() < deadline and self._open_requests():
                 time.sleep(_POLL_INTERVAL)
         except (OSError, http.client.HTTPException):

@@ -9,6 +9,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -97,7 +98,7 @@ def up(
                 _print_greeting(watcher.snapshot, paths, f"{scheme}://{envoy.listen_address}", admin)
                 watcher.start()
                 _supervise(processor, envoy, files, watcher, signals)
-                _drain(envoy, drain)
+                _drain(envoy, files, drain)
         finally:
             watcher.stop()
             processor.child.terminate(drain)
@@ -138,11 +139,14 @@ def _follow(envoy: Envoy, files: DiscoveryFiles, snapshot: Snapshot) -> None:
         _log("extproc: the policy has changed, and the routes with it")
 
 
-def _drain(envoy: Envoy, seconds: float) -> None:
+def _drain(envoy: Envoy, files: DiscoveryFiles, seconds: float) -> None:
     """Drains Envoy for up to ``seconds``; a second signal ends it at once."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     _log(f"extproc: no new requests; open ones have {seconds:g} s to finish")
+    if seconds:
+        with suppress(SetupError, OSError, http.client.HTTPException):  # it ends all the same
+            files.stop_listening(envoy)
     envoy.stop(seconds)
 
 

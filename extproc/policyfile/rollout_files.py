@@ -84,7 +84,7 @@ class RolloutFiles:
 
         Raises ``OSError``.
         """
-        with self._lock.open("wb") as file:
+        with _open(self._lock) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -93,7 +93,7 @@ class RolloutFiles:
 
         Raises ``OSError``.
         """
-        file = self._driver_lock.open("wb")
+        file = _open(self._driver_lock)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -114,10 +114,15 @@ def describe_rollouts(files: RolloutFiles, snapshot: Snapshot) -> list[dict[str,
     return [one for one in described if one is not None]
 
 
+def _open(path: Path) -> IO[bytes]:
+    """An empty file for writing; never that which a symbolic link names, for others may write to the directory."""
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
+    with _open(fresh) as file:
         yield file
     fresh.replace(path)
 

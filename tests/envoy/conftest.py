@@ -7,7 +7,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -172,6 +172,13 @@ class Response:
         return error
 
 
+def write_out_logs(envoy: Envoy) -> None:
+    """Makes an Envoy write what its logs have collected."""
+    with closing(http.client.HTTPConnection(envoy.admin_address, timeout=5)) as admin:
+        admin.request("POST", "/reopen_logs")
+        assert admin.getresponse().read() == b"OK\n"
+
+
 @dataclass
 class Gateway:
     """A running Envoy, and a client for it."""
@@ -207,7 +214,7 @@ class Gateway:
         """The line of the access log with this number, once Envoy has written it."""
 
         def lines() -> list[str]:
-            self.envoy.ask("/reopen_logs", "POST")  # writes out what it has
+            write_out_logs(self.envoy)
             return self.log.read_text().splitlines() if self.log.exists() else []
 
         until(lambda: len(lines()) > number)

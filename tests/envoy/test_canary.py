@@ -30,6 +30,16 @@ def lines(envoy: Gateway, count: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in envoy.log.read_text().splitlines()[:count]]
 
 
+def test_the_access_log_has_no_key_of_a_query(servers: Servers, processor: Process, gateway: Start) -> None:
+    (server,) = servers("v1")
+    snapshot = Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, (server.address,)),)),))
+    envoy = gateway(snapshot, processor(snapshot).address)
+    path = "/v1beta/models/m:generateContent"
+    assert envoy.post({"contents": []}, f"{path}?key=a-secret").status == 200
+    assert envoy.logged()["path"] == path
+    assert "a-secret" not in envoy.log.read_text()
+
+
 def test_a_key_gets_the_same_version_through_envoy_as_by_the_rule(
     servers: Servers, processor: Process, gateway: Start
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import subprocess
@@ -51,6 +52,10 @@ class Live:
         self.envoy = Envoy(self._files.start(snapshot), directory)
         self.envoy.wait_ready()
         self.client = Gateway(self.envoy, directory / "access.log")
+
+    def stop(self, drain: float) -> None:
+        self._files.stop_listening(self.envoy)
+        self.envoy.stop(drain)
 
     def change(self, snapshot: Snapshot) -> None:
         self._files.follow(self.envoy, snapshot)
@@ -145,7 +150,7 @@ def test_open_requests_finish_and_new_ones_are_refused(servers: Servers, live: C
     client = threading.Thread(target=lambda: answers.append(running.client.ask("m").text))
     client.start()
     assert going.wait(10)
-    stopping = threading.Thread(target=running.envoy.stop, args=(10,))
+    stopping = threading.Thread(target=running.stop, args=(10,))
     stopping.start()
 
     def refused() -> bool:
@@ -182,11 +187,22 @@ def test_draining_has_an_end(servers: Servers, live: Callable[[Snapshot], Live])
     client = threading.Thread(target=ask)
     client.start()
     assert going.wait(10)
-    running.envoy.stop(0.3)
+    running.stop(0.3)
     client.join(10)
     released.set()
     assert not running.envoy.child.alive
     assert len(errors) == 1
+
+
+@pytest.mark.parametrize("path", ["/quitquitquit", "/drain_listeners", "/healthcheck/fail", "/logging?level=trace"])
+def test_no_page_in_a_browser_changes_envoy(path: str, servers: Servers, live: Callable[[Snapshot], Live]) -> None:
+    (server,) = servers("v0")
+    running = live(Snapshot((policy(server),)))
+    connection = http.client.HTTPConnection(running.envoy.admin_address, timeout=5)
+    connection.request("POST", path, headers={"origin": "http://evil.example"})
+    assert connection.getresponse().status == 403
+    connection.close()
+    assert running.client.ask("m").text == "v0"
 
 
 def test_a_bad_document_is_told_with_envoys_own_words(tmp_path: Path) -> None:

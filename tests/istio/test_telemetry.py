@@ -18,7 +18,7 @@ from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.render.istio.manifests import IstioOptions, documents
 from extproc.render.istio.telemetry_api import tags
-from tests.envoy.conftest import Gateway, ModelServer, Processor
+from tests.envoy.conftest import Gateway, ModelServer, Processor, write_out_logs
 from tests.house.tree import ROOT
 from tests.istio import mesh
 from tests.istio.patching import Proxy
@@ -92,7 +92,7 @@ def test_tags_have_the_values_that_the_policies_say(
     ]
 
     def lines() -> list[str]:
-        envoy.envoy.ask("/reopen_logs", "POST")  # writes out what it has
+        write_out_logs(envoy.envoy)
         return log.read_text().splitlines() if log.exists() else []
 
     until(lambda: len(lines()) >= len(wanted))
@@ -150,7 +150,7 @@ def test_the_meshs_log_knows_models(
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
 
     def lines() -> list[str]:
-        envoy.envoy.ask("/reopen_logs", "POST")
+        write_out_logs(envoy.envoy)
         return log.read_text().splitlines() if log.exists() else []
 
     until(lines)

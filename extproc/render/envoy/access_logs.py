@@ -48,7 +48,7 @@ def _file_log(path: str) -> Doc:
     line = {
         "time": "%START_TIME%",
         "method": "%REQ(:METHOD)%",
-        "path": "%REQ(:PATH)%",
+        "path": "%PATH(NQ:PATH)%",  # some clients send their key as ?key=
         "protocol": "%PROTOCOL%",
         "code": "%RESPONSE_CODE%",
         "details": "%RESPONSE_CODE_DETAILS%",

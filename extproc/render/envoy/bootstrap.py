@@ -51,11 +51,20 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, next_hops: Snapshot | N
     return _base(options) | {"static_resources": static}
 
 
+_READ_ONLY = ("/ready", "/server_info", "/config_dump", "/clusters", "/listeners", "/stats", "/certs", "/memory")
+"""Prefixes of the admin port's paths that only tell."""
+
+
 def file_discovery_bootstrap(options: EnvoyOptions) -> Doc:
     """A bootstrap without anything that a policy changes; Envoy discovers the rest in files of
     ``options.discovery_directory``.
+
+    Its admin port only tells: by others of its paths any web page in a browser on this machine could end Envoy, since a
+    form of any origin may be sent to any port.
     """
+    admin = {"address": address(options.admin), "allow_paths": [{"prefix": path} for path in _READ_ONLY]}
     return _base(options) | {
+        "admin": admin,
         "node": {"id": NAMESPACE, "cluster": NAMESPACE},
         "static_resources": {"clusters": [processor_cluster(options)]},
         "dynamic_resources": {

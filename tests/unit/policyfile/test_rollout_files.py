@@ -137,3 +137,18 @@ def test_one_changes_the_state_at_a_time_and_one_drives(file: Path) -> None:
     following = others.become_driver()
     assert following is not None
     following.close()
+
+
+def test_no_link_that_others_have_made_is_followed(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    for name in (".policy.rollouts.json.new", ".policy.rollouts.evidence.json.new", ".policy.rollouts.lock"):
+        (tmp_path / name).symlink_to(other)
+    files = RolloutFiles([file])
+    with pytest.raises(OSError, match="symbolic links"):
+        files.write([STATE])
+    with pytest.raises(OSError, match="symbolic links"):
+        files.write_evidence([])
+    with pytest.raises(OSError, match="symbolic links"), files.locked():
+        pass
+    assert other.read_text() == "precious"

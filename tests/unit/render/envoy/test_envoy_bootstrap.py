@@ -44,7 +44,7 @@ def test_everything_in_one_document() -> None:
 
 @pytest.mark.parametrize("document", [bootstrap(PLAIN, OPTIONS), file_discovery_bootstrap(DISCOVERED)])
 def test_every_bootstrap_has_an_admin_port_and_limits(document: dict[str, Any]) -> None:
-    assert document["admin"] == {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 9}}}
+    assert document["admin"]["address"] == {"socket_address": {"address": "127.0.0.1", "port_value": 9}}
     assert document["overload_manager"] == overload_manager(OPTIONS)
     (layer,) = document["layered_runtime"]["layers"]
     assert layer["static_layer"]["envoy.reloadable_features.ext_proc_graceful_grpc_close"] is True
