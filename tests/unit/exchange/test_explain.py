@@ -153,7 +153,7 @@ def test_what_passes_on_unrouted(path: str, body: Any, fields: list[tuple[str, s
 
 
 def test_every_reason_has_its_sentence_and_no_sentence_is_of_nothing() -> None:
-    used = {NO_API}
+    used: set[object] = {NO_API}
     for path in (ROOT / "extproc").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
