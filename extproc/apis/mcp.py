@@ -1,7 +1,6 @@
 """The Model Context Protocol over streamable HTTP.
 
-What a tool or a prompt is called stands where other APIs have the model; other messages name none. A request with the
-id of a session (``mcp-session-id``) is one of MCP whatever its path. Source: the Model
+What a tool or a prompt is called stands where other APIs have the model; other messages name none. Source: the Model
 Context Protocol's specification, "Transports" and "Base Protocol".
 """
 
@@ -13,6 +12,8 @@ from extproc.bodies.jsonrpc import RpcReader
 
 SESSION_HEADER = "mcp-session-id"
 """The server names a session in its first answer, the client in every later request."""
+INITIALIZE = "initialize"
+"""The method of the message that begins a session."""
 
 ROWS = (
     Row(

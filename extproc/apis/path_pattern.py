@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus, unquote_to_bytes
 
-from extproc.apis.row import Row
+from extproc.apis.row import ANY_PATH, Row
 from extproc.bodies.ambiguous_keys import is_key
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH
 from extproc.bodies.request import Operation
@@ -127,7 +127,11 @@ class Pattern:
             version = self._version.value(segments)
         elif row.version_header:
             version = headers.text(row.version_header) or None
-        return Operation(row.api, row.operation, model, version, row.stream, row.reader, rename, stateful=row.stateful)
+        return Operation(
+            *(row.api, row.operation, model, version, row.stream, row.reader, rename),
+            stateful=row.stateful,
+            any_path=row.path == ANY_PATH,
+        )
 
     def _read_query(self, prefix: str, segments: Sequence[str], query: str) -> tuple[str | None, Rename | None]:
         name = self.row.query

@@ -126,6 +126,8 @@ class Operation(msgspec.Struct, frozen=True):
     """Much else has this path, too: what ``reader`` can't read is no request of this API."""
     stateful: bool = False
     """The server keeps what the request makes, or the request asks for what it keeps."""
+    any_path: bool = False
+    """Only a header tells the API: the path may be any."""
 
 
 def request_for_decision(operation: Operation, fields: RequestFields) -> InferenceRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from extproc.cli.shared_flags import add_envoy_flags, add_locality_flag
+from extproc.cli.shared_flags import add_envoy_flags, add_locality_flag, add_session_key_flag
 from extproc.command_line.argument_types import address, data_address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -47,6 +47,7 @@ def add(commands: Subcommands) -> None:
     )
     add_envoy_flags(envoy)
     add_locality_flag(envoy)
+    add_session_key_flag(envoy, "none: there are no tags")
     envoy.add_argument(
         "--tracing",
         action="store_true",
@@ -55,8 +56,9 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the bootstrap to stdout; returns the exit status. Raises ``PolicyProblems``."""
+    """Writes the bootstrap to stdout; returns the exit status. Raises ``PolicyProblems`` and ``SetupError``."""
     from extproc.policyfile import loader
+    from extproc.policyfile.session_keys import read_session_keys
     from extproc.render.document import to_yaml
     from extproc.render.envoy.bootstrap import bootstrap
     from extproc.render.envoy.envoy_options import EnvoyOptions
@@ -70,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         access_log=arguments.access_log,
         tracing=arguments.tracing,
     )
-    snapshot = loader.load(arguments.file, locality=arguments.locality).snapshot
+    keys = read_session_keys(arguments.session_key)
+    snapshot = loader.load(arguments.file, locality=arguments.locality, session_keys=keys).snapshot
     sys.stdout.write(to_yaml(bootstrap(snapshot, options)))
     return 0

@@ -9,7 +9,13 @@ from typing import Any
 
 import msgspec
 
-from extproc.cli.shared_flags import add_locality_flag, add_otlp_flag, add_tls_flags, add_workers_flag
+from extproc.cli.shared_flags import (
+    add_locality_flag,
+    add_otlp_flag,
+    add_session_key_flag,
+    add_tls_flags,
+    add_workers_flag,
+)
 from extproc.command_line.argument_types import count, data_address, seconds
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import SetupError
@@ -151,5 +157,6 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
     )
     add_locality_flag(serve)
     add_otlp_flag(serve)
+    add_session_key_flag(serve, "none: there are no tags")
     serve.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)  # a supervisor starts it
     serve.add_argument("--siblings", type=int, default=_DEFAULT.siblings, help=argparse.SUPPRESS)  # the same

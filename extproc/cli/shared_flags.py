@@ -48,6 +48,17 @@ def add_locality_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_session_key_flag(parser: argparse.ArgumentParser, without: str) -> None:
+    """``--session-key``; ``without``: what happens without it."""
+    parser.add_argument(
+        "--session-key",
+        type=Path,
+        metavar="FILE",
+        help="keys, one a line, of the tags that lead MCP sessions and Realtime calls to their server: the first makes "
+        f"them, each is known. The same file for `serve` and `render envoy` ({without})",
+    )
+
+
 def add_otlp_flag(parser: argparse.ArgumentParser) -> None:
     """``--otlp``."""
     parser.add_argument(

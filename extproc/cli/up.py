@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from extproc.cli.shared_flags import add_envoy_flags, add_locality_flag, add_otlp_flag, add_tls_flags, add_workers_flag
+from extproc.cli.shared_flags import (
+    add_envoy_flags,
+    add_locality_flag,
+    add_otlp_flag,
+    add_session_key_flag,
+    add_tls_flags,
+    add_workers_flag,
+)
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -58,6 +65,7 @@ def add(commands: Subcommands) -> None:
     add_locality_flag(up)
     add_otlp_flag(up)
     add_tls_flags(up)
+    add_session_key_flag(up, "a key of its own, for as long as it runs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         otlp=arguments.otlp,
         locality=arguments.locality,
         tls=_tls(arguments),
+        session_key=arguments.session_key,
     )
 
 

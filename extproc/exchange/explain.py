@@ -19,6 +19,7 @@ from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decisi
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import cookie
 from extproc.policy.target import Target
+from extproc.policy.unreadable_requests import UNKNOWN_PATH
 
 _STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 
@@ -130,6 +131,8 @@ def _where_unrouted(snapshot: Snapshot) -> str:
 def _why_refused(reject: Reject) -> str:
     if reject.code == unowned_requests.CODE:
         return f"{UNMATCHED['no_policy']}; a policy has onUnowned: reject"
+    if reject.code == UNKNOWN_PATH:
+        return f"{UNMATCHED['no_api']}; servers get a key of ours (credentials), which is for nothing else"
     unread = UNMATCHED.get(reject.code)
     return f"{unread}; a policy has onUnreadable: reject" if unread else reject.message
 

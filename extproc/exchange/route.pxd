@@ -12,7 +12,7 @@ cdef class RouteStream:
     cpdef tuple receive(self, object event)
     cpdef tuple _on_headers(self, object event)
     cpdef object _body_limit(self, object operation)
-    cpdef tuple _decide_by_headers(self, object event)
+    cpdef tuple _decide_by_headers(self, object event, str unread=*)
     cpdef tuple _answer_headers(self, object event, object mutation, tuple notes)
     cpdef tuple _collect(self, object event)
     cpdef tuple _on_body(self, object event)

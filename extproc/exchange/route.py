@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from extproc import apis
+from extproc.apis.mcp import INITIALIZE
 from extproc.bodies.request import (
     BodyFields,
     InferenceRequest,
@@ -33,7 +34,7 @@ from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, body_key, too_large
 from extproc.exchange.sampling import AdaptiveShares, with_sampling
-from extproc.exchange.session_place import MESSAGE, session_place
+from extproc.exchange.session_place import SetHeaders, session_place
 from extproc.headers import Headers
 from extproc.policy import unowned_requests
 from extproc.policy.decision import UNOWNED, Decision, decide, follow
@@ -42,7 +43,7 @@ from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.sticky_key import key_limit
 from extproc.policy.target import NOTHING_DOWN
-from extproc.policy.unreadable_requests import refusal
+from extproc.policy.unreadable_requests import NO_API, refusal
 
 
 class State(enum.Enum):
@@ -88,10 +89,12 @@ class RouteStream:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._free_shares, self._shares = snapshot, entropy, free_shares, shares
+        self._snapshot, self._entropy, self._down = snapshot, entropy, down
+        self._free_shares, self._shares = free_shares, shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
-        self._path, self._down, self._breakers = "", down, breakers
+        self._breakers = breakers
+        self._path: SetHeaders = ()
 
     @property
     def request(self) -> InferenceRequest | None:
@@ -108,27 +111,25 @@ class RouteStream:
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
-        if operation is None or operation.stateful or operation.shared:
-            self._place, self._path = session_place(headers, self._snapshot)
-            if self._place is not None and (operation is None or operation.shared):
-                operation = MESSAGE
-        if operation is None:
+        if operation is None or (operation.any_path and self._snapshot.has_keys):
             answer = listed_models(headers, self._snapshot)
-            return self._leave_unrouted(event, "no_api") if answer is None else self._finish(answer)
+            return self._decide_by_headers(event, NO_API) if answer is None else self._finish(answer)
+        if operation.stateful:
+            self._place, self._path = session_place(operation, headers, self._snapshot)
         if event.metadata:
             operation = with_native_model(operation, event, self._snapshot)
         self.operation = operation
         limit = self._body_limit(operation)
-        if not limit or (event.end_of_stream and (operation.reader is None or self._place is not None)):
+        if not limit or (event.end_of_stream and operation.reader is None):
             return self._decide_by_headers(event)
         if event.end_of_stream:
-            return self._leave_unrouted(event, "no_body")
+            return self._decide_by_headers(event, "no_body")
         try:
             self._body = Body(headers, limit)
         except Rejected:
             if not operation.shared:
                 raise
-            return self._leave_unrouted(event, "no_api")
+            return self._decide_by_headers(event, NO_API)
         return self._collect(event)
 
     def _body_limit(self, operation: Operation) -> int:
@@ -137,14 +138,9 @@ class RouteStream:
             return self._snapshot.body_limit
         return key_limit(self._snapshot, operation.model or "") if self._snapshot.reads_sticky_keys else 0
 
-    def _decide_by_headers(self, event: RequestHeaders) -> Actions:
-        """Path and headers have all that a decision needs. Raises ``Rejected``, as all that reads or decides."""
-        mutation, notes = self._decide(_NO_FIELDS, b"")
-        return self._answer_headers(event, mutation, notes)
-
-    def _leave_unrouted(self, event: RequestHeaders, reason: str) -> Actions:
-        """The request goes on as it came, but for routing headers that the client sent."""
-        mutation, notes = self._unmatched(reason)
+    def _decide_by_headers(self, event: RequestHeaders, unread: str = "") -> Actions:
+        """Path and headers have all that a decision needs, or ``unread`` says why no model is read."""
+        mutation, notes = self._unread(unread) if unread else self._decide(_NO_FIELDS, b"")
         return self._answer_headers(event, mutation, notes)
 
     def _answer_headers(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
@@ -158,7 +154,7 @@ class RouteStream:
         mode = self._mode = mode_of(event.protocol)
         if mode is _BUFFERED or mode is _NONE:
             if self.operation.uploads:
-                return self._leave_unrouted(event, "streamed_request")
+                return self._decide_by_headers(event, "streamed_request")
             self._mode = _BUFFERED
             return (HeadersReply(NO_MUTATION, _BUFFERED if mode is _NONE else None),)
         if can_hold_back(mode, event.protocol):
@@ -175,7 +171,7 @@ class RouteStream:
         return self._decide_by_body((TrailersReply(),), True)
 
     def _decide_by_body(self, trailers: Actions, complete: bool) -> Actions:
-        """Enough of the body is there, or all. ``trailers``: the reply to them, where they ended the request."""
+        """Enough of the body is there, or all. ``trailers``: the reply to those that ended the request."""
         body, reader = self._body, self.operation.reader
         if (decided := self._read(body, reader, complete)) is None:
             return ()
@@ -196,13 +192,16 @@ class RouteStream:
             fields = body.read(reader, complete=complete)
             return None if fields is None else self._decide(fields, body.text)
         except Unreadable as unreadable:
-            return self._unmatched(unreadable.reason) if self._place is None else self._decide(_NO_FIELDS, b"")
+            return self._unread(unreadable.reason)
 
-    def _unmatched(self, reason: str) -> tuple[Mutation, Actions]:
-        if reason == "no_api" or self.operation.shared:
-            reason, self.operation = "no_api", _NO_OPERATION
-        elif rejected := refusal(self._snapshot, reason):
+    def _unread(self, reason: str) -> tuple[Mutation, Actions]:
+        """Where its session is, or on as it came, but for routing headers of the client's."""
+        if reason == NO_API or self.operation.shared:
+            reason, self.operation = NO_API, _NO_OPERATION
+        if rejected := refusal(self._snapshot, reason):
             raise rejected
+        if self._place is not None:
+            return self._decide(_NO_FIELDS, b"")
         return self._cleaning(), (Unmatched(reason),)
 
     def _echo_body(self, event: RequestBody) -> Actions:
@@ -234,7 +233,7 @@ class RouteStream:
         self._fields = fields
         request = request_for_decision(self.operation, fields)
         key = body_key(self._snapshot, request.model, body) if self._snapshot.reads_sticky_keys and body else None
-        if self._place is not None:
+        if self._place is not None and request.operation != INITIALIZE:
             decision = follow(request, self._place, self._snapshot)
         else:
             stateful, shares = self.operation.stateful, self._free_shares
@@ -253,13 +252,13 @@ class RouteStream:
             self.decision = decision
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
         if self._path:
-            mutation = Mutation((*mutation.set, (":path", self._path)), mutation.remove, mutation.metadata)
+            mutation = Mutation((*mutation.set, *self._path), mutation.remove, mutation.metadata)
         streamed = self.operation.stream or fields.stream
         return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), notes
 
     def _cleaning(self) -> Mutation:
-        """Removes routing headers that the client sent, and tells that nobody owns the request."""
-        return Mutation(remove=client_copies(self._headers), metadata=(*self._metadata(), _UNOWNED))
+        """Removes routing headers that the client sent and the tag of a session's id, and tells that nobody owns it."""
+        return Mutation(self._path, client_copies(self._headers), (*self._metadata(), _UNOWNED))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import signal
 import ssl
@@ -18,6 +19,7 @@ from extproc.gateway.envoy_process import Envoy
 from extproc.gateway.free_ports import require_free_port, with_free_port
 from extproc.gateway.processor_process import Processor
 from extproc.policy.snapshot import Snapshot
+from extproc.policyfile.session_keys import read_session_keys, session_key_of
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.render.envoy.envoy_options import SYSTEM_AUTHORITIES, Body, DownstreamTls, EnvoyOptions
 from extproc.serve.options import ServeOptions, spread_addresses
@@ -42,22 +44,31 @@ def up(
     otlp: str = "",
     locality: str = "",
     tls: DownstreamTls | None = None,
+    session_key: Path | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains for up to ``drain`` seconds. The exit status.
 
     ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector.
     ``locality``: where this is. ``tls``: clients speak it, to certificates that may be renewed while it runs.
+    ``session_key``: the file with keys of session tags; without one, a key is made, and tags hold until the end.
 
     A processor that ends by itself is started again; meanwhile Envoy does without it, as ``fail_open`` says.
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
-    watcher = PolicyWatcher(tuple(paths), quiet=True, locality=locality)  # the processor tells of them
+    made = secrets.token_hex(32)
+    keys = read_session_keys(session_key) or (session_key_of(made.encode()),)
+    watcher = PolicyWatcher(
+        tuple(paths), quiet=True, locality=locality, session_keys=keys
+    )  # the processor tells of them
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
     admin = with_free_port(admin)
     with run_directory() as directory, signal_queue() as signals:
+        if session_key is None:
+            session_key = directory / "session-key"
+            session_key.write_text(made)
         # Envoy drains first; once it has, the processor has no open streams, and needs no drain of its own.
         serve_options = ServeOptions(
             policies=tuple(paths),
@@ -67,6 +78,7 @@ def up(
             drain=0.0,
             otlp=otlp,
             locality=locality,
+            session_key=session_key,
         )
         options = EnvoyOptions(
             listen=listen,

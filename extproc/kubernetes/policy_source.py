@@ -55,13 +55,14 @@ class ClusterPolicies:
         on_reload: OnReload,
         clock: Callable[[], float] = time.time,
         locality: str = "",
+        session_keys: tuple[bytes, ...] = (),
     ) -> None:
         """``namespaces``: whose objects to read; none: all. ``paths``: policy files beside them. ``locality``: of the
         snapshot.
 
         ``on_reload(ok, problems)`` is called after each load, in the thread that made it; ``problems`` are the new
-        ones, and ``ok`` tells whether there is no error among them. Raises ``SetupError`` where there are no
-        credentials, and ``PolicyProblems`` of the files.
+        ones, and ``ok`` tells whether there is no error among them. ``session_keys``: see ``Snapshot``. Raises
+        ``SetupError`` where there are no credentials, and ``PolicyProblems`` of the files.
         """
         try:
             check_credentials()
@@ -78,6 +79,7 @@ class ClusterPolicies:
         self._files = PolicyWatcher(paths, self._on_files) if paths else None
         self._namespaces, self._directory = namespaces, snapshot_directory
         self._on_reload, self._clock, self._locality = on_reload, clock, locality
+        self._session_keys = session_keys
         self._watches = [
             ObjectWatch(resource, namespace, self._on_change)
             for resource in (POLICIES, POOLS)
@@ -212,7 +214,9 @@ class ClusterPolicies:
         documents = loader.documents(texts) if texts is not None else ((), ())
         taken = self._last_good.take(objects.values(), documents, self.snapshot.generation + 1)
         before = {*self._problems, *self.warnings}
-        self.snapshot = msgspec.structs.replace(taken.snapshot, locality=self._locality)
+        self.snapshot = msgspec.structs.replace(
+            taken.snapshot, locality=self._locality, session_keys=self._session_keys
+        )
         self.loaded_at = self._clock()
         self.warnings, self._problems, self.states = taken.warnings, taken.problems, taken.states
         new = [problem for problem in (*taken.problems, *taken.warnings) if problem not in before]

@@ -14,6 +14,7 @@ from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, safe_value
+from extproc.policy import unowned_requests
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST
 from extproc.policy.session_tag import Place, server_of
@@ -147,10 +148,15 @@ def decide(
 
 
 def follow(request: InferenceRequest, place: Place, snapshot: Snapshot) -> Decision:
-    """The decision for a request of a session: it goes where the session is, whatever it names."""
+    """The decision for a request of a session: it goes where the session is, whatever it names.
+
+    Raises ``Rejected`` (404) where nobody owns the model that it names, and that is refused (``onUnowned``).
+    """
     target = place.target
     policy = snapshot.by_name[target.policy]
     match = snapshot.match(request.model)
+    if match is None and (rejected := unowned_requests.refusal(snapshot, request.model)):
+        raise rejected
     owned = match is not None and match.policy is policy
     version = policy.by_name.get(target.version)
     return Decision(

@@ -34,6 +34,11 @@ def by_distance(targets: Sequence[Target], here: str, pools: Mapping[str, GpuPoo
     return tuple(tuple(found[far]) for far in sorted(found)) or ((),)
 
 
+def hash_of(key: tuple[str, str], targets: Sequence[Target]) -> RendezvousHash[Target]:
+    """By which one of a version's targets is chosen; ``key``: policy and version."""
+    return RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])
+
+
 def choose_nearest(
     found: Sequence[RendezvousHash[Target]],
     key: bytes,

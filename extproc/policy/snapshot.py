@@ -12,7 +12,7 @@ from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
-from extproc.policy.locality import by_distance, choose_nearest
+from extproc.policy.locality import by_distance, choose_nearest, hash_of
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.pool_load import NO_REPORTS
@@ -164,6 +164,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     generation: int = 1
     locality: str = ""
     """Where the proxy is for which it decides; empty: not known. Of a version's pools, the nearest answer."""
+    session_keys: tuple[bytes, ...] = ()
+    """Of tags (``session_tag``); the first one makes them, each reads them. None: there are no tags."""
 
     @cached_property
     def by_name(self) -> dict[str, Policy]:
@@ -232,10 +234,15 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return bool(targets) and all(target.cluster_of(grpc=grpc) in down for target in targets)
 
     @cached_property
-    def places(self) -> dict[str, Place]:
-        """Servers that answer clients, by the tag that ids of their sessions have."""
-        mirrors = {(policy.name, version.name) for policy in self.policies for version in policy.mirrors}
-        return places(t for key, targets in self.targets.items() if key not in mirrors for t in targets)
+    def places(self) -> dict[tuple[str, str], Place]:
+        """Servers that answer clients, by the kind of session and the tag that ids of their sessions have."""
+        answering = ((p.name, v.name) for p in self.policies for v in p.answering or (Version(""),))
+        return places(self.session_keys, (target for key in answering for target in self.targets.get(key, ())))
+
+    @cached_property
+    def has_keys(self) -> bool:
+        """Whether some server gets a key of ours (``credentials``) with its requests."""
+        return any(target.upstream.credentials for targets in self.targets.values() for target in targets)
 
     @cached_property
     def tiers(self) -> dict[tuple[str, str], tuple[tuple[Target, ...], ...]]:
@@ -244,7 +251,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _target_hashes(self) -> dict[tuple[str, str], tuple[RendezvousHash[Target], ...]]:
-        return {key: tuple(_hash_of(key, tier) for tier in found) for key, found in self.tiers.items()}
+        return {key: tuple(hash_of(key, tier) for tier in found) for key, found in self.tiers.items()}
 
     @cached_property
     def pool_by_name(self) -> dict[str, GpuPool]:
@@ -258,9 +265,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def fallback(self) -> Policy:
-        """The policy to whose servers our own Envoy sends requests that none owns: that which owns ``*``, else the
-        first. There must be policies.
-        """
+        """The policy to whose servers our own Envoy sends what none owns: the owner of ``*``, else the first one."""
         every = (match.policy for match in self.patterns if not match.pattern.strip("*"))
         return next(every, self.policies[0])
 
@@ -284,9 +289,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         for pool in pools:
             if policy.gpu and not satisfies(pool.gpu, policy.gpu):
                 continue
-            endpoints = listed_by_both(version.endpoints, pool.endpoints)
-            if not (version.endpoints or pool.endpoints):
-                endpoints = default
+            listed = version.endpoints or pool.endpoints
+            endpoints = listed_by_both(version.endpoints, pool.endpoints) if listed else default
             if endpoints:
                 named = bool(version.endpoints or version.grpc_endpoints)
                 upstream = version.upstream.completed(pool.upstream, own_endpoints=named)
@@ -294,7 +298,3 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
                 balancer = version.load_balancer or pool.load_balancer or policy.load_balancer
                 targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc, balancer))
         return targets or ([] if policy.reject_without_gpu else [plain])
-
-
-def _hash_of(key: tuple[str, str], targets: Sequence[Target]) -> RendezvousHash[Target]:
-    return RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])

@@ -44,11 +44,13 @@ class LoadedPolicies(msgspec.Struct, frozen=True):
     warnings: tuple[Problem, ...] = ()
 
 
-def load(paths: Sequence[Path], generation: int = 1, locality: str = "") -> LoadedPolicies:
+def load(
+    paths: Sequence[Path], generation: int = 1, locality: str = "", session_keys: tuple[bytes, ...] = ()
+) -> LoadedPolicies:
     """The policies in files and directories, for a proxy at ``locality``. Raises ``PolicyProblems`` with all errors and
     warnings.
     """
-    return build(read(paths), generation, locality)
+    return build(read(paths), generation, locality, session_keys)
 
 
 def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
@@ -69,7 +71,9 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
     return PolicyTexts(tuple(texts.values()), tuple(problems), rollouts)
 
 
-def build(files: PolicyTexts, generation: int = 1, locality: str = "") -> LoadedPolicies:
+def build(
+    files: PolicyTexts, generation: int = 1, locality: str = "", session_keys: tuple[bytes, ...] = ()
+) -> LoadedPolicies:
     """The policies in ``files``, for a proxy at ``locality``. Pure. Raises ``PolicyProblems`` with all errors and
     warnings.
     """
@@ -89,7 +93,7 @@ def build(files: PolicyTexts, generation: int = 1, locality: str = "") -> Loaded
     if not all(problem.warning for problem in problems):
         raise PolicyProblems(problems)
     served = tuple(in_force(d.value, states.get(d.value.name)) for d in policies)
-    snapshot = Snapshot(served, tuple(d.value for d in pools), generation, locality)
+    snapshot = Snapshot(served, tuple(d.value for d in pools), generation, locality, session_keys)
     return LoadedPolicies(snapshot, tuple(problems))
 
 

@@ -40,6 +40,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    session_key: Path | None = None
+    """File with the keys of session tags; None: there are none."""
     supervised: bool = False
     """Whether it is a worker, whose supervisor drives rollouts for all of them."""
     siblings: int = 1

@@ -23,6 +23,7 @@ from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
 from extproc.policyfile import effective_policy
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
+from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
@@ -64,9 +65,10 @@ class Server:
         """Loads the policy files and takes the admin port. Raises ``PolicyProblems`` and ``SetupError``."""
         self._options = options
         self._metrics = Metrics()
-        self._cluster = _cluster_policies(options, self._on_reload) if options.kubernetes else None
+        keys = read_session_keys(options.session_key)
+        self._cluster = _cluster_policies(options, self._on_reload, keys) if options.kubernetes else None
         self._policy_watcher = self._cluster or PolicyWatcher(
-            options.policies, on_reload=self._on_reload, locality=options.locality
+            options.policies, on_reload=self._on_reload, locality=options.locality, session_keys=keys
         )
         if self._cluster is not None:
             self._metrics.cluster = self._cluster.gauges
@@ -264,13 +266,20 @@ class Server:
         }
 
 
-def _cluster_policies(options: ServeOptions, on_reload: Callable[[bool, Sequence[Problem]], None]) -> ClusterPolicies:
+def _cluster_policies(
+    options: ServeOptions, on_reload: Callable[[bool, Sequence[Problem]], None], session_keys: tuple[bytes, ...]
+) -> ClusterPolicies:
     try:
         from extproc.kubernetes.policy_source import ClusterPolicies
     except ModuleNotFoundError as error:
         raise not_installed(error, "kubernetes") from None
     return ClusterPolicies(
-        options.namespace, options.policies, options.snapshot_directory, on_reload, locality=options.locality
+        options.namespace,
+        options.policies,
+        options.snapshot_directory,
+        on_reload,
+        locality=options.locality,
+        session_keys=session_keys,
     )
 
 

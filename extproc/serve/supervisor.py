@@ -19,6 +19,7 @@ from extproc.admin.client import ReplicaTaps
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.errors import SetupError
 from extproc.grpc_server.tls import Certificates
+from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.rollout_driver import RolloutDriver
@@ -41,9 +42,10 @@ class Supervisor:
     """The parent of the worker processes."""
 
     def __init__(self, options: ServeOptions) -> None:
-        """Checks policies and certificates once, not in each worker. Raises ``PolicyProblems`` and ``SetupError``."""
+        """Checks files once, not in each worker. Raises ``PolicyProblems`` and ``SetupError``."""
         self._policy_watcher = PolicyWatcher(options.policies) if options.policies else None
         Certificates.of_files(*options.tls_files)
+        read_session_keys(options.session_key)
         self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options
         content = AdminContent(

@@ -53,7 +53,7 @@ class Gateway:
 
     def __init__(self, stack: ExitStack, servers: list[str], sticky: Sticky | None = None) -> None:
         versions = Version("v1", 1, tuple(servers[:2])), Version("v2", 1, tuple(servers[2:]))
-        self._snapshot = Snapshot((Policy("kept", versions=versions, sticky=sticky),))
+        self._snapshot = Snapshot((Policy("kept", versions=versions, sticky=sticky),), session_keys=(b"k",))
         self._stack = stack
         self._processors = [self._start(), self._start()]
         options = EnvoyOptions(

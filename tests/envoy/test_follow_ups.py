@@ -13,6 +13,7 @@ from itertools import count
 
 import pytest
 
+from extproc.policy.session_tag import CALL, MCP, session_tag
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
 from extproc.render.envoy.envoy_options import PROCESSOR
 from tests.waiting import until
@@ -35,7 +36,9 @@ MADE = {
     "/v1/assistants": {"model": "m"},
 }
 
-PATHS = ("/mcp", *(f"/tools/mcp/{number}" for number in range(5)))
+PREFIXES = tuple(f"/tools/{number}" for number in range(5))
+PATHS = ("/mcp", *(f"{prefix}/mcp" for prefix in PREFIXES))
+KEYS = (b"k" * 32,)
 
 
 class Keeper:
@@ -82,7 +85,8 @@ def two_by_two(servers: Servers, sticky: Sticky | None = None, models: tuple[str
     started = servers("a", "b", "c", "d")
     addresses = [Keeper(server).name for server in started]
     versions = Version("v1", 1, tuple(addresses[:2])), Version("v2", 1, tuple(addresses[2:]))
-    return Snapshot((Policy("p", models=models, versions=versions, sticky=sticky),))
+    policy = Policy("p", models=models, versions=versions, sticky=sticky, path_prefixes=PREFIXES)
+    return Snapshot((policy,), session_keys=KEYS)
 
 
 def call(gateway: Gateway, method: str, path: str, body: object = None, **headers: str) -> Response:
@@ -104,11 +108,10 @@ def test_mcp_sessions_stay_at_their_server(servers: Servers, processor: Process,
     """Whatever tool is called, also one that another policy owns; whichever processor decides, or one started anew."""
     snapshot = two_by_two(servers)
     (other,) = servers("other")
-    snapshot = Snapshot(
-        (*snapshot.policies, Policy("tools", models=("search",), versions=(Version("v1", 1, (other.address,)),)))
-    )
+    tools = Policy("tools", models=("search",), versions=(Version("v1", 1, (other.address,)),))
+    snapshot = Snapshot((*snapshot.policies, tools), session_keys=KEYS)
     first, second = processor(snapshot), processor(snapshot)
-    envoy = gateway(snapshot, first.address, second.address)
+    envoy = gateway(snapshot, first.address, second.address, message_timeout=20.0)
     opened = {path: call(envoy, "POST", path, rpc("initialize")) for path in PATHS}
     sessions = [(path, answer.headers["mcp-session-id"]) for path, answer in opened.items()]
     homes = [json.loads(answer.body)["server"] for answer in opened.values()]
@@ -145,7 +148,7 @@ def test_without_a_processor_ids_are_still_the_servers_own(
 ) -> None:
     (only,) = servers("only")
     keeper = Keeper(only)
-    snapshot = Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, (keeper.name,)),)),))
+    snapshot = Snapshot((Policy("p", models=("m",), versions=(Version("v1", 1, (keeper.name,)),)),), session_keys=KEYS)
     started = processor(snapshot)
     envoy = gateway(snapshot, started.address)
     session = call(envoy, "POST", "/mcp", rpc("initialize")).headers["mcp-session-id"]
@@ -157,7 +160,7 @@ def test_without_a_processor_ids_are_still_the_servers_own(
 
 def test_a_server_without_sessions_gets_none(servers: Servers, processor: Process, gateway: Start) -> None:
     (only,) = servers("only")
-    snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (only.address,)),)),))
+    snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (only.address,)),)),), session_keys=KEYS)
     envoy = gateway(snapshot, processor(snapshot).address)
     answer = call(envoy, "POST", "/mcp", rpc("initialize"))
     assert "mcp-session-id" not in answer.headers
@@ -203,3 +206,50 @@ def test_what_is_kept_is_found_by_the_sticky_key(servers: Servers, processor: Pr
         for user in users
     } == {200}
     assert len({name.split("-")[1] for name in made.values()}) > 2  # users are spread over versions and servers
+
+
+def test_a_tag_leads_nowhere_but_to_its_session(servers: Servers, processor: Process, gateway: Start) -> None:
+    """With a tag that is right, one that is guessed, and one of a server whose version gets nothing any more."""
+    one, two = servers("one", "two")
+    versions = Version("v1", 1, (one.address,)), Version("v2", 0, (two.address,))
+    snapshot = Snapshot((Policy("p", models=("m",), versions=versions, reject_unowned=True),), session_keys=KEYS)
+    envoy = gateway(snapshot, processor(snapshot).address, message_timeout=20.0)
+    target = snapshot.targets["p", "v2"][0]
+    right, of_call = (session_tag(KEYS[0], kind, target, two.address) for kind in (MCP, CALL))
+    guessed = session_tag(b"guess", MCP, target, two.address)
+
+    def answered(path: str, body: object, *sessions: str, method: str = "POST") -> str:
+        connection = envoy.open()
+        connection.putrequest(method, path)
+        text = json.dumps(body).encode()
+        fields = [("content-type", "application/json"), ("content-length", str(len(text)))]
+        for name, value in (*fields, *(("mcp-session-id", session) for session in sessions)):
+            connection.putheader(name, value)
+        connection.endheaders(text)
+        response = connection.getresponse()
+        return response.read().decode() if response.status == 200 else str(response.status)
+
+    ping, response = rpc("ping"), MADE["/v1/responses"]
+    assert answered("/mcp", ping, f"id~{right}") == "two"
+    assert answered("/mcp", ping, f"id~{guessed}") == "one"
+    assert answered("/mcp", ping, f"id~{of_call}") == "one"
+    assert answered("/mcp", rpc("initialize"), f"id~{right}") == "one"
+    assert answered("/mcp", rpc("tools/call", name="nobodys"), f"id~{right}") == "404"
+    assert answered("/v1/responses", response, f"id~{right}") == "one"
+    assert answered(f"/v1/responses?x=~{of_call}", response) == "one"
+    assert answered("/admin/keys/1", {}, f"id~{right}", method="DELETE") == "one"
+    assert answered(f"/v1/..~{of_call}/admin", {}) == "one"
+    assert one.seen[-1].path == f"/v1/..~{of_call}/admin"
+    assert answered("/mcp", ping, f"a~{right}", f"b~{right}") == "one"
+    assert answered("/mcp", ping, f"a~{guessed}~{right}") == "one"
+    assert [seen.headers["mcp-session-id"] for seen in one.seen[-2:]] == ["a,b", "a"]
+    assert answered(f"/v1/realtime/calls/rtc~{of_call}/hangup", {}) == "two"
+    assert two.seen[-1].path == "/v1/realtime/calls/rtc/hangup"
+
+
+def test_without_a_key_there_are_no_tags(servers: Servers, processor: Process, gateway: Start) -> None:
+    (only,) = servers("only")
+    keeper = Keeper(only)
+    snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (keeper.name,)),)),))
+    envoy = gateway(snapshot, processor(snapshot).address)
+    assert call(envoy, "POST", "/mcp", rpc("initialize")).headers["mcp-session-id"] in keeper.kept

@@ -12,6 +12,7 @@ import pytest
 from extproc.cli.main import main
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.upstream import Credentials, Upstream
+from extproc.render.envoy.credentials import CLIENT_CREDENTIALS
 from tests.otlp.receiver import Receiver, receiving
 from tests.waiting import until
 
@@ -59,6 +60,47 @@ def test_only_the_server_that_it_is_for_gets_a_key(
     ]
     until(lambda: len(copy.seen) == 3)
     assert {seen.headers["authorization"] for seen in copy.seen} == {CLIENTS}
+
+
+def test_clients_keys_and_other_paths_do_not_reach_a_server_with_a_key(
+    servers: Servers, processor: Callable[..., Processor], gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    """Whatever the headers in which clients send theirs; known APIs reach it, anything else is refused."""
+    (one,) = servers("one")
+    key = tmp_path / "key"
+    key.write_text(f"{KEY}\n")
+    version = Version("v1", 1, (one.address,), upstream=Upstream(credentials=Credentials(str(key), prefix="Bearer ")))
+    snapshot = Snapshot((Policy("chat", versions=(version,)),))
+    running = gateway(snapshot, processor(snapshot).address, message_timeout=20.0)
+    protocols = f"realtime, openai-insecure-api-key.{CLIENTS}, openai-beta.realtime-v1"
+    headers = {name.replace("-", "_"): CLIENTS for name in CLIENT_CREDENTIALS}
+    assert running.ask("llama", sec_websocket_protocol=protocols, **headers).status == 200
+    assert CLIENTS not in str(one.seen[-1].headers)
+    assert one.seen[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert one.seen[-1].headers["sec-websocket-protocol"] == "realtime"
+    assert running.ask("llama", sec_websocket_protocol="realtime, other").status == 200
+    assert one.seen[-1].headers["sec-websocket-protocol"] == "realtime, other"
+    seen = len(one.seen)
+    anywhere = {"serve_multiplexed_model_id": "llama"}  # Ray Serve's: the path may be any
+    for path, more in (("/v1/organization/admin_api_keys", {}), ("/metrics", {}), ("/anything", anywhere)):
+        refused = running.post({}, path, **more)
+        assert (refused.status, refused.error["code"]) == (404, "unknown_path")
+    assert len(one.seen) == seen
+
+
+def test_a_request_with_a_body_asks_for_no_websocket(
+    servers: Servers, processor: Callable[..., Processor], gateway: Callable[..., Gateway]
+) -> None:
+    """Its body would never end: Envoy answers at once, and nothing is held."""
+    (one,) = servers("one")
+    snapshot = Snapshot((Policy("chat", versions=(Version("v1", 1, (one.address,)),)),))
+    started = processor(snapshot)
+    for body in ("buffered", "streamed", "native"):
+        running = gateway(snapshot, started.address, body=body)
+        answer = running.ask("llama", connection="upgrade", upgrade="WebSocket")
+        assert answer.status == 403
+    assert not one.seen
+    assert started.metrics.streams == 0
 
 
 @pytest.fixture

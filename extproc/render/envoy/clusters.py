@@ -56,7 +56,7 @@ def _of_target(
 ) -> Iterator[Doc]:
     policy, others = snapshot.by_name[target.policy], stand_ins(snapshot, target)
     name = cluster_name(target, grpc=grpc, upgrade=upgrade)
-    own = _model_cluster(policy, target, options, grpc=grpc, upgrade=upgrade)
+    own = _model_cluster(snapshot, target, options, grpc=grpc, upgrade=upgrade)
     yield own_cluster(target, own) if others else own
     if others:
         members = [name, *(cluster_name(other, grpc=grpc, upgrade=upgrade) for other in others)]
@@ -104,7 +104,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
     }
 
 
-def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool) -> Doc:
+def _model_cluster(snapshot: Snapshot, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool) -> Doc:
+    policy = snapshot.by_name[target.policy]
     name = cluster_name(target, grpc=grpc, upgrade=upgrade)
     mirror = any(version.name == target.version for version in policy.mirrors)
     return {
@@ -112,7 +113,7 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
         "connect_timeout": "2s",
         **_discovery(target.servers(grpc=grpc)),
         "load_balancing_policy": _balancing(target.load_balancer),
-        "load_assignment": _assignment(name, target, grpc=grpc),
+        "load_assignment": _assignment(name, target, snapshot.session_keys, grpc=grpc),
         **transport_sockets(target, options, alpn="h2" if grpc else "http/1.1" if upgrade else "", grpc=grpc),
         "typed_extension_protocol_options": http_protocol_options(
             _protocols(target, grpc=grpc, upgrade=upgrade) | _filters(target, options),
@@ -198,11 +199,12 @@ def _discovery(endpoints: Sequence[str]) -> Doc:
     return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
 
 
-def _assignment(name: str, target: Target, *, grpc: bool) -> Doc:
+def _assignment(name: str, target: Target, keys: Sequence[bytes], *, grpc: bool) -> Doc:
     found = []
     for endpoint in target.servers(grpc=grpc):
         fields, metadata = endpoint_fields(target, endpoint, grpc=grpc)
-        around = {"metadata": {"filter_metadata": metadata | session_metadata(target, endpoint)}}
+        metadata |= session_metadata(keys, target, endpoint)
+        around = {"metadata": {"filter_metadata": metadata}} if metadata else {}
         found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 

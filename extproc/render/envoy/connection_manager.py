@@ -59,8 +59,8 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         http_filters=[
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
-            route_filter(snapshot, options, tagged=True),
-            *session_filters(),
+            route_filter(snapshot, options, tagged=bool(snapshot.session_keys)),
+            *(session_filters() if snapshot.session_keys else []),
             *([if_sampled(observe_filter(snapshot, options, accounted=True))] if options.observe else []),
             typed(
                 "envoy.filters.http.router",

@@ -49,7 +49,8 @@ def own_cluster(target: Target, cluster: Doc) -> Doc:
     """The cluster of a target that has stand-ins: all of its servers may be found unhealthy, and tell their pool."""
     for locality in cluster["load_assignment"]["endpoints"]:
         for endpoint in locality["lb_endpoints"]:
-            endpoint["metadata"]["filter_metadata"].setdefault(NAMESPACE, {})[_POOL] = target.pool
+            metadata = endpoint.setdefault("metadata", {}).setdefault("filter_metadata", {})
+            metadata.setdefault(NAMESPACE, {})[_POOL] = target.pool
     ejection = cluster["outlier_detection"] | {"max_ejection_percent": 100}
     return cluster | {"outlier_detection": ejection, "health_checks": [_HEALTH_CHECK]}
 

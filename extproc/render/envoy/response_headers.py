@@ -24,8 +24,10 @@ def response_headers(pool: str = f"%REQ({headers.GPU_POOL})%") -> Doc:
         "response_headers_to_remove": ["server-timing", *_ANSWER_HEADERS],
         "response_headers_to_add": [
             _response_header("server-timing", _SERVER_TIMING),
-            *(_response_header(name, f"%REQ({name})%") for name in _ANSWER_HEADERS if name != headers.GPU_POOL),
-            _response_header(headers.GPU_POOL, pool),
+            *(
+                _response_header(name, pool if name == headers.GPU_POOL else f"%REQ({name})%")
+                for name in _ANSWER_HEADERS
+            ),
         ],
     }
 

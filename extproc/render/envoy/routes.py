@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import lcm
 
 from extproc import headers
@@ -43,6 +44,13 @@ _GRPC_MODES: dict[Body, Doc] = {
 """Processing modes for gRPC calls, where they differ: requests that may be streams can't be buffered."""
 _UPGRADE: Doc = {"headers": [{"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}]}
 """Condition for WebSockets (RFC 6455 §4.1)."""
+_NO_HANDSHAKE: Doc = {
+    "headers": [
+        *_UPGRADE["headers"],
+        {"name": ":method", "string_match": {"exact": "GET"}, "invert_match": True},
+    ]
+}
+"""Condition for requests that ask for a WebSocket, but are no handshake, which is a GET (RFC 6455 §4.1)."""
 _GRPC_PATH = r"(/.*)?/[A-Za-z_]\w*([.]\w+)+/\w+"
 _GRPC_METHOD: Doc = {"headers": [{"name": ":path", "string_match": {"safe_regex": {"regex": _GRPC_PATH}}}]}
 """Condition for calls of gRPC beside the content type, which a client may give to any request: a path of a service in a
@@ -66,7 +74,7 @@ def route_configuration(snapshot: Snapshot, options: EnvoyOptions, *, keep_targe
                 "name": NAMESPACE,
                 "domains": ["*"],
                 "request_body_buffer_limit": body_buffer(snapshot, options.body),
-                "routes": [*routes, *make.catch_all()],
+                "routes": [*routes, *make.no_handshakes(), *make.catch_all()],
             }
         ],
     }
@@ -115,6 +123,15 @@ class _Routes:
                         policy, [owner, *conditions], [(target, 1)], unserved_headers(target)
                     )
         yield from self._fallback(policy, [owner])
+
+    def no_handshakes(self) -> Iterator[Doc]:
+        """For requests that ask for a WebSocket as none can be asked for. Envoy answers 403 before any filter: their
+        bodies would never end, and each would be waited for.
+        """
+        clusters = (target.cluster for targets in self._snapshot.targets.values() for target in targets)
+        for cluster in islice(clusters, 1):  # a route has to name one
+            refused = {"cluster": cluster, "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}]}
+            yield {"match": _match([_NO_HANDSHAKE]), "route": refused}
 
     def catch_all(self) -> Iterator[Doc]:
         """For requests on which the processor set no headers: it did not answer, or could read no model.

@@ -44,12 +44,14 @@ def test_defaults() -> None:
         "tls_cert": None,
         "tls_key": None,
         "tls_client_ca": None,
+        "session_key": None,
     }
 
 
 def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
     words = "-f p --listen 0.0.0.0:80 --admin h:1 --envoy-admin h:2 --body native --fail-closed --access-log f"
-    assert main(["up", *words.split(), "--workers", "4", "--otlp", "http://c:4317", "--locality", "us/a"]) == 0
+    more = ("--workers", "4", "--otlp", "http://c:4317", "--locality", "us/a", "--session-key", "k")
+    assert main(["up", *words.split(), *more]) == 0
     assert main(["up", "-f", "p"]) == 0
     named: dict[str, Any] = {
         "body": "native",
@@ -59,7 +61,7 @@ def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
         "otlp": "http://c:4317",
         "locality": "us/a",
     }
-    named["tls"] = None
+    named |= {"tls": None, "session_key": Path("k")}
     assert calls[0] == ([Path("p")], "0.0.0.0:80", "h:1", "h:2", named)
     assert calls[1][-1]["fail_open"] is True
 

@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from extproc.cli.main import main
+from extproc.policy.session_tag import MCP, session_tag
+from extproc.policyfile import loader
+from extproc.policyfile.session_keys import read_session_keys
 from tests.policy_documents import policy
 from tests.unit.cli.command_lines import flags, refused
 
@@ -45,7 +48,19 @@ def test_defaults() -> None:
         "access_log": "/dev/stdout",
         "locality": "",
         "tracing": False,
+        "session_key": None,
     }
+
+
+def test_tags_are_made_with_the_first_key(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a key there are none."""
+    keys = tmp_path / "keys"
+    keys.write_text("0123456789abcdef" * 2 + "\n" + "fedcba9876543210" * 2 + "\n")
+    (key, _) = read_session_keys(keys)
+    (target, *_) = loader.load([Path(path)]).snapshot.target_by_cluster.values()
+    tag = session_tag(key, MCP, target, target.endpoints[0])
+    assert tag in str(rendered(capsys, path, f"--session-key {keys}"))
+    assert "aimesh.session" not in str(rendered(capsys, path))
 
 
 def test_a_bootstrap_by_default(path: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.exchange.explain import explain
-from extproc.policy.session_tag import session_tag
+from extproc.policy.session_tag import MCP, session_tag
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
 
 STICKY = Sticky(header="x-user")
@@ -52,8 +52,8 @@ def test_what_keeps_nothing_needs_no_key() -> None:
 
 
 def test_sessions_hold_by_their_tags() -> None:
-    snapshot = Snapshot((Policy("p", versions=TWO),))
+    snapshot = Snapshot((Policy("p", versions=TWO),), session_keys=(b"k",))
     assert "keeps" not in reason(snapshot, path="/mcp", body=b'{"method":"initialize"}')
-    tag = session_tag(snapshot.targets["p", "v2"][0], "1.1.1.2:1")
+    tag = session_tag(b"k", MCP, snapshot.targets["p", "v2"][0], "1.1.1.2:1")
     found = reason(snapshot, ("mcp-session-id", f"s~{tag}"), path="/mcp", body=b'{"method":"ping"}')
     assert found == "the session is at v2, as the tag in its id says"

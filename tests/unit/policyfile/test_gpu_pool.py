@@ -65,7 +65,7 @@ USER = policy("gpuRequirements: {}")
         ("product: a100\nmetrics: {url: 'http://a/'}", "12 spec.metrics: has no type; give one of vllm"),
         ("product: a100\nmetrics: {type: sglang}", "12 spec.metrics: has no url"),
         ("product: a100\nmetrics: {type: vlm, url: 'http://a/'}", '12 spec.metrics.type: "vlm" is none of'),
-        ("product: a100\nmetrics: {type: vllm, url: a}", '12 spec.metrics.url: "a" is not allowed'),
+        ("product: a100\nmetrics: {type: vllm, url: a}", '12 spec.metrics.url: "a" can\'t be asked'),
         (
             "product: NVIDIA-A100-SXM4-80GB\narchitecture: h100",
             "12 spec.architecture: contradicts the product, which is a100 (ampere, 8.0), not h100; remove one",

@@ -32,6 +32,7 @@ EVERY = ServeOptions(
     tls_cert=Path("tls.crt"),
     tls_key=Path("tls.key"),
     tls_client_ca=Path("ca.crt"),
+    session_key=Path("/keys"),
     supervised=True,
     siblings=3,
 )

@@ -279,7 +279,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Server, Cluster]:
-    monkeypatch.setattr(module, "_cluster_policies", lambda _, on_reload: Cluster(on_reload))
+    monkeypatch.setattr(module, "_cluster_policies", lambda _, on_reload, __: Cluster(on_reload))
     listen = ("127.0.0.1:0", "unix:///p.sock")
     server = Server(ServeOptions(kubernetes=True, listen=listen, admin="127.0.0.1:0"))
     policies: Any = server._cluster

@@ -16,7 +16,8 @@ from tests.unit.render.snapshots import PLAIN, Doc, policy
 
 OPTIONS = EnvoyOptions()
 SESSIONS = ("aimesh.session_id", "aimesh.session", "aimesh.call")
-REPORTING = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm"),))
+REPORTING = Snapshot((policy(),), (GpuPool("west", Gpu(), metrics_type="vllm"),), session_keys=(b"k",))
+TAGGED = msgspec.structs.replace(PLAIN, session_keys=(b"k",))
 
 
 def manager(snapshot: Snapshot = PLAIN, options: EnvoyOptions = OPTIONS) -> Doc:
@@ -27,8 +28,8 @@ def manager(snapshot: Snapshot = PLAIN, options: EnvoyOptions = OPTIONS) -> Doc:
 @pytest.mark.parametrize(
     ("snapshot", "options", "names"),
     [
-        (PLAIN, EnvoyOptions(), ["aimesh.route", *SESSIONS, "aimesh.observe", "envoy.filters.http.router"]),
-        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", *SESSIONS, "envoy.filters.http.router"]),
+        (TAGGED, EnvoyOptions(), ["aimesh.route", *SESSIONS, "aimesh.observe", "envoy.filters.http.router"]),
+        (PLAIN, EnvoyOptions(observe=False), ["aimesh.route", "envoy.filters.http.router"]),
         (
             REPORTING,
             EnvoyOptions(body="native"),

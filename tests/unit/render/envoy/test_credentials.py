@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+import re2
+
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.target import Target
 from extproc.policy.upstream import Credentials, Upstream
@@ -22,7 +25,7 @@ def test_without_a_key_there_are_none() -> None:
 
 
 def test_the_clients_keys_go_before_ours_comes() -> None:
-    removing, injecting, codec = upstream_filters(KEY, {"name": "a"})
+    removing, _, injecting, codec = upstream_filters(KEY, {"name": "a"})
     removed = [one["remove"] for one in removing["typed_config"]["mutations"]["request_mutations"]]
     assert removed == [*CLIENT_CREDENTIALS, "x-token"]
     assert injecting["typed_config"]["overwrite"] is True
@@ -32,11 +35,31 @@ def test_the_clients_keys_go_before_ours_comes() -> None:
     assert codec["name"] == "envoy.filters.http.upstream_codec"
 
 
+@pytest.mark.parametrize(
+    ("protocols", "tells"),
+    [
+        ("realtime, openai-insecure-api-key.sk-1", True),
+        ("openai-organization.org-1,realtime", True),
+        ("realtime,OpenAI-Project.p", True),
+        ("realtime, openai-beta.realtime-v1", False),
+        ("graphql-ws", False),
+    ],
+)
+def test_a_websockets_protocols_may_tell_a_key(protocols: str, *, tells: bool) -> None:
+    """Then Envoy leaves ``realtime`` only."""
+    config = upstream_filters(KEY, {"name": "a"})[1]["typed_config"]
+    (matcher,) = config["xds_matcher"]["matcher_list"]["matchers"]
+    regex = matcher["predicate"]["not_matcher"]["single_predicate"]["value_match"]["safe_regex"]["regex"]
+    assert bool(re2.fullmatch(regex, protocols)) is tells
+    (change,) = config["extension_config"]["typed_config"]["mutations"]["request_mutations"]
+    assert change["append"]["header"] == {"key": "sec-websocket-protocol", "value": "realtime"}
+
+
 def test_a_watching_envoy_gets_it_by_sds() -> None:
     snapshot = Snapshot((Policy("p", versions=(Version("v", 1, ("a:1",), upstream=KEYED),)),))
     (cluster, _) = clusters(snapshot, EnvoyOptions(discovery_directory="/d"))
     (options,) = cluster["typed_extension_protocol_options"].values()
-    credential = options["http_filters"][1]["typed_config"]["credential"]["typed_config"]["credential"]
+    credential = options["http_filters"][2]["typed_config"]["credential"]["typed_config"]["credential"]
     (secret,) = credential_of(TARGET)
     assert credential["sds_config"]["path_config_source"]["path"] == f"/d/{secret.discovery_file}"
 

@@ -53,8 +53,25 @@ MIRRORED = Snapshot(
 
 def routes(snapshot: Snapshot, body: Literal["streamed", "buffered"] = "streamed") -> list[dict[str, Any]]:
     """All but those for gRPC: each has its twin in front."""
-    found: list[dict[str, Any]] = route_configuration(snapshot, EnvoyOptions(body=body))["virtual_hosts"][0]["routes"]
+    found = serving(route_configuration(snapshot, EnvoyOptions(body=body)))
     return [route for route in found if "grpc" not in route["match"]]
+
+
+def serving(configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    """All routes but the one that refuses what is no WebSocket."""
+    (host,) = configuration["virtual_hosts"]
+    return [route for route in host["routes"] if "upgrade_configs" not in route.get("route", {})]
+
+
+def test_a_websocket_is_asked_for_by_get() -> None:
+    (host,) = route_configuration(Snapshot((CANARY,)), EnvoyOptions())["virtual_hosts"]
+    refusing, *catching = [route for route in host["routes"] if "dynamic_metadata" not in route["match"]]
+    assert refusing["route"]["upgrade_configs"] == [{"upgrade_type": "websocket", "enabled": False}]
+    assert [one["name"] for one in refusing["match"]["headers"]] == ["upgrade", ":method"]
+    for route in catching:
+        asked = {one["name"] for one in route["match"].get("headers", ())}
+        assert asked == ({":path"} if "grpc" in route["match"] else set())
+    assert route_configuration(Snapshot(), EnvoyOptions())["virtual_hosts"][0]["routes"][0]["direct_response"]
 
 
 def test_weights_follow_versions_and_endpoints() -> None:
@@ -100,7 +117,7 @@ def test_only_paths_of_services_are_calls_of_grpc(path: str, grpc: bool) -> None
 
 
 def test_every_route_has_its_twin_for_grpc_in_front() -> None:
-    every = route_configuration(MIRRORED, EnvoyOptions(body="streamed"))["virtual_hosts"][0]["routes"]
+    every = serving(route_configuration(MIRRORED, EnvoyOptions(body="streamed")))
     assert len(every) % 2 == 0
     names = {cluster["name"] for cluster in bootstrap(MIRRORED, EnvoyOptions())["static_resources"]["clusters"]}
     for grpc, other in zip(every[::2], every[1::2], strict=True):
@@ -116,7 +133,7 @@ def test_every_route_has_its_twin_for_grpc_in_front() -> None:
 
 
 def test_retries_are_only_where_no_body_can_be_sent_twice() -> None:
-    every = route_configuration(ARTICLE, EnvoyOptions(body="buffered"))["virtual_hosts"][0]["routes"]
+    every = serving(route_configuration(ARTICLE, EnvoyOptions(body="buffered")))
     assert [("retry_on" in r["route"]["retry_policy"], "grpc" in r["match"]) for r in every] == [
         (False, True),
         (True, False),
@@ -200,8 +217,8 @@ def test_a_policy_without_versions_and_pools_keeps_the_version_that_a_request_na
 
 
 def test_a_mesh_behind_gets_all_headers_but_an_unchecked_pin() -> None:
-    (host,) = route_configuration(snapshots.CANARY, EnvoyOptions(), keep_target_headers=True)["virtual_hosts"]
-    removed = [route.get("request_headers_to_remove") for route in host["routes"][1::2]]
+    found = serving(route_configuration(snapshots.CANARY, EnvoyOptions(), keep_target_headers=True))
+    removed = [route.get("request_headers_to_remove") for route in found[1::2]]
     assert removed == [["x-gpu-pool"], ["x-gpu-pool"], None, TARGETED]
 
 
@@ -291,8 +308,8 @@ def test_what_is_buffered_is_retried(body: Literal["streamed", "buffered"], retr
     ("body", "mode"), [("buffered", "STREAMED"), ("native", "FULL_DUPLEX_STREAMED"), ("streamed", None)]
 )
 def test_bodies_of_grpc_calls_are_streamed(body: Literal["streamed", "buffered"], mode: str | None) -> None:
-    (host,) = route_configuration(snapshots.PLAIN, EnvoyOptions(body=body))["virtual_hosts"]
-    for grpc, other in zip(host["routes"][::2], host["routes"][1::2], strict=True):
+    found = serving(route_configuration(snapshots.PLAIN, EnvoyOptions(body=body)))
+    for grpc, other in zip(found[::2], found[1::2], strict=True):
         assert "typed_per_filter_config" not in other
         override = grpc.get("typed_per_filter_config", {}).get("aimesh.route", {}).get("overrides", {})
         assert override.get("processing_mode", {}).get("request_body_mode") == mode

@@ -32,7 +32,8 @@ def standing_in(snapshot: Snapshot) -> dict[str, list[str]]:
 
 def routes(snapshot: Snapshot) -> list[Doc]:
     (host,) = route_configuration(snapshot, EnvoyOptions())["virtual_hosts"]
-    return [route for route in host["routes"] if "grpc" not in route["match"]]
+    catching = [route for route in host["routes"] if "grpc" not in route["match"]]
+    return [route for route in catching if "upgrade_configs" not in route.get("route", {})]
 
 
 def test_the_others_by_their_distance() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re2
 
-from extproc.policy.session_tag import session_tag
+from extproc.policy.session_tag import CALL, MCP, session_tag
 from extproc.policy.target import Target
 from extproc.render.envoy.sessions import session_filters, session_metadata
 
@@ -14,14 +14,18 @@ TARGET = Target("p", "v1", "", ("1.1.1.1:1",))
 def test_what_is_appended_is_removed() -> None:
     (rule,) = session_filters()[0]["typed_config"]["request_rules"]
     rewriting = rule["on_header_present"]["regex_value_rewrite"]
-    tag = session_metadata(TARGET, "1.1.1.1:1")["aimesh"]["session"]
-    assert tag == session_tag(TARGET, "1.1.1.1:1")
+    tags = session_metadata([b"new", b"old"], TARGET, "1.1.1.1:1")["aimesh.session"]
+    tag = tags[MCP]
+    assert tags == {kind: session_tag(b"new", kind, TARGET, "1.1.1.1:1") for kind in (MCP, CALL)}
+    assert session_metadata([], TARGET, "1.1.1.1:1") == {}
 
     def cleaned(session: str) -> str:
         return str(re2.sub(rewriting["pattern"]["regex"], rewriting["substitution"], session))
 
     assert cleaned(f"a~b~{tag}") == "a~b"
     assert cleaned("a~b") == "a~b"
+    assert cleaned(f"a~{tag}~{tag}") == "a"
+    assert cleaned(f"a~{tag},b~{tag}") == "a,b"  # two headers
 
 
 def test_only_a_call_that_is_made_has_a_tag_in_its_location() -> None:
