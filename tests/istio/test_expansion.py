@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -230,14 +229,13 @@ def test_a_pool_without_servers_fails_over_where_the_policy_lets_it(
 
 
 def test_endpoints_that_are_in_no_service(servers: Servers, processor: Process, run: Run) -> None:
-    """Their addresses are those of other machines until Envoy gets them: loopback is refused."""
     v1, v2, other = servers("v1", "v2", "other")
-    first, second = (server.address.replace("127.0.0.1", "192.0.2.1") for server in (v1, v2))
-    versions = (Version("v1", 1, (first,)), Version("v2", 0, (second,), match=mesh.BETA))
+    versions = (
+        Version("v1", 1, (mesh.elsewhere(v1),)),
+        Version("v2", 0, (mesh.elsewhere(v2),), match=mesh.BETA),
+    )
     snapshot = Snapshot((mesh.policy(versions=versions, sticky=Sticky(header="x-user")),))
-    proxy = mesh.proxy(snapshot, [], other, processor(snapshot))
-    proxy.clusters = json.loads(json.dumps(proxy.clusters).replace("192.0.2.1", "127.0.0.1"))
-    envoy = run(proxy)
+    envoy = run(mesh.proxy(snapshot, [], other, processor(snapshot)))
     assert envoy.ask("llama", host=mesh.CHAT).text == "v1"
     assert envoy.ask("llama", host=mesh.CHAT, x_beta="true").text == "v2"
     assert envoy.logged(1)["cluster"] == "outbound|8080|v2|chat.aimesh.internal"

@@ -28,7 +28,7 @@ ISTIO = "istio-1.30.3"
 FOLDER = ROOT / "istio"
 GPUS = (
     GpuPool(
-        "West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[fd00::1]:2"), "us/a"
+        "West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[fd::1]:2"), "us/a"
     ),
     GpuPool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",), metrics_type="vllm"),
 )
