@@ -15,7 +15,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-clients check fmt protos istioctl helm h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients check fmt protos istioctl helm jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every st
 	@EXTPROC_TEST_ROLLOUTS=20 $(BIN)/python -m pytest tests/envoy/test_rollouts.py tests/unit/serve/test_rollout_driver.py tests/benchmarks/test_rollout_simulation.py --timeout 1200
 	@$(BIN)/python -m benchmarks.rollouts
 
+test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and every query of its dashboard in a real Prometheus: a minute
+	@EXTPROC_TEST_PIPELINE=1 $(BIN)/python -m pytest tests/demo/test_pipeline_with_envoy.py tests/page/test_traces_on_page.py tests/prometheus/test_stages_scraped.py tests/unit/demo/pipeline
+
 test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
@@ -82,6 +85,9 @@ istioctl: $(VENV)/dev  ## istioctl's own word on every Istio manifest; builds it
 helm: $(VENV)/dev  ## helm for the chart's tests, which are skipped without one; builds it with Go where it is not there: some minutes
 	@$(BIN)/python -m tests.charts
 
+jaeger: $(VENV)/dev  ## Jaeger for the pipeline's demo, which uses one where it is; builds it with Go where it is not there: half an hour
+	@$(BIN)/python -m tests.jaeger
+
 h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
 	@$(BIN)/python -m tests.h2spec
 
@@ -106,10 +112,10 @@ bench: bench-core bench-mesh bench-steady  ## every benchmark: RESULTS=folder fo
 bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out: two minutes
 	@$(BIN)/python -m benchmarks
 
-bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (seven minutes, else a quarter of an hour)
+bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (ten minutes, else half an hour)
 	@$(BIN)/python -m benchmarks.mesh.budget $(if $(QUICK),--quick) $(if $(RESULTS),--out $(RESULTS))
 
-bench-mesh: bench-budget  ## that, and times and rates behind a real Envoy by connections and sizes: RESULTS=folder, three quarters of an hour
+bench-mesh: bench-budget  ## that, and times and rates behind a real Envoy by connections and sizes: RESULTS=folder, an hour
 	@$(BIN)/python -m benchmarks.mesh $(if $(RESULTS),--out $(RESULTS))
 
 bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, beside a Go processor: a minute

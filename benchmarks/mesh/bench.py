@@ -128,7 +128,7 @@ def measure(
             random.shuffle(row)
             for one in row:
                 progress(f"{workload.name}: {one.scenario.name}")
-                turn = one.turn(number, workload, scripts[workload.name], seconds)
+                turn = one.turn(number, workload, scripts[workload.name], workload.seconds or seconds)
                 found[one.scenario.name, workload.name].append(turn)
     return found
 

@@ -31,6 +31,8 @@ class Workload(msgspec.Struct, frozen=True):
     """Of the answer; 0: of one that comes at once none, else ``slow.EVENTS``."""
     gap: float = GAP
     """Seconds from one token to the next."""
+    seconds: float = 0
+    """Length of a turn; 0: as the run has it."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -47,7 +49,8 @@ class Workload(msgspec.Struct, frozen=True):
         """The request's body."""
         if not self.body:
             return b'{"inputs":[]}'
-        head = b'{"model":"llama-3-8b","stream":false,"messages":[{"role":"user","content":"'
+        stream = b"true" if self.answer == "streamed" else b"false"
+        head = b'{"model":"llama-3-8b","stream":%b,"messages":[{"role":"user","content":"' % stream
         return head + b"x" * (self.body - len(head) - 4) + b'"}]}'
 
 

@@ -23,13 +23,14 @@ import msgspec
 from extproc.admin import page
 from extproc.admin.bounded_server import BoundedHandler, BoundedServer
 from extproc.errors import SetupError
-from extproc.telemetry import live_document
+from extproc.telemetry import live_document, trace_view
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
 from extproc.telemetry.rollout_gauges import RolloutGauges
+from extproc.telemetry.spans import Span
 from extproc.telemetry.tap import TapFilter
 
-_PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/rollouts", "/tap")
+_PATHS = ("/metrics", "/healthz", "/readyz", "/config", "/live", "/recent", "/rollouts", "/tap", "/traces")
 _MAX_TAPS = 16
 """OpenTaps at a time: each keeps a thread."""
 _TAP_SEND_BUFFER = 128 << 10
@@ -62,11 +63,15 @@ class AdminContent(msgspec.Struct, frozen=True):
     """As ``rollout.status.describe`` has them."""
     evidence: Callable[[], bytes] = bytes
     """What verdicts on rollouts need (``telemetry.measured_versions``)."""
+    spans: Callable[[], Sequence[Span]] = tuple
+    """The latest that others have sent (``telemetry.received_spans``)."""
+    raw_spans: Callable[[], bytes] = bytes
+    """The same as they came."""
 
 
 class AdminServer:
-    """Serves the page and ``/metrics /healthz /readyz /config /live /rollouts /tap``; for other processes of ours
-    ``/recent``, ``/state`` and ``/evidence``.
+    """Serves the page and ``/metrics /healthz /readyz /config /live /rollouts /tap /traces``; for other processes of
+    ours ``/recent``, ``/state``, ``/evidence`` and ``/spans``.
     """
 
     def __init__(self, address: str, content: AdminContent) -> None:
@@ -108,10 +113,6 @@ class AdminServer:
         match path:
             case "/metrics":
                 return 200, *self._exposition(accept)
-            case "/state":
-                return 200, "application/msgpack", content.metrics().state()
-            case "/evidence":
-                return 200, "application/msgpack", content.evidence()
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
@@ -129,11 +130,27 @@ class AdminServer:
                     content.recent(), content.config(), content.metrics(), content.ready(), asked, content.rollouts()
                 )
                 return 200, _JSON, msgspec.json.encode(found) + b"\n"
+            case "/traces":
+                shown = trace_view.build_document(content.spans(), _parse_query(query, trace_view.TracesQuery))
+                return 200, _JSON, msgspec.json.encode(shown) + b"\n"
+        if response := self._respond_to_process(path):
+            return response
         if asset := page.asset(path, accept):
             return 200, *asset
         if path == "/":
             return 200, _TEXT, "".join(f"{one}\n" for one in _PATHS).encode()
         return 404, _TEXT, f"not found; there are {' '.join(_PATHS)}\n".encode()
+
+    def _respond_to_process(self, path: str) -> AdminResponse | None:
+        """The response to another process of ours, as a supervisor; None where ``path`` is for others."""
+        match path:
+            case "/state":
+                return 200, "application/msgpack", self.content.metrics().state()
+            case "/evidence":
+                return 200, "application/msgpack", self.content.evidence()
+            case "/spans":
+                return 200, "application/x-protobuf", self.content.raw_spans()
+        return None
 
     def _exposition(self, accept: str) -> tuple[str, bytes]:
         from prometheus_client import CollectorRegistry

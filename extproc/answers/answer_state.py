@@ -8,7 +8,7 @@ from extproc.answers.token_counts import CountsByPart
 class AnswerState:
     """Written by the inspector of the answer's API, event by event."""
 
-    __slots__ = ("complete", "counts", "excess_fields", "failed", "output_events", "over", "refused")
+    __slots__ = ("client_error", "complete", "counts", "excess_fields", "failed", "output_events", "over", "refused")
 
     def __init__(self) -> None:
         self.output_events = 0
@@ -22,5 +22,7 @@ class AnswerState:
         """It has said that it is complete; output that follows can revoke it."""
         self.failed = False
         """It has said that it failed."""
+        self.client_error = False
+        """It has told of an error that is the client's: it has not failed."""
         self.over = False
         """Nothing that can follow is needed."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from extproc.answers.answer_state import AnswerState
+from extproc.answers.client_errors import is_client_error
 from extproc.answers.json_pointers import (
     MAX_ELEMENTS,
     Keys,
@@ -23,7 +24,7 @@ from extproc.answers.json_pointers import (
     values_at,
 )
 from extproc.answers.token_counts import TokenCounts, UsageCounter, total_counts
-from extproc.answers.wire.decoder import ERROR, RAW_OUTPUT
+from extproc.answers.wire.decoder import CLIENT_ERROR, ERROR, RAW_OUTPUT
 from extproc.answers.wire.lenient_json import MAX_REFUSED, NOT_JSON, loads_leniently, loads_strictly
 from extproc.apis.answer_shape import AnswerShape
 
@@ -79,8 +80,9 @@ class EventInspector:
 
         ``kind``: as the framing names it. ``whole``: ``data`` is all of the event, and not only its ends.
         """
-        if kind and kind in (ERROR, RAW_OUTPUT):
-            state.failed = state.over = kind == ERROR
+        if kind and kind in (ERROR, CLIENT_ERROR, RAW_OUTPUT):
+            state.failed, state.client_error = kind == ERROR, kind == CLIENT_ERROR
+            state.over = kind != RAW_OUTPUT
             state.output_events += kind == RAW_OUTPUT
             return kind == RAW_OUTPUT
         if len(data) < _MAX_DONE:
@@ -135,7 +137,7 @@ class EventInspector:
             return True
         if finished or not output or not self._output:
             role |= self._inspect_last(state, document, part) | (_FINISH if finished else 0)
-        return self._apply(state, role, output)
+        return self._apply(state, role, output, document)
 
     def counts(self, state: AnswerState) -> TokenCounts:
         """The answer's token counts so far."""
@@ -172,14 +174,16 @@ class EventInspector:
         role = self._role_of(kind)
         return self._apply(state, role, bool(self.shape.output_kinds) and (not kind or role & _OUTPUT != 0))
 
-    def _apply(self, state: AnswerState, role: int, output: bool) -> bool:
+    def _apply(self, state: AnswerState, role: int, output: bool, document: dict[str, Any] | None = None) -> bool:
         """Puts an event's role into ``state``. Returns whether it has output: an error has none."""
         if role > _OUTPUT:
+            if role & (_ERROR | _FAILURE):
+                state.client_error = document is not None and is_client_error(document)
+                state.failed = not state.client_error
             if role & _ERROR:
-                state.failed = state.over = True
+                state.over = True
                 return False
             state.complete = True
-            state.failed = state.failed or role & _FAILURE != 0
             state.over = state.over or role & _END != 0
         elif output:
             state.complete = state.over  # what had finished was one choice, or one part of a batch

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from extproc.answers.answer_reader import AnswerReader
+from extproc.answers.client_errors import is_client_error
 from extproc.answers.event_inspector import EventInspector
 from extproc.answers.wire.decoder import MalformedAnswer
 from extproc.answers.wire.lenient_json import MAX_REFUSED, NOT_JSON, loads_leniently, loads_strictly
@@ -142,6 +143,8 @@ class RealtimeSession:
             output = self._inspector.inspect_document(answer.reader.state, kind, document)
             if kind == _DONE:
                 _apply_status(answer, _in(document, "response", "status"))
+                if answer.reader.state.failed and is_client_error(_in(document, "response", "status_details") or {}):
+                    answer.reader.state.failed, answer.reader.state.client_error = False, True
             self._note(answer, output, now, ended)
             answer.last_event = text if answer.reader.state.over else b""
 
@@ -188,12 +191,14 @@ class RealtimeSession:
             answer.ended = now
             if answer.reader.state.failed:
                 answer.error = "error_in_stream"
+            elif answer.reader.state.client_error:
+                answer.error = "client_error"
             del self._open[answer.key]
             ended.append(answer)
 
     def _error(self, error: Any, now: float, ended: list[SessionAnswer]) -> None:
         """An error event names no answer: it counts as an answer of its own, unless one is open that will end."""
-        if type(error) is dict and error.get("type") == "invalid_request_error":
+        if type(error) is dict and is_client_error(error):
             return
         if self._open and _NO_ID not in self._open:
             return

@@ -7,6 +7,7 @@ import json
 import sys
 
 from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.render.source_names import PROXIES
 
 
 def add(commands: Subcommands) -> None:
@@ -19,9 +20,24 @@ def add(commands: Subcommands) -> None:
         """\
         examples:
           extproc render dashboard -f policy.yaml > aimesh.json      Grafana: Dashboards, New, Import
+          extproc render dashboard -f policy.yaml --stage preprocess --stage feature-store --proxies linkerd
         """,
     )
     policies(dashboard)
+    dashboard.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="SERVICE",
+        help="a row for a service of the pipeline around the models: its workload (Istio), deployment (Linkerd) or "
+        "stat_prefix (Envoy); may be given more than once",
+    )
+    dashboard.add_argument(
+        "--proxies",
+        choices=PROXIES,
+        default="istio",
+        help="whose series tell of these services (%(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from extproc.policyfile import loader
     from extproc.render.grafana.dashboard import dashboard
 
-    json.dump(dashboard(loader.load(arguments.file).snapshot), sys.stdout, indent=2, ensure_ascii=False)
+    made = dashboard(loader.load(arguments.file).snapshot, arguments.stage, arguments.proxies)
+    json.dump(made, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     return 0

@@ -60,7 +60,8 @@ def bounds(n: int, p: float, alpha: float = FALSE_ALARM) -> tuple[int, int]:
     return reach(logs), n - reach(reversed(logs))
 
 
-def _check(name: str, subjects: int, faults: Sequence[str], fine: str) -> Check:
+def judge(name: str, subjects: int, faults: Sequence[str], fine: str) -> Check:
+    """The check of this name: ``faults`` are those of so many ``subjects``; ``fine`` is what is said without any."""
     if not subjects:
         return Check(name, False, "nothing was there to be judged")
     if faults:
@@ -74,7 +75,7 @@ def _answers(evidence: Evidence) -> Check:
     faults = [
         f"{a.request.id} {a.request.kind} got {a.status} {a.error}" for a in answers if a.status != 200 or a.error
     ]
-    return _check("no errors", len(answers), faults, f"{len(answers)} answers, every one complete and right")
+    return judge("no errors", len(answers), faults, f"{len(answers)} answers, every one complete and right")
 
 
 def _split(evidence: Evidence) -> Check:
@@ -94,7 +95,7 @@ def _split(evidence: Evidence) -> Check:
             texts.append(f"{version} {users[version]} ({low} to {high} expected)")
             if not low <= users[version] <= high:
                 faults.append(texts[-1])
-    return _check("split as the weights say", subjects, faults, f"{subjects} users: {', '.join(texts)}")
+    return judge("split as the weights say", subjects, faults, f"{subjects} users: {', '.join(texts)}")
 
 
 def _sticky(evidence: Evidence) -> Check:
@@ -105,7 +106,7 @@ def _sticky(evidence: Evidence) -> Check:
     several = {key: found for key, found in versions.items() if len(found) > 1}
     faults = [f"{user} got {sorted(set(found))} of {m}" for (user, m), found in several.items() if len(set(found)) > 1]
     fine = f"{len({user for user, _ in several})} users asked more than once and met one version each"
-    return _check("sticky users", len(several), faults, fine)
+    return judge("sticky users", len(several), faults, fine)
 
 
 def _pin(evidence: Evidence) -> Check:
@@ -118,7 +119,7 @@ def _pin(evidence: Evidence) -> Check:
         if evidence.version_of(a) != wanted[a.request.id]
     ]
     fine = f"{len(answers)} requests pinned, all on {' and '.join(sorted(set(wanted.values())))}"
-    return _check("pinned tester", len(answers), faults, fine)
+    return judge("pinned tester", len(answers), faults, fine)
 
 
 def _claims(evidence: Evidence) -> Check:
@@ -131,7 +132,7 @@ def _claims(evidence: Evidence) -> Check:
         for name, value in a.request.claims
         if a.headers.get(name) == value or any(value in r.routing.get(name, ()) for r in received.get(a.request.id, ()))
     ]
-    return _check("false claims", len(answers), faults, f"{len(answers)} requests with forged headers, none believed")
+    return judge("false claims", len(answers), faults, f"{len(answers)} requests with forged headers, none believed")
 
 
 def _headers(evidence: Evidence) -> Check:
@@ -154,7 +155,7 @@ def _headers(evidence: Evidence) -> Check:
         elif got[0].routing != due:
             faults.append(f"{answer.request.id} arrived with {got[0].routing}, not {due}")
     fine = f"{len(answers)} requests arrived once, with the headers that the client was told"
-    return _check("headers upstream", len(answers), faults, fine)
+    return judge("headers upstream", len(answers), faults, fine)
 
 
 def _places(evidence: Evidence) -> Check:
@@ -175,7 +176,7 @@ def _places(evidence: Evidence) -> Check:
         f"{a.version} on {a.pool}" + (f" as {a.upstream_model}" if a.upstream_model != a.model else "")
         for a in evidence.targets
     )
-    return _check("GPU pools and rewrites", len(answers), faults, fine)
+    return judge("GPU pools and rewrites", len(answers), faults, fine)
 
 
 def _timing(evidence: Evidence) -> Check:
@@ -186,7 +187,7 @@ def _timing(evidence: Evidence) -> Check:
         found = timings(answer.headers.get("server-timing", ""))
         if not {"route", "upstream", "total"} <= set(found) or found["total"] > answer.seconds * 1000 + 1:
             faults.append(f"{answer.request.id} took {answer.seconds * 1000:.0f} ms and was told {found}")
-    return _check("server-timing", len(answers), faults, "on every answer, within the time that the client measured")
+    return judge("server-timing", len(answers), faults, "on every answer, within the time that the client measured")
 
 
 def _counters(evidence: Evidence) -> Check:
@@ -206,7 +207,7 @@ def _counters(evidence: Evidence) -> Check:
             faults.append("{}: client {}, servers {}, Envoy {}, processor {}".format(name, *counts))
     fine = ", ".join(str(client[target.cluster]) for target in evidence.targets)
     total = sum(client.values())
-    return _check("counters agree", total, faults, f"client, servers, Envoy and processor each count {fine}")
+    return judge("counters agree", total, faults, f"client, servers, Envoy and processor each count {fine}")
 
 
 def _first_tokens(evidence: Evidence) -> Check:
@@ -229,7 +230,7 @@ def _first_tokens(evidence: Evidence) -> Check:
         texts.append(f"{target.version} {seen:.0f} ms (server {low:.0f}, client {high:.0f})")
         if not low - ROUNDING <= seen <= high + ROUNDING:
             faults.append(texts[-1])
-    return _check("time to first token", subjects, faults, f"on average {', '.join(texts)}")
+    return judge("time to first token", subjects, faults, f"on average {', '.join(texts)}")
 
 
 def _total_first_token(streams: Sequence[Answer]) -> float:
@@ -249,7 +250,7 @@ def _tokens(evidence: Evidence) -> Check:
         if (found := evidence.counters.tokens.get(target.cluster, (0, 0))) != spent[target.cluster]
     ]
     inputs, outputs = (sum(counts[n] for counts in spent.values()) for n in (0, 1))
-    return _check("tokens", inputs, faults, f"{inputs} of prompts and {outputs} of answers, as the servers spent them")
+    return judge("tokens", inputs, faults, f"{inputs} of prompts and {outputs} of answers, as the servers spent them")
 
 
 def _unmatched(evidence: Evidence) -> Check:
@@ -266,7 +267,7 @@ def _unmatched(evidence: Evidence) -> Check:
     if evidence.counters.unmatched != len(answers):
         faults.append(f"the processor counted {evidence.counters.unmatched}")
     fine = f"{len(answers)} requests for {answers[0].request.model} passed on untouched, counted" if answers else ""
-    return _check("models without a policy", len(answers), faults, fine)
+    return judge("models without a policy", len(answers), faults, fine)
 
 
 CHECKS: Sequence[Callable[[Evidence], Check]] = (

@@ -13,14 +13,15 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from ssl import SSLContext
 from typing import Any
 
 import msgspec
 import numpy as np
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from extproc import headers
+from extproc.demo.http_server import serving
 from extproc.demo.records import ReceivedRequest, Usage
 
 REQUEST_ID = "x-demo-request"
@@ -57,19 +58,11 @@ class ModelServer:
         raise NotImplementedError
 
     @asynccontextmanager
-    async def running(self, port: int = 0) -> AsyncIterator[ModelServer]:
+    async def running(self, port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[ModelServer]:
         """Serves on loopback (0: a free port) for as long as the block lasts. Raises ``OSError``."""
-        app = web.Application(middlewares=[_ignore_disconnect])
-        app.add_routes([*self.routes(), web.get("/requests", self._requests)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-            host, port = runner.addresses[0][:2]
-            self.endpoint = f"{host}:{port}"
+        routes = [*self.routes(), web.get("/requests", self._requests)]
+        async with serving(routes, port, tls) as self.endpoint:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def think(self, seconds: float) -> None:
         """Waits for about ``seconds``: log-normal, as service times are."""
@@ -277,14 +270,6 @@ def _usage(prompt: int, completion: int) -> dict[str, Any]:
 
 def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
-
-
-@web.middleware
-async def _ignore_disconnect(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A client that disconnects during an answer is no server error."""
-    with suppress(ConnectionResetError):
-        return await handler(request)
-    return web.Response()
 
 
 def _openai_error(status: int, message: str, param: str | None = None, code: str | None = None) -> web.HTTPException:

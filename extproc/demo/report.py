@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -86,15 +87,15 @@ def _row(key: tuple[str, str, str], answers: Sequence[Answer], weight: float, of
         weight=weight,
         success=len(good) / len(answers) if answers else 0.0,
         rps=len(answers) / seconds,
-        p50_ms=_percentile([a.seconds for a in good], 50),
-        p95_ms=_percentile([a.seconds for a in good], 95),
-        p99_ms=_percentile([a.seconds for a in good], 99),
-        ttft_p50_ms=_percentile([a.first_token for a in good if a.first_token is not None], 50),
-        ttft_p95_ms=_percentile([a.first_token for a in good if a.first_token is not None], 95),
+        p50_ms=percentile([a.seconds for a in good], 50),
+        p95_ms=percentile([a.seconds for a in good], 95),
+        p99_ms=percentile([a.seconds for a in good], 99),
+        ttft_p50_ms=percentile([a.first_token for a in good if a.first_token is not None], 50),
+        ttft_p95_ms=percentile([a.first_token for a in good if a.first_token is not None], 95),
     )
 
 
-def _percentile(seconds: Sequence[float], percent: float) -> float | None:
+def percentile(seconds: Sequence[float], percent: float) -> float | None:
     """In milliseconds; None of nothing."""
     return round(float(np.percentile(seconds, percent)) * 1000, 3) if seconds else None
 
@@ -102,12 +103,16 @@ def _percentile(seconds: Sequence[float], percent: float) -> float | None:
 def render(report: Report, width: int = WIDTH, ascii_only: bool = False) -> RenderableType:
     """The report for people; 80 columns will do, 100 are better."""
     traffic = f"{report.requests} requests in {report.seconds:.1f} s, seed {report.seed}"
-    verdict = Text(f"All {len(report.checks)} checks hold ({traffic}).", "bold green")
-    if failed := sum(not c.ok for c in report.checks):
-        verdict = Text(f"{failed} of {len(report.checks)} checks failed ({traffic}).", "bold red")
     caption = Text("times in ms, as the client saw them; share of the users / weight of the version\n", "dim")
     gap = Text("")
-    return Group(gap, _golden(report.rows, width), caption, _checks(report.checks, ascii_only), gap, verdict)
+    return Group(
+        gap,
+        _golden(report.rows, width),
+        caption,
+        checks_table(report.checks, ascii_only),
+        gap,
+        verdict(report.checks, traffic),
+    )
 
 
 def _golden(rows: Sequence[Row], width: int) -> Table:
@@ -135,7 +140,15 @@ def _golden(rows: Sequence[Row], width: int) -> Table:
     return table
 
 
-def _checks(checks: Sequence[Check], ascii_only: bool) -> Table:
+def verdict(checks: Sequence[Check], traffic: str) -> Text:
+    """One line on all of them. ``traffic``: what they judge."""
+    if failed := sum(not c.ok for c in checks):
+        return Text(f"{failed} of {len(checks)} checks failed ({traffic}).", "bold red")
+    return Text(f"All {len(checks)} checks hold ({traffic}).", "bold green")
+
+
+def checks_table(checks: Sequence[Check], ascii_only: bool) -> Table:
+    """Every check, whether it holds, and what it found."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -149,6 +162,17 @@ def _checks(checks: Sequence[Check], ascii_only: bool) -> Table:
 
 def show(report: Report, console: Console) -> None:
     """Prints the report for people."""
+    print_table(lambda width, ascii_only: render(report, width, ascii_only), console)
+
+
+def print_table(made: Callable[[int, bool], RenderableType], console: Console) -> None:
+    """Prints what ``made`` makes for a width, and for a terminal that has only ASCII or not."""
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(render(report, console.width, console.options.ascii_only))
+    console.print(made(console.width, console.options.ascii_only))
+
+
+def print_json(report: msgspec.Struct) -> None:
+    """Prints it for machines."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    sys.stdout.flush()

@@ -9,12 +9,10 @@ import asyncio
 import os
 import re
 import secrets
-import shutil
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,8 +23,9 @@ from extproc.demo.checks import settled, verify
 from extproc.demo.evidence import Counters, Evidence, policy_targets
 from extproc.demo.gateway_process import Gateway
 from extproc.demo.model_servers import ModelServer, OipServer, OpenAIServer, Pace
-from extproc.demo.report import Report, show, summarize
+from extproc.demo.report import print_json, show, summarize
 from extproc.demo.traffic import CHAT_MODEL, TENSOR_MODEL, Answer, Request, drive, plan
+from extproc.demo.until_signal import Shown, program, run_until_signal, say
 from extproc.policyfile import loader
 from extproc.serve.run_directory import run_directory
 
@@ -54,76 +53,36 @@ def run(as_json: bool = False, requests: int = 400, seed: int | None = None, kee
 
     Raises ``SetupError`` where the gateway does not start or dies.
     """
-    return asyncio.run(_until_signal(as_json, requests, secrets.randbits(31) if seed is None else seed, keep))
-
-
-async def _until_signal(as_json: bool, requests: int, seed: int, keep: bool) -> int:
     console = Console(stderr=True, highlight=False)
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    received: list[int] = []
-
-    def stop(number: int) -> None:
-        # Only the first counts: cleaning up takes a bounded time, and interrupted it would leave processes behind.
-        if not received and task is not None:
-            received.append(number)
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
-    report: Report | None = None
-    try:
-        async with _demo(console, requests, seed) as (report, gateway):
-            _show(report, as_json)
-            if keep:
-                _progress(console, _KEPT.format(program=_program(), gateway=gateway))
-                await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        _progress(console, "Stopped; nothing is left running.")
-        if not keep or report is None:
-            return 128 + received[0]
-    if not as_json and not keep:
-        _progress(console, _NOW_TRY.format(program=_program(), policy=os.path.relpath(POLICY)))
-    return 0 if report.ok else 1
-
-
-def _program() -> str:
-    """What runs this program from the current folder."""
-    here = os.path.relpath(sys.argv[0])
-    return "extproc" if shutil.which("extproc") == str(Path(sys.argv[0]).absolute()) else here
-
-
-def _show(report: Report, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
-        sys.stdout.flush()
-    else:
-        show(report, Console())
+    now_try = "" if as_json else _NOW_TRY.format(program=program(), policy=os.path.relpath(POLICY))
+    demo = _demo(console, requests, secrets.randbits(31) if seed is None else seed, as_json)
+    return asyncio.run(run_until_signal(demo, console, keep=keep, afterwards=now_try))
 
 
 @asynccontextmanager
-async def _demo(console: Console, requests: int, seed: int) -> AsyncIterator[tuple[Report, Gateway]]:
+async def _demo(console: Console, requests: int, seed: int, as_json: bool) -> AsyncIterator[Shown]:
     """The result, while gateway and model servers still run."""
     async with _model_servers(seed) as servers:
         endpoints = [server.endpoint for server in servers]
         v1, v2, iris = endpoints
-        _progress(console, f"Model servers: {CHAT_MODEL} v1 on {v1}, v2 on {v2}; {TENSOR_MODEL} on {iris}")
+        say(console, f"Model servers: {CHAT_MODEL} v1 on {v1}, v2 on {v2}; {TENSOR_MODEL} on {iris}")
         with run_directory() as directory:
             policy = directory / "policy.yaml"
             policy.write_text(policy_for(endpoints))
             targets = policy_targets(loader.load([policy]).snapshot)
-            _progress(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
+            say(console, f"Gateway: extproc up -f {POLICY.name}, with the ports of these servers")
             async with Gateway.running(policy) as gateway:
                 planned = plan(requests, seed)
-                _progress(console, f"Traffic: {len(planned)} requests to {gateway.url} (seed {seed})")
+                say(console, f"Traffic: {len(planned)} requests to {gateway.url} (seed {seed})")
                 started = time.monotonic()
                 answers = await _drive(console, gateway.url, planned)
                 seconds = time.monotonic() - started
                 received = [one for server in servers for one in server.received]
                 usages = [one for server in servers for one in server.usages]
                 evidence = await _with_counters(gateway, Evidence(targets, answers, received, Counters(), usages))
-                yield summarize(evidence, verify(evidence), seed, seconds), gateway
+                report = summarize(evidence, verify(evidence), seed, seconds)
+                printed = partial(print_json, report) if as_json else partial(show, report, Console())
+                yield Shown(report.ok, printed, lambda: _KEPT.format(program=program(), gateway=gateway))
 
 
 @asynccontextmanager
@@ -144,10 +103,6 @@ def policy_for(endpoints: Sequence[str]) -> str:
     """The demo's policy with ``endpoints`` in the place of those that stand in the file."""
     real = dict(zip(_ENDPOINTS_IN_FILE, endpoints, strict=True))
     return re.sub("|".join(map(re.escape, real)), lambda found: real[found[0]], POLICY.read_text())
-
-
-def _progress(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False)
 
 
 async def _drive(console: Console, url: str, planned: Sequence[Request]) -> list[Answer]:

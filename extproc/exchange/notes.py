@@ -71,19 +71,34 @@ class Observed(msgspec.Struct, frozen=True):
     accounted: bool = False
     """Envoy's access log gives a ``RequestAccount`` of the request: status, duration and how it ended count there."""
     share: float = 1.0
-    """Share of the answers like it that are observed (``exchange.sampling``); less than 1 only of accounted ones."""
+    """Share of the answers like it of which as much is known (``exchange.sampling``); less than 1 only of accounted
+    ones."""
+    first_token_share: float = 1.0
+    """The same of ``first_token`` alone: streams of which less is known have one, too."""
+    read_to_end: bool = True
+    """It was drawn to be read to its end. Of a stream that was not, its account tells how it ended."""
+    left: bool = False
+    """The observer left at the first token: nothing is known of what came after it."""
 
     @property
     def stands_for(self) -> float:
         """How many answers it stands for, itself included: what the account does not tell counts so many times."""
         return 1 / self.share
 
+    @property
+    def first_token_stands_for(self) -> float:
+        """The same of its ``first_token``."""
+        return 1 / self.first_token_share
+
 
 SHED = "shed"
 """We could not keep up and watched only the beginning: the exchange itself did not fail."""
 BROKEN_OFF = "broken_off"
-ERRORS = ("error_in_stream", "client_left", BROKEN_OFF, "cut_short", SHED)
-"""The model server reported an error in an answer of status 200; the exchange was broken off before its end, by the
+CLIENT_ERROR = "client_error"
+"""The model server told of an error in an answer of status 200 that is the client's, as 4xx is: it did not fail."""
+ERRORS = ("error_in_stream", CLIENT_ERROR, "client_left", BROKEN_OFF, "cut_short", SHED)
+"""The model server reported an error in an answer of status 200; one that is the client's; the exchange was broken off
+before its end, by the
 client mostly; the same where the account of the request says by whom; the answer ended without the mark that its API
 ends with."""
 
@@ -115,7 +130,7 @@ class RequestAccount(msgspec.Struct, frozen=True):
     operation: str = ""
     request_id: str = ""
     observed: bool = True
-    """False where the answer was left out of the sample that is observed (``exchange.sampling``)."""
+    """False where the answer was not drawn to be read to its end (``exchange.sampling``)."""
 
 
 FAILURES = (

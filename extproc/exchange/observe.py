@@ -1,8 +1,9 @@
 """The state of one HTTP exchange as the filter ``aimesh.observe`` shows it: events in, notes out.
 
 The filter runs in observability mode: Envoy never waits for us and ignores replies, so there are none; only notes, and
-``Finish`` as soon as nothing more is needed. What the exchange is about comes with every message as the dynamic
-metadata that ``aimesh.route`` wrote. A refusal by ``aimesh.route`` shows here as response headers without a request.
+``Finish`` as soon as nothing more is needed: of most streams, where there are many, after the first token. What the
+exchange is about comes with every message as the dynamic metadata that ``aimesh.route`` wrote. A refusal by
+``aimesh.route`` shows here as response headers without a request.
 An exchange that opens a session of a realtime API holds many answers: each of them is noted, and the exchange is not.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from extproc.answers import AnswerReader, RealtimeSession, SessionAnswer, answer_reader, realtime_session
+from extproc.answers.client_errors import GRPC_STATUSES
 from extproc.apis import classify
 from extproc.envoy.actions import FINISH
 from extproc.envoy.events import (
@@ -22,9 +24,9 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.custom_metric_values import CustomMetricValues, custom_samples
-from extproc.exchange.notes import BROKEN_OFF, SHED, Action, Fault, LoadReport
+from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Action, Fault, LoadReport
 from extproc.exchange.request_outcome import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
-from extproc.exchange.sampling import share_told
+from extproc.exchange.sampling import end_share_told, share_told
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import LINKERD_CLIENT, Headers
 from extproc.policy.load_report import LOAD_HEADER, parse_load_header
@@ -48,7 +50,8 @@ class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
 
     __slots__ = (
-        *("_accounted", "_caller", "_code", "_done", "_first_token", "_last_event", "_last_token", "_metadata"),
+        *("_accounted", "_caller", "_code", "_done", "_end_share", "_first_token", "_goes_on", "_last_event"),
+        *("_last_token", "_metadata"),
         *("_metric_values", "_reader", "_received", "_request_id", "_session", "_snapshot", "_started"),
         "_traceparent",
     )
@@ -68,6 +71,8 @@ class ObserveStream:
         self._reader: AnswerReader | None = None
         self._session: RealtimeSession | None = None
         self._metric_values: CustomMetricValues | None = None
+        self._end_share = 1.0  # of the streams that are read to their ends; 0: this one is not
+        self._goes_on = False  # its first token has come, and it has not ended with it
         self._first_token: float | None = None
         self._last_token: float | None = None
         self._last_event = 0.0
@@ -147,9 +152,11 @@ class ObserveStream:
         if policy is not None and policy.custom_metrics:
             values = self._metric_values = CustomMetricValues(policy.custom_metrics)
             values.head(headers)
-        if self._accounted and not share_told(metadata):
-            self._done = True
-            return (*load, FINISH)
+        if self._accounted:
+            if not share_told(metadata):
+                self._done = True
+                return (*load, FINISH)
+            self._end_share = end_share_told(metadata)
         if "api" not in metadata:
             return (*load, *self._end_answer(None), FINISH)  # counted, not timed
         api, operation = metadata["api"], metadata.get("operation", "")
@@ -174,12 +181,21 @@ class ObserveStream:
                 self._last_token = now
                 if self._first_token is None:
                     self._first_token = now
+                    self._goes_on = reader.streamed and not (reader.state.over or event.end_of_stream)
+                    if self._goes_on and not self._end_share:
+                        return self._leave(reader)
             if reader.state.over:
                 return (*self._end(now), FINISH)
         elif self._session is not None:
             notes = self._feed_session(self._session, data, now)
             return (*notes, *self._end(now), FINISH) if event.end_of_stream and not self._done else notes
         return (*self._end(now), FINISH) if event.end_of_stream else ()
+
+    def _leave(self, reader: AnswerReader) -> tuple[Action, ...]:
+        """Notes when the first token of a stream came that is not read to its end."""
+        self._done = True
+        answer = TimedAnswer(reader, self._started, self._first_token, None, None, left=True)
+        return (observed(self._exchange(), answer), FINISH)
 
     def _feed_session(self, session: RealtimeSession, data: bytes, now: float) -> tuple[Action, ...]:
         """Takes what the server of a session sends; ends the session where it is closed or cannot be read."""
@@ -200,6 +216,8 @@ class ObserveStream:
             self._first_token = now if self._first_token is None else self._first_token
         if reader.state.failed:
             error = "error_in_stream"
+        elif reader.state.client_error:
+            error = CLIENT_ERROR
         elif not error and reader.has_end_mark and not reader.state.complete and not reader.malformed:
             error = "cut_short"
         notes = self._end_answer(now, error)
@@ -246,9 +264,13 @@ class ObserveStream:
 
     def _exchange(self) -> ObservedExchange:
         accounted = self._accounted and self._session is None
+        share = share_told(self._metadata) if accounted else 1.0
         return ObservedExchange(
             *(self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted, self._request_id),
-            share=share_told(self._metadata) if accounted else 1.0,
+            # Of an answer that ended with its first token, or before it, all is known wherever it was observed.
+            share=(self._end_share or share) if accounted and self._goes_on else share,
+            first_token_share=share,
+            read_to_end=self._end_share > 0,
         )
 
     def _load_report(self, headers: Headers) -> tuple[Action, ...]:
@@ -272,4 +294,7 @@ def _elapsed(headers: Headers) -> float | None:
 
 def _grpc_error(headers: Headers) -> str:
     """gRPC's trailers say how a call ended, under the HTTP status 200."""
-    return "error_in_stream" if headers.text("grpc-status") not in ("", "0") else ""
+    status = headers.text("grpc-status")
+    if status in ("", "0"):
+        return ""
+    return CLIENT_ERROR if status in GRPC_STATUSES else "error_in_stream"

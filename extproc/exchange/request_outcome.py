@@ -8,7 +8,7 @@ from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount
-from extproc.exchange.sampling import share_told
+from extproc.exchange.sampling import end_share_told
 from extproc.exchange.timed_answer import MAX_MODEL
 from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.policy.target import Target
@@ -88,7 +88,7 @@ def account(
         asked=metadata.get("model", "")[:MAX_MODEL],
         operation=metadata.get("operation", ""),
         request_id=logged.request_id[:MAX_REQUEST_ID],
-        observed=share_told(metadata) > 0,
+        observed=end_share_told(metadata) > 0,
     )
     return (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
 

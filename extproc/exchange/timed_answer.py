@@ -32,7 +32,9 @@ class ObservedExchange(msgspec.Struct, frozen=True):
     """As ``Observed.accounted``."""
     request_id: str = ""
     share: float = 1.0
-    """As ``Observed.share``."""
+    """As ``Observed.share``, as are the next two."""
+    first_token_share: float = 1.0
+    read_to_end: bool = True
 
     @property
     def policy(self) -> Policy | None:
@@ -60,20 +62,21 @@ class TimedAnswer(msgspec.Struct, frozen=True):
     ended: float | None
     error: str = ""
     """One of ``notes.ERRORS``, or empty."""
+    left: bool = False
+    """As ``Observed.left``."""
 
 
 def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
     """What is known of an answer at its end."""
     metadata, reader = exchange.metadata, answer.reader
     labels = metric_labels(exchange.snapshot, metadata)
-    given, output, cached = (None, None, None) if reader is None else reader.counts()
+    given, output, cached = (None, None, None) if reader is None or answer.left else reader.counts()
     streamed = reader is not None and reader.streamed
     # Some servers write zero where they do not count.
-    estimated = (
-        reader is not None and streamed and not output and reader.pieces_are_tokens and reader.state.output_events > 0
-    )
-    if reader is not None and estimated:
-        output = reader.state.output_events
+    estimated = False
+    if reader is not None and streamed and not output and not answer.left:
+        estimated = reader.pieces_are_tokens and reader.state.output_events > 0
+        output = reader.state.output_events if estimated else output
     return Observed(
         labels.model,
         labels.version,
@@ -98,6 +101,9 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         request_id=exchange.request_id,
         accounted=exchange.accounted,
         share=exchange.share,
+        first_token_share=exchange.first_token_share,
+        read_to_end=exchange.read_to_end,
+        left=answer.left,
     )
 
 

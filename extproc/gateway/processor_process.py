@@ -19,8 +19,9 @@ _POLL_INTERVAL = 0.05
 class Processor:
     """The processor's process, restarted where it ends by itself."""
 
-    def __init__(self, options: ServeOptions) -> None:
-        """Starts it. Raises ``SetupError``."""
+    def __init__(self, options: ServeOptions, *, echo: bool = True) -> None:
+        """Starts it. ``echo``: its log goes to our stderr. Raises ``SetupError``."""
+        self._echo = echo
         self._command = [sys.executable, "-m", "extproc", *options.arguments()]
         self._backoff = RestartBackoff()
         self.child = self._start()
@@ -47,7 +48,7 @@ class Processor:
             _print(f"the processor {self._backoff.record_exit(self.child.process.returncode, now)}")
 
     def _start(self) -> ChildProcess:
-        child = ChildProcess("the processor", self._command, echo=True)
+        child = ChildProcess("the processor", self._command, echo=self._echo)
         self._backoff.record_start(time.monotonic())
         return child
 

@@ -12,6 +12,7 @@ ROLLING_BACK: Final = "RollingBack"
 FAILED: Final = "Failed"
 COMPLETED: Final = "Completed"
 Phase: TypeAlias = Literal["Progressing", "Paused", "RollingBack", "Failed", "Completed"]
+ENDED: frozenset[Phase] = frozenset((FAILED, COMPLETED))
 
 DEFAULT_STEPS = (1, 5, 25, 50, 100)
 EXPONENTIAL_STEPS = (1, 2, 4, 8, 16, 32, 64, 100)

@@ -40,8 +40,15 @@ def upper_bound(number: int) -> float:
     return 0.0 if number == ZERO else GROWTH**number
 
 
+DURATION, ABANDONED = "duration", "abandoned"
+"""Keys of ``VersionEvidence.values`` beside the metrics of guards, in seconds: from a request to the end of its answer,
+which was whole; and for how long clients waited for the first token, of observed answers, and then left."""
+
+
 class VersionEvidence(msgspec.Struct):
-    """What is known of one version's requests. Every request counts once, whatever share of answers is observed."""
+    """What is known of one version's requests. Every request counts once, whatever share of answers is observed; those
+    that are the client's own doing do not: answered with 4xx or an error of that kind, or left.
+    """
 
     requests: int = 0
     failures: int = 0
@@ -54,7 +61,7 @@ class VersionEvidence(msgspec.Struct):
     """By metric: seconds, or tokens."""
 
     def note(self, metric: str, value: float) -> None:
-        """Counts a value of ``timeToFirstToken``, ``timePerOutputToken`` or ``outputTokens``."""
+        """Counts a value of one of ``VALUES``."""
         counts = self.values.get(metric)
         if counts is None:
             counts = self.values[metric] = {}
@@ -79,8 +86,8 @@ class VersionEvidence(msgspec.Struct):
         return found
 
 
-VALUES = (FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS)
-"""Metrics of which values are kept."""
+VALUES = (FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS, DURATION, ABANDONED)
+"""Of what values are kept."""
 EvidenceByVersion: TypeAlias = dict[str, VersionEvidence]
 
 

@@ -3,6 +3,10 @@
 A guard *fails* where a sequential test has shown that it is broken (``verdict``), which it may at any look. It *passes*
 where enough was measured and the estimate is within it: good evidence that something is fine would take many times as
 many requests as evidence that it is not. Else it *waits*.
+
+A client that leaves before an answer has begun says little: it may do so whenever it likes. Only that it waited for
+longer than any answer takes (``PATIENCE``) is evidence, of a failure and of a late first token: no client can make that
+up. And where many more leave the new version than leave the others, the rollout waits, whatever its guards say.
 """
 
 from __future__ import annotations
@@ -10,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from extproc.policy.rollout_plan import ERRORS, Guard, RolloutPlan
-from extproc.rollout.evidence import GuardRecord, Look, StepEvidence, VersionEvidence
+from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, Guard, RolloutPlan
+from extproc.rollout.evidence import ABANDONED, DURATION, Buckets, GuardRecord, Look, StepEvidence, VersionEvidence
 from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
 from extproc.rollout.verdict import count_above, count_below, exceeds, quantile, quantile_bounds
 
@@ -21,6 +25,11 @@ LOOKS_TO_FAIL = 3
 """Looks in a row at which a query's value must be out of bounds: nothing is known of its noise."""
 MAX_LOOKS = 120
 """Looks that are kept of a guard; beyond, every second is dropped."""
+PATIENCE = 2.0
+"""Times the p99 of what whole answers take, of all versions: who has waited for longer was not being answered."""
+_MORE_LEFT, _LEFT_WITHOUT_OTHERS = 2.0, 0.1
+"""The share of clients that may leave the new version without an answer: so many times that of the other versions, or
+where nobody is on these, this."""
 _RESOLUTION = 1.02
 """Quotients of estimates are exact within this factor (``evidence.GROWTH``)."""
 
@@ -54,11 +63,11 @@ def judge(
         elif guard.relative_to and percent >= plan.steps[-1]:
             record.value, verdict = None, Verdict(PASSING, f"nobody is left on {guard.relative_to} to compare with")
         elif guard.metric == ERRORS:
-            verdict = _judge_errors(guard, record, _evidence(step, plan.to), plan, level)
+            verdict = _judge_errors(guard, record, step, plan, level)
         elif guard.relative_to:
             verdict = _judge_ratio(guard, record, step, plan, level)
         else:
-            verdict = _judge_quantile(guard, record, _evidence(step, plan.to), plan, level)
+            verdict = _judge_quantile(guard, record, step, plan, level)
         record.word, record.reason = verdict.word, verdict.reason
         if not guard.promql or guard.label in queried:
             _look(record, now)
@@ -66,48 +75,48 @@ def judge(
     for word in (FAILING, WAITING):
         if reasons := [verdict.reason for verdict in found if verdict.word == word]:
             return Verdict(word, "; ".join(reasons))
-    return Verdict(PASSING, "every guard holds")
+    return _unless_clients_leave(step, plan) or Verdict(PASSING, "every guard holds")
 
 
 def _evidence(step: StepEvidence, version: str) -> VersionEvidence:
     return step.versions.get(version) or VersionEvidence()
 
 
-def _judge_errors(guard: Guard, record: GuardRecord, new: VersionEvidence, plan: RolloutPlan, level: float) -> Verdict:
-    bound = guard.maximum or 0.0
-    by_account, by_answer = _share(new.failures, new.requests), _share(new.answer_failures, new.answers)
-    record.value = by_account + by_answer if new.requests else None
-    text = f"{100 * (by_account + by_answer):.3g}% of {new.requests} requests of {plan.to}"
-    if exceeds(new.failures, new.requests, bound, level) or exceeds(new.answer_failures, new.answers, bound, level):
+def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
+    new = _evidence(step, plan.to)
+    bound, in_vain = guard.maximum or 0.0, sum(_waited_in_vain(step, new).values())
+    failures, answers = new.answer_failures + in_vain, new.answers + in_vain
+    by_account, by_answer = _share(new.failures, new.requests), _share(failures, answers)
+    record.value = by_account + by_answer if new.requests or answers else None
+    text = f"{100 * (by_account + by_answer):.3g}% of {max(new.requests, answers)} requests of {plan.to}"
+    if exceeds(new.failures, new.requests, bound, level) or exceeds(failures, answers, bound, level):
         return Verdict(FAILING, text)
-    if short := _too_few(min(new.requests, new.answers), plan, plan.to):
+    if short := _too_few(min(new.requests, answers), plan, f"requests of {plan.to}"):
         return short
     return Verdict(PASSING if by_account + by_answer <= bound else WAITING, text)
 
 
-def _judge_quantile(
-    guard: Guard, record: GuardRecord, new: VersionEvidence, plan: RolloutPlan, level: float
-) -> Verdict:
+def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile against a bound: more than the share that may be is beyond it."""
-    values = new.values.get(guard.metric, {})
+    values = _values(guard, step, plan.to)
     total = sum(values.values())
     record.value = quantile(values, guard.quantile)
     if guard.maximum is not None:
         beyond, allowed = count_above(values, guard.maximum), 1 - guard.quantile
     else:
         beyond, allowed = count_below(values, guard.minimum or 0.0), guard.quantile
-    text = f"{record.value or 0:.3g} of {total} answers of {plan.to}"
+    what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {plan.to}"
+    text = f"{record.value or 0:.3g} of {total} {what}"
     if exceeds(beyond, total, allowed, level):
         return Verdict(FAILING, text)
-    if short := _too_few(total, plan, plan.to):
+    if short := _too_few(total, plan, what):
         return short
     return Verdict(PASSING if beyond <= allowed * total else WAITING, text)
 
 
 def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile of the new version against that of another in the same time."""
-    ours = _evidence(step, plan.to).values.get(guard.metric, {})
-    theirs = _evidence(step, guard.relative_to).values.get(guard.metric, {})
+    ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
     here, there = quantile(ours, guard.quantile), quantile(theirs, guard.quantile)
     record.value = here / there if here is not None and there else None
     text = f"{here or 0:.3g} of {plan.to} against {there or 0:.3g} of {guard.relative_to}"
@@ -118,7 +127,8 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     if guard.min_ratio is not None and highest < guard.min_ratio * lowest_there:
         return Verdict(FAILING, text)
     for version, values in ((plan.to, ours), (guard.relative_to, theirs)):
-        if short := _too_few(sum(values.values()), plan, version):
+        what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {version}"
+        if short := _too_few(sum(values.values()), plan, what):
             return short
     here, there = here or 0.0, there or 0.0
     holds = here <= (guard.max_ratio * there * _RESOLUTION if guard.max_ratio is not None else here)
@@ -143,10 +153,55 @@ def _within(guard: Guard, value: float) -> bool:
     return (guard.maximum is None or value <= guard.maximum) and (guard.minimum is None or value >= guard.minimum)
 
 
-def _too_few(number: int, plan: RolloutPlan, version: str) -> Verdict | None:
+def _unless_clients_leave(step: StepEvidence, plan: RolloutPlan) -> Verdict | None:
+    """None unless many more clients leave the new version without an answer than leave the others."""
+    here = _share_left(_evidence(step, plan.to))
+    others = VersionEvidence()
+    for version, evidence in step.versions.items():
+        if version != plan.to:
+            others.add(evidence)
+    allowed = max((guard.maximum or 0.0 for guard in plan.guards if guard.metric == ERRORS), default=0.01)
+    allowed += _MORE_LEFT * _share_left(others) if others.answers else _LEFT_WITHOUT_OTHERS
+    if here <= allowed:
+        return None
+    compared = f", {100 * _share_left(others):.3g}% the others" if others.answers else ""
+    return Verdict(WAITING, f"{100 * here:.3g}% of the clients leave {plan.to} before it answers{compared}")
+
+
+def _share_left(evidence: VersionEvidence) -> float:
+    left = sum(evidence.values.get(ABANDONED, {}).values())
+    return _share(left, left + evidence.answers)
+
+
+def _waited_in_vain(step: StepEvidence, evidence: VersionEvidence) -> Buckets:
+    """How long clients waited that left without an answer when nobody is answered any more."""
+    left = evidence.values.get(ABANDONED)
+    if not left:
+        return {}
+    whole = VersionEvidence()
+    for each in step.versions.values():
+        whole.add(each)
+    longest = quantile(whole.values.get(DURATION, {}), 0.99)
+    return {} if longest is None else {n: count for n, count in left.items() if count_above({n: 1}, PATIENCE * longest)}
+
+
+def _values(guard: Guard, step: StepEvidence, version: str) -> Buckets:
+    """A version's values of the guard's metric; first tokens that did not come are as late as they were waited for."""
+    evidence = _evidence(step, version)
+    values = evidence.values.get(guard.metric, {})
+    if guard.metric != FIRST_TOKEN or not (in_vain := _waited_in_vain(step, evidence)):
+        return values
+    return {number: values.get(number, 0) + in_vain.get(number, 0) for number in values.keys() | in_vain.keys()}
+
+
+_ANSWERS = {OUTPUT_TOKENS: "answers"}
+"""What has values of a metric."""
+
+
+def _too_few(number: int, plan: RolloutPlan, what: str) -> Verdict | None:
     if number >= plan.min_requests:
         return None
-    return Verdict(WAITING, f"{number} of {plan.min_requests} requests of {version} are measured")
+    return Verdict(WAITING, f"{number} of {plan.min_requests} {what} are measured")
 
 
 def _share(hits: int, trials: int) -> float:

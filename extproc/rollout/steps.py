@@ -81,7 +81,8 @@ def advance(state: RolloutState, plan: RolloutPlan, verdict: Verdict, measured: 
     ``measured``: seconds of this step for which all processors' measurements are in the verdict.
     """
     if state.phase == ROLLING_BACK:
-        return _move(state, FAILED, 0, state.moves[-1].reason, now) if now - state.since >= RELOAD_TIME else state
+        reason = state.moves[-1].reason if state.moves else ""  # a state that somebody else has written may have none
+        return _move(state, FAILED, 0, reason, now) if now - state.since >= RELOAD_TIME else state
     if state.phase != PROGRESSING:
         return state
     if verdict.word == FAILING:

@@ -30,10 +30,13 @@ from extproc.serve.pool_feed import PoolFeed
 from extproc.serve.reachability_feed import ReachabilityFeed
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.serve.servicer import handler_factory
+from extproc.serve.span_service import SpanService
 from extproc.telemetry.measured_versions import MeasuredVersions, decode_report
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.received_spans import ReceivedSpans
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.serving_gauges import ServingGauges
+from extproc.telemetry.spans import EXPORT
 from extproc.telemetry.tap import OpenTaps
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ class Server:
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
-        self._recent, self._taps = RecentTraffic(), OpenTaps()
+        self._recent, self._taps, self._spans = RecentTraffic(), OpenTaps(), ReceivedSpans()
         content = AdminContent(
             lambda: self._metrics,
             self._unready,
@@ -85,6 +88,8 @@ class Server:
             self._taps.open,
             self._rollouts,
             self._measured.report,
+            self._spans.spans,
+            self._spans.raw,
         )
         self._admin = AdminServer(options.admin, content)
         self._rollout_driver = self._new_rollout_driver()
@@ -100,6 +105,7 @@ class Server:
                     self._loads,
                 ),
                 STREAM: self._access_log.open,
+                EXPORT: SpanService(self._spans, self._metrics).open,
                 **self._health.services(),
             },
             Settings(tls=Certificates.of_files(*options.tls_files), keepalive=options.keepalive),

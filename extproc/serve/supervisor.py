@@ -47,7 +47,13 @@ class Supervisor:
         self._addresses = spread_addresses(options.listen, options.workers)
         self._options = options
         content = AdminContent(
-            self._total_metrics, self._unready, self._config, self._recent, self._tap, self._rollouts
+            self._total_metrics,
+            self._unready,
+            self._config,
+            self._recent,
+            self._tap,
+            self._rollouts,
+            spans=lambda: [span for worker in self._workers for span in worker.spans()],
         )
         self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
         self._directory = RunDirectory()

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from extproc.admin.client import Replica, Unreachable
+from extproc.envoy.codec import Malformed
 from extproc.errors import SetupError
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.options import ServeOptions
@@ -26,6 +27,7 @@ from extproc.serve.restart_backoff import RestartBackoff
 from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
+from extproc.telemetry.spans import Span, decode_spans
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,13 @@ class Worker:
             return decode_report(self._get("/evidence"))
         except (Unreachable, msgspec.MsgspecError):
             return None
+
+    def spans(self) -> list[Span]:
+        """Those that it has received lately; none where there is no answer."""
+        try:
+            return decode_spans(self._get("/spans"))
+        except (Unreachable, Malformed):
+            return []
 
     def describe(self) -> dict[str, Any]:
         """What ``/config`` says of it."""

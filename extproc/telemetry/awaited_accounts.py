@@ -41,16 +41,7 @@ class AwaitedAccounts:
         """
         shown = self.overdue(now)
         if isinstance(note, RequestAccount):
-            if not note.observed:
-                shown.append((now, note))
-            elif (held := self._answers.pop(note.request_id, None)) is not None:
-                shown.append((held[0], _explained(held[1], note)))
-            elif note.failure and note.request_id:
-                self._reasons[note.request_id] = now, note
-                self._reasons.move_to_end(note.request_id)
-                if len(self._reasons) > MAX_AWAITED:
-                    self._reasons.popitem(last=False)
-            return shown
+            return [*shown, *(self.explain(now, note) if note.observed else [(now, note)])]
         known = self._reasons.pop(note.request_id, None)
         if not (note.accounted and note.request_id and _needs_reason(note)):
             shown.append((now, note))
@@ -63,6 +54,18 @@ class AwaitedAccounts:
             if len(self._answers) > MAX_AWAITED:
                 shown.append(self._answers.popitem(last=False)[1])
         return shown
+
+    def explain(self, now: float, account: RequestAccount) -> list[Ended]:
+        """The answer that the account explains, if it has come; else the account waits for it."""
+        held = self._answers.pop(account.request_id, None)
+        if held is not None:
+            return [(held[0], _explained(held[1], account))]
+        if account.failure and account.request_id:
+            self._reasons[account.request_id] = now, account
+            self._reasons.move_to_end(account.request_id)
+            if len(self._reasons) > MAX_AWAITED:
+                self._reasons.popitem(last=False)
+        return []
 
     def overdue(self, now: float) -> list[Ended]:
         """The answers that have waited for too long, as they were observed."""

@@ -5,13 +5,13 @@ Source: open-telemetry/semantic-conventions-genai (gen-ai-spans.md, gen-ai-metri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from extproc.apis import TABLE
-from extproc.exchange.notes import BROKEN_OFF, SHED, Observed
+from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Observed
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.histogram import Histogram
 
@@ -36,7 +36,7 @@ _OPERATION_NAMES = {row.operation: row.operation for row in TABLE} | {
     operation: name for name, operations in _OPERATIONS_BY_NAME.items() for operation in operations
 }
 
-_ENDS_WITHOUT_FAULT = ("client_left", "client_stalled", "idle", BROKEN_OFF, SHED)
+_ENDS_WITHOUT_FAULT = ("client_left", "client_stalled", "idle", BROKEN_OFF, CLIENT_ERROR, SHED)
 """Values of ``Observed.error`` with which a span has not failed: they are not the model server's."""
 
 
@@ -49,9 +49,11 @@ def has_span(observed: Observed, *, child: bool) -> bool:
     """Whether the exchange gets a span. ``child``: the context of a parent span is known.
 
     The duration must be known, or the exchange be a refusal (4xx, 5xx), which takes no time. A refusal without a parent
-    gets none: it would be a trace of that span alone, with no parent's decision on sampling.
+    gets none: it would be a trace of that span alone, with no parent's decision on sampling. Nor does an answer get one
+    that was not drawn to be read to its end.
     """
-    return observed.seconds is not None or (child and observed.code[:1] in ("4", "5"))
+    timed = observed.seconds is not None or (child and observed.code[:1] in ("4", "5"))
+    return timed and observed.read_to_end
 
 
 def operation(observed: Observed) -> str:
@@ -158,9 +160,10 @@ class Measurements:
         )
         error = error_type(observed)
         input_tokens, output_tokens = (("gen_ai.token.type", kind) for kind in ("input", "output"))
+        if observed.first_token is not None:
+            self._observe(FIRST_TOKEN, attributes, observed.first_token, observed.first_token_stands_for)
         for instrument, more, value in (
             (REQUEST, (("error.type", error),) if error else (), observed.seconds),
-            (FIRST_TOKEN, (), observed.first_token),
             (PER_TOKEN, (), observed.per_token),
             (TOKENS, (input_tokens,), observed.input_tokens),
             (TOKENS, (output_tokens,), None if observed.estimated else observed.output_tokens),
@@ -177,8 +180,16 @@ class Measurements:
             histogram = histograms[attributes] = Histogram(instrument.bounds)
         histogram.observe(value, times)
 
-    def collect(self) -> Iterator[tuple[Instrument, list[tuple[Attributes, Histogram]]]]:
-        """Instruments with at least one value, and their histograms by attributes."""
-        for instrument, histograms in self._histograms.items():
-            if histograms:
-                yield instrument, [(dict(attributes), histogram) for attributes, histogram in list(histograms.items())]
+    def histograms(self, instrument: Instrument) -> list[tuple[tuple[tuple[str, str], ...], Histogram]]:
+        """Those of an instrument, by their attributes."""
+        return list(self._histograms[instrument].items())
+
+
+def collect(measurements: Sequence[Measurements]) -> Iterator[tuple[Instrument, list[tuple[Attributes, Histogram]]]]:
+    """Instruments with at least one value, and by attributes the sums of their histograms."""
+    for instrument in (REQUEST, FIRST_TOKEN, PER_TOKEN, TOKENS):
+        sums: dict[tuple[tuple[str, str], ...], Histogram] = {}
+        for attributes, histogram in (pair for each in measurements for pair in each.histograms(instrument)):
+            sums.setdefault(attributes, Histogram(instrument.bounds)).add(histogram)
+        if sums:
+            yield instrument, [(dict(attributes), histogram) for attributes, histogram in sums.items()]

@@ -37,11 +37,11 @@ class Counts(msgspec.Struct, array_like=True):
     """None, here and below: no answer was streamed."""
     per_token: Histogram | None = None
     observed: int = 0
-    """Answers that were read for times, tokens and errors: all, or a sample that stands for all."""
+    """Answers that were read to their ends: all, or a sample that stands for all."""
 
     def note(self, observed: Observed) -> None:
         """Counts an exchange; of an accounted one what the account does not have, for all that it stands for."""
-        self.observed += 1
+        self.observed += not observed.left
         times = observed.stands_for
         if observed.accounted:
             self.failures += times * (observed.error in FAILED_AFTER_STATUS)
@@ -49,7 +49,7 @@ class Counts(msgspec.Struct, array_like=True):
             self._request(observed, observed.error)
         if observed.first_token is not None:
             self.first_token = self.first_token or Histogram(FIRST_TOKEN_BUCKETS)
-            self.first_token.observe(observed.first_token, times)
+            self.first_token.observe(observed.first_token, observed.first_token_stands_for)
         if observed.per_token is not None:
             self.per_token = self.per_token or Histogram(PER_TOKEN_BUCKETS)
             self.per_token.observe(observed.per_token, times)

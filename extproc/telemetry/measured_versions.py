@@ -1,7 +1,9 @@
 """What verdicts on rollouts need of one process: evidence of each version of the policies that are rolled out.
 
 Only requests count whose version the weights chose: a request that names its version, or whose headers do, is not like
-the others. Counting takes place when an exchange has ended, after the client has its answer.
+the others. Nor do those that are the client's own doing: refused with 4xx, answered with an error of that kind, or
+left; but it is counted for how long clients had waited that left. Counting takes place when an exchange has ended,
+after the client has its answer.
 """
 
 from __future__ import annotations
@@ -10,13 +12,23 @@ import os
 
 import msgspec
 
-from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
+from extproc.answers import is_session
+from extproc.apis.answer_table import SHAPES
+from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
 from extproc.policy.snapshot import Snapshot
-from extproc.rollout.evidence import EvidenceByVersion, VersionEvidence
+from extproc.rollout.evidence import ABANDONED, DURATION, EvidenceByVersion, VersionEvidence
 
 DRAWN_COHORTS = ("weight", "sticky")
 """Cohorts in which the weights choose the version."""
+_LEFT = ("client_left", BROKEN_OFF)
+"""Ends that say nothing of the server, unless the client waited for long."""
+_GENERATING = frozenset(
+    (api, operation)
+    for (api, operation), shape in SHAPES.items()
+    if shape.output and operation not in ("embed", "rerank", "classify")
+)
+"""Operations whose answers are generated text: empty ones, and those of which a server counts no tokens, count too."""
 
 
 class ProcessEvidence(msgspec.Struct):
@@ -42,28 +54,38 @@ class MeasuredVersions:
         """Counts a finished exchange; of an accounted one what the account does not have."""
         if observed.policy not in self._policies or observed.cohort not in DRAWN_COHORTS:
             return
+        if observed.code.startswith("4") or observed.error == CLIENT_ERROR:
+            return
         counts = self._of(observed)
-        counts.answers += 1
+        if observed.first_token is not None:
+            counts.note(FIRST_TOKEN, observed.first_token)
+        if observed.per_token is not None:
+            counts.note(PER_TOKEN, observed.per_token)
+        if observed.error in _LEFT:
+            if observed.first_token is None and observed.seconds is not None:
+                counts.note(ABANDONED, observed.seconds)
+            return
+        counts.answers += not observed.left
         failed_answer = observed.error in FAILED_AFTER_STATUS
         if observed.accounted:
             counts.answer_failures += failed_answer
         else:
             counts.requests += 1
             counts.failures += failed_answer or observed.code.startswith("5")
-        if observed.first_token is not None:
-            counts.note(FIRST_TOKEN, observed.first_token)
-        if observed.per_token is not None:
-            counts.note(PER_TOKEN, observed.per_token)
-        if observed.code.startswith("2") and not observed.error:
+            _note_duration(counts, observed.code, observed.error, observed.seconds)
+        if observed.code.startswith("2") and not observed.error and not observed.left and _generates(observed):
             # An answer that tells of no tokens counts as one without any, since an empty one tells of none.
             counts.note(OUTPUT_TOKENS, observed.output_tokens or 0)
 
     def account(self, account: RequestAccount) -> None:
         """Counts a request by Envoy's account of it."""
-        if account.policy in self._policies and account.cohort in DRAWN_COHORTS:
+        if account.policy not in self._policies or account.cohort not in DRAWN_COHORTS:
+            return
+        if account.failure not in _LEFT and not account.code.startswith("4"):
             counts = self._of(account)
             counts.requests += 1
             counts.failures += account.code.startswith("5") or account.failure in FAILED_AFTER_STATUS
+            _note_duration(counts, account.code, account.failure, account.seconds)
 
     def report(self) -> bytes:
         """For ``decode_report``. Encoding holds the GIL throughout, so it sees no half-made change."""
@@ -75,6 +97,16 @@ class MeasuredVersions:
         if found is None:
             found = versions[note.version] = VersionEvidence()
         return found
+
+
+def _note_duration(counts: VersionEvidence, code: str, failure: str, seconds: float | None) -> None:
+    if seconds is not None and code.startswith("2") and not failure:
+        counts.note(DURATION, seconds)
+
+
+def _generates(observed: Observed) -> bool:
+    """Whether it is of an operation whose answers have output tokens, if they are as they should be."""
+    return (observed.api, observed.operation) in _GENERATING or is_session(observed.api, observed.operation)
 
 
 def decode_report(report: bytes) -> ProcessEvidence:

@@ -33,6 +33,10 @@ COUNTERS: dict[str, tuple[str, Labels]] = {
         "Answers that were read for times, tokens and errors: all, or a sample that stands for all.",
         ("model", "version", "gpu_pool"),
     ),
+    "inference_observed_first_tokens": (
+        "Streams that were read to their first token at least: all, or a sample that stands for all.",
+        ("model", "version", "gpu_pool"),
+    ),
     "inference_errors": (
         "Inferences that failed or were broken off, and whose fault it was.",
         ("model", "version", "gpu_pool", "reason"),

@@ -94,23 +94,24 @@ class Metrics(Collector):
 
     def _observed(self, note: Observed) -> None:
         labels = (note.model, note.version, note.gpu_pool)
-        self._count("inference_observed_requests", labels)
+        if not note.left:
+            self._count("inference_observed_requests", labels)
         if not note.accounted:
             self._request(note, "observer")
         times = note.stands_for
         estimated = "true" if note.estimated else "false"
         if note.first_token is not None:
-            self._histogram("inference_time_to_first_token_seconds", labels).observe(note.first_token, times)
+            self._count("inference_observed_first_tokens", labels)
+            first_token = self._histogram("inference_time_to_first_token_seconds", labels)
+            first_token.observe(note.first_token, note.first_token_stands_for)
         if note.per_token is not None:
             per_token = self._histogram("inference_time_per_output_token_seconds", (*labels, estimated))
             per_token.observe(note.per_token, times)
         told, counted = ("false", estimated) if times == 1 else ("true", "true")
-        if note.input_tokens is not None:
-            self._count("inference_tokens", (*labels, "input", told), note.input_tokens * times)
-        if note.output_tokens is not None:
-            self._count("inference_tokens", (*labels, "output", counted), note.output_tokens * times)
-        if note.cached_tokens is not None:
-            self._count("inference_tokens", (*labels, "cached", told), note.cached_tokens * times)
+        tokens = (("input", told, note.input_tokens), ("output", counted, note.output_tokens))
+        for kind, how, count in (*tokens, ("cached", told, note.cached_tokens)):
+            if count is not None:
+                self._count("inference_tokens", (*labels, kind, how), count * times)
         if note.error and note.error not in _NOT_COUNTED:
             self._count("inference_errors", (*labels, note.error), times)
 

@@ -1,9 +1,9 @@
 """Export of spans and metrics of inferences to an OpenTelemetry collector, by OTLP over gRPC.
 
-The request path only queues a finished exchange; a thread makes spans of the queue and sends them, those of answers
-that were broken off once their accounts say by whom. While the collector is slow or unreachable the queue fills; what
-does not fit is dropped and counted. Everything but the endpoint (headers, certificates, timeout, sampler, resource
-attributes) comes from OpenTelemetry's own environment variables.
+The request path only queues a finished exchange; a thread makes spans of the queue and sends them. Answers that were
+broken off become spans, and count, once their accounts say by whom. While the collector is slow or unreachable the
+queue fills; what does not fit is dropped and counted. Everything but the endpoint (headers, certificates, timeout,
+sampler, resource attributes) comes from OpenTelemetry's own environment variables.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from opentelemetry.trace.propagation import set_span_in_context
 
 from extproc import __version__
-from extproc.exchange.notes import Observed, RequestAccount
+from extproc.exchange.notes import BROKEN_OFF, Observed, RequestAccount
 from extproc.grpc_server import Metadata
 from extproc.telemetry import genai, trace_context
 from extproc.telemetry.awaited_accounts import AwaitedAccounts, Ended
@@ -67,7 +67,11 @@ class OtlpExporter:
         self._metrics = metrics
         self._queue: deque[Ended] = deque()
         self._awaited = AwaitedAccounts()
-        self._measurements = genai.Measurements()
+        self._broken: deque[Ended] = deque()
+        """Answers that were broken off and do not count yet, and accounts of failures."""
+        self._uncounted = AwaitedAccounts()
+        self._measurements, self._counted_late = genai.Measurements(), genai.Measurements()
+        """Of the thread that serves requests, and of our own."""
         self._started_at = time.time_ns()
         self._spans = _SpanSender(endpoint, resource) if _enabled("OTEL_TRACES_EXPORTER") else None
         self._points = _MetricSender(endpoint, resource) if _enabled("OTEL_METRICS_EXPORTER") else None
@@ -80,7 +84,10 @@ class OtlpExporter:
         """Queues a finished exchange. ``metadata``: that of its gRPC stream."""
         if not genai.is_inference(observed):
             return
-        self._measurements.note(observed)
+        if observed.error == BROKEN_OFF and self._points is not None and len(self._broken) < _MAX_QUEUED:
+            self._broken.append((time.time(), observed))
+        else:
+            self._measurements.note(observed)
         if self._spans is None:
             return
         context = trace_context.read_context(metadata, observed.traceparent)
@@ -93,11 +100,15 @@ class OtlpExporter:
             self._queue.append((time.time(), traced))
 
     def account(self, account: RequestAccount) -> None:
-        """Queues what Envoy tells of an observed request that failed. A full queue loses it: the span then tells what
-        was observed.
+        """Queues what Envoy tells of a request that failed. A full queue loses it: span and metrics then tell what was
+        observed.
         """
-        if self._spans is not None and account.observed and account.failure and len(self._queue) < _MAX_QUEUED:
+        if not account.failure:
+            return
+        if self._spans is not None and account.observed and len(self._queue) < _MAX_QUEUED:
             self._queue.append((time.time(), account))
+        if self._points is not None and len(self._broken) < _MAX_QUEUED:
+            self._broken.append((time.time(), account))
 
     def start(self) -> None:
         """Starts the thread, and lowers the interpreter's thread switch interval until ``stop``."""
@@ -119,12 +130,25 @@ class OtlpExporter:
         while not stopping:
             stopping = self._stopping.wait(_QUEUE_INTERVAL)
             try:
-                self._send_spans(math.inf if stopping else time.time())
+                now = math.inf if stopping else time.time()
+                self._count_late(now)
+                self._send_spans(now)
                 if self._points is not None and (stopping or time.monotonic() >= due):
                     due = time.monotonic() + self._interval
-                    self._points.send(self._measurements, self._started_at)
+                    self._points.send((self._measurements, self._counted_late), self._started_at)
             except Exception:
                 log.exception("sending to the collector failed")
+
+    def _count_late(self, now: float) -> None:
+        """Counts answers that were broken off, but for what still awaits its account at ``now``."""
+        ended: list[Ended] = []
+        while self._broken:
+            at, note = self._broken.popleft()
+            awaited = self._uncounted
+            ended += awaited.explain(at, note) if isinstance(note, RequestAccount) else awaited.take(at, note)
+        for _, observed in (*ended, *self._uncounted.overdue(now)):
+            if isinstance(observed, Observed):
+                self._counted_late.note(observed)
 
     def _send_spans(self, now: float) -> None:
         """Sends what is queued, but for what still awaits its account at ``now``."""
@@ -222,12 +246,12 @@ class _MetricSender:
         self._exporter = OTLPMetricExporter(endpoint)
         self._resource = resource
 
-    def send(self, measurements: genai.Measurements, since: int) -> None:
-        """``since``: the start of the sums in nanoseconds since the epoch."""
+    def send(self, measurements: Sequence[genai.Measurements], since: int) -> None:
+        """The sums of ``measurements``. ``since``: their start in nanoseconds since the epoch."""
         now = time.time_ns()
         metrics = [
             sdk.Metric(instrument.name, instrument.description, instrument.unit, _histogram(series, since, now))
-            for instrument, series in measurements.collect()
+            for instrument, series in genai.collect(measurements)
         ]
         if metrics:
             scope = sdk.ScopeMetrics(InstrumentationScope(_SCOPE, __version__, _SCHEMA), metrics, _SCHEMA)

@@ -112,8 +112,8 @@ class OpenTaps:
         self._lock = Lock()
 
     def note(self, observed: Observed) -> None:
-        """Passes a finished exchange to the taps. Called on the event loop's thread."""
-        if not self._open:
+        """Passes a finished exchange to the taps, unless its account is shown. Called on the event loop's thread."""
+        if not self._open or not observed.read_to_end:
             return
         now = time.time()
         for tap_filter, buffer in self._open:
@@ -121,8 +121,8 @@ class OpenTaps:
                 buffer.put((now, observed))
 
     def account(self, account: RequestAccount) -> None:
-        """Passes what Envoy tells of a request to the taps: those that nobody observed, and why others failed, which
-        may have gone elsewhere than the observer thinks. Called on the event loop's thread.
+        """Passes what Envoy tells of a request to the taps: those that were not drawn to be read to their ends, and why
+        others failed, which may have gone elsewhere than the observer thinks. Called on the event loop's thread.
         """
         if not self._open:
             return
@@ -180,7 +180,7 @@ class TapRecord(msgspec.Struct, frozen=True):
     """Of ``notes.ERRORS`` or ``notes.FAILURES``; empty where it ended as it should."""
     traceparent: str
     observed: bool = True
-    """False: the answer was left out of the sample that is read; what only an answer tells is not known."""
+    """False: the answer was not drawn to be read to its end; what only an answer tells is not known."""
 
 
 def encode_record(ended_at: float, note: Observed | RequestAccount) -> bytes:

@@ -46,13 +46,13 @@ class Run:
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out.decode(), err.decode()
 
-    def wait_for(self, word: str) -> None:
-        """Returns once a line that begins so was said on stderr; what it says after that is left unread."""
+    def wait_for(self, word: str) -> str:
+        """The line that begins so, once it was said on stderr; what it says after that is left unread."""
         stream: IO[bytes] | None = self.process.stderr
         assert stream is not None
         for line in iter(stream.readline, b""):
             if line.decode().startswith(word):
-                return
+                return line.decode()
         pytest.fail(f"it ended before it said {word!r}")
 
     def interrupt_group(self, number: signal.Signals) -> None:

@@ -85,13 +85,15 @@ WORSE: dict[str, Answer] = {
 
 
 @contextmanager
-def traffic(port: int, models: tuple[str, ...]) -> Iterator[Counter[tuple[str, str]]]:
-    """Clients that ask for ``models`` in turn, each request by another user. Yields answers by (model, version)."""
+def traffic(port: int, models: tuple[str, ...], *, patience: float = 10) -> Iterator[Counter[tuple[str, str]]]:
+    """Clients that ask for ``models`` in turn, each request by another user, and wait for ``patience`` seconds. Yields
+    answers by (model, version).
+    """
     answers: Counter[tuple[str, str]] = Counter()
     users, stopping = count(), threading.Event()
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
         while not stopping.is_set():
             user = next(users)
             model = models[user % len(models)]
@@ -187,6 +189,24 @@ def test_the_good_is_promoted_and_each_kind_of_bad_rolled_back(
     assert 'inference_rollout_step{policy="late",version="v2"} 0.0' in lines
     shown = json.loads(command(tmp_path, "status", "--json"))
     assert {one["policy"]: one["phase"] for one in shown} == ended
+
+
+def test_one_that_answers_nothing_is_rolled_back(up: Callable[..., Up], servers: Servers) -> None:
+    """Its clients give up, so that no status and no server tells of a failure."""
+    old, hanging = servers("old", "hanging")
+    released = threading.Event()
+
+    def hang(request: Handler) -> None:
+        released.wait(60)
+        request.close_connection = True
+
+    old.then, hanging.then = stream(), hang
+    running = up(POLICY.format(name="chat", old=old.address, new=hanging.address, interval="1s", requests=20))
+    until(running.ready, 60)
+    with traffic(running.port, ("chat",), patience=0.5):
+        until(lambda: phases(running) == {"chat": "Failed"}, 120, 0.2)
+    released.set()
+    assert "errors" in rollouts(running)["chat"]["reason"]
 
 
 COMMANDS = {

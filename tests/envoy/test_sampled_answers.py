@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,8 +55,16 @@ class Seen:
     @property
     def streams(self) -> int:
         """Of the observer."""
+        return self._messages("response_headers")
+
+    @property
+    def bodies(self) -> int:
+        """Pieces of answers that came to it."""
+        return self._messages("response_body")
+
+    def _messages(self, phase: str) -> int:
         phases = self._metrics._histograms["extproc_message_duration_seconds"]
-        return round(sum(sum(phases[key].counts) for key in phases if key == ("response_headers",)))
+        return round(sum(sum(phases[key].counts) for key in phases if key == (phase,)))
 
 
 def ask(front: Gateway, count: int) -> None:
@@ -137,6 +146,86 @@ def test_errors_that_only_answers_tell_of_are_estimated(servers: Servers, proces
     until(lambda: found.sum("inference_requests") == 200 and found.sum("inference_observed_requests") == found.streams)
     assert 71 <= found.streams <= 129
     assert found.sum("inference_errors", "error_in_stream") == 2 * found.streams
+
+
+FIRST, REST = STREAM[: STREAM.index(b"\n\n") + 2], STREAM[STREAM.index(b"\n\n") + 2 :]
+"""The event with the first token, and what follows it."""
+CLOSED = "http.aimesh.ext_proc.aimesh_observe.streams_closed"
+
+
+class Watched:
+    """A model server whose streams stop after the first token until it has been seen, and an Envoy in front of it."""
+
+    def __init__(self, servers: Servers, processor: Process, gateway: Start, **policy_fields: Any) -> None:
+        (server,) = servers("v1")
+        server.then = self._answer
+        snapshot = policy(server.address, **policy_fields)
+        running = processor(snapshot)
+        self.found = Seen(running)
+        self.front = gateway(snapshot, running.address)
+        self.ends = True
+        self.left_when_seen = True
+        self._answers = 0
+
+    def ask(self) -> bytes:
+        return self.front.post({"model": "m", "messages": [], "stream": True}).body
+
+    def _answer(self, request: Handler) -> None:
+        self._answers += 1
+        before = self.found.bodies
+        request.send_response(200)
+        request.send_header("content-type", "text/event-stream")
+        request.send_header("content-length", str(len(STREAM)))
+        request.end_headers()
+        request.wfile.write(FIRST)
+        if self.left_when_seen:
+            until(lambda: self.front.envoy.stats(CLOSED).get(CLOSED) == self._answers)
+        else:
+            until(lambda: self.found.bodies > before)
+        if self.ends:
+            request.wfile.write(REST)
+        request.close_connection = True
+
+
+def test_many_streams_are_left_at_their_first_token(
+    servers: Servers, processor: Process, gateway: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Envoy sends the observer no more of them, and all of them to the client; its account knows how they end."""
+    monkeypatch.setattr(sampling, "END_RATE", 1e-6)
+    running = Watched(servers, processor, gateway)
+    found, count = running.found, 10
+    assert [running.ask() for _ in range(count)] == [STREAM] * count
+    until(lambda: found.sum("inference_requests") == count)
+    assert found.bodies == found.streams == found.sum("inference_observed_first_tokens") == found.first_tokens == count
+    assert (
+        found.sum("inference_observed_requests") == found.sum("inference_tokens") == found.sum("inference_errors") == 0
+    )
+    running.ends = False
+    with pytest.raises(http.client.IncompleteRead):
+        running.ask()
+    until(lambda: found.sum("inference_requests") == count + 1)
+    assert found.sum("inference_requests", "m", "v1", "200") == count + 1
+    assert found.sum("inference_errors") == found.sum("inference_errors", "upstream_broke_off") == 1
+    assert found.sum("extproc_counted_requests", "observer") == found.sum("extproc_errors") == 0
+
+
+def test_what_a_share_of_streams_tells_at_its_end_stands_for_all(
+    servers: Servers, processor: Process, gateway: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First tokens of all of them are seen. Of 100 streams some 20 to 30 are read to their ends, within deviations."""
+    random.seed(4)  # the processor draws by it
+    monkeypatch.setattr(sampling.Rate, "note", lambda _, __: 4 * sampling.END_RATE)
+    running = Watched(servers, processor, gateway)
+    running.left_when_seen = False
+    found, count = running.found, 100
+    assert {running.ask() for _ in range(count)} == {STREAM}
+    until(lambda: found.sum("inference_requests") == found.first_tokens == count)
+    assert found.sum("inference_observed_first_tokens") == found.streams == count
+    read = found.sum("inference_tokens", "output", "true") / OUTPUT / 4
+    assert 10 <= read <= 45
+    assert found.sum("inference_tokens", "input", "true") == 4 * INPUT * read
+    assert read <= found.sum("inference_observed_requests")
+    assert found.sum("inference_errors") == 0
 
 
 def _unaccounted(document: dict[str, Any]) -> None:

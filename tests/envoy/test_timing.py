@@ -46,6 +46,7 @@ kind: ModelInferencePolicy
 metadata: {name: timed}
 spec:
   versions: [{name: v1, endpoints: ["UPSTREAM"]}]
+  observability: {observe: full}
 """
 
 

@@ -81,7 +81,7 @@ def test_an_upward_import_between_any_two_packages_is_seen(lower: str, higher: s
         (
             "extproc/apis/deep/down.py",
             "import grpc",
-            "extproc.apis.deep.down: imports grpc, which is for grpc_server.* only",
+            "extproc.apis.deep.down: imports grpc, which is for grpc_server.*, demo.pipeline.* only",
         ),
         (
             "extproc/headers.py",

@@ -29,9 +29,9 @@ IMPORT_LINKERD_ADAPTER = ("cli.controller",)
 """Modules of ``extproc`` that carry out policies on Linkerd too, by the adapter's own renderer."""
 
 ONLY: dict[str, tuple[str, ...]] = {
-    "grpc": ("grpc_server.*",),
-    "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.grpc_health"),
-    "extproc._pb": ("envoy.access_log", "envoy.codec", "serve.grpc_health"),
+    "grpc": ("grpc_server.*", "demo.pipeline.*"),
+    "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans"),
+    "extproc._pb": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans", "demo.pipeline.*"),
     "prometheus_client": (
         "telemetry.metrics",
         "telemetry.custom_series",

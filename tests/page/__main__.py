@@ -11,6 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rich.console import Console
+
+from extproc.demo.pipeline.collector import export_request
+from extproc.demo.pipeline.run import pipeline
+from extproc.demo.pipeline.stages import LLM
+from extproc.demo.pipeline.traffic import drive
+from extproc.demo.pipeline.traffic import plan as plan_pipeline
 from extproc.demo.traffic import Request, plan
 from tests.grpc.served import Served
 from tests.page.browser import browser, find
@@ -27,6 +34,12 @@ _PICTURES = (
     ("page-phone-more", 390, 1900, True, True, "#charts"),
 )
 
+_TRACES = (
+    # Name, width of the window, dark, a phone's.
+    ("traces-light", 1280, False, False),
+    ("traces-dark", 1280, True, False),
+    ("traces-phone", 390, False, True),
+)
 _DRAWN = "document.querySelectorAll('.chart svg').length"
 
 
@@ -50,7 +63,7 @@ async def main(folder: Path) -> None:
                 (folder / f"{name}.webp").write_bytes(await page.screenshot())
             for job in jobs:
                 job.cancel()
-    made = [*(name for name, *_ in _PICTURES), *await _many_models(folder)]
+    made = [*(name for name, *_ in _PICTURES), *await _many_models(folder), *await _traces(folder)]
     print(f"Made {', '.join(f'{folder}/{name}.webp' for name in made)}", file=sys.stderr)
 
 
@@ -70,6 +83,27 @@ async def _many_models(folder: Path) -> list[str]:
                 (folder / f"{name}.webp").write_bytes(await page.screenshot())
                 made.append(name)
     return made
+
+
+async def _traces(folder: Path) -> list[str]:
+    """Pictures of the traces of `extproc demo pipeline`; their names."""
+    with TemporaryDirectory() as directory:
+        async with pipeline(Path(directory), 1, "key", Console(stderr=True)) as (running, _), browser() as page:
+            answers = await drive(f"http://{running.gateway}", plan_pipeline(40, 2), "token")
+            running.collector.take(export_request(answer.root() for answer in answers))
+            chat = next(answer.ask.trace for answer in reversed(answers) if answer.ask.service == LLM)
+            for name, width, dark, phone in _TRACES:
+                await page.open(f"http://{running.admin}/", width, dark=dark, phone=phone)
+                await page.until(f"document.querySelector('[data-trace=\"{chat}\"]') !== null")
+                await page.eval(f"document.querySelector('[data-trace=\"{chat}\"]').click()")
+                await page.until(f"document.querySelector('.waterfall')?.dataset.shown === '{chat}'")
+                await page.until("document.querySelectorAll('.waterfall .span-row').length === 15")
+                height = 28 + await page.eval("document.querySelector('#trace-card').offsetHeight")
+                await page.size(width, height, phone=phone, scale=2 if phone else 1.4)
+                await page.until(f"window.innerHeight === {height}")
+                await page.eval("window.scrollTo(0, document.querySelector('#trace-card').offsetTop - 14)")
+                (folder / f"{name}.webp").write_bytes(await page.screenshot())
+    return [name for name, *_ in _TRACES]
 
 
 async def _traffic(stage: Scene, caller: str, wanted: Callable[[Request], bool], at_once: int, pause: float) -> None:

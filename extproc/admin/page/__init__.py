@@ -21,7 +21,10 @@ _FILES = {
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
     **{
         f"/page/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
-        for name in ("page", "dom", "colours", "text", "charts", "tables", "canary", "rollouts", "topology", "requests")
+        for name in (
+            *("page", "dom", "colours", "text", "charts", "tables", "canary", "rollouts", "topology", "requests"),
+            *("traces", "services"),
+        )
     },
 }
 

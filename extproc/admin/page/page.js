@@ -9,6 +9,7 @@ import { rollouts } from "./rollouts.js";
 import { models, tiles } from "./tables.js";
 import { duration } from "./text.js";
 import { topology } from "./topology.js";
+import { traces } from "./traces.js";
 
 const POLL_INTERVAL = 2000; // milliseconds
 const MAX_POINTS = 60; // of the charts
@@ -16,6 +17,7 @@ const TIMEOUT = 5000; // milliseconds
 
 const drawCharts = charts(at("charts"));
 const tap = requests(at("requests"), at("tapping"));
+const showTraces = traces({ card: at("trace-card"), note: at("traced"), services: at("services"), list: at("traces") });
 let points = [];
 let span = 60;
 let latest = null; // the last document, and when it came
@@ -60,6 +62,12 @@ function show(doc) {
   drawCharts(points, doc.step, span);
 }
 
+// What others have told of their spans: where that is not to be had, the rest is shown all the same.
+async function pollTraces() {
+  const answer = await fetch("/traces", { signal: AbortSignal.timeout(TIMEOUT) }).catch(() => null);
+  if (answer?.ok) showTraces(await answer.json());
+}
+
 async function poll() {
   clearTimeout(timer);
   // The newest point was not complete: it is requested again.
@@ -72,6 +80,7 @@ async function poll() {
     latest = { doc, when: Date.now() };
     show(doc);
     at("trouble").hidden = true;
+    await pollTraces();
   } catch {
     const old = latest ? ` What is shown is ${duration((Date.now() - latest.when) / 1000)} old.` : "";
     at("trouble").textContent = `The processor does not answer.${old}`;

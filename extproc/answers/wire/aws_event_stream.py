@@ -9,8 +9,17 @@ from __future__ import annotations
 from struct import Struct
 from zlib import crc32
 
+from extproc.answers.client_errors import AWS_EXCEPTIONS
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import BYTES_PER_EVENT, ERROR, EVENTS_PER_PIECE, Allowance, Event, MalformedAnswer
+from extproc.answers.wire.decoder import (
+    BYTES_PER_EVENT,
+    CLIENT_ERROR,
+    ERROR,
+    EVENTS_PER_PIECE,
+    Allowance,
+    Event,
+    MalformedAnswer,
+)
 
 _PRELUDE, _OVERHEAD = 12, 16
 _prelude = Struct(">III").unpack_from
@@ -29,7 +38,7 @@ _MAX_KINDS, _MAX_BLOCK = 16, 512
 
 
 class AwsEventStream:
-    """See ``Decoder``. The kind of an event is its ``:event-type``; an exception of any type is ``ERROR``.
+    """See ``Decoder``. The kind of an event is its ``:event-type``; an exception is ``ERROR``, or ``CLIENT_ERROR``.
 
     A message longer than ``MAX_WHOLE`` is skipped: it gives an event without data.
     """
@@ -93,8 +102,10 @@ class AwsEventStream:
         kind = self._kinds.get(block)
         if kind is None:
             headers = _headers(message, _PRELUDE, body)
-            normal = headers.get(":message-type", "event") == "event"
-            kind = headers.get(":event-type", "") if normal else ERROR
+            if headers.get(":message-type", "event") == "event":
+                kind = headers.get(":event-type", "")
+            else:
+                kind = CLIENT_ERROR if headers.get(":exception-type") in AWS_EXCEPTIONS else ERROR
             if len(self._kinds) < _MAX_KINDS and len(block) <= _MAX_BLOCK:
                 self._kinds[block] = kind
         return kind, message[body:-4], True

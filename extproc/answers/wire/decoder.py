@@ -11,6 +11,9 @@ Event: TypeAlias = tuple[str, bytes, bool]
 ERROR = ":error"
 """The kind of an event with which the framing itself says that the answer has failed."""
 
+CLIENT_ERROR = ":client-error"
+"""The same where the failure is the client's."""
+
 RAW_OUTPUT = ":bare"
 """The kind of a piece that is output by itself, with no data to read."""
 

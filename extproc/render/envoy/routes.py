@@ -42,6 +42,11 @@ _GRPC_MODES: dict[Body, Doc] = {
 """Processing modes for gRPC calls, where they differ: requests that may be streams can't be buffered."""
 _UPGRADE: Doc = {"headers": [{"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}]}
 """Condition for WebSockets (RFC 6455 §4.1)."""
+_GRPC_PATH = r"(/.*)?/[A-Za-z_]\w*([.]\w+)+/\w+"
+_GRPC_METHOD: Doc = {"headers": [{"name": ":path", "string_match": {"safe_regex": {"regex": _GRPC_PATH}}}]}
+"""Condition for calls of gRPC beside the content type, which a client may give to any request: a path of a service in a
+package, as those of all inference APIs are. A server of HTTP/1.1 would fail by the call, and count as failing.
+"""
 _TARGET_HEADERS = (headers.MODEL_VERSION, headers.GPU_POOL, headers.GPU_ARCHITECTURE)
 """Headers by which the processor names the target that it has chosen."""
 
@@ -143,7 +148,7 @@ class _Routes:
         for grpc, upgrade, fraction, part in parts:
             route = _destination(part, grpc=grpc, upgrade=upgrade) | _mirrors(self._snapshot, policy, grpc=grpc)
             route |= rewriting(part[0][0], grpc=grpc)
-            asked = [*conditions, _UPGRADE] if upgrade else conditions
+            asked = [*conditions, *([_UPGRADE] if upgrade else ()), *([_GRPC_METHOD] if grpc else ())]
             yield {
                 "match": _match(asked) | ({"grpc": {}} if grpc else {}) | fraction,
                 "route": route | _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc),

@@ -1,18 +1,22 @@
 """A Grafana dashboard from policies, on the series that ``render.prometheus`` records: the same for every source.
 
 There are rows for canaries and objectives if some policy has them. Only heatmaps and the processor's row query raw
-metrics, which the processor exports itself.
+metrics, which the processor exports itself, and the rows of stages those of their proxies.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.grafana.panel_layout import Row, layout
 from extproc.render.grafana.panels import DATASOURCE, heatmap, stat, time_series
+from extproc.render.grafana.stage_rows import stage_rows
 from extproc.render.prometheus import golden_rules as golden
 from extproc.render.prometheus import slo_rules as slo
 from extproc.render.prometheus.canary_rules import RATIO
+from extproc.render.source_names import Proxies
 
 UID = "aimesh-inference"
 SCHEMA = 42
@@ -30,8 +34,10 @@ _POOL_LEGEND = "{{model}} {{version}} {{gpu_pool}}"
 _GREEN = ("green", None)
 
 
-def dashboard(snapshot: Snapshot) -> Doc:
-    """The dashboard as plain data, to be imported or provisioned."""
+def dashboard(snapshot: Snapshot, stages: Sequence[str] = (), proxies: Proxies = "istio") -> Doc:
+    """The dashboard as plain data, to be imported or provisioned. ``stages``: services of the pipeline around the
+    models, each for a row, by the series of these ``proxies``.
+    """
     rows = [_golden(), _tokens()]
     if any(len(policy.answering) > 1 for policy in snapshot.policies):
         rows.insert(1, _canaries())
@@ -52,7 +58,7 @@ def dashboard(snapshot: Snapshot) -> Doc:
         "timezone": "browser",
         "templating": {"list": [_datasource(), *(_variable(name, label) for name, label in VARIABLES.items())]},
         "annotations": {"list": [_alerts()]},
-        "panels": layout([*rows, _processor()]),
+        "panels": layout([*rows, *stage_rows(stages, proxies), _processor()]),
     }
 
 

@@ -22,6 +22,7 @@ from extproc.errors import SetupError
 from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic, TrafficReport
+from extproc.telemetry.spans import Span
 from extproc.telemetry.tap import OpenTaps, TapFilter
 
 OBSERVED = Observed("llama", "v1", "none", "openai", "200", 0.1)
@@ -41,7 +42,10 @@ class Content:
             self._tap,
             lambda: self.rollouts,
             lambda: b"counts",
+            lambda: self.spans,
+            lambda: b"spans as they came",
         )
+        self.spans: list[Span] = []
         self.rollouts: list[dict[str, Any]] = []
         self.filters: list[TapFilter] = []
 
@@ -112,7 +116,7 @@ def test_metrics_in_the_format_that_is_asked_for(
 
 def test_paths_are_listed_where_there_is_none(admin: AdminServer) -> None:
     assert get(admin, "/")[2].split() == [
-        *(b"/metrics", b"/healthz", b"/readyz", b"/config", b"/live", b"/recent", b"/rollouts", b"/tap")
+        *(b"/metrics", b"/healthz", b"/readyz", b"/config", b"/live", b"/recent", b"/rollouts", b"/tap", b"/traces")
     ]
     status, _, body = get(admin, "/none")
     assert status == 404
@@ -235,3 +239,12 @@ def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Co
     exposed = get(admin, "/metrics")[2].decode()
     assert 'inference_rollout_step{policy="chat",version="v2"} 5.0' in exposed
     assert 'inference_rollout_verdict{guard="errors",policy="chat",version="v2"} -1.0' in exposed
+
+
+def test_traces_and_the_spans_that_they_are_made_of(admin: AdminServer, content: Content) -> None:
+    assert json.loads(get(admin, "/traces")[2]) == {"spans": 0, "edges": [], "traces": []}
+    content.spans = [Span(trace, "01", "", "llm", "ingress", "server", int(trace), int(trace) + 1) for trace in "123"]
+    found = json.loads(get(admin, "/traces?limit=2")[2])
+    assert (found["spans"], [trace["id"] for trace in found["traces"]]) == (3, ["3", "2"])
+    assert get(admin, "/traces?limit=0")[0] == 400
+    assert get(admin, "/spans")[2] == b"spans as they came"

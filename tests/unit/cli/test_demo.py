@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from extproc.cli.main import main
 from extproc.demo import run
+from extproc.demo.pipeline import run as pipeline_run
 from tests.unit.cli.command_lines import flags, help_of, refused
 
 
 def test_defaults() -> None:
-    assert flags("demo") == {"requests": 400, "seed": None, "json": False, "keep": False}
+    assert flags("demo") == {"scene": "canary", "requests": None, "seed": None, "json": False, "keep": False}
+    assert flags("demo", "pipeline")["scene"] == "pipeline"
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "requests"), [((), run, 400), (("canary",), run, 400), (("pipeline",), pipeline_run, 200)]
+)
+def test_each_scene_has_its_own_run(
+    words: tuple[str, ...], module: Any, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def recorded(of: Any) -> Callable[..., int]:
+        def run(**arguments: Any) -> int:
+            calls.append({"of": of, **arguments})
+            return 0
+
+        return run
+
+    for one in (run, pipeline_run):
+        monkeypatch.setattr(one, "run", recorded(one))
+    assert main(["demo", *words]) == 0
+    assert calls == [{"of": module, "as_json": False, "requests": requests, "seed": None, "keep": False}]
+
+
+def test_a_scene_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "invalid choice: 'pipe'" in refused(capsys, "demo", "pipe")
 
 
 def test_flags_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from tests.unit.cli.command_lines import flags, help_of
 
 
 def test_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    assert flags("render", "dashboard", "-f", "a", "--file", "b") == {"file": [Path("a"), Path("b")]}
+    given = flags("render", "dashboard", "-f", "a", "--file", "b")
+    assert given == {"file": [Path("a"), Path("b")], "stage": [], "proxies": "istio"}
     assert "Grafana: Dashboards, New, Import" in help_of(capsys, "render", "dashboard")
 
 
@@ -26,6 +27,16 @@ def test_json_of_the_policies_given(tmp_path: Path, capsys: pytest.CaptureFixtur
     found = json.loads(printed)
     assert found["uid"] == "aimesh-inference"
     assert "Canaries" in [panel["title"] for panel in found["panels"] if panel["type"] == "row"]
+
+
+def test_stages_have_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy("versions: [{name: v1, weight: 9}]"))
+    stages = ["--stage", "preprocess", "--stage", "postprocess", "--proxies", "linkerd"]
+    assert main(["render", "dashboard", "-f", str(file), *stages]) == 0
+    panels = json.loads(capsys.readouterr().out)["panels"]
+    assert {"Stage: preprocess", "Stage: postprocess"} <= {panel["title"] for panel in panels}
+    assert any('deployment="preprocess"' in one["expr"] for panel in panels for one in panel.get("targets", []))
 
 
 def test_a_bad_policy_renders_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -300,6 +300,77 @@ def test_a_sampled_answer_says_of_what_share(told: dict[str, str], share: float)
     assert (read.output_tokens, read.share) == (1, share)
 
 
+LEFT = {"observe": "0.5", "observe_to_end": "0"}
+READ = {"observe": "0.5", "observe_to_end": "0.125"}
+ROLE = b'data: {"choices":[{"delta":{"role":"assistant"}}],"usage":{"prompt_tokens":9,"completion_tokens":0}}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":7}}\n\ndata: [DONE]\n\n'
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_left_at_its_first_token() -> None:
+    """Tokens that it told before are not known to be all."""
+    stream = watched(True, **LEFT)
+    stream.receive(EVENTS, 100.1)
+    assert stream.receive(ResponseBody(ROLE), 100.2) == ()
+    found, finish = stream.receive(ResponseBody(TOKEN), 100.5)
+    assert finish == Finish()
+    assert isinstance(found, Observed)
+    assert (found.first_token, found.first_token_stands_for, found.left, found.read_to_end) == (
+        near(0.5),
+        2,
+        True,
+        False,
+    )
+    assert (found.seconds, found.per_token, found.error) == (None, None, "")
+    assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.estimated) == (None, None, None, False)
+    assert stream.receive(ResponseBody(TOKEN), 100.6) == stream.receive(Closed(), 101.0) == stream.abandon() == ()
+
+
+def test_a_stream_that_is_read_to_its_end_stands_for_those_that_are() -> None:
+    """But its first token for all whose first tokens are seen."""
+    stream = watched(True, **READ)
+    for event, now in ((EVENTS, 100.1), (ResponseBody(TOKEN), 100.5), (ResponseBody(TOKEN), 101.1)):
+        assert stream.receive(event, now) == ()
+    found, _ = stream.receive(ResponseBody(USAGE), 101.2)
+    assert isinstance(found, Observed)
+    assert (found.first_token, found.first_token_stands_for, found.left, found.read_to_end) == (
+        near(0.5),
+        2,
+        False,
+        True,
+    )
+    assert (found.stands_for, found.output_tokens, found.seconds, found.per_token) == (8, 7, near(1.2), near(0.1))
+
+
+@pytest.mark.parametrize("told", [LEFT, READ])
+@pytest.mark.parametrize(
+    ("head", "piece", "error"),
+    [
+        (EVENTS, ResponseBody(ANSWER), ""),
+        (EVENTS, ResponseBody(TOKEN, end_of_stream=True), "cut_short"),
+        (EVENTS, ResponseBody(b'data: {"error":{"message":"out of memory"}}\n\n'), "error_in_stream"),
+        (EVENTS, Closed(), "broken_off"),
+        (ResponseHeaders(Headers.of([(":status", "200")])), ResponseBody(b'{"choices":[]}', end_of_stream=True), ""),
+        (ResponseHeaders(Headers.of([(":status", "503")])), Closed(), ""),
+    ],
+)
+def test_an_answer_that_ends_with_its_first_token_is_known_wherever_that_is(
+    told: dict[str, str], head: ResponseHeaders, piece: ResponseBody | Closed, error: str
+) -> None:
+    """Or before it: so it stands for all of which as much is seen, whichever was drawn."""
+    stream = watched(True, **told)
+    noted = [*stream.receive(head, 100.1), *stream.receive(piece, 100.5)]
+    (found,) = answers(noted)
+    assert (found.error, found.stands_for, found.first_token_stands_for, found.left) == (error, 2, 2, False)
+    assert found.read_to_end == (told is READ)
+
+
+def test_what_has_no_account_is_read_to_its_end_whatever_was_drawn() -> None:
+    stream = watched(False, **LEFT)
+    assert stream.receive(EVENTS, 100.1) == stream.receive(ResponseBody(TOKEN), 100.2) == ()
+    (found,) = answers([*stream.receive(ResponseBody(ANSWER), 100.5)])
+    assert (found.output_tokens, found.stands_for, found.first_token_stands_for, found.read_to_end) == (2, 1, 1, True)
+
+
 def test_what_is_left_out_is_left_with_its_status() -> None:
     """Envoy opens no stream for it, unless it was rendered before there was any sampling."""
     stream = watched(True, observe="0")

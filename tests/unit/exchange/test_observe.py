@@ -300,6 +300,7 @@ def test_the_stream_is_left_with_the_last_mark() -> None:
     ("events", "error"),
     [
         ([(0.5, body(TOKEN)), (0.9, body(b'data: {"error":{"message":"no"}}\n\n'))], "error_in_stream"),
+        ([(0.5, body(TOKEN)), (0.9, body(b'data: {"error":{"code":400,"message":"no"}}\n\n'))], "client_error"),
         ([(0.5, body(TOKEN)), (0.9, body(TOKEN, end=True))], "cut_short"),
         ([(0.9, body(b"", end=True))], "cut_short"),
         ([(0.5, body(TOKEN)), (0.9, body(DONE, end=True))], ""),
@@ -318,7 +319,10 @@ def test_a_client_that_leaves_before_an_answer_has_waited_until_then() -> None:
     assert (left.code, left.error, left.seconds) == ("0", "client_left", near(30))
 
 
-@pytest.mark.parametrize(("status", "error"), [("0", ""), ("14", "error_in_stream"), ("", "")])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("0", ""), ("14", "error_in_stream"), ("3", "client_error"), ("99", "error_in_stream"), ("", "")],
+)
 def test_grpc_tells_how_it_ended_in_trailers(status: str, error: str) -> None:
     trailers = ResponseTrailers(Headers.of([("grpc-status", status)]))
     found = timed((0.1, head("application/grpc")), (0.2, body(b"\0\0\0\0\0")), (0.3, trailers))

@@ -128,10 +128,16 @@ def test_it_went_nowhere(code: int) -> None:
     assert went == RequestAccount("llama-*", "v1", "west", "openai", str(code), None, "sticky", "llama", **ASKED)
 
 
-def test_what_was_left_out_of_the_sample_is_told() -> None:
-    for told, observed in (({}, True), ({"observe": "0.25"}, True), ({"observe": "0"}, False)):
-        (went,) = of(metadata=ROUTED | told, request_id="x" * 100)
-        assert went == msgspec.structs.replace(DECIDED, request_id="x" * 64, observed=observed)
+@pytest.mark.parametrize(
+    ("told", "observed"),
+    [
+        *[({}, True), ({"observe": "0.25"}, True), ({"observe": "0"}, False), ({"observe_to_end": "0"}, False)],
+        *[({"observe": "0.5", "observe_to_end": "0.25"}, True), ({"observe": "0.5", "observe_to_end": "0"}, False)],
+    ],
+)
+def test_what_was_left_out_of_the_sample_is_told(told: dict[str, str], observed: bool) -> None:
+    (went,) = of(metadata=ROUTED | told, request_id="x" * 100)
+    assert went == msgspec.structs.replace(DECIDED, request_id="x" * 64, observed=observed)
 
 
 def test_the_models_name_is_bounded() -> None:

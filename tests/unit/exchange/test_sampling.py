@@ -1,9 +1,7 @@
-"""Sampling: what share is observed, what is drawn and told; and, by simulation, how near that comes to all answers."""
+"""Sampling: what share is observed, what is drawn and told."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -13,20 +11,22 @@ from hypothesis import strategies as st
 from extproc.bodies.request import InferenceRequest
 from extproc.envoy.actions import Mutation
 from extproc.exchange.sampling import (
+    END_RATE,
     FULL_RATE,
     LEFT_OUT,
     MAX_ROWS,
     OBSERVE,
+    OBSERVE_TO_END,
     AdaptiveShares,
     Rate,
     Row,
+    end_share_told,
     share_told,
     with_sampling,
 )
 from extproc.policy.decision import Decision
+from extproc.policy.rollout_plan import Phase, RolloutState
 from extproc.policy.snapshot import Policy, Version
-from extproc.telemetry.histogram import Histogram, quantile
-from extproc.telemetry.metric_families import FIRST_TOKEN_BUCKETS
 
 MUTATION = Mutation((("x-model-name", "m"),), ("x-gpu-pool",), (("policy", "p"),))
 CHAT = InferenceRequest("openai", "chat.completions", "m")
@@ -34,6 +34,7 @@ SESSION = InferenceRequest("openai", "realtime", "m")
 FIRST, LAST = b"\0" * 8, b"\xff" * 8
 """Entropy that is drawn with any share but 0, and with none but 1."""
 ROW: Row = ("m", "v1", "", True)
+DOCUMENTS: Row = ("m", "v1", "", False)
 
 
 class Clock:
@@ -61,15 +62,19 @@ def marked(
     return dict(found.metadata).get(OBSERVE)
 
 
-def shares_at(rate: float, count: int = 400, row: Row = ROW) -> list[float]:
-    """The shares of requests that come at an even rate."""
+def shares_at(rate: float, count: int = 400, row: Row = ROW) -> list[tuple[float, float]]:
+    """The shares of requests that come at an even rate: observed, and read to their ends."""
     clock = Clock()
     shares = AdaptiveShares(clock)
     found = []
     for _ in range(count):
         clock.now += 1 / rate
-        found.append(shares.share(row))
+        found.append(shares.shares(row))
     return found
+
+
+def observed_at(rate: float, count: int = 400) -> list[float]:
+    return [share for share, _ in shares_at(rate, count)]
 
 
 @pytest.mark.parametrize(
@@ -113,26 +118,41 @@ def test_who_belongs_to_no_policy_is_observed() -> None:
 
 @pytest.mark.parametrize("rate", [0.01, 1, 10, FULL_RATE, 1.9 * FULL_RATE])
 def test_at_few_answers_all_are_observed(rate: float) -> None:
-    assert set(shares_at(rate)) == {1.0}
+    assert set(observed_at(rate)) == {1.0}
+    assert set(shares_at(rate, row=DOCUMENTS)) == {(1.0, 1.0)}
 
 
 def test_the_full_rate_is_twenty_a_second() -> None:
-    assert set(shares_at(39.9)) == {1.0}
-    assert shares_at(40.1)[-1] == 0.5
+    assert set(observed_at(39.9)) == {1.0}
+    assert observed_at(40.1)[-1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rate", "shares"),
+    [
+        *[(1, (1, 0)), (2.4, (1, 0)), (2.9, (1, 0)), (3.0, (1, 1)), (4.9, (1, 3)), (5.1, (1, 4)), (10.1, (1, 8))],
+        *[(39.9, (1, 15)), (40.1, (1 / 2, 16)), (79, (1 / 2, 19)), (81, (1 / 4, 20)), (161, (1 / 8, 24))],
+    ],
+)
+def test_of_many_streams_few_are_read_to_their_ends(rate: float, shares: tuple[float, int]) -> None:
+    """By quarters of powers of two. Documents come in one piece or a few: they are read whole, or not at all."""
+    assert shares_at(rate, 2000)[-1] == (shares[0], 0.5 ** (shares[1] / 4))
+    assert shares_at(rate, 2000, DOCUMENTS)[-1] == (shares[0], shares[0])
 
 
 @settings(max_examples=30)
 @given(st.floats(2.05 * FULL_RATE, 2000))
 def test_of_many_answers_once_or_twice_the_full_rate_is_observed(rate: float) -> None:
-    share = shares_at(rate, int(8 * rate))[-1]
+    share, to_end = shares_at(rate, int(8 * rate))[-1]
     assert FULL_RATE * 0.99 <= share * rate <= 2 * FULL_RATE * 1.01
+    assert END_RATE * 0.99 <= to_end * rate <= 1.2 * END_RATE
 
 
 def test_the_least_share_is_one_in_65536() -> None:
     shares = AdaptiveShares(Clock())
-    shares.share(ROW)
+    shares.shares(ROW)
     shares._rates[ROW].per_second = 1e9
-    assert shares.share(ROW) == 1 / 65536
+    assert shares.shares(ROW) == (1 / 65536, 1 / 65536)
 
 
 def test_a_burst_is_followed_within_a_second_and_so_is_its_end() -> None:
@@ -141,35 +161,35 @@ def test_a_burst_is_followed_within_a_second_and_so_is_its_end() -> None:
     burst = []
     for _ in range(2000):
         clock.now += 0.001
-        burst.append(shares.share(ROW))
+        burst.append(shares.shares(ROW)[0])
     assert burst[: 2 * FULL_RATE - 2] == [1.0] * (2 * FULL_RATE - 2)
     assert sum(burst[:1000]) < 200
     assert burst[-1] <= 1 / 32
     clock.now += 1.0
-    assert shares.share(ROW) == 1.0
+    assert shares.shares(ROW) == (1.0, 1.0)
 
 
 def test_rows_have_rates_of_their_own() -> None:
     clock = Clock()
     shares = AdaptiveShares(clock)
     for _ in range(10 * FULL_RATE):
-        shares.share(ROW)
-    assert shares.share(ROW) < 1
-    for other in (("n", "v1", "", True), ("m", "v2", "", True), ("m", "v1", "a100", True), ("m", "v1", "", False)):
-        assert shares.share(other) == 1.0
-    assert shares.share(ROW) < 1
+        shares.shares(ROW)
+    assert shares.shares(ROW) < (1, 1)
+    for other in (("n", "v1", "", True), ("m", "v2", "", True), ("m", "v1", "a100", True), DOCUMENTS):
+        assert shares.shares(other) == (1.0, 1.0)
+    assert shares.shares(ROW) < (1, 1)
 
 
 def test_the_rows_that_are_kept_are_bounded() -> None:
     shares = AdaptiveShares(Clock())
     for number in range(3 * FULL_RATE * MAX_ROWS // 100):
-        shares.share((f"m{number}", "", "", True))
+        shares.shares((f"m{number}", "", "", True))
     for _ in range(3 * FULL_RATE):
-        shares.share(ROW)
-    assert shares.share(ROW) == 0.5
+        shares.shares(ROW)
+    assert shares.shares(ROW)[0] == 0.5
     for number in range(MAX_ROWS + 1):
-        shares.share((f"n{number}", "", "", True))
-    assert shares.share(ROW) == 1.0
+        shares.shares((f"n{number}", "", "", True))
+    assert shares.shares(ROW)[0] == 1.0
 
 
 def test_versions_that_clients_name_make_no_rows() -> None:
@@ -177,6 +197,51 @@ def test_versions_that_clients_name_make_no_rows() -> None:
     shares = AdaptiveShares(Clock())
     told = {marked(None, LAST, shares, versions=(), version=f"v{number}") for number in range(10 * FULL_RATE)}
     assert told == {None, LEFT_OUT}
+
+
+def told_at(rate: int, entropy: bytes, share: float | None = None, **policy: Any) -> dict[str, str]:
+    """What is told of the last of so many streams within an instant."""
+    shares, owner = AdaptiveShares(Clock()), Policy("p", models=("m",), sampling=share, **policy)
+    made = Decision(CHAT, owner, pattern="m", version="v1")
+    for _ in range(rate - 1):
+        with_sampling(MUTATION, made, LAST, shares, streamed=True)
+    metadata = with_sampling(MUTATION, made, entropy, shares, streamed=True).metadata
+    assert metadata[:1] == MUTATION.metadata
+    return dict(metadata[1:])
+
+
+def drawn(share: float) -> bytes:
+    """Entropy that is drawn with greater shares only."""
+    return int(share * 2**48).to_bytes(6) + b"\0\0"
+
+
+@pytest.mark.parametrize(
+    ("rate", "entropy", "told"),
+    [
+        (2, LAST, {}),
+        (10, drawn(0.249), {OBSERVE_TO_END: "0.25"}),
+        (10, drawn(0.25), {OBSERVE_TO_END: LEFT_OUT}),
+        (80, drawn(0.031), {OBSERVE: "0.25", OBSERVE_TO_END: "0.03125"}),
+        (80, drawn(0.032), {OBSERVE: "0.25", OBSERVE_TO_END: LEFT_OUT}),
+        (80, drawn(0.25), {OBSERVE: LEFT_OUT}),
+    ],
+)
+def test_what_is_read_to_its_end_is_drawn_among_what_is_observed(
+    rate: int, entropy: bytes, told: dict[str, str]
+) -> None:
+    assert told_at(rate, entropy) == told
+
+
+def test_a_share_that_a_policy_names_is_read_to_its_end() -> None:
+    assert told_at(80, FIRST, 0.5) == {OBSERVE: "0.5"}
+    assert told_at(80, LAST, 1.0) == {}
+
+
+@pytest.mark.parametrize("phase", ["Progressing", "Paused", "RollingBack", "Failed", "Completed"])
+def test_in_the_midst_of_a_rollout_streams_are_read_to_their_ends(phase: Phase) -> None:
+    """Its guards judge by what was read, and wait for as much as they need."""
+    found = told_at(80, drawn(0.2), rollout_state=RolloutState("p", "v2", phase, 5, 0.0))
+    assert found == {OBSERVE: "0.25"} | ({OBSERVE_TO_END: LEFT_OUT} if phase in ("Failed", "Completed") else {})
 
 
 def test_equal_decisions_share_a_mutation() -> None:
@@ -195,7 +260,7 @@ def test_a_rate_counts_the_last_second(gaps: list[float], gap: float) -> None:
     before = rate.per_second
     assert rate.note(now + gap) <= before + 1
     if gap >= 1:
-        assert rate.per_second == 1
+        assert rate.per_second == pytest.approx(1), "sums of gaps are rounded"
 
 
 @pytest.mark.parametrize(
@@ -204,116 +269,7 @@ def test_a_rate_counts_the_last_second(gaps: list[float], gap: float) -> None:
     + [({OBSERVE: nonsense}, 1.0) for nonsense in ("", "x", "-1", "2", "nan", "inf")],
 )
 def test_what_is_told_is_read(told: dict[str, str], share: float) -> None:
-    assert share_told(told) == share
-
-
-WINDOW = 300.0
-"""Seconds, as the recorded percentiles are taken over."""
-TYPICAL, SPREAD = -1.2, 0.7
-"""Of the lognormal times: half of them below 0.3 s, one in a hundred above 1.5 s."""
-
-
-class Simulated:
-    """All times, and those that were observed, as the metrics count them."""
-
-    def __init__(self) -> None:
-        self.all, self.weighted, self.plain = (Histogram(FIRST_TOKEN_BUCKETS) for _ in range(3))
-        self.observed = 0
-
-    def add(self, other: Simulated) -> None:
-        self.all.add(other.all)
-        self.weighted.add(other.weighted)
-        self.plain.add(other.plain)
-
-    def errors(self, histogram: Histogram) -> list[float]:
-        """Relative errors of p50, p95 and p99."""
-        return [abs(_quantile(q, histogram) / _quantile(q, self.all) - 1) for q in (0.5, 0.95, 0.99)]
-
-
-def _quantile(q: float, histogram: Histogram) -> float:
-    found = quantile(q, histogram.bounds, histogram.counts)
-    assert found
-    return found
-
-
-def simulate(seed: int, rate: Callable[[float], float], slowness: Callable[[float], float]) -> Simulated:
-    """One processor over the window. ``rate``: of requests, and ``slowness``: factor of their times, by the second."""
-    draw, clock = random.Random(seed), Clock()
-    end = clock.now + WINDOW
-    shares, found = AdaptiveShares(clock), Simulated()
-    while clock.now < end:
-        clock.now += draw.expovariate(rate(clock.now))
-        first_token = draw.lognormvariate(TYPICAL, SPREAD) * slowness(clock.now)
-        share = shares.share(ROW)
-        found.all.observe(first_token)
-        if draw.random() < share:
-            found.observed += 1
-            found.weighted.observe(first_token, 1 / share)
-            found.plain.observe(first_token)
-    return found
-
-
-def steady(value: float) -> Callable[[float], float]:
-    return lambda _: value
-
-
-def bursts(quiet: float, busy: float) -> Callable[[float], float]:
-    """Ten seconds of each minute are busy."""
-    return lambda now: busy if now % 60 < 10 else quiet
-
-
-def mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)
-
-
-@pytest.mark.parametrize("rate", [1, 10, 15])
-def test_at_ten_requests_a_second_percentiles_are_exact(rate: float) -> None:
-    found = simulate(1, steady(rate), steady(1))
-    assert found.weighted.counts == found.all.counts
-    assert found.errors(found.weighted) == pytest.approx([0, 0, 0])
-
-
-@pytest.mark.parametrize("rate", [45, 160, 600])
-def test_at_more_they_are_within_five_percent(rate: float) -> None:
-    """p99 of single windows may be farther away: 9,000 answers have 90 above it."""
-    runs = [simulate(seed, steady(rate), steady(1)) for seed in range(5)]
-    every = [found.errors(found.weighted) for found in runs]
-    assert max(max(errors[:2]) for errors in every) < 0.05
-    assert mean(errors[2] for errors in every) < 0.05
-    assert all(20 <= found.observed / WINDOW <= 42 for found in runs)
-
-
-@pytest.mark.parametrize("busy", [100, 1000])
-def test_counts_are_unbiased_in_bursts(busy: float) -> None:
-    runs = [simulate(seed, bursts(10, busy), steady(1)) for seed in range(5)]
-    ratios = [sum(found.weighted.counts) / sum(found.all.counts) for found in runs]
-    assert mean(ratios) == pytest.approx(1, abs=0.03)
-    assert ratios == pytest.approx([1] * 5, abs=0.08)
-
-
-def _both(runs: Sequence[Simulated]) -> tuple[list[float], list[float]]:
-    """The mean errors of what is weighted, and of the plain sample."""
-    errors = [(found.errors(found.weighted), found.errors(found.plain)) for found in runs]
-    weighted, plain = zip(*errors, strict=True)
-    return [mean(each) for each in zip(*weighted, strict=True)], [mean(each) for each in zip(*plain, strict=True)]
-
-
-def test_bursts_that_are_slower_weigh_as_much_as_they_are() -> None:
-    """Why an observed answer counts 1/share times: in a plain sample quiet times would crowd out busy ones."""
-    weighted, plain = _both([simulate(seed, bursts(10, 600), bursts(1, 3)) for seed in range(5)])
-    assert max(weighted[:2]) < 0.05
-    assert weighted[2] < 0.1
-    assert plain[0] > 0.3
-
-
-def test_processors_with_different_parts_add_up() -> None:
-    """A replica that has little to do observes all of it."""
-    runs = []
-    for seed in range(5):
-        quiet, busy = simulate(seed, steady(10), steady(4)), simulate(seed + 100, steady(600), steady(1))
-        quiet.add(busy)
-        runs.append(quiet)
-    weighted, plain = _both(runs)
-    assert max(weighted) < 0.05
-    assert plain[1] > 0.3
+    assert share_told(told) == end_share_told(told) == share
+    also = {OBSERVE_TO_END: told[OBSERVE]} if told else {}
+    assert end_share_told(also | {OBSERVE: "0.5"}) == (share if told else 0.5)
+    assert share_told(also | {OBSERVE: "0.5"}) == 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
-from extproc.rollout.evidence import StepEvidence, VersionEvidence
+from extproc.rollout.evidence import ABANDONED, DURATION, StepEvidence, VersionEvidence
 from extproc.rollout.guards import ALARM_LEVEL, MAX_LOOKS, count_tests, judge
 from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
 
@@ -51,6 +51,45 @@ def verdict(guard: Guard, versions: dict[str, VersionEvidence], percent: int = 5
 )
 def test_errors(evidence: VersionEvidence, word: str) -> None:
     assert verdict(ERROR_GUARD, {"v2": evidence}).word == word
+
+
+def evidence(answers: int, left: dict[float, int] | None = None, *, took: float = 1.0) -> VersionEvidence:
+    """Of as many answers that took ``took`` seconds, with first tokens after 0.2; and who left, by seconds waited."""
+    found = VersionEvidence(answers, 0, answers, 0)
+    for _ in range(answers):
+        found.note(DURATION, took)
+        found.note(FIRST_TOKEN, 0.2)
+    for seconds, count in (left or {}).items():
+        for _ in range(count):
+            found.note(ABANDONED, seconds)
+    return found
+
+
+@pytest.mark.parametrize("guard", [ERROR_GUARD, FIRST_TOKEN_GUARD])
+@pytest.mark.parametrize(
+    ("new", "old", "word"),
+    [
+        (evidence(0, {3.0: 60}), evidence(500), FAILING),  # it hangs, and clients wait for longer than answers take
+        (evidence(200, {3.0: 200}), evidence(500), FAILING),
+        (evidence(200, {3.0: 200}), None, FAILING),  # nobody is left on the other
+        (evidence(200, {1.0: 200}), evidence(500), WAITING),  # clients are less patient; no others leave
+        (evidence(200, {1.0: 200}), None, WAITING),
+        (evidence(200, {0.001: 900}), evidence(500), WAITING),  # whoever does so on purpose rolls nothing back
+        (evidence(200, {0.1: 20}), evidence(500, {0.1: 50}), PASSING),
+        (evidence(200, {0.1: 15}), None, PASSING),
+        (evidence(50, {0.1: 900}), evidence(500, {0.1: 9000}), WAITING),  # and they are no requests that were measured
+    ],
+)
+def test_who_leaves_without_an_answer(
+    guard: Guard, new: VersionEvidence, old: VersionEvidence | None, word: str
+) -> None:
+    versions = {"v2": new} | ({} if old is None else {"v1": old})
+    assert verdict(guard, versions).word == word
+
+
+def test_a_version_that_is_left_by_many_is_told_with_the_others() -> None:
+    versions = {"v2": evidence(300, {1.0: 100}), "v1": evidence(90, {0.1: 10})}
+    assert verdict(ERROR_GUARD, versions).reason == "25% of the clients leave v2 before it answers, 10% the others"
 
 
 @pytest.mark.parametrize(

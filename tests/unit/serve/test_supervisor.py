@@ -60,6 +60,9 @@ class Worker:
     def recent(self) -> None:
         return None
 
+    def spans(self) -> list[str]:
+        return [self.name]
+
     def config(self) -> dict[str, Any]:
         return {"from": self.name}
 
@@ -203,6 +206,7 @@ def test_what_the_admin_port_shows_is_the_sum(options: ServeOptions) -> None:
     second.ready = False
     assert supervisor._config() == {"workers": names}
     assert supervisor._recent().slices == []
+    assert [*map(str, supervisor._admin.content.spans())] == ["worker 1", "worker 2", "worker 3"]
     release(supervisor)
     assert not third.ready
 

@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 import pytest
 
 from extproc.admin.server import AdminContent, AdminServer
+from extproc.demo.pipeline.collector import export_request
 from extproc.errors import SetupError
 from extproc.serve import worker as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.worker import Worker
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
+from extproc.telemetry.spans import Span
 from extproc.telemetry.tap import OpenTaps
 
 
@@ -75,8 +77,14 @@ class Admin:
         self.metrics, self.reason = Metrics(), ""
         self.config: dict[str, Any] = {"generation": 7}
         content = AdminContent(
-            lambda: self.metrics, lambda: self.reason, lambda: self.config, RecentTraffic().report, OpenTaps().open
+            lambda: self.metrics,
+            lambda: self.reason,
+            lambda: self.config,
+            RecentTraffic().report,
+            OpenTaps().open,
+            raw_spans=lambda: self.spans,
         )
+        self.spans = b""
         self.server = AdminServer(worker.options.admin, content)
         self.server.start()
 
@@ -199,3 +207,17 @@ def test_signals_are_passed_on_where_there_is_a_process(worker: Worker) -> None:
     worker.terminate(2.0)
     (process,) = Process.started
     assert (process.signals, process.terminated) == ([signal.SIGHUP], [2.0])
+
+
+def test_its_spans_are_those_that_it_has_received(worker: Worker) -> None:
+    assert worker.spans() == [], "there is no process yet"
+    admin = Admin(worker)
+    try:
+        worker.start()
+        span = Span("ab" * 16, "01" * 8, "", "llm", "ingress", "server", 1, 2)
+        admin.spans = export_request([span])
+        assert worker.spans() == [span]
+        admin.spans = b"\xff\xff"
+        assert worker.spans() == []
+    finally:
+        admin.server.stop()

@@ -128,7 +128,7 @@ def test_no_peer_makes_up_an_operation() -> None:
     measurements = genai.Measurements()
     for n in range(100):
         measurements.note(observed(operation=f"made-up-{n}"))
-    ((_, points),) = measurements.collect()
+    ((_, points),) = genai.collect([measurements])
     assert [labels["gen_ai.operation.name"] for labels, _ in points] == ["inference"]
     assert set(apis.NAMES) >= set(genai._PROVIDERS)
 
@@ -148,12 +148,12 @@ def test_what_was_not_watched_to_its_end_makes_no_span() -> None:
 
 def test_measurements() -> None:
     measured = genai.Measurements()
-    assert list(measured.collect()) == []
+    assert list(genai.collect([measured])) == []
     measured.note(observed(first_token=0.25, per_token=0.02, input_tokens=10, output_tokens=3))
     measured.note(observed(seconds=0.5, output_tokens=9, estimated=True))
     measured.note(observed(code="500"))
     measured.note(observed(seconds=None, code="503"))
-    found = dict(measured.collect())
+    found = dict(genai.collect([measured]))
     about = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -172,6 +172,18 @@ def test_measurements() -> None:
     assert tokens == {"input": 10, "output": 3}
 
 
+def test_measurements_add_up() -> None:
+    one, other = genai.Measurements(), genai.Measurements()
+    for measurements, seconds in ((one, 1.0), (other, 2.0), (other, 4.0)):
+        measurements.note(observed(seconds=seconds))
+    other.note(observed(seconds=8.0, error="client_left"))
+    ((instrument, points),) = genai.collect([one, other])
+    sums = {attributes.get("error.type"): (sum(found.counts), found.sum) for attributes, found in points}
+    assert (instrument, sums) == (genai.REQUEST, {None: (3, 7.0), "client_left": (1, 8.0)})
+    ((_, ((_, histogram),)),) = genai.collect([one])
+    assert histogram.sum == 1.0, "what is added up stays as it was"
+
+
 def test_the_conventions_buckets() -> None:
     assert genai.REQUEST_BOUNDS[:3] == (0.01, 0.02, 0.04)
     assert genai.REQUEST_BOUNDS[-1] == pytest.approx(81.92)
@@ -181,7 +193,21 @@ def test_the_conventions_buckets() -> None:
 def test_what_stands_for_others_counts_for_them() -> None:
     measurements = genai.Measurements()
     measurements.note(observed(seconds=2.0, input_tokens=20, share=0.25))
-    found = {instrument: [histogram for _, histogram in points] for instrument, points in measurements.collect()}
+    found = {instrument: [histogram for _, histogram in points] for instrument, points in genai.collect([measurements])}
     assert [sum(each.counts) for each in found[genai.TOKENS]] == [sum(each.counts) for each in found[genai.REQUEST]]
     ((tokens,), (request,)) = found[genai.TOKENS], found[genai.REQUEST]
     assert (sum(tokens.counts), tokens.sum, request.sum) == (4, 80, 8.0)
+
+
+def test_a_first_token_counts_for_all_streams_whose_first_tokens_are_seen() -> None:
+    measurements = genai.Measurements()
+    measurements.note(observed(seconds=2.0, share=0.125, first_token=0.5, first_token_share=0.5))
+    measurements.note(observed(seconds=None, first_token=0.5, first_token_share=0.5, left=True))
+    counts = {instrument: sum(points[0][1].counts) for instrument, points in genai.collect([measurements])}
+    assert counts == {genai.REQUEST: 8, genai.FIRST_TOKEN: 4}
+
+
+def test_what_was_not_drawn_to_be_read_to_its_end_has_no_span() -> None:
+    assert genai.has_span(observed(seconds=2.0), child=True)
+    for told in ({"seconds": 2.0}, {"seconds": None, "code": "503"}):
+        assert not genai.has_span(observed(**told, read_to_end=False), child=True)

@@ -127,13 +127,22 @@ def test_what_stands_for_others_counts_for_them() -> None:
     counts = Counts()
     for _ in range(8):
         counts.account(RequestAccount("llama", "v1", "west", "openai", "200", 0.1))
-    sampled = observed(accounted=True, share=0.25, error="cut_short", first_token=0.09, per_token=0.003)
-    counts.note(msgspec.structs.replace(sampled, output_tokens=30))
+    sampled = observed(accounted=True, share=0.25, first_token_share=0.25, first_token=0.09, per_token=0.003)
+    counts.note(msgspec.structs.replace(sampled, output_tokens=30, error="cut_short"))
     assert (counts.requests, counts.failures, counts.output_tokens) == (8, 4, 120)
     assert compute_golden_metrics(counts, 1.0).observed == 1 / 8
     assert counts.first_token is not None
     assert counts.per_token is not None
     assert sum(counts.first_token.counts) == sum(counts.per_token.counts) == 4
+
+
+def test_a_stream_that_was_left_has_told_of_its_first_token_alone() -> None:
+    counts = Counts()
+    left = observed(accounted=True, share=0.125, first_token_share=0.25, left=True, first_token=0.09)
+    counts.note(left)
+    assert (counts.observed, counts.failures, counts.output_tokens, counts.per_token) == (0, 0, 0, None)
+    assert counts.first_token is not None
+    assert sum(counts.first_token.counts) == 4
 
 
 def test_success_is_no_less_than_nothing() -> None:

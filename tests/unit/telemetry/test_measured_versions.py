@@ -9,7 +9,7 @@ import pytest
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.rollout.evidence import ZERO, VersionEvidence, bucket
+from extproc.rollout.evidence import ABANDONED, DURATION, ZERO, VersionEvidence, bucket
 from extproc.telemetry.measured_versions import MeasuredVersions, decode_report, new_evidence
 
 PLAN = RolloutPlan("v2", (Guard(metric=ERRORS, maximum=0.01),))
@@ -17,7 +17,8 @@ SNAPSHOT = Snapshot((Policy("chat", versions=(Version("v1"), Version("v2", 0)), 
 
 
 def observed(code: str = "200", **more: Any) -> Observed:
-    return Observed("m", "v2", "none", "openai", code, 0.5, **{"policy": "chat", "cohort": "weight", **more})
+    known = {"policy": "chat", "cohort": "weight", "operation": "chat.completions"}
+    return Observed("m", "v2", "none", "openai", code, 0.5, **(known | more))
 
 
 def account(code: str = "200", **more: Any) -> RequestAccount:
@@ -45,14 +46,17 @@ def numbers(*notes: Observed | RequestAccount) -> tuple[int, int, int, int]:
     [
         ([observed()], (1, 0, 1, 0)),
         ([observed("503")], (1, 1, 1, 0)),
-        ([observed("400")], (1, 0, 1, 0)),  # the client's own mistake
+        ([observed("400"), observed(error="client_error")], (0, 0, 0, 0)),  # the client's own mistakes
+        ([account("429"), account("400")], (0, 0, 0, 0)),
         ([observed(error="cut_short")], (1, 1, 1, 0)),
-        ([observed(error="client_left")], (1, 0, 1, 0)),
+        ([observed(error="client_left"), observed("0", error="client_left")], (0, 0, 0, 0)),
         ([account(), observed(accounted=True)], (1, 0, 1, 0)),
         ([account("502"), observed("502", accounted=True)], (1, 1, 1, 0)),
         ([account(failure="upstream_broke_off")], (1, 1, 0, 0)),
-        ([account(failure="client_left")], (1, 0, 0, 0)),
+        ([account(failure="client_left"), account("0", failure="client_left")], (0, 0, 0, 0)),
+        ([account(), observed(accounted=True, error="broken_off")], (1, 0, 0, 0)),
         ([account(), observed(accounted=True, error="error_in_stream", share=0.25)], (1, 0, 1, 1)),
+        ([account(), observed(accounted=True, left=True)], (1, 0, 0, 0)),
         ([observed(cohort="match"), account(cohort="pin"), observed(cohort="default")], (0, 0, 0, 0)),
         ([observed(policy="plain"), account(policy="plain"), observed(policy="")], (0, 0, 0, 0)),
     ],
@@ -70,8 +74,39 @@ def test_values_count_once_whatever_they_stand_for() -> None:
     }
 
 
+def test_how_long_whole_answers_take_and_who_leaves_before_one_waits() -> None:
+    assert counted(account(), account("503"), account(failure="upstream_broke_off")).values == {
+        DURATION: {bucket(0.5): 1}
+    }
+    unanswered = (observed("0", error="client_left", accounted=True), observed(error="broken_off", streamed=True))
+    assert counted(*unanswered).values == {ABANDONED: {bucket(0.5): 2}}
+    assert ABANDONED not in counted(observed(error="broken_off", first_token=0.1)).values
+
+
+@pytest.mark.parametrize(
+    ("api", "operation", "counts"),
+    [
+        ("openai", "chat.completions", True),
+        ("openai", "realtime", True),
+        ("ollama", "generate", True),
+        ("openai", "embeddings", False),
+        ("cohere", "rerank", False),
+        ("vllm", "tokenize", False),
+        ("openai", "responses.stored", False),
+    ],
+)
+def test_only_who_generates_can_be_short_of_tokens(api: str, operation: str, counts: bool) -> None:
+    note = Observed("m", "v2", "none", api, "200", 0.5, policy="chat", cohort="weight", operation=operation)
+    assert (OUTPUT_TOKENS in counted(note).values) is counts
+
+
+def test_of_a_stream_that_was_left_only_the_first_token_is_known() -> None:
+    assert counted(observed(accounted=True, left=True, first_token=0.25)).values == {FIRST_TOKEN: {bucket(0.25): 1}}
+
+
 def test_a_good_answer_that_tells_of_no_tokens_has_none_and_a_bad_one_has_no_length() -> None:
-    assert counted(observed(), observed("500"), observed(error="cut_short")).values == {OUTPUT_TOKENS: {ZERO: 1}}
+    found = counted(observed(), observed("500"), observed(error="cut_short")).values
+    assert found == {OUTPUT_TOKENS: {ZERO: 1}, DURATION: {bucket(0.5): 1}}
 
 
 def test_only_policies_with_a_rollout_are_counted_and_a_reload_changes_which() -> None:

@@ -19,7 +19,7 @@ from extproc.exchange.observe import ObserveStream
 from extproc.headers import Headers
 from extproc.policy.custom_metric import LABELS, REQUESTS, CustomMetric
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.telemetry.genai import Measurements
+from extproc.telemetry.genai import Measurements, collect
 from extproc.telemetry.metrics import Metrics
 
 PLACE = (":status", "api", "operation", "model", "policy", "version", "gpu_pool", "cohort")
@@ -130,7 +130,14 @@ def test_failures_that_no_status_tells() -> None:
         metrics.note(Observed("llama", "v1", "west", "openai", "200", None, error=error))
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     counted = {error: value(metrics, "inference_errors_total", **place, reason=error) for error in ERRORS}
-    assert counted == {"error_in_stream": 1, "client_left": 1, "broken_off": None, "cut_short": 1, "shed": None}
+    assert counted == {
+        "error_in_stream": 1,
+        "client_error": 1,
+        "client_left": 1,
+        "broken_off": None,
+        "cut_short": 1,
+        "shed": None,
+    }
 
 
 def test_a_stream_of_tokens_that_is_said_to_have_none_is_estimated() -> None:
@@ -173,7 +180,7 @@ def test_no_peer_makes_up_the_value_of_a_label(told: list[dict[str, str]], asks:
                 assert note.policy in ("chat", "other")
     found = {(name, value) for _, labels in scrape(metrics) for name, value in labels}
     found |= {
-        (name, str(value)) for _, points in genai.collect() for labels, _ in points for name, value in labels.items()
+        (name, str(value)) for _, points in collect([genai]) for labels, _ in points for name, value in labels.items()
     }
     known = {"*", "v1", "chat", "none", "other", "inference", "0", *NAMES, *(row.operation for row in TABLE)}
     three = re.compile(r"[0-9]{3}", re.ASCII)
@@ -220,7 +227,7 @@ def test_what_stands_for_others_counts_for_them() -> None:
     place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
     told = Observed("llama", "v1", "west", "openai", "200", 2.0, first_token=0.07, per_token=0.02, accounted=True)
     told = msgspec.structs.replace(told, input_tokens=20, output_tokens=10, cached_tokens=5, streamed=True)
-    sampled = msgspec.structs.replace(told, share=0.25, first_token=0.3, error="cut_short")
+    sampled = msgspec.structs.replace(told, share=0.25, first_token_share=0.25, first_token=0.3, error="cut_short")
     for observed in (told, sampled):
         metrics.note(observed)
     for kind, tokens in (("input", 20), ("output", 10), ("cached", 5)):
@@ -233,7 +240,21 @@ def test_what_stands_for_others_counts_for_them() -> None:
     assert value(metrics, "inference_time_per_output_token_seconds_count", **place, estimated="false") == 5
     assert value(metrics, "inference_errors_total", **place, reason="cut_short") == 4
     assert value(metrics, "inference_observed_requests_total", **place) == 2
+    assert value(metrics, "inference_observed_first_tokens_total", **place) == 2
     assert value(metrics, "inference_requests_total", **place, api="openai", code="200") is None
     total = Metrics()
     total.add(metrics.state())
     assert scrape(total) == scrape(metrics)
+
+
+def test_a_stream_that_was_left_has_told_of_its_first_token_alone() -> None:
+    metrics = Metrics()
+    place = {"model": "llama", "version": "v1", "gpu_pool": "west"}
+    left = Observed("llama", "v1", "west", "openai", "200", None, first_token=0.3, accounted=True, streamed=True)
+    metrics.note(msgspec.structs.replace(left, share=0.125, first_token_share=0.5, left=True, read_to_end=False))
+    read = msgspec.structs.replace(left, share=0.125, first_token_share=0.5, output_tokens=10)
+    metrics.note(read)
+    assert value(metrics, "inference_time_to_first_token_seconds_count", **place) == 4
+    assert value(metrics, "inference_observed_first_tokens_total", **place) == 2
+    assert value(metrics, "inference_observed_requests_total", **place) == 1
+    assert value(metrics, "inference_tokens_total", **place, type="output", estimated="true") == 80

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 
@@ -247,6 +247,40 @@ def test_metrics_are_cumulative_points_without_extremes(collector: Collector) ->
     assert point.start_time_unix_nano < point.time_unix_nano
     assert metric.data.aggregation_temporality is sdk.AggregationTemporality.CUMULATIVE
     assert resource.resource.attributes["service.name"] == "extproc"
+
+
+def error_types(collector: Collector) -> dict[Any, int]:
+    """Counted requests by their ``error.type``, None without one."""
+    (resource,) = collector.metrics[-1].resource_metrics
+    metrics = (metric for scope in resource.scope_metrics for metric in scope.metrics)
+    (found,) = (metric.data for metric in metrics if metric.name == "gen_ai.server.request.duration")
+    assert isinstance(found, sdk.Histogram)
+    return {(point.attributes or {}).get("error.type"): point.count for point in found.data_points}
+
+
+@pytest.mark.parametrize("first", ["answer", "account"])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_an_answer_that_was_broken_off_counts_by_whom(collector: Collector, first: str, drawn: bool) -> None:
+    """Also one that was not drawn to be read to its end, and broke off before its first token."""
+    exporter = OtlpExporter("http://collector:4317", Metrics())
+    calls: list[Callable[[], None]] = [
+        lambda: exporter.note(CHILD, observed(**BROKEN_OFF, read_to_end=drawn)),
+        lambda: exporter.account(msgspec.structs.replace(ACCOUNT, observed=drawn)),
+    ]
+    for call in calls if first == "answer" else reversed(calls):
+        call()
+    exporter.note(CHILD, observed())
+    exporter.start()
+    exporter.stop()
+    assert error_types(collector) == {None: 1, "upstream_broke_off": 1}
+
+
+def test_without_an_account_it_counts_as_broken_off(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    export((CHILD, observed(**BROKEN_OFF)))
+    assert error_types(collector) == {"broken_off": 1}
+    monkeypatch.setattr(otlp, "_MAX_QUEUED", 1)
+    export((CHILD, observed(**BROKEN_OFF)), (CHILD, observed(**BROKEN_OFF | {"request_id": "b"})))
+    assert error_types(collector) == {"broken_off": 2}, "also where no more can wait"
 
 
 def test_metrics_go_at_their_interval(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,15 @@ def test_of_what_was_read_the_account_is_no_line() -> None:
         assert json.loads(next(lines))["model"] == "llama-*"
 
 
+def test_of_what_was_not_drawn_to_be_read_to_its_end_the_account_is_the_line() -> None:
+    """Also where it ended with its first token, and so is known."""
+    taps = OpenTaps()
+    with taps.open(TapFilter()) as lines:
+        taps.note(msgspec.structs.replace(SLOW, read_to_end=False))
+        taps.account(LEFT_OUT)
+        assert json.loads(next(lines))["model"] == LEFT_OUT.model
+
+
 def test_an_account_says_who_broke_off_also_where_the_request_went_elsewhere() -> None:
     taps = OpenTaps()
     broken = msgspec.structs.replace(SLOW, code="200", error="broken_off", accounted=True, request_id="a")

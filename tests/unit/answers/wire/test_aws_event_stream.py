@@ -8,7 +8,7 @@ import pytest
 
 from extproc.answers.wire.aws_event_stream import AwsEventStream
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import ERROR, MalformedAnswer
+from extproc.answers.wire.decoder import CLIENT_ERROR, ERROR, MalformedAnswer
 from tests.unit.answers.wire.framing import aws, read, spoiled
 
 
@@ -24,7 +24,8 @@ def test_headers_of_a_message() -> None:
         ({"event_type": "chunk"}, "chunk"),
         ({"event_type": "chunk", "message_type": "event"}, "chunk"),
         ({"event_type": "chunk", "message_type": "error"}, ERROR),
-        ({"exception_type": "throttlingException", "message_type": "exception"}, ERROR),
+        ({"exception_type": "modelStreamErrorException", "message_type": "exception"}, ERROR),
+        ({"exception_type": "validationException", "message_type": "exception"}, CLIENT_ERROR),
         ({}, ""),
     ],
 )

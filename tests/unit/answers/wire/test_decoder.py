@@ -75,7 +75,7 @@ def test_any_split_gives_the_same_events(make: Callable[[], Decoder], text: byte
 
 def test_kinds_and_exceptions_of_event_streams() -> None:
     text = aws(b"1", event_type="chunk", message_type="event")
-    text += aws(b"2", exception_type="throttlingException", message_type="exception")
+    text += aws(b"2", exception_type="internalServerException", message_type="exception")
     text += aws(b"3", error_code="500", message_type="error")
     assert read(AwsEventStream, text) == [("chunk", b"1", True), (ERROR, b"2", True), (ERROR, b"3", True)]
     assert read(RawPayloads, text)[-2:] == [(ERROR, b"2", True), (ERROR, b"3", True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import pytest
@@ -81,13 +82,32 @@ def test_pools_share_a_version_by_their_endpoints(monkeypatch: pytest.MonkeyPatc
     assert weights == [6, 3]
 
 
+@pytest.mark.parametrize(
+    ("path", "grpc"),
+    [
+        ("/inference.GRPCInferenceService/ModelInfer", True),
+        ("/base/tensorflow.serving.PredictionService/Predict", True),
+        ("/v1/chat/completions", False),
+        ("/v1/embeddings", False),
+        ("/v2/models/m/infer", False),
+        ("/v1beta/models/gemini-1.5:generateContent", False),
+    ],
+)
+def test_only_paths_of_services_are_calls_of_grpc(path: str, grpc: bool) -> None:
+    route = route_configuration(MIRRORED, EnvoyOptions())["virtual_hosts"][0]["routes"][0]
+    regex = route["match"]["headers"][-1]["string_match"]["safe_regex"]["regex"]
+    assert bool(re.fullmatch(regex, path)) is grpc
+
+
 def test_every_route_has_its_twin_for_grpc_in_front() -> None:
     every = route_configuration(MIRRORED, EnvoyOptions(body="streamed"))["virtual_hosts"][0]["routes"]
     assert len(every) % 2 == 0
     names = {cluster["name"] for cluster in bootstrap(MIRRORED, EnvoyOptions())["static_resources"]["clusters"]}
     for grpc, other in zip(every[::2], every[1::2], strict=True):
         assert grpc["match"].pop("grpc") == {}
-        assert grpc["match"] == other["match"]
+        path = grpc["match"]["headers"].pop()
+        assert path["name"] == ":path"
+        assert {"headers": []} | grpc["match"] == {"headers": []} | other["match"]
         assert grpc["route"].pop("cluster") == other["route"].pop("cluster") + "#grpc"
         (copy,), (plain,) = (r["route"].pop("request_mirror_policies") for r in (grpc, other))
         assert copy.pop("cluster") == plain.pop("cluster") + "#grpc"

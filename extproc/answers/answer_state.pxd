@@ -1,0 +1,6 @@
+# Types in C for answer_state.py, where it is compiled (setup.py).
+
+cdef class AnswerState:
+    cdef public Py_ssize_t excess_fields, output_events, refused
+    cdef public bint complete, failed, over
+    cdef public dict counts

@@ -1,0 +1,1 @@
+"""The second demo: a whole inference pipeline behind Envoys, each request one trace that is verified."""
