@@ -15,7 +15,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients check fmt protos istioctl helm jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for ou
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
+test-mlserver: $(VENV)/dev .venv-clients/made .venv-mlserver/made  ## real MLServers with REST and gRPC on two ports under one policy: minutes the first time
+	@$(BIN)/python -m tests.clients.mlserver .venv-mlserver/bin/python .venv-clients/bin/python
+
 test-crds:  ## our CRDs by Kubernetes' own validation: needs Go and its module proxy, and minutes the first time
 	@command -v go >/dev/null || { echo "No Go on the PATH: https://go.dev/dl. The tests hold the CRDs without it." >&2; exit 1; }
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && cp tests/istio/crdcheck/main.go "$$scratch" && \
@@ -87,6 +90,9 @@ helm: $(VENV)/dev  ## helm for the chart's tests, which are skipped without one;
 
 jaeger: $(VENV)/dev  ## Jaeger for the pipeline's demo, which uses one where it is; builds it with Go where it is not there: half an hour
 	@$(BIN)/python -m tests.jaeger
+
+envoy-gateway: $(VENV)/dev  ## a canary through a real Envoy Gateway; builds it with Go where it is not there: half an hour
+	@$(BIN)/python -m tests.envoy_gateway
 
 h2spec: $(VENV)/dev  ## the engine against h2spec, HTTP/2's conformance test: needs Go and its module proxy to build it
 	@$(BIN)/python -m tests.h2spec
@@ -124,6 +130,9 @@ bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, besi
 bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: two minutes
 	@$(BIN)/python -m benchmarks.cold
 
+bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength, with and without adaptive circuit breakers: RESULTS=folder, nine minutes
+	@$(BIN)/python -m benchmarks.breaking $(if $(RESULTS),--out $(RESULTS))
+
 bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour
 	@$(BIN)/python -m benchmarks.steady
 
@@ -140,7 +149,7 @@ dist: $(VENV)/dev  ## an sdist, and a wheel by each Python that is here, tried i
 	@$(BIN)/python -m tests.dist
 
 clean:  ## remove whatever was made here, .venv too
-	@rm -rf $(VENV) .venv-clients build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	@rm -rf $(VENV) .venv-clients .venv-mlserver build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. What dev installs holds all of gateway.
@@ -153,6 +162,11 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 .venv-clients/made: tests/clients/requirements.txt | $(BIN)/python
 	@echo "Installing official SDKs into .venv-clients …"
 	@$(BIN)/python -m venv .venv-clients && .venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv-mlserver/made: tests/clients/mlserver.txt | $(BIN)/python
+	@echo "Installing MLServer into .venv-mlserver …"
+	@$(BIN)/python -m venv .venv-mlserver && .venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(VENV)/gateway: pyproject.toml | $(BIN)/python

@@ -28,14 +28,24 @@ COMPILED = (
     *("answers.message_inspector", "answers.token_counts"),
     *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
     *(
+        "policy.breaker",
+        "policy.change_test",
         "policy.decision",
+        "policy.locality",
         "policy.model_patterns",
         "policy.pool_load",
         "policy.rendezvous",
         "policy.snapshot",
         "policy.sticky_key",
     ),
-    *("exchange.body_mode", "exchange.observe", "exchange.replies", "exchange.request_body", "exchange.route"),
+    *(
+        "exchange.body_mode",
+        "exchange.breakers",
+        "exchange.observe",
+        "exchange.replies",
+        "exchange.request_body",
+        "exchange.route",
+    ),
     *("exchange.request_outcome", "exchange.metric_labels", "exchange.sampling", "exchange.timed_answer"),
     *("telemetry.histogram", "telemetry.metrics", "serve.access_log_service", "serve.open_streams", "serve.servicer"),
 )
@@ -89,7 +99,7 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs: a minute or two …", flush=True)
+    print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs, some two minutes of one …", flush=True)
     found = [
         Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=FLAGS)
         for name in COMPILED

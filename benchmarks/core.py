@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle
+from time import perf_counter
 from typing import TypeVar
 
 import msgspec
@@ -16,12 +17,17 @@ from envoy_data_plane.envoy.service.ext_proc.v3 import ProcessingRequest as Full
 
 from benchmarks.requests import MODEL, PIECE, Request, chat, example_snapshot, infer
 from extproc._pb import ext_proc_pb2 as pb
+from extproc.bodies.request import InferenceRequest
 from extproc.envoy import codec
 from extproc.envoy.actions import Finish, Reply
 from extproc.envoy.events import Event
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Action, LoadReport, Note
 from extproc.exchange.route import RouteStream
-from extproc.headers import MODEL_NAME
+from extproc.exchange.sampling import STREAMED
+from extproc.headers import MODEL_NAME, Headers
+from extproc.policy.circuit_breaker import CircuitBreaker
+from extproc.policy.decision import Decision
 from extproc.policy.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -73,6 +79,8 @@ def cases() -> list[Case]:
         Case("policies", "100, by name", _whole(example_snapshot(100), chats)),
         Case("policies", "100, by glob", _whole(example_snapshot(100, "{}*"), chats)),
         Case("policies", "models never seen", _whole(example_snapshot(1, "{}*"), strangers)),
+        Case("circuit breaker", "4 KB chat, limited", _limited(one, chats)),
+        Case("circuit breaker", "its part of that", _limits_alone(one)),
         Case("other decoder", FULL_PARSE, _each(_parse_full, chats)),
     ]
 
@@ -100,6 +108,53 @@ def _route(snapshot: Snapshot, request: Request) -> list[bytes]:
         event, _ = codec.decode(message)
         out.extend([codec.encode(reply) for reply in _replies(stream.receive(event))])
     return out
+
+
+def _limited(snapshot: Snapshot, requests: Sequence[Request]) -> Callable[[], object]:
+    """The whole way where the policy has a circuit breaker, and what its breaker learns of the request later."""
+    view, breakers = _with_breaker(snapshot), Breakers(perf_counter)
+
+    def run(request: Request) -> None:
+        stream = RouteStream(view, ENTROPY, breakers=breakers)
+        for message in request:
+            event, _ = codec.decode(message)
+            for reply in _replies(stream.receive(event)):
+                codec.encode(reply)
+        assert stream.decision is not None
+        _live(breakers, view, dict(stream.decision.metadata()))
+
+    return _each(run, requests)
+
+
+def _limits_alone(snapshot: Snapshot) -> Callable[[], object]:
+    """What the breaker itself costs a request: the decision's question, its begin, first token, outcome and end."""
+    view, breakers = _with_breaker(snapshot), Breakers(perf_counter)
+    policy = next(policy for policy in view.policies if policy.breaker)
+    target = next(iter(view.targets[policy.name, policy.versions[0].name]))
+    metadata = {"policy": policy.name, "version": target.version, "gpu_pool": target.pool, STREAMED: "true"}
+    decision = Decision(InferenceRequest("openai", "chat", MODEL), policy, MODEL, target.version, "match", target.pool)
+    asked = (Headers(), None, ENTROPY)
+
+    def run() -> None:
+        breakers.admit(decision, asked, view, frozenset(), stays=False)
+        _live(breakers, view, metadata)
+
+    return run
+
+
+def _with_breaker(snapshot: Snapshot) -> Snapshot:
+    policies = [msgspec.structs.replace(policy, breaker=CircuitBreaker()) for policy in snapshot.policies]
+    return msgspec.structs.replace(snapshot, policies=tuple(policies))
+
+
+def _live(breakers: Breakers, snapshot: Snapshot, metadata: dict[str, str]) -> None:
+    now = perf_counter()
+    begun = breakers.begin(snapshot, metadata, now)
+    assert begun is not None
+    breaker, one = begun
+    breaker.first_token(one, 0.1, now)
+    breaker.outcome(now, failed=False, one=one)
+    breaker.end(one, now)
 
 
 def _receive(snapshot: Snapshot, events: Sequence[Event]) -> list[Action]:

@@ -22,6 +22,7 @@ STABLE_MODULES: Final = (
     "extproc.lint.manifest_files",
     "extproc.lint.report",
     "extproc.lint.rule_modules",
+    "extproc.policy.load_balancer",
     "extproc.policy.snapshot",
     "extproc.policy.target",
     "extproc.policy.upstream",

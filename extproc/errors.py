@@ -49,13 +49,19 @@ class Unreadable(Exception):  # noqa: N818
 
 
 class Rejected(Exception):  # noqa: N818
-    """A request must not go upstream. ``status``: HTTP status for the client; ``code``: code of the error."""
+    """A request must not go upstream. ``status``: HTTP status for the client; ``code``: code of the error;
+    ``retry_after``: seconds after which the client may ask again, 0 where that is of no use.
+    """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    notes: tuple[Any, ...] = ()
+    """What an exchange notes of it (``exchange.notes``)."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int = 0) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
 
 class Problem(msgspec.Struct, frozen=True):

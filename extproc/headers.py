@@ -11,11 +11,13 @@ MODEL_NAME = "x-model-name"
 MODEL_VERSION = "x-model-version"
 GPU_POOL = "x-gpu-pool"
 GPU_ARCHITECTURE = "x-gpu-architecture"
+MODEL_COHORT = "x-model-cohort"
+"""``fallback`` where the version that was decided first had no room; else it is not there."""
 DESTINATION_ENDPOINT = "x-gateway-destination-endpoint"
 LINKERD_CLIENT = "l5d-client-id"
 """The authenticated client, set by Linkerd's inbound proxy, which removes any value that a client sends."""
 
-ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, DESTINATION_ENDPOINT)
+ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, MODEL_COHORT, DESTINATION_ENDPOINT)
 """Headers that decide where a request goes. A client's values are dropped, except for an allowed version pin."""
 
 

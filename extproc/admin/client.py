@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -13,16 +13,21 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from extproc.errors import SetupError
+from extproc.fetch.answer_reader import AnswerReader
+from extproc.fetch.steps import get, receive, run, send
+from extproc.fetch.url import Url
 from extproc.telemetry.tap import HEARTBEAT_INTERVAL, TapBuffer, TapFilter
 
 DEFAULT_PORT = 9090
 """The port of an address that names none."""
 TIMEOUT = 3.0
-"""Seconds within which a processor must answer."""
+"""Seconds within which a processor must have answered."""
 _MAX_REASON_BYTES = 500
 """Bytes of an answer that is no success, in a message."""
 _MAX_BODY_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 20
-"""Bytes read of a body, and of a line of a stream. Longer ones are cut there, and then fail to parse."""
+"""Bytes of a body, and of a line of a stream."""
+_PATIENCE = max(TIMEOUT, 3 * HEARTBEAT_INTERVAL)
+"""Seconds within which the next piece of a stream must come."""
 _RETRY_INTERVAL = 1.0
 """Seconds between two attempts to tap a processor."""
 
@@ -45,46 +50,55 @@ class Replica(msgspec.Struct, frozen=True):
 
     def get(self, path: str, timeout: float = TIMEOUT) -> bytes:
         """The body of an answer with status 200. Raises ``Unreachable`` where there is none."""
-        connection = _Connection(self, timeout)
         try:
-            connection.request("GET", path, headers={"host": self.authority})
-            response = connection.getresponse()
-            body = response.read(_MAX_BODY_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+            status, body = run(get(self._url(path), timeout, _MAX_BODY_BYTES))
+        except OSError as error:
             raise Unreachable(f"{self.name} does not answer: {_reason(error)}") from None
-        finally:
-            connection.close()
-        if response.status != 200:
+        if status != 200:
             text = body[:_MAX_REASON_BYTES].decode(errors="replace").strip()
             said = f": {text}" if text else ""
-            raise Unreachable(f"{self.name} answers {path.partition('?')[0]} with status {response.status}{said}")
-        if response.length:
-            raise Unreachable(f"{self.name} breaks off, or answers with too much")
+            raise Unreachable(f"{self.name} answers {path.partition('?')[0]} with status {status}{said}")
         return body
 
     @contextmanager
     def lines(self, path: str) -> Iterator[Iterator[bytes]]:
         """Lines of an endless response; an empty one is a heartbeat. Raises ``Unreachable``, also while iterating."""
-        connection = _Connection(self, max(TIMEOUT, 3 * HEARTBEAT_INTERVAL))
+        url = self._url(path)
+        reader = AnswerReader(url)
+        until = time.monotonic() + TIMEOUT
         try:
+            connection = run(send(url, reader.request, until))
+        except OSError as error:
+            raise Unreachable(f"{self.name} does not answer: {_reason(error)}") from None
+        with connection:
             try:
-                connection.request("GET", path, headers={"host": self.authority})
-                response = connection.getresponse()
-                if response.status != 200:
-                    text = response.read(500).decode(errors="replace").strip()
-                    raise Unreachable(f"{self.name}: {text}")
-            except (OSError, http.client.HTTPException) as error:
+                begun = b""
+                while not reader.status:
+                    begun = run(receive(connection, reader, until))
+            except OSError as error:
                 raise Unreachable(f"{self.name} does not answer: {_reason(error)}") from None
-            yield _lines(self, response)
-        finally:
-            connection.close()
+            if reader.status != 200:
+                text = begun[:_MAX_REASON_BYTES].decode(errors="replace").strip()
+                raise Unreachable(f"{self.name} answers with status {reader.status}: {text}")
+            yield _lines(self, connection, reader, begun)
+
+    def _url(self, path: str) -> Url:
+        return Url(self.host, self.port, path, authority=self.authority)
 
 
-def _lines(replica: Replica, response: http.client.HTTPResponse) -> Iterator[bytes]:
+def _lines(replica: Replica, connection: socket.socket, reader: AnswerReader, begun: bytes) -> Iterator[bytes]:
+    """``begun``: what has come of the body already."""
+    rest = bytearray(begun)
     try:
-        while line := response.readline(_MAX_LINE_BYTES):
-            yield line
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        while True:
+            *lines, rest = rest.split(b"\n")
+            yield from (bytes(line) + b"\n" for line in lines)
+            if reader.ended:
+                break
+            if len(rest) > _MAX_LINE_BYTES:
+                raise Unreachable(f"{replica.name} sends a line of more than {_MAX_LINE_BYTES >> 10} KiB")
+            rest += run(receive(connection, reader, time.monotonic() + _PATIENCE))
+    except OSError as error:
         raise Unreachable(f"{replica.name} has gone: {_reason(error)}") from None
     raise Unreachable(f"{replica.name} has ended")
 
@@ -144,7 +158,7 @@ def _resolve(source: str) -> list[Replica]:
         host, port = parts.hostname, parts.port or DEFAULT_PORT
     except ValueError:
         host, port, parts = None, 0, urlsplit("")
-    if not host or parts.scheme != "http" or parts.path not in ("", "/"):
+    if not host or not host.isascii() or parts.scheme != "http" or parts.path not in ("", "/"):
         raise SetupError(f"{source!r} is no admin port; write http://host:port, host:port or unix:///path")
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -163,18 +177,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it takes too long"
     return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, replica: Replica, timeout: float) -> None:
-        super().__init__(replica.host if replica.port else "localhost", replica.port or None, timeout=timeout)
-        self._path = "" if replica.port else replica.host
-        self._timeout = timeout
-
-    def connect(self) -> None:
-        if not self._path:
-            super().connect()
-            return
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self._timeout)
-        self.sock.connect(self._path)

@@ -10,6 +10,7 @@ from extproc.answers.answer_state import AnswerState
 from extproc.answers.event_inspector import EventInspector
 from extproc.answers.message_inspector import MessageInspector
 from extproc.answers.token_counts import TokenCounts
+from extproc.answers.wire.answer_coding import Decompressor, decompressor
 from extproc.answers.wire.aws_event_stream import AwsEventStream
 from extproc.answers.wire.decoder import (
     BYTES_PER_EVENT,
@@ -27,7 +28,6 @@ from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.answers.wire.json_array import JsonArrayElements
 from extproc.answers.wire.ndjson import JsonLines
 from extproc.answers.wire.nested_streams import Base64Payloads, HttpBodies, RawPayloads
-from extproc.answers.wire.response_coding import Decompressor, decompressor
 from extproc.answers.wire.sse import SseEvents
 from extproc.apis.answer_shape import AnswerShape
 from extproc.apis.answer_table import SHAPES

@@ -2,5 +2,5 @@
 
 cdef class AnswerState:
     cdef public Py_ssize_t excess_fields, output_events, refused
-    cdef public bint complete, failed, over
+    cdef public bint client_error, complete, failed, over
     cdef public dict counts

@@ -17,7 +17,7 @@ cdef class EventInspector:
     @cython.locals(role=int, output=bint, finished=bint)
     cpdef bint inspect_document(self, AnswerState state, object kind, dict document, Py_ssize_t part=*) except -1
 
-    cpdef bint _apply(self, AnswerState state, int role, bint output) except -1
+    cpdef bint _apply(self, AnswerState state, int role, bint output, object document=*) except -1
     cpdef int _role_of(self, object kind) except -1
 
 cdef bint _any_output(dict document, list groups) except -1

@@ -1,7 +1,8 @@
 """``/generate``, as TGI and SGLang have it: one server, one model, which nobody names.
 
-Each has its own body; the keys of the two don't meet, so one reader serves both. Source: Text Generation Inference's
-API documentation, and SGLang's documentation, "SGLang Native APIs" and "Sampling Parameters".
+Each has its own body; the keys of the two don't meet, so one reader serves both. A body with none of `inputs`, `text`,
+`input_ids`, `input_embeds` and `prompt` (vLLM's demonstration server) is no request of theirs. Source: Text Generation
+Inference's API documentation, and SGLang's documentation, "SGLang Native APIs" and "Sampling Parameters".
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from extproc.bodies.json_reader import JsonReader
 _PROMPT = ("/inputs", "/text", "/input_ids")
 _LIMIT = ("/parameters/max_new_tokens", "/sampling_params/max_new_tokens")
 _ADAPTER = ("/parameters/adapter_id", "/lora_path")
-_GENERATE = JsonReader(model="", prompt=_PROMPT, limit=_LIMIT, adapter=_ADAPTER)
+_KEYS = ("inputs", "text", "input_ids", "input_embeds", "prompt")
+_GENERATE = JsonReader(model="", prompt=_PROMPT, limit=_LIMIT, adapter=_ADAPTER, required=_KEYS)
+_TGI = JsonReader(model="", prompt=_PROMPT, limit=_LIMIT, adapter=_ADAPTER, required=("inputs",))
 
 ROWS = (
     Row(
@@ -29,9 +32,10 @@ ROWS = (
         path="/",
         api="generate",
         operation="generate",
-        reader=_GENERATE,
+        reader=_TGI,
         unnamed=True,
-        note="TGI's, which Hugging Face's clients call where they are given a server's URL",
+        shared=True,
+        note="TGI's, which Hugging Face's clients call where they are given a server's URL: with `inputs`",
     ),
     Row(
         path="/generate_stream",

@@ -202,6 +202,6 @@ SESSION_ANSWERS = {
 
 ERROR = ErrorShape(
     document={"error": {"message": MESSAGE, "type": KIND, "code": CODE}},
-    kinds={400: "invalid_request_error", 500: "server_error"},
+    kinds={400: "invalid_request_error", 429: "rate_limit_error", 500: "server_error"},
 )
 ERRORS = {"": ERROR}

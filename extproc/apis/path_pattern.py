@@ -87,6 +87,7 @@ class Pattern:
             Operation(
                 *(row.api, row.operation, None if row.names else "", None, row.stream, row.reader),
                 uploads=row.uploads,
+                shared=row.shared,
                 stateful=row.stateful,
             )
             if row.names in ("", "body")

@@ -36,6 +36,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The answer is always a stream."""
     uploads: bool = False
     """The client may send messages for as long as it likes: the body need not end before the answer."""
+    shared: bool = False
+    """Much else has this path, too: what the reader can't read is no request of this API."""
     stateful: bool = False
     """The server keeps what the request makes, or the request asks for what it keeps."""
     note: str = ""

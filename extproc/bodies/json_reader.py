@@ -46,11 +46,13 @@ class JsonReader:
         prompt: Sequence[str] = (),
         limit: Sequence[str] = (),
         adapter: Sequence[str] = (),
+        required: Sequence[str] = (),
     ) -> None:
         """``model``: top-level key of the model; empty where the API has none. ``stream``: pointer to the flag for
         streaming; empty where there is none. ``streaming``: the flag's value that asks for a stream; ``streams``:
         whether the answer is a stream without the flag. ``prompt``: pointers to all parts of the prompt. ``limit``:
         pointers to the maximum number of output tokens, ``adapter``: to the LoRA adapter; the first that is set counts.
+        ``required``: top-level keys of which every request has one at least, where the API has no model.
         """
         self.pointers = {
             "model": [f"/{model}"] if model else [],
@@ -64,8 +66,9 @@ class JsonReader:
         self._model = model
         self._streaming = streaming
         every = (self.pointers[name] for name in ("model", "stream", "prompt", "limit", "adapter"))
-        keys = sorted({pointer.split("/")[1] for pointers in every for pointer in pointers})
+        keys = sorted({pointer.split("/")[1] for pointers in every for pointer in pointers}.union(required))
         self._attributes = {key: f"f{n}" for n, key in enumerate(keys)}
+        self._required = [self._attributes[key] for key in required]
         self._model_attribute = self._attributes.get(model, "")
         self._stream, self._prompt, self._limit, self._adapter = (
             [self._location(pointer) for pointer in self.pointers[name]]
@@ -82,9 +85,10 @@ class JsonReader:
     def read(self, body: bytes, headers: Headers) -> RequestFields:  # noqa: ARG002 - every reader's signature
         """The fields of the body.
 
-        Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_model``, ``bad_model``), and ``Rejected`` (400) where
-        servers would differ on the model: its key stands twice at the top level, however it is spelled, or in other
-        case (``check_unambiguous``); the name is not valid Unicode (``decode_model``).
+        Raises ``Unreadable`` (``no_body``, ``bad_json``, ``no_api`` where none of the keys is there that are required,
+        ``no_model``, ``bad_model``), and ``Rejected`` (400) where servers would differ on the model: its key stands
+        twice at the top level, however it is spelled, or in other case (``check_unambiguous``); the name is not valid
+        Unicode (``decode_model``).
         """
         if not body:
             raise Unreadable("no_body")
@@ -95,7 +99,7 @@ class JsonReader:
             return self._read_leniently(text)
         except RecursionError:
             raise Unreadable("bad_json") from None
-        return _Document(self, fields, self._read_model(fields, text) if self._model else "")
+        return _Document(self, fields, self._read_model(fields, text) if self._model else self._no_model(fields))
 
     def streaming(self, fields: Any) -> bool:
         """Whether the client asks for a streamed answer."""
@@ -133,7 +137,7 @@ class JsonReader:
     def _read_leniently(self, text: bytes) -> RequestFields:
         fields, changed = decode_leniently(self._decode, text)
         if not self._model:
-            return _Document(self, fields, "")
+            return _Document(self, fields, self._no_model(fields))
         model = self._read_model(fields, changed)
         if REPLACEMENT in model:
             start, end = string_span(changed, self._model)
@@ -147,6 +151,12 @@ class JsonReader:
         if model is MISSING:
             raise Unreadable("no_model")
         return decode_model(model)
+
+    def _no_model(self, fields: Any) -> str:
+        """The name where the API has none: empty."""
+        if self._required and all(getattr(fields, attribute) is MISSING for attribute in self._required):
+            raise Unreadable("no_api")
+        return ""
 
     def _location(self, pointer: str) -> _Location:
         _, key, *rest = pointer.split("/")

@@ -122,6 +122,8 @@ class Operation(msgspec.Struct, frozen=True):
     """Where the head names the model: gives the header to set, and its value, for another model."""
     uploads: bool = False
     """The client may send messages for as long as it likes: the body need not end before the answer."""
+    shared: bool = False
+    """Much else has this path, too: what ``reader`` can't read is no request of this API."""
     stateful: bool = False
     """The server keeps what the request makes, or the request asks for what it keeps."""
 

@@ -19,13 +19,14 @@ from extproc.render.istio.istio_options import IstioOptions
 
 if TYPE_CHECKING:
     from extproc.kubernetes.mesh_writer import MeshWriter
+    from extproc.kubernetes.ownership import Ownership
     from extproc.kubernetes.pass_contents import Renderer
     from extproc.policy.snapshot import Snapshot
     from extproc.render.document import Doc
 
 MESHES = {"istio": ("istio",), "linkerd": ("linkerd",), "both": ("istio", "linkerd")}
 SETTLE = 2.0
-"""``rollout.SETTLE``, which is not imported for a help text."""
+"""``change_order.SETTLE``, which is not imported for a help text."""
 
 
 def add(commands: Subcommands) -> None:
@@ -88,16 +89,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise not_installed(error, "kubernetes") from None
     from extproc.kubernetes.controller import Controller
     from extproc.kubernetes.leader import Election
+    from extproc.kubernetes.ownership import Ownership
 
     namespaces = arguments.namespaces or ()
     identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     election = Election(identity, *arguments.lease)
-    meshes = _meshes(arguments)
+    ownership = Ownership("/".join(arguments.lease))
+    meshes = _meshes(arguments, ownership)
 
     async def work() -> None:
         async with connect():
             pass
-        controller = Controller(meshes, election, namespaces=namespaces, settle=arguments.settle)
+        controller = Controller(meshes, election, ownership, namespaces=namespaces, settle=arguments.settle)
         task = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else str)
@@ -120,13 +123,13 @@ def place(text: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _meshes(arguments: argparse.Namespace) -> list[tuple[MeshWriter, Renderer]]:
+def _meshes(arguments: argparse.Namespace, ownership: Ownership) -> list[tuple[MeshWriter, Renderer]]:
     from extproc.kubernetes.mesh_writer import GATEWAY_KINDS, ISTIO, LINKERD, MeshWriter
 
     at_gateway = dict.fromkeys(GATEWAY_KINDS, arguments.gateway_name[0])
     makers = {
-        "istio": lambda: (MeshWriter("istio", ISTIO), _istio(arguments)),
-        "linkerd": lambda: (MeshWriter("linkerd", LINKERD, at_gateway), _linkerd(arguments)),
+        "istio": lambda: (MeshWriter("istio", ownership, ISTIO), _istio(arguments)),
+        "linkerd": lambda: (MeshWriter("linkerd", ownership, LINKERD, at_gateway), _linkerd(arguments)),
     }
     return [makers[mesh]() for mesh in MESHES[arguments.mesh]]
 

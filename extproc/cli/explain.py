@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from extproc.cli.shared_flags import add_locality_flag
 from extproc.command_line.request_flags import add_request_flags
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -26,6 +27,7 @@ def add(commands: Subcommands) -> None:
     )
     policies(explain)
     add_request_flags(explain)
+    add_locality_flag(explain)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from extproc.exchange.explain import explain
     from extproc.policyfile import loader
 
-    snapshot = loader.load(arguments.file).snapshot
+    snapshot = loader.load(arguments.file, locality=arguments.locality).snapshot
     found = explain(snapshot, arguments.method, arguments.path, arguments.header, arguments.body)
     json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")

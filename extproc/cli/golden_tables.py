@@ -22,7 +22,7 @@ from extproc.admin.replica_traffic import ReplicaTraffic, collect_report
 from extproc.cli.terminal_text import NOTHING, milliseconds, percent, printable, rate
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics
-from extproc.telemetry.live_document import policy_label_sets
+from extproc.telemetry.live_document import policy_label_sets, pool_places
 from extproc.telemetry.recent_traffic_by_caller import group_rows, limit_callers
 
 _WATCH_INTERVAL = 2.0
@@ -67,11 +67,18 @@ def by_target(fleet: ReplicaTraffic) -> Rows:
 
 
 def by_caller(fleet: ReplicaTraffic, callers: int) -> Rows:
-    """One row for each caller of a model, version and pool; callers beyond the first ``callers`` are ``other``."""
+    """One row for each caller of a model, version and pool, with the pool's place where policies name places; callers
+    beyond the first ``callers`` are ``other``.
+    """
     names = ("caller", "model", "version", "gpu_pool")
     found = limit_callers(fleet.window.rows, callers).items()
+    places = pool_places(fleet.config)
+    nowhere = {"cluster": NONE, "locality": NONE} if places else {}
     return [
-        (dict(zip(names, key, strict=True)), compute_golden_metrics(counts, fleet.window.seconds))
+        (
+            dict(zip(names, key, strict=True)) | places.get(key[-1], nowhere),
+            compute_golden_metrics(counts, fleet.window.seconds),
+        )
         for key, counts in found
     ]
 

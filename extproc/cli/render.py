@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from extproc.cli import render_dashboard, render_envoy, render_istio, render_rules
+from extproc.cli import (
+    render_argo,
+    render_dashboard,
+    render_envoy,
+    render_flagger,
+    render_gateway_api,
+    render_istio,
+    render_rules,
+)
 from extproc.command_line.subcommand import Subcommands
 
-KINDS = (render_envoy, render_istio, render_rules, render_dashboard)
+KINDS = (
+    render_envoy,
+    render_istio,
+    render_gateway_api,
+    render_rules,
+    render_dashboard,
+    render_flagger,
+    render_argo,
+)
 
 
 def add(commands: Subcommands) -> None:

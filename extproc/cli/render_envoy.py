@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from extproc.cli.shared_flags import add_envoy_flags
+from extproc.cli.shared_flags import add_envoy_flags, add_locality_flag
 from extproc.command_line.argument_types import address, data_address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -46,6 +46,7 @@ def add(commands: Subcommands) -> None:
         help="an `extproc serve`: host:port or unix:///path; may be given more than once (default 127.0.0.1:50051)",
     )
     add_envoy_flags(envoy)
+    add_locality_flag(envoy)
     envoy.add_argument(
         "--tracing",
         action="store_true",
@@ -69,5 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         access_log=arguments.access_log,
         tracing=arguments.tracing,
     )
-    sys.stdout.write(to_yaml(bootstrap(loader.load(arguments.file).snapshot, options)))
+    snapshot = loader.load(arguments.file, locality=arguments.locality).snapshot
+    sys.stdout.write(to_yaml(bootstrap(snapshot, options)))
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.cli.shared_flags import add_otlp_flag, add_tls_flags, add_workers_flag
+from extproc.cli.shared_flags import add_locality_flag, add_otlp_flag, add_tls_flags, add_workers_flag
 from extproc.command_line.argument_types import count, data_address, seconds
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import SetupError
@@ -149,5 +149,7 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
         default=_DEFAULT.engine,
         help="http2: ours, fast; aio: grpcio's own server, several times slower (%(default)s)",
     )
+    add_locality_flag(serve)
     add_otlp_flag(serve)
     serve.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)  # a supervisor starts it
+    serve.add_argument("--siblings", type=int, default=_DEFAULT.siblings, help=argparse.SUPPRESS)  # the same

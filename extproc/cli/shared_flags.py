@@ -38,6 +38,16 @@ def add_envoy_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_locality_flag(parser: argparse.ArgumentParser) -> None:
+    """``--locality``."""
+    parser.add_argument(
+        "--locality",
+        default="",
+        metavar="REGION/ZONE",
+        help="where the proxies are: of the GPU pools that can serve a request, the nearest one does (all by lot)",
+    )
+
+
 def add_otlp_flag(parser: argparse.ArgumentParser) -> None:
     """``--otlp``."""
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from extproc.cli.shared_flags import add_envoy_flags, add_otlp_flag, add_tls_flags, add_workers_flag
+from extproc.cli.shared_flags import add_envoy_flags, add_locality_flag, add_otlp_flag, add_tls_flags, add_workers_flag
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
@@ -55,6 +55,7 @@ def add(commands: Subcommands) -> None:
     )
     add_envoy_flags(up)
     add_workers_flag(up)
+    add_locality_flag(up)
     add_otlp_flag(up)
     add_tls_flags(up)
 
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         access_log=arguments.access_log,
         workers=arguments.workers,
         otlp=arguments.otlp,
+        locality=arguments.locality,
         tls=_tls(arguments),
     )
 

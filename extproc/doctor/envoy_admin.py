@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import http.client
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from extproc.doctor.envoy_dump import Evidence, document, quoted, stats
 from extproc.errors import SetupError
+from extproc.fetch.answer_reader import BadAnswerError
+from extproc.fetch.steps import get, run
+from extproc.fetch.url import parse
 
 MAX_SIZE = 256 << 20
 """Bytes of one document; the config_dump of a large mesh has tens of millions."""
-_TIMEOUT = 20.0
-"""Seconds for connecting, and for each read."""
+_TIMEOUT = 60.0
+"""Seconds for each document."""
 _STATS_PATH = "/stats?filter=ext_proc|downstream_rq_completed|upstream_rq_pending_overflow|grpc_access_log"
 
 
 def fetch(url: str) -> Evidence:
     """What the Envoy whose admin port is at ``url`` says. Raises ``SetupError`` where that is none, or is silent."""
+    base = (url if "//" in url else f"http://{url}").rstrip("/")
     try:
-        split = urlsplit(url if "//" in url else f"//{url}", "http")
-        host, port = (split.hostname, split.port) if split.scheme == "http" else (None, None)
+        usable = not parse(base).tls
     except ValueError:
-        host = port = None
-    if not host:
+        usable = False
+    if not usable:
         raise SetupError(f"{url!r} is no address of an admin port; write it as in http://127.0.0.1:9901")
-    connection = http.client.HTTPConnection(host, port or 80, timeout=_TIMEOUT)
-    try:
-        server = _server_info(connection, url)
-        return Evidence(
-            config_dump=document(_get(connection, "/config_dump", url), "config_dump"),
-            clusters=document(_get(connection, "/clusters?format=json", url), "clusters"),
-            stats=stats(_get(connection, _STATS_PATH, url).decode("utf-8", "replace")),
-            server=server,
-        )
-    finally:
-        connection.close()
+    server = _server_info(base)
+    return Evidence(
+        config_dump=document(_get(base, "/config_dump"), "config_dump"),
+        clusters=document(_get(base, "/clusters?format=json"), "clusters"),
+        stats=stats(_get(base, _STATS_PATH).decode("utf-8", "replace")),
+        server=server,
+    )
 
 
-def _server_info(connection: http.client.HTTPConnection, url: str) -> dict[str, object]:
+def _server_info(url: str) -> dict[str, object]:
     try:
-        server = dict(document(_get(connection, "/server_info", url), "server_info"))
+        server = dict(document(_get(url, "/server_info"), "server_info"))
     except SetupError as error:
         if error.__cause__ is not None:
             raise
@@ -52,17 +49,15 @@ def _server_info(connection: http.client.HTTPConnection, url: str) -> dict[str, 
     return server
 
 
-def _get(connection: http.client.HTTPConnection, path: str, url: str) -> bytes:
+def _get(url: str, path: str) -> bytes:
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read(MAX_SIZE + 1)
-    except (OSError, http.client.HTTPException) as error:
+        status, body = run(get(parse(url + path), _TIMEOUT, MAX_SIZE))
+    except BadAnswerError as error:
+        raise SetupError(f"{path} of {url}: {error}") from error
+    except (OSError, ValueError) as error:
         raise SetupError(f"{url} does not answer: {error}; in Istio: kubectl port-forward POD 15000") from error
-    if len(body) > MAX_SIZE:
-        raise SetupError(f"{path} of {url} has more than {MAX_SIZE >> 20} MiB")
-    if response.status != 200:
-        raise SetupError(f"{url}{path} answers {response.status}; {quoted(body)}")
+    if status != 200:
+        raise SetupError(f"{url}{path} answers {status}; {quoted(body)}")
     return body
 
 

@@ -64,8 +64,18 @@ class ResponseReply(msgspec.Struct, frozen=True):
     """Answers a piece of the body rather than the headers."""
 
 
+_GRPC_STATUS = {400: 3, 404: 5, 413: 8, 429: 8, 503: 14}
+"""INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md), by HTTP status."""
+_UNKNOWN = 2
+
+
+def grpc_status(status: int) -> int:
+    """The gRPC status of a refusal with this HTTP status."""
+    return _GRPC_STATUS.get(status, _UNKNOWN)
+
+
 class Reject(msgspec.Struct, frozen=True):
-    """Ends the exchange: the client gets ``status``, ``headers`` and ``body``, or a gRPC status and ``message``."""
+    """Ends the exchange: the client gets ``status``, ``headers`` and ``body``; of gRPC the status that goes with it."""
 
     status: int
     code: str
@@ -75,7 +85,7 @@ class Reject(msgspec.Struct, frozen=True):
     """The client expects gRPC."""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    """The error in the shape of the request's API."""
+    """The error in the shape of the request's API; of gRPC the message."""
 
 
 class Answer(msgspec.Struct, frozen=True):

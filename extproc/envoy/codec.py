@@ -24,6 +24,7 @@ from extproc.envoy.actions import (
     Reply,
     ResponseReply,
     TrailersReply,
+    grpc_status,
 )
 from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
 from extproc.envoy.canonical import parse as parse_canonical
@@ -46,9 +47,6 @@ SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
 """The namespace of dynamic metadata that is read and written."""
-_GRPC_STATUS = {400: 3, 404: 5, 413: 8, 429: 8, 503: 14}
-"""INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE (grpc/grpc, doc/statuscodes.md)."""
-_UNKNOWN = 2
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -251,9 +249,7 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
     _put_metadata(reply.metadata, response)
     if reply.grpc:
         # Envoy makes it a trailers-only response with the body as `grpc-message`.
-        immediate.grpc_status.status = _GRPC_STATUS.get(reply.status, _UNKNOWN)
-        immediate.body = reply.message.encode()
-        return
+        immediate.grpc_status.status = grpc_status(reply.status)
     _put_immediate(reply.headers, reply.body, immediate)
 
 

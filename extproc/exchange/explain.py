@@ -18,6 +18,7 @@ from extproc.policy import unowned_requests
 from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import cookie
+from extproc.policy.target import Target
 
 _STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 
@@ -90,6 +91,7 @@ def explain(
         "cohort": decision.cohort or None if decision else None,
         "gpu_pool": decision.pool or None if decision else None,
         "endpoints": _endpoints(snapshot, decision, headers) if decision else [],
+        "load_balancer": _load_balancer(snapshot, decision) if decision else None,
         "headers": setting,
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
@@ -100,12 +102,22 @@ def explain(
 
 
 def _endpoints(snapshot: Snapshot, decision: Decision, headers: Headers) -> list[str]:
-    """The servers of the target, of which one gets the request; of a policy without versions its only target's."""
+    """The servers of the target, of which one gets the request."""
+    return [e for target in _targets(snapshot, decision) for e in target.servers(grpc=is_grpc(headers))]
+
+
+def _load_balancer(snapshot: Snapshot, decision: Decision) -> str | None:
+    """How the proxy chooses one of them: a word, or ``consistentHash`` and the header."""
+    return next((str(target.load_balancer) for target in _targets(snapshot, decision)), None)
+
+
+def _targets(snapshot: Snapshot, decision: Decision) -> list[Target]:
+    """The target, if any; of a policy without versions its only one."""
     if decision.policy is None:
         return []
-    grpc, name = is_grpc(headers), decision.policy.name
+    name = decision.policy.name
     found = snapshot.targets.get((name, decision.version)) or snapshot.targets.get((name, ""), ())
-    return [e for target in found if target.pool == decision.pool for e in target.servers(grpc=grpc)]
+    return [target for target in found if target.pool == decision.pool]
 
 
 def _where_unrouted(snapshot: Snapshot) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from extproc.envoy.actions import Finish, Reply
 from extproc.policy.custom_metric import CustomMetric
+from extproc.policy.diversion import Diverted
 from extproc.policy.pool_load import ServerLoad
 
 
@@ -165,7 +166,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     load: ServerLoad
 
 
-Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample
+Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted
 """What the metrics count."""
 Action: TypeAlias = Reply | Finish | Note | LoadReport
 """Everything that an exchange gives for an event."""

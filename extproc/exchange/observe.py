@@ -43,8 +43,6 @@ delay other streams."""
 DEFERRED_CLOSE_TIMEOUT = 1.0
 """Seconds after which Envoy tells us that an exchange was broken off (``deferred_close_timeout``)."""
 
-_TOTAL = b"total;dur="
-
 
 class ObserveStream:
     """Watches one exchange to its end. All times are seconds of one monotonic clock."""
@@ -102,12 +100,16 @@ class ObserveStream:
             self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:MAX_CALLER]
         return ()
 
+    @property
+    def time_to_first_token(self) -> float | None:
+        """Seconds; None while none has come."""
+        return None if self._first_token is None or self._started is None else self._first_token - self._started
+
     def exceeds_rate(self, now: float) -> bool:
         """The answer comes faster than any model writes."""
         source = self._reader or self._session
         size = self._received
-        if source is not None:
-            size = max(size + source.expanded, _EVENT_SIZE * source.events)
+        size = size if source is None else max(size + source.expanded, _EVENT_SIZE * source.events)
         return size > MAX_RATE * (1 + now - (now if self._started is None else self._started))
 
     def abandon(self, *, closed: bool = False) -> tuple[Action, ...]:
@@ -126,11 +128,9 @@ class ObserveStream:
         if not (path := headers.text(":path")):
             return event.metadata
         operation = classify(headers.text(":method"), path, headers, self._snapshot.path_prefixes)
-        return (
-            event.metadata
-            if operation is None
-            else {**event.metadata, "api": operation.api, "operation": operation.name}
-        )
+        if operation is None:
+            return event.metadata
+        return {**event.metadata, "api": operation.api, "operation": operation.name}
 
     def _on_headers(self, event: ResponseHeaders, now: float) -> tuple[Action, ...]:
         headers = event.headers
@@ -287,7 +287,7 @@ def _elapsed(headers: Headers) -> float | None:
 
     Envoy cuts them to whole milliseconds: half of one is added.
     """
-    _, found, rest = (headers.get("server-timing") or b"").rpartition(_TOTAL)
+    _, found, rest = (headers.get("server-timing") or b"").rpartition(b"total;dur=")
     digits = rest.partition(b";")[0].partition(b",")[0]
     return (int(digits) + 0.5) / 1000 if found and digits.isdigit() and len(digits) < 10 else None
 

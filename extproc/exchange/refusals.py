@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from extproc.apis.error_table import error_shape
+from extproc.apis.grpc_error import DETAILS, status_details
 from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import Operation
-from extproc.envoy.actions import Reject
+from extproc.envoy.actions import Reject, grpc_status
 from extproc.errors import Rejected
 from extproc.headers import Headers
 
@@ -16,8 +17,10 @@ def refused(
     """The answer. ``metadata``: dynamic metadata of the request; ``headers``: the request's own."""
     status, code, message = rejected.status, rejected.code, str(rejected)
     if is_grpc(headers):
-        return Reject(status, code, message, metadata, grpc=True)
+        details = status_details(grpc_status(status), code, message, retry=status in (429, 503))
+        return Reject(status, code, message, metadata, True, ((DETAILS, details),), message.encode())
     shape = error_shape(operation.api, operation.name)
-    return Reject(
-        status, code, message, metadata, headers=shape.headers(status), body=shape.body(status, code, message)
-    )
+    told = shape.headers(status)
+    if rejected.retry_after:
+        told = (*told, ("retry-after", str(rejected.retry_after)))
+    return Reject(status, code, message, metadata, headers=told, body=shape.body(status, code, message))

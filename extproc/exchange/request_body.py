@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from extproc.bodies import json_scan
 from extproc.bodies.content_coding import TooLarge, decode
 from extproc.bodies.request import BodyEdit, BodyFields, Reader, RequestFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
+from extproc.policy.snapshot import Snapshot
 
 _UNPACKED = "the request body unpacks to more than the {} bytes allowed, or to too much for its size"
 SMALL = 2048
@@ -125,3 +127,10 @@ class Change:
 def too_large(limit: int) -> Rejected:
     """The refusal of a body of more than ``limit`` bytes."""
     return Rejected(413, "request_too_large", f"the request body is larger than the {limit} bytes allowed")
+
+
+def body_key(snapshot: Snapshot, model: str, body: bytes) -> str | None:
+    """The sticky key of a request for ``model``, where its policy has it in the body."""
+    match = snapshot.match(model)
+    pointer = match.policy.sticky.body if match and match.policy.sticky else ()
+    return json_scan.scalar_at(body, pointer) if pointer else None

@@ -10,6 +10,7 @@ from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount
 from extproc.exchange.sampling import end_share_told
 from extproc.exchange.timed_answer import MAX_MODEL
+from extproc.policy.decision import UNOWNED
 from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.policy.target import Target
 
@@ -68,7 +69,13 @@ def account(
     meant = next((target for target in reached if target.cluster in expected), None)
     as_decided = not cluster or not metadata.get("policy") or cluster in expected or meant is not None
     target = meant or next(iter(reached), None)
-    labels = _renewed(decided, target) if as_decided and metadata.get("policy") else _labels(decided, target)
+    if metadata.get("cohort") == UNOWNED:  # whose servers answered says nothing of it
+        labels = decided
+    elif as_decided and metadata.get("policy"):
+        labels = _renewed(decided, target)
+    else:
+        labels = _labels(decided, target)
+    as_decided = as_decided or _stood_in(snapshot, metadata, target)
     policy = snapshot.by_name.get(decided.policy)
     reason = failure(logged, observed=policy is None or policy.sampling != 0)
     if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
@@ -129,6 +136,13 @@ def _expected(metadata: Mapping[str, str]) -> tuple[str, ...]:
     """
     policy, version, pool = (metadata.get(key, "") for key in ("policy", "version", "gpu_pool"))
     return Target(policy, version, pool, ()).cluster, Target(policy, "", pool, ()).cluster, policy
+
+
+def _stood_in(snapshot: Snapshot, metadata: Mapping[str, str], target: Target | None) -> bool:
+    """Whether Envoy went to a farther pool of the version since it could not reach the one that was decided."""
+    decided = metadata.get("policy", ""), metadata.get("version", "")
+    reached = (target.policy, target.version) if target else None
+    return reached in (decided, (decided[0], "")) and len(snapshot.tiers.get(reached, ())) > 1
 
 
 def _renewed(decided: MetricLabels, target: Target | None) -> MetricLabels:

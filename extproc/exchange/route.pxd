@@ -5,7 +5,7 @@ from extproc.headers cimport Headers
 
 cdef class RouteStream:
     cdef public object decision, operation, state
-    cdef public object _down, _entropy, _fields, _free_shares, _mode, _path, _place, _shares, _snapshot
+    cdef public object _breakers, _down, _entropy, _fields, _free_shares, _mode, _path, _place, _shares, _snapshot
     cdef public Body _body
     cdef public Headers _headers
 
@@ -17,4 +17,5 @@ cdef class RouteStream:
     cpdef tuple _collect(self, object event)
     cpdef tuple _on_body(self, object event)
     cpdef tuple _decide_by_body(self, tuple trailers, bint complete)
+    cpdef object _read(self, Body body, object reader, bint complete)
     cpdef tuple _decide(self, object fields, bytes body)

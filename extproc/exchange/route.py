@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from extproc import apis
-from extproc.bodies import json_scan
 from extproc.bodies.request import (
     BodyFields,
     InferenceRequest,
     Operation,
+    Reader,
     RequestFields,
     complete_request,
     request_for_decision,
@@ -25,20 +25,22 @@ from extproc.envoy.actions import FINISH, NO_MUTATION, BodyEcho, HeadersReply, M
 from extproc.envoy.events import KINDS, BodyMode, Closed, Event, RequestBody, RequestHeaders, RequestTrailers
 from extproc.errors import Rejected, Unreadable
 from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode_of, replies, with_body_change
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.listed_models import listed_models
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, routing_mutation, unchanged
-from extproc.exchange.request_body import Body, too_large
+from extproc.exchange.request_body import Body, body_key, too_large
 from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.exchange.session_place import MESSAGE, session_place
 from extproc.headers import Headers
 from extproc.policy import unowned_requests
-from extproc.policy.decision import Decision, decide, follow
+from extproc.policy.decision import UNOWNED, Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.sticky_key import key_limit
 from extproc.policy.target import NOTHING_DOWN
 from extproc.policy.unreadable_requests import refusal
 
@@ -64,11 +66,12 @@ class RouteStream:
 
     ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     ``free_shares``: the share of each GPU pool that is free, by its name. ``shares``: of the answers to observe
-    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached.
+    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached. ``breakers``: None:
+    no policy has one.
     """
 
     __slots__ = (
-        *("_body", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
+        *("_body", "_breakers", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
         *("_shares", "_snapshot"),
         *("decision", "operation", "state"),
     )
@@ -80,6 +83,7 @@ class RouteStream:
         free_shares: Mapping[str, float] = NO_REPORTS,
         shares: AdaptiveShares | None = None,
         down: frozenset[str] = NOTHING_DOWN,
+        breakers: Breakers | None = None,
     ) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
@@ -87,7 +91,7 @@ class RouteStream:
         self._snapshot, self._entropy, self._free_shares, self._shares = snapshot, entropy, free_shares, shares
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
-        self._path, self._down = "", down
+        self._path, self._down, self._breakers = "", down, breakers
 
     @property
     def request(self) -> InferenceRequest | None:
@@ -96,14 +100,18 @@ class RouteStream:
 
     def receive(self, event: Event) -> Actions:
         """What to do about ``event``, in order. Never raises for anything that Envoy or a client sends."""
-        return TRANSITIONS[self.state, type(event)](self, event)
+        try:
+            return TRANSITIONS[self.state, type(event)](self, event)
+        except Rejected as rejected:
+            return self._finish(*rejected.notes, refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers = self._headers = event.headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
-        if operation is None or operation.stateful:
+        if operation is None or operation.stateful or operation.shared:
             self._place, self._path = session_place(headers, self._snapshot)
-            operation = operation or (MESSAGE if self._place else None)
+            if self._place is not None and (operation is None or operation.shared):
+                operation = MESSAGE
         if operation is None:
             answer = listed_models(headers, self._snapshot)
             return self._leave_unrouted(event, "no_api") if answer is None else self._finish(answer)
@@ -117,31 +125,27 @@ class RouteStream:
             return self._leave_unrouted(event, "no_body")
         try:
             self._body = Body(headers, limit)
-        except Rejected as rejected:
-            return self._reject(rejected)
+        except Rejected:
+            if not operation.shared:
+                raise
+            return self._leave_unrouted(event, "no_api")
         return self._collect(event)
 
     def _body_limit(self, operation: Operation) -> int:
         """Bytes of the body to read at most; 0 where none are needed."""
         if operation.reader is not None:
             return self._snapshot.body_limit
-        match = self._snapshot.match(operation.model or "") if self._snapshot.reads_sticky_keys else None
-        sticky = match.policy.sticky if match else None
-        return match.policy.body_limit if match and sticky and sticky.body else 0
+        return key_limit(self._snapshot, operation.model or "") if self._snapshot.reads_sticky_keys else 0
 
     def _decide_by_headers(self, event: RequestHeaders) -> Actions:
-        """Path and headers have all that a decision needs."""
-        try:
-            mutation, notes = self._decide(_NO_FIELDS, b"")
-        except Rejected as rejected:
-            return self._reject(rejected)
+        """Path and headers have all that a decision needs. Raises ``Rejected``, as all that reads or decides."""
+        mutation, notes = self._decide(_NO_FIELDS, b"")
         return self._answer_headers(event, mutation, notes)
 
     def _leave_unrouted(self, event: RequestHeaders, reason: str) -> Actions:
         """The request goes on as it came, but for routing headers that the client sent."""
-        if reason != "no_api" and (rejected := refusal(self._snapshot, reason)):
-            return self._reject(rejected)
-        return self._answer_headers(event, self._cleaning(), (Unmatched(reason),))
+        mutation, notes = self._unmatched(reason)
+        return self._answer_headers(event, mutation, notes)
 
     def _answer_headers(self, event: RequestHeaders, mutation: Mutation, notes: Actions) -> Actions:
         if mode_of(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
@@ -162,10 +166,7 @@ class RouteStream:
         return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaning()))
 
     def _on_body(self, event: RequestBody) -> Actions:
-        try:
-            self._body.add(event.data)
-        except Rejected as rejected:
-            return self._reject(rejected)
+        self._body.add(event.data)
         complete = is_complete(self._mode, self._body, end_of_stream=event.end_of_stream)
         reader = self.operation.reader
         return self._decide_by_body((), complete) if complete or (reader is not None and reader.early) else ()
@@ -176,23 +177,11 @@ class RouteStream:
     def _decide_by_body(self, trailers: Actions, complete: bool) -> Actions:
         """Enough of the body is there, or all. ``trailers``: the reply to them, where they ended the request."""
         body, reader = self._body, self.operation.reader
-        try:
-            fields = body.read(reader, complete=complete)
-            if fields is None:
-                return ()
-            mutation, notes = self._decide(fields, body.text)
-        except Unreadable as unreadable:
-            if self._place is not None:
-                mutation, notes = self._decide(_NO_FIELDS, b"")
-            elif rejected := refusal(self._snapshot, unreadable.reason):
-                return self._reject(rejected)
-            else:
-                mutation, notes = self._cleaning(), (Unmatched(unreadable.reason),)
-        except Rejected as rejected:
-            return self._reject(rejected)
-        change = None
-        if reader is not None and self.decision is not None and self.decision.model_rewrite:
-            change = body.rename(reader, self.decision.model_rewrite)
+        if (decided := self._read(body, reader, complete)) is None:
+            return ()
+        mutation, notes = decided
+        rewrite = self.decision.model_rewrite if self.decision is not None else ""
+        change = body.rename(reader, rewrite) if reader is not None and rewrite else None
         if change is not None:
             mutation = with_body_change(mutation, change, self._headers)
         answer = replies(self._mode, mutation, body, change.splice if change else None, trailers, complete)
@@ -200,6 +189,21 @@ class RouteStream:
             self.state = _ECHO
             return (*notes, *answer)
         return self._finish(*notes, *answer)
+
+    def _read(self, body: Body, reader: Reader | None, complete: bool) -> tuple[Mutation, Actions] | None:
+        """What comes of the body; None where more of it is needed."""
+        try:
+            fields = body.read(reader, complete=complete)
+            return None if fields is None else self._decide(fields, body.text)
+        except Unreadable as unreadable:
+            return self._unmatched(unreadable.reason) if self._place is None else self._decide(_NO_FIELDS, b"")
+
+    def _unmatched(self, reason: str) -> tuple[Mutation, Actions]:
+        if reason == "no_api" or self.operation.shared:
+            reason, self.operation = "no_api", _NO_OPERATION
+        elif rejected := refusal(self._snapshot, reason):
+            raise rejected
+        return self._cleaning(), (Unmatched(reason),)
 
     def _echo_body(self, event: RequestBody) -> Actions:
         echoed = BodyEcho(event.data, event.end_of_stream)
@@ -226,10 +230,10 @@ class RouteStream:
         return ()
 
     def _decide(self, fields: RequestFields, body: bytes) -> tuple[Mutation, Actions]:
-        """The decision's mutation, and notes. Raises ``Rejected``."""
+        """The decision's mutation, and notes."""
         self._fields = fields
         request = request_for_decision(self.operation, fields)
-        key = self._body_key(request, body) if self._snapshot.reads_sticky_keys and body else None
+        key = body_key(self._snapshot, request.model, body) if self._snapshot.reads_sticky_keys and body else None
         if self._place is not None:
             decision = follow(request, self._place, self._snapshot)
         else:
@@ -242,31 +246,26 @@ class RouteStream:
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
+        notes: Actions = ()
+        if self._breakers is not None and decision.policy.breaker is not None:
+            asked, stays = (self._headers, key, self._entropy), self._place is not None or self.operation.stateful
+            decision, notes = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
+            self.decision = decision
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
         if self._path:
             mutation = Mutation((*mutation.set, (":path", self._path)), mutation.remove, mutation.metadata)
         streamed = self.operation.stream or fields.stream
-        return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), ()
-
-    def _body_key(self, request: InferenceRequest, body: bytes) -> str | None:
-        """The sticky key, where the policy has it in the body."""
-        match = self._snapshot.match(request.model)
-        pointer = match.policy.sticky.body if match and match.policy.sticky else ()
-        return json_scan.scalar_at(body, pointer) if pointer else None
+        return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), notes
 
     def _cleaning(self) -> Mutation:
-        """Removes routing headers that the client sent, and changes nothing else."""
-        return Mutation(remove=client_copies(self._headers), metadata=self._metadata())
-
-    def _reject(self, rejected: Rejected) -> Actions:
-        return self._finish(refused(rejected, self.operation, self._metadata(), self._headers))
+        """Removes routing headers that the client sent, and tells that nobody owns the request."""
+        return Mutation(remove=client_copies(self._headers), metadata=(*self._metadata(), _UNOWNED))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Of a request without a decision, or that is refused despite one."""
         if self.decision is not None:
             return self.decision.metadata()
-        operation = self.operation
-        return (("api", operation.api), ("operation", operation.name)) if operation.api else ()
+        return (("api", self.operation.api), ("operation", self.operation.name)) if self.operation.api else ()
 
     def _finish(self, *actions: Action) -> Actions:
         self.state = _DONE
@@ -278,6 +277,7 @@ _NO_HEADERS = Headers()
 _NO_FIELDS = BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
+_UNOWNED = ("cohort", UNOWNED)
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {

@@ -31,6 +31,10 @@ OBSERVE_TO_END = "observe_to_end"
 """The same for a stream that is read to its end; ``LEFT_OUT``: only up to its first token. Not there where the shares
 are the same."""
 LEFT_OUT = "0"
+STREAMED = "streamed"
+"""Key of the metadata of policies with a circuit breaker: the request asks for a stream, whose first token comes before
+its end.
+"""
 
 FULL_RATE = 20
 """Answers a second of each row and processor up to which all are observed. Beyond twice as many, since the share is a
@@ -39,6 +43,8 @@ p99 is within 5 % mostly (``tests/unit/exchange/test_exchange_sampling.py``)."""
 END_RATE = 2.5
 """The same for streams that are read to their ends, not only to their first tokens. Times per token differ less from
 each other than times to first tokens: p50 of five minutes is within 5 %, and p95 in 94 windows of 100."""
+LIMITED = 4
+"""Times as many are observed where a circuit breaker must soon see that answers come late."""
 MAX_ROWS = 10_000
 """Rows whose rates are kept."""
 
@@ -103,14 +109,19 @@ def with_sampling(
     where the policy names no share; ``streamed``: a stream is asked for.
 
     A session of a realtime API is always observed: nobody else counts the answers within it. Streams of a policy in the
-    midst of a rollout are read to their ends as often as they are observed, since its guards judge by what was read.
+    midst of a rollout are read to their ends as often as they are observed, since its guards judge by what was read;
+    those of a policy with a circuit breaker, since they are in flight until their ends.
     """
     policy = decision.policy
+    if streamed and policy is not None and policy.breaker is not None:
+        mutation = _with_stream_told(mutation)
     share = to_end = 1.0 if policy is None or policy.sampling is None else policy.sampling
     if policy is not None and policy.sampling is None and shares is not None:
         version = decision.version if policy.versions else ""  # else it is the client's own text
         share, to_end = shares.shares((decision.pattern, version, decision.pool, streamed))
-        if policy.rollout_state is not None and policy.rollout_state.phase not in ENDED:
+        if policy.breaker is not None:
+            share = to_end = min(1.0, LIMITED * share)
+        elif policy.rollout_state is not None and policy.rollout_state.phase not in ENDED:
             to_end = share
     if to_end == 1 or is_session(decision.request.api, decision.request.operation):
         return mutation
@@ -119,6 +130,11 @@ def with_sampling(
         return _marked(mutation, LEFT_OUT, "")
     read = repr(to_end) if drawn < to_end * _DRAWS else LEFT_OUT
     return _marked(mutation, repr(share) if share < 1 else "", read if to_end < share else "")
+
+
+@lru_cache(maxsize=4096)
+def _with_stream_told(mutation: Mutation) -> Mutation:
+    return msgspec.structs.replace(mutation, metadata=(*mutation.metadata, (STREAMED, "true")))
 
 
 @lru_cache(maxsize=4096)

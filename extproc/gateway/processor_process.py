@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 import time
 
 from extproc.errors import SetupError
+from extproc.fetch.steps import get, run
+from extproc.fetch.url import Url
 from extproc.render.envoy.envoy_options import host_port
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.options import ServeOptions
@@ -14,6 +15,8 @@ from extproc.serve.restart_backoff import RestartBackoff
 
 _POLL_INTERVAL = 0.05
 """Seconds between two questions whether it is ready."""
+_MAX_ANSWER = 64 << 10
+"""Bytes."""
 
 
 class Processor:
@@ -62,14 +65,10 @@ class Processor:
 
 
 def _is_ready(admin: str) -> bool:
-    connection = http.client.HTTPConnection(*host_port(admin), timeout=2)
     try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        return run(get(Url(*host_port(admin), "/readyz"), 2.0, _MAX_ANSWER)).status == 200
+    except OSError:
         return False
-    finally:
-        connection.close()
 
 
 def _print(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import shlex
 import signal
 import ssl
@@ -41,18 +40,19 @@ def up(
     drain: float = 10.0,
     workers: int = 1,
     otlp: str = "",
+    locality: str = "",
     tls: DownstreamTls | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains for up to ``drain`` seconds. The exit status.
 
-    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector. ``tls``:
-    clients speak it, to certificates that may be renewed while it runs.
+    ``workers``: processes that decide; Envoy spreads the requests over them. ``otlp``: URL of a collector.
+    ``locality``: where this is. ``tls``: clients speak it, to certificates that may be renewed while it runs.
 
     A processor that ends by itself is started again; meanwhile Envoy does without it, as ``fail_open`` says.
 
     Raises ``PolicyProblems``, and ``SetupError`` where the machine does not allow it or Envoy ends by itself.
     """
-    watcher = PolicyWatcher(tuple(paths), quiet=True)  # the processor tells of them
+    watcher = PolicyWatcher(tuple(paths), quiet=True, locality=locality)  # the processor tells of them
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
@@ -66,6 +66,7 @@ def up(
             workers=workers,
             drain=0.0,
             otlp=otlp,
+            locality=locality,
         )
         options = EnvoyOptions(
             listen=listen,
@@ -123,7 +124,7 @@ def _supervise(
 def _follow(envoy: Envoy, files: DiscoveryFiles, snapshot: Snapshot) -> None:
     try:
         files.follow(envoy, snapshot)
-    except (SetupError, OSError, http.client.HTTPException) as error:
+    except (SetupError, OSError) as error:
         _log(f"extproc: the routes stay as they were: {error}")
     else:
         _log("extproc: the policy has changed, and the routes with it")
@@ -135,7 +136,7 @@ def _drain(envoy: Envoy, files: DiscoveryFiles, seconds: float) -> None:
         signal.signal(number, signal.default_int_handler)
     _log(f"extproc: no new requests; open ones have {seconds:g} s to finish")
     if seconds:
-        with suppress(SetupError, OSError, http.client.HTTPException):  # it ends all the same
+        with suppress(SetupError, OSError):  # it ends all the same
             files.stop_listening(envoy)
     envoy.stop(seconds)
 

@@ -143,15 +143,17 @@ class Api:
                     yield event
 
     async def apply(
-        self, resource: Resource, wanted: Object, manager: str, *, subresource: str = "", force: bool = False
+        self, resource: Resource, wanted: Object, manager: str, *, force: bool = False, dry_run: bool = False
     ) -> Object:
         """Server-side apply under the field manager ``manager``; fields that the schema lacks are refused.
 
         ``force`` takes fields from others; without it, a field that another manager has is a failure of status 409.
+        ``dry_run``: nothing is kept.
         """
         parameters = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"}
+        parameters |= {"dryRun": "All"} if dry_run else {}
         metadata = wanted["metadata"]
-        path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
+        path = resource.path(metadata.get("namespace", ""), metadata["name"])
         return await self._request("PATCH", path, parameters, wanted, "application/apply-patch+yaml")
 
     async def create(self, resource: Resource, wanted: Object) -> Object:

@@ -72,11 +72,18 @@ def policy_status(
     in_force: InForce | None,
     versions: Sequence[VersionStatus],
     *,
+    controller: str,
     generation: int,
     now: str,
 ) -> Status | None:
-    """The status of a policy after ``before``; None where nothing in it changes. ``now``: RFC 3339."""
-    status: Status = {"observedGeneration": generation, "conditions": _dated(before, conditions, generation, now)}
+    """The status of a policy after ``before``; None where nothing in it changes. ``controller``: by its Lease, who
+    writes it; ``now``: RFC 3339.
+    """
+    status: Status = {
+        "observedGeneration": generation,
+        "controller": controller,
+        "conditions": _dated(before, conditions, generation, now),
+    }
     status |= _told_in_force(in_force)
     if versions:
         ready = {v.name: {} if v.ready is None else {"ready": v.ready} for v in versions}
@@ -93,12 +100,14 @@ def pool_status(
     gpu: Gpu,
     endpoints: int,
     *,
+    controller: str,
     generation: int,
     now: str,
 ) -> Status | None:
     """The status of a pool after ``before``; None where nothing in it changes. ``gpu``: as processors have it."""
     status: Status = {
         "observedGeneration": generation,
+        "controller": controller,
         "conditions": _dated(before, conditions, generation, now),
         "nodes": len(found.nodes),
         "gpus": found.count,

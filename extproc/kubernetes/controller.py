@@ -1,6 +1,6 @@
 """The controller: follows the policies, pools and what serves them, and makes the mesh and their status follow.
 
-One of several works at a time (``leader``). A pass (``rollout``) is made where something has changed, and every
+One of several works at a time (``leader``). A pass (``change_order``) is made where something has changed, and every
 ``PERIOD`` seconds, which puts drift right. Whatever breaks a pass off, the next one begins from what is there.
 """
 
@@ -11,9 +11,11 @@ import logging
 import time
 from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.change_order import Pass, PutInForce, Write
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, snapshot_of
 from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
@@ -22,8 +24,8 @@ from extproc.kubernetes.mesh_objects import Key
 from extproc.kubernetes.object_documents import Key as ObjectKey
 from extproc.kubernetes.object_documents import ReadObject, key_of
 from extproc.kubernetes.object_watch import ObjectWatch
-from extproc.kubernetes.pass_contents import Meshes, policies_of, rendered, step_changes, unrenderable
-from extproc.kubernetes.rollout import Pass, PutInForce, Write
+from extproc.kubernetes.ownership import LEASES, Ownership
+from extproc.kubernetes.pass_contents import Meshes, Renderer, policies_of, rendered, step_changes, unrenderable
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.snapshot import Snapshot
 
@@ -35,7 +37,6 @@ DEBOUNCE = 0.1
 """Seconds from a change to its pass, in which others may come."""
 LONGEST_PAUSE = 10.0
 """Seconds before another try, at most, where the API server can't be asked."""
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 
 class _Refused(Exception):  # noqa: N818
@@ -57,13 +58,15 @@ class Controller:
         self,
         meshes: Meshes,
         election: Election,
+        ownership: Ownership,
         *,
         namespaces: Sequence[str] = (),
         settle: float,
     ) -> None:
-        """``namespaces``: whose policies; none: all. ``settle``: seconds (``rollout.SETTLE``)."""
+        """``namespaces``: whose policies; none: all. ``settle``: seconds (``change_order.SETTLE``)."""
         self._meshes = meshes
         self._election = election
+        self._ownership = ownership
         self._settle = settle
         self._changed = asyncio.Event()
         everywhere = namespaces or ("",)
@@ -74,7 +77,7 @@ class Controller:
             ]
             for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
         }
-        self._status = StatusWriter()
+        self._status = StatusWriter(ownership.lease)
         self._led = False
         self._forget()
 
@@ -206,6 +209,8 @@ class Controller:
             for writer, _ in self._meshes:
                 await writer.read(api)
         objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
+        for key in await self._ownership.others(api, objects):
+            del objects[key]
         listed = [self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)]
         # Whatever takes long among many policies is done beside the event loop, which renews the Lease meanwhile.
         view = await asyncio.to_thread(ClusterView, *listed)
@@ -242,6 +247,10 @@ class Controller:
             both, later = await asyncio.to_thread(rendered, self._meshes, before, desired)
         except SetupError as error:
             raise _Refused(await asyncio.to_thread(unrenderable, self._meshes, desired, error)) from error
+        for at, (writer, render) in enumerate(self._meshes):
+            tried = {key: doc for key, doc in (later[at] | both[at]).items() if key not in given_up}
+            if failures := await writer.still_refused(api, tried):
+                await self._refuse(failures, desired, render)
         one = Pass(self._settle)
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
@@ -253,12 +262,15 @@ class Controller:
                         found = await asyncio.to_thread(step_changes, step, both[at], later[at], writer.live, given_up)
                         wrote = wrote or bool(found)
                         if failures := await writer.write(api, found, self._check):
-                            needing = await asyncio.to_thread(policies_of, failures, desired, render)
-                            raise _Refused(needing, failures.keys())
+                            await self._refuse(failures, desired, render)
                 case PutInForce():
                     wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
                     wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
+
+    async def _refuse(self, failures: Mapping[Key, str], desired: Desired, render: Renderer) -> NoReturn:
+        """Raises ``_Refused`` for the objects that could not be written, with the policies that need them."""
+        raise _Refused(await asyncio.to_thread(policies_of, failures, desired, render), failures.keys())
 
 
 def _now() -> str:

@@ -28,6 +28,8 @@ Doc: TypeAlias = dict[str, Any]
 
 LABEL = f"{GROUP}/controller"
 """Label of every object that a controller made; its value is the mesh."""
+LEASE = f"{GROUP}/lease"
+"""Annotation of such an object with the Lease of its controller, ``namespace/name``."""
 APPLIED = f"{GROUP}/applied"
 """Annotation with the digest of what was applied last."""
 

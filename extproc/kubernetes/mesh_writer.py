@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from extproc.kubernetes.api import Api, ApiFailure, Object, Resource
-from extproc.kubernetes.mesh_objects import LABEL, Changes, Doc, Key, key_of
+from extproc.kubernetes.mesh_objects import LABEL, LEASE, Changes, Doc, Key, key_of
+from extproc.kubernetes.ownership import Ownership
 
 MANAGER = "aimesh-controller"
 """Field manager of everything that the controller writes."""
 PARALLEL = 8
 """Requests at a time."""
+FEW = 3
+"""New objects of a kind in a namespace that are looked for one by one; more by a list of all that are there."""
 _REFUSALS = frozenset({400, 403, 404, 405, 409, 413, 415, 422})
 """Statuses that say something of the object, not of the server: another try would get the same."""
 
@@ -49,16 +53,22 @@ GATEWAY_KINDS = ("ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudg
 
 
 class MeshWriter:
-    """The objects of one mesh. ``live``: those that the controller made, as the server has them."""
+    """The objects of one mesh. ``live``: those that this controller made, as the server has them."""
 
     def __init__(
-        self, mesh: str, resources: Iterable[Resource], places: Mapping[str, str] = MappingProxyType({})
+        self,
+        mesh: str,
+        ownership: Ownership,
+        resources: Iterable[Resource],
+        places: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """``places``: kinds whose objects are in one namespace only, with that; all others may be in any."""
         self.mesh = mesh
+        self._ownership = ownership
         self._resources = {(one.group, one.kind): one for one in resources}
         self._places = places
         self.live: dict[Key, Object] = {}
+        self._refused: set[Key] = set()
 
     async def read(self, api: Api) -> None:
         """Lists ``live`` anew. A kind that the server does not know has none. Raises ``ApiFailure``."""
@@ -71,7 +81,8 @@ class MeshWriter:
                     continue
                 raise
             told = {"apiVersion": resource.api_version, "kind": resource.kind}
-            found |= {key_of(one | told): one | told for one in listed.objects}
+            mine = (one | told for one in listed.objects if self._is_mine(one))
+            found |= {key_of(one): one for one in mine}
         self.live = found
 
     async def write(self, api: Api, changes: Changes, check: Callable[[], None]) -> dict[Key, str]:
@@ -81,14 +92,19 @@ class MeshWriter:
         limit = asyncio.Semaphore(PARALLEL)
         failures: dict[Key, str] = {}
 
-        async def apply(doc: Doc) -> None:
+        async def apply(doc: Doc, other: Object | ApiFailure | None) -> None:
             async with limit:
                 check()
-                if why := await self._apply(api, doc):
-                    failures[key_of(doc)] = why
+                key = key_of(doc)
+                self._refused.discard(key)
+                if why := await self._apply(api, doc, other):
+                    failures[key] = why
+                    self._refused.add(key)
 
         for docs in (changes.first, changes.apply):
-            for outcome in await asyncio.gather(*map(apply, docs), return_exceptions=True):
+            there = await self._others(api, docs)
+            calls = [apply(doc, there.get(key_of(doc))) for doc in docs]
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
                 if outcome is not None:
                     raise outcome
         for gone in changes.remove:
@@ -96,26 +112,84 @@ class MeshWriter:
             await self._remove(api, gone)
         return failures
 
-    async def _apply(self, api: Api, doc: Doc) -> str:
-        """Why the object could not be applied; empty where it was."""
+    async def still_refused(self, api: Api, wanted: Mapping[Key, Doc]) -> dict[Key, str]:
+        """Why those of ``wanted`` that could not be written when it was tried last can't be now either. Nothing is
+        written: what they go with would be made, and removed again, in every pass. Raises ``ApiFailure``.
+        """
+        docs = [wanted[key] for key in sorted(self._refused & wanted.keys())]
+        there = await self._others(api, docs)
+        failures = {}
+        for key, doc in ((key_of(doc), doc) for doc in docs):
+            if why := await self._apply(api, doc, there.get(key), dry_run=True):
+                failures[key] = why
+            else:
+                self._refused.discard(key)
+        return failures
+
+    def _is_mine(self, one: Mapping[str, Any]) -> bool:
+        return (one["metadata"].get("annotations") or {}).get(LEASE) == self._ownership.lease
+
+    async def _others(self, api: Api, docs: Iterable[Doc]) -> dict[Key, Object | ApiFailure]:
+        """Of the objects that are new to this controller, those that are there all the same, and why some can't be
+        looked for.
+        """
+        places: dict[tuple[str, str, str], set[Key]] = defaultdict(set)
+        for key in map(key_of, docs):
+            if key not in self.live:
+                places[key.group, key.kind, key.namespace].add(key)
+        found: dict[Key, Object | ApiFailure] = {}
+        for (group, kind, namespace), keys in places.items():
+            resource = self._resources[group, kind]
+            try:
+                if len(keys) > FEW:
+                    told = {"apiVersion": resource.api_version, "kind": resource.kind}
+                    listed = await api.list(resource, namespace)
+                    found |= {key: one for one in listed.objects if (key := key_of(one | told)) in keys}
+                else:
+                    each = [(key, await api.get(resource, namespace, key.name)) for key in keys]
+                    found |= {key: one for key, one in each if one is not None}
+            except ApiFailure as failure:
+                if failure.status not in _REFUSALS:
+                    raise
+                found |= dict.fromkeys(keys, failure)
+        return found
+
+    async def _apply(self, api: Api, doc: Doc, other: Object | ApiFailure | None, *, dry_run: bool = False) -> str:
+        """Why the object could not be applied; empty where it was. ``other``: as it is, where it isn't ``live``."""
+        if isinstance(other, ApiFailure):
+            return str(other)
         key = key_of(doc)
         resource = self._resources[key.group, key.kind]
+        live = self.live.get(key) or other
+        metadata = doc["metadata"]
+        annotations = {**metadata["annotations"], LEASE: self._ownership.lease}
+        mine = {**doc, "metadata": {**metadata, "annotations": annotations}}
         try:
-            live = self.live.get(key) or await api.get(resource, key.namespace, key.name)
-            if live is not None and (live["metadata"].get("labels") or {}).get(LABEL) != self.mesh:
-                return f"is there, and not the controller's; delete it, or label it {LABEL}={self.mesh}"
+            if other is not None and (why := await self._keeps_off(api, other)):
+                return why
             others = _appliers(live) if live is not None else []
             try:
-                self.live[key] = await api.apply(resource, doc, MANAGER)
+                applied = await api.apply(resource, mine, MANAGER, dry_run=dry_run)
             except ApiFailure as failure:
                 if failure.status != 409 or others:
                     raise
                 # Who edited the object by hand has drifted; who applies fields declares that they are theirs.
-                self.live[key] = await api.apply(resource, doc, MANAGER, force=True)
+                applied = await api.apply(resource, mine, MANAGER, force=True, dry_run=dry_run)
         except ApiFailure as failure:
             if failure.status not in _REFUSALS:
                 raise
             return str(failure)
+        if not dry_run:
+            self.live[key] = applied
+        return ""
+
+    async def _keeps_off(self, api: Api, other: Object) -> str:
+        """Why an object is not this controller's to write; empty where it is."""
+        if (other["metadata"].get("labels") or {}).get(LABEL) != self.mesh:
+            return f"is there, and not the controller's; delete it, or label it {LABEL}={self.mesh}"
+        lease = (other["metadata"].get("annotations") or {}).get(LEASE, "")
+        if await self._ownership.is_others(api, lease):
+            return f"is there, and belongs to the controller of the Lease {lease}"
         return ""
 
     async def _remove(self, api: Api, live: Mapping[str, Any]) -> None:

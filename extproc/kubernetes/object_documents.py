@@ -16,6 +16,7 @@ from extproc.errors import Problem
 from extproc.kubernetes.api import Object
 from extproc.policy.snapshot import GpuPool, Policy
 from extproc.policyfile import kinds
+from extproc.policyfile.fields import Field
 from extproc.policyfile.kinds import Document
 from extproc.yamldoc import MAX_DEPTH, Items, Mapping, Node, Scalar
 
@@ -114,7 +115,22 @@ def read(found: Object) -> ReadObject:
         problems.append(Problem(str(key), 0, 0, "", message, "write it flat: no field lies as deep"))
     else:
         document = kinds.read(str(key), problems, root)
+        if document is not None and isinstance(document.value, Policy):
+            _hold_to_namespace(document.value, key, document.field)
     return ReadObject(key, str(metadata.get("creationTimestamp", "")), spec, document, tuple(problems))
+
+
+def _hold_to_namespace(policy: Policy, key: Key, field: Field) -> None:
+    """An error for a host that is another namespace's Service: the controller writes routes for it with rights of its
+    own, so that whoever may write policies in one namespace would have the requests of all.
+    """
+    _, is_service, _ = f"{policy.host}.".partition(".svc.")
+    namespace = policy.host.split(".")[1] if is_service and policy.host.count(".") else key.namespace
+    if namespace != key.namespace:
+        field.at("spec", "host").error(
+            f"is a Service of the namespace {namespace}, and the policy is in {key.namespace}",
+            f"write the policy in the namespace {namespace}",
+        )
 
 
 class _TooDeep(Exception):  # noqa: N818

@@ -12,11 +12,11 @@ import msgspec
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES
+from extproc.kubernetes.change_order import Wants, Write
 from extproc.kubernetes.desired_state import Desired, policy_texts
 from extproc.kubernetes.mesh_objects import Changes, Doc, Key, changes, controlled, serving_both
 from extproc.kubernetes.mesh_writer import MeshWriter
 from extproc.kubernetes.object_documents import Key as ObjectKey
-from extproc.kubernetes.rollout import Wants, Write
 from extproc.kubernetes.transition import between
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.istio.istio_options import whole_name

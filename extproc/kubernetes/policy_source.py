@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import msgspec
+
 from extproc.errors import Problem, SetupError
 from extproc.kubernetes import snapshot_file
 from extproc.kubernetes.api import POLICIES, POOLS, NoCredentials, Object, check_credentials
@@ -52,8 +54,10 @@ class ClusterPolicies:
         snapshot_directory: Path | None,
         on_reload: OnReload,
         clock: Callable[[], float] = time.time,
+        locality: str = "",
     ) -> None:
-        """``namespaces``: whose objects to read; none: all. ``paths``: policy files beside them.
+        """``namespaces``: whose objects to read; none: all. ``paths``: policy files beside them. ``locality``: of the
+        snapshot.
 
         ``on_reload(ok, problems)`` is called after each load, in the thread that made it; ``problems`` are the new
         ones, and ``ok`` tells whether there is no error among them. Raises ``SetupError`` where there are no
@@ -73,7 +77,7 @@ class ClusterPolicies:
         """Objects by what became of them (``last_good.Taken.states``)."""
         self._files = PolicyWatcher(paths, self._on_files) if paths else None
         self._namespaces, self._directory = namespaces, snapshot_directory
-        self._on_reload, self._clock = on_reload, clock
+        self._on_reload, self._clock, self._locality = on_reload, clock, locality
         self._watches = [
             ObjectWatch(resource, namespace, self._on_change)
             for resource in (POLICIES, POOLS)
@@ -208,7 +212,8 @@ class ClusterPolicies:
         documents = loader.documents(texts) if texts is not None else ((), ())
         taken = self._last_good.take(objects.values(), documents, self.snapshot.generation + 1)
         before = {*self._problems, *self.warnings}
-        self.snapshot, self.loaded_at = taken.snapshot, self._clock()
+        self.snapshot = msgspec.structs.replace(taken.snapshot, locality=self._locality)
+        self.loaded_at = self._clock()
         self.warnings, self._problems, self.states = taken.warnings, taken.problems, taken.states
         new = [problem for problem in (*taken.problems, *taken.warnings) if problem not in before]
         log.info("policies loaded, generation %d: %s", taken.snapshot.generation, dict(taken.states))

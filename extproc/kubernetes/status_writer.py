@@ -26,6 +26,10 @@ _MAX_NOTE = 1024
 class StatusWriter:
     """Writes what has changed, pools before the policies that use them."""
 
+    def __init__(self, lease: str) -> None:
+        """``lease``: of this controller, ``namespace/name``."""
+        self._lease = lease
+
     async def write(
         self,
         api: Api,
@@ -45,7 +49,9 @@ class StatusWriter:
             async def write(key: Key, limit: asyncio.Semaphore = limit) -> bool:
                 async with limit:
                     check()
-                    return await _write(api, key, objects[key], desired, blocked.get(key, ""), now)
+                    one = objects[key]
+                    status = _status(key, one, desired, blocked.get(key, ""), controller=self._lease, now=now)
+                    return status is not None and await _write(api, key, one, status, now)
 
             keys = [key for key in objects if key.kind == kind]
             for outcome in await asyncio.gather(*map(write, keys), return_exceptions=True):
@@ -55,11 +61,8 @@ class StatusWriter:
         return changed
 
 
-async def _write(api: Api, key: Key, one: Object, desired: Desired, why: str, now: str) -> bool:
+async def _write(api: Api, key: Key, one: Object, status: Status, now: str) -> bool:
     before = one.get("status") or {}
-    status = _status(key, one, before, desired, why, now)
-    if status is None:
-        return False
     wanted = {name: value for name, value in one.items() if name != "status"} | {"status": status}
     try:
         written = await api.replace(_RESOURCES[key.kind], wanted, "status")
@@ -72,7 +75,9 @@ async def _write(api: Api, key: Key, one: Object, desired: Desired, why: str, no
     return in_force_of({"status": before}) != in_force_of(one)
 
 
-def _status(key: Key, one: Object, before: Mapping[str, Any], desired: Desired, why: str, now: str) -> Status | None:
+def _status(key: Key, one: Object, desired: Desired, why: str, *, controller: str, now: str) -> Status | None:
+    """None where nothing changes."""
+    before = one.get("status") or {}
     generation = int(one["metadata"].get("generation") or 1)
     told, in_force = desired.told[key], desired.in_force.get(key)
     right = accepted(told.problems, told.conflicts)
@@ -81,7 +86,15 @@ def _status(key: Key, one: Object, before: Mapping[str, Any], desired: Desired, 
         pool = next((pool for pool in desired.snapshot.pools if pool.name == key.name), None)
         gpu = pool.gpu if pool is not None and in_force is not None else Gpu()
         return pool_status(
-            before, conditions, in_force, told.found, gpu, told.endpoints, generation=generation, now=now
+            before,
+            conditions,
+            in_force,
+            told.found,
+            gpu,
+            told.endpoints,
+            controller=controller,
+            generation=generation,
+            now=now,
         )
     if right.status == "False":
         conditions.append(Condition("Programmed", "False", "NotAccepted", _stays(in_force is not None)))
@@ -89,7 +102,8 @@ def _status(key: Key, one: Object, before: Mapping[str, Any], desired: Desired, 
         conditions.append(Condition("Programmed", "False", "NotWritten", f"{why}; {_stays(in_force is not None)}"))
     else:
         conditions.append(Condition("Programmed", "True", "Programmed"))
-    return policy_status(before, conditions, in_force, told.versions, generation=generation, now=now)
+    versions = told.versions
+    return policy_status(before, conditions, in_force, versions, controller=controller, generation=generation, now=now)
 
 
 def _stays(something: bool) -> str:
@@ -97,11 +111,15 @@ def _stays(something: bool) -> str:
 
 
 async def _tell(api: Api, one: Object, before: Mapping[str, Any], status: Status, now: str) -> None:
-    """An event for each condition that is another one than before. That it can't be written is no failure."""
+    """An event for each condition that is another one than before; of what is right from the start, that it is
+    programmed. That an event can't be written is no failure.
+    """
     known = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions") or ()}
     metadata = one["metadata"]
     for condition in status["conditions"]:
         if known.get(condition["type"]) == (condition["status"], condition["reason"]):
+            continue
+        if not known and condition["status"] == "True" and condition["type"] != "Programmed":
             continue
         note = condition["message"] or f"{condition['type']} is {condition['status']}"
         event = {

@@ -48,7 +48,7 @@ def between(earlier: Snapshot, later: Snapshot) -> Snapshot:
         for policy in policies
         for version in policy.versions or (Version(""),)
     }
-    return Transition(tuple(policies), pools, later.generation, served)
+    return Transition(tuple(policies), pools, later.generation, served=served)
 
 
 def _targets(earlier: Snapshot, later: Snapshot, key: tuple[str, str]) -> tuple[Target, ...]:

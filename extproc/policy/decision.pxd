@@ -4,4 +4,4 @@ from extproc.headers cimport Headers
 
 cpdef object decide(object request, Headers headers, object snapshot, bytes entropy, str body_key=*, object free_shares=*, bint stateful=*, frozenset down=*)
 cdef tuple _choose_version(object policy, object request, Headers headers, bytes sticky, bytes entropy)
-cdef object _architecture(object policy, object snapshot, object target)
+cpdef object architecture_of(object policy, object snapshot, object target)

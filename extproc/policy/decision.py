@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from extproc import headers as names
+from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import InferenceRequest
 from extproc.errors import Rejected
 from extproc.headers import Headers, safe_value
@@ -28,8 +29,11 @@ WEIGHT = "weight"
 DEFAULT = "default"
 SESSION = "session"
 FAILOVER = "failover"
+UNOWNED = "unowned"
+"""Of what passes on unrouted: no version was chosen."""
+FALLBACK = "fallback"
 
-_MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT))
+MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT, FAILOVER))
 """Cohorts whose version was not asked for by name."""
 
 
@@ -70,7 +74,7 @@ class Decision(msgspec.Struct, frozen=True):
         return dynamic_metadata(self.identity())
 
 
-_HEADERS = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE)
+_HEADERS = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE, names.MODEL_COHORT)
 _METADATA = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
 
 
@@ -78,8 +82,9 @@ def routing_headers(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """``Decision.headers`` by identity."""
     if len(identity) == _UNOWNED_IDENTITY_SIZE:
         return ()
-    _, _, model, _, _, version, pool, architecture = identity
-    pairs = zip(_HEADERS, (model, version, pool, architecture), strict=True)
+    _, _, model, _, cohort, version, pool, architecture = identity
+    told = cohort if cohort == FALLBACK else ""
+    pairs = zip(_HEADERS, (model, version, pool, architecture, told), strict=True)
     return tuple((name, safe_value(value)) for name, value in pairs if value)
 
 
@@ -108,8 +113,8 @@ def decide(
     the policy's ``sticky.body``. ``free_shares``: the free share of GPU pools by name. They influence the pool, never
     the version; and not the pool of a request with a sticky key, whose prompts the pool may have cached. ``stateful``:
     the server keeps what the request makes, or it asks for that. Then the sticky key chooses the server, too, and a
-    request that names no model belongs to the policy whose servers get what nobody owns. ``down``: clusters of targets
-    that no request can reach. Raises ``Rejected`` (503) where no GPU pool can serve the request.
+    request that names no model belongs to the policy whose servers get what nobody owns. ``down``: clusters
+    (``Target.cluster_of``) that can't be reached. Raises ``Rejected`` (503) where no GPU pool can serve the request.
     """
     match = snapshot.match(request.model)
     if match is None:
@@ -120,12 +125,14 @@ def decide(
     sticky = sticky_key(policy, headers, body_key)
     key = sticky or entropy
     version, cohort = _choose_version(policy, request, headers, sticky, entropy)
-    if down and version is not None and cohort in _MOVABLE and policy.fails_over:
-        version, cohort = _serving(policy, version, cohort, key, snapshot, down)
+    grpc = bool(down) and is_grpc(headers)
+    if down and version is not None and cohort in MOVABLE and policy.fails_over:
+        version, cohort = _serving(policy, version, cohort, key, snapshot, down, grpc)
     name = version.name if version else ""
-    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down)
+    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down, grpc)
     if target is None:
-        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve the model {request.model!r} at present")
+        what = f"the model {request.model!r}" if request.model else "this request"
+        raise Rejected(503, "no_gpu_available", f"no GPU pool can serve {what} at present")
     return Decision(
         request,
         policy,
@@ -133,7 +140,7 @@ def decide(
         name or request.version or "",
         cohort,
         target.pool,
-        _architecture(policy, snapshot, target),
+        architecture_of(policy, snapshot, target),
         version.model_rewrite if version else "",
         server_of(target, sticky) if stateful and sticky else "",
     )
@@ -153,7 +160,7 @@ def follow(request: InferenceRequest, place: Place, snapshot: Snapshot) -> Decis
         target.version or request.version or "",
         SESSION,
         target.pool,
-        _architecture(policy, snapshot, target),
+        architecture_of(policy, snapshot, target),
         version.model_rewrite if version and owned and request.model else "",
         place.endpoint,
     )
@@ -187,19 +194,22 @@ def _choose_version(
 
 
 def _serving(
-    policy: Policy, version: Version, cohort: str, key: bytes, snapshot: Snapshot, down: frozenset[str]
+    policy: Policy, version: Version, cohort: str, key: bytes, snapshot: Snapshot, down: frozenset[str], grpc: bool
 ) -> tuple[Version, str]:
     """``version``, or while it is down the one to which the key belongs without it; nobody else moves."""
-    name = policy.name
-    if not snapshot.is_down(name, version.name, down):
+
+    def is_down(one: Version) -> bool:
+        return snapshot.is_down(policy.name, one.name, down, grpc)
+
+    if not is_down(version):
         return version, cohort
-    other = policy.version_hash.choose(key, lambda v: LAST if snapshot.is_down(name, v.name, down) else 1.0)
-    if other is None or snapshot.is_down(name, other.name, down):
+    other = policy.version_hash.choose(key, lambda one: LAST if is_down(one) else 1.0)
+    if other is None or is_down(other):
         return version, cohort
     return other, FAILOVER
 
 
-def _architecture(policy: Policy, snapshot: Snapshot, target: Target) -> str:
+def architecture_of(policy: Policy, snapshot: Snapshot, target: Target) -> str:
     """The architecture of the chosen pool; without a pool, the one that the policy requires."""
     if target.pool:
         return snapshot.pool_by_name[target.pool].gpu.architecture

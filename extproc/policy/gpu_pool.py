@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.policy.gpu import Gpu
+from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.upstream import PLAIN, Upstream
 
 
@@ -16,6 +17,7 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     endpoints: tuple[str, ...] = ()
     """``host:port``."""
     locality: str = ""
+    """``region``, ``region/zone`` or ``region/zone/subzone``."""
     metrics_type: str = ""
     metrics_url: str = ""
     """Page with the load of servers of ``metrics_type``; empty: they report it in response headers."""
@@ -29,6 +31,10 @@ class GpuPool(msgspec.Struct, frozen=True, dict=True):
     """``host:port`` for gRPC; empty: ``endpoints``."""
     gpu_metrics_url: str = ""
     """Page of an exporter with the utilization of its GPUs."""
+    load_balancer: LoadBalancer | None = None
+    """None: the policy's."""
+    cluster: str = ""
+    """Name of the Kubernetes cluster, or whatever fails as one, that its servers are in."""
 
     def is_open_to(self, namespace: str) -> bool:
         """Whether policies of this namespace may use it. What has no namespace, as in a file, knows no bounds."""

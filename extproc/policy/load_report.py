@@ -6,7 +6,9 @@ and Triton send where the request has ``endpoint-load-metrics-format``; the list
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from statistics import fmean
 
 import msgspec
@@ -98,18 +100,20 @@ def _utilization(values: Mapping[bytes, list[float]]) -> float | None:
     return next((fmean(values[name]) / full for name, full in _GPU_METRICS.items() if values[name]), None)
 
 
-def _values(page: bytes, names: Sequence[bytes]) -> dict[bytes, list[float]]:
+def _values(page: bytes, names: tuple[bytes, ...]) -> dict[bytes, list[float]]:
     """The values of each metric on a page in Prometheus' text format."""
     values: dict[bytes, list[float]] = {name: [] for name in names}
-    for line in page.splitlines():
-        name = line.partition(b"{")[0].partition(b" ")[0]
-        if name in values:
-            rest = line[len(name) :]
-            value_and_time = rest.rpartition(b"}")[2] if rest.startswith(b"{") else rest
-            number = _parse_number(next(iter(value_and_time.split()), b""))
-            if number is not None:
-                values[name].append(number)
+    for name, text in _lines(names).findall(b"\n" + page):
+        number = _parse_number(text)
+        if number is not None:
+            values[name].append(number)
     return values
+
+
+@lru_cache(maxsize=len(PAGE_METRICS) + 1)
+def _lines(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Lines of these metrics: name and value. A label's value may have a brace, so labels end at the last one."""
+    return re.compile(rb"\n(%s)(?:\{[^\n]*\}| )[ \t]*(\S*)" % b"|".join(map(re.escape, names)))
 
 
 def _parse_number(text: bytes) -> float | None:

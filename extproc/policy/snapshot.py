@@ -7,10 +7,14 @@ from functools import cached_property
 
 import msgspec
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
+from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
+from extproc.policy.locality import by_distance, choose_nearest
 from extproc.policy.model_patterns import PatternIndex
+from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
@@ -23,8 +27,6 @@ __all__ += ["Objective", "Policy", "RetryBudget", "Slo", "Snapshot", "Sticky", "
 
 DEFAULT_BODY_LIMIT = 8 << 20
 """Bytes of a request body that are read to find the model, where the policy does not say."""
-DEFAULT_SLO_DAYS = 30
-"""Days over which service level objectives hold, where the policy does not say."""
 OTHER = "other"
 """Label value for everything that no policy names."""
 NONE = "none"
@@ -54,6 +56,8 @@ class Version(msgspec.Struct, frozen=True):
     upstream: Upstream = PLAIN
     grpc_endpoints: tuple[str, ...] = ()
     """``host:port`` for gRPC; empty: ``endpoints``."""
+    load_balancer: LoadBalancer | None = None
+    """None: the pool's, or else the policy's."""
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -70,25 +74,6 @@ class RetryBudget(msgspec.Struct, frozen=True):
 
     ratio: float
     min_per_second: int
-
-
-class Objective(msgspec.Struct, frozen=True):
-    """``target`` percent of the requests take less than ``under`` seconds."""
-
-    under: float
-    """A bucket bound of the histogram that measures it."""
-    target: float
-
-
-class Slo(msgspec.Struct, frozen=True):
-    """Service level objectives of each version of a policy; None: no objective."""
-
-    availability: float | None = None
-    """Percent of the requests that do not fail."""
-    first_token: Objective | None = None
-    duration: Objective | None = None
-    days: int = DEFAULT_SLO_DAYS
-    """The window."""
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):
@@ -114,6 +99,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     timeout: float | None = None
     """Seconds."""
     retry_budget: RetryBudget | None = None
+    breaker: CircuitBreaker | None = None
     custom_metrics: tuple[CustomMetric, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
     """Bytes."""
@@ -127,6 +113,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     rollout: RolloutPlan | None = None
     rollout_state: RolloutState | None = None
     """What the versions' weights follow from; None: no rollout, or it has not begun."""
+    load_balancer: LoadBalancer = LEAST_REQUEST
+    """Where neither version nor pool has one."""
 
     @cached_property
     def metric_headers(self) -> frozenset[str]:
@@ -156,8 +144,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def rewrites_model(self) -> bool:
-        """Whether some version changes the model name in the body, so that the body is needed."""
-        return any(v.model_rewrite for v in self.versions)
+        """Whether some decision changes the model name in the body, so that the body is needed."""
+        return bool(self.breaker and self.breaker.fallback_policy) or any(v.model_rewrite for v in self.versions)
 
 
 class ModelMatch(msgspec.Struct, frozen=True):
@@ -174,6 +162,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     policies: tuple[Policy, ...] = ()
     pools: tuple[GpuPool, ...] = ()
     generation: int = 1
+    locality: str = ""
+    """Where the proxy is for which it decides; empty: not known. Of a version's pools, the nearest answer."""
 
     @cached_property
     def by_name(self) -> dict[str, Policy]:
@@ -223,19 +213,23 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         key: bytes,
         free_shares: Mapping[str, float] = NO_REPORTS,
         down: frozenset[str] = NOTHING_DOWN,
+        grpc: bool = False,
     ) -> Target | None:
         """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
-        last; None: there is no target.
+        last; None: there is no target. Farther pools only where every nearer one is down or full. ``grpc``: for a call
+        of gRPC.
         """
-        scale = None
-        if free_shares or down:
-            scale = lambda target: LAST if target.cluster in down else free_shares.get(target.pool, 1.0)  # noqa: E731
-        return self._target_hashes[policy, version].choose(key, scale)
+        tiers = self._target_hashes[policy, version]
+        if not (free_shares or down):
+            return tiers[0].choose(key)
+        if len(tiers) > 1:
+            return choose_nearest(tiers, key, free_shares, down, grpc=grpc)
+        return tiers[0].choose(key, lambda t: LAST if t.cluster_of(grpc=grpc) in down else free_shares.get(t.pool, 1.0))
 
-    def is_down(self, policy: str, version: str, down: frozenset[str]) -> bool:
-        """Whether a version has targets, and all of them are ``down`` (clusters)."""
+    def is_down(self, policy: str, version: str, down: frozenset[str], grpc: bool = False) -> bool:
+        """Whether a version has targets, and all of them are ``down`` (clusters), for a call of gRPC or any other."""
         targets = self.targets[policy, version]
-        return bool(targets) and all(target.cluster in down for target in targets)
+        return bool(targets) and all(target.cluster_of(grpc=grpc) in down for target in targets)
 
     @cached_property
     def places(self) -> dict[str, Place]:
@@ -244,11 +238,13 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return places(t for key, targets in self.targets.items() if key not in mirrors for t in targets)
 
     @cached_property
-    def _target_hashes(self) -> dict[tuple[str, str], RendezvousHash[Target]]:
-        return {
-            key: RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])
-            for key, targets in self.targets.items()
-        }
+    def tiers(self) -> dict[tuple[str, str], tuple[tuple[Target, ...], ...]]:
+        """The targets of each (policy, version) by their distance, the nearest first; at least one tier."""
+        return {key: by_distance(targets, self.locality, self.pool_by_name) for key, targets in self.targets.items()}
+
+    @cached_property
+    def _target_hashes(self) -> dict[tuple[str, str], tuple[RendezvousHash[Target], ...]]:
+        return {key: tuple(_hash_of(key, tier) for tier in found) for key, found in self.tiers.items()}
 
     @cached_property
     def pool_by_name(self) -> dict[str, GpuPool]:
@@ -280,7 +276,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             pools = self.pools if policy.gpu else ()
         pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
         own = (version.endpoints or default, version.upstream, version.grpc_endpoints)
-        plain = Target(policy.name, version.name, "", *own)
+        balancer = version.load_balancer or policy.load_balancer
+        plain = Target(policy.name, version.name, "", *own, balancer)
         if not pools:
             return [plain]
         targets = []
@@ -294,5 +291,10 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
                 named = bool(version.endpoints or version.grpc_endpoints)
                 upstream = version.upstream.completed(pool.upstream, own_endpoints=named)
                 grpc = listed_by_both(version.grpc_endpoints, pool.grpc_endpoints)
-                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc))
+                balancer = version.load_balancer or pool.load_balancer or policy.load_balancer
+                targets.append(Target(policy.name, version.name, pool.name, endpoints, upstream, grpc, balancer))
         return targets or ([] if policy.reject_without_gpu else [plain])
+
+
+def _hash_of(key: tuple[str, str], targets: Sequence[Target]) -> RendezvousHash[Target]:
+    return RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])

@@ -6,10 +6,11 @@ import ipaddress
 
 import msgspec
 
+from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.upstream import PLAIN, Upstream
 
 NOTHING_DOWN: frozenset[str] = frozenset()
-"""Clusters of targets of which no server can be reached: none."""
+"""Clusters (``Target.cluster_of``) of which no server can be reached: none."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -25,6 +26,7 @@ class Target(msgspec.Struct, frozen=True):
     upstream: Upstream = PLAIN
     grpc_endpoints: tuple[str, ...] = ()
     """``host:port`` for gRPC, where it has ports of its own; empty: ``endpoints``."""
+    load_balancer: LoadBalancer = LEAST_REQUEST
 
     def servers(self, *, grpc: bool) -> tuple[str, ...]:
         """``host:port`` of those that get the requests; ``grpc``: the calls of gRPC."""
@@ -35,12 +37,16 @@ class Target(msgspec.Struct, frozen=True):
         """The name of its cluster in our own Envoys: ``policy/version/pool`` without empty parts."""
         return "/".join(part for part in (self.policy, self.version, self.pool) if part)
 
+    def cluster_of(self, *, grpc: bool) -> str:
+        """``cluster``; for the calls of gRPC, where they have servers of their own, with ``#grpc`` behind it."""
+        return f"{self.cluster}#grpc" if grpc and self.grpc_endpoints else self.cluster
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """The endpoints, where a proxy can be told one of them (``x-gateway-destination-endpoint``): there are several,
         and all are IP addresses.
         """
-        several = len(self.endpoints) > 1 and all(_is_address(endpoint) for endpoint in self.endpoints)
+        several = len(self.endpoints) > 1 and all(is_address(endpoint) for endpoint in self.endpoints)
         return self.endpoints if several else ()
 
     def server_names(self, *, grpc: bool) -> tuple[str, ...]:
@@ -56,7 +62,8 @@ def listed_by_both(of_version: tuple[str, ...], of_pool: tuple[str, ...]) -> tup
     return of_version or of_pool
 
 
-def _is_address(endpoint: str) -> bool:
+def is_address(endpoint: str) -> bool:
+    """Whether the host of ``host:port`` is an IP address."""
     try:
         ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
     except ValueError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import known_architecture, satisfies, shortfall
+from extproc.policy.load_balancer import CONSISTENT_HASH
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policy.target import Target
 from extproc.policyfile.fields import Field, suggestion
@@ -30,6 +31,7 @@ def check(policies: Policies, pools: Pools) -> None:
     _check_unowned(policies)
     _check_metrics(policies)
     _check_pool_names(policies, pools)
+    _check_fallbacks(policies)
     for document in policies:
         _check_gpus(document, pools)
     _check_servers(policies, pools)
@@ -120,6 +122,24 @@ def _check_pool_names(policies: Policies, pools: Pools) -> None:
                     field.error(message, remedy)
 
 
+def _check_fallbacks(policies: Policies) -> None:
+    """Policies that are to answer in others' place: what they are asked for then is their first model."""
+    known = {d.value.name: d.value for d in policies}
+    for document in policies:
+        breaker = document.value.breaker
+        name = breaker.fallback_policy if breaker else ""
+        field = document.field.at("spec", "trafficManagement", "circuitBreaker", "fallback", "policy")
+        if name == document.value.name and name:
+            field.error("is the policy itself", "name another one, or a version: fallback: {version: v1}")
+        elif name and name not in known:
+            field.error(f"no policy named {quoted(name)} is declared", suggestion(name, known))
+        elif name and "*" in "".join(known[name].models[:1]):
+            message = (
+                f"which model the policy {name} is to be asked for is not known: its first is {known[name].models[0]}"
+            )
+            field.error(message, "give it a model by name, first of all")
+
+
 def _check_gpus(document: Document[Policy], pools: Pools) -> None:
     """The GPU requirements of a policy and its versions against the declared pools."""
     spec = document.field.at("spec")
@@ -183,6 +203,7 @@ def _check_servers(policies: Policies, pools: Pools) -> None:
         return
     snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools))
     for document in policies:
+        _check_hashing(document, snapshot)
         for i, version in enumerate(document.value.versions):
             field = document.field.at("spec", "versions", i)
             for target in snapshot.targets[document.value.name, version.name]:
@@ -192,6 +213,16 @@ def _check_servers(policies: Policies, pools: Pools) -> None:
                 if version.mirror and len(names) > 1:
                     message = f"the servers of a mirror have one name, and these {len(names)}"
                     field.error(message, "give tls.serverName, or make a mirror of each")
+
+
+def _check_hashing(document: Document[Policy], snapshot: Snapshot) -> None:
+    """A consistent hash keeps users on a server only of a version and pool on which they stay."""
+    policy = document.value
+    targets = [t for v in policy.answering or (Version(""),) for t in snapshot.targets[policy.name, v.name]]
+    hashing = next((t.load_balancer for t in targets if t.load_balancer.by == CONSISTENT_HASH), None)
+    if hashing and policy.sticky is None and len(targets) > 1:
+        message = f"each request is drawn among {len(targets)} versions and pools before {hashing.header} is hashed"
+        document.name_field.warn(message, f"write sticky: {{header: {hashing.header}}}, and users stay on one server")
 
 
 def _check_listed(version: Version, pool: GpuPool, target: Target, field: Field) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
+from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
 from extproc.policy.upstream import Upstream
@@ -17,6 +19,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot as data for JSON, its generation included."""
     return {
         "generation": snapshot.generation,
+        "locality": snapshot.locality,
         "policies": [_policy(policy, snapshot) for policy in snapshot.policies],
         "pools": [_pool(pool) for pool in snapshot.pools],
         "models": [{"pattern": match.pattern, "policy": match.policy.name} for match in snapshot.patterns],
@@ -45,6 +48,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "trafficManagement": {
             "timeout": policy.timeout,
             "retryBudget": budget and {"retryRatio": budget.ratio, "minRetriesPerSecond": budget.min_per_second},
+            "circuitBreaker": policy.breaker and _breaker(policy.breaker),
         },
         "observability": {
             "customMetrics": [_metric(metric) for metric in policy.custom_metrics],
@@ -54,6 +58,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         },
         "rollout": policy.rollout and _rollout(policy.rollout, policy.rollout_state),
         "limits": {"maxBody": policy.body_limit},
+        "loadBalancer": _load_balancer(policy.load_balancer),
         "targets": [
             {
                 "version": target.version,
@@ -61,10 +66,23 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
                 "endpoints": list(target.endpoints),
                 "grpcEndpoints": list(target.grpc_endpoints),
                 **_upstream(target.upstream),
+                "loadBalancer": _load_balancer(target.load_balancer),
             }
             for version in policy.versions or (Version(""),)
             for target in snapshot.targets[policy.name, version.name]
         ],
+    }
+
+
+def _breaker(breaker: CircuitBreaker) -> dict[str, Any]:
+    fallback = (
+        {"version": breaker.fallback_version} if breaker.fallback_version else {"policy": breaker.fallback_policy}
+    )
+    return {
+        "adaptive": True,
+        "minConcurrency": breaker.min_concurrency,
+        "maxConcurrency": breaker.max_concurrency,
+        "fallback": fallback if any(fallback.values()) else None,
     }
 
 
@@ -129,6 +147,7 @@ def _version(version: Version, policy: Policy) -> dict[str, Any]:
         ],
         "mirror": version.mirror or None,
         "gpuPools": None if version.gpu_pools is None else list(version.gpu_pools),
+        "loadBalancer": version.load_balancer and _load_balancer(version.load_balancer),
     }
 
 
@@ -141,12 +160,14 @@ def _pool(pool: GpuPool) -> dict[str, Any]:
         "capability": pool.gpu.capability,
         "memory": f"{pool.gpu.memory}Mi",
         "locality": pool.locality,
+        "cluster": pool.cluster,
         "endpoints": list(pool.endpoints),
         "grpcEndpoints": list(pool.grpc_endpoints),
         **_upstream(pool.upstream),
         "nodeSelector": dict(pool.node_selector),
         "namespace": pool.namespace,
         "allowedNamespaces": list(pool.allowed_namespaces),
+        "loadBalancer": pool.load_balancer and _load_balancer(pool.load_balancer),
         "metrics": (
             pool.metrics_type
             and {"type": pool.metrics_type, "url": pool.metrics_url or None, "gpuUrl": pool.gpu_metrics_url or None}
@@ -169,6 +190,10 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
         "pathRewrite": path and {"prefix": path.prefix, "replacement": path.replacement},
         "credentials": key and {"header": key.header, "prefix": key.prefix, "file": key.file},
     }
+
+
+def _load_balancer(balancer: LoadBalancer) -> str | dict[str, Any]:
+    return {CONSISTENT_HASH: {"header": balancer.header}} if balancer.header else balancer.by
 
 
 def _pointer(tokens: tuple[str, ...]) -> str:

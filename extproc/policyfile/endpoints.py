@@ -7,13 +7,13 @@ import re
 
 import msgspec
 
+from extproc.fetch.url import parse
 from extproc.policyfile.fields import Field
 from extproc.yamldoc import quoted
 
 _DNS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 HTTPS_PORT = "443"
 _HTTPS = "https://"
-_URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
 
 
 def host(field: Field) -> str | None:
@@ -99,6 +99,14 @@ def port(field: Field) -> int | None:
     return found
 
 
-def url(field: Field) -> str | None:
-    """The URL of a metrics page."""
-    return field.text_matching(_URL, "a URL: http://host:port/metrics")
+def url(field: Field, wanted: str = "a URL: http://host:port/metrics") -> str | None:
+    """A URL that can be asked. ``wanted``: what it is, and how it is written."""
+    text = field.text(wanted)
+    if text is None:
+        return None
+    try:
+        parse(text)
+    except ValueError as error:
+        field.error(f"{quoted(text)} can't be asked: {error}", f"give {wanted}")
+        return None
+    return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from extproc.policy import gpu
 from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
 from extproc.policy.snapshot import NONE, GpuPool
-from extproc.policyfile import endpoints, quantities_and_durations, upstreams, values
+from extproc.policyfile import endpoints, load_balancer, quantities_and_durations, upstreams, values
 from extproc.policyfile.fields import Field, Fields
 from extproc.yamldoc import Scalar
 
@@ -15,8 +15,8 @@ SERVER_TYPES = tuple(PAGE_METRICS)
 
 def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
     """The pool that ``spec`` declares; with defaults where it has errors."""
-    known = ("product", "architecture", "memory", "nodeSelector", "locality", "metrics", *upstreams.FIELDS)
-    fields = spec.fields(*known, "allowedNamespaces") if spec else None
+    known = ("product", "architecture", "memory", "nodeSelector", "locality", "cluster", "metrics", *upstreams.FIELDS)
+    fields = spec.fields(*known, "allowedNamespaces", "loadBalancer") if spec else None
     if fields is None:
         return GpuPool(name, gpu.Gpu(), namespace=namespace)
     product = fields.optional("product", values.gpu_word, "")
@@ -53,6 +53,8 @@ def read(spec: Field | None, name: str, namespace: str = "") -> GpuPool:
         fields.optional("allowedNamespaces", _allowed_namespaces, ()),
         servers.grpc_endpoints,
         gpu_url,
+        fields.optional("loadBalancer", load_balancer.read, None),
+        fields.optional("cluster", values.name, ""),
     )
 
 

@@ -44,9 +44,11 @@ class LoadedPolicies(msgspec.Struct, frozen=True):
     warnings: tuple[Problem, ...] = ()
 
 
-def load(paths: Sequence[Path], generation: int = 1) -> LoadedPolicies:
-    """The policies in files and directories. Raises ``PolicyProblems`` with all errors and warnings."""
-    return build(read(paths), generation)
+def load(paths: Sequence[Path], generation: int = 1, locality: str = "") -> LoadedPolicies:
+    """The policies in files and directories, for a proxy at ``locality``. Raises ``PolicyProblems`` with all errors and
+    warnings.
+    """
+    return build(read(paths), generation, locality)
 
 
 def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
@@ -67,8 +69,10 @@ def read(paths: Sequence[Path], *, watched: bool = False) -> PolicyTexts:
     return PolicyTexts(tuple(texts.values()), tuple(problems), rollouts)
 
 
-def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
-    """The policies in ``files``. Pure. Raises ``PolicyProblems`` with all errors and warnings."""
+def build(files: PolicyTexts, generation: int = 1, locality: str = "") -> LoadedPolicies:
+    """The policies in ``files``, for a proxy at ``locality``. Pure. Raises ``PolicyProblems`` with all errors and
+    warnings.
+    """
     problems = list(files.problems)
     by_document: list[list[Problem]] = []
     policies, pools = _documents(files, by_document)
@@ -87,7 +91,7 @@ def build(files: PolicyTexts, generation: int = 1) -> LoadedPolicies:
     if not all(problem.warning for problem in problems):
         raise PolicyProblems(problems)
     served = tuple(in_force(d.value, states.get(d.value.name)) for d in policies)
-    snapshot = Snapshot(served, tuple(d.value for d in pools), generation)
+    snapshot = Snapshot(served, tuple(d.value for d in pools), generation, locality)
     return LoadedPolicies(snapshot, tuple(problems))
 
 

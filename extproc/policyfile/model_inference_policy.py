@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from extproc.policy import gpu
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric
+from extproc.policy.load_balancer import LEAST_REQUEST
 from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, Policy, RetryBudget, Slo, Sticky
+from extproc.policyfile import (
+    circuit_breaker,
+    endpoints,
+    load_balancer,
+    quantities_and_durations,
+    rollout,
+    slo,
+    values,
+    versions,
+)
 from extproc.policyfile import custom_metrics as custom
-from extproc.policyfile import endpoints, quantities_and_durations, rollout, slo, values, versions
 from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.rollout.steps import in_force
 from extproc.yamldoc import quoted
@@ -19,11 +30,11 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
-    fields = spec.fields(*known, *more, "observability", "limits", "rollout") if spec else None
+    fields = spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer") if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
-    timeout, budget = fields.optional("trafficManagement", _traffic, (None, None))
+    timeout, budget, breaker = fields.optional("trafficManagement", _traffic, (None, None, None))
     custom_metrics, objectives, sampling = fields.optional("observability", _observability, ((), None, None))
     # A policy with bad `models` owns none: the default "*" would clash with other policies for no reason.
     policy = Policy(
@@ -43,6 +54,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         gpu=fields.optional("gpuRequirements", _requirement, None),
         timeout=timeout,
         retry_budget=budget,
+        breaker=breaker,
         custom_metrics=custom_metrics,
         slo=objectives,
         sampling=sampling,
@@ -50,9 +62,11 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
         default=fields.optional("default", values.name, ""),
         rollout=fields.optional("rollout", rollout.read, None),
+        load_balancer=fields.optional("loadBalancer", load_balancer.read, LEAST_REQUEST),
     )
     if fields.field.at("versions").clean:
         _check_version_choice(fields, policy)
+        circuit_breaker.check(fields.field, policy)
         rollout.check(fields.field, policy)
     return in_force(policy, None)
 
@@ -99,12 +113,14 @@ def _sticky(field: Field) -> Sticky | None:
     )
 
 
-def _traffic(field: Field) -> tuple[float | None, RetryBudget | None] | None:
-    fields = field.fields("timeout", "retryBudget")
+def _traffic(field: Field) -> tuple[float | None, RetryBudget | None, CircuitBreaker | None] | None:
+    fields = field.fields("timeout", "retryBudget", "circuitBreaker")
     if fields is None:
         return None
-    return fields.optional("timeout", quantities_and_durations.duration, None), fields.optional(
-        "retryBudget", _budget, None
+    return (
+        fields.optional("timeout", quantities_and_durations.duration, None),
+        fields.optional("retryBudget", _budget, None),
+        fields.optional("circuitBreaker", circuit_breaker.read, None),
     )
 
 
@@ -147,7 +163,8 @@ def _check_version_choice(fields: Fields, policy: Policy) -> None:
     if policy.default:
         _check_default(fields.field.at("default"), policy)
     for i, version in enumerate(policy.versions):
-        chosen = (policy.default, policy.rollout.to if policy.rollout else "")
+        breaker = policy.breaker.fallback_version if policy.breaker else ""
+        chosen = (policy.default, policy.rollout.to if policy.rollout else "", breaker)
         unreachable = not version.weight and not version.match and not version.mirror and version.name not in chosen
         if unreachable and not policy.allow_pin:
             message = f"nothing can choose the version {version.name}: its weight is 0"

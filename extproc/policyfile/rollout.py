@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from extproc.policy.rollout_plan import (
     COMPLETED,
@@ -21,7 +20,7 @@ from extproc.policy.rollout_plan import (
     RolloutState,
 )
 from extproc.policy.snapshot import Policy
-from extproc.policyfile import quantities_and_durations, values
+from extproc.policyfile import endpoints, quantities_and_durations, values
 from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.rollout.steps import completed_weights
 from extproc.yamldoc import Mapping, Scalar, quoted
@@ -221,15 +220,8 @@ def _query_text(field: Field) -> str | None:
 
 
 def _url(field: Field) -> str | None:
-    text = field.text("the base URL of a Prometheus")
-    if text is None:
+    text = endpoints.url(field, "a base URL: http://prometheus:9090, and a path where it has one")
+    if text is not None and ("?" in text or "#" in text):
+        field.error(f"{quoted(text)} is no base URL", "leave out the query, and what follows #")
         return None
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 80) > 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment or parts.username:
-        field.error(f"{quoted(text)} is no base URL", "write http://prometheus:9090, and a path where it has one")
-        return None
-    return text.rstrip("/")
+    return text and text.rstrip("/")

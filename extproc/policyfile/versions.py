@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extproc.policy.snapshot import NONE, OTHER, HeaderMatch, Version
-from extproc.policyfile import upstreams, values
+from extproc.policyfile import load_balancer, upstreams, values
 from extproc.policyfile.fields import Field
 from extproc.yamldoc import Mapping, Scalar
 
@@ -40,7 +40,7 @@ def _name(item: Field) -> str:
 
 
 def _version(field: Field) -> Version | None:
-    known = ("name", "weight", "modelRewrite", "match", "gpuPools", "mirror")
+    known = ("name", "weight", "modelRewrite", "match", "gpuPools", "mirror", "loadBalancer")
     fields = field.fields(*known, *upstreams.FIELDS)
     if fields is None:
         return None
@@ -62,6 +62,7 @@ def _version(field: Field) -> Version | None:
         mirror,
         servers.upstream,
         servers.grpc_endpoints,
+        fields.optional("loadBalancer", load_balancer.read, None),
     )
 
 

@@ -35,20 +35,22 @@ class PolicyWatcher:
         interval: float = POLL_INTERVAL,
         clock: Callable[[], float] = time.time,
         quiet: bool = False,
+        locality: str = "",
     ) -> None:
         """Loads ``paths``. Raises ``PolicyProblems``.
 
         ``on_reload(ok, problems)`` is called after every later load, in the thread that made it, when ``snapshot`` and
         ``problems`` have the result; after a good load its problems are warnings. ``interval``: seconds between reads.
-        ``quiet``: logs no loads, where another process does that watches the same files.
+        ``quiet``: logs no loads, where another process does that watches the same files. ``locality``: of the snapshot.
         """
         self._paths = tuple(paths)
         self._on_reload = on_reload
         self._interval = interval
         self._clock = clock
         self._level = logging.DEBUG if quiet else logging.INFO
+        self._locality = locality
         self._files = self._read()
-        loaded = loader.build(self._files)
+        loaded = loader.build(self._files, locality=locality)
         self.snapshot: Snapshot = loaded.snapshot
         self.good = self._files
         """What ``snapshot`` is made of."""
@@ -85,7 +87,7 @@ class PolicyWatcher:
     def _load(self, files: loader.PolicyTexts) -> None:
         self._files = files
         try:
-            loaded = loader.build(files, self.snapshot.generation + 1)
+            loaded = loader.build(files, self.snapshot.generation + 1, self._locality)
         except PolicyProblems as failed:
             self.problems = failed.problems
         else:

@@ -33,6 +33,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 10_000
     keepalive: float = 60.0
     engine: Literal["http2", "aio"] = "http2"
+    locality: str = ""
+    """Of the proxies for which it decides: ``region/zone``."""
     otlp: str = ""
     """URL of an OpenTelemetry collector; empty: none."""
     tls_cert: Path | None = None
@@ -40,6 +42,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_ca: Path | None = None
     supervised: bool = False
     """Whether it is a worker, whose supervisor drives rollouts for all of them."""
+    siblings: int = 1
+    """Workers that share the bounds of circuit breakers, itself included."""
 
     @property
     def tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
@@ -49,7 +53,9 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     def for_worker(self, number: int, admin: str) -> ServeOptions:
         """The options of the worker with this number (from 0)."""
         listen = tuple(nth_address(one, number) for one in self.listen)
-        return msgspec.structs.replace(self, listen=listen, admin=admin, workers=1, supervised=True)
+        return msgspec.structs.replace(
+            self, listen=listen, admin=admin, workers=1, supervised=True, siblings=self.workers
+        )
 
     def arguments(self) -> list[str]:
         """The arguments of ``extproc`` that say the same."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from extproc.fetch.steps import Steps, get
+from extproc.fetch.url import parse
 from extproc.policy.load_report import parse_gpu_page, parse_metrics_page
 from extproc.policy.pool_load import PoolLoads, ServerLoad
 from extproc.policy.snapshot import GpuPool, Snapshot
@@ -20,8 +19,8 @@ log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
 """Seconds between two polls of a pool."""
-MAX_PAGE_BYTES = 4 << 20
-"""Bytes read of a page; the rest is ignored."""
+MAX_PAGE = 1 << 20
+"""Bytes. The load on a larger page is not known."""
 
 
 class _Page(NamedTuple):
@@ -33,7 +32,7 @@ class _Page(NamedTuple):
     url: str
 
 
-class PoolFeed(PollingThread):
+class PoolFeed(PollingThread[_Page, "ServerLoad | str"]):
     """A thread that polls the pages that GPU pools name, and notes its load in ``loads``.
 
     A pool that can't be read counts as the error ``pool_metrics``, and is logged once until it can be read again.
@@ -42,18 +41,22 @@ class PoolFeed(PollingThread):
     def __init__(
         self, snapshot: Callable[[], Snapshot], loads: PoolLoads, metrics: Metrics, *, interval: float = INTERVAL
     ) -> None:
-        super().__init__("pool-feed", interval)
+        super().__init__("pool-feed", interval, metrics.count_error)
         self._snapshot = snapshot
         self._loads = loads
         self._metrics = metrics
         self._failing: set[_Page] = set()
 
-    def _look(self, executor: Executor) -> None:
+    def _items(self) -> Iterable[_Page]:
         pages = [page for pool in self._snapshot().pools for page in _pages(pool)]
-        for page, load in zip(pages, executor.map(_fetch_load, pages), strict=True):
-            self._note(page, load)
+        self._failing.intersection_update(pages)
+        return pages
 
-    def _note(self, page: _Page, load: ServerLoad | str) -> None:
+    def _ask(self, item: _Page) -> Steps[ServerLoad | str]:
+        return _fetch_load(item)
+
+    def _note(self, item: _Page, outcome: ServerLoad | str) -> None:
+        page, load = item, outcome
         if isinstance(load, ServerLoad):
             self._loads.note(page.pool, load, time.perf_counter())
             if page in self._failing:
@@ -73,22 +76,14 @@ def _pages(pool: GpuPool) -> Iterator[_Page]:
         yield _Page(pool.name, "", pool.gpu_metrics_url)
 
 
-def _fetch_load(page: _Page) -> ServerLoad | str:
+def _fetch_load(page: _Page) -> Steps[ServerLoad | str]:
     """The load; or, as text, why it is not known."""
-    url = urlsplit(page.url)
-    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = connect(url.netloc, timeout=TIMEOUT)
-        try:
-            connection.request("GET", (url.path or "/") + (f"?{url.query}" if url.query else ""))
-            response = connection.getresponse()
-            text = response.read(MAX_PAGE_BYTES)
-        finally:
-            connection.close()
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        answer = yield from get(parse(page.url), TIMEOUT, MAX_PAGE)
+    except (OSError, ValueError) as error:
         return str(error) or type(error).__name__
-    if response.status != 200:
-        return f"status {response.status}"
+    if answer.status != 200:
+        return f"status {answer.status}"
     if not page.kind:
-        return parse_gpu_page(text) or "no utilization of GPUs is on the page"
-    return parse_metrics_page(page.kind, text) or f"none of the metrics of {page.kind} is on the page"
+        return parse_gpu_page(answer.body) or "no utilization of GPUs is on the page"
+    return parse_metrics_page(page.kind, answer.body) or f"none of the metrics of {page.kind} is on the page"

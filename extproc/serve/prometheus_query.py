@@ -1,19 +1,26 @@
 """Asks a Prometheus for the value of a query, for guards of rollouts.
 
-Source: Prometheus documentation, "HTTP API", instant queries. Bounded in time and size: whoever answers is not ours.
+Source: Prometheus documentation, "HTTP API", instant queries. Bounded in time and size (``fetch``): whoever answers is
+not ours.
 """
 
 from __future__ import annotations
 
-import http.client
+import logging
 from math import isfinite
+from threading import Thread
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
+from extproc.fetch.steps import get, run
+from extproc.fetch.url import parse
+
+log = logging.getLogger(__name__)
+
 TIMEOUT = 2.0
-"""Seconds for connecting, and for each piece of the answer."""
+"""Seconds for all of the answer."""
 MAX_ANSWER = 64 << 10
 """Bytes."""
 
@@ -27,22 +34,36 @@ def ask(base: str, query: str) -> float:
 
     ``base``: ``http://host:port`` or ``https://…``, with a path where it has one. Raises ``UnusableAnswerError``.
     """
-    parts = urlsplit(base)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
-        connection.request("GET", f"{parts.path}/api/v1/query?{urlencode({'query': query})}")
-        response = connection.getresponse()
-        body = response.read(MAX_ANSWER + 1)
-    except (OSError, http.client.HTTPException) as error:
+        url = parse(f"{base}/api/v1/query?{urlencode({'query': query})}")
+        status, body = run(get(url, TIMEOUT, MAX_ANSWER))
+    except (OSError, ValueError) as error:
         raise UnusableAnswerError(f"{base} does not answer: {error}") from None
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise UnusableAnswerError(f"{base} answers with status {response.status}")
-    if len(body) > MAX_ANSWER:
-        raise UnusableAnswerError(f"the answer has more than {MAX_ANSWER >> 10} KiB")
+    if status != 200:
+        raise UnusableAnswerError(f"{base} answers with status {status}")
     return _value(body)
+
+
+class Question:
+    """A query that is asked in a thread of its own, for whoever can't wait for the answer."""
+
+    def __init__(self, base: str, query: str) -> None:
+        """Asks at once; ``base`` and ``query`` as of ``ask``."""
+        self.answered = False
+        self.value: float | None = None
+        self.problem = ""
+        """Why there is no value."""
+        Thread(target=self._ask, args=(base, query), name="query of a guard", daemon=True).start()
+
+    def _ask(self, base: str, query: str) -> None:
+        try:
+            self.value = ask(base, query)
+        except UnusableAnswerError as error:
+            self.problem = str(error)
+        except Exception as error:  # whatever it is, there is no value
+            log.exception("a query could not be asked")
+            self.problem = repr(error)
+        self.answered = True
 
 
 class _Data(msgspec.Struct):

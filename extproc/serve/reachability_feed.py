@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 
+from extproc.fetch.steps import Steps
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.target import Target
-from extproc.serve.polling_thread import TIMEOUT, PollingThread
+from extproc.serve.connection_attempts import Port, attempt, is_of_server
+from extproc.serve.polling_thread import PollingThread
 from extproc.telemetry.serving_gauges import TargetName
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ FAILURES = 2
 
 
 class Server:
-    """What is known of one endpoint."""
+    """What is known of one port."""
 
     __slots__ = ("_failures", "_reached")
 
@@ -34,45 +34,65 @@ class Server:
         """Whether nobody can reach it."""
         return self._failures >= FAILURES
 
-    def note(self, error: OSError | None) -> None:
-        """One look at it. A name that never led anywhere from here says nothing: the proxy may stand elsewhere. Only
-        a refused connection says that no server is there.
+    def note(self, error: OSError | None) -> bool:
+        """One look at it; whether that changed ``down``. Errors of this machine, as that no more files may be open, say
+        nothing. Nor does a name that never led anywhere from here: the proxy may stand elsewhere. Only a refused
+        connection then says that no server is there.
         """
+        before = self.down
         if error is None:
             self._reached, self._failures = True, 0
-        elif self._reached or isinstance(error, ConnectionRefusedError):
+        elif is_of_server(error) and (self._reached or isinstance(error, ConnectionRefusedError)):
             self._failures += 1
+        return self.down is not before
 
 
-class ReachabilityFeed(PollingThread):
+class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
-    target, and no others. ``loads`` gets the clusters of targets whose servers are all down.
+    target, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all down.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], loads: PoolLoads, *, interval: float = INTERVAL) -> None:
-        super().__init__("reachability-feed", interval)
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        loads: PoolLoads,
+        count_error: Callable[[str], None],
+        *,
+        interval: float = INTERVAL,
+    ) -> None:
+        super().__init__("reachability-feed", interval, count_error)
         self._snapshot, self._loads = snapshot, loads
         self.up: dict[TargetName, int] = {}
-        """1 or 0 for each watched target."""
-        self._servers: dict[str, Server] = {}
+        """For each watched target 1, or 0 where all of its servers are down, or all of those for gRPC."""
+        self._targets: list[Target] = []
+        self._servers: dict[Port, Server] = {}
 
-    def _look(self, executor: Executor) -> None:
-        targets = watched(self._snapshot())
-        endpoints = list(dict.fromkeys(endpoint for target in targets for endpoint in target.endpoints))
-        self._servers = {endpoint: self._servers.get(endpoint) or Server() for endpoint in endpoints}
-        for endpoint, error in zip(endpoints, executor.map(_connect, endpoints), strict=True):
-            self._servers[endpoint].note(error)
-        self._tell(targets)
+    def _items(self) -> Iterable[Port]:
+        self._targets = watched(self._snapshot())
+        ports = dict.fromkeys(port for target in self._targets for each in _clusters(target).values() for port in each)
+        self._servers = {port: self._servers.get(port) or Server() for port in ports}
+        self._tell()
+        return ports
 
-    def _tell(self, targets: Iterable[Target]) -> None:
-        up = {t: not all(self._servers[endpoint].down for endpoint in t.endpoints) for t in targets}
-        down = frozenset(target.cluster for target, serves in up.items() if not serves)
+    def _ask(self, item: Port) -> Steps[OSError | None]:
+        return attempt(item)
+
+    def _note(self, item: Port, outcome: OSError | None) -> None:
+        if self._servers[item].note(outcome):
+            self._tell()
+
+    def _tell(self) -> None:
+        dead = {t: [name for name, ports in _clusters(t).items() if self._all_down(ports)] for t in self._targets}
+        down = frozenset(name for names in dead.values() for name in names)
         for cluster in sorted(down - self._loads.down):
             log.warning("%s is down: none of its servers can be reached; its users get another version", cluster)
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
         self._loads.down = down
-        self.up = {(t.policy, t.version, t.pool): int(serves) for t, serves in up.items()}
+        self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
+
+    def _all_down(self, ports: Iterable[Port]) -> bool:
+        return all(self._servers[port].down for port in ports)
 
 
 def watched(snapshot: Snapshot) -> list[Target]:
@@ -84,11 +104,10 @@ def watched(snapshot: Snapshot) -> list[Target]:
     return found
 
 
-def _connect(endpoint: str) -> OSError | None:
-    """None where a connection came about."""
-    host, _, port = endpoint.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
-    except OSError as error:
-        return error
-    return None
+def _clusters(target: Target) -> dict[str, list[Port]]:
+    """The ports of its servers by cluster: that for gRPC as well, where it has servers of its own."""
+    tls = target.upstream.tls
+    return {
+        target.cluster_of(grpc=grpc): [Port(e, tls.name_of(e) if tls else "") for e in target.servers(grpc=grpc)]
+        for grpc in (False, True)
+    }

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from threading import Event, Thread
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from extproc.policy.rollout_plan import PAUSED, PROGRESSING, RolloutState
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.rollout.evidence import EvidenceByVersion, StepEvidence, VersionEvidence
 from extproc.rollout.steps import WAITING, Verdict, advance, reconcile
-from extproc.serve.prometheus_query import UnusableAnswerError, ask
+from extproc.serve.prometheus_query import Question
 from extproc.telemetry.measured_versions import ProcessEvidence, new_evidence
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,19 @@ TICK = 1.0
 QUERIES_PER_INTERVAL = 10
 """How often a query is asked within a step's shortest time; not more than once in a tick."""
 
+_STOP_PATIENCE = 2.0
+"""Seconds that ``stop`` waits for a look that is under way."""
+
 Measure = Callable[[], Sequence[ProcessEvidence] | None]
 """What each process has counted; None where one of them can't be heard."""
+
+
+class _OpenQuestion(NamedTuple):
+    question: Question
+    policy: str
+    guard: str
+    since: float
+    """When the step began for which it was asked."""
 
 
 class RolloutDriver:
@@ -50,6 +61,7 @@ class RolloutDriver:
         self._seen: dict[str, ProcessEvidence] = {}
         self._steps: dict[str, StepEvidence] = {}
         self._asked: dict[tuple[str, str], float] = {}
+        self._open: _OpenQuestion | None = None
         self._last: float | None = None
         self._said = ""
         self._stopping = Event()
@@ -60,11 +72,13 @@ class RolloutDriver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; another process may drive from now on."""
+        """Ends the thread; another process may drive from now on: or, where the thread is slow, once this process has
+        ended.
+        """
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
-        if self._driving is not None:
+            self._thread.join(_STOP_PATIENCE)
+        if self._driving is not None and not self._thread.is_alive():
             self._driving.close()
             self._driving = None
 
@@ -89,7 +103,8 @@ class RolloutDriver:
         passed, self._last = now - (self._last if self._last is not None else now), now
         passed = max(0.0, min(passed, 2 * TICK)) if measured is not None else 0.0
         by_name = {policy.name: policy for policy in policies}
-        queried = self._ask(policies, now)
+        queried = self._answer()
+        self._ask(policies, now)
         with self._files.locked():
             before = self._files.read()
             states = []
@@ -97,7 +112,7 @@ class RolloutDriver:
                 policy = by_name.get(state.policy)
                 if policy is not None:
                     self._add(state, fresh.get(state.policy, {}), passed)
-                    state = self._look(policy, state, queried.get(policy.name, {}), measured is not None)
+                    state = self._look(policy, state, queried.get((policy.name, state.since), {}), measured is not None)
                 states.append(state)
             if tuple(states) != before:
                 self._files.write(states)
@@ -136,9 +151,20 @@ class RolloutDriver:
             verdict = judge(step, plan, state.percent, queried, now)
         return advance(state, plan, verdict, step.measured, now)
 
-    def _ask(self, policies: Sequence[Policy], now: float) -> dict[str, dict[str, float | None]]:
-        """The value of the query that is due for longest, by policy and guard; None where it has none. Only those of
-        rollouts that make progress are asked, and one at a time: an answer may take seconds.
+    def _answer(self) -> dict[tuple[str, float], dict[str, float | None]]:
+        """By policy and begin of the step for which it was asked: what the query gives, by guard; None where it has no
+        value.
+        """
+        if self._open is None or not self._open.question.answered:
+            return {}
+        (question, policy, guard, since), self._open = self._open, None
+        if question.problem:
+            self._say(f"the guard {guard} of {policy} has no value: {question.problem}")
+        return {(policy, since): {guard: question.value}}
+
+    def _ask(self, policies: Sequence[Policy], now: float) -> None:
+        """Asks the query that is due for longest. Only those of rollouts that make progress are asked, and one at a
+        time: an answer may take seconds.
         """
         queries = [
             (self._asked.get((policy.name, guard.label), 0.0) + plan.interval / QUERIES_PER_INTERVAL, policy, guard)
@@ -148,15 +174,12 @@ class RolloutDriver:
             if guard.promql
         ]
         due, policy, guard = min(queries, key=lambda query: query[0], default=(inf, None, None))
-        if policy is None or guard is None or policy.rollout is None or due > now:
-            return {}
-        self._asked[policy.name, guard.label] = now
-        value: float | None = None
-        try:
-            value = ask(policy.rollout.prometheus, guard.promql)
-        except UnusableAnswerError as error:
-            self._say(f"the guard {guard.label} of {policy.name} has no value: {error}")
-        return {policy.name: {guard.label: value}}
+        if self._open is not None or due > now or policy is None or guard is None:
+            return
+        if policy.rollout is not None and policy.rollout_state is not None:
+            self._asked[policy.name, guard.label] = now
+            question = Question(policy.rollout.prometheus, guard.promql)
+            self._open = _OpenQuestion(question, policy.name, guard.label, policy.rollout_state.since)
 
     def _log_moves(self, before: Sequence[RolloutState], states: Sequence[RolloutState]) -> None:
         known = {state.policy: state for state in before}

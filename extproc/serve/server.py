@@ -16,6 +16,7 @@ from extproc.admin.server import AdminContent, AdminServer
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
 from extproc.errors import Problem, SetupError, not_installed
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
@@ -64,7 +65,9 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._cluster = _cluster_policies(options, self._on_reload) if options.kubernetes else None
-        self._policy_watcher = self._cluster or PolicyWatcher(options.policies, on_reload=self._on_reload)
+        self._policy_watcher = self._cluster or PolicyWatcher(
+            options.policies, on_reload=self._on_reload, locality=options.locality
+        )
         if self._cluster is not None:
             self._metrics.cluster = self._cluster.gauges
         self._measured = MeasuredVersions()
@@ -73,9 +76,15 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads)
+        self._breakers = Breakers(time.perf_counter, options.siblings)
+        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics.count_error)
         self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
-        self._metrics.serving = lambda: ServingGauges(reachability.up, self._loads.numbers(time.perf_counter()))
+        self._metrics.serving = lambda: ServingGauges(
+            reachability.up,
+            self._loads.numbers(time.perf_counter()),
+            {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
+            self._breakers.describe(self._policy_watcher.snapshot),
+        )
         self._health = Health()
         self._state = "starting"
         self._timer: Timer | None = None
@@ -103,6 +112,7 @@ class Server:
                     options.max_streams,
                     self._on_observed,
                     self._loads,
+                    self._breakers,
                 ),
                 STREAM: self._access_log.open,
                 EXPORT: SpanService(self._spans, self._metrics).open,
@@ -231,6 +241,7 @@ class Server:
 
     def _on_account(self, account: RequestAccount) -> None:
         """Envoy tells of a request that has ended."""
+        self._breakers.account(self._policy_watcher.snapshot, account)
         self._recent.account(account)
         self._measured.account(account)
         self._taps.account(account)
@@ -258,7 +269,9 @@ def _cluster_policies(options: ServeOptions, on_reload: Callable[[bool, Sequence
         from extproc.kubernetes.policy_source import ClusterPolicies
     except ModuleNotFoundError as error:
         raise not_installed(error, "kubernetes") from None
-    return ClusterPolicies(options.namespace, options.policies, options.snapshot_directory, on_reload)
+    return ClusterPolicies(
+        options.namespace, options.policies, options.snapshot_directory, on_reload, locality=options.locality
+    )
 
 
 def _otlp_exporter(options: ServeOptions, metrics: Metrics) -> OtlpExporter | None:

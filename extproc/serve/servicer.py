@@ -13,13 +13,15 @@ from typing import Any, TypeAlias, cast, get_args
 
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
-from extproc.envoy.events import Closed, Event
+from extproc.envoy.events import Closed, Event, RequestHeaders
+from extproc.exchange.breakers import Breakers, note_end
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
 from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.exchange.route import RouteStream, State
 from extproc.exchange.sampling import AdaptiveShares
 from extproc.grpc_server import Abort, Sender
+from extproc.policy.breaker import Breaker, InFlight
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.serve.open_streams import OpenStreams
@@ -50,7 +52,7 @@ class ProcessHandler:
     """One ``Process`` stream: routes, or observes where the filter runs in observability mode."""
 
     __slots__ = (
-        *("_ended", "_loads", "_metrics", "_observing", "_routing"),
+        *("_breakers", "_ended", "_in_flight", "_loads", "_metrics", "_observing", "_routing"),
         *("_sender", "_shares", "_streams", "_on_observed", "_snapshot", "done"),
     )
 
@@ -63,6 +65,7 @@ class ProcessHandler:
         shares: AdaptiveShares,
         sender: Sender,
         on_observed: ObservedListener | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         """``streams`` counts it; ``shares`` of answers are observed; ``on_observed`` is called with a finished
         exchange.
@@ -78,6 +81,8 @@ class ProcessHandler:
         self._loads = loads
         self._snapshot = snapshot
         self._metrics = metrics
+        self._breakers = breakers if breakers is not None and breakers.wanted(snapshot) else None
+        self._in_flight: tuple[Breaker, InFlight] | None = None
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """The replies to one ProcessingRequest. The gRPC server ends the stream where this raises."""
@@ -94,8 +99,13 @@ class ProcessHandler:
                     self._observing = ObserveStream(self._snapshot, accounted=ACCOUNTED in self._sender.metadata)
                 else:
                     free = self._loads.free_shares(started)
-                    self._routing = RouteStream(self._snapshot, _random_bytes(), free, self._shares, self._loads.down)
-            replies = self._act(self._actions(event, started))
+                    self._routing = RouteStream(
+                        self._snapshot, _random_bytes(), free, self._shares, self._loads.down, self._breakers
+                    )
+            actions = self._actions(event, started)
+            if self._breakers is not None and self._observing is not None:
+                self._follow(self._breakers, self._observing, event, started)
+            replies = self._act(actions)
             if self.done:
                 pass
             elif self._routing is not None:
@@ -120,18 +130,30 @@ class ProcessHandler:
         """The stream has ended."""
         if self._ended is None:
             self._streams.close(self, watching=self._observing is not None)
-        if self.done:
-            return
         now = perf_counter()
-        if self._observing is not None and self._sender.loop_lag.seconds(now) > OVERLOADED_AFTER:
+        if self.done:
+            pass
+        elif self._observing is not None and self._sender.loop_lag.seconds(now) > OVERLOADED_AFTER:
             self._act(self._observing.abandon(closed=True))
         else:
             self._act(self._actions(_CLOSED, now))
+        if self._in_flight is not None:
+            breaker, one = self._in_flight
+            breaker.end(one, now)
 
     def end(self, abort: Abort) -> None:
         """Ends the stream to make room for others (``OpenStreams``)."""
         self._ended = abort
         self._sender.end(abort)
+
+    def _follow(self, breakers: Breakers, exchange: ObserveStream, event: Event, now: float) -> None:
+        """Tells the breaker of a request's target that it begins, or has its first token."""
+        if type(event) is RequestHeaders:
+            self._in_flight = breakers.begin(self._snapshot, event.metadata, now)
+        elif self._in_flight is not None:
+            breaker, one = self._in_flight
+            if one.waiting and (seconds := exchange.time_to_first_token) is not None:
+                breaker.first_token(one, seconds, now)
 
     def _actions(self, event: Event, now: float) -> Sequence[Action]:
         """What the exchange gives for an event; nothing where there is none yet."""
@@ -166,6 +188,8 @@ class ProcessHandler:
         if type(action) is LoadReport:
             self._loads.note(action.pool, action.load, perf_counter())
             return
+        if type(action) is Observed and self._in_flight is not None:
+            note_end(*self._in_flight, action, perf_counter())
         self._metrics.note(cast("Note", action))
         if type(action) is Observed and self._on_observed is not None:
             self._on_observed(self._sender, action)
@@ -177,17 +201,19 @@ def handler_factory(
     max_streams: int = 10_000,
     on_observed: ObservedListener | None = None,
     loads: PoolLoads | None = None,
+    breakers: Breakers | None = None,
 ) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers, for the gRPC server. Each stream keeps the snapshot in force when it opens.
 
     ``max_streams`` bounds the open streams (``OpenStreams``); Envoy treats a request whose stream is refused as
     failure_mode_allow says. ``loads``: the loads of GPU pools; None: those that answers report on these streams alone.
+    ``breakers``: None: policies have none.
     """
     loads = PoolLoads() if loads is None else loads
     streams, shares = OpenStreams(metrics, max_streams), AdaptiveShares(perf_counter)
 
     def handler(sender: Sender) -> ProcessHandler:
-        made = ProcessHandler(snapshot(), metrics, loads, streams, shares, sender, on_observed)
+        made = ProcessHandler(snapshot(), metrics, loads, streams, shares, sender, on_observed, breakers)
         streams.open(made)
         return made
 

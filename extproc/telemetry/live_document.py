@@ -22,6 +22,7 @@ from extproc.telemetry.recent_traffic_by_caller import (
     group_rows,
     limit_callers,
 )
+from extproc.telemetry.serving_gauges import merged_breakers
 
 MAX_CALLERS = 12
 """Callers that are shown by name."""
@@ -53,6 +54,7 @@ def build_document(
     """
     window = report.window(query.window)
     state = msgspec.msgpack.decode(metrics.state(), type=State)
+    places = pool_places(config)
     models = {labels: Counts() for labels in policy_label_sets(config)} | group_rows(window.rows, lambda key: key[1:])
     return {
         "version": __version__,
@@ -71,11 +73,22 @@ def build_document(
             for (model, version, pool), counts in sorted(models.items(), key=lambda row: (row[0][0] == OTHER, row[0]))
         ],
         "edges": [
-            {"caller": caller, "model": model, "version": version, "gpu_pool": pool, **_golden(counts, window.seconds)}
+            {
+                "caller": caller,
+                "model": model,
+                "version": version,
+                "gpu_pool": pool,
+                **places.get(pool, {}),
+                **_golden(counts, window.seconds),
+            }
             for (caller, model, version, pool), counts in limit_callers(window.rows, MAX_CALLERS).items()
         ],
         "canaries": [found for policy in config.get("policies", ()) if (found := _canary(policy, window.rows))],
         "rollouts": rollouts,
+        "breakers": [
+            dict(zip(("policy", "version", "gpu_pool", "limit", "in_flight", "states"), (*name, *found), strict=True))
+            for name, found in merged_breakers((*metrics.servings, metrics.serving())).items()
+        ],
         "step": SLICE_SECONDS,
         "points": list(_points(report, query.since)),
     }
@@ -88,6 +101,14 @@ def policy_label_sets(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str
         for target in policy["targets"]:
             if target["version"] not in mirrors:
                 yield from ((model, target["version"] or NONE, target["pool"] or NONE) for model in policy["models"])
+
+
+def pool_places(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """``cluster`` and ``locality`` of each GPU pool by its name; empty where no pool of ``config`` has either."""
+    found = {
+        pool["name"]: {name: pool[name] or NONE for name in ("cluster", "locality")} for pool in config.get("pools", ())
+    }
+    return found if any(place != NONE for places in found.values() for place in places.values()) else {}
 
 
 def _sum(window: TrafficWindow) -> Counts:

@@ -49,6 +49,10 @@ COUNTERS: dict[str, tuple[str, Labels]] = {
         "Requests that another version answered, since theirs was down.",
         ("model", "version", "gpu_pool"),
     ),
+    "inference_diverted": (
+        "Requests for which there was no room, by what took them: pool, version, policy; or refused.",
+        ("policy", "version", "to"),
+    ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),

@@ -15,7 +15,8 @@ import msgspec
 
 from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
 from extproc.policy.decision import FAILOVER
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.diversion import Diverted
+from extproc.policy.snapshot import NONE, Snapshot
 from extproc.telemetry import cluster_gauges, rendering_drift, serving_gauges
 from extproc.telemetry.caller_labels import CallerLabels
 from extproc.telemetry.cluster_gauges import ClusterGauges
@@ -63,7 +64,7 @@ class Metrics(Collector):
         self.worker_restarts = 0
         self.cluster: Callable[[], ClusterGauges | None] = lambda: None  # that of the watched policies
         self.serving: Callable[[], ServingGauges] = ServingGauges  # what this process knows of pools and targets
-        self._clusters, self._servings = list[ClusterGauges | None](), list[ServingGauges]()
+        self._clusters, self.servings = list[ClusterGauges | None](), list[ServingGauges]()  # of what was added
         self._counters: dict[str, dict[Labels, int | float]] = {name: {} for name in COUNTERS}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in HISTOGRAMS}
         self._callers = CallerLabels()
@@ -89,6 +90,8 @@ class Metrics(Collector):
                 self._count("inference_unmatched", (note.reason,))
             case Fault():
                 self.count_error(note.reason)
+            case Diverted():
+                self._count("inference_diverted", (note.policy, note.version or NONE, note.to))
             case CustomSample():
                 self.series.note(note, monotonic())
 
@@ -174,7 +177,7 @@ class Metrics(Collector):
             self.streams += other.streams
             self._generations.add(other.generation)
             self._clusters.append(other.cluster)
-            self._servings.append(other.serving)
+            self.servings.append(other.serving)
             for part, differs in other.differing.items():
                 self._differing[part] = max(differs, self._differing.get(part, 0))
 
@@ -200,7 +203,7 @@ class Metrics(Collector):
             info.add_metric((str(generation),), 1)
         yield info
         yield from rendering_drift.collect(self._differing or self.renderings.differing(perf_counter()))
-        yield from serving_gauges.collect((*self._servings, self.serving()))
+        yield from serving_gauges.collect((*self.servings, self.serving()))
         yield from cluster_gauges.collect((*self._clusters, self.cluster()))
         if self.workers is not None:
             yield GaugeMetricFamily("extproc_workers", "Worker processes that are ready.", value=self.workers)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from extproc.policy.breaker import EJECTED, PROBING
+
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
@@ -15,6 +17,7 @@ TargetName: TypeAlias = tuple[str, str, str]
 """Policy, version and GPU pool; empty where there is none."""
 
 UP = "inference_target_up"
+POOL_INFO = "inference_pool_info"
 POOL_GAUGES = {
     "free": ("inference_pool_free", "Share of a GPU pool that is free, 0.05 to 1, by which requests are spread."),
     "waiting": ("inference_pool_waiting", "Requests that wait at a server of the pool for a place in a batch."),
@@ -22,16 +25,33 @@ POOL_GAUGES = {
     "gpu": ("inference_pool_gpu_utilization", "Share of the time in which the pool's GPUs were busy, 0 to 1."),
 }
 """Name and help text of the gauge of each number, on the average of the pool's servers."""
-NAMES = (UP, *(name for name, _ in POOL_GAUGES.values()))
+LIMIT, IN_FLIGHT, ADMITS = "inference_concurrency_limit", "inference_in_flight", "inference_target_admits"
+NAMES = (UP, POOL_INFO, LIMIT, IN_FLIGHT, ADMITS, *(name for name, _ in POOL_GAUGES.values()))
 
 
 class ServingGauges(msgspec.Struct, array_like=True):
     """What one process knows."""
 
     up: dict[TargetName, int] = {}
-    """1 where a server can be reached, of targets that have another one in their policy."""
+    """1 where a server can be reached, and one for gRPC if it has its own; of targets with another one in their
+    policy.
+    """
     pools: dict[str, dict[str, float]] = {}
     """By GPU pool the numbers that are known, named as in ``POOL_GAUGES``."""
+    places: dict[str, tuple[str, str]] = {}
+    """By GPU pool its cluster and its locality, each empty where the policy names none."""
+    breakers: dict[TargetName, tuple[float, float, str]] = {}
+    """Limit, requests in flight, and state (``policy.breaker``)."""
+
+
+def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tuple[float, float, list[str]]]:
+    """Limits and requests in flight added up, and the states of all that know the target."""
+    found: dict[TargetName, tuple[float, float, list[str]]] = {}
+    for each in processes:
+        for name, (limit, in_flight, state) in each.breakers.items():
+            limits, flying, states = found.get(name, (0.0, 0.0, []))
+            found[name] = (limits + limit, flying + in_flight, [*states, state])
+    return dict(sorted(found.items()))
 
 
 def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
@@ -40,12 +60,29 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
 
     up = GaugeMetricFamily(
         UP,
-        "1 where a server of the version on the GPU pool can be reached, 0 where none can.",
+        "1 where a server of the version on the GPU pool can be reached (and one for gRPC, if it has its own), else 0.",
         labels=("policy", "version", "gpu_pool"),
     )
     for name in sorted({name for each in processes for name in each.up}):
         up.add_metric(name, min(each.up[name] for each in processes if name in each.up))
     yield up
+    info = GaugeMetricFamily(
+        POOL_INFO,
+        "1 for each GPU pool, with the place that the policy names.",
+        labels=("gpu_pool", "cluster", "locality"),
+    )
+    for pool, place in sorted({(pool, place) for each in processes for pool, place in each.places.items()}):
+        info.add_metric((pool, *place), 1)
+    yield info
+    labels = ("policy", "version", "gpu_pool")
+    limit = GaugeMetricFamily(LIMIT, "Requests that the version on the GPU pool may have at a time.", labels=labels)
+    in_flight = GaugeMetricFamily(IN_FLIGHT, "Requests that it has, of policies with a circuit breaker.", labels=labels)
+    admits = GaugeMetricFamily(ADMITS, "Share of the processes that have not ejected it.", labels=labels)
+    for name, (most, present, states) in merged_breakers(processes).items():
+        limit.add_metric(name, most)
+        in_flight.add_metric(name, present)
+        admits.add_metric(name, sum(state not in (EJECTED, PROBING) for state in states) / len(states))
+    yield from (limit, in_flight, admits)
     for key, (metric, text) in POOL_GAUGES.items():
         gauge = GaugeMetricFamily(metric, text, labels=("gpu_pool",))
         for pool in sorted({pool for each in processes for pool, known in each.pools.items() if key in known}):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from extproc.policy.load_balancer import LEAST_REQUEST
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from linkerd_adapter import plan
@@ -117,6 +118,12 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
         yield "routes of Linkerd have no retry budget: 502 and 503 are retried once, requests above 64 KiB never"
     if policy.timeout and not all(other.timeout for other in made.apex_of(policy).policies):
         yield "shares its host with a policy that has no timeout, so that Linkerd gets none"
+    asked = (place.target.load_balancer for place in places)
+    if balancers := dict.fromkeys(str(balancer) for balancer in asked if balancer != LEAST_REQUEST):
+        yield (
+            f"Linkerd's proxies spread requests by the latency of each server, and know no {', '.join(balancers)}; a "
+            "gateway of `extproc render envoy` does"
+        )
     apex = made.apex_of(policy)
     for backend in dict.fromkeys(backend for place in places for backend in place.all_backends):
         if isinstance(backend.behind, Addresses):

@@ -1,4 +1,6 @@
-"""Calls by official SDKs, each in the environment that has them: ``python calls.py BASE_URL MODEL`` prints JSON lines.
+"""Calls by official SDKs, each in the environment that has them: ``python calls.py URLS MODEL…`` prints JSON lines.
+
+``URLS``: a JSON object of base URLs by model; by an empty name that for calls that name their model.
 
 Run by ``tests.clients``, never imported: the project's own environment has none of these SDKs.
 """
@@ -109,6 +111,51 @@ def triton_infer(base: str, model: str) -> object:
     return http.InferenceServerClient(base.removeprefix("http://")).infer(model, [tensor])
 
 
+def triton_grpc_infer(base: str, model: str) -> object:
+    grpc = sdk("tritonclient.grpc")
+    tensor = grpc.InferInput("x", [1], "INT32")
+    tensor.set_data_from_numpy(sdk("numpy").zeros(1, "int32"))
+    return grpc.InferenceServerClient(base.removeprefix("http://")).infer(model, [tensor])
+
+
+class Told(Exception):  # noqa: N818
+    """A gRPC status with the names of its details."""
+
+    def __init__(self, shown: str, message: str, again: str) -> None:
+        super().__init__(message)
+        self.shown, self.again = shown, again
+
+
+def grpc_status(base: str, model: str) -> object:
+    grpc, message = sdk("grpc"), b"\x0a" + bytes([len(model)]) + model.encode()
+    with grpc.insecure_channel(base.removeprefix("http://")) as channel:
+        try:
+            return channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(message)
+        except grpc.RpcError as error:
+            status = sdk("grpc_status.rpc_status").from_call(error)
+            kinds = [detail.type_url.rpartition(".")[2] for detail in status.details]
+            again = sdk("google.rpc.error_details_pb2").RetryInfo()
+            waits = any(detail.Unpack(again) for detail in status.details)
+            shown = f"{error.code().name}, {', '.join(kinds)}"
+            raise Told(shown, status.message, str(again.retry_delay.seconds) if waits else "") from error
+
+
+def _hugging_face(base: str) -> Any:
+    return sdk("huggingface_hub").InferenceClient(base_url=base, api_key="k")
+
+
+def hugging_face_chat(base: str, model: str, stream: bool = False) -> object:
+    return list(_hugging_face(f"{base}/v1").chat_completion(MESSAGES, model=model, stream=stream))
+
+
+def hugging_face_text(base: str, _: str, stream: bool = False) -> object:
+    return list(_hugging_face(base).text_generation("Why?", stream=stream))
+
+
+def hugging_face_embeddings(base: str, _: str) -> object:
+    return _hugging_face(base).feature_extraction("Why?")
+
+
 CALLS: dict[str, Call] = {
     "openai chat.completions": openai_chat,
     "openai chat.completions, streamed": lambda base, model: openai_chat(base, model, stream=True),
@@ -129,21 +176,48 @@ CALLS: dict[str, Call] = {
     "boto3 bedrock converse_stream": lambda base, model: bedrock_converse(base, model, stream=True),
     "boto3 sagemaker invoke_endpoint": sagemaker_invoke,
     "tritonclient http infer": triton_infer,
+    "tritonclient grpc infer": triton_grpc_infer,
+    "grpcio-status ModelInfer": grpc_status,
+    "huggingface_hub chat_completion": hugging_face_chat,
+    "huggingface_hub chat_completion, streamed": lambda base, model: hugging_face_chat(base, model, stream=True),
+    "huggingface_hub text_generation": hugging_face_text,
+    "huggingface_hub text_generation, streamed": lambda base, model: hugging_face_text(base, model, stream=True),
+    "huggingface_hub feature_extraction": hugging_face_embeddings,
 }
+UNNAMED = ("huggingface_hub text_generation", "huggingface_hub feature_extraction")
+"""Beginnings of the names of calls that name no model."""
+
+
+def retry_after(error: Exception) -> str:
+    """What the exception shows of when to come again; empty where it shows nothing."""
+    if isinstance(error, Told):
+        return error.again
+    for one in (error, error.__cause__):
+        response = getattr(one, "response", None)
+        headers = getattr(response, "headers", None) or getattr(one, "headers", None) or {}
+        if isinstance(response, dict):  # boto3
+            headers = response["ResponseMetadata"]["HTTPHeaders"]
+        if found := headers.get("retry-after"):
+            return str(found)
+    return ""
 
 
 def main() -> None:
     """Makes every call and prints what it raised."""
-    base, *models = sys.argv[1:]
+    urls, models = json.loads(sys.argv[1]), sys.argv[2:]
     for name, call in CALLS.items():
+        unnamed = name.startswith(UNNAMED)
         for model in models:
-            found = {"call": name, "model": model, "class": "", "message": ""}
+            found = {"call": name, "model": model, "class": "", "message": "", "again": ""}
+            if unnamed and model not in urls:
+                continue
             try:
-                call(base, model)
+                call(urls[model if unnamed else ""], model)
             except ImportError as error:
                 found["skipped"] = str(error)
             except Exception as error:
-                found["class"] = type(error).__name__
+                found["class"] = getattr(error, "shown", type(error).__name__)
+                found["again"] = retry_after(error)
                 found["message"] = str(getattr(error, "body", None) or "") + " " + str(error)
             sys.stdout.write(json.dumps(found) + "\n")
 

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -17,12 +18,15 @@ import pytest
 
 from extproc.envoy.access_log import STREAM
 from extproc.envoy.codec import PROCESS
-from extproc.exchange.notes import Observed
+from extproc.exchange.breakers import Breakers
+from extproc.exchange.notes import Observed, RequestAccount
 from extproc.gateway.envoy_process import Envoy
 from extproc.grpc_server import Factory, Sender, create
+from extproc.headers import MODEL_NAME
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.render.envoy.envoy_options import typed
 from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
@@ -93,15 +97,15 @@ class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # Python's own is 5: of sixty connections at once some were refused
 
-    def __init__(self, name: str, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, name: str, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), Handler)
         self.seen: list[Seen] = []
         self.then: Answer = say(name.encode())
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
+        return f"{self.server_address[0]!s}:{self.server_address[1]}"
 
     def answer(self, request: Handler) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -130,14 +134,22 @@ class Processor:
         health = Health()
         health.serving = True
         self.taps = OpenTaps()
-        access_log = AccessLogService(lambda: self.snapshot, self.metrics, self.taps.account)
+        self.breakers = Breakers(time.perf_counter)
+
+        def accounted(account: RequestAccount) -> None:
+            self.breakers.account(self.snapshot, account)
+            self.taps.account(account)
+
+        access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted)
 
         def observed(_: Sender, found: Observed) -> None:
             access_log.note_observed(found)
             self.taps.note(found)
 
         services: dict[str, Factory] = {
-            PROCESS: handler_factory(lambda: self.snapshot, self.metrics, max_streams, observed, self.loads),
+            PROCESS: handler_factory(
+                lambda: self.snapshot, self.metrics, max_streams, observed, self.loads, self.breakers
+            ),
             STREAM: access_log.open,
             **health.services(),
         }
@@ -220,6 +232,18 @@ class Gateway:
         until(lambda: len(lines()) > number)
         line: dict[str, Any] = json.loads(lines()[number])
         return line
+
+
+def aborting(document: dict[str, Any], statuses: dict[str, int], header: str = MODEL_NAME) -> None:
+    """Makes the rendered Envoy itself refuse some of what is decided. ``statuses``: by the value of ``header``."""
+    (listener,) = document["static_resources"]["listeners"]
+    filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    for value, status in statuses.items():
+        config = typed("envoy.filters.http.fault", "extensions.filters.http.fault.v3.HTTPFault")
+        share = {"numerator": 100, "denominator": "HUNDRED"}
+        config["typed_config"]["abort"] = {"http_status": status, "percentage": share}
+        config["typed_config"]["headers"] = [{"name": header, "string_match": {"exact": value}}]
+        filters.insert(-1, config | {"name": f"abort {value}"})
 
 
 @pytest.fixture

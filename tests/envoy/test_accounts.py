@@ -270,6 +270,16 @@ def test_what_no_processor_decided_counts_where_it_went(servers: Servers, proces
     assert (requests(running), faults(running)) == ({("other", "v1", "200"): 1}, {})
 
 
+def test_what_nobody_owns_counts_without_a_version(servers: Servers, processor: Process, gateway: Start) -> None:
+    """A model of no policy, and what is no inference: both go to servers of v1."""
+    (server,) = servers("v1")
+    running = processor(snapshot := one(server.address))
+    front = gateway(snapshot, running.address)
+    assert [front.ask("whose").text, front.post(b"{}", "/").text, front.post(b"a", "/upload").text] == ["v1"] * 3
+    until(lambda: counted(running) == 3)
+    assert (requests(running), faults(running)) == ({("other", "none", "200"): 3}, {})
+
+
 def test_a_mirror_is_no_request(servers: Servers, processor: Process, gateway: Start) -> None:
     stable, shadow = servers("v1", "v2")
     versions = (Version("v1", 1, (stable.address,)), Version("v2", 0, (shadow.address,), mirror=100))

@@ -10,11 +10,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2 as kinds
+from google.rpc import status_pb2
 
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 
-from .conftest import Gateway, Processor
+from .conftest import Gateway, Processor, aborting
 
 pytestmark = pytest.mark.envoy
 
@@ -58,12 +60,28 @@ def channel() -> Iterator[Callable[[Gateway], grpc.Channel]]:
         yield opened
 
 
-def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
     with pytest.raises(grpc.RpcError) as caught:
         call()
     error: Any = caught.value
     metadata = {**dict(error.initial_metadata() or ()), **dict(error.trailing_metadata() or ())}
     return error.code(), error.details(), metadata
+
+
+def reasons(code: grpc.StatusCode, details: str, metadata: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The status' details, whose code and message must be those of the status, as grpcio-status wants it."""
+    found = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
+    assert (found.code, found.message) == (code.value[0], details)
+    told: list[tuple[str, ...]] = []
+    for each in found.details:
+        info, bad, again = kinds.ErrorInfo(), kinds.BadRequest(), kinds.RetryInfo()
+        if each.Unpack(info):
+            told.append(("because", info.reason, info.domain))
+        elif each.Unpack(bad):
+            told.append(("bad", *(one.field for one in bad.field_violations)))
+        elif each.Unpack(again):
+            told.append(("again", str(again.retry_delay.seconds)))
+    return told
 
 
 @BODIES
@@ -75,9 +93,10 @@ def test_a_message_too_large(
     )
     infer = channel(gateway(snapshot, processor(snapshot).address, body=body)).unary_unary(INFER)
     assert infer(LLAMA, timeout=10) == b"llama " + LLAMA
-    code, details, _ = failure(lambda: infer(LLAMA + b"\x3a\x80\x80\x80\x01" + bytes(2 << 20), timeout=10))
+    code, details, metadata = failure(lambda: infer(LLAMA + b"\x3a\x80\x80\x80\x01" + bytes(2 << 20), timeout=10))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     if body == "streamed":  # buffered, Envoy itself refuses it
+        assert reasons(code, details, metadata) == [("because", "REQUEST_TOO_LARGE", "aimesh")]
         assert details == "the request body is larger than the 1048576 bytes allowed"
 
 
@@ -91,8 +110,42 @@ def test_no_gpu(
     code, details, metadata = failure(lambda: channel(envoy).unary_unary(INFER)(LLAMA, timeout=10))
     assert code is grpc.StatusCode.UNAVAILABLE
     assert details == "no GPU pool can serve the model 'llama' at present"
+    assert reasons(code, details, metadata) == [("because", "NO_GPU_AVAILABLE", "aimesh"), ("again", "1")]
     assert envoy.logged()["details"] == "aimesh_no_gpu_available"
     assert "content-type" not in metadata or metadata["content-type"].startswith("application/grpc")
+
+
+def test_a_model_that_nobody_owns_or_that_cannot_be_read(
+    upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
+) -> None:
+    versions = (Version("v1", 1, (upstream,)),)
+    policy = Policy("p", models=("llama",), versions=versions, reject_unowned=True, reject_unreadable=True)
+    snapshot = Snapshot((policy,))
+    infer = channel(gateway(snapshot, processor(snapshot).address)).unary_unary(INFER)
+    code, details, metadata = failure(lambda: infer(b"\x0a\x03who", timeout=10))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert reasons(code, details, metadata) == [("because", "MODEL_NOT_FOUND", "aimesh")]
+    code, details, metadata = failure(lambda: infer(b"", timeout=10))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert reasons(code, details, metadata) == [("because", "NO_MODEL", "aimesh"), ("bad", "model")]
+
+
+def test_what_envoy_itself_refuses(
+    upstream: str, processor: Process, gateway: Start, channel: Callable[[Gateway], grpc.Channel]
+) -> None:
+    expected = {
+        429: ("UNAVAILABLE", [("because", "RATE_LIMITED", "aimesh"), ("again", "1")]),
+        503: ("UNAVAILABLE", [("because", "NO_MODEL_SERVER", "aimesh"), ("again", "1")]),
+        504: ("UNAVAILABLE", [("because", "TIMEOUT", "aimesh")]),
+    }
+    snapshot = Snapshot((Policy("p", models=("m*",), versions=(Version("v1", 1, (upstream,)),)),))
+    models = {f"m{status}": status for status in expected}
+    front = gateway(snapshot, processor(snapshot).address, alter=lambda document: aborting(document, models))
+    infer = channel(front).unary_unary(INFER)
+    for model, status in models.items():
+        message = b"\x0a\x04" + model.encode()
+        code, details, metadata = failure(lambda message=message: infer(message, timeout=10))  # type: ignore[misc]
+        assert (code.name, reasons(code, details, metadata)) == expected[status]
 
 
 @BODIES

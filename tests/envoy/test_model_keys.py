@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from extproc.cli.main import main
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.upstream import Credentials, Upstream
 from tests.otlp.receiver import Receiver, receiving
@@ -20,6 +21,11 @@ from .test_up import POLICY, Up, up  # noqa: F401 - a fixture
 pytestmark = pytest.mark.envoy
 
 Servers = Callable[..., list[ModelServer]]
+ADMIN = ("/metrics", "/live", "/", "/nothing", "/rollouts", "/evidence", "/recent", "/healthz", "/readyz", "/explain")
+ENVOYS_ADMIN = (
+    *("/stats", "/stats/prometheus", "/clusters", "/clusters?format=json", "/certs", "/listeners", "/server_info"),
+    *("/runtime", "/contention", "/memory", "/init_dump", "/stats/recentlookups", "/help"),
+)
 KEY, NEXT_KEY, CLIENTS = "sk-first-0123456789", "sk-second-987654321", "client-key-13579"
 
 
@@ -77,12 +83,36 @@ def tapped(address: str, running: Up) -> str:
 
 
 def get(address: str, path: str) -> str:
+    """Head and body of the answer."""
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
         connection.request("GET", path)
-        return connection.getresponse().read().decode(errors="replace")
+        response = connection.getresponse()
+        return f"{response.headers}\n{response.read().decode(errors='replace')}"
     finally:
         connection.close()
+
+
+def said_by_commands(policy: Path, admin: str, envoy: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What every command prints of the policy, of the processor and of Envoy."""
+    file, asks = ("-f", str(policy)), ("--path", "/v1/chat/completions", "--body", '{"model": "llama"}')
+    commands = [
+        *(("check", *file), ("check", *file, "--json"), ("explain", *file, *asks), ("render", "envoy", *file)),
+        *(("render", "istio", *file), ("render", "rules", *file), ("render", "dashboard", *file)),
+        *(
+            (name, "--from", f"http://{admin}", *json)
+            for name in ("stat", "edges", "pools")
+            for json in ((), ("--json",))
+        ),
+        ("doctor", "--envoy-admin", f"http://{envoy}", "--from", f"http://{admin}", *file),
+    ]
+    found = []
+    for command in commands:
+        main(command)
+        out, err = capsys.readouterr()
+        assert out or err, command
+        found.append(out + err)
+    return found
 
 
 def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
@@ -90,6 +120,7 @@ def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
     servers: Servers,
     tmp_path: Path,
     receiver: Receiver,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (one,) = servers("one")
     key, log = tmp_path / "key", tmp_path / "access.json"
@@ -115,7 +146,7 @@ def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
     until(lambda: log.exists() and log.read_text())
     (directory,) = running.scratch.iterdir()
     admin, envoy = f"127.0.0.1:{running.admin}", (directory / "admin.txt").read_text().strip()
-    config = json.loads(get(admin, "/config"))
+    config = json.loads(get(admin, "/config").partition("\n\n")[2])
     assert config["policies"][0]["versions"][0]["credentials"] == {
         "header": "authorization",
         "prefix": "Bearer ",
@@ -124,16 +155,28 @@ def test_a_key_is_renewed_without_a_restart_and_told_nowhere(
     dump = get(envoy, "/config_dump?include_eds")
     assert "[redacted]" in dump
     assert '"v1"' in get(admin, "/live")
-    pages = [dump, json.dumps(config), *(get(admin, path) for path in ("/metrics", "/live", "/", "/nothing"))]
-    pages += [get(envoy, path) for path in ("/stats", "/clusters", "/certs", "/listeners", "/server_info")]
+    pages = [dump, json.dumps(config), *(get(admin, path) for path in ADMIN)]
+    pages += [get(envoy, path) for path in ENVOYS_ADMIN]
+    commands = said_by_commands(tmp_path / "policy.yaml", admin, envoy, capsys)
     until(receiver.spans)
     one.then = say(b"no", 500)
+    refused = http.client.HTTPConnection(f"127.0.0.1:{running.port}", timeout=10)
+    refused.request("POST", "/v1/chat/completions", '{"model": "llama", "model": "llama"}')
+    answer = refused.getresponse()
+    assert answer.status == 400
     told = [
         *pages,
+        *commands,
+        f"{answer.headers} {answer.read().decode()}",
         tapped(admin, running),
         str(receiver.spans()),
         running.ask()[1],
         running.said(),
         log.read_text(),
     ]
+    refused.close()
     assert not [text for text in told if KEY in text or NEXT_KEY in text]
+    # Nor where whoever can read files finds it, but for the copy that Envoy reads, which is its user's alone.
+    left = [path for path in running.scratch.rglob("*") if path.is_file() and NEXT_KEY.encode() in path.read_bytes()]
+    assert left
+    assert all(path.stat().st_mode & 0o077 == 0 or path.parent.stat().st_mode & 0o077 == 0 for path in left)

@@ -75,6 +75,7 @@ def test_who_comes_is_known_and_certificates_are_renewed_without_a_restart(
     assert Client(old, known).ask(running) == (200, "v1")
     assert Client(old).ask(running)[0] == 0
     assert Client(old, new.issue("search.shop.example")).ask(running)[0] == 0
+    assert Client(old, clients.issue("search.shop.example", expired=True)).ask(running)[0] == 0
     assert len(server.seen) == 1
 
     before = running.children()

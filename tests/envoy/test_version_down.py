@@ -33,7 +33,7 @@ def test_users_are_served_by_another_version_and_come_back(
             )
         )
         started = processor(snapshot)
-        feed = ReachabilityFeed(lambda: snapshot, started.loads, interval=0.02)
+        feed = ReachabilityFeed(lambda: snapshot, started.loads, started.metrics.count_error, interval=0.02)
         feed.start()
         envoy = gateway(snapshot, started.address)
         homes = {user: envoy.ask("moving", x_user=user).text for user in map(str, range(20))}

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 from extproc.answers import answer_reader, realtime_session
+from extproc.answers.wire.answer_coding import FREE, MAX_UNPACKED, RATIO
 from extproc.answers.wire.decoder import BYTES_PER_EVENT
-from extproc.answers.wire.response_coding import FREE, MAX_UNPACKED, RATIO
 from extproc.headers import Headers
 from tests.fuzz.slow_requests import CODINGS, Make, copying, filled, framed, wasteful
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.answers import answer_reader
-from extproc.answers.wire import response_coding
+from extproc.answers.wire import answer_coding
 from extproc.answers.wire.decoder import MalformedAnswer
 from extproc.bodies import content_coding
 from extproc.envoy.actions import Reject
@@ -55,8 +55,8 @@ def allowed_in_pieces(answer: slow_answers.Answer, piece: int) -> int:
     piece = max(1, min(piece or size, size))
     whole = (PIECE + min(BODY + piece // BYTES, EVENT * piece)) * (size // piece + 1)
     packed = "content-encoding" in dict(answer.headers)
-    free = response_coding.FREE * (size // piece + 1)
-    return whole + LINE * (free + response_coding.RATIO * size) if packed else whole
+    free = answer_coding.FREE * (size // piece + 1)
+    return whole + LINE * (free + answer_coding.RATIO * size) if packed else whole
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -172,10 +172,10 @@ def test_what_codings_give_is_in_proportion_to_what_comes(name: str, monkeypatch
 )
 def test_so_is_what_a_piece_of_an_answer_unpacks_to(name: str) -> None:
     answer = ANSWERS[name](SIZE)
-    undo = response_coding.decompressor(dict(answer.headers)["content-encoding"])
+    undo = answer_coding.decompressor(dict(answer.headers)["content-encoding"])
     assert undo is not None
     try:
-        assert len(undo(answer.body)) <= response_coding.max_unpacked(len(answer.body))
+        assert len(undo(answer.body)) <= answer_coding.max_unpacked(len(answer.body))
     except MalformedAnswer:
         assert len(answer.body) < SIZE
 

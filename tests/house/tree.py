@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 PACKAGES = (
-    *("errors", "headers", "regular_file", "yamldoc", "_pb", "command_line"),
+    *("errors", "headers", "regular_file", "yamldoc", "_pb", "command_line", "fetch"),
     *("http2", "grpc_server"),
     *("envoy", "bodies", "apis", "answers"),
     *("policy", "exchange", "rollout"),
@@ -46,6 +46,9 @@ ONLY: dict[str, tuple[str, ...]] = {
     "numpy": ("policy.*", "rollout.verdict", "demo.*"),
     "aiohttp": ("cli.load_generator", "demo.*"),
     "opentelemetry": ("telemetry.otlp",),
+    "h11": ("fetch.answer_reader",),
+    "http.client": ("admin.bounded_server",),  # its answers have no bounds: ``fetch`` asks others
+    "urllib.request": (),
     "lightkube": ("kubernetes.api",),
     "httpx2": ("kubernetes.api",),
     "envoy_data_plane": (),  # hundreds of times slower than protobuf: for tests

@@ -24,12 +24,18 @@ SETTLE = 0.3
 
 
 class ControllerProcess:
-    """A process ``extproc controller --mesh istio``; ends with the context."""
+    """A process ``extproc controller --mesh istio`` for a namespace, or ``everywhere``; ends with the context."""
 
     def __init__(
-        self, control_plane: ControlPlane, namespace: str, *flags: str, kubeconfig: Path | None = None
+        self,
+        control_plane: ControlPlane,
+        namespace: str,
+        *flags: str,
+        everywhere: bool = False,
+        kubeconfig: Path | None = None,
     ) -> None:
-        command = [sys.executable, "-m", "extproc", "controller", "--namespace", namespace, f"--settle={SETTLE}"]
+        command = [sys.executable, "-m", "extproc", "controller", f"--settle={SETTLE}"]
+        command += () if everywhere else ("--namespace", namespace)
         command += ["--for", "sidecar", f"--lease={namespace}/controller", *flags]
         self.log = control_plane.directory / f"controller-{namespace}-{os.urandom(3).hex()}.log"
         with self.log.open("wb") as log:

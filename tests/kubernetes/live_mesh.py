@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from extproc.kubernetes.rollout import SETTLE
+from extproc.kubernetes.change_order import SETTLE
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.controllers import ControllerProcess, live
 from tests.kubernetes.mesh_cluster import (
@@ -70,9 +70,9 @@ class LiveMesh:
         self.traffic.wrong.clear()
         return found == [200, 200]
 
-    def controller(self, *flags: str, settle: float = SETTLE) -> ControllerProcess:
-        """Starts a controller of this mesh."""
-        chosen = ["--for", "gateway", "--gateway", f"{INGRESS}/gateway", "--host", HOST, "--processor", PROCESSOR]
+    def controller(self, *flags: str, settle: float = SETTLE, processor: str = PROCESSOR) -> ControllerProcess:
+        """Starts a controller of this mesh. ``processor``: where its proxies find the processors."""
+        chosen = ["--for", "gateway", "--gateway", f"{INGRESS}/gateway", "--host", HOST, "--processor", processor]
         chosen += ["--access-log", "aimesh-json", f"--settle={settle:g}", *flags]
         return ControllerProcess(self.control_plane, MODELS, *chosen)
 

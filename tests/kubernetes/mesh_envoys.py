@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from extproc.gateway.envoy_binary import find_envoy
 from tests.kubernetes.control_plane import ISTIOD_ADDRESS
+from tests.kubernetes.mesh_agent import SDS, XDS
 from tests.kubernetes.mesh_cluster import CLIENT, GATEWAY, INGRESS, MODELS
 from tests.waiting import until
 
@@ -19,24 +20,39 @@ _H2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 class MeshEnvoy:
-    """An Envoy as istio-proxy starts it, but that it asks istiod without an agent in between; ends with the context."""
+    """An Envoy as istio-proxy starts it; ends with the context.
 
-    def __init__(self, kind: str, address: str, name: str, namespace: str, labels: dict[str, str], place: Path) -> None:
-        """``kind``: of the node, ``sidecar`` or ``router``. ``place``: a folder for its files."""
+    It asks istiod without an agent in between, and has no certificates, unless there is a pilot-agent in its place.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        address: str,
+        name: str,
+        namespace: str,
+        labels: dict[str, str],
+        place: Path,
+        *,
+        agent: bool = False,
+    ) -> None:
+        """``kind``: of the node, ``sidecar`` or ``router``. ``place``: a folder for its files, with those of its
+        ``agent`` where it has one.
+        """
         self.kind = kind
-        place.mkdir()
+        place.mkdir(exist_ok=agent)
         self.access_log = place / "access.log"
         self._log = place / "envoy.log"
         self._admin_file = place / "admin.txt"
         configuration = place / "bootstrap.json"
-        configuration.write_text(json.dumps(_bootstrap(kind, address, name, namespace, labels)))
+        configuration.write_text(json.dumps(_bootstrap(kind, address, name, namespace, labels, agent=agent)))
         flags = ["--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "200"]
         flags += ["--admin-address-path", str(self._admin_file), "--log-level", "warning"]
         flags += ["--drain-time-s", "45"]  # Istio's drainDuration
         # The mesh's access log goes to /dev/stdout.
         with self.access_log.open("ab") as out, self._log.open("ab") as log:
             command = [str(find_envoy()), "-c", str(configuration), *flags]
-            self.process = subprocess.Popen(command, stdout=out, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, stdin=subprocess.DEVNULL, cwd=place)
 
     def __enter__(self) -> Self:
         until(self._is_ready, 60, pause=0.05)
@@ -101,7 +117,24 @@ def gateway(place: Path) -> MeshEnvoy:
     return MeshEnvoy("router", GATEWAY, "gateway-0", INGRESS, {"istio": "ingressgateway"}, place)
 
 
-def _bootstrap(kind: str, address: str, name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
+    """One that is asked by gRPC."""
+    http2 = {f"{_H2}": {"@type": f"type.googleapis.com/{_H2}", "explicit_http_config": {"http2_protocol_options": {}}}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": http2,
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+
+
+def _bootstrap(
+    kind: str, address: str, name: str, namespace: str, labels: dict[str, str], *, agent: bool
+) -> dict[str, Any]:
     """What pilot-agent's template has of it (istio/istio, tools/packaging/common/envoy_bootstrap.json)."""
     metadata = {
         "NAME": name,
@@ -115,8 +148,9 @@ def _bootstrap(kind: str, address: str, name: str, namespace: str, labels: dict[
         "WORKLOAD_NAME": name.rpartition("-")[0],
         "INSTANCE_IPS": address,
     }
-    http2 = {f"{_H2}": {"@type": f"type.googleapis.com/{_H2}", "explicit_http_config": {"http2_protocol_options": {}}}}
-    istiod = {"socket_address": {"address": ISTIOD_ADDRESS, "port_value": 15010}}
+    clusters = [_cluster("xds-grpc", {"socket_address": {"address": ISTIOD_ADDRESS, "port_value": 15010}})]
+    if agent:
+        clusters = [_cluster("xds-grpc", {"pipe": {"path": XDS}}), _cluster("sds-grpc", {"pipe": {"path": SDS}})]
     by_ads = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
     return {
         "node": {
@@ -149,18 +183,5 @@ def _bootstrap(kind: str, address: str, name: str, namespace: str, labels: dict[
                 "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
             },
         },
-        "static_resources": {
-            "clusters": [
-                {
-                    "name": "xds-grpc",
-                    "type": "STATIC",
-                    "connect_timeout": "1s",
-                    "typed_extension_protocol_options": http2,
-                    "load_assignment": {
-                        "cluster_name": "xds-grpc",
-                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": istiod}}]}],
-                    },
-                }
-            ]
-        },
+        "static_resources": {"clusters": clusters},
     }

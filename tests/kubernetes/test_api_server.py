@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from extproc.kubernetes import api
-from extproc.kubernetes.api import POLICIES, Api, ApiFailure, NoCredentials
+from extproc.kubernetes.api import POLICIES, Api, ApiFailure, NoCredentials, Resource
 from tests.kubernetes.control_plane import ControlPlane
 
 T = TypeVar("T")
@@ -79,6 +79,19 @@ def test_an_unknown_field_is_refused(admin: ControlPlane, namespace: str) -> Non
 
     wrong = policy(namespace, hots="a")
     run(misspell)
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        (POLICIES.group, "404: the custom resource definitions are missing: kubectl apply -f istio/crds.yaml"),
+        ("example.com", "404: the server has no modelinferencepolicies of example.com/v0"),
+    ],
+)
+def test_a_kind_that_is_not_installed(admin: ControlPlane, group: str, message: str) -> None:
+    with pytest.raises(ApiFailure) as failed:
+        run(lambda api: api.list(Resource(group, "v0", POLICIES.plural, POLICIES.kind)))
+    assert (str(failed.value), failed.value.status) == (message, 404)
 
 
 def test_a_list_of_several_pages(admin: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,13 +119,14 @@ def users_stay(mesh: LiveMesh, wanted: Wanted) -> None:
     for name, spec in wanted.policies.items():
         header = spec["sticky"]["header"]
         for user in range(USERS):
-            found = set()
+            answers = []
             for entrance in ("sidecar", "gateway"):
                 for other in range(2):
                     sent = dict.fromkeys(STICKY, f"other-{other}") | {header: f"user-{user}"}
-                    found.add(mesh.traffic.ask(entrance, name, **sent).version)
-            assert len(found) == 1, (name, header, user, found)
-            assert found <= {version["name"] for version in spec["versions"]}, found
+                    answers.append(mesh.traffic.ask(entrance, name, **sent))
+            found = {answer.version for answer in answers}
+            assert len(found) == 1, (name, header, user, answers)
+            assert found <= {version["name"] for version in spec["versions"]}, (name, header, user, answers)
 
 
 def test_no_request_fails_and_none_is_misled(mesh: LiveMesh) -> None:

@@ -29,7 +29,7 @@ def spec(number: int, weight: int = 9) -> dict[str, Any]:
 
 def test_many_policies_come_one_changes_and_all_go(istio: ControlPlane, namespace: str) -> None:
     istio.apply(*(policy(namespace, f"p{number}", **spec(number)) for number in range(POLICIES)))
-    with ControllerProcess(istio, namespace, "--for", "gateway") as controller:
+    with ControllerProcess(istio, namespace, "--for", "gateway", "--gateway", f"{namespace}/gateway") as controller:
         until(lambda: "leads" in controller.said(), PATIENCE)
         began = time.monotonic()
         until(lambda: _programmed(istio, namespace) == POLICIES, PATIENCE, pause=3)

@@ -84,7 +84,7 @@ def test_the_articles_policy_is_accepted_and_programmed(
     assert columns[0].split() == ["NAME", "MODELS", "VERSIONS", "ACCEPTED", "RESOLVED", "PROGRAMMED", "AGE"]
     assert columns[1].split()[1:4] == ["True", "False", "True"]
     events = istio.kubectl("get", "events", "-n", namespace, "-o", "jsonpath={.items[*].reason}").split()
-    assert sorted(events) == ["Accepted", "Programmed", "ServiceNotFound"]
+    assert sorted(events) == ["Programmed", "ServiceNotFound"]
 
 
 def test_a_second_pass_writes_nothing(istio: ControlPlane, namespace: str, controller: ControllerProcess) -> None:

@@ -1,5 +1,6 @@
 // The page: polls /live every two seconds while it is visible, and shows the document that it gets.
 
+import { breakers } from "./breakers.js";
 import { canaries } from "./canary.js";
 import { charts } from "./charts.js";
 import { colour, nextDrawing } from "./colours.js";
@@ -52,6 +53,8 @@ function show(doc) {
   at("canaries").replaceChildren(...canaries(doc.canaries));
   at("rollout-card").hidden = !doc.rollouts.length;
   at("rollouts").replaceChildren(...rollouts(doc.rollouts));
+  at("breaker-card").hidden = !doc.breakers.length;
+  at("breakers").replaceChildren(breakers(doc.breakers));
   at("topology").replaceChildren(topology(doc.edges, at("topology").clientWidth));
   const elsewhere = doc.errors.not_as_decided ?? 0;
   at("strayed").hidden = !elsewhere;

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from struct import Struct
 
+from extproc.answers.wire.answer_coding import max_unpacked
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
 from extproc.answers.wire.decoder import (
     BYTES_PER_MESSAGE,
@@ -17,7 +18,6 @@ from extproc.answers.wire.decoder import (
     Event,
     MalformedAnswer,
 )
-from extproc.answers.wire.response_coding import max_unpacked
 from extproc.bodies.content_coding import TooLarge, coding_names, unpack
 from extproc.errors import Unreadable
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from extproc.answers.wire.answer_coding import max_unpacked
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, BoundedBuffer
 from extproc.answers.wire.decoder import (
     BYTES_PER_EVENT,
@@ -17,7 +18,6 @@ from extproc.answers.wire.decoder import (
     Event,
     MalformedAnswer,
 )
-from extproc.answers.wire.response_coding import max_unpacked
 
 HEAD_SIZE = 512
 """Bytes that are kept of the beginning of a message that is too long: they name its kind and its answer."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 from extproc import headers
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
-from extproc.render.envoy.envoy_options import (
-    typed,
-)
+from extproc.render.envoy.envoy_options import typed
+
+
+def removed_headers(snapshot: Snapshot) -> list[str]:
+    """Names of the routing headers that are never a client's. A version pin is, where some policy allows pins."""
+    pin = any(policy.allow_pin for policy in snapshot.policies)
+    return [name for name in headers.ROUTING if not (pin and name == headers.MODEL_VERSION)]
 
 
 def strip_client_headers(snapshot: Snapshot, *prefixes: str) -> Doc:
@@ -16,13 +20,11 @@ def strip_client_headers(snapshot: Snapshot, *prefixes: str) -> Doc:
     A version pin stays where some policy allows pins; the processor reads or removes it. ``prefixes``: more headers to
     remove, such as ``x-envoy-``, by which clients could set Envoy's retries and timeouts.
     """
-    pin = any(policy.allow_pin for policy in snapshot.policies)
-    names = [n for n in headers.ROUTING if not (pin and n == headers.MODEL_VERSION)]
     return typed(
         "envoy.http.early_header_mutation.header_mutation",
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
         mutations=[
-            *({"remove": name} for name in names),
+            *({"remove": name} for name in removed_headers(snapshot)),
             *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes),
         ],
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from extproc import headers
+from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
+from extproc.render.envoy.failover import aggregate, failover_budget, own_cluster, stand_ins
 from extproc.render.envoy.secrets import Secret, secret_source
 from extproc.render.envoy.sessions import session_metadata
 from extproc.render.envoy.upstream_tls import endpoint_fields, secrets_of, transport_sockets
@@ -38,14 +40,27 @@ def cluster_name(target: Target, *, grpc: bool = False, upgrade: bool = False) -
 
 def clusters(snapshot: Snapshot, options: EnvoyOptions) -> list[Doc]:
     """Every cluster that the snapshot's routes name: of each target one for gRPC, behind TLS one for upgrades, and one
-    for everything else.
+    for everything else; and with each, where others stand in for it, the aggregate of them.
     """
     return [
-        _model_cluster(snapshot.by_name[policy], target, options, grpc=grpc, upgrade=upgrade)
-        for (policy, _), targets in snapshot.targets.items()
+        cluster
+        for targets in snapshot.targets.values()
         for target in targets
         for grpc, upgrade in ((False, False), (True, False), *([(False, True)] if target.upstream.tls else []))
+        for cluster in _of_target(snapshot, target, options, grpc=grpc, upgrade=upgrade)
     ]
+
+
+def _of_target(
+    snapshot: Snapshot, target: Target, options: EnvoyOptions, *, grpc: bool, upgrade: bool
+) -> Iterator[Doc]:
+    policy, others = snapshot.by_name[target.policy], stand_ins(snapshot, target)
+    name = cluster_name(target, grpc=grpc, upgrade=upgrade)
+    own = _model_cluster(policy, target, options, grpc=grpc, upgrade=upgrade)
+    yield own_cluster(target, own) if others else own
+    if others:
+        members = [name, *(cluster_name(other, grpc=grpc, upgrade=upgrade) for other in others)]
+        yield aggregate(name, members, failover_budget(policy, retry_budget(policy)), _limits())
 
 
 def secrets(snapshot: Snapshot) -> list[Secret]:
@@ -96,7 +111,7 @@ def _model_cluster(policy: Policy, target: Target, options: EnvoyOptions, *, grp
         "name": name,
         "connect_timeout": "2s",
         **_discovery(target.servers(grpc=grpc)),
-        "load_balancing_policy": _balancing(),
+        "load_balancing_policy": _balancing(target.load_balancer),
         "load_assignment": _assignment(name, target, grpc=grpc),
         **transport_sockets(target, options, alpn="h2" if grpc else "http/1.1" if upgrade else "", grpc=grpc),
         "typed_extension_protocol_options": http_protocol_options(
@@ -143,17 +158,32 @@ def retry_budget(policy: Policy) -> Doc:
     }
 
 
-def _balancing() -> Doc:
-    """The endpoint that the processor named in a header, if any; otherwise the one with the fewest requests."""
-    least = typed(
-        "envoy.load_balancing_policies.least_request",
-        "extensions.load_balancing_policies.least_request.v3.LeastRequest",
+_BALANCERS = {
+    "leastRequest": ("least_request", "LeastRequest"),
+    "roundRobin": ("round_robin", "RoundRobin"),
+    "random": ("random", "Random"),
+    # When one of four servers leaves, Envoy's ring moves a seventh of the others' keys too, since it always has about
+    # the same number of points; Maglev's table moves none to a few in a thousand.
+    CONSISTENT_HASH: ("maglev", "Maglev"),
+}
+"""Envoy's load balancing policies: the extension's name, and its message."""
+
+
+def _balancing(balancer: LoadBalancer) -> Doc:
+    """The endpoint that the processor named in a header, if any; otherwise the one that ``balancer`` chooses."""
+    name, message = _BALANCERS[balancer.by]
+    # In the cluster, not in the route: one route may lead to clusters that hash different headers.
+    hashed = [{"header": {"header_name": balancer.header}}] if balancer.header else []
+    chosen = typed(
+        f"envoy.load_balancing_policies.{name}",
+        f"extensions.load_balancing_policies.{name}.v3.{message}",
+        **({"consistent_hashing_lb_config": {"hash_policy": hashed}} if hashed else {}),
     )
     override = typed(
         "envoy.load_balancing_policies.override_host",
         "extensions.load_balancing_policies.override_host.v3.OverrideHost",
         override_host_sources=[{"header": headers.DESTINATION_ENDPOINT}],
-        fallback_policy={"policies": [{"typed_extension_config": least}]},
+        fallback_policy={"policies": [{"typed_extension_config": chosen}]},
     )
     return {"policies": [{"typed_extension_config": override}]}
 

@@ -31,10 +31,10 @@ _EXT_PROC = "extensions.filters.http.ext_proc.v3.ExternalProcessor"
 _MODEL_HEADERS = sorted({":path", *(row.header for row in apis.TABLE if row.header)})
 """Where a request names its model other than in the body: what ``modelRewrite`` may change."""
 _MUTABLE_HEADERS = (
-    "x-(model|gpu|amzn)-.*",
-    headers.DESTINATION_ENDPOINT,
+    "x-(model|gpu|amzn|gateway)-.*",
     "content-(length|encoding|type)",
     "retry-after",
+    "grpc-status-.*",
 )
 """Headers that the processor may set, as regular expressions short enough for Envoy's default limit (program size 100
 in RE2)."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from extproc import apis
 from extproc.apis.error_shape import ErrorShape
 from extproc.apis.error_table import DEFAULT, SHAPES, error_shape
+from extproc.apis.grpc_error import DETAILS, RETRY_SECONDS, status_details
 from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import NAMESPACE, typed
 
@@ -63,12 +64,20 @@ _NO_ANSWER = (
 _HEAD_READ = (
     _Reply(413, "", "request_too_large", "The request's body is too large."),
     _Reply(408, "", "request_timeout", "The request did not arrive in time."),
+    _Reply(429, "", "rate_limited", "There are too many requests: try again later."),
     _Reply(503, "overload", "overloaded", "The gateway has no memory left for more requests: try again later."),
     _Reply(503, "ext_proc_error", "no_processor", "The gateway cannot route requests now."),
     *_NO_ANSWER,
     _Reply(400, "", "bad_request", "The request is not valid HTTP.", or_above=True),
 )
 """Envoy has read the request's head."""
+
+_UNAVAILABLE, _ALWAYS_UNAVAILABLE = 14, frozenset((429, 503, 504))
+"""A status of gRPC, and statuses of HTTP for which Envoy gives it, whichever filter refuses. That of others varies (a
+413 is RESOURCE_EXHAUSTED or UNKNOWN), and clients take no details with another status than the call's.
+"""
+_ASK_AGAIN = frozenset((429, 503))
+"""Statuses after which a client may ask again soon."""
 
 LOCAL_SERVER_TIMING = "total;dur=%DURATION%"
 """No model server was asked, or none has answered: the times of its part are not known."""
@@ -140,8 +149,12 @@ def _texts(texts: Sequence[str]) -> str:
 
 
 def _grpc_mapper(reply: _Reply, condition: str) -> Doc:
-    """The message alone, which Envoy sends as ``grpc-message``."""
-    return _document(reply, condition, reply.message, "text/plain")
+    """The message alone, which Envoy sends as ``grpc-message``, and details where the status of gRPC is known."""
+    mapper = _document(reply, condition, reply.message, "text/plain")
+    if reply.status in _ALWAYS_UNAVAILABLE:
+        details = status_details(_UNAVAILABLE, reply.code, reply.message, retry=reply.status in _ASK_AGAIN)
+        mapper["headers_to_add"].append(_overwriting(DETAILS, details))
+    return mapper
 
 
 def _mapper(reply: _Reply, shape: ErrorShape, condition: str) -> Doc:
@@ -149,6 +162,10 @@ def _mapper(reply: _Reply, shape: ErrorShape, condition: str) -> Doc:
     body = shape.body(reply.status, reply.code, reply.message).decode()
     mapper = _document(reply, condition, body, content_type)
     mapper["headers_to_add"] += [_overwriting(name, value) for name, value in others]
+    if reply.status == 429:  # whatever limits the rate may say it better
+        mapper["headers_to_add"].append(
+            {"header": {"key": "retry-after", "value": str(RETRY_SECONDS)}, "append_action": "ADD_IF_ABSENT"}
+        )
     return mapper
 
 

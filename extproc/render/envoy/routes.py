@@ -20,6 +20,7 @@ from extproc.render.envoy.envoy_options import (
     request_mode,
     seconds,
 )
+from extproc.render.envoy.failover import ANSWERING_POOL, next_priority, routed_cluster, stand_ins
 from extproc.render.envoy.response_headers import response_headers
 from extproc.render.envoy.rewriting import rewriting, split
 
@@ -146,16 +147,28 @@ class _Routes:
         kinds = [(True, False), *([(False, True)] if upgrades else []), (False, False)]
         parts = [(*kind, *part) for kind in kinds for part in split(shares, grpc=kind[0])]
         for grpc, upgrade, fraction, part in parts:
-            route = _destination(part, grpc=grpc, upgrade=upgrade) | _mirrors(self._snapshot, policy, grpc=grpc)
+            route = self._destination(part, grpc=grpc, upgrade=upgrade) | _mirrors(self._snapshot, policy, grpc=grpc)
             route |= rewriting(part[0][0], grpc=grpc)
+            limits = _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc)
+            fails_over = any(stand_ins(self._snapshot, target) for target, _ in part)
+            if "retry_policy" in limits and fails_over:
+                limits["retry_policy"] |= next_priority()
             asked = [*conditions, *([_UPGRADE] if upgrade else ()), *([_GRPC_METHOD] if grpc else ())]
             yield {
                 "match": _match(asked) | ({"grpc": {}} if grpc else {}) | fraction,
-                "route": route | _timeouts_and_retries(policy, retries=self._body != "streamed" and not grpc),
+                "route": route | limits,
                 **({"request_headers_to_remove": removed} if removed else {}),
-                **response_headers(),
+                **(response_headers(ANSWERING_POOL) if fails_over else response_headers()),
                 **(_mode_override(_GRPC_MODES[self._body]) if grpc and self._body in _GRPC_MODES else {}),
             }
+
+    def _destination(self, shares: list[tuple[Target, int]], *, grpc: bool, upgrade: bool) -> Doc:
+        own = ((target, cluster_name(target, grpc=grpc, upgrade=upgrade)) for target, _ in shares)
+        names = [routed_cluster(self._snapshot, target, name) for target, name in own]
+        if len(shares) == 1:
+            return {"cluster": names[0]}
+        weighted = [{"name": name, "weight": weight} for name, (_, weight) in zip(names, shares, strict=True)]
+        return {"weighted_clusters": {"clusters": weighted}}
 
 
 def _mode_override(mode: Doc) -> Doc:
@@ -194,7 +207,7 @@ def weighted_targets(
         weights = {policy.default: 1}
     else:
         weights = {v.name: v.weight for v in policy.answering or (Version(""),) if v.weight > 0}
-    served = [(weight, targets) for name, weight in weights.items() if (targets := snapshot.targets[policy.name, name])]
+    served = [(w, nearest) for name, w in weights.items() if (nearest := snapshot.tiers[policy.name, name][0])]
     common = lcm(*(sum(len(t.endpoints) for t in targets) for _, targets in served))
     shares = [
         (target, weight * len(target.endpoints) * common // sum(len(t.endpoints) for t in targets))
@@ -215,14 +228,6 @@ def _match(conditions: Sequence[Doc]) -> Doc:
     for condition in conditions:
         match |= {key: match.get(key, []) + wanted for key, wanted in condition.items()}
     return match
-
-
-def _destination(shares: list[tuple[Target, int]], *, grpc: bool, upgrade: bool) -> Doc:
-    names = [cluster_name(target, grpc=grpc, upgrade=upgrade) for target, _ in shares]
-    if len(shares) == 1:
-        return {"cluster": names[0]}
-    weighted = [{"name": name, "weight": weight} for name, (_, weight) in zip(names, shares, strict=True)]
-    return {"weighted_clusters": {"clusters": weighted}}
 
 
 def _mirrors(snapshot: Snapshot, policy: Policy, *, grpc: bool) -> Doc:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
-from extproc.render.istio.destinations import Destination, destinations
+from extproc.render.istio.destinations import Destination, destinations, entry_host
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
     VERSION_LABEL,
@@ -44,7 +45,7 @@ def _rule(host: str, found: Sequence[tuple[Destination, Doc]], snapshot: Snapsho
     traffic = _traffic(owner, options)
     for destination, tls in found:
         if not destination.subset:
-            traffic |= tls
+            traffic |= tls | {"loadBalancer": _balancing(destination.target.load_balancer)}
     spec: Doc = {"host": host, "trafficPolicy": traffic}
     if subsets:
         spec["subsets"] = list(subsets.values())
@@ -67,10 +68,20 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
                 "tcpKeepalive": {"time": "60s", "interval": "15s"},
             },
         },
-        "loadBalancer": {"simple": "LEAST_REQUEST"},
+        "loadBalancer": _balancing(policy.load_balancer),
         "outlierDetection": _ejection(50),
         "retryBudget": _budget(policy, options),
     }
+
+
+_SIMPLE = {"leastRequest": "LEAST_REQUEST", "roundRobin": "ROUND_ROBIN", "random": "RANDOM"}
+"""Istio's words."""
+
+
+def _balancing(balancer: LoadBalancer) -> Doc:
+    if balancer.by == CONSISTENT_HASH:
+        return {"consistentHash": {"httpHeaderName": balancer.header, "maglev": {}}}
+    return {"simple": _SIMPLE[balancer.by]}
 
 
 def _ejection(max_percent: int) -> Doc:
@@ -96,20 +107,36 @@ def _budget(policy: Policy, options: IstioOptions) -> Doc:
     return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
 
 
+def _stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
+    """Whether pools in other places may stand in for this one: those of a ServiceEntry, which has nothing but the
+    policy's own targets, and whose servers are all spoken to alike.
+    """
+    target = destination.target
+    found = snapshot.targets[target.policy, target.version]
+    places = {pool.locality for t in found if (pool := snapshot.pool_by_name.get(t.pool))} - {""}
+    alike = {(t.upstream, t.server_names(grpc=False), t.server_names(grpc=True)) for t in found}
+    entries = [entry_host(snapshot.by_name[target.policy], grpc=grpc) for grpc in (False, True)]
+    return destination.host in entries and len(places) > 1 and len(alike) == 1
+
+
 def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
-    """The subset of a version on a pool. With ``onNoGpu: ignore`` it has all pods of the version, and those of the pool
-    have priority: the others get requests when the pool has no healthy endpoint left.
+    """The subset of a version on a pool. With ``onNoGpu: ignore``, and where pools are in several places, it has all
+    endpoints of the version, and those of the pool have priority: the others get requests when it has no healthy one.
     """
     policy = snapshot.by_name[destination.target.policy]
     labels, traffic = destination.labels, dict(tls)
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
-    if not policy.reject_without_gpu and destination.target.pool and destination.target.version:
+    balancer = destination.target.load_balancer
+    if balancer != owner.load_balancer:
+        traffic["loadBalancer"] = _balancing(balancer)
+    elsewhere = _stands_elsewhere_too(destination, snapshot)
+    if (elsewhere or not policy.reject_without_gpu) and destination.target.pool and destination.target.version:
         labels = {VERSION_LABEL: destination.target.version}
         first = f"{POOL_LABEL}={destination.target.pool}"
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.
         traffic["loadBalancer"] = {
-            "simple": "LEAST_REQUEST",
+            **_balancing(balancer),
             "localityLbSetting": {"enabled": True, "failoverPriority": [first]},
         }
         traffic["outlierDetection"] = _ejection(100)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
+from extproc.policy.load_balancer import LEAST_REQUEST
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN
@@ -123,6 +124,7 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
         "limits": [
             f"maxBody {snapshot.body_limit}",
             *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=pooled[policy.name])),
+            *(limit for found in targets(snapshot).values() for target in found for limit in _balancing(target)),
         ],
         WEIGHTS: [
             f"{_target(target)} {weight}"
@@ -166,8 +168,9 @@ def _endpoints(snapshot: Snapshot, *, grpc: bool) -> Iterator[str]:
             name += " " + hashlib.sha256(msgspec.json.encode(target.upstream)).hexdigest()[:8]
         if destination.host == entry_host(policy, grpc=grpc):
             pool = snapshot.pool_by_name.get(target.pool)
-            locality = f" in {pool.locality}" if pool and pool.locality else ""
-            yield f"{name} {' '.join(destination.endpoints)}{locality}"
+            place = f" in {pool.locality}" if pool and pool.locality else ""
+            place += f" of {pool.cluster}" if pool and pool.cluster else ""
+            yield f"{name} {' '.join(destination.endpoints)}{place}"
         elif grpc or target.upstream != PLAIN or destination.host != service_host(policy, _DEFAULT_ISTIO):
             yield f"{name} {destination.host}:{destination.port}"
 
@@ -197,6 +200,11 @@ def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
     yield f"{policy.name} retries {budget['budget_percent']['value']:g} {budget['min_retry_concurrency']}"
     if pooled and not policy.reject_without_gpu:
         yield f"{policy.name} onNoGpu ignore"
+
+
+def _balancing(target: Target) -> Iterator[str]:
+    if target.load_balancer != LEAST_REQUEST:
+        yield f"{_target(target)} loadBalancer {target.load_balancer}"
 
 
 def _text(snapshot: Snapshot, wanted: Iterable[str]) -> str:

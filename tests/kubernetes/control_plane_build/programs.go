@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	_ "go.etcd.io/etcd/server/v3"
+	_ "istio.io/istio/pilot/cmd/pilot-agent"
 	_ "istio.io/istio/pilot/cmd/pilot-discovery"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
 )

@@ -22,6 +22,7 @@ from extproc.errors import SetupError
 from extproc.exchange.notes import Observed
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic, TrafficReport
+from extproc.telemetry.serving_gauges import ServingGauges
 from extproc.telemetry.spans import Span
 from extproc.telemetry.tap import OpenTaps, TapFilter
 
@@ -239,6 +240,29 @@ def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Co
     exposed = get(admin, "/metrics")[2].decode()
     assert 'inference_rollout_step{policy="chat",version="v2"} 5.0' in exposed
     assert 'inference_rollout_verdict{guard="errors",policy="chat",version="v2"} -1.0' in exposed
+
+
+def test_circuit_breakers_of_all_processes_are_added_up(admin: AdminServer, content: Content) -> None:
+    name = ("chat", "v1", "")
+    worker = Metrics()
+    worker.serving = lambda: ServingGauges(breakers={name: (8.0, 3.0, "closed")})
+    content.metrics.add(worker.state())
+    worker.serving = lambda: ServingGauges(breakers={name: (4.0, 2.0, "ejected")})
+    content.metrics.add(worker.state())
+    (shown,) = json.loads(get(admin, "/live")[2])["breakers"]
+    assert shown == {
+        "policy": "chat",
+        "version": "v1",
+        "gpu_pool": "",
+        "limit": 12,
+        "in_flight": 5,
+        "states": ["closed", "ejected"],
+    }
+    lines = get(admin, "/metrics")[2].decode().splitlines()
+    labels = '{gpu_pool="",policy="chat",version="v1"}'
+    assert f"inference_concurrency_limit{labels} 12.0" in lines
+    assert f"inference_in_flight{labels} 5.0" in lines
+    assert f"inference_target_admits{labels} 0.5" in lines
 
 
 def test_traces_and_the_spans_that_they_are_made_of(admin: AdminServer, content: Content) -> None:

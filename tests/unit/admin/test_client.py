@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from extproc.admin import client
 from extproc.admin.client import DEFAULT_PORT, Replica, Unreachable, resolve_replicas
 from extproc.errors import SetupError
+from tests.hostile_server import CHUNKED, OK, HostileServer, dripping, flooding
+from tests.waiting import until
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TCP = socket.SOCK_STREAM
@@ -58,7 +61,7 @@ def test_a_name_that_nobody_knows(names: dict[str, list[tuple[int, str]]]) -> No
         resolve_replicas(["http://nowhere"])
 
 
-@pytest.mark.parametrize("source", ["https://host", "http://", "host:99999", "http://host/metrics", "unix:a", ":"])
+@pytest.mark.parametrize("source", ["https://host", "http://", "host:99999", "http://host/metrics", "unix:a", ":", "é"])
 def test_what_is_no_address(source: str, names: dict[str, list[tuple[int, str]]]) -> None:
     with pytest.raises(SetupError, match="is no admin port; write"):
         resolve_replicas([source])
@@ -85,7 +88,7 @@ def ask(server: socket.socket, replica: Replica, answer: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"", "closed connection without response"),
+        (b"", "ends the connection without an answer"),
         (b"SSH-2.0-x\r\n", "SSH-2.0-x"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers /recent with status 404"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", "breaks off"),
@@ -97,3 +100,76 @@ def test_who_is_no_processor(answer: bytes | None, reason: str) -> None:
         replica = Replica("it", "127.0.0.1", server.getsockname()[1])
         with pytest.raises(Unreachable, match=f"it .*{reason}"):
             ask(server, replica, answer)
+
+
+def replica(server: HostileServer) -> Replica:
+    return Replica("it", "127.0.0.1", int(server.address.rpartition(":")[2]))
+
+
+def test_an_answer_has_its_time_and_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dripping() as slow, pytest.raises(Unreachable, match="it does not answer: it takes too long"):
+        replica(slow).get("/recent", timeout=0.1)
+    monkeypatch.setattr(client, "_MAX_BODY_BYTES", 1 << 16)
+    for head in (OK, CHUNKED + b"-1\r\n"):
+        with flooding(head, b"x" * 65536) as server:
+            with pytest.raises(Unreachable, match="it does not answer: "):
+                replica(server).get("/recent", timeout=60)
+            until(lambda: not server.open)
+            assert server.sent < 16 << 20  # what the kernel holds included
+
+
+def lines_of(server: HostileServer) -> list[bytes | str]:
+    """The lines of a tap, and at the end why there are no more."""
+    found: list[bytes | str] = []
+    try:
+        with replica(server).lines("/tap") as lines:
+            found.extend(lines)
+    except Unreachable as problem:
+        found.append(str(problem))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        (
+            [CHUNKED + b"1\r\n\n\r\n", b"4\r\na\nb\n\r\n", b"1\r\nc\r\n2\r\nd\n\r\n0\r\n\r\n"],
+            [b"\n", b"a\n", b"b\n", b"cd\n"],
+        ),
+        ([OK, b"a\nb"], [b"a\n"]),
+        ([OK + b"a\n\nb\n"], [b"a\n", b"\n", b"b\n"]),
+    ],
+)
+def test_lines_by_lines_however_they_come(pieces: list[bytes], lines: list[bytes]) -> None:
+    with HostileServer(lambda: pieces) as server:
+        assert lines_of(server) == [*lines, "it has ended"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ([CHUNKED + b"-1\r\n"], ["it does not answer: what comes is no HTTP/1.1"]),
+        ([CHUNKED + b"2\r\na\n\r\n"], [b"a\n", "it has gone: it breaks off"]),
+        ([b"HTTP/1.1 503 No\r\ncontent-length: 5\r\n\r\nmany\n"], ["it answers with status 503: many"]),
+        ([b""], ["it does not answer: it ends the connection without an answer"]),
+    ],
+)
+def test_taps_that_end(pieces: list[bytes], said: list[bytes | str]) -> None:
+    with HostileServer(lambda: pieces) as server:
+        assert lines_of(server) == said
+
+
+def test_a_tap_whose_line_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_MAX_LINE_BYTES", 1 << 16)
+    with flooding(OK, b"x" * 9999) as server:
+        assert lines_of(server) == ["it sends a line of more than 64 KiB"]
+        until(lambda: not server.open)
+
+
+def test_a_tap_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TIMEOUT", 0.1)
+    monkeypatch.setattr(client, "_PATIENCE", 0.1)
+    with dripping(b"HTTP/1.1 200 OK\r\na: ") as server:
+        assert lines_of(server) == ["it does not answer: it takes too long"]
+    with HostileServer(lambda: (OK + b"a\n" if n == 0 else b"" for n in range(10_000)), drip=True) as server:
+        assert lines_of(server) == [b"a\n", "it has gone: it takes too long"]

@@ -90,7 +90,9 @@ class TestMessageAfterMessage:
         unmatched, reply, finish = play(self.head(protocol))
         assert unmatched == Unmatched("streamed_request")
         assert reply == HeadersReply(
-            Mutation(remove=("x-gpu-pool",), metadata=(("api", "oip"), ("operation", "stream_infer")))
+            Mutation(
+                remove=("x-gpu-pool",), metadata=(("api", "oip"), ("operation", "stream_infer"), ("cohort", "unowned"))
+            )
         )
         assert finish == Finish()
 

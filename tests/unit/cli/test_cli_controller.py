@@ -12,7 +12,8 @@ from linkerd_adapter.names import Service
 from extproc.cli.controller import SETTLE, _meshes
 from extproc.cli.main import main
 from extproc.cli.render_istio import istio_options
-from extproc.kubernetes import rollout
+from extproc.kubernetes import change_order
+from extproc.kubernetes.ownership import Ownership
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
@@ -23,7 +24,7 @@ from tests.unit.render.snapshots import CANARY
 def test_defaults_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
     given = arguments("controller")
     assert (given.mesh, given.namespaces, given.lease) == ("istio", None, ("aimesh-system", "aimesh-controller"))
-    assert given.settle == SETTLE == rollout.SETTLE
+    assert given.settle == SETTLE == change_order.SETTLE
     assert istio_options(given) == IstioOptions()
     given = arguments("controller", "--for", "sidecar", "--processor", "dns:///a:1", "--namespace", "ai")
     assert istio_options(given) == IstioOptions(proxies=("sidecar",), processors=("dns:///a:1",))
@@ -36,9 +37,8 @@ def test_defaults_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
     ("mesh", "names"), [("istio", ["istio"]), ("linkerd", ["linkerd"]), ("both", ["istio", "linkerd"])]
 )
 def test_it_renders_what_the_commands_render(mesh: str, names: list[str]) -> None:
-    found = {
-        writer.mesh: render for writer, render in _meshes(arguments("controller", "--mesh", mesh, "--image", "i:1"))
-    }
+    given = arguments("controller", "--mesh", mesh, "--image", "i:1")
+    found = {writer.mesh: render for writer, render in _meshes(given, Ownership("ai/controller"))}
     assert list(found) == names
     if "istio" in found:
         assert found["istio"](CANARY, dict) == documents(CANARY, IstioOptions())

@@ -26,14 +26,16 @@ def test_defaults_and_every_flag() -> None:
         "path": "/",
         "header": [],
         "body": b"",
+        "locality": "",
     }
-    words = "-f a -f b --method GET --path /p?q -H x:1 --body {}"
+    words = "-f a -f b --method GET --path /p?q -H x:1 --body {} --locality us/a"
     assert flags("explain", *words.split()) == {
         "file": [Path("a"), Path("b")],
         "method": "GET",
         "path": "/p?q",
         "header": [("x", "1")],
         "body": b"{}",
+        "locality": "us/a",
     }
 
 

@@ -11,7 +11,7 @@ from tests.unit.cli.command_lines import help_of, refused
 def test_every_kind_is_listed_and_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     top = help_of(capsys, "render")
     for kind in KINDS:
-        name = kind.__name__.rpartition(".")[2].removeprefix("render_")
+        name = kind.__name__.rpartition(".")[2].removeprefix("render_").replace("_", "-")
         assert name in [line.strip().partition(" ")[0] for line in top.splitlines()]
         assert f"examples:\n  extproc render {name} -f policy.yaml" in help_of(capsys, "render", name)
 

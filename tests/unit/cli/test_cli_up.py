@@ -40,6 +40,7 @@ def test_defaults() -> None:
         "access_log": "/dev/stdout",
         "workers": 1,
         "otlp": "",
+        "locality": "",
         "tls_cert": None,
         "tls_key": None,
         "tls_client_ca": None,
@@ -48,7 +49,7 @@ def test_defaults() -> None:
 
 def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
     words = "-f p --listen 0.0.0.0:80 --admin h:1 --envoy-admin h:2 --body native --fail-closed --access-log f"
-    assert main(["up", *words.split(), "--workers", "4", "--otlp", "http://c:4317"]) == 0
+    assert main(["up", *words.split(), "--workers", "4", "--otlp", "http://c:4317", "--locality", "us/a"]) == 0
     assert main(["up", "-f", "p"]) == 0
     named: dict[str, Any] = {
         "body": "native",
@@ -56,6 +57,7 @@ def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
         "access_log": "f",
         "workers": 4,
         "otlp": "http://c:4317",
+        "locality": "us/a",
     }
     named["tls"] = None
     assert calls[0] == ([Path("p")], "0.0.0.0:80", "h:1", "h:2", named)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -53,6 +54,16 @@ def test_callers_beyond_the_first_are_one() -> None:
     found = by_caller(fleet(*(row(name, "llama", "v1", "west", n) for n, name in enumerate("abc", 1))), 1)
     assert [(labels["caller"], round(metrics.rps, 9)) for labels, metrics in found] == [("c", 0.3), ("other", 0.3)]
     assert list(found[0][0]) == ["caller", "model", "version", "gpu_pool"]
+
+
+def test_callers_with_the_places_of_pools() -> None:
+    pools = [{"name": "west", "cluster": "one", "locality": "us/a"}]
+    found = fleet(row("ann", "llama", "v1", "west"), row("ann", "other", "none", "none"))
+    placed = msgspec.structs.replace(found, config={**found.config, "pools": pools})
+    assert [list(labels.values())[3:] for labels, _ in by_caller(placed, 5)] == [
+        ["west", "one", "us/a"],
+        ["none", "none", "none"],
+    ]
 
 
 def test_a_table_has_the_columns_asked_for_and_dashes_for_what_is_unknown() -> None:

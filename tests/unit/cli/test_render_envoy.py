@@ -43,6 +43,7 @@ def test_defaults() -> None:
         "body": "buffered",
         "fail_closed": False,
         "access_log": "/dev/stdout",
+        "locality": "",
         "tracing": False,
     }
 

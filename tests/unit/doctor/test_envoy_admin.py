@@ -92,12 +92,12 @@ def test_an_answer_with_another_status_is_quoted(start: Start) -> None:
     address = start({**ENVOY, "/clusters": (503, b"later")})
     with pytest.raises(SetupError) as refused:
         fetch(address)
-    assert str(refused.value) == f'{address}/clusters?format=json answers 503; it says "later"'
+    assert str(refused.value) == f'http://{address}/clusters?format=json answers 503; it says "later"'
 
 
 def test_a_document_has_a_limit(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(envoy_admin, "MAX_SIZE", 1 << 20)
-    with pytest.raises(SetupError, match=r"^/config_dump of 127.* has more than 1 MiB$"):
+    with pytest.raises(SetupError, match=r"^/config_dump of http://127.*: the answer has more than 1024 KiB$"):
         fetch(start({**ENVOY, "/config_dump": (200, b" " * ((1 << 20) + 1))}))
     (tmp_path / "dump").write_bytes(b"{}" + b" " * ((1 << 20) - 2))
     assert read_files(tmp_path / "dump", None, None).config_dump == {}

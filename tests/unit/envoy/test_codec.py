@@ -200,10 +200,12 @@ def test_a_refusal_has_its_headers_and_body() -> None:
 
 @pytest.mark.parametrize(("status", "expected"), [(400, 3), (404, 5), (413, 8), (429, 8), (503, 14), (418, 2)])
 def test_reject_speaks_grpc_where_the_client_does(status: int, expected: int) -> None:
-    immediate = sent(Reject(status, "c", "what is wrong", (("api", "oip"),), grpc=True))
+    details = ("grpc-status-details-bin", "CAM")
+    immediate = sent(Reject(status, "c", "m", (("api", "oip"),), grpc=True, headers=(details,), body=b"what is wrong"))
     assert immediate.immediate_response.grpc_status.status == expected
     assert immediate.immediate_response.body == b"what is wrong"
-    assert not immediate.immediate_response.headers.set_headers
+    (option,) = immediate.immediate_response.headers.set_headers
+    assert (option.header.key, option.header.raw_value.decode()) == details
     assert immediate.dynamic_metadata["aimesh"]["api"] == "oip"  # type: ignore[index]
 
 

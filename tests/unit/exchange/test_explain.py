@@ -48,7 +48,7 @@ GRPC = [("content-type", "application/grpc")]
 OIP = "/inference.GRPCInferenceService/"
 KEYS = (
     *("api", "operation", "model", "stream", "max_tokens", "prompt_bytes", "adapter", "version", "cohort"),
-    *("gpu_pool", "endpoints", "headers", "removed", "policy", "model_rewrite", "reason", "reject"),
+    *("gpu_pool", "endpoints", "load_balancer", "headers", "removed", "policy", "model_rewrite", "reason", "reject"),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from extproc.apis.grpc_error import status_details
 from extproc.bodies.request import Operation
 from extproc.errors import Rejected
 from extproc.exchange.refusals import refused
@@ -101,7 +102,12 @@ def test_amazon_names_the_exception_in_a_header(api: str, key: str, status: int,
     assert answer(api, status) == ({key: MESSAGE}, JSON | {"x-amzn-errortype": kind})
 
 
-def test_grpc_gets_the_message_alone() -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "again"), [(400, 3, False), (413, 8, False), (429, 8, True), (503, 14, True)]
+)
+def test_grpc_gets_the_message_and_details(status: int, code: int, again: bool) -> None:
     headers = Headers.of([("content-type", "application/grpc")])
-    found = refused(Rejected(400, "a_code", MESSAGE), Operation("oip", "infer"), METADATA, headers)
-    assert (found.grpc, found.message, found.headers, found.body) == (True, MESSAGE, (), b"")
+    found = refused(Rejected(status, "a_code", MESSAGE), Operation("oip", "infer"), METADATA, headers)
+    assert (found.grpc, found.message, found.body) == (True, MESSAGE, MESSAGE.encode())
+    details = status_details(code, "a_code", MESSAGE, retry=again)
+    assert found.headers == (("grpc-status-details-bin", details),)

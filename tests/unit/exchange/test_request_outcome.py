@@ -68,6 +68,18 @@ def test_elsewhere_than_decided() -> None:
     assert fault == Fault("not_as_decided")
 
 
+def test_a_farther_pool_that_stood_in_is_as_decided() -> None:
+    pools = tuple(GpuPool(name, Gpu(), (f"{name}:80",), f"us-{name}") for name in ("west", "east"))
+    policy = Policy("llama", models=("llama-*",), versions=(Version("v1", gpu_pools=("west", "east")),))
+    logged = LoggedRequest(200, 2.0, "llama/v1/east", metadata=ROUTED)
+    for locality, faults in (("us-west", 0), ("", 1)):
+        snapshot = Snapshot((policy,), pools, locality=locality)
+        targets = {cluster: (target,) for cluster, target in snapshot.target_by_cluster.items()}
+        went, *others = account(snapshot, logged, targets)
+        assert isinstance(went, RequestAccount)
+        assert (went.gpu_pool, went.cohort, len(others)) == ("east", "" if faults else "sticky", faults)
+
+
 def test_to_another_policys_servers() -> None:
     went, fault = of("plain")
     assert went == RequestAccount("other", "none", "none", "openai", "200", 2.0, "", "plain", **ASKED)
@@ -119,6 +131,11 @@ def test_a_target_that_has_left_the_policy_since() -> None:
 def test_nobody_decided() -> None:
     (went,) = of(metadata={})
     assert went == RequestAccount("other", "v1", "west", "none", "200", 2.0, "", "llama")
+
+
+def test_of_what_nobody_owns_no_version_is_told() -> None:
+    (went,) = of(metadata={"cohort": "unowned", "api": "openai", "model": "mistral"})
+    assert went == RequestAccount("other", "none", "none", "openai", "200", 2.0, "unowned", asked="mistral")
 
 
 @pytest.mark.parametrize("code", [0, 400, 503])

@@ -47,9 +47,9 @@ SNAPSHOT = Snapshot(
 CHAT = "/v1/chat/completions"
 LLAMA = b'{"model":"llama","messages":[]}'
 ROUTED = (("x-model-name", "llama"), ("x-model-version", "v1"))
-CHAT_KNOWN = (("api", "openai"), ("operation", "chat.completions"))
+CHAT_KNOWN, UNOWNED = (("api", "openai"), ("operation", "chat.completions")), ("cohort", "unowned")
 KNOWN = (*CHAT_KNOWN, ("model", "llama"), ("policy", "llama"), ("cohort", "default"), ("version", "v1"))
-LLAMA_MUTATION = Mutation(ROUTED, (), KNOWN)
+LLAMA_MUTATION, PASSES = Mutation(ROUTED, (), KNOWN), HeadersReply(Mutation(metadata=(UNOWNED,)))
 
 
 def head(
@@ -81,13 +81,13 @@ class TestHeadSuffices:
 
     def test_no_api_passes_on_without_the_clients_routing_headers(self) -> None:
         actions = play(head("/metrics", x_gpu_pool="mine", x_model_version="v2", x_other="stays"))
-        removed = Mutation(remove=("x-model-version", "x-gpu-pool"))
+        removed = Mutation(remove=("x-model-version", "x-gpu-pool"), metadata=(UNOWNED,))
         assert actions == [Unmatched("no_api"), HeadersReply(removed), Finish()]
 
     def test_nothing_to_change_changes_nothing(self) -> None:
         unmatched, reply, _ = play(head("/metrics", method="GET", end=True))
-        assert (unmatched, reply) == (Unmatched("no_api"), HeadersReply())
-        assert not HeadersReply().mutation.clear_route_cache
+        assert (unmatched, reply) == (Unmatched("no_api"), PASSES)
+        assert not PASSES.mutation.clear_route_cache
 
     def test_no_body_where_the_model_would_be(self) -> None:
         assert play(head(end=True))[0] == Unmatched("no_body")
@@ -110,7 +110,7 @@ class TestHeadSuffices:
     def test_an_unsafe_body_mode_is_a_fault_and_passes_on(self) -> None:
         for mode in (Protocol(BodyMode.STREAMED), Protocol(BodyMode.BUFFERED_PARTIAL), Protocol(BodyMode.GRPC)):
             actions = play(head(protocol=mode, x_gpu_pool="mine"))
-            removed = Mutation(remove=("x-gpu-pool",), metadata=CHAT_KNOWN)
+            removed = Mutation(remove=("x-gpu-pool",), metadata=(*CHAT_KNOWN, UNOWNED))
             assert actions == [Fault("unsafe_body_mode"), HeadersReply(removed), Finish()]
 
 
@@ -151,12 +151,12 @@ class TestStreamedWithoutWaiting:
 
     def test_a_body_that_says_nothing_passes_on_untouched(self) -> None:
         actions = play(head(x_model_name="mine"), RequestBody(b"not json", end_of_stream=True))
-        cleaned = Mutation(remove=("x-model-name",), metadata=CHAT_KNOWN)
+        cleaned = Mutation(remove=("x-model-name",), metadata=(*CHAT_KNOWN, UNOWNED))
         assert actions == [Unmatched("bad_json"), HeadersReply(cleaned), Finish()]
 
     def test_a_model_that_nobody_owns_passes_on_untouched(self) -> None:
         actions = play(head(x_model_name="mine"), RequestBody(b'{"model":"x"}', end_of_stream=True))
-        cleaned = Mutation(remove=("x-model-name",), metadata=(*CHAT_KNOWN, ("model", "x")))
+        cleaned = Mutation(remove=("x-model-name",), metadata=(*CHAT_KNOWN, ("model", "x"), UNOWNED))
         assert actions == [Unmatched("no_policy"), HeadersReply(cleaned), Finish()]
 
     @pytest.mark.parametrize("pieces", [1, 2, 7])
@@ -266,7 +266,7 @@ class TestFullDuplex:
 
     def test_a_body_that_was_not_needed_is_echoed_as_it_comes(self) -> None:
         stream = RouteStream(SNAPSHOT, b"e")
-        assert stream.receive(head("/upload", DUPLEX)) == (Unmatched("no_api"), HeadersReply())
+        assert stream.receive(head("/upload", DUPLEX)) == (Unmatched("no_api"), PASSES)
         assert stream.receive(RequestBody(b"a")) == (BodyEcho(b"a", end_of_stream=False),)
         last, echo = RequestBody(b"b", end_of_stream=True), BodyEcho(b"b", end_of_stream=True)
         assert stream.receive(last) == (echo, Finish())
@@ -367,7 +367,7 @@ def test_every_event_in_every_state(state: State, kind: type[Event]) -> None:
         assert actions == (Fault("late_" + kind.kind),)
     else:
         # Envoy must not wait for a reply that was held back: it comes now, without the spoofed header.
-        cleaned = Mutation(remove=("x-gpu-pool",), metadata=CHAT_KNOWN)
+        cleaned = Mutation(remove=("x-gpu-pool",), metadata=(*CHAT_KNOWN, UNOWNED))
         held_back = (HeadersReply(cleaned),) if state is State.BODY else ()
         assert actions == (Fault("unexpected_" + kind.kind), *held_back, *unchanged(SAMPLES[kind]), Finish())
         assert stream.state is State.DONE

@@ -17,6 +17,7 @@ from extproc.exchange.sampling import (
     MAX_ROWS,
     OBSERVE,
     OBSERVE_TO_END,
+    STREAMED,
     AdaptiveShares,
     Rate,
     Row,
@@ -24,6 +25,7 @@ from extproc.exchange.sampling import (
     share_told,
     with_sampling,
 )
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.decision import Decision
 from extproc.policy.rollout_plan import Phase, RolloutState
 from extproc.policy.snapshot import Policy, Version
@@ -197,6 +199,18 @@ def test_versions_that_clients_name_make_no_rows() -> None:
     shares = AdaptiveShares(Clock())
     told = {marked(None, LAST, shares, versions=(), version=f"v{number}") for number in range(10 * FULL_RATE)}
     assert told == {None, LEFT_OUT}
+
+
+@pytest.mark.parametrize(("rate", "told"), [(15, None), (70, None), (200, "0.5"), (1000, "0.125")])
+def test_four_times_as_many_are_observed_for_a_circuit_breaker(rate: float, told: str | None) -> None:
+    clock = Clock()
+    shares = AdaptiveShares(clock)
+    made = Decision(CHAT, Policy("p", models=("m",), versions=(Version("v1"),), breaker=CircuitBreaker()), "m", "v1")
+    for _ in range(3000):
+        clock.now += 1 / rate
+        found = dict(with_sampling(MUTATION, made, FIRST, shares, streamed=True).metadata)
+    assert (found.get(OBSERVE), found[STREAMED]) == (told, "true")
+    assert STREAMED not in dict(with_sampling(MUTATION, made, FIRST, shares, streamed=False).metadata)
 
 
 def told_at(rate: int, entropy: bytes, share: float | None = None, **policy: Any) -> dict[str, str]:

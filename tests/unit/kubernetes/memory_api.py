@@ -102,11 +102,13 @@ class MemoryApi:
                 await self._told.wait_for(lambda seen=seen: len(self._events) > seen)  # type: ignore[misc]
 
     async def apply(
-        self, resource: Resource, wanted: Object, manager: str, *, subresource: str = "", force: bool = False
+        self, resource: Resource, wanted: Object, manager: str, *, force: bool = False, dry_run: bool = False
     ) -> Object:
         metadata = wanted["metadata"]
         if (failure := self.refuse.get((resource.kind, metadata["name"]))) and not (force and failure.status == 409):
             raise failure
+        if dry_run:
+            return wanted
         self.writes.append(("apply", resource.kind, metadata["name"]))
         return self.put(wanted)
 

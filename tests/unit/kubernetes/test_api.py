@@ -69,6 +69,20 @@ def test_answers_that_are_of_no_use(fake_api: FakeApi, answer: tuple[int, bytes]
     assert failed.value.status == (0 if answer[0] == 200 else answer[0])
 
 
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        (POLICIES, "404: the custom resource definitions are missing: kubectl apply -f istio/crds.yaml"),
+        (Resource("a.io", "v1", "things", "Thing"), "404: the server has no things of a.io/v1"),
+    ],
+)
+def test_a_kind_that_the_server_does_not_have(fake_api: FakeApi, resource: Resource, message: str) -> None:
+    fake_api.answer = (404, b"404 page not found\n")
+    with pytest.raises(ApiFailure) as failed:
+        run(lambda api: api.list(resource))
+    assert (str(failed.value), failed.value.status) == (message, 404)
+
+
 async def _watched(api: Api) -> list[str]:
     return [event.type async for event in api.watch(POOLS, "", "1")]
 

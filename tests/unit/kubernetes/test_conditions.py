@@ -37,7 +37,9 @@ VERSIONS = (VersionStatus("v1", 90, 3), VersionStatus("v2", 10, 0), VersionStatu
 
 def status(before: dict[str, Any], conditions: tuple[Condition, ...] = GOOD, *, now: str = T1, **more: Any) -> Any:
     given = {"in_force": InForce(2, {"models": ["a"]}), "versions": VERSIONS, "generation": 2, **more}
-    return policy_status(before, conditions, given.pop("in_force"), given.pop("versions"), now=now, **given)
+    return policy_status(
+        before, conditions, given.pop("in_force"), given.pop("versions"), controller="ai/c", now=now, **given
+    )
 
 
 def problems(kind: str, found: dict[str, Any]) -> list[str]:
@@ -116,7 +118,8 @@ def test_long_messages_are_cut_between_problems() -> None:
 def test_a_pools_status_is_one_that_the_crd_takes() -> None:
     nodes = Nodes([node({**A100, "zone": "west"})])
     found = nodes.of(GpuPool("p", describe(), node_selector=(("zone", "west"),)))
-    first = pool_status({}, GOOD[:2], InForce(1, {"a": 1}), found, found.gpu, 3, generation=1, now=T1)
+    by: dict[str, Any] = {"controller": "ai/c", "generation": 1}
+    first = pool_status({}, GOOD[:2], InForce(1, {"a": 1}), found, found.gpu, 3, now=T1, **by)
     assert first is not None
     assert problems("GpuPool", first) == []
     told = {key: value for key, value in first.items() if key != "conditions"}
@@ -129,9 +132,10 @@ def test_a_pools_status_is_one_that_the_crd_takes() -> None:
         "product": "NVIDIA-A100-SXM4-80GB",
         "architecture": "a100",
         "memory": "81920Mi",
+        "controller": "ai/c",
     }
-    assert pool_status(first, GOOD[:2], InForce(1, {"a": 1}), found, found.gpu, 3, generation=1, now=T2) is None
-    assert pool_status(first, GOOD[:2], None, FoundPool(), describe(), 3, generation=1, now=T2) is not None
+    assert pool_status(first, GOOD[:2], InForce(1, {"a": 1}), found, found.gpu, 3, now=T2, **by) is None
+    assert pool_status(first, GOOD[:2], None, FoundPool(), describe(), 3, now=T2, **by) is not None
 
 
 TEXTS = st.text(max_size=40)

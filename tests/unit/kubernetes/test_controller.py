@@ -17,6 +17,7 @@ from extproc.kubernetes.leader import Election
 from extproc.kubernetes.mesh_objects import Doc
 from extproc.kubernetes.mesh_writer import ISTIO, MeshWriter
 from extproc.kubernetes.outage import Outage
+from extproc.kubernetes.ownership import Ownership
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
@@ -41,7 +42,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
             monkeypatch.setattr(module, "connect", api.connect)
             monkeypatch.setattr(object_watch, "connect", api.connect)
             monkeypatch.setattr(module, "DEBOUNCE", 0.0)
-            made_of = Controller([(MeshWriter("istio", ISTIO), render)], Election("me", "ai", "controller"), settle=0.0)
+            mine = Ownership("ai/controller")
+            meshes = [(MeshWriter("istio", mine, ISTIO), render)]
+            made_of = Controller(meshes, Election("me", "ai", "controller"), mine, settle=0.0)
             task = asyncio.create_task(made_of.run())
             await steps(api)
             task.cancel()
@@ -148,6 +151,27 @@ def test_a_policy_that_can_not_be_carried_out_hurts_nobody_else(run: Callable[[S
         del api.refuse["VirtualService", "aimesh-bad-ai"]
         api.put(policy("worse", port=667))
         await eventually(lambda: programmed(api, "worse")[0] == programmed(api, "bad")[0] == "True")
+
+    run(steps)
+
+
+def test_what_goes_with_a_refused_object_is_not_made_in_every_pass(run: Callable[[Steps], None]) -> None:
+    def in_force(api: MemoryApi) -> Any:
+        return api.find("ModelInferencePolicy", "chat").get("status", {}).get("inForce", {}).get("spec", {}).get("port")
+
+    async def steps(api: MemoryApi) -> None:
+        api.refuse["VirtualService", "aimesh-bad-ai"] = ApiFailure("422: bad route", 422)
+        api.put(policy("bad", versions=[{"name": "v1"}]))
+        await eventually(lambda: programmed(api, "bad")[0] == "False")
+        await eventually(lambda: ("delete", "DestinationRule", "aimesh-bad-ai") in api.writes)
+        before = [write for write in api.writes if write[2] == "aimesh-bad-ai"]
+        for port in (1, 2, 3):
+            api.put(policy(port=port))
+            await eventually(lambda port=port: in_force(api) == port)  # type: ignore[misc]
+        assert [write for write in api.writes if write[2] == "aimesh-bad-ai"] == before
+        del api.refuse["VirtualService", "aimesh-bad-ai"]
+        api.put(policy(port=4))
+        await eventually(lambda: programmed(api, "bad")[0] == "True")
 
     run(steps)
 

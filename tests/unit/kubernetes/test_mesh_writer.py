@@ -13,13 +13,15 @@ from linkerd_adapter.names import Service
 
 from extproc.kubernetes.api import ApiFailure, Listed, Resource
 from extproc.kubernetes.leader import LostLead
-from extproc.kubernetes.mesh_objects import LABEL, Changes, Doc, controlled, key_of
+from extproc.kubernetes.mesh_objects import LABEL, LEASE, Changes, Doc, controlled, key_of
 from extproc.kubernetes.mesh_writer import ISTIO, LINKERD, MANAGER, MeshWriter
+from extproc.kubernetes.ownership import Ownership
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
 from tests.unit.kubernetes.memory_api import MemoryApi
 from tests.unit.render.snapshots import CANARY
 
+MINE = Ownership("ai/controller")
 OBJECTS = controlled(documents(CANARY, IstioOptions(proxies=("sidecar",), rules=True)), "istio")
 (RULE,) = (doc for key, doc in OBJECTS.items() if key.kind == "DestinationRule")
 
@@ -36,7 +38,7 @@ def written(
     api: MemoryApi, changes: Changes, writer: MeshWriter | None = None, check: Callable[[], None] = led
 ) -> dict[str, str]:
     async def write() -> dict[str, str]:
-        mine = writer or MeshWriter("istio", ISTIO)
+        mine = writer or MeshWriter("istio", MINE, ISTIO)
         await mine.read(api)  # type: ignore[arg-type]
         failures = await mine.write(api, changes, check)  # type: ignore[arg-type]
         before = dict(mine.live)
@@ -54,7 +56,7 @@ def test_every_kind_that_is_rendered_can_be_written() -> None:
     for docs, mesh, resources in ((OBJECTS.values(), "istio", ISTIO), (rendered, "linkerd", LINKERD)):
         api = MemoryApi()
         objects = controlled(docs, mesh)
-        assert written(api, Changes(tuple(objects.values())), MeshWriter(mesh, resources)) == {}
+        assert written(api, Changes(tuple(objects.values())), MeshWriter(mesh, MINE, resources)) == {}
         assert len(api.objects) == len(objects)
         versions = {(one.kind, one.api_version) for one in resources}
         assert {(doc["kind"], doc["apiVersion"]) for doc in objects.values()} <= versions
@@ -69,7 +71,7 @@ def test_kinds_of_one_place_are_looked_for_there_only() -> None:
             asked[resource.kind] = namespace
             return await super().list(resource, namespace, labels)
 
-    written(Api(), Changes(), MeshWriter("linkerd", LINKERD, {"Deployment": "edge"}))
+    written(Api(), Changes(), MeshWriter("linkerd", MINE, LINKERD, {"Deployment": "edge"}))
     assert asked == {one.kind: "edge" if one.kind == "Deployment" else "" for one in LINKERD}
 
 
@@ -81,6 +83,40 @@ def test_only_what_has_the_label_is_the_controllers() -> None:
         str(key_of(RULE)): "is there, and not the controller's; delete it, or label it ai.istio.io/controller=istio"
     }
     assert api.writes == []
+
+
+def test_an_object_of_another_controller_is_not_touched_while_there_is_one() -> None:
+    other = {LEASE: "ai/other"}
+    theirs = {**RULE, "metadata": {**RULE["metadata"], "annotations": RULE["metadata"]["annotations"] | other}}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"namespace": "ai", "name": "other"}}
+    api = MemoryApi(theirs, lease)
+    why = "is there, and belongs to the controller of the Lease ai/other"
+    assert written(api, Changes((RULE,))) == {str(key_of(RULE)): why}
+    assert api.writes == []
+    api.remove("Lease", "other")
+    assert written(api, Changes((RULE,))) == {}
+    assert api.find("DestinationRule", RULE["metadata"]["name"])["metadata"]["annotations"][LEASE] == MINE.lease
+
+
+def test_each_controller_has_its_own_objects() -> None:
+    api = MemoryApi()
+    written(api, Changes(tuple(OBJECTS.values())))
+
+    async def seen_by(lease: str) -> int:
+        writer = MeshWriter("istio", Ownership(lease), ISTIO)
+        await writer.read(api)  # type: ignore[arg-type]
+        return len(writer.live)
+
+    assert [asyncio.run(seen_by(lease)) for lease in (MINE.lease, "ai/other")] == [len(OBJECTS), 0]
+
+
+def test_many_new_objects_are_not_looked_for_one_by_one() -> None:
+    many = [{**RULE, "metadata": {**RULE["metadata"], "name": f"r{number}"}} for number in range(100)]
+    api = MemoryApi({**many[7], "metadata": {**many[7]["metadata"], "labels": {}}})
+    failures = written(api, Changes(tuple(many)))
+    assert list(failures) == [str(key_of(many[7]))]
+    assert (len(api.objects), api.gets) == (100, 0)
+    assert api.lists == 2 * len(ISTIO) + 1
 
 
 def with_managers(doc: Doc, *managers: tuple[str, str]) -> Doc:
@@ -105,6 +141,28 @@ def test_a_refusal_is_about_the_object_alone(status: int) -> None:
     api.refuse["DestinationRule", RULE["metadata"]["name"]] = ApiFailure(f"{status}: no", status)
     assert written(api, Changes(tuple(OBJECTS.values()))) == {str(key_of(RULE)): f"{status}: no"}
     assert len(api.objects) == len(OBJECTS) - 1
+
+
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("status", [403, 500])
+def test_objects_that_can_not_be_looked_for_are_not_touched(status: int, count: int) -> None:
+    class Api(MemoryApi):
+        async def get(self, resource: Resource, namespace: str, name: str) -> Doc | None:  # noqa: ARG002
+            raise ApiFailure(f"{status}: no", status)
+
+        async def list(self, resource: Resource, namespace: str = "", labels: str = "") -> Listed:
+            if not labels:
+                raise ApiFailure(f"{status}: no", status)
+            return await super().list(resource, namespace, labels)
+
+    api = Api()
+    docs = tuple({**RULE, "metadata": {**RULE["metadata"], "name": f"r{number}"}} for number in range(count))
+    if status == 500:
+        with pytest.raises(ApiFailure):
+            written(api, Changes(docs))
+    else:
+        assert written(api, Changes(docs)) == {str(key_of(doc)): "403: no" for doc in docs}
+    assert api.writes == []
 
 
 @pytest.mark.parametrize("status", [0, 401, 429, 500, 503])

@@ -152,3 +152,20 @@ def test_where_a_controller_works_objects_wait_for_it() -> None:
     assert released([new, told, pool], {identity_of(new), identity_of(pool)}) == [new, told, pool]
     again = made("GpuPool", "west", {"product": "NVIDIA-L4"}, uid="2")
     assert released([told, again], {identity_of(pool)}) == [told]
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("payments.prod.svc.cluster.local", True),
+        ("payments.prod.svc", True),
+        ("payments.ai.svc.cluster.local", False),
+        ("payments", False),
+        ("llm.example.com", False),
+        ("a.svc.example.com", True),
+    ],
+)
+def test_no_policy_takes_the_host_of_another_namespace(host: str, told: bool) -> None:
+    one = read(made("ModelInferencePolicy", "chat", {"host": host, "versions": [VERSION]}))
+    assert one.right is not told
+    assert [problem.path for problem in one.problems if not problem.warning] == ["spec.host"] * told

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from extproc.errors import SetupError
+from extproc.kubernetes.change_order import STEPS, Write
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState
 from extproc.kubernetes.mesh_objects import Doc, Key
 from extproc.kubernetes.mesh_writer import ISTIO, MeshWriter
+from extproc.kubernetes.ownership import Ownership
 from extproc.kubernetes.pass_contents import policies_of, rendered, step_changes, unrenderable
-from extproc.kubernetes.rollout import STEPS, Write
 from extproc.policy.snapshot import Snapshot
 from extproc.render.istio import virtual_services
 from extproc.render.istio.istio_options import IstioOptions
@@ -26,7 +27,7 @@ def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[D
     return documents(snapshot, IstioOptions(proxies=("gateway",)))
 
 
-MESHES = [(MeshWriter("istio", ISTIO), render)]
+MESHES = [(MeshWriter("istio", Ownership("ai/controller"), ISTIO), render)]
 
 
 def desired(*ports: int) -> Desired:

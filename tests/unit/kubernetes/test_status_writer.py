@@ -29,7 +29,7 @@ def write(
     kinds = ("ModelInferencePolicy", "GpuPool")
     objects: dict[Key, Object] = {key_of(o): o for (_, kind, *_), o in api.objects.items() if kind in kinds}
     desired: Desired = DesiredState().take(objects.values(), ClusterView(), without=blocked or ())
-    return asyncio.run(StatusWriter().write(api, desired, objects, blocked or {}, now, check))  # type: ignore[arg-type]
+    return asyncio.run(StatusWriter("ai/controller").write(api, desired, objects, blocked or {}, now, check))  # type: ignore[arg-type]
 
 
 def conditions(api: MemoryApi, kind: str = "ModelInferencePolicy", name: str = "chat") -> dict[str, tuple[Any, ...]]:
@@ -44,25 +44,25 @@ def test_what_is_in_force_is_told_once() -> None:
     assert conditions(api)["ResolvedRefs"][:2] == ("False", "ServiceNotFound")
     assert api.find("ModelInferencePolicy", "chat")["status"]["inForce"] == {"generation": 1, "spec": {"models": ["a"]}}
     assert api.find("GpuPool", "west")["status"]["architecture"] == "l4"
+    assert {one["status"]["controller"] for one in api.objects.values() if "status" in one} == {"ai/controller"}
     assert [kind for what, kind, _ in api.writes if what == "replace status"] == ["GpuPool", "ModelInferencePolicy"]
     before = list(api.writes)
     assert not write(api, now=LATER)
     assert api.writes == before
 
 
-def test_an_event_tells_each_condition_that_changed() -> None:
+def test_an_event_tells_each_condition_that_changed_and_what_is_wrong_from_the_start() -> None:
     api = MemoryApi(POLICY)
     write(api)
     events = [one for (_, kind, *_), one in api.objects.items() if kind == "Event"]
     told = sorted((e["action"], e["type"], e["reason"], e["regarding"]["name"]) for e in events)
     assert told == [
-        ("Accepted", "Normal", "Accepted", "chat"),
         ("Programmed", "Normal", "Programmed", "chat"),
         ("ResolvedRefs", "Warning", "ServiceNotFound", "chat"),
     ]
     api.put({**api.find("ModelInferencePolicy", "chat"), "spec": {"models": ["a"], "port": 0}})
     assert not write(api)
-    assert len([1 for kind in api.kinds() if kind == "Event"]) == 5
+    assert len([1 for kind in api.kinds() if kind == "Event"]) == 4
     assert conditions(api)["Accepted"][1] == "Invalid"
     assert conditions(api)["Programmed"] == ("False", "NotAccepted", "what was in force stays")
 

@@ -1,4 +1,4 @@
-"""The snapshot between two others has what both need. That requests then arrive is test_rollout's to show."""
+"""The snapshot between two others has what both need. That requests then arrive is test_change_order's to show."""
 
 from __future__ import annotations
 

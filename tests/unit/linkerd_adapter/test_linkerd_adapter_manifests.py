@@ -9,6 +9,7 @@ from linkerd_adapter.manifests import Rendered
 from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
 
+from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 
@@ -62,6 +63,7 @@ NOTED = [
         ["without the controller v2 gets nothing"],
     ),
     (Policy("p", "ai", APP, "c"), []),
+    (Policy("p", "ai", APP, "c", load_balancer=LoadBalancer("consistentHash", "x-user")), ["no consistentHash x-user"]),
 ]
 
 

@@ -280,6 +280,21 @@ def test_a_version_that_was_asked_for_by_name_is_not_replaced() -> None:
     assert decide(request, headers, Snapshot((policy,)), b"e", down=frozenset(["p/v1"])).cohort == "pin"
 
 
+@pytest.mark.parametrize(("down", "moves"), [("p/v1", "REST"), ("p/v1#grpc", "gRPC")])
+def test_calls_of_grpc_have_servers_of_their_own(down: str, moves: str) -> None:
+    versions = tuple(Version(name, 1, (f"{name}:1",), grpc_endpoints=(f"{name}:2",)) for name in ("v1", "v2"))
+    snapshot = policy(*versions, sticky=Sticky(header="x-user"))
+    request, found = InferenceRequest("oip", "infer", "llama"), dict[str, set[tuple[str, str]]]()
+    users = [str(user) for user in range(50) if one(snapshot, {"x-user": str(user)}).version == "v1"]
+    for protocol, kind in (("REST", "application/json"), ("gRPC", "application/grpc")):
+        for user in users:
+            headers = Headers.of([("x-user", user), ("content-type", kind)])
+            decision = decide(request, headers, snapshot, b"e", down=frozenset([down]))
+            found.setdefault(protocol, set()).add((decision.version, decision.cohort))
+    other = ({"REST", "gRPC"} - {moves}).pop()
+    assert found == {moves: {("v2", "failover")}, other: {("v1", "sticky")}}
+
+
 def test_a_pool_that_is_down_is_passed_over() -> None:
     pools = tuple(GpuPool(name, gpu.Gpu(architecture="a100"), (f"{name}:1",)) for name in ("west", "east"))
     policy = Policy("p", sticky=Sticky(header="x-user"), gpu=Requirement(), versions=(Version("v1"),))

@@ -92,6 +92,8 @@ vllm:gpu_cache_usage_perc{engine="1",model_name="a"} 0.9
         ("vllm", b"vllm:num_requests_waiting NaN\nvllm:num_requests_waiting\nvllm:kv_cache_usage_perc -1", None),
         ("sglang", VLLM, None),
         ("tgi", b'tgi_queue_size{a="1"} 2e9\ntgi_queue_size{a="2"} 1e9\ntgi_queue_size{a="3"} 1', ServerLoad(1.0)),
+        ("tgi", b'tgi_queue_size{a="} 5"} NaN\ntgi_queue_size{a="{"}\t4 17', ServerLoad(4.0, None)),
+        ("tgi", b"tgi_queue_size{a 1\ntgi_queue_sizes 2\n tgi_queue_size 3\n# tgi_queue_size 4", None),
         ("tgi", b'tgi_queue_size{a="1"} 6e8\ntgi_queue_size{a="2"} 6e8', None),
     ],
 )
@@ -107,6 +109,26 @@ def test_never_raises(text: str, page: bytes, kind: str) -> None:
     for name in PAGE_METRICS[kind][0]:
         parse_metrics_page(kind, name + b" " + page)
         parse_metrics_page(kind, name + b"{" + page)
+
+
+_WORDS = st.sampled_from(
+    [b"tgi_queue_size", b"{", b"}", b" ", b"\t", b"\r", b"\n", b'a="b"', b"1", b"2.5e1", b"NaN", b"x"]
+)
+
+
+@given(st.lists(_WORDS).map(b"".join))
+def test_lines_are_read_one_by_one(page: bytes) -> None:
+    """As they are read by hand: a name, labels up to the last brace, a value, perhaps a time."""
+    values = []
+    for line in page.split(b"\n"):
+        name, rest = line[:14], line[14:]
+        labelled = rest.startswith(b"{") and b"}" in rest
+        if name == b"tgi_queue_size" and (labelled or rest.startswith(b" ")):
+            words = (rest.rpartition(b"}")[2] if labelled else rest).split()
+            values += [float(word) for word in words[:1] if word.replace(b".", b"").replace(b"e", b"").isdigit()]
+    found = parse_metrics_page("tgi", page)
+    total = sum(value for value in values if value < 1e9)
+    assert (found.waiting if found else None) == (total if values and total < 1e9 else None)
 
 
 def test_every_type_that_sends_the_header_has_a_page() -> None:

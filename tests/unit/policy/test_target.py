@@ -19,7 +19,9 @@ def test_a_cluster_is_named_by_what_there_is(version: str, pool: str, cluster: s
 def test_grpc_has_servers_of_its_own_where_they_are_listed() -> None:
     both = Target("chat", "v1", "", ("a:80",), grpc_endpoints=("a:81",))
     assert (both.servers(grpc=False), both.servers(grpc=True)) == (("a:80",), ("a:81",))
-    assert Target("chat", "v1", "", ("a:80",)).servers(grpc=True) == ("a:80",)
+    assert (both.cluster_of(grpc=False), both.cluster_of(grpc=True)) == ("chat/v1", "chat/v1#grpc")
+    one = Target("chat", "v1", "", ("a:80",))
+    assert (one.servers(grpc=True), one.cluster_of(grpc=True)) == (("a:80",), "chat/v1")
 
 
 def test_what_both_list_or_whichever_lists_any() -> None:

@@ -64,7 +64,7 @@ def test_what_is_owned_is_routed(path: str, body: bytes) -> None:
     ("path", "body", "reason"),
     [
         ("/favicon.ico", b"", "no_api"),
-        ("/generate", b"{}", "no_model"),
+        ("/generate", b'{"inputs": "a"}', "no_model"),
         ("/v1/chat/completions", b"{}", "no_model"),
     ],
 )

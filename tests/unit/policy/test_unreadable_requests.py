@@ -78,7 +78,11 @@ def test_a_call_of_many_messages_that_nobody_can_wait_for_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("path", "body", "reason"),
-    [("/v1/models", b"", "no_api"), (CHAT, b'{"model":"c"}', "no_policy"), ("/generate", b"{}", "no_model")],
+    [
+        ("/v1/models", b"", "no_api"),
+        (CHAT, b'{"model":"c"}', "no_policy"),
+        ("/generate", b'{"inputs": "a"}', "no_model"),
+    ],
 )
 def test_what_is_no_inference_and_what_nobody_owns_passes(path: str, body: bytes, reason: str) -> None:
     assert Unmatched(reason) in answer(REJECTING, path, body)

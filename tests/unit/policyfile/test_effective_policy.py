@@ -22,12 +22,14 @@ versions:
   tls: {caFile: /ca, certFile: /cert, keyFile: /key, serverName: a.example}
   pathRewrite: {prefix: /v1, replacement: /openai/v1}
   credentials: {file: /key}
+  loadBalancer: {consistentHash: {header: x-user}}
 - {name: v2, weight: 1, modelRewrite: llama-2, match: [{headers: {x-beta: "é"}}], gpuPools: [a100-west]}
 - {name: v3, mirror: 5, endpoints: ["https://10.0.0.1:8000"]}
 sticky: {body: /metadata/a~1b}
 allowPin: true
+loadBalancer: roundRobin
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
-trafficManagement: {timeout: 500ms, retryBudget: {}}
+trafficManagement: {timeout: 500ms, retryBudget: {}, circuitBreaker: {adaptive: true, fallback: {version: v1}}}
 observability:
   customMetrics:
   - {name: hits, type: COUNTER, labels: [model_name], source: {header: x-hits}}
@@ -39,9 +41,12 @@ POOL = """
 product: NVIDIA-A100-SXM4-80GB
 endpoints: ["https://10.0.0.1:8000"]
 metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}
+loadBalancer: random
 """
 DEFAULTS = {"caFile": "", "certFile": "", "keyFile": "", "serverName": "", "insecureSkipVerify": False}
 BARE = {"tls": DEFAULTS, "pathRewrite": None, "credentials": None}
+HASH = {"consistentHash": {"header": "x-user"}}
+ON_WEST = {"pool": "a100-west", "endpoints": ["10.0.0.1:8000"], "grpcEndpoints": []}
 V1 = {
     "tls": DEFAULTS | {"caFile": "/ca", "certFile": "/cert", "keyFile": "/key", "serverName": "a.example"},
     "pathRewrite": {"prefix": "/v1", "replacement": "/openai/v1"},
@@ -54,6 +59,7 @@ def test_everything_is_shown() -> None:
     assert json.loads(json.dumps(shown)) == shown
     assert shown == {
         "generation": 1,
+        "locality": "",
         "policies": [
             {
                 "name": "chat",
@@ -75,6 +81,7 @@ def test_everything_is_shown() -> None:
                         "match": [],
                         "mirror": None,
                         "gpuPools": None,
+                        "loadBalancer": HASH,
                     },
                     {
                         "name": "v2",
@@ -89,6 +96,7 @@ def test_everything_is_shown() -> None:
                         "match": [{"headers": {"x-beta": "é"}}],
                         "mirror": None,
                         "gpuPools": ["a100-west"],
+                        "loadBalancer": None,
                     },
                     {
                         "name": "v3",
@@ -101,6 +109,7 @@ def test_everything_is_shown() -> None:
                         "match": [],
                         "mirror": 5,
                         "gpuPools": None,
+                        "loadBalancer": None,
                     },
                 ],
                 "default": "v1",
@@ -114,6 +123,12 @@ def test_everything_is_shown() -> None:
                 "trafficManagement": {
                     "timeout": 0.5,
                     "retryBudget": {"retryRatio": 0.2, "minRetriesPerSecond": 10},
+                    "circuitBreaker": {
+                        "adaptive": True,
+                        "minConcurrency": 4,
+                        "maxConcurrency": 1024,
+                        "fallback": {"version": "v1"},
+                    },
                 },
                 "observability": {
                     "customMetrics": [
@@ -145,10 +160,11 @@ def test_everything_is_shown() -> None:
                 },
                 "rollout": None,
                 "limits": {"maxBody": 8 << 20},
+                "loadBalancer": "roundRobin",
                 "targets": [
-                    {"version": "v1", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], "grpcEndpoints": [], **V1},
-                    {"version": "v2", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], "grpcEndpoints": [], **BARE},
-                    {"version": "v3", "pool": "a100-west", "endpoints": ["10.0.0.1:8000"], "grpcEndpoints": [], **BARE},
+                    {"version": "v1", **ON_WEST, **V1, "loadBalancer": HASH},
+                    {"version": "v2", **ON_WEST, **BARE, "loadBalancer": "random"},
+                    {"version": "v3", **ON_WEST, **BARE, "loadBalancer": "random"},
                 ],
             }
         ],
@@ -161,12 +177,14 @@ def test_everything_is_shown() -> None:
                 "capability": "8.0",
                 "memory": "81920Mi",
                 "locality": "",
+                "cluster": "",
                 "endpoints": ["10.0.0.1:8000"],
                 "grpcEndpoints": [],
                 **BARE,
                 "nodeSelector": {},
                 "namespace": "",
                 "allowedNamespaces": [],
+                "loadBalancer": "random",
                 "metrics": {"type": "vllm", "url": "http://10.0.0.1:8000/metrics", "gpuUrl": None},
             }
         ],
@@ -175,7 +193,13 @@ def test_everything_is_shown() -> None:
 
 
 def test_a_view_of_nothing() -> None:
-    assert describe(Snapshot(generation=3)) == {"generation": 3, "policies": [], "pools": [], "models": []}
+    assert describe(Snapshot(generation=3)) == {
+        "generation": 3,
+        "locality": "",
+        "policies": [],
+        "pools": [],
+        "models": [],
+    }
 
 
 def test_the_example_of_the_reference_page_is_a_policy() -> None:

@@ -50,6 +50,13 @@ def test_good_values(read: Reader, text: str, result: object) -> None:
         (endpoints.endpoint, "a:65536", "65536 is not a port"),
         (endpoints.endpoint, "a:http", '"a:http" has no port'),
         (endpoints.url, "10.0.0.1/metrics", "give a URL: http://host:port/metrics"),
+        (
+            endpoints.url,
+            "'http://[abc/metrics'",
+            "can't be asked: Invalid IPv6 URL; give a URL: http://host:port/metrics",
+        ),
+        (endpoints.url, "http://a:99999/", "can't be asked: Port out of range 0-65535"),
+        (endpoints.url, "http://u:p@a/", "can't be asked: it names a user"),
     ],
 )
 def test_bad_values_give_nothing_and_say_why(read: Reader, text: str, said: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from extproc.policy.gpu import Gpu
 from extproc.policy.snapshot import GpuPool
+from tests.house.tree import ROOT
 from tests.policy_documents import file, found, load_texts, policy, pool, pool_of, said
 
 
@@ -14,6 +17,7 @@ def test_a_pool_that_says_everything() -> None:
     product: NVIDIA-A100-SXM4-80GB
     memory: 79Gi
     locality: us-west1/a
+    cluster: prod-west
     endpoints: ["10.0.0.1:8000", "[::1]:8000"]
     metrics: {type: vllm, url: "http://10.0.0.1:8000/metrics"}
     """
@@ -24,7 +28,19 @@ def test_a_pool_that_says_everything() -> None:
         "us-west1/a",
         "vllm",
         "http://10.0.0.1:8000/metrics",
+        cluster="prod-west",
     )
+
+
+def test_the_pools_of_the_page_on_several_clusters() -> None:
+    page = (ROOT / "docs" / "multi-cluster.md").read_text()
+    (example,) = re.findall(r"<!-- policy -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    loaded = load_texts([("docs/multi-cluster.md", example)])
+    assert loaded.warnings == ()
+    assert [(pool.cluster, pool.locality) for pool in loaded.snapshot.pools] == [
+        ("prod-west", "us-west1/a"),
+        ("prod-east", "us-east1/b"),
+    ]
 
 
 def test_a_pool_that_names_its_nodes() -> None:

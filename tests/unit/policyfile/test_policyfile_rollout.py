@@ -111,9 +111,16 @@ def test_requests_without_a_key_are_no_part_of_it() -> None:
         (f"to: v2, interval: 5, {GUARD}", '.interval: "5" is not a duration; add a unit: 5s'),
         (f"to: v2, minRequests: 0, {GUARD}", ".minRequests: 0 is out of range; "),
         (f"to: v2, onFailure: abort, {GUARD}", '.onFailure: "abort" is none of rollback, pause; '),
-        (f"to: v2, prometheus: prometheus, {GUARD}", '.prometheus: "prometheus" is no base URL; '),
+        (
+            f"to: v2, prometheus: prometheus, {GUARD}",
+            '.prometheus: "prometheus" can\'t be asked: it does not begin with',
+        ),
         (f"to: v2, prometheus: 'http://a:9090?b', {GUARD}", '.prometheus: "http://a:9090?b" is no base URL; '),
-        (f"to: v2, prometheus: 'http://a:x', {GUARD}", '.prometheus: "http://a:x" is no base URL; '),
+        (
+            f"to: v2, prometheus: 'http://[abc', {GUARD}",
+            '.prometheus: "http://[abc" can\'t be asked: Invalid IPv6 URL; ',
+        ),
+        (f"to: v2, prometheus: 'http://a:x', {GUARD}", '.prometheus: "http://a:x" can\'t be asked: '),
     ],
 )
 def test_problems(text: str, problem: str) -> None:

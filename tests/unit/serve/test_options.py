@@ -27,11 +27,13 @@ EVERY = ServeOptions(
     max_streams=7,
     keepalive=8.5,
     engine="aio",
+    locality="us-west1/a",
     otlp="http://collector:4317",
     tls_cert=Path("tls.crt"),
     tls_key=Path("tls.key"),
     tls_client_ca=Path("ca.crt"),
     supervised=True,
+    siblings=3,
 )
 
 

@@ -11,7 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from extproc.serve.prometheus_query import MAX_ANSWER, UnusableAnswerError, ask
+from extproc.serve import prometheus_query
+from extproc.serve.prometheus_query import MAX_ANSWER, Question, UnusableAnswerError, ask
+from tests.hostile_server import CHUNKED, OK, dripping, flooding
+from tests.waiting import until
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -101,3 +104,40 @@ def test_nobody_there() -> None:
         address = f"http://127.0.0.1:{gone.server_port}"
     with pytest.raises(UnusableAnswerError, match="does not answer"):
         ask(address, "up")
+
+
+@pytest.mark.parametrize(
+    "head", [OK, b"HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200"]
+)
+def test_one_that_drips(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_query, "TIMEOUT", 0.1)
+    with dripping(head) as slow, pytest.raises(UnusableAnswerError, match="does not answer: timed out"):
+        ask(slow.url, "up")
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [(CHUNKED + b"-1\r\n", b"x" * 65536), (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), (OK, b"x" * 9999)],
+)
+def test_one_that_never_ends(head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_query, "TIMEOUT", 60)
+    with flooding(head, piece) as server:
+        with pytest.raises(UnusableAnswerError, match="does not answer"):
+            ask(server.url, "up")
+        until(lambda: not server.open)
+        assert server.sent < 16 << 20  # what the kernel holds included
+
+
+def test_a_question_is_answered_later(server: str) -> None:
+    says("scalar", [1, "3"])
+    good, bad = Question(server, "up"), Question("http://[abc", "up")
+    until(lambda: good.answered and bad.answered)
+    assert (good.value, good.problem) == (3.0, "")
+    assert (bad.value, bad.problem) == (None, "http://[abc does not answer: Invalid IPv6 URL")
+
+
+def test_a_question_that_meets_a_bug_has_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_query, "ask", lambda *_: [][0])
+    question = Question("http://a", "up")
+    until(lambda: question.answered)
+    assert (question.value, question.problem) == (None, "IndexError('list index out of range')")

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
+import msgspec
 import pytest
 
 from extproc.policy.snapshot import Snapshot
@@ -17,12 +19,13 @@ from extproc.policyfile import loader
 from extproc.policyfile.rollout_files import RolloutFiles
 from extproc.rollout import steps
 from extproc.rollout.evidence import VersionEvidence
-from extproc.serve import rollout_driver
+from extproc.serve import prometheus_query
 from extproc.serve.prometheus_query import UnusableAnswerError
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.telemetry.measured_versions import ProcessEvidence
 from tests.house.tree import ROOT
 from tests.policy_documents import policy
+from tests.waiting import until
 
 PHASES = {"Progressing", "Paused", "RollingBack", "Failed", "Completed"}
 
@@ -69,6 +72,12 @@ class Machine:
         self.driver.tick()
         (state,) = self.files.read()
         return state.phase, state.percent
+
+    def tick_and_hear(self) -> tuple[str, int]:
+        """A second passes, in which what was asked is answered."""
+        found = self.tick()
+        until(lambda: self.driver._open is None or self.driver._open.question.answered)
+        return found
 
     def measured(self) -> int:
         (step,) = self.files.read_evidence()
@@ -194,15 +203,52 @@ def test_queries_are_asked_in_turn_and_roll_back(
             raise UnusableAnswerError("nobody there")
         return value
 
-    monkeypatch.setattr(rollout_driver, "ask", ask)
+    monkeypatch.setattr(prometheus_query, "ask", ask)
     guards = "{promql: a, min: 0.8}, {promql: b, min: 0.8}"
     machine = Machine(tmp_path, spec(guards, prometheus="'http://p:1'"))
     with caplog.at_level(logging.WARNING):
-        moves = [machine.tick() for _ in range(8)]
+        moves = [machine.tick_and_hear() for _ in range(9)]
     assert moves[:6] == [("Progressing", 1)] * 6
     assert ("RollingBack", 0) in moves[6:]
     assert asked[:4] == [("http://p:1", "a"), ("http://p:1", "b")] * 2
     assert any("nobody there" in record.message for record in caplog.records)
+    machine.driver.stop()
+
+
+def test_a_query_that_is_not_answered_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other guards are judged, evidence is written, and the driver stops."""
+    asked, answered = [], Event()
+
+    def ask(_base: str, query: str) -> float:
+        asked.append(query)
+        answered.wait(10)
+        return 1.0
+
+    monkeypatch.setattr(prometheus_query, "ask", ask)
+    machine = Machine(tmp_path, spec("{metric: errors, max: 1%}, {promql: a, min: 0.8}", prometheus="'http://p:1'"))
+    machine.tick()
+    machine.tick()
+    until(lambda: asked)
+    assert machine.tick(30) == ("Progressing", 1)
+    assert (asked, machine.measured()) == (["a"], 30)
+    assert machine.tick(40, 20) == ("RollingBack", 0)
+    answered.set()
+    machine.driver.stop()
+
+
+@pytest.mark.parametrize(("later", "value"), [(0.0, 0.5), (1.0, None)])
+def test_an_answer_counts_for_the_step_for_which_it_was_asked(
+    later: float, value: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prometheus_query, "ask", lambda *_: 0.5)
+    machine = Machine(tmp_path, spec("{promql: a, min: 0.8}", prometheus="'http://p:1'"))
+    machine.tick()
+    machine.tick_and_hear()
+    (state,) = machine.files.read()
+    machine.files.write([msgspec.structs.replace(state, since=state.since + later)])
+    machine.tick()
+    (step,) = machine.files.read_evidence()
+    assert [guard.value for guard in step.guards] == [value]
     machine.driver.stop()
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.codec import PROCESS
+from extproc.exchange.breakers import Breakers
+from extproc.policy.circuit_breaker import CircuitBreaker
+from extproc.policy.snapshot import Snapshot
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed
@@ -18,6 +23,21 @@ from tests.grpc.running import Running, running
 from tests.waiting import until
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+ANSWERED = pb.ProcessingRequest(
+    response_headers=pb.HttpHeaders(
+        headers=pb.HeaderMap(headers=[pb.HeaderValue(key=":status", raw_value=b"200")]), end_of_stream=True
+    ),
+    observability_mode=True,
+).SerializeToString()
+
+
+def metadata(**values: str) -> Any:
+    """Dynamic metadata as ``aimesh.route`` wrote it."""
+    context = pb.ProcessingRequest().metadata_context
+    context.filter_metadata["aimesh"].update(values)
+    return context
 
 
 @pytest.fixture
@@ -73,6 +93,28 @@ def test_the_observer_gets_no_replies_and_counts(server: Any, metrics: Metrics) 
             == 1
         )
     )
+
+
+def test_a_watched_request_is_in_flight_until_its_stream_ends_in_any_way(metrics: Metrics) -> None:
+    policy = msgspec.structs.replace(SNAPSHOT.policies[0], breaker=CircuitBreaker())
+    snapshot, breakers = Snapshot((policy,)), Breakers(perf_counter)
+
+    def in_flight() -> float:
+        return sum(present for _, present, _ in breakers.describe(snapshot).values())
+
+    observed = head(observability_mode=True, metadata_context=metadata(policy="llama", version="v1", api="openai"))
+    with running({PROCESS: handler_factory(lambda: snapshot, metrics, breakers=breakers)}) as server:
+        for leave in (lambda call, _: call.cancel(), lambda _, feed: feed.half_close()):
+            feed = Feed()
+            call = server.open(PROCESS)(iter(feed))
+            feed.send(observed)
+            until(lambda: in_flight() == 1)
+            leave(call, feed)
+            until(lambda: in_flight() == 0)
+            feed.half_close()
+        assert list(server.open(PROCESS)(iter([observed, ANSWERED]))) == []
+        until(lambda: metrics.streams == 0)
+        assert in_flight() == 0
 
 
 def test_nonsense_ends_the_stream_and_is_counted(server: Any, metrics: Metrics) -> None:

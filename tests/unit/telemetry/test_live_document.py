@@ -10,7 +10,7 @@ import pytest
 from extproc.exchange.notes import Fault, Observed, Unmatched
 from extproc.policy.snapshot import OTHER, Policy, Snapshot, Sticky, Version
 from extproc.policyfile import effective_policy
-from extproc.telemetry.live_document import MAX_CALLERS, LiveQuery, build_document
+from extproc.telemetry.live_document import MAX_CALLERS, LiveQuery, build_document, pool_places
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import SLICE_SECONDS, RecentTraffic
 
@@ -112,6 +112,16 @@ def test_callers_are_few() -> None:
     assert len(found) == MAX_CALLERS + 1
     assert found[-1]["caller"] == OTHER
     assert found[-1]["requests"] == 5
+
+
+def test_places_of_pools_where_there_are_any() -> None:
+    west, east = {"name": "west", "cluster": "one", "locality": "us/a"}, {"name": "east", "cluster": "", "locality": ""}
+    assert pool_places({"pools": [west, east]}) == {
+        "west": {"cluster": "one", "locality": "us/a"},
+        "east": {"cluster": "none", "locality": "none"},
+    }
+    assert pool_places({"pools": [east]}) == {}
+    assert pool_places({}) == {}
 
 
 def test_what_went_wrong_elsewhere() -> None:

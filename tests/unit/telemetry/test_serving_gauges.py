@@ -25,6 +25,14 @@ def test_a_target_is_up_where_all_reach_it_and_loads_are_averaged() -> None:
     }
 
 
+def test_the_place_of_a_pool() -> None:
+    one = ServingGauges(places={"west": ("us-west", "us-west1/a"), "east": ("", "")})
+    assert samples(one, one) == {
+        ("inference_pool_info", "west", "us-west", "us-west1/a"): 1,
+        ("inference_pool_info", "east", "", ""): 1,
+    }
+
+
 def test_nothing_known_is_nothing_told() -> None:
     assert samples(ServingGauges()) == {}
 

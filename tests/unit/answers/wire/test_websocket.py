@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.answers.wire.answer_coding import MAX_UNPACKED, max_unpacked
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE, TAIL_SIZE
 from extproc.answers.wire.decoder import EVENTS_PER_PIECE, Event, MalformedAnswer
-from extproc.answers.wire.response_coding import MAX_UNPACKED, max_unpacked
 from extproc.answers.wire.websocket import HEAD_SIZE, NO_CODE, WebSocketMessages
 
 DEFLATE = "permessage-deflate"

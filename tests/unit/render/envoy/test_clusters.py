@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.snapshot import RetryBudget, Snapshot, Version
 from extproc.policy.target import Target
 from extproc.render.envoy.clusters import cluster_name, clusters, processor_cluster, retry_budget
@@ -78,6 +79,24 @@ def test_only_a_mirror_has_a_time_limit_and_few_requests() -> None:
         assert found[name]["circuit_breakers"]["thresholds"][0]["max_requests"] == 1024
     assert "max_stream_duration" not in http_options(found["chat/v1"])["common_http_protocol_options"]
     assert found["chat/v1"]["circuit_breakers"]["thresholds"][0]["max_requests"] == 65536
+
+
+@pytest.mark.parametrize(
+    ("balancer", "message"),
+    [
+        (LoadBalancer("roundRobin"), "round_robin.v3.RoundRobin"),
+        (LoadBalancer("random"), "random.v3.Random"),
+        (LoadBalancer("consistentHash", "x-user"), "maglev.v3.Maglev"),
+    ],
+)
+def test_the_policy_s_load_balancer_is_behind_it(balancer: LoadBalancer, message: str) -> None:
+    for cluster in clusters(Snapshot((policy(load_balancer=balancer),)), EnvoyOptions()):
+        (override,) = cluster["load_balancing_policy"]["policies"]
+        (chosen,) = override["typed_extension_config"]["typed_config"]["fallback_policy"]["policies"]
+        config = chosen["typed_extension_config"]["typed_config"]
+        assert config["@type"].endswith(message)
+        hashed = config.get("consistent_hashing_lb_config", {}).get("hash_policy", [])
+        assert hashed == ([{"header": {"header_name": "x-user"}}] if balancer.header else [])
 
 
 def test_the_processor_s_endpoint_goes_before_the_least_requests() -> None:

@@ -98,6 +98,7 @@ RENAMED = Snapshot((policy(versions=(Version("v1", model_rewrite="x"),)),))
         (PLAIN, "x-gateway-destination-endpoint", True),
         (PLAIN, "content-length", True),
         (PLAIN, "retry-after", True),
+        (PLAIN, "grpc-status-details-bin", True),
         (PLAIN, "authorization", False),
         (PLAIN, "not-x-model-name", False),
         (PLAIN, ":path", False),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import Any
 
 import celpy
 import pytest
 from celpy.adapter import json_to_cel
 from celpy.evaluation import CELEvalError
+from google.rpc import status_pb2
 
 from extproc.apis import FAMILIES
 from extproc.render.envoy.local_replies import MAX_HEADERS, MAX_HEADERS_KB, local_replies, local_replies_in_mesh
@@ -77,7 +79,7 @@ def told(*arguments: Any, **names: Any) -> Any:
         (503, "no_healthy_upstream", "no_model_server", "server_error"),
         (504, "upstream_response_timeout", "timeout", "server_error"),
         (500, "", "internal_error", "server_error"),
-        (429, "", "bad_request", "invalid_request_error"),
+        (429, "fault_filter_abort", "rate_limited", "rate_limit_error"),
     ],
 )
 @pytest.mark.parametrize("path", ["", CHAT])
@@ -141,6 +143,27 @@ def test_grpc_gets_the_message_alone(in_mesh: bool) -> None:
         "text_format_source": {"inline_string": NONE},
         "content_type": "text/plain",
     }
+
+
+@pytest.mark.parametrize(("status", "grpc"), [(429, 14), (503, 14), (504, 14), (408, 0), (413, 0), (500, 0)])
+def test_grpc_gets_details_where_the_status_is_known(status: int, grpc: int) -> None:
+    found = mapped(status, metadata={"api": "oip"}, content_type="application/grpc") or {}
+    _, *added = found["headers_to_add"]
+    if not grpc:
+        assert not added
+        return
+    (header,) = (each["header"] for each in added)
+    assert header["key"] == "grpc-status-details-bin"
+    details = status_pb2.Status.FromString(b64decode(header["value"]))
+    assert (details.code, details.message) == (
+        grpc,
+        found["body_format_override"]["text_format_source"]["inline_string"],
+    )
+
+
+def test_who_is_too_many_is_told_when_to_come_again() -> None:
+    *_, added = (mapped(429, "local_rate_limited") or {})["headers_to_add"]
+    assert added == {"header": {"key": "retry-after", "value": "1"}, "append_action": "ADD_IF_ABSENT"}
 
 
 def test_amazon_s_exception_is_in_a_header() -> None:

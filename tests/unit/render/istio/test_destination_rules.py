@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.gpu import Requirement
+from extproc.policy.load_balancer import LoadBalancer
 from extproc.policy.snapshot import GpuPool, Policy, RetryBudget, Snapshot, Version
+from extproc.policy.upstream import Tls, Upstream
 from extproc.render.istio.destination_rules import destination_rules
 from extproc.render.istio.istio_options import IstioOptions, Release
 from tests.unit.render.snapshots import CANARY, PLAIN, WEST, Doc, by_name, policy
@@ -68,9 +70,51 @@ def test_a_budget_of_its_own_is_the_subset_s() -> None:
     assert found["b-v1"]["trafficPolicy"]["retryBudget"]["percent"] == 50.0
 
 
+def test_load_balancers_of_hosts_and_their_subsets() -> None:
+    hashed = LoadBalancer("consistentHash", "x-user")
+    versions = Version("v1"), Version("v2", load_balancer=hashed), Version("v3", load_balancer=LoadBalancer("random"))
+    found = rule(Snapshot((policy(versions=versions, load_balancer=LoadBalancer("roundRobin")),)))
+    assert found["trafficPolicy"]["loadBalancer"] == {"simple": "ROUND_ROBIN"}
+    first, second, third = found["subsets"]
+    assert "trafficPolicy" not in first
+    consistent = {"consistentHash": {"httpHeaderName": "x-user", "maglev": {}}}
+    assert second["trafficPolicy"] == {"loadBalancer": consistent}
+    assert third["trafficPolicy"] == {"loadBalancer": {"simple": "RANDOM"}}
+    alone = Version("v1", 1, ("model.ai.svc:80",), load_balancer=hashed)
+    assert rule(Snapshot((policy(versions=(alone,)),)))["trafficPolicy"]["loadBalancer"] == consistent
+
+
 def pooled(*, reject: bool) -> Snapshot:
     chosen = policy(versions=(Version("v1"),), gpu=Requirement("a100"), reject_without_gpu=reject)
     return Snapshot((chosen,), (GpuPool("west", WEST.gpu),))
+
+
+@pytest.mark.parametrize(
+    ("places", "tls", "fails_over"),
+    [
+        (("us-west1", "us-east1"), None, True),
+        (("us", "us"), None, False),
+        # A subset verifies one name.
+        (("us-west1", "us-east1"), Tls(), False),
+        (("us-west1", "us-east1"), Tls(server_name="models.example.com"), True),
+    ],
+)
+def test_pools_in_other_places_stand_in_where_they_are_listed(
+    places: tuple[str, str], tls: Tls | None, *, fails_over: bool
+) -> None:
+    pools = tuple(
+        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place, upstream=Upstream(tls), cluster=name)
+        for name, place in zip(("west", "east"), places, strict=True)
+    )
+    snapshot = Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools)
+    west = by_name(destination_rules(snapshot, DEFAULT)[0]["spec"]["subsets"])["v1-west"]
+    if not fails_over:
+        assert west["labels"] == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
+        return
+    assert west["labels"] == {"version": "v1"}
+    setting = west["trafficPolicy"]["loadBalancer"]["localityLbSetting"]
+    assert setting == {"enabled": True, "failoverPriority": ["ai.istio.io/gpu-pool=west"]}
+    assert west["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] == 100
 
 
 def test_a_pool_is_a_label() -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import (
     GpuPool,
@@ -69,6 +71,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "gpu": (None, Requirement("a100", 1), Requirement("h100")),
     "timeout": (30.0,),
     "retry_budget": (RetryBudget(0.5, 1),),
+    "breaker": (CircuitBreaker(), CircuitBreaker(fallback_policy="iris")),
     "custom_metrics": (
         (CustomMetric("busy", "GAUGE", (), Source(header="x-busy")),),
         (CustomMetric("long", "GAUGE", (), Source(body=("usage",))),),
@@ -80,6 +83,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "default": ("v1",),
     "fails_over": (False,),
     "rollout": (RolloutPlan("v2", ()),),
+    "load_balancer": (LoadBalancer("random"),),
     "rollout_state": (RolloutState("chat", "v2", "Progressing", 5, 0.0),),
 }
 VERSION: dict[str, tuple[Any, ...]] = {
@@ -96,12 +100,14 @@ VERSION: dict[str, tuple[Any, ...]] = {
         Upstream(credentials=Credentials("/key")),
     ),
     "grpc_endpoints": (("10.0.0.1:81",), ("chat:81",), ("other.ai.svc:81",)),
+    "load_balancer": (LoadBalancer("roundRobin"), LoadBalancer("consistentHash", "x-user"), LEAST_REQUEST),
 }
 POOL: dict[str, tuple[Any, ...]] = {
     "name": ("east",),
     "gpu": (Gpu("NVIDIA-H100-80GB-HBM3", "h100", "hopper", "9.0", 81559),),
     "endpoints": ((), ("10.0.0.1:80",), ("10.0.0.1:80", "10.0.0.9:80")),
     "locality": ("us/a",),
+    "cluster": ("us",),
     "metrics_type": ("vllm",),
     "metrics_url": ("http://10.0.0.1/metrics",),
     "node_selector": ((("zone", "west"),),),
@@ -109,6 +115,7 @@ POOL: dict[str, tuple[Any, ...]] = {
     "allowed_namespaces": (("elsewhere",),),
     "upstream": (Upstream(path_rewrite=PathRewrite("/v1", "")),),
     "grpc_endpoints": (("10.0.0.1:81", "10.0.0.2:81"),),
+    "load_balancer": (LoadBalancer("consistentHash", "x-user"),),
     "gpu_metrics_url": ("http://10.0.0.1:9400/metrics",),
 }
 replace = msgspec.structs.replace

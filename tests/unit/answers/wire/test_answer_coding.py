@@ -13,8 +13,7 @@ import brotli
 import pytest
 import zstandard
 
-from extproc.answers.wire.decoder import MalformedAnswer
-from extproc.answers.wire.response_coding import (
+from extproc.answers.wire.answer_coding import (
     FREE,
     FREE_IN_ALL,
     MAX_PIECE,
@@ -24,6 +23,7 @@ from extproc.answers.wire.response_coding import (
     decompressor,
     max_unpacked,
 )
+from extproc.answers.wire.decoder import MalformedAnswer
 from extproc.bodies.content_coding import FREE_DEFICIT
 from tests.fuzz.slow_requests import meta_blocks, wasteful
 

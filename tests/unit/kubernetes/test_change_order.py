@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extproc import headers
-from extproc.kubernetes import rollout
+from extproc.kubernetes import change_order
+from extproc.kubernetes.change_order import STEPS, Pass, PutInForce, Wants, Write
 from extproc.kubernetes.mesh_objects import Doc, Key, changes, controlled, key_of, serving_both
-from extproc.kubernetes.rollout import STEPS, Pass, PutInForce, Wants, Write
 from extproc.kubernetes.transition import between
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
@@ -210,14 +210,14 @@ def test_another_order_loses_requests(
     """The orders that were seen to lose requests on a real control plane, so that the simulation can be believed."""
     mesh = Mesh(forever([0.1, 0.9, 0.3]))
     mesh.change_to(chat(*before))
-    monkeypatch.setattr(rollout, "STEPS", tuple(order))
+    monkeypatch.setattr(change_order, "STEPS", tuple(order))
     mesh.change_to(chat(*after))
     with pytest.raises((AssertionError, NotServedError)):
         check(mesh)
 
 
 def test_without_a_settle_time_requests_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.unit.kubernetes.test_rollout.SETTLE", 0.0)
+    monkeypatch.setattr("tests.unit.kubernetes.test_change_order.SETTLE", 0.0)
     mesh = Mesh(forever([0.9, 0.9, 0.9, 0.9, 0.0]))
     mesh.change_to(chat("v1"))
     mesh.change_to(chat("v1", "v2"))

@@ -1,4 +1,4 @@
-"""Undoes content codings of answers piece by piece, within a bound.
+"""Undoes content codings of answers piece by piece, within a bound; ``bodies.content_coding`` those of whole requests.
 
 Source: RFC 9110 §8.4.1, RFC 1950 to 1952, RFC 8878 (zstd), RFC 7932 (br).
 """

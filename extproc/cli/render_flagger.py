@@ -1,0 +1,39 @@
+"""``extproc render flagger``: MetricTemplates of a rollout's guards as Flagger asks for them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from extproc.command_line.subcommand import Subcommands, command, policies
+
+
+def add(commands: Subcommands) -> None:
+    """Adds the command and its flags."""
+    flagger = command(
+        commands,
+        "flagger",
+        run,
+        "Flagger: MetricTemplates of a rollout's guards",
+        """\
+        examples:
+          extproc render flagger -f policy.yaml --prometheus http://prometheus.monitoring:9090 | kubectl apply -f -
+
+        A Canary names each under analysis.metrics, with templateVariables: {version: v2} and the guard's bound as
+        thresholdRange.
+        A policy without a rollout gets the usual guards: errors, time to first token and per token, tokens.
+        """,
+    )
+    policies(flagger)
+    flagger.add_argument("--prometheus", metavar="URL", default="", help="base URL; none: that of the rollout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the manifests to stdout; returns the exit status. Raises ``PolicyProblems``."""
+    from extproc.policyfile import loader
+    from extproc.render import delivery
+    from extproc.render.document import to_yaml
+
+    manifests = delivery.flagger(loader.load(arguments.file).snapshot, arguments.prometheus)
+    sys.stdout.write("---\n".join(map(to_yaml, manifests)))
+    return 0
