@@ -90,7 +90,7 @@ def test_the_other_network_takes_over_and_the_nearer_comes_back(
     policy = Policy("chat", models=("llama",), versions=(Version("v1"),), gpu=Requirement())
     snapshot = Snapshot((policy,), pools, locality="us-west1/a")
     started = processor(snapshot)
-    feed = ReachabilityFeed(lambda: snapshot, started.loads, interval=0.1)
+    feed = ReachabilityFeed(lambda: snapshot, started.loads, started.metrics.count_error, interval=0.1)
     envoy = gateway(snapshot, started.address, message_timeout=20.0)
     try:
         with Load(envoy, clients=CLIENTS) as load:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.kubernetes.control_plane import ControlPlane
@@ -125,25 +124,13 @@ def fill(control_plane: ControlPlane) -> None:
         _runs(control_plane, namespace, name, address)
 
 
-def workload(
-    control_plane: ControlPlane,
-    namespace: str,
-    name: str,
-    service_address: str,
-    address: str,
-    *,
-    port: int = 8080,
-    labels: Mapping[str, str] = MappingProxyType({}),
-    service_labels: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """A Service of one Pod, of the version v1, in a namespace that is there. ``labels``: more, of the Pod."""
-    http = {"name": "http", "port": port, "protocol": "TCP"}
+def workload(control_plane: ControlPlane, namespace: str, name: str, service_address: str, address: str) -> None:
+    """A Service of one Pod, of the version v1, in a namespace that is there."""
+    http = {"name": "http", "port": 8080, "protocol": "TCP"}
     control_plane.apply(_object("v1", "ServiceAccount", namespace, "default"))
-    service = _service(namespace, name, service_address, http)
-    service["metadata"]["labels"] |= service_labels
     control_plane.apply(
-        service,
-        _pod(namespace, f"{name}-0", {"app": name, "version": "v1", **labels}),
+        _service(namespace, name, service_address, http),
+        _pod(namespace, f"{name}-0", {"app": name, "version": "v1"}),
         _slice(namespace, name, http, [(f"{name}-0", address)]),
     )
     _runs(control_plane, namespace, f"{name}-0", address)
