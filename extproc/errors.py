@@ -17,7 +17,10 @@ def not_installed(error: ModuleNotFoundError, extra: str, otherwise: str = "") -
 
     ``otherwise``: what else can be done, at the end of the sentence.
     """
-    return SetupError(f"{error.name} is not installed: pip install {' '.join(requirements(extra))}{otherwise}")
+    return SetupError(
+        f"the extra {extra} is not installed ({error.name} is missing): "
+        f"pip install {' '.join(requirements(extra))}{otherwise}"
+    )
 
 
 def requirements(extra: str) -> list[str]:

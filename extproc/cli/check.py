@@ -85,6 +85,8 @@ def check_istio(paths: Sequence[Path], as_json: bool, policy_paths: Sequence[Pat
         sys.stdout.write(report.json_document(linted.findings, resources=linted.resources, files=linted.files))
     else:
         summary = f"{_count(linted.resources, 'resource')} in {_count(linted.files, 'file')}"
+        if not linted.resources:
+            print("warning: what was given holds no Kubernetes object: nothing was checked", file=sys.stderr)
         sys.stdout.write(report.text(linted.findings, summary))
     return 1 if report.failed(linted.findings) else 0
 

@@ -19,6 +19,7 @@ def add(commands: Subcommands) -> None:
         examples:
           extproc demo-model --port 9001 --version v1
           extproc demo-model --port 9002 --version v2 --model llama-3-8b-instruct
+          extproc demo-model --port 9002 --version v2 --fail-ratio 0.3      a bad one, to try a rollout with
 
         It answers chats (streamed or not), completions and embeddings with text that begins with its version. On
         loopback only.
@@ -35,17 +36,43 @@ def add(commands: Subcommands) -> None:
         help="what it is called in requests; may be given more than once (llama-3-8b); others get 404",
     )
 
+    model.add_argument(
+        "--fail-ratio", type=_ratio, default=0.0, metavar="SHARE", help="of the requests that get 500: 0 to 1"
+    )
+    model.add_argument(
+        "--delay", type=_seconds, default=0.0, metavar="SECONDS", help="by which the first token comes late"
+    )
+    model.add_argument("--empty", action="store_true", help="answers have no words")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until it is stopped. Raises ``SetupError``."""
     try:
-        from extproc.demo.toy_model import serve
+        from extproc.demo.toy_model import Faults, serve
     except ModuleNotFoundError as error:
         raise not_installed(error, "gateway") from None
-    return serve(arguments.port, arguments.version, arguments.model or ["llama-3-8b"])
+    faults = Faults(arguments.fail_ratio, arguments.delay, arguments.empty)
+    return serve(arguments.port, arguments.version, arguments.model or ["llama-3-8b"], faults)
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port")
     return int(text)
+
+
+def _ratio(text: str) -> float:
+    value = _seconds(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 3600")
+    return value

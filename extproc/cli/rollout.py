@@ -155,6 +155,8 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
         head = f"{rollout['policy']} to {rollout['to']}: {rollout['phase'] or 'not begun'}, {rollout['percent']} %"
         weights = ", ".join(f"{name} {percent(share)}" for name, share in rollout["weights"].items())
         parts.append(Text(f"{head} ({weights})", style="bold"))
+        if rollout["todo"]:
+            parts.append(Text(f"now {printable(rollout['todo'])}"))
         requests = ", ".join(f"{count} of {name}" for name, count in sorted(rollout["requests"].items())) or NOTHING
         parts.append(Text(f"measured {rollout['measured']:.0f} of {rollout['interval']:.0f} s; requests: {requests}"))
         guards = Table("GUARD", "VERDICT", "SEEN", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -32,7 +32,7 @@ def add(commands: Subcommands) -> None:
     tap.add_argument("--version", default="", metavar="PATTERN")
     tap.add_argument("--pool", default="", metavar="PATTERN", help="of GPUs")
     tap.add_argument("--code", type=status_code, metavar="STATUS", help="an HTTP status, or a class of them: 5xx")
-    tap.add_argument("--caller", default="", metavar="PATTERN", help="the identity of who asks")
+    tap.add_argument("--caller", default="", metavar="PATTERN", help="the identity of who asks; unknown: who has none")
     tap.add_argument("--min-ms", type=seconds, default=0.0, metavar="N", help="only those that took at least so long")
     tap.add_argument("--json", action="store_true", help="a line of JSON for each request")
 

@@ -29,7 +29,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
         for problem in error.problems:
             print(problem, file=sys.stderr)
         count = sum(not problem.warning for problem in error.problems)
-        print(f"{count} problem{'s' * (count != 1)}: nothing was started", file=sys.stderr)
+        print(f"{count} problem{'s' * (count != 1)}", file=sys.stderr)
         return 2
     except SetupError as error:
         for line in str(error).splitlines():

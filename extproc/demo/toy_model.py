@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from extproc.demo.model_servers import OpenAIServer, Pace
 from extproc.errors import SetupError
 
 
+class Faults(msgspec.Struct, frozen=True):
+    """What is wrong with it, to try a rollout's guards with."""
+
+    fail_ratio: float = 0.0
+    """Share of the requests that get 500, 0 to 1."""
+    delay: float = 0.0
+    """Seconds that the first token comes late."""
+    empty: bool = False
+    """Answers have no words."""
+
+
 class ToyModel(OpenAIServer):
     """Records nothing, since it may run for long. Its answers begin with its version."""
 
-    def __init__(self, models: Sequence[str], version: str) -> None:
-        super().__init__(models, Pace(first_token=0.060, per_token=0.006))
+    def __init__(self, models: Sequence[str], version: str, faults: Faults = Faults()) -> None:  # noqa: B008 - frozen
+        super().__init__(models, Pace(first_token=0.060 + faults.delay, per_token=0.006))
         self._version = version
+        self._faults = faults
+
+    async def _read_body(self, request: web.Request) -> dict[str, Any]:
+        body = await super()._read_body(request)
+        if self._random.random() < self._faults.fail_ratio:
+            error = {"message": "This model fails on purpose.", "type": "server_error"}
+            raise web.HTTPInternalServerError(text=json.dumps({"error": error}), content_type="application/json")
+        return body
 
     def answer(self, body: dict[str, Any]) -> list[str]:
         """The words of the answer."""
+        if self._faults.empty:
+            return []
         first, *others = super().answer(body)
         return [f"[{self._version}] {first}", *others]
 
@@ -33,9 +56,9 @@ class ToyModel(OpenAIServer):
         """Keeps nothing."""
 
 
-def serve(port: int, version: str, models: Sequence[str]) -> int:
+def serve(port: int, version: str, models: Sequence[str], faults: Faults) -> int:
     """Serves on loopback until SIGINT or SIGTERM; returns the exit status. Raises ``SetupError``."""
-    return asyncio.run(_until_signal(port, ToyModel(models, version), version))
+    return asyncio.run(_until_signal(port, ToyModel(models, version, faults), version))
 
 
 async def _until_signal(port: int, server: ToyModel, version: str) -> int:

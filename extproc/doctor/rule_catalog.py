@@ -146,10 +146,10 @@ BUFFERED_ANSWERS = Rule(
 RENDERED_BEFORE = Rule(
     "AIM720",
     "error",
-    "its filters were rendered from other policies than those given",
+    "rendered from other policies than those given",
     "The processor decides by what routes and filters do not know: such requests go by the default route, without a "
     "version, or the filters do not show what it must see.",
-    "render the policies and apply it (extproc render istio)",
+    "render the policies and apply it (extproc render istio, or envoy); `extproc up` follows the policies it was given",
 )
 NO_ACCESS_LOG = Rule(
     "AIM721",
@@ -183,8 +183,16 @@ SERVER_UNUSED = Rule(
     "users (`onVersionDown`), or they get 503.",
     "start it, or see in its log why it answers 502, 503 or 504; an ejected one gets requests again after 10 s or more",
 )
+NOT_COMPARED = Rule(
+    "AIM725",
+    "warning",
+    "nothing says what it was rendered from",
+    "Whether its filters and routes are of the policies given is not known.",
+    "render it anew with this version (extproc render istio, or envoy), or leave -f out",
+)
 RULES = (
     *(NOT_ATTACHED, WRONG_ORDER, OBSERVER_FIRST, NO_CLUSTER, NO_HTTP2, DOWN, FAILED_OPEN, FAILED_CLOSED, TIMEOUTS),
     *(REJECTED, NOT_CLEARED, SPURIOUS, SPOOFABLE, SWITCHED_OFF, NEVER_ASKED, UPDATE_REFUSED, NO_ROOM, NO_STATS),
     *(BUFFERED_ANSWERS, RENDERED_BEFORE, NO_ACCESS_LOG, ENTRIES_LOST, NOT_AS_DECIDED, SERVER_UNUSED),
+    NOT_COMPARED,
 )

@@ -13,7 +13,7 @@ from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.explain_follow_ups import follow_up_caveat
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
-from extproc.headers import Headers, safe_value
+from extproc.headers import MODEL_VERSION, Headers, safe_value
 from extproc.policy import unowned_requests
 from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
@@ -152,7 +152,7 @@ def _why(decision: Decision, policy: Policy, headers: Headers) -> str:
     owner = f"policy {policy.name} owns {owned} by its pattern {decision.pattern!r}"
     if not decision.pattern:
         owner = f"it names no model, and the servers of policy {policy.name} get such requests"
-    return f"{owner}; {_why_version(decision, policy, headers)}{where}"
+    return f"{owner}; {_why_version(decision, policy, headers)}{where}{_ignored_pin(policy, headers)}"
 
 
 def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
@@ -170,6 +170,16 @@ def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
         return f"it has no versions, the request names {version}" if version else "it has no versions"
     why = "; the request has no sticky key" if policy.sticky else ""
     return f"{version} was drawn by weight{why}{_rollout_text(policy)}"
+
+
+def _ignored_pin(policy: Policy, headers: Headers) -> str:
+    """Why the client's ``x-model-version`` does not count, where it can't."""
+    pinned = headers.get(MODEL_VERSION)
+    if pinned is None or not policy.versions:
+        return ""
+    why = "no version has this name" if policy.allow_pin else "allowPin is false"
+    named = pinned.decode("utf-8", "replace") in policy.by_name
+    return "" if policy.allow_pin and named else f"; {MODEL_VERSION}: {_printable(pinned)} is ignored: {why}"
 
 
 def _rollout_text(policy: Policy) -> str:

@@ -92,13 +92,13 @@ def up(
             authorities=ssl.get_default_verify_paths().cafile or SYSTEM_AUTHORITIES,
         )
         files = DiscoveryFiles(options, directory)
+        document = files.start(watcher.snapshot)
         processor = Processor(serve_options)
         try:
             processor.wait_ready(admin)
-            with Envoy(files.start(watcher.snapshot), directory) as envoy:
+            with Envoy(document, directory) as envoy:
                 envoy.wait_ready()
-                scheme = "https" if tls else "http"
-                _print_greeting(watcher.snapshot, paths, f"{scheme}://{envoy.listen_address}", admin)
+                _print_greeting(watcher.snapshot, paths, envoy, admin, tls)
                 watcher.start()
                 _supervise(processor, envoy, files, watcher, signals)
                 _drain(envoy, files, drain)
@@ -153,7 +153,10 @@ def _drain(envoy: Envoy, files: DiscoveryFiles, seconds: float) -> None:
     envoy.stop(seconds)
 
 
-def _print_greeting(snapshot: Snapshot, paths: Sequence[Path], url: str, admin: str) -> None:
+def _print_greeting(
+    snapshot: Snapshot, paths: Sequence[Path], envoy: Envoy, admin: str, tls: DownstreamTls | None
+) -> None:
+    url = f"{'https' if tls else 'http'}://{envoy.listen_address}"
     model = next((m.pattern for m in snapshot.patterns if "*" not in m.pattern), "llama-3-8b")
     request = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     json = "-H 'content-type: application/json'"
@@ -163,9 +166,18 @@ def _print_greeting(snapshot: Snapshot, paths: Sequence[Path], url: str, admin: 
         f"  models   {', '.join(m.pattern for m in snapshot.patterns)}",
         f"  page     http://{admin}/",
         f"  metrics  http://{admin}/metrics",
-        f"  try      curl {url}/v1/chat/completions {json} -d {shlex.quote(request)}",
+        f"  envoy    http://{envoy.admin_address}/",
+        f"  try      curl {_curl_flags(tls)}{url}/v1/chat/completions {json} -d {shlex.quote(request)}",
     )
     _log("\n".join(lines))
+
+
+def _curl_flags(tls: DownstreamTls | None) -> str:
+    """With which curl takes our certificate for trusted, and shows one of its own where we want one."""
+    if tls is None:
+        return ""
+    own = "--cert client.crt --key client.key " if tls.client_ca_file else ""
+    return f"--cacert {shlex.quote(tls.cert_file)} {own}"
 
 
 def _log(text: str) -> None:

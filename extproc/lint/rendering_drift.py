@@ -14,7 +14,8 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.provenance import ANNOTATION, ROUTES, SELECTORS, concerns, differences
 
 _RENDER = (
-    "render the policies and apply it (extproc render istio); where something goes, the policy first: istio/README"
+    "render the policies and apply it (extproc render istio); where something goes, the policy first: "
+    "istio/README.md#order"
 )
 STALE = Rule(
     "AIM601",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from extproc.lint.findings import Finding, Rule
 from extproc.lint.manifest import Resource, Value
 from extproc.lint.mesh import Mesh
+from extproc.render.envoy.envoy_options import is_own_machine
 
 INERT_LABELS = Rule(
     "AIM501",
@@ -38,7 +39,14 @@ PLAIN_443 = Rule(
     "`protocol: HTTP` lets Envoy read the requests; it does not encrypt them again unless a DestinationRule says so.",
     "add a DestinationRule for the host with trafficPolicy.tls.mode: SIMPLE",
 )
-RULES = (INERT_LABELS, NO_LOCALITY, NO_TLS_MODE, PLAIN_443)
+OWN_MACHINE = Rule(
+    "AIM505",
+    "error",
+    "an endpoint at loopback",
+    "Each proxy dials itself: the requests reach whatever listens in the client's own pod, or nothing.",
+    "give an address that other pods reach",
+)
+RULES = (INERT_LABELS, NO_LOCALITY, NO_TLS_MODE, PLAIN_443, OWN_MACHINE)
 
 _TLS_MODE = "security.istio.io/tlsMode"
 _READ = (_TLS_MODE, "app", "version", "istio-locality")
@@ -59,6 +67,9 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             if inert:
                 names = ", ".join(key.text for key in inert)
                 yield inert[0].breaks(INERT_LABELS, f"nothing reads the label{'s' * (len(inert) > 1)} {names}")
+            address = endpoint.at("address")
+            if is_own_machine(address.text):
+                yield address.breaks(OWN_MACHINE, f"{address.text} is each proxy's own pod")
         if len(endpoints) > 1 and not any(e.at("locality") for e in endpoints):
             yield entry.spec.at("endpoints").breaks(NO_LOCALITY)
         if entry.spec.at("location").text == "MESH_INTERNAL":

@@ -16,7 +16,7 @@ from extproc import yamldoc
 from extproc.errors import PolicyProblems, Problem
 from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot
-from extproc.policyfile import cross_checks, kinds
+from extproc.policyfile import cross_checks, kinds, rollout
 from extproc.policyfile.kinds import Document
 from extproc.policyfile.rollout_files import RolloutFiles, decode_states
 from extproc.regular_file import read_regular
@@ -82,6 +82,8 @@ def build(
     policies, pools = _documents(files, by_document)
     cross_checks.check(policies, pools)
     states = _states(*files.rollouts, problems)
+    for document in policies:
+        rollout.check_completed(document.field.at("spec"), document.value, states.get(document.value.name))
     order = {name: i for i, (name, _) in enumerate(files.texts)}
     in_documents = [problem for of_document in by_document for problem in of_document]
     problems += sorted(in_documents, key=lambda p: (order[p.file], p.line, p.column))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from extproc.policy.rollout_plan import (
+    COMPLETED,
     DEFAULT_INTERVAL,
     DEFAULT_MIN_REQUESTS,
     DEFAULT_PROMETHEUS,
@@ -16,10 +17,12 @@ from extproc.policy.rollout_plan import (
     OUTPUT_TOKENS,
     Guard,
     RolloutPlan,
+    RolloutState,
 )
 from extproc.policy.snapshot import Policy
 from extproc.policyfile import endpoints, quantities_and_durations, values
 from extproc.policyfile.fields import Field, Fields, suggestion
+from extproc.rollout.steps import completed_weights
 from extproc.yamldoc import Mapping, Scalar, quoted
 
 MAX_GUARDS = 32
@@ -79,6 +82,23 @@ def check(spec: Field, policy: Policy) -> None:
             place.error("is the new version itself", "name the version that serves now")
         elif guard.relative_to:
             _check_name(place, guard.relative_to, policy)
+
+
+def check_completed(spec: Field, policy: Policy, state: RolloutState | None) -> None:
+    """Whether the file gives requests to the version that a completed rollout led to; ``policy``: as it is written."""
+    if state is None or state.phase != COMPLETED or (policy.rollout and policy.rollout.to != state.to):
+        return
+    version = policy.by_name.get(state.to)
+    if version is None or version.weight:
+        return
+    weights = completed_weights(policy, state.to)
+    field = spec.at("versions", policy.versions.index(version))
+    if policy.rollout:
+        message = f"the rollout to {state.to} is completed, and without it the version would get nothing"
+        field.warn(message, f"write {weights}, and remove rollout")
+    else:
+        message = f"the completed rollout gave the version {state.to} every request; without it, its weight is 0"
+        field.warn(message, f"write {weights}")
 
 
 def _check_name(field: Field, name: str, policy: Policy) -> bool:

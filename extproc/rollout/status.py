@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from extproc.policy.rollout_plan import COMPLETED
 from extproc.policy.snapshot import Policy
 from extproc.rollout.evidence import StepEvidence
+from extproc.rollout.steps import completed_weights
 
 
 def describe(policy: Policy, step: StepEvidence | None) -> dict[str, Any] | None:
@@ -29,6 +31,11 @@ def describe(policy: Policy, step: StepEvidence | None) -> dict[str, Any] | None
         "percent": state.percent if state else 0,
         "since": state.since if state else None,
         "reason": state.moves[-1].reason if state and state.moves else "it has not begun: nobody drives it yet",
+        "todo": (
+            f"write {completed_weights(policy, plan.to)} into the policy, and remove its rollout"
+            if state and state.phase == COMPLETED
+            else ""
+        ),
         "steps": list(plan.steps),
         "interval": plan.interval,
         "minRequests": plan.min_requests,

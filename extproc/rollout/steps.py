@@ -112,8 +112,13 @@ def obey(state: RolloutState, plan: RolloutPlan, command: str, now: float) -> Ro
             return _move(state, ROLLING_BACK, 0, "aborted by command", now)
     fitting = [one for one in COMMANDS if phase in _FITTING[one]]
     raise UnfitCommandError(
-        f"the rollout is {phase}: " + (f"it takes {' and '.join(fitting)}" if fitting else "wait for its end")
+        f"the rollout is {phase}: " + (f"it takes {_alternatives(fitting)}" if fitting else "wait for its end")
     )
+
+
+def _alternatives(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 _FITTING: dict[str, tuple[Phase, ...]] = {
@@ -144,6 +149,11 @@ def in_force(policy: Policy, state: RolloutState | None) -> Policy:
         for version in policy.versions
     )
     return msgspec.structs.replace(policy, versions=versions, rollout_state=state)
+
+
+def completed_weights(policy: Policy, to: str) -> str:
+    """What the policy's file is to say in the place of a completed rollout, for people."""
+    return ", ".join(f"{version.name} weight: {100 * (version.name == to)}" for version in policy.answering)
 
 
 def _weights(policy: Policy, plan: RolloutPlan, state: RolloutState | None) -> dict[str, int]:

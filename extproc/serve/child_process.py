@@ -72,7 +72,8 @@ class ChildProcess:
         """How it ended, and the last lines of its log."""
         self._reader.join(1)
         outcome = describe_exit(self.process.returncode)
-        return "\n".join([f"{self.name} ended with {outcome}; its last words:", *(f"  {line}" for line in self._lines)])
+        report = f"{self.name} ended with {outcome}"
+        return "\n  ".join([f"{report}; its last words:", *self._lines]) if self._lines else report
 
     def send_signal(self, number: signal.Signals) -> None:
         """Sends a signal, if it has not ended."""

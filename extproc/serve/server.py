@@ -179,7 +179,7 @@ class Server:
             os._exit(128 + number)
         self._state = "draining"
         self._health.serving = False
-        log.info("draining: new streams are served for %gs, open ones have %gs more", *self._drain_periods)
+        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", *self._drain_periods)
         self._timer = Timer(self._options.drain, self._stop)
         self._timer.daemon = True
         self._timer.start()

@@ -20,6 +20,7 @@ import msgspec
 
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.telemetry.awaited_accounts import AwaitedAccounts, Ended
+from extproc.telemetry.caller_labels import UNKNOWN_CALLER
 from extproc.telemetry.golden_metrics import is_failure
 
 MAX_QUEUED = 1000
@@ -52,7 +53,7 @@ class TapFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             and (not self.version or fnmatchcase(note.version, self.version))
             and (not self.pool or fnmatchcase(note.gpu_pool, self.pool))
             and (not self.code or fnmatchcase(note.code, self.code.replace("x", "?")))
-            and (not self.caller or fnmatchcase(note.caller, self.caller))
+            and (not self.caller or fnmatchcase(note.caller or UNKNOWN_CALLER, self.caller))
             and (not self.min_ms or (note.seconds or 0.0) * 1000 >= self.min_ms)
         )
 

@@ -110,6 +110,8 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
     if policy.mirrors:
         names = ", ".join(version.name for version in policy.mirrors)
         yield f"Linkerd copies no requests; the gateway's Envoy sends those for {names}"
+    if policy.rollout and policy.rollout_state is None:
+        yield f"manifests do not drive its rollout; without the controller {policy.rollout.to} gets nothing"
     if policy.rewrites_model:
         yield "modelRewrite is done in the gateway: who bypasses it sends the model as it is"
     if policy.retry_budget:

@@ -219,7 +219,9 @@ def test_fail_closed_is_503_json(servers: Servers, gateway: Start) -> None:
     v1, v2 = servers("v1", "v2")
     envoy = gateway(Snapshot((two_versions(v1, v2),)), "127.0.0.1:1", fail_open=False)
     answer = envoy.ask("llama")
-    assert (answer.status, answer.error["code"]) == (503, "no_model_server")
+    assert (answer.status, answer.error["code"]) == (503, "no_processor")
+    assert answer.error["message"] == "The gateway cannot route requests now."
+    assert envoy.logged()["details"].startswith("ext_proc_error")
     assert not v1.seen
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from extproc.cli.main import main
 from tests.waiting import until
 
 from .conftest import Handler, ModelServer, say
@@ -147,6 +148,25 @@ def test_a_gateway_that_follows_its_policy_and_leaves_nothing(
     assert running.process.wait(20) == 0, running.said()
     assert all(map(gone, children.values()))
     assert list(running.scratch.iterdir()) == []
+
+
+def test_the_doctor_compares_its_envoy_with_policies(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:
+    one, two = servers("one", "two")
+    running = up(policy((one, 1)))
+    until(running.ready, 30)
+    found = re.search(r"  envoy    (http://[0-9.:]+)/\n", running.said())
+    assert found, running.said()
+
+    def diagnosed(file: Path) -> int:
+        return main(["doctor", "--envoy-admin", found[1], "-f", str(file)])
+
+    other, followed = tmp_path / "other.yaml", tmp_path / "policy.yaml"
+    other.write_text(policy((one, 1), (two, 1)))
+    assert (diagnosed(followed), diagnosed(other)) == (0, 1)
+    followed.write_text(other.read_text())
+    until(lambda: "and the routes with it" in running.said())
+    assert diagnosed(followed) == 0
+    assert 'extproc_rendering_differs{part="versions"} 1' not in running.metrics()
 
 
 def test_how_envoy_is_set_up_can_be_chosen(up: Callable[..., Up], servers: Servers, tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def pod(server: ModelServer, version: str = "", pool: str = "") -> Endpoint:
     return Endpoint(server.address, {key: value for key, value in labels.items() if value})
 
 
+_ELSEWHERE = "192.0.2.1"
+"""Stands for loopback in policies, which are refused with the latter."""
+
+
+def elsewhere(server: ModelServer) -> str:
+    """The server's address as a policy may list it; ``proxy`` leads to the real one."""
+    return server.address.replace("127.0.0.1", _ELSEWHERE)
+
+
 def proxy(
     snapshot: Snapshot,
     pods: Iterable[Endpoint],
@@ -78,7 +87,7 @@ def proxy(
         at,
         80 if is_gateway else PORT,
         [virtual_host(host, PORT, manifests, GATEWAY if is_gateway else "") for host in (CHAT, OTHER)],
-        clusters(services, manifests),
+        json.loads(json.dumps(clusters(services, manifests)).replace(_ELSEWHERE, "127.0.0.1")),
         "istio-ingress" if is_gateway else "ai",
         {"istio": "ingressgateway"} if is_gateway else {"app": "chat", GATEWAY_NAME: "waypoint"},
         list(authentication),

@@ -27,7 +27,9 @@ from tests.manifests.planting import planted
 ISTIO = "istio-1.30.3"
 FOLDER = ROOT / "istio"
 GPUS = (
-    GpuPool("West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[::1]:2"), "us/a"),
+    GpuPool(
+        "West_1", Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920), ("10.0.0.1:1", "[fd::1]:2"), "us/a"
+    ),
     GpuPool("east", Gpu("", "h100", "hopper", "9.0", 81559), ("model.example.com:80",), metrics_type="vllm"),
 )
 MANY = tuple(f"meta-llama/Llama-3.{n}" for n in range(50))
@@ -73,7 +75,7 @@ SNAPSHOTS = {
                         endpoints=("10.0.0.1:443", "a.example:443"),
                         grpc_endpoints=("a.example:8443",),
                     ),
-                    Version("v2", 1, ("[::1]:443",), upstream=Upstream(Tls(verify=False))),
+                    Version("v2", 1, ("[fd00::1]:443",), upstream=Upstream(Tls(verify=False))),
                 ),
             ),
             Policy(
@@ -81,7 +83,7 @@ SNAPSHOTS = {
             ),
         ),
     ),
-    "demo": loader.load([ROOT / "extproc" / "demo" / "policy.yaml"]).snapshot,
+    "demo": loader.load([ROOT / "tests" / "istioctl" / "demo.yaml"]).snapshot,
 }
 OPTIONS = {
     "default": IstioOptions(),

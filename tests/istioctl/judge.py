@@ -15,7 +15,7 @@ MODULE = "istio.io/istio/istioctl/cmd/istioctl"
 VERSIONS = ("1.30.3", "v0.0.0-20260827124520-eed52ebb66ad")
 """Tried in turn. Tags of istio.io/istio have no ``v``: a proxy that does not resolve them still has commits."""
 ARTICLE = Path(__file__).with_name("article.yaml")
-POLICIES = (ROOT / "extproc" / "demo" / "policy.yaml", ARTICLE)
+POLICIES = (Path(__file__).with_name("demo.yaml"), ARTICLE)
 SURROUNDINGS = Path(__file__).with_name("surroundings.yaml")
 _THAT_IT_IS_ONE = "Prefer other APIs if possible, and exercise extreme caution, especially around upgrades."
 """The end of the warning that every EnvoyFilter gets; `analyze` has it as IST0133."""

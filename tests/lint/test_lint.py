@@ -40,7 +40,7 @@ def test_our_own_manifests_have_none(chosen: str) -> None:
     assert lint([(path.name, path.read_text()) for path in (*always, *CHOICES[chosen])]).findings == ()
 
 
-POLICIES = (ROOT / "extproc" / "demo" / "policy.yaml", ROOT / "tests" / "istioctl" / "article.yaml")
+POLICIES = [ROOT / "tests" / "istioctl" / name for name in ("demo.yaml", "article.yaml")]
 
 
 @pytest.mark.parametrize("place", ["gateway", "sidecar", "inbound", "waypoint"])

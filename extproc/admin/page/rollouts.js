@@ -44,7 +44,7 @@ export function rollouts(list) {
     const shares = Object.entries(rollout.weights).map(([version, share]) => `${version} ${percent(share)}`).join(", ");
     const measured = `${duration(rollout.measured)} of ${duration(rollout.interval)} measured`;
     const moves = rollout.moves.slice(-MOVES).map((move) =>
-      el("li", {}, `${new Date(move.at * 1000).toLocaleTimeString()} · ${move.phase} · ${move.percent} % · ${move.reason}`),
+      el("li", {}, `${new Date(move.at * 1000).toLocaleTimeString([], { hour12: false })} · ${move.phase} · ${move.percent} % · ${move.reason}`),
     );
     return el(
       "div",

@@ -13,6 +13,7 @@ from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address,
 from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import ROUTES, route_configuration
 from extproc.render.envoy.secrets import SECRET_TYPE, static_secret
+from extproc.render.istio.provenance import route_metadata
 
 __all__ = [
     "CLUSTERS",
@@ -41,7 +42,10 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, next_hops: Snapshot | N
     are set from ``snapshot``. Then routes and clusters lead to these targets and no routing header is removed.
     """
     targets = snapshot if next_hops is None else next_hops
-    routes = {"route_config": route_configuration(targets, options, keep_target_headers=next_hops is not None)}
+    if next_hops is None:
+        routes = {"route_config": _routes(targets, options)}
+    else:
+        routes = {"route_config": route_configuration(targets, options, keep_target_headers=True)}
     static = {
         "listeners": [_listener(snapshot, options, routes)],
         "clusters": [processor_cluster(options), *clusters(targets, options)],
@@ -84,7 +88,7 @@ def discovery_resources(snapshot: Snapshot, options: EnvoyOptions) -> Mapping[st
     }
     return {
         CLUSTERS: clusters(snapshot, options),
-        ROUTES_FILE: [route_configuration(snapshot, options)],
+        ROUTES_FILE: [_routes(snapshot, options)],
         LISTENERS: [_listener(snapshot, options, routes)],
     }
 
@@ -120,6 +124,11 @@ def _base(options: EnvoyOptions) -> Doc:
         },
         "overload_manager": overload_manager(options),
     }
+
+
+def _routes(snapshot: Snapshot, options: EnvoyOptions) -> Doc:
+    """The routes, which tell what they were rendered from: `extproc doctor` compares it."""
+    return route_configuration(snapshot, options) | {"metadata": route_metadata(snapshot)}
 
 
 def _listener(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:

@@ -98,6 +98,15 @@ def is_ip(host: str) -> bool:
     return True
 
 
+def is_own_machine(host: str) -> bool:
+    """Whether it leads whoever dials ``host`` to itself: loopback, or the unspecified address."""
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return number.is_loopback or number.is_unspecified
+
+
 def address(text: str) -> Doc:
     """``text`` as an Envoy Address: a socket address or a pipe. Raises ``SetupError``."""
     if text.startswith("unix:"):

@@ -36,7 +36,7 @@ class _Reply(NamedTuple):
 
     status: int
     details: str
-    """Suffix of Envoy's response code details; empty: any."""
+    """What Envoy's response code details contain; empty: any."""
     code: str
     message: str
     or_above: bool = False
@@ -66,6 +66,7 @@ _HEAD_READ = (
     _Reply(408, "", "request_timeout", "The request did not arrive in time."),
     _Reply(429, "", "rate_limited", "There are too many requests: try again later."),
     _Reply(503, "overload", "overloaded", "The gateway has no memory left for more requests: try again later."),
+    _Reply(503, "ext_proc_error", "no_processor", "The gateway cannot route requests now."),
     *_NO_ANSWER,
     _Reply(400, "", "bad_request", "The request is not valid HTTP.", or_above=True),
 )
@@ -171,7 +172,7 @@ def _mapper(reply: _Reply, shape: ErrorShape, condition: str) -> Doc:
 def _document(reply: _Reply, condition: str, body: str, content_type: str) -> Doc:
     conditions = [f"!response.code_details.startsWith('{NAMESPACE}_')"]
     if reply.details:
-        conditions.append(f"response.code_details.endsWith('{reply.details}')")
+        conditions.append(f"response.code_details.contains('{reply.details}')")
     if condition:
         conditions.append(f"({condition})")
     expression = typed(

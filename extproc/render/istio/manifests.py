@@ -60,6 +60,12 @@ def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
             f"Istio {options.release} has no budgetInterval: a retry budget is a share of the requests under way, "
             "not of those of ten seconds"
         )
+    found += [
+        f"policy {policy.name}: manifests do not drive its rollout; "
+        f"without the controller {policy.rollout.to} gets nothing"
+        for policy in snapshot.policies
+        if policy.rollout and policy.rollout_state is None
+    ]
     if options.routes:
         found += upstreams.notes(snapshot)
     if "inbound" in options.proxies:

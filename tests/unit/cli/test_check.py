@@ -154,3 +154,10 @@ def test_manifests_with_errors_and_files_that_are_not_there(path: Path, capsys: 
     printed = json.loads(capsys.readouterr().out)
     assert (printed["ok"], printed["resources"], printed["files"]) == (False, 1, 1)
     assert [finding["code"] for finding in printed["findings"]] == ["AIM001", "AIM002"]
+
+
+def test_manifests_that_are_none_are_not_called_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text("not: a manifest\n")
+    assert main(["check", "--istio", str(file)]) == 0
+    assert "warning: what was given holds no Kubernetes object: nothing was checked" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extproc.cli.main import main
-from extproc.policy.rollout_plan import PROGRESSING, Move, RolloutState
+from extproc.policy.rollout_plan import COMPLETED, PROGRESSING, Move, RolloutState
 from extproc.policyfile.rollout_files import RolloutFiles
 from extproc.rollout.evidence import GuardRecord, Look, StepEvidence, VersionEvidence
 from tests.policy_documents import file as documents
@@ -113,7 +113,7 @@ def test_commands_change_what_is_in_force(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["resume"], "chat: the rollout is Progressing: it takes pause and promote and abort"),
+        (["resume"], "chat: the rollout is Progressing: it takes pause, promote or abort"),
         (["abort", "other"], "no policy other has a rollout; there is chat"),
     ],
 )
@@ -132,3 +132,22 @@ def test_one_that_has_not_begun_and_one_of_several(tmp_path: Path, capsys: pytes
     assert "the rollout of two has not begun" in capsys.readouterr().err
     RolloutFiles([path]).state.write_text("{")
     assert main(["rollout", "abort", "-f", str(path), "two"]) == 2  # as with any policy that can't be loaded
+
+
+def test_a_completed_rollout_tells_what_to_write(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where the rollout is taken out of the file, and everybody would go back."""
+    RolloutFiles([path]).write([RolloutState("chat", "v2", COMPLETED, 100, 100.5)])
+    assert main(["rollout", "status", "-f", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "now write v1 weight: 0, v2 weight: 100 into the policy, and remove its rollout" in shown
+    assert main(["check", "-f", str(path)]) == 0
+    assert "the rollout to v2 is completed, and without it the version would get nothing" in capsys.readouterr().out
+    with_rollout = path.read_text()
+    path.write_text("".join(line for line in with_rollout.splitlines(True) if "rollout:" not in line))
+    assert main(["check", "-f", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "the completed rollout gave the version v2 every request" in shown
+    assert "write v1 weight: 0, v2 weight: 100\n" in shown
+    path.write_text(path.read_text().replace("weight: 3", "weight: 0").replace("v2, weight: 0", "v2, weight: 100"))
+    assert main(["check", "-f", str(path)]) == 0
+    assert "every request" not in capsys.readouterr().out

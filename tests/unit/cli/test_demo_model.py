@@ -8,9 +8,18 @@ from extproc.cli.main import main
 from extproc.demo import toy_model
 from tests.unit.cli.command_lines import flags, refused
 
+BAD = ("--fail-ratio", "0.5", "--delay", "1.5", "--empty")
+
 
 def test_defaults() -> None:
-    assert flags("demo-model") == {"port": 9001, "version": "v1", "model": None}
+    assert flags("demo-model") == {
+        "port": 9001,
+        "version": "v1",
+        "model": None,
+        "fail_ratio": 0.0,
+        "delay": 0.0,
+        "empty": False,
+    }
 
 
 def test_flags_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,11 +30,19 @@ def test_flags_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0
 
     monkeypatch.setattr(toy_model, "serve", recorded)
-    assert main(["demo-model", "--port", "0", "--version", "v2", "--model", "a", "--model", "b"]) == 0
+    assert main(["demo-model", "--port", "0", "--version", "v2", "--model", "a", "--model", "b", *BAD]) == 0
     assert main(["demo-model"]) == 0
-    assert calls == [(0, "v2", ["a", "b"]), (9001, "v1", ["llama-3-8b"])]
+    assert calls == [
+        (0, "v2", ["a", "b"], toy_model.Faults(0.5, 1.5, empty=True)),
+        (9001, "v1", ["llama-3-8b"], toy_model.Faults()),
+    ]
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536"])
 def test_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "port" in refused(capsys, "demo-model", "--port", port)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--fail-ratio", "1.1"), ("--fail-ratio", "x"), ("--delay", "nan")])
+def test_no_fault(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flag in refused(capsys, "demo-model", flag, value)

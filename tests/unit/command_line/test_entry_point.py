@@ -49,8 +49,8 @@ def test_every_line_of_a_setup_error_has_the_program_s_name(capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("problems", "summary"),
     [
-        ([problem()], "1 problem: nothing was started"),
-        ([problem(), problem(warning=True), problem()], "2 problems: nothing was started"),
+        ([problem()], "1 problem"),
+        ([problem(), problem(warning=True), problem()], "2 problems"),
     ],
 )
 def test_problems_of_policies_are_listed_and_warnings_not_counted(

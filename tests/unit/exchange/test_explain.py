@@ -233,3 +233,18 @@ def test_a_rollout_says_the_weights(percent: int | None, version: str, said: str
     found = explain(Snapshot((policy,)), "POST", "/v1/chat/completions", [], b'{"model": "x"}')
     assert found["version"] == version
     assert found["reason"].endswith(f"{version} was drawn by weight; {said}")
+
+
+@pytest.mark.parametrize(
+    ("model", "pin", "why"),
+    [
+        ("drawn", "v2", "; x-model-version: v2 is ignored: allowPin is false"),
+        ("chosen", "v9", "; x-model-version: v9 is ignored: no version has this name"),
+        ("chosen", "v2", "v2 because the client pins it and the policy allows that"),
+        ("plain", "v1", "it has no versions"),
+    ],
+)
+def test_a_pin_that_does_not_count_is_told(model: str, pin: str, why: str) -> None:
+    reason = of(CHAT, {"model": model}, ("x-model-version", pin))["reason"]
+    assert why in reason
+    assert ("is ignored" in reason) is ("is ignored" in why)

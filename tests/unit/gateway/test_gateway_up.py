@@ -14,6 +14,7 @@ from extproc.errors import SetupError
 from extproc.gateway import up as module
 from extproc.gateway.up import _follow, _print_greeting, _supervise
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.render.envoy.envoy_options import DownstreamTls
 
 SNAPSHOT = Snapshot((Policy("chat", models=("llama", "qwen-*"), versions=(Version("v1"),)),))
 
@@ -115,10 +116,25 @@ def test_where_envoy_refuses_the_routes_stay(error: Exception, capsys: pytest.Ca
     assert capsys.readouterr().err == "extproc: the routes stay as they were: refused\n"
 
 
+def greeting(capsys: pytest.CaptureFixture[str], tls: DownstreamTls | None = None) -> str:
+    envoy: Any = SimpleNamespace(listen_address="127.0.0.1:8080", admin_address="127.0.0.1:9901")
+    _print_greeting(SNAPSHOT, [Path("p.yaml")], envoy, "127.0.0.1:9090", tls)
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("authority", "own"), [("", ""), ("ca.pem", "--cert client.crt --key client.key ")], ids=["any", "known clients"]
+)
+def test_the_request_of_the_greeting_speaks_tls(authority: str, own: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = greeting(capsys, DownstreamTls("/a b/tls.crt", "/tls.key", authority))
+    assert f"curl --cacert '/a b/tls.crt' {own}https://127.0.0.1:8080/" in said
+
+
 def test_the_greeting_has_a_request_that_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
-    _print_greeting(SNAPSHOT, [Path("p.yaml")], "http://127.0.0.1:8080", "127.0.0.1:9090")
-    said = capsys.readouterr().err
+    said = greeting(capsys)
     assert "an AI gateway on http://127.0.0.1:8080" in said
     assert "policy   p.yaml (watched)" in said
+    assert "envoy    http://127.0.0.1:9901/\n" in said
+    assert "try      curl http://127.0.0.1:8080/v1/chat/completions " in said
     assert "models   llama, qwen-*" in said
     assert """-d '{"model": "llama", "messages": """ in said

@@ -10,6 +10,7 @@ from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
 
 from extproc.policy.load_balancer import LoadBalancer
+from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 
 APP = (("app", "chat"),)
@@ -57,6 +58,10 @@ NOTED = [
     ),
     (Policy("p", "ai", APP, "c", versions=(Version("v1", 1, ("vllm.gpus.svc:8000",)),)), ["the pods of vllm.gpus"]),
     (Policy("p", "ai", APP, "c", versions=(Version("v1", 1, ("10.0.0.1:8000",)),)), ["c-v1.ai holds fixed"]),
+    (
+        Policy("p", "ai", APP, "c", versions=(Version("v1"), Version("v2", 0)), rollout=RolloutPlan("v2", ())),
+        ["without the controller v2 gets nothing"],
+    ),
     (Policy("p", "ai", APP, "c"), []),
     (Policy("p", "ai", APP, "c", load_balancer=LoadBalancer("consistentHash", "x-user")), ["no consistentHash x-user"]),
 ]

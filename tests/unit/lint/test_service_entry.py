@@ -57,6 +57,14 @@ def test_labels_that_something_reads(label: str, rest: str, found: list[str]) ->
     assert codes(entry(endpoint(label)) + rest) == found
 
 
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [("127.0.0.1", ["AIM505"]), ("::1", ["AIM505"]), ("0.0.0.0", ["AIM505"]), ("localhost", ["AIM505"]), ("::2", [])],
+)
+def test_endpoints_that_are_each_proxys_own_pod(address: str, found: list[str]) -> None:
+    assert codes(entry({"address": address})) == found
+
+
 def test_all_labels_of_an_endpoint_that_nothing_reads_are_named_at_once() -> None:
     (found,) = corpus.findings(service_entry, entry(endpoint("gpu", "app", "zone")))
     assert (found.path, found.message) == ("spec.endpoints[0].labels.gpu", "nothing reads the labels gpu, zone")

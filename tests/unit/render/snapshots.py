@@ -11,7 +11,7 @@ Doc = dict[str, Any]
 
 A100 = Gpu("NVIDIA-A100-SXM4-80GB", "a100", "ampere", "8.0", 81920)
 WEST = GpuPool("west", A100, ("10.0.0.1:80", "10.0.0.2:80"))
-EAST = GpuPool("east", A100, ("[::1]:80",))
+EAST = GpuPool("east", A100, ("[fd00::1]:80",))
 
 PLAIN = Snapshot((Policy("plain", "ai", host="plain"),))
 """Neither versions nor pools; every model."""

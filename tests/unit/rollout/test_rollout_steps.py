@@ -118,8 +118,8 @@ def test_commands(phase: str, percent: int, command: str, then: tuple[str, int])
 @pytest.mark.parametrize(
     ("phase", "command", "said"),
     [
-        (PROGRESSING, "resume", "it takes pause and promote and abort"),
-        (PAUSED, "pause", "it takes resume and promote and abort"),
+        (PROGRESSING, "resume", "it takes pause, promote or abort"),
+        (PAUSED, "pause", "it takes resume, promote or abort"),
         (FAILED, "abort", "it takes resume"),
         (FAILED, "promote", "it takes resume"),
         (COMPLETED, "promote", "it takes abort"),

@@ -30,6 +30,12 @@ def test_the_end_of_its_log_is_kept() -> None:
     assert not child.alive
 
 
+def test_one_that_said_nothing_has_no_last_words() -> None:
+    child = python("raise SystemExit(3)")
+    child.process.wait()
+    assert child.exit_report() == "the child ended with exit status 3"
+
+
 def test_what_is_no_text_does_not_end_the_reader() -> None:
     child = python("import os; os.write(2, b'\\xff\\n')")
     child.process.wait()

@@ -177,3 +177,9 @@ PARTS = {
 def test_every_part_of_what_is_wanted_must_hold(parts: dict[str, Any]) -> None:
     one_by_one = [TapFilter(**{name: value}).matches(SLOW) for name, value in parts.items()]
     assert TapFilter(**parts).matches(SLOW) == all(one_by_one)
+
+
+def test_whoever_has_no_identity_is_found_as_unknown() -> None:
+    nameless = msgspec.structs.replace(SLOW, caller="")
+    assert TapFilter(caller="unknown").matches(nameless)
+    assert not TapFilter(caller="unknown").matches(SLOW)

@@ -65,7 +65,7 @@ def test_addresses_need_no_dns_and_names_do() -> None:
     west, _, east, _ = clusters(POOLED, EnvoyOptions())
     assert [one["type"] for one in (west, east)] == ["STATIC", "STATIC"]
     assert endpoints(west)[1] == {"socket_address": {"address": "10.0.0.2", "port_value": 80}}
-    assert endpoints(east) == [{"socket_address": {"address": "::1", "port_value": 80}}]
+    assert endpoints(east) == [{"socket_address": {"address": "fd00::1", "port_value": 80}}]
     named, _ = clusters(PLAIN, EnvoyOptions())
     assert (named["type"], named["dns_lookup_family"]) == ("STRICT_DNS", "ALL")
     mixed = policy(versions=(Version("v1", 1, ("10.0.0.1:80", "model.svc:80")),))

@@ -21,6 +21,7 @@ from extproc.render.envoy.clusters import clusters, processor_cluster
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.overload import overload_manager
 from extproc.render.envoy.routes import route_configuration
+from extproc.render.istio.provenance import route_metadata
 from tests.unit.render.snapshots import CANARY, PLAIN, policy
 
 OPTIONS = EnvoyOptions(listen="[::1]:80", admin="127.0.0.1:9")
@@ -31,13 +32,18 @@ def manager(listener: dict[str, Any]) -> dict[str, Any]:
     return dict(listener["filter_chains"][0]["filters"][0]["typed_config"])
 
 
+def routes() -> dict[str, Any]:
+    """Those of the policy, which tell what they were rendered from."""
+    return route_configuration(CANARY, OPTIONS) | {"metadata": route_metadata(CANARY)}
+
+
 def test_everything_in_one_document() -> None:
     found = bootstrap(CANARY, OPTIONS)
     static = found["static_resources"]
     assert static["clusters"] == [processor_cluster(OPTIONS), *clusters(CANARY, OPTIONS)]
     (listener,) = static["listeners"]
     assert listener["address"] == {"socket_address": {"address": "::1", "port_value": 80}}
-    assert manager(listener)["route_config"] == route_configuration(CANARY, OPTIONS)
+    assert manager(listener)["route_config"] == routes()
     assert "rds" not in manager(listener)
     assert "dynamic_resources" not in found
 
@@ -78,7 +84,7 @@ def test_files_hold_what_a_policy_changes() -> None:
     found = discovery_resources(CANARY, DISCOVERED)
     assert list(found) == [CLUSTERS, ROUTES_FILE, LISTENERS], "routes after the clusters that they name"
     assert found[CLUSTERS] == clusters(CANARY, DISCOVERED)
-    assert found[ROUTES_FILE] == [route_configuration(CANARY, OPTIONS)]
+    assert found[ROUTES_FILE] == [routes()]
     rds = manager(found[LISTENERS][0])["rds"]
     assert rds["route_config_name"] == found[ROUTES_FILE][0]["name"]
     assert rds["config_source"]["path_config_source"]["path"] == f"/d/{ROUTES_FILE}"

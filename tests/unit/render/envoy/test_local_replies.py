@@ -75,6 +75,7 @@ def told(*arguments: Any, **names: Any) -> Any:
         (404, "route_not_found", "not_found", "invalid_request_error"),
         (501, "http1.invalid_transfer_encoding", "transfer_encoding", "server_error"),
         (503, "overload", "overloaded", "server_error"),
+        (503, "ext_proc_error_grpc_error_14{aimesh.route}", "no_processor", "server_error"),
         (503, "no_healthy_upstream", "no_model_server", "server_error"),
         (504, "upstream_response_timeout", "timeout", "server_error"),
         (500, "", "internal_error", "server_error"),

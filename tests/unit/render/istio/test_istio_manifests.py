@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from extproc.errors import SetupError
-from extproc.policy.snapshot import Policy, RetryBudget, Snapshot
+from extproc.policy.rollout_plan import RolloutPlan
+from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents, manifests, notes
 from extproc.render.istio.provenance import ANNOTATION, annotation
@@ -62,6 +63,7 @@ def test_contradictory_options_are_an_error() -> None:
         documents(CANARY, IstioOptions(gateway="public"))
 
 
+ROLLED_OUT = Snapshot((policy(versions=(Version("v1"), Version("v2", 0)), rollout=RolloutPlan("v2", ())),))
 BUDGETED = Snapshot((policy(retry_budget=RetryBudget(0.1, 1), selector=(("app", "a"),)),))
 
 
@@ -74,6 +76,7 @@ BUDGETED = Snapshot((policy(retry_budget=RetryBudget(0.1, 1), selector=(("app", 
         (CANARY, IstioOptions(proxies=("inbound",)), ["policy chat has no selector"]),
         (BUDGETED, IstioOptions(proxies=("inbound", "sidecar"), release="1.31"), ["counted twice"]),
         (CANARY, IstioOptions(release="1.28"), ["formatter"]),
+        (ROLLED_OUT, IstioOptions(), ["without the controller v2 gets nothing"]),
     ],
 )
 def test_what_a_user_should_know(snapshot: Snapshot, options: IstioOptions, words: list[str]) -> None:

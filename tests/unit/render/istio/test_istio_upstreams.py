@@ -28,6 +28,13 @@ def of(*versions: Version, **fields: Any) -> Snapshot:
     return Snapshot((policy(versions=versions, **fields),))
 
 
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9001", "[::1]:80", "0.0.0.0:80", "localhost:80"])
+def test_an_endpoint_that_no_pod_reaches_is_refused(endpoint: str) -> None:
+    with pytest.raises(SetupError, match="version v1: no pod reaches ") as refused:
+        documents(of(Version("v1", 1, (endpoint,))), OPTIONS)
+    assert endpoint in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("tls", "found"),
     [
