@@ -25,7 +25,7 @@ from extproc.policy.rollout_plan import (
     RolloutPlan,
 )
 from extproc.policy.snapshot import Policy, Version
-from extproc.rollout.evidence import GROWTH, VALUES, ZERO, StepEvidence, VersionEvidence
+from extproc.rollout.evidence import GROWTH, ZERO, StepEvidence, VersionEvidence
 from extproc.rollout.guards import judge
 from extproc.rollout.steps import advance, begin
 
@@ -97,7 +97,7 @@ def draw(behaviour: Behaviour, requests: int, random: np.random.Generator) -> Ve
     times = random.lognormal(np.log(behaviour.first_token), 0.36, good)[~empty]
     paces = random.lognormal(np.log(behaviour.per_token), 0.25, good)[~empty]
     tokens = np.where(empty, 0, np.ceil(random.lognormal(np.log(behaviour.tokens), 1.0, good)))
-    for metric, values in zip(VALUES, (times, paces, tokens), strict=True):
+    for metric, values in zip((FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS), (times, paces, tokens), strict=True):
         numbers = np.full(len(values), ZERO)
         numbers[values > 0] = np.ceil(np.log(values[values > 0]) / log(GROWTH))
         found.values[metric] = dict(zip(*map(np.ndarray.tolist, np.unique(numbers, return_counts=True)), strict=True))

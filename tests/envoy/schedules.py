@@ -42,7 +42,7 @@ class Schedule:
         if self.form:
             part = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n--b--\r\n'
             return "multipart/form-data; boundary=b", part
-        return "application/json", b'{"model":"m","stream":true}'
+        return "application/json", b'{"model":"m","stream":true,"inputs":"a","text":"a"}'
 
     @property
     def grpc(self) -> bool:
@@ -289,7 +289,7 @@ FAILING = (
     Schedule(
         "bedrock",
         "/model/m/converse-stream",
-        [*converse()[:3], (END, frame(b"{}", exception_type="throttlingException", message_type="exception"))],
+        [*converse()[:3], (END, frame(b"{}", exception_type="internalServerException", message_type="exception"))],
         AWS,
     ),
     Schedule("ollama", "/api/chat", [(NOISE, b'{"error":"model runner has stopped"}\n')], NDJSON),

@@ -26,6 +26,7 @@ MECHANICS = {
     "any_model",
     "error_shape",
     "error_table",
+    "grpc_error",
     "model_list",
     "input_only",
     "__init__",

@@ -77,7 +77,8 @@ def test_what_ends_an_answer_is_documented(key: tuple[str, str]) -> None:
 
 
 ABORT = {"type": "abort", "message": "…", "status_code": 503}
-ERROR = {"object": "error", "message": "…", "type": "BadRequestError", "code": 400}
+ERROR = {"object": "error", "message": "…", "type": "InternalServerError", "code": 500}
+CLIENT_ERROR = {"object": "error", "message": "…", "type": "BadRequestError", "code": 400}
 FAILURES = [
     ("openai", "chat.completions", chat(finish="abort")),
     ("openai", "chat.completions", chat(finish="error")),
@@ -99,6 +100,14 @@ FAILURES = [
 def test_failures_that_are_said_inside(api: str, operation: str, event: Any) -> None:
     assert stream(api, operation, event).state.failed
     assert document(api, operation, event).state.failed
+
+
+def test_an_error_that_is_the_clients_is_no_failure() -> None:
+    for reader in (
+        stream("openai", "chat.completions", CLIENT_ERROR),
+        document("openai", "chat.completions", CLIENT_ERROR),
+    ):
+        assert (reader.state.failed, reader.state.client_error) == (False, True)
 
 
 def test_output_before_a_failure_and_usage_behind_it_count() -> None:
