@@ -10,7 +10,7 @@ from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
 from extproc.render.document import Doc
 from extproc.render.envoy.credentials import credential_of, upstream_filters
-from extproc.render.envoy.envoy_options import EnvoyOptions, address, host_port, is_ip, typed
+from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, address, host_port, is_ip, typed
 from extproc.render.envoy.failover import aggregate, failover_budget, own_cluster, stand_ins
 from extproc.render.envoy.secrets import Secret, secret_source
 from extproc.render.envoy.sessions import session_metadata
@@ -203,9 +203,9 @@ def _assignment(name: str, target: Target, keys: Sequence[bytes], *, grpc: bool)
     found = []
     for endpoint in target.servers(grpc=grpc):
         fields, metadata = endpoint_fields(target, endpoint, grpc=grpc)
-        metadata |= session_metadata(keys, target, endpoint)
-        around = {"metadata": {"filter_metadata": metadata}} if metadata else {}
-        found.append({"endpoint": {"address": address(endpoint), **fields}, **around})
+        mark: Doc = {NAMESPACE: {}}  # by which `doctor` knows them
+        around = {"filter_metadata": mark | metadata | session_metadata(keys, target, endpoint)}
+        found.append({"endpoint": {"address": address(endpoint), **fields}, "metadata": around})
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 
 

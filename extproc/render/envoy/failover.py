@@ -49,8 +49,7 @@ def own_cluster(target: Target, cluster: Doc) -> Doc:
     """The cluster of a target that has stand-ins: all of its servers may be found unhealthy, and tell their pool."""
     for locality in cluster["load_assignment"]["endpoints"]:
         for endpoint in locality["lb_endpoints"]:
-            metadata = endpoint.setdefault("metadata", {}).setdefault("filter_metadata", {})
-            metadata.setdefault(NAMESPACE, {})[_POOL] = target.pool
+            endpoint["metadata"]["filter_metadata"][NAMESPACE][_POOL] = target.pool
     ejection = cluster["outlier_detection"] | {"max_ejection_percent": 100}
     return cluster | {"outlier_detection": ejection, "health_checks": [_HEALTH_CHECK]}
 
