@@ -85,7 +85,9 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
         dead = {t: [name for name, ports in _clusters(t).items() if self._all_down(ports)] for t in self._targets}
         down = frozenset(name for names in dead.values() for name in names)
         for cluster in sorted(down - self._loads.down):
-            log.warning("%s is down: none of its servers can be reached; its users get another version", cluster)
+            log.warning(
+                "%s is down: none of its servers can be reached; `onVersionDown` says what its users get", cluster
+            )
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
         self._loads.down = down

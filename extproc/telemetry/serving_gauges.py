@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from extproc.policy.breaker import EJECTED, PROBING
+from extproc.policy.snapshot import NONE
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -64,7 +65,7 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
         labels=("policy", "version", "gpu_pool"),
     )
     for name in sorted({name for each in processes for name in each.up}):
-        up.add_metric(name, min(each.up[name] for each in processes if name in each.up))
+        up.add_metric(_labels(name), min(each.up[name] for each in processes if name in each.up))
     yield up
     info = GaugeMetricFamily(
         POOL_INFO,
@@ -79,9 +80,9 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(IN_FLIGHT, "Requests that it has, of policies with a circuit breaker.", labels=labels)
     admits = GaugeMetricFamily(ADMITS, "Share of the processes that have not ejected it.", labels=labels)
     for name, (most, present, states) in merged_breakers(processes).items():
-        limit.add_metric(name, most)
-        in_flight.add_metric(name, present)
-        admits.add_metric(name, sum(state not in (EJECTED, PROBING) for state in states) / len(states))
+        limit.add_metric(_labels(name), most)
+        in_flight.add_metric(_labels(name), present)
+        admits.add_metric(_labels(name), sum(state not in (EJECTED, PROBING) for state in states) / len(states))
     yield from (limit, in_flight, admits)
     for key, (metric, text) in POOL_GAUGES.items():
         gauge = GaugeMetricFamily(metric, text, labels=("gpu_pool",))
@@ -89,3 +90,8 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
             told = [each.pools[pool] for each in processes if pool in each.pools]
             gauge.add_metric((pool,), fmean(known[key] for known in told if key in known))
         yield gauge
+
+
+def _labels(name: TargetName) -> tuple[str, ...]:
+    """As those of requests are: ``none`` where there is no version, or no pool."""
+    return tuple(part or NONE for part in name)

@@ -31,8 +31,8 @@ WELL = {
     'inference_requests_total{model="llama", version="v2", gpu_pool="none", api="openai", code="200"}': steady(1, LONG),
     'inference_unmatched_total{reason="no_policy"}': steady(0.5, LONG),
     'inference_unmatched_total{reason="no_api"}': steady(50, LONG),
-    'inference_target_up{policy="chat", version="v1", gpu_pool=""}': f"1x{LONG // STEP}",
-    'inference_target_up{policy="chat", version="v2", gpu_pool=""}': f"0x2 1x{LONG // STEP}",  # it starts
+    'inference_target_up{policy="chat", version="v1", gpu_pool="none"}': f"1x{LONG // STEP}",
+    'inference_target_up{policy="chat", version="v2", gpu_pool="none"}': f"0x2 1x{LONG // STEP}",  # it starts
     'inference_pool_free{gpu_pool="west"}': f"0.4x{LONG // STEP}",
     FAILED_OPEN: f"3x{LONG // STEP}",
     # Both versions alike: P95 is 0.95 s of the one, and of the other 1.25 times that.
@@ -66,7 +66,7 @@ def test_all_is_well(judge: Judge) -> None:
         ("InferenceRequestsUnmatched", {'inference_unmatched_total{reason="no_policy"}': steady(2, LONG)}),
         (
             "InferenceVersionDown",
-            {'inference_target_up{policy="chat", version="v1", gpu_pool=""}': f"1x20 0x{LONG // STEP}"},
+            {'inference_target_up{policy="chat", version="v1", gpu_pool="none"}': f"1x20 0x{LONG // STEP}"},
         ),
         ("InferencePoolFull", {'inference_pool_free{gpu_pool="west"}': f"0.05x{LONG // STEP}"}),
         ("InferenceFailedOpen", {FAILED_OPEN: steady(1, LONG)}),

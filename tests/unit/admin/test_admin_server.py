@@ -259,7 +259,7 @@ def test_circuit_breakers_of_all_processes_are_added_up(admin: AdminServer, cont
         "states": ["closed", "ejected"],
     }
     lines = get(admin, "/metrics")[2].decode().splitlines()
-    labels = '{gpu_pool="",policy="chat",version="v1"}'
+    labels = '{gpu_pool="none",policy="chat",version="v1"}'
     assert f"inference_concurrency_limit{labels} 12.0" in lines
     assert f"inference_in_flight{labels} 5.0" in lines
     assert f"inference_target_admits{labels} 0.5" in lines

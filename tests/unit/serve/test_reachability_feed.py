@@ -84,7 +84,7 @@ def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog
         feed.stop()
     said = [record.getMessage() for record in caplog.records if record.name == "extproc.serve.reachability_feed"]
     assert said[:2] == [
-        "p/v1 is down: none of its servers can be reached; its users get another version",
+        "p/v1 is down: none of its servers can be reached; `onVersionDown` says what its users get",
         "p/v1 can be reached again",
     ]
 

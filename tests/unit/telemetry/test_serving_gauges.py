@@ -16,7 +16,7 @@ TWO = ServingGauges({("p", "v1", ""): 0}, {"west": {"free": 0.4}, "east": {"gpu"
 
 def test_a_target_is_up_where_all_reach_it_and_loads_are_averaged() -> None:
     assert samples(ONE, TWO) == {
-        ("inference_target_up", "p", "v1", ""): 0,
+        ("inference_target_up", "p", "v1", "none"): 0,
         ("inference_target_up", "p", "v2", "west"): 1,
         ("inference_pool_free", "west"): (0.2 + 0.4) / 2,
         ("inference_pool_waiting", "west"): 3.0,
