@@ -143,7 +143,7 @@ fuzz: $(VENV)/dev  ## FUZZ_SECONDS (600) of fuzzing what reads requests and HTTP
 	@$(BIN)/python -m tests.fuzz
 
 mutants: $(VENV)/dev  ## do tests notice mistakes planted in what they test: MUTANTS (150), SEED (1), ONLY=module; minutes
-	@$(BIN)/python -m tests.mutants --sample $(or $(MUTANTS),150) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
+	@EXTPROC_TEST_EXAMPLES=100 $(BIN)/python -m tests.mutants --sample $(or $(MUTANTS),150) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
 dist: $(VENV)/dev  ## an sdist, and a wheel by each Python that is here, tried in a new environment: minutes
 	@$(BIN)/python -m tests.dist

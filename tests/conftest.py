@@ -1,8 +1,14 @@
-"""What holds for every test: hypothesis judges what code does, not how fast a busy machine does it."""
+"""What holds for every test: hypothesis judges what code does, not how fast a busy machine does it.
+
+``EXTPROC_TEST_EXAMPLES``: how many examples a property gets that does not say so itself (40; `make mutants`: 100).
+"""
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = int(os.environ.get("EXTPROC_TEST_EXAMPLES", "40"))
+settings.register_profile("house", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")

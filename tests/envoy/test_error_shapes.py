@@ -125,7 +125,7 @@ def test_every_api_has_its_errors_without_a_processor(snapshot: Snapshot, gatewa
     for api, (path, sent) in CALLS.items():
         answer = envoy.post(sent, path)
         if api not in ("vertex", "kserve", "tensorflow"):  # others with another shape begin their paths alike
-            assert read(api, answer)[1] == "No model server can take this request now.", api
+            assert read(api, answer)[1] == "The gateway cannot route requests now.", api
         assert answer.status == 503
 
 

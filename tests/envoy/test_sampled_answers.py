@@ -176,6 +176,7 @@ class Watched:
         request.send_response(200)
         request.send_header("content-type", "text/event-stream")
         request.send_header("content-length", str(len(STREAM)))
+        request.send_header("connection", "close")
         request.end_headers()
         request.wfile.write(FIRST)
         if self.left_when_seen:

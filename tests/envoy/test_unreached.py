@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,16 @@ def test_a_version_that_the_routes_do_not_know(
     assert not CLAIMS & ({name.lower() for name in answer.headers} | v1.seen[-1].headers.keys())
 
 
+def leading(configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    """All routes but the one that refuses what is no WebSocket."""
+    routes = configuration["virtual_hosts"][0]["routes"]
+    return [route for route in routes if "upgrade_configs" not in route["route"]]
+
+
 def test_each_route_takes_off_what_it_does_not_reach() -> None:
     versioned = Policy("chat", models=("llama",), versions=(Version("v1"),), gpu=Requirement("a100"))
     snapshot = Snapshot((versioned, Policy("iris", models=("iris",))), (GpuPool("west", A100),))
-    routes = route_configuration(snapshot, EnvoyOptions())["virtual_hosts"][0]["routes"]
+    routes = leading(route_configuration(snapshot, EnvoyOptions()))
     assert [set(route.get("request_headers_to_remove", ())) for route in routes[::2]] == [
         set(),  # v1 on west
         CLAIMS,  # the policy's models alone
@@ -57,5 +64,5 @@ def test_a_mesh_behind_is_told_everything() -> None:
     apex = Snapshot((Policy("chat", versions=(Version("", 1, ("apex:80",)),)),))
     (listener,) = bootstrap(snapshot, EnvoyOptions(), apex)["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    routes = leading(manager["route_config"])
     assert [set(route.get("request_headers_to_remove", ())) for route in routes[::2]] == [set(), CLAIMS]

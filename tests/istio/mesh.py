@@ -55,9 +55,9 @@ _ELSEWHERE = "192.0.2.1"
 """Stands for loopback in policies, which are refused with the latter."""
 
 
-def elsewhere(server: ModelServer) -> str:
-    """The server's address as a policy may list it; ``proxy`` leads to the real one."""
-    return server.address.replace("127.0.0.1", _ELSEWHERE)
+def elsewhere(address: str) -> str:
+    """A server's address as a policy may list it; ``proxy`` leads to the real one."""
+    return address.replace("127.0.0.1", _ELSEWHERE)
 
 
 def proxy(

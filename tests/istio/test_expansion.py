@@ -231,8 +231,8 @@ def test_a_pool_without_servers_fails_over_where_the_policy_lets_it(
 def test_endpoints_that_are_in_no_service(servers: Servers, processor: Process, run: Run) -> None:
     v1, v2, other = servers("v1", "v2", "other")
     versions = (
-        Version("v1", 1, (mesh.elsewhere(v1),)),
-        Version("v2", 0, (mesh.elsewhere(v2),), match=mesh.BETA),
+        Version("v1", 1, (mesh.elsewhere(v1.address),)),
+        Version("v2", 0, (mesh.elsewhere(v2.address),), match=mesh.BETA),
     )
     snapshot = Snapshot((mesh.policy(versions=versions, sticky=Sticky(header="x-user")),))
     envoy = run(mesh.proxy(snapshot, [], other, processor(snapshot)))

@@ -60,8 +60,8 @@ def test_each_version_by_its_name_path_and_key(
         )
         second = Upstream(Tls(str(authority.ca), server_name="b.example"))
         versions = (
-            Version("v1", 1, (mesh.elsewhere(v1),), upstream=first),
-            Version("v2", 0, (mesh.elsewhere(v2),), match=BETA, upstream=second),
+            Version("v1", 1, (mesh.elsewhere(v1.address),), upstream=first),
+            Version("v2", 0, (mesh.elsewhere(v2.address),), match=BETA, upstream=second),
         )
         snapshot = Snapshot((mesh.policy(versions=versions, default="v1"),))
         process = processor(snapshot)
@@ -89,7 +89,7 @@ def test_a_server_of_another_name_gets_nothing(
     (other,) = servers("other")
     with TlsModelServer("v1", authority.issue("a.example")) as v1:
         version = Version(
-            "v1", 1, (mesh.elsewhere(v1),), upstream=Upstream(Tls(str(authority.ca), server_name="b.example"))
+            "v1", 1, (mesh.elsewhere(v1.address),), upstream=Upstream(Tls(str(authority.ca), server_name="b.example"))
         )
         snapshot = Snapshot((mesh.policy(versions=(version,)),))
         process = processor(snapshot)

@@ -182,7 +182,8 @@ def test_pools_and_endpoints_of_our_own(servers: Servers, processor: Process, ru
     """Subsets of a ServiceEntry, one of a pool."""
     v1, v2, other = servers("v1", "v2", "other")
     pooled = mesh.pooled()
-    versions = (Version("v1", 1, (v1.address,)), Version("v2", 0, (v2.address,), match=mesh.BETA))
+    places = [mesh.elsewhere(server.address) for server in (v1, v2)]
+    versions = (Version("v1", 1, (places[0],)), Version("v2", 0, (places[1],), match=mesh.BETA))
     snapshot = Snapshot((mesh.policy(versions=versions, gpu=pooled.policies[0].gpu),), pooled.pools)
     process = processor(snapshot)
     envoy = run(mesh.proxy(snapshot, [], other, process))

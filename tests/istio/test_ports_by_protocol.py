@@ -31,8 +31,8 @@ def test_calls_go_to_the_ports_of_grpc(
     v1, v2, other = servers("v1", "v2", "other")
     (_, first), (_, second) = upstream("v1"), upstream("v2")
     versions = (
-        Version("v1", 1, (v1.address,), grpc_endpoints=(first,)),
-        Version("v2", 0, (v2.address,), match=BETA, grpc_endpoints=(second,)),
+        Version("v1", 1, (mesh.elsewhere(v1.address),), grpc_endpoints=(mesh.elsewhere(first),)),
+        Version("v2", 0, (mesh.elsewhere(v2.address),), match=BETA, grpc_endpoints=(mesh.elsewhere(second),)),
     )
     snapshot = Snapshot((mesh.policy(versions=versions),))
     process = processor(snapshot)
