@@ -58,8 +58,9 @@ def test_without_the_api_server_the_admin_port_says_why_none_is_ready(api: FakeA
     api.answer = 503, b'{"message": "away"}'
     admin = tmp_path / "admin.sock"
     with ClusterWorkers(api.kubeconfig, tmp_path, admin=f"unix://{admin}") as team:
-        until(lambda: "503: away" in _unready(admin) or team.process.poll() is not None)
-        assert "status 503: not ready: starting; worker 1 answers /readyz with status 503: " in _unready(admin)
+        why = "status 503: not ready: starting; worker 1 answers /readyz with status 503: "
+        until(lambda: why in _unready(admin) or team.process.poll() is not None)
+        until(lambda: "503: away" in _unready(admin))
         api.answer = None
         until(lambda: not _unready(admin))
 
