@@ -15,7 +15,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: $(VENV)/gateway  ## a real Envoy, three model servers and traffic through 
 	@$(BIN)/extproc demo
 
 test: $(VENV)/dev  ## every test, those with the real Envoy too
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 test-unit: $(VENV)/dev  ## the tests of single modules: seconds
 	@$(BIN)/python -m pytest tests/unit
@@ -56,6 +56,9 @@ test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every st
 
 test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and every query of its dashboard in a real Prometheus: a minute
 	@EXTPROC_TEST_PIPELINE=1 $(BIN)/python -m pytest tests/demo/test_pipeline_with_envoy.py tests/page/test_traces_on_page.py tests/prometheus/test_stages_scraped.py tests/unit/demo/pipeline
+
+test-benchmarks: $(VENV)/dev  ## the benchmarks' own tests, those too that start everything they measure: a minute
+	@EXTPROC_TEST_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks
 
 test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python

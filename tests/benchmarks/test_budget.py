@@ -17,9 +17,6 @@ from benchmarks.mesh.external import external
 from benchmarks.mesh.scenarios import BASELINE, POLICY
 from benchmarks.mesh.upstream import start_upstream
 
-MODES = ["", ":streamed", ":duplex"] if "EXTPROC_TEST_BENCHMARKS" in os.environ else [":duplex"]
-"""How bodies are shown to the processor; the others take eight seconds each."""
-
 
 def _turns(*rounds: tuple[float, float]) -> list[Turn]:
     """From (processor's CPU, Envoy's CPU)."""

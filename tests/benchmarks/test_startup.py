@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from benchmarks.startup import OURS, measure, summarize
 
 
+@pytest.mark.skipif(
+    "EXTPROC_TEST_BENCHMARKS" not in os.environ, reason="by make test-benchmarks: a quarter of a minute"
+)
 def test_a_start_ends_with_an_answer(tmp_path: Path) -> None:
     def serve(policy: Path, listen: str) -> list[str]:
         serve = [sys.executable, "-m", "extproc", "serve", "-f", str(policy), "--listen", listen]
