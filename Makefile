@@ -24,7 +24,7 @@ demo: $(VENV)/gateway  ## a real Envoy, three model servers and traffic through 
 	@$(BIN)/extproc demo
 
 test: $(VENV)/dev  ## every test, those with the real Envoy too
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-unit: $(VENV)/dev  ## the tests of single modules: seconds
 	@$(BIN)/python -m pytest tests/unit
