@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 from urllib.parse import urlsplit
 
@@ -14,7 +15,10 @@ from tests.demo.test_demo_with_envoy import Run, Start, run
 from tests.waiting import until
 
 __all__ = ["run"]
-pytestmark = pytest.mark.envoy
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.skipif("EXTPROC_TEST_PIPELINE" not in os.environ, reason="by make test-pipeline: half a minute"),
+]
 
 FEW = 24
 PICTURE = {
