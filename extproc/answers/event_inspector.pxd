@@ -7,7 +7,7 @@ cimport cython
 cdef int _OUTPUT, _END, _FINISH, _ERROR, _FAILURE
 
 cdef class EventInspector:
-    cdef public object shape
+    cdef public object shape, _roots
     cdef public bint has_end_mark, pieces_are_tokens
     cdef public list _counters, _ends, _errors, _every_event, _failures, _finishes, _kind, _last_events, _output
     cdef public dict _roles
@@ -20,5 +20,5 @@ cdef class EventInspector:
     cpdef bint _apply(self, AnswerState state, int role, bint output, object document=*) except -1
     cpdef int _role_of(self, object kind) except -1
 
-cdef bint _any_output(dict document, list groups) except -1
+cdef bint _any_output(dict document, list groups, object roots) except -1
 cdef bint _has_output(object node, tuple parts, Py_ssize_t depth, tuple names) except -1

@@ -36,8 +36,8 @@ class AnswerReader:
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         headers = [("host", url.authority), ("accept-encoding", "identity"), ("connection", "close")]
         self.request = self._h11.send(h11.Request(method="GET", target=url.target, headers=headers)) or b""
-        self._h11.send(h11.EndOfMessage())
         """The bytes to send."""
+        self._h11.send(h11.EndOfMessage())
         self.status = 0
         """0 until the head has come."""
         self.ended = False

@@ -109,7 +109,7 @@ def test_no_request_is_lost_while_policies_change(servers: Servers, live: Callab
 
     client = threading.Thread(target=ask)
     client.start()
-    for turn in range(4):
+    for turn in range(10):
         running.change(views[(turn + 1) % 2])
         seen = len(statuses)
         until(partial(_longer_than, statuses, seen + 3))

@@ -49,15 +49,11 @@ def allowed(size: int, piece: int) -> int:
     return BODY + size // BYTES + PIECE * (size // piece + 1 if piece else 1)
 
 
-ANSWER = 160_000
-"""As ``BODY``, of an answer: a piece may hold a thousand events of three bytes before it is read no further."""
-
-
 def allowed_in_pieces(answer: slow_answers.Answer, piece: int) -> int:
     """Of an answer, which may go on for hours, each piece has its bound, and what all of it unpacks to another."""
     size = len(answer.body)
     piece = max(1, min(piece or size, size))
-    whole = (PIECE + min(ANSWER + piece // BYTES, EVENT * piece)) * (size // piece + 1)
+    whole = (PIECE + min(BODY + piece // BYTES, EVENT * piece)) * (size // piece + 1)
     packed = "content-encoding" in dict(answer.headers)
     free = answer_coding.FREE * (size // piece + 1)
     return whole + LINE * (free + answer_coding.RATIO * size) if packed else whole

@@ -13,6 +13,7 @@ ERROR = ":error"
 
 CLIENT_ERROR = ":client-error"
 """The same where the failure is the client's."""
+FAILED = (ERROR, CLIENT_ERROR)
 
 RAW_OUTPUT = ":bare"
 """The kind of a piece that is output by itself, with no data to read."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from extproc.answers.wire.aws_event_stream import AwsEventStream
-from extproc.answers.wire.decoder import ERROR, Decoder, Event, MalformedAnswer
+from extproc.answers.wire.decoder import FAILED, Decoder, Event, MalformedAnswer
 from extproc.answers.wire.documents import ObjectOrLines, SniffingDecoder
 from extproc.answers.wire.grpc_messages import GrpcMessages
 from extproc.bodies.grpc_message import fields_of
@@ -37,7 +37,7 @@ class RawPayloads:
         found: list[Event] = []
         payloads: list[bytes] = []
         for event in self._outer.feed(data):
-            if event[0] != ERROR:
+            if event[0] not in FAILED:
                 payloads.append(event[1])
                 continue
             if payloads:
@@ -65,7 +65,7 @@ class Base64Payloads:
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """See ``Decoder``."""
-        return [event if event[0] == ERROR else _unwrapped(event) for event in self._outer.feed(data)]
+        return [event if event[0] in FAILED else _unwrapped(event) for event in self._outer.feed(data)]
 
     def end(self) -> Sequence[Event]:
         """See ``Decoder``."""

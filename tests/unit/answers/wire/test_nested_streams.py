@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Callable
 
 import pytest
 
 from extproc.answers.wire.bounded_buffer import MAX_WHOLE
-from extproc.answers.wire.decoder import ERROR, MalformedAnswer
+from extproc.answers.wire.decoder import CLIENT_ERROR, ERROR, Decoder, MalformedAnswer
 from extproc.answers.wire.documents import SniffingDecoder
 from extproc.answers.wire.nested_streams import Base64Payloads, HttpBodies, RawPayloads
 from extproc.answers.wire.sse import SseEvents
@@ -40,6 +41,12 @@ def test_payloads_are_pieces_of_one_stream() -> None:
 
 def test_what_comes_before_an_exception_is_read_before_it() -> None:
     assert RawPayloads().feed(aws(b"data: a\n\n") + EXCEPTION) == [("", b"a", True), (ERROR, b"slow down", True)]
+
+
+@pytest.mark.parametrize("decoder", [Base64Payloads, RawPayloads])
+def test_an_exception_that_is_the_clients_is_no_payload(decoder: Callable[[], Decoder]) -> None:
+    said = aws(b"no such model", message_type="exception", exception_type="validationException")
+    assert read(decoder, said) == [(CLIENT_ERROR, b"no such model", True)]
 
 
 def test_an_event_that_is_too_long_has_no_data() -> None:

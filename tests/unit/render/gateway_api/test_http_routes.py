@@ -131,10 +131,10 @@ def test_names_that_clash_are_refused() -> None:
 
 @crds.needed
 def test_very_many_models_are_within_the_limits_of_the_crd() -> None:
-    models = tuple(f"m{n}" for n in range(150))
+    models = tuple(f"m{n}" for n in range(300))
     many = Policy("many", host="many", models=models, versions=(Version("v1", 1, ("a.svc:1",)),))
     found = routes(Snapshot((many, Policy("rest", host="rest"))))
-    assert len(found) > 1
+    assert len(found) > 3
     assert [crds.problems(route, ("gateway-api-1.6.0",)) for route in found] == [[]] * len(found)
 
 
