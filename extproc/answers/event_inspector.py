@@ -228,7 +228,7 @@ def _roots(groups: Sequence[_Group]) -> frozenset[str]:
 
 
 def _any_output(document: dict[str, Any], groups: Sequence[_Group], roots: frozenset[str] | None) -> bool:
-    """Whether a value at one of the pointers is not empty. ``roots``: where they begin, if that is to be asked first."""
+    """Whether a value at one of the pointers is not empty. ``roots``: where they begin, if those are asked first."""
     if roots is not None and roots.isdisjoint(document):
         return False
     for parts, names in groups:  # noqa: SIM110 - half the time of any(): this is done for every token
