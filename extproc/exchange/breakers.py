@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from extproc.bodies.grpc_message import is_grpc
 from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.exchange.sampling import STREAMED, share_told
 from extproc.headers import Headers
@@ -74,7 +75,7 @@ class Breakers:
             return decision, ()
         headers, body_key, entropy = asked
         key = sticky_key(policy, headers, body_key) or entropy
-        decision, note = with_room(decision, policy, key, snapshot, down, self)
+        decision, note = with_room(decision, policy, key, snapshot, down, self, grpc=is_grpc(headers))
         policy = decision.policy
         if policy is not None and policy.breaker is not None:
             self._of(policy, _name(decision, policy)).admit(now)

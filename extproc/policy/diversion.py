@@ -50,12 +50,19 @@ class NoRoom(Rejected):
 
 
 def with_room(
-    decision: Decision, policy: Policy, key: bytes, snapshot: Snapshot, down: frozenset[str], limits: Limits
+    decision: Decision,
+    policy: Policy,
+    key: bytes,
+    snapshot: Snapshot,
+    down: frozenset[str],
+    limits: Limits,
+    *,
+    grpc: bool = False,
 ) -> tuple[Decision, Diverted | None]:
     """The decision, or another one that its target's limit asks for, and what to note of that.
 
     ``policy``: that of the decision, which has a breaker; ``key``: that by which it was made; ``down``: clusters of
-    targets that no request can reach. Raises ``NoRoom``.
+    targets that no request can reach; ``grpc``: it is a call of gRPC. Raises ``NoRoom``.
     """
     name = decision.version if policy.versions else ""
     first = next(t for t in snapshot.targets[policy.name, name] if t.pool == decision.pool)
@@ -63,12 +70,12 @@ def with_room(
     if busy is None:
         return decision, None
     tried = [(first, busy)]
-    if (found := _target_with_room(policy, name, key, snapshot, down, limits, tried)) is not None:
+    if (found := _target_with_room(policy, name, key, snapshot, down, limits, tried, grpc=grpc)) is not None:
         return _at(decision, policy, found, snapshot), Diverted(policy.name, name, TO_POOL)
     if decision.cohort in MOVABLE:
         other, version = _fallback(policy, key, snapshot)
         again = other is policy and version in ("", name)
-        found = None if again else _target_with_room(other, version, key, snapshot, down, limits, [])
+        found = None if again else _target_with_room(other, version, key, snapshot, down, limits, [], grpc=grpc)
         if found is not None:
             to = TO_VERSION if other is policy else TO_POLICY
             return _fallen_back(decision, other, found, snapshot), Diverted(policy.name, name, to)
@@ -88,12 +95,14 @@ def _target_with_room(
     down: frozenset[str],
     limits: Limits,
     tried: list[tuple[Target, Busy]],
+    *,
+    grpc: bool,
 ) -> Target | None:
     """The version's target that takes the request. ``tried``: those that do not; more are added."""
     while True:
-        full = down.union(target.cluster for target, _ in tried)
-        target = snapshot.choose_target(policy.name, version, key, NO_REPORTS, full)
-        if target is None or target.cluster in full:
+        full = down.union(target.cluster_of(grpc=grpc) for target, _ in tried)
+        target = snapshot.choose_target(policy.name, version, key, NO_REPORTS, full, grpc)
+        if target is None or target.cluster_of(grpc=grpc) in full:
             return None
         busy = None if policy.breaker is None else limits.busy(policy, target)
         if busy is None:

@@ -133,3 +133,19 @@ def test_a_policy_without_versions_spills_too() -> None:
     decision, note = placed(view, Told({f"plain/{first.pool}": FULL}))
     assert {first.pool, decision.pool} == {"west", "east"}
     assert note == Diverted("plain", "", "pool")
+
+
+def test_a_call_of_grpc_goes_to_a_pool_whose_servers_of_grpc_can_be_reached() -> None:
+    pools = tuple(
+        GpuPool(name, GPU, (f"10.0.0.{at}:80",), grpc_endpoints=(f"10.0.0.{at}:81",))
+        for at, name in enumerate(("west", "east", "north"), 1)
+    )
+    policy = Policy("chat", models=("chat",), gpu=Requirement(), breaker=CircuitBreaker(), versions=(Version("v2"),))
+    found = Snapshot((policy,), pools)
+    down = frozenset(("chat/v2/east#grpc", "chat/v2/north"))
+    headers = Headers.of([("content-type", "application/grpc")])
+    limits = Told({"chat/v2/west": FULL})
+    for n in range(50):
+        key = b"%d" % n
+        decision = decide(InferenceRequest("oip", "infer", "chat"), headers, found, key, down=down)
+        assert with_room(decision, policy, key, found, down, limits, grpc=True)[0].pool == "north"
