@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.cli.rendered_guards import add_flags, write
+from extproc.command_line.subcommand import Subcommands, command
 
 
 def add(commands: Subcommands) -> None:
@@ -23,16 +23,11 @@ def add(commands: Subcommands) -> None:
         A policy without a rollout gets the usual guards: errors, time to first token and per token, tokens.
         """,
     )
-    policies(argo)
-    argo.add_argument("--prometheus", metavar="URL", default="", help="base URL; none: that of the rollout")
+    add_flags(argo)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the manifests to stdout; returns the exit status. Raises ``PolicyProblems``."""
-    from extproc.policyfile import loader
     from extproc.render import delivery
-    from extproc.render.document import to_yaml
 
-    manifests = delivery.argo(loader.load(arguments.file).snapshot, arguments.prometheus)
-    sys.stdout.write("---\n".join(map(to_yaml, manifests)))
-    return 0
+    return write(arguments, delivery.argo)

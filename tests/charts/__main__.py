@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.charts.helm import CannotBuild, build, find
+from tests.charts.helm import build, find
+from tests.go_program import CannotBuild
 
 if __name__ == "__main__":
     try:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 
-from tests.envoy_gateway.binary import CannotBuild, build, find
+from tests.envoy_gateway.binary import build, find
+from tests.go_program import CannotBuild
 from tests.house.tree import ROOT
 
 

@@ -14,8 +14,9 @@ import pytest
 from extproc.policy.snapshot import HeaderMatch, Policy, Snapshot, Sticky, Version
 from extproc.render.gateway_api.gateway_manifests import documents
 from extproc.render.gateway_api.gateway_options import GatewayOptions
+from tests import go_program
 from tests.envoy.conftest import ModelServer, Processor
-from tests.envoy_gateway.binary import cache, find
+from tests.envoy_gateway.binary import NAME, find
 from tests.envoy_gateway.standalone import EnvoyGateway
 from tests.waiting import until
 
@@ -28,7 +29,7 @@ def envoy_gateway(tmp_path: Path) -> Iterator[EnvoyGateway]:
     if "EXTPROC_TEST_ENVOY_GATEWAY" not in os.environ:
         pytest.skip("they need Envoy Gateway: make envoy-gateway")
     if program is None:
-        pytest.skip(f"no envoy-gateway in {cache()}: make envoy-gateway builds it where Go is there")
+        pytest.skip(f"no envoy-gateway in {go_program.cache(NAME)}: make envoy-gateway builds it where Go is there")
     with EnvoyGateway(program, tmp_path) as started:
         yield started
 
