@@ -58,9 +58,8 @@ def up(
     """
     made = secrets.token_hex(32)
     keys = read_session_keys(session_key) or (session_key_of(made.encode()),)
-    watcher = PolicyWatcher(
-        tuple(paths), quiet=True, locality=locality, session_keys=keys
-    )  # the processor tells of them
+    # The processor tells of what is wrong with the policies.
+    watcher = PolicyWatcher(tuple(paths), quiet=True, locality=locality, session_keys=keys)
     find_envoy()
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
