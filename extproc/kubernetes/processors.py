@@ -76,4 +76,4 @@ def ask(address: str) -> list[ProcessEvidence] | str:
             return f"the processor {address} answers with status {status}"
         return decode_report(body) or f"a worker of the processor {address} can't be heard"
     except (OSError, ValueError, msgspec.MsgspecError) as error:
-        return f"the processor {address} can't be heard: {error or type(error).__name__}"
+        return f"the processor {address} can't be heard: {str(error) or type(error).__name__}"

@@ -73,7 +73,7 @@ def hold(earlier: Object, later: Object) -> None:
     before, after, plan = state_of(earlier), state_of(later), plan_of(later)
     versions = later["status"].get("versions", ())
     if after is None or plan is None:
-        assert after is plan is None
+        assert (after, plan) == (None, None)
         return
     total = sum(version["weight"] for version in versions)
     assert sum(v["weight"] for v in versions if v["name"] == after.to) * 100 == after.percent * total
@@ -95,7 +95,7 @@ class Cluster:
         self.now = 1_800_000_000.0
         self.processors = CountingProcessors()
         self.api = WatchedApi()
-        self.served = ("v1", "v2", "v3")
+        self.served: tuple[str, ...] = ("v1", "v2", "v3")
         self.apply(**({"rollout": rollout()} | spec))
 
     def apply(self, versions: Any = VERSIONS, **spec: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -247,6 +248,20 @@ def test_who_has_an_old_view_or_has_lost_the_lead_writes_nothing() -> None:
         old.make_pass()
     new.leads = False
     assert new.go_on(60) == ("Progressing", 5)
+
+
+def test_a_pass_that_writes_during_a_look_wins() -> None:
+    cluster = Cluster()
+    leader = begun(cluster)
+    cluster.processors.count(60)
+    cluster.now += 1
+    (change,) = asyncio.run(leader.rollouts.look(leader.objects, ()))
+    cluster.served = ("v1",)
+    leader.make_pass()  # into the very objects that were looked at
+    written = cluster.policy["status"]
+    assert not asyncio.run(leader.rollouts.write(cluster.api, change, leader.check))  # type: ignore[arg-type]
+    assert cluster.policy["status"] == written
+    assert leader.go_on() == ("Progressing", 5)
 
 
 def test_policies_of_other_controllers_are_left_alone() -> None:
