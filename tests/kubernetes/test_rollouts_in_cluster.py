@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -102,6 +104,12 @@ class RolledOut:
         words = ("annotate", "mip", "chat", "-n", self.namespace, "--overwrite", f"ai.istio.io/rollout={command}")
         self.control_plane.kubectl(*words)
 
+    def command(self, *words: str) -> str:
+        """``extproc rollout`` with the cluster; what it prints."""
+        command = [sys.executable, "-m", "extproc", "rollout", *words, "--kubernetes", "--namespace", self.namespace]
+        environment = os.environ | {"KUBECONFIG": str(self.control_plane.admin)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
     def goes_to(self, state: str, step: int) -> None:
         until(lambda: self.at() == (state, step), PATIENCE, pause=0.1)
 
@@ -178,6 +186,11 @@ def test_a_bad_version_is_rolled_back_and_silence_is_waited_out(rolled_out: Roll
         until(lambda: "no processor is known" in rolled_out.message(), PATIENCE)
         rolled_out.tell(*20 * ["503"])
         assert rolled_out.at() == ("Progressing", 50)
+        rolled_out.command("pause", "chat")
+        rolled_out.goes_to("Paused", 50)
+        rolled_out.command("resume", "chat")
+        rolled_out.goes_to("Progressing", 50)
+        assert json.loads(rolled_out.command("status", "--json"))[0]["percent"] == 50
         rolled_out.slice("http-admin")
         until(lambda: rolled_out.at()[0] in ("RollingBack", "Failed"), PATIENCE)
         until(lambda: rolled_out.is_followed(v1=1, v2=0), PATIENCE)
