@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -79,7 +79,7 @@ class RolledOut:
     def apply(self, **more: Any) -> None:
         """The policy, as `kubectl apply` and GitOps write it, again and again."""
         guards = [{"metric": "errors", "max": "5%"}]
-        rollout = {"to": "v2", "steps": [10, 50, 100], "interval": "1s", "minRequests": 20, "guards": guards}
+        rollout = {"to": "v2", "steps": [10, 50, 100], "interval": "8s", "minRequests": 20, "guards": guards}
         versions = [{"name": "v1", "weight": 1}, {"name": "v2", "weight": 0}]
         chat = policy(self.namespace, models=["chat"], **({"versions": versions, "rollout": rollout} | more))
         self.control_plane.kubectl("apply", "-f", "-", input=yaml.safe_dump(chat))
@@ -110,8 +110,15 @@ class RolledOut:
         environment = os.environ | {"KUBECONFIG": str(self.control_plane.admin)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
+    def comes_about(self, condition: Callable[[], object]) -> None:
+        """Waits for it; where it does not come about, the status tells what did."""
+        try:
+            until(condition, PATIENCE, pause=0.1)
+        except AssertionError as error:
+            raise AssertionError(status(self.control_plane, self.namespace)) from error
+
     def goes_to(self, state: str, step: int) -> None:
-        until(lambda: self.at() == (state, step), PATIENCE, pause=0.1)
+        self.comes_about(lambda: self.at() == (state, step))
 
     def is_followed(self, **weights: int) -> bool:
         """Whether processors and mesh have these weights in force."""
@@ -156,16 +163,16 @@ def events(rolled_out: RolledOut) -> list[tuple[str, str]]:
 def test_a_good_version_is_completed_and_gitops_takes_nothing_back(rolled_out: RolledOut) -> None:
     with rolled_out.controller(f"--admin={PAGES}"):
         rolled_out.goes_to("Progressing", 10)
-        until(lambda: rolled_out.is_followed(v1=9, v2=1), PATIENCE)
-        until(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(v1=9, v2=1))
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50))
         rolled_out.apply()
-        until(lambda: rolled_out.is_followed(v1=1, v2=1), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(v1=1, v2=1))
         with urllib.request.urlopen(f"http://{PAGES}/metrics", timeout=5) as answer:
             assert (
                 f'inference_rollout_step{{policy="chat",version="v2"}} {rolled_out.at()[1]}.0' in answer.read().decode()
             )
-        until(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Completed", 100), PATIENCE)
-        until(lambda: rolled_out.is_followed(v1=0, v2=1), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Completed", 100))
+        rolled_out.comes_about(lambda: rolled_out.is_followed(v1=0, v2=1))
         assert rolled_out.message() == "write v1 weight: 0, v2 weight: 100 into the policy, and remove its rollout"
         (shown,) = json.loads(rolled_out.processors[0].get("/rollouts")[1])
         assert (shown["phase"], shown["percent"], len(shown["moves"])) == ("Completed", 100, 4)
@@ -174,16 +181,16 @@ def test_a_good_version_is_completed_and_gitops_takes_nothing_back(rolled_out: R
         assert events(rolled_out) == 3 * [("Normal", "RolloutProgressing")] + [("Normal", "RolloutCompleted")]
         rolled_out.apply(rollout=None, versions=[{"name": "v1", "weight": 0}, {"name": "v2", "weight": 1}])
         waits_for(rolled_out.control_plane, rolled_out.namespace)
-        until(lambda: rolled_out.at() == ("", -1), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.at() == ("", -1))
     rolled_out.check()
 
 
 def test_a_bad_version_is_rolled_back_and_silence_is_waited_out(rolled_out: RolledOut) -> None:
     with rolled_out.controller():
         rolled_out.goes_to("Progressing", 10)
-        until(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50))
         rolled_out.slice("another")  # the admin port is not to be found any more
-        until(lambda: "no processor is known" in rolled_out.message(), PATIENCE)
+        rolled_out.comes_about(lambda: "no processor is known" in rolled_out.message())
         rolled_out.tell(*20 * ["503"])
         assert rolled_out.at() == ("Progressing", 50)
         rolled_out.command("pause", "chat")
@@ -192,8 +199,8 @@ def test_a_bad_version_is_rolled_back_and_silence_is_waited_out(rolled_out: Roll
         rolled_out.goes_to("Progressing", 50)
         assert json.loads(rolled_out.command("status", "--json"))[0]["percent"] == 50
         rolled_out.slice("http-admin")
-        until(lambda: rolled_out.at()[0] in ("RollingBack", "Failed"), PATIENCE)
-        until(lambda: rolled_out.is_followed(v1=1, v2=0), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.at()[0] in ("RollingBack", "Failed"))
+        rolled_out.comes_about(lambda: rolled_out.is_followed(v1=1, v2=0))
         rolled_out.goes_to("Failed", 0)
         assert rolled_out.message().startswith("errors ≤ 5%: ")
         assert events(rolled_out)[-2:] == [("Warning", "RolloutRollingBack"), ("Warning", "RolloutFailed")]
@@ -215,7 +222,7 @@ def test_leaders_that_are_killed_leave_every_state_as_it_is(rolled_out: RolledOu
     assert rolled_out.at() == ("RollingBack", 0)
     with rolled_out.controller():
         rolled_out.goes_to("Failed", 0)
-        until(lambda: rolled_out.is_followed(v1=1, v2=0), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(v1=1, v2=0))
     rolled_out.check()
 
 
@@ -226,12 +233,14 @@ def test_the_api_server_goes_away_and_a_leader_that_was_halted_comes_back(rolled
         rolled_out.tell(*20 * ["200"])
         rolled_out.control_plane.start_api()
         assert rolled_out.at() == ("Progressing", 10)
-        until(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50), PATIENCE)
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50))
         first.process.send_signal(signal.SIGSTOP)
         with rolled_out.controller() as second:
-            until(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 100), PATIENCE)
+            rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 100))
             first.process.send_signal(signal.SIGCONT)
-            until(lambda: rolled_out.tell(*20 * ["503"]) and rolled_out.at()[0] in ("RollingBack", "Failed"), PATIENCE)
+            rolled_out.comes_about(
+                lambda: rolled_out.tell(*20 * ["503"]) and rolled_out.at()[0] in ("RollingBack", "Failed")
+            )
             rolled_out.goes_to("Failed", 0)
             assert "leads" in second.said()
     rolled_out.check()
