@@ -41,7 +41,7 @@ class RolledOut:
 
     def __init__(self, control_plane: ControlPlane, namespace: str, folder: Path) -> None:
         self.control_plane, self.namespace = control_plane, namespace
-        self._folder, self._stack = folder, ExitStack()
+        self._seen, self._stack = folder / "seen.json", ExitStack()
 
     def __enter__(self) -> Self:
         with self._stack as stack:
@@ -51,14 +51,17 @@ class RolledOut:
                 processor.ready().admin = f"{address}:{PORT}"
             self.slice("http-admin")
             self.apply()
-            self._seen = self._folder / "seen.json"
-            command = ["kubectl", f"--kubeconfig={self.control_plane.admin}", "get", "mip", "chat", "-w", "-o", "json"]
-            with self._seen.open("wb") as seen:
-                watch = subprocess.Popen([*command, "-n", self.namespace], stdout=seen, stderr=subprocess.DEVNULL)
-            stack.callback(watch.wait)
-            stack.callback(watch.kill)
             self._stack = stack.pop_all()
+        self.watch()
         return self
+
+    def watch(self) -> None:
+        """Follows the policy, until the API server ends."""
+        command = ["kubectl", f"--kubeconfig={self.control_plane.admin}", "get", "mip", "chat", "-w", "-o", "json"]
+        with self._seen.open("ab") as seen:
+            watching = subprocess.Popen([*command, "-n", self.namespace], stdout=seen, stderr=subprocess.DEVNULL)
+        self._stack.callback(watching.wait)
+        self._stack.callback(watching.kill)
 
     def __exit__(self, *_: object) -> None:
         with self._stack, self.controller():
@@ -232,6 +235,7 @@ def test_the_api_server_goes_away_and_a_leader_that_was_halted_comes_back(rolled
         rolled_out.control_plane.stop_api()
         rolled_out.tell(*20 * ["200"])
         rolled_out.control_plane.start_api()
+        rolled_out.watch()
         assert rolled_out.at() == ("Progressing", 10)
         rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50))
         first.process.send_signal(signal.SIGSTOP)
