@@ -160,12 +160,15 @@ class ClusterRollouts:
 
     def _obey(self, one: Object, live: Object, policy: Policy, state: RolloutState | None, now: float) -> Change:
         command, plan = command_of(one), policy.rollout
+        word = command.partition("/")[0]
         after, unfit = state, ""
         if state is None or plan is None or plan.to != state.to:
             unfit = "no rollout is in force"
+        elif word == "promote" and state.percent == 0 and state.phase in _JUDGED:
+            unfit = f"{state.to} has no server yet"
         elif command:
             try:
-                after = obey(state, plan, command.partition("/")[0], now)
+                after = obey(state, plan, word, now)
             except UnfitCommandError as error:
                 unfit = str(error)
         change = _change(one, live, policy, state, after, verdict_of(one))
@@ -189,10 +192,8 @@ class ClusterRollouts:
                 raise
             return False  # the next look is about what is there now
         change.live["status"], change.live["metadata"] = written["status"], written["metadata"]
-        state = state_of(written)
-        if change.moved and state is not None:
-            log.warning("rollout of %s to %s: %s, %d %%", state.policy, state.to, state.phase, state.percent)
         if change.event is not None:
+            log.warning("rollout of %s: %s: %s", change.one["metadata"]["name"], change.event.reason, change.event.note)
             await write_event(api, written, change.event, time_text(self._clock()))
         return change.moved
 

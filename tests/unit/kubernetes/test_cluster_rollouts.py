@@ -110,7 +110,9 @@ def test_it_waits_for_a_server_of_the_new_version() -> None:
     cluster.served = ("v1",)
     leader = begun(cluster)
     assert (cluster.at(), cluster.weights()["v2"]) == (("Progressing", 0), 0)
+    cluster.annotate("promote")
     assert leader.go_on(60) == ("Progressing", 0)
+    assert cluster.events()[-1][2] == "'promote' was not carried out: v2 has no server yet"
     cluster.served = ("v1", "v2")
     leader.sync()
     leader.make_pass()
