@@ -64,7 +64,7 @@ async def _rollouts(api: Api, namespace: str) -> list[tuple[str, dict[str, Any]]
         described = describe(policy, None) if isinstance(policy, Policy) else None
         if described is not None:
             verdict = verdict_of(one)
-            whole = {
+            whole: dict[str, Any] = {
                 "guard": "all guards",
                 "verdict": verdict.word,
                 "reason": verdict.reason,

@@ -187,7 +187,7 @@ def test_a_rollout_is_in_force_where_it_is_driven() -> None:
 def test_a_rollout_goes_on_where_its_policy_can_not_be_carried_out_or_its_pods_have_gone() -> None:
     state = told(RolloutState("chat", "v2", "Progressing", 25, 1.0))
     match = [{"headers": {"x-beta": "1"}}]
-    force = {"versions": [HELD[0], HELD[1] | {"match": match}], "rollout": ROLLOUT}
+    force: dict[str, Any] = {"versions": [HELD[0], HELD[1] | {"match": match}], "rollout": ROLLOUT}
     one = policy(force=force, **force)
     one["status"]["rollout"] = state
     for cluster, blocked in ((view("v1"), ()), (view("v1", "v2"), (CHAT,))):
