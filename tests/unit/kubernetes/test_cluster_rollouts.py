@@ -84,6 +84,18 @@ def test_what_was_counted_before_it_listened_does_not_count() -> None:
     assert leader.go_on(60) == ("Progressing", 5)
 
 
+def test_what_ends_after_a_rollback_does_not_count_when_it_is_resumed() -> None:
+    cluster = Cluster()
+    leader = begun(cluster)
+    leader.go_on(100, 40)
+    for _ in range(6):
+        leader.go_on(20, 20)
+    assert cluster.at() == ("Failed", 0)
+    cluster.annotate("resume")
+    assert [leader.go_on() for _ in range(3)] == [("Progressing", 1)] * 3
+    assert leader.go_on(60) == ("Progressing", 5)
+
+
 def test_a_processor_that_is_not_heard_makes_it_wait() -> None:
     cluster = Cluster()
     leader = begun(cluster)
