@@ -49,4 +49,4 @@ def test_an_address_that_can_not_be_had(pages: ControllerPages) -> None:
     with pytest.raises(SetupError, match=r"cannot listen on .* for the admin port"):
         ControllerPages(f"127.0.0.1:{pages.port}", tuple)
     with pytest.raises(SetupError, match="choose another address with --admin"):
-        ControllerPages("9090", tuple)
+        ControllerPages("127.0.0.1:http", tuple)
