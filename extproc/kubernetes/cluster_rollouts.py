@@ -21,6 +21,7 @@ from extproc.kubernetes.conditions import VersionStatus, told_versions
 from extproc.kubernetes.leader import LostLead
 from extproc.kubernetes.object_documents import is_in_force, read
 from extproc.kubernetes.object_events import Event, move_event, write_event
+from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.processors import Measured, Processors
 from extproc.kubernetes.rollout_in_status import (
     UNJUDGED,
@@ -71,9 +72,9 @@ class ClusterRollouts:
         self.forget()
 
     @property
-    def namespaces(self) -> frozenset[str]:
-        """Whose EndpointSlices tell where the processors are."""
-        return self._processors.namespaces
+    def watches(self) -> Sequence[ObjectWatch]:
+        """What is to be followed while it drives: where the processors are."""
+        return self._processors.watches
 
     def forget(self) -> None:
         """Another one drives, or there is nothing to drive: what was measured is out of date."""
@@ -82,23 +83,15 @@ class ClusterRollouts:
         self._told_at: dict[str, float] = {}
         self.described = ()
 
-    async def tick(
-        self,
-        connect: Connect,
-        objects: Iterable[Object],
-        slices: Iterable[Object],
-        check: Callable[[], None],
-        *,
-        away: bool,
-    ) -> bool:
+    async def tick(self, connect: Connect, objects: Iterable[Object], check: Callable[[], None], *, away: bool) -> bool:
         """Looks at all rollouts, and writes what follows; returns whether one has moved. Raises nothing.
 
-        ``objects``: policies, into which what is written is put too; ``slices``: EndpointSlices; ``check`` raises
-        ``LostLead`` where nothing may be written any more; ``away``: whether the API server is.
+        ``objects``: policies, into which what is written is put too; ``check`` raises ``LostLead`` where nothing may be
+        written any more; ``away``: whether the API server is.
         """
         moved = False
         try:
-            changes = await self.look(objects, slices, away=away)
+            changes = await self.look(objects, away=away)
             if changes and not away:
                 async with connect() as api:
                     for change in changes:
@@ -109,7 +102,7 @@ class ClusterRollouts:
             log.exception("rollouts could not be looked at")
         return moved
 
-    async def look(self, objects: Iterable[Object], slices: Iterable[Object], *, away: bool = False) -> list[Change]:
+    async def look(self, objects: Iterable[Object], *, away: bool = False) -> list[Change]:
         """What follows from what is measured now, and from commands. ``away``: whether the API server is."""
         mine = [one for one in objects if self._is_mine(one) and (state_of(one) or _is_commanded(one))]
         states = [state for one in mine if (state := state_of(one)) is not None]
@@ -119,7 +112,7 @@ class ClusterRollouts:
         if not any(state.phase in _JUDGED and not waits(state) for state in states):
             self._merged, self._heard = MergedEvidence(), False
         elif not away:
-            measured = await self._processors.measure(slices)
+            measured = await self._processors.measure()
         fresh = self._merged.fresh(measured.processes)
         if measured.processes and not self._heard:
             # Counted before this controller listened: in which step, nobody knows.

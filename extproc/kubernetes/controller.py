@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from math import inf
 from typing import NoReturn
@@ -75,16 +75,16 @@ class Controller:
         self._ownership = ownership
         self._settle = settle
         self._changed = asyncio.Event()
-        everywhere = tuple(namespaces) or ("",)
-        slices = {*namespaces, *rollouts.namespaces} if namespaces and rollouts else everywhere
-        places: Mapping[Resource, Iterable[str]] = {NODES: ("",), SLICES: slices}
+        everywhere = namespaces or ("",)
         self._watches = {
-            resource: [ObjectWatch(resource, place, self._changed.set) for place in places.get(resource, everywhere)]
+            resource: [
+                ObjectWatch(resource, namespace if resource.namespaced else "", self._changed.set)
+                for namespace in (everywhere if resource.namespaced else ("",))
+            ]
             for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
         }
-        self._rollouts = rollouts
         self._status = StatusWriter(ownership.lease)
-        self._led = False
+        self._rollouts, self._led = rollouts, False
         self._forget()
 
     def _forget(self) -> None:
@@ -97,7 +97,8 @@ class Controller:
 
     async def run(self) -> None:
         """Works until it is cancelled; then lets another one have the Lease."""
-        watching = [watch.run() for watches in self._watches.values() for watch in watches]
+        processors = self._rollouts.watches if self._rollouts else ()
+        watching = [watch.run() for watches in (*self._watches.values(), processors) for watch in watches]
         tasks = [asyncio.create_task(work) for work in (*watching, self._elect(), self._work(), self._drive())]
         try:
             await asyncio.gather(*tasks)
@@ -199,8 +200,8 @@ class Controller:
             if not self._leads():
                 rollouts.forget()
             elif self._listed():
-                listed, away = (self._objects(POLICIES), self._objects(SLICES)), self._rest() == inf
-                if await rollouts.tick(connect, *listed, lambda: self._election.check(time.monotonic()), away=away):
+                policies, away = self._objects(POLICIES), self._rest() == inf
+                if await rollouts.tick(connect, policies, lambda: self._election.check(time.monotonic()), away=away):
                     self._changed.set()  # the mesh follows
 
     def _listed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +11,8 @@ import msgspec
 
 from extproc.fetch.steps import get, run
 from extproc.fetch.url import parse
+from extproc.kubernetes.found_pools import SLICES
+from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.service_endpoints import SERVICE_NAME, Pods, of_slices
 from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
 
@@ -37,16 +39,15 @@ class Processors:
     def __init__(self, services: Sequence[tuple[str, str]]) -> None:
         """``services``: namespaces and names."""
         self._services = tuple(services)
+        self.watches = [ObjectWatch(SLICES, namespace, str) for namespace in sorted({n for n, _ in services})]
+        """To be run by whoever wants to measure. Where they fail, only that is not possible."""
         self._threads = ThreadPoolExecutor(_PARALLEL, "admin pages")
 
-    @property
-    def namespaces(self) -> frozenset[str]:
-        """In which their EndpointSlices are."""
-        return frozenset(namespace for namespace, _ in self._services)
-
-    async def measure(self, slices: Iterable[Mapping[str, Any]]) -> Measured:
-        """Asks all of them. ``slices``: the EndpointSlices of ``namespaces``, and others."""
-        addresses = self._addresses(slices)
+    async def measure(self) -> Measured:
+        """Asks all of them."""
+        if failures := [watch.failure for watch in self.watches if watch.failure]:
+            return Measured((), f"where the processors are is not known: {failures[0]}")
+        addresses = self._addresses()
         if not addresses:
             names = ", ".join("/".join(service) for service in self._services)
             return Measured((), f"no processor is known: the Service {names} has no endpoint with a port {ADMIN_PORT}")
@@ -58,14 +59,16 @@ class Processors:
             return Measured((), f"{silent[0]}{more}")
         return Measured(tuple(process for each in found if not isinstance(each, str) for process in each))
 
-    def _addresses(self, slices: Iterable[Mapping[str, Any]]) -> list[str]:
-        mine = []
-        for one in slices:
-            metadata = one["metadata"]
-            service = (metadata.get("labels") or {}).get(SERVICE_NAME)
-            if (metadata.get("namespace"), service) in self._services:
-                mine.append(one)
+    def _addresses(self) -> list[str]:
+        slices = (one for watch in self.watches for one in watch.objects.values())
+        mine = [one for one in slices if _service(one["metadata"]) in self._services]
         return [endpoint.address for endpoint in of_slices(mine, ADMIN_PORT, Pods())]
+
+
+def _service(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Of an EndpointSlice."""
+    labels = metadata.get("labels") or {}
+    return str(metadata.get("namespace")), str(labels.get(SERVICE_NAME))
 
 
 def ask(address: str) -> list[ProcessEvidence] | str:

@@ -71,7 +71,7 @@ def test_rollouts_are_driven_where_processors_can_be_found(
     flags: tuple[str, ...], namespaces: set[str] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = _rollouts(arguments("controller", *flags), Ownership("ai/controller"))
-    assert (found.namespaces if found else None) == namespaces
+    assert ({watch.namespace for watch in found.watches} if found else None) == namespaces
     assert ("rollouts are not driven" in caplog.text) == (found is None)
 
 

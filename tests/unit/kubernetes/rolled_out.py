@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -43,7 +42,7 @@ class CountingProcessors(Processors):
     def count(self, requests: int, failures: int = 0, version: str = "v2") -> None:
         self.counts[str(version)].add(VersionEvidence(requests, failures, requests))
 
-    async def measure(self, slices: Iterable[Any]) -> Measured:  # noqa: ARG002
+    async def measure(self) -> Measured:
         if not self.heard:
             return Measured((), "the processor 192.0.2.1:9090 can't be heard: it takes too long")
         return Measured((ProcessEvidence("p", {"chat": {str(n): c.copy() for n, c in self.counts.items()}}),))
@@ -161,7 +160,7 @@ class Leader:
     def tick(self, *, away: bool = False) -> bool:
         self.cluster.now += 1.0
         api = self.cluster.api
-        ticking = self.rollouts.tick(api.connect, self.objects, (), self.check, away=away)  # type: ignore[arg-type]
+        ticking = self.rollouts.tick(api.connect, self.objects, self.check, away=away)  # type: ignore[arg-type]
         return asyncio.run(ticking)
 
     def go_on(self, requests: int = 0, failures: int = 0) -> tuple[str, int] | None:

@@ -269,7 +269,7 @@ def test_a_pass_that_writes_during_a_look_wins() -> None:
     leader = begun(cluster)
     cluster.processors.count(60)
     cluster.now += 1
-    (change,) = asyncio.run(leader.rollouts.look(leader.objects, ()))
+    (change,) = asyncio.run(leader.rollouts.look(leader.objects))
     cluster.served = ("v1",)
     leader.make_pass()  # into the very objects that were looked at
     written = cluster.policy["status"]

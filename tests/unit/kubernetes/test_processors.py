@@ -50,8 +50,13 @@ def piece(*ports: int, service: str = "procs", namespace: str = "system", name: 
     ]
 
 
-def measure(*slices: Object) -> Measured:
-    return asyncio.run(Processors([("system", "procs")]).measure(slices))
+def measure(*slices: Object, failure: str = "") -> Measured:
+    processors = Processors([("system", "procs")])
+    (watch,) = processors.watches
+    assert (watch.resource.kind, watch.namespace) == ("EndpointSlice", "system")
+    watch.objects = {("system", str(at)): one for at, one in enumerate(slices)}
+    watch.failure = failure
+    return asyncio.run(processors.measure())
 
 
 def test_all_are_asked_whatever_their_state_and_no_others(servers: list[AdminServer]) -> None:
@@ -59,7 +64,6 @@ def test_all_are_asked_whatever_their_state_and_no_others(servers: list[AdminSer
     others = [*piece(deaf, service="else"), *piece(deaf, namespace="else"), *piece(deaf, name="metrics")]
     found = measure(*piece(first, second), *others)
     assert (sorted(process.process for process in found.processes), found.unheard) == (["one", "one", "two"], "")
-    assert Processors([("system", "procs")]).namespaces == {"system"}
 
 
 def test_where_one_can_not_be_heard_nothing_is_known(servers: list[AdminServer]) -> None:
@@ -72,7 +76,9 @@ def test_where_one_can_not_be_heard_nothing_is_known(servers: list[AdminServer])
     assert measure(*piece(gone, deaf)).unheard.endswith(", and 1 more")
 
 
-def test_without_any_nothing_is_known() -> None:
+def test_without_any_nothing_is_known(servers: list[AdminServer]) -> None:
+    told = measure(*piece(servers[0].port), failure="403: forbidden")
+    assert told == Measured((), "where the processors are is not known: 403: forbidden")
     assert measure().unheard == "no processor is known: the Service system/procs has no endpoint with a port http-admin"
 
 
