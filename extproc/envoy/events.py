@@ -60,7 +60,7 @@ class RequestHeaders(msgspec.Struct, frozen=True):
     where Envoy sends none.
     """
     subset: tuple[str, ...] | None = None
-    """Those that the proxy allows (Endpoint Picker Protocol), ``host:port``, or ``host`` for any port. None: any server."""
+    """Servers that the proxy allows (Endpoint Picker Protocol), ``host:port``, or ``host`` for any port; None: any."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, gc=False):

@@ -46,7 +46,7 @@ class Board(Protocol):
         """The targets have changed, and with them the tuples of endpoints."""
 
 
-Asked: TypeAlias = tuple[Headers, "str | None", bytes]
+Asked: TypeAlias = tuple[Headers, str | None, bytes]
 """A request's headers, its key in the body, and its random bytes."""
 Content: TypeAlias = tuple[Operation, RequestFields, bytes]
 """What it asks for: the operation, the fields of the body, and the body without its coding."""
