@@ -17,7 +17,7 @@ from extproc.bodies.request import Operation, RequestFields
 from extproc.errors import Rejected
 from extproc.exchange.notes import KEPT, LEFT, NONE_READY, PICKED, SHED_PICK, Picked
 from extproc.headers import OBJECTIVE, Headers
-from extproc.picking.candidates import Candidates, EndpointScore, Refusal, Request
+from extproc.picking.candidates import NOT_HINTED, Candidates, EndpointScore, Refusal, Request
 from extproc.picking.loads import EndpointLoads
 from extproc.picking.picker import Picker
 from extproc.picking.prompt import NO_PROMPT, block_ends, prompt_of
@@ -100,8 +100,10 @@ class Picks:
         ``Rejected``: 503 where no endpoint may have the request, 429 where all are saturated and it is not urgent.
         """
         spec, names, place = self._where(decision, asked, snapshot)
-        if place is None:
+        if place is None and subset is None:
             return decision, Picked(*names, LEFT)
+        if place is None:
+            raise _refused(Refusal(503, NOT_HINTED), Picked(*names, NONE_READY))
         hinted = place.hinted(subset)
         if decision.endpoint and (not hinted or _is_marked(decision.endpoint, place.addresses, hinted)):
             self._board.begin(decision.endpoint)

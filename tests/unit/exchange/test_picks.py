@@ -193,9 +193,11 @@ def test_what_a_server_keeps_is_asked_for_there_unless_the_proxy_rules_it_out() 
 
 
 def test_names_are_left_to_the_proxy() -> None:
-    found = Process(snapshot(Picking(), "one.example:80", "10.0.0.2:80")).ask()
+    process = Process(snapshot(Picking(), "one.example:80", "10.0.0.2:80"))
+    found = process.ask()
     assert mutation(found).endpoints == ""
     assert Picked("chat", "v1", "", "left_to_proxy") in found
+    assert refusal(process.ask(subset=("10.0.0.2:80",)))[1].status == 503, "the proxy wants one named"
 
 
 def test_policies_that_pick_nothing_are_left_alone() -> None:
