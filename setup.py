@@ -38,6 +38,7 @@ COMPILED = (
         "policy.snapshot",
         "policy.sticky_key",
     ),
+    *(f"picking.{name}" for name in ("picker", "prefix_index", "prompt", "standing")),
     *(
         "exchange.body_mode",
         "exchange.breakers",
