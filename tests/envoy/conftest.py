@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -35,6 +35,9 @@ from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.tap import OpenTaps
 from tests.grpc.running import ENGINE
 from tests.waiting import until
+
+if TYPE_CHECKING:
+    from extproc.exchange.picks import Board
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,9 @@ class Processor:
             self.breakers.account(self.snapshot, account)
             self.taps.account(account)
 
-        picks = EndpointPicks(own_requests, lambda: self.loads.unreachable)
+        self.board: Board | None = None
+        """What is known of endpoints; None: what the processor itself sends there."""
+        picks = EndpointPicks(lambda: self.board or own_requests(), lambda: self.loads.unreachable)
         access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted, picks)
 
         def observed(_: Sender, found: Observed) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,40 +13,15 @@ from extproc.exchange.notes import Picked
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
-from extproc.picking.loads import AGE, RUNNING, WAITING, EndpointLoads, unknown_table
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
+from tests.said_loads import SaidLoads
 
 ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
 A, B, C, D = ADDRESSES
 CHAT = "/v1/chat/completions"
 WAITS = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
-
-
-class Board:
-    """Loads as a test says them; keeps count of what was sent."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, float] = {}
-        self.sent: Counter[str] = Counter()
-        self.made: dict[str, Any] = {}
-
-    def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
-        table = unknown_table(len(endpoints))
-        for column, endpoint in enumerate(endpoints):
-            if endpoint in self.waiting:
-                table[WAITING, column], table[RUNNING, column], table[AGE, column] = self.waiting[endpoint], 0, 0
-        return EndpointLoads(table)
-
-    def begin(self, endpoint: str) -> None:
-        self.sent[endpoint] += 1
-
-    def end(self, endpoint: str) -> None:
-        self.sent[endpoint] -= 1
-
-    def follow(self) -> None:
-        pass
 
 
 def snapshot(picking: Picking | None, *endpoints: str, **more: Any) -> Snapshot:
@@ -57,7 +31,7 @@ def snapshot(picking: Picking | None, *endpoints: str, **more: Any) -> Snapshot:
 
 class Process:
     def __init__(self, view: Snapshot) -> None:
-        self.view, self.board = view, Board()
+        self.view, self.board = view, SaidLoads()
         self.unreachable: frozenset[str] = frozenset()
         self.picks = Picks(self.board, lambda: self.unreachable)
 

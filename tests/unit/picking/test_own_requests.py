@@ -20,7 +20,7 @@ class Clock:
 
 
 def in_flight(own: OwnRequests, clock: Clock) -> list[float]:
-    clock.now += READING_INTERVAL
+    clock.now += 2 * READING_INTERVAL
     loads = own.loads(BOTH)
     assert list(loads.in_flight) == list(loads.sent_since)
     return list(loads.in_flight)
@@ -46,7 +46,7 @@ def test_a_reading_is_the_same_for_a_while() -> None:
     first = own.loads(BOTH)
     own.begin(A)
     assert own.loads(BOTH) is first
-    clock.now += READING_INTERVAL
+    clock.now += 2 * READING_INTERVAL
     assert list(own.loads(BOTH).in_flight) == [1, 0]
     own.follow()
     assert len(own.loads((A,))) == 1
