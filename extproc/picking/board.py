@@ -18,32 +18,27 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from extproc.picking.board_layout import (
+    ADAPTERS,
+    ADAPTERS_AT,
+    ALIGNMENT,
+    GENERATION,
+    HEADER,
+    NOBODY,
+    NUMBERS,
+    PICKED,
+    PICKED_AT_REPORT,
+    RECORD,
+    REPORT,
+    REPORTED_AT,
+    SEQUENCE,
+    SLOTS,
+)
 from extproc.policy.metrics_page import PageLoad
 
 Floats: TypeAlias = NDArray[np.float64]
 
-SLOTS = 2048
-"""The first one is nobody's: of endpoints that are not on the board it tells that nothing is known."""
-NOBODY = 0
-WAITING, RUNNING, CACHE, BLOCK_SIZE, GPU, REPORTED_AT, PICKED_AT_REPORT, ADAPTERS_AT = range(8)
-"""Numbers of a report, the first five in the order of ``loads.ROWS``. ``PICKED_AT_REPORT``: what all workers had sent
-there when the page was asked for. ``ADAPTERS_AT``: counts changes of its adapters."""
 _EMPTY = np.array([nan, nan, nan, nan, nan, -inf, 0.0, 0.0])
-PICKED, ENDED = range(2)
-"""Counts in a worker's row: requests that it sent to an endpoint, and ends that it was told of."""
-LOST, PICKED_A_MINUTE_AGO = range(2)
-"""Requests whose end nobody was told of; and for people, what the counts were."""
-PAGES, CPU, BEAT, READ, FAILED = range(5)
-"""The collector's own numbers: pages that it reads, seconds of CPU, time of its last turn, pages read, pages failed by
-the reasons of ``FAILURES``."""
-FAILURES = ("connect", "timeout", "http", "status", "metrics")
-"""Why a page can't be read: no connection, too slow, no answer of HTTP or one beyond bounds, another status than 200,
-none of the metrics."""
-_NUMBERS = FAILED + len(FAILURES)
-
-_SEQUENCE, _GENERATION = range(2)
-_RECORD, _ADAPTERS = 512, 2048
-"""Bytes of an endpoint's record, and of the names of its adapters; each begins with its length in two bytes."""
 _MAX_LOOKS = 50
 S = TypeVar("S", bound=np.generic)
 
@@ -83,21 +78,21 @@ class Board:
         """``memory``: of ``size(workers)`` bytes, all zero at first. ``lock``: excludes other threads and processes."""
         self.workers, self._lock = workers, lock
         parts = _Parts(memory)
-        self._header = parts.take(np.int64, 8)
-        self.numbers: Floats = parts.take(np.float64, _NUMBERS)
-        self.reports: Floats = parts.take(np.float64, len(_EMPTY), SLOTS)
+        self._header = parts.take(np.int64, HEADER)
+        self.numbers: Floats = parts.take(np.float64, NUMBERS)
+        self.reports: Floats = parts.take(np.float64, REPORT, SLOTS)
         self.losses: Floats = parts.take(np.float64, 2, SLOTS)
         self.counts: Floats = parts.take(np.float64, workers, 2, SLOTS)
         self._tenancies = parts.take(np.int64, SLOTS)
         self._wanted_by = parts.take(np.uint8, workers, SLOTS)
-        self._records = parts.take(np.uint8, SLOTS, _RECORD)
-        self._adapters = parts.take(np.uint8, SLOTS, _ADAPTERS)
+        self._records = parts.take(np.uint8, SLOTS, RECORD)
+        self._adapters = parts.take(np.uint8, SLOTS, ADAPTERS)
         self.reports[:, NOBODY] = _EMPTY
 
     @property
     def generation(self) -> int:
         """Counts changes of who is on the board."""
-        return int(self._header[_GENERATION])
+        return int(self._header[GENERATION])
 
     def slots(self) -> list[Slot]:
         """The endpoints that some process wants."""
@@ -117,15 +112,15 @@ class Board:
             free = self._free()
             for address, want in wanted.items():
                 record = msgspec.msgpack.encode((address, want))
-                if len(record) > _RECORD - 2:
+                if len(record) > RECORD - 2:
                     record = msgspec.msgpack.encode((address, Wanted(None, want.timeout)))
-                if address not in found and len(record) <= _RECORD - 2 and (number := next(free, NOBODY)):
+                if address not in found and len(record) <= RECORD - 2 and (number := next(free, NOBODY)):
                     found[address] = number
                     self._empty(number)
                 if place := found.get(address):
                     mine[place] = 1
                     _write(self._records[place], record)
-            self._header[_GENERATION] += 1
+            self._header[GENERATION] += 1
             return found
 
     def _slots(self) -> Iterator[Slot]:
@@ -148,11 +143,11 @@ class Board:
 
     def begin_reports(self) -> None:
         """The collector has begun: its predecessor may have ended while it wrote."""
-        self._header[_SEQUENCE] += self._header[_SEQUENCE] & 1
+        self._header[SEQUENCE] += self._header[SEQUENCE] & 1
 
     def report(self, reports: Mapping[Slot, tuple[PageLoad, float, float]]) -> None:
         """What pages tell, with ``REPORTED_AT`` and ``PICKED_AT_REPORT``."""
-        self._header[_SEQUENCE] += 1
+        self._header[SEQUENCE] += 1
         for slot, (load, reported_at, picked) in reports.items():
             if self._tenancies[slot.number] != slot.tenancy:
                 continue
@@ -164,16 +159,16 @@ class Board:
             if names != _read(self._adapters[slot.number]):
                 _write(self._adapters[slot.number], names)
                 mine[ADAPTERS_AT] += 1
-        self._header[_SEQUENCE] += 1
+        self._header[SEQUENCE] += 1
 
     def consistent(self) -> Iterator[None]:
         """Turns of a reader, which reads all anew in each: until nobody has written meanwhile, and ``_MAX_LOOKS`` at
         most, as where a collector was killed while it wrote.
         """
         for _ in range(_MAX_LOOKS):
-            before = self._header[_SEQUENCE]
+            before = self._header[SEQUENCE]
             yield
-            if not before & 1 and self._header[_SEQUENCE] == before:
+            if not before & 1 and self._header[SEQUENCE] == before:
                 return
 
     def picked(self) -> Floats:
@@ -194,14 +189,8 @@ class _Parts:
 
     def take(self, kind: type[S], *shape: int) -> NDArray[S]:
         begin, count = self._end, prod(shape)
-        self._end = -(-(begin + count * np.dtype(kind).itemsize) // 64) * 64
+        self._end = -(-(begin + count * np.dtype(kind).itemsize) // ALIGNMENT) * ALIGNMENT
         return np.frombuffer(self._memory, kind, count, begin).reshape(shape)
-
-
-def size(workers: int) -> int:
-    """Bytes of a board."""
-    words = 8 + _NUMBERS + (len(_EMPTY) + 2 + 2 * workers + 1) * SLOTS
-    return 8 * words + (workers + _RECORD + _ADAPTERS) * SLOTS + 9 * 64
 
 
 _decode_record = msgspec.msgpack.Decoder(tuple[str, Wanted]).decode
@@ -222,6 +211,6 @@ def _fitting(names: frozenset[str]) -> bytes:
     text = b""
     for name in sorted(names):
         longer = text + b"," * bool(text) + name.encode()
-        if len(longer) <= _ADAPTERS - 2:
+        if len(longer) <= ADAPTERS - 2:
             text = longer
     return text

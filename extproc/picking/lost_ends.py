@@ -9,18 +9,8 @@ from collections import deque
 
 import numpy as np
 
-from extproc.picking.board import (
-    ENDED,
-    LOST,
-    PICKED,
-    PICKED_A_MINUTE_AGO,
-    REPORTED_AT,
-    RUNNING,
-    SLOTS,
-    WAITING,
-    Board,
-    Floats,
-)
+from extproc.picking.board import Board, Floats
+from extproc.picking.board_layout import ENDED, LOST, PICKED, PICKED_A_MINUTE_AGO, REPORTED_AT, RUNNING, SLOTS, WAITING
 from extproc.picking.loads import STALE_AFTER
 
 IDLE_FOR = 2.0

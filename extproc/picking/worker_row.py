@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from extproc.picking.board import (
+from extproc.picking.board import Board, Wanted
+from extproc.picking.board_layout import (
     ADAPTERS_AT,
     ENDED,
     LOST,
@@ -19,11 +20,11 @@ from extproc.picking.board import (
     PICKED_A_MINUTE_AGO,
     PICKED_AT_REPORT,
     REPORTED_AT,
-    Board,
-    Wanted,
 )
 from extproc.picking.loads import AGE, IN_FLIGHT, ROWS, SENT_SINCE, STALE_AFTER, EndpointLoads
 
+READING_INTERVAL = 0.02
+"""Seconds for which a reading is good; what is sent meanwhile a picker adds itself."""
 _Places: TypeAlias = NDArray[np.intp]
 
 
@@ -43,45 +44,72 @@ class EndpointState(msgspec.Struct, frozen=True, array_like=True):
     adapters: list[str]
 
 
-class WorkerRow:
-    """One worker's part. Used by one thread, but for ``describe``."""
+class _View:
+    """What follows from who is on the board: made anew with each change of that."""
 
-    def __init__(self, board: Board, worker: int) -> None:
-        """``worker``: its number, from 0. Its row goes on where the process before it with this number left it."""
-        self._board, self._worker = board, worker
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        self.slots = slots
+        self.readings: dict[int, _Reading] = {}
+        """By the identity of a target's endpoints, which the reading keeps alive."""
+        self.adapters: dict[int, tuple[float, frozenset[str]]] = {}
+
+    def places(self, endpoints: tuple[str, ...]) -> _Places:
+        return np.array([self.slots.get(endpoint, NOBODY) for endpoint in endpoints], np.intp)
+
+
+class _Reading(NamedTuple):
+    endpoints: tuple[str, ...]
+    places: _Places
+    at: float
+    loads: EndpointLoads
+
+
+class WorkerRow:
+    """One worker's part. Used by one thread, but for ``want`` and ``describe``."""
+
+    def __init__(self, board: Board, worker: int, clock: Callable[[], float]) -> None:
+        """``worker``: its number, from 0. Its row goes on where the process before it with this number left it.
+        ``clock``: that of reports.
+        """
+        self._board, self._worker, self._clock = board, worker, clock
         self._counts = board.counts[worker]
-        self._slots: dict[str, int] = {}
-        self._places: dict[tuple[str, ...], _Places] = {}
-        self._adapters: dict[int, tuple[float, frozenset[str]]] = {}
+        self._view = _View({})
 
     def want(self, wanted: Mapping[str, Wanted]) -> None:
         """These endpoints from now on, by ``host:port``, and no others."""
-        self._slots = self._board.claim(self._worker, wanted)
-        self._places, self._adapters = {}, {}
+        self._view = _View(self._board.claim(self._worker, wanted))
 
-    def picked(self, endpoint: str) -> None:
-        """A request is sent to it."""
-        if place := self._slots.get(endpoint):
+    def begin(self, endpoint: str) -> None:
+        """A request is sent there."""
+        if place := self._view.slots.get(endpoint):
             self._counts[PICKED, place] += 1.0
 
-    def ended(self, endpoint: str) -> None:
-        """A request that some worker has sent to it has ended."""
-        if place := self._slots.get(endpoint):
+    def end(self, endpoint: str) -> None:
+        """One that some worker has sent there has ended."""
+        if place := self._view.slots.get(endpoint):
             self._counts[ENDED, place] += 1.0
 
-    def loads(self, endpoints: tuple[str, ...], now: float) -> EndpointLoads:
-        """The loads of a target's endpoints. ``now``: of the clock of reports."""
-        places = self._places.get(endpoints)
-        if places is None:
-            places = self._places[endpoints] = self._places_of(endpoints)
+    def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
+        """The loads of a target's endpoints; the same object for ``READING_INTERVAL``."""
+        view, now = self._view, self._clock()
+        known = view.readings.get(id(endpoints))
+        if known is not None and now - known.at < READING_INTERVAL:
+            return known.loads
+        places = known.places if known is not None else view.places(endpoints)
         for _ in self._board.consistent():
             reports = self._board.reports.take(places, axis=1)
-            adapters = self._read_adapters(places, reports[ADAPTERS_AT])
-        return EndpointLoads(self._table(places, reports, now), adapters)
+            adapters = self._read_adapters(view, places, reports[ADAPTERS_AT])
+        loads = EndpointLoads(self._table(places, reports, now), adapters)
+        view.readings[id(endpoints)] = _Reading(endpoints, places, now, loads)
+        return loads
 
-    def describe(self, endpoints: tuple[str, ...], now: float) -> list[EndpointState]:
+    def follow(self) -> None:
+        """The targets have changed, and with them the tuples of endpoints."""
+        self._view.readings.clear()
+
+    def describe(self, endpoints: tuple[str, ...]) -> list[EndpointState]:
         """The endpoints as they are, for people."""
-        places = self._places_of(endpoints)
+        places, now = self._view.places(endpoints), self._clock()
         table = self._table(places, self._board.reports.take(places, axis=1), now)
         picks = self._board.picked().take(places) - self._board.losses[PICKED_A_MINUTE_AGO].take(places)
         table[:AGE, table[AGE] > STALE_AFTER] = np.nan
@@ -91,10 +119,6 @@ class WorkerRow:
         names = [sorted(self._board.adapters(place)) for place in places.tolist()]
         rows = zip(endpoints, waiting, running, cache, gpu, age, in_flight, picks.tolist(), names, strict=True)
         return [EndpointState(*row) for row in rows]
-
-    def _places_of(self, endpoints: tuple[str, ...]) -> _Places:
-        slots = self._slots
-        return np.array([slots.get(endpoint, NOBODY) for endpoint in endpoints], np.intp)
 
     def _table(self, places: _Places, reports: NDArray[np.float64], now: float) -> NDArray[np.float64]:
         """As ``EndpointLoads`` has it."""
@@ -107,14 +131,14 @@ class WorkerRow:
         table[SENT_SINCE] = np.minimum(np.maximum(counts[PICKED] - reports[PICKED_AT_REPORT], 0.0), in_flight)
         return table
 
-    def _read_adapters(self, places: _Places, changes: NDArray[np.float64]) -> tuple[frozenset[str], ...]:
+    def _read_adapters(self, view: _View, places: _Places, changes: NDArray[np.float64]) -> tuple[frozenset[str], ...]:
         """Of each endpoint; none where no server has told of any."""
         if not changes.any():
             return ()
         found = []
         for place, change in zip(places.tolist(), changes.tolist(), strict=True):
-            known = self._adapters.get(place)
+            known = view.adapters.get(place)
             if known is None or known[0] != change:
-                known = self._adapters[place] = change, self._board.adapters(place)
+                known = view.adapters[place] = change, self._board.adapters(place)
             found.append(known[1])
         return tuple(found)

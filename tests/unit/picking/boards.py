@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from threading import Lock
 
-from extproc.picking.board import Board, Page, Slot, Wanted, size
+from extproc.picking.board import Board, Page, Slot, Wanted
+from extproc.picking.board_layout import size
+from extproc.picking.loads import EndpointLoads
+from extproc.picking.worker_row import EndpointState, WorkerRow
 from extproc.policy.metrics_page import PageLoad
 
 PAGE = Page("vllm", "http://10.0.0.1:8000/metrics", 0.1)
@@ -31,3 +34,21 @@ def slot_of(shared: Board, address: str) -> Slot:
 
 def report(shared: Board, address: str, load: PageLoad, at: float, picked: float = 0.0) -> None:
     shared.report({slot_of(shared, address): (load, at, picked)})
+
+
+class Row(WorkerRow):
+    """A worker's row, with a clock that stands still."""
+
+    def __init__(self, shared: Board, worker: int = 0) -> None:
+        self.now = 0.0
+        super().__init__(shared, worker, lambda: self.now)
+
+    def loads_at(self, now: float, *endpoints: str) -> EndpointLoads:
+        """What is read at a time."""
+        self.now = now
+        return self.loads(endpoints)
+
+    def described_at(self, now: float, *endpoints: str) -> list[EndpointState]:
+        """What is told to people at a time."""
+        self.now = now
+        return self.describe(endpoints)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.picking.board import NOBODY, PICKED, SLOTS, WAITING, Board, Page, Wanted, size
+from extproc.picking.board import Board, Page, Wanted
+from extproc.picking.board_layout import NOBODY, PICKED, SLOTS, WAITING, size
 from extproc.policy.metrics_page import PageLoad
 from tests.unit.picking.boards import PAGE, A, B, C, board, memory, report, slot_of, wanted
 

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.picking.board import LOST, PICKED_A_MINUTE_AGO
+from extproc.picking.board_layout import LOST, PICKED_A_MINUTE_AGO
 from extproc.picking.lost_ends import IDLE_FOR, MAX_TIMEOUT, LostEnds
-from extproc.picking.worker_row import WorkerRow
 from extproc.policy.metrics_page import PageLoad
-from tests.unit.picking.boards import A, B, board, report, wanted
+from tests.unit.picking.boards import A, B, Row, board, report, wanted
 
 IDLE = PageLoad(0.0, 0.0)
 
@@ -20,7 +19,7 @@ class Scene:
 
     def __init__(self, timeout: float = 1e9) -> None:
         self.board = board()
-        self.row = WorkerRow(self.board, 0)
+        self.row = Row(self.board, 0)
         self.row.want(wanted(A, B, timeout=timeout))
         self.ends = LostEnds(self.board)
         self.now = 100.0
@@ -35,13 +34,13 @@ class Scene:
 
     def pick(self, count: int = 1, ended: int = 0) -> None:
         for _ in range(count):
-            self.row.picked(A)
+            self.row.begin(A)
         for _ in range(ended):
-            self.row.ended(A)
+            self.row.end(A)
 
     @property
     def in_flight(self) -> float:
-        return float(self.row.loads((A,), self.now).in_flight[0])
+        return float(self.row.loads_at(self.now, A).in_flight[0])
 
 
 def test_an_idle_server_has_nothing_in_flight() -> None:
@@ -114,20 +113,20 @@ def test_a_slot_that_passes_on_brings_no_past_along() -> None:
     scene.row.want(wanted(B))
     scene.row.want(wanted(B, "10.9.9.9:1", timeout=10.0))
     scene.wait(1)
-    scene.row.picked("10.9.9.9:1")
+    scene.row.begin("10.9.9.9:1")
     scene.wait(1)
-    assert scene.row.loads(("10.9.9.9:1",), scene.now).in_flight.tolist() == [1]
-    assert scene.row.describe(("10.9.9.9:1",), scene.now)[0].picks == 1
+    assert scene.row.loads_at(scene.now, "10.9.9.9:1").in_flight.tolist() == [1]
+    assert scene.row.described_at(scene.now, "10.9.9.9:1")[0].picks == 1
 
 
 def test_picks_of_the_last_minute() -> None:
     scene = Scene()
     scene.pick(3)
     scene.wait(40)
-    assert scene.row.describe((A,), scene.now)[0].picks == 3
+    assert scene.row.described_at(scene.now, A)[0].picks == 3
     scene.pick(1)
     scene.wait(30)
-    assert scene.row.describe((A,), scene.now)[0].picks == 1
+    assert scene.row.described_at(scene.now, A)[0].picks == 1
     assert not scene.board.losses[PICKED_A_MINUTE_AGO, 0]
 
 
