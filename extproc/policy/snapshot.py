@@ -15,6 +15,7 @@ from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.locality import by_distance, choose_nearest, hash_of
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
+from extproc.policy.picking import Picking
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
@@ -115,6 +116,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """What the versions' weights follow from; None: no rollout, or it has not begun."""
     load_balancer: LoadBalancer = LEAST_REQUEST
     """Where neither version nor pool has one."""
+    picking: Picking | None = None
+    """How one endpoint of a version is picked; None: proxies do it, by the load balancer."""
 
     @cached_property
     def metric_headers(self) -> frozenset[str]:
