@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import NamedTuple, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,27 +20,12 @@ from extproc.picking.board_layout import (
     PICKED_AT_REPORT,
     REPORTED_AT,
 )
+from extproc.picking.endpoint_state import EndpointState
 from extproc.picking.loads import AGE, IN_FLIGHT, ROWS, SENT_SINCE, STALE_AFTER, EndpointLoads
 
 READING_INTERVAL = 0.02
 """Seconds for which a reading is good; what is sent meanwhile a picker adds itself."""
 _Places: TypeAlias = NDArray[np.intp]
-
-
-class EndpointState(msgspec.Struct, frozen=True, array_like=True):
-    """An endpoint for people; None: not known."""
-
-    endpoint: str
-    waiting: float | None
-    running: float | None
-    cache: float | None
-    gpu: float | None
-    age: float | None
-    """Seconds since it was reported."""
-    in_flight: float
-    picks: float
-    """Requests sent there in the last minute."""
-    adapters: list[str]
 
 
 class _View:

@@ -6,11 +6,17 @@ import logging
 import sys
 import time
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from extproc.errors import SetupError
+from extproc.picking.board_layout import CPU, FAILED, FAILURES, READ, REPORTED_AT
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.restart_backoff import RestartBackoff
 from extproc.serve.shared_board import SharedBoard
+from extproc.telemetry.endpoint_gauges import CollectorGauges
+
+if TYPE_CHECKING:
+    from extproc.picking.board import Slot
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +49,28 @@ class BoardKeeper:
         """Ends the thread and the collector, and waits for them."""
         self._stopping.set()
         self._thread.join(2 * _PATIENCE)
+
+    def gauges(self) -> CollectorGauges | None:
+        """The collector's numbers; None where it was never needed."""
+        if not self._pages and self.collector is None:
+            return None
+        from extproc.picking.loads import STALE_AFTER  # with numpy
+
+        board = self._shared.board
+        ages = [self._age(slot) for slot in board.slots() if slot.wanted.page is not None]
+        numbers = board.numbers.tolist()
+        return CollectorGauges(
+            len(ages),
+            sum(age > STALE_AFTER for age in ages),
+            max(ages, default=0.0),
+            numbers[READ],
+            dict(zip(FAILURES, numbers[FAILED:], strict=True)),
+            numbers[CPU],
+            self.restarts,
+        )
+
+    def _age(self, slot: Slot) -> float:
+        return time.monotonic() - float(self._shared.board.reports[REPORTED_AT, slot.number])
 
     def _run(self) -> None:
         looks, ends = 0, None

@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import os
 import struct
+import weakref
 from functools import cached_property
 from threading import Lock
 from types import TracebackType
@@ -25,6 +26,7 @@ class SharedBoard:
         self.workers = workers
         self.fd = os.memfd_create("extproc board", os.MFD_CLOEXEC) if fd is None else fd
         if fd is None:
+            weakref.finalize(self, os.close, self.fd)
             os.ftruncate(self.fd, size(workers))  # pages that nobody touches take no memory
         self._memory = mmap.mmap(self.fd, size(workers))
 

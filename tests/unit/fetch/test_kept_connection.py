@@ -95,7 +95,7 @@ def test_bad_answers_end_the_question_and_the_connection(server: Callable[[], Ho
                 assert ask(connection) == Answer(200, b"x" * 9)
             else:
                 with pytest.raises(OSError, match=why):
-                    ask(connection, 0.3 if why == "timed out" else 5)
+                    ask(connection, 0.05 if why == "timed out" else 5)
             assert connection.waits_for is None
             assert bad.asked == asked
 

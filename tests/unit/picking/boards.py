@@ -7,8 +7,9 @@ from threading import Lock
 
 from extproc.picking.board import Board, Page, Slot, Wanted
 from extproc.picking.board_layout import size
+from extproc.picking.endpoint_state import EndpointState
 from extproc.picking.loads import EndpointLoads
-from extproc.picking.worker_row import EndpointState, WorkerRow
+from extproc.picking.worker_row import WorkerRow
 from extproc.policy.metrics_page import PageLoad
 
 PAGE = Page("vllm", "http://10.0.0.1:8000/metrics", 0.1)

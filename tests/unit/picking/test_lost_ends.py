@@ -134,7 +134,7 @@ STEPS = st.lists(
     st.tuples(
         st.integers(0, 4), st.integers(0, 4), st.integers(0, 8), st.sampled_from([None, IDLE, PageLoad(0.0, 3.0)])
     ),
-    max_size=40,
+    max_size=12,
 )
 
 

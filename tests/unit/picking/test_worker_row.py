@@ -7,8 +7,9 @@ from math import inf, isnan
 import numpy as np
 
 from extproc.picking.board import Wanted
+from extproc.picking.endpoint_state import EndpointState
 from extproc.picking.loads import STALE_AFTER
-from extproc.picking.worker_row import READING_INTERVAL, EndpointState
+from extproc.picking.worker_row import READING_INTERVAL
 from extproc.policy.metrics_page import PageLoad
 from tests.unit.picking.boards import PAGE, A, B, C, Row, board, memory, report, wanted
 
