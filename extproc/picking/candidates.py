@@ -16,7 +16,7 @@ class Candidates(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     """``ip:port``."""
     ready: bytes = b""
-    """A byte for each endpoint, 0 where it must get no request: it is not ready, or a breaker is open; empty: none."""
+    """A byte for each endpoint: 1, or 0 where it is not ready or must get no request for another reason; empty: 1."""
     zones: tuple[str, ...] = ()
     """Of each endpoint; empty: not known."""
 
@@ -33,7 +33,7 @@ class Request(msgspec.Struct, frozen=True):
     zone: str = ""
     """Of the proxy; empty: not known."""
     hinted: bytes = b""
-    """A byte for each endpoint, 0 where it is not in the subset that the proxy names; empty: the proxy names none."""
+    """A byte for each endpoint: 1, or 0 where it is not in the subset that the proxy names; empty: it names none."""
 
 
 class Pick(msgspec.Struct, frozen=True):

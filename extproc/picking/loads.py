@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +22,19 @@ class EndpointLoads:
     readings a picker adds by itself.
     """
 
-    __slots__ = ("adapters", "table")
+    __slots__ = ("adapters", "table", "view")
 
     def __init__(self, table: NDArray[np.float64], adapters: tuple[frozenset[str], ...] = ()) -> None:
-        """``table``: of shape (rows, endpoints), in the order of the target's endpoints. ``adapters``: of
+        """``table``: C-contiguous, of shape (rows, endpoints), in the order of the target's endpoints. ``adapters``: of
         each endpoint, the names that it has loaded or is loading; empty where none has any. Raises ``ValueError``.
         """
-        if table.ndim != 2 or len(table) != len(ROWS):
-            raise ValueError(f"a table of loads has {len(ROWS)} rows, not the shape {table.shape}")
+        if table.ndim != 2 or len(table) != len(ROWS) or not table.flags.c_contiguous:
+            raise ValueError(f"a table of loads is C-contiguous and has {len(ROWS)} rows, unlike {table.shape}")
         if adapters and len(adapters) != table.shape[1]:
             raise ValueError(f"adapters of {len(adapters)} endpoints, loads of {table.shape[1]}")
         self.table, self.adapters = table, adapters
+        self.view: Any = table.data
+        """The same numbers, each of which is read faster than of an array."""
 
     def __len__(self) -> int:
         return int(self.table.shape[1])

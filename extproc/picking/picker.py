@@ -7,17 +7,12 @@ endpoints changes no order, so bytes are as good as tokens.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
-import numpy as np
-from numpy.typing import NDArray
-
 from extproc.picking import candidates as values
 from extproc.picking.candidates import Candidates, EndpointScore, Pick, Refusal, Request
 from extproc.picking.loads import EndpointLoads, unknown
 from extproc.picking.prefix_index import PrefixIndex
 from extproc.picking.prompt import Prompt, block_ends
-from extproc.picking.standing import Standing, flags, lots
+from extproc.picking.standing import Standing
 from extproc.policy.picking import PREFIX, RANDOM_TWO, ROUND_ROBIN, SESSION, Picking
 from extproc.policy.rendezvous import RendezvousHash
 
@@ -59,19 +54,38 @@ class Picker:
         ``ValueError`` for loads of another number of endpoints.
         """
         standing = self._stand(candidates, loads, request.zone)
-        saturated, hinted = standing.all_saturated, None
-        if not standing.open_places:
+        saturated, may = standing.all_saturated, standing.ready
+        if not standing.places:
             return Refusal(503, values.NOT_READY)
         if request.hinted:
-            hinted = flags(request.hinted) & standing.open
-            if not hinted.any():
+            may = _both(may, request.hinted)
+            if not any(may):
                 return Refusal(503, values.NOT_HINTED)
-            saturated = bool(standing.saturated[hinted].all())
+            saturated = all(standing.saturated[place] for place in standing.places if may[place])
         if saturated and request.priority < 0:
             return Refusal(429, values.SATURATED, RETRY_AFTER)
-        places, matched = self._best(standing, request, hinted, int.from_bytes(entropy[:8], "big"))
-        addresses = candidates.addresses
-        return Pick(addresses[places[0]], tuple([addresses[place] for place in places[1:]]), matched, saturated)
+        lot, matches, by = int.from_bytes(entropy[:8], "big"), [], self.spec.by
+        if by == PREFIX:
+            matches = self._index.match(request.prompt.blocks)
+            cached = [(self._set(endpoints), self._ends[depth]) for endpoints, depth in matches]
+            # However much of a prompt a server has cached, it reads the end of it anew.
+            full = float(request.prompt.size + self.spec.block_bytes)
+            best = standing.best(may, full, cached, request.adapter, lot)
+        elif by == ROUND_ROBIN:
+            best = self._in_turn(may)
+        elif by == RANDOM_TWO:
+            best = _better_of_two(standing, may, lot)
+        elif by == SESSION and request.key:
+            best = self._of_session(request.key, may)
+        else:
+            best = standing.best(may, 0.0, (), request.adapter, lot)
+        addresses, place = candidates.addresses, best[0]
+        return Pick(
+            addresses[place],
+            tuple([addresses[other] for other in best[1:]]),
+            self._matched(place, matches) if matches else 0,
+            saturated,
+        )
 
     def sent(self, endpoint: str, prompt: Prompt, matched: int) -> None:
         """The endpoint got the request. ``matched``: as the pick says."""
@@ -84,24 +98,18 @@ class Picker:
 
     def explain(self, candidates: Candidates, loads: EndpointLoads, request: Request) -> list[EndpointScore]:
         """How each endpoint stands for this request, in the order of the candidates."""
-        standing = self._stand(candidates, loads, request.zone)
-        hinted = flags(request.hinted) if request.hinted else standing.open
-        matches = self._index.match(request.prompt.blocks)
-        scores = self._scores(standing, request, matches)
-        rows = []
+        standing, by_prefix = self._stand(candidates, loads, request.zone), self.spec.by == PREFIX
+        full = float(request.prompt.size + self.spec.block_bytes) if by_prefix else 0.0
+        matches = self._index.match(request.prompt.blocks) if by_prefix else []
+        weights, rows = standing.weights_for(request.adapter), []
         for place, address in enumerate(candidates.addresses):
-            why_not = values.NOT_READY if not standing.open[place] else "" if hinted[place] else values.NOT_HINTED
-            rows.append(
-                EndpointScore(
-                    address,
-                    None if why_not else float(scores[place]),
-                    why_not,
-                    float(standing.batch[place]),
-                    bool(standing.known[place]),
-                    self._matched(place, matches),
-                    bool(standing.saturated[place]),
-                )
-            )
+            matched = self._matched(place, matches)
+            score = standing.score(place, full, matched, weights[place])
+            ready, hinted = standing.ready[place], not request.hinted or request.hinted[place]
+            why_not = values.NOT_READY if not ready else "" if hinted else values.NOT_HINTED
+            known, saturated = bool(standing.known[place]), bool(standing.saturated[place])
+            batch = standing.batch[place]
+            rows.append(EndpointScore(address, None if why_not else score, why_not, batch, known, matched, saturated))
         return rows
 
     def _stand(self, candidates: Candidates, loads: EndpointLoads, zone: str) -> Standing:
@@ -123,84 +131,60 @@ class Picker:
         entries = [(address, 1.0, place) for place, address in enumerate(addresses)]
         self._by_session = RendezvousHash(f"{self._cluster}\0endpoint", entries)
         self._sessions: dict[bytes, list[int]] = {}
-        self._sets: dict[int, int | NDArray[np.intp]] = {}
+        self._sets: dict[int, list[int]] = {}
 
-    def _best(
-        self, standing: Standing, request: Request, hinted: NDArray[np.bool_] | None, lot: int
-    ) -> tuple[list[int], int]:
-        """The places of the best endpoint and of those to try after it; the bytes that the best has cached."""
-        by = self.spec.by
-        if by in (ROUND_ROBIN, RANDOM_TWO) or (by == SESSION and request.key):
-            open_places = standing.open_places if hinted is None else hinted.nonzero()[0].tolist()
-            if by == ROUND_ROBIN:
-                return self._in_turn(open_places), 0
-            if by == RANDOM_TWO:
-                return _better_of_two(open_places, standing.load, lot), 0
-            return self._of_session(request.key, open_places), 0
-        matches = self._index.match(request.prompt.blocks) if by == PREFIX else []
-        scores = self._scores(standing, request, matches)
-        if hinted is not None:
-            scores[~hinted] = np.inf
-        scores *= lots(lot, len(scores))
-        if hinted is not None:
-            best: list[int] = scores.argsort()[: min(1 + FALLBACKS, int(hinted.sum()))].tolist()
-        else:
-            first = int(scores.argmin())
-            best = [first, *[place for place in standing.spare(lot) if place != first][:FALLBACKS]]
-        return best, self._matched(best[0], matches)
-
-    def _scores(self, standing: Standing, request: Request, matches: list[tuple[int, int]]) -> NDArray[np.float64]:
-        """Of each endpoint; infinite where it may have no request. ``matches``: prefixes that are cached, and where."""
-        load = standing.load
-        factors = standing.without_adapter(request.adapter) if request.adapter else None
-        if factors is not None:
-            load = load * factors
-        if self.spec.by != PREFIX:
-            return load.copy() if factors is None else load
-        # However much of a prompt a server has cached, it reads the end of it anew.
-        scores: NDArray[np.float64] = standing.unread + (request.prompt.size + self.spec.block_bytes)
-        for endpoints, depth in matches:
-            scores[self._set(endpoints)] -= self._ends[depth]
-        scores *= load
-        return scores
-
-    def _set(self, endpoints: int) -> int | NDArray[np.intp]:
+    def _set(self, endpoints: int) -> list[int]:
         """The places of a set of the index."""
         found = self._sets.get(endpoints)
         if found is None:
             if len(self._sets) >= _KEPT:
                 self._sets.clear()
-            places = self._index.places(endpoints)
-            found = self._sets[endpoints] = places[0] if len(places) == 1 else np.array(places, np.intp)
+            found = self._sets[endpoints] = self._index.places(endpoints)
         return found
 
     def _matched(self, place: int, matches: list[tuple[int, int]]) -> int:
         bit = self._index.bit(place)
-        return self._ends[next((depth for endpoints, depth in matches if endpoints & bit), 0)]
+        for endpoints, depth in matches:
+            if endpoints & bit:
+                return self._ends[depth]
+        return 0
 
-    def _in_turn(self, open_places: list[int]) -> list[int]:
-        at, count = bisect_left(open_places, self._turn), len(open_places)
-        self._turn = open_places[at % count] + 1
-        return [open_places[(at + number) % count] for number in range(min(1 + FALLBACKS, count))]
+    def _in_turn(self, may: bytes) -> list[int]:
+        size = len(may)
+        best = []
+        for number in range(self._turn, self._turn + size):
+            if may[number % size]:
+                best.append(number % size)
+                if len(best) == 1 + FALLBACKS:
+                    break
+        self._turn = best[0] + 1
+        return best
 
-    def _of_session(self, key: bytes, open_places: list[int]) -> list[int]:
+    def _of_session(self, key: bytes, may: bytes) -> list[int]:
         """The endpoints that a session belongs to, as ``policy.session_tag.server_of`` has them."""
         first = self._sessions.get(key)
         if first is None:
             if len(self._sessions) >= _KEPT:
                 self._sessions.clear()
             first = self._sessions[key] = self._by_session.ranked(key)[:_FIRST]
-        may = set(open_places)
-        found = [place for place in first if place in may]
-        return (found or [place for place in self._by_session.ranked(key) if place in may])[: 1 + FALLBACKS]
+        found = [place for place in first if may[place]]
+        return (found or [place for place in self._by_session.ranked(key) if may[place]])[: 1 + FALLBACKS]
 
 
-def _better_of_two(open_places: list[int], load: NDArray[np.float64], lot: int) -> list[int]:
+def _better_of_two(standing: Standing, may: bytes, lot: int) -> list[int]:
     """Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001."""
-    count = len(open_places)
+    places = [place for place in standing.places if may[place]]
+    count = len(places)
     lot, at = divmod(lot, count)
-    first = open_places[at]
+    first = places[at]
     if count == 1:
         return [first]
-    second = open_places[(at + 1 + lot % (count - 1)) % count]
-    return [first, second] if load[first] <= load[second] else [second, first]
+    second = places[(at + 1 + lot % (count - 1)) % count]
+    loads = [standing.score(place, 0.0, 0.0, standing.weight[place]) for place in (first, second)]
+    return [first, second] if loads[0] <= loads[1] else [second, first]
+
+
+def _both(first: bytes, second: bytes) -> bytes:
+    """Marks where both have one."""
+    both = int.from_bytes(first, "big") & int.from_bytes(second, "big")
+    return both.to_bytes(len(first), "big")

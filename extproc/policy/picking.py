@@ -60,4 +60,10 @@ class Picking(msgspec.Struct, frozen=True):
     """Requests that may wait while all endpoints are saturated; 0: none waits, each goes to the best endpoint."""
     priority: int = 0
     """Of requests that name none; while all endpoints are saturated those below 0 are refused."""
+    objectives: tuple[tuple[str, int], ...] = ()
+    """Priorities by the names that requests may give (``x-gateway-inference-objective``)."""
     metrics: EndpointPages = EndpointPages()
+
+    def priority_of(self, objective: str) -> int:
+        """That of a request with this objective, which may be empty or unknown."""
+        return next((priority for name, priority in self.objectives if name == objective), self.priority)

@@ -35,10 +35,9 @@ NONE = "none"
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
-    """One entry of a version's ``match``: each named header must have exactly the value."""
+    """One entry of a version's ``match``: each header, named in lower case, must have exactly the value."""
 
     headers: tuple[tuple[str, bytes], ...]
-    """Names in lower case."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -122,8 +121,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def metric_headers(self) -> frozenset[str]:
         """Response headers that custom metrics read, in lower case."""
-        sources = (source for metric in self.custom_metrics for source in (metric.source, metric.per))
-        return frozenset(source.header for source in sources if source.header)
+        return frozenset(s.header for metric in self.custom_metrics for s in (metric.source, metric.per) if s.header)
 
     @cached_property
     def answering(self) -> tuple[Version, ...]:
@@ -269,8 +267,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def fallback(self) -> Policy:
         """The policy to whose servers our own Envoy sends what none owns: the owner of ``*``, else the first one."""
-        every = (match.policy for match in self.patterns if not match.pattern.strip("*"))
-        return next(every, self.policies[0])
+        return next((match.policy for match in self.patterns if not match.pattern.strip("*")), self.policies[0])
 
     def match(self, model: str) -> ModelMatch | None:
         """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""

@@ -13,7 +13,7 @@ from extproc.yamldoc import quoted
 MIN_INTERVAL, MAX_INTERVAL = 0.05, 1.0
 """Seconds between two looks at a page."""
 MAX_PATH = 256
-_PATH = re.compile(r"/[!-~]*")
+_PATH = re.compile(r"""/[!-"$-~]*""")
 _DEFAULT = EndpointPages()
 
 
@@ -34,7 +34,7 @@ def _path(field: Field) -> str | None:
     text = field.text("a path")
     if text is None:
         return None
-    if not _PATH.fullmatch(text) or "#" in text or len(text) > MAX_PATH:
+    if not _PATH.fullmatch(text) or len(text) > MAX_PATH:
         field.error(f"{quoted(text)} is not a path", f"write it as in /metrics, at most {MAX_PATH} characters")
         return None
     return text

@@ -21,12 +21,14 @@ from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
+from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import effective_policy
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.endpoint_board import EndpointBoard
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
@@ -81,9 +83,9 @@ class Server:
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
         self._breakers = Breakers(time.perf_counter, options.siblings)
-        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics.count_error)
-        pools = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics)
-        self._feeds = pools, reachability, self._board
+        reachability = ReachabilityFeed(self._snapshot, self._loads, self._metrics.count_error)
+        self._feeds = PoolFeed(self._snapshot, self._loads, self._metrics), reachability, self._board
+        self._picks = EndpointPicks(lambda: self._board.row, lambda: self._loads.unreachable)
         self._metrics.serving = lambda: ServingGauges(
             reachability.up,
             self._loads.numbers(time.perf_counter()),
@@ -109,18 +111,12 @@ class Server:
         )
         self._admin = AdminServer(options.admin, content)
         self._rollout_driver = self._new_rollout_driver()
-        self._access_log = AccessLogService(lambda: self._policy_watcher.snapshot, self._metrics, self._on_account)
+        self._access_log = AccessLogService(self._snapshot, self._metrics, self._on_account, self._picks)
+        shared = self._on_observed, self._loads, self._breakers, self._picks
         self._engine = create(
             options.listen,
             {
-                PROCESS: handler_factory(
-                    lambda: self._policy_watcher.snapshot,
-                    self._metrics,
-                    options.max_streams,
-                    self._on_observed,
-                    self._loads,
-                    self._breakers,
-                ),
+                PROCESS: handler_factory(self._snapshot, self._metrics, options.max_streams, *shared),
                 STREAM: self._access_log.open,
                 EXPORT: SpanService(self._spans, self._metrics).open,
                 **self._health.services(),
@@ -214,6 +210,9 @@ class Server:
             self._health.serving = True
             if self._unready():  # a signal to stop has come meanwhile
                 self._health.serving = False
+
+    def _snapshot(self) -> Snapshot:
+        return self._policy_watcher.snapshot
 
     def _follow_snapshot(self) -> None:
         self._metrics.set_snapshot(self._policy_watcher.snapshot)

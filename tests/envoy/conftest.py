@@ -28,6 +28,7 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.render.envoy.envoy_options import typed
 from extproc.serve.access_log_service import AccessLogService
+from extproc.serve.endpoint_picks import EndpointPicks, own_requests
 from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
@@ -140,7 +141,8 @@ class Processor:
             self.breakers.account(self.snapshot, account)
             self.taps.account(account)
 
-        access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted)
+        picks = EndpointPicks(own_requests, lambda: self.loads.unreachable)
+        access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted, picks)
 
         def observed(_: Sender, found: Observed) -> None:
             access_log.note_observed(found)
@@ -148,7 +150,7 @@ class Processor:
 
         services: dict[str, Factory] = {
             PROCESS: handler_factory(
-                lambda: self.snapshot, self.metrics, max_streams, observed, self.loads, self.breakers
+                lambda: self.snapshot, self.metrics, max_streams, observed, self.loads, self.breakers, picks
             ),
             STREAM: access_log.open,
             **health.services(),
