@@ -10,7 +10,7 @@ from typing import Any
 from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
-from extproc.policy.picking import Picking
+from extproc.policy.picking import EndpointPages, Picking
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
 from extproc.policy.upstream import Upstream
@@ -98,7 +98,12 @@ def _picking(picking: Picking) -> dict[str, Any]:
         "saturation": {"waiting": bounds.waiting, "cache": bounds.cache, "stale": bounds.stale},
         "priority": picking.priority,
         "objectives": dict(picking.objectives),
+        "metrics": {name: value for name, value in _pages(picking.metrics).items() if value},
     }
+
+
+def _pages(pages: EndpointPages) -> dict[str, Any]:
+    return {"type": pages.kind, "port": pages.port, "path": pages.path, "interval": pages.interval}
 
 
 def _metric(metric: CustomMetric) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from extproc.policy.picking import SESSION, STRATEGIES, Picking, Saturation
 from extproc.policy.snapshot import Policy
 from extproc.policy.target import Target, is_address
+from extproc.policyfile import endpoint_pages
 from extproc.policyfile.fields import Field, Fields
 from extproc.policyfile.values import name
 
@@ -18,7 +19,7 @@ _DEFAULT, _SATURATION = Picking(), Saturation()
 
 def read(field: Field) -> Picking | None:
     """What the field says."""
-    known = ("by", "blockBytes", "indexBlocks", "adapterWeight", "saturation", "priority", "objectives")
+    known = ("by", "blockBytes", "indexBlocks", "adapterWeight", "saturation", "priority", "objectives", "metrics")
     fields = field.fields(*known)
     if fields is None:
         return None
@@ -30,6 +31,7 @@ def read(field: Field) -> Picking | None:
         saturation=fields.optional("saturation", _saturation, _SATURATION),
         priority=fields.optional("priority", _priority, _DEFAULT.priority),
         objectives=_objectives(fields),
+        metrics=fields.optional("metrics", endpoint_pages.read, _DEFAULT.metrics),
     )
 
 

@@ -27,7 +27,8 @@ from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.serve.access_log_service import AccessLogService
-from extproc.serve.endpoint_picks import EndpointPicks, own_requests
+from extproc.serve.endpoint_board import EndpointBoard
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
@@ -75,6 +76,7 @@ class Server:
         if self._cluster is not None:
             self._metrics.cluster = self._cluster.gauges
         self._measured = MeasuredVersions()
+        self._board = EndpointBoard(options)
         self._follow_snapshot()
         for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
@@ -82,13 +84,15 @@ class Server:
         self._loads = PoolLoads()
         self._breakers = Breakers(time.perf_counter, options.siblings)
         reachability = ReachabilityFeed(self._snapshot, self._loads, self._metrics.count_error)
-        self._feeds = PoolFeed(self._snapshot, self._loads, self._metrics), reachability
-        self._picks = EndpointPicks(own_requests, lambda: self._loads.unreachable)
+        self._feeds = PoolFeed(self._snapshot, self._loads, self._metrics), reachability, self._board
+        self._picks = EndpointPicks(lambda: self._board.row, lambda: self._loads.unreachable)
         self._metrics.serving = lambda: ServingGauges(
             reachability.up,
             self._loads.numbers(time.perf_counter()),
             {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
             self._breakers.describe(self._policy_watcher.snapshot),
+            self._board.endpoints(),
+            self._board.collector(),
         )
         self._health = Health()
         self._state = "starting"
@@ -176,7 +180,8 @@ class Server:
             os._exit(128 + number)
         self._state = "draining"
         self._health.serving = False
-        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", *self._drain_periods)
+        periods = self._options.drain, self._options.grace
+        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", *periods)
         self._timer = Timer(self._options.drain, self._stop)
         self._timer.daemon = True
         self._timer.start()
@@ -193,10 +198,6 @@ class Server:
         self._timer = Timer(_ENTRIES_INTERVAL, self._end_access_logs, [not self._metrics.streams])
         self._timer.daemon = True
         self._timer.start()
-
-    @property
-    def _drain_periods(self) -> tuple[float, float]:
-        return self._options.drain, self._options.grace
 
     def _on_reload(self, ok: bool, problems: Sequence[Problem]) -> None:
         self._metrics.count_reload(ok)
@@ -216,6 +217,7 @@ class Server:
     def _follow_snapshot(self) -> None:
         self._metrics.set_snapshot(self._policy_watcher.snapshot)
         self._measured.set_snapshot(self._policy_watcher.snapshot)
+        self._board.follow(self._policy_watcher.snapshot)
 
     def _new_rollout_driver(self) -> RolloutDriver | None:
         """None for a worker, whose supervisor drives the rollouts of all, and for a processor of a cluster."""

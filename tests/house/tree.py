@@ -41,6 +41,7 @@ ONLY: dict[str, tuple[str, ...]] = {
         "telemetry.cluster_gauges",
         "telemetry.rollout_gauges",
         "telemetry.serving_gauges",
+        "telemetry.endpoint_gauges",
         "telemetry.rendering_drift",
         "admin.server",
         "demo.*",

@@ -68,6 +68,8 @@ GOOD = """
 {observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}, buckets: [1, 2]}]}}
 ---
 {picking: {by: prefix, blockBytes: 64, indexBlocks: 1000, adapterWeight: 0.5, objectives: {batch: -1}, saturation: {}}}
+---
+{picking: {metrics: {type: triton, port: 8002, path: /a?b=c, interval: 100ms}}}
 """
 BAD = """
 []
@@ -247,6 +249,14 @@ BAD = """
 {picking: {by: least}}
 ---
 {picking: {saturation: {cache: 2}, objectives: {batch: low}}}
+---
+{picking: {metrics: {type: llama}}}
+---
+{picking: {metrics: {port: 0}}}
+---
+{picking: {metrics: {path: "a b"}}}
+---
+{picking: {metrics: {path: "/a#b"}}}
 """
 GOOD_POOLS = """
 {product: NVIDIA-A100-SXM4-80GB, locality: us-west1/a, endpoints: ["10.0.0.1:8000"]}
