@@ -8,10 +8,10 @@ from extproc.picking.loads import AGE, RUNNING, WAITING, EndpointLoads, unknown_
 
 
 class SaidLoads:
-    """Keeps count of what is sent, which changes no load."""
+    """Keeps count of what is sent, which changes no load (``exchange.picks.KnownLoads``)."""
 
-    def __init__(self, **waiting: float) -> None:
-        self.waiting = waiting
+    def __init__(self) -> None:
+        self.waiting: dict[str, float] = {}
         """Requests that wait, by ``ip:port``; of others nothing is known."""
         self.sent: Counter[str] = Counter()
 

@@ -30,7 +30,7 @@ from extproc.policy.target import is_address
 NOBODY: frozenset[str] = frozenset()
 
 
-class Board(Protocol):
+class KnownLoads(Protocol):
     """What is known of endpoints (``ip:port``)."""
 
     def loads(self, endpoints: tuple[str, ...], /) -> EndpointLoads:
@@ -81,7 +81,7 @@ class _Place:
 class Picks:
     """All of a process. Used by its event loop's thread alone."""
 
-    def __init__(self, board: Board, unreachable: Callable[[], frozenset[str]] = lambda: NOBODY) -> None:
+    def __init__(self, board: KnownLoads, unreachable: Callable[[], frozenset[str]] = lambda: NOBODY) -> None:
         """``unreachable``: gives the endpoints to which no connection can be made; the same object while they are the
         same.
         """

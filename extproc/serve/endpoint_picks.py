@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from extproc.policy.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from extproc.exchange.picks import Board, Picks
+    from extproc.exchange.picks import KnownLoads, Picks
 
 
 class EndpointPicks:
     """Used by the event loop's thread alone."""
 
-    def __init__(self, board: Callable[[], Board], unreachable: Callable[[], frozenset[str]]) -> None:
-        """``board``: makes what is known of endpoints; ``unreachable``: see ``Picks``."""
+    def __init__(self, board: Callable[[], KnownLoads], unreachable: Callable[[], frozenset[str]]) -> None:
+        """``board``: gives what is known of endpoints; ``unreachable``: see ``Picks``."""
         self._board, self._unreachable = board, unreachable
         self._snapshot, self._wanted = Snapshot(), False
-        self._made: tuple[Board, Picks] | None = None
+        self._made: tuple[KnownLoads, Picks] | None = None
 
     def of(self, snapshot: Snapshot) -> Picks | None:
         """Those for requests of this snapshot; None where no policy of it has endpoints picked."""
@@ -31,17 +30,10 @@ class EndpointPicks:
         """A request has ended for which the endpoint was picked, here or by another processor."""
         self._get()[0].end(endpoint)
 
-    def _get(self) -> tuple[Board, Picks]:
+    def _get(self) -> tuple[KnownLoads, Picks]:
         if self._made is None:
             from extproc.exchange.picks import Picks
 
             board = self._board()
             self._made = board, Picks(board, self._unreachable)
         return self._made
-
-
-def own_requests() -> Board:
-    """What this process knows by itself."""
-    from extproc.picking.own_requests import OwnRequests
-
-    return OwnRequests(perf_counter)

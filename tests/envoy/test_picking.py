@@ -16,7 +16,6 @@ from google.protobuf.struct_pb2 import Value
 from extproc.policy.picking import Picking, Saturation
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.render.envoy.envoy_options import request_mode, typed
-from tests.said_loads import SaidLoads
 from tests.waiting import until
 
 from .conftest import Gateway, ModelServer, Processor, say
@@ -98,7 +97,7 @@ def test_prefixes_and_loads_decide_and_the_client_does_not(
     )
     snapshot = Snapshot(policies)
     running = processor(snapshot)
-    board = running.board = SaidLoads()
+    board = running.board
     envoy = gateway(snapshot, running.address, **PATIENT)
     board.waiting = {a: 2, b: 0, c: 1}
     assert envoy.post(chat("x", "least")).text == "b"
@@ -134,7 +133,7 @@ def test_an_endpoint_that_dies_costs_no_request(servers: Servers, processor: Pro
         c = leaving.address
         snapshot = Snapshot((picking(a, b, c),))
         running = processor(snapshot)
-        board = running.board = SaidLoads()
+        board = running.board
         envoy = gateway(snapshot, running.address, **PATIENT)
         board.waiting = {a: 2, b: 1, c: 0}
         assert envoy.post(chat("u" * 4000, "chat")).text == "c"

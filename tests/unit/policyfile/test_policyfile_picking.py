@@ -67,7 +67,10 @@ def test_more_objectives_than_can_be_given() -> None:
     ("versions", "where"),
     [
         ("", "nothing is picked: a proxy can be told addresses, and chat:8080 is a name"),
-        ("versions: [{name: v1}]\n", "nothing is picked for v1: a proxy can be told addresses, and chat:8080 is a name"),
+        (
+            "versions: [{name: v1}]\n",
+            "nothing is picked for v1: a proxy can be told addresses, and chat:8080 is a name",
+        ),
         (
             "versions: [{name: v1, endpoints: ['10.0.0.1:80', 'b:80']}]\n",
             "nothing is picked for v1: a proxy can be told",

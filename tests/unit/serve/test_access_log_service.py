@@ -17,11 +17,12 @@ from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve import access_log_service
 from extproc.serve.access_log_service import AccessLogService
-from extproc.serve.endpoint_picks import EndpointPicks, own_requests
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed, PlainSender
 from tests.grpc.messages import SNAPSHOT, value
 from tests.grpc.running import running
+from tests.said_loads import SaidLoads
 from tests.waiting import until
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
@@ -201,7 +202,7 @@ def test_all_streams_end_where_the_processor_stops(
 
 def test_a_request_whose_endpoint_was_picked_is_in_flight_no_more(metrics: Metrics) -> None:
     snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (A, B)),), picking=Picking()),))
-    picks = EndpointPicks(own_requests, frozenset)
+    picks = EndpointPicks(SaidLoads, frozenset)
     ended: list[str] = []
     picks.ended = ended.append  # type: ignore[method-assign]
     message = pb.StreamAccessLogsMessage()
