@@ -144,7 +144,8 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
         versions = tuple(msgspec.structs.replace(v, endpoints=endpoints) for v in policy.versions)
         policies.append(msgspec.structs.replace(policy, versions=versions, picking=Picking()))
     pools = tuple(msgspec.structs.replace(pool, endpoints=endpoints) for pool in snapshot.pools)
-    view, row = Snapshot(tuple(policies), pools), WorkerRow(SharedBoard(1).board, 0, perf_counter)
+    view, shared = Snapshot(tuple(policies), pools), SharedBoard(1)
+    row = WorkerRow(shared.board, 0, perf_counter)
     row.want(wanted_endpoints(view))
     picks = Picks(row)
 

@@ -33,7 +33,8 @@ class Process:
     def __init__(self, view: Snapshot) -> None:
         self.view, self.board = view, SaidLoads()
         self.unreachable: frozenset[str] = frozenset()
-        self.picks = Picks(self.board, lambda: self.unreachable)
+        self.avoided: frozenset[str] = frozenset()
+        self.picks = Picks(self.board, lambda: self.unreachable, lambda: self.avoided)
 
     def ask(
         self,
@@ -117,7 +118,7 @@ def test_a_session_has_one_endpoint_and_the_users_of_one_that_is_gone_move() -> 
 )
 def test_only_endpoints_of_the_subset(subset: tuple[str, ...], expected: set[str]) -> None:
     process = Process(snapshot(Picking("random-two")))
-    found = [mutation(process.ask(subset=subset, entropy=n << 40)).endpoints.split(",") for n in range(40)]
+    found = [mutation(process.ask(subset=subset, entropy=n << 40 | n)).endpoints.split(",") for n in range(40)]
     assert {endpoint for each in found for endpoint in each} == expected
 
 
@@ -135,6 +136,14 @@ def test_nobody_ready_is_503_and_one_that_is_back_is_picked() -> None:
     assert mutation(process.ask()).endpoints == B
     assert refusal(process.ask(subset=(A,)))[1].status == 503
     assert process.board.sent == {B: 1}
+
+
+def test_what_is_to_be_avoided_is_picked_where_nobody_else_is_left() -> None:
+    process = Process(snapshot(Picking("random-two")))
+    process.avoided = frozenset((A, B))
+    assert {process.picked(entropy=n << 40 | n) for n in range(40)} == {C, D}
+    process.unreachable = frozenset((C, D))
+    assert {process.picked(entropy=n << 40 | n) for n in range(40)} == {A, B}
 
 
 def test_what_is_not_urgent_is_shed_while_all_are_saturated() -> None:

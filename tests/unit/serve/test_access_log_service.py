@@ -203,8 +203,8 @@ def test_all_streams_end_where_the_processor_stops(
 def test_a_request_whose_endpoint_was_picked_is_in_flight_no_more(metrics: Metrics) -> None:
     snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (A, B)),), picking=Picking()),))
     picks = EndpointPicks(SaidLoads, frozenset)
-    ended: list[str] = []
-    picks.ended = ended.append  # type: ignore[method-assign]
+    ended: list[tuple[str, bool]] = []
+    picks.ended = lambda endpoint, *, reached: ended.append((endpoint, reached))  # type: ignore[method-assign]
     message = pb.StreamAccessLogsMessage()
     for endpoints in (f"{A},{B}", "", B):
         common = message.http_logs.log_entry.add().common_properties
@@ -213,5 +213,5 @@ def test_a_request_whose_endpoint_was_picked_is_in_flight_no_more(metrics: Metri
             fields = common.metadata.filter_metadata["envoy.lb"].fields
             fields["x-gateway-destination-endpoint"].string_value = endpoints
     AccessLogService(lambda: snapshot, metrics, picks=picks).take(PlainSender(), message.SerializeToString())
-    assert ended == [A, B]
+    assert ended == [(A, True), (B, True)]
     assert value(metrics, "inference_picks_served_total", policy="p", version="none", gpu_pool="none", by="nobody") == 2
