@@ -10,7 +10,7 @@ cdef class PrefixIndex:
 
     cpdef keep(self, tuple addresses)
 
-    @cython.locals(found=list, holders=dict, depth=Py_ssize_t)
+    @cython.locals(found=list, holders=dict, depth=Py_ssize_t, alive=object, still=object)
     cpdef list match(self, tuple blocks)
 
     cpdef bit(self, Py_ssize_t place)
@@ -18,9 +18,10 @@ cdef class PrefixIndex:
     @cython.locals(places=list, found=list, at=Py_ssize_t, byte="unsigned char", bit=Py_ssize_t)
     cpdef list places(self, object endpoints)
 
-    @cython.locals(slot=Py_ssize_t, holders=dict)
+    @cython.locals(slot=Py_ssize_t, holders=dict, bit=object)
     cpdef add(self, str address, tuple blocks)
 
     cdef _shorten(self, Py_ssize_t slot, object blocks)
     cdef _forget(self, Py_ssize_t slot)
+    @cython.locals(left=object)
     cdef _drop(self, object block, Py_ssize_t slot)
