@@ -121,7 +121,12 @@ def test_most_pages_are_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
             st.integers(0, 120),
             st.integers(0, 30),
             st.sampled_from(
-                [b"", b'vllm:num_requests_waiting{engine="1"} 5\n', b"vllm:num_requests_running 3\n", b"x" * 600 + b"\n"]
+                [
+                    b"",
+                    b'vllm:num_requests_waiting{engine="1"} 5\n',
+                    b"vllm:num_requests_running 3\n",
+                    b"x" * 600 + b"\n",
+                ]
             ),
         ),
         max_size=15,
