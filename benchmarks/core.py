@@ -27,11 +27,13 @@ from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.exchange.sampling import STREAMED
 from extproc.headers import MODEL_NAME, Headers
-from extproc.picking.own_requests import OwnRequests
+from extproc.picking.wanted_endpoints import wanted_endpoints
+from extproc.picking.worker_row import WorkerRow
 from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.decision import Decision
 from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Snapshot
+from extproc.serve.shared_board import SharedBoard
 
 T = TypeVar("T")
 
@@ -142,8 +144,10 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
         versions = tuple(msgspec.structs.replace(v, endpoints=endpoints) for v in policy.versions)
         policies.append(msgspec.structs.replace(policy, versions=versions, picking=Picking()))
     pools = tuple(msgspec.structs.replace(pool, endpoints=endpoints) for pool in snapshot.pools)
-    view, board = Snapshot(tuple(policies), pools), OwnRequests(perf_counter)
-    picks = Picks(board)
+    view, shared = Snapshot(tuple(policies), pools), SharedBoard(1)
+    row = WorkerRow(shared.board, 0, perf_counter)
+    row.want(wanted_endpoints(view))
+    picks = Picks(row)
 
     def run(request: Request) -> None:
         stream = RouteStream(view, ENTROPY, picks=picks)
@@ -153,7 +157,7 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
                 codec.encode(reply)
         assert stream.decision is not None
         assert stream.decision.endpoint
-        board.end(stream.decision.endpoint.partition(",")[0])
+        row.end(stream.decision.endpoint.partition(",")[0])
 
     return _each(run, [chat(size, user=user) for user in USERS])
 

@@ -7,18 +7,35 @@ from typing import Any
 from extproc.exchange.notes import Picked
 from extproc.exchange.picks import Asked, Content, Picks
 from extproc.picking.candidates import NOT_HINTED, NOT_READY, EndpointScore
-from extproc.picking.own_requests import OwnRequests
+from extproc.picking.loads import EndpointLoads, unknown
 from extproc.policy.decision import Decision
 from extproc.policy.snapshot import Snapshot
 
 _WHY_NOT = {NOT_READY: "no connection to it can be made", NOT_HINTED: "it is not in the proxy's subset"}
 
 
+class NothingKnown:
+    """Of endpoints, and nothing is kept in mind (``KnownLoads``)."""
+
+    def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
+        """Unknown."""
+        return unknown(len(endpoints))
+
+    def begin(self, endpoint: str) -> None:
+        """Not kept."""
+
+    def end(self, endpoint: str) -> None:
+        """Not kept."""
+
+    def follow(self) -> None:
+        """Nothing is kept."""
+
+
 class ExplainedPicks(Picks):
     """Those of a process that has sent nothing yet, and to which no server has told its load."""
 
     def __init__(self) -> None:
-        super().__init__(OwnRequests(lambda: 0.0))
+        super().__init__(NothingKnown())
         self.decided: Decision | None = None
         """As it was before the pick."""
         self.scores: list[EndpointScore] = []

@@ -30,7 +30,7 @@ from extproc.policy.target import is_address
 NOBODY: frozenset[str] = frozenset()
 
 
-class Board(Protocol):
+class KnownLoads(Protocol):
     """What is known of endpoints (``ip:port``)."""
 
     def loads(self, endpoints: tuple[str, ...], /) -> EndpointLoads:
@@ -55,18 +55,22 @@ Content: TypeAlias = tuple[Operation, RequestFields, bytes]
 class _Place:
     """One target, or its servers for gRPC."""
 
-    __slots__ = ("_all", "_candidates", "_unreachable", "addresses", "picker")
+    __slots__ = ("_all", "_candidates", "_without", "addresses", "picker")
 
     def __init__(self, addresses: tuple[str, ...], picker: Picker) -> None:
         self.addresses, self.picker = addresses, picker
         self._all = self._candidates = Candidates(addresses)
-        self._unreachable = NOBODY
+        self._without = NOBODY, NOBODY
 
-    def candidates(self, unreachable: frozenset[str]) -> Candidates:
-        """The endpoints: the same object while ``unreachable`` is."""
-        if unreachable is not self._unreachable:
-            self._unreachable = unreachable
+    def candidates(self, unreachable: frozenset[str], avoided: frozenset[str]) -> Candidates:
+        """The endpoints, without those that are unreachable and, if others are left, that are to be avoided: the same
+        object while the two are.
+        """
+        if unreachable is not self._without[0] or avoided is not self._without[1]:
+            self._without = unreachable, avoided
             ready = bytes(address not in unreachable for address in self.addresses)
+            better = bytes(a not in unreachable and a not in avoided for a in self.addresses)
+            ready = better if any(better) else ready
             self._candidates = Candidates(self.addresses, ready) if 0 in ready else self._all
         return self._candidates
 
@@ -81,11 +85,16 @@ class _Place:
 class Picks:
     """All of a process. Used by its event loop's thread alone."""
 
-    def __init__(self, board: Board, unreachable: Callable[[], frozenset[str]] = lambda: NOBODY) -> None:
-        """``unreachable``: gives the endpoints to which no connection can be made; the same object while they are the
-        same.
+    def __init__(
+        self,
+        board: KnownLoads,
+        unreachable: Callable[[], frozenset[str]] = lambda: NOBODY,
+        avoided: Callable[[], frozenset[str]] = lambda: NOBODY,
+    ) -> None:
+        """``unreachable``: gives the endpoints to which no connection can be made; ``avoided``: those that get nothing
+        while others may. Each the same object while they are the same.
         """
-        self._board, self._unreachable = board, unreachable
+        self._board, self._unreachable, self._avoided = board, unreachable, avoided
         self._snapshot = Snapshot()
         self._places: dict[tuple[str, str, str, bool], _Place | None] = {}
         self._kept: dict[str, _Place] = {}
@@ -110,7 +119,7 @@ class Picks:
             return decision, Picked(*names, KEPT)
         loads = self._board.loads(place.addresses)
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
-        found = place.picker.pick(place.candidates(self._unreachable()), loads, request, asked[2])
+        found = place.picker.pick(place.candidates(self._unreachable(), self._avoided()), loads, request, asked[2])
         if isinstance(found, Refusal):
             raise _refused(found, Picked(*names, NONE_READY if found.status == 503 else SHED_PICK))
         place.picker.sent(found.endpoint, request.prompt, found.matched)
@@ -127,7 +136,7 @@ class Picks:
             return []
         loads = self._board.loads(place.addresses)
         request = _request(decision, spec, asked, content, place.hinted(subset), adapters=bool(loads.adapters))
-        return place.picker.explain(place.candidates(self._unreachable()), loads, request)
+        return place.picker.explain(place.candidates(self._unreachable(), self._avoided()), loads, request)
 
     def _where(
         self, decision: Decision, asked: Asked, snapshot: Snapshot

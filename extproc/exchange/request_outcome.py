@@ -44,6 +44,7 @@ _REASONS = (
     (("stream_idle_timeout",), "idle"),
 )
 """Flags of Envoy's, and the reason that they stand for; the first that is set counts."""
+_UNCONNECTED = "upstream_connection_failure"
 _ANSWERED = {"upstream_reset": "upstream_broke_off", "upstream_timeout": "upstream_stalled"}
 """Reasons where the answer had begun: its status does not tell of the failure."""
 _UNANSWERED = frozenset(("upstream_reset", "upstream_timeout", "upstream_unreachable", "overloaded"))
@@ -106,6 +107,14 @@ def picked_endpoint(snapshot: Snapshot, logged: LoggedRequest) -> str:
     """The endpoint that was picked for the request; empty where its policy picks none."""
     policy = snapshot.by_name.get(logged.metadata.get("policy", "")) if logged.picked else None
     return logged.picked.partition(",")[0] if policy is not None and policy.picking is not None else ""
+
+
+def could_not_be_reached(logged: LoggedRequest) -> bool:
+    """Whether the endpoint that was picked could not: Envoy went on to another one, or failed to connect. It looks at
+    no health of picked endpoints (envoyproxy/envoy, override_host/load_balancer.cc), so that each request tries it.
+    """
+    first = logged.picked.partition(",")[0]
+    return logged.served not in ("", first) or (logged.served == first and _UNCONNECTED in logged.flags)
 
 
 def _served(logged: LoggedRequest, decided: MetricLabels) -> Served:

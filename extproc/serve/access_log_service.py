@@ -14,7 +14,7 @@ from typing import TypeAlias
 from extproc.envoy.access_log import decode
 from extproc.envoy.codec import Malformed
 from extproc.exchange.notes import Observed, RequestAccount
-from extproc.exchange.request_outcome import MESH_NAMESPACE, account, picked_endpoint
+from extproc.exchange.request_outcome import MESH_NAMESPACE, account, could_not_be_reached, picked_endpoint
 from extproc.grpc_server import Abort, Sender, StatusCode
 from extproc.policy.snapshot import Snapshot
 from extproc.serve.endpoint_picks import EndpointPicks
@@ -97,7 +97,7 @@ class AccessLogService:
         targets = self._known_targets(sender).by_cluster(snapshot)
         for logged in decode(message):
             if self._picks is not None and (endpoint := picked_endpoint(snapshot, logged)):
-                self._picks.ended(endpoint)
+                self._picks.ended(endpoint, reached=not could_not_be_reached(logged))
             for note in account(snapshot, logged, targets, self._observed_failures):
                 self._metrics.note(note)
                 if type(note) is RequestAccount and self._on_account is not None:

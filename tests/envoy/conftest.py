@@ -28,12 +28,13 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.render.envoy.envoy_options import typed
 from extproc.serve.access_log_service import AccessLogService
-from extproc.serve.endpoint_picks import EndpointPicks, own_requests
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.tap import OpenTaps
 from tests.grpc.running import ENGINE
+from tests.said_loads import SaidLoads
 from tests.waiting import until
 
 
@@ -141,7 +142,8 @@ class Processor:
             self.breakers.account(self.snapshot, account)
             self.taps.account(account)
 
-        picks = EndpointPicks(own_requests, lambda: self.loads.unreachable)
+        self.board = SaidLoads()
+        picks = EndpointPicks(lambda: self.board, lambda: self.loads.unreachable)
         access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted, picks)
 
         def observed(_: Sender, found: Observed) -> None:

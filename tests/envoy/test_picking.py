@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -26,6 +27,7 @@ Processors, Gateways = Callable[..., Processor], Callable[..., Gateway]
 PATIENT = {"message_timeout": 20.0}
 HEADER = "x-gateway-destination-endpoint"
 NOBODY = "127.0.0.1:1"
+SERVERS = ("picked", "fallback", "other", "nobody")
 
 
 def chat(content: str, model: str = "llama") -> dict[str, Any]:
@@ -74,64 +76,71 @@ def value(subset: Any) -> str:
     return base64.b64encode(made.SerializeToString()).decode()
 
 
+def served(processor: Processor) -> Counter[str]:
+    """Requests that Envoy says have ended, by who served them."""
+    families = processor.metrics.collect()
+    samples = [s for family in families for s in family.samples if s.name == "inference_picks_served_total"]
+    return Counter({by: sum(int(s.value) for s in samples if s.labels["by"] == by) for by in SERVERS})
+
+
 def test_prefixes_and_loads_decide_and_the_client_does_not(
     servers: Servers, processor: Processors, gateway: Gateways
 ) -> None:
     *found, one, outside = servers("a", "b", "c", "1", "outside")
-    weighted = Version("v1", 1, addresses(found[:2])), Version("v2", 1, (found[2].address, one.address))
-    other = Policy("other", models=("other",), versions=(Version("v1", 1, (outside.address,)),))
+    a, b, c = addresses(found)
+    weighted = Version("v1", 1, (a, b)), Version("v2", 1, (c, one.address))
     policies = (
-        picking(*addresses(found)),
-        picking(*addresses(found), by="least-loaded", name="least"),
+        picking(a, b, c),
+        picking(a, b, c, by="least-loaded", name="least"),
         Policy("weighted", models=("weighted",), versions=weighted, picking=Picking()),
+        Policy("other", models=("other",), versions=(Version("v1", 1, (outside.address,)),)),
     )
-    snapshot = Snapshot((*policies, other))
-    envoy = gateway(snapshot, processor(snapshot).address, **PATIENT)
-    homes = {user: envoy.post(chat(user * 4000, "chat")).text for user in "uvwxyz"}
-    assert set(homes.values()) == {"a", "b", "c"}
+    snapshot = Snapshot(policies)
+    running = processor(snapshot)
+    board = running.board
+    envoy = gateway(snapshot, running.address, **PATIENT)
+    board.waiting = {a: 2, b: 0, c: 1}
+    assert envoy.post(chat("x", "least")).text == "b"
+    assert found[1].seen[-1].headers[HEADER] == f"{b},{c},{a}"
+    homes = {}
+    for user, free in zip("uvw", (a, b, c), strict=True):
+        board.waiting = {a: 9, b: 9, c: 9} | {free: 0}
+        homes[user] = envoy.post(chat(user * 4000, "chat")).text
+    assert homes == {"u": "a", "v": "b", "w": "c"}
+    board.waiting = {a: 0, b: 0, c: 0}
     for turn in range(3):
         assert {user: envoy.post(chat(user * 4000 + str(turn), "chat")).text for user in homes} == homes
-    first, *fallbacks = found[0].seen[-1].headers[HEADER].split(",")
-    assert {first, *fallbacks} == set(addresses(found))
     # Whatever a client says, it gets a server of its model's.
-    forged = {
-        "x_gateway_destination_endpoint": outside.address,
-        "x_gateway_destination_endpoint_subset": outside.address,
-    }
-    for model in ("chat", "least"):
-        assert envoy.post(chat("u" * 4000, model), **forged).text in "abc"
+    forged = {"x_gateway_destination_endpoint": outside.address}
+    forged |= {"x_gateway_destination_endpoint_subset": outside.address}
+    assert envoy.post(chat("u" * 4000, "chat"), **forged).text == "a"
     assert envoy.post(b"{", **forged).text in "abc", "nothing was read"
     assert outside.seen == []
     # Of a hundred that are drawn between two versions, each is answered by the server that was picked for it.
-    answers = [envoy.post(chat(f"{n}" * 500, "weighted")) for n in range(100)]
-    assert {answer.text for answer in answers} == {"a", "b", "c", "1"}
+    drawn = [envoy.post(chat(f"{n}" * 500, "weighted")).text for n in range(100)]
+    assert set(drawn) == {"a", "b", "c", "1"}
     asked = [(server, seen) for server in (*found, one) for seen in server.seen if HEADER in seen.headers]
     assert all(seen.headers[HEADER].split(",")[0] == server.address for server, seen in asked)
     assert all(f"{HEADER}-subset" not in seen.headers for server in found for seen in server.seen)
+    until(lambda: not board.sent.total())  # each has ended, by Envoy's access log
+    assert served(running) == Counter({"picked": len(asked)})
 
 
 def test_an_endpoint_that_dies_costs_no_request(servers: Servers, processor: Processors, gateway: Gateways) -> None:
-    staying = servers("a", "b")
+    a, b = addresses(servers("a", "b"))
     with ModelServer("c") as leaving:
         leaving.then = say(b"c", connection="close")  # else Envoy keeps connections to it
-        snapshot = Snapshot((picking(*addresses(staying), leaving.address),))
+        c = leaving.address
+        snapshot = Snapshot((picking(a, b, c),))
         running = processor(snapshot)
+        board = running.board
         envoy = gateway(snapshot, running.address, **PATIENT)
-        homes = {user: envoy.post(chat(user * 4000, "chat")).text for user in "uvwxyz"}
-        assert set(homes.values()) == {"a", "b", "c"}
-    answers = {user: envoy.post(chat(user * 4000, "chat")) for user in homes}
-    assert all(answer.status == 200 for answer in answers.values())
-    assert all(answers[user].text == home for user, home in homes.items() if home != "c")
-    assert {answers[user].text for user, home in homes.items() if home == "c"} <= {"a", "b"}
-
-    def served() -> dict[str, float]:
-        found = running.metrics.collect()
-        samples = [s for family in found for s in family.samples if s.name == "inference_picks_served_total"]
-        return {sample.labels["by"]: sample.value for sample in samples}
-
-    until(lambda: sum(served().values()) == len(homes) + len(answers))
-    assert served()["fallback"] >= 1
-    assert served().keys() == {"picked", "fallback"}
+        board.waiting = {a: 2, b: 1, c: 0}
+        assert envoy.post(chat("u" * 4000, "chat")).text == "c"
+    answers = [envoy.post(chat("u" * 4000, "chat")) for _ in range(4)]
+    assert [(answer.status, answer.text) for answer in answers] == [(200, "b")] * 4
+    until(lambda: not board.sent.total())
+    assert served(running) == Counter({"picked": 1, "fallback": 4})
 
 
 def test_the_sentences_of_the_protocol(servers: Servers, processor: Processors, gateway: Gateways) -> None:

@@ -66,10 +66,6 @@ GOOD = """
 {observability: {observe: full, customMetrics: [{name: inference_throughput, type: GAUGE, labels: [model_version]}]}}
 ---
 {observability: {customMetrics: [{name: a, type: HISTOGRAM, source: {header: x-a}, buckets: [1, 2]}]}}
----
-{picking: {by: prefix, blockBytes: 64, indexBlocks: 1000, adapterWeight: 0.5, objectives: {batch: -1}, saturation: {}}}
----
-{picking: {metrics: {type: triton, port: 8002, path: /a?b=c, interval: 100ms}}}
 """
 BAD = """
 []
@@ -245,18 +241,6 @@ BAD = """
 {limits: {maxBody: big}}
 ---
 {limits: {body: 1Mi}}
----
-{picking: {by: least}}
----
-{picking: {saturation: {cache: 2}, objectives: {batch: low}}}
----
-{picking: {metrics: {type: llama}}}
----
-{picking: {metrics: {port: 0}}}
----
-{picking: {metrics: {path: "a b"}}}
----
-{picking: {metrics: {path: "/a#b"}}}
 """
 GOOD_POOLS = """
 {product: NVIDIA-A100-SXM4-80GB, locality: us-west1/a, endpoints: ["10.0.0.1:8000"]}
@@ -373,7 +357,7 @@ def test_the_crds_have_every_field_that_check_knows() -> None:
     named = set(re.findall(r"^\| `([a-zA-Z.]+)` \|", text, re.MULTILINE))
     specs = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] for crd in CRDS.values()]
     paths = [path for spec in specs for path in _paths(spec, "")]
-    within = ("versions.", "versions.tls.", "versions.credentials.", "observability.customMetrics.")
+    within = ("versions.", "versions.tls.", "versions.credentials.", "observability.customMetrics.", "picking.")
     known = {path.removeprefix(prefix) for path in paths for prefix in ("", *within)}
     assert named - known <= {"apiVersion", "kind", "metadata.name", "metadata.namespace", "spec"}
     assert len(named & known) > 25

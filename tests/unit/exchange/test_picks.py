@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,40 +13,15 @@ from extproc.exchange.notes import Picked
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
-from extproc.picking.loads import AGE, RUNNING, WAITING, EndpointLoads, unknown_table
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
+from tests.said_loads import SaidLoads
 
 ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
 A, B, C, D = ADDRESSES
 CHAT = "/v1/chat/completions"
 WAITS = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
-
-
-class Board:
-    """Loads as a test says them; keeps count of what was sent."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, float] = {}
-        self.sent: Counter[str] = Counter()
-        self.made: dict[str, Any] = {}
-
-    def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
-        table = unknown_table(len(endpoints))
-        for column, endpoint in enumerate(endpoints):
-            if endpoint in self.waiting:
-                table[WAITING, column], table[RUNNING, column], table[AGE, column] = self.waiting[endpoint], 0, 0
-        return EndpointLoads(table)
-
-    def begin(self, endpoint: str) -> None:
-        self.sent[endpoint] += 1
-
-    def end(self, endpoint: str) -> None:
-        self.sent[endpoint] -= 1
-
-    def follow(self) -> None:
-        pass
 
 
 def snapshot(picking: Picking | None, *endpoints: str, **more: Any) -> Snapshot:
@@ -57,9 +31,10 @@ def snapshot(picking: Picking | None, *endpoints: str, **more: Any) -> Snapshot:
 
 class Process:
     def __init__(self, view: Snapshot) -> None:
-        self.view, self.board = view, Board()
+        self.view, self.board = view, SaidLoads()
         self.unreachable: frozenset[str] = frozenset()
-        self.picks = Picks(self.board, lambda: self.unreachable)
+        self.avoided: frozenset[str] = frozenset()
+        self.picks = Picks(self.board, lambda: self.unreachable, lambda: self.avoided)
 
     def ask(
         self,
@@ -143,7 +118,7 @@ def test_a_session_has_one_endpoint_and_the_users_of_one_that_is_gone_move() -> 
 )
 def test_only_endpoints_of_the_subset(subset: tuple[str, ...], expected: set[str]) -> None:
     process = Process(snapshot(Picking("random-two")))
-    found = [mutation(process.ask(subset=subset, entropy=n << 40)).endpoints.split(",") for n in range(40)]
+    found = [mutation(process.ask(subset=subset, entropy=n << 40 | n)).endpoints.split(",") for n in range(40)]
     assert {endpoint for each in found for endpoint in each} == expected
 
 
@@ -161,6 +136,14 @@ def test_nobody_ready_is_503_and_one_that_is_back_is_picked() -> None:
     assert mutation(process.ask()).endpoints == B
     assert refusal(process.ask(subset=(A,)))[1].status == 503
     assert process.board.sent == {B: 1}
+
+
+def test_what_is_to_be_avoided_is_picked_where_nobody_else_is_left() -> None:
+    process = Process(snapshot(Picking("random-two")))
+    process.avoided = frozenset((A, B))
+    assert {process.picked(entropy=n << 40 | n) for n in range(40)} == {C, D}
+    process.unreachable = frozenset((C, D))
+    assert {process.picked(entropy=n << 40 | n) for n in range(40)} == {A, B}
 
 
 def test_what_is_not_urgent_is_shed_while_all_are_saturated() -> None:

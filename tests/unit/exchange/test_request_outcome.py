@@ -14,7 +14,7 @@ from extproc.envoy.access_log import LoggedRequest
 from extproc.envoy.events import Closed, Event, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAccount, Served
 from extproc.exchange.observe import ObserveStream
-from extproc.exchange.request_outcome import account, failure, picked_endpoint
+from extproc.exchange.request_outcome import account, could_not_be_reached, failure, picked_endpoint
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import Picking
@@ -66,6 +66,9 @@ def test_who_served_a_request_whose_endpoint_was_picked(served: str, by: str) ->
     picking = Snapshot((msgspec.structs.replace(llama, picking=Picking()), plain), SNAPSHOT.pools)
     assert account(picking, logged, TARGETS) == (DECIDED, Served("llama", "v1", "west", by))
     assert picked_endpoint(picking, logged) == "a:1"
+    assert could_not_be_reached(logged) == (by in ("fallback", "other"))
+    unconnected = msgspec.structs.replace(logged, flags=("upstream_connection_failure",))
+    assert could_not_be_reached(unconnected) == (by != "nobody")
     # A policy that picks none: what a server keeps was asked for there.
     assert account(SNAPSHOT, logged, TARGETS) == (DECIDED,)
     assert picked_endpoint(SNAPSHOT, logged) == ""

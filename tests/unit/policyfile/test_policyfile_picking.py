@@ -66,8 +66,11 @@ def test_more_objectives_than_can_be_given() -> None:
 @pytest.mark.parametrize(
     ("versions", "where"),
     [
-        ("", "nothing is picked: a proxy can be told addresses, and p:8080 is a name"),
-        ("versions: [{name: v1}]\n", "nothing is picked for v1: a proxy can be told addresses, and p:8080 is a name"),
+        ("", "nothing is picked: a proxy can be told addresses, and chat:8080 is a name"),
+        (
+            "versions: [{name: v1}]\n",
+            "nothing is picked for v1: a proxy can be told addresses, and chat:8080 is a name",
+        ),
         (
             "versions: [{name: v1, endpoints: ['10.0.0.1:80', 'b:80']}]\n",
             "nothing is picked for v1: a proxy can be told",
@@ -87,7 +90,7 @@ def test_names_cannot_be_picked(versions: str, where: str) -> None:
 
 def test_those_of_a_pool_count_and_mirrors_are_not_picked_from() -> None:
     spec = "gpuRequirements: {}\nversions: [{name: v1, weight: 1}, {name: m, mirror: 5}]\npicking: {}"
-    with_address = pool("endpoints: ['10.0.0.1:80']", name="a")
+    with_address = pool("architecture: a100\nendpoints: ['10.0.0.1:80']", name="a")
     assert [said(one) for one in found(file(policy(spec), with_address))] == []
 
 
