@@ -155,10 +155,11 @@ class Board:
             mine = self.reports[:, slot.number]
             mine[:REPORTED_AT] = [nan if number is None else number for number in numbers]
             mine[REPORTED_AT], mine[PICKED_AT_REPORT] = reported_at, picked
-            names = _fitting(load.adapters | load.loading)
-            if names != _read(self._adapters[slot.number]):
-                _write(self._adapters[slot.number], names)
-                mine[ADAPTERS_AT] += 1
+            if load.adapters or load.loading or mine[ADAPTERS_AT]:
+                names = _fitting(load.adapters | load.loading)
+                if names != _read(self._adapters[slot.number]):
+                    _write(self._adapters[slot.number], names)
+                    mine[ADAPTERS_AT] += 1
         self._header[SEQUENCE] += 1
 
     def consistent(self) -> Iterator[None]:

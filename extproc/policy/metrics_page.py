@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from math import inf
 from statistics import fmean
 from typing import NamedTuple
 
@@ -88,8 +87,10 @@ READ_WHOLE_EVERY = 10
 """Pages of which ``PageReader`` reads one as a whole."""
 _SLACK = 512
 """Bytes by which lines may have moved from one page to the next."""
-_MAX_NUMBER = 64
-"""Characters of a number."""
+_MAX, _MAX_DIGITS = 1e9, 64
+"""Numbers are below it, and have so many characters at most."""
+_TIMES = frozenset(name for metrics in PAGE_METRICS.values() for name in metrics.adapters)
+"""Metrics whose values are times, in seconds since 1970."""
 _LABEL = re.compile(rb'(?<!\w)([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
 
 
@@ -119,8 +120,8 @@ class _Series(NamedTuple):
     name: bytes
     labels: bytes
     value: float
-    start: int
-    end: int
+    start: int = 0
+    end: int = 0
 
 
 def read_page(kind: str, page: bytes) -> PageLoad:
@@ -130,23 +131,25 @@ def read_page(kind: str, page: bytes) -> PageLoad:
 
 def read_utilization(page: bytes) -> float | None:
     """The average of the GPUs on a page, of 0 to 1; None where it has none that is known."""
-    by_name = _by_name(_find(_GPUS, b"\n" + page, MAX_SERIES))
-    known = ((_first(by_name, (name,)), full) for name, full in _GPU_METRICS.items())
-    return _share(next((fmean(series.value for series in found) / full for found, full in known if found), None))
+    found = _find(_GPUS, b"\n" + page)
+    known = ((_first(found, (name,)), full) for name, full in _GPU_METRICS.items())
+    return _share(next((fmean(series.value for series in mine) / full for mine, full in known if mine), None))
 
 
 class PageReader:
     """Reads the pages of one server, one after the other.
 
     Of most it reads only where the lines of queue, batch and cache stood before, some hundred bytes of ten thousands:
-    as long as it finds as many of each there. Whole ones tell it of what is new.
+    as long as it finds the same lines there. Whole ones tell it of what is new.
     """
 
     def __init__(self, kind: str) -> None:
         self._metrics = PAGE_METRICS[kind]
         self._whole, self._often = _patterns(kind)
-        self._known: list[bytes] = []
-        """Names of the lines in the part."""
+        self._known: list[tuple[bytes, bytes]] = []
+        """Names and labels of the lines in the part."""
+        self._places: list[list[int]] = []
+        """Which of them tell of waiting requests, of the cache, and of running requests."""
         self._part = slice(0, 0)
         self._until_whole = 0
         self._last = NOTHING
@@ -155,38 +158,40 @@ class PageReader:
         """What the page tells."""
         if self._until_whole:
             self._until_whole -= 1
-            part = page[self._part] if self._part.start else b"\n" + page[self._part]
-            found = _find(self._often, part, len(self._known))
-            cut_off = bool(found) and found[-1].end == len(part) and self._part.stop < len(page)
-            if not cut_off and [series.name for series in found] == self._known:
-                self._last = msgspec.structs.replace(self._last, **self._busy(_by_name(found)))
-                return self._last
-        return self._read_whole(page)
+            if (load := self._read_part(page)) is not None:
+                self._last = load
+                return load
+        self._last = self._read_whole(page)
+        return self._last
+
+    def _read_part(self, page: bytes) -> PageLoad | None:
+        """None where the part is not as it was."""
+        part = page[self._part] if self._part.start else b"\n" + page[self._part]
+        lines = self._often.findall(part)
+        if [line[:2] for line in lines] != self._known:
+            return None
+        cut_off = self._part.stop < len(page) and part.endswith(lines[-1][2])
+        numbers = [_parse_number(text) for _, _, text in lines]
+        if cut_off or None in numbers:
+            return None
+        series = [_Series(*line, number or 0.0) for line, number in zip(self._known, numbers, strict=True)]
+        busy = [[series[place] for place in places] for places in self._places]
+        last = self._last
+        return PageLoad(*_busy(*busy), last.gpu, last.block_size, last.adapters, last.loading)
 
     def _read_whole(self, page: bytes) -> PageLoad:
-        found = _find(self._whole, b"\n" + page, MAX_SERIES)
+        found = _find(self._whole, b"\n" + page)
+        busy = [_first(found, selectors) for selectors in self._metrics[:3]]
         often = {_name(selector) for selectors in self._metrics[:3] for selector in selectors}
         lines = [series for series in found if series.name in often]
         self._until_whole = READ_WHOLE_EVERY - 1 if lines else 0
         if lines:
-            self._known = [series.name for series in lines]
+            self._known = [(series.name, series.labels) for series in lines]
+            self._places = [[lines.index(series) for series in each] for each in busy]
             self._part = slice(max(0, lines[0].start - _SLACK), lines[-1].end + _SLACK)
-        by_name = _by_name(found)
-        adapters, loading = _adapters(_first(by_name, self._metrics.adapters, below=inf))
-        self._last = PageLoad(
-            **self._busy(by_name),
-            gpu=read_utilization(page),
-            block_size=_block_size(by_name, self._metrics.block),
-            adapters=adapters,
-            loading=loading,
-        )
-        return self._last
-
-    def _busy(self, by_name: Mapping[bytes, Sequence[_Series]]) -> dict[str, float | None]:
-        """What changes with every page."""
-        waiting, cache, running = (_first(by_name, names) for names in self._metrics[:3])
-        fullest = max((series.value for series in cache), default=None)
-        return {"waiting": _sum(waiting), "running": _sum(running), "cache": _share(fullest)}
+        adapters, loading = _adapters(_first(found, self._metrics.adapters))
+        block = _block_size(_first(found, self._metrics.block), self._metrics.block)
+        return PageLoad(*_busy(*busy), read_utilization(page), block, adapters, loading)
 
 
 @lru_cache(maxsize=len(PAGE_METRICS))
@@ -210,34 +215,33 @@ def _name(selector: bytes) -> bytes:
     return selector.partition(b"{")[0].partition(b"/")[0]
 
 
-def _find(lines: re.Pattern[bytes], text: bytes, most: int) -> list[_Series]:
-    """The series, each behind the end of a line; none where there are more than ``most``."""
-    matches = list(islice(lines.finditer(text), most + 1))
-    if len(matches) > most:
+def _find(lines: re.Pattern[bytes], text: bytes) -> list[_Series]:
+    """The series, each behind the end of a line; none where there are more than ``MAX_SERIES``."""
+    matches = list(islice(lines.finditer(text), MAX_SERIES + 1))
+    if len(matches) > MAX_SERIES:
         return []
     return [
         _Series(match[1], match[2] or b"", number, match.start(), match.end())
         for match in matches
-        if (number := _parse_number(match[3])) is not None
+        if (number := _parse_number(match[3], 1e12 if match[1] in _TIMES else _MAX)) is not None
     ]
 
 
-def _by_name(found: Iterable[_Series]) -> dict[bytes, list[_Series]]:
-    by_name: dict[bytes, list[_Series]] = {}
-    for series in found:
-        by_name.setdefault(series.name, []).append(series)
-    return by_name
-
-
-def _first(by_name: Mapping[bytes, Sequence[_Series]], selectors: Iterable[bytes], below: float = 1e9) -> list[_Series]:
-    """The series of the first selector that has any, with values ``below`` a number."""
+def _first(found: Iterable[_Series], selectors: Iterable[bytes]) -> list[_Series]:
+    """The series of the first selector that has any."""
     for selector in selectors:
-        name, _, label = selector.partition(b"{")
-        label = label.removesuffix(b"}")
-        known = by_name.get(_name(name), ())
-        if found := [series for series in known if series.value < below and label in series.labels]:
-            return found
+        name, label = _name(selector), selector.partition(b"{")[2].removesuffix(b"}")
+        if mine := [series for series in found if series.name == name and label in series.labels]:
+            return mine
     return []
+
+
+def _busy(
+    waiting: Sequence[_Series], cache: Sequence[_Series], running: Sequence[_Series]
+) -> tuple[float | None, float | None, float | None]:
+    """The first numbers of a ``PageLoad``."""
+    fullest = max((series.value for series in cache), default=None)
+    return _sum(waiting), _sum(running), _share(fullest)
 
 
 def _sum(found: Sequence[_Series]) -> float | None:
@@ -256,7 +260,7 @@ def _sum(found: Sequence[_Series]) -> float | None:
         else:
             total += series.value
     total += sum(engines.values())
-    return total if total < 1e9 else None
+    return total if total < _MAX else None
 
 
 def _block_size(by_name: Mapping[bytes, Sequence[_Series]], selectors: Sequence[bytes]) -> float | None:
@@ -282,13 +286,13 @@ def _names(text: bytes) -> frozenset[str]:
     return frozenset(islice((name for name in names if 0 < len(name) <= _MAX_ADAPTER_NAME), MAX_ADAPTERS))
 
 
-def _parse_number(text: bytes) -> float | None:
-    """The number, if it is from 0 to below 1e12 (no NaN): times are in seconds since 1970."""
+def _parse_number(text: bytes, below: float = _MAX) -> float | None:
+    """The number, if it is from 0 to ``below`` (no NaN)."""
     try:
-        value = float(text if len(text) <= _MAX_NUMBER else b"")
+        value = float(text if len(text) <= _MAX_DIGITS else b"")
     except ValueError:
         return None
-    return value if 0 <= value < 1e12 else None
+    return value if 0 <= value < below else None
 
 
 def _share(value: float | None) -> float | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,22 +96,22 @@ def page_of(waiting: int, *, before: int = 60, after: int = 200, more: bytes = b
 
 
 def test_most_pages_are_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-    find = metrics_page._find
+    whole: list[int] = []
+    read_whole = PageReader._read_whole
 
-    def counting(lines: re.Pattern[bytes], text: bytes, most: int) -> list[metrics_page._Series]:
-        read.append(len(text))
-        return find(lines, text, most)
+    def counting(self: PageReader, page: bytes) -> PageLoad:
+        whole.append(len(page))
+        return read_whole(self, page)
 
-    monkeypatch.setattr(metrics_page, "_find", counting)
+    monkeypatch.setattr(PageReader, "_read_whole", counting)
     reader = PageReader("vllm")
     for waiting in range(READ_WHOLE_EVERY):
         assert reader.read(page_of(waiting)) == PageLoad(waiting, None, 0.5)
-    in_part = read[2:]
-    assert len(in_part) == READ_WHOLE_EVERY - 1
-    assert max(in_part) < 1200 < len(page_of(0)) / 4
-    reader.read(page_of(0) + VLLM[VLLM.index(b"vllm:cache") :])
-    assert reader._last.block_size == 32
+    assert len(whole) == 1
+    assert reader._part.stop - reader._part.start < 1200 < len(page_of(0)) / 4
+    found = reader.read(page_of(0) + VLLM[VLLM.index(b"vllm:cache") :])
+    assert len(whole) == 2
+    assert found.block_size == 32
 
 
 @given(
@@ -123,7 +121,12 @@ def test_most_pages_are_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
             st.integers(0, 120),
             st.integers(0, 30),
             st.sampled_from(
-                [b"", b'vllm:num_requests_waiting{engine="1"} 5\n', b"vllm:num_requests_running 3\n", b"x" * 600]
+                [
+                    b"",
+                    b'vllm:num_requests_waiting{engine="1"} 5\n',
+                    b"vllm:num_requests_running 3\n",
+                    b"x" * 600 + b"\n",
+                ]
             ),
         ),
         max_size=15,
