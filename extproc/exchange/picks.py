@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-import msgspec
-
 from extproc.apis.prompts import prompt_text
 from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import Operation, RequestFields
@@ -102,21 +100,21 @@ class Picks:
 
     def pick(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
-    ) -> tuple[Decision, Picked]:
-        """The decision with its endpoint and those to try after it, and what to note.
+    ) -> tuple[str, Picked]:
+        """The endpoint and those to try after it, separated by commas, and what to note. Empty where none can be told.
 
         ``subset``: endpoints of which one must be picked, ``host:port``, or ``host`` for any port; None: any. Raises
         ``Rejected``: 503 where no endpoint may have the request, 429 where all are saturated and it is not urgent.
         """
         spec, names, place = self._where(decision, asked, snapshot)
         if place is None and subset is None:
-            return decision, Picked(*names, LEFT)
+            return decision.endpoint, Picked(*names, LEFT)
         if place is None:
             raise _refused(Refusal(503, NOT_HINTED), Picked(*names, NONE_READY))
         hinted = place.hinted(subset)
         if decision.endpoint and (not hinted or _is_marked(decision.endpoint, place.addresses, hinted)):
             self._board.begin(decision.endpoint)
-            return decision, Picked(*names, KEPT)
+            return decision.endpoint, Picked(*names, KEPT)
         loads = self._board.loads(place.addresses)
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
         found = place.picker.pick(place.candidates(self._unreachable(), self._avoided()), loads, request, asked[2])
@@ -124,8 +122,7 @@ class Picks:
             raise _refused(found, Picked(*names, NONE_READY if found.status == 503 else SHED_PICK))
         place.picker.sent(found.endpoint, request.prompt, found.matched)
         self._board.begin(found.endpoint)
-        endpoints = ",".join((found.endpoint, *found.fallbacks))
-        return msgspec.structs.replace(decision, endpoint=endpoints), Picked(*names, PICKED)
+        return ",".join((found.endpoint, *found.fallbacks)), Picked(*names, PICKED)
 
     def explain(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
