@@ -22,7 +22,7 @@ class EndpointLoads:
     readings a picker adds by itself.
     """
 
-    __slots__ = ("adapters", "table", "view")
+    __slots__ = ("adapters", "numbers", "table")
 
     def __init__(self, table: NDArray[np.float64], adapters: tuple[frozenset[str], ...] = ()) -> None:
         """``table``: C-contiguous, of shape (rows, endpoints), in the order of the target's endpoints. ``adapters``: of
@@ -33,8 +33,8 @@ class EndpointLoads:
         if adapters and len(adapters) != table.shape[1]:
             raise ValueError(f"adapters of {len(adapters)} endpoints, loads of {table.shape[1]}")
         self.table, self.adapters = table, adapters
-        self.view: Any = table.data
-        """The same numbers, each of which is read faster than of an array."""
+        self.numbers: Any = table.reshape(-1).data
+        """The same numbers, row after row; each is read faster than of an array."""
 
     def __len__(self) -> int:
         return int(self.table.shape[1])

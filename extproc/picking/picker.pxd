@@ -1,5 +1,7 @@
 # Types in C for picker.py, where it is compiled (setup.py).
 
+cimport cython
+
 from extproc.picking.prefix_index cimport PrefixIndex
 from extproc.picking.standing cimport Standing
 
@@ -19,9 +21,11 @@ cdef class Picker:
     cdef Standing _stand(self, object candidates, object loads, str zone)
     cdef _keep(self, object candidates)
     cdef list _set(self, object endpoints)
+    @cython.locals(bit=object)
     cdef _matched(self, Py_ssize_t place, list matches)
     cdef list _in_turn(self, bytes may)
     cdef list _of_session(self, bytes key, bytes may)
 
 cdef list _better_of_two(Standing standing, bytes may, object lot)
+@cython.locals(both=object)
 cdef bytes _both(bytes first, bytes second)

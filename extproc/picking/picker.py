@@ -61,7 +61,7 @@ class Picker:
             may = _both(may, request.hinted)
             if not any(may):
                 return Refusal(503, values.NOT_HINTED)
-            saturated = all(standing.saturated[place] for place in standing.places if may[place])
+            saturated = 0 not in [standing.saturated[place] for place in standing.places if may[place]]
         if saturated and request.priority < 0:
             return Refusal(429, values.SATURATED, RETRY_AFTER)
         lot, matches, by = int.from_bytes(entropy[:8], "big"), [], self.spec.by

@@ -10,7 +10,7 @@ cdef class PrefixIndex:
 
     cpdef keep(self, tuple addresses)
 
-    @cython.locals(found=list, holders=dict, depth=Py_ssize_t)
+    @cython.locals(found=list, holders=dict, depth=Py_ssize_t, alive=object, still=object)
     cpdef list match(self, tuple blocks)
 
     cpdef bit(self, Py_ssize_t place)
@@ -18,9 +18,11 @@ cdef class PrefixIndex:
     @cython.locals(places=list, found=list, at=Py_ssize_t, byte="unsigned char", bit=Py_ssize_t)
     cpdef list places(self, object endpoints)
 
-    @cython.locals(slot=Py_ssize_t, holders=dict)
+    # Bits of sets are numbers of Python's: there may be more than C's have.
+    @cython.locals(slot=object, holders=dict, bit=object)
     cpdef add(self, str address, tuple blocks)
 
-    cdef _shorten(self, Py_ssize_t slot, object blocks)
-    cdef _forget(self, Py_ssize_t slot)
-    cdef _drop(self, object block, Py_ssize_t slot)
+    cdef _shorten(self, object slot, object blocks)
+    cdef _forget(self, object slot)
+    @cython.locals(left=object)
+    cdef _drop(self, object block, object slot)

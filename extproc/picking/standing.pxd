@@ -3,7 +3,7 @@
 cimport cython
 
 cdef double[::1] _LOTS
-cdef double _INFINITE
+cdef double _INFINITE, _STALE_AFTER
 
 cdef class Standing:
     cdef Py_ssize_t _size
@@ -18,9 +18,11 @@ cdef class Standing:
     cdef tuple _adapters
     cdef dict _weights
 
-    @cython.locals(table="const double[:, ::1]", batch="double[::1]", known=Py_ssize_t, place=Py_ssize_t, total=double,
-                   mean=double, waiting=double, running=double, sent=double, working=double, fresh=bint, over=bint,
-                   all_saturated=bint, most_waiting=double, most_cache=double)
+    @cython.locals(numbers="const double[::1]", batch="double[::1]", size=Py_ssize_t, waiting_at=Py_ssize_t,
+                   running_at=Py_ssize_t, cache_at=Py_ssize_t, age_at=Py_ssize_t, sent_at=Py_ssize_t,
+                   in_flight_at=Py_ssize_t, most_waiting=double, most_cache=double, known=Py_ssize_t, total=double,
+                   mean=double, place=Py_ssize_t, waiting=double, running=double, sent=double, working=double,
+                   fresh=bint, over=bint, all_saturated=bint)
     cdef bint _weigh(self, object spec, object loads, double prompt_bytes) except *
 
     @cython.locals(covered="double[::1]", weights="double[::1]", start=Py_ssize_t, first=Py_ssize_t, second=Py_ssize_t,

@@ -18,6 +18,7 @@ from extproc.policy.picking import Picking
 _LOTS = array("d", 1.0 + 1e-9 * np.random.default_rng(0).random(1 << 16))
 """Factors by which one of several equal scores becomes the least. Where in the table they begin, is drawn."""
 _INFINITE = float("inf")
+_STALE_AFTER = STALE_AFTER
 
 
 class Standing:
@@ -47,44 +48,45 @@ class Standing:
         """Whether it should get no more."""
         self.all_saturated = self._weigh(spec, loads, prompt_bytes)
         """Whether none that may have requests should get more."""
-        self.weight = array("d", bytes(8 * size))
+        self.weight = array("d", [1.0]) * size
         """By what each request there counts: more in another zone."""
-        elsewhere = spec.zone_weight if zone and candidates.zones else 0.0
-        for place in range(size):
-            self.weight[place] = 1.0 + elsewhere if elsewhere and candidates.zones[place] != zone else 1.0
+        if zone and candidates.zones and spec.zone_weight:
+            self.weight = array("d", [1.0 if each == zone else 1.0 + spec.zone_weight for each in candidates.zones])
         self._covered = array("d", bytes(8 * size))
         self._adapters, self._adapter_weight = loads.adapters, spec.adapter_weight
         self._loaded_adapters = frozenset().union(*loads.adapters) if spec.adapter_weight else frozenset()
         self._weights: dict[str, array[float]] = {}
 
     def _weigh(self, spec: Picking, loads: EndpointLoads, prompt_bytes: float) -> bool:
-        table, batch, bounds = loads.view, self.batch, spec.saturation
+        numbers, batch, bounds, size = loads.numbers, self.batch, spec.saturation, self._size
+        waiting_at, running_at, cache_at = WAITING * size, RUNNING * size, CACHE * size
+        age_at, sent_at, in_flight_at = AGE * size, SENT_SINCE * size, IN_FLIGHT * size
         most_waiting, most_cache = bounds.waiting, bounds.cache
         known, total, all_saturated = 0, 0.0, True
-        for place in range(self._size):
-            waiting, running, sent = table[WAITING, place], table[RUNNING, place], table[SENT_SINCE, place]
-            fresh = table[AGE, place] <= STALE_AFTER and (waiting >= 0 or running >= 0)
-            # What was sent since the report is not in it; and nobody works on less than what we sent there.
-            working = sent
+        for place in range(size):
+            waiting, running = numbers[waiting_at + place], numbers[running_at + place]
+            sent = numbers[sent_at + place]
+            fresh = numbers[age_at + place] <= _STALE_AFTER and (waiting >= 0 or running >= 0)
+            working, over = 0.0, bounds.stale
             if fresh:
-                waiting = waiting if waiting >= 0 else 0.0
-                working += waiting + (running if running >= 0 else 0.0)
-            else:
-                waiting = 0.0
-            batch[place] = max(working, table[IN_FLIGHT, place])
-            self.unread[place] = (waiting + sent) * prompt_bytes
+                # What was sent since the report is not in it.
+                waiting = (waiting if waiting >= 0 else 0.0) + sent
+                working = waiting + (running if running >= 0 else 0.0)
+                over = waiting - sent > most_waiting or numbers[cache_at + place] > most_cache
+                self.unread[place] = waiting * prompt_bytes
+            # Nobody works on less than what we sent there.
+            batch[place] = max(working, numbers[in_flight_at + place])
             self.known[place] = fresh
-            over = waiting > most_waiting or table[CACHE, place] > most_cache if fresh else bounds.stale
             self.saturated[place] = over
             if self.ready[place]:
                 all_saturated = all_saturated and over
                 if fresh:
                     known += 1
                     total += batch[place]
-        if known < self._size:
+        if known < size:
             # Unknown is not free: what others have on the average, or what we sent there, is there.
             mean = total / known if known else 0.0
-            for place in range(self._size):
+            for place in range(size):
                 if not self.known[place]:
                     batch[place] = max(batch[place], mean)
         return all_saturated

@@ -56,6 +56,18 @@ def test_who_is_gone_is_forgotten_and_comes_back_with_nothing() -> None:
     assert len(index) == 2
 
 
+def test_sets_have_any_number_of_endpoints() -> None:
+    addresses = tuple(f"10.0.0.{number}:80" for number in range(200))
+    index = PrefixIndex(10_000)
+    index.keep(addresses)
+    for address in addresses[:130]:
+        index.add(address, (1, 2))
+    index.add(addresses[63], (1, 2, 3))
+    index.add(addresses[199], (1,))
+    found = depths(index, addresses, (1, 2, 3))
+    assert [found[address] for address in addresses] == [*[2] * 63, 3, *[2] * 66, *[0] * 69, 1]
+
+
 class Model:
     """The same in the plainest way: a list of blocks for each endpoint."""
 
