@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -73,22 +73,38 @@ def _age(row: Mapping[str, Any]) -> float:
     return float("inf") if row["age"] is None else float(row["age"])
 
 
+_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("POOL", lambda row: NOTHING if row["gpu_pool"] == NONE else printable(row["gpu_pool"])),
+    ("ENDPOINT", lambda row: printable(row["endpoint"])),
+    ("WAITING", lambda row: _number(row["waiting"])),
+    ("RUNNING", lambda row: _number(row["running"])),
+    ("CACHE", lambda row: percent(row["cache"])),
+    ("GPU", lambda row: percent(row["gpu"])),
+    ("IN FLIGHT", lambda row: _number(row["in_flight"])),
+    ("PICKS/MIN", lambda row: _number(row["picks"])),
+    ("SHARE", lambda row: percent(row["share"])),
+    ("AGE", lambda row: NOTHING if row["age"] is None else f"{row['age']:.1f} s"),
+    ("ADAPTERS", lambda row: printable(", ".join(row["adapters"])) or NOTHING),
+)
+_TEXTS = ("POOL", "ENDPOINT", "ADAPTERS")
+_LEFT_OUT = ("POOL", "GPU", "ADAPTERS")
+"""Columns that are only there where they say something."""
+
+
 def table(rows: Sequence[Row]) -> Table:
     """For people."""
     found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("POLICY", "VERSION", "POOL", "ENDPOINT"):
-        found.add_column(name, overflow="fold")
-    for name in ("WAITING", "RUNNING", "CACHE", "GPU", "IN FLIGHT", "PICKS/MIN", "SHARE", "AGE"):
-        found.add_column(name, justify="right", no_wrap=True)
-    found.add_column("ADAPTERS", overflow="fold")
-    for row in rows:
-        names = (NOTHING if row[name] == NONE else printable(row[name]) for name in _NAMES)
-        load = (_number(row["waiting"]), _number(row["running"]), percent(row["cache"]), percent(row["gpu"]))
-        sent = (_number(row["in_flight"]), _number(row["picks"]), percent(row["share"]))
-        age = NOTHING if row["age"] is None else f"{row['age']:.1f} s"
-        style = "yellow" if row["waiting"] is None else ""
-        adapters = printable(", ".join(row["adapters"])) or NOTHING
-        found.add_row(*map(Text, names), *map(Text, (*load, *sent)), Text(age, style), Text(adapters))
+    found.add_column("POLICY", overflow="fold")
+    found.add_column("VERSION", overflow="fold")
+    columns = {name: [text(row) for row in rows] for name, text in _COLUMNS}
+    columns = {n: texts for n, texts in columns.items() if n not in _LEFT_OUT or {*texts} != {NOTHING}}
+    for name in columns:
+        found.add_column(name, justify="left" if name in _TEXTS else "right", no_wrap=name != "ADAPTERS")
+    for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
+        version = NOTHING if row["version"] == NONE else printable(row["version"])
+        unknown = row["waiting"] is None and row["running"] is None
+        style = "yellow" if unknown else ""
+        found.add_row(*(Text(cell, style) for cell in (printable(row["policy"]), version, *cells)))
     return found
 
 

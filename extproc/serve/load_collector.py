@@ -28,7 +28,7 @@ from extproc.picking.board_layout import BEAT, CPU, FAILED, FAILURES, PAGES, REA
 from extproc.policy.metrics_page import NOTHING, PageLoad, PageReader
 from extproc.serve.shared_board import SharedBoard
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("extproc.serve.load_collector")  # it is run as __main__
 
 TURN = 0.01
 """Seconds between two turns while answers are awaited."""
