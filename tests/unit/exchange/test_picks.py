@@ -157,10 +157,10 @@ def test_what_is_not_urgent_is_shed_while_all_are_saturated() -> None:
     assert ("retry-after", "1") in reject.headers
     for objective in ("chat", "unknown", ""):
         assert process.picked(x_gateway_inference_objective=objective) in ADDRESSES
-    process.board.waiting[D] = 2
+    process.board.waiting = {**process.board.waiting, D: 2}
     assert process.picked(x_gateway_inference_objective="batch") == D
     process.view = snapshot(Picking("least-loaded", priority=-1))
-    process.board.waiting[D] = 9
+    process.board.waiting = {**process.board.waiting, D: 9}
     assert refusal(process.ask())[0] == "shed"
 
 
