@@ -57,7 +57,8 @@ class Worker:
     def start(self) -> None:
         """Starts the process; ``poll`` sets ``ready`` once it serves. Raises ``SetupError``."""
         command = [sys.executable, "-m", "extproc", *self.options.arguments()]
-        self._child = ChildProcess(self.name, command, echo=True)
+        inherits = () if self.options.board is None else (self.options.board,)
+        self._child = ChildProcess(self.name, command, echo=True, inherits=inherits)
         self._backoff.record_start(time.monotonic())
 
     @property
