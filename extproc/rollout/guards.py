@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, Guard, RolloutPlan
+from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, Guard, RolloutPlan, quantity
 from extproc.rollout.evidence import ABANDONED, DURATION, Buckets, GuardRecord, Look, StepEvidence, VersionEvidence
 from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
 from extproc.rollout.verdict import count_above, count_below, exceeds, quantile, quantile_bounds
@@ -47,11 +47,11 @@ def _tests(guard: Guard) -> int:
 
 
 def judge(
-    step: StepEvidence, plan: RolloutPlan, percent: int, queried: Mapping[str, float | None], now: float
+    step: StepEvidence, plan: RolloutPlan, percent: int, queried: Mapping[str, float | str], now: float
 ) -> Verdict:
     """The verdict of all guards, each of which is noted in ``step.guards``.
 
-    ``queried``: values of the queries that were asked at this look; None where there was no answer that could be used.
+    ``queried``: values of the queries that were asked at this look; a text where there is none, and says why.
     """
     level = ALARM_LEVEL / count_tests(plan)
     known = {record.label: record for record in step.guards}
@@ -106,7 +106,7 @@ def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan:
     else:
         beyond, allowed = count_below(values, guard.minimum or 0.0), guard.quantile
     what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {plan.to}"
-    text = f"{record.value or 0:.3g} of {total} {what}"
+    text = f"{total} {what}" if record.value is None else f"{quantity(guard.metric, record.value)} in {total} {what}"
     if exceeds(beyond, total, allowed, level):
         return Verdict(FAILING, text)
     if short := _too_few(total, plan, what):
@@ -119,7 +119,8 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
     here, there = quantile(ours, guard.quantile), quantile(theirs, guard.quantile)
     record.value = here / there if here is not None and there else None
-    text = f"{here or 0:.3g} of {plan.to} against {there or 0:.3g} of {guard.relative_to}"
+    shown = ["nothing" if value is None else quantity(guard.metric, value) for value in (here, there)]
+    text = f"{shown[0]} of {plan.to} against {shown[1]} of {guard.relative_to}"
     lowest, highest = quantile_bounds(ours, guard.quantile, level)
     lowest_there, highest_there = quantile_bounds(theirs, guard.quantile, level)
     if guard.max_ratio is not None and lowest > guard.max_ratio * highest_there:
@@ -136,13 +137,14 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     return Verdict(PASSING if holds else WAITING, text)
 
 
-def _judge_query(guard: Guard, record: GuardRecord, queried: Mapping[str, float | None]) -> Verdict:
+def _judge_query(guard: Guard, record: GuardRecord, queried: Mapping[str, float | str]) -> Verdict:
     if guard.label in queried:
         value = queried[guard.label]
-        record.value = value if value is not None and isfinite(value) else None
+        record.value = value if isinstance(value, float) and isfinite(value) else None
+        record.reason = f"no value: {value}"
         record.outside = record.outside + 1 if record.value is not None and not _within(guard, record.value) else 0
     if record.value is None:
-        return Verdict(WAITING, "no answer that can be used")
+        return Verdict(WAITING, record.reason or "not asked yet")
     text = f"{record.value:.4g}"
     if record.outside >= LOOKS_TO_FAIL:
         return Verdict(FAILING, f"{text} at {record.outside} looks in a row")

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Any, NamedTuple
 
-from extproc.policy.rollout_plan import PAUSED, PROGRESSING, RolloutState
+from extproc.policy.rollout_plan import COMPLETED, MEASURED, PROGRESSING, RolloutState
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.rollout.evidence import EvidenceByVersion, StepEvidence, VersionEvidence
@@ -134,12 +134,14 @@ class RolloutDriver:
         step = self._steps.get(state.policy)
         if step is None or step.since != state.since:
             step = self._steps[state.policy] = StepEvidence(state.policy, state.since)
+        if state.phase not in MEASURED:
+            return
         step.measured += passed
         for version, counts in fresh.items():
             step.versions.setdefault(version, VersionEvidence()).add(counts)
 
     def _look(
-        self, policy: Policy, state: RolloutState, queried: Mapping[str, float | None], heard: bool
+        self, policy: Policy, state: RolloutState, queried: Mapping[str, float | str], heard: bool
     ) -> RolloutState:
         from extproc.rollout.guards import judge  # numpy takes a tenth of a second to load
 
@@ -147,20 +149,20 @@ class RolloutDriver:
         if plan is None:
             return state
         verdict = Verdict(WAITING, "a processor can't be heard")
-        if heard and state.phase in (PROGRESSING, PAUSED):
+        if heard and state.phase in MEASURED:
             verdict = judge(step, plan, state.percent, queried, now)
         return advance(state, plan, verdict, step.measured, now)
 
-    def _answer(self) -> dict[tuple[str, float], dict[str, float | None]]:
-        """By policy and begin of the step for which it was asked: what the query gives, by guard; None where it has no
-        value.
+    def _answer(self) -> dict[tuple[str, float], dict[str, float | str]]:
+        """By policy and begin of the step for which it was asked: what the query gives, by guard; or why it gives
+        nothing.
         """
         if self._open is None or not self._open.question.answered:
             return {}
         (question, policy, guard, since), self._open = self._open, None
         if question.problem:
             self._say(f"the guard {guard} of {policy} has no value: {question.problem}")
-        return {(policy, since): {guard: question.value}}
+        return {(policy, since): {guard: question.problem if question.value is None else question.value}}
 
     def _ask(self, policies: Sequence[Policy], now: float) -> None:
         """Asks the query that is due for longest. Only those of rollouts that make progress are asked, and one at a
@@ -185,7 +187,8 @@ class RolloutDriver:
         known = {state.policy: state for state in before}
         moved = [state for state in states if state != known.get(state.policy)]
         for state in moved:
-            log.warning(
+            log.log(
+                logging.INFO if state.phase in (PROGRESSING, COMPLETED) else logging.WARNING,
                 "rollout of %s to %s: %s, %d %%: %s",
                 *(state.policy, state.to, state.phase, state.percent, state.moves[-1].reason),
             )

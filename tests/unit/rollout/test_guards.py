@@ -118,6 +118,23 @@ def test_quantiles(guard: Guard, versions: dict[str, VersionEvidence], word: str
     assert verdict(guard, versions).word == word
 
 
+@pytest.mark.parametrize(
+    ("guard", "versions", "reason"),
+    [
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 200}), "201ms in 200 streamed answers of v2"),
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={1.7: 200}), "1.71s in 200 streamed answers of v2"),
+        (FEWEST_GUARD, values(OUTPUT_TOKENS, v2={19: 200}), "19 tokens in 200 answers of v2"),
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={19: 200}, v2={180: 200}), "183 tokens of v2 against 19 tokens of v1"),
+        (RATIO_GUARD, values(PER_TOKEN, v1={0.02: 200}, v2={0.02: 200}), "20.2ms of v2 against 20.2ms of v1"),
+    ],
+)
+def test_what_was_seen_has_a_unit(guard: Guard, versions: dict[str, VersionEvidence], reason: str) -> None:
+    """Estimates are within 2 %."""
+    step = StepEvidence("chat", 0, versions=versions)
+    judge(step, plan(guard), 5, {}, 1)
+    assert step.guards[0].reason == reason
+
+
 def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> None:
     worse = values(PER_TOKEN, v2={0.03: 200}, v1={0.02: 200})
     assert verdict(RATIO_GUARD, worse, 100).word == PASSING
@@ -127,14 +144,18 @@ def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> 
 def test_a_query_fails_when_it_is_out_of_bounds_again_and_again() -> None:
     step = StepEvidence("chat", 0)
 
-    def look(*queried: float | None) -> str:
+    def look(*queried: float | str) -> str:
         values = dict(zip([QUERY_GUARD.label], queried, strict=False))
         return judge(step, plan(QUERY_GUARD), 5, values, 1).word
 
     assert look() == WAITING
+    assert step.guards[0].reason == "not asked yet"
     assert look(0.9) == PASSING
     assert [look(0.7), look(0.7), look(0.9)] == [WAITING, WAITING, PASSING]
-    assert look(None) == WAITING
+    assert look("nobody there") == WAITING
+    assert step.guards[0].reason == "no value: nobody there"
+    assert look() == WAITING
+    assert step.guards[0].reason == "no value: nobody there"
     assert look(float("nan")) == WAITING
     assert [look(0.7), look(0.7), look(0.7), look()] == [WAITING, WAITING, FAILING, FAILING]
 
