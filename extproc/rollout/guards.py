@@ -27,6 +27,8 @@ MAX_LOOKS = 120
 """Looks that are kept of a guard; beyond, every second is dropped."""
 PATIENCE = 2.0
 """Times the p99 of what whole answers take, of all versions: who has waited for longer was not being answered."""
+_FEW_USERS = 2
+"""Users of whom alone no failures count: an alarm holds without those that have the most."""
 _MORE_LEFT, _LEFT_WITHOUT_OTHERS = 2.0, 0.1
 """The share of clients that may leave the new version without an answer: so many times that of the other versions, or
 where nobody is on these, this."""
@@ -89,8 +91,17 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
     by_account, by_answer = _share(new.failures, new.requests), _share(failures, answers)
     record.value = by_account + by_answer if new.requests or answers else None
     text = f"{100 * (by_account + by_answer):.3g}% of {max(new.requests, answers)} requests of {plan.to}"
-    if exceeds(new.failures, new.requests, bound, level) or exceeds(failures, answers, bound, level):
-        return Verdict(FAILING, text)
+    alarms = 0
+    for hits, trials, by_user in (
+        (new.failures, new.requests, new.failures_by_user),
+        (failures, answers, new.answer_failures_by_user),
+    ):
+        of_few = sum(sorted(by_user.values())[-_FEW_USERS:])
+        if exceeds(hits - of_few, trials - of_few, bound, level):
+            return Verdict(FAILING, text)
+        alarms += exceeds(hits, trials, bound, level)
+    if alarms:
+        return Verdict(WAITING, f"{text}, which are of too few users")
     if short := _too_few(min(new.requests, answers), plan, f"requests of {plan.to}"):
         return short
     return Verdict(PASSING if by_account + by_answer <= bound else WAITING, text)

@@ -53,6 +53,27 @@ def test_errors(evidence: VersionEvidence, word: str) -> None:
     assert verdict(ERROR_GUARD, {"v2": evidence}).word == word
 
 
+FAILED_BY = {
+    "one": {"a": 30},
+    "two": {"a": 20, "b": 10},
+    "two, and few others": {"a": 20, "b": 8, "c": 1, "d": 1},
+    "many": {f"{n}": 3 for n in range(10)},
+}
+
+
+@pytest.mark.parametrize(
+    ("by_user", "word"), [("one", WAITING), ("two", WAITING), ("two, and few others", WAITING), ("many", FAILING)]
+)
+def test_an_alarm_of_errors_needs_several_users(by_user: str, word: str) -> None:
+    """So that nobody alone can roll a version back; nor does it go on as if nothing were wrong."""
+    users = FAILED_BY[by_user]
+    failed = VersionEvidence(200, 30, 200, failures_by_user=users)
+    answers_failed = VersionEvidence(200, 0, 200, 30, answer_failures_by_user=users)
+    found = [verdict(ERROR_GUARD, {"v2": one}) for one in (failed, answers_failed)]
+    assert [one.word for one in found] == [word, word]
+    assert ("which are of too few users" in found[0].reason) is (word == WAITING)
+
+
 def evidence(answers: int, left: dict[float, int] | None = None, *, took: float = 1.0) -> VersionEvidence:
     """Of as many answers that took ``took`` seconds, with first tokens after 0.2; and who left, by seconds waited."""
     found = VersionEvidence(answers, 0, answers, 0)
