@@ -37,7 +37,8 @@ FALLBACK = "fallback"
 
 USER = "user"
 """Key of the metadata."""
-USERS = 256
+USERS, USER_LENGTH = 256, 2
+"""Number of the words for users; characters of one."""
 
 MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT, FAILOVER))
 """Cohorts whose version was not asked for by name."""

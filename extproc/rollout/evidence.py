@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from extproc.policy.decision import USERS
 from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
 
 GROWTH = 1.02
@@ -67,14 +68,12 @@ class VersionEvidence(msgspec.Struct):
     def fail(self, user: str) -> None:
         """Counts a failure of a request."""
         self.failures += 1
-        if user:
-            self.failures_by_user[user] = self.failures_by_user.get(user, 0) + 1
+        _count(self.failures_by_user, user)
 
     def fail_in_answer(self, user: str) -> None:
         """Counts a failure of an answer."""
         self.answer_failures += 1
-        if user:
-            self.answer_failures_by_user[user] = self.answer_failures_by_user.get(user, 0) + 1
+        _count(self.answer_failures_by_user, user)
 
     def note(self, metric: str, value: float) -> None:
         """Counts a value of one of ``VALUES``."""
@@ -100,6 +99,12 @@ class VersionEvidence(msgspec.Struct):
         found = VersionEvidence()
         found.add(self)
         return found
+
+
+def _count(by_user: dict[str, int], user: str) -> None:
+    """No more words than there are, whatever an access log tells."""
+    if user and (user in by_user or len(by_user) < USERS):
+        by_user[user] = by_user.get(user, 0) + 1
 
 
 def _add(ours: dict[K, int], theirs: dict[K, int], sign: int) -> None:

@@ -59,7 +59,7 @@ def test_a_port_that_is_taken() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(
             SetupError,
-            match=rf"cannot listen on 127.0.0.1:{port} \(--port\): .+ choose another with --port",
+            match=rf"cannot listen on 127.0.0.1:{port} \(--port\): Address already in use; .+ with --port",
         ):
             serve(port, "v1", ["m"], Faults())
 

@@ -72,6 +72,8 @@ def test_failures_are_counted_by_user_where_one_is_known() -> None:
     )
     assert (found.failures, found.failures_by_user) == (4, {"a1": 2, "b2": 1})
     assert (found.answer_failures, found.answer_failures_by_user) == (1, {"c3": 1})
+    many = counted(*(account("500", user=f"{n}") for n in range(999)))
+    assert (many.failures, len(many.failures_by_user)) == (999, 256)
 
 
 def test_values_count_once_whatever_they_stand_for() -> None:
