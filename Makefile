@@ -133,7 +133,7 @@ bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, besi
 bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: two minutes
 	@$(BIN)/python -m benchmarks.cold
 
-bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength, with and without adaptive circuit breakers: RESULTS=folder, nine minutes
+bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength, with and without adaptive circuit breakers: RESULTS=folder, eleven minutes
 	@$(BIN)/python -m benchmarks.breaking $(if $(RESULTS),--out $(RESULTS))
 
 bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour
