@@ -72,8 +72,7 @@ class Decision(msgspec.Struct, frozen=True):
         if policy is None:
             return request.api, request.operation, request.model
         api, operation, model = request.api, request.operation, request.model
-        where = self.version, self.pool, self.user, self.architecture
-        return api, operation, model, policy.name, self.cohort, *where
+        return api, operation, model, policy.name, self.cohort, self.version, self.pool, self.user, self.architecture
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The routing headers to set, their values made safe for HTTP (``safe_value``)."""

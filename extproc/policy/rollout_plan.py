@@ -33,11 +33,11 @@ METRICS = (ERRORS, FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS)
 """What guards can look at, but for queries."""
 
 
-def quantity(metric: str, value: float) -> str:
-    """A value of ``FIRST_TOKEN``, ``PER_TOKEN`` or ``OUTPUT_TOKENS`` with its unit, in three digits."""
+def quantity(metric: str, value: float, digits: int = 6) -> str:
+    """A value of ``FIRST_TOKEN``, ``PER_TOKEN`` or ``OUTPUT_TOKENS`` with its unit."""
     if metric == OUTPUT_TOKENS:
         return f"{value:.0f} tokens"
-    return f"{value:.3g}s" if value >= 1 else f"{1000 * value:.3g}ms"
+    return f"{value:.{digits}g}s" if value >= 1 else f"{1000 * value:.{digits}g}ms"
 
 
 class Guard(msgspec.Struct, frozen=True):

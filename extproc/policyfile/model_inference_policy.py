@@ -99,7 +99,7 @@ def _requirement(field: Field) -> gpu.Requirement | None:
 
 
 def _sticky(field: Field) -> Sticky | None:
-    if isinstance(field.node, Scalar) and field.node.text:
+    if isinstance(field.node, Scalar) and field.node.tag == "str":
         field.error("is not a mapping", f"write {{header: {field.node.text}}}, or name a cookie or a place in the body")
         return None
     fields = field.fields("header", "cookie", "body")

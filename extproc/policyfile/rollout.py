@@ -216,8 +216,8 @@ def _as_percent(text: str) -> str:
     try:
         number = float(text)
     except ValueError:
-        number = 0.01
-    return f"{100 * number if 0 < number < 1 else number:.6g}%"
+        return "1%"
+    return f"{100 * number:.6g}%" if 0 < number < 1 else f"{number:.6g}%" if 1 <= number <= 50 else "1%"
 
 
 def _query_text(field: Field) -> str | None:

@@ -117,7 +117,7 @@ def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan:
     else:
         beyond, allowed = count_below(values, guard.minimum or 0.0), guard.quantile
     what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {plan.to}"
-    text = f"{total} {what}" if record.value is None else f"{quantity(guard.metric, record.value)} in {total} {what}"
+    text = f"{total} {what}" if record.value is None else f"{_shown(guard, record.value)} in {total} {what}"
     if exceeds(beyond, total, allowed, level):
         return Verdict(FAILING, text)
     if short := _too_few(total, plan, what):
@@ -130,8 +130,7 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
     here, there = quantile(ours, guard.quantile), quantile(theirs, guard.quantile)
     record.value = here / there if here is not None and there else None
-    shown = ["nothing" if value is None else quantity(guard.metric, value) for value in (here, there)]
-    text = f"{shown[0]} of {plan.to} against {shown[1]} of {guard.relative_to}"
+    text = f"{_shown(guard, here)} of {plan.to} against {_shown(guard, there)} of {guard.relative_to}"
     lowest, highest = quantile_bounds(ours, guard.quantile, level)
     lowest_there, highest_there = quantile_bounds(theirs, guard.quantile, level)
     if guard.max_ratio is not None and lowest > guard.max_ratio * highest_there:
@@ -146,6 +145,10 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     holds = here <= (guard.max_ratio * there * _RESOLUTION if guard.max_ratio is not None else here)
     holds = holds and here * _RESOLUTION >= (guard.min_ratio * there if guard.min_ratio is not None else 0)
     return Verdict(PASSING if holds else WAITING, text)
+
+
+def _shown(guard: Guard, value: float | None) -> str:
+    return "nothing" if value is None else quantity(guard.metric, value, 3)
 
 
 def _judge_query(guard: Guard, record: GuardRecord, queried: Mapping[str, float | str]) -> Verdict:
