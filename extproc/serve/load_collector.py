@@ -20,7 +20,7 @@ from math import ceil
 from selectors import EVENT_READ
 
 from extproc.fetch.answer_reader import BadAnswerError
-from extproc.fetch.kept_connection import KeptConnection
+from extproc.fetch.kept_connection import BUFFER_SIZE, KeptConnection
 from extproc.fetch.steps import Answer, Wait
 from extproc.fetch.url import parse
 from extproc.picking.board import Board, Page, Slot
@@ -45,10 +45,10 @@ _FOLLOW_INTERVAL, _OVERDUE_INTERVAL = 0.25, 0.1
 class _Server:
     """A page, and what is known of it."""
 
-    def __init__(self, slot: Slot, page: Page) -> None:
+    def __init__(self, slot: Slot, page: Page, buffer: bytearray) -> None:
         """Raises ``ValueError`` where the URL is none."""
         self.slot, self.page = slot, page
-        self.connection = KeptConnection(parse(page.url), MAX_PAGE)
+        self.connection = KeptConnection(parse(page.url), MAX_PAGE, buffer)
         self.reader = PageReader(page.kind)
         self.asked_at = self.picked = 0.0
         self.fd = -1
@@ -68,6 +68,7 @@ class LoadCollector:
         self._watched: dict[int, _Server] = {}
         self._asking: set[_Server] = set()
         self._reports: dict[Slot, tuple[PageLoad, float, float]] = {}
+        self._buffer = bytearray(BUFFER_SIZE)
         self._generation = 0
         self._follow_at = self._overdue_at = 0.0
         self._cpu_before = float(board.numbers[CPU]) - time.process_time()
@@ -119,7 +120,7 @@ class LoadCollector:
         new = [(slot, page) for slot, page in wanted.items() if slot not in self._servers]
         for place, (slot, page) in enumerate(new):
             try:
-                server = self._servers[slot] = _Server(slot, page)
+                server = self._servers[slot] = _Server(slot, page, self._buffer)
             except ValueError as error:
                 log.warning("the load at %s is not known: %s", page.url, error)
                 continue
