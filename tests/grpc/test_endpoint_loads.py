@@ -95,8 +95,8 @@ def test_one_process_picks_by_pages(servers: list[PageServer], tmp_path: Path) -
         set_load(servers[0], 50)
         set_load(servers[2], 0)
         until(lambda: picked(served.address) == servers[2].address)
+        until(lambda: rows(served)[servers[0].address]["waiting"] == 50)
         found = rows(served)
-        assert found[servers[0].address]["waiting"] == 50
         assert sum(row["picks"] for row in found.values()) >= 2
         label = f'{{endpoint="{servers[0].address}",gpu_pool="none",policy="llama",version="v1"}}'
         assert served.metric(f"inference_endpoint_waiting{label}") == 50
@@ -129,7 +129,8 @@ def test_workers_have_one_collector_and_see_each_other_s_picks(
     in_flight = [row["in_flight"] for row in rows(team).values()]
     assert sum(in_flight) == 30
     assert max(in_flight) - min(in_flight) <= 2
-    assert [len(server.asked) for server in servers] == [1, 1, 1]
+    # Others are opened to see whether the server is there.
+    assert [sum(asked > 0 for asked in server.asked) for server in servers] == [1, 1, 1]
     killed = team.pids()[0]
     os.kill(killed, signal.SIGKILL)
     until(lambda: killed not in team.pids() and team.all_ready())
