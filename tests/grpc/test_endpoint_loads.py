@@ -12,6 +12,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -80,7 +81,10 @@ def collectors(served: Served) -> list[int]:
 @pytest.fixture
 def servers() -> Iterator[list[PageServer]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(PageServer(lambda _, n=number: page_of(n * 3, n))) for number in range(3)]
+        found = [stack.enter_context(PageServer(page_of)) for _ in range(3)]
+        for number, server in enumerate(found):
+            set_load(server, 3 * number)
+        yield found
 
 
 def set_load(server: PageServer, waiting: float) -> None:
@@ -157,6 +161,10 @@ def test_a_collector_that_is_killed_makes_loads_unknown_and_another_one_known(
     assert team.get("/readyz") == (200, "ready\n")
 
 
+def is_reloaded(team: ServedWorkers, before: int) -> bool:
+    return bool(team.config()["generation"] > before)
+
+
 @LONG
 def test_endpoints_come_and_go_under_load(team: ServedWorkers, servers: list[PageServer], tmp_path: Path) -> None:
     """Reloads as fast as they are taken, among bad pages: each pick is an endpoint of a policy in force lately."""
@@ -182,7 +190,7 @@ def test_endpoints_come_and_go_under_load(team: ServedWorkers, servers: list[Pag
             generation = team.config()["generation"]
             write(policy, draw.sample(every, draw.randint(1, len(every))))
             team.signal(signal.SIGHUP)
-            until(lambda before=generation: team.config()["generation"] > before)
+            until(partial(is_reloaded, team, generation))
         write(policy, [server.address for server in servers])
         team.signal(signal.SIGHUP)
         until(lambda: rows(team).keys() == {server.address for server in servers})
