@@ -21,7 +21,7 @@ pick by the same ones, would all pick the same endpoint. In the simulation (benc
 nothing by it, and four pick better."""
 READING_RATE = 80_000.0
 """Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
-that is being read, so what was sent counts for that long. Where it is too high, as for large models, only reports count."""
+that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
 _LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
 """Factors by which one of several scores becomes the least. Where in the table they begin, is drawn."""
 _INFINITE = float("inf")
