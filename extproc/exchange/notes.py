@@ -146,6 +146,33 @@ could be reached; Envoy had no memory left.
 """
 
 
+class Picked(msgspec.Struct, frozen=True):
+    """one endpoint of a version was to be picked (``inference_picks_total``)."""
+
+    policy: str
+    version: str
+    gpu_pool: str
+    outcome: str
+    """One of ``PICKS``."""
+
+
+PICKED, KEPT, LEFT, NONE_READY, SHED_PICK = "picked", "kept", "left_to_proxy", "none_ready", "shed"
+PICKS = (PICKED, KEPT, LEFT, NONE_READY, SHED_PICK)
+"""It was; the request has a server, which keeps what it asks for; the version's endpoints are names, of which a proxy
+can be told none; no endpoint may have it; or all are saturated, and it is not urgent.
+"""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """a request whose endpoint was picked has ended (``inference_picks_served_total``)."""
+
+    policy: str
+    version: str
+    gpu_pool: str
+    by: str
+    """``picked``, ``fallback`` (the next ones of the list), ``other`` (the proxy's choice), ``nobody``."""
+
+
 class CustomSample(msgspec.Struct, frozen=True):
     """what one exchange adds to a metric that its policy asks for."""
 
@@ -166,7 +193,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     load: ServerLoad
 
 
-Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted
+Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted | Picked | Served
 """What the metrics count."""
 Action: TypeAlias = Reply | Finish | Note | LoadReport
 """Everything that an exchange gives for an event."""

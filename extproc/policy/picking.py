@@ -26,6 +26,23 @@ class Saturation(msgspec.Struct, frozen=True):
     """Whether an endpoint of which nothing is known, or nothing new, counts as saturated."""
 
 
+DEFAULT_INTERVAL = 0.1
+
+
+class EndpointPages(msgspec.Struct, frozen=True):
+    """Where each endpoint tells how busy it is: a page of its own. What is empty follows from the GPU pool's
+    ``metrics``, or from the type of the servers.
+    """
+
+    kind: str = ""
+    """Type of the servers (``metrics_page.PAGE_METRICS``)."""
+    port: int = 0
+    """0: that of the endpoint."""
+    path: str = ""
+    interval: float = DEFAULT_INTERVAL
+    """Seconds between two looks at a page."""
+
+
 class Picking(msgspec.Struct, frozen=True):
     """How one endpoint of a version on a GPU pool is picked for a request."""
 
@@ -43,3 +60,10 @@ class Picking(msgspec.Struct, frozen=True):
     """Requests that may wait while all endpoints are saturated; 0: none waits, each goes to the best endpoint."""
     priority: int = 0
     """Of requests that name none; while all endpoints are saturated those below 0 are refused."""
+    objectives: tuple[tuple[str, int], ...] = ()
+    """Priorities by the names that requests may give (``x-gateway-inference-objective``)."""
+    metrics: EndpointPages = EndpointPages()
+
+    def priority_of(self, objective: str) -> int:
+        """That of a request with this objective, which may be empty or unknown."""
+        return next((priority for name, priority in self.objectives if name == objective), self.priority)

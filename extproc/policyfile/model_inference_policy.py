@@ -11,6 +11,7 @@ from extproc.policyfile import (
     circuit_breaker,
     endpoints,
     load_balancer,
+    picking,
     quantities_and_durations,
     rollout,
     slo,
@@ -30,7 +31,9 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
-    fields = spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer") if spec else None
+    fields = (
+        spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer", "picking") if spec else None
+    )
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
@@ -63,6 +66,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         default=fields.optional("default", values.name, ""),
         rollout=fields.optional("rollout", rollout.read, None),
         load_balancer=fields.optional("loadBalancer", load_balancer.read, LEAST_REQUEST),
+        picking=fields.optional("picking", picking.read, None),
     )
     if fields.field.at("versions").clean:
         _check_version_choice(fields, policy)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from extproc.fetch.steps import Steps
 from extproc.policy.pool_load import PoolLoads
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.snapshot import Snapshot, Version
 from extproc.policy.target import Target
 from extproc.serve.connection_attempts import Port, attempt, is_of_server
 from extproc.serve.polling_thread import PollingThread
@@ -49,7 +49,8 @@ class Server:
 
 class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
-    target, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all down.
+    target, or pick endpoints, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all
+    down, and the servers that are.
     """
 
     def __init__(
@@ -90,6 +91,9 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
             )
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
+        unreachable = frozenset(port.endpoint for port, server in self._servers.items() if server.down)
+        if unreachable != self._loads.unreachable:
+            self._loads.unreachable = unreachable
         self._loads.down = down
         self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
 
@@ -98,11 +102,12 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
 
 
 def watched(snapshot: Snapshot) -> list[Target]:
-    """The targets of policies that have more than one to answer clients."""
+    """The targets of policies that have more than one to answer clients, or pick endpoints."""
     found = []
     for policy in snapshot.policies:
-        mine = [target for version in policy.answering for target in snapshot.targets[policy.name, version.name]]
-        found += mine if len(mine) > 1 else []
+        versions = policy.answering or ((Version(""),) if policy.picking else ())
+        mine = [target for version in versions for target in snapshot.targets[policy.name, version.name]]
+        found += mine if len(mine) > 1 or policy.picking else []
     return found
 
 

@@ -31,13 +31,17 @@ IMPORT_LINKERD_ADAPTER = ("cli.controller",)
 ONLY: dict[str, tuple[str, ...]] = {
     "grpc": ("grpc_server.*", "demo.pipeline.*"),
     "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans"),
-    "extproc._pb": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans", "demo.pipeline.*"),
+    "extproc._pb": (
+        *("envoy.access_log", "envoy.codec", "envoy.endpoint_picker", "serve.grpc_health", "telemetry.spans"),
+        "demo.pipeline.*",
+    ),
     "prometheus_client": (
         "telemetry.metrics",
         "telemetry.custom_series",
         "telemetry.cluster_gauges",
         "telemetry.rollout_gauges",
         "telemetry.serving_gauges",
+        "telemetry.endpoint_gauges",
         "telemetry.rendering_drift",
         "admin.server",
         "demo.*",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.apis.mcp import SESSION_HEADER
+from extproc.envoy.endpoint_picker import PICKED_NAMESPACE
 from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
@@ -63,6 +64,8 @@ def headers_read(snapshot: Snapshot) -> list[str]:
     for policy in snapshot.policies:
         if policy.sticky is not None:
             names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
+        if policy.picking is not None and policy.picking.objectives:
+            names.append(headers.OBJECTIVE)
         names += (name for version in policy.versions for match in version.match for name, _ in match.headers)
     return [name for name in dict.fromkeys(names) if name]
 
@@ -83,7 +86,8 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions, *, tagged: bool = Fa
       never sends the end of such a body.
     """
     native = options.body == "native"
-    metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE]}}
+    picked = [PICKED_NAMESPACE] if any(policy.picking for policy in snapshot.policies) else []  # for the access log
+    metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE, *picked]}}
     return typed(
         ROUTE_FILTER,
         _EXT_PROC,
