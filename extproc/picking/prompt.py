@@ -40,8 +40,7 @@ class Prompt(msgspec.Struct, frozen=True):
     blocks: tuple[int, ...] = ()
     """The chain of hashes."""
     marks: tuple[int, ...] = ()
-    """Of the first ``FIRST_MARK`` bytes, of twice as many, of four times as many and so on. In every process they are the
-    same."""
+    """Of the first ``FIRST_MARK`` bytes, of twice as many, of four times as many …: the same in every process."""
 
 
 NO_PROMPT = Prompt()
