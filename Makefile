@@ -12,6 +12,8 @@ INSTALL_SHOWN = { $(BIN)/python -m pip install --disable-pip-version-check --pro
       text = substr($$0, 1, 76); printf(terminal ? "\r\033[K  %s" : "  %s\n", text); fflush() } \
     END { if (terminal) printf "\r\033[K"; exit status }'
 PROTOS := $(shell find protos -name '*.proto')
+# Tests and benchmarks start Python some hundred times: each start would compile the whole program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -19,7 +19,7 @@ from benchmarks.requests import MODEL, PIECE, Request, chat, example_snapshot, i
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.bodies.request import InferenceRequest
 from extproc.envoy import codec
-from extproc.envoy.actions import Finish, Reply
+from extproc.envoy.actions import Finish, HeadersReply, Reply
 from extproc.envoy.events import Event
 from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Action, LoadReport, Note
@@ -155,9 +155,8 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
             event, _ = codec.decode(message)
             for reply in _replies(stream.receive(event)):
                 codec.encode(reply)
-        assert stream.decision is not None
-        assert stream.decision.endpoint
-        row.end(stream.decision.endpoint.partition(",")[0])
+        assert isinstance(reply, HeadersReply)
+        row.end(reply.mutation.endpoints.partition(",")[0])
 
     return _each(run, [chat(size, user=user) for user in USERS])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from extproc.picking.loads import AGE, RUNNING, WAITING, EndpointLoads, unknown_table
 
@@ -11,7 +12,7 @@ class SaidLoads:
     """Keeps count of what is sent, which changes no load (``exchange.picks.KnownLoads``)."""
 
     def __init__(self) -> None:
-        self.waiting: dict[str, float] = {}
+        self.waiting: Mapping[str, float] = {}
         """Requests that wait, by ``ip:port``; of others nothing is known."""
         self.sent: Counter[str] = Counter()
 

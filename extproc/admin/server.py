@@ -26,7 +26,7 @@ from extproc.errors import SetupError
 from extproc.telemetry import live_document, trace_view
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
-from extproc.telemetry.rollout_gauges import RolloutGauges
+from extproc.telemetry.rollout_gauges import RolloutGauges, exposition
 from extproc.telemetry.spans import Span
 from extproc.telemetry.tap import TapFilter
 
@@ -112,7 +112,7 @@ class AdminServer:
         content = self.content
         match path:
             case "/metrics":
-                return 200, *self._exposition(accept)
+                return 200, *exposition(accept, content.metrics(), RolloutGauges(content.rollouts()))
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
@@ -151,16 +151,6 @@ class AdminServer:
             case "/spans":
                 return 200, "application/x-protobuf", self.content.raw_spans()
         return None
-
-    def _exposition(self, accept: str) -> tuple[str, bytes]:
-        from prometheus_client import CollectorRegistry
-        from prometheus_client.exposition import choose_encoder
-
-        registry = CollectorRegistry()
-        registry.register(self.content.metrics())
-        registry.register(RolloutGauges(self.content.rollouts()))
-        encoder, content_type = choose_encoder(accept)
-        return content_type, encoder(registry)
 
 
 _TEXT = "text/plain; charset=utf-8"

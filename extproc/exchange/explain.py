@@ -87,8 +87,6 @@ def explain(
             case Unmatched():
                 reason = UNMATCHED[action.reason] + _where_unrouted(snapshot)
     request, decision, operation = stream.request, stream.decision, stream.operation
-    if picks is not None and picks.decided is not None:
-        decision = picks.decided  # its endpoint is the server that keeps what is asked for
     renamed = rewritten or operation.rename is not None
     return {
         "api": operation.api or None,

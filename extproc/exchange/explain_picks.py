@@ -36,15 +36,13 @@ class ExplainedPicks(Picks):
 
     def __init__(self) -> None:
         super().__init__(NothingKnown())
-        self.decided: Decision | None = None
-        """As it was before the pick."""
         self.scores: list[EndpointScore] = []
 
     def pick(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
-    ) -> tuple[Decision, Picked]:
+    ) -> tuple[str, Picked]:
         """As ``Picks`` does it; keeps the scores."""
-        self.decided, self.scores = decision, self.explain(decision, asked, content, subset, snapshot)
+        self.scores = self.explain(decision, asked, content, subset, snapshot)
         return super().pick(decision, asked, content, subset, snapshot)
 
     def rows(self) -> list[dict[str, Any]]:

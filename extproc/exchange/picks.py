@@ -7,9 +7,8 @@ endpoint that a session or a stored object is at is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import and_
 from typing import Protocol, TypeAlias
-
-import msgspec
 
 from extproc.apis.prompts import prompt_text
 from extproc.bodies.grpc_message import is_grpc
@@ -55,24 +54,29 @@ Content: TypeAlias = tuple[Operation, RequestFields, bytes]
 class _Place:
     """One target, or its servers for gRPC."""
 
-    __slots__ = ("_all", "_candidates", "_without", "addresses", "picker")
+    __slots__ = ("_all", "_preferred", "_ready", "_without", "addresses", "picker")
 
     def __init__(self, addresses: tuple[str, ...], picker: Picker) -> None:
         self.addresses, self.picker = addresses, picker
-        self._all = self._candidates = Candidates(addresses)
+        self._all = self._ready = self._preferred = Candidates(addresses)
         self._without = NOBODY, NOBODY
 
-    def candidates(self, unreachable: frozenset[str], avoided: frozenset[str]) -> Candidates:
+    def candidates(self, unreachable: frozenset[str], avoided: frozenset[str], hinted: bytes) -> Candidates:
         """The endpoints, without those that are unreachable and, if others are left, that are to be avoided: the same
-        object while the two are.
+        object while the two are. ``hinted``: as the method of this name gives it.
         """
         if unreachable is not self._without[0] or avoided is not self._without[1]:
             self._without = unreachable, avoided
-            ready = bytes(address not in unreachable for address in self.addresses)
-            better = bytes(a not in unreachable and a not in avoided for a in self.addresses)
-            ready = better if any(better) else ready
-            self._candidates = Candidates(self.addresses, ready) if 0 in ready else self._all
-        return self._candidates
+            self._ready = self._but_for(unreachable)
+            self._preferred = self._but_for(unreachable | avoided)
+        ready = self._preferred.ready
+        if ready and not any(map(and_, ready, hinted) if hinted else ready):
+            return self._ready
+        return self._preferred
+
+    def _but_for(self, those: frozenset[str]) -> Candidates:
+        ready = bytes(address not in those for address in self.addresses)
+        return Candidates(self.addresses, ready) if 0 in ready else self._all
 
     def hinted(self, subset: tuple[str, ...] | None) -> bytes:
         """A mark for each endpoint, 0 where the proxy's subset rules it out; empty: it has none."""
@@ -102,30 +106,31 @@ class Picks:
 
     def pick(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
-    ) -> tuple[Decision, Picked]:
-        """The decision with its endpoint and those to try after it, and what to note.
+    ) -> tuple[str, Picked]:
+        """The endpoint and those to try after it, separated by commas, and what to note. Empty where none can be told.
 
         ``subset``: endpoints of which one must be picked, ``host:port``, or ``host`` for any port; None: any. Raises
         ``Rejected``: 503 where no endpoint may have the request, 429 where all are saturated and it is not urgent.
         """
         spec, names, place = self._where(decision, asked, snapshot)
         if place is None and subset is None:
-            return decision, Picked(*names, LEFT)
+            return decision.endpoint, Picked(*names, LEFT)
         if place is None:
             raise _refused(Refusal(503, NOT_HINTED), Picked(*names, NONE_READY))
         hinted = place.hinted(subset)
         if decision.endpoint and (not hinted or _is_marked(decision.endpoint, place.addresses, hinted)):
             self._board.begin(decision.endpoint)
-            return decision, Picked(*names, KEPT)
+            return decision.endpoint, Picked(*names, KEPT)
         loads = self._board.loads(place.addresses)
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
-        found = place.picker.pick(place.candidates(self._unreachable(), self._avoided()), loads, request, asked[2])
+        found = place.picker.pick(
+            place.candidates(self._unreachable(), self._avoided(), hinted), loads, request, asked[2]
+        )
         if isinstance(found, Refusal):
             raise _refused(found, Picked(*names, NONE_READY if found.status == 503 else SHED_PICK))
         place.picker.sent(found.endpoint, request.prompt, found.matched)
         self._board.begin(found.endpoint)
-        endpoints = ",".join((found.endpoint, *found.fallbacks))
-        return msgspec.structs.replace(decision, endpoint=endpoints), Picked(*names, PICKED)
+        return ",".join((found.endpoint, *found.fallbacks)), Picked(*names, PICKED)
 
     def explain(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
@@ -135,8 +140,9 @@ class Picks:
         if place is None:
             return []
         loads = self._board.loads(place.addresses)
-        request = _request(decision, spec, asked, content, place.hinted(subset), adapters=bool(loads.adapters))
-        return place.picker.explain(place.candidates(self._unreachable(), self._avoided()), loads, request)
+        hinted = place.hinted(subset)
+        request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
+        return place.picker.explain(place.candidates(self._unreachable(), self._avoided(), hinted), loads, request)
 
     def _where(
         self, decision: Decision, asked: Asked, snapshot: Snapshot

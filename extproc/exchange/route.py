@@ -247,15 +247,15 @@ class RouteStream:
         if self._breakers is not None and decision.policy.breaker is not None:
             stays = self._place is not None or self.operation.stateful
             decision, notes = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
+        self.decision, endpoints = decision, decision.endpoint
         if self._picks is not None and decision.policy is not None and decision.policy.picking is not None:
             content = self.operation, fields, body
-            decision, picked = self._picks.pick(decision, asked, content, self._subset, self._snapshot)
+            endpoints, picked = self._picks.pick(decision, asked, content, self._subset, self._snapshot)
             notes = (*notes, picked)
-        self.decision = decision
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
         streamed = self.operation.stream or fields.stream
         mutation = with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed)
-        return own_mutation(mutation, self._path, decision.endpoint), notes
+        return own_mutation(mutation, self._path, endpoints), notes
 
     def _cleaning(self) -> Mutation:
         """Removes routing headers that the client sent and the tag of a session's id, and tells that nobody owns it."""

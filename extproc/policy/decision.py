@@ -52,9 +52,7 @@ class Decision(msgspec.Struct, frozen=True):
     model_rewrite: str = ""
     """Model name for the body sent upstream; empty: as the client wrote it."""
     endpoint: str = ""
-    """The server (``host:port``) that keeps what the request makes or asks for; or those that were picked, separated by
-    commas, the first one first. Empty: any of the target.
-    """
+    """The server (``host:port``) that keeps what the request makes or asks for; empty: any of the target."""
 
     def identity(self) -> tuple[str, ...]:
         """All that the headers and the metadata are made of; decisions with equal ones can share their mutation.

@@ -16,6 +16,7 @@ AVOIDED_FOR = 2.0
 """Seconds for which an endpoint that Envoy could not reach gets nothing while others may: until it is known whether we
 can (``reachability_feed``).
 """
+MAX_AVOIDED = 1_000
 
 
 class EndpointPicks:
@@ -46,7 +47,7 @@ class EndpointPicks:
         connection to it.
         """
         self._get()[0].end(endpoint)
-        if not reached:
+        if not reached and len(self._avoided) < MAX_AVOIDED:
             self._avoided[endpoint] = self._clock() + AVOIDED_FOR
             self._avoided_now = frozenset(self._avoided)
 

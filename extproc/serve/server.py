@@ -26,6 +26,7 @@ from extproc.policyfile import effective_policy
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
+from extproc.rollout.status import describe
 from extproc.serve.access_log_service import AccessLogService
 from extproc.serve.endpoint_board import EndpointBoard
 from extproc.serve.endpoint_picks import EndpointPicks
@@ -226,13 +227,16 @@ class Server:
         return RolloutDriver(
             self._options.policies,
             lambda: self._policy_watcher.snapshot,
-            lambda: [decode_report(self._measured.report())],
+            lambda: decode_report(self._measured.report()),
             self._policy_watcher.request_reload,
         )
 
     def _rollouts(self) -> Sequence[Mapping[str, Any]]:
-        paths = self._options.policies
-        return describe_rollouts(RolloutFiles(paths), self._policy_watcher.snapshot) if paths else ()
+        snapshot, paths = self._policy_watcher.snapshot, self._options.policies
+        if paths and not self._options.kubernetes:
+            return describe_rollouts(RolloutFiles(paths), snapshot)
+        # In a cluster the controller knows what was measured.
+        return [one for policy in snapshot.policies if (one := describe(policy, None)) is not None]
 
     def _on_observed(self, sender: Sender, observed: Observed) -> None:
         """An exchange has finished."""

@@ -30,7 +30,7 @@ from extproc.serve.run_directory import RunDirectory
 from extproc.serve.shared_board import SharedBoard
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
-from extproc.telemetry.measured_versions import ProcessEvidence
+from extproc.telemetry.measured_versions import ProcessEvidence, encode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport, merge_reports
 from extproc.telemetry.serving_gauges import ServingGauges
@@ -62,6 +62,7 @@ class Supervisor:
             self._recent,
             self._tap,
             self._rollouts,
+            lambda: encode_report(self._evidence() or ()),
             spans=lambda: [span for worker in self._workers for span in worker.spans()],
         )
         self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
@@ -170,7 +171,7 @@ class Supervisor:
         """What each worker has counted for verdicts on rollouts; None where one of them does not answer."""
         found = [worker.evidence() for worker in self._workers]
         heard = [evidence for evidence in found if evidence is not None]
-        return heard if len(heard) == len(found) else None
+        return [process for evidence in heard for process in evidence] if len(heard) == len(found) else None
 
     def _rollouts(self) -> Sequence[Mapping[str, Any]]:
         return self._rollout_driver.status() if self._rollout_driver is not None else ()

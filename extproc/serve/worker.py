@@ -125,7 +125,7 @@ class Worker:
         except (Unreachable, msgspec.MsgspecError):
             return None
 
-    def evidence(self) -> ProcessEvidence | None:
+    def evidence(self) -> list[ProcessEvidence] | None:
         """Its ``/evidence`` for verdicts on rollouts; None where there is no answer."""
         try:
             return decode_report(self._get("/evidence"))

@@ -9,6 +9,7 @@ after the client has its answer.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 
@@ -89,7 +90,7 @@ class MeasuredVersions:
 
     def report(self) -> bytes:
         """For ``decode_report``. Encoding holds the GIL throughout, so it sees no half-made change."""
-        return _ENCODER.encode(self._evidence)
+        return encode_report([self._evidence])
 
     def _of(self, note: Observed | RequestAccount) -> VersionEvidence:
         versions = self._evidence.policies.setdefault(note.policy, {})
@@ -109,9 +110,35 @@ def _generates(observed: Observed) -> bool:
     return (observed.api, observed.operation) in _GENERATING or is_session(observed.api, observed.operation)
 
 
-def decode_report(report: bytes) -> ProcessEvidence:
-    """What ``MeasuredVersions.report`` gave. Raises ``msgspec.MsgspecError``."""
+def encode_report(processes: Sequence[ProcessEvidence]) -> bytes:
+    """What processes have counted that answer as one."""
+    return _ENCODER.encode(processes)
+
+
+def decode_report(report: bytes) -> list[ProcessEvidence]:
+    """What ``encode_report`` was given. Raises ``msgspec.MsgspecError``."""
     return _DECODER.decode(report)
+
+
+class MergedEvidence:
+    """What all processes together count, from one time to the next."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, ProcessEvidence] = {}
+
+    def fresh(self, measured: Sequence[ProcessEvidence]) -> dict[str, EvidenceByVersion]:
+        """What was counted since the last time, by policy: by a process that is new, all that it has counted.
+
+        ``measured``: of every process; none at all: they can't be heard, and what they count is not lost.
+        """
+        found: dict[str, EvidenceByVersion] = {}
+        for process in measured:
+            for policy, versions in new_evidence(process, self._seen.get(process.process)).items():
+                for version, counts in versions.items():
+                    found.setdefault(policy, {}).setdefault(version, VersionEvidence()).add(counts)
+        if measured:
+            self._seen = {process.process: process for process in measured}
+        return found
 
 
 def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[str, EvidenceByVersion]:
@@ -128,4 +155,4 @@ def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[s
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(ProcessEvidence)
+_DECODER = msgspec.msgpack.Decoder(list[ProcessEvidence])

@@ -15,6 +15,18 @@ _VERDICTS = {"failing": -1, "waiting": 0, "passing": 1}
 NAMES = ("inference_rollout_step", "inference_rollout_verdict")
 
 
+def exposition(accept: str, *collectors: Collector) -> tuple[str, bytes]:
+    """Content type and text of what collectors give, in the format that the header ``accept`` asks for."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    encoder, content_type = choose_encoder(accept)
+    return content_type, encoder(registry)
+
+
 class RolloutGauges(Collector):
     """The gauges of rollouts as ``rollout.status.describe`` has them."""
 

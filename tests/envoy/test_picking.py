@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -22,8 +22,9 @@ from .conftest import Gateway, ModelServer, Processor, say
 
 pytestmark = pytest.mark.envoy
 
-Servers = Callable[..., list[ModelServer]]
-Processors, Gateways = Callable[..., Processor], Callable[..., Gateway]
+Servers: TypeAlias = Callable[..., list[ModelServer]]
+Processors: TypeAlias = Callable[..., Processor]
+Gateways: TypeAlias = Callable[..., Gateway]
 PATIENT = {"message_timeout": 20.0}
 HEADER = "x-gateway-destination-endpoint"
 NOBODY = "127.0.0.1:1"

@@ -45,9 +45,12 @@ def test_flags() -> None:
         "action": "status",
         "file": [Path("p")],
         "json": False,
+        "kubernetes": False,
+        "namespace": "",
         "watch": False,
     }
-    assert flags("rollout", "abort", "-f", "p", "chat") == {"action": "abort", "file": [Path("p")], "policy": "chat"}
+    given = {"action": "abort", "file": None, "kubernetes": True, "namespace": "ai", "policy": "chat"}
+    assert flags("rollout", "abort", "--kubernetes", "--namespace", "ai", "chat") == given
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,7 @@ def test_without_the_key_there_is_no_subset() -> None:
 def test_header_and_metadata_have_one_value(endpoints: str, body_mode: BodyMode | None) -> None:
     shared = Mutation((("x-model-name", "m"),), ("x-gpu-pool",), (("policy", "p"), ("model", "m")))
     own = Mutation(shared.set, shared.remove, shared.metadata, endpoints)
+    replies: list[tuple[HeadersReply | BodyReply, HeadersReply | BodyReply]]
     replies = [(HeadersReply(own, body_mode), HeadersReply(shared, body_mode)), (BodyReply(own), BodyReply(shared))]
     replies.append((BodyReply(own, b"new"), BodyReply(shared, b"new")))
     for picked, plain in replies:

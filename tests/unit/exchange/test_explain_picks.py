@@ -1,4 +1,4 @@
-"""What people are told of a pick: every endpoint's score, in words, and the decision as it was before."""
+"""What people are told of a pick: every endpoint's score, in words."""
 
 from __future__ import annotations
 
@@ -19,16 +19,11 @@ POLICY = Policy("chat", versions=(Version("v1", 1, (A, B)),), picking=Picking("l
 DECIDED = Decision(InferenceRequest("openai", "chat", "m"), POLICY, "*", "v1")
 
 
-def picked(subset: tuple[str, ...] | None) -> tuple[ExplainedPicks, Decision]:
+def test_every_endpoint() -> None:
     picks = ExplainedPicks()
     content = Operation("openai", "chat"), BodyFields("m"), b""
-    decision, _ = picks.pick(DECIDED, (Headers(), None, bytes(8)), content, subset, Snapshot((POLICY,)))
-    return picks, decision
-
-
-def test_the_decision_before_the_pick_and_every_endpoint() -> None:
-    picks, decision = picked((B,))
-    assert (decision.endpoint, picks.decided) == (B, DECIDED)
+    endpoints, _ = picks.pick(DECIDED, (Headers(), None, bytes(8)), content, (B,), Snapshot((POLICY,)))
+    assert endpoints == B
     ruled_out, open_one = picks.rows()
     assert ruled_out == {"endpoint": A, "score": None, "why": "it is not in the proxy's subset"}
     assert open_one == {"endpoint": B, "score": 1.0, "why": "0 requests (it has told nothing)"}

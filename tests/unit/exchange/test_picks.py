@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from extproc.envoy.actions import BodyReply, HeadersReply, Mutation, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
@@ -14,7 +16,7 @@ from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
-from extproc.policy.picking import Picking, Saturation
+from extproc.policy.picking import STRATEGIES, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
 from tests.said_loads import SaidLoads
 
@@ -155,10 +157,10 @@ def test_what_is_not_urgent_is_shed_while_all_are_saturated() -> None:
     assert ("retry-after", "1") in reject.headers
     for objective in ("chat", "unknown", ""):
         assert process.picked(x_gateway_inference_objective=objective) in ADDRESSES
-    process.board.waiting[D] = 2
+    process.board.waiting = {**process.board.waiting, D: 2}
     assert process.picked(x_gateway_inference_objective="batch") == D
     process.view = snapshot(Picking("least-loaded", priority=-1))
-    process.board.waiting[D] = 9
+    process.board.waiting = {**process.board.waiting, D: 9}
     assert refusal(process.ask())[0] == "shed"
 
 
@@ -226,3 +228,32 @@ def test_an_old_snapshot_of_a_stream_that_is_still_open_is_served_as_well() -> N
     for view, address in ((old, A), (new, B), (old, A), (new, B)):
         process.view = view
         assert process.picked() == address
+
+
+MORE = (*ADDRESSES, "10.0.0.5:80")
+SETS = st.sets(st.sampled_from(MORE))
+STEPS = st.lists(st.tuples(st.sampled_from(STRATEGIES), SETS, st.none() | SETS, SETS, SETS, st.integers(0, 9)))
+
+
+@settings(max_examples=50)
+@given(STEPS)
+def test_nobody_gets_a_request_who_may_not_have_it(steps: list[tuple[Any, ...]]) -> None:
+    process, endpoints = Process(snapshot(Picking())), set(ADDRESSES)
+    for by, listed, subset, unreachable, avoided, number in steps:
+        if listed:
+            endpoints = listed
+            process.view = snapshot(Picking(by), *sorted(listed), sticky=Sticky("x-user"))
+        process.unreachable, process.avoided = frozenset(unreachable), frozenset(avoided)
+        process.board.waiting = dict.fromkeys(sorted(avoided), number)
+        hint = None if subset is None else tuple(sorted(subset))
+        found = process.ask("word " * 20 * number, subset=hint, entropy=number, x_user=str(number))
+        may = (endpoints if subset is None else endpoints & subset) - unreachable
+        may = may - avoided or may
+        if not may:
+            assert refusal(found)[1].status == 503
+            continue
+        picked = mutation(found).endpoints.split(",")
+        assert set(picked) <= may
+        assert len(set(picked)) == len(picked)
+        if by != "random-two":
+            assert len(picked) == min(3, len(may))

@@ -14,13 +14,13 @@ from threading import Event
 import msgspec
 import pytest
 
+from extproc.fetch import prometheus_query
+from extproc.fetch.prometheus_query import UnusableAnswerError
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
 from extproc.policyfile.rollout_files import RolloutFiles
 from extproc.rollout import steps
 from extproc.rollout.evidence import VersionEvidence
-from extproc.serve import prometheus_query
-from extproc.serve.prometheus_query import UnusableAnswerError
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.telemetry.measured_versions import ProcessEvidence
 from tests.house.tree import ROOT
@@ -76,7 +76,7 @@ class Machine:
     def tick_and_hear(self) -> tuple[str, int]:
         """A second passes, in which what was asked is answered."""
         found = self.tick()
-        until(lambda: self.driver._open is None or self.driver._open.question.answered)
+        until(lambda: self.driver._looks._open is None or self.driver._looks._open.question.answered)
         return found
 
     def measured(self) -> int:

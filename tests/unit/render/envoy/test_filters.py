@@ -10,6 +10,7 @@ from extproc import headers
 from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.filters import (
@@ -53,6 +54,14 @@ def test_headers_that_policies_decide_by_are_sent_once() -> None:
     assert {":path", "content-type", *headers.ROUTING} <= set(always)
     assert {"authorization", "cookie"}.isdisjoint(always)
     assert len(set(always)) == len(always)
+
+
+def test_what_picks_need_of_envoy() -> None:
+    urgent = Snapshot((policy(picking=Picking(objectives=(("batch", -1),))),))
+    assert headers_read(urgent) == [*headers_read(Snapshot()), "x-gateway-inference-objective"]
+    assert headers_read(Snapshot((policy(picking=Picking()),))) == headers_read(Snapshot())
+    taken = route_filter(urgent, OPTIONS)["typed_config"]["metadata_options"]["receiving_namespaces"]["untyped"]
+    assert taken == ["aimesh", "envoy.lb"], "the access log tells who was picked"
 
 
 @pytest.mark.parametrize(
