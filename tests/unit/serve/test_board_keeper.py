@@ -8,7 +8,7 @@ import pytest
 
 from extproc.picking.board import Page, Wanted
 from extproc.picking.board_layout import FAILURES, LOST, REPORTED_AT, WAITING
-from extproc.serve import board_keeper
+from extproc.serve import board_keeper, restart_backoff
 from extproc.serve.board_keeper import BoardKeeper
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.shared_board import SharedBoard
@@ -24,6 +24,7 @@ def shared() -> SharedBoard:
 @pytest.fixture
 def keeper(shared: SharedBoard, monkeypatch: pytest.MonkeyPatch) -> Iterator[BoardKeeper]:
     monkeypatch.setattr(board_keeper, "_INTERVAL", 0.01)
+    monkeypatch.setattr(restart_backoff, "_MIN_WAIT", 0.01)
     keeper = BoardKeeper(shared)
     keeper.start()
     yield keeper
