@@ -24,7 +24,7 @@ from extproc.fetch.kept_connection import BUFFER_SIZE, KeptConnection
 from extproc.fetch.steps import Answer, Wait
 from extproc.fetch.url import parse
 from extproc.picking.board import Board, Page, Slot
-from extproc.picking.board_layout import BEAT, CPU, FAILED, FAILURES, PAGES, READ
+from extproc.picking.board_layout import BEAT, CPU, FAILED, FAILURES, READ
 from extproc.policy.metrics_page import NOTHING, PageLoad, PageReader
 from extproc.serve.shared_board import SharedBoard
 
@@ -128,7 +128,6 @@ class LoadCollector:
                 self._log(logging.WARNING, "the load at %s is not known: %s", page.url, error)
                 continue
             self._ask_at(server, now + page.interval * place / len(new))
-        numbers[PAGES] = len(self._servers)
 
     def _end(self, server: _Server) -> None:
         server.gone = True
