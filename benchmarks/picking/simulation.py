@@ -68,7 +68,7 @@ class Processor:
         if now - self._read_at >= READ:
             self._read_at = now
             self.table[AGE] = now - self._reported
-            self._loads = EndpointLoads(self.table.copy(), tuple(self._adapters) if self._has_adapters else ())
+            self._loads = EndpointLoads(self.table.copy(), tuple(self._adapters) if self._has_adapters else (), now)
         prompt = prompt_of(text.raw, self.picker.spec.block_bytes, adapter)
         request = Request(prompt, str(session).encode(), adapter)
         found = self.picker.pick(self.candidates, self._loads, request, random.randbytes(8))

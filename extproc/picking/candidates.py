@@ -45,7 +45,7 @@ class Pick(msgspec.Struct, frozen=True):
     matched: int = 0
     """Bytes of the prompt that the endpoint probably has in its cache."""
     saturated: bool = False
-    """All endpoints were; the request may wait for one that is not (``Picking.max_queue``)."""
+    """All endpoints that may have it were."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

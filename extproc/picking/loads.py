@@ -22,17 +22,20 @@ class EndpointLoads:
     readings a picker adds by itself.
     """
 
-    __slots__ = ("adapters", "numbers", "table")
+    __slots__ = ("adapters", "at", "numbers", "table")
 
-    def __init__(self, table: NDArray[np.float64], adapters: tuple[frozenset[str], ...] = ()) -> None:
+    def __init__(
+        self, table: NDArray[np.float64], adapters: tuple[frozenset[str], ...] = (), at: float | None = None
+    ) -> None:
         """``table``: C-contiguous, of shape (rows, endpoints), in the order of the target's endpoints. ``adapters``: of
-        each endpoint, the names that it has loaded or is loading; empty where none has any. Raises ``ValueError``.
+        each endpoint, the names that it has loaded or is loading; empty where none has any. ``at``: when they were
+        read, in seconds of a monotonic clock; None: not told. Raises ``ValueError``.
         """
         if table.ndim != 2 or len(table) != len(ROWS) or not table.flags.c_contiguous:
             raise ValueError(f"a table of loads is C-contiguous and has {len(ROWS)} rows, unlike {table.shape}")
         if adapters and len(adapters) != table.shape[1]:
             raise ValueError(f"adapters of {len(adapters)} endpoints, loads of {table.shape[1]}")
-        self.table, self.adapters = table, adapters
+        self.table, self.adapters, self.at = table, adapters, at
         self.numbers: Any = table.reshape(-1).data
         """The same numbers, row after row; each is read faster than of an array."""
 

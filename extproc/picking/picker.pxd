@@ -14,12 +14,15 @@ cdef class Picker:
     cdef Py_ssize_t _turn
     cdef object _loads, _candidates, _by_session
     cdef dict _place_of, _sessions, _sets
+    cdef list _ring, _on_ring
     cdef Standing _standing
 
     cpdef pick(self, object candidates, object loads, object request, bytes entropy)
     cpdef sent(self, str endpoint, object prompt, Py_ssize_t matched)
     cdef Standing _stand(self, object candidates, object loads, str zone)
     cdef _keep(self, object candidates)
+    @cython.locals(expected=double)
+    cdef list _homes(self, object prompt)
     cdef list _set(self, object endpoints)
     @cython.locals(bit=object)
     cdef _matched(self, Py_ssize_t place, list matches)

@@ -7,11 +7,15 @@ endpoints changes no order, so bytes are as good as tokens.
 
 from __future__ import annotations
 
+import hashlib
+import struct
+from bisect import bisect_left
+
 from extproc.picking import candidates as values
 from extproc.picking.candidates import Candidates, EndpointScore, Pick, Refusal, Request
 from extproc.picking.loads import EndpointLoads, unknown
 from extproc.picking.prefix_index import PrefixIndex
-from extproc.picking.prompt import Prompt, block_ends
+from extproc.picking.prompt import FIRST_MARK, Prompt, block_ends
 from extproc.picking.standing import Standing
 from extproc.policy.picking import PREFIX, RANDOM_TWO, ROUND_ROBIN, SESSION, Picking
 from extproc.policy.rendezvous import RendezvousHash
@@ -24,6 +28,10 @@ _MEMORY = 32.0
 """Requests over which it is averaged how much of a prompt has to be read."""
 _KEPT = 4096
 """Sessions, and sets of endpoints, of which it is remembered what was found out."""
+_EXPECTED = 0.8
+"""Share of the bytes of a mark that its home is expected to have cached: less than what is known to be there."""
+_POINTS = struct.Struct("<16I")
+"""Of an endpoint on the ring of homes: the digest of its address."""
 _FIRST = 8
 """Endpoints that are remembered of a session's."""
 
@@ -70,7 +78,7 @@ class Picker:
             cached = [(self._set(endpoints), self._ends[depth]) for endpoints, depth in matches]
             # However much of a prompt a server has cached, it reads the end of it anew.
             full = float(request.prompt.size + self.spec.block_bytes)
-            best = standing.best(may, full, cached, request.adapter, lot)
+            best = standing.best(may, full, cached, self._homes(request.prompt), request.adapter, lot)
         elif by == ROUND_ROBIN:
             best = self._in_turn(may)
         elif by == RANDOM_TWO:
@@ -78,7 +86,7 @@ class Picker:
         elif by == SESSION and request.key:
             best = self._of_session(request.key, may)
         else:
-            best = standing.best(may, 0.0, (), request.adapter, lot)
+            best = standing.best(may, 0.0, (), (), request.adapter, lot)
         addresses, place = candidates.addresses, best[0]
         return Pick(
             addresses[place],
@@ -101,10 +109,11 @@ class Picker:
         standing, by_prefix = self._stand(candidates, loads, request.zone), self.spec.by == PREFIX
         full = float(request.prompt.size + self.spec.block_bytes) if by_prefix else 0.0
         matches = self._index.match(request.prompt.blocks) if by_prefix else []
+        homes = dict(self._homes(request.prompt)) if by_prefix else {}  # of several the last, which is the longest
         weights, rows = standing.weights_for(request.adapter), []
         for place, address in enumerate(candidates.addresses):
             matched = self._matched(place, matches)
-            score = standing.score(place, full, matched, weights[place])
+            score = standing.score(place, full, max(matched, homes.get(place, 0.0)), weights[place])
             ready, hinted = standing.ready[place], not request.hinted or request.hinted[place]
             why_not = values.NOT_READY if not ready else "" if hinted else values.NOT_HINTED
             known, saturated = bool(standing.known[place]), bool(standing.saturated[place])
@@ -113,15 +122,15 @@ class Picker:
         return rows
 
     def _stand(self, candidates: Candidates, loads: EndpointLoads, zone: str) -> Standing:
-        if candidates is not self._candidates:
-            if candidates.addresses != self._candidates.addresses:
-                self._keep(candidates)
-            self._candidates = candidates
-        elif loads is self._loads and zone == self._zone:
+        if candidates is self._candidates and loads is self._loads and zone == self._zone:
             return self._standing
-        self._loads, self._zone = loads, zone
-        self._standing = Standing(self.spec, candidates, loads, zone, self._usual)
-        return self._standing
+        standing = Standing(self.spec, candidates, loads, zone, self._usual)
+        if candidates.addresses != self._candidates.addresses:
+            self._keep(candidates)
+        elif loads.at is not None and self._loads.at is not None:
+            standing.follow(self._standing, loads.at - self._loads.at)
+        self._candidates, self._loads, self._zone, self._standing = candidates, loads, zone, standing
+        return standing
 
     def _keep(self, candidates: Candidates) -> None:
         """The endpoints are others; what was found out of those that are gone is forgotten."""
@@ -129,6 +138,9 @@ class Picker:
         self._index.keep(addresses)
         self._place_of = {address: place for place, address in enumerate(addresses)}
         entries = [(address, 1.0, place) for place, address in enumerate(addresses)]
+        digests = [hashlib.blake2b(address.encode()).digest() for address in addresses]
+        ring = sorted((point, place) for place, digest in enumerate(digests) for point in _POINTS.unpack(digest))
+        self._ring, self._on_ring = [point for point, _ in ring], [place for _, place in ring]
         self._by_session = RendezvousHash(f"{self._cluster}\0endpoint", entries)
         self._sessions: dict[bytes, list[int]] = {}
         self._sets: dict[int, list[int]] = {}
@@ -141,6 +153,16 @@ class Picker:
                 self._sets.clear()
             found = self._sets[endpoints] = self._index.places(endpoints)
         return found
+
+    def _homes(self, prompt: Prompt) -> list[tuple[int, float]]:
+        """Where the prompt's beginnings are expected to be cached, though this process may not have sent them there: by
+        consistent hashing (Karger et al., STOC 1997), so that all processes expect them at the same places.
+        """
+        homes, expected = [], _EXPECTED * FIRST_MARK
+        for mark in prompt.marks if self._ring else ():
+            homes.append((self._on_ring[bisect_left(self._ring, mark) % len(self._ring)], expected))
+            expected *= 2
+        return homes
 
     def _matched(self, place: int, matches: list[tuple[int, int]]) -> int:
         bit = self._index.bit(place)

@@ -9,11 +9,15 @@ hashes mean equal prefixes.
 The hash is Python's own of bytes: SipHash with a key that is drawn when the process starts (PEP 456). Who can make two
 prompts with one hash can fill an index with false prefixes, and have requests sent where nothing is cached; without the
 key nobody can. So the hashes of two processes have nothing in common. With ``PYTHONHASHSEED`` set the key is known.
+
+What processes need in common are marks, by which a prompt that is new to one goes where others send it. Whoever makes
+prompts of one mark has them sent to one endpoint, which he also has by sending one prompt again and again.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from zlib import crc32
 
 import msgspec
 
@@ -24,6 +28,8 @@ BLOCKS_OF_A_LENGTH = 64
 GROWTH = 4
 """… by this factor. 256 blocks, the first of them of 256 bytes, reach to 1.4 MB. What the end of a common prefix has
 beyond whole blocks is less than 7 % of it once it is longer than 16 KB."""
+FIRST_MARK, LAST_MARK = 1 << 10, 1 << 20
+"""Bytes."""
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -33,6 +39,8 @@ class Prompt(msgspec.Struct, frozen=True):
     """Bytes."""
     blocks: tuple[int, ...] = ()
     """The chain of hashes."""
+    marks: tuple[int, ...] = ()
+    """Of the first ``FIRST_MARK`` bytes, of twice as many, of four times as many …: the same in every process."""
 
 
 NO_PROMPT = Prompt()
@@ -54,6 +62,11 @@ def prompt_of(raw: bytes, block_bytes: int, root: str = "") -> Prompt:
     with those of others. Only whole blocks count, at most ``MAX_BLOCKS``.
     """
     size = len(raw)
+    marks, mark, start, end = [], crc32(root.encode()), 0, FIRST_MARK
+    while end <= size and end <= LAST_MARK:
+        mark = crc32(raw[start:end], mark)
+        marks.append(mark)
+        start, end = end, 2 * end
     chain, start = hash(root), 0
     blocks = []
     for end in block_ends(block_bytes):
@@ -62,4 +75,4 @@ def prompt_of(raw: bytes, block_bytes: int, root: str = "") -> Prompt:
         chain = hash((chain, raw[start:end]))
         blocks.append(chain)
         start = end
-    return Prompt(size, tuple(blocks))
+    return Prompt(size, tuple(blocks), tuple(marks))

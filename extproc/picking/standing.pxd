@@ -3,7 +3,7 @@
 cimport cython
 
 cdef double[::1] _LOTS
-cdef double _INFINITE, _STALE_AFTER
+cdef double _INFINITE, _STALE_AFTER, READING_RATE
 
 cdef class Standing:
     cdef Py_ssize_t _size
@@ -12,7 +12,7 @@ cdef class Standing:
     cdef readonly double[::1] batch, unread, weight
     cdef readonly signed char[::1] known, saturated
     cdef readonly bint all_saturated
-    cdef double[::1] _covered
+    cdef double[::1] _covered, _own
     cdef object _loaded_adapters
     cdef double _adapter_weight
     cdef tuple _adapters
@@ -27,11 +27,14 @@ cdef class Standing:
 
     @cython.locals(covered="double[::1]", weights="double[::1]", start=Py_ssize_t, first=Py_ssize_t, second=Py_ssize_t,
                    third=Py_ssize_t, least=double, less=double, little=double, place=Py_ssize_t, score=double,
-                   places=list, size=double)
-    cpdef list best(self, bytes may, double prompt_bytes, object cached, str adapter, object lot)
+                   places=list, size=double, expected=double)
+    cpdef list best(self, bytes may, double prompt_bytes, object cached, object homes, str adapter, object lot)
 
     @cython.locals(load=double)
     cpdef double score(self, Py_ssize_t place, double prompt_bytes, double cached, double weight) except? -1.0
 
     cpdef weights_for(self, str adapter)
     cpdef sent(self, Py_ssize_t place, double prompt_bytes)
+
+    @cython.locals(place=Py_ssize_t, left=double)
+    cpdef follow(self, Standing before, double seconds)

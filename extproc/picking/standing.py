@@ -15,8 +15,15 @@ from extproc.picking.candidates import Candidates
 from extproc.picking.loads import AGE, CACHE, IN_FLIGHT, RUNNING, SENT_SINCE, STALE_AFTER, WAITING, EndpointLoads
 from extproc.policy.picking import Picking
 
-_LOTS = array("d", 1.0 + 1e-9 * np.random.default_rng(0).random(1 << 16))
-"""Factors by which one of several equal scores becomes the least. Where in the table they begin, is drawn."""
+NEARLY = 0.2
+"""Scores that differ by less than this share are as good as equal: reports are of the past, and other processors, which
+pick by the same ones, would all pick the same endpoint. In the simulation (benchmarks.picking) one processor loses
+nothing by it, and four pick better."""
+READING_RATE = 80_000.0
+"""Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
+that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
+_LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
+"""Factors by which one of several scores becomes the least. Where in the table they begin, is drawn."""
 _INFINITE = float("inf")
 _STALE_AFTER = STALE_AFTER
 
@@ -41,7 +48,9 @@ class Standing:
         self.batch = array("d", bytes(8 * size))
         """Requests that each endpoint works on."""
         self.unread = array("d", bytes(8 * size))
-        """Bytes of prompts that wait there to be read."""
+        """Bytes of prompts that wait there to be read, or are being read."""
+        self._own = array("d", bytes(8 * size))
+        """Of those, what was sent from here."""
         self.known = array("b", bytes(size))
         """Whether a fresh report tells of it."""
         self.saturated = array("b", bytes(size))
@@ -92,12 +101,19 @@ class Standing:
         return all_saturated
 
     def best(
-        self, may: bytes, prompt_bytes: float, cached: Sequence[tuple[Sequence[int], int]], adapter: str, lot: int
+        self,
+        may: bytes,
+        prompt_bytes: float,
+        cached: Sequence[tuple[Sequence[int], int]],
+        homes: Sequence[tuple[int, float]],
+        adapter: str,
+        lot: int,
     ) -> list[int]:
         """The three places with the least scores, the best first; fewer where fewer may. Of equal ones by ``lot``.
 
         ``may``: a byte for each endpoint, 1 where it may have the request. ``prompt_bytes``: 0 where it does not count
         what is read. ``cached``: who has how many of these bytes, groups of places that have nothing in common.
+        ``homes``: at which place how many can be expected to be cached.
         """
         covered, weights = self._covered, self.weights_for(adapter)
         start = lot % (len(_LOTS) - self._size)
@@ -106,6 +122,8 @@ class Standing:
         for places, size in cached:
             for place in places:
                 covered[place] = size
+        for place, expected in homes:
+            covered[place] = max(covered[place], expected)
         for place in range(self._size):
             if not may[place]:
                 continue
@@ -123,6 +141,8 @@ class Standing:
         for places, _ in cached:
             for place in places:
                 covered[place] = 0.0
+        for place, _ in homes:
+            covered[place] = 0.0
         return [place for place in (first, second, third) if place >= 0]
 
     def score(self, place: int, prompt_bytes: float, cached: float, weight: float) -> float:
@@ -144,3 +164,12 @@ class Standing:
         """The endpoint got a request, of whose prompt it has to read so much."""
         self.batch[place] += 1.0
         self.unread[place] += prompt_bytes
+        self._own[place] += prompt_bytes
+
+    def follow(self, before: Standing, seconds: float) -> None:
+        """So they stood so many seconds earlier: what was sent there, and can't have been read yet, counts."""
+        for place in range(self._size):
+            left = before._own[place] - READING_RATE * seconds
+            if left > 0.0:
+                self._own[place] = left
+                self.unread[place] = max(self.unread[place], left)

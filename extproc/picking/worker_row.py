@@ -83,7 +83,7 @@ class WorkerRow:
         for _ in self._board.consistent():
             reports = self._board.reports.take(places, axis=1)
             adapters = self._read_adapters(view, places, reports[ADAPTERS_AT])
-        loads = EndpointLoads(self._table(places, reports, now), adapters)
+        loads = EndpointLoads(self._table(places, reports, now), adapters, now)
         view.readings[id(endpoints)] = _Reading(endpoints, places, now, loads)
         return loads
 

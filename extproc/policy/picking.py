@@ -56,8 +56,6 @@ class Picking(msgspec.Struct, frozen=True):
     adapter_weight: float = 1.0
     """The same of an endpoint that has not loaded the request's adapter, where another one has."""
     saturation: Saturation = Saturation()
-    max_queue: int = 0
-    """Requests that may wait while all endpoints are saturated; 0: none waits, each goes to the best endpoint."""
     priority: int = 0
     """Of requests that name none; while all endpoints are saturated those below 0 are refused."""
     objectives: tuple[tuple[str, int], ...] = ()

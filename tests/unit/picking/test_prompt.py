@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise, takewhile
+from zlib import crc32
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +51,20 @@ def test_a_common_prefix_is_found_but_for_a_small_part() -> None:
     for size in range(16 << 10, ends[-1], 4099):
         found = max(end for end in ends if end <= size)
         assert size - found < 0.07 * size, size
+
+
+@given(st.binary(max_size=40), st.integers(0, 5000), st.integers(0, 5000))
+def test_marks_are_of_the_first_kilobytes(text: bytes, first: int, second: int) -> None:
+    one, other = (prompt_of((text + b"-" * 5000)[:size], 256, "m") for size in (first, second))
+    assert len(one.marks) == sum(first >= size for size in (1024, 2048, 4096))
+    both = min(len(one.marks), len(other.marks))
+    assert one.marks[:both] == other.marks[:both]
+    assert not set(one.marks) & set(prompt_of(text + b"-" * 5000, 256, "n").marks)
+
+
+def test_marks_are_the_same_in_every_process_and_bounded() -> None:
+    assert prompt_of(b"x" * 1024, 256).marks == (crc32(b"x" * 1024),)
+    assert len(prompt_of(bytes(8 << 20), 256).marks) == 11
 
 
 def test_hashes_of_two_processes_differ() -> None:

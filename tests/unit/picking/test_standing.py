@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.picking.candidates import Candidates
 from extproc.picking.loads import EndpointLoads, unknown, unknown_table
-from extproc.picking.standing import Standing
+from extproc.picking.standing import NEARLY, READING_RATE, Standing
 from extproc.policy.picking import Picking, Saturation
 
 THREE = Candidates(("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"))
@@ -72,7 +74,7 @@ def test_who_may_have_nothing_tells_nothing_of_others() -> None:
     found = standing(loads(waiting=[0, 9, nan], running=[2, 9, nan]), candidates)
     assert loads_of(found)[::2] == [3, 3]
     assert found.places == [0, 2]
-    assert sorted(found.best(found.ready, 0, (), "", 1)) == [0, 2]
+    assert sorted(found.best(found.ready, 0, (), (), "", 1)) == [0, 2]
 
 
 def test_another_zone_weighs_more() -> None:
@@ -124,7 +126,20 @@ def test_the_best_is_first_and_the_others_follow(
 ) -> None:
     found = standing(loads(waiting=waiting, running=running))
     for _ in range(2):
-        best = found.best(bytes(may), 300, [([0, 2], cached)], "", lot)
-        scores = [found.score(place, 300, cached if place != 1 else 0, 1) for place in best]
-        assert scores == sorted(scores)
+        best = found.best(bytes(may), 300, [([0, 2], cached)], [(2, 150.0), (1, 40.0)], "", lot)
+        covered = [cached, 40, max(cached, 150)]
+        scores = [found.score(place, 300, covered[place], 1) for place in best]
+        assert all(score <= (1 + NEARLY) * after for score, after in pairwise(scores))
         assert sorted(best) == [place for place in range(3) if may[place]]
+
+
+def test_what_was_sent_counts_until_it_can_be_read() -> None:
+    found, later = loads(waiting=[0, 0, 4], running=[1] * 3), loads(waiting=[0, 0, 4], running=[1] * 3)
+    before, after = standing(found), standing(later)
+    for place in range(3):
+        before.sent(place, 3000)
+    after.follow(before, 1000 / READING_RATE)
+    assert list(after.unread) == [2000, 2000, 4000]
+    again = standing(later)
+    again.follow(after, 1500 / READING_RATE)
+    assert list(again.unread) == [500, 500, 4000]
