@@ -204,7 +204,7 @@ class Server:
         if not ok:
             self._metrics.count_error("policy_reload")
         for problem in problems:
-            log.warning("%s", problem)
+            log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
         if not self._unready():  # the first policies of a cluster come after the start
             self._health.serving = True
             if self._unready():  # a signal to stop has come meanwhile
