@@ -3,7 +3,7 @@
 cimport cython
 
 cdef double[::1] _LOTS
-cdef double _INFINITE, _STALE_AFTER, READING_RATE
+cdef double _INFINITE, _STALE_AFTER, _READING_RATE
 
 cdef class Standing:
     cdef Py_ssize_t _size

@@ -25,7 +25,7 @@ that is being read, so what was sent counts for that long. Where it is too high 
 _LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
 """Factors by which one of several scores becomes the least. Where in the table they begin, is drawn."""
 _INFINITE = float("inf")
-_STALE_AFTER = STALE_AFTER
+_STALE_AFTER, _READING_RATE = STALE_AFTER, READING_RATE  # as numbers of C's (standing.pxd)
 
 
 class Standing:
@@ -169,7 +169,7 @@ class Standing:
     def follow(self, before: Standing, seconds: float) -> None:
         """So they stood so many seconds earlier: what was sent there, and can't have been read yet, counts."""
         for place in range(self._size):
-            left = before._own[place] - READING_RATE * seconds
+            left = before._own[place] - _READING_RATE * seconds
             if left > 0.0:
                 self._own[place] = left
                 self.unread[place] = max(self.unread[place], left)
