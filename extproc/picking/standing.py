@@ -70,13 +70,13 @@ class Standing:
         numbers, batch, bounds, size = loads.numbers, self.batch, spec.saturation, self._size
         waiting_at, running_at, cache_at = WAITING * size, RUNNING * size, CACHE * size
         age_at, sent_at, in_flight_at = AGE * size, SENT_SINCE * size, IN_FLIGHT * size
-        most_waiting, most_cache = bounds.waiting, bounds.cache
+        most_waiting, most_cache, stale = bounds.waiting, bounds.cache, bounds.stale
         known, total, all_saturated = 0, 0.0, True
         for place in range(size):
             waiting, running = numbers[waiting_at + place], numbers[running_at + place]
             sent = numbers[sent_at + place]
             fresh = numbers[age_at + place] <= _STALE_AFTER and (waiting >= 0 or running >= 0)
-            working, over = 0.0, bounds.stale
+            working, over = 0.0, stale
             if fresh:
                 # What was sent since the report is not in it.
                 waiting = (waiting if waiting >= 0 else 0.0) + sent
