@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL_SHOWN = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
   awk -v terminal=$$([ -t 1 ] && echo 1) '/^status / { status = $$2; next } \
     /^(Collecting|Building|Installing|Successfully)/ { \
-      text = substr($$0, 1, 76); printf(terminal ? "\r\033[K  %s" : "  %s\n", text); fflush() } \
+      if (terminal) printf "\r\033[K  %s", substr($$0, 1, 76); else print "  " $$0; fflush() } \
     END { if (terminal) printf "\r\033[K"; exit status }'
 PROTOS := $(shell find protos -name '*.proto')
 # Tests and benchmarks start Python some hundred times: each start would compile the whole program anew.
@@ -47,7 +47,7 @@ test-compiled:  ## every test, on a copy of this tree with its modules compiled 
 	  $(BIN)/python setup.py --quiet build_ext --inplace --force && EXTPROC_TEST_COMPILED=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among bad pages, and endpoints that come and go: a minute
-	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py
+	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py tests/page/test_endpoints_on_page.py tests/envoy/test_shared_loads.py
 
 test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
 	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling
@@ -65,7 +65,7 @@ test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and 
 test-benchmarks: $(VENV)/dev  ## the benchmarks' own tests, those too that start everything they measure: a minute
 	@EXTPROC_TEST_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks
 
-test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
+test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs make of answers and errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 

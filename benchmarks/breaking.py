@@ -289,9 +289,7 @@ def main() -> None:
     if options.out:
         finite = [{key: None if value == float("inf") else value for key, value in one.items()} for one in found]
         (options.out / "breaking.json").write_text(json.dumps(finite, indent=2) + "\n")
-        if find_spec("matplotlib") is None:
-            print("No chart: matplotlib is not installed.", file=sys.stderr)
-        else:
+        if find_spec("matplotlib") is not None:
             from benchmarks.breaking_chart import draw
 
             draw(runs, options.scale, options.out / "breaking.svg")

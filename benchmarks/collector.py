@@ -1,4 +1,4 @@
-"""``python -m benchmarks.collector``: what the collector of endpoints' loads costs, by endpoints and size of their pages.
+"""``python -m benchmarks.collector``: what reading the load of endpoints costs, by their number and size of pages.
 
 The real process reads the pages of 16 little servers, each of which stands for many endpoints by as many addresses of
 loopback. Told are the share of one core that it takes, the CPU of a page, and how old loads are when they are read.

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from extproc.admin.bounded_server import BoundedHandler, BoundedServer
-from extproc.errors import SetupError
+from extproc.errors import cannot_listen
 from extproc.telemetry.rollout_gauges import RolloutGauges, exposition
 
 _TEXT = "text/plain; charset=utf-8"
@@ -33,8 +33,7 @@ class ControllerPages:
         try:
             self._server = BoundedServer((host.strip("[]"), int(port)), Handler)
         except (OSError, ValueError) as error:
-            remedy = "stop what uses it, or choose another address with --admin"
-            raise SetupError(f"cannot listen on {address} for the admin port: {error}; {remedy}") from None
+            raise cannot_listen(address, "--admin", getattr(error, "strerror", None) or str(error)) from None
         self.port = int(self._server.server_address[1])
         self._thread = Thread(target=self._server.serve_forever, args=[0.1], name="admin", daemon=True)
 

@@ -22,7 +22,7 @@ import msgspec
 
 from extproc.admin import page
 from extproc.admin.bounded_server import BoundedHandler, BoundedServer
-from extproc.errors import SetupError
+from extproc.errors import cannot_listen
 from extproc.telemetry import live_document, trace_view
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
@@ -86,10 +86,7 @@ class AdminServer:
         try:
             self._server = _listen(address, Handler)
         except (OSError, ValueError) as error:
-            raise SetupError(
-                f"cannot listen on {address} for the admin port: {error}; stop what uses it, or choose another "
-                "address with --admin"
-            ) from None
+            raise cannot_listen(address, "--admin", getattr(error, "strerror", None) or str(error)) from None
         bound = self._server.server_address
         self.port = 0 if address.startswith("unix:") else int(bound[1])
         self.local = not self.port or _is_loopback(str(bound[0]))

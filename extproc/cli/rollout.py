@@ -167,6 +167,8 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    from extproc.policy.rollout_plan import MEASURED
+
     if not rollouts:
         return Text("no policy has a rollout")
     parts: list[RenderableType] = []
@@ -176,11 +178,10 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
         parts.append(Text(f"{head} ({weights})", style="bold"))
         if rollout["todo"]:
             parts.append(Text(f"now {printable(rollout['todo'])}"))
-        requests = ", ".join(f"{count} of {name}" for name, count in sorted(rollout["requests"].items())) or NOTHING
-        if rollout["measured"] is not None:
-            parts.append(
-                Text(f"measured {rollout['measured']:.0f} of {rollout['interval']:.0f} s; requests: {requests}")
-            )
+        if rollout["measured"] is not None and rollout["phase"] in MEASURED:
+            requests = ", ".join(f"{count} of {name}" for name, count in sorted(rollout["requests"].items())) or NOTHING
+            measured = f"{rollout['measured']:.0f} of {rollout['interval']:.0f} s"
+            parts.append(Text(f"measured {measured}; requests: {requests}"))
         guards = Table("GUARD", "VERDICT", "SEEN", box=box.SIMPLE_HEAD, pad_edge=False)
         for guard in rollout["guards"]:
             guards.add_row(*(Text(printable(guard[name])) for name in ("guard", "verdict", "reason")))

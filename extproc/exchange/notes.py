@@ -80,6 +80,8 @@ class Observed(msgspec.Struct, frozen=True):
     """It was drawn to be read to its end. Of a stream that was not, its account tells how it ended."""
     left: bool = False
     """The observer left at the first token: nothing is known of what came after it."""
+    user: str = ""
+    """``Decision.user``: never a label."""
 
     @property
     def stands_for(self) -> float:
@@ -132,6 +134,8 @@ class RequestAccount(msgspec.Struct, frozen=True):
     request_id: str = ""
     observed: bool = True
     """False where the answer was not drawn to be read to its end (``exchange.sampling``)."""
+    user: str = ""
+    """As ``Observed.user``."""
 
 
 FAILURES = (

@@ -24,7 +24,7 @@ from extproc.policy.decision import Decision
 from extproc.policy.picking import PREFIX, SESSION, Picking
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.sticky_key import sticky_key
-from extproc.policy.target import is_address
+from extproc.policy.target import Target, is_address
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -100,7 +100,8 @@ class Picks:
         """
         self._board, self._unreachable, self._avoided = board, unreachable, avoided
         self._snapshot = Snapshot()
-        self._places: dict[tuple[str, str, str, bool], _Place | None] = {}
+        self._places: dict[tuple[str, str, str], tuple[_Place | None, _Place | None]] = {}
+        """By policy, version and pool, for gRPC in the second place: the same where it has no servers of its own."""
         self._kept: dict[str, _Place] = {}
         """By cluster, across reloads."""
 
@@ -154,7 +155,15 @@ class Picks:
         if snapshot is not self._snapshot:
             self._follow(snapshot)
         names = policy.name, decision.version if policy.versions else "", decision.pool
-        return policy.picking, names, self._place(policy.picking, *names, grpc=is_grpc(asked[0]))
+        found = self._places.get(names)
+        if found is None:
+            target = next(t for t in snapshot.targets[names[:2]] if t.pool == decision.pool)
+            plain = self._new_place(policy.picking, target, grpc=False)
+            own = bool(target.grpc_endpoints)
+            found = plain, self._new_place(policy.picking, target, grpc=True) if own else plain
+            self._places[names] = found
+        plain, grpc = found
+        return policy.picking, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
 
     def _follow(self, snapshot: Snapshot) -> None:
         self._snapshot, self._places = snapshot, {}
@@ -162,15 +171,8 @@ class Picks:
         clusters = snapshot.target_by_cluster
         self._kept = {name: kept for name, kept in self._kept.items() if name.removesuffix("#grpc") in clusters}
 
-    def _place(self, spec: Picking, policy: str, version: str, pool: str, *, grpc: bool) -> _Place | None:
-        key = policy, version, pool, grpc
-        if key not in self._places:
-            self._places[key] = self._new_place(spec, policy, version, pool, grpc=grpc)
-        return self._places[key]
-
-    def _new_place(self, spec: Picking, policy: str, version: str, pool: str, *, grpc: bool) -> _Place | None:
+    def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> _Place | None:
         """None where the endpoints are names."""
-        target = next(t for t in self._snapshot.targets[policy, version] if t.pool == pool)
         addresses, cluster = target.servers(grpc=grpc), target.cluster_of(grpc=grpc)
         if not all(is_address(endpoint) for endpoint in addresses):
             return None

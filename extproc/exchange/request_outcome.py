@@ -10,7 +10,7 @@ from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount, Served
 from extproc.exchange.sampling import end_share_told
 from extproc.exchange.timed_answer import MAX_MODEL
-from extproc.policy.decision import UNOWNED
+from extproc.policy.decision import UNOWNED, USER, USER_LENGTH
 from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.policy.target import Target
 
@@ -98,6 +98,7 @@ def account(
         operation=metadata.get("operation", ""),
         request_id=logged.request_id[:MAX_REQUEST_ID],
         observed=end_share_told(metadata) > 0,
+        user=metadata.get(USER, "")[:USER_LENGTH],
     )
     notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
     return (*notes, _served(logged, decided)) if picked_endpoint(snapshot, logged) else notes

@@ -12,10 +12,12 @@ from math import inf
 from selectors import EVENT_READ
 
 from extproc.fetch.kept_answers import KeptAnswers
-from extproc.fetch.steps import READ_SIZE, Answer, Steps, Wait, send
+from extproc.fetch.steps import Answer, Steps, Wait, send
 from extproc.fetch.url import Url
 
-_MAX_READS = 8
+BUFFER_SIZE = 256 << 10
+"""Bytes of one read at most."""
+_MAX_READS = 4
 """Reads of one step: others that wait have their turn then."""
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -25,8 +27,11 @@ class KeptConnection:
     the connection.
     """
 
-    def __init__(self, url: Url, max_body: int) -> None:
-        self._url, self._max_body = url, max_body
+    def __init__(self, url: Url, max_body: int, buffer: bytearray) -> None:
+        """``max_body``: bytes of an answer. ``buffer``: of ``BUFFER_SIZE``, for all connections of a thread: making one
+        for each read costs more than reading.
+        """
+        self._url, self._max_body, self._buffer = url, max_body, buffer
         self.waits_for: Wait | None = None
         """None: for nothing. Also between two questions: the server may end the connection."""
         self.asking = False
@@ -99,7 +104,7 @@ class KeptConnection:
             if self._connection is None:
                 break
             try:
-                data = self._connection.recv(READ_SIZE)
+                data = bytes(memoryview(self._buffer)[: self._connection.recv_into(self._buffer)])
             except _AGAIN:
                 break
             except OSError:

@@ -33,13 +33,17 @@ class Measured(msgspec.Struct, frozen=True):
     unheard: str = ""
 
 
+def _ignore() -> None:
+    """Where they are is read when they are asked."""
+
+
 class Processors:
     """All that stand behind the processors' Services, ready or not: also one that ends, or starts, answers requests."""
 
     def __init__(self, services: Sequence[tuple[str, str]]) -> None:
         """``services``: namespaces and names."""
         self._services = tuple(services)
-        self.watches = [ObjectWatch(SLICES, namespace, str) for namespace in sorted({n for n, _ in services})]
+        self.watches = [ObjectWatch(SLICES, namespace, _ignore) for namespace in sorted({n for n, _ in services})]
         """To be run by whoever wants to measure. Where they fail, only that is not possible."""
         self._threads = ThreadPoolExecutor(_PARALLEL, "admin pages")
 

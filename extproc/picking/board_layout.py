@@ -16,9 +16,9 @@ LOST, PICKED_A_MINUTE_AGO = range(2)
 FAILURES = ("connect", "timeout", "http", "status", "metrics")
 """Why a page can't be read: no connection, too slow, no answer of HTTP or one beyond bounds, another status than 200,
 none of the metrics."""
-PAGES, CPU, BEAT, READ, FAILED = range(5)
-"""The collector's own numbers: pages that it reads, seconds of CPU, time of its last turn, pages read; then pages
-failed, by the reasons in ``FAILURES``."""
+CPU, BEAT, READ, FAILED = range(4)
+"""The collector's own numbers: seconds of CPU, when it was seen to work, pages read; then pages that failed, by the
+reasons in ``FAILURES``."""
 NUMBERS = FAILED + len(FAILURES)
 
 SEQUENCE, GENERATION = range(2)

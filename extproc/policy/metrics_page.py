@@ -8,7 +8,7 @@ Extension, proposal 003 (model server protocol), for what they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from statistics import fmean
@@ -263,11 +263,10 @@ def _sum(found: Sequence[_Series]) -> float | None:
     return total if total < _MAX else None
 
 
-def _block_size(by_name: Mapping[bytes, Sequence[_Series]], selectors: Sequence[bytes]) -> float | None:
-    found = _first(by_name, selectors)
+def _block_size(found: Sequence[_Series], selectors: Sequence[bytes]) -> float | None:
     if not found:
         return None
-    _, _, label = selectors[0].partition(b"/")
+    label = selectors[0].partition(b"/")[2]
     size = _parse_number(dict(_LABEL.findall(found[0].labels)).get(label, b"")) if label else found[0].value
     return size if size is not None and 1 <= size <= 1 << 20 else None
 

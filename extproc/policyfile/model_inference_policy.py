@@ -21,7 +21,7 @@ from extproc.policyfile import (
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.rollout.steps import in_force
-from extproc.yamldoc import quoted
+from extproc.yamldoc import Scalar, quoted
 
 DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
@@ -103,6 +103,9 @@ def _requirement(field: Field) -> gpu.Requirement | None:
 
 
 def _sticky(field: Field) -> Sticky | None:
+    if isinstance(field.node, Scalar) and field.node.tag == "str":
+        field.error("is not a mapping", f"write {{header: {field.node.text}}}, or name a cookie or a place in the body")
+        return None
     fields = field.fields("header", "cookie", "body")
     if fields is None:
         return None

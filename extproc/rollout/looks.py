@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple, Protocol
 
-from extproc.policy.rollout_plan import PAUSED, PROGRESSING, RolloutPlan, RolloutState
+from extproc.policy.rollout_plan import MEASURED, PROGRESSING, RolloutPlan, RolloutState
 from extproc.policy.snapshot import Policy
 from extproc.rollout.evidence import EvidenceByVersion, StepEvidence, VersionEvidence
 from extproc.rollout.steps import WAITING, Verdict, advance
@@ -50,7 +50,7 @@ class RolloutLooks:
         self._last: float | None = None
         self._passed = 0.0
         self._unheard = ""
-        self._queried: dict[tuple[str, float], dict[str, float | None]] = {}
+        self._queried: dict[tuple[str, float], dict[str, float | str]] = {}
 
     def begin(self, policies: Sequence[Policy], unheard: str, now: float) -> None:
         """A look at all rollouts begins. ``unheard``: why a processor can't be heard; empty: all are. ``now``: Unix
@@ -72,10 +72,10 @@ class RolloutLooks:
         verdict = Verdict(WAITING, self._unheard)
         if plan is None:
             return state, verdict
-        if not self._unheard and state.phase in (PROGRESSING, PAUSED):
+        if not self._unheard and state.phase in MEASURED:
             from extproc.rollout.guards import judge  # numpy takes a tenth of a second to load
 
-            queried: Mapping[str, float | None] = self._queried.get((state.policy, state.since), {})
+            queried: Mapping[str, float | str] = self._queried.get((state.policy, state.since), {})
             verdict = judge(step, plan, state.percent, queried, now)
         return advance(state, plan, verdict, step.measured, now), verdict
 
@@ -83,21 +83,23 @@ class RolloutLooks:
         step = self.steps.get(state.policy)
         if step is None or step.since != state.since:
             step = self.steps[state.policy] = StepEvidence(state.policy, state.since)
+        if state.phase not in MEASURED:
+            return step
         step.measured += self._passed
         for version, counts in fresh.items():
             step.versions.setdefault(version, VersionEvidence()).add(counts)
         return step
 
-    def _answer(self) -> dict[tuple[str, float], dict[str, float | None]]:
-        """By policy and begin of the step for which it was asked: what the query gives, by guard; None where it has no
-        value.
+    def _answer(self) -> dict[tuple[str, float], dict[str, float | str]]:
+        """By policy and begin of the step for which it was asked: what the query gives, by guard; or why it gives
+        nothing.
         """
         if self._open is None or not self._open.question.answered:
             return {}
         (question, policy, guard, since), self._open = self._open, None
         if question.problem:
             self._say(f"the guard {guard} of {policy} has no value: {question.problem}")
-        return {(policy, since): {guard: question.value}}
+        return {(policy, since): {guard: question.problem if question.value is None else question.value}}
 
     def _ask(self, policies: Sequence[Policy], now: float) -> None:
         """Asks the query that is due for longest. Only those of rollouts that make progress are asked, and one at a

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from extproc.errors import SetupError
-from extproc.picking.board_layout import CPU, FAILED, FAILURES, READ, REPORTED_AT
+from extproc.picking.board_layout import BEAT, CPU, FAILED, FAILURES, READ, REPORTED_AT
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.restart_backoff import RestartBackoff
 from extproc.serve.shared_board import SharedBoard
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _INTERVAL = 0.25
 """Seconds between two looks."""
 _LOOKS_PER_SEARCH = 4
+_HANGS_AFTER = 10.0
+"""Seconds without a sign of life after which the collector is killed."""
 _PATIENCE = 1.0
 """Seconds that the collector has to end, and then the thread."""
 
@@ -37,6 +39,7 @@ class BoardKeeper:
         self._backoff = RestartBackoff()
         self._generation = 0
         self._pages = False
+        self._started_at = 0.0
         self._logged: set[type[Exception]] = set()
         self.collector: ChildProcess | None = None
         self.restarts = 0
@@ -106,6 +109,9 @@ class BoardKeeper:
         elif child is not None and not self._pages:
             child.terminate(_PATIENCE)
             self.collector = None
+        elif child is not None and now - max(self._started_at, self._shared.board.numbers[BEAT]) > _HANGS_AFTER:
+            log.warning("the collector hangs")
+            child.process.kill()
         elif child is None and self._pages and self._backoff.is_due(now):
             self._start(now)
 
@@ -118,3 +124,4 @@ class BoardKeeper:
             log.warning("%s", self._backoff.record_failed_start(str(error), now))
         else:
             self._backoff.record_start(now)
+            self._started_at = now

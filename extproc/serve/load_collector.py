@@ -20,11 +20,11 @@ from math import ceil
 from selectors import EVENT_READ
 
 from extproc.fetch.answer_reader import BadAnswerError
-from extproc.fetch.kept_connection import KeptConnection
+from extproc.fetch.kept_connection import BUFFER_SIZE, KeptConnection
 from extproc.fetch.steps import Answer, Wait
 from extproc.fetch.url import parse
 from extproc.picking.board import Board, Page, Slot
-from extproc.picking.board_layout import BEAT, CPU, FAILED, FAILURES, PAGES, READ
+from extproc.picking.board_layout import BEAT, CPU, FAILED, FAILURES, READ
 from extproc.policy.metrics_page import NOTHING, PageLoad, PageReader
 from extproc.serve.shared_board import SharedBoard
 
@@ -38,6 +38,8 @@ RETRY_INTERVAL = 1.0
 """Seconds between two looks at a page that can't be read."""
 MAX_PAGE, FULL_RATE_PAGE = 1 << 20, 128 << 10
 """Bytes: the load on a larger page is not known; a page larger than the latter is read as much more seldom."""
+_MAX_LINES = 40
+"""Lines of the log in a minute."""
 _FOLLOW_INTERVAL, _OVERDUE_INTERVAL = 0.25, 0.1
 """Seconds between two looks at who is on the board, and for those that have not answered in time."""
 
@@ -45,10 +47,10 @@ _FOLLOW_INTERVAL, _OVERDUE_INTERVAL = 0.25, 0.1
 class _Server:
     """A page, and what is known of it."""
 
-    def __init__(self, slot: Slot, page: Page) -> None:
+    def __init__(self, slot: Slot, page: Page, buffer: bytearray) -> None:
         """Raises ``ValueError`` where the URL is none."""
         self.slot, self.page = slot, page
-        self.connection = KeptConnection(parse(page.url), MAX_PAGE)
+        self.connection = KeptConnection(parse(page.url), MAX_PAGE, buffer)
         self.reader = PageReader(page.kind)
         self.asked_at = self.picked = 0.0
         self.fd = -1
@@ -68,8 +70,10 @@ class LoadCollector:
         self._watched: dict[int, _Server] = {}
         self._asking: set[_Server] = set()
         self._reports: dict[Slot, tuple[PageLoad, float, float]] = {}
+        self._buffer = bytearray(BUFFER_SIZE)
         self._generation = 0
-        self._follow_at = self._overdue_at = 0.0
+        self._follow_at = self._overdue_at = self._minute = 0.0
+        self._lines = 0
         self._cpu_before = float(board.numbers[CPU]) - time.process_time()
         board.begin_reports()
 
@@ -119,12 +123,11 @@ class LoadCollector:
         new = [(slot, page) for slot, page in wanted.items() if slot not in self._servers]
         for place, (slot, page) in enumerate(new):
             try:
-                server = self._servers[slot] = _Server(slot, page)
+                server = self._servers[slot] = _Server(slot, page, self._buffer)
             except ValueError as error:
-                log.warning("the load at %s is not known: %s", page.url, error)
+                self._log(logging.WARNING, "the load at %s is not known: %s", page.url, error)
                 continue
             self._ask_at(server, now + page.interval * place / len(new))
-        numbers[PAGES] = len(self._servers)
 
     def _end(self, server: _Server) -> None:
         server.gone = True
@@ -169,7 +172,7 @@ class LoadCollector:
         self._board.numbers[READ] += 1
         if server.failing:
             server.failing = False
-            log.info("%s tells its load again", server.page.url)
+            self._log(logging.INFO, "%s tells its load again", server.page.url)
         self._asking.discard(server)
         more = max(1, ceil(len(answer.body) / FULL_RATE_PAGE))
         self._ask_at(server, max(now, server.asked_at + server.page.interval * more))
@@ -178,9 +181,20 @@ class LoadCollector:
         self._board.numbers[FAILED + FAILURES.index(reason)] += 1
         if not server.failing:
             server.failing = True
-            log.warning("the load at %s is not known: %s", server.page.url, told)
+            self._log(logging.WARNING, "the load at %s is not known: %s", server.page.url, told)
         self._asking.discard(server)
         self._ask_at(server, now + max(RETRY_INTERVAL, server.page.interval))
+
+    def _log(self, level: int, text: str, *values: object) -> None:
+        """Some lines a minute, and no more: where a network breaks, all pages fail together. Metrics count each."""
+        minute = time.monotonic() // 60
+        if minute != self._minute:
+            self._minute, self._lines = minute, 0
+        self._lines += 1
+        if self._lines <= _MAX_LINES:
+            log.log(level, text, *values)
+        elif self._lines == _MAX_LINES + 1:
+            log.warning("more pages than these; extproc_collector_pages_failed_total counts all")
 
     def _watch(self, server: _Server) -> None:
         """What its connection waits for."""

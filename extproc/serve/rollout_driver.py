@@ -13,7 +13,7 @@ from threading import Event, Thread
 from typing import IO, Any
 
 from extproc.fetch.prometheus_query import Question
-from extproc.policy.rollout_plan import RolloutState
+from extproc.policy.rollout_plan import COMPLETED, PROGRESSING, RolloutState
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.rollout.looks import TICK, RolloutLooks
@@ -102,7 +102,8 @@ class RolloutDriver:
         known = {state.policy: state for state in before}
         moved = [state for state in states if state != known.get(state.policy)]
         for state in moved:
-            log.warning(
+            log.log(
+                logging.INFO if state.phase in (PROGRESSING, COMPLETED) else logging.WARNING,
                 "rollout of %s to %s: %s, %d %%: %s",
                 *(state.policy, state.to, state.phase, state.percent, state.moves[-1].reason),
             )

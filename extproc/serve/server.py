@@ -52,9 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ENTRIES_INTERVAL = 0.25
-"""Seconds within which an Envoy sends the access log's entry of a request that has ended
-(``render.envoy.access_logs.ACCOUNT_INTERVAL``, and some).
-"""
+"""Seconds within which an Envoy sends the entry of a request that has ended (its ``ACCOUNT_INTERVAL``, and some)."""
 
 FULL_COLLECTION_THRESHOLD = 100
 """Python's own is 10. A full garbage collection takes 20 ms where 20,000 streams are open, which holds up every other
@@ -181,8 +179,8 @@ class Server:
             os._exit(128 + number)
         self._state = "draining"
         self._health.serving = False
-        periods = self._options.drain, self._options.grace
-        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", *periods)
+        drain, grace = self._options.drain, self._options.grace
+        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", drain, grace)
         self._timer = Timer(self._options.drain, self._stop)
         self._timer.daemon = True
         self._timer.start()
@@ -206,7 +204,7 @@ class Server:
         if not ok:
             self._metrics.count_error("policy_reload")
         for problem in problems:
-            log.warning("%s", problem)
+            log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
         if not self._unready():  # the first policies of a cluster come after the start
             self._health.serving = True
             if self._unready():  # a signal to stop has come meanwhile

@@ -27,7 +27,7 @@ _GAUGES: dict[str, tuple[str, Callable[[EndpointState], float | None]]] = {
     WAITING: ("Requests that wait at the endpoint for a place in a batch.", lambda state: state.waiting),
     RUNNING: ("Requests in the endpoint's batch.", lambda state: state.running),
     CACHE: ("Share of the endpoint's KV cache that is in use, 0 to 1; of several, the fullest.", lambda s: s.cache),
-    IN_FLIGHT: ("Requests that were sent to the endpoint and have not ended.", lambda state: state.in_flight),
+    IN_FLIGHT: ("Requests of all policies that were sent to it and have not ended.", lambda state: state.in_flight),
 }
 NAMES = tuple(_GAUGES)
 PAGES, STALE, OLDEST = "extproc_collector_pages", "extproc_collector_stale_pages", "extproc_collector_oldest_seconds"

@@ -69,10 +69,12 @@ class MeasuredVersions:
         counts.answers += not observed.left
         failed_answer = observed.error in FAILED_AFTER_STATUS
         if observed.accounted:
-            counts.answer_failures += failed_answer
+            if failed_answer:
+                counts.fail_in_answer(observed.user)
         else:
             counts.requests += 1
-            counts.failures += failed_answer or observed.code.startswith("5")
+            if failed_answer or observed.code.startswith("5"):
+                counts.fail(observed.user)
             _note_duration(counts, observed.code, observed.error, observed.seconds)
         if observed.code.startswith("2") and not observed.error and not observed.left and _generates(observed):
             # An answer that tells of no tokens counts as one without any, since an empty one tells of none.
@@ -85,7 +87,8 @@ class MeasuredVersions:
         if account.failure not in _LEFT and not account.code.startswith("4"):
             counts = self._of(account)
             counts.requests += 1
-            counts.failures += account.code.startswith("5") or account.failure in FAILED_AFTER_STATUS
+            if account.code.startswith("5") or account.failure in FAILED_AFTER_STATUS:
+                counts.fail(account.user)
             _note_duration(counts, account.code, account.failure, account.seconds)
 
     def report(self) -> bytes:

@@ -12,6 +12,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -80,7 +81,10 @@ def collectors(served: Served) -> list[int]:
 @pytest.fixture
 def servers() -> Iterator[list[PageServer]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(PageServer(lambda _, n=number: page_of(n * 3, n))) for number in range(3)]
+        found = [stack.enter_context(PageServer(page_of)) for _ in range(3)]
+        for number, server in enumerate(found):
+            set_load(server, 3 * number)
+        yield found
 
 
 def set_load(server: PageServer, waiting: float) -> None:
@@ -95,8 +99,8 @@ def test_one_process_picks_by_pages(servers: list[PageServer], tmp_path: Path) -
         set_load(servers[0], 50)
         set_load(servers[2], 0)
         until(lambda: picked(served.address) == servers[2].address)
+        until(lambda: rows(served)[servers[0].address]["waiting"] == 50)
         found = rows(served)
-        assert found[servers[0].address]["waiting"] == 50
         assert sum(row["picks"] for row in found.values()) >= 2
         label = f'{{endpoint="{servers[0].address}",gpu_pool="none",policy="llama",version="v1"}}'
         assert served.metric(f"inference_endpoint_waiting{label}") == 50
@@ -129,7 +133,8 @@ def test_workers_have_one_collector_and_see_each_other_s_picks(
     in_flight = [row["in_flight"] for row in rows(team).values()]
     assert sum(in_flight) == 30
     assert max(in_flight) - min(in_flight) <= 2
-    assert [len(server.asked) for server in servers] == [1, 1, 1]
+    # Others are opened to see whether the server is there.
+    assert [sum(asked > 0 for asked in server.asked) for server in servers] == [1, 1, 1]
     killed = team.pids()[0]
     os.kill(killed, signal.SIGKILL)
     until(lambda: killed not in team.pids() and team.all_ready())
@@ -154,6 +159,10 @@ def test_a_collector_that_is_killed_makes_loads_unknown_and_another_one_known(
     until(lambda: all(row["waiting"] is not None for row in rows(team).values()))
     assert team.metric("extproc_collector_restarts_total") == 1
     assert team.get("/readyz") == (200, "ready\n")
+
+
+def is_reloaded(team: ServedWorkers, before: int) -> bool:
+    return bool(team.config()["generation"] > before)
 
 
 @LONG
@@ -181,7 +190,7 @@ def test_endpoints_come_and_go_under_load(team: ServedWorkers, servers: list[Pag
             generation = team.config()["generation"]
             write(policy, draw.sample(every, draw.randint(1, len(every))))
             team.signal(signal.SIGHUP)
-            until(lambda before=generation: team.config()["generation"] > before)
+            until(partial(is_reloaded, team, generation))
         write(policy, [server.address for server in servers])
         team.signal(signal.SIGHUP)
         until(lambda: rows(team).keys() == {server.address for server in servers})

@@ -13,7 +13,8 @@ import pytest
 from extproc.admin.controller_pages import ControllerPages
 from extproc.errors import SetupError
 
-ROLLOUT = {"policy": "chat", "to": "v2", "percent": 25, "guards": [{"guard": "errors ≤ 1%", "verdict": "passing"}]}
+GUARD = {"guard": "errors ≤ 1%", "verdict": "passing"}
+ROLLOUT = {"policy": "chat", "to": "v2", "phase": "Progressing", "percent": 25, "guards": [GUARD]}
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_health_rollouts_and_metrics(pages: ControllerPages) -> None:
 
 
 def test_an_address_that_can_not_be_had(pages: ControllerPages) -> None:
-    with pytest.raises(SetupError, match=r"cannot listen on .* for the admin port"):
+    with pytest.raises(SetupError, match=r"cannot listen on .* \(--admin\): Address already in use"):
         ControllerPages(f"127.0.0.1:{pages.port}", tuple)
-    with pytest.raises(SetupError, match="choose another address with --admin"):
+    with pytest.raises(SetupError, match="choose another with --admin"):
         ControllerPages("127.0.0.1:http", tuple)

@@ -143,6 +143,7 @@ def test_a_completed_rollout_tells_what_to_write(path: Path, capsys: pytest.Capt
     assert main(["rollout", "status", "-f", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "now write v1 weight: 0, v2 weight: 100 into the policy, and remove its rollout" in shown
+    assert "measured" not in shown
     assert main(["check", "-f", str(path)]) == 0
     assert "the rollout to v2 is completed, and without it the version would get nothing" in capsys.readouterr().out
     with_rollout = path.read_text()

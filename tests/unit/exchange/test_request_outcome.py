@@ -84,6 +84,12 @@ def test_elsewhere_than_decided() -> None:
     assert fault == Fault("not_as_decided")
 
 
+def test_its_user_goes_along() -> None:
+    (went,) = of(metadata=ROUTED | {"user": "a1" * 999})
+    assert isinstance(went, RequestAccount)
+    assert went.user == "a1"
+
+
 def test_a_farther_pool_that_stood_in_is_as_decided() -> None:
     pools = tuple(GpuPool(name, Gpu(), (f"{name}:80",), f"us-{name}") for name in ("west", "east"))
     policy = Policy("llama", models=("llama-*",), versions=(Version("v1", gpu_pools=("west", "east")),))

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from extproc.fetch import steps
-from extproc.fetch.kept_connection import KeptConnection
+from extproc.fetch.kept_connection import BUFFER_SIZE, KeptConnection
 from extproc.fetch.steps import Answer
 from extproc.fetch.url import parse
 from tests.hostile_server import CHUNKED, OK, HostileServer, dripping, flooding
@@ -39,7 +39,7 @@ def ask(connection: KeptConnection, seconds: float = 5.0) -> Answer:
 
 def test_a_connection_is_kept() -> None:
     with PageServer(lambda _: ANSWER) as server:
-        connection = KeptConnection(parse(server.url), MAX_BODY)
+        connection = KeptConnection(parse(server.url), MAX_BODY, bytearray(BUFFER_SIZE))
         assert [ask(connection) for _ in range(5)] == [Answer(200, b"abc")] * 5
         assert server.asked == [5]
         assert not connection.asking
@@ -49,7 +49,7 @@ def test_a_connection_is_kept() -> None:
 
 def test_one_that_the_server_has_ended_is_opened_anew() -> None:
     with PageServer(lambda n: ANSWER if n < 3 else b"") as server:
-        connection = KeptConnection(parse(server.url), MAX_BODY)
+        connection = KeptConnection(parse(server.url), MAX_BODY, bytearray(BUFFER_SIZE))
         assert [ask(connection) for _ in range(4)] == [Answer(200, b"abc")] * 4
         assert server.asked == [3, 2]
         connection.close()
@@ -57,7 +57,7 @@ def test_one_that_the_server_has_ended_is_opened_anew() -> None:
 
 def test_between_questions_the_end_of_a_connection_is_no_failure() -> None:
     with HostileServer(lambda: [ANSWER]) as server:
-        connection = KeptConnection(parse(server.url), MAX_BODY)
+        connection = KeptConnection(parse(server.url), MAX_BODY, bytearray(BUFFER_SIZE))
         for _ in range(3):
             assert ask(connection) == Answer(200, b"abc")
             if connection.waits_for is not None:
@@ -69,7 +69,7 @@ def test_between_questions_the_end_of_a_connection_is_no_failure() -> None:
 
 def test_an_answer_that_ends_the_connection_is_the_last_on_it() -> None:
     with HostileServer(lambda: [b"HTTP/1.1 200 OK\r\n\r\nabc"]) as server:
-        connection = KeptConnection(parse(server.url), MAX_BODY)
+        connection = KeptConnection(parse(server.url), MAX_BODY, bytearray(BUFFER_SIZE))
         assert ask(connection) == ask(connection) == Answer(200, b"abc")
         assert connection.waits_for is None
 
@@ -89,7 +89,7 @@ def test_an_answer_that_ends_the_connection_is_the_last_on_it() -> None:
 )
 def test_bad_answers_end_the_question_and_the_connection(server: Callable[[], HostileServer], why: str | None) -> None:
     with server() as bad:
-        connection = KeptConnection(parse(bad.url), MAX_BODY)
+        connection = KeptConnection(parse(bad.url), MAX_BODY, bytearray(BUFFER_SIZE))
         for asked in (1, 2):
             if why is None:  # what comes behind an answer is nobody's
                 assert ask(connection) == Answer(200, b"x" * 9)
@@ -103,7 +103,7 @@ def test_bad_answers_end_the_question_and_the_connection(server: Callable[[], Ho
 def test_nobody_there_is_an_error_and_asked_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-    connection = KeptConnection(parse(url), MAX_BODY)
+    connection = KeptConnection(parse(url), MAX_BODY, bytearray(BUFFER_SIZE))
     for _ in range(2):
         with pytest.raises(ConnectionRefusedError):
             ask(connection)
@@ -118,6 +118,8 @@ def test_a_name_that_is_looked_up_and_tls(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(steps, "_tls", lambda: client_side)
     body = b"x" * 100_000
     with HostileServer(lambda: [b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", body], tls=server_side) as server:
-        connection = KeptConnection(parse(f"https://localhost:{server.address.rpartition(':')[2]}/"), MAX_BODY)
+        connection = KeptConnection(
+            parse(f"https://localhost:{server.address.rpartition(':')[2]}/"), MAX_BODY, bytearray(BUFFER_SIZE)
+        )
         assert ask(connection) == Answer(200, body)
         connection.close()

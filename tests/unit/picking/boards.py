@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from threading import Lock
 
 from extproc.picking.board import Board, Page, Slot, Wanted
@@ -25,7 +24,7 @@ def board(shared: memoryview | None = None, workers: int = 2) -> Board:
     return Board(memory(workers) if shared is None else shared, workers, Lock())
 
 
-def wanted(*addresses: str, timeout: float = 60.0) -> Mapping[str, Wanted]:
+def wanted(*addresses: str, timeout: float = 60.0) -> dict[str, Wanted]:
     return {address: Wanted(PAGE, timeout) for address in addresses}
 
 

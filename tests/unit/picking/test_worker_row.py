@@ -61,7 +61,7 @@ def test_reports_are_read_in_the_order_of_the_target() -> None:
     assert isnan(found.waiting[0])
     assert found.in_flight.tolist() == [1, 2, 0]
     assert found.sent_since.tolist() == [1, 1, 0]
-    assert found.adapters == (frozenset(), {"sql", "law"}, frozenset())
+    assert found.adapters == (frozenset(), frozenset({"sql", "law"}), frozenset())
     row.end(A)
     row.end(A)
     assert row.loads_at(5.0, A).sent_since.tolist() == [0]

@@ -8,8 +8,9 @@ import pytest
 
 from extproc.picking.board import Page, Wanted
 from extproc.picking.board_layout import FAILURES, LOST, REPORTED_AT, WAITING
-from extproc.serve import board_keeper
+from extproc.serve import board_keeper, restart_backoff
 from extproc.serve.board_keeper import BoardKeeper
+from extproc.serve.child_process import ChildProcess
 from extproc.serve.shared_board import SharedBoard
 from tests.page_server import PageServer, page_of
 from tests.waiting import until
@@ -23,6 +24,7 @@ def shared() -> SharedBoard:
 @pytest.fixture
 def keeper(shared: SharedBoard, monkeypatch: pytest.MonkeyPatch) -> Iterator[BoardKeeper]:
     monkeypatch.setattr(board_keeper, "_INTERVAL", 0.01)
+    monkeypatch.setattr(restart_backoff, "_MIN_WAIT", 0.01)
     keeper = BoardKeeper(shared)
     keeper.start()
     yield keeper
@@ -55,6 +57,17 @@ def test_the_collector_runs_while_a_page_is_wanted_and_again_where_it_is_killed(
         until(lambda: keeper.collector is None)
         until(lambda: not server._open)
         assert keeper.gauges() is None
+
+
+def test_a_collector_that_hangs_is_killed(
+    shared: SharedBoard, keeper: BoardKeeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper, "_start", lambda _: None)
+    shared.board.claim(0, {"a:1": Wanted(Page("vllm", "http://127.0.0.1:1", 0.05))})
+    keeper.collector = ChildProcess("sleeper", ["sleep", "1000"])
+    until(lambda: keeper.collector is None)  # it began before the machine did
+    assert "the collector hangs" in caplog.text
+    assert "ended with signal SIGKILL" in caplog.text
 
 
 def test_lost_ends_are_found_where_no_page_is_wanted(shared: SharedBoard, keeper: BoardKeeper) -> None:

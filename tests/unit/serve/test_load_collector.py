@@ -18,7 +18,6 @@ from extproc.picking.board_layout import (
     CPU,
     FAILED,
     FAILURES,
-    PAGES,
     PICKED,
     PICKED_AT_REPORT,
     READ,
@@ -26,6 +25,7 @@ from extproc.picking.board_layout import (
     RUNNING,
     WAITING,
 )
+from extproc.policy.metrics_page import PageReader
 from extproc.serve import load_collector
 from extproc.serve.load_collector import FULL_RATE_PAGE, LoadCollector
 from tests.hostile_server import CHUNKED, OK, HostileServer, dripping, flooding
@@ -78,7 +78,6 @@ def test_pages_are_read_on_connections_that_are_kept() -> None:
         assert len(server.asked) == 1
         assert began < number(shared, REPORTED_AT, "a:1") < time.monotonic()
         assert np.isnan(number(shared, WAITING, "b:1"))
-        assert shared.numbers[PAGES] == 1
         assert shared.numbers[READ] >= 5
         assert began <= shared.numbers[BEAT]
         assert failures(shared) == {}
@@ -105,7 +104,7 @@ def test_endpoints_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
             shared.claim(0, {"a:1": Wanted(page(second)), "b:1": Wanted(page(first))})
             turn_until(collector, lambda: number(shared, WAITING, "a:1") == 2 and number(shared, WAITING, "b:1") == 1)
             shared.claim(0, {})
-            turn_until(collector, lambda: shared.numbers[PAGES] == 0)
+            turn_until(collector, lambda: not collector._servers)
             turn_until(collector, lambda: not first._open | second._open)
             assert not collector._watched
             assert not collector._asking
@@ -197,15 +196,27 @@ def test_counts_go_on_where_another_collector_left_them() -> None:
 
 
 def test_a_bug_is_one_page_s_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, read = board(), load_collector.PageReader.read
+    shared, read = board(), PageReader.read
 
-    def broken(self: load_collector.PageReader, text: bytes) -> object:
+    def broken(self: PageReader, text: bytes) -> object:
         if b"waiting 1\n" in text:
             raise RuntimeError("planted")
         return read(self, text)
 
-    monkeypatch.setattr(load_collector.PageReader, "read", broken)
+    monkeypatch.setattr(PageReader, "read", broken)
     with ExitStack() as stack:
         first, second = (stack.enter_context(PageServer(partial(every, page_of(waiting)))) for waiting in (1, 2))
         with collecting(shared, {"a:1": page(first), "b:1": page(second)}) as collector:
             turn_until(collector, lambda: failures(shared) and number(shared, WAITING, "b:1") == 2)
+
+
+def test_the_log_has_some_lines_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = board()
+    pages = {f"a:{port}": Page("vllm", "http://[abc", 0.01) for port in range(1, 100)}
+    with collecting(shared, pages) as collector:
+        collector.turn()
+        assert len(caplog.records) == load_collector._MAX_LINES + 1
+        assert "counts all" in caplog.records[-1].message
+        monkeypatch.setattr(collector, "_minute", -1.0)
+        collector._log(30, "another %s", "minute")
+        assert caplog.records[-1].message == "another minute"

@@ -68,6 +68,16 @@ def test_only_policies_with_a_choice_are_watched() -> None:
     assert [target.cluster for target in watched(Snapshot(picks))] == ["three", "four/v1"]
 
 
+def test_many_servers_are_looked_at_less_often() -> None:
+    few, many = (tuple(f"10.0.{n >> 8}.{n & 255}:80" for n in range(count)) for count in (200, 1000))
+    for endpoints, interval in ((few, 0.5), (many, 2.5), (few, 0.5)):
+        policy = Policy("p", versions=(Version("v1", 1, endpoints),), picking=Picking())
+        snapshot = Snapshot((policy,))
+        feed = ReachabilityFeed(lambda view=snapshot: view, PoolLoads(), Metrics().count_error)  # type: ignore[misc]
+        assert len(list(feed._items())) == len(endpoints)
+        assert feed._interval == interval
+
+
 def test_servers_of_which_one_is_picked_are_told_one_by_one(listening: socket.socket) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         gone = address(other)

@@ -190,7 +190,7 @@ def test_mistakes_are_found_before_any_worker_starts(options: ServeOptions, poli
 def test_a_taken_admin_port_is_named(options: ServeOptions) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(SetupError, match=f"cannot listen on {address} for the admin port"):
+        with pytest.raises(SetupError, match=rf"cannot listen on {address} \(--admin\)"):
             Supervisor(msgspec.structs.replace(options, admin=address))
 
 

@@ -77,6 +77,17 @@ def test_counts(notes: list[Observed | RequestAccount], expected: tuple[int, int
     assert numbers(*notes) == expected
 
 
+def test_failures_are_counted_by_user_where_one_is_known() -> None:
+    found = counted(
+        *(account("500", user="a1"), account("500", user="a1"), account("500"), account(user="b2")),
+        *(observed(accounted=True, error="cut_short", user="c3"), observed("500", user="b2")),
+    )
+    assert (found.failures, found.failures_by_user) == (4, {"a1": 2, "b2": 1})
+    assert (found.answer_failures, found.answer_failures_by_user) == (1, {"c3": 1})
+    many = counted(*(account("500", user=f"{n}") for n in range(999)))
+    assert (many.failures, len(many.failures_by_user)) == (999, 256)
+
+
 def test_values_count_once_whatever_they_stand_for() -> None:
     found = counted(observed(accounted=True, share=0.125, first_token=0.25, per_token=0.02, output_tokens=40))
     assert found.values == {
