@@ -10,7 +10,7 @@ paused for 0.1 s, for 10 s at the most (``PILOT_DEBOUNCE_AFTER``, ``PILOT_DEBOUN
 second, but after an outage of the API server nobody does (``outage``).
 
 A pass that is broken off, at any point, is begun again from what is in force and what is there: every step leaves a
-state from which that is right.
+state from which that is right, a settle time later.
 """
 
 from __future__ import annotations
@@ -63,11 +63,13 @@ STEPS: tuple[Step, ...] = (
 class Pass:
     """One pass through ``STEPS``: says what to do, hears what was done, and waits where something was written."""
 
-    def __init__(self, settle: float = SETTLE) -> None:
-        """``settle`` in seconds."""
+    def __init__(self, settle: float = SETTLE, due: float = 0.0) -> None:
+        """``settle`` in seconds. ``due``: before when no step may be done, since a pass was broken off amid one of its
+        own, which may have written something.
+        """
         self._settle = settle
         self._next = 0
-        self._due = 0.0
+        self._due = due
 
     @property
     def step(self) -> Step | None:

@@ -88,6 +88,8 @@ class Controller:
         self._serving: dict[ObjectKey, ReadObject] = {}
         self._worked = False
         self._read_at: float | None = None
+        self._due = 0.0
+        """When what a broken-off pass may have written has settled."""
 
     async def run(self) -> None:
         """Works until it is cancelled; then lets another one have the Lease."""
@@ -251,21 +253,27 @@ class Controller:
             tried = {key: doc for key, doc in (later[at] | both[at]).items() if key not in given_up}
             if failures := await writer.still_refused(api, tried):
                 await self._refuse(failures, desired, render)
-        one = Pass(self._settle)
+        one = Pass(self._settle, self._due)
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
             self._check()
             wrote = False
-            match step:
-                case Write():
-                    for at, (writer, render) in enumerate(self._meshes):
-                        found = await asyncio.to_thread(step_changes, step, both[at], later[at], writer.live, given_up)
-                        wrote = wrote or bool(found)
-                        if failures := await writer.write(api, found, self._check):
-                            await self._refuse(failures, desired, render)
-                case PutInForce():
-                    wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
-                    wrote = wrote or bool(self._leaving)
+            try:
+                match step:
+                    case Write():
+                        for at, (writer, render) in enumerate(self._meshes):
+                            found = await asyncio.to_thread(
+                                step_changes, step, both[at], later[at], writer.live, given_up
+                            )
+                            wrote = wrote or bool(found)
+                            if failures := await writer.write(api, found, self._check):
+                                await self._refuse(failures, desired, render)
+                    case PutInForce():
+                        wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
+                        wrote = wrote or bool(self._leaving)
+            except Exception:
+                self._due = time.monotonic() + self._settle
+                raise
             one.done(time.monotonic(), wrote=wrote)
 
     async def _refuse(self, failures: Mapping[Key, str], desired: Desired, render: Renderer) -> NoReturn:
