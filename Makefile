@@ -9,13 +9,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL_SHOWN = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
   awk -v terminal=$$([ -t 1 ] && echo 1) '/^status / { status = $$2; next } \
     /^(Collecting|Building|Installing|Successfully)/ { \
-      text = substr($$0, 1, 76); printf(terminal ? "\r\033[K  %s" : "  %s\n", text); fflush() } \
+      if (terminal) printf "\r\033[K  %s", substr($$0, 1, 76); else print "  " $$0; fflush() } \
     END { if (terminal) printf "\r\033[K"; exit status }'
 PROTOS := $(shell find protos -name '*.proto')
+# Tests and benchmarks start Python some hundred times: each start would compile the whole program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-collector test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-collector bench-picking bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +46,9 @@ test-compiled:  ## every test, on a copy of this tree with its modules compiled 
 	  $(MAKE) --no-print-directory -C "$$scratch" $(VENV)/dev && cd "$$scratch" && \
 	  $(BIN)/python setup.py --quiet build_ext --inplace --force && EXTPROC_TEST_COMPILED=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
+test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among bad pages, and endpoints that come and go: a minute
+	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py tests/page/test_endpoints_on_page.py tests/envoy/test_shared_loads.py
+
 test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
 	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling
 
@@ -60,7 +65,7 @@ test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and 
 test-benchmarks: $(VENV)/dev  ## the benchmarks' own tests, those too that start everything they measure: a minute
 	@EXTPROC_TEST_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks
 
-test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs raise for our errors (docs/clients.md), and where their later requests go: minutes the first time
+test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs make of answers and errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
@@ -133,8 +138,14 @@ bench-startup: $(VENV)/dev  ## from exec to the answer of the first stream, besi
 bench-cold: $(VENV)/dev  ## what a request fetches and computes where caches are cold, by valgrind's simulated ones: two minutes
 	@$(BIN)/python -m benchmarks.cold
 
-bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength, with and without adaptive circuit breakers: RESULTS=folder, nine minutes
+bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength, with and without adaptive circuit breakers: RESULTS=folder, eleven minutes
 	@$(BIN)/python -m benchmarks.breaking $(if $(RESULTS),--out $(RESULTS))
+
+bench-picking: $(VENV)/dev  ## simulated model servers, by each way to pick one of them: RESULTS=folder, half an hour
+	@$(BIN)/python -m benchmarks.picking $(if $(RESULTS),--out $(RESULTS))
+
+bench-collector: $(VENV)/dev  ## what reading the load of 100 and 1,000 endpoints costs: RESULTS=folder, two minutes
+	@$(BIN)/python -m benchmarks.collector $(if $(RESULTS),--out $(RESULTS))
 
 bench-steady: $(VENV)/dev  ## what shows only in time: start-up, stalls, memory, idle streams, many policies: half an hour
 	@$(BIN)/python -m benchmarks.steady

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import blocks, observe
+from benchmarks import blocks, observe, picks
 from benchmarks.apis import GROUP, IMAGE, READ_CHAT, Target, extra_memory, image_body, targets, verdicts
 from benchmarks.core import FULL_PARSE, HEADLINE, PARSE, TARGET_US, Case, cases
 from benchmarks.machine import processor
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--rounds: two at least, for a spread")
 
     reading = [*targets(), *observe.targets()]
-    every = [*cases(), *blocks.cases(), *(Case(GROUP, target.name, target.run) for target in reading)]
+    every = [*cases(), *blocks.cases(), *picks.cases(), *(Case(GROUP, target.name, target.run) for target in reading)]
     timings: dict[str, Timing] = {}
     # Bodies of megabytes empty every cache: what reads them is not measured between what does not.
     for baseline, group in (
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(stderr=True)
     console.print(_table(every, timings))
     console.print(_verdict(timings))
-    for line in verdicts(reading, timings):
+    for line in [*picks.verdicts(timings), *verdicts(reading, timings)]:
         console.print(line)
     memory = extra_memory(image_body(first=False), Headers())
     console.print(f"Target, memory beside a 5 MB body under its size: {_met(memory < IMAGE)} ({memory >> 10} KiB).")

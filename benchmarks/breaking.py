@@ -1,6 +1,6 @@
 """What an adaptive circuit breaker does for a model server that loses nine tenths of its strength, and regains it.
 
-`python -m benchmarks.breaking` runs the gateway (`extproc up`: a real Envoy, the processor) three times under the same
+`python -m benchmarks.breaking` runs the gateway (`extproc up`: a real Envoy, the processor) four times under the same
 open load, and prints the table of docs/circuit-breaking.md; with --out it writes results and chart.
 """
 
@@ -16,6 +16,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -55,6 +56,7 @@ FALLBACK = "trafficManagement: {circuitBreaker: {adaptive: true, fallback: {vers
 RUNS = {
     "static settings, a tenth of the places": ("allowPin: true", False),
     "adaptive, a tenth of the places": (ADAPTIVE, False),
+    "static settings, ten times as slow": ("allowPin: true", True),
     "adaptive with a fallback, ten times as slow": (FALLBACK, True),
 }
 """By name: what the policy says, and whether the server takes ten times as long for everything instead."""
@@ -285,11 +287,12 @@ def main() -> None:
     found = [summary(run, options.scale) for run in runs]
     print(table(found))
     if options.out:
-        from benchmarks.breaking_chart import draw
-
         finite = [{key: None if value == float("inf") else value for key, value in one.items()} for one in found]
         (options.out / "breaking.json").write_text(json.dumps(finite, indent=2) + "\n")
-        draw(runs, options.scale, options.out / "breaking.svg")
+        if find_spec("matplotlib") is not None:
+            from benchmarks.breaking_chart import draw
+
+            draw(runs, options.scale, options.out / "breaking.svg")
 
 
 if __name__ == "__main__":

@@ -19,16 +19,21 @@ from benchmarks.requests import MODEL, PIECE, Request, chat, example_snapshot, i
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.bodies.request import InferenceRequest
 from extproc.envoy import codec
-from extproc.envoy.actions import Finish, Reply
+from extproc.envoy.actions import Finish, HeadersReply, Reply
 from extproc.envoy.events import Event
 from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Action, LoadReport, Note
+from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.exchange.sampling import STREAMED
 from extproc.headers import MODEL_NAME, Headers
+from extproc.picking.wanted_endpoints import wanted_endpoints
+from extproc.picking.worker_row import WorkerRow
 from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.decision import Decision
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Snapshot
+from extproc.serve.shared_board import SharedBoard
 
 T = TypeVar("T")
 
@@ -81,6 +86,11 @@ def cases() -> list[Case]:
         Case("policies", "models never seen", _whole(example_snapshot(1, "{}*"), strangers)),
         Case("circuit breaker", "4 KB chat, limited", _limited(one, chats)),
         Case("circuit breaker", "its part of that", _limits_alone(one)),
+        *(
+            Case("picking", f"{label} chat, one of {servers} by prefix", _picked(one, size, servers))
+            for label, size in (("0.5 KB", 512), ("16 KB", 16 << 10))
+            for servers in (16, 100)
+        ),
         Case("other decoder", FULL_PARSE, _each(_parse_full, chats)),
     ]
 
@@ -124,6 +134,31 @@ def _limited(snapshot: Snapshot, requests: Sequence[Request]) -> Callable[[], ob
         _live(breakers, view, dict(stream.decision.metadata()))
 
     return _each(run, requests)
+
+
+def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]:
+    """The whole way where the policy has endpoints picked, and the end of each request; beside "size of the body"."""
+    endpoints = tuple(f"10.0.{number >> 8}.{number & 255}:8000" for number in range(servers))
+    policies = []
+    for policy in snapshot.policies:
+        versions = tuple(msgspec.structs.replace(v, endpoints=endpoints) for v in policy.versions)
+        policies.append(msgspec.structs.replace(policy, versions=versions, picking=Picking()))
+    pools = tuple(msgspec.structs.replace(pool, endpoints=endpoints) for pool in snapshot.pools)
+    view, shared = Snapshot(tuple(policies), pools), SharedBoard(1)
+    row = WorkerRow(shared.board, 0, perf_counter)
+    row.want(wanted_endpoints(view))
+    picks = Picks(row)
+
+    def run(request: Request) -> None:
+        stream = RouteStream(view, ENTROPY, picks=picks)
+        for message in request:
+            event, _ = codec.decode(message)
+            for reply in _replies(stream.receive(event)):
+                codec.encode(reply)
+        assert isinstance(reply, HeadersReply)
+        row.end(reply.mutation.endpoints.partition(",")[0])
+
+    return _each(run, [chat(size, user=user) for user in USERS])
 
 
 def _limits_alone(snapshot: Snapshot) -> Callable[[], object]:

@@ -97,5 +97,12 @@ class PolicyProblems(Exception):  # noqa: N818
         self.problems = tuple(problems)
 
 
+def cannot_listen(address: str, flag: str, reason: str = "it is taken or not allowed") -> SetupError:
+    """The error of whoever asked for ``address`` (``host:port``, ``unix:///path``) with ``flag``."""
+    return SetupError(
+        f"cannot listen on {address} ({flag}): {reason}; stop what uses it, or choose another with {flag}"
+    )
+
+
 class SetupError(Exception):
     """The machine lacks something (a free port, an installed Envoy). The message says what to do."""

@@ -14,11 +14,17 @@ GPU_ARCHITECTURE = "x-gpu-architecture"
 MODEL_COHORT = "x-model-cohort"
 """``fallback`` where the version that was decided first had no room; else it is not there."""
 DESTINATION_ENDPOINT = "x-gateway-destination-endpoint"
+DESTINATION_SUBSET, DESTINATION_SERVED = f"{DESTINATION_ENDPOINT}-subset", f"{DESTINATION_ENDPOINT}-served"
+"""Keys of the Endpoint Picker Protocol's metadata: which servers may be picked, and which one has answered."""
+OBJECTIVE = "x-gateway-inference-objective"
+"""The client's word for how urgent a request is (Gateway API Inference Extension)."""
 LINKERD_CLIENT = "l5d-client-id"
 """The authenticated client, set by Linkerd's inbound proxy, which removes any value that a client sends."""
 
 ROUTING = (MODEL_NAME, MODEL_VERSION, GPU_POOL, GPU_ARCHITECTURE, MODEL_COHORT, DESTINATION_ENDPOINT)
 """Headers that decide where a request goes. A client's values are dropped, except for an allowed version pin."""
+DROPPED = (*ROUTING, DESTINATION_SUBSET, DESTINATION_SERVED)
+"""Those, and what decides nothing as a header, but might be taken for the proxy's word by whoever gets it."""
 
 
 class Headers:

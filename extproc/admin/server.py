@@ -22,11 +22,11 @@ import msgspec
 
 from extproc.admin import page
 from extproc.admin.bounded_server import BoundedHandler, BoundedServer
-from extproc.errors import SetupError
+from extproc.errors import cannot_listen
 from extproc.telemetry import live_document, trace_view
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
-from extproc.telemetry.rollout_gauges import RolloutGauges
+from extproc.telemetry.rollout_gauges import RolloutGauges, exposition
 from extproc.telemetry.spans import Span
 from extproc.telemetry.tap import TapFilter
 
@@ -86,10 +86,7 @@ class AdminServer:
         try:
             self._server = _listen(address, Handler)
         except (OSError, ValueError) as error:
-            raise SetupError(
-                f"cannot listen on {address} for the admin port: {error}; stop what uses it, or choose another "
-                "address with --admin"
-            ) from None
+            raise cannot_listen(address, "--admin", getattr(error, "strerror", None) or str(error)) from None
         bound = self._server.server_address
         self.port = 0 if address.startswith("unix:") else int(bound[1])
         self.local = not self.port or _is_loopback(str(bound[0]))
@@ -112,7 +109,7 @@ class AdminServer:
         content = self.content
         match path:
             case "/metrics":
-                return 200, *self._exposition(accept)
+                return 200, *exposition(accept, content.metrics(), RolloutGauges(content.rollouts()))
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
@@ -151,16 +148,6 @@ class AdminServer:
             case "/spans":
                 return 200, "application/x-protobuf", self.content.raw_spans()
         return None
-
-    def _exposition(self, accept: str) -> tuple[str, bytes]:
-        from prometheus_client import CollectorRegistry
-        from prometheus_client.exposition import choose_encoder
-
-        registry = CollectorRegistry()
-        registry.register(self.content.metrics())
-        registry.register(RolloutGauges(self.content.rollouts()))
-        encoder, content_type = choose_encoder(accept)
-        return content_type, encoder(registry)
 
 
 _TEXT = "text/plain; charset=utf-8"

@@ -10,7 +10,7 @@ from extproc.apis.error_shape import KIND, MESSAGE, ErrorShape
 from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
-MESSAGES = JsonReader(prompt=["/system", "/messages", "/tools"], limit=["/max_tokens"])
+MESSAGES = JsonReader(prompt=["/tools", "/system", "/messages"], limit=["/max_tokens"])
 _COMPLETE = JsonReader(prompt=["/prompt"], limit=["/max_tokens_to_sample"])
 
 ROWS = (

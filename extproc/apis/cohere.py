@@ -15,7 +15,7 @@ from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
 _CHAT = JsonReader(prompt=["/messages", "/documents"], limit=["/max_tokens"])
-_CHAT_V1 = JsonReader(prompt=["/message", "/chat_history", "/preamble", "/documents"], limit=["/max_tokens"])
+_CHAT_V1 = JsonReader(prompt=["/preamble", "/chat_history", "/documents", "/message"], limit=["/max_tokens"])
 _GENERATE = JsonReader(prompt=["/prompt"], limit=["/max_tokens"])
 _EMBED = JsonReader(stream="", prompt=["/texts", "/inputs", "/images"])
 _RERANK = JsonReader(stream="", prompt=["/query", "/documents"])

@@ -12,7 +12,7 @@ from extproc.apis.row import Row
 from extproc.bodies.json_reader import JsonReader
 
 _LIMIT = ("/options/num_predict",)
-_GENERATE = JsonReader(streams=True, prompt=["/prompt", "/system", "/suffix", "/images"], limit=_LIMIT)
+_GENERATE = JsonReader(streams=True, prompt=["/system", "/prompt", "/suffix", "/images"], limit=_LIMIT)
 _CHAT = JsonReader(streams=True, prompt=["/messages"], limit=_LIMIT)
 _EMBED = JsonReader(stream="", prompt=["/input"])
 _EMBEDDINGS = JsonReader(stream="", prompt=["/prompt"])

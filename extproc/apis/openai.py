@@ -19,7 +19,7 @@ from extproc.bodies.request import Reader
 LIMITS = ("/max_completion_tokens", "/max_tokens")
 CHAT = JsonReader(prompt=["/messages"], limit=LIMITS)
 COMPLETION = JsonReader(prompt=["/prompt"], limit=LIMITS)
-RESPONSE = JsonReader(prompt=["/input", "/instructions"], limit=["/max_output_tokens"])
+RESPONSE = JsonReader(prompt=["/instructions", "/input"], limit=["/max_output_tokens"])
 EMBEDDING = JsonReader(stream="", prompt=["/input"])
 IMAGE = JsonReader(prompt=["/prompt"])
 SPEECH = JsonReader(stream="/stream_format", streaming="sse", prompt=["/input"])

@@ -50,9 +50,10 @@ class JsonReader:
     ) -> None:
         """``model``: top-level key of the model; empty where the API has none. ``stream``: pointer to the flag for
         streaming; empty where there is none. ``streaming``: the flag's value that asks for a stream; ``streams``:
-        whether the answer is a stream without the flag. ``prompt``: pointers to all parts of the prompt. ``limit``:
-        pointers to the maximum number of output tokens, ``adapter``: to the LoRA adapter; the first that is set counts.
-        ``required``: top-level keys of which every request has one at least, where the API has no model.
+        whether the answer is a stream without the flag. ``prompt``: pointers to all parts of the prompt, in the order
+        in which a server renders them. ``limit``: pointers to the maximum number of output tokens, ``adapter``: to the
+        LoRA adapter; the first that is set counts. ``required``: top-level keys of which every request has one at
+        least, where the API has no model.
         """
         self.pointers = {
             "model": [f"/{model}"] if model else [],
@@ -120,6 +121,11 @@ class JsonReader:
         """Bytes of all values that are part of the prompt."""
         raws = (_raw(fields, place) for place in self._prompt)
         return sum(memoryview(raw).nbytes for raw in raws if raw is not MISSING)
+
+    def prompt_text(self, fields: Any, limit: int) -> bytes:
+        """The first ``limit`` bytes of those values, one behind the other."""
+        views = (memoryview(_raw(fields, place)) for place in self._prompt)
+        return b"".join(view[:limit] for view in views)[:limit]
 
     @property
     def names_model(self) -> bool:
@@ -189,6 +195,9 @@ class _Document:
     @property
     def prompt_bytes(self) -> int:
         return self._reader.prompt(self._fields)
+
+    def prompt_text(self, limit: int) -> bytes:
+        return self._reader.prompt_text(self._fields, limit)
 
 
 def _raw(fields: Any, place: _Location) -> msgspec.Raw:

@@ -65,6 +65,11 @@ class RequestFields(Protocol):
     def prompt_bytes(self) -> int:
         """See ``InferenceRequest``."""
 
+    def prompt_text(self, limit: int) -> bytes:
+        """The first ``limit`` bytes of the prompt's parts as they stand in the body, one behind the other; empty where
+        the reader does not know them.
+        """
+
 
 class BodyFields(msgspec.Struct, frozen=True):
     """``RequestFields`` as plain values."""
@@ -76,6 +81,10 @@ class BodyFields(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     prompt_bytes: int = 0
     operation: str = ""
+
+    def prompt_text(self, limit: int) -> bytes:  # noqa: ARG002 - as in RequestFields
+        """Empty: not known."""
+        return b""
 
 
 class BodyEdit(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,11 +19,14 @@ from extproc.errors import SetupError, not_installed
 from extproc.render.istio.istio_options import IstioOptions
 
 if TYPE_CHECKING:
+    from extproc.kubernetes.cluster_rollouts import ClusterRollouts
     from extproc.kubernetes.mesh_writer import MeshWriter
     from extproc.kubernetes.ownership import Ownership
     from extproc.kubernetes.pass_contents import Renderer
     from extproc.policy.snapshot import Snapshot
     from extproc.render.document import Doc
+
+log = logging.getLogger(__name__)
 
 MESHES = {"istio": ("istio",), "linkerd": ("linkerd",), "both": ("istio", "linkerd")}
 SETTLE = 2.0
@@ -68,6 +72,11 @@ def add(commands: Subcommands) -> None:
         metavar="SECONDS",
         help="in which proxies and processors follow a change; each step of a change waits so long (%(default)g)",
     )
+    controller.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        help="where it serves /healthz, /metrics and /rollouts (nowhere)",
+    )
     add_mesh_flags(controller.add_argument_group("Istio", "as for `extproc render istio`"))
     linkerd = controller.add_argument_group("Linkerd", "as for `linkerd-adapter render`")
     linkerd.add_argument(
@@ -87,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         from extproc.kubernetes.api import NoCredentials, connect
     except ModuleNotFoundError as error:
         raise not_installed(error, "kubernetes") from None
+    from extproc.admin.controller_pages import ControllerPages
     from extproc.kubernetes.controller import Controller
     from extproc.kubernetes.leader import Election
     from extproc.kubernetes.ownership import Ownership
@@ -96,22 +106,33 @@ def run(arguments: argparse.Namespace) -> int:
     election = Election(identity, *arguments.lease)
     ownership = Ownership("/".join(arguments.lease))
     meshes = _meshes(arguments, ownership)
+    rollouts = _rollouts(arguments, ownership)
+    pages = (
+        ControllerPages(arguments.admin, lambda: rollouts.described if rollouts else ()) if arguments.admin else None
+    )
 
     async def work() -> None:
         async with connect():
             pass
-        controller = Controller(meshes, election, ownership, namespaces=namespaces, settle=arguments.settle)
+        controller = Controller(
+            meshes, election, ownership, namespaces=namespaces, rollouts=rollouts, settle=arguments.settle
+        )
         task = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else str)
         await controller.run()
 
+    if pages is not None:
+        pages.start()
     try:
         asyncio.run(work())
     except NoCredentials as error:
         raise SetupError(f"{error}; set KUBECONFIG, or run as a pod with a ServiceAccount") from None
     except asyncio.CancelledError:
         pass
+    finally:
+        if pages is not None:
+            pages.stop()
     return 0
 
 
@@ -121,6 +142,28 @@ def place(text: str) -> tuple[str, str]:
     if not (namespace and slash and name) or "/" in name:
         raise argparse.ArgumentTypeError(f"{text!r} is no place; write NAMESPACE/NAME")
     return namespace, name
+
+
+def _rollouts(arguments: argparse.Namespace, ownership: Ownership) -> ClusterRollouts | None:
+    """None where no Service of processors is known, whose endpoints tell what rollouts are judged by."""
+    from extproc.kubernetes.cluster_rollouts import ClusterRollouts
+    from extproc.kubernetes.processors import Processors
+
+    services = processor_services(istio_options(arguments).processors) if "istio" in MESHES[arguments.mesh] else []
+    if not services:
+        log.warning("rollouts are not driven: --processor names no Service, or there are no processors of Istio's")
+        return None
+    return ClusterRollouts(Processors(services), ownership.lease)
+
+
+def processor_services(addresses: Sequence[str]) -> list[tuple[str, str]]:
+    """Namespaces and names of the Services among the addresses of ``--processor``."""
+    found = []
+    for address in addresses:
+        labels = address.removeprefix("dns:///").rpartition(":")[0].split(".")
+        if len(labels) >= 3 and labels[2] == "svc":
+            found.append((labels[1], labels[0]))
+    return found
 
 
 def _meshes(arguments: argparse.Namespace, ownership: Ownership) -> list[tuple[MeshWriter, Renderer]]:

@@ -23,11 +23,15 @@ def add(commands: Subcommands) -> None:
           extproc explain -f policy.yaml --path /v1/chat/completions --body '{"model": "llama-3-8b"}'
           extproc explain -f policy.yaml --path /v1/completions -H 'x-user-id: ann' --body @request.json
           extproc explain -f policy.yaml --path /v2/models/iris/infer -H 'x-model-version: v2'
+          extproc explain -f policy.yaml --path /v1/completions --body @request.json --endpoints
         """,
     )
     policies(explain)
     add_request_flags(explain)
     add_locality_flag(explain)
+    explain.add_argument(
+        "--endpoints", action="store_true", help="the score of every server of which one is picked, and why (picking)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from extproc.policyfile import loader
 
     snapshot = loader.load(arguments.file, locality=arguments.locality).snapshot
-    found = explain(snapshot, arguments.method, arguments.path, arguments.header, arguments.body)
+    asked = arguments.method, arguments.path, arguments.header, arguments.body
+    found = explain(snapshot, *asked, endpoints=arguments.endpoints)
     json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     return 0

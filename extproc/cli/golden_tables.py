@@ -5,30 +5,22 @@ Tables for people, JSON for machines, both of the last seconds that processors r
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import msgspec
 from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from extproc.admin.replica_traffic import ReplicaTraffic, collect_report
+from extproc.cli.looks import Look, print_looks
 from extproc.cli.terminal_text import NOTHING, milliseconds, percent, printable, rate
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics
 from extproc.telemetry.live_document import policy_label_sets, pool_places
 from extproc.telemetry.recent_traffic_by_caller import group_rows, limit_callers
-
-_WATCH_INTERVAL = 2.0
-"""Seconds between two tables with ``--watch``."""
-_WIDTH = 120
-"""Columns where the output is no terminal."""
 
 Rows = list[tuple[dict[str, str], GoldenMetrics]]
 """Labels, and the golden metrics of the requests that have them."""
@@ -155,25 +147,9 @@ def _print(
     as_json: bool,
     watch: bool,
 ) -> int:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
-    reported: tuple[str, ...] = ()
-    with Live(console=console, auto_refresh=False) if watch and console.is_terminal else nullcontext() as live:
-        while True:
-            fleet = look_again()
-            for problem in fleet.problems:
-                if problem not in reported:
-                    print(f"extproc: {problem}", file=sys.stderr)
-            reported = fleet.problems
-            rows = rows_of(fleet)
-            if as_json:
-                sys.stdout.write(msgspec.json.encode(document(fleet, rows)).decode() + "\n")
-                sys.stdout.flush()
-            elif isinstance(live, Live):
-                live.update(_for_people(fleet, rows, columns), refresh=True)
-            else:
-                console.print(_for_people(fleet, rows, columns))
-            if not watch:
-                return 0
-            time.sleep(_WATCH_INTERVAL)
+    def look() -> Look:
+        fleet = look_again()
+        rows = rows_of(fleet)
+        return Look(fleet.problems, document(fleet, rows), _for_people(fleet, rows, columns))
+
+    return print_looks(look, as_json=as_json, watch=watch)

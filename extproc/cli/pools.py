@@ -7,7 +7,9 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from extproc.cli.terminal_text import NOTHING, percent, printable
 from extproc.command_line.subcommand import Subcommands, command
@@ -53,11 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
         from extproc.kubernetes.found_pools import read_rows
     except ModuleNotFoundError as error:
         raise not_installed(error, "kubernetes") from None
-    free = _free_shares(arguments.sources or ())
+    free, picked = _told_by_processors(arguments.sources or ())
 
     async def read() -> list[PoolRow]:
         async with connect() as api:
-            return await read_rows(api, arguments.namespaces or (), free)
+            rows = await read_rows(api, arguments.namespaces or (), free)
+            return [msgspec.structs.replace(row, **picked.get(row.name, {})) for row in rows]
 
     try:
         found = asyncio.run(read())
@@ -66,8 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
     except ApiFailure as failure:
         raise SetupError(f"the API server can't be asked: {failure}") from None
     if arguments.json:
-        import msgspec
-
         json.dump(msgspec.to_builtins(found), sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
     else:
@@ -79,13 +80,16 @@ def table(rows: Sequence[PoolRow]) -> str:
     """A line for each pool, and one below it for what is wrong with it."""
     if not rows:
         return "no GpuPool\n"
-    cells = [("POOL", "GPU", "MEMORY", "MIG", "NODES", "GPUS", "ENDPOINTS", "FREE")]
+    told_of_picks = any(row.in_flight is not None for row in rows)
+    more = ("WAITING", "IN FLIGHT") if told_of_picks else ()
+    cells = [("POOL", "GPU", "MEMORY", "MIG", "NODES", "GPUS", "ENDPOINTS", "FREE", *more)]
     for row in rows:
         memory = f"{row.memory / 1024:.4g} GiB" if row.memory else NOTHING
         endpoints = NOTHING if row.endpoints is None else str(row.endpoints)
         name, product = printable(f"{row.namespace}/{row.name}"), printable(row.product) or NOTHING
         numbers = (str(len(row.nodes)), str(row.gpus), endpoints, percent(row.free))
-        cells.append((name, product, memory, printable(row.mig) or NOTHING, *numbers))
+        loads = (NOTHING if n is None else f"{n:.0f}" for n in (row.waiting, row.in_flight) if told_of_picks)
+        cells.append((name, product, memory, printable(row.mig) or NOTHING, *numbers, *loads))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     told = [f"  {printable(row.problem)}" if row.problem else "" for row in rows]
@@ -93,18 +97,30 @@ def table(rows: Sequence[PoolRow]) -> str:
     return "\n".join((lines[0], *body)) + "\n"
 
 
-def _free_shares(sources: Sequence[str]) -> Mapping[str, float]:
-    """By pool, the least that a processor knows. Raises ``SetupError`` where one does not answer."""
+def _told_by_processors(sources: Sequence[str]) -> tuple[Mapping[str, float], Mapping[str, Mapping[str, float]]]:
+    """By pool, the least free share that a processor knows, and ``waiting`` and ``in_flight`` of the servers that they
+    pick. Raises ``SetupError`` where one does not answer.
+    """
     if not sources:
-        return {}
+        return {}, {}
     from extproc.admin.client import Unreachable, resolve_replicas
+    from extproc.cli.endpoint_table import merge
 
     found: dict[str, float] = {}
+    endpoints: list[list[dict[str, Any]]] = []
     for replica in resolve_replicas(sources):
         try:
-            config = json.loads(replica.get("/config"))
+            config, live = json.loads(replica.get("/config")), json.loads(replica.get("/live?window=1"))
         except Unreachable as error:
             raise SetupError(f"{replica.name}: {error}") from None
+        endpoints.append(live.get("endpoints", []))
         for pool, share in (config.get("free") or {}).items():
             found[pool] = min(float(share), found.get(pool, 1.0))
-    return found
+    picked: dict[str, dict[str, float]] = {}
+    each = {(row["gpu_pool"], row["endpoint"]): row for row in merge(endpoints)}  # several policies may pick one
+    for row in each.values():
+        sums = picked.setdefault(row["gpu_pool"], {})
+        for name in ("waiting", "in_flight"):
+            if row[name] is not None:
+                sums[name] = sums.get(name, 0.0) + row[name]
+    return found, picked

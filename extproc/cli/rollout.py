@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extproc.cli import rollout_by_status
 from extproc.cli.terminal_text import NOTHING, percent, printable
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import SetupError
@@ -46,28 +48,45 @@ def add(commands: Subcommands) -> None:
           extproc rollout status -f policy.yaml --watch
           extproc rollout status -f policy.yaml --json | jq '.[] | {policy, phase, percent}'
           extproc rollout abort -f policy.yaml chat
+          extproc rollout status --kubernetes --namespace ai
 
         They are kept in a file beside the policy, so commands work whether a processor runs or not; one that runs
-        follows within a second. docs/rollouts.md says what each does.
+        follows within a second. In a cluster they are kept in the policies' status, and the controller follows.
+        docs/rollouts.md says what each does.
         """,
     )
     actions = rollout.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     shown = actions.add_parser("status", help="every rollout, its guards and why it moved")
-    policies(shown)
+    _add_places(shown)
     shown.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     shown.add_argument("--json", action="store_true", help="as JSON on stdout; with --watch one line for each look")
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=f"the new version {text}")
-        policies(action)
+        _add_places(action)
         action.add_argument(
             "policy", nargs="?", default="", metavar="NAME", help="of which policy, if several have one"
         )
 
 
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    places = parser.add_mutually_exclusive_group(required=True)
+    policies(places, required=False)
+    places.add_argument("--kubernetes", action="store_true", help="of the cluster of KUBECONFIG, or of the pod")
+    parser.add_argument("--namespace", default="", metavar="NAME", help="with --kubernetes: whose policies (all)")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Prints the status, or obeys the command; returns the exit status. Raises ``PolicyProblems``, ``SetupError``."""
     if arguments.action == "status":
-        return _print_status(arguments.file, as_json=arguments.json, watch=arguments.watch)
+        look = (
+            partial(rollout_by_status.look, arguments.namespace)
+            if arguments.kubernetes
+            else partial(_look, arguments.file)
+        )
+        return _print_status(look, as_json=arguments.json, watch=arguments.watch)
+    if arguments.kubernetes:
+        print(rollout_by_status.command(arguments.namespace, arguments.policy, arguments.action), file=sys.stderr)
+        return 0
     return obey(arguments.file, arguments.policy, arguments.action)
 
 
@@ -117,10 +136,10 @@ def _look(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return describe_rollouts(RolloutFiles(paths), loader.load(paths).snapshot)
 
 
-def _print_status(paths: Sequence[Path], *, as_json: bool, watch: bool) -> int:
+def _print_status(look: Callable[[], list[dict[str, Any]]], *, as_json: bool, watch: bool) -> int:
     if as_json:
         while True:
-            json.dump(_look(paths), sys.stdout, indent=None if watch else 2, ensure_ascii=False)
+            json.dump(look(), sys.stdout, indent=None if watch else 2, ensure_ascii=False)
             sys.stdout.write("\n")
             sys.stdout.flush()
             if not watch:
@@ -133,12 +152,12 @@ def _print_status(paths: Sequence[Path], *, as_json: bool, watch: bool) -> int:
     if not console.is_terminal:
         console.width = _WIDTH
     if not watch:
-        console.print(as_table(_look(paths)))
+        console.print(as_table(look()))
         return 0
-    with Live(as_table(_look(paths)), console=console, auto_refresh=False) as live:
+    with Live(as_table(look()), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(_WATCH_INTERVAL)
-            live.update(as_table(_look(paths)), refresh=True)
+            live.update(as_table(look()), refresh=True)
 
 
 def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -147,6 +166,8 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
+
+    from extproc.policy.rollout_plan import MEASURED
 
     if not rollouts:
         return Text("no policy has a rollout")
@@ -157,8 +178,10 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
         parts.append(Text(f"{head} ({weights})", style="bold"))
         if rollout["todo"]:
             parts.append(Text(f"now {printable(rollout['todo'])}"))
-        requests = ", ".join(f"{count} of {name}" for name, count in sorted(rollout["requests"].items())) or NOTHING
-        parts.append(Text(f"measured {rollout['measured']:.0f} of {rollout['interval']:.0f} s; requests: {requests}"))
+        if rollout["measured"] is not None and rollout["phase"] in MEASURED:
+            requests = ", ".join(f"{count} of {name}" for name, count in sorted(rollout["requests"].items())) or NOTHING
+            measured = f"{rollout['measured']:.0f} of {rollout['interval']:.0f} s"
+            parts.append(Text(f"measured {measured}; requests: {requests}"))
         guards = Table("GUARD", "VERDICT", "SEEN", box=box.SIMPLE_HEAD, pad_edge=False)
         for guard in rollout["guards"]:
             guards.add_row(*(Text(printable(guard[name])) for name in ("guard", "verdict", "reason")))

@@ -159,4 +159,5 @@ def _add_server_flags(serve: argparse.ArgumentParser) -> None:
     add_otlp_flag(serve)
     add_session_key_flag(serve, "none: there are no tags")
     serve.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)  # a supervisor starts it
-    serve.add_argument("--siblings", type=int, default=_DEFAULT.siblings, help=argparse.SUPPRESS)  # the same
+    for name, default in (("siblings", _DEFAULT.siblings), ("board", None), ("board-row", _DEFAULT.board_row)):
+        serve.add_argument(f"--{name}", type=int, default=default, help=argparse.SUPPRESS)  # the same

@@ -1,4 +1,4 @@
-"""``extproc stat``: golden metrics of running processors, by model, version and GPU pool."""
+"""``extproc stat``: golden metrics of running processors, by model, version and GPU pool; or their endpoints' load."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add(commands: Subcommands) -> None:
           extproc stat --watch
           extproc stat --from http://10.0.0.7:9090 --from http://10.0.0.8:9090
           extproc stat --from http://aimesh-extproc-admin.aimesh-system:9090   every replica, merged
+          extproc stat --endpoints                     each server that is picked: its load, its share of the picks
           extproc stat --window 300 --json | jq '.rows[] | select(.success < 0.999)'
 
         A processor remembers five minutes, so there is an answer at once. Success is the share of requests that the
@@ -30,12 +31,17 @@ def add(commands: Subcommands) -> None:
     )
     add_sources_flag(stat)
     add_window_flag(stat)
+    stat.add_argument("--endpoints", action="store_true", help="the servers of policies with `picking` instead")
     stat.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     stat.add_argument("--json", action="store_true", help="as JSON on stdout; with --watch one line for each look")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table; returns the exit status. Raises ``SetupError``."""
+    if arguments.endpoints:
+        from extproc.cli.endpoint_table import print_endpoints
+
+        return print_endpoints(arguments.sources or [ADMIN], as_json=arguments.json, watch=arguments.watch)
     from extproc.cli.golden_tables import print_targets
 
     return print_targets(arguments.sources or [ADMIN], arguments.window, as_json=arguments.json, watch=arguments.watch)

@@ -82,7 +82,11 @@ def _looks_like_policy(word: str) -> bool:
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of descriptions and examples."""
+    """Keeps the line breaks of descriptions and examples; what has none is wrapped."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=100)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = argparse.RawDescriptionHelpFormatter if "\n" in text else argparse.HelpFormatter
+        return filled._fill_text(self, text, width, indent)

@@ -167,9 +167,13 @@ def show(report: Report, console: Console) -> None:
 
 def print_table(made: Callable[[int, bool], RenderableType], console: Console) -> None:
     """Prints what ``made`` makes for a width, and for a terminal that has only ASCII or not."""
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(made(console.width, console.options.ascii_only))
+    if console.is_terminal:
+        console.print(made(console.width, console.options.ascii_only))
+        return
+    console.width = WIDTH
+    with console.capture() as captured:
+        console.print(made(WIDTH, console.options.ascii_only))
+    console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())  # without padding
 
 
 def print_json(report: msgspec.Struct) -> None:

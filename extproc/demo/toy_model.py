@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from extproc.demo.model_servers import OpenAIServer, Pace
-from extproc.errors import SetupError
+from extproc.errors import cannot_listen
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -75,5 +76,5 @@ async def _until_signal(port: int, server: ToyModel, version: str) -> int:
             )
             await stop.wait()
     except OSError as error:
-        raise SetupError(f"can't listen on 127.0.0.1:{port}: {error.strerror}") from None
+        raise cannot_listen(f"127.0.0.1:{port}", "--port", os.strerror(error.errno or 0)) from None
     return 0

@@ -14,6 +14,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from extproc._pb import access_log_pb2 as pb
 from extproc.envoy.codec import Malformed, own_metadata
+from extproc.envoy.endpoint_picker import picked_endpoints
 from extproc.envoy.events import PEER_NAME, TUNNEL_PEER
 from extproc.headers import LINKERD_CLIENT
 
@@ -47,6 +48,10 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     """The client's identity, verified by Envoy: the URI in its certificate, else the first DNS name, or its tunnel's
     URI; or by Linkerd's proxy.
     """
+    picked: str = ""
+    """The servers that were picked for it, the first one first, separated by commas; empty: none was."""
+    served: str = ""
+    """Of a request with picked ones, the server that it was sent to, ``ip:port``; empty where there was none."""
 
 
 def decode(data: bytes) -> list[LoggedRequest]:
@@ -68,6 +73,7 @@ def decode(data: bytes) -> list[LoggedRequest]:
 
 def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
     common = entry.common_properties
+    picked = picked_endpoints(common.metadata)
     return LoggedRequest(
         entry.response.response_code.value,
         common.duration.seconds + common.duration.nanos / 1e9,
@@ -77,6 +83,8 @@ def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
         common.HasField("time_to_first_upstream_rx_byte"),
         entry.request.request_id,
         _caller(entry),
+        picked,
+        _socket(common.upstream_remote_address) if picked else "",
     )
 
 
@@ -86,6 +94,11 @@ def _was_sent(common: pb.AccessLogCommon) -> bool:
     """
     flags = common.response_flags
     return common.HasField("upstream_remote_address") or any(getattr(flags, name) for name in _NO_SERVER)
+
+
+def _socket(address: pb.Address) -> str:
+    host, port = address.socket_address.address, address.socket_address.port_value
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") if host else ""
 
 
 def _caller(entry: pb.HTTPAccessLogEntry) -> str:

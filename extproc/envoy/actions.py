@@ -17,6 +17,10 @@ class Mutation(msgspec.Struct, frozen=True, cache_hash=True):
     remove: tuple[str, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
     """Dynamic metadata in the namespace ``aimesh``."""
+    endpoints: str = ""
+    """The servers (``host:port``) of which the first that can take the request is to get it, separated by commas: a
+    header, and dynamic metadata, of the Endpoint Picker Protocol. Empty: the proxy chooses.
+    """
 
     @property
     def clear_route_cache(self) -> bool:

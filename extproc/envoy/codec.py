@@ -28,6 +28,7 @@ from extproc.envoy.actions import (
 )
 from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
 from extproc.envoy.canonical import parse as parse_canonical
+from extproc.envoy.endpoint_picker import SUBSET_MARK, endpoints_by_body, endpoints_by_headers, subset_hint
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
     BodyMode,
@@ -79,7 +80,8 @@ def decode(data: bytes) -> tuple[Event, bool]:
                 return RequestBody(content, end), filter_.observing
             values = _metadata_of(metadata) if metadata else _NO_METADATA
             if tag == REQUEST_HEADERS:
-                return RequestHeaders(content, end, filter_.protocol, values, filter_.peer), filter_.observing
+                subset = subset_hint(pb.Metadata.FromString(metadata)) if SUBSET_MARK in metadata else None
+                return RequestHeaders(content, end, filter_.protocol, values, filter_.peer, subset), filter_.observing
             return ResponseHeaders(content, end, values), filter_.observing
     return _decode_any(data)
 
@@ -118,7 +120,9 @@ def _metadata_of(data: bytes) -> Mapping[str, str]:
 
 def _request_headers(message: pb.ProcessingRequest) -> Event:
     head, metadata = message.request_headers, own_metadata(message.metadata_context)
-    return RequestHeaders(_headers(head.headers), head.end_of_stream, _protocol(message), metadata, _peer(message))
+    subset = subset_hint(message.metadata_context)
+    found = _headers(head.headers), head.end_of_stream, _protocol(message), metadata, _peer(message), subset
+    return RequestHeaders(*found)
 
 
 def _response_headers(message: pb.ProcessingRequest) -> Event:
@@ -178,9 +182,23 @@ def _peer(message: pb.ProcessingRequest) -> str:
 def encode(reply: Reply) -> bytes:
     """One ProcessingResponse."""
     # Decisions repeat, and building their messages is the largest part of the work: their bytes are cached.
-    if type(reply) is HeadersReply or (type(reply) is BodyReply and reply.body is None):
-        return _cached_encoding(reply)
+    if type(reply) is HeadersReply:
+        mutation = reply.mutation
+        if not mutation.endpoints:
+            return _cached_encoding(reply)
+        rest = HeadersReply(_without_endpoints(mutation), reply.body_mode)
+        return _cached_encoding(rest) + endpoints_by_headers(mutation.endpoints)
+    if type(reply) is BodyReply:
+        mutation = reply.mutation
+        encoded = _cached_encoding if reply.body is None else _encoded
+        if not mutation.endpoints:
+            return encoded(reply)
+        return encoded(BodyReply(_without_endpoints(mutation), reply.body)) + endpoints_by_body(mutation.endpoints)
     return _encoded(reply)
+
+
+def _without_endpoints(mutation: Mutation) -> Mutation:
+    return Mutation(mutation.set, mutation.remove, mutation.metadata)
 
 
 def _encoded(reply: Reply) -> bytes:
@@ -221,11 +239,15 @@ def _mutate(mutation: Mutation, common: pb.CommonResponse, response: pb.Processi
     if mutation.clear_route_cache:
         common.clear_route_cache = True
         for name, value in mutation.set:
-            option = common.header_mutation.set_headers.add(append_action=_OVERWRITE)
-            option.header.key = name
-            option.header.raw_value = value.encode()
+            _put_header(name, value, common.header_mutation)
         common.header_mutation.remove_headers.extend(mutation.remove)
     _put_metadata(mutation.metadata, response)
+
+
+def _put_header(name: str, value: str, mutation: pb.HeaderMutation) -> None:
+    option = mutation.set_headers.add(append_action=_OVERWRITE)
+    option.header.key = name
+    option.header.raw_value = value.encode()
 
 
 def _put_body(body: bytes, mutation: pb.BodyMutation) -> None:
@@ -256,6 +278,4 @@ def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
 def _put_immediate(headers: tuple[tuple[str, str], ...], body: bytes, immediate: pb.ImmediateResponse) -> None:
     immediate.body = body
     for name, value in headers:
-        option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
-        option.header.key = name
-        option.header.raw_value = value.encode()
+        _put_header(name, value, immediate.headers)

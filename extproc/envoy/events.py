@@ -59,6 +59,8 @@ class RequestHeaders(msgspec.Struct, frozen=True):
     """The client's name: the URI (SPIFFE ID) in its certificate, or else the DNS name, as verified by Envoy. Empty
     where Envoy sends none.
     """
+    subset: tuple[str, ...] | None = None
+    """Servers that the proxy allows (Endpoint Picker Protocol), ``host:port``, or ``host`` for any port; None: any."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, gc=False):

@@ -55,7 +55,7 @@ def with_body_change(mutation: Mutation, change: Change, headers: Headers) -> Mu
     """
     length = (("content-length", str(change.length)),) if "content-length" in headers else ()
     unpacked = ("content-encoding",) if change.unpacked else ()
-    return Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata)
+    return Mutation(mutation.set + length, mutation.remove + unpacked, mutation.metadata, mutation.endpoints)
 
 
 def replies(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import Operation
@@ -13,13 +13,16 @@ from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.explain_follow_ups import follow_up_caveat
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
-from extproc.headers import MODEL_VERSION, Headers, safe_value
+from extproc.headers import DESTINATION_ENDPOINT, MODEL_VERSION, Headers, safe_value
 from extproc.policy import unowned_requests
 from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import cookie
 from extproc.policy.target import Target
 from extproc.policy.unreadable_requests import UNKNOWN_PATH
+
+if TYPE_CHECKING:
+    from extproc.exchange.explain_picks import ExplainedPicks
 
 _STREAMED = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 
@@ -47,15 +50,19 @@ def explain(
     fields: Sequence[tuple[str, str]],
     body: bytes,
     entropy: bytes | None = None,
+    *,
+    endpoints: bool = False,
 ) -> Mapping[str, Any]:
     """What ``aimesh.route`` would do with a request, as plain data (the contract's ``explain`` JSON).
 
-    ``fields``: headers as typed. ``entropy``: for a repeatable draw where no sticky key decides.
+    ``fields``: headers as typed. ``entropy``: for a repeatable draw where no sticky key decides. ``endpoints``: with
+    the score of each server that may be picked.
     """
     headers = Headers.of([(":method", method), (":path", path), *fields])
     if body and "content-length" not in headers:
         headers = Headers([*headers, ("content-length", str(len(body)).encode())])
-    stream = RouteStream(snapshot, os.urandom(8) if entropy is None else entropy)
+    picks = _picks(snapshot)
+    stream = RouteStream(snapshot, os.urandom(8) if entropy is None else entropy, picks=picks)
     actions = list(stream.receive(RequestHeaders(headers, not body, _STREAMED)))
     if not actions:
         actions += stream.receive(RequestBody(body, end_of_stream=True))
@@ -67,7 +74,8 @@ def explain(
     for action in actions:
         match action:
             case HeadersReply():
-                setting = dict(action.mutation.set)
+                picked = action.mutation.endpoints
+                setting = dict(action.mutation.set) | ({DESTINATION_ENDPOINT: picked} if picked else {})
                 removed = list(action.mutation.remove)
             case BodyReply():
                 rewritten = True
@@ -99,7 +107,16 @@ def explain(
         "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
         "reason": reason or (_reason(operation, decision, snapshot, headers) if decision else ""),
         "reject": reject,
+        **({"scores": [] if picks is None else picks.rows()} if endpoints else {}),
     }
+
+
+def _picks(snapshot: Snapshot) -> ExplainedPicks | None:
+    if not any(policy.picking for policy in snapshot.policies):
+        return None
+    from extproc.exchange.explain_picks import ExplainedPicks  # numpy takes a tenth of a second to load
+
+    return ExplainedPicks()
 
 
 def _endpoints(snapshot: Snapshot, decision: Decision, headers: Headers) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
 from extproc.bodies.request import Operation
 from extproc.envoy.events import RequestHeaders
+from extproc.policy.picking import PREFIX
 from extproc.policy.snapshot import Snapshot
 
 BODY_MODEL = "body_model"
@@ -20,8 +21,9 @@ BODY_MODEL = "body_model"
 def with_native_model(operation: Operation, event: RequestHeaders, snapshot: Snapshot) -> Operation:
     """``operation`` with the model that Envoy has read; as it was where Envoy read none, or the body is needed still.
 
-    It is where the policy keys its canary on the body or renames the model in it, where no length tells that the body
-    is within the policy's limit, and for APIs that name their model elsewhere than in ``model``.
+    It is where the policy keys its canary on the body, picks endpoints by the prompt or renames the model, where no
+    length tells that the body is within the policy's limit, and for APIs that name their model elsewhere than in
+    ``model``.
     """
     model = event.metadata.get(BODY_MODEL, "")
     reader = operation.reader
@@ -32,6 +34,7 @@ def with_native_model(operation: Operation, event: RequestHeaders, snapshot: Sna
         policy = match.policy
         length = event.headers.text("content-length")
         within = length.isdecimal() and len(length) < 19 and int(length) <= policy.body_limit
-        if not within or policy.rewrites_model or (policy.sticky and policy.sticky.body):
+        prompt = policy.picking is not None and policy.picking.by == PREFIX
+        if not within or prompt or policy.rewrites_model or (policy.sticky and policy.sticky.body):
             return operation
     return msgspec.structs.replace(operation, model=model, reader=None)

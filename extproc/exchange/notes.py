@@ -80,6 +80,8 @@ class Observed(msgspec.Struct, frozen=True):
     """It was drawn to be read to its end. Of a stream that was not, its account tells how it ended."""
     left: bool = False
     """The observer left at the first token: nothing is known of what came after it."""
+    user: str = ""
+    """``Decision.user``: never a label."""
 
     @property
     def stands_for(self) -> float:
@@ -132,6 +134,8 @@ class RequestAccount(msgspec.Struct, frozen=True):
     request_id: str = ""
     observed: bool = True
     """False where the answer was not drawn to be read to its end (``exchange.sampling``)."""
+    user: str = ""
+    """As ``Observed.user``."""
 
 
 FAILURES = (
@@ -144,6 +148,33 @@ either way, once the answer had begun. The model server, or the way to it, broke
 too long with it; a gRPC call got no answer. With a status of 5xx: the same before the answer began; no model server
 could be reached; Envoy had no memory left.
 """
+
+
+class Picked(msgspec.Struct, frozen=True):
+    """one endpoint of a version was to be picked (``inference_picks_total``)."""
+
+    policy: str
+    version: str
+    gpu_pool: str
+    outcome: str
+    """One of ``PICKS``."""
+
+
+PICKED, KEPT, LEFT, NONE_READY, SHED_PICK = "picked", "kept", "left_to_proxy", "none_ready", "shed"
+PICKS = (PICKED, KEPT, LEFT, NONE_READY, SHED_PICK)
+"""It was; the request has a server, which keeps what it asks for; the version's endpoints are names, of which a proxy
+can be told none; no endpoint may have it; or all are saturated, and it is not urgent.
+"""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """a request whose endpoint was picked has ended (``inference_picks_served_total``)."""
+
+    policy: str
+    version: str
+    gpu_pool: str
+    by: str
+    """``picked``, ``fallback`` (the next ones of the list), ``other`` (the proxy's choice), ``nobody``."""
 
 
 class CustomSample(msgspec.Struct, frozen=True):
@@ -166,7 +197,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     load: ServerLoad
 
 
-Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted
+Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted | Picked | Served
 """What the metrics count."""
 Action: TypeAlias = Reply | Finish | Note | LoadReport
 """Everything that an exchange gives for an event."""

@@ -4,4 +4,5 @@ from extproc.headers cimport Headers
 
 cpdef tuple client_copies(Headers headers, object overwritten=*)
 cpdef object routing_mutation(object decision, Headers headers, object rename)
+cpdef object own_mutation(object shared, tuple headers, str endpoints)
 cpdef object mutation_of(object decision)

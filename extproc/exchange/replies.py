@@ -17,7 +17,7 @@ from extproc.envoy.events import (
     ResponseTrailers,
 )
 from extproc.exchange.notes import Action
-from extproc.headers import DESTINATION_ENDPOINT, ROUTING, Headers
+from extproc.headers import DROPPED, Headers
 from extproc.policy.decision import Decision, dynamic_metadata, routing_headers
 
 ECHO_LIMIT = 62_000
@@ -72,29 +72,34 @@ def unchanged(event: Event) -> tuple[Action, ...]:
 
 def client_copies(headers: Headers, overwritten: Sequence[tuple[str, str]] = ()) -> tuple[str, ...]:
     """Routing headers that the client sent, but for those that are overwritten anyway."""
-    return () if headers.has_none_of(_ROUTING) else _copies(headers, [name for name, _ in overwritten])
+    return () if headers.has_none_of(_DROPPED) else _copies(headers, [name for name, _ in overwritten])
 
 
 def _copies(headers: Headers, kept: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name for name in ROUTING if name in headers and name not in kept)
+    return tuple(name for name in DROPPED if name in headers and name not in kept)
 
 
-_ROUTING = frozenset(ROUTING)
+_DROPPED = frozenset(DROPPED)
 
 
 def routing_mutation(decision: Decision, headers: Headers, rename: Callable[[str], tuple[str, str]] | None) -> Mutation:
-    """The headers and metadata of a decision, without routing headers that the client sent.
+    """The headers and metadata of a decision but for its ``endpoint``, without routing headers that the client sent.
 
     ``rename``: names another model in the path, the query or a header, where the API has it there.
     """
     mutation = mutation_of(decision)
     found = mutation.set
-    if decision.endpoint:
-        found = (*found, (DESTINATION_ENDPOINT, decision.endpoint))
     removed = client_copies(headers, found)
     if decision.model_rewrite and rename is not None:
         found = (*found, rename(decision.model_rewrite))
     return Mutation(found, removed, mutation.metadata) if removed or found is not mutation.set else mutation
+
+
+def own_mutation(shared: Mutation, headers: tuple[tuple[str, str], ...], endpoints: str) -> Mutation:
+    """The mutation, which many requests share, with headers and endpoints of this one, if it has any."""
+    if not headers and not endpoints:
+        return shared
+    return Mutation((*shared.set, *headers), shared.remove, shared.metadata, endpoints)
 
 
 def mutation_of(decision: Decision) -> Mutation:

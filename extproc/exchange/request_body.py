@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from extproc.apis.prompts import has_prompt
 from extproc.bodies import json_scan
 from extproc.bodies.content_coding import TooLarge, decode
-from extproc.bodies.request import BodyEdit, BodyFields, Reader, RequestFields
+from extproc.bodies.request import BodyEdit, BodyFields, Operation, Reader, RequestFields
 from extproc.errors import Rejected, Unreadable
 from extproc.headers import Headers
+from extproc.policy.picking import PREFIX
 from extproc.policy.snapshot import Snapshot
 
 _UNPACKED = "the request body unpacks to more than the {} bytes allowed, or to too much for its size"
@@ -25,6 +27,18 @@ def rest(limit: int) -> int:
     writes all before it reads, as Python's http.client does, would see the reset and not the answer.
     """
     return max(0, min(limit, _MAX_EXCESS, _MAX_BODY - limit))
+
+
+def bytes_needed(operation: Operation, snapshot: Snapshot) -> int:
+    """Bytes of a request's body to read at most; 0 where none are needed."""
+    if operation.reader is not None:
+        return snapshot.body_limit
+    prompt = has_prompt(operation)
+    if not (snapshot.reads_sticky_keys or prompt) or (match := snapshot.match(operation.model or "")) is None:
+        return 0
+    policy = match.policy
+    keyed, picking = policy.sticky is not None and policy.sticky.body, policy.picking
+    return policy.body_limit if keyed or (prompt and picking is not None and picking.by == PREFIX) else 0
 
 
 class Body:

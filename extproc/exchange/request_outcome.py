@@ -7,10 +7,10 @@ from collections.abc import Container, Mapping, Sequence
 from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
-from extproc.exchange.notes import Fault, RequestAccount
+from extproc.exchange.notes import Fault, RequestAccount, Served
 from extproc.exchange.sampling import end_share_told
 from extproc.exchange.timed_answer import MAX_MODEL
-from extproc.policy.decision import UNOWNED
+from extproc.policy.decision import UNOWNED, USER, USER_LENGTH
 from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.policy.target import Target
 
@@ -44,6 +44,7 @@ _REASONS = (
     (("stream_idle_timeout",), "idle"),
 )
 """Flags of Envoy's, and the reason that they stand for; the first that is set counts."""
+_UNCONNECTED = "upstream_connection_failure"
 _ANSWERED = {"upstream_reset": "upstream_broke_off", "upstream_timeout": "upstream_stalled"}
 """Reasons where the answer had begun: its status does not tell of the failure."""
 _UNANSWERED = frozenset(("upstream_reset", "upstream_timeout", "upstream_unreachable", "overloaded"))
@@ -54,8 +55,9 @@ def account(
     logged: LoggedRequest,
     targets: Mapping[str, Sequence[Target]],
     observed_failures: Container[str] = (),
-) -> tuple[RequestAccount | Fault, ...]:
-    """The request's account, and a fault where it went elsewhere than decided. Empty for what ``counts_by_itself``.
+) -> tuple[RequestAccount | Fault | Served, ...]:
+    """The request's account, and a fault where it went elsewhere than decided; of one whose endpoint was picked, who
+    served it. Empty for what ``counts_by_itself``.
 
     ``targets``: those that there are and have been, by the cluster that leads to them. ``observed_failures``: ids of
     requests whose answers have told of a failure already.
@@ -96,8 +98,35 @@ def account(
         operation=metadata.get("operation", ""),
         request_id=logged.request_id[:MAX_REQUEST_ID],
         observed=end_share_told(metadata) > 0,
+        user=metadata.get(USER, "")[:USER_LENGTH],
     )
-    return (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
+    notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
+    return (*notes, _served(logged, decided)) if picked_endpoint(snapshot, logged) else notes
+
+
+def picked_endpoint(snapshot: Snapshot, logged: LoggedRequest) -> str:
+    """The endpoint that was picked for the request; empty where its policy picks none."""
+    policy = snapshot.by_name.get(logged.metadata.get("policy", "")) if logged.picked else None
+    return logged.picked.partition(",")[0] if policy is not None and policy.picking is not None else ""
+
+
+def could_not_be_reached(logged: LoggedRequest) -> bool:
+    """Whether the endpoint that was picked could not: Envoy went on to another one, or failed to connect. It looks at
+    no health of picked endpoints (envoyproxy/envoy, override_host/load_balancer.cc), so that each request tries it.
+    """
+    first = logged.picked.partition(",")[0]
+    return logged.served not in ("", first) or (logged.served == first and _UNCONNECTED in logged.flags)
+
+
+def _served(logged: LoggedRequest, decided: MetricLabels) -> Served:
+    picked = logged.picked.split(",")
+    if not logged.served:
+        by = "nobody"
+    elif logged.served == picked[0]:
+        by = "picked"
+    else:
+        by = "fallback" if logged.served in picked else "other"
+    return Served(decided.policy, decided.version, decided.gpu_pool, by)
 
 
 def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:

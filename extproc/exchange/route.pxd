@@ -5,13 +5,12 @@ from extproc.headers cimport Headers
 
 cdef class RouteStream:
     cdef public object decision, operation, state
-    cdef public object _breakers, _down, _entropy, _fields, _free_shares, _mode, _path, _place, _shares, _snapshot
+    cdef public object _breakers, _down, _entropy, _fields, _free_shares, _mode, _path, _picks, _place, _shares, _snapshot, _subset
     cdef public Body _body
     cdef public Headers _headers
 
     cpdef tuple receive(self, object event)
     cpdef tuple _on_headers(self, object event)
-    cpdef object _body_limit(self, object operation)
     cpdef tuple _decide_by_headers(self, object event, str unread=*)
     cpdef tuple _answer_headers(self, object event, object mutation, tuple notes)
     cpdef tuple _collect(self, object event)

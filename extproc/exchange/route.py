@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extproc import apis
 from extproc.apis.mcp import INITIALIZE
@@ -31,8 +31,8 @@ from extproc.exchange.listed_models import listed_models
 from extproc.exchange.native_body import with_native_model
 from extproc.exchange.notes import Action, Fault, Unmatched
 from extproc.exchange.refusals import refused
-from extproc.exchange.replies import client_copies, routing_mutation, unchanged
-from extproc.exchange.request_body import Body, body_key, too_large
+from extproc.exchange.replies import client_copies, own_mutation, routing_mutation, unchanged
+from extproc.exchange.request_body import Body, body_key, bytes_needed, too_large
 from extproc.exchange.sampling import AdaptiveShares, with_sampling
 from extproc.exchange.session_place import SetHeaders, session_place
 from extproc.headers import Headers
@@ -41,9 +41,11 @@ from extproc.policy.decision import UNOWNED, Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
-from extproc.policy.sticky_key import key_limit
 from extproc.policy.target import NOTHING_DOWN
 from extproc.policy.unreadable_requests import NO_API, refusal
+
+if TYPE_CHECKING:
+    from extproc.exchange.picks import Picks  # numpy takes a tenth of a second to load
 
 
 class State(enum.Enum):
@@ -67,13 +69,13 @@ class RouteStream:
 
     ``snapshot`` stays the same for the whole exchange, whatever is reloaded meanwhile. ``entropy``: fresh random bytes.
     ``free_shares``: the share of each GPU pool that is free, by its name. ``shares``: of the answers to observe
-    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached. ``breakers``: None:
-    no policy has one.
+    (``exchange.sampling``); None: of all. ``down``: clusters of targets that can't be reached. ``breakers``, ``picks``:
+    None: no policy has them.
     """
 
     __slots__ = (
-        *("_body", "_breakers", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_place"),
-        *("_shares", "_snapshot"),
+        *("_body", "_breakers", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_picks"),
+        *("_place", "_shares", "_snapshot", "_subset"),
         *("decision", "operation", "state"),
     )
 
@@ -85,15 +87,16 @@ class RouteStream:
         shares: AdaptiveShares | None = None,
         down: frozenset[str] = NOTHING_DOWN,
         breakers: Breakers | None = None,
+        picks: Picks | None = None,
     ) -> None:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
         self._snapshot, self._entropy, self._down = snapshot, entropy, down
-        self._free_shares, self._shares = free_shares, shares
+        self._free_shares, self._shares, self._breakers, self._picks = free_shares, shares, breakers, picks
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
-        self._breakers = breakers
+        self._subset: tuple[str, ...] | None = None
         self._path: SetHeaders = ()
 
     @property
@@ -109,7 +112,8 @@ class RouteStream:
             return self._finish(*rejected.notes, refused(rejected, self.operation, self._metadata(), self._headers))
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
-        headers = self._headers = event.headers
+        headers, self._subset = event.headers, event.subset
+        self._headers = headers
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
         if operation is None or (operation.any_path and self._snapshot.has_keys):
             answer = listed_models(headers, self._snapshot)
@@ -119,7 +123,7 @@ class RouteStream:
         if event.metadata:
             operation = with_native_model(operation, event, self._snapshot)
         self.operation = operation
-        limit = self._body_limit(operation)
+        limit = bytes_needed(operation, self._snapshot)
         if not limit or (event.end_of_stream and operation.reader is None):
             return self._decide_by_headers(event)
         if event.end_of_stream:
@@ -131,12 +135,6 @@ class RouteStream:
                 raise
             return self._decide_by_headers(event, NO_API)
         return self._collect(event)
-
-    def _body_limit(self, operation: Operation) -> int:
-        """Bytes of the body to read at most; 0 where none are needed."""
-        if operation.reader is not None:
-            return self._snapshot.body_limit
-        return key_limit(self._snapshot, operation.model or "") if self._snapshot.reads_sticky_keys else 0
 
     def _decide_by_headers(self, event: RequestHeaders, unread: str = "") -> Actions:
         """Path and headers have all that a decision needs, or ``unread`` says why no model is read."""
@@ -224,8 +222,7 @@ class RouteStream:
         return (Fault("late_" + event.kind),)
 
     def _closed(self, _: Closed) -> Actions:
-        self.state = _DONE
-        self._body = _NO_BODY
+        self._finish()
         return ()
 
     def _decide(self, fields: RequestFields, body: bytes) -> tuple[Mutation, Actions]:
@@ -246,15 +243,19 @@ class RouteStream:
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
         notes: Actions = ()
+        asked = self._headers, key, self._entropy
         if self._breakers is not None and decision.policy.breaker is not None:
-            asked, stays = (self._headers, key, self._entropy), self._place is not None or self.operation.stateful
+            stays = self._place is not None or self.operation.stateful
             decision, notes = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
-            self.decision = decision
+        self.decision, endpoints = decision, decision.endpoint
+        if self._picks is not None and decision.policy is not None and decision.policy.picking is not None:
+            content = self.operation, fields, body
+            endpoints, picked = self._picks.pick(decision, asked, content, self._subset, self._snapshot)
+            notes = (*notes, picked)
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
-        if self._path:
-            mutation = Mutation((*mutation.set, *self._path), mutation.remove, mutation.metadata)
         streamed = self.operation.stream or fields.stream
-        return with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed), notes
+        mutation = with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed)
+        return own_mutation(mutation, self._path, endpoints), notes
 
     def _cleaning(self) -> Mutation:
         """Removes routing headers that the client sent and the tag of a session's id, and tells that nobody owns it."""

@@ -10,6 +10,7 @@ import msgspec
 from extproc.answers import AnswerReader
 from extproc.exchange.metric_labels import metric_labels
 from extproc.exchange.notes import Observed
+from extproc.policy.decision import USER, USER_LENGTH
 from extproc.policy.snapshot import NONE, Policy, Snapshot
 
 MAX_MODEL = 256
@@ -104,6 +105,7 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         first_token_share=exchange.first_token_share,
         read_to_end=exchange.read_to_end,
         left=answer.left,
+        user=metadata.get(USER, "")[:USER_LENGTH],
     )
 
 

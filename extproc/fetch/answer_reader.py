@@ -31,10 +31,13 @@ class BadAnswerError(OSError):
 class AnswerReader:
     """Reads one answer."""
 
-    def __init__(self, url: Url, max_body: int | None = None) -> None:
-        """``max_body``: bytes; None: the answer has no end, and whoever takes its pieces holds few of them."""
+    def __init__(self, url: Url, max_body: int | None = None, *, keep: bool = False) -> None:
+        """``max_body``: bytes; None: the answer has no end, and whoever takes its pieces holds few of them. ``keep``:
+        the connection may be used again.
+        """
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        headers = [("host", url.authority), ("accept-encoding", "identity"), ("connection", "close")]
+        headers = [("host", url.authority), ("accept-encoding", "identity")]
+        headers += [] if keep else [("connection", "close")]
         self.request = self._h11.send(h11.Request(method="GET", target=url.target, headers=headers)) or b""
         """The bytes to send."""
         self._h11.send(h11.EndOfMessage())
@@ -47,6 +50,11 @@ class AnswerReader:
         self._max_body = inf if max_body is None else max_body
         self._body = 0
         self._pieces_left = self._max_body // MIN_PIECE + FREE_PIECES if max_body is not None else inf
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection may be used again, now that all has come."""
+        return self._h11.their_state is h11.DONE and self._h11.trailing_data == (b"", False)
 
     def feed(self, data: bytes) -> bytes:
         """What of the body is in the next bytes; none of these: the connection has ended. Raises ``BadAnswerError``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from extproc.errors import SetupError
+from extproc.errors import cannot_listen
 from extproc.render.envoy.envoy_options import host_port
 
 
@@ -21,10 +21,7 @@ def require_free_port(flag: str, address: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(target)
     except OSError as error:
-        raise SetupError(
-            f"cannot listen on {address} ({flag}): {error.strerror} (errno {error.errno}); "
-            f"stop what uses port {port}, or choose another address with {flag}"
-        ) from error
+        raise cannot_listen(address, flag, error.strerror or str(error)) from error
 
 
 def with_free_port(address: str) -> str:

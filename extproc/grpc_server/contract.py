@@ -99,11 +99,3 @@ class Engine(Protocol):
 
     def stop(self, grace: float) -> None:
         """No new streams from now on; open ones may finish within ``grace`` seconds. Safe in signal handlers."""
-
-
-def listening_refused(address: str) -> str:
-    """The error text for a user who asked for ``address``."""
-    return (
-        f"cannot listen on {address}: it is taken or not allowed; stop what uses it, or choose another address "
-        "with --listen"
-    )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from extproc.errors import SetupError
+from extproc.errors import cannot_listen
 from extproc.grpc_server.contract import (
     CLIENT_DOES_NOT_READ,
     HANDLER_FAILED,
@@ -23,7 +23,6 @@ from extproc.grpc_server.contract import (
     LoopLag,
     Metadata,
     Settings,
-    listening_refused,
 )
 from extproc.grpc_server.listeners import claim
 from extproc.grpc_server.status import Abort, StatusCode
@@ -99,7 +98,7 @@ class AioEngine:
                 return int(server.add_insecure_port(address))
             return int(server.add_secure_port(address, _credentials(tls)))
         except RuntimeError:
-            raise SetupError(listening_refused(address)) from None
+            raise cannot_listen(address, "--listen") from None
 
 
 class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types

@@ -7,8 +7,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from extproc.errors import SetupError
-from extproc.grpc_server.contract import listening_refused
+from extproc.errors import SetupError, cannot_listen
 
 _ACCEPT_QUEUE = 1024
 """Connections that wait to be accepted (``listen(2)``)."""
@@ -30,7 +29,7 @@ def listen(address: str) -> list[socket.socket]:
     except (OSError, ValueError, OverflowError):  # a bad name is a ValueError, too
         for one in found:
             one.close()
-        raise SetupError(listening_refused(address)) from None
+        raise cannot_listen(address, "--listen") from None
     for one in found:
         one.setblocking(False)
     return found

@@ -61,15 +61,22 @@ STEPS: tuple[Step, ...] = (
 
 
 class Pass:
-    """One pass through ``STEPS``: says what to do, hears what was done, and waits where something was written."""
+    """One pass through ``STEPS`` after the other: says what to do, hears what was done, and waits where something was
+    written.
+    """
 
-    def __init__(self, settle: float = SETTLE, due: float = 0.0) -> None:
-        """``settle`` in seconds. ``due``: before when no step may be done, since a pass was broken off amid one of its
-        own, which may have written something.
-        """
+    def __init__(self, settle: float = SETTLE) -> None:
+        """``settle`` in seconds."""
         self._settle = settle
+        self._next = len(STEPS)
+        self._due = 0.0
+
+    def begin(self, now: float) -> None:
+        """Begins with the first step. A pass that did not come to its end was broken off amid a step that may have
+        written something: that settles first.
+        """
+        self._due = 0.0 if self.step is None else now + self._settle
         self._next = 0
-        self._due = due
 
     @property
     def step(self) -> Step | None:

@@ -71,25 +71,33 @@ def policy_status(
     conditions: Sequence[Condition],
     in_force: InForce | None,
     versions: Sequence[VersionStatus],
+    rollout: Status | None = None,
     *,
     controller: str,
     generation: int,
     now: str,
 ) -> Status | None:
-    """The status of a policy after ``before``; None where nothing in it changes. ``controller``: by its Lease, who
-    writes it; ``now``: RFC 3339.
+    """The status of a policy after ``before``; None where nothing in it changes. ``rollout``: how far it has come;
+    ``controller``: by its Lease, who writes it; ``now``: RFC 3339.
     """
     status: Status = {
         "observedGeneration": generation,
         "controller": controller,
         "conditions": _dated(before, conditions, generation, now),
     }
-    status |= _told_in_force(in_force)
-    if versions:
-        ready = {v.name: {} if v.ready is None else {"ready": v.ready} for v in versions}
-        status["versions"] = [{"name": v.name, "weight": v.weight, **ready[v.name]} for v in versions]
-        status["summary"] = _summary(versions)
+    status |= _told_in_force(in_force) | told_versions(versions)
+    status |= {"rollout": rollout} if rollout is not None else {}
+    status |= {"rolloutCommand": before["rolloutCommand"]} if "rolloutCommand" in before else {}
     return None if status == before else status
+
+
+def told_versions(versions: Sequence[VersionStatus]) -> Status:
+    """The part of a policy's status that tells of its versions."""
+    if not versions:
+        return {}
+    ready = {v.name: {} if v.ready is None else {"ready": v.ready} for v in versions}
+    listed = [{"name": v.name, "weight": v.weight, **ready[v.name]} for v in versions]
+    return {"versions": listed, "summary": _summary(versions)}
 
 
 def pool_status(

@@ -11,11 +11,13 @@ import logging
 import time
 from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
+from math import inf
 from typing import NoReturn
 
 from extproc.errors import SetupError
 from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
 from extproc.kubernetes.change_order import Pass, PutInForce, Write
+from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, snapshot_of
 from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
@@ -28,6 +30,7 @@ from extproc.kubernetes.ownership import LEASES, Ownership
 from extproc.kubernetes.pass_contents import Meshes, Renderer, policies_of, rendered, step_changes, unrenderable
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.snapshot import Snapshot
+from extproc.rollout.looks import TICK
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +64,12 @@ class Controller:
         ownership: Ownership,
         *,
         namespaces: Sequence[str] = (),
+        rollouts: ClusterRollouts | None = None,
         settle: float,
     ) -> None:
-        """``namespaces``: whose policies; none: all. ``settle``: seconds (``change_order.SETTLE``)."""
+        """``namespaces``: whose policies; none: all. ``rollouts``: drives them; None: nobody does. ``settle``: seconds
+        (``change_order.SETTLE``).
+        """
         self._meshes = meshes
         self._election = election
         self._ownership = ownership
@@ -78,23 +84,23 @@ class Controller:
             for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
         }
         self._status = StatusWriter(ownership.lease)
-        self._led = False
+        self._rollouts, self._led = rollouts, False
         self._forget()
 
     def _forget(self) -> None:
         """Another controller works: what is known of passes is out of date."""
-        self._desired = DesiredState()
+        self._desired = DesiredState(drives=self._rollouts is not None)
         self._leaving: dict[ObjectKey, ReadObject] = {}
         self._serving: dict[ObjectKey, ReadObject] = {}
+        self._order = Pass(self._settle)
         self._worked = False
         self._read_at: float | None = None
-        self._due = 0.0
-        """When what a broken-off pass may have written has settled."""
 
     async def run(self) -> None:
         """Works until it is cancelled; then lets another one have the Lease."""
-        watching = [watch.run() for watches in self._watches.values() for watch in watches]
-        tasks = [asyncio.create_task(work) for work in (*watching, self._elect(), self._work())]
+        processors = self._rollouts.watches if self._rollouts else ()
+        watching = [watch.run() for watches in (*self._watches.values(), processors) for watch in watches]
+        tasks = [asyncio.create_task(work) for work in (*watching, self._elect(), self._work(), self._drive())]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -159,7 +165,7 @@ class Controller:
             if not self._leads():
                 self._forget()
                 continue
-            if not all(watch.listed for watches in self._watches.values() for watch in watches):
+            if not self._listed():
                 continue
             if rest := self._rest():
                 await asyncio.sleep(min(rest, 1.0))
@@ -187,6 +193,20 @@ class Controller:
             except Exception:  # a bug: the next pass may be one that works
                 self._read_at = None
                 log.exception("a pass was broken off")
+
+    async def _drive(self) -> None:
+        """Looks at rollouts for ever."""
+        while (rollouts := self._rollouts) is not None:
+            await asyncio.sleep(TICK)
+            if not self._leads():
+                rollouts.forget()
+            elif self._listed():
+                policies, away = self._objects(POLICIES), self._rest() == inf
+                if await rollouts.tick(connect, policies, lambda: self._election.check(time.monotonic()), away=away):
+                    self._changed.set()  # the mesh follows
+
+    def _listed(self) -> bool:
+        return all(watch.listed for watches in self._watches.values() for watch in watches)
 
     def _leads(self) -> bool:
         return self._election.leads(time.monotonic())
@@ -220,7 +240,9 @@ class Controller:
         blocked: dict[ObjectKey, str] = {}
         given_up: set[Key] = set()
         while True:
-            desired = await asyncio.to_thread(self._desired.take, objects.values(), view, without=blocked)
+            desired = await asyncio.to_thread(
+                self._desired.take, objects.values(), view, without=blocked, now=time.time()
+            )
             before = await asyncio.to_thread(lambda: snapshot_of(in_force(objects.values(), self._leaving)))
             try:
                 await self._carry_out(api, before, desired, objects, blocked, given_up)
@@ -253,33 +275,25 @@ class Controller:
             tried = {key: doc for key, doc in (later[at] | both[at]).items() if key not in given_up}
             if failures := await writer.still_refused(api, tried):
                 await self._refuse(failures, desired, render)
-        one = Pass(self._settle, self._due)
+        one = self._order
+        one.begin(time.monotonic())
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
             self._check()
             wrote = False
-            try:
-                match step:
-                    case Write():
-                        for at, (writer, render) in enumerate(self._meshes):
-                            found = await asyncio.to_thread(
-                                step_changes, step, both[at], later[at], writer.live, given_up
-                            )
-                            wrote = wrote or bool(found)
-                            if failures := await writer.write(api, found, self._check):
-                                await self._refuse(failures, desired, render)
-                    case PutInForce():
-                        wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
-                        wrote = wrote or bool(self._leaving)
-            except Exception:
-                self._due = time.monotonic() + self._settle
-                raise
+            match step:
+                case Write():
+                    for at, (writer, render) in enumerate(self._meshes):
+                        found = await asyncio.to_thread(step_changes, step, both[at], later[at], writer.live, given_up)
+                        wrote = wrote or bool(found)
+                        if failures := await writer.write(api, found, self._check):
+                            await self._refuse(failures, desired, render)
+                case PutInForce():
+                    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    wrote = await self._status.write(api, desired, objects, blocked, now, self._check)
+                    wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
 
     async def _refuse(self, failures: Mapping[Key, str], desired: Desired, render: Renderer) -> NoReturn:
         """Raises ``_Refused`` for the objects that could not be written, with the policies that need them."""
         raise _Refused(await asyncio.to_thread(policies_of, failures, desired, render), failures.keys())
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

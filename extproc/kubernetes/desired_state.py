@@ -20,7 +20,9 @@ from extproc.kubernetes.conditions import InForce, VersionStatus
 from extproc.kubernetes.last_good import LastGood
 from extproc.kubernetes.object_documents import Key, ReadObject, key_of, read
 from extproc.kubernetes.pool_discovery import FoundPool, resolved_policy, resolved_pool
+from extproc.kubernetes.rollout_in_status import reconciled, state_of, with_state
 from extproc.kubernetes.service_endpoints import Endpoint, usable
+from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policyfile.kinds import API_VERSION
 from extproc.render.document import to_yaml
@@ -38,6 +40,9 @@ class Told(msgspec.Struct, frozen=True):
     missing: tuple[tuple[str, str], ...] = ()
     """What its spec refers to and is not there: reasons, each with its message."""
     versions: tuple[VersionStatus, ...] = ()
+    """With the weights of its spec."""
+    rolled_out: Policy | None = None
+    """The policy as it is to be in force, with the weights of its spec, where a rollout of it is driven."""
     found: FoundPool = FoundPool()
     endpoints: int = 0
     """Of a pool, those that take requests."""
@@ -56,20 +61,26 @@ class Desired(msgspec.Struct, frozen=True):
 class DesiredState:
     """Remembers each object's last good spec from one ``take`` to the next; at first the one in force."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, drives: bool = False) -> None:
+        """``drives``: whether rollouts are driven; else new versions stay at 0 percent."""
         self._last_good: LastGood | None = None
+        self._drives = drives
 
-    def take(self, objects: Iterable[Object], view: ClusterView, *, without: Iterable[Key] = ()) -> Desired:
-        """``without``: objects that can't be carried out as they are now: they go on as they are in force."""
+    def take(
+        self, objects: Iterable[Object], view: ClusterView, *, without: Iterable[Key] = (), now: float = 0.0
+    ) -> Desired:
+        """``without``: objects that can't be carried out as they are now: they go on as they are in force. ``now``:
+        Unix time.
+        """
         known = {key_of(one): one for one in objects}
         if self._last_good is None:
             self._last_good = LastGood()
-            self._last_good.take(read(one) for one in known.values() if in_force_of(one))
-        taking = _Taking(known, view)
+            self._last_good.take(_as_in_force(known.values()))
+        taking = _Taking(known, view, self._drives)
         specs = taking.specs()
         blocked = set(without)
         wanted = [_read(known[key], spec) for key, spec in specs.items() if key not in blocked]
-        wanted += [read(known[key]) for key in blocked if key in known and in_force_of(known[key])]
+        wanted += _as_in_force(known[key] for key in blocked if key in known)
         taken = self._last_good.take(wanted)
         serving = self._last_good.serving
         in_force = {key: _in_force(known.get(key), one, specs.get(key)) for key, one in serving.items() if key in known}
@@ -77,13 +88,24 @@ class DesiredState:
         for problem in (*taken.problems, *taken.warnings):
             problems[problem.file].append(problem)
         told = {key: taking.told(key, serving.get(key), problems) for key in known}
-        return Desired(taken.snapshot, in_force, {key: serving[key] for key in in_force}, told)
+        policies = tuple(_rolled_out(policy, known, told, now) for policy in taken.snapshot.policies)
+        snapshot = msgspec.structs.replace(taken.snapshot, policies=policies)
+        return Desired(snapshot, in_force, {key: serving[key] for key in in_force}, told)
 
 
 def in_force_of(one: Object) -> InForce | None:
     """What an object's status says is in force; None: nothing."""
     found = (one.get("status") or {}).get("inForce")
     return InForce(int(found["generation"]), found["spec"]) if found else None
+
+
+def next_rollout(one: Object, told: Told, now: float) -> RolloutState | None:
+    """How far the rollout of a policy has come, as its status is to say. ``now``: Unix time."""
+    policy = told.rolled_out
+    if policy is None or policy.rollout is None:
+        return None
+    ready = all(version.ready != 0 for version in told.versions if version.name == policy.rollout.to)
+    return reconciled(policy, state_of(one), ready, now)
 
 
 def in_force(objects: Iterable[Object], leaving: Mapping[Key, ReadObject]) -> dict[Key, ReadObject]:
@@ -117,6 +139,16 @@ def _read(one: Object, spec: Mapping[str, Any]) -> ReadObject:
     return read({**{name: value for name, value in one.items() if name != "status"}, "spec": dict(spec)})
 
 
+def _as_in_force(objects: Iterable[Object]) -> list[ReadObject]:
+    """Those that have a spec in force as it says, without what their rollouts have come to."""
+    return [_read(one, found.spec) for one in objects if (found := in_force_of(one))]
+
+
+def _rolled_out(policy: Policy, known: Mapping[Key, Object], told: Mapping[Key, Told], now: float) -> Policy:
+    key = Key(POLICIES.kind, policy.namespace, policy.name)
+    return with_state(policy, next_rollout(known[key], told[key], now)) if key in known else policy
+
+
 def _in_force(one: Object | None, serving: ReadObject, wanted: Mapping[str, Any] | None) -> InForce:
     """With the generation of the spec that serves: the object's, or where another one had to stay, that one's."""
     before = in_force_of(one) if one else None
@@ -129,8 +161,8 @@ def _in_force(one: Object | None, serving: ReadObject, wanted: Mapping[str, Any]
 class _Taking:
     """The objects with what the cluster tells of them."""
 
-    def __init__(self, objects: Mapping[Key, Object], view: ClusterView) -> None:
-        self._objects, self._view = objects, view
+    def __init__(self, objects: Mapping[Key, Object], view: ClusterView, drives: bool) -> None:
+        self._objects, self._view, self._drives = objects, view, drives
         self._policies: dict[Key, Policy] = {}
         self._pools: dict[Key, GpuPool] = {}
         for key, one in objects.items():
@@ -174,15 +206,17 @@ class _Taking:
             found = self._found.get(key, FoundPool())
             here = sum(e.node in found.nodes for e in {each.address: each for each in self._endpoints}.values())
             unmatched = (("NoMatchingNode", found.problem),) if found.problem else ()
-            return Told(mine, (), unmatched, (), found, here)
+            return Told(mine, missing=unmatched, found=found, endpoints=here)
         policy, ready = self._policies.get(key), self._ready.get(key, {})
         serves = serving.document.value if serving is not None and serving.document else None
         versions = serves.answering if isinstance(serves, Policy) else ()
+        rolled_out = serves if self._drives and isinstance(serves, Policy) and serves.rollout else None
         return Told(
             mine,
             tuple(problems.get(f"{key.namespace}/{key.name}", ())),
             tuple(self._missing(policy, ready)) if policy is not None else (),
             tuple(VersionStatus(v.name, v.weight, _count(ready.get(v.name))) for v in versions),
+            rolled_out,
         )
 
     def _missing(self, policy: Policy, ready: Ready) -> Iterable[tuple[str, str]]:
@@ -207,6 +241,7 @@ def _waiting(spec: Mapping[str, Any], one: Object, ready: Ready) -> Mapping[str,
     """``spec`` without a share for versions that nobody serves and that have none in force either."""
     before = in_force_of(one)
     shares = {v["name"]: v.get("weight", 1) for v in _versions_of(before.spec)} if before else {}
+    shares |= {state.to: state.percent} if (state := state_of(one)) else {}
     versions = _versions_of(spec)
     answering = [version["name"] for version in versions if "mirror" not in version]
     waiting = {name for name in answering if not shares.get(name) and ready.get(name) == ()}

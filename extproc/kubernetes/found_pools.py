@@ -33,6 +33,10 @@ class PoolRow(msgspec.Struct, frozen=True):
     free: float | None
     """The share of it that is free, as processors were told; None: nobody told."""
     problem: str
+    waiting: float | None = None
+    """Requests that wait at its servers, those that are picked; None: nobody told."""
+    in_flight: float | None = None
+    """Requests that processors have sent to them and that have not ended; None: nobody told."""
 
 
 async def read_rows(api: Api, namespaces: Sequence[str], free: Mapping[str, float]) -> list[PoolRow]:

@@ -1,6 +1,7 @@
 """Objects of the API as documents of a policy file: read by the same code, with the same problems. Pure.
 
-A policy to which the controller has written what is in force is read as that, not as its spec; a pool whose GPUs the
+A policy to which the controller has written what is in force is read as that, not as its spec, and with the weights of
+its rollout (``rollout_in_status``); a pool whose GPUs the
 controller has read from its nodes is read with them.
 """
 
@@ -13,7 +14,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from extproc.errors import Problem
-from extproc.kubernetes.api import Object
+from extproc.kubernetes import rollout_in_status
+from extproc.kubernetes.api import POLICIES, Object
+from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy
 from extproc.policyfile import kinds
 from extproc.policyfile.fields import Field
@@ -49,6 +52,8 @@ class ReadObject(msgspec.Struct, frozen=True):
     document: Document[Policy] | Document[GpuPool] | None
     problems: tuple[Problem, ...]
     """Of the object by itself, warnings included."""
+    rollout: RolloutState | None = None
+    """How far its rollout has come: what the weights in ``document`` follow from, beside ``spec``."""
 
     @property
     def right(self) -> bool:
@@ -66,7 +71,8 @@ def kept(one: ReadObject) -> Object:
     """An object of which ``read`` makes the same."""
     places = {"name": one.key.name, "namespace": one.key.namespace, "creationTimestamp": one.created}
     metadata = {name: value for name, value in places.items() if value}
-    return {"apiVersion": kinds.API_VERSION, "kind": one.key.kind, "metadata": metadata, "spec": dict(one.spec)}
+    found = {"apiVersion": kinds.API_VERSION, "kind": one.key.kind, "metadata": metadata, "spec": dict(one.spec)}
+    return found | ({"status": {"rollout": rollout_in_status.told(one.rollout)}} if one.rollout is not None else {})
 
 
 def spec_of(found: Object) -> Spec:
@@ -108,6 +114,7 @@ def read(found: Object) -> ReadObject:
     named = {name: metadata[name] for name in ("name", "namespace") if name in metadata}
     problems: list[Problem] = []
     document = None
+    rollout = rollout_in_status.state_of(found) if key.kind == POLICIES.kind else None
     try:
         root = node_of({"apiVersion": found.get("apiVersion"), "kind": key.kind, "metadata": named, "spec": spec})
     except _TooDeep:
@@ -117,7 +124,8 @@ def read(found: Object) -> ReadObject:
         document = kinds.read(str(key), problems, root)
         if document is not None and isinstance(document.value, Policy):
             _hold_to_namespace(document.value, key, document.field)
-    return ReadObject(key, str(metadata.get("creationTimestamp", "")), spec, document, tuple(problems))
+            document = Document(document.field, rollout_in_status.with_state(document.value, rollout))
+    return ReadObject(key, str(metadata.get("creationTimestamp", "")), spec, document, tuple(problems), rollout)
 
 
 def _hold_to_namespace(policy: Policy, key: Key, field: Field) -> None:

@@ -29,6 +29,7 @@ from extproc.kubernetes.object_documents import (
     spec_of,
 )
 from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.rollout_in_status import state_of
 from extproc.kubernetes.snapshot_file import SnapshotProblem
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
@@ -226,8 +227,8 @@ class ClusterPolicies:
     def _as_read(self, found: Object) -> ReadObject:
         """The object, read anew only where what is read of it has changed."""
         before = self._read.get(key_of(found))
-        created = str(found["metadata"].get("creationTimestamp", ""))
-        return before if before and (before.spec, before.created) == (spec_of(found), created) else read(found)
+        now = spec_of(found), str(found["metadata"].get("creationTimestamp", "")), state_of(found)
+        return before if before and (before.spec, before.created, before.rollout) == now else read(found)
 
     def _keep(self) -> None:
         """Writes what serves to disk, where it is not there already."""

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, Object, Resource
-from extproc.kubernetes.conditions import Condition, Status, accepted, policy_status, pool_status, resolved
-from extproc.kubernetes.desired_state import Desired, in_force_of
-from extproc.kubernetes.mesh_writer import MANAGER, PARALLEL
+import msgspec
+
+from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, Object
+from extproc.kubernetes.conditions import (
+    Condition,
+    Status,
+    VersionStatus,
+    accepted,
+    policy_status,
+    pool_status,
+    resolved,
+)
+from extproc.kubernetes.desired_state import Desired, Told, in_force_of, next_rollout
+from extproc.kubernetes.mesh_writer import PARALLEL
 from extproc.kubernetes.object_documents import Key
+from extproc.kubernetes.object_events import Event, move_event, write_event
+from extproc.kubernetes.rollout_in_status import moment, state_of, told_after, with_state
 from extproc.policy.gpu import Gpu
 
-log = logging.getLogger(__name__)
-
-EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 _RESOURCES = {POLICIES.kind: POLICIES, POOLS.kind: POOLS}
-_MAX_NOTE = 1024
-"""Characters of an event's note, by its API."""
 
 
 class StatusWriter:
@@ -39,8 +44,8 @@ class StatusWriter:
         now: str,
         check: Callable[[], None],
     ) -> bool:
-        """Returns whether what is in force changed. ``blocked``: why policies could not be carried out; ``now``: RFC
-        3339; ``check`` raises where nothing may be written any more. Raises ``ApiFailure``.
+        """Returns whether what processors decide by changed. ``blocked``: why policies could not be carried out;
+        ``now``: RFC 3339; ``check`` raises where nothing may be written any more. Raises ``ApiFailure``.
         """
         changed = False
         for kind in (POOLS.kind, POLICIES.kind):
@@ -72,7 +77,8 @@ async def _write(api: Api, key: Key, one: Object, status: Status, now: str) -> b
         raise
     one["status"], one["metadata"] = written["status"], written["metadata"]
     await _tell(api, one, before, status, now)
-    return in_force_of({"status": before}) != in_force_of(one)
+    earlier = {**one, "status": before}
+    return (in_force_of(earlier), state_of(earlier)) != (in_force_of(one), state_of(one))
 
 
 def _status(key: Key, one: Object, desired: Desired, why: str, *, controller: str, now: str) -> Status | None:
@@ -102,8 +108,20 @@ def _status(key: Key, one: Object, desired: Desired, why: str, *, controller: st
         conditions.append(Condition("Programmed", "False", "NotWritten", f"{why}; {_stays(in_force is not None)}"))
     else:
         conditions.append(Condition("Programmed", "True", "Programmed"))
-    versions = told.versions
-    return policy_status(before, conditions, in_force, versions, controller=controller, generation=generation, now=now)
+    versions, rollout = _rolled_out(one, told, now)
+    return policy_status(
+        before, conditions, in_force, versions, rollout, controller=controller, generation=generation, now=now
+    )
+
+
+def _rolled_out(one: Object, told: Told, now: str) -> tuple[tuple[VersionStatus, ...], Status | None]:
+    """The versions with their weights in force, and ``status.rollout``: both by the status as it is at this moment."""
+    state = next_rollout(one, told, moment(now))
+    if state is None or told.rolled_out is None:
+        return told.versions, None
+    weights = {version.name: version.weight for version in with_state(told.rolled_out, state).answering}
+    versions = tuple(msgspec.structs.replace(each, weight=weights[each.name]) for each in told.versions)
+    return versions, told_after(one, state)
 
 
 def _stays(something: bool) -> str:
@@ -111,37 +129,19 @@ def _stays(something: bool) -> str:
 
 
 async def _tell(api: Api, one: Object, before: Mapping[str, Any], status: Status, now: str) -> None:
-    """An event for each condition that is another one than before; of what is right from the start, that it is
-    programmed. That an event can't be written is no failure.
+    """An event for each condition that is another one than before, and for a rollout that begins; of what is right from
+    the start, that it is programmed.
     """
     known = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions") or ()}
-    metadata = one["metadata"]
+    at = now.replace("Z", ".000000Z")
     for condition in status["conditions"]:
         if known.get(condition["type"]) == (condition["status"], condition["reason"]):
             continue
         if not known and condition["status"] == "True" and condition["type"] != "Programmed":
             continue
         note = condition["message"] or f"{condition['type']} is {condition['status']}"
-        event = {
-            "apiVersion": EVENTS.api_version,
-            "kind": EVENTS.kind,
-            "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
-            "type": "Normal" if condition["status"] == "True" else "Warning",
-            "reason": condition["reason"],
-            "action": condition["type"],
-            "note": note[:_MAX_NOTE],
-            "regarding": {
-                "apiVersion": one["apiVersion"],
-                "kind": one["kind"],
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "uid": metadata["uid"],
-            },
-            "eventTime": now.replace("Z", ".000000Z"),
-            "reportingController": f"ai.istio.io/{MANAGER}",
-            "reportingInstance": MANAGER,
-        }
-        try:
-            await api.create(EVENTS, event)
-        except ApiFailure as failure:
-            log.warning("an event could not be written: %s", failure)
+        told = Event(condition["reason"], condition["type"], note, warning=condition["status"] != "True")
+        await write_event(api, one, told, at)
+    state = state_of(one)
+    if state is not None and state != state_of({**one, "status": before}):
+        await write_event(api, one, move_event(state), at)

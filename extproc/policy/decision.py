@@ -6,6 +6,7 @@ Pure: the same arguments always give the same decision.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from zlib import crc32
 
 import msgspec
 
@@ -34,6 +35,11 @@ UNOWNED = "unowned"
 """Of what passes on unrouted: no version was chosen."""
 FALLBACK = "fallback"
 
+USER = "user"
+"""Key of the metadata."""
+USERS, USER_LENGTH = 256, 2
+"""Number of the words for users; characters of one."""
+
 MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT, FAILOVER))
 """Cohorts whose version was not asked for by name."""
 
@@ -53,18 +59,20 @@ class Decision(msgspec.Struct, frozen=True):
     """Model name for the body sent upstream; empty: as the client wrote it."""
     endpoint: str = ""
     """The server (``host:port``) that keeps what the request makes or asks for; empty: any of the target."""
+    user: str = ""
+    """Of a rollout's requests whose version the sticky key chose: one of ``USERS`` words for the key, not the key."""
 
     def identity(self) -> tuple[str, ...]:
         """All that the headers and the metadata are made of; decisions with equal ones can share their mutation.
 
         ``(api, operation, model)`` where no policy owns the request, else these and ``(policy, cohort, version, pool,
-        architecture)``.
+        user, architecture)``.
         """
         request, policy = self.request, self.policy
         if policy is None:
             return request.api, request.operation, request.model
         api, operation, model = request.api, request.operation, request.model
-        return api, operation, model, policy.name, self.cohort, self.version, self.pool, self.architecture
+        return api, operation, model, policy.name, self.cohort, self.version, self.pool, self.user, self.architecture
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The routing headers to set, their values made safe for HTTP (``safe_value``)."""
@@ -76,14 +84,14 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 _HEADERS = (names.MODEL_NAME, names.MODEL_VERSION, names.GPU_POOL, names.GPU_ARCHITECTURE, names.MODEL_COHORT)
-_METADATA = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool")
+_METADATA = ("api", "operation", "model", "policy", "cohort", "version", "gpu_pool", USER)
 
 
 def routing_headers(identity: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """``Decision.headers`` by identity."""
     if len(identity) == _UNOWNED_IDENTITY_SIZE:
         return ()
-    _, _, model, _, cohort, version, pool, architecture = identity
+    _, _, model, _, cohort, version, pool, _, architecture = identity
     told = cohort if cohort == FALLBACK else ""
     pairs = zip(_HEADERS, (model, version, pool, architecture, told), strict=True)
     return tuple((name, safe_value(value)) for name, value in pairs if value)
@@ -144,6 +152,7 @@ def decide(
         architecture_of(policy, snapshot, target),
         version.model_rewrite if version else "",
         server_of(target, sticky) if stateful and sticky else "",
+        f"{crc32(sticky) % USERS:02x}" if policy.rollout is not None and sticky and cohort == STICKY else "",
     )
 
 

@@ -56,6 +56,8 @@ class PoolLoads:
     def __init__(self) -> None:
         self.down = NOTHING_DOWN
         """Clusters of targets of which no server can be reached."""
+        self.unreachable: frozenset[str] = frozenset()
+        """Servers (``host:port``) that can't be reached, of policies that pick endpoints."""
         self._reports: dict[str, dict[str, tuple[float, float]]] = {}
         """By pool and name of the number: (average, time of the last report)."""
         self._current = NO_REPORTS

@@ -54,6 +54,16 @@ class RendezvousHash(Generic[T]):
                 earliest, winner = arrival, value
         return winner
 
+    def ranked(self, key: bytes) -> list[T]:
+        """All values: the one that ``key`` belongs to, the one that it would belong to without that one, and so on."""
+        arrivals: list[tuple[float, int, T]] = []
+        for state, weight, value in self._entries:
+            hashed = state.copy()
+            hashed.update(key)
+            arrivals.append((_arrival(hashed.digest(), weight), len(arrivals), value))
+        arrivals.sort()
+        return [value for _, _, value in arrivals]
+
 
 def _arrival(digest: bytes, rate: float) -> float:
     """A draw from the exponential distribution of this rate, by 8 uniformly distributed bytes."""

@@ -12,6 +12,8 @@ ROLLING_BACK: Final = "RollingBack"
 FAILED: Final = "Failed"
 COMPLETED: Final = "Completed"
 Phase: TypeAlias = Literal["Progressing", "Paused", "RollingBack", "Failed", "Completed"]
+MEASURED: frozenset[Phase] = frozenset((PROGRESSING, PAUSED))
+"""Phases in which guards are judged."""
 ENDED: frozenset[Phase] = frozenset((FAILED, COMPLETED))
 
 DEFAULT_STEPS = (1, 5, 25, 50, 100)
@@ -29,6 +31,13 @@ PER_TOKEN = "timePerOutputToken"  # noqa: S105
 OUTPUT_TOKENS = "outputTokens"
 METRICS = (ERRORS, FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS)
 """What guards can look at, but for queries."""
+
+
+def quantity(metric: str, value: float, digits: int = 6) -> str:
+    """A value of ``FIRST_TOKEN``, ``PER_TOKEN`` or ``OUTPUT_TOKENS`` with its unit."""
+    if metric == OUTPUT_TOKENS:
+        return f"{value:.0f} tokens"
+    return f"{value:.{digits}g}s" if value >= 1 else f"{1000 * value:.{digits}g}ms"
 
 
 class Guard(msgspec.Struct, frozen=True):
@@ -62,7 +71,11 @@ class Guard(msgspec.Struct, frozen=True):
             return f"{name} ≤ {self.max_ratio:g} times {self.relative_to}"
         if self.min_ratio is not None:
             return f"{name} ≥ {self.min_ratio:g} times {self.relative_to}"
-        return f"{name} ≤ {self.maximum:g}s" if self.maximum is not None else f"{name} ≥ {self.minimum:g}"
+        return (
+            f"{name} ≤ {quantity(self.metric, self.maximum)}"
+            if self.maximum is not None
+            else f"{name} ≥ {self.minimum:g}"
+        )
 
 
 class RolloutPlan(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.locality import by_distance, choose_nearest, hash_of
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
+from extproc.policy.picking import Picking
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
@@ -34,10 +35,9 @@ NONE = "none"
 
 
 class HeaderMatch(msgspec.Struct, frozen=True):
-    """One entry of a version's ``match``: each named header must have exactly the value."""
+    """One entry of a version's ``match``: each header, named in lower case, must have exactly the value."""
 
     headers: tuple[tuple[str, bytes], ...]
-    """Names in lower case."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -115,12 +115,13 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     """What the versions' weights follow from; None: no rollout, or it has not begun."""
     load_balancer: LoadBalancer = LEAST_REQUEST
     """Where neither version nor pool has one."""
+    picking: Picking | None = None
+    """How one endpoint of a version is picked; None: proxies do it, by the load balancer."""
 
     @cached_property
     def metric_headers(self) -> frozenset[str]:
         """Response headers that custom metrics read, in lower case."""
-        sources = (source for metric in self.custom_metrics for source in (metric.source, metric.per))
-        return frozenset(source.header for source in sources if source.header)
+        return frozenset(s.header for metric in self.custom_metrics for s in (metric.source, metric.per) if s.header)
 
     @cached_property
     def answering(self) -> tuple[Version, ...]:
@@ -266,8 +267,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def fallback(self) -> Policy:
         """The policy to whose servers our own Envoy sends what none owns: the owner of ``*``, else the first one."""
-        every = (match.policy for match in self.patterns if not match.pattern.strip("*"))
-        return next(every, self.policies[0])
+        return next((match.policy for match in self.patterns if not match.pattern.strip("*")), self.policies[0])
 
     def match(self, model: str) -> ModelMatch | None:
         """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""

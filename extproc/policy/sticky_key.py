@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extproc.headers import Headers
-from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.snapshot import Policy
 
 
 def sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes | None:
@@ -16,13 +16,6 @@ def sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes 
     if sticky.cookie:
         return cookie(headers, sticky.cookie) or None
     return body_key.encode() if body_key else None
-
-
-def key_limit(snapshot: Snapshot, model: str) -> int:
-    """Bytes of the body in which the key for a model may stand; 0 where its policy has it elsewhere, or none."""
-    match = snapshot.match(model)
-    sticky = match.policy.sticky if match else None
-    return match.policy.body_limit if match and sticky and sticky.body else 0
 
 
 def cookie(headers: Headers, name: str) -> bytes | None:

@@ -6,12 +6,14 @@ Where a document has errors of its own, checks that would only repeat them are l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import known_architecture, satisfies, shortfall
 from extproc.policy.load_balancer import CONSISTENT_HASH
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policy.target import Target
+from extproc.policyfile import picking
 from extproc.policyfile.fields import Field, suggestion
 from extproc.policyfile.kinds import Document
 from extproc.telemetry.custom_series import samples
@@ -206,6 +208,8 @@ def _check_servers(policies: Policies, pools: Pools) -> None:
     snapshot = Snapshot(tuple(d.value for d in policies), tuple(d.value for d in pools))
     for document in policies:
         _check_hashing(document, snapshot)
+        answering = (snapshot.targets[document.value.name, v.name] for v in document.value.answering or (Version(""),))
+        picking.check(document.field.at("spec"), document.value, chain.from_iterable(answering))
         for i, version in enumerate(document.value.versions):
             field = document.field.at("spec", "versions", i)
             for target in snapshot.targets[document.value.name, version.name]:

@@ -10,6 +10,7 @@ from typing import Any
 from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
+from extproc.policy.picking import EndpointPages, Picking
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, Objective, Policy, Slo, Snapshot, Version
 from extproc.policy.upstream import Upstream
@@ -59,6 +60,7 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
         "rollout": policy.rollout and _rollout(policy.rollout, policy.rollout_state),
         "limits": {"maxBody": policy.body_limit},
         "loadBalancer": _load_balancer(policy.load_balancer),
+        "picking": policy.picking and _picking(policy.picking),
         "targets": [
             {
                 "version": target.version,
@@ -84,6 +86,24 @@ def _breaker(breaker: CircuitBreaker) -> dict[str, Any]:
         "maxConcurrency": breaker.max_concurrency,
         "fallback": fallback if any(fallback.values()) else None,
     }
+
+
+def _picking(picking: Picking) -> dict[str, Any]:
+    bounds = picking.saturation
+    return {
+        "by": picking.by,
+        "blockBytes": picking.block_bytes,
+        "indexBlocks": picking.index_blocks,
+        "adapterWeight": picking.adapter_weight,
+        "saturation": {"waiting": bounds.waiting, "cache": bounds.cache, "stale": bounds.stale},
+        "priority": picking.priority,
+        "objectives": dict(picking.objectives),
+        "metrics": {name: value for name, value in _pages(picking.metrics).items() if value},
+    }
+
+
+def _pages(pages: EndpointPages) -> dict[str, Any]:
+    return {"type": pages.kind, "port": pages.port, "path": pages.path, "interval": pages.interval}
 
 
 def _metric(metric: CustomMetric) -> dict[str, Any]:

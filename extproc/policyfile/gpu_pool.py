@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from extproc.policy import gpu
-from extproc.policy.load_report import ORCA_SERVER_TYPES, PAGE_METRICS
+from extproc.policy.load_report import ORCA_SERVER_TYPES
+from extproc.policy.metrics_page import PAGE_METRICS
 from extproc.policy.snapshot import NONE, GpuPool
 from extproc.policyfile import endpoints, load_balancer, quantities_and_durations, upstreams, values
 from extproc.policyfile.fields import Field, Fields

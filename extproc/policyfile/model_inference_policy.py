@@ -11,6 +11,7 @@ from extproc.policyfile import (
     circuit_breaker,
     endpoints,
     load_balancer,
+    picking,
     quantities_and_durations,
     rollout,
     slo,
@@ -20,7 +21,7 @@ from extproc.policyfile import (
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile.fields import Field, Fields, suggestion
 from extproc.rollout.steps import in_force
-from extproc.yamldoc import quoted
+from extproc.yamldoc import Scalar, quoted
 
 DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
@@ -30,7 +31,9 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
-    fields = spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer") if spec else None
+    fields = (
+        spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer", "picking") if spec else None
+    )
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
@@ -63,6 +66,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         default=fields.optional("default", values.name, ""),
         rollout=fields.optional("rollout", rollout.read, None),
         load_balancer=fields.optional("loadBalancer", load_balancer.read, LEAST_REQUEST),
+        picking=fields.optional("picking", picking.read, None),
     )
     if fields.field.at("versions").clean:
         _check_version_choice(fields, policy)
@@ -99,6 +103,9 @@ def _requirement(field: Field) -> gpu.Requirement | None:
 
 
 def _sticky(field: Field) -> Sticky | None:
+    if isinstance(field.node, Scalar) and field.node.tag == "str":
+        field.error("is not a mapping", f"write {{header: {field.node.text}}}, or name a cookie or a place in the body")
+        return None
     fields = field.fields("header", "cookie", "body")
     if fields is None:
         return None

@@ -202,13 +202,22 @@ def _percent(field: Field) -> float | None:
         return None
     match = _PERCENT.fullmatch(text)
     if match is None:
-        field.error(f"{quoted(text)} is no percentage", "write it with its sign: 1%")
+        field.error(f"{quoted(text)} is no percentage", f"write it with its sign: {_as_percent(text)}")
         return None
     share = float(match[1]) / 100
     if not 0.0001 <= share <= 0.5:
         field.error(f"{text} is out of range", "give 0.01% to 50%")
         return None
     return share
+
+
+def _as_percent(text: str) -> str:
+    """What whoever wrote a share or a bare number meant."""
+    try:
+        number = float(text)
+    except ValueError:
+        return "1%"
+    return f"{100 * number:.6g}%" if 0 < number < 1 else f"{number:.6g}%" if 1 <= number <= 50 else "1%"
 
 
 def _query_text(field: Field) -> str | None:

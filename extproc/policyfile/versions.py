@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from extproc.policy.snapshot import NONE, OTHER, HeaderMatch, Version
 from extproc.policyfile import load_balancer, upstreams, values
-from extproc.policyfile.fields import Field
+from extproc.policyfile.fields import Field, suggestion
 from extproc.yamldoc import Mapping, Scalar
 
 MAX_WEIGHT = 1_000_000
@@ -93,12 +93,20 @@ def _check_weights(field: Field, items: Sequence[Field]) -> None:
     without = [item for item in items if not item.has("weight")]
     if len(without) < len(items):
         for item in without:
+            if _misspells_weight(item):
+                continue
             item.error(
                 "has no weight, and other versions have one",
                 "give each one a weight; weight: 0 where only a match or a pin may choose it",
             )
     elif len(items) > 1:
         field.warn("no version has a weight: they share equally", "give each one a weight")
+
+
+def _misspells_weight(item: Field) -> bool:
+    """Whether that is noted already."""
+    remedy = suggestion("weight", ["weight"])
+    return any(one.remedy == remedy and one.path.startswith(f"{item.path}.") for one in item.problems)
 
 
 def _check_matches(items: Sequence[Field], versions: Sequence[Version]) -> None:

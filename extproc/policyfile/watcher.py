@@ -96,9 +96,9 @@ class PolicyWatcher:
             self.snapshot, self.warnings, self.problems = loaded.snapshot, loaded.warnings, ()
             self.good, self.loaded_at = files, self._clock()
         if self.problems:
-            log.error(
-                "policy not loaded: %d problems; generation %d stays", len(self.problems), self.snapshot.generation
-            )
+            count = len(self.problems)
+            text = "policy not loaded: %d problem%s; generation %d stays"
+            log.error(text, count, "" if count == 1 else "s", self.snapshot.generation)
         else:
             log.log(self._level, "policy loaded, generation %d", self.snapshot.generation)
         if self._on_reload is not None:

@@ -9,10 +9,11 @@ often be in the same bucket.
 from __future__ import annotations
 
 from math import ceil, log
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from extproc.policy.decision import USERS
 from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
 
 GROWTH = 1.02
@@ -23,6 +24,7 @@ ZERO = -2000
 _LOWEST, _HIGHEST = -900, 900
 """Of the other buckets: 18 ns to 5e7 s, or tokens."""
 
+K = TypeVar("K", int, str)
 Buckets: TypeAlias = dict[int, int]
 """Number of values by bucket."""
 
@@ -57,8 +59,21 @@ class VersionEvidence(msgspec.Struct):
     """Answers that were read: all, or a sample."""
     answer_failures: int = 0
     """Of ``answers``: an error in a stream of status 200, or no end."""
+    failures_by_user: dict[str, int] = {}
+    answer_failures_by_user: dict[str, int] = {}
+    """The same of those whose user is known (``Decision.user``)."""
     values: dict[str, Buckets] = {}
     """By metric: seconds, or tokens."""
+
+    def fail(self, user: str) -> None:
+        """Counts a failure of a request."""
+        self.failures += 1
+        _count(self.failures_by_user, user)
+
+    def fail_in_answer(self, user: str) -> None:
+        """Counts a failure of an answer."""
+        self.answer_failures += 1
+        _count(self.answer_failures_by_user, user)
 
     def note(self, metric: str, value: float) -> None:
         """Counts a value of one of ``VALUES``."""
@@ -74,16 +89,27 @@ class VersionEvidence(msgspec.Struct):
         self.failures += sign * other.failures
         self.answers += sign * other.answers
         self.answer_failures += sign * other.answer_failures
+        _add(self.failures_by_user, other.failures_by_user, sign)
+        _add(self.answer_failures_by_user, other.answer_failures_by_user, sign)
         for metric, theirs in other.values.items():
-            ours = self.values.setdefault(metric, {})
-            for number, count in theirs.items():
-                ours[number] = ours.get(number, 0) + sign * count
+            _add(self.values.setdefault(metric, {}), theirs, sign)
 
     def copy(self) -> VersionEvidence:
         """Another with the same counts."""
         found = VersionEvidence()
         found.add(self)
         return found
+
+
+def _count(by_user: dict[str, int], user: str) -> None:
+    """No more words than there are, whatever an access log tells."""
+    if user and (user in by_user or len(by_user) < USERS):
+        by_user[user] = by_user.get(user, 0) + 1
+
+
+def _add(ours: dict[K, int], theirs: dict[K, int], sign: int) -> None:
+    for key, count in theirs.items():
+        ours[key] = ours.get(key, 0) + sign * count
 
 
 VALUES = (FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS, DURATION, ABANDONED)

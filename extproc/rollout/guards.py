@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, Guard, RolloutPlan
+from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, Guard, RolloutPlan, quantity
 from extproc.rollout.evidence import ABANDONED, DURATION, Buckets, GuardRecord, Look, StepEvidence, VersionEvidence
 from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
 from extproc.rollout.verdict import count_above, count_below, exceeds, quantile, quantile_bounds
@@ -27,6 +27,8 @@ MAX_LOOKS = 120
 """Looks that are kept of a guard; beyond, every second is dropped."""
 PATIENCE = 2.0
 """Times the p99 of what whole answers take, of all versions: who has waited for longer was not being answered."""
+_FEW_USERS = 2
+"""Users of whom alone no failures count: an alarm holds without those that have the most."""
 _MORE_LEFT, _LEFT_WITHOUT_OTHERS = 2.0, 0.1
 """The share of clients that may leave the new version without an answer: so many times that of the other versions, or
 where nobody is on these, this."""
@@ -47,11 +49,11 @@ def _tests(guard: Guard) -> int:
 
 
 def judge(
-    step: StepEvidence, plan: RolloutPlan, percent: int, queried: Mapping[str, float | None], now: float
+    step: StepEvidence, plan: RolloutPlan, percent: int, queried: Mapping[str, float | str], now: float
 ) -> Verdict:
     """The verdict of all guards, each of which is noted in ``step.guards``.
 
-    ``queried``: values of the queries that were asked at this look; None where there was no answer that could be used.
+    ``queried``: values of the queries that were asked at this look; a text where there is none, and says why.
     """
     level = ALARM_LEVEL / count_tests(plan)
     known = {record.label: record for record in step.guards}
@@ -89,8 +91,17 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
     by_account, by_answer = _share(new.failures, new.requests), _share(failures, answers)
     record.value = by_account + by_answer if new.requests or answers else None
     text = f"{100 * (by_account + by_answer):.3g}% of {max(new.requests, answers)} requests of {plan.to}"
-    if exceeds(new.failures, new.requests, bound, level) or exceeds(failures, answers, bound, level):
-        return Verdict(FAILING, text)
+    alarms = 0
+    for hits, trials, by_user in (
+        (new.failures, new.requests, new.failures_by_user),
+        (failures, answers, new.answer_failures_by_user),
+    ):
+        of_few = sum(sorted(by_user.values())[-_FEW_USERS:])
+        if exceeds(hits - of_few, trials - of_few, bound, level):
+            return Verdict(FAILING, text)
+        alarms += exceeds(hits, trials, bound, level)
+    if alarms:
+        return Verdict(WAITING, f"{text}, which are of too few users")
     if short := _too_few(min(new.requests, answers), plan, f"requests of {plan.to}"):
         return short
     return Verdict(PASSING if by_account + by_answer <= bound else WAITING, text)
@@ -106,7 +117,7 @@ def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan:
     else:
         beyond, allowed = count_below(values, guard.minimum or 0.0), guard.quantile
     what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {plan.to}"
-    text = f"{record.value or 0:.3g} of {total} {what}"
+    text = f"{total} {what}" if record.value is None else f"{_shown(guard, record.value)} in {total} {what}"
     if exceeds(beyond, total, allowed, level):
         return Verdict(FAILING, text)
     if short := _too_few(total, plan, what):
@@ -119,7 +130,7 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
     here, there = quantile(ours, guard.quantile), quantile(theirs, guard.quantile)
     record.value = here / there if here is not None and there else None
-    text = f"{here or 0:.3g} of {plan.to} against {there or 0:.3g} of {guard.relative_to}"
+    text = f"{_shown(guard, here)} of {plan.to} against {_shown(guard, there)} of {guard.relative_to}"
     lowest, highest = quantile_bounds(ours, guard.quantile, level)
     lowest_there, highest_there = quantile_bounds(theirs, guard.quantile, level)
     if guard.max_ratio is not None and lowest > guard.max_ratio * highest_there:
@@ -136,13 +147,18 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     return Verdict(PASSING if holds else WAITING, text)
 
 
-def _judge_query(guard: Guard, record: GuardRecord, queried: Mapping[str, float | None]) -> Verdict:
+def _shown(guard: Guard, value: float | None) -> str:
+    return "nothing" if value is None else quantity(guard.metric, value, 3)
+
+
+def _judge_query(guard: Guard, record: GuardRecord, queried: Mapping[str, float | str]) -> Verdict:
     if guard.label in queried:
         value = queried[guard.label]
-        record.value = value if value is not None and isfinite(value) else None
+        record.value = value if isinstance(value, float) and isfinite(value) else None
+        record.reason = f"no value: {value}"
         record.outside = record.outside + 1 if record.value is not None and not _within(guard, record.value) else 0
     if record.value is None:
-        return Verdict(WAITING, "no answer that can be used")
+        return Verdict(WAITING, record.reason or "not asked yet")
     text = f"{record.value:.4g}"
     if record.outside >= LOOKS_TO_FAIL:
         return Verdict(FAILING, f"{text} at {record.outside} looks in a row")

@@ -47,14 +47,29 @@ class UnfitCommandError(Exception):
     """A command does not fit the phase; its text says why and what would."""
 
 
-def begin(policy: Policy, plan: RolloutPlan, former: RolloutState | None, now: float) -> RolloutState:
-    """The first step of a rollout. ``former``: the policy's last one, to another version."""
+def begin(
+    policy: Policy, plan: RolloutPlan, former: RolloutState | None, now: float, *, ready: bool = True
+) -> RolloutState:
+    """The first step of a rollout. ``former``: the policy's last one, to another version.
+
+    ``ready``: whether anybody serves the new version; else it ``waits`` at 0 percent, for ``start``.
+    """
     serving = ""
     if former is not None:
         serving = former.to if former.phase == COMPLETED else former.serving
     serving = serving if serving in policy.by_name and serving != plan.to else ""
-    start = RolloutState(policy.name, plan.to, PROGRESSING, 0, now, serving)
-    return _move(start, PROGRESSING, plan.steps[0], f"the rollout to {plan.to} begins", now)
+    state = RolloutState(policy.name, plan.to, PROGRESSING, 0, now, serving)
+    return start(state, plan, now) if ready else _move(state, PROGRESSING, 0, f"{plan.to} has no server yet", now)
+
+
+def start(state: RolloutState, plan: RolloutPlan, now: float) -> RolloutState:
+    """The first step of a rollout that waits."""
+    return _move(state, PROGRESSING, plan.steps[0], f"the rollout to {plan.to} begins", now)
+
+
+def waits(state: RolloutState) -> bool:
+    """Whether the rollout has not begun, since nobody serves the new version."""
+    return state.phase == PROGRESSING and state.percent == 0
 
 
 def reconcile(policies: Sequence[Policy], states: Sequence[RolloutState], now: float) -> tuple[RolloutState, ...]:
@@ -83,7 +98,7 @@ def advance(state: RolloutState, plan: RolloutPlan, verdict: Verdict, measured: 
     if state.phase == ROLLING_BACK:
         reason = state.moves[-1].reason if state.moves else ""  # a state that somebody else has written may have none
         return _move(state, FAILED, 0, reason, now) if now - state.since >= RELOAD_TIME else state
-    if state.phase != PROGRESSING:
+    if state.phase != PROGRESSING or waits(state):
         return state
     if verdict.word == FAILING:
         if plan.rolls_back:

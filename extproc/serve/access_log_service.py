@@ -14,9 +14,10 @@ from typing import TypeAlias
 from extproc.envoy.access_log import decode
 from extproc.envoy.codec import Malformed
 from extproc.exchange.notes import Observed, RequestAccount
-from extproc.exchange.request_outcome import MESH_NAMESPACE, account
+from extproc.exchange.request_outcome import MESH_NAMESPACE, account, could_not_be_reached, picked_endpoint
 from extproc.grpc_server import Abort, Sender, StatusCode
 from extproc.policy.snapshot import Snapshot
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.known_targets import KnownTargets
 from extproc.telemetry.golden_metrics import is_failure
 from extproc.telemetry.metrics import Metrics
@@ -36,11 +37,19 @@ AccountListener: TypeAlias = Callable[[RequestAccount], None]
 class AccessLogService:
     """Counts the requests of all streams."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], metrics: Metrics, on_account: AccountListener | None = None):
-        """``snapshot`` gives the policies in force; ``on_account`` is called with each request, too."""
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        metrics: Metrics,
+        on_account: AccountListener | None = None,
+        picks: EndpointPicks | None = None,
+    ) -> None:
+        """``snapshot`` gives the policies in force; ``on_account`` is called with each request, too; ``picks`` counts
+        those in flight whose endpoints were picked.
+        """
         self._snapshot = snapshot
         self._metrics = metrics
-        self._on_account = on_account
+        self._on_account, self._picks = on_account, picks
         self._open: OrderedDict[Sender, None] = OrderedDict()
         """The first has said nothing longest."""
         self._targets: OrderedDict[str | None, KnownTargets] = OrderedDict()
@@ -87,6 +96,8 @@ class AccessLogService:
         snapshot = self._snapshot()
         targets = self._known_targets(sender).by_cluster(snapshot)
         for logged in decode(message):
+            if self._picks is not None and (endpoint := picked_endpoint(snapshot, logged)):
+                self._picks.ended(endpoint, reached=not could_not_be_reached(logged))
             for note in account(snapshot, logged, targets, self._observed_failures):
                 self._metrics.note(note)
                 if type(note) is RequestAccount and self._on_account is not None:

@@ -27,10 +27,19 @@ class ChildProcess:
     of its own: Ctrl-C in a terminal reaches only the parent, which decides the order in which its children end.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, echo: bool = False, output: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        echo: bool = False,
+        output: bool = True,
+        inherits: Sequence[int] = (),
+    ) -> None:
         """Starts ``command``; ``name`` is for messages. Raises ``SetupError``.
 
         ``echo``: copy its stderr to ours, line by line. ``output``: its stdout is ours; otherwise it is discarded.
+        ``inherits``: file descriptors that it has under the same numbers.
         """
         self.name = name
         self._lines: deque[str] = deque(maxlen=_MAX_LOG_LINES)
@@ -42,6 +51,7 @@ class ChildProcess:
                 stdout=None if output else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                pass_fds=inherits,
                 text=True,
                 errors="replace",
             )

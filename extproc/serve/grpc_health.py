@@ -1,6 +1,7 @@
 """The gRPC health service (grpc.health.v1) on the data port.
 
-Answers for the server as a whole and for the ext_proc service by name. Source: gRPC's health checking protocol.
+Answers for the server as a whole and for services by name. Sources: gRPC's health checking protocol; for the names, the
+Endpoint Picker Protocol of the Gateway API Inference Extension.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from extproc.grpc_server import Abort, Factory, Sender, StatusCode
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
-SERVICES = ("", SERVICE)
+LIVENESS = "liveness"
+"""Serving for as long as the process answers (Endpoint Picker Protocol)."""
+SERVICES = ("", SERVICE, LIVENESS, "readiness")
 """Names of services that have a status; empty is the server as a whole."""
 MAX_OPEN_CHECKS = 1_000
 """Check streams that are open without a request. One more ends the oldest with RESOURCE_EXHAUSTED: Envoy sends its
@@ -51,7 +54,8 @@ class Health:
         """The reply for a service; ``""`` is the server as a whole."""
         if service not in SERVICES:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
-        serving = pb.HealthCheckResponse.SERVING if self._serving else pb.HealthCheckResponse.NOT_SERVING
+        up = self._serving or service == LIVENESS
+        serving = pb.HealthCheckResponse.SERVING if up else pb.HealthCheckResponse.NOT_SERVING
         return pb.HealthCheckResponse(status=serving).SerializeToString()
 
     def services(self) -> dict[str, Factory]:

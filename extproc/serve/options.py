@@ -46,6 +46,10 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is a worker, whose supervisor drives rollouts for all of them."""
     siblings: int = 1
     """Workers that share the bounds of circuit breakers, itself included."""
+    board: int | None = None
+    """File descriptor of the memory that workers share; None: the process makes it."""
+    board_row: int = 0
+    """The worker's own part of it, from 0."""
 
     @property
     def tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
@@ -55,9 +59,8 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     def for_worker(self, number: int, admin: str) -> ServeOptions:
         """The options of the worker with this number (from 0)."""
         listen = tuple(nth_address(one, number) for one in self.listen)
-        return msgspec.structs.replace(
-            self, listen=listen, admin=admin, workers=1, supervised=True, siblings=self.workers
-        )
+        mine = {"listen": listen, "admin": admin, "board_row": number}
+        return msgspec.structs.replace(self, **mine, workers=1, supervised=True, siblings=self.workers)
 
     def arguments(self) -> list[str]:
         """The arguments of ``extproc`` that say the same."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from extproc.fetch.steps import Steps
 from extproc.policy.pool_load import PoolLoads
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.snapshot import Snapshot, Version
 from extproc.policy.target import Target
 from extproc.serve.connection_attempts import Port, attempt, is_of_server
 from extproc.serve.polling_thread import PollingThread
@@ -16,7 +16,9 @@ from extproc.telemetry.serving_gauges import TargetName
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.5
-"""Seconds between two looks at a server."""
+"""Seconds between two looks at a server; more where that would be more than ``LOOKS`` a second."""
+LOOKS = 400
+"""Connections a second: 200 servers have two each."""
 FAILURES = 2
 """Looks in a row that must fail before a server is down; one that succeeds is enough for it to be up."""
 
@@ -49,7 +51,8 @@ class Server:
 
 class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
-    target, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all down.
+    target, or pick endpoints, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all
+    down, and the servers that are.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
         interval: float = INTERVAL,
     ) -> None:
         super().__init__("reachability-feed", interval, count_error)
-        self._snapshot, self._loads = snapshot, loads
+        self._snapshot, self._loads, self._least_interval = snapshot, loads, interval
         self.up: dict[TargetName, int] = {}
         """For each watched target 1, or 0 where all of its servers are down, or all of those for gRPC."""
         self._targets: list[Target] = []
@@ -71,6 +74,7 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
         self._targets = watched(self._snapshot())
         ports = dict.fromkeys(port for target in self._targets for each in _clusters(target).values() for port in each)
         self._servers = {port: self._servers.get(port) or Server() for port in ports}
+        self._interval = max(self._least_interval, len(ports) / LOOKS)
         self._tell()
         return ports
 
@@ -90,6 +94,9 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
             )
         for cluster in sorted(self._loads.down - down):
             log.info("%s can be reached again", cluster)
+        unreachable = frozenset(port.endpoint for port, server in self._servers.items() if server.down)
+        if unreachable != self._loads.unreachable:
+            self._loads.unreachable = unreachable
         self._loads.down = down
         self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
 
@@ -98,11 +105,12 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
 
 
 def watched(snapshot: Snapshot) -> list[Target]:
-    """The targets of policies that have more than one to answer clients."""
+    """The targets of policies that have more than one to answer clients, or pick endpoints."""
     found = []
     for policy in snapshot.policies:
-        mine = [target for version in policy.answering for target in snapshot.targets[policy.name, version.name]]
-        found += mine if len(mine) > 1 else []
+        versions = policy.answering or ((Version(""),) if policy.picking else ())
+        mine = [target for version in versions for target in snapshot.targets[policy.name, version.name]]
+        found += mine if len(mine) > 1 or policy.picking else []
     return found
 
 

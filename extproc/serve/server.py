@@ -21,11 +21,15 @@ from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Sender, Settings, create
 from extproc.grpc_server.tls import Certificates
 from extproc.policy.pool_load import PoolLoads
+from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import effective_policy
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
+from extproc.rollout.status import describe
 from extproc.serve.access_log_service import AccessLogService
+from extproc.serve.endpoint_board import EndpointBoard
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.grpc_health import Health
 from extproc.serve.options import ServeOptions
 from extproc.serve.pool_feed import PoolFeed
@@ -48,9 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ENTRIES_INTERVAL = 0.25
-"""Seconds within which an Envoy sends the access log's entry of a request that has ended
-(``render.envoy.access_logs.ACCOUNT_INTERVAL``, and some).
-"""
+"""Seconds within which an Envoy sends the entry of a request that has ended (its ``ACCOUNT_INTERVAL``, and some)."""
 
 FULL_COLLECTION_THRESHOLD = 100
 """Python's own is 10. A full garbage collection takes 20 ms where 20,000 streams are open, which holds up every other
@@ -73,19 +75,23 @@ class Server:
         if self._cluster is not None:
             self._metrics.cluster = self._cluster.gauges
         self._measured = MeasuredVersions()
+        self._board = EndpointBoard(options)
         self._follow_snapshot()
         for problem in self._policy_watcher.warnings:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
         self._breakers = Breakers(time.perf_counter, options.siblings)
-        reachability = ReachabilityFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics.count_error)
-        self._feeds = PoolFeed(lambda: self._policy_watcher.snapshot, self._loads, self._metrics), reachability
+        reachability = ReachabilityFeed(self._snapshot, self._loads, self._metrics.count_error)
+        self._feeds = PoolFeed(self._snapshot, self._loads, self._metrics), reachability, self._board
+        self._picks = EndpointPicks(lambda: self._board.row, lambda: self._loads.unreachable)
         self._metrics.serving = lambda: ServingGauges(
             reachability.up,
             self._loads.numbers(time.perf_counter()),
             {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
             self._breakers.describe(self._policy_watcher.snapshot),
+            self._board.endpoints(),
+            self._board.collector(),
         )
         self._health = Health()
         self._state = "starting"
@@ -104,18 +110,12 @@ class Server:
         )
         self._admin = AdminServer(options.admin, content)
         self._rollout_driver = self._new_rollout_driver()
-        self._access_log = AccessLogService(lambda: self._policy_watcher.snapshot, self._metrics, self._on_account)
+        self._access_log = AccessLogService(self._snapshot, self._metrics, self._on_account, self._picks)
+        shared = self._on_observed, self._loads, self._breakers, self._picks
         self._engine = create(
             options.listen,
             {
-                PROCESS: handler_factory(
-                    lambda: self._policy_watcher.snapshot,
-                    self._metrics,
-                    options.max_streams,
-                    self._on_observed,
-                    self._loads,
-                    self._breakers,
-                ),
+                PROCESS: handler_factory(self._snapshot, self._metrics, options.max_streams, *shared),
                 STREAM: self._access_log.open,
                 EXPORT: SpanService(self._spans, self._metrics).open,
                 **self._health.services(),
@@ -179,7 +179,8 @@ class Server:
             os._exit(128 + number)
         self._state = "draining"
         self._health.serving = False
-        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", *self._drain_periods)
+        drain, grace = self._options.drain, self._options.grace
+        log.info("draining: new ext_proc streams are served for %gs, open ones have %gs more", drain, grace)
         self._timer = Timer(self._options.drain, self._stop)
         self._timer.daemon = True
         self._timer.start()
@@ -197,25 +198,25 @@ class Server:
         self._timer.daemon = True
         self._timer.start()
 
-    @property
-    def _drain_periods(self) -> tuple[float, float]:
-        return self._options.drain, self._options.grace
-
     def _on_reload(self, ok: bool, problems: Sequence[Problem]) -> None:
         self._metrics.count_reload(ok)
         self._follow_snapshot()
         if not ok:
             self._metrics.count_error("policy_reload")
         for problem in problems:
-            log.warning("%s", problem)
+            log.log(logging.WARNING if problem.warning else logging.ERROR, "%s", problem)
         if not self._unready():  # the first policies of a cluster come after the start
             self._health.serving = True
             if self._unready():  # a signal to stop has come meanwhile
                 self._health.serving = False
 
+    def _snapshot(self) -> Snapshot:
+        return self._policy_watcher.snapshot
+
     def _follow_snapshot(self) -> None:
         self._metrics.set_snapshot(self._policy_watcher.snapshot)
         self._measured.set_snapshot(self._policy_watcher.snapshot)
+        self._board.follow(self._policy_watcher.snapshot)
 
     def _new_rollout_driver(self) -> RolloutDriver | None:
         """None for a worker, whose supervisor drives the rollouts of all, and for a processor of a cluster."""
@@ -224,13 +225,16 @@ class Server:
         return RolloutDriver(
             self._options.policies,
             lambda: self._policy_watcher.snapshot,
-            lambda: [decode_report(self._measured.report())],
+            lambda: decode_report(self._measured.report()),
             self._policy_watcher.request_reload,
         )
 
     def _rollouts(self) -> Sequence[Mapping[str, Any]]:
-        paths = self._options.policies
-        return describe_rollouts(RolloutFiles(paths), self._policy_watcher.snapshot) if paths else ()
+        snapshot, paths = self._policy_watcher.snapshot, self._options.policies
+        if paths and not self._options.kubernetes:
+            return describe_rollouts(RolloutFiles(paths), snapshot)
+        # In a cluster the controller knows what was measured.
+        return [one for policy in snapshot.policies if (one := describe(policy, None)) is not None]
 
     def _on_observed(self, sender: Sender, observed: Observed) -> None:
         """An exchange has finished."""

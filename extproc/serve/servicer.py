@@ -24,6 +24,7 @@ from extproc.grpc_server import Abort, Sender
 from extproc.policy.breaker import Breaker, InFlight
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.open_streams import OpenStreams
 from extproc.telemetry.metrics import Metrics
 
@@ -52,7 +53,7 @@ class ProcessHandler:
     """One ``Process`` stream: routes, or observes where the filter runs in observability mode."""
 
     __slots__ = (
-        *("_breakers", "_ended", "_in_flight", "_loads", "_metrics", "_observing", "_routing"),
+        *("_breakers", "_ended", "_in_flight", "_loads", "_metrics", "_observing", "_picks", "_routing"),
         *("_sender", "_shares", "_streams", "_on_observed", "_snapshot", "done"),
     )
 
@@ -66,6 +67,7 @@ class ProcessHandler:
         sender: Sender,
         on_observed: ObservedListener | None = None,
         breakers: Breakers | None = None,
+        picks: EndpointPicks | None = None,
     ) -> None:
         """``streams`` counts it; ``shares`` of answers are observed; ``on_observed`` is called with a finished
         exchange.
@@ -81,6 +83,7 @@ class ProcessHandler:
         self._loads = loads
         self._snapshot = snapshot
         self._metrics = metrics
+        self._picks = None if picks is None else picks.of(snapshot)
         self._breakers = breakers if breakers is not None and breakers.wanted(snapshot) else None
         self._in_flight: tuple[Breaker, InFlight] | None = None
 
@@ -99,9 +102,8 @@ class ProcessHandler:
                     self._observing = ObserveStream(self._snapshot, accounted=ACCOUNTED in self._sender.metadata)
                 else:
                     free = self._loads.free_shares(started)
-                    self._routing = RouteStream(
-                        self._snapshot, _random_bytes(), free, self._shares, self._loads.down, self._breakers
-                    )
+                    state = free, self._shares, self._loads.down, self._breakers, self._picks
+                    self._routing = RouteStream(self._snapshot, _random_bytes(), *state)
             actions = self._actions(event, started)
             if self._breakers is not None and self._observing is not None:
                 self._follow(self._breakers, self._observing, event, started)
@@ -202,18 +204,19 @@ def handler_factory(
     on_observed: ObservedListener | None = None,
     loads: PoolLoads | None = None,
     breakers: Breakers | None = None,
+    picks: EndpointPicks | None = None,
 ) -> Callable[[Sender], ProcessHandler]:
     """A factory of handlers, for the gRPC server. Each stream keeps the snapshot in force when it opens.
 
     ``max_streams`` bounds the open streams (``OpenStreams``); Envoy treats a request whose stream is refused as
     failure_mode_allow says. ``loads``: the loads of GPU pools; None: those that answers report on these streams alone.
-    ``breakers``: None: policies have none.
+    ``breakers``, ``picks``: None: policies have none.
     """
     loads = PoolLoads() if loads is None else loads
     streams, shares = OpenStreams(metrics, max_streams), AdaptiveShares(perf_counter)
 
     def handler(sender: Sender) -> ProcessHandler:
-        made = ProcessHandler(snapshot(), metrics, loads, streams, shares, sender, on_observed, breakers)
+        made = ProcessHandler(snapshot(), metrics, loads, streams, shares, sender, on_observed, breakers, picks)
         streams.open(made)
         return made
 

@@ -15,20 +15,25 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import msgspec
+
 from extproc.admin.client import ReplicaTaps
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.errors import SetupError
 from extproc.grpc_server.tls import Certificates
 from extproc.policyfile.session_keys import read_session_keys
 from extproc.policyfile.watcher import PolicyWatcher
+from extproc.serve.board_keeper import BoardKeeper
 from extproc.serve.options import ServeOptions, spread_addresses
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.serve.run_directory import RunDirectory
+from extproc.serve.shared_board import SharedBoard
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
-from extproc.telemetry.measured_versions import ProcessEvidence
+from extproc.telemetry.measured_versions import ProcessEvidence, encode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport, merge_reports
+from extproc.telemetry.serving_gauges import ServingGauges
 from extproc.telemetry.tap import TapFilter
 
 log = logging.getLogger(__name__)
@@ -47,7 +52,9 @@ class Supervisor:
         Certificates.of_files(*options.tls_files)
         read_session_keys(options.session_key)
         self._addresses = spread_addresses(options.listen, options.workers)
-        self._options = options
+        self._shared = SharedBoard(options.workers)
+        self._options = options = msgspec.structs.replace(options, board=self._shared.fd)
+        self._board_keeper = BoardKeeper(self._shared)
         content = AdminContent(
             self._total_metrics,
             self._unready,
@@ -55,6 +62,7 @@ class Supervisor:
             self._recent,
             self._tap,
             self._rollouts,
+            lambda: encode_report(self._evidence() or ()),
             spans=lambda: [span for worker in self._workers for span in worker.spans()],
         )
         self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
@@ -72,6 +80,7 @@ class Supervisor:
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT, then drains all workers. Returns the exit status. Raises ``SetupError``."""
         self._admin.start()
+        self._board_keeper.start()
         try:
             with signal_queue() as signals:
                 for worker in self._workers:
@@ -86,6 +95,7 @@ class Supervisor:
                 self._policy_watcher.stop()
             for worker in self._workers:
                 worker.terminate(0.5)
+            self._board_keeper.stop()
             self._admin.stop()
             self._directory.remove()
 
@@ -161,7 +171,7 @@ class Supervisor:
         """What each worker has counted for verdicts on rollouts; None where one of them does not answer."""
         found = [worker.evidence() for worker in self._workers]
         heard = [evidence for evidence in found if evidence is not None]
-        return heard if len(heard) == len(found) else None
+        return [process for evidence in heard for process in evidence] if len(heard) == len(found) else None
 
     def _rollouts(self) -> Sequence[Mapping[str, Any]]:
         return self._rollout_driver.status() if self._rollout_driver is not None else ()
@@ -174,6 +184,7 @@ class Supervisor:
         total = Metrics()
         for worker in self._workers:
             worker.add_to(total)
+        total.serving = lambda: ServingGauges(collector=self._board_keeper.gauges())
         total.workers = self._ready_workers
         total.worker_restarts = sum(worker.restarts for worker in self._workers)
         return total

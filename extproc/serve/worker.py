@@ -57,7 +57,8 @@ class Worker:
     def start(self) -> None:
         """Starts the process; ``poll`` sets ``ready`` once it serves. Raises ``SetupError``."""
         command = [sys.executable, "-m", "extproc", *self.options.arguments()]
-        self._child = ChildProcess(self.name, command, echo=True)
+        inherits = () if self.options.board is None else (self.options.board,)
+        self._child = ChildProcess(self.name, command, echo=True, inherits=inherits)
         self._backoff.record_start(time.monotonic())
 
     @property
@@ -124,7 +125,7 @@ class Worker:
         except (Unreachable, msgspec.MsgspecError):
             return None
 
-    def evidence(self) -> ProcessEvidence | None:
+    def evidence(self) -> list[ProcessEvidence] | None:
         """Its ``/evidence`` for verdicts on rollouts; None where there is no answer."""
         try:
             return decode_report(self._get("/evidence"))

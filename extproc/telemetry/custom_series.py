@@ -129,13 +129,15 @@ class MetricValues(msgspec.Struct, array_like=True):
 def _describe(metric: CustomMetric) -> str:
     if metric.type != "GAUGE":
         return _word(metric.source)
-    return f"{_word(metric.source)} per {_word(metric.per)}, over {metric.window:g} s"
+    return (
+        f"{_word(metric.source)} per {metric.per.word.removesuffix('s') or _word(metric.per)}, over {metric.window:g} s"
+    )
 
 
 def _word(source: Source) -> str:
     if source.header:
         return f"the header {source.header}"
-    return f"the body's /{'/'.join(source.body)}" if source.body else source.word.removesuffix("s")
+    return f"the body's /{'/'.join(source.body)}" if source.body else source.word
 
 
 class CustomSeries:

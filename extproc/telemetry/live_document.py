@@ -10,6 +10,7 @@ import msgspec
 
 from extproc import __version__
 from extproc.policy.snapshot import NONE, OTHER
+from extproc.telemetry import endpoint_gauges
 from extproc.telemetry.golden_metrics import Counts, compute_golden_metrics
 from extproc.telemetry.metrics import Metrics, State
 from extproc.telemetry.recent_traffic_by_caller import (
@@ -89,6 +90,9 @@ def build_document(
             dict(zip(("policy", "version", "gpu_pool", "limit", "in_flight", "states"), (*name, *found), strict=True))
             for name, found in merged_breakers((*metrics.servings, metrics.serving())).items()
         ],
+        "endpoints": endpoint_gauges.rows(
+            endpoint_gauges.merged([each.endpoints for each in (*metrics.servings, metrics.serving())])
+        ),
         "step": SLICE_SECONDS,
         "points": list(_points(report, query.since)),
     }

@@ -9,6 +9,7 @@ after the client has its answer.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 
@@ -68,10 +69,12 @@ class MeasuredVersions:
         counts.answers += not observed.left
         failed_answer = observed.error in FAILED_AFTER_STATUS
         if observed.accounted:
-            counts.answer_failures += failed_answer
+            if failed_answer:
+                counts.fail_in_answer(observed.user)
         else:
             counts.requests += 1
-            counts.failures += failed_answer or observed.code.startswith("5")
+            if failed_answer or observed.code.startswith("5"):
+                counts.fail(observed.user)
             _note_duration(counts, observed.code, observed.error, observed.seconds)
         if observed.code.startswith("2") and not observed.error and not observed.left and _generates(observed):
             # An answer that tells of no tokens counts as one without any, since an empty one tells of none.
@@ -84,12 +87,13 @@ class MeasuredVersions:
         if account.failure not in _LEFT and not account.code.startswith("4"):
             counts = self._of(account)
             counts.requests += 1
-            counts.failures += account.code.startswith("5") or account.failure in FAILED_AFTER_STATUS
+            if account.code.startswith("5") or account.failure in FAILED_AFTER_STATUS:
+                counts.fail(account.user)
             _note_duration(counts, account.code, account.failure, account.seconds)
 
     def report(self) -> bytes:
         """For ``decode_report``. Encoding holds the GIL throughout, so it sees no half-made change."""
-        return _ENCODER.encode(self._evidence)
+        return encode_report([self._evidence])
 
     def _of(self, note: Observed | RequestAccount) -> VersionEvidence:
         versions = self._evidence.policies.setdefault(note.policy, {})
@@ -109,9 +113,35 @@ def _generates(observed: Observed) -> bool:
     return (observed.api, observed.operation) in _GENERATING or is_session(observed.api, observed.operation)
 
 
-def decode_report(report: bytes) -> ProcessEvidence:
-    """What ``MeasuredVersions.report`` gave. Raises ``msgspec.MsgspecError``."""
+def encode_report(processes: Sequence[ProcessEvidence]) -> bytes:
+    """What processes have counted that answer as one."""
+    return _ENCODER.encode(processes)
+
+
+def decode_report(report: bytes) -> list[ProcessEvidence]:
+    """What ``encode_report`` was given. Raises ``msgspec.MsgspecError``."""
     return _DECODER.decode(report)
+
+
+class MergedEvidence:
+    """What all processes together count, from one time to the next."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, ProcessEvidence] = {}
+
+    def fresh(self, measured: Sequence[ProcessEvidence]) -> dict[str, EvidenceByVersion]:
+        """What was counted since the last time, by policy: by a process that is new, all that it has counted.
+
+        ``measured``: of every process; none at all: they can't be heard, and what they count is not lost.
+        """
+        found: dict[str, EvidenceByVersion] = {}
+        for process in measured:
+            for policy, versions in new_evidence(process, self._seen.get(process.process)).items():
+                for version, counts in versions.items():
+                    found.setdefault(policy, {}).setdefault(version, VersionEvidence()).add(counts)
+        if measured:
+            self._seen = {process.process: process for process in measured}
+        return found
 
 
 def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[str, EvidenceByVersion]:
@@ -128,4 +158,4 @@ def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[s
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(ProcessEvidence)
+_DECODER = msgspec.msgpack.Decoder(list[ProcessEvidence])

@@ -53,6 +53,14 @@ COUNTERS: dict[str, tuple[str, Labels]] = {
         "Requests for which there was no room, by what took them: pool, version, policy; or refused.",
         ("policy", "version", "to"),
     ),
+    "inference_picks": (
+        "Requests for which an endpoint was to be picked, by what came of it.",
+        ("policy", "version", "gpu_pool", "outcome"),
+    ),
+    "inference_picks_served": (
+        "Requests with a picked endpoint that have ended, by who answered: picked, fallback, other, nobody.",
+        ("policy", "version", "gpu_pool", "by"),
+    ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from extproc.exchange.notes import SHED, CustomSample, Fault, Note, Observed, RequestAccount, Unmatched
+from extproc.exchange.notes import (
+    SHED,
+    CustomSample,
+    Fault,
+    Note,
+    Observed,
+    Picked,
+    RequestAccount,
+    Served,
+    Unmatched,
+)
 from extproc.policy.decision import FAILOVER
 from extproc.policy.diversion import Diverted
 from extproc.policy.snapshot import NONE, Snapshot
@@ -92,6 +102,10 @@ class Metrics(Collector):
                 self.count_error(note.reason)
             case Diverted():
                 self._count("inference_diverted", (note.policy, note.version or NONE, note.to))
+            case Picked():
+                self._count("inference_picks", (*_target(note), note.outcome))
+            case Served():
+                self._count("inference_picks_served", (*_target(note), note.by))
             case CustomSample():
                 self.series.note(note, monotonic())
 
@@ -220,6 +234,10 @@ class Metrics(Collector):
         if key not in histograms:
             histograms[key] = Histogram(HISTOGRAMS[name][2])
         return histograms[key]
+
+
+def _target(note: Picked | Served) -> Labels:
+    return note.policy, note.version or NONE, note.gpu_pool or NONE
 
 
 _ENCODER = msgspec.msgpack.Encoder()

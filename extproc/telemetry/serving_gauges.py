@@ -10,6 +10,8 @@ import msgspec
 
 from extproc.policy.breaker import EJECTED, PROBING
 from extproc.policy.snapshot import NONE
+from extproc.telemetry import endpoint_gauges
+from extproc.telemetry.endpoint_gauges import CollectorGauges, EndpointsByTarget
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -27,7 +29,7 @@ POOL_GAUGES = {
 }
 """Name and help text of the gauge of each number, on the average of the pool's servers."""
 LIMIT, IN_FLIGHT, ADMITS = "inference_concurrency_limit", "inference_in_flight", "inference_target_admits"
-NAMES = (UP, POOL_INFO, LIMIT, IN_FLIGHT, ADMITS, *(name for name, _ in POOL_GAUGES.values()))
+NAMES = (UP, POOL_INFO, LIMIT, IN_FLIGHT, ADMITS, *(name for name, _ in POOL_GAUGES.values()), *endpoint_gauges.NAMES)
 
 
 class ServingGauges(msgspec.Struct, array_like=True):
@@ -43,6 +45,10 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """By GPU pool its cluster and its locality, each empty where the policy names none."""
     breakers: dict[TargetName, tuple[float, float, str]] = {}
     """Limit, requests in flight, and state (``policy.breaker``)."""
+    endpoints: EndpointsByTarget = {}
+    """Those that are picked, as the board has them, which all processes of a replica share."""
+    collector: CollectorGauges | None = None
+    """None: another process keeps it, or none is needed."""
 
 
 def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tuple[float, float, list[str]]]:
@@ -90,6 +96,8 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
             told = [each.pools[pool] for each in processes if pool in each.pools]
             gauge.add_metric((pool,), fmean(known[key] for known in told if key in known))
         yield gauge
+    yield from endpoint_gauges.collect_endpoints(endpoint_gauges.merged([each.endpoints for each in processes]))
+    yield from endpoint_gauges.collect_collector(next((c for each in processes if (c := each.collector)), None))
 
 
 def _labels(name: TargetName) -> tuple[str, ...]:

@@ -124,6 +124,8 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
             f"Linkerd's proxies spread requests by the latency of each server, and know no {', '.join(balancers)}; a "
             "gateway of `extproc render envoy` does"
         )
+    if policy.picking:
+        yield "Linkerd's proxies choose servers by themselves, not by picking; a gateway of `extproc render envoy` does"
     apex = made.apex_of(policy)
     for backend in dict.fromkeys(backend for place in places for backend in place.all_backends):
         if isinstance(backend.behind, Addresses):

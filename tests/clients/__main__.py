@@ -1,4 +1,5 @@
-"""What official SDKs raise for our errors and Envoy's: ``make test-clients``. Writes ``docs/clients.md``.
+"""What official SDKs make of answers, and raise for our errors and Envoy's: ``make test-clients``. Writes
+``docs/clients.md``.
 
 Argument: the Python of an environment with the SDKs of ``requirements.txt``. A call whose SDK it lacks is skipped.
 """
@@ -12,17 +13,21 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from extproc.exchange.notes import Observed
 from extproc.gateway.envoy_process import Envoy
 from extproc.headers import MODEL_VERSION
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
-from tests.envoy.conftest import Processor, aborting
+from extproc.telemetry.tap import OpenTaps
+from tests.clients.answers import TEXT, Answered, Model
+from tests.envoy.conftest import ModelServer, Processor, aborting
 from tests.house.tree import ROOT
+from tests.waiting import until
 
 PAGE = ROOT / "docs" / "clients.md"
 ANSWERS = {
@@ -54,14 +59,21 @@ CLASSES = {
     "huggingface_hub": _HUGGING_FACE,
 }
 """Exception classes by the beginning of the call's name, in the order of ``ANSWERS``; the first that fits counts."""
+TENSORS = ("tritonclient", "grpcio-status", "huggingface_hub feature_extraction")
+"""Calls that ask for no text."""
 SILENT = ("tritonclient", "ollama")
 """SDKs whose exceptions do not show the headers of an answer."""
-HEAD = """# What official clients raise
+HEAD = """# What official clients see
 
-The exception that each SDK raises for an error of ours or of Envoy's, where its message is the one that was answered.
-Last, whether the exception shows when to ask again (`retry-after`, or gRPC's `RetryInfo`) after a 429. A dash: the call
-names no model, so no model can be one that nobody owns. Made by `make test-clients` with the versions of
-`tests/clients/requirements.txt`.
+Each call, made by the SDK through a real Envoy and the real processor, with the versions of
+`tests/clients/requirements.txt`; made by `make test-clients`.
+
+- *works*: the SDK takes the answer of a server that speaks the API.
+- *version*: the processor counts it for the version whose server has answered, of two that get half of the requests.
+- *tokens*: of input and output, the processor counts as many as the SDK shows. A dash: it shows none.
+- *503* and so on: the exception that it raises for an error of ours or of Envoy's, whose message is the one that was
+  answered. A dash: the call names no model, so no model can be one that nobody owns.
+- *ask again*: the exception shows when to (`retry-after`, or gRPC's `RetryInfo`), after a 429.
 
 `make test-clients` also follows sessions of the MCP SDK and stored objects of OpenAI's through a restart of processors.
 `make test-mlserver` has real MLServers, with REST and gRPC on two ports each, under one policy: sticky users get one
@@ -103,16 +115,18 @@ def fault(found: dict[str, Any]) -> str:
     return ""
 
 
-def page(rows: list[dict[str, Any]]) -> str:
-    """The table of what was raised."""
+def page(rows: list[dict[str, Any]], answered: list[Outcome]) -> str:
+    """The table of what was answered and raised."""
     lines = [
-        f"| call | {' | '.join(name for name, _ in ANSWERS.values())} | when to ask again |",
-        "|-|" + "-|" * (len(ANSWERS) + 1),
+        f"| call | works | version | tokens | {' | '.join(name for name, _ in ANSWERS.values())} | ask again |",
+        "|-|-|-|-|" + "-|" * (len(ANSWERS) + 1),
     ]
+    tokens = {one.call: "equal" if one.tokens[0] else "-" for one in answered}
     for call in dict.fromkeys(row["call"] for row in rows):
         mine = {row["model"]: row for row in rows if row["call"] == call}
         cells = [f"`{mine[model]['class']}`" if model in mine else "-" for model in ANSWERS]
-        lines.append(f"| {call} | {' | '.join(cells)} | {'shown' if mine['limited']['again'] else 'not shown'} |")
+        again = "shown" if mine["limited"]["again"] else "not shown"
+        lines.append(f"| {call} | yes | right | {tokens[call]} | {' | '.join(cells)} | {again} |")
     return HEAD + "\n".join(lines) + "\n"
 
 
@@ -120,10 +134,14 @@ class Gateway:
     """A real Envoy and the real processor, by these policies."""
 
     def __init__(self, stack: ExitStack, policies: Snapshot) -> None:
-        processor = Processor(policies)
-        stack.callback(processor.stop)
+        self.processor = Processor(policies)
+        stack.callback(self.processor.stop)
         options = EnvoyOptions(
-            listen="127.0.0.1:0", admin="127.0.0.1:0", processors=(processor.address,), access_log=""
+            listen="127.0.0.1:0",
+            admin="127.0.0.1:0",
+            processors=(self.processor.address,),
+            access_log="",
+            message_timeout=20.0,
         )
         document = bootstrap(policies, options)
         aborting(document, {"limited": 429}, MODEL_VERSION)
@@ -132,8 +150,76 @@ class Gateway:
         self.url = f"http://{envoy.listen_address}"
 
 
-def run(python: str) -> list[dict[str, Any]]:
-    """Every call through a real Envoy and the real processor."""
+class Notes(OpenTaps):
+    """Keeps what the processor notes of answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Observed] = []
+
+    def note(self, observed: Observed) -> None:
+        self.found.append(observed)
+
+
+class Outcome(NamedTuple):
+    """A call that a model server has answered."""
+
+    call: str
+    skipped: str
+    fault: str
+    """What is wrong with it."""
+    tokens: tuple[int | None, int | None]
+    """That the SDK shows, of input and output."""
+
+
+def run_answered(python: str) -> list[Outcome]:
+    """Every call once, answered by one of two versions."""
+    answered: list[Answered] = []
+    with ExitStack() as stack:
+        versions = []
+        for seed, name in enumerate(("v1", "v2")):
+            server = stack.enter_context(ModelServer(name))
+            model = Model(name, answered, seed)
+            server.then = lambda request, model=model, server=server: model.answer(request, server.seen[-1].body)
+            grpc_endpoints = (stack.enter_context(model.grpc()),)
+            versions.append(Version(name, 1, (server.address,), grpc_endpoints=grpc_endpoints))
+        gateway = Gateway(stack, Snapshot((Policy("any", models=("*",), versions=tuple(versions)),)))
+        notes = gateway.processor.taps = Notes()
+        command = [python, str(Path(__file__).with_name("calls.py")), "answered", gateway.url]
+        calls = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert calls.stdin is not None
+        assert calls.stdout is not None
+        found = []
+        for line in calls.stdout:
+            outcome = json.loads(line)
+            shown = outcome["tokens"]
+            wrong = outcome["error"]
+            if not wrong and "skipped" not in outcome:
+                until(lambda: len(notes.found) == len(answered))
+                wrong = _difference(answered[-1], notes.found[-1], shown)
+                if TEXT not in outcome["text"] and not outcome["call"].startswith(TENSORS):
+                    wrong = f"it shows {outcome['text'][:200]}"
+            del notes.found[:], answered[:]
+            found.append(Outcome(outcome["call"], outcome.get("skipped", ""), wrong, (shown[0], shown[1])))
+            calls.stdin.write("\n")
+            calls.stdin.flush()
+    return found
+
+
+def _difference(answered: Answered, noted: Observed, shown: list[int | None]) -> str:
+    """What the processor or the SDK has other than the server; empty where all agree."""
+    if noted.version != answered.version:
+        return f"{answered.version} has answered, and it is counted for {noted.version}"
+    if shown != [None, None] and tuple(shown) != answered.tokens:
+        return f"the SDK shows {shown} tokens of {answered.tokens}"
+    counted = noted.input_tokens, noted.output_tokens
+    if shown != [None, None] and counted != answered.tokens:
+        return f"the processor counts {counted} tokens of {answered.tokens}"
+    return ""
+
+
+def run_refused(python: str) -> list[dict[str, Any]]:
+    """Every call with each error, through a real Envoy and the real processor."""
     with ExitStack() as stack:
         closed = stack.enter_context(socket.socket())
         closed.bind(("127.0.0.1", 0))
@@ -141,22 +227,26 @@ def run(python: str) -> list[dict[str, Any]]:
         urls = {"": Gateway(stack, named).url}
         for model in named.by_name:
             urls[model] = Gateway(stack, everything(named, model)).url
-        command = [python, str(Path(__file__).with_name("calls.py")), json.dumps(urls), *ANSWERS]
+        command = [python, str(Path(__file__).with_name("calls.py")), "refused", json.dumps(urls), *ANSWERS]
         printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300).stdout
     return [json.loads(line) for line in printed.splitlines()]
 
 
 def main() -> int:
     """Prints every fault; returns the exit status."""
-    found = run(sys.argv[1])
+    answered, found = run_answered(sys.argv[1]), run_refused(sys.argv[1])
     made = [row for row in found if "skipped" not in row]
     for row in found:
         if "skipped" in row:
             print(f"skipped: {row['call']}: {row['skipped']}")
     faults = [f"{row['call']}, {row['model']}: {why}" for row in made if (why := fault(row))]
     print(*faults, f"{len(made) - len(faults)} of {len(made)} calls raised what they should", sep="\n")
+    wrong = [f"{one.call}: {one.fault}" for one in answered if one.fault]
+    asked = sum(not one.skipped for one in answered)
+    print(*wrong, f"{asked - len(wrong)} of {asked} calls were answered as they should", sep="\n")
+    faults += wrong
     if not faults and len(made) == len(found):
-        PAGE.write_text(page(made))
+        PAGE.write_text(page(made, answered))
     return 1 if faults or not made else 0
 
 

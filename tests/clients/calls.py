@@ -1,6 +1,8 @@
-"""Calls by official SDKs, each in the environment that has them: ``python calls.py URLS MODEL…`` prints JSON lines.
+"""Calls by official SDKs, each in the environment that has them; JSON lines on stdout.
 
-``URLS``: a JSON object of base URLs by model; by an empty name that for calls that name their model.
+``python calls.py answered URL``: what each call shows of an answer; after each it waits for a line on stdin.
+``python calls.py refused URLS MODEL…``: what each raises. ``URLS``: a JSON object of base URLs by model; by an empty
+name that for calls that name their model.
 
 Run by ``tests.clients``, never imported: the project's own environment has none of these SDKs.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -145,11 +148,15 @@ def _hugging_face(base: str) -> Any:
 
 
 def hugging_face_chat(base: str, model: str, stream: bool = False) -> object:
-    return list(_hugging_face(f"{base}/v1").chat_completion(MESSAGES, model=model, stream=stream))
+    client = _hugging_face(f"{base}/v1")  # which closes its streams when it goes
+    made = client.chat_completion(MESSAGES, model=model, stream=stream)
+    return list(made) if stream else made
 
 
 def hugging_face_text(base: str, _: str, stream: bool = False) -> object:
-    return list(_hugging_face(base).text_generation("Why?", stream=stream))
+    client = _hugging_face(base)
+    made = client.text_generation("Why?", stream=stream)
+    return list(made) if stream else made
 
 
 def hugging_face_embeddings(base: str, _: str) -> object:
@@ -188,6 +195,11 @@ UNNAMED = ("huggingface_hub text_generation", "huggingface_hub feature_extractio
 """Beginnings of the names of calls that name no model."""
 
 
+INPUT = "prompt_tokens|input_tokens|prompt_token_count|inputTokens|prompt_eval_count"
+OUTPUT = "completion_tokens|output_tokens|candidates_token_count|outputTokens|eval_count"
+"""Names of token counts in what SDKs show."""
+
+
 def retry_after(error: Exception) -> str:
     """What the exception shows of when to come again; empty where it shows nothing."""
     if isinstance(error, Told):
@@ -202,9 +214,43 @@ def retry_after(error: Exception) -> str:
     return ""
 
 
-def main() -> None:
+def shown(result: Any) -> str:
+    """What an SDK made of an answer, as text."""
+    if isinstance(result, bytes):
+        return result.decode(errors="replace")
+    if isinstance(result, dict):  # boto3
+        return str({key: shown(value) for key, value in result.items()})
+    if type(result).__name__ == "EventStream":
+        return str(list(result))
+    if hasattr(result, "get_response"):  # tritonclient
+        return str(result.get_response())
+    return shown(result.read()) if hasattr(result, "read") else str(result)
+
+
+def _tokens(text: str, names: str) -> int | None:
+    """The last number with one of these names."""
+    found = re.findall(rf"\b(?:{names})['\"]?[=:] ?([0-9]+)", text)
+    return int(found[-1]) if found else None
+
+
+def answered(url: str) -> None:
+    """Makes every call and prints what came of it."""
+    for name, call in CALLS.items():
+        found: dict[str, object] = {"call": name, "error": "", "text": "", "tokens": [None, None]}
+        try:
+            found["text"] = text = shown(call(url, "any"))
+            found["tokens"] = [_tokens(text, INPUT), _tokens(text, OUTPUT)]
+        except ImportError as error:
+            found["skipped"] = str(error)
+        except Exception as error:
+            found["error"] = f"{type(error).__name__}: {error}"
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+
+
+def refused(urls: dict[str, str], models: list[str]) -> None:
     """Makes every call and prints what it raised."""
-    urls, models = json.loads(sys.argv[1]), sys.argv[2:]
     for name, call in CALLS.items():
         unnamed = name.startswith(UNNAMED)
         for model in models:
@@ -223,4 +269,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "answered":
+        answered(sys.argv[2])
+    else:
+        refused(json.loads(sys.argv[2]), sys.argv[3:])

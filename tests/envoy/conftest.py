@@ -28,11 +28,13 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from extproc.render.envoy.envoy_options import typed
 from extproc.serve.access_log_service import AccessLogService
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.grpc_health import Health
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.tap import OpenTaps
 from tests.grpc.running import ENGINE
+from tests.said_loads import SaidLoads
 from tests.waiting import until
 
 
@@ -140,7 +142,9 @@ class Processor:
             self.breakers.account(self.snapshot, account)
             self.taps.account(account)
 
-        access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted)
+        self.board = SaidLoads()
+        picks = EndpointPicks(lambda: self.board, lambda: self.loads.unreachable)
+        access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted, picks)
 
         def observed(_: Sender, found: Observed) -> None:
             access_log.note_observed(found)
@@ -148,7 +152,7 @@ class Processor:
 
         services: dict[str, Factory] = {
             PROCESS: handler_factory(
-                lambda: self.snapshot, self.metrics, max_streams, observed, self.loads, self.breakers
+                lambda: self.snapshot, self.metrics, max_streams, observed, self.loads, self.breakers, picks
             ),
             STREAM: access_log.open,
             **health.services(),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from extproc.cli.main import main
+from extproc.gateway.free_ports import free_addresses
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.upstream import Credentials, Upstream
 from extproc.render.envoy.credentials import CLIENT_CREDENTIALS
@@ -22,6 +23,16 @@ from .test_up import POLICY, Up, up  # noqa: F401 - a fixture
 pytestmark = pytest.mark.envoy
 
 Servers = Callable[..., list[ModelServer]]
+QUERIES = {
+    "?alt=sse&key=K&z=1": "?alt=sse&z=1",
+    "?key=K": "",
+    "?KEY=K&%6bey=K&api%2Dkey=K&Api-Key=K&access_token=K": "",
+    "?X-Amz-Credential=K&X-Amz-Signature=K&a": "?a",
+    "?a=%26key%3DK%20x+%2B&keys=1&b=%0d%0aX:%20y&key=K&a=2": "?a=%26key%3DK%20x+%2B&keys=1&b=%0d%0aX:%20y&a=2",
+    "?a=%zz%&&b?key=c": "?a=%zz%&b?key=c",
+    "?": "",
+}
+"""What of a query reaches a server with a key of ours."""
 ADMIN = ("/metrics", "/live", "/", "/nothing", "/rollouts", "/evidence", "/recent", "/healthz", "/readyz", "/explain")
 ENVOYS_ADMIN = (
     *("/stats", "/stats/prometheus", "/clusters", "/clusters?format=json", "/certs", "/listeners", "/server_info"),
@@ -46,7 +57,8 @@ def test_only_the_server_that_it_is_for_gets_a_key(
     snapshot = Snapshot((Policy("chat", models=("llama",), versions=versions, allow_pin=True),))
     running = gateway(snapshot, processor(snapshot).address)
     for version in ("v1", "v2", "v3"):
-        answer = running.ask("llama", authorization=CLIENTS, x_api_key=CLIENTS, x_model_version=version)
+        headers = {"authorization": CLIENTS, "x_api_key": CLIENTS, "x_model_version": version}
+        answer = running.post({"model": "llama"}, f"/v1/chat/completions?key={CLIENTS}", **headers)
         assert answer.headers["x-model-version"] == version
     keys = [
         {name: seen.headers.get(name) for name in ("authorization", "x-api-key")}
@@ -60,6 +72,10 @@ def test_only_the_server_that_it_is_for_gets_a_key(
     ]
     until(lambda: len(copy.seen) == 3)
     assert {seen.headers["authorization"] for seen in copy.seen} == {CLIENTS}
+    assert [server.seen[-1].path.partition("?")[2] for server in (one, two, three, copy)] == [
+        *("", ""),
+        *(f"key={CLIENTS}", f"key={CLIENTS}"),
+    ]
 
 
 def test_clients_keys_and_other_paths_do_not_reach_a_server_with_a_key(
@@ -80,12 +96,36 @@ def test_clients_keys_and_other_paths_do_not_reach_a_server_with_a_key(
     assert one.seen[-1].headers["sec-websocket-protocol"] == "realtime"
     assert running.ask("llama", sec_websocket_protocol="realtime, other").status == 200
     assert one.seen[-1].headers["sec-websocket-protocol"] == "realtime, other"
+    for query, left in QUERIES.items():
+        assert running.post({"model": "llama"}, f"/v1/chat/completions{query}").status == 200
+        assert one.seen[-1].path == f"/v1/chat/completions{left}", query
     seen = len(one.seen)
     anywhere = {"serve_multiplexed_model_id": "llama"}  # Ray Serve's: the path may be any
     for path, more in (("/v1/organization/admin_api_keys", {}), ("/metrics", {}), ("/anything", anywhere)):
         refused = running.post({}, path, **more)
         assert (refused.status, refused.error["code"]) == (404, "unknown_path")
     assert len(one.seen) == seen
+
+
+def test_without_a_processor_nothing_reaches_a_server_with_a_key(
+    servers: Servers, gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    """Whatever the path: nobody is there to refuse it. Other policies' servers get what they get without keys."""
+    keyed, copy, plain = servers("keyed", "copy", "plain")
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    upstream = Upstream(credentials=Credentials(str(tmp_path / "key"), prefix="Bearer "))
+    mirror = Version("m", 0, (copy.address,), mirror=100, upstream=upstream)
+    chat = Policy("chat", models=("llama",), versions=(Version("v1", 1, (keyed.address,), upstream=upstream),))
+    mirrored = Policy("mirrored", models=("m",), versions=(Version("v1", 1, (plain.address,)), mirror))
+    other = Policy("other", models=("o",), versions=(Version("v1", 1, (plain.address,)),))
+    (nobody,) = free_addresses(1)
+    for policies in ((chat, other), (mirrored, other)):
+        closed = gateway(Snapshot(policies), nobody)
+        for path in ("/v1/chat/completions", "/v1/organization/admin_api_keys"):
+            refused = closed.post({"model": "llama"}, path)
+            assert (refused.status, refused.error["code"]) == (503, "no_processor")
+    assert not [*keyed.seen, *copy.seen, *plain.seen]
+    assert gateway(Snapshot((other, chat)), nobody).ask("llama").text == "plain"
 
 
 def test_a_request_with_a_body_asks_for_no_websocket(

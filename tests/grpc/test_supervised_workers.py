@@ -166,7 +166,7 @@ def test_ports_are_counted_up_and_a_taken_one_is_told(policy: Path) -> None:
         with ServedWorkers(policy, 2, listen=f"127.0.0.1:{port - 1}") as team:
             assert team.exit_status(30) == 1
             until(lambda: "worker 2 could not start (exit status 1)" in team.log)
-            assert f"cannot listen on 127.0.0.1:{port}: " in team.log
+            assert f"cannot listen on 127.0.0.1:{port} (--listen): " in team.log
 
 
 def test_a_bad_policy_is_told_once(policy: Path) -> None:

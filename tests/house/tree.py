@@ -14,7 +14,7 @@ PACKAGES = (
     *("errors", "headers", "regular_file", "yamldoc", "_pb", "command_line", "fetch"),
     *("http2", "grpc_server"),
     *("envoy", "bodies", "apis", "answers"),
-    *("policy", "exchange", "rollout"),
+    *("policy", "picking", "exchange", "rollout"),
     *("render", "telemetry", "policyfile", "lint", "doctor", "kubernetes"),
     *("admin", "serve", "gateway", "demo", "cli", "__main__"),
 )
@@ -31,19 +31,23 @@ IMPORT_LINKERD_ADAPTER = ("cli.controller",)
 ONLY: dict[str, tuple[str, ...]] = {
     "grpc": ("grpc_server.*", "demo.pipeline.*"),
     "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans"),
-    "extproc._pb": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans", "demo.pipeline.*"),
+    "extproc._pb": (
+        *("envoy.access_log", "envoy.codec", "envoy.endpoint_picker", "serve.grpc_health", "telemetry.spans"),
+        "demo.pipeline.*",
+    ),
     "prometheus_client": (
         "telemetry.metrics",
         "telemetry.custom_series",
         "telemetry.cluster_gauges",
         "telemetry.rollout_gauges",
         "telemetry.serving_gauges",
+        "telemetry.endpoint_gauges",
         "telemetry.rendering_drift",
         "admin.server",
         "demo.*",
     ),
     "yaml": ("yamldoc", "policyfile.loader", "render.*", "linkerd_adapter.*"),
-    "numpy": ("policy.*", "rollout.verdict", "demo.*"),
+    "numpy": ("picking.*", "policy.*", "rollout.verdict", "demo.*"),
     "aiohttp": ("cli.load_generator", "demo.*"),
     "opentelemetry": ("telemetry.otlp",),
     "h11": ("fetch.answer_reader",),
@@ -55,7 +59,10 @@ ONLY: dict[str, tuple[str, ...]] = {
 }
 """Libraries that only these modules import."""
 
-SANS_IO = ("errors", "headers", "http2", "envoy", "bodies", "apis", "answers", "policy", "exchange", "rollout")
+SANS_IO = (
+    *("errors", "headers", "http2", "envoy", "bodies", "apis", "answers"),
+    *("policy", "picking", "exchange", "rollout"),
+)
 """Packages without I/O, clock or randomness."""
 NOT_IN_SANS_IO = (
     *("time", "datetime", "random", "secrets", "uuid", "tempfile"),

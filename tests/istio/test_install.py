@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from extproc.cli.main import parser
+from extproc.kubernetes.processors import ADMIN_PORT
 from extproc.render.istio.manifests import IstioOptions
 from tests.house.tree import ROOT
 from tests.manifests import core, crds
@@ -120,6 +121,32 @@ def test_a_service_monitor_names_what_the_service_has() -> None:
     assert [each.keys() for each in monitor["spec"]["endpoints"]] == [{"port", "path", "interval"}]
     assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
     assert monitor["metadata"]["namespace"] == one("kustomization.yaml")["namespace"]
+
+
+def test_a_pod_monitor_names_what_the_controllers_pods_have() -> None:
+    monitor, pod = one("monitoring/podmonitor.yaml"), one("controller/deployment.yaml")["spec"]["template"]
+    assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor")
+    assert monitor["spec"].keys() == {"selector", "podMetricsEndpoints"}
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == list(ports)
+    assert parser().parse_args(container["args"]).admin == f"0.0.0.0:{ports['http-admin']}"
+    (way,) = one("controller/networkpolicy.yaml")["spec"]["ingress"]
+    assert [port["port"] for port in way["ports"]] == list(ports)
+
+
+def test_the_controller_may_reach_the_processors_pages() -> None:
+    (_, way) = one("controller/networkpolicy.yaml")["spec"]["egress"]
+    pod, controller = (one(f"{folder}deployment.yaml")["spec"]["template"] for folder in ("", "controller/"))
+    (container,) = pod["spec"]["containers"]
+    admin = next(port["containerPort"] for port in container["ports"] if port["name"] == ADMIN_PORT)
+    assert [port["port"] for port in way["ports"]] == [admin]
+    assert way["to"][0]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    let_in = [each for way in one("networkpolicy.yaml")["spec"]["ingress"] for each in way["from"]]
+    allowed = [each["podSelector"]["matchLabels"] for each in let_in if "podSelector" in each]
+    assert [labels.items() <= controller["metadata"]["labels"].items() for labels in allowed] == [True]
+    assert ADMIN_PORT in {port["name"] for port in one("service.yaml")["spec"]["ports"]}
 
 
 @crds.needed

@@ -357,7 +357,7 @@ def test_the_crds_have_every_field_that_check_knows() -> None:
     named = set(re.findall(r"^\| `([a-zA-Z.]+)` \|", text, re.MULTILINE))
     specs = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] for crd in CRDS.values()]
     paths = [path for spec in specs for path in _paths(spec, "")]
-    within = ("versions.", "versions.tls.", "versions.credentials.", "observability.customMetrics.")
+    within = ("versions.", "versions.tls.", "versions.credentials.", "observability.customMetrics.", "picking.")
     known = {path.removeprefix(prefix) for path in paths for prefix in ("", *within)}
     assert named - known <= {"apiVersion", "kind", "metadata.name", "metadata.namespace", "spec"}
     assert len(named & known) > 25

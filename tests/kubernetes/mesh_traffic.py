@@ -157,7 +157,7 @@ async def _ask(session: aiohttp.ClientSession, entrance: str, service: str, head
     try:
         async with session.post(f"{base}/v1/chat/completions", json=body, headers=headers | {"host": host}) as got:
             text = await got.read()
-            said = json.loads(text) if got.status == 200 else {"told": {}, "request": ""}
+            said: dict[str, Any] = json.loads(text) if got.status == 200 else {"told": {}, "request": ""}
             names = ("x-model-version", "x-gpu-pool", "x-pod")
             version, pool, by = (got.headers.get(name, "") for name in names)
             more = (said["told"], text.decode()[:200], time.time(), said["request"])

@@ -36,7 +36,7 @@ class Models(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        told = {name.lower(): value for name, value in self.headers.items()} | {"by": self.server.server_address[0]}
+        told = {name.lower(): value for name, value in self.headers.items()} | {"by": self.connection.getsockname()[0]}
         body = json.dumps({"told": told}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")

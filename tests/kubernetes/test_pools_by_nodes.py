@@ -99,7 +99,12 @@ def told(control_plane: ControlPlane, namespace: str, name: str) -> tuple[Any, .
 
 
 def test_a_pool_is_what_its_nodes_are(cluster: ControlPlane, namespace: str) -> None:
-    spec = {"models": ["chat"], "host": "chat", "port": 8080, "gpuRequirements": {"architecture": "ampere"}}
+    spec: dict[str, Any] = {
+        "models": ["chat"],
+        "host": "chat",
+        "port": 8080,
+        "gpuRequirements": {"architecture": "ampere"},
+    }
     versions = [{"name": "v1", "gpuPools": ["west", "mig"]}, {"name": "v2", "gpuPools": ["west"]}]
     cluster.apply(pool(namespace, "west"), pool(namespace, "mig"), policy(namespace, **spec, versions=versions))
     with (

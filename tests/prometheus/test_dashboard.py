@@ -98,3 +98,18 @@ def test_on_every_mesh_every_panel_has_data(source: Source, judge: Judge) -> Non
     }
     asked = [target["expr"] for panel in dashboard(snapshot)["panels"] for target in panel.get("targets", [])]
     judge(snapshot, source, series, "30m", {f"count({all_chosen(query)}) > bool 0": {"{}": 1} for query in asked})
+
+
+def test_the_panels_of_rollouts_have_data(judge: Judge) -> None:
+    versions = "versions: [{name: v1, weight: 1}, {name: v2, weight: 0}]\n"
+    snapshot = snapshot_of(policy(f"{versions}rollout: {{to: v2, guards: [{{metric: errors, max: 1%}}]}}"))
+    who = 'policy="chat", version="v2"'
+    series = {
+        f"inference_rollout_step{{{who}}}": f"5x{LONG // STEP}",
+        f'inference_rollout_verdict{{{who}, guard="errors ≤ 1%"}}': f"-1x{LONG // STEP}",
+        f'inference_rollout_phase{{{who}, phase="Progressing"}}': f"1x{LONG // STEP}",
+    }
+    asked = [target["expr"] for panel in dashboard(snapshot)["panels"] for target in panel.get("targets", [])]
+    asked = [all_chosen(query) for query in asked if "inference_rollout" in query]
+    assert len(asked) == 3
+    judge(snapshot, "extproc", series, "30m", {f"count({query}) > bool 0": {"{}": 1} for query in asked})

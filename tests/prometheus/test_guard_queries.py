@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.serve.prometheus_query import UnusableAnswerError, ask
+from extproc.fetch.prometheus_query import UnusableAnswerError, ask
 
 from .server import Prometheus
 

@@ -34,6 +34,9 @@ WELL = {
     'inference_target_up{policy="chat", version="v1", gpu_pool="none"}': f"1x{LONG // STEP}",
     'inference_target_up{policy="chat", version="v2", gpu_pool="none"}': f"0x2 1x{LONG // STEP}",  # it starts
     'inference_pool_free{gpu_pool="west"}': f"0.4x{LONG // STEP}",
+    'inference_rollout_phase{policy="chat", version="v2", phase="Progressing"}': f"1x{LONG // STEP}",
+    'inference_rollout_phase{policy="chat", version="v2", phase="Paused"}': f"0x30 1x10 0x{LONG // STEP}",  # in passing
+    'inference_rollout_phase{policy="chat", version="v2", phase="Failed"}': f"0x{LONG // STEP}",
     FAILED_OPEN: f"3x{LONG // STEP}",
     # Both versions alike: P95 is 0.95 s of the one, and of the other 1.25 times that.
     _duration("v1", "1"): steady(9, LONG),
@@ -69,6 +72,14 @@ def test_all_is_well(judge: Judge) -> None:
             {'inference_target_up{policy="chat", version="v1", gpu_pool="none"}': f"1x20 0x{LONG // STEP}"},
         ),
         ("InferencePoolFull", {'inference_pool_free{gpu_pool="west"}': f"0.05x{LONG // STEP}"}),
+        (
+            "InferenceRolloutPaused",
+            {'inference_rollout_phase{policy="chat", version="v2", phase="Paused"}': f"1x{LONG // STEP}"},
+        ),
+        (
+            "InferenceRolloutRolledBack",
+            {'inference_rollout_phase{policy="chat", version="v2", phase="Failed"}': f"0x40 1x{LONG // STEP}"},
+        ),
         ("InferenceFailedOpen", {FAILED_OPEN: steady(1, LONG)}),
     ],
 )

@@ -1,9 +1,10 @@
 // A trivial external processor in Go: the yardstick of the benchmarks.
 //
 // It does what every ext_proc server must and nothing more: no policy, no metrics, no limits. In answer to the request's
-// headers it sets two headers and clears the route cache; where the path says that the body names the model, it waits for
-// the body and reads `model` from it, as our processor does. With -metadata it also sends what ours does for other filters
-// and for logs, always the same: so much for Envoy to take in.
+// headers it sets two headers and clears the route cache, and names the policy in the dynamic metadata, without which no
+// route follows the headers; where the path says that the body names the model, it waits for the body and reads `model`
+// from it, as our processor does. With -metadata it also sends what ours does for other filters and for logs, always the
+// same: so much for Envoy to take in.
 package main
 
 import (
@@ -106,17 +107,18 @@ func (*server) Process(stream extproc.ExternalProcessor_ProcessServer) error {
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:50051", "host:port, or a path for a unix socket")
-	decided := flag.Bool("metadata", false, "send dynamic metadata too")
+	decided := flag.Bool("metadata", false, "send all of the dynamic metadata that our processor sends")
 	flag.Parse()
+	fields := map[string]any{"policy": "bench"}
 	if *decided {
-		fields := map[string]any{
+		fields = map[string]any{
 			"api": "openai", "operation": "chat.completions", "model": "llama-3-8b", "policy": "bench",
 			"cohort": "sticky", "version": "v1",
 		}
-		var err error
-		if metadata, err = structpb.NewStruct(map[string]any{"aimesh": fields}); err != nil {
-			log.Fatal(err)
-		}
+	}
+	var err error
+	if metadata, err = structpb.NewStruct(map[string]any{"aimesh": fields}); err != nil {
+		log.Fatal(err)
 	}
 	network := "tcp"
 	if strings.HasPrefix(*listen, "/") {

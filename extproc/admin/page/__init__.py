@@ -23,7 +23,7 @@ _FILES = {
         f"/page/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
         for name in (
             *("page", "dom", "colours", "text", "charts", "tables", "canary", "rollouts", "breakers", "topology"),
-            *("requests", "traces", "services"),
+            *("endpoints", "requests", "traces", "services"),
         )
     },
 }

@@ -5,6 +5,7 @@ import { canaries } from "./canary.js";
 import { charts } from "./charts.js";
 import { colour, nextDrawing } from "./colours.js";
 import { at } from "./dom.js";
+import { endpoints } from "./endpoints.js";
 import { requests } from "./requests.js";
 import { rollouts } from "./rollouts.js";
 import { models, tiles } from "./tables.js";
@@ -55,6 +56,8 @@ function show(doc) {
   at("rollouts").replaceChildren(...rollouts(doc.rollouts));
   at("breaker-card").hidden = !doc.breakers.length;
   at("breakers").replaceChildren(breakers(doc.breakers));
+  at("endpoint-card").hidden = !doc.endpoints.length;
+  at("endpoints").replaceChildren(...endpoints(doc.endpoints));
   at("topology").replaceChildren(topology(doc.edges, at("topology").clientWidth));
   const elsewhere = doc.errors.not_as_decided ?? 0;
   at("strayed").hidden = !elsewhere;

@@ -7,6 +7,7 @@ const WIDTH = 120; // pixels, here and below
 const HEIGHT = 22;
 const MOVES = 6; // the last ones
 const SEVERITY = { failing: "bad", waiting: "warn", passing: "good" };
+const MEASURED = new Set(["Progressing", "Paused"]);
 const PHASES = { Failed: "bad", RollingBack: "bad", Paused: "warn", Completed: "good" };
 
 // The guard's values over the step, from its beginning to now; gaps where nothing was known.
@@ -42,7 +43,7 @@ function guards(rollout) {
 export function rollouts(list) {
   return list.map((rollout) => {
     const shares = Object.entries(rollout.weights).map(([version, share]) => `${version} ${percent(share)}`).join(", ");
-    const measured = `${duration(rollout.measured)} of ${duration(rollout.interval)} measured`;
+    const measured = MEASURED.has(rollout.phase) ? [`${duration(rollout.measured)} of ${duration(rollout.interval)} measured`] : [];
     const moves = rollout.moves.slice(-MOVES).map((move) =>
       el("li", {}, `${new Date(move.at * 1000).toLocaleTimeString([], { hour12: false })} · ${move.phase} · ${move.percent} % · ${move.reason}`),
     );
@@ -54,7 +55,7 @@ export function rollouts(list) {
         {},
         `${rollout.policy} to ${rollout.to}: `,
         el("b", { class: PHASES[rollout.phase] ?? "" }, `${rollout.phase ?? "not begun"}, ${rollout.percent} %`),
-        el("span", {}, `${shares} · ${measured}`),
+        el("span", {}, [shares, ...measured].join(" · ")),
       ),
       guards(rollout),
       el("ol", { class: "moves" }, ...moves),

@@ -43,7 +43,7 @@ def account_log(options: EnvoyOptions, *metadata: tuple[str, str]) -> Doc:
 
 def _file_log(path: str) -> Doc:
     def state(field: str) -> str:
-        return f"%FILTER_STATE({ROUTE_FILTER}:FIELD:{field})%"
+        return f"%TYPED_CEL(filter_state['{ROUTE_FILTER}'].{field})%"  # as a number, which FILTER_STATE writes as text
 
     line = {
         "time": "%START_TIME%",

@@ -11,7 +11,7 @@ from extproc.render.envoy.envoy_options import typed
 def removed_headers(snapshot: Snapshot) -> list[str]:
     """Names of the routing headers that are never a client's. A version pin is, where some policy allows pins."""
     pin = any(policy.allow_pin for policy in snapshot.policies)
-    return [name for name in headers.ROUTING if not (pin and name == headers.MODEL_VERSION)]
+    return [name for name in headers.DROPPED if not (pin and name == headers.MODEL_VERSION)]
 
 
 def strip_client_headers(snapshot: Snapshot, *prefixes: str) -> Doc:

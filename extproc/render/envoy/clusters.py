@@ -149,10 +149,13 @@ def retry_budget(policy: Policy) -> Doc:
 
     ``ratio`` becomes the share of retries among active requests; ``min_per_second`` the number of concurrent retries
     that is always allowed. As answers of models take a second or more, that is at most so many retries per second.
+
+    Where endpoints are picked, Envoy looks at no health of theirs: until the processor knows that one is gone, each of
+    its requests is tried there first, which is a share of all that no usual budget has room for.
     """
     budget = policy.retry_budget
     if budget is None:
-        return {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}
+        return {"budget_percent": {"value": 100.0 if policy.picking else 20.0}, "min_retry_concurrency": 3}
     return {
         "budget_percent": {"value": min(100.0, round(budget.ratio * 100, 6))},
         "min_retry_concurrency": budget.min_per_second,

@@ -28,6 +28,7 @@ REQUEST_TIMEOUT = "300s"
 
 def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -> Doc:
     """The network filter. ``routes``: the field ``route_config`` or ``rds``."""
+    unrouted = [snapshot.fallback] if snapshot.policies else []
     return typed(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -59,7 +60,7 @@ def connection_manager(snapshot: Snapshot, options: EnvoyOptions, routes: Doc) -
         http_filters=[
             *([load_report_filter()] if reads_load_headers(snapshot) else []),
             *([native_filter()] if options.body == "native" else []),
-            route_filter(snapshot, options, tagged=bool(snapshot.session_keys)),
+            route_filter(snapshot, options, unrouted=unrouted, tagged=bool(snapshot.session_keys)),
             *(session_filters() if snapshot.session_keys else []),
             *([if_sampled(observe_filter(snapshot, options, accounted=True))] if options.observe else []),
             typed(

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.apis.mcp import SESSION_HEADER
+from extproc.envoy.endpoint_picker import PICKED_NAMESPACE
 from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.exchange.request_outcome import ACCOUNTED, REQUEST_ID
 from extproc.exchange.sampling import LEFT_OUT, OBSERVE
 from extproc.policy import load_report
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
+from extproc.render.envoy.credentials import gives_keys
 from extproc.render.envoy.envoy_options import (
     NAMESPACE,
     OBSERVE_FILTER,
@@ -63,6 +65,8 @@ def headers_read(snapshot: Snapshot) -> list[str]:
     for policy in snapshot.policies:
         if policy.sticky is not None:
             names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
+        if policy.picking is not None and policy.picking.objectives:
+            names.append(headers.OBJECTIVE)
         names += (name for version in policy.versions for match in version.match for name, _ in match.headers)
     return [name for name in dict.fromkeys(names) if name]
 
@@ -71,10 +75,14 @@ def _forward(names: Sequence[str]) -> Doc:
     return {"allowed_headers": {"patterns": [{"exact": name} for name in names]}}
 
 
-def route_filter(snapshot: Snapshot, options: EnvoyOptions, *, tagged: bool = False) -> Doc:
+def route_filter(
+    snapshot: Snapshot, options: EnvoyOptions, *, unrouted: Sequence[Policy] | None = None, tagged: bool = False
+) -> Doc:
     """``aimesh.route``: asks the processor where the request goes and waits for the answer. Skips the response.
 
-    ``tagged``: ids in paths have tags (``sessions``), which the processor removes. ``options.body``:
+    ``unrouted``: the policies to whose servers requests go that no processor has read; None: all of them. If one of
+    these servers gets a key of ours, such requests are refused whatever ``options`` say. ``tagged``: ids in paths have
+    tags (``sessions``), which the processor removes. ``options.body``:
 
     - "native": Envoy reads the model itself (``native_filter``) and sends the body only where that does not suffice.
     - "streamed": the body is sent as it arrives and the processor answers once, after its end: one round trip.
@@ -83,7 +91,9 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions, *, tagged: bool = Fa
       never sends the end of such a body.
     """
     native = options.body == "native"
-    metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE]}}
+    keys = gives_keys(snapshot, snapshot.policies if unrouted is None else unrouted)
+    picked = [PICKED_NAMESPACE] if any(policy.picking for policy in snapshot.policies) else []  # for the access log
+    metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE, *picked]}}
     return typed(
         ROUTE_FILTER,
         _EXT_PROC,
@@ -94,7 +104,7 @@ def route_filter(snapshot: Snapshot, options: EnvoyOptions, *, tagged: bool = Fa
         send_body_without_waiting_for_header_response=not native,  # else Envoy ignores mode overrides
         forward_rules=_forward(headers_read(snapshot)),
         allow_content_length_header=True,
-        failure_mode_allow=options.fail_open,
+        failure_mode_allow=options.fail_open and not keys,
         status_on_error={"code": "ServiceUnavailable"},
         message_timeout=seconds(options.effective_message_timeout),
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot, tagged=tagged)}},

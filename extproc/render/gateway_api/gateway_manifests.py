@@ -48,6 +48,8 @@ def notes(snapshot: Snapshot, options: GatewayOptions) -> Iterator[str]:
     targets = reached(snapshot)
     if any(target.load_balancer != LEAST_REQUEST for target in targets):
         yield "loadBalancer is not rendered: the Gateway API has no field for it; use the gateway's own"
+    if any(policy.picking for policy in snapshot.policies):
+        yield "picking has no effect: routes lead to Services, whose servers the gateway chooses by itself"
     if any(target.grpc_endpoints for target in targets):
         yield "grpcEndpoints are not rendered: calls of gRPC go where all requests go"
 

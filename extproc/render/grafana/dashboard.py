@@ -12,6 +12,7 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.grafana.panel_layout import Row, layout
 from extproc.render.grafana.panels import DATASOURCE, heatmap, stat, time_series
+from extproc.render.grafana.rollout_row import rollout_row
 from extproc.render.grafana.stage_rows import stage_rows
 from extproc.render.prometheus import golden_rules as golden
 from extproc.render.prometheus import slo_rules as slo
@@ -41,6 +42,8 @@ def dashboard(snapshot: Snapshot, stages: Sequence[str] = (), proxies: Proxies =
     rows = [_golden(), _tokens()]
     if any(len(policy.answering) > 1 for policy in snapshot.policies):
         rows.insert(1, _canaries())
+    if any(policy.rollout for policy in snapshot.policies):
+        rows.insert(1, rollout_row())
     if any(policy.slo for policy in snapshot.policies):
         rows.insert(1, _objectives(snapshot))
     if any(pool.metrics_type for pool in snapshot.pools):

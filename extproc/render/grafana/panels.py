@@ -14,9 +14,18 @@ Query: TypeAlias = tuple[str, str]
 
 
 def time_series(
-    title: str, text: str, unit: str, *queries: Query, width: int = 12, max_value: float | None = None, limit: float = 0
+    title: str,
+    text: str,
+    unit: str,
+    *queries: Query,
+    width: int = 12,
+    min_value: float = 0,
+    max_value: float | None = None,
+    limit: float = 0,
 ) -> Doc:
-    """A panel with lines over time. ``max_value``: top of the axis; ``limit``: drawn as a line; above is bad."""
+    """A panel with lines over time. ``min_value``, ``max_value``: ends of the axis; ``limit``: drawn as a line; above
+    is bad.
+    """
     steps: list[Doc] = [{"color": "green", "value": None}]
     if limit:
         steps.append({"color": "red", "value": limit})
@@ -29,7 +38,7 @@ def time_series(
     }
     defaults = {
         "unit": unit,
-        "min": 0,
+        "min": min_value,
         **({"max": max_value} if max_value is not None else {}),
         "color": {"mode": "palette-classic"},
         "custom": custom,

@@ -190,6 +190,8 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
         yield "allowPin"
     if any(policy.rewrites_model for policy in snapshot.policies):
         yield "modelRewrite"
+    if any(policy.picking for policy in snapshot.policies):
+        yield "picking"
 
 
 def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:

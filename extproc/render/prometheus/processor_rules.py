@@ -86,6 +86,26 @@ def processor(source: Source) -> list[Doc]:
             "are any, and wait here. Add servers, or see whether one version takes it all.",
         ),
     ]
+    found += [
+        _alert(
+            "InferenceRolloutRolledBack",
+            'max by (policy, version) (inference_rollout_phase{phase=~"RollingBack|Failed"}) == 1',
+            "0m",
+            "ticket",
+            "The rollout of {{ $labels.policy }} to {{ $labels.version }} was rolled back",
+            "A guard was broken, or somebody aborted it: `extproc rollout status` says which. It stays so until it is "
+            "resumed, or leads to another version.",
+        ),
+        _alert(
+            "InferenceRolloutPaused",
+            'max by (policy, version) (inference_rollout_phase{phase="Paused"}) == 1',
+            "10m",
+            "ticket",
+            "The rollout of {{ $labels.policy }} to {{ $labels.version }} is paused",
+            "The version keeps its share, also where a guard is broken (`onFailure: pause`), until somebody resumes, "
+            "promotes or aborts it.",
+        ),
+    ]
     if source == "extproc":
         found.append(
             _alert(

@@ -25,7 +25,8 @@ def add(commands: Subcommands) -> None:
         examples:
           linkerd-adapter explain -f policy.yaml --path /v1/chat/completions --body '{"model": "llama-3-8b"}'
           linkerd-adapter explain -f policy.yaml --path /v1/completions -H 'x-user-id: ann' --body @request.json
-          kubectl get httproutes,grpcroutes,services,serviceprofiles,endpointslices -A -o yaml > live.yaml
+          routes=httproutes.gateway.networking.k8s.io,httproutes.policy.linkerd.io,grpcroutes
+          kubectl get $routes,services,serviceprofiles,endpointslices -A -o yaml > live.yaml
           linkerd-adapter explain -f policy.yaml --from-live live.yaml --path /v1/chat/completions --body @request.json
 
         Without --from-live the routes are those that `render` writes.

@@ -24,7 +24,8 @@ def add(commands: Subcommands) -> None:
         examples:
           linkerd-adapter lint routes.yaml services.yaml
           linkerd-adapter lint manifests/ --json | jq '.findings[].code'
-          kubectl get httproutes,grpcroutes,services,serviceprofiles,endpointslices -A -o yaml | linkerd-adapter lint -
+          routes=httproutes.gateway.networking.k8s.io,httproutes.policy.linkerd.io,grpcroutes
+          kubectl get $routes,services,serviceprofiles,endpointslices -A -o yaml | linkerd-adapter lint -
 
         What is given together is judged together. Exits with 1 when there is an error; warnings alone exit with 0.
         docs/linkerd-lint.md has every code.

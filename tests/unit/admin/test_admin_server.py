@@ -227,13 +227,13 @@ def test_a_unix_socket_takes_the_place_of_a_stale_one(content: Content, tmp_path
 
 @pytest.mark.parametrize("address", ["127.0.0.1:x", "300.0.0.1:0", "unix:///none/such/a.sock"])
 def test_an_address_that_can_not_be_used_is_an_error(address: str, content: Content) -> None:
-    with pytest.raises(SetupError, match=f"cannot listen on {address} for the admin port"):
+    with pytest.raises(SetupError, match=rf"cannot listen on {address} \(--admin\)"):
         AdminServer(address, content.admin)
 
 
 def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Content) -> None:
     guards = [{"guard": "errors", "verdict": "failing"}]
-    content.rollouts = [{"policy": "chat", "to": "v2", "percent": 5, "guards": guards}]
+    content.rollouts = [{"policy": "chat", "to": "v2", "phase": "Paused", "percent": 5, "guards": guards}]
     assert json.loads(get(admin, "/rollouts")[2]) == content.rollouts
     assert json.loads(get(admin, "/live")[2])["rollouts"] == content.rollouts
     assert get(admin, "/evidence")[2] == b"counts"

@@ -9,7 +9,7 @@ from linkerd_adapter import manifests
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
-from extproc.cli.controller import SETTLE, _meshes
+from extproc.cli.controller import SETTLE, _meshes, _rollouts, processor_services
 from extproc.cli.main import main
 from extproc.cli.render_istio import istio_options
 from extproc.kubernetes import change_order
@@ -47,6 +47,32 @@ def test_it_renders_what_the_commands_render(mesh: str, names: list[str]) -> Non
         texts = {"a.yaml": "x"}
         assert tuple(found["linkerd"](CANARY, lambda: texts)) == manifests.render(CANARY, texts, options).manifests
         assert found["linkerd"](Snapshot(), dict) == ()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "services"),
+    [
+        (["aimesh-extproc.aimesh-system.svc.cluster.local:50051"], [("aimesh-system", "aimesh-extproc")]),
+        (["dns:///a.b.svc:1", "dns:///c.d.svc.x:1", "unix:///p.sock"], [("b", "a"), ("d", "c")]),
+        (["dns:///processor.example:1", "dns:///10.0.0.1:1"], []),
+    ],
+)
+def test_the_processors_are_those_of_the_services_among_the_addresses(
+    addresses: list[str], services: list[tuple[str, str]]
+) -> None:
+    assert processor_services(addresses) == services
+
+
+@pytest.mark.parametrize(
+    ("flags", "namespaces"),
+    [((), {"aimesh-system"}), (("--mesh", "linkerd"), None), (("--processor", "unix:///p.sock"), None)],
+)
+def test_rollouts_are_driven_where_processors_can_be_found(
+    flags: tuple[str, ...], namespaces: set[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = _rollouts(arguments("controller", *flags), Ownership("ai/controller"))
+    assert ({watch.namespace for watch in found.watches} if found else None) == namespaces
+    assert ("rollouts are not driven" in caplog.text) == (found is None)
 
 
 def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

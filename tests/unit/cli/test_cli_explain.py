@@ -27,8 +27,9 @@ def test_defaults_and_every_flag() -> None:
         "header": [],
         "body": b"",
         "locality": "",
+        "endpoints": False,
     }
-    words = "-f a -f b --method GET --path /p?q -H x:1 --body {} --locality us/a"
+    words = "-f a -f b --method GET --path /p?q -H x:1 --body {} --locality us/a --endpoints"
     assert flags("explain", *words.split()) == {
         "file": [Path("a"), Path("b")],
         "method": "GET",
@@ -36,6 +37,7 @@ def test_defaults_and_every_flag() -> None:
         "header": [("x", "1")],
         "body": b"{}",
         "locality": "us/a",
+        "endpoints": True,
     }
 
 

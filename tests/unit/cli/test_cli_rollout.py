@@ -45,9 +45,12 @@ def test_flags() -> None:
         "action": "status",
         "file": [Path("p")],
         "json": False,
+        "kubernetes": False,
+        "namespace": "",
         "watch": False,
     }
-    assert flags("rollout", "abort", "-f", "p", "chat") == {"action": "abort", "file": [Path("p")], "policy": "chat"}
+    given = {"action": "abort", "file": None, "kubernetes": True, "namespace": "ai", "policy": "chat"}
+    assert flags("rollout", "abort", "--kubernetes", "--namespace", "ai", "chat") == given
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +143,7 @@ def test_a_completed_rollout_tells_what_to_write(path: Path, capsys: pytest.Capt
     assert main(["rollout", "status", "-f", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "now write v1 weight: 0, v2 weight: 100 into the policy, and remove its rollout" in shown
+    assert "measured" not in shown
     assert main(["check", "-f", str(path)]) == 0
     assert "the rollout to v2 is completed, and without it the version would get nothing" in capsys.readouterr().out
     with_rollout = path.read_text()

@@ -131,7 +131,7 @@ def test_watching_prints_a_line_each_time_and_a_problem_once(
         if len(pauses) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("extproc.cli.golden_tables.time.sleep", pause)
+    monkeypatch.setattr("extproc.cli.looks.time.sleep", pause)
     with socket.create_server(("127.0.0.1", 0)) as free:
         gone = f"127.0.0.1:{free.getsockname()[1]}"
     with admin_port(recent=recent(), config=CONFIG) as (address, _), pytest.raises(KeyboardInterrupt):

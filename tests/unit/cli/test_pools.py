@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from extproc.cli.main import main
 from extproc.cli.pools import table
@@ -35,6 +36,10 @@ def test_the_table() -> None:
         "  no node has the labels zone=moon\n"
     )
     assert table([]) == "no GpuPool\n"
+    head, west, moon, _ = table([replace(WEST, waiting=3.0, in_flight=12.0), MOON]).splitlines()
+    assert head.endswith("FREE     WAITING  IN FLIGHT")
+    assert west.endswith("50.00 %  3        12")
+    assert moon.split()[-2:] == [NOTHING, NOTHING]
 
 
 def test_as_json_with_the_load_that_a_processor_knows(
@@ -42,10 +47,17 @@ def test_as_json_with_the_load_that_a_processor_knows(
 ) -> None:
     memory = MemoryApi(made("GpuPool", "west", {"architecture": "h100"}), made("GpuPool", "moon", {"product": ""}))
     monkeypatch.setattr(api, "connect", memory.connect)
-    with admin_port(recent=recent(), config={"free": {"west": 0.25}}) as (address, _):
+    picks = [
+        {"policy": policy, "version": "v", "gpu_pool": "west", "endpoint": f"h:{n}", "age": 0.1, "picks": 1.0}
+        | {"waiting": waiting, "in_flight": 2.0}
+        for policy in "pq"
+        for n, waiting in enumerate((3.0, 4.0, None))
+    ]
+    with admin_port(recent=recent(), config={"free": {"west": 0.25}}, live={"endpoints": picks}) as (address, _):
         assert main(["pools", "--from", address, "--json"]) == 1
     moon, west = json.loads(capsys.readouterr().out)
     assert (west["name"], west["free"], west["problem"]) == ("west", 0.25, "")
+    assert (west["waiting"], west["in_flight"], moon["waiting"], moon["in_flight"]) == (7.0, 6.0, None, None)
     assert "spec.product" not in moon["problem"]
     assert "is empty" in moon["problem"]
     memory.remove("GpuPool", "moon")

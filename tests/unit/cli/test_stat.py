@@ -12,10 +12,13 @@ from tests.unit.cli.stub_servers import CONFIG, admin_port, recent, row
 
 
 def test_defaults_and_every_flag() -> None:
-    assert flags("stat") == {"sources": None, "window": 60.0, "watch": False, "json": False}
-    assert flags("stat", *["--from", "a:1", "--from", "b:2", "--window", "300", "--watch", "--json"]) == {
+    assert flags("stat") == {"sources": None, "window": 60.0, "endpoints": False, "watch": False, "json": False}
+    assert flags(
+        "stat", *["--from", "a:1", "--from", "b:2", "--window", "300", "--watch", "--json", "--endpoints"]
+    ) == {
         "sources": ["a:1", "b:2"],
         "window": 300.0,
+        "endpoints": True,
         "watch": True,
         "json": True,
     }

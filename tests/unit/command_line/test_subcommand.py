@@ -35,6 +35,13 @@ def test_help_shows_examples_as_they_are_written(capsys: pytest.CaptureFixture[s
     assert "examples:\n  top check -f a.yaml\n" in text
 
 
+def test_a_group_s_text_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser(formatter_class=Help)
+    parser.add_argument_group("group", "many words " * 20)
+    parser.print_help()
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
 def test_a_policy_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         line().parse_args(["check"])

@@ -91,6 +91,7 @@ def test_plain_where_there_is_no_terminal() -> None:
     assert "✓ no errors" in text
     assert "All 12 checks hold (400 requests in 4.0 s, seed 7)." in text
     assert max(map(len, text.splitlines())) <= 100
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
 def test_ascii_where_nothing_else_can_be_shown() -> None:

@@ -57,7 +57,10 @@ def test_the_first_token_can_be_late() -> None:
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SetupError, match=f"can't listen on 127.0.0.1:{port}: "):
+        with pytest.raises(
+            SetupError,
+            match=rf"cannot listen on 127.0.0.1:{port} \(--port\): Address already in use; .+ with --port",
+        ):
             serve(port, "v1", ["m"], Faults())
 
 

@@ -55,6 +55,16 @@ def test_a_request_that_was_answered() -> None:
     assert decode(message(found)) == [LoggedRequest(200, 2.25, "p/v1", (), ROUTED)]
 
 
+@pytest.mark.parametrize(("host", "served"), [("10.0.0.1", "10.0.0.1:8000"), ("::1", "[::1]:8000")])
+def test_a_request_whose_endpoint_was_picked(host: str, served: str) -> None:
+    value = {"x-gateway-destination-endpoint": Value(string_value="10.0.0.9:80,10.0.0.1:8000")}
+    picked = Metadata(filter_metadata={"envoy.lb": Struct(fields=value)})
+    server = Address(socket_address=SocketAddress(address=host, port_value=8000))
+    found, unsent = decode(message(entry(metadata=picked, upstream_remote_address=server), entry(metadata=picked)))
+    assert (found.picked, found.served) == ("10.0.0.9:80,10.0.0.1:8000", served)
+    assert (unsent.picked, unsent.served) == ("10.0.0.9:80,10.0.0.1:8000", "")
+
+
 def test_entries_keep_their_order() -> None:
     assert [one.code for one in decode(message(entry(200), entry(503), entry(400)))] == [200, 503, 400]
 

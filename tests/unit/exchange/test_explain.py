@@ -12,6 +12,7 @@ import pytest
 
 from extproc.exchange.explain import UNMATCHED, explain
 from extproc.policy.gpu import Requirement, describe
+from extproc.policy.picking import Picking
 from extproc.policy.rollout_plan import Guard, RolloutPlan, RolloutState
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 from extproc.policy.unreadable_requests import NO_API
@@ -248,3 +249,25 @@ def test_a_pin_that_does_not_count_is_told(model: str, pin: str, why: str) -> No
     reason = of(CHAT, {"model": model}, ("x-model-version", pin))["reason"]
     assert why in reason
     assert ("is ignored" in reason) is ("is ignored" in why)
+
+
+def test_the_score_of_every_endpoint() -> None:
+    addresses = ("10.0.0.1:80", "10.0.0.2:80")
+    versions = (Version("v1", 1, addresses),)
+    picked = Snapshot((Policy("chat", versions=versions, picking=Picking("least-loaded")),))
+    body = b'{"model": "x"}'
+    found = explain(picked, "POST", CHAT, [], body, b"entropy!", endpoints=True)
+    why = "0 requests (it has told nothing)"
+    assert found["scores"] == [{"endpoint": address, "score": 1.0, "why": why} for address in addresses]
+    assert set(found["headers"]["x-gateway-destination-endpoint"].split(",")) == set(addresses)
+    assert "scores" not in explain(picked, "POST", CHAT, [], body)
+    named = Snapshot((Policy("chat", versions=(Version("v1", 1, ("a:80", "b:80")),), picking=Picking()),))
+    assert explain(named, "POST", CHAT, [], body, endpoints=True)["scores"] == []
+    assert explain(Snapshot((Policy("chat"),)), "POST", CHAT, [], body, endpoints=True)["scores"] == []
+
+
+def test_a_pick_finds_nothing_again_that_a_server_keeps() -> None:
+    versions = (Version("v1", 1, ("10.0.0.1:80", "10.0.0.2:80")),)
+    picked = Snapshot((Policy("chat", versions=versions, picking=Picking()),))
+    reason = explain(picked, "POST", "/v1/responses", [], b'{"model": "x", "input": "Why?"}')["reason"]
+    assert "what a server keeps of it may not be found by its id" in reason

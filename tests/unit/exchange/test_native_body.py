@@ -12,6 +12,7 @@ from extproc.bodies.request import Operation
 from extproc.envoy.events import RequestHeaders
 from extproc.exchange.native_body import BODY_MODEL, with_native_model
 from extproc.headers import Headers
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Policy, Snapshot, Sticky, Version
 
 CHAT = "/v1/chat/completions"
@@ -75,3 +76,8 @@ def test_only_a_document_whose_model_is_called_model() -> None:
     for row in others:
         operation = Operation(row.api, row.operation, reader=row.reader)
         assert with_native_model(operation, event(), snapshot()) is operation
+
+
+@pytest.mark.parametrize(("by", "asked"), [("prefix", True), ("least-loaded", False)])
+def test_a_prompt_that_decides_is_asked_for(by: str, asked: bool) -> None:
+    assert (with_native_model(chat(), event(), snapshot(picking=Picking(by))) is chat()) == asked

@@ -82,10 +82,12 @@ def test_an_exchange_is_noted_once_at_its_end(events: list[Event], seconds: floa
 
 def test_what_spans_are_made_of_goes_along() -> None:
     head = RequestHeaders(
-        Headers.of([("traceparent", "00-a")]), metadata=ROUTED | {"cohort": "pin", "operation": "o", "model": "m" * 999}
+        Headers.of([("traceparent", "00-a")]),
+        metadata=ROUTED | {"cohort": "pin", "operation": "o", "model": "m" * 999, "user": "a1"},
     )
     observed, _ = watch(head, response(end=True))
     assert isinstance(observed, Observed)
+    assert observed.user == "a1"
     assert (observed.traceparent, observed.cohort, observed.operation, observed.asked) == (
         "00-a",
         "pin",

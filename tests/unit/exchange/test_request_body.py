@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc import apis
 from extproc.bodies.grpc_message import GrpcReader
 from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.request import BodyFields, Reader, RequestFields
 from extproc.errors import Rejected, Unreadable
-from extproc.exchange.request_body import Body, rest
+from extproc.exchange.request_body import Body, bytes_needed, rest
 from extproc.grpc_server import MAX_MESSAGE
 from extproc.headers import Headers
+from extproc.policy.picking import Picking
+from extproc.policy.snapshot import Policy, Snapshot, Sticky
 from tests.unit.apis.requests import all_fields
 
 JSON = JsonReader(prompt=["/messages"])
@@ -41,6 +44,27 @@ def packed(data: bytes = TEXT, *codings: str, limit: int = 1000) -> Body:
 def grpc(*pieces: bytes, limit: int = 1000, **headers: str) -> Body:
     pairs = [("content-type", "application/grpc"), *((k.replace("_", "-"), v) for k, v in headers.items())]
     return body(*pieces, limit=limit, headers=pairs)
+
+
+@pytest.mark.parametrize(
+    ("path", "needed"),
+    [
+        ("/v1/chat/completions", 9),  # it names the model there
+        *((f"/v1beta/models/{model}:generateContent", 7 if model in "ad" else 0) for model in "abcdex"),
+        *((f"/v1beta/models/{model}:countTokens", 7 if model == "a" else 0) for model in "abcdex"),
+    ],
+)
+def test_what_is_needed_of_a_body(path: str, needed: int) -> None:
+    policies = (
+        Policy("keyed", models=("a",), sticky=Sticky(body=("user",)), body_limit=7),
+        Policy("by header", models=("b",), sticky=Sticky(header="x"), body_limit=8),
+        Policy("plain", models=("c",), body_limit=9),
+        Policy("by prompt", models=("d",), picking=Picking("prefix"), body_limit=7),
+        Policy("by load", models=("e",), picking=Picking("least-loaded"), body_limit=7),
+    )
+    operation = apis.classify("POST", path, Headers())
+    assert operation is not None
+    assert bytes_needed(operation, Snapshot(policies)) == needed
 
 
 @given(st.lists(st.binary(max_size=3000), max_size=12))

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from extproc.envoy.access_log import LoggedRequest
 from extproc.envoy.events import Closed, Event, RequestHeaders, ResponseBody, ResponseHeaders
-from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAccount
+from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAccount, Served
 from extproc.exchange.observe import ObserveStream
-from extproc.exchange.request_outcome import account, failure
+from extproc.exchange.request_outcome import account, could_not_be_reached, failure, picked_endpoint
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policy.target import Target
 
@@ -50,13 +51,28 @@ DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky"
 
 def of(
     cluster: str = "llama/v1/west", code: int = 200, metadata: Mapping[str, str] = ROUTED, **more: object
-) -> tuple[RequestAccount | Fault, ...]:
+) -> tuple[RequestAccount | Fault | Served, ...]:
     logged = LoggedRequest(code, 2.0, cluster, metadata=metadata, **more)  # type: ignore[arg-type]
     return account(SNAPSHOT, logged, TARGETS, {"failed"})
 
 
 def test_as_decided() -> None:
     assert of() == of("llama/v1/west#grpc") == (DECIDED,)
+
+
+@pytest.mark.parametrize(("served", "by"), [("a:1", "picked"), ("b:1", "fallback"), ("c:1", "other"), ("", "nobody")])
+def test_who_served_a_request_whose_endpoint_was_picked(served: str, by: str) -> None:
+    logged = LoggedRequest(200, 2.0, "llama/v1/west", metadata=ROUTED, picked="a:1,b:1", served=served)
+    llama, plain = SNAPSHOT.policies
+    picking = Snapshot((msgspec.structs.replace(llama, picking=Picking()), plain), SNAPSHOT.pools)
+    assert account(picking, logged, TARGETS) == (DECIDED, Served("llama", "v1", "west", by))
+    assert picked_endpoint(picking, logged) == "a:1"
+    assert could_not_be_reached(logged) == (by in ("fallback", "other"))
+    unconnected = msgspec.structs.replace(logged, flags=("upstream_connection_failure",))
+    assert could_not_be_reached(unconnected) == (by != "nobody")
+    # A policy that picks none: what a server keeps was asked for there.
+    assert account(SNAPSHOT, logged, TARGETS) == (DECIDED,)
+    assert picked_endpoint(SNAPSHOT, logged) == ""
 
 
 def test_clusters_are_those_of_the_targets() -> None:
@@ -67,6 +83,12 @@ def test_elsewhere_than_decided() -> None:
     went, fault = of("llama/v1/west", metadata=ROUTED | {"version": "v2", "gpu_pool": ""})
     assert went == RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "", "llama", **ASKED)
     assert fault == Fault("not_as_decided")
+
+
+def test_its_user_goes_along() -> None:
+    (went,) = of(metadata=ROUTED | {"user": "a1" * 999})
+    assert isinstance(went, RequestAccount)
+    assert went.user == "a1"
 
 
 def test_a_farther_pool_that_stood_in_is_as_decided() -> None:

@@ -48,7 +48,8 @@ def decided(path: str, body: bytes, method: str = "POST", **fields: str) -> tupl
     """Headers that are set, and metadata."""
     actions = answers(SNAPSHOT, path, body, method, **fields)
     mutation: Mutation = next(action.mutation for action in actions if isinstance(action, HeadersReply))
-    return dict(mutation.set), dict(mutation.metadata)
+    endpoint = {"x-gateway-destination-endpoint": mutation.endpoints} if mutation.endpoints else {}
+    return dict(mutation.set) | endpoint, dict(mutation.metadata)
 
 
 def placed(path: str, method: str = "POST", **fields: str) -> tuple[Place | None, object]:

@@ -13,7 +13,9 @@ from extproc.gateway.free_ports import free_addresses, require_free_port, with_f
 def test_a_taken_port_is_named_before_anything_starts() -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SetupError, match=rf"127.0.0.1:{port} \(--listen\): Address already in use \(errno 98\)"):
+        with pytest.raises(
+            SetupError, match=rf"127.0.0.1:{port} \(--listen\): Address already in use; stop what uses it"
+        ):
             require_free_port("--listen", f"127.0.0.1:{port}")
     require_free_port("--listen", f"127.0.0.1:{port}")
 

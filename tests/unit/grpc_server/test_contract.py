@@ -7,7 +7,7 @@ from time import perf_counter
 import msgspec
 import pytest
 
-from extproc.grpc_server.contract import LoopLag, Settings, listening_refused
+from extproc.grpc_server.contract import LoopLag, Settings
 
 
 def test_lag_is_the_time_since_the_loop_was_idle() -> None:
@@ -25,9 +25,3 @@ def test_settings_do_not_change() -> None:
     with pytest.raises(AttributeError):
         settings.keepalive = 2.0  # type: ignore[misc]
     assert msgspec.structs.replace(settings, keepalive=2.0).keepalive == 2.0
-
-
-def test_a_user_is_told_the_address_and_the_flag() -> None:
-    text = listening_refused("127.0.0.1:1")
-    assert text.startswith("cannot listen on 127.0.0.1:1: ")
-    assert "--listen" in text

@@ -13,6 +13,7 @@ from extproc.errors import SetupError
 from extproc.kubernetes import controller as module
 from extproc.kubernetes import object_watch
 from extproc.kubernetes.api import ApiFailure, Object, Resource
+from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.controller import Controller
 from extproc.kubernetes.leader import Election
 from extproc.kubernetes.mesh_objects import Doc
@@ -23,7 +24,9 @@ from extproc.policy.snapshot import Snapshot
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
 from tests.unit.kubernetes.memory_api import MemoryApi, made
+from tests.unit.kubernetes.rolled_out import VERSIONS, CountingProcessors, rollout
 
+COUNTING = CountingProcessors()
 Steps = Callable[[MemoryApi], Awaitable[None]]
 
 
@@ -45,7 +48,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
             monkeypatch.setattr(module, "DEBOUNCE", 0.0)
             mine = Ownership("ai/controller")
             meshes = [(MeshWriter("istio", mine, ISTIO), render)]
-            made_of = Controller(meshes, Election("me", "ai", "controller"), mine, settle=settle)
+            made_of = Controller(
+                meshes,
+                Election("me", "ai", "controller"),
+                mine,
+                rollouts=ClusterRollouts(COUNTING, mine.lease),
+                settle=settle,
+            )
             task = asyncio.create_task(made_of.run())
             await steps(api)
             task.cancel()
@@ -177,14 +186,12 @@ def test_what_goes_with_a_refused_object_is_not_made_in_every_pass(run: Callable
     run(steps)
 
 
-@pytest.mark.parametrize("failure", [ApiFailure("422: no", 422), ApiFailure("503: away", 503)], ids=str)
 def test_what_a_pass_wrote_that_was_broken_off_settles_before_the_next_step(
-    run: Callable[..., None], failure: ApiFailure, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle = 0.1
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.001)
     applied: dict[tuple[str, str], float] = {}
-    failures = [failure]
+    failures = [ApiFailure("422: no", 422)]
 
     async def steps(api: MemoryApi) -> None:
         apply = api.apply
@@ -263,3 +270,32 @@ def test_a_failure_is_told_once_and_tried_less_and_less_often(
     waits = [seconds for seconds in pauses if seconds in (0.001, 0.002, 0.004)]
     assert 0.002 in waits
     assert waits[-1] == 0.004
+
+
+def test_rollouts_move_beside_passes_and_the_mesh_follows(
+    run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TICK", 0.01)
+
+    def told(api: MemoryApi) -> dict[str, Any]:
+        found: dict[str, Any] = api.find("ModelInferencePolicy", "chat").get("status", {}).get("rollout", {})
+        return found
+
+    def weights(api: MemoryApi) -> list[int]:
+        found = [one for (_, kind, *_), one in api.objects.items() if kind == "VirtualService"]
+        return [split.get("weight", 100) for one in found for split in one["spec"]["http"][-1]["route"]]
+
+    async def steps(api: MemoryApi) -> None:
+        api.put(policy(versions=list(VERSIONS), rollout=rollout(steps=[10, 100], interval="1s")))
+        await eventually(lambda: told(api).get("step") == 10)
+        await eventually(lambda: sorted(weights(api)) == [10, 90] or sorted(weights(api)) == [1, 9])
+        before = api.find("ModelInferencePolicy", "chat")["status"]["inForce"]
+        await eventually(lambda: "0 requests" in told(api)["message"])
+        COUNTING.count(100, 40)
+        await eventually(lambda: told(api)["state"] == "RollingBack")
+        await eventually(lambda: weights(api) == [100])
+        assert api.find("ModelInferencePolicy", "chat")["status"]["inForce"] == before
+        api.put(policy(versions=list(VERSIONS)))
+        await eventually(lambda: told(api) == {})
+
+    run(steps)

@@ -13,6 +13,8 @@ from extproc.kubernetes.conditions import InForce, VersionStatus
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
 from extproc.kubernetes.object_documents import Key
 from extproc.kubernetes.pool_discovery import NOWHERE
+from extproc.kubernetes.rollout_in_status import told
+from extproc.policy.rollout_plan import RolloutState
 from tests.unit.kubernetes.memory_api import made
 from tests.unit.kubernetes.test_cluster_view import service
 from tests.unit.kubernetes.test_node_gpus import A100, node
@@ -183,3 +185,33 @@ def test_policies_as_files() -> None:
         "metadata": {"name": "chat", "namespace": "ai"},
         "spec": {"models": ["chat"], "port": 81},
     }
+
+
+ROLLOUT = {"to": "v2", "guards": [{"metric": "errors", "max": "1%"}]}
+HELD = [{"name": "v1", "weight": 3}, {"name": "v2", "weight": 0}]
+
+
+def weights(desired: Desired) -> dict[str, int]:
+    return {version.name: version.weight for version in desired.snapshot.policies[0].versions}
+
+
+def test_a_rollout_is_in_force_where_it_is_driven() -> None:
+    one = policy(versions=HELD, rollout=ROLLOUT)
+    assert weights(taken(one)) == {"v1": 1, "v2": 0}
+    driven = taken(one, state=DesiredState(drives=True), now=9.0)
+    assert weights(driven) == {"v1": 99, "v2": 1}
+    assert driven.in_force[CHAT].spec == one["spec"], "the weights are no part of it"
+    waits = taken(one, state=DesiredState(drives=True), cluster=view("v1"), now=9.0)
+    assert weights(waits) == {"v1": 1, "v2": 0}
+
+
+def test_a_rollout_goes_on_where_its_policy_can_not_be_carried_out_or_its_pods_have_gone() -> None:
+    state = told(RolloutState("chat", "v2", "Progressing", 25, 1.0))
+    match = [{"headers": {"x-beta": "1"}}]
+    force: dict[str, Any] = {"versions": [HELD[0], HELD[1] | {"match": match}], "rollout": ROLLOUT}
+    one = policy(force=force, **force)
+    one["status"]["rollout"] = state
+    for cluster, blocked in ((view("v1"), ()), (view("v1", "v2"), (CHAT,))):
+        found = taken(one, state=DesiredState(drives=True), cluster=cluster, without=blocked)
+        assert weights(found) == {"v1": 3, "v2": 1}
+        assert found.in_force[CHAT].spec["versions"][1]["match"] == match

@@ -21,6 +21,9 @@ from extproc.kubernetes.object_documents import (
     released,
     spec_of,
 )
+from extproc.kubernetes.rollout_in_status import told
+from extproc.policy.rollout_plan import RolloutState
+from extproc.policy.snapshot import Policy
 from extproc.yamldoc import MAX_DEPTH, Items, Mapping, Node, Scalar
 from extproc.yamldoc import read as read_yaml
 from tests.house.tree import ROOT
@@ -135,6 +138,26 @@ def test_what_is_kept_is_read_as_the_same() -> None:
     assert again.document
     assert found.document
     assert again.document.value == found.document.value
+
+
+ROLLED_OUT = {
+    "models": ["a"],
+    "versions": [{"name": "v1", "weight": 3}, {"name": "v2", "weight": 0}],
+    "rollout": {"to": "v2", "guards": [{"metric": "errors", "max": "1%"}]},
+}
+
+
+def test_a_policy_has_the_weights_of_its_rollout_also_where_it_is_kept() -> None:
+    state = RolloutState("chat", "v2", "Progressing", 25, 1_800_000_000.5)
+    in_force = {"inForce": {"generation": 1, "spec": ROLLED_OUT}, "rollout": told(state)}
+    found = read(made("ModelInferencePolicy", "chat", {"port": 2}) | {"status": in_force})
+    assert found.rollout == state
+    for one in (found, read(json.loads(json.dumps(kept(found))))):
+        assert one.document is not None
+        assert isinstance(one.document.value, Policy)
+        assert {version.name: version.weight for version in one.document.value.versions} == {"v1": 3, "v2": 1}
+        assert (one.spec, one.rollout) == (ROLLED_OUT, state)
+    assert found.problems == ()
 
 
 def test_keys() -> None:

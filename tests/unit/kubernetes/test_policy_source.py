@@ -14,7 +14,10 @@ import pytest
 from extproc.errors import PolicyProblems, Problem, SetupError
 from extproc.kubernetes import object_watch, policy_source
 from extproc.kubernetes.policy_source import ClusterPolicies
+from extproc.kubernetes.rollout_in_status import told as as_told
 from extproc.kubernetes.snapshot_file import FILE
+from extproc.policy.rollout_plan import RolloutState
+from extproc.rollout.steps import Verdict
 from tests.policy_documents import policy as policy_text
 from tests.unit.kubernetes.fake_api import FakeApi, made
 from tests.waiting import until
@@ -99,6 +102,28 @@ def test_what_changes_nothing_that_is_read_is_no_load(fake_api: FakeApi, start: 
     fake_api.put(policy(port=7))
     told.get(timeout=10)
     assert source.snapshot.policies[1:] == before.policies[1:]
+
+
+def test_a_rollout_that_moves_is_a_load_and_its_verdict_is_none(
+    fake_api: FakeApi, start: Start, told: Queue[Told]
+) -> None:
+    versions = [{"name": "v1", "weight": 1}, {"name": "v2", "weight": 0}]
+    rollout = {"to": "v2", "guards": [{"metric": "errors", "max": "1%"}]}
+
+    def moved(percent: int, message: str = "") -> dict[str, Any]:
+        one = put_in_force(policy(versions=versions, rollout=rollout))
+        state = RolloutState("chat", "v2", "Progressing", percent, float(percent))
+        return one | {"status": one["status"] | {"rollout": as_told(state, Verdict("waiting", message))}}
+
+    fake_api.put(moved(10))
+    source = start()
+    told.get(timeout=10)
+    assert [version.weight for version in source.snapshot.policies[0].versions] == [9, 1]
+    fake_api.put(moved(10, "no request yet"))
+    fake_api.put(moved(50))
+    told.get(timeout=10)
+    assert [version.weight for version in source.snapshot.policies[0].versions] == [1, 1]
+    assert source.snapshot.generation == 2
 
 
 def put_in_force(one: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from linkerd_adapter.names import Service
 from linkerd_adapter.plan import UnrenderableError
 
 from extproc.policy.load_balancer import LoadBalancer
+from extproc.policy.picking import Picking
 from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 
@@ -64,6 +65,7 @@ NOTED = [
     ),
     (Policy("p", "ai", APP, "c"), []),
     (Policy("p", "ai", APP, "c", load_balancer=LoadBalancer("consistentHash", "x-user")), ["no consistentHash x-user"]),
+    (Policy("p", "ai", APP, "c", picking=Picking()), ["not by picking"]),
 ]
 
 

@@ -15,6 +15,7 @@ from extproc.headers import Headers
 from extproc.policy import gpu
 from extproc.policy.decision import Decision, decide, follow
 from extproc.policy.gpu import Requirement
+from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 
@@ -106,6 +107,17 @@ def test_a_sticky_key_decides_alone(sticky: Sticky, headers: dict[str, str], bod
     chosen = policy(V1, V2).policies[0].version_hash.choose(b"ann")
     assert chosen is not None
     assert {d.version for d in seen} == {chosen.name}
+
+
+def test_users_of_a_rollout_are_told_apart_and_cannot_be_recognized() -> None:
+    sticky = Sticky(header="x-user-id")
+    rolled_out = policy(V1, V2, sticky=sticky, rollout=RolloutPlan("v2", ()))
+    users = {n: one(rolled_out, {"x-user-id": f"user {n}"}) for n in range(200)}
+    assert all(len(decided.user) == 2 and ("user", decided.user) in decided.metadata() for decided in users.values())
+    assert len({decided.user for decided in users.values()}) > 100
+    assert users[7] == one(rolled_out, {"x-user-id": "user 7"}, entropy="f")
+    for other in (one(rolled_out), one(policy(V1, V2, sticky=sticky), {"x-user-id": "user 7"})):
+        assert "user" not in dict(other.metadata())
 
 
 def test_without_a_key_each_request_is_drawn_anew_by_weight() -> None:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from extproc.policy.load_report import (
     ORCA_SERVER_TYPES,
-    PAGE_METRICS,
     parse_gpu_page,
     parse_load_header,
     parse_metrics_page,
 )
+from extproc.policy.metrics_page import PAGE_METRICS
 from extproc.policy.pool_load import ServerLoad
 
 

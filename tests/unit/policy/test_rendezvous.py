@@ -74,6 +74,15 @@ def test_only_entries_with_a_weight_win(weights: list[int], key: bytes) -> None:
     assert chosen is None if not any(weights) else chosen is not None and weights[chosen] > 0
 
 
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=5), st.binary(max_size=40))
+def test_who_comes_next_is_chosen_without_those_before(weights: list[int], key: bytes) -> None:
+    entries = [(str(i), w, i) for i, w in enumerate(weights)]
+    for place in RendezvousHash("p", entries).ranked(key):
+        assert RendezvousHash("p", entries).choose(key) == place
+        entries = [entry for entry in entries if entry[2] != place]
+    assert not any(weight for _, weight, _ in entries)
+
+
 @given(
     st.lists(st.integers(1, 50), min_size=2, max_size=5), st.integers(0, 4), st.integers(1, 100), st.binary(min_size=1)
 )

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.headers import Headers
-from extproc.policy.snapshot import Policy, Snapshot, Sticky
-from extproc.policy.sticky_key import cookie, key_limit, sticky_key
+from extproc.policy.snapshot import Policy, Sticky
+from extproc.policy.sticky_key import cookie, sticky_key
 
 HEADERS = Headers.of([("x-user", "ann"), ("cookie", "a=b; session=bob"), ("x-empty", "")])
 
@@ -29,14 +29,6 @@ HEADERS = Headers.of([("x-user", "ann"), ("cookie", "a=b; session=bob"), ("x-emp
 )
 def test_the_key_is_where_the_policy_says(sticky: Sticky | None, body_key: str | None, key: bytes | None) -> None:
     assert sticky_key(Policy("p", sticky=sticky), HEADERS, body_key) == key
-
-
-def test_the_body_is_read_where_the_policy_has_its_key_there() -> None:
-    keyed = Policy("p", models=("a",), sticky=Sticky(body=("user",)), body_limit=9)
-    snapshot = Snapshot(
-        (keyed, Policy("q", models=("b",), sticky=Sticky(header="x"), body_limit=8), Policy("r", models=("c",)))
-    )
-    assert [key_limit(snapshot, model) for model in ("a", "b", "c", "d")] == [9, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

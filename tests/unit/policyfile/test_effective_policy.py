@@ -28,6 +28,7 @@ versions:
 sticky: {body: /metadata/a~1b}
 allowPin: true
 loadBalancer: roundRobin
+picking: {by: least-loaded, objectives: {batch: -1}}
 gpuRequirements: {architecture: a100, minMemory: 8Gi}
 trafficManagement: {timeout: 500ms, retryBudget: {}, circuitBreaker: {adaptive: true, fallback: {version: v1}}}
 observability:
@@ -161,6 +162,16 @@ def test_everything_is_shown() -> None:
                 "rollout": None,
                 "limits": {"maxBody": 8 << 20},
                 "loadBalancer": "roundRobin",
+                "picking": {
+                    "by": "least-loaded",
+                    "blockBytes": 256,
+                    "indexBlocks": 131_072,
+                    "adapterWeight": 1.0,
+                    "saturation": {"waiting": 5.0, "cache": 0.8, "stale": False},
+                    "priority": 0,
+                    "objectives": {"batch": -1},
+                    "metrics": {"interval": 0.1},
+                },
                 "targets": [
                     {"version": "v1", **ON_WEST, **V1, "loadBalancer": HASH},
                     {"version": "v2", **ON_WEST, **BARE, "loadBalancer": "random"},

@@ -156,6 +156,10 @@ def test_where_the_sticky_key_is(text: str, sticky: Sticky) -> None:
         ("models:", "5 spec.models: is not a list"),
         ("versions: [{name: v1}]\nsticky: {}", "6 spec.sticky: names nothing; give exactly one"),
         (
+            "versions: [{name: v1}]\nsticky: x-user-id",
+            "6 spec.sticky: is not a mapping; write {header: x-user-id}, or name a cookie or a place in the body",
+        ),
+        (
             "versions: [{name: v1}]\nsticky: {header: a, cookie: b}",
             "6 spec.sticky: has header and cookie; give exactly",
         ),

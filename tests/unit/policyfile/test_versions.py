@@ -64,6 +64,7 @@ def test_weights_may_be(weight: str) -> None:
             "{name: v2}",
             "7 spec.versions[1]: has no weight, and other versions have one; give each one a weight; weight: 0 where",
         ),
+        ("{name: v2, wieght: 1}", '7 spec.versions[1].wieght: is not a known field; did you mean "weight"?'),
         ("{name: v2, weight: 1, wait: 1}", '7 spec.versions[1].wait: is not a known field; did you mean "weight"?'),
         ("{name: v2, weight: 1, endpoints: []}", "7 spec.versions[1].endpoints: is an empty list"),
         ("{name: v2, weight: 1, endpoints: ['a:1', 'a:1']}", "7 spec.versions[1].endpoints[1]: the same endpoint as"),

@@ -53,6 +53,27 @@ def test_errors(evidence: VersionEvidence, word: str) -> None:
     assert verdict(ERROR_GUARD, {"v2": evidence}).word == word
 
 
+FAILED_BY = {
+    "one": {"a": 30},
+    "two": {"a": 20, "b": 10},
+    "two, and few others": {"a": 20, "b": 8, "c": 1, "d": 1},
+    "many": {f"{n}": 3 for n in range(10)},
+}
+
+
+@pytest.mark.parametrize(
+    ("by_user", "word"), [("one", WAITING), ("two", WAITING), ("two, and few others", WAITING), ("many", FAILING)]
+)
+def test_an_alarm_of_errors_needs_several_users(by_user: str, word: str) -> None:
+    """So that nobody alone can roll a version back; nor does it go on as if nothing were wrong."""
+    users = FAILED_BY[by_user]
+    failed = VersionEvidence(200, 30, 200, failures_by_user=users)
+    answers_failed = VersionEvidence(200, 0, 200, 30, answer_failures_by_user=users)
+    found = [verdict(ERROR_GUARD, {"v2": one}) for one in (failed, answers_failed)]
+    assert [one.word for one in found] == [word, word]
+    assert ("which are of too few users" in found[0].reason) is (word == WAITING)
+
+
 def evidence(answers: int, left: dict[float, int] | None = None, *, took: float = 1.0) -> VersionEvidence:
     """Of as many answers that took ``took`` seconds, with first tokens after 0.2; and who left, by seconds waited."""
     found = VersionEvidence(answers, 0, answers, 0)
@@ -118,6 +139,23 @@ def test_quantiles(guard: Guard, versions: dict[str, VersionEvidence], word: str
     assert verdict(guard, versions).word == word
 
 
+@pytest.mark.parametrize(
+    ("guard", "versions", "reason"),
+    [
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={0.2: 200}), "201ms in 200 streamed answers of v2"),
+        (FIRST_TOKEN_GUARD, values(FIRST_TOKEN, v2={1.7: 200}), "1.71s in 200 streamed answers of v2"),
+        (FEWEST_GUARD, values(OUTPUT_TOKENS, v2={19: 200}), "19 tokens in 200 answers of v2"),
+        (TOKENS_GUARD, values(OUTPUT_TOKENS, v1={19: 200}, v2={180: 200}), "183 tokens of v2 against 19 tokens of v1"),
+        (RATIO_GUARD, values(PER_TOKEN, v1={0.02: 200}, v2={0.02: 200}), "20.2ms of v2 against 20.2ms of v1"),
+    ],
+)
+def test_what_was_seen_has_a_unit(guard: Guard, versions: dict[str, VersionEvidence], reason: str) -> None:
+    """Estimates are within 2 %."""
+    step = StepEvidence("chat", 0, versions=versions)
+    judge(step, plan(guard), 5, {}, 1)
+    assert step.guards[0].reason == reason
+
+
 def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> None:
     worse = values(PER_TOKEN, v2={0.03: 200}, v1={0.02: 200})
     assert verdict(RATIO_GUARD, worse, 100).word == PASSING
@@ -127,14 +165,18 @@ def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> 
 def test_a_query_fails_when_it_is_out_of_bounds_again_and_again() -> None:
     step = StepEvidence("chat", 0)
 
-    def look(*queried: float | None) -> str:
+    def look(*queried: float | str) -> str:
         values = dict(zip([QUERY_GUARD.label], queried, strict=False))
         return judge(step, plan(QUERY_GUARD), 5, values, 1).word
 
     assert look() == WAITING
+    assert step.guards[0].reason == "not asked yet"
     assert look(0.9) == PASSING
     assert [look(0.7), look(0.7), look(0.9)] == [WAITING, WAITING, PASSING]
-    assert look(None) == WAITING
+    assert look("nobody there") == WAITING
+    assert step.guards[0].reason == "no value: nobody there"
+    assert look() == WAITING
+    assert step.guards[0].reason == "no value: nobody there"
     assert look(float("nan")) == WAITING
     assert [look(0.7), look(0.7), look(0.7), look()] == [WAITING, WAITING, FAILING, FAILING]
 

@@ -13,14 +13,19 @@ VALUES = st.lists(st.tuples(st.sampled_from([FIRST_TOKEN, OUTPUT_TOKENS]), st.fl
 
 
 def evidence(values: list[tuple[str, float]]) -> VersionEvidence:
-    found = VersionEvidence(requests=len(values), failures=len(values) // 3, answers=len(values) // 2)
+    found = VersionEvidence(requests=len(values), answers=len(values) // 2)
     for metric, value in values:
         found.note(metric, value)
+        if value > 500:
+            found.fail(f"{value % 7:.0f}")
+            found.fail_in_answer(f"{value % 3:.0f}")
     return found
 
 
 def counted(one: VersionEvidence) -> tuple[object, ...]:
-    values = {metric: {n: c for n, c in counts.items() if c} for metric, counts in one.values.items()}
+    by_user = one.failures_by_user, one.answer_failures_by_user
+    kept = {**one.values, "by user": by_user[0], "answers by user": by_user[1]}
+    values = {name: {n: c for n, c in counts.items() if c} for name, counts in kept.items()}
     return one.requests, one.failures, one.answers, one.answer_failures, {m: c for m, c in values.items() if c}
 
 

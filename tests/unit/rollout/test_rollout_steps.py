@@ -22,6 +22,7 @@ from extproc.policy.rollout_plan import (
     RolloutState,
 )
 from extproc.policy.snapshot import Policy, Version
+from extproc.rollout import steps
 from extproc.rollout.steps import (
     COMMANDS,
     FAILING,
@@ -37,6 +38,7 @@ from extproc.rollout.steps import (
     next_step,
     obey,
     reconcile,
+    waits,
 )
 
 PLAN = RolloutPlan("v2", (Guard(metric=ERRORS, maximum=0.01),), interval=60)
@@ -134,6 +136,15 @@ def test_commands_that_do_not_fit(phase: str, command: str, said: str) -> None:
 def test_steps_that_are_changed_on_the_way_never_lead_back() -> None:
     plan = msgspec.structs.replace(PLAN, steps=EXPONENTIAL_STEPS)
     assert [next_step(plan, percent) for percent in (0, 5, 25, 50, 100)] == [1, 8, 32, 64, 100]
+
+
+def test_a_rollout_without_a_server_waits_at_nothing_whatever_is_measured() -> None:
+    waiting = begin(policy(), PLAN, None, 0.0, ready=False)
+    assert (waiting.phase, waiting.percent, waits(waiting)) == (PROGRESSING, 0, True)
+    for word in (PASSING, FAILING):
+        assert advance(waiting, PLAN, Verdict(word), 999.0, 999.0) is waiting
+    begun = steps.start(waiting, PLAN, 9.0)
+    assert (begun.percent, begun.since, waits(begun)) == (1, 9.0, False)
 
 
 def test_reconciling_begins_keeps_and_drops() -> None:

@@ -13,14 +13,19 @@ from extproc._pb import access_log_pb2 as pb
 from extproc.envoy.access_log import STREAM
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Abort, StatusCode
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve import access_log_service
 from extproc.serve.access_log_service import AccessLogService
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed, PlainSender
 from tests.grpc.messages import SNAPSHOT, value
 from tests.grpc.running import running
+from tests.said_loads import SaidLoads
 from tests.waiting import until
+
+A, B = "10.0.0.1:80", "10.0.0.2:80"
 
 
 @pytest.fixture
@@ -193,3 +198,20 @@ def test_all_streams_end_where_the_processor_stops(
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     for feed in feeds:
         feed.half_close()
+
+
+def test_a_request_whose_endpoint_was_picked_is_in_flight_no_more(metrics: Metrics) -> None:
+    snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (A, B)),), picking=Picking()),))
+    picks = EndpointPicks(SaidLoads, frozenset)
+    ended: list[tuple[str, bool]] = []
+    picks.ended = lambda endpoint, *, reached: ended.append((endpoint, reached))  # type: ignore[method-assign]
+    message = pb.StreamAccessLogsMessage()
+    for endpoints in (f"{A},{B}", "", B):
+        common = message.http_logs.log_entry.add().common_properties
+        common.metadata.filter_metadata["aimesh"].fields["policy"].string_value = "p"
+        if endpoints:
+            fields = common.metadata.filter_metadata["envoy.lb"].fields
+            fields["x-gateway-destination-endpoint"].string_value = endpoints
+    AccessLogService(lambda: snapshot, metrics, picks=picks).take(PlainSender(), message.SerializeToString())
+    assert ended == [(A, True), (B, True)]
+    assert value(metrics, "inference_picks_served_total", policy="p", version="none", gpu_pool="none", by="nobody") == 2

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from extproc.serve.child_process import ChildProcess
 from tests.waiting import until
 
 
-def python(code: str, **options: bool) -> ChildProcess:
-    return ChildProcess("the child", [sys.executable, "-c", code], **options)
+def python(code: str, *, echo: bool = False, output: bool = True, inherits: Sequence[int] = ()) -> ChildProcess:
+    return ChildProcess("the child", [sys.executable, "-c", code], echo=echo, output=output, inherits=inherits)
 
 
 def test_the_end_of_its_log_is_kept() -> None:
@@ -116,3 +117,12 @@ def test_it_dies_with_a_parent_that_is_killed(setpriv: bool) -> None:
         assert not gone(pid)
         parent.kill()
     until(lambda: gone(pid))
+
+
+def test_it_has_the_files_that_it_is_to_inherit_and_no_others(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("w") as given, (tmp_path / "b").open("w") as kept:
+        code = f"import os, sys; os.write({given.fileno()}, b'x'); os.write({kept.fileno()}, b'y')"
+        child = python(code, inherits=[given.fileno()])
+        until(lambda: not child.alive)
+        assert "Bad file descriptor" in child.exit_report()
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["x", ""]

@@ -45,6 +45,12 @@ def test_not_serving_until_told(server: Any, health: Health) -> None:
     assert check(server, SERVICE) == Status.NOT_SERVING
 
 
+def test_services_of_the_endpoint_picker_protocol(server: Any, health: Health) -> None:
+    assert (check(server, "liveness"), check(server, "readiness")) == (Status.SERVING, Status.NOT_SERVING)
+    health.serving = True
+    assert (check(server, "liveness"), check(server, "readiness")) == (Status.SERVING, Status.SERVING)
+
+
 def test_an_unknown_service(server: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         check(server, "no.such.Service")

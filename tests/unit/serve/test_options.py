@@ -35,6 +35,8 @@ EVERY = ServeOptions(
     session_key=Path("/keys"),
     supervised=True,
     siblings=3,
+    board=9,
+    board_row=2,
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from extproc.policy.picking import Picking
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve import connection_attempts
@@ -63,6 +64,37 @@ def test_only_policies_with_a_choice_are_watched() -> None:
     one = Policy("one", models=("a",), versions=(Version("v1", 1, ("h:1",)), Version("m", 0, ("h:2",), mirror=5)))
     two = Policy("two", versions=(Version("v1", 1, ("h:3",)), Version("v2", 1, ("h:4",))))
     assert [target.cluster for target in watched(Snapshot((one, two)))] == ["two/v1", "two/v2"]
+    picks = Policy("three", models=("b",), picking=Picking()), Policy("four", versions=one.versions, picking=Picking())
+    assert [target.cluster for target in watched(Snapshot(picks))] == ["three", "four/v1"]
+
+
+def test_many_servers_are_looked_at_less_often() -> None:
+    few, many = (tuple(f"10.0.{n >> 8}.{n & 255}:80" for n in range(count)) for count in (200, 1000))
+    for endpoints, interval in ((few, 0.5), (many, 2.5), (few, 0.5)):
+        policy = Policy("p", versions=(Version("v1", 1, endpoints),), picking=Picking())
+        snapshot = Snapshot((policy,))
+        feed = ReachabilityFeed(lambda view=snapshot: view, PoolLoads(), Metrics().count_error)  # type: ignore[misc]
+        assert len(list(feed._items())) == len(endpoints)
+        assert feed._interval == interval
+
+
+def test_servers_of_which_one_is_picked_are_told_one_by_one(listening: socket.socket) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        gone = address(other)
+    policy = Policy("p", versions=(Version("v1", 1, (gone, address(listening))),), picking=Picking())
+    snapshot, loads = Snapshot((policy,)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads, Metrics().count_error, interval=0.01)
+    feed.start()
+    try:
+        until(lambda: loads.unreachable == {gone})
+        told = loads.unreachable
+        host, _, port = gone.rpartition(":")
+        with socket.create_server((host, int(port))):
+            until(lambda: not loads.unreachable)
+        until(lambda: loads.unreachable == told)
+        assert not loads.down
+    finally:
+        feed.stop()
 
 
 def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,13 +14,13 @@ from threading import Event
 import msgspec
 import pytest
 
+from extproc.fetch import prometheus_query
+from extproc.fetch.prometheus_query import UnusableAnswerError
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
 from extproc.policyfile.rollout_files import RolloutFiles
 from extproc.rollout import steps
 from extproc.rollout.evidence import VersionEvidence
-from extproc.serve import prometheus_query
-from extproc.serve.prometheus_query import UnusableAnswerError
 from extproc.serve.rollout_driver import RolloutDriver
 from extproc.telemetry.measured_versions import ProcessEvidence
 from tests.house.tree import ROOT
@@ -76,7 +76,7 @@ class Machine:
     def tick_and_hear(self) -> tuple[str, int]:
         """A second passes, in which what was asked is answered."""
         found = self.tick()
-        until(lambda: self.driver._open is None or self.driver._open.question.answered)
+        until(lambda: self.driver._looks._open is None or self.driver._looks._open.question.answered)
         return found
 
     def measured(self) -> int:
@@ -103,12 +103,16 @@ def test_it_begins_moves_up_when_all_is_measured_and_is_completed(machine: Machi
         machine.tick()
     assert [machine.tick(60), machine.tick(), machine.tick()][-1] == ("Completed", 100)
     assert machine.moved == 6
+    assert [machine.tick(60), machine.measured()] == [("Completed", 100), 0]  # it is over
     assert [version.weight for version in machine.snapshot().policies[0].versions] == [0, 1]
 
 
-def test_it_rolls_back_at_the_look_that_shows_it(machine: Machine) -> None:
-    machine.tick()
-    assert machine.tick(40, 20) == ("RollingBack", 0)
+def test_it_rolls_back_at_the_look_that_shows_it(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """Which is a warning; that it begins is none."""
+    with caplog.at_level(logging.INFO):
+        machine.tick()
+        assert machine.tick(40, 20) == ("RollingBack", 0)
+    assert [record.levelname for record in caplog.records if "rollout of" in record.message] == ["INFO", "WARNING"]
     assert machine.snapshot().policies[0].by_name["v2"].weight == 0
     assert [machine.tick(seconds=4), machine.tick(seconds=1)] == [("RollingBack", 0), ("Failed", 0)]
     (state,) = machine.files.read()
@@ -212,6 +216,20 @@ def test_queries_are_asked_in_turn_and_roll_back(
     assert ("RollingBack", 0) in moves[6:]
     assert asked[:4] == [("http://p:1", "a"), ("http://p:1", "b")] * 2
     assert any("nobody there" in record.message for record in caplog.records)
+    machine.driver.stop()
+
+
+def test_why_a_query_has_no_value_is_in_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: str) -> float:
+        raise UnusableAnswerError("http://p:1 answers with status 404")
+
+    monkeypatch.setattr(prometheus_query, "ask", ask)
+    machine = Machine(tmp_path, spec("{promql: a, min: 0.8}", prometheus="'http://p:1'"))
+    machine.tick()
+    machine.tick_and_hear()
+    machine.tick()
+    (shown,) = machine.driver.status()
+    assert shown["guards"][0]["reason"] == "no value: http://p:1 answers with status 404"
     machine.driver.stop()
 
 

@@ -201,6 +201,7 @@ def test_a_reload_is_counted_and_shown(
     assert server._metrics._counters["extproc_errors"] == {("policy_reload",): 1}
     assert server._metrics._counters["extproc_policy_reloads"] == {("success",): 1, ("failure",): 1}
     assert f"{policy}:8" in caplog.text
+    assert [record.levelname for record in caplog.records if ": error:" in record.message] == ["ERROR"]
     server._admin._server.server_close()
 
 
@@ -234,7 +235,7 @@ def test_an_account_is_counted_tapped_and_exported(options: ServeOptions, engine
 def test_mistakes_of_the_policy_and_taken_ports_start_nothing(options: ServeOptions, policy: Path) -> None:
     server = Server(options)
     taken = f"127.0.0.1:{server._admin.port}"
-    with pytest.raises(SetupError, match=f"cannot listen on {taken} for the admin port"):
+    with pytest.raises(SetupError, match=rf"cannot listen on {taken} \(--admin\)"):
         Server(msgspec.structs.replace(options, admin=taken))
     server._admin._server.server_close()
     write(policy, "-3")

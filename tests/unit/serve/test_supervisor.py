@@ -18,6 +18,7 @@ from extproc.errors import PolicyProblems, SetupError
 from extproc.serve import supervisor as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.supervisor import Supervisor
+from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.served import write
 
@@ -189,7 +190,7 @@ def test_mistakes_are_found_before_any_worker_starts(options: ServeOptions, poli
 def test_a_taken_admin_port_is_named(options: ServeOptions) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(SetupError, match=f"cannot listen on {address} for the admin port"):
+        with pytest.raises(SetupError, match=rf"cannot listen on {address} \(--admin\)"):
             Supervisor(msgspec.structs.replace(options, admin=address))
 
 
@@ -232,10 +233,12 @@ def test_it_drives_rollouts_by_what_all_workers_count_or_waits(
     assert paths == options.policies
     assert snapshot().policies
     for worker in Worker.every:
-        monkeypatch.setattr(worker, "evidence", lambda name=worker.name: name, raising=False)
-    assert measure() == ["worker 1", "worker 2", "worker 3"]
+        monkeypatch.setattr(worker, "evidence", lambda name=worker.name: [ProcessEvidence(name)], raising=False)
+    assert [process.process for process in measure()] == ["worker 1", "worker 2", "worker 3"]
+    assert decode_report(supervisor._admin.content.evidence()) == measure()
     monkeypatch.setattr(Worker.every[1], "evidence", lambda: None)
     assert measure() is None
+    assert decode_report(supervisor._admin.content.evidence()) == []
     on_move()
     assert [worker.signals for worker in Worker.every] == [[signal.SIGHUP]] * 3
     release(supervisor)

@@ -28,10 +28,10 @@ class Process:
     started: ClassVar[list[Process]] = []
     refused = ""
 
-    def __init__(self, name: str, command: list[str], *, echo: bool) -> None:
+    def __init__(self, name: str, command: list[str], *, echo: bool, inherits: tuple[int, ...]) -> None:
         if self.refused:
             raise SetupError(self.refused)
-        self.name, self.command, self.echo = name, command, echo
+        self.name, self.command, self.echo, self.inherits = name, command, echo, inherits
         self.process = SimpleNamespace(pid=1000 + len(self.started), returncode=None)
         self.signals: list[signal.Signals] = []
         self.terminated: list[float] = []
@@ -66,7 +66,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def worker(clock: Clock, tmp_path: Path) -> Worker:
-    options = ServeOptions(policies=(Path("p.yaml"),), listen=("127.0.0.1:50051",), workers=4)
+    options = ServeOptions(policies=(Path("p.yaml"),), listen=("127.0.0.1:50051",), workers=4, board=7)
     return Worker(1, options, tmp_path)
 
 
@@ -116,6 +116,8 @@ def test_it_runs_as_one_process_on_an_address_of_its_own(worker: Worker, tmp_pat
     assert words["--listen"] == "127.0.0.1:50052"
     assert words["--admin"] == f"unix://{tmp_path}/2.sock"
     assert words["--workers"] == "1"
+    assert process.inherits == (7,) == (int(words["--board"]),)
+    assert words["--board-row"] == "1"
     assert worker.alive
     assert worker.describe() == {"listen": ["127.0.0.1:50052"], "ready": False, "pid": 1000, "restarts": 0}
 

@@ -41,6 +41,16 @@ def test_a_rate_is_over_the_last_while() -> None:
     assert values(found, 200.0)["rate"] == {("rate", "v1"): 0.0}, "nothing in the last while is a rate of 0"
 
 
+def test_each_says_what_it_counts() -> None:
+    told = {metric.name: metric.documentation for metric in series().collect(0.0)}
+    assert told["rate"] == "Asked for by a policy: outputTokens per second, over 12 s."
+    assert told["ratio"] == "Asked for by a policy: cachedTokens per inputToken, over 60 s."
+    assert (told["hits"], told["sizes"]) == (
+        "Asked for by a policy: the header x-hits.",
+        "Asked for by a policy: outputTokens.",
+    )
+
+
 def test_a_ratio_is_that_of_sums_not_an_average_of_ratios() -> None:
     found = series((CustomSample(RATIO, ("m",), 0.0, 10.0), 1.0), (CustomSample(RATIO, ("m",), 90.0, 90.0), 2.0))
     assert values(found, 3.0)["ratio"] == {("ratio", "m"): 0.9}

@@ -10,7 +10,14 @@ from extproc.exchange.notes import Observed, RequestAccount
 from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.rollout.evidence import ABANDONED, DURATION, ZERO, VersionEvidence, bucket
-from extproc.telemetry.measured_versions import MeasuredVersions, decode_report, new_evidence
+from extproc.telemetry.measured_versions import (
+    MeasuredVersions,
+    MergedEvidence,
+    ProcessEvidence,
+    decode_report,
+    encode_report,
+    new_evidence,
+)
 
 PLAN = RolloutPlan("v2", (Guard(metric=ERRORS, maximum=0.01),))
 SNAPSHOT = Snapshot((Policy("chat", versions=(Version("v1"), Version("v2", 0)), rollout=PLAN), Policy("plain")))
@@ -25,6 +32,11 @@ def account(code: str = "200", **more: Any) -> RequestAccount:
     return RequestAccount("m", "v2", "none", "openai", code, 0.5, **{"policy": "chat", "cohort": "sticky", **more})
 
 
+def only(measured: MeasuredVersions) -> ProcessEvidence:
+    (process,) = decode_report(measured.report())
+    return process
+
+
 def counted(*notes: Observed | RequestAccount) -> VersionEvidence:
     measured = MeasuredVersions()
     measured.set_snapshot(SNAPSHOT)
@@ -33,7 +45,7 @@ def counted(*notes: Observed | RequestAccount) -> VersionEvidence:
             measured.note(note)
         else:
             measured.account(note)
-    return decode_report(measured.report()).policies.get("chat", {}).get("v2", VersionEvidence())
+    return only(measured).policies.get("chat", {}).get("v2", VersionEvidence())
 
 
 def numbers(*notes: Observed | RequestAccount) -> tuple[int, int, int, int]:
@@ -63,6 +75,17 @@ def numbers(*notes: Observed | RequestAccount) -> tuple[int, int, int, int]:
 )
 def test_counts(notes: list[Observed | RequestAccount], expected: tuple[int, int, int, int]) -> None:
     assert numbers(*notes) == expected
+
+
+def test_failures_are_counted_by_user_where_one_is_known() -> None:
+    found = counted(
+        *(account("500", user="a1"), account("500", user="a1"), account("500"), account(user="b2")),
+        *(observed(accounted=True, error="cut_short", user="c3"), observed("500", user="b2")),
+    )
+    assert (found.failures, found.failures_by_user) == (4, {"a1": 2, "b2": 1})
+    assert (found.answer_failures, found.answer_failures_by_user) == (1, {"c3": 1})
+    many = counted(*(account("500", user=f"{n}") for n in range(999)))
+    assert (many.failures, len(many.failures_by_user)) == (999, 256)
 
 
 def test_values_count_once_whatever_they_stand_for() -> None:
@@ -112,22 +135,33 @@ def test_a_good_answer_that_tells_of_no_tokens_has_none_and_a_bad_one_has_no_len
 def test_only_policies_with_a_rollout_are_counted_and_a_reload_changes_which() -> None:
     measured = MeasuredVersions()
     measured.note(observed())
-    assert decode_report(measured.report()).policies == {}
+    assert only(measured).policies == {}
     measured.set_snapshot(SNAPSHOT)
     measured.note(observed())
     measured.set_snapshot(Snapshot())
     measured.note(observed())
-    assert decode_report(measured.report()).policies["chat"]["v2"].requests == 1
+    assert only(measured).policies["chat"]["v2"].requests == 1
 
 
 def test_what_is_new_since_the_last_report_and_of_another_process() -> None:
     measured = MeasuredVersions()
     measured.set_snapshot(SNAPSHOT)
     measured.note(observed(first_token=0.1))
-    before = decode_report(measured.report())
+    before = only(measured)
     measured.note(observed(first_token=0.2))
-    now = decode_report(measured.report())
+    now = only(measured)
     more = new_evidence(now, before)["chat"]["v2"]
     assert (more.requests, more.values[FIRST_TOKEN][bucket(0.2)], more.values[FIRST_TOKEN][bucket(0.1)]) == (1, 1, 0)
     assert new_evidence(now, None)["chat"]["v2"].requests == 2
-    assert decode_report(MeasuredVersions().report()).process != now.process
+    assert only(MeasuredVersions()).process != now.process
+
+
+def test_what_several_processes_count_is_added_up_from_one_time_to_the_next() -> None:
+    def heard(**requests: int) -> list[ProcessEvidence]:
+        report = [ProcessEvidence(name, {"chat": {"v2": VersionEvidence(n)}}) for name, n in requests.items()]
+        return decode_report(encode_report(report))
+
+    merged = MergedEvidence()
+    assert merged.fresh(heard(a=3, b=4))["chat"]["v2"].requests == 7
+    assert merged.fresh([]) == {}
+    assert merged.fresh(heard(a=5, c=1))["chat"]["v2"].requests == 3, "b has ended, c is new"

@@ -36,4 +36,4 @@ def test_what_people_read() -> None:
     assert file["typed_config"]["path"] == "/var/log/a"
     line = file["typed_config"]["log_format"]["json_format"]
     assert (line["version"], line["cluster"]) == ("%DYNAMIC_METADATA(aimesh:version)%", "%UPSTREAM_CLUSTER%")
-    assert line["failed_open"] == "%FILTER_STATE(aimesh.route:FIELD:failed_open)%"
+    assert line["failed_open"] == "%TYPED_CEL(filter_state['aimesh.route'].failed_open)%"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.load_balancer import LoadBalancer
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import RetryBudget, Snapshot, Version
 from extproc.policy.target import Target
 from extproc.render.envoy.clusters import cluster_name, clusters, processor_cluster, retry_budget
@@ -105,6 +106,13 @@ def test_the_processor_s_endpoint_goes_before_the_least_requests() -> None:
     assert config["override_host_sources"] == [{"header": "x-gateway-destination-endpoint"}]
     (fallback,) = config["fallback_policy"]["policies"]
     assert fallback["typed_extension_config"]["typed_config"]["@type"].endswith("least_request.v3.LeastRequest")
+
+
+def test_requests_for_a_picked_server_that_is_gone_may_all_be_tried_again() -> None:
+    assert retry_budget(policy(picking=Picking()))["budget_percent"] == {"value": 100.0}
+    assert retry_budget(policy(picking=Picking(), retry_budget=RetryBudget(0.25, 1)))["budget_percent"] == {
+        "value": 25.0
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from extproc.policy.target import Target
 from extproc.policy.upstream import Credentials, Upstream
 from extproc.render.envoy.bootstrap import bootstrap
 from extproc.render.envoy.clusters import clusters
-from extproc.render.envoy.credentials import CLIENT_CREDENTIALS, credential_of, upstream_filters
+from extproc.render.envoy.credentials import CLIENT_CREDENTIALS, credential_of, gives_keys, upstream_filters
 from extproc.render.envoy.envoy_options import EnvoyOptions
 
 KEY = Credentials("/key", "x-token", "Key ")
@@ -24,8 +24,21 @@ def test_without_a_key_there_are_none() -> None:
     assert "credential" not in str(clusters(Snapshot((Policy("p", host="p"),)), EnvoyOptions()))
 
 
+def test_whether_policies_give_keys_to_a_server_or_a_mirror() -> None:
+    plain, mirrored = (
+        Policy("plain", host="p"),
+        Policy("m", versions=(Version("v"), Version("c", mirror=1, upstream=KEYED))),
+    )
+    snapshot = Snapshot((plain, mirrored))
+    assert [gives_keys(snapshot, policies) for policies in ([plain], [mirrored], [plain, mirrored])] == [
+        False,
+        True,
+        True,
+    ]
+
+
 def test_the_clients_keys_go_before_ours_comes() -> None:
-    removing, _, injecting, codec = upstream_filters(KEY, {"name": "a"})
+    removing, _, _, injecting, codec = upstream_filters(KEY, {"name": "a"})
     removed = [one["remove"] for one in removing["typed_config"]["mutations"]["request_mutations"]]
     assert removed == [*CLIENT_CREDENTIALS, "x-token"]
     assert injecting["typed_config"]["overwrite"] is True
@@ -59,7 +72,7 @@ def test_a_watching_envoy_gets_it_by_sds() -> None:
     snapshot = Snapshot((Policy("p", versions=(Version("v", 1, ("a:1",), upstream=KEYED),)),))
     (cluster, _) = clusters(snapshot, EnvoyOptions(discovery_directory="/d"))
     (options,) = cluster["typed_extension_protocol_options"].values()
-    credential = options["http_filters"][2]["typed_config"]["credential"]["typed_config"]["credential"]
+    credential = options["http_filters"][3]["typed_config"]["credential"]["typed_config"]["credential"]
     (secret,) = credential_of(TARGET)
     assert credential["sds_config"]["path_config_source"]["path"] == f"/d/{secret.discovery_file}"
 

@@ -10,7 +10,9 @@ from extproc import headers
 from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
+from extproc.policy.upstream import Credentials, Upstream
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.envoy.filters import (
     headers_read,
@@ -55,6 +57,14 @@ def test_headers_that_policies_decide_by_are_sent_once() -> None:
     assert len(set(always)) == len(always)
 
 
+def test_what_picks_need_of_envoy() -> None:
+    urgent = Snapshot((policy(picking=Picking(objectives=(("batch", -1),))),))
+    assert headers_read(urgent) == [*headers_read(Snapshot()), "x-gateway-inference-objective"]
+    assert headers_read(Snapshot((policy(picking=Picking()),))) == headers_read(Snapshot())
+    taken = route_filter(urgent, OPTIONS)["typed_config"]["metadata_options"]["receiving_namespaces"]["untyped"]
+    assert taken == ["aimesh", "envoy.lb"], "the access log tells who was picked"
+
+
 @pytest.mark.parametrize(
     ("body", "mode", "override", "wait", "timeout"),
     [
@@ -77,6 +87,17 @@ def test_without_a_processor(fail_open: bool) -> None:
     options = EnvoyOptions(fail_open=fail_open)
     assert route_filter(PLAIN, options)["typed_config"]["failure_mode_allow"] is fail_open
     assert observe_filter(PLAIN, options)["typed_config"]["failure_mode_allow"] is True
+
+
+def test_with_a_key_of_ours_it_fails_closed() -> None:
+    """Where requests without an answer go, to one of these servers; for a mesh, where any may go."""
+    keyed = policy(versions=(Version("v1", upstream=Upstream(credentials=Credentials("/key"))),))
+    snapshot = Snapshot((keyed, *PLAIN.policies))
+
+    def fails_open(unrouted: list[Policy] | None) -> bool:
+        return bool(route_filter(snapshot, OPTIONS, unrouted=unrouted)["typed_config"]["failure_mode_allow"])
+
+    assert [fails_open(one) for one in (None, [keyed], [*PLAIN.policies])] == [False, False, True]
 
 
 def test_both_filters_retry_on_another_processor() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from extproc.errors import SetupError
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Snapshot
 from extproc.render.gateway_api.gateway_manifests import documents, manifests, notes
 from extproc.render.gateway_api.gateway_options import FLAVORS, Flavor
@@ -44,3 +46,6 @@ def test_what_is_imposed_and_left_out_is_told(flavor: Flavor) -> None:
     assert any("loadBalancer is not rendered" in note for note in told)
     assert any("FULL_DUPLEX_STREAMED" in note for note in told) == (flavor != "envoy-gateway")
     assert manifests(SERVICES, options(flavor)).startswith(f"# {told[0]}\n")
+    picking = Snapshot((msgspec.structs.replace(SERVICES.policies[0], picking=Picking()),))
+    (added,) = set(notes(picking, options(flavor))) - set(told)
+    assert added.startswith("picking has no effect")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.snapshot import Objective, Slo, Snapshot
 from extproc.render.grafana.dashboard import VARIABLES, dashboard
 from extproc.render.prometheus.rule_groups import rule_groups
@@ -16,6 +17,7 @@ from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, Doc, policy
 
 PROMISES = Slo(99.9, Objective(0.5, 95.0), Objective(10.0, 99.0), days=7)
 SNAPSHOT = Snapshot((policy(versions=CANARY.policies[0].versions, slo=PROMISES), *PLAIN.policies))
+ROLLOUT = Snapshot((policy(versions=CANARY.policies[0].versions, rollout=RolloutPlan("v2", ())),))
 MADE = dashboard(SNAPSHOT)
 PANELS: list[Doc] = [panel for panel in MADE["panels"] if panel["type"] != "row"]
 
@@ -39,6 +41,7 @@ def queries() -> list[str]:
         (Snapshot(), ["Golden metrics", "Tokens", "The processor"]),
         (MIRRORED, ["Golden metrics", "Tokens", "The processor"]),
         (CANARY, ["Golden metrics", "Canaries", "Tokens", "The processor"]),
+        (ROLLOUT, ["Golden metrics", "Rollouts", "Canaries", "Tokens", "The processor"]),
         (Snapshot((policy(slo=Slo(99.0)),)), ["Golden metrics", "Error budgets", "Tokens", "The processor"]),
         (SNAPSHOT, ["Golden metrics", "Error budgets", "Canaries", "Tokens", "The processor"]),
     ],

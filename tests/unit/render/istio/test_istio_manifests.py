@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from extproc.errors import SetupError
+from extproc.policy.picking import Picking
 from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.istio.istio_options import IstioOptions
@@ -64,6 +65,7 @@ def test_contradictory_options_are_an_error() -> None:
 
 
 ROLLED_OUT = Snapshot((policy(versions=(Version("v1"), Version("v2", 0)), rollout=RolloutPlan("v2", ())),))
+PICKING = Snapshot((policy(picking=Picking()),))
 BUDGETED = Snapshot((policy(retry_budget=RetryBudget(0.1, 1), selector=(("app", "a"),)),))
 
 
@@ -76,6 +78,7 @@ BUDGETED = Snapshot((policy(retry_budget=RetryBudget(0.1, 1), selector=(("app", 
         (CANARY, IstioOptions(proxies=("inbound",)), ["policy chat has no selector"]),
         (BUDGETED, IstioOptions(proxies=("inbound", "sidecar"), release="1.31"), ["counted twice"]),
         (CANARY, IstioOptions(release="1.28"), ["formatter"]),
+        (PICKING, IstioOptions(), ["picking has no effect"]),
         (ROLLED_OUT, IstioOptions(), ["without the controller v2 gets nothing"]),
     ],
 )

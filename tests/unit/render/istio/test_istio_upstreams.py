@@ -124,7 +124,7 @@ def test_keys_are_written_by_the_cluster() -> None:
     assert patch["match"] == {"context": "GATEWAY", "cluster": {"name": "outbound|8080|v1|chat.aimesh.internal"}}
     (options,) = patch["patch"]["value"]["typed_extension_protocol_options"].values()
     assert options["explicit_http_config"] == {"http_protocol_options": {}}
-    credential = options["http_filters"][2]["typed_config"]["credential"]["typed_config"]["credential"]
+    credential = options["http_filters"][3]["typed_config"]["credential"]["typed_config"]["credential"]
     assert credential["sds_config"]["path_config_source"] == {
         "path": "/keys/a.sds.yaml",
         "watched_directory": {"path": "/keys"},

@@ -13,6 +13,7 @@ from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
+from extproc.policy.picking import Picking
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import (
     GpuPool,
@@ -84,6 +85,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "fails_over": (False,),
     "rollout": (RolloutPlan("v2", ()),),
     "load_balancer": (LoadBalancer("random"),),
+    "picking": (Picking(), Picking(objectives=(("batch", -1),))),
     "rollout_state": (RolloutState("chat", "v2", "Progressing", 5, 0.0),),
 }
 VERSION: dict[str, tuple[Any, ...]] = {

@@ -9,6 +9,7 @@ import pytest
 from extproc.render.prometheus.processor_rules import FAILED_OPEN, processor
 from extproc.render.source_names import SOURCES, Source
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.rollout_gauges import NAMES as ROLLOUT_GAUGES
 
 NAMES = [
     "InferenceProcessorAbsent",
@@ -19,6 +20,8 @@ NAMES = [
     "InferenceRequestsUnmatched",
     "InferenceVersionDown",
     "InferencePoolFull",
+    "InferenceRolloutRolledBack",
+    "InferenceRolloutPaused",
 ]
 
 
@@ -44,7 +47,7 @@ def test_every_alert_tells_what_to_do_and_how_urgent_it_is() -> None:
 
 
 def test_metrics_are_those_that_there_are() -> None:
-    exported = {metric.name for metric in Metrics().collect()}
+    exported = {metric.name for metric in Metrics().collect()} | {*ROLLOUT_GAUGES}
     for alert in processor("extproc"):
         names = set(re.findall(r"(?:inference|extproc)_[a-z_]+", alert["expr"])) - {FAILED_OPEN}
         assert {re.sub(r"_(bucket|total)$", "", name) for name in names if name not in FAILED_OPEN} <= exported

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from extproc.serve import prometheus_query
-from extproc.serve.prometheus_query import MAX_ANSWER, Question, UnusableAnswerError, ask
+from extproc.fetch import prometheus_query
+from extproc.fetch.prometheus_query import MAX_ANSWER, Question, UnusableAnswerError, ask
 from tests.hostile_server import CHUNKED, OK, dripping, flooding
 from tests.waiting import until
 

@@ -1,0 +1,112 @@
+"""``extproc stat --endpoints``: the endpoints that processors pick, with their load and their share of the picks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from extproc.admin.client import Replica, Unreachable
+from extproc.admin.replica_traffic import find_replicas
+from extproc.cli.looks import Look, print_looks
+from extproc.cli.terminal_text import NOTHING, percent, printable
+from extproc.errors import SetupError
+from extproc.policy.snapshot import NONE
+
+_MAX_CONCURRENT = 32
+_NAMES = ("policy", "version", "gpu_pool", "endpoint")
+_SUMS = ("in_flight", "picks")
+"""What several replicas have sent is added up; what a server tells is as the latest of them knows it."""
+Row = dict[str, Any]
+
+
+def print_endpoints(sources: Sequence[str], *, as_json: bool, watch: bool) -> int:
+    """Prints a row for each endpoint of each target. Raises ``SetupError`` where no processor answers."""
+    return print_looks(lambda: _look(sources), as_json=as_json, watch=watch)
+
+
+def _look(sources: Sequence[str]) -> Look:
+    found, problems = find_replicas(sources)
+    with ThreadPoolExecutor(min(_MAX_CONCURRENT, max(1, len(found)))) as pool:
+        outcomes = list(pool.map(_fetch, found))
+    problems += [outcome for outcome in outcomes if isinstance(outcome, str)]
+    told = {each.name: rows for each, rows in zip(found, outcomes, strict=True) if not isinstance(rows, str)}
+    if not told:
+        raise SetupError("; ".join(problems))
+    rows = merge(list(told.values()))
+    shown = table(rows) if rows else Text("No policy picks endpoints (spec.picking).", "dim")
+    return Look(tuple(problems), {"replicas": list(told), "problems": problems, "rows": rows}, shown)
+
+
+def _fetch(replica: Replica) -> list[Row] | str:
+    try:
+        rows: list[Row] = json.loads(replica.get("/live?window=1"))["endpoints"]
+    except Unreachable as problem:
+        return str(problem)
+    except (ValueError, KeyError, TypeError):
+        return f"{replica.name} does not tell of endpoints as this command reads it"
+    return rows
+
+
+def merge(replicas: Sequence[Sequence[Row]]) -> list[Row]:
+    """One row for each endpoint of each target."""
+    found: dict[tuple[str, ...], Row] = {}
+    picks: dict[tuple[str, ...], float] = {}
+    for rows in replicas:
+        for row in rows:
+            key = tuple(row[name] for name in _NAMES)
+            known = found.get(key)
+            latest = row if known is None or _age(row) < _age(known) else known
+            found[key] = latest | {name: row[name] + (known[name] if known else 0.0) for name in _SUMS}
+            picks[key[:3]] = picks.get(key[:3], 0.0) + row["picks"]
+    return [
+        row | {"share": row["picks"] / picks[key[:3]] if picks[key[:3]] else None} for key, row in sorted(found.items())
+    ]
+
+
+def _age(row: Mapping[str, Any]) -> float:
+    return float("inf") if row["age"] is None else float(row["age"])
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("POOL", lambda row: NOTHING if row["gpu_pool"] == NONE else printable(row["gpu_pool"])),
+    ("ENDPOINT", lambda row: printable(row["endpoint"])),
+    ("WAITING", lambda row: _number(row["waiting"])),
+    ("RUNNING", lambda row: _number(row["running"])),
+    ("CACHE", lambda row: percent(row["cache"])),
+    ("GPU", lambda row: percent(row["gpu"])),
+    ("IN FLIGHT", lambda row: _number(row["in_flight"])),
+    ("PICKS/MIN", lambda row: _number(row["picks"])),
+    ("SHARE", lambda row: percent(row["share"])),
+    ("AGE", lambda row: NOTHING if row["age"] is None else f"{row['age']:.1f} s"),
+    ("ADAPTERS", lambda row: printable(", ".join(row["adapters"])) or NOTHING),
+)
+_TEXTS = ("POOL", "ENDPOINT", "ADAPTERS")
+_LEFT_OUT = ("POOL", "GPU", "ADAPTERS")
+"""Columns that are only there where they say something."""
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """For people."""
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    found.add_column("POLICY", overflow="fold")
+    found.add_column("VERSION", overflow="fold")
+    columns = {name: [text(row) for row in rows] for name, text in _COLUMNS}
+    columns = {n: texts for n, texts in columns.items() if n not in _LEFT_OUT or {*texts} != {NOTHING}}
+    for name in columns:
+        found.add_column(name, justify="left" if name in _TEXTS else "right", no_wrap=name != "ADAPTERS")
+    for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
+        version = NOTHING if row["version"] == NONE else printable(row["version"])
+        unknown = row["waiting"] is None and row["running"] is None
+        style = "yellow" if unknown else ""
+        found.add_row(*(Text(cell, style) for cell in (printable(row["policy"]), version, *cells)))
+    return found
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.0f}"

@@ -1,0 +1,214 @@
+"""The endpoints that one process picks: what they have in their caches, and how many requests it has sent to each.
+
+A pick is made for the target that policy, version, sticky key and circuit breaker have led to, and never leaves it. The
+endpoint that a session or a stored object is at is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import and_
+from typing import Protocol, TypeAlias
+
+from extproc.apis.prompts import prompt_text
+from extproc.bodies.grpc_message import is_grpc
+from extproc.bodies.request import Operation, RequestFields
+from extproc.errors import Rejected
+from extproc.exchange.notes import KEPT, LEFT, NONE_READY, PICKED, SHED_PICK, Picked
+from extproc.headers import OBJECTIVE, Headers
+from extproc.picking.candidates import NOT_HINTED, Candidates, EndpointScore, Refusal, Request
+from extproc.picking.loads import EndpointLoads
+from extproc.picking.picker import Picker
+from extproc.picking.prompt import NO_PROMPT, block_ends, prompt_of
+from extproc.policy.decision import Decision
+from extproc.policy.picking import PREFIX, SESSION, Picking
+from extproc.policy.snapshot import Snapshot
+from extproc.policy.sticky_key import sticky_key
+from extproc.policy.target import Target, is_address
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class KnownLoads(Protocol):
+    """What is known of endpoints (``ip:port``)."""
+
+    def loads(self, endpoints: tuple[str, ...], /) -> EndpointLoads:
+        """Their loads, in this order; the same object until there is a newer reading."""
+
+    def begin(self, endpoint: str, /) -> None:
+        """A request is sent there."""
+
+    def end(self, endpoint: str, /) -> None:
+        """One that was sent there has ended."""
+
+    def follow(self) -> None:
+        """The targets have changed, and with them the tuples of endpoints."""
+
+
+Asked: TypeAlias = tuple[Headers, str | None, bytes]
+"""A request's headers, its key in the body, and its random bytes."""
+Content: TypeAlias = tuple[Operation, RequestFields, bytes]
+"""What it asks for: the operation, the fields of the body, and the body without its coding."""
+
+
+class _Place:
+    """One target, or its servers for gRPC."""
+
+    __slots__ = ("_all", "_preferred", "_ready", "_without", "addresses", "picker")
+
+    def __init__(self, addresses: tuple[str, ...], picker: Picker) -> None:
+        self.addresses, self.picker = addresses, picker
+        self._all = self._ready = self._preferred = Candidates(addresses)
+        self._without = NOBODY, NOBODY
+
+    def candidates(self, unreachable: frozenset[str], avoided: frozenset[str], hinted: bytes) -> Candidates:
+        """The endpoints, without those that are unreachable and, if others are left, that are to be avoided: the same
+        object while the two are. ``hinted``: as the method of this name gives it.
+        """
+        if unreachable is not self._without[0] or avoided is not self._without[1]:
+            self._without = unreachable, avoided
+            self._ready = self._but_for(unreachable)
+            self._preferred = self._but_for(unreachable | avoided)
+        ready = self._preferred.ready
+        if ready and not any(map(and_, ready, hinted) if hinted else ready):
+            return self._ready
+        return self._preferred
+
+    def _but_for(self, those: frozenset[str]) -> Candidates:
+        ready = bytes(address not in those for address in self.addresses)
+        return Candidates(self.addresses, ready) if 0 in ready else self._all
+
+    def hinted(self, subset: tuple[str, ...] | None) -> bytes:
+        """A mark for each endpoint, 0 where the proxy's subset rules it out; empty: it has none."""
+        if subset is None:
+            return b""
+        allowed = frozenset(subset)
+        return bytes(a in allowed or a.rpartition(":")[0].strip("[]") in allowed for a in self.addresses)
+
+
+class Picks:
+    """All of a process. Used by its event loop's thread alone."""
+
+    def __init__(
+        self,
+        board: KnownLoads,
+        unreachable: Callable[[], frozenset[str]] = lambda: NOBODY,
+        avoided: Callable[[], frozenset[str]] = lambda: NOBODY,
+    ) -> None:
+        """``unreachable``: gives the endpoints to which no connection can be made; ``avoided``: those that get nothing
+        while others may. Each the same object while they are the same.
+        """
+        self._board, self._unreachable, self._avoided = board, unreachable, avoided
+        self._snapshot = Snapshot()
+        self._places: dict[tuple[str, str, str], tuple[_Place | None, _Place | None]] = {}
+        """By policy, version and pool, for gRPC in the second place: the same where it has no servers of its own."""
+        self._kept: dict[str, _Place] = {}
+        """By cluster, across reloads."""
+
+    def pick(
+        self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
+    ) -> tuple[str, Picked]:
+        """The endpoint and those to try after it, separated by commas, and what to note. Empty where none can be told.
+
+        ``subset``: endpoints of which one must be picked, ``host:port``, or ``host`` for any port; None: any. Raises
+        ``Rejected``: 503 where no endpoint may have the request, 429 where all are saturated and it is not urgent.
+        """
+        spec, names, place = self._where(decision, asked, snapshot)
+        if place is None and subset is None:
+            return decision.endpoint, Picked(*names, LEFT)
+        if place is None:
+            raise _refused(Refusal(503, NOT_HINTED), Picked(*names, NONE_READY))
+        hinted = place.hinted(subset)
+        if decision.endpoint and (not hinted or _is_marked(decision.endpoint, place.addresses, hinted)):
+            self._board.begin(decision.endpoint)
+            return decision.endpoint, Picked(*names, KEPT)
+        loads = self._board.loads(place.addresses)
+        request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
+        found = place.picker.pick(
+            place.candidates(self._unreachable(), self._avoided(), hinted), loads, request, asked[2]
+        )
+        if isinstance(found, Refusal):
+            raise _refused(found, Picked(*names, NONE_READY if found.status == 503 else SHED_PICK))
+        place.picker.sent(found.endpoint, request.prompt, found.matched)
+        self._board.begin(found.endpoint)
+        return ",".join((found.endpoint, *found.fallbacks)), Picked(*names, PICKED)
+
+    def explain(
+        self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
+    ) -> list[EndpointScore]:
+        """What ``pick`` would find of each endpoint; nothing where they are names."""
+        spec, _, place = self._where(decision, asked, snapshot)
+        if place is None:
+            return []
+        loads = self._board.loads(place.addresses)
+        hinted = place.hinted(subset)
+        request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
+        return place.picker.explain(place.candidates(self._unreachable(), self._avoided(), hinted), loads, request)
+
+    def _where(
+        self, decision: Decision, asked: Asked, snapshot: Snapshot
+    ) -> tuple[Picking, tuple[str, str, str], _Place | None]:
+        """How to pick; policy, version and pool; the endpoints, None where they are names."""
+        policy = decision.policy
+        if policy is None or policy.picking is None:
+            raise ValueError("the policy picks no endpoints")
+        if snapshot is not self._snapshot:
+            self._follow(snapshot)
+        names = policy.name, decision.version if policy.versions else "", decision.pool
+        found = self._places.get(names)
+        if found is None:
+            target = next(t for t in snapshot.targets[names[:2]] if t.pool == decision.pool)
+            plain = self._new_place(policy.picking, target, grpc=False)
+            own = bool(target.grpc_endpoints)
+            found = plain, self._new_place(policy.picking, target, grpc=True) if own else plain
+            self._places[names] = found
+        plain, grpc = found
+        return policy.picking, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._places = snapshot, {}
+        self._board.follow()
+        clusters = snapshot.target_by_cluster
+        self._kept = {name: kept for name, kept in self._kept.items() if name.removesuffix("#grpc") in clusters}
+
+    def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> _Place | None:
+        """None where the endpoints are names."""
+        addresses, cluster = target.servers(grpc=grpc), target.cluster_of(grpc=grpc)
+        if not all(is_address(endpoint) for endpoint in addresses):
+            return None
+        kept = self._kept.get(cluster)
+        if kept is None or kept.picker.spec != spec:
+            kept = self._kept[cluster] = _Place(addresses, Picker(cluster, spec))
+        elif kept.addresses != addresses:
+            kept = self._kept[cluster] = _Place(addresses, kept.picker)
+        return kept
+
+
+def _is_marked(endpoint: str, addresses: tuple[str, ...], marks: bytes) -> bool:
+    return endpoint in addresses and marks[addresses.index(endpoint)] != 0
+
+
+def _request(
+    decision: Decision, spec: Picking, asked: Asked, content: Content, hinted: bytes, *, adapters: bool
+) -> Request:
+    """``adapters``: servers tell which they have loaded."""
+    (headers, body_key, _), (operation, fields, body) = asked, content
+    model = decision.model_rewrite or decision.request.model
+    prompt, key = NO_PROMPT, b""
+    if spec.by == PREFIX:
+        limit = block_ends(spec.block_bytes)[-1]
+        prompt = prompt_of(fields.prompt_text(limit) or prompt_text(operation, body, limit), spec.block_bytes, model)
+    elif spec.by == SESSION and decision.policy is not None:
+        key = sticky_key(decision.policy, headers, body_key) or b""
+    adapter = (fields.adapter or model) if adapters else ""
+    return Request(prompt, key, adapter, spec.priority_of(headers.text(OBJECTIVE)), hinted=hinted)
+
+
+def _refused(refusal: Refusal, note: Picked) -> Rejected:
+    if refusal.status == 429:
+        busy = "every server of the model is busy, and the request is not urgent"
+        what = Rejected(429, "saturated", busy, refusal.retry_after)
+    else:
+        what = Rejected(503, "no_endpoint", "no server of the model can take the request at present")
+    what.notes = (note,)
+    return what

@@ -1,0 +1,86 @@
+"""The processors of a cluster, whose admin pages tell what rollouts are judged by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from extproc.fetch.steps import get, run
+from extproc.fetch.url import parse
+from extproc.kubernetes.found_pools import SLICES
+from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.service_endpoints import SERVICE_NAME, Pods, of_slices
+from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
+
+ADMIN_PORT = "http-admin"
+"""Name of the port, in the processors' Service, where their admin pages are."""
+TIMEOUT = 1.0
+"""Seconds that a processor has for all of its answer."""
+_MAX_ANSWER = 16 << 20
+"""Bytes."""
+_PARALLEL = 16
+"""Processors that are asked at a time."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What all processors have counted. ``unheard``: why that is not known; empty: it is."""
+
+    processes: tuple[ProcessEvidence, ...] = ()
+    unheard: str = ""
+
+
+def _ignore() -> None:
+    """Where they are is read when they are asked."""
+
+
+class Processors:
+    """All that stand behind the processors' Services, ready or not: also one that ends, or starts, answers requests."""
+
+    def __init__(self, services: Sequence[tuple[str, str]]) -> None:
+        """``services``: namespaces and names."""
+        self._services = tuple(services)
+        self.watches = [ObjectWatch(SLICES, namespace, _ignore) for namespace in sorted({n for n, _ in services})]
+        """To be run by whoever wants to measure. Where they fail, only that is not possible."""
+        self._threads = ThreadPoolExecutor(_PARALLEL, "admin pages")
+
+    async def measure(self) -> Measured:
+        """Asks all of them."""
+        if failures := [watch.failure for watch in self.watches if watch.failure]:
+            return Measured((), f"where the processors are is not known: {failures[0]}")
+        addresses = self._addresses()
+        if not addresses:
+            names = ", ".join("/".join(service) for service in self._services)
+            return Measured((), f"no processor is known: the Service {names} has no endpoint with a port {ADMIN_PORT}")
+        loop = asyncio.get_running_loop()
+        asked = [loop.run_in_executor(self._threads, ask, address) for address in addresses]
+        found = await asyncio.gather(*asked)
+        if silent := [each for each in found if isinstance(each, str)]:
+            more = f", and {len(silent) - 1} more" if len(silent) > 1 else ""
+            return Measured((), f"{silent[0]}{more}")
+        return Measured(tuple(process for each in found if not isinstance(each, str) for process in each))
+
+    def _addresses(self) -> list[str]:
+        slices = (one for watch in self.watches for one in watch.objects.values())
+        mine = [one for one in slices if _service(one["metadata"]) in self._services]
+        return [endpoint.address for endpoint in of_slices(mine, ADMIN_PORT, Pods())]
+
+
+def _service(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Of an EndpointSlice."""
+    labels = metadata.get("labels") or {}
+    return str(metadata.get("namespace")), str(labels.get(SERVICE_NAME))
+
+
+def ask(address: str) -> list[ProcessEvidence] | str:
+    """What the processes of one processor have counted; a text: why that is not known."""
+    try:
+        status, body = run(get(parse(f"http://{address}/evidence"), TIMEOUT, _MAX_ANSWER))
+        if status != 200:
+            return f"the processor {address} answers with status {status}"
+        return decode_report(body) or f"a worker of the processor {address} can't be heard"
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        return f"the processor {address} can't be heard: {str(error) or type(error).__name__}"

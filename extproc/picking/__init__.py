@@ -1,0 +1,1 @@
+"""Which endpoint of a target gets a request: by load, and by what its cache may hold of the prompt. Pure."""

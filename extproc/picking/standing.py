@@ -1,0 +1,175 @@
+"""How the endpoints of a target stand: what each has to do, by the last reading and what was sent since.
+
+Loops over the endpoints, and no numpy: compiled they take some nanoseconds an endpoint, while a call of numpy's takes
+half a microsecond for however few.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from extproc.picking.candidates import Candidates
+from extproc.picking.loads import AGE, CACHE, IN_FLIGHT, RUNNING, SENT_SINCE, STALE_AFTER, WAITING, EndpointLoads
+from extproc.policy.picking import Picking
+
+NEARLY = 0.2
+"""Scores that differ by less than this share are as good as equal: reports are of the past, and other processors, which
+pick by the same ones, would all pick the same endpoint. In the simulation (benchmarks.picking) one processor loses
+nothing by it, and four pick better."""
+READING_RATE = 80_000.0
+"""Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
+that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
+_LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
+"""Factors by which one of several scores becomes the least. Where in the table they begin, is drawn."""
+_INFINITE = float("inf")
+_STALE_AFTER = STALE_AFTER
+
+
+class Standing:
+    """Made anew from each reading."""
+
+    def __init__(
+        self, spec: Picking, candidates: Candidates, loads: EndpointLoads, zone: str, prompt_bytes: float
+    ) -> None:
+        """``zone``: the proxy's. ``prompt_bytes``: of a prompt that a server has to read, usually. Raises
+        ``ValueError`` for loads of another number of endpoints.
+        """
+        size = len(candidates.addresses)
+        if len(loads) != size:
+            raise ValueError(f"loads of {len(loads)} endpoints, where there are {size}")
+        self._size = size
+        self.ready = candidates.ready or b"\1" * size
+        """A byte for each endpoint, 1 where it may have requests."""
+        self.places = [place for place in range(size) if self.ready[place]]
+        """Of those that may."""
+        self.batch = array("d", bytes(8 * size))
+        """Requests that each endpoint works on."""
+        self.unread = array("d", bytes(8 * size))
+        """Bytes of prompts that wait there to be read, or are being read."""
+        self._own = array("d", bytes(8 * size))
+        """Of those, what was sent from here."""
+        self.known = array("b", bytes(size))
+        """Whether a fresh report tells of it."""
+        self.saturated = array("b", bytes(size))
+        """Whether it should get no more."""
+        self.all_saturated = self._weigh(spec, loads, prompt_bytes)
+        """Whether none that may have requests should get more."""
+        self.weight = array("d", [1.0]) * size
+        """By what each request there counts: more in another zone."""
+        if zone and candidates.zones and spec.zone_weight:
+            self.weight = array("d", [1.0 if each == zone else 1.0 + spec.zone_weight for each in candidates.zones])
+        self._covered = array("d", bytes(8 * size))
+        self._adapters, self._adapter_weight = loads.adapters, spec.adapter_weight
+        self._loaded_adapters = frozenset().union(*loads.adapters) if spec.adapter_weight else frozenset()
+        self._weights: dict[str, array[float]] = {}
+
+    def _weigh(self, spec: Picking, loads: EndpointLoads, prompt_bytes: float) -> bool:
+        numbers, batch, bounds, size = loads.numbers, self.batch, spec.saturation, self._size
+        waiting_at, running_at, cache_at = WAITING * size, RUNNING * size, CACHE * size
+        age_at, sent_at, in_flight_at = AGE * size, SENT_SINCE * size, IN_FLIGHT * size
+        most_waiting, most_cache = bounds.waiting, bounds.cache
+        known, total, all_saturated = 0, 0.0, True
+        for place in range(size):
+            waiting, running = numbers[waiting_at + place], numbers[running_at + place]
+            sent = numbers[sent_at + place]
+            fresh = numbers[age_at + place] <= _STALE_AFTER and (waiting >= 0 or running >= 0)
+            working, over = 0.0, bounds.stale
+            if fresh:
+                # What was sent since the report is not in it.
+                waiting = (waiting if waiting >= 0 else 0.0) + sent
+                working = waiting + (running if running >= 0 else 0.0)
+                over = waiting - sent > most_waiting or numbers[cache_at + place] > most_cache
+                self.unread[place] = waiting * prompt_bytes
+            # Nobody works on less than what we sent there.
+            batch[place] = max(working, numbers[in_flight_at + place])
+            self.known[place] = fresh
+            self.saturated[place] = over
+            if self.ready[place]:
+                all_saturated = all_saturated and over
+                if fresh:
+                    known += 1
+                    total += batch[place]
+        if known < size:
+            # Unknown is not free: what others have on the average, or what we sent there, is there.
+            mean = total / known if known else 0.0
+            for place in range(size):
+                if not self.known[place]:
+                    batch[place] = max(batch[place], mean)
+        return all_saturated
+
+    def best(
+        self,
+        may: bytes,
+        prompt_bytes: float,
+        cached: Sequence[tuple[Sequence[int], int]],
+        homes: Sequence[tuple[int, float]],
+        adapter: str,
+        lot: int,
+    ) -> list[int]:
+        """The three places with the least scores, the best first; fewer where fewer may. Of equal ones by ``lot``.
+
+        ``may``: a byte for each endpoint, 1 where it may have the request. ``prompt_bytes``: 0 where it does not count
+        what is read. ``cached``: who has how many of these bytes, groups of places that have nothing in common.
+        ``homes``: at which place how many can be expected to be cached.
+        """
+        covered, weights = self._covered, self.weights_for(adapter)
+        start = lot % (len(_LOTS) - self._size)
+        first = second = third = -1
+        least = less = little = _INFINITE
+        for places, size in cached:
+            for place in places:
+                covered[place] = size
+        for place, expected in homes:
+            covered[place] = max(covered[place], expected)
+        for place in range(self._size):
+            if not may[place]:
+                continue
+            score = self.score(place, prompt_bytes, covered[place], weights[place]) * _LOTS[start + place]
+            if score >= little:
+                continue
+            if score >= less:
+                third, little = place, score
+                continue
+            third, little = second, less
+            if score >= least:
+                second, less = place, score
+                continue
+            second, less, first, least = first, least, place, score
+        for places, _ in cached:
+            for place in places:
+                covered[place] = 0.0
+        for place, _ in homes:
+            covered[place] = 0.0
+        return [place for place in (first, second, third) if place >= 0]
+
+    def score(self, place: int, prompt_bytes: float, cached: float, weight: float) -> float:
+        """What an endpoint would work on with one request more, times what it would have to read before its answer."""
+        load = weight * (self.batch[place] + 1.0)
+        return load * (self.unread[place] + prompt_bytes - cached) if prompt_bytes else load
+
+    def weights_for(self, adapter: str) -> array[float]:
+        """By what a request with this adapter counts; more where it is not loaded, if it is anywhere."""
+        if not adapter or adapter not in self._loaded_adapters:
+            return self.weight
+        if adapter not in self._weights:
+            more = 1.0 + self._adapter_weight
+            pairs = zip(self.weight, self._adapters, strict=True)
+            self._weights[adapter] = array("d", [w if adapter in names else w * more for w, names in pairs])
+        return self._weights[adapter]
+
+    def sent(self, place: int, prompt_bytes: float) -> None:
+        """The endpoint got a request, of whose prompt it has to read so much."""
+        self.batch[place] += 1.0
+        self.unread[place] += prompt_bytes
+        self._own[place] += prompt_bytes
+
+    def follow(self, before: Standing, seconds: float) -> None:
+        """So they stood so many seconds earlier: what was sent there, and can't have been read yet, counts."""
+        for place in range(self._size):
+            left = before._own[place] - READING_RATE * seconds
+            if left > 0.0:
+                self._own[place] = left
+                self.unread[place] = max(self.unread[place], left)

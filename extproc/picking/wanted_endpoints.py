@@ -1,0 +1,50 @@
+"""The endpoints that policies have picked, and the metrics page of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+from urllib.parse import urlsplit
+
+from extproc.picking.board import Page, Wanted
+from extproc.policy.picking import Picking
+from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.target import Target
+
+_PATHS = {"nim": "/v1/metrics"}
+_PATH = "/metrics"
+"""By type of server, and of the others."""
+
+
+def picked_targets(snapshot: Snapshot) -> Iterator[tuple[Policy, Target]]:
+    """Those of which an endpoint is picked for each request."""
+    for policy in snapshot.policies:
+        if policy.picking is not None:
+            for version in policy.answering or (Version(""),):
+                yield from ((policy, target) for target in snapshot.targets[policy.name, version.name])
+
+
+def wanted_endpoints(snapshot: Snapshot) -> dict[str, Wanted]:
+    """What this process wants on the board, by ``host:port``; of an endpoint of several targets what the first says."""
+    found: dict[str, Wanted] = {}
+    for policy, target in picked_targets(snapshot):
+        picking, pool = policy.picking or Picking(), snapshot.pool_by_name.get(target.pool)
+        timeout = policy.timeout or inf
+        for endpoint in target.endpoints:
+            found.setdefault(endpoint, Wanted(page_of(endpoint, picking, pool, tls=bool(target.upstream.tls)), timeout))
+        for endpoint in target.grpc_endpoints:
+            page = page_of(endpoint, picking, pool, tls=False) if picking.metrics.port else None
+            found.setdefault(endpoint, Wanted(page, timeout))
+    return found
+
+
+def page_of(endpoint: str, picking: Picking, pool: GpuPool | None, *, tls: bool) -> Page | None:
+    """The page of one endpoint; None where no type of servers is named. ``tls``: the endpoint is called by TLS."""
+    pages, url = picking.metrics, urlsplit(pool.metrics_url if pool else "")
+    kind = pages.kind or (pool.metrics_type if pool else "")
+    if not kind:
+        return None
+    path = pages.path or url.path + (f"?{url.query}" if url.query else "") or _PATHS.get(kind, _PATH)
+    scheme = url.scheme or ("https" if tls else "http")
+    address = f"{endpoint.rpartition(':')[0]}:{pages.port}" if pages.port else endpoint
+    return Page(kind, f"{scheme}://{address}{path}", pages.interval)

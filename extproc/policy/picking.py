@@ -1,0 +1,67 @@
+"""What a policy says of how an endpoint is picked: ``spec.picking``."""
+
+from __future__ import annotations
+
+import msgspec
+
+LEAST_LOADED, PREFIX, SESSION, ROUND_ROBIN, RANDOM_TWO = (
+    "least-loaded",
+    "prefix",
+    "session",
+    "round-robin",
+    "random-two",
+)
+STRATEGIES = (PREFIX, LEAST_LOADED, SESSION, ROUND_ROBIN, RANDOM_TWO)
+"""Values of ``by``; the default first."""
+
+
+class Saturation(msgspec.Struct, frozen=True):
+    """When an endpoint takes no more: above either threshold. Those of llm-d's and GKE's endpoint pickers."""
+
+    waiting: float = 5.0
+    """Requests in the server's queue."""
+    cache: float = 0.8
+    """Share of its KV cache in use, 0 to 1."""
+    stale: bool = False
+    """Whether an endpoint of which nothing is known, or nothing new, counts as saturated."""
+
+
+DEFAULT_INTERVAL = 0.1
+
+
+class EndpointPages(msgspec.Struct, frozen=True):
+    """Where each endpoint tells how busy it is: a page of its own. What is empty follows from the GPU pool's
+    ``metrics``, or from the type of the servers.
+    """
+
+    kind: str = ""
+    """Type of the servers (``metrics_page.PAGE_METRICS``)."""
+    port: int = 0
+    """0: that of the endpoint."""
+    path: str = ""
+    interval: float = DEFAULT_INTERVAL
+    """Seconds between two looks at a page."""
+
+
+class Picking(msgspec.Struct, frozen=True):
+    """How one endpoint of a version on a GPU pool is picked for a request."""
+
+    by: str = PREFIX
+    block_bytes: int = 256
+    """Bytes of a block of the prompt, by which prefixes are compared; later blocks are longer (``picking.prompt``)."""
+    index_blocks: int = 131_072
+    """Blocks that are remembered of all endpoints of a target together, by each process; 150 to 250 bytes each."""
+    zone_weight: float = 0.0
+    """An endpoint in another zone counts as loaded 1 + this times as much; 0: zones make no difference."""
+    adapter_weight: float = 1.0
+    """The same of an endpoint that has not loaded the request's adapter, where another one has."""
+    saturation: Saturation = Saturation()
+    priority: int = 0
+    """Of requests that name none; while all endpoints are saturated those below 0 are refused."""
+    objectives: tuple[tuple[str, int], ...] = ()
+    """Priorities by the names that requests may give (``x-gateway-inference-objective``)."""
+    metrics: EndpointPages = EndpointPages()
+
+    def priority_of(self, objective: str) -> int:
+        """That of a request with this objective, which may be empty or unknown."""
+        return next((priority for name, priority in self.objectives if name == objective), self.priority)

@@ -1,0 +1,76 @@
+"""``picking`` of a policy: how one endpoint of a version is picked for a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from extproc.policy.picking import SESSION, STRATEGIES, Picking, Saturation
+from extproc.policy.snapshot import Policy
+from extproc.policy.target import Target, is_address
+from extproc.policyfile import endpoint_pages
+from extproc.policyfile.fields import Field, Fields
+from extproc.policyfile.values import name
+
+MAX_PRIORITY = 1_000_000
+"""Priorities that can be written, on either side of 0."""
+MAX_OBJECTIVES = 64
+_DEFAULT, _SATURATION = Picking(), Saturation()
+
+
+def read(field: Field) -> Picking | None:
+    """What the field says."""
+    known = ("by", "blockBytes", "indexBlocks", "adapterWeight", "saturation", "priority", "objectives", "metrics")
+    fields = field.fields(*known)
+    if fields is None:
+        return None
+    return Picking(
+        by=fields.optional("by", lambda f: f.choice(*STRATEGIES), _DEFAULT.by),
+        block_bytes=fields.optional("blockBytes", lambda f: f.integer(32, 65_536), _DEFAULT.block_bytes),
+        index_blocks=fields.optional("indexBlocks", lambda f: f.integer(256, 4_194_304), _DEFAULT.index_blocks),
+        adapter_weight=fields.optional("adapterWeight", lambda f: f.number(0, 1000), _DEFAULT.adapter_weight),
+        saturation=fields.optional("saturation", _saturation, _SATURATION),
+        priority=fields.optional("priority", _priority, _DEFAULT.priority),
+        objectives=_objectives(fields),
+        metrics=fields.optional("metrics", endpoint_pages.read, _DEFAULT.metrics),
+    )
+
+
+def check(spec: Field, policy: Policy, targets: Iterable[Target]) -> None:
+    """The picking against the servers of its policy. ``targets``: those that answer clients."""
+    picking, field = policy.picking, spec.at("picking")
+    if picking is None:
+        return
+    if picking.by == SESSION and policy.sticky is None:
+        field.at("by").warn("requests have no key here, so that lots are drawn", "write sticky: {header: x-user-id}")
+    for target in targets:
+        named = [endpoint for endpoint in (*target.endpoints, *target.grpc_endpoints) if not is_address(endpoint)]
+        if named:
+            on = "/".join(part for part in (target.version, target.pool) if part)
+            message = (
+                f"nothing is picked{f' for {on}' if on else ''}: a proxy can be told addresses, and {named[0]} is "
+            )
+            message += "a name, which may stand for several; its servers get requests by loadBalancer"
+            field.warn(message, "list the servers under endpoints by their IP addresses")
+
+
+def _saturation(field: Field) -> Saturation | None:
+    fields = field.fields("waiting", "cache", "stale")
+    if fields is None:
+        return None
+    return Saturation(
+        fields.optional("waiting", lambda f: f.number(0, 1_000_000), _SATURATION.waiting),
+        fields.optional("cache", lambda f: f.number(0, 1), _SATURATION.cache),
+        fields.optional("stale", Field.boolean, _SATURATION.stale),
+    )
+
+
+def _priority(field: Field) -> int | None:
+    return field.integer(-MAX_PRIORITY, MAX_PRIORITY)
+
+
+def _objectives(fields: Fields) -> tuple[tuple[str, int], ...]:
+    entries = fields.optional("objectives", Field.entries, [])
+    if len(entries) > MAX_OBJECTIVES:
+        fields.field.at("objectives").error(f"are {len(entries)}", f"give at most {MAX_OBJECTIVES}")
+    found = ((name(key), _priority(value)) for _, key, value in entries[:MAX_OBJECTIVES])
+    return tuple((objective, priority) for objective, priority in found if objective and priority is not None)

@@ -1,0 +1,49 @@
+"""What people are told of a pick: every endpoint's score, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extproc.bodies.request import BodyFields, InferenceRequest, Operation
+from extproc.exchange.explain_picks import ExplainedPicks
+from extproc.headers import Headers
+from extproc.picking.candidates import EndpointScore
+from extproc.policy.decision import Decision
+from extproc.policy.picking import Picking
+from extproc.policy.snapshot import Policy, Snapshot, Version
+
+A, B = "10.0.0.1:80", "10.0.0.2:80"
+POLICY = Policy("chat", versions=(Version("v1", 1, (A, B)),), picking=Picking("least-loaded"))
+DECIDED = Decision(InferenceRequest("openai", "chat", "m"), POLICY, "*", "v1")
+
+
+def test_every_endpoint() -> None:
+    picks = ExplainedPicks()
+    content = Operation("openai", "chat"), BodyFields("m"), b""
+    endpoints, _ = picks.pick(DECIDED, (Headers(), None, bytes(8)), content, (B,), Snapshot((POLICY,)))
+    assert endpoints == B
+    ruled_out, open_one = picks.rows()
+    assert ruled_out == {"endpoint": A, "score": None, "why": "it is not in the proxy's subset"}
+    assert open_one == {"endpoint": B, "score": 1.0, "why": "0 requests (it has told nothing)"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"why_not": "none_ready", "score": None}, "no connection to it can be made"),
+        ({}, "3 requests (by its own report)"),
+        ({"known": False, "batch": 2.5}, "2.5 requests (it has told nothing)"),
+        (
+            {"matched": 512, "saturated": True},
+            "3 requests (by its own report), 512 bytes of the prompt cached, saturated",
+        ),
+    ],
+)
+def test_why(changes: dict[str, Any], why: str) -> None:
+    fields: dict[str, Any] = {"why_not": "", "batch": 3.0, "known": True, "matched": 0, "saturated": False}
+    picks = ExplainedPicks()
+    picks.scores = [EndpointScore(**{"endpoint": A, "score": 1.0, **fields, **changes})]
+    (row,) = picks.rows()
+    assert row["why"] == why
