@@ -91,10 +91,13 @@ class Simulation:
         self._events: list[tuple[float, int, int, Any]] = []
         self._count = 0
         self._of: dict[Job, tuple[Conversation, int, Text, Processor, int]] = {}
+        self._end = 0.0
+        self.asked = 0
         self.done: list[Done] = []
 
     def run(self, seconds: float) -> list[Done]:
-        """What begins within so many seconds, to its end."""
+        """What is asked within so many seconds, to the end of its answer."""
+        self._end = seconds
         for conversation in self._load.conversations(seconds, self._seed):
             self._at(conversation.at, ARRIVAL, (conversation, 0, conversation.start))
         polled = -POLL
@@ -120,6 +123,7 @@ class Simulation:
         after = text.with_more(turn.answer)
         processor = self._processors[self._random.randrange(len(self._processors))]
         place = processor.pick(text, conversation.number, conversation.adapter, now, self._random)
+        self.asked += 1
         answer = after.tokens - text.tokens
         job = Job(now, text.blocks, text.tokens, answer, conversation.adapter, after.blocks)
         self._of[job] = conversation, number, after, processor, place
@@ -140,7 +144,8 @@ class Simulation:
             )
             if number + 1 < len(conversation.turns):
                 when = now + conversation.turns[number + 1].thinking
-                self._at(when, ARRIVAL, (conversation, number + 1, after))
+                if when < self._end:
+                    self._at(when, ARRIVAL, (conversation, number + 1, after))
         if not server.idle:
             self._at(now + server.step(), STEP, place)
 

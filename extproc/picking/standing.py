@@ -25,7 +25,7 @@ that is being read, so what was sent counts for that long. Where it is too high 
 _LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
 """Factors by which one of several scores becomes the least. Where in the table they begin, is drawn."""
 _INFINITE = float("inf")
-_STALE_AFTER = STALE_AFTER
+_STALE_AFTER, _READING_RATE = STALE_AFTER, READING_RATE  # as numbers of C's (standing.pxd)
 
 
 class Standing:
@@ -70,13 +70,13 @@ class Standing:
         numbers, batch, bounds, size = loads.numbers, self.batch, spec.saturation, self._size
         waiting_at, running_at, cache_at = WAITING * size, RUNNING * size, CACHE * size
         age_at, sent_at, in_flight_at = AGE * size, SENT_SINCE * size, IN_FLIGHT * size
-        most_waiting, most_cache = bounds.waiting, bounds.cache
+        most_waiting, most_cache, stale = bounds.waiting, bounds.cache, bounds.stale
         known, total, all_saturated = 0, 0.0, True
         for place in range(size):
             waiting, running = numbers[waiting_at + place], numbers[running_at + place]
             sent = numbers[sent_at + place]
             fresh = numbers[age_at + place] <= _STALE_AFTER and (waiting >= 0 or running >= 0)
-            working, over = 0.0, bounds.stale
+            working, over = 0.0, stale
             if fresh:
                 # What was sent since the report is not in it.
                 waiting = (waiting if waiting >= 0 else 0.0) + sent
@@ -169,7 +169,7 @@ class Standing:
     def follow(self, before: Standing, seconds: float) -> None:
         """So they stood so many seconds earlier: what was sent there, and can't have been read yet, counts."""
         for place in range(self._size):
-            left = before._own[place] - READING_RATE * seconds
+            left = before._own[place] - _READING_RATE * seconds
             if left > 0.0:
                 self._own[place] = left
                 self.unread[place] = max(self.unread[place], left)
