@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -16,12 +17,14 @@ from extproc.admin.replica_traffic import find_replicas
 from extproc.cli.looks import Look, print_looks
 from extproc.cli.terminal_text import NOTHING, percent, printable
 from extproc.errors import SetupError
+from extproc.picking.endpoint_state import EndpointState
 from extproc.policy.snapshot import NONE
 
 _MAX_CONCURRENT = 32
 _NAMES = ("policy", "version", "gpu_pool", "endpoint")
 _SUMS = ("in_flight", "picks")
 """What several replicas have sent is added up; what a server tells is as the latest of them knows it."""
+_STATE = EndpointState.__struct_fields__
 Row = dict[str, Any]
 
 
@@ -30,7 +33,20 @@ def print_endpoints(sources: Sequence[str], *, as_json: bool, watch: bool) -> in
     return print_looks(lambda: _look(sources), as_json=as_json, watch=watch)
 
 
+def states(sources: Sequence[str]) -> dict[str, EndpointState]:
+    """The endpoints that processors pick, as they know them. Raises ``SetupError`` where none answers."""
+    rows, _, _ = _rows(sources)
+    return {row["endpoint"]: msgspec.convert([row[name] for name in _STATE], EndpointState) for row in rows}
+
+
 def _look(sources: Sequence[str]) -> Look:
+    rows, names, problems = _rows(sources)
+    shown = table(rows) if rows else Text("No policy picks endpoints (spec.picking).", "dim")
+    return Look(tuple(problems), {"replicas": names, "problems": problems, "rows": rows}, shown)
+
+
+def _rows(sources: Sequence[str]) -> tuple[list[Row], list[str], list[str]]:
+    """The rows, names of the replicas that told them, and why others did not."""
     found, problems = find_replicas(sources)
     with ThreadPoolExecutor(min(_MAX_CONCURRENT, max(1, len(found)))) as pool:
         outcomes = list(pool.map(_fetch, found))
@@ -38,9 +54,7 @@ def _look(sources: Sequence[str]) -> Look:
     told = {each.name: rows for each, rows in zip(found, outcomes, strict=True) if not isinstance(rows, str)}
     if not told:
         raise SetupError("; ".join(problems))
-    rows = merge(list(told.values()))
-    shown = table(rows) if rows else Text("No policy picks endpoints (spec.picking).", "dim")
-    return Look(tuple(problems), {"replicas": list(told), "problems": problems, "rows": rows}, shown)
+    return merge(list(told.values())), list(told), problems
 
 
 def _fetch(replica: Replica) -> list[Row] | str:

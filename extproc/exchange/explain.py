@@ -14,6 +14,7 @@ from extproc.exchange.explain_follow_ups import follow_up_caveat
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
 from extproc.headers import DESTINATION_ENDPOINT, MODEL_VERSION, Headers, safe_value
+from extproc.picking.endpoint_state import EndpointState
 from extproc.policy import unowned_requests
 from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
@@ -51,17 +52,17 @@ def explain(
     body: bytes,
     entropy: bytes | None = None,
     *,
-    endpoints: bool = False,
+    endpoints: Mapping[str, EndpointState] | None = None,
 ) -> Mapping[str, Any]:
     """What ``aimesh.route`` would do with a request, as plain data (the contract's ``explain`` JSON).
 
-    ``fields``: headers as typed. ``entropy``: for a repeatable draw where no sticky key decides. ``endpoints``: with
-    the score of each server that may be picked.
+    ``fields``: headers as typed. ``entropy``: for a repeatable draw where no sticky key decides. ``endpoints``:
+    what is known of servers, by ``host:port``; then the score of each that may be picked is told.
     """
     headers = Headers.of([(":method", method), (":path", path), *fields])
     if body and "content-length" not in headers:
         headers = Headers([*headers, ("content-length", str(len(body)).encode())])
-    picks = _picks(snapshot)
+    picks = _picks(snapshot, endpoints or {})
     stream = RouteStream(snapshot, os.urandom(8) if entropy is None else entropy, picks=picks)
     actions = list(stream.receive(RequestHeaders(headers, not body, _STREAMED)))
     if not actions:
@@ -107,16 +108,16 @@ def explain(
         "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
         "reason": reason or (_reason(operation, decision, snapshot, headers) if decision else ""),
         "reject": reject,
-        **({"scores": [] if picks is None else picks.rows()} if endpoints else {}),
+        **({} if endpoints is None else {"scores": [] if picks is None else picks.rows()}),
     }
 
 
-def _picks(snapshot: Snapshot) -> ExplainedPicks | None:
+def _picks(snapshot: Snapshot, states: Mapping[str, EndpointState]) -> ExplainedPicks | None:
     if not any(policy.picking for policy in snapshot.policies):
         return None
     from extproc.exchange.explain_picks import ExplainedPicks  # numpy takes a tenth of a second to load
 
-    return ExplainedPicks()
+    return ExplainedPicks(states)
 
 
 def _endpoints(snapshot: Snapshot, decision: Decision, headers: Headers) -> list[str]:

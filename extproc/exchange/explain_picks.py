@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from extproc.exchange.notes import Picked
 from extproc.exchange.picks import Asked, Content, Picks
 from extproc.picking.candidates import NOT_HINTED, NOT_READY, EndpointScore
-from extproc.picking.loads import EndpointLoads, unknown
+from extproc.picking.endpoint_state import EndpointState
+from extproc.picking.loads import (
+    AGE,
+    CACHE,
+    IN_FLIGHT,
+    RUNNING,
+    SENT_SINCE,
+    WAITING,
+    EndpointLoads,
+    unknown_table,
+)
 from extproc.policy.decision import Decision
 from extproc.policy.snapshot import Snapshot
 
 _WHY_NOT = {NOT_READY: "no connection to it can be made", NOT_HINTED: "it is not in the proxy's subset"}
 
 
-class NothingKnown:
-    """Of endpoints, and nothing is kept in mind (``KnownLoads``)."""
+class ToldLoads:
+    """Loads as processors tell them to people; nothing is kept in mind of what is sent (``KnownLoads``)."""
+
+    def __init__(self, states: Mapping[str, EndpointState]) -> None:
+        """``states``: by endpoint; of others nothing is known."""
+        self._states = states
 
     def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
-        """Unknown."""
-        return unknown(len(endpoints))
+        """The same each time."""
+        table = unknown_table(len(endpoints))
+        adapters = [self._states[e].adapters if e in self._states else () for e in endpoints]
+        for column, endpoint in enumerate(endpoints):
+            if (state := self._states.get(endpoint)) is None:
+                continue
+            told = ((WAITING, state.waiting), (RUNNING, state.running), (CACHE, state.cache), (AGE, state.age))
+            for row, number in told:
+                if number is not None:
+                    table[row, column] = number
+            table[IN_FLIGHT, column] = state.in_flight
+            table[SENT_SINCE, column] = state.in_flight if state.age is None else 0.0
+        return EndpointLoads(table, tuple(map(frozenset, adapters)) if any(adapters) else ())
 
     def begin(self, endpoint: str) -> None:
         """Not kept."""
@@ -32,10 +58,11 @@ class NothingKnown:
 
 
 class ExplainedPicks(Picks):
-    """Those of a process that has sent nothing yet, and to which no server has told its load."""
+    """Those of a process that has sent nothing yet."""
 
-    def __init__(self) -> None:
-        super().__init__(NothingKnown())
+    def __init__(self, states: Mapping[str, EndpointState]) -> None:
+        """``states``: see ``ToldLoads``."""
+        super().__init__(ToldLoads(states))
         self.scores: list[EndpointScore] = []
 
     def pick(

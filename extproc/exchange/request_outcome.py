@@ -175,8 +175,8 @@ def _stood_in(snapshot: Snapshot, metadata: Mapping[str, str], target: Target | 
 
 
 def _renewed(decided: MetricLabels, target: Target | None) -> MetricLabels:
-    """What was decided, by the names of the target where the policy has them no longer."""
-    if target is None or OTHER not in (decided.version, decided.gpu_pool):
+    """What was decided, by the names of the target where the policy has them no longer, or has gone itself."""
+    if target is None or OTHER not in (decided.version, decided.gpu_pool, decided.policy):
         return decided
     return decided._replace(version=target.version or decided.version, gpu_pool=target.pool or decided.gpu_pool)
 

@@ -10,7 +10,7 @@ paused for 0.1 s, for 10 s at the most (``PILOT_DEBOUNCE_AFTER``, ``PILOT_DEBOUN
 second, but after an outage of the API server nobody does (``outage``).
 
 A pass that is broken off, at any point, is begun again from what is in force and what is there: every step leaves a
-state from which that is right.
+state from which that is right, a settle time later.
 """
 
 from __future__ import annotations
@@ -61,13 +61,22 @@ STEPS: tuple[Step, ...] = (
 
 
 class Pass:
-    """One pass through ``STEPS``: says what to do, hears what was done, and waits where something was written."""
+    """One pass through ``STEPS`` after the other: says what to do, hears what was done, and waits where something was
+    written.
+    """
 
     def __init__(self, settle: float = SETTLE) -> None:
         """``settle`` in seconds."""
         self._settle = settle
-        self._next = 0
+        self._next = len(STEPS)
         self._due = 0.0
+
+    def begin(self, now: float) -> None:
+        """Begins with the first step. A pass that did not come to its end was broken off amid a step that may have
+        written something: that settles first.
+        """
+        self._due = 0.0 if self.step is None else now + self._settle
+        self._next = 0
 
     @property
     def step(self) -> Step | None:

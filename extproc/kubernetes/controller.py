@@ -92,6 +92,7 @@ class Controller:
         self._desired = DesiredState(drives=self._rollouts is not None)
         self._leaving: dict[ObjectKey, ReadObject] = {}
         self._serving: dict[ObjectKey, ReadObject] = {}
+        self._order = Pass(self._settle)
         self._worked = False
         self._read_at: float | None = None
 
@@ -274,7 +275,8 @@ class Controller:
             tried = {key: doc for key, doc in (later[at] | both[at]).items() if key not in given_up}
             if failures := await writer.still_refused(api, tried):
                 await self._refuse(failures, desired, render)
-        one = Pass(self._settle)
+        one = self._order
+        one.begin(time.monotonic())
         while (step := one.step) is not None:
             await asyncio.sleep(one.wait(time.monotonic()))
             self._check()
@@ -287,14 +289,11 @@ class Controller:
                         if failures := await writer.write(api, found, self._check):
                             await self._refuse(failures, desired, render)
                 case PutInForce():
-                    wrote = await self._status.write(api, desired, objects, blocked, _now(), self._check)
+                    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    wrote = await self._status.write(api, desired, objects, blocked, now, self._check)
                     wrote = wrote or bool(self._leaving)
             one.done(time.monotonic(), wrote=wrote)
 
     async def _refuse(self, failures: Mapping[Key, str], desired: Desired, render: Renderer) -> NoReturn:
         """Raises ``_Refused`` for the objects that could not be written, with the policies that need them."""
         raise _Refused(await asyncio.to_thread(policies_of, failures, desired, render), failures.keys())
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -185,7 +185,10 @@ class _Taking:
         specs: dict[Key, Mapping[str, Any]] = {key: one.get("spec") or {} for key, one in self._objects.items()}
         pools = []
         for key in self._pools:
-            specs[key] = resolved_pool(specs[key], self._found[key], self._endpoints)
+            before = in_force_of(self._objects[key])
+            specs[key] = resolved_pool(
+                specs[key], self._found[key], self._endpoints, before.spec if before is not None else {}
+            )
             document = _read(self._objects[key], specs[key]).document
             if document is not None and isinstance(document.value, GpuPool):
                 pools.append(document.value)

@@ -11,6 +11,7 @@ serve several policies need versions in each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -37,6 +38,8 @@ class FoundPool(msgspec.Struct, frozen=True):
     """What they have in common; of memories the least."""
     problem: str = ""
     """Why the pool is not as its author means it; empty: it is."""
+    unmatched: bool = False
+    """No node has the labels that it selects by."""
 
     @property
     def count(self) -> int:
@@ -70,7 +73,8 @@ class Nodes:
         selected = [(name, gpus) for name, labels, gpus in self._known if wanted <= labels]
         found = tuple(each for _, gpus in selected for each in gpus if _is(each.gpu, declared))
         names = tuple(dict.fromkeys(each.node for each in found))
-        return FoundPool(names, found, _common([each.gpu for each in found]), _problem(pool, selected, found))
+        common = _common([each.gpu for each in found])
+        return FoundPool(names, found, common, _problem(pool, selected, found), unmatched=not selected)
 
 
 def _is(gpu: Gpu, declared: Gpu) -> bool:
@@ -114,10 +118,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def resolved_pool(spec: Spec, found: FoundPool, endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+def resolved_pool(
+    spec: Spec, found: FoundPool, endpoints: Iterable[Endpoint], before: Spec = MappingProxyType({})
+) -> dict[str, Any]:
     """The pool's ``spec`` with what its nodes tell; what the spec itself says stays.
 
-    ``endpoints``: those that take requests, of every policy. A spec without ``nodeSelector`` stays as it is.
+    ``endpoints``: those that take requests, of every policy. ``before``: the spec that is in force: where all nodes
+    have gone since, as an autoscaler has it, the pool is what they were, and nobody is on it. A spec without
+    ``nodeSelector`` stays as it is.
     """
     if not spec.get("nodeSelector"):
         return dict(spec)
@@ -125,6 +133,8 @@ def resolved_pool(spec: Spec, found: FoundPool, endpoints: Iterable[Endpoint]) -
     given = "product" in spec or "architecture" in spec
     architecture = gpu.architecture or gpu.family or gpu.capability
     filled: dict[str, Any] = {}
+    if found.unmatched and not given and before.get("nodeSelector") == spec["nodeSelector"]:
+        filled = {name: before[name] for name in ("product", "architecture", "memory") if name in before}
     if gpu.product and not given:
         filled["product"] = gpu.product
     elif architecture and not given:

@@ -171,6 +171,8 @@ def _check_named(policy: Policy, version: Version, pool: GpuPool, field: Field) 
     if policy.gpu and (why := shortfall(pool.gpu, policy.gpu)):
         remedy = "name another pool, or change spec.gpuRequirements"
         field.error(f"the pool {pool.name} does not meet gpuRequirements: it {why}", remedy)
+    elif pool.node_selector:
+        pass  # endpoints are those of pods, which come and go
     elif version.endpoints and pool.endpoints and not set(version.endpoints) & set(pool.endpoints):
         message = f"the version {version.name} has none of the endpoints of the pool {pool.name}"
         field.error(message, f"give the version one of {', '.join(pool.endpoints)}, or leave its endpoints out")

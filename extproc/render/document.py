@@ -11,6 +11,11 @@ from typing import Any, TypeAlias
 
 import yaml
 
+try:
+    from yaml import CSafeDumper as SafeDumper
+except ImportError:  # PyYAML was built without libyaml, and writes the same in five times as long
+    from yaml import SafeDumper  # type: ignore[assignment]
+
 Doc: TypeAlias = dict[str, Any]
 """A manifest, or part of one, as plain data."""
 
@@ -25,7 +30,7 @@ def to_yaml(doc: Doc) -> str:
     return yaml.dump(doc, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1 << 20)
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(SafeDumper):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         """Repeats data that occurs more than once, for readability."""
         return True

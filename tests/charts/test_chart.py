@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from extproc.cli.main import parser
+from tests import fast_yaml
 from tests.charts.helm import find
 from tests.house.tree import ROOT
 from tests.manifests import core, crds
@@ -81,7 +82,7 @@ def test_helms_linter_and_kubernetes_take_it(mesh: str) -> None:
     values = ('clients=["a","b"]', 'controllerFlags=["--settle=3"]', 'replicas={"min":3,"max":4}')
     made = charted(f'mesh="{mesh}"', *values, namespace="elsewhere")
     if any(crds.FOLDER.glob("*.yaml")):
-        assert core.all_problems(yaml.safe_dump_all(made.values())) == []
+        assert core.all_problems(fast_yaml.dump_all(made.values())) == []
 
 
 def texts(made: Objects) -> str:
@@ -130,7 +131,7 @@ def test_every_value_has_its_effect(mesh: str) -> None:
 
 
 def values() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+    found: dict[str, Any] = fast_yaml.load((CHART / "values.yaml").read_text())
     return found
 
 

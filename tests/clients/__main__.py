@@ -180,7 +180,7 @@ def run_answered(python: str) -> list[Outcome]:
         for seed, name in enumerate(("v1", "v2")):
             server = stack.enter_context(ModelServer(name))
             model = Model(name, answered, seed)
-            server.then = lambda request, model=model, server=server: model.answer(request, server.seen[-1].body)
+            server.then = model.answers(server)
             grpc_endpoints = (stack.enter_context(model.grpc()),)
             versions.append(Version(name, 1, (server.address,), grpc_endpoints=grpc_endpoints))
         gateway = Gateway(stack, Snapshot((Policy("any", models=("*",), versions=tuple(versions)),)))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from tests.envoy.conftest import Handler
+from tests.envoy.conftest import Answer, Handler, ModelServer, say
 from tests.envoy.schedules import AWS, NDJSON, event, proto, sse
 
 TEXT = "Because."
@@ -33,16 +33,16 @@ class Model:
         self._version, self._answered = version, answered
         self._random = Random(seed)
 
-    def answer(self, request: Handler, body: bytes) -> None:
-        """Answers a request of HTTP."""
-        readable = request.headers["content-type"].startswith(_JSON)  # tritonclient's has tensors, too
-        asked = json.loads(body) if readable else {}
-        kind, text = _made(request.path.partition("?")[0], asked, *self._next())
-        request.send_response(200)
-        request.send_header("content-type", kind)
-        request.send_header("content-length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text)
+    def answers(self, server: ModelServer) -> Answer:
+        """What a server of HTTP answers."""
+
+        def answer(request: Handler) -> None:
+            readable = request.headers.get("content-type", "").startswith(_JSON)  # not of tensors
+            asked = json.loads(server.seen[-1].body) if readable else {}
+            kind, text = _made(request.path.partition("?")[0], asked, *self._next())
+            say(text, content_type=kind)(request)
+
+        return answer
 
     @contextmanager
     def grpc(self) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _anthropic(streamed: bool, into: int, out: int) -> tuple[str, bytes]:
         return _JSON, _json({**message, "content": content, "stop_reason": "end_turn", "usage": usage})
     message |= {"content": [], "usage": {"input_tokens": into, "output_tokens": 1}}
     delta = {"type": "text_delta", "text": TEXT}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": delta},
@@ -140,7 +140,7 @@ def _anthropic(streamed: bool, into: int, out: int) -> tuple[str, bytes]:
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": out}},
         {"type": "message_stop"},
     ]
-    return _SSE, b"".join(sse(one, str(one["type"])) for one in events)
+    return _SSE, b"".join(sse(one, one["type"]) for one in events)
 
 
 def _gemini(into: int, out: int) -> dict[str, Any]:

@@ -219,7 +219,8 @@ def shown(result: Any) -> str:
     if isinstance(result, bytes):
         return result.decode(errors="replace")
     if isinstance(result, dict):  # boto3
-        return str({key: shown(value) for key, value in result.items()})
+        lazy = {"body", "Body", "stream"} & result.keys()
+        return str(dict(result) | {key: shown(result[key]) for key in lazy})
     if type(result).__name__ == "EventStream":
         return str(list(result))
     if hasattr(result, "get_response"):  # tritonclient
@@ -229,7 +230,7 @@ def shown(result: Any) -> str:
 
 def _tokens(text: str, names: str) -> int | None:
     """The last number with one of these names."""
-    found = re.findall(rf"\b(?:{names})['\"]?[=:] ?([0-9]+)", text)
+    found = re.findall(rf"\b(?:{names})['\"]?[=:,] ?([0-9]+)", text)
     return int(found[-1]) if found else None
 
 

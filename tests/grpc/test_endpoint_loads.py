@@ -125,9 +125,9 @@ def test_workers_have_one_collector_and_see_each_other_s_picks(
     team: ServedWorkers, servers: list[PageServer], tmp_path: Path
 ) -> None:
     assert len(collectors(team)) == 1
-    for server in servers:
-        set_load(server, 0)
-    until(lambda: {row["waiting"] for row in rows(team).values()} == {0})
+    for server in servers:  # none is idle, or what is in flight would be taken for lost
+        server.answers = lambda _: page_of(0, 1)
+    until(lambda: {(row["waiting"], row["running"]) for row in rows(team).values()} == {(0, 1)})
     for turn in range(30):  # nobody ends: each worker must know what the other has sent
         picked(f"unix://{tmp_path}/p.sock-{turn % 2 + 1}")
     in_flight = [row["in_flight"] for row in rows(team).values()]
@@ -167,7 +167,7 @@ def is_reloaded(team: ServedWorkers, before: int) -> bool:
 
 @LONG
 def test_endpoints_come_and_go_under_load(team: ServedWorkers, servers: list[PageServer], tmp_path: Path) -> None:
-    """Reloads as fast as they are taken, among bad pages: each pick is an endpoint of a policy in force lately."""
+    """Reloads as fast as they are taken, among bad pages: each request gets an endpoint that is there."""
     policy, stop = tmp_path / "policy.yaml", Event()
     found: Counter[str] = Counter()
 
@@ -177,18 +177,14 @@ def test_endpoints_come_and_go_under_load(team: ServedWorkers, servers: list[Pag
                 found[picked(f"unix://{tmp_path}/p.sock-{number}")] += 1
 
     with dripping() as slow, flooding(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536) as huge:
-        every = [
-            *(server.address for server in servers),
-            slow.address,
-            huge.address,
-            *(f"127.0.9.{n}:9" for n in range(40)),
-        ]
+        bad = [slow.address, huge.address, *(f"127.0.9.{n}:9" for n in range(40))]
+        others = [*(server.address for server in servers[1:]), *bad]
         asking = Thread(target=ask, daemon=True)
         asking.start()
         draw = random.Random(7)
         for _ in range(30):
             generation = team.config()["generation"]
-            write(policy, draw.sample(every, draw.randint(1, len(every))))
+            write(policy, [servers[0].address, *draw.sample(others, draw.randint(1, len(others)))])
             team.signal(signal.SIGHUP)
             until(partial(is_reloaded, team, generation))
         write(policy, [server.address for server in servers])
@@ -200,7 +196,7 @@ def test_endpoints_come_and_go_under_load(team: ServedWorkers, servers: list[Pag
         until(lambda: team.metric("extproc_collector_pages") == 3)
         until(lambda: not slow.open + huge.open)
     assert "" not in found
-    assert found.keys() <= set(every)
+    assert found.keys() <= {servers[0].address, *others}
     assert sum(found.values()) > 30
     assert len(collectors(team)) == 1
     assert team.metric('extproc_errors_total{reason="internal"}') == 0

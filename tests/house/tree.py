@@ -111,12 +111,12 @@ def listed(module: str, names: tuple[str, ...]) -> bool:
 
 def imports(module: str, tree: ast.Module, known: dict[str, ast.Module]) -> Iterator[str]:
     """What ``module`` imports, anywhere in it: of a package its submodule where it names one."""
+    package = module if any(m.startswith(f"{module}.") for m in known) else module.rpartition(".")[0]
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
             case ast.ImportFrom(module=source, names=names, level=level):
-                package = module if any(m.startswith(f"{module}.") for m in known) else module.rpartition(".")[0]
                 above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
                 start = ".".join((*above, source) if source else above)
                 for alias in names:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _OF = {
+    "LISTENER": "envoy.config.listener.v3.Listener",
     "NETWORK_FILTER": "envoy.config.listener.v3.Filter",
     "HTTP_FILTER": "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
     "VIRTUAL_HOST": "envoy.config.route.v3.VirtualHost",

@@ -9,12 +9,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Version
 from extproc.render.istio.istio_options import POOL_LABEL
 from extproc.render.istio.manifests import IstioOptions, documents
+from tests import fast_yaml
 from tests.envoy.conftest import ModelServer, Processor
 from tests.house.tree import ROOT
 from tests.istio.patching import Proxy
@@ -73,7 +72,7 @@ def proxy(
     """A client's sidecar or the gateway with our manifests for ``view``."""
     address = processor if isinstance(processor, str) else processor.address
     chosen = IstioOptions(**options)
-    manifests = [*documents(snapshot, chosen), *yaml.safe_load_all(OURS.read_text())]
+    manifests = [*documents(snapshot, chosen), *fast_yaml.load_all(OURS.read_text())]
     services = [
         Service(CHAT, PORT, tuple(pods)),
         Service(OTHER, PORT, (pod(other),)),

@@ -36,6 +36,8 @@ class Proxy:
     authentication: list[Doc] = field(default_factory=list)
     """HTTP filters that Istio makes of RequestAuthentication and AuthorizationPolicy."""
     manager: Doc = field(init=False)
+    listener: Doc = field(default_factory=dict)
+    """What patches say of the listener as a whole."""
 
     def __post_init__(self) -> None:
         self.manager = {
@@ -93,6 +95,9 @@ class Proxy:
                 anchor = chain["subFilter"]["name"]
                 if self._listens(match) and anchor in self.filters:
                     self.manager["http_filters"].insert(self.filters.index(anchor), value)
+            case "LISTENER", "MERGE":
+                assert match["listener"] == {"name": "main_internal"}, "the waypoint's"
+                merge(self.listener, value)
             case "VIRTUAL_HOST", "MERGE":
                 for vhost in self._hosts(match):
                     merge(vhost, value)
@@ -123,6 +128,9 @@ class Proxy:
         return port == self.port
 
     def _hosts(self, match: Doc) -> list[Doc]:
+        """None at a waypoint: what VirtualServices make there istiod does not patch."""
+        if self.context == "SIDECAR_INBOUND":
+            return []
         wanted = match.get("routeConfiguration", {}).get("vhost", {})
         named = wanted.get("name")
         domain = wanted.get("domainName")
@@ -142,7 +150,9 @@ class Proxy:
                 "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}}]
             },
             "static_resources": {
-                "listeners": [{"name": f"0.0.0.0_{self.port}", "address": free, "filter_chains": [chain]}],
+                "listeners": [
+                    {"name": f"0.0.0.0_{self.port}", "address": free, "filter_chains": [chain], **self.listener}
+                ],
                 "clusters": self.clusters,
             },
         }

@@ -163,7 +163,18 @@ def test_a_large_body_is_read_to_the_policys_limit(servers: Servers, processor: 
     assert len(v1.seen[0].body) > 5 << 20
 
 
-@pytest.mark.parametrize("place", [*PLACES_OF_FILTERS])
+def test_a_waypoint_gathers_a_grpc_call_and_routes_it(servers: Servers, processor: Process, run: Run) -> None:
+    """Its routes, which say elsewhere that such calls are not gathered, can't be patched."""
+    v1, other = servers("v1", "other")
+    snapshot = Snapshot((mesh.policy(versions=(Version("v1"),)),))
+    pods = [mesh.pod(v1, "v1")]
+    envoy = run(mesh.proxy(snapshot, pods, other, processor(snapshot), at="SIDECAR_INBOUND", proxies=("waypoint",)))
+    message, path = b"\0\0\0\0\x07\n\x05llama", "/inference.GRPCInferenceService/ModelInfer"
+    answer = envoy.post(message, path, host=mesh.CHAT, content_type="application/grpc")
+    assert (answer.status, envoy.logged()["route"]) == (200, "chat-v1-grpc")
+
+
+@pytest.mark.parametrize("place", ["gateway", "sidecar"])
 def test_a_grpc_call_is_not_gathered(place: str, servers: Servers, processor: Process, run: Run) -> None:
     """It is routed by its first message while the others are not there yet, and has more than Envoy may gather."""
     v1, other = servers("v1", "other")

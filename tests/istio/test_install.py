@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from extproc.cli.main import parser
 from extproc.kubernetes.processors import ADMIN_PORT
 from extproc.render.istio.manifests import IstioOptions
+from tests import fast_yaml
 from tests.house.tree import ROOT
 from tests.manifests import core, crds
 from tests.policy_documents import load_texts
@@ -23,14 +23,14 @@ KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
 
 
 def one(file: str) -> dict[str, Any]:
-    (document,) = yaml.safe_load_all((FOLDER / file).read_text())
+    (document,) = fast_yaml.load_all((FOLDER / file).read_text())
     return document  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
 def test_a_kustomization_names_every_file_beside_it(path: Path) -> None:
     """Its own fields are few; kubectl refuses others. The policy is applied by itself."""
-    document = yaml.safe_load(path.read_text())
+    document = fast_yaml.load(path.read_text())
     assert document.keys() <= {"apiVersion", "kind", "namespace", "resources"}
     there = {file.name for file in path.parent.glob("*.yaml")}
     assert sorted(document["resources"]) == sorted(there - {"kustomization.yaml", "mesh-values.yaml", "policy.yaml"})
@@ -156,13 +156,13 @@ def test_kubectl_takes_the_kustomization(path: Path) -> None:
     command = ["kubectl", "kustomize", str(path.parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    made = list(yaml.safe_load_all(done.stdout))
+    made = list(fast_yaml.load_all(done.stdout))
     known = [document for document in made if not document["apiVersion"].startswith("monitoring.coreos.com/")]
-    assert core.all_problems(yaml.safe_dump_all(known)) == [] if known else made
+    assert core.all_problems(fast_yaml.dump_all(known)) == [] if known else made
 
 
 def test_the_rights_are_those_of_the_account_that_the_pod_has() -> None:
-    role, binding = yaml.safe_load_all((FOLDER / "rbac.yaml").read_text())
+    role, binding = fast_yaml.load_all((FOLDER / "rbac.yaml").read_text())
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     account = {"kind": "ServiceAccount", "name": one("serviceaccount.yaml")["metadata"]["name"]}
     assert binding["subjects"] == [account | {"namespace": one("kustomization.yaml")["namespace"]}]

@@ -19,6 +19,7 @@ from extproc.policyfile import loader
 from extproc.render.envoy.clusters import clusters
 from extproc.render.envoy.envoy_options import EnvoyOptions
 from extproc.render.istio.manifests import PROXY_KINDS, RELEASES, IstioOptions, documents, notes
+from tests import fast_yaml
 from tests.house.tree import ROOT
 from tests.istio import envoy_api, rendered
 from tests.manifests import core, crds
@@ -148,7 +149,7 @@ def test_routes_lead_to_what_there_is(snapshot: Snapshot, options: IstioOptions)
 @pytest.mark.parametrize(("path", "document"), list(checked_in()), ids=lambda each: getattr(each, "stem", ""))
 def test_what_is_checked_in_is_right(path: Path, document: dict[str, Any]) -> None:
     if not document["apiVersion"].startswith(NOT_OF_ISTIO_OR_KUBERNETES):
-        assert core.all_problems(yaml.safe_dump(document)) == []
+        assert core.all_problems(fast_yaml.dump(document)) == []
     if document["kind"] == "EnvoyFilter":
         assert envoy_api.problems(document) == []
 
@@ -180,8 +181,8 @@ TYPOS = {
 def test_a_planted_typo_is_caught(kind: str) -> None:
     path, value = TYPOS[kind]
     manifest = next(document for _, document in checked_in() if document["kind"] == kind)
-    assert core.all_problems(yaml.safe_dump(manifest)) == []
-    assert core.all_problems(yaml.safe_dump(planted(manifest, path, value))) != []
+    assert core.all_problems(fast_yaml.dump(manifest)) == []
+    assert core.all_problems(fast_yaml.dump(planted(manifest, path, value))) != []
 
 
 @pytest.mark.parametrize(

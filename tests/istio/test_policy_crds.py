@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from extproc.errors import PolicyProblems
 from extproc.policy import custom_metric
 from extproc.policyfile import custom_metrics, gpu_pool, loader
+from tests import fast_yaml
 from tests.house.tree import ROOT
 from tests.manifests import core, schema
 from tests.policy_documents import load_texts
 
-CRDS = {crd["spec"]["names"]["kind"]: crd for crd in yaml.safe_load_all((ROOT / "istio" / "crds.yaml").read_text())}
+CRDS = {crd["spec"]["names"]["kind"]: crd for crd in fast_yaml.load_all((ROOT / "istio" / "crds.yaml").read_text())}
 COLUMNS = [
     (kind, column)
     for kind, crd in CRDS.items()
@@ -294,7 +294,7 @@ BAD_POOLS = """
 
 def documents(kind: str, specs: str) -> list[dict[str, Any]]:
     head = {"apiVersion": "ai.istio.io/v1alpha1", "kind": kind, "metadata": {"name": "a"}}
-    return [{**head, "spec": spec} for spec in yaml.safe_load_all(specs)]
+    return [{**head, "spec": spec} for spec in fast_yaml.load_all(specs)]
 
 
 def refused(document: dict[str, Any]) -> list[str]:
@@ -306,12 +306,12 @@ def refused(document: dict[str, Any]) -> list[str]:
 
 def checked(document: dict[str, Any]) -> str:
     """What `extproc check` says against it alone; of a pool, in the company of a policy."""
-    texts = [("a.yaml", yaml.safe_dump(document))]
+    texts = [("a.yaml", fast_yaml.dump(document))]
     if document["kind"] == "GpuPool":
         (policy,) = documents("ModelInferencePolicy", "{gpuRequirements: {}}")
-        texts.append(("b.yaml", yaml.safe_dump(policy)))
+        texts.append(("b.yaml", fast_yaml.dump(policy)))
     else:
-        texts.append(("b.yaml", yaml.safe_dump({**documents("GpuPool", "{architecture: a100}")[0], **POOL})))
+        texts.append(("b.yaml", fast_yaml.dump({**documents("GpuPool", "{architecture: a100}")[0], **POOL})))
     try:
         load_texts(texts)
     except PolicyProblems as problems:
@@ -338,7 +338,7 @@ def test_what_check_refuses_is_refused(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 def test_every_policy_of_ours_is_taken(path: Path) -> None:
-    found = [d for d in yaml.safe_load_all(path.read_text()) if d]
+    found = [d for d in fast_yaml.load_all(path.read_text()) if d]
     assert loader.load([path]).snapshot.policies
     assert [refused(document) for document in found] == [[]] * len(found)
 
@@ -346,7 +346,7 @@ def test_every_policy_of_ours_is_taken(path: Path) -> None:
 def test_the_policies_of_the_docs_are_taken() -> None:
     text = (ROOT / "docs" / "policy.md").read_text()
     (example,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", text, re.DOTALL)
-    found = list(yaml.safe_load_all(example))
+    found = list(fast_yaml.load_all(example))
     assert len(found) > 2
     assert [refused(document) for document in found] == [[]] * len(found)
 

@@ -145,17 +145,24 @@ class ControlPlane:
         command = [shutil.which("mount") or "mount", "--bind", str(self.directory / "hosts"), "/etc/hosts"]
         subprocess.run(command, check=True)
         (self.directory / "mesh.yaml").write_text(yaml.safe_dump(mesh))
+        self._istiod = self.istiod_at(ISTIOD_ADDRESS)
+
+    def istiod_at(self, address: str, **more: str) -> Program:
+        """Starts an istiod with the same mesh configuration, and with ``more`` in its environment; waits until it is
+        ready.
+        """
         ports = {"monitoringAddr": 15014, "httpAddr": 18080, "grpcAddr": 15010, "secureGRPCAddr": 15012}
         arguments = ["discovery", f"--kubeconfig={self.admin}", "--meshConfig=mesh.yaml", "--domain=cluster.local"]
-        arguments += [f"--{flag}={ISTIOD_ADDRESS}:{port}" for flag, port in (ports | {"httpsAddr": 15017}).items()]
+        arguments += [f"--{flag}={address}:{port}" for flag, port in (ports | {"httpsAddr": 15017}).items()]
         environment = {"POD_NAMESPACE": "istio-system", "POD_NAME": "istiod-0", "SERVICE_ACCOUNT": "istiod"}
         environment |= {"REVISION": "default", "CLUSTER_ID": "Kubernetes", "PILOT_CERT_PROVIDER": "istiod"}
         environment |= {"ENABLE_DEBUG_ENDPOINT_AUTH": "false", "INJECTION_WEBHOOK_CONFIG_NAME": ""}
         environment |= {"VALIDATION_WEBHOOK_CONFIG_NAME": "istio-validator-istio-system", "ISTIOD_CUSTOM_HOST": ""}
         # Filters of Istio's own, which other Envoys do not have.
         environment |= {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
-        self._istiod = Program("pilot-discovery", arguments, self.directory, environment)
-        self._istiod.wait_until(f"http://{ISTIOD_ADDRESS}:18080/ready")
+        istiod = Program("pilot-discovery", arguments, self.directory, environment | more)
+        istiod.wait_until(f"http://{address}:18080/ready")
+        return istiod
 
     def name_address(self, address: str, name: str) -> None:
         """Has this mount namespace find ``address`` by ``name``, where istiod was started."""

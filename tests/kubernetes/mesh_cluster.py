@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.kubernetes.control_plane import ControlPlane
@@ -69,8 +70,15 @@ def _pod(namespace: str, name: str, labels: Mapping[str, str]) -> dict[str, Any]
     return _object("v1", "Pod", namespace, name, labels=dict(labels), spec=spec)
 
 
-def _service(namespace: str, name: str, address: str, port: Mapping[str, Any]) -> dict[str, Any]:
-    return _object("v1", "Service", namespace, name, spec={"clusterIP": address, "ports": [dict(port)]})
+def _service(
+    namespace: str,
+    name: str,
+    address: str,
+    port: Mapping[str, Any],
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    spec = {"clusterIP": address, "ports": [dict(port)]}
+    return _object("v1", "Service", namespace, name, labels=dict(labels), spec=spec)
 
 
 def _slice(namespace: str, service: str, port: Mapping[str, Any], members: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -124,20 +132,36 @@ def fill(control_plane: ControlPlane) -> None:
         _runs(control_plane, namespace, name, address)
 
 
-def workload(control_plane: ControlPlane, namespace: str, name: str, service_address: str, address: str) -> None:
-    """A Service of one Pod, of the version v1, in a namespace that is there."""
+def workload(
+    control_plane: ControlPlane,
+    namespace: str,
+    name: str,
+    service_address: str,
+    *addresses: str,
+    labels: Mapping[str, str] = MappingProxyType({}),
+    pod_labels: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """A Service of Pods, one at each of ``addresses``, of the versions v1, v2, …, in a namespace that is there.
+
+    ``labels``: of the Service; ``pod_labels``: more, of each Pod.
+    """
     http = {"name": "http", "port": 8080, "protocol": "TCP"}
+    members = [(f"{name}-{number}", address) for number, address in enumerate(addresses)]
     control_plane.apply(_object("v1", "ServiceAccount", namespace, "default"))
     control_plane.apply(
-        _service(namespace, name, service_address, http),
-        _pod(namespace, f"{name}-0", {"app": name, "version": "v1"}),
-        _slice(namespace, name, http, [(f"{name}-0", address)]),
+        _service(namespace, name, service_address, http, labels),
+        *(
+            _pod(namespace, pod, {"app": name, "version": f"v{number}", **pod_labels})
+            for number, (pod, _) in enumerate(members, 1)
+        ),
+        _slice(namespace, name, http, members),
     )
-    _runs(control_plane, namespace, f"{name}-0", address)
+    for pod, address in members:
+        _runs(control_plane, namespace, pod, address)
 
 
-def _without(applies_to: str, **listener_filter: Any) -> dict[str, Any]:
-    """A patch that removes ``istio.stats``, which the Envoy of this test does not have."""
+def without(applies_to: str, **listener_filter: Any) -> dict[str, Any]:
+    """A patch that removes a filter of Istio's own, which the Envoy of this test does not have."""
     listener = {"filterChain": {"filter": listener_filter}}
     return {
         "applyTo": applies_to,
@@ -146,7 +170,7 @@ def _without(applies_to: str, **listener_filter: Any) -> dict[str, Any]:
     }
 
 
-_HTTP = "envoy.filters.network.http_connection_manager"
+CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 _SERVER = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
 _TO_ANY = {"destination": {"host": SERVICES[0].host, "port": {"number": 8080}}}
 _MESH = (
@@ -173,8 +197,8 @@ _MESH = (
         spec={
             "priority": -10,
             "configPatches": [
-                _without("HTTP_FILTER", name=_HTTP, subFilter={"name": "istio.stats"}),
-                _without("NETWORK_FILTER", name="istio.stats"),
+                without("HTTP_FILTER", name=CONNECTION_MANAGER, subFilter={"name": "istio.stats"}),
+                without("NETWORK_FILTER", name="istio.stats"),
             ],
         },
     ),

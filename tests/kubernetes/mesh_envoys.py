@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,9 +36,12 @@ class MeshEnvoy:
         place: Path,
         *,
         agent: bool = False,
+        istiod: str = "",
+        listeners: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """``kind``: of the node, ``sidecar`` or ``router``. ``place``: a folder for its files, with those of its
-        ``agent`` where it has one.
+        """``kind``: of the node, ``sidecar``, ``router`` or ``waypoint``. ``place``: a folder for its files, with those
+        of its ``agent`` where it has one. ``istiod``: the address of one that it asks itself; empty: the tests' own, by
+        the agent where it has one. ``listeners``: more than istiod tells it.
         """
         self.kind = kind
         place.mkdir(exist_ok=agent)
@@ -45,7 +49,9 @@ class MeshEnvoy:
         self._log = place / "envoy.log"
         self._admin_file = place / "admin.txt"
         configuration = place / "bootstrap.json"
-        configuration.write_text(json.dumps(_bootstrap(kind, address, name, namespace, labels, agent=agent)))
+        made = _bootstrap(kind, address, name, namespace, labels, agent=agent, istiod=istiod)
+        made["static_resources"]["listeners"] = list(listeners)
+        configuration.write_text(json.dumps(made))
         flags = ["--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "200"]
         flags += ["--admin-address-path", str(self._admin_file), "--log-level", "warning"]
         flags += ["--drain-time-s", "45"]  # Istio's drainDuration
@@ -133,7 +139,7 @@ def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bootstrap(
-    kind: str, address: str, name: str, namespace: str, labels: dict[str, str], *, agent: bool
+    kind: str, address: str, name: str, namespace: str, labels: dict[str, str], *, agent: bool, istiod: str
 ) -> dict[str, Any]:
     """What pilot-agent's template has of it (istio/istio, tools/packaging/common/envoy_bootstrap.json)."""
     metadata = {
@@ -148,9 +154,10 @@ def _bootstrap(
         "WORKLOAD_NAME": name.rpartition("-")[0],
         "INSTANCE_IPS": address,
     }
-    clusters = [_cluster("xds-grpc", {"socket_address": {"address": ISTIOD_ADDRESS, "port_value": 15010}})]
+    direct = {"socket_address": {"address": istiod or ISTIOD_ADDRESS, "port_value": 15010}}
+    clusters = [_cluster("xds-grpc", {"pipe": {"path": XDS}} if agent and not istiod else direct)]
     if agent:
-        clusters = [_cluster("xds-grpc", {"pipe": {"path": XDS}}), _cluster("sds-grpc", {"pipe": {"path": SDS}})]
+        clusters.append(_cluster("sds-grpc", {"pipe": {"path": SDS}}))
     by_ads = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
     return {
         "node": {

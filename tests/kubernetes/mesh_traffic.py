@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -38,6 +39,8 @@ class Answer(NamedTuple):
     """The headers by which the pod was told what was decided."""
     text: str
     at: float
+    request: str = ""
+    """Its id, by which the proxy's access log names it."""
 
 
 class MeshTraffic:
@@ -154,10 +157,11 @@ async def _ask(session: aiohttp.ClientSession, entrance: str, service: str, head
     try:
         async with session.post(f"{base}/v1/chat/completions", json=body, headers=headers | {"host": host}) as got:
             text = await got.read()
-            told = json.loads(text)["told"] if got.status == 200 else {}
+            said: dict[str, Any] = json.loads(text) if got.status == 200 else {"told": {}, "request": ""}
             names = ("x-model-version", "x-gpu-pool", "x-pod")
             version, pool, by = (got.headers.get(name, "") for name in names)
-            return Answer(entrance, service, got.status, version, pool, by, told, text.decode()[:200], time.time())
+            more = (said["told"], text.decode()[:200], time.time(), said["request"])
+            return Answer(entrance, service, got.status, version, pool, by, *more)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return Answer(entrance, service, 0, "", "", "", {}, repr(error), time.time())
 
@@ -174,16 +178,26 @@ def _as_decided(answer: Answer) -> bool:
 async def _answer(pod: str, request: web.Request) -> web.Response:
     await request.read()
     told = {name: request.headers[name] for name in ("x-model-version", "x-gpu-pool") if name in request.headers}
-    said = {"told": told, "choices": [{"message": {"role": "assistant", "content": "hi"}}]}
+    said = {"told": told, "request": request.headers.get("x-request-id", "")}
+    answer = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
     usage = {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}
-    return web.json_response(said | usage, headers={"x-pod": pod})
+    return web.json_response(said | answer | usage, headers={"x-pod": pod})
+
+
+def lines(log: Path) -> Iterator[dict[str, Any]]:
+    """Of an access log."""
+    return map(json.loads, log.read_text().splitlines())
+
+
+def failed_open(log: Path) -> set[str]:
+    """Ids of the requests that a proxy let pass undecided since no processor answered in time."""
+    return {line["request_id"] for line in lines(log) if line["failed_open"] in (1, "1")}
 
 
 def wrong_lines(log: Path) -> list[dict[str, Any]]:
     """Lines of an access log that tell of a failure, or of another version or pool than those of who answered."""
     found = []
-    for text in log.read_text().splitlines():
-        line = json.loads(text)
+    for line in lines(log):
         pod = BY_ADDRESS.get(line["upstream"] or "")
         right = pod is not None and line["version"] in (None, pod.version) and line["gpu_pool"] in (None, pod.pool)
         if line["code"] != 200 or not right:

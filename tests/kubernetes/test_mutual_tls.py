@@ -32,11 +32,12 @@ PATIENCE = 120
 
 
 class Models(BaseHTTPRequestHandler):
-    """A model server that tells the headers which it got."""
+    """A model server that tells the headers which it got, and its own address as ``by``."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        body = json.dumps({"told": {name.lower(): value for name, value in self.headers.items()}}).encode()
+        told = {name.lower(): value for name, value in self.headers.items()} | {"by": self.connection.getsockname()[0]}
+        body = json.dumps({"told": told}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -76,11 +77,13 @@ def istio(version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": "default", "namespace": SECURE}, "spec": spec}
 
 
-def ask(address: str, port: int, host: str) -> tuple[int, dict[str, str], dict[str, str]]:
+def ask(
+    address: str, port: int, host: str, model: str = "vault-7b", prompt: str = "hi"
+) -> tuple[int, dict[str, str], dict[str, str]]:
     """Status, headers, and the headers that the model server got; status 0: no answer."""
     connection = http.client.HTTPConnection(address, port, timeout=20)
     try:
-        body = json.dumps({"model": "vault-7b", "messages": [{"role": "user", "content": "hi"}]})
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}]})
         headers = {"host": host, "content-type": "application/json"}
         connection.request("POST", "/v1/chat/completions", body, headers)
         answer = connection.getresponse()

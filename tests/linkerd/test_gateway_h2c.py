@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import yaml
 from linkerd_adapter import manifests
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
 from extproc.gateway.envoy_process import Envoy
 from extproc.render.envoy.envoy_options import typed
+from tests import fast_yaml
 from tests.envoy.conftest import Gateway
 from tests.linkerd.test_gateway import POLICY
 from tests.policy_documents import load_texts
@@ -31,7 +31,7 @@ def rendered(app_protocol: Any) -> tuple[dict[str, Any], list[dict[str, Any]], t
     found = manifests.render(SNAPSHOT, {}, options)
     maps = [doc for doc in found.manifests if doc["kind"] == "ConfigMap" and "envoy.yaml" in doc["data"]]
     services = [doc for doc in found.manifests if doc["kind"] == "Service" and "chat" in doc["metadata"]["name"]]
-    return yaml.safe_load(maps[0]["data"]["envoy.yaml"]), services, found.notes
+    return fast_yaml.load(maps[0]["data"]["envoy.yaml"]), services, found.notes
 
 
 def speaks(cluster: dict[str, Any]) -> list[str]:

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 from linkerd_adapter import manifests
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
@@ -18,6 +17,7 @@ from linkerd_adapter.names import Service
 from extproc.cli.main import parser
 from extproc.kubernetes.api import Resource
 from extproc.kubernetes.mesh_writer import GATEWAY_KINDS, ISTIO, LINKERD
+from tests import fast_yaml
 from tests.house.tree import ROOT
 from tests.manifests import core, crds
 from tests.unit.render.snapshots import CANARY
@@ -32,7 +32,7 @@ def installed() -> dict[tuple[str, str], dict[str, Any]]:
     command = ["kubectl", "kustomize", str(FOLDER)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
+    return {(one["kind"], one["metadata"]["name"]): one for one in fast_yaml.load_all(done.stdout)}
 
 
 def gateway() -> dict[str, dict[str, Any]]:
@@ -73,7 +73,7 @@ def test_it_is_the_kinds_the_controller_and_what_scales_and_guards_the_gateway()
 
 @crds.needed
 def test_kubernetes_takes_it() -> None:
-    assert core.all_problems(yaml.safe_dump_all(installed().values())) == []
+    assert core.all_problems(fast_yaml.dump_all(installed().values())) == []
 
 
 def test_the_autoscaler_is_the_gateways() -> None:
@@ -101,7 +101,7 @@ def rights(role: tuple[str, str]) -> set[tuple[str, str]]:
 
 
 def istio_rules() -> list[dict[str, Any]]:
-    role, _ = yaml.safe_load_all((ROOT / "istio" / "controller" / "mesh-rights.yaml").read_text())
+    role, _ = fast_yaml.load_all((ROOT / "istio" / "controller" / "mesh-rights.yaml").read_text())
     return list(role["rules"])
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter import manifests, plan
@@ -23,6 +22,7 @@ from extproc.gateway.envoy_binary import find_envoy
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
 from extproc.render.envoy.routes import weighted_targets
+from tests import fast_yaml
 from tests.manifests import core, crds
 from tests.policy_documents import load_texts
 
@@ -126,7 +126,7 @@ def test_every_manifest_is_valid(name: str, options: Options) -> None:
     docs = rendered(SNAPSHOTS[name], options)
     assert {"Deployment", "Service", "ConfigMap", "ServiceAccount"} <= {doc["kind"] for doc in docs}
     assert [problem for doc in docs for problem in problems(doc)] == []
-    assert list(yaml.safe_load_all("---\n".join(yaml.safe_dump(doc) for doc in docs))) == docs
+    assert list(fast_yaml.load_all("---\n".join(fast_yaml.dump(doc) for doc in docs))) == docs
 
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS.values(), ids=SNAPSHOTS.keys())
@@ -179,7 +179,7 @@ def _check_route(route: Doc, services: set[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
 def test_the_linter_finds_nothing(name: str) -> None:
-    text = "---\n".join(yaml.safe_dump(doc) for doc in rendered(SNAPSHOTS[name]))
+    text = "---\n".join(fast_yaml.dump(doc) for doc in rendered(SNAPSHOTS[name]))
     found, _ = lint([("rendered.yaml", text)])
     assert found == []
 
@@ -201,7 +201,7 @@ def test_envoy_refuses_requests_before_the_kernel_kills_it() -> None:
     (deployment,) = of(documents, "Deployment")
     envoy = next(c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "envoy")
     assert envoy["resources"]["limits"] == {"memory": "1024Mi"}
-    heap = yaml.safe_load(config_map["data"]["envoy.yaml"])["overload_manager"]["resource_monitors"][0]
+    heap = fast_yaml.load(config_map["data"]["envoy.yaml"])["overload_manager"]["resource_monitors"][0]
     assert 700 << 20 < heap["typed_config"]["max_heap_size_bytes"] < 900 << 20
 
 
@@ -226,7 +226,7 @@ def test_timeouts_leave_streams_alone() -> None:
     }
     assert "annotations" not in of(rendered(SNAPSHOTS["shared"]), "HTTPRoute")[0]["metadata"]
     (envoy,) = [c for c in of(rendered(SNAPSHOTS["canary"]), "ConfigMap") if "envoy.yaml" in c["data"]]
-    document = yaml.safe_load(envoy["data"]["envoy.yaml"])
+    document = fast_yaml.load(envoy["data"]["envoy.yaml"])
     manager = document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     found = manager["route_config"]["virtual_hosts"][0]["routes"]
     routes = [route for route in found if "upgrade_configs" not in route["route"]]  # one refuses what is no WebSocket

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from extproc import headers
 from extproc.render.document import Doc
+from extproc.render.envoy.envoy_options import typed
 
 _ANSWER_HEADERS = (headers.MODEL_NAME, headers.MODEL_VERSION, headers.GPU_POOL, headers.MODEL_COHORT)
 _SERVER_TIMING = (
@@ -30,6 +31,15 @@ def response_headers(pool: str = f"%REQ({headers.GPU_POOL})%") -> Doc:
             ),
         ],
     }
+
+
+def response_headers_filter() -> Doc:
+    """An HTTP filter that does what ``response_headers`` do, for where routes and virtual hosts can't be changed."""
+    fields = response_headers()
+    mutations = [{"remove": name} for name in fields["response_headers_to_remove"]]
+    mutations += [{"append": header} for header in fields["response_headers_to_add"]]
+    kind = "extensions.filters.http.header_mutation.v3.HeaderMutation"
+    return typed("aimesh.answer", kind, mutations={"response_mutations": mutations})
 
 
 def _response_header(name: str, value: str) -> Doc:

@@ -32,7 +32,7 @@ from extproc.render.envoy.envoy_options import (
 )
 from extproc.render.envoy.filters import load_report_filter, observe_filter, reads_load_headers, route_filter
 from extproc.render.envoy.local_replies import local_replies_in_mesh
-from extproc.render.envoy.response_headers import response_headers
+from extproc.render.envoy.response_headers import response_headers, response_headers_filter
 from extproc.render.envoy.routes import body_buffer
 from extproc.render.istio.account_log import account_log
 from extproc.render.istio.admission import (
@@ -126,14 +126,15 @@ class _Filters:
 
     def waypoint(self, where: str) -> Doc:
         """For a waypoint (ambient mode). It has virtual hosts by address, not by host: the filters are enabled for all
-        of its services, and requests for no model pass unmatched.
+        of its services, and requests for no model pass unmatched. Where a VirtualService makes its routes, istiod
+        patches none of them (``buildWaypointInboundHTTPRouteConfig``), nor virtual hosts.
         """
         context = "SIDECAR_INBOUND"
+        limit = {"per_connection_buffer_limit_bytes": body_buffer(self._snapshot, self._options.body)}
+        listener = {"listener": {"name": "main_internal"}}
         patches = [*self._clusters(context), *self._credentials(context)]
+        patches.append(_patch("LISTENER", context, listener, "MERGE", limit))
         patches += self._chain(context, {}, everywhere=True)
-        patches.append(_patch("VIRTUAL_HOST", context, {}, "MERGE", self._virtual_host()))
-        for mine in policies_by_host(self._snapshot, self._options).values():
-            patches += self._grpc_default_route(context, {}, catch_all(self._snapshot, mine))
         gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._options.waypoint}
         return self._manifest("aimesh-waypoint", where, patches, {"targetRefs": [gateway]})
 
@@ -166,7 +167,9 @@ class _Filters:
     def _chain(self, context: str, listener: Doc, *, everywhere: bool = False) -> list[Doc]:
         """Our filters in a filter chain: disabled until a host enables them, or enabled ``everywhere``."""
         filters = [admitted_filter(), *self._load_filters, self._route, sampled_filter(), self._observe]
-        if not everywhere:
+        if everywhere:
+            filters.append(response_headers_filter())
+        else:
             filters = [{"name": each["name"], "disabled": True, **each} for each in filters]
         return [self._connection_manager(context, listener), *(_before(context, listener, each) for each in filters)]
 

@@ -7,18 +7,18 @@ import re
 from copy import deepcopy
 from typing import Any
 
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linkerd_adapter.lint.linter import RULES, lint
 
+from tests import fast_yaml
 from tests.lint.linkerd.corpus import BAD, GOOD
 
 BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """What YAML takes for the end of a line."""
 CODES = {rule.code for rule in RULES}
 MANIFESTS: list[Any] = [
-    manifest for file in (*GOOD, *BAD) if "lnk001" not in file.name for manifest in yaml.safe_load_all(file.read_text())
+    manifest for file in (*GOOD, *BAD) if "lnk001" not in file.name for manifest in fast_yaml.load_all(file.read_text())
 ]
 
 WORDS = """
@@ -41,7 +41,7 @@ trees = st.recursive(
 
 
 def dump(*documents: object) -> str:
-    return yaml.safe_dump_all(documents, allow_unicode=True)
+    return fast_yaml.dump_all(documents, allow_unicode=True)
 
 
 def looked_at(text: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from extproc.cli.main import main
 from tests.policy_documents import policy
 from tests.unit.cli.command_lines import flags, help_of, refused
+from tests.unit.cli.stub_servers import admin_port
 
 
 @pytest.fixture
@@ -27,9 +28,9 @@ def test_defaults_and_every_flag() -> None:
         "header": [],
         "body": b"",
         "locality": "",
-        "endpoints": False,
+        "endpoints": None,
     }
-    words = "-f a -f b --method GET --path /p?q -H x:1 --body {} --locality us/a --endpoints"
+    words = "-f a -f b --method GET --path /p?q -H x:1 --body {} --locality us/a --endpoints http://a"
     assert flags("explain", *words.split()) == {
         "file": [Path("a"), Path("b")],
         "method": "GET",
@@ -37,7 +38,7 @@ def test_defaults_and_every_flag() -> None:
         "header": [("x", "1")],
         "body": b"{}",
         "locality": "us/a",
-        "endpoints": True,
+        "endpoints": "http://a",
     }
 
 
@@ -69,3 +70,17 @@ def test_headers_and_method_count(path: str, capsys: pytest.CaptureFixture[str])
 def test_a_policy_that_can_not_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "-f", str(tmp_path / "none"), "--path", "/"]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_scores_are_by_the_loads_that_a_processor_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "picking.yaml"
+    file.write_text(policy("versions: [{name: v1, endpoints: ['10.0.0.1:80']}]\npicking: {by: least-loaded}"))
+    asked = ["explain", "-f", str(file), "--path", "/v1/completions", "--body", '{"model": "m"}', "--endpoints"]
+    names = {"policy": "chat", "version": "v1", "gpu_pool": "none", "endpoint": "10.0.0.1:80"}
+    load = {"waiting": 2, "running": 3, "cache": None, "gpu": None, "age": 0.1, "in_flight": 1.0, "picks": 0.0}
+    with admin_port(live={"endpoints": [names | load | {"adapters": []}]}) as (processor, _):
+        assert main([*asked, processor]) == main(asked) == 0
+    told, unknown = (json.loads(text) for text in capsys.readouterr().out.replace("}\n{", "}\n\0{").split("\0"))
+    assert told["scores"] == [{"endpoint": "10.0.0.1:80", "score": 6.0, "why": "5 requests (by its own report)"}]
+    assert unknown["scores"] == [{"endpoint": "10.0.0.1:80", "score": 1.0, "why": "0 requests (it has told nothing)"}]
+    assert main([*asked, processor]) == 1, "nobody answers any more"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from extproc.cli.main import main
 from extproc.policy.session_tag import MCP, session_tag
 from extproc.policyfile import loader
 from extproc.policyfile.session_keys import read_session_keys
+from tests import fast_yaml
 from tests.policy_documents import policy
 from tests.unit.cli.command_lines import flags, refused
 
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> str:
 
 def rendered(capsys: pytest.CaptureFixture[str], path: str, words: str = "") -> Any:
     assert main(["render", "envoy", "-f", path, *words.split()]) == 0
-    return yaml.safe_load(capsys.readouterr().out)
+    return fast_yaml.load(capsys.readouterr().out)
 
 
 def manager(bootstrap: Any) -> Any:
@@ -93,7 +93,7 @@ def test_every_flag(path: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_access_log_but_the_processors(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "envoy", "-f", path, "--access-log", ""]) == 0
-    (ours,) = manager(yaml.safe_load(capsys.readouterr().out))["access_log"]
+    (ours,) = manager(fast_yaml.load(capsys.readouterr().out))["access_log"]
     assert ours["name"] == "envoy.access_loggers.http_grpc"
 
 

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 import pytest
-import yaml
 
 from extproc.cli.main import main
 from extproc.cli.render_istio import istio_options, labels, processor
 from extproc.render.istio.istio_options import IstioOptions
+from tests import fast_yaml
 from tests.house.tree import ROOT
 from tests.unit.cli.command_lines import arguments, help_of
 
@@ -71,7 +71,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
 def test_stdout_is_yaml_and_stderr_says_what_the_target_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "istio", "-f", POLICY, "--istio-version", "1.28", "--for", "waypoint"]) == 0
     written = capsys.readouterr()
-    assert {document["kind"] for document in yaml.safe_load_all(written.out)} == {
+    assert {document["kind"] for document in fast_yaml.load_all(written.out)} == {
         "DestinationRule",
         "VirtualService",
         "Telemetry",
@@ -108,7 +108,7 @@ def test_routes_alone_are_those_of_the_whole(capsys: pytest.CaptureFixture[str])
     found = []
     for option in ([], ["--routes-only"]):
         assert main(["render", "istio", "-f", POLICY, *option]) == 0
-        found.append([*yaml.safe_load_all(capsys.readouterr().out)])
+        found.append([*fast_yaml.load_all(capsys.readouterr().out)])
     whole, routes = found
     assert routes == [document for document in whole if document["kind"] == "VirtualService"]
     kinds = [document["kind"] for document in whole]

@@ -256,14 +256,14 @@ def test_the_score_of_every_endpoint() -> None:
     versions = (Version("v1", 1, addresses),)
     picked = Snapshot((Policy("chat", versions=versions, picking=Picking("least-loaded")),))
     body = b'{"model": "x"}'
-    found = explain(picked, "POST", CHAT, [], body, b"entropy!", endpoints=True)
+    found = explain(picked, "POST", CHAT, [], body, b"entropy!", endpoints={})
     why = "0 requests (it has told nothing)"
     assert found["scores"] == [{"endpoint": address, "score": 1.0, "why": why} for address in addresses]
     assert set(found["headers"]["x-gateway-destination-endpoint"].split(",")) == set(addresses)
     assert "scores" not in explain(picked, "POST", CHAT, [], body)
     named = Snapshot((Policy("chat", versions=(Version("v1", 1, ("a:80", "b:80")),), picking=Picking()),))
-    assert explain(named, "POST", CHAT, [], body, endpoints=True)["scores"] == []
-    assert explain(Snapshot((Policy("chat"),)), "POST", CHAT, [], body, endpoints=True)["scores"] == []
+    assert explain(named, "POST", CHAT, [], body, endpoints={})["scores"] == []
+    assert explain(Snapshot((Policy("chat"),)), "POST", CHAT, [], body, endpoints={})["scores"] == []
 
 
 def test_a_pick_finds_nothing_again_that_a_server_keeps() -> None:

@@ -41,9 +41,10 @@ TARGETS = {
     **{cluster: (target,) for cluster, target in SNAPSHOT.target_by_cluster.items()},
     "llama/v0/west": (Target("llama", "v0", "west", ()),),
     "llama/v1/east": (Target("llama", "v1", "east", ()),),
+    "gone/v1/west": (Target("gone", "v1", "west", ()),),
     "outbound|80||shared": (Target("plain", "", "", ()), Target("llama", "v2", "", ())),
 }
-"""Those of the policies, one that was theirs before, and a Service of two."""
+"""Those of the policies, some that were theirs before, one of a policy that has gone, and a Service of two."""
 ASKED: dict[str, Any] = {"asked": "llama-3", "operation": "chat.completions"}
 DECIDED = RequestAccount("llama-*", "v1", "west", "openai", "200", 2.0, "sticky", "llama", **ASKED)
 
@@ -145,6 +146,9 @@ def test_a_target_that_has_left_the_policy_since() -> None:
     (moved,) = of("llama/v1/east", metadata=ROUTED | {"gpu_pool": "east"})
     assert isinstance(moved, RequestAccount)
     assert (moved.model, moved.version, moved.gpu_pool) == ("llama-*", "v1", "east")
+    (gone,) = of("gone/v1/west", metadata=ROUTED | {"policy": "gone"})
+    assert isinstance(gone, RequestAccount)
+    assert (gone.model, gone.version, gone.gpu_pool, gone.policy) == ("other", "v1", "west", "other")
     strayed, fault = of("llama/v0/west")
     assert isinstance(strayed, RequestAccount)
     assert (strayed.version, fault) == ("v0", Fault("not_as_decided"))

@@ -39,6 +39,7 @@ class Mesh:
         self._delays = delays
         self._objects: list[tuple[float, Key, Doc | None]] = []
         self._in_force: list[tuple[float, Snapshot]] = [(0.0, Snapshot())]
+        self._pass = Pass(SETTLE)
 
     @property
     def in_force(self) -> Snapshot:
@@ -65,7 +66,8 @@ class Mesh:
         """A pass, broken off after some steps; whether it wrote anything."""
         later = controlled(documents(wanted, OPTIONS), "istio")
         both = controlled(documents(between(self.in_force, wanted), OPTIONS), "istio")
-        one, ever = Pass(SETTLE), False
+        one, ever = self._pass, False
+        one.begin(self.now)
         for _ in range(steps):
             step = one.step
             assert step is not None
@@ -88,7 +90,6 @@ class Mesh:
             ever = ever or wrote
         if steps == len(STEPS):
             assert one.step is None
-        self.now += SETTLE
         return ever
 
 
@@ -227,6 +228,7 @@ def test_without_a_settle_time_requests_are_lost(monkeypatch: pytest.MonkeyPatch
 
 def test_a_pass_waits_only_where_something_was_written() -> None:
     one = Pass(settle=2.0)
+    one.begin(100.0)
     assert one.wait(100.0) == 0.0
     one.done(100.0, wrote=False)
     assert (one.step, one.wait(100.0)) == (STEPS[1], 0.0)
@@ -235,3 +237,20 @@ def test_a_pass_waits_only_where_something_was_written() -> None:
     for _ in STEPS[2:]:
         one.done(105.0, wrote=False)
     assert one.step is None
+
+
+def test_the_next_pass_begins_at_once() -> None:
+    one = Pass(settle=2.0)
+    one.begin(100.0)
+    for _ in STEPS:
+        one.done(100.0, wrote=True)
+    one.begin(100.5)
+    assert (one.step, one.wait(100.5)) == (STEPS[0], 0.0)
+
+
+def test_after_a_pass_that_was_broken_off_the_next_one_waits() -> None:
+    one = Pass(settle=2.0)
+    one.begin(100.0)
+    one.done(100.0, wrote=False)
+    one.begin(101.0)
+    assert (one.step, one.wait(101.0), one.wait(103.0)) == (STEPS[0], 2.0, 0.0)

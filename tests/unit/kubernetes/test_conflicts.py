@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.errors import PolicyProblems
 from extproc.kubernetes.conflicts import Candidate, Contender, decide
+from tests import fast_yaml
 from tests.policy_documents import load_texts
 
 
@@ -19,7 +19,7 @@ def candidate(name: str, spec: dict[str, Any], namespace: str = "ai") -> Candida
 
 
 def document_policy(name: str, spec: dict[str, Any], namespace: str) -> Any:
-    return load_texts([("a.yaml", yaml.safe_dump(document(name, spec, namespace)))]).snapshot.policies[0]
+    return load_texts([("a.yaml", fast_yaml.dump(document(name, spec, namespace)))]).snapshot.policies[0]
 
 
 def document(name: str, spec: dict[str, Any], namespace: str = "ai") -> dict[str, Any]:
@@ -158,11 +158,11 @@ def test_what_is_chosen_agrees_and_what_is_not_would_not(drawn: list[tuple[dict[
     contenders = [contender(f"p{i}", spec, created) for i, (spec, created) in enumerate(drawn)]
     verdicts = decide(contenders, one_port_a_host=False)
     chosen = {key: v.chosen for key, v in verdicts.items() if v.chosen}
-    texts = [yaml.safe_dump(document(key[1], dict(c.spec))) for key, c in chosen.items()]
+    texts = [fast_yaml.dump(document(key[1], dict(c.spec))) for key, c in chosen.items()]
     for key, verdict in verdicts.items():
         assert (verdict.chosen is None) == bool(verdict.conflicts)
         if verdict.chosen is None:
-            loser = yaml.safe_dump(document(key[1], drawn[int(key[1][1:])][0]))
+            loser = fast_yaml.dump(document(key[1], drawn[int(key[1][1:])][0]))
             with pytest.raises(PolicyProblems):
                 load_texts([(f"{i}.yaml", text) for i, text in enumerate([*texts, loser])])
     if texts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def render(snapshot: Snapshot, _: Callable[[], Mapping[str, str]]) -> Sequence[D
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
     """Runs a controller on objects in memory while the steps of a test go on."""
 
-    def running(steps: Steps) -> None:
+    def running(steps: Steps, settle: float = 0.0) -> None:
         async def both() -> None:
             api = MemoryApi()
             monkeypatch.setattr(module, "connect", api.connect)
@@ -52,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
                 Election("me", "ai", "controller"),
                 mine,
                 rollouts=ClusterRollouts(COUNTING, mine.lease),
-                settle=0.0,
+                settle=settle,
             )
             task = asyncio.create_task(made_of.run())
             await steps(api)
@@ -183,6 +184,33 @@ def test_what_goes_with_a_refused_object_is_not_made_in_every_pass(run: Callable
         await eventually(lambda: programmed(api, "bad")[0] == "True")
 
     run(steps)
+
+
+def test_what_a_pass_wrote_that_was_broken_off_settles_before_the_next_step(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = 0.1
+    applied: dict[tuple[str, str], float] = {}
+    failures = [ApiFailure("422: no", 422)]
+
+    async def steps(api: MemoryApi) -> None:
+        apply = api.apply
+
+        async def timed(resource: Resource, wanted: Object, manager: str, **more: bool) -> Object:
+            key = (resource.kind, wanted["metadata"]["name"])
+            applied.setdefault(key, time.monotonic())
+            if key == ("DestinationRule", "aimesh-bad-ai") and failures:
+                raise failures.pop()
+            return await apply(resource, wanted, manager, **more)
+
+        monkeypatch.setattr(api, "apply", timed)
+        for name in ("chat", "bad"):
+            api.put(policy(name, versions=[{"name": "v1"}]))
+        await eventually(lambda: programmed(api)[0] == "True")
+        subsets, routes = applied["DestinationRule", "aimesh-chat-ai"], applied["VirtualService", "aimesh-chat-ai"]
+        assert routes - subsets >= settle
+
+    run(steps, settle)
 
 
 def test_who_does_not_lead_writes_nothing(run: Callable[[Steps], None], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.conditions import InForce, VersionStatus
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
 from extproc.kubernetes.object_documents import Key
+from extproc.kubernetes.pool_discovery import NOWHERE
 from extproc.kubernetes.rollout_in_status import told
 from extproc.policy.rollout_plan import RolloutState
 from tests.unit.kubernetes.memory_api import made
@@ -116,6 +117,26 @@ def test_a_pool_whose_nodes_are_not_there() -> None:
     pool = made("GpuPool", "west", {"nodeSelector": {"zone": "moon"}, "product": "NVIDIA-L4"})
     (reason, message), *_ = taken(pool, policy()).told[WEST].missing
     assert (reason, message.partition(";")[0]) == ("NoMatchingNode", "no node has the labels zone=moon")
+
+
+def test_a_pool_whose_nodes_have_gone_is_what_they_were_and_holds_nothing_up() -> None:
+    pool = made("GpuPool", "west", {"nodeSelector": {"zone": "west"}})
+    chat = policy(versions=[{"name": "v1", "weight": 1, "gpuPools": ["west"]}, {"name": "v2", "weight": 1}])
+    chat["spec"]["gpuRequirements"] = {"architecture": "ampere"}
+    state = DesiredState()
+    before = taken(pool, chat, state=state).in_force[WEST].spec
+    pool["status"] = {"inForce": {"generation": 1, "spec": before}}
+    chat["spec"]["port"] = 81
+    found = taken(pool, chat, state=state, cluster=view("v1", "v2", nodes={"n2": {"zone": "east"}}))
+    assert all(problem.warning for problem in found.told[CHAT].problems)
+    assert found.in_force[CHAT].spec["port"] == 81
+    assert found.in_force[WEST].spec == {**before, "endpoints": [NOWHERE]}
+    assert [reason for reason, _ in found.told[WEST].missing] == ["NoMatchingNode"]
+    assert found.snapshot.targets["chat", "v1"] == ()
+    # Another selector is another pool.
+    pool["spec"] = {"nodeSelector": {"zone": "moon"}}
+    found = taken(pool, chat, state=state, cluster=view("v1", "v2"))
+    assert "west does not meet" in found.told[CHAT].problems[0].message
 
 
 def test_a_bad_change_leaves_what_was_in_force() -> None:

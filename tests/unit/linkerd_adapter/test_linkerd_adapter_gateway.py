@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 from linkerd_adapter import gateway, plan
 from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from tests import fast_yaml
 
 OWN = Service("edge", "gw")
 SNAPSHOT = Snapshot((Policy("chat", "ai", (("app", "chat"),), "chat", versions=(Version("v1"),)),))
@@ -43,7 +43,7 @@ def test_everything_has_the_gateways_name_and_namespace() -> None:
 def test_config_maps_hold_the_policies_and_the_bootstrap() -> None:
     docs = rendered({"a.yaml": "a: ä\n", "b.yaml": "b: 2\n"})
     assert docs["gw-policies"]["data"] == {"a.yaml": "a: ä\n", "b.yaml": "b: 2\n"}
-    envoy = yaml.safe_load(docs["gw-envoy"]["data"]["envoy.yaml"])
+    envoy = fast_yaml.load(docs["gw-envoy"]["data"]["envoy.yaml"])
     assert envoy["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"] == 8080
     mounted = {volume["name"]: volume for volume in pod()["spec"]["volumes"]}
     assert mounted["policies"]["configMap"] == {"name": "gw-policies"}

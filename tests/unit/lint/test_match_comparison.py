@@ -7,20 +7,20 @@ import re
 from typing import Any, TypeAlias
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.lint import match_comparison
 from extproc.lint.manifest import Value
 from extproc.lint.mesh import read as manifests
+from tests import fast_yaml
 
 Text: TypeAlias = dict[str, str]
 GATEWAYS = frozenset(("mesh", "ai/public"))
 
 
 def value(match: dict[str, Any]) -> Value:
-    (resource,), _ = manifests([("f.yaml", yaml.safe_dump({"kind": "A", "spec": match}))])
+    (resource,), _ = manifests([("f.yaml", fast_yaml.dump({"kind": "A", "spec": match}))])
     return resource.spec
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from extproc.policy.snapshot import RetryBudget
 from extproc.policyfile import loader
 from extproc.policyfile.effective_policy import describe
 from extproc.policyfile.loader import PolicyTexts, build, load
+from tests import fast_yaml
 from tests.policy_documents import file, found, load_texts, policy, pool, said
 
 ARTICLE = """\
@@ -250,10 +250,10 @@ VALUES = st.recursive(
 @given(VALUES, st.sampled_from(["ModelInferencePolicy", "GpuPool"]))
 def test_no_yaml_raises_anything_else(spec: Any, kind: str) -> None:
     head = {"apiVersion": "ai.istio.io/v1alpha1", "kind": kind, "metadata": {"name": "a"}}
-    only_policy_problems(yaml.safe_dump(spec))
-    only_policy_problems(yaml.safe_dump({**head, "spec": spec}))
+    only_policy_problems(fast_yaml.dump(spec))
+    only_policy_problems(fast_yaml.dump({**head, "spec": spec}))
     if isinstance(spec, dict):
-        only_policy_problems(yaml.safe_dump({**head, "spec": dict.fromkeys(spec, spec)}))
+        only_policy_problems(fast_yaml.dump({**head, "spec": dict.fromkeys(spec, spec)}))
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,10}[a-z0-9]", fullmatch=True)
@@ -293,7 +293,7 @@ def test_a_policy_that_is_right_comes_out_as_it_went_in(policies: list[tuple[str
         written = {key: value for key, value in spec.items() if value or key != "versions"}
         head = {"apiVersion": "ai.istio.io/v1alpha1", "kind": "ModelInferencePolicy", "metadata": {"name": name}}
         documents.append({**head, "spec": written})
-    described = describe(load_texts([("f.yaml", yaml.safe_dump_all(documents))]).snapshot)
+    described = describe(load_texts([("f.yaml", fast_yaml.dump_all(documents))]).snapshot)
     for (name, spec), shown in zip(policies, described["policies"], strict=True):
         absent = {"endpoints": [], "modelRewrite": "", "match": []}
         wanted = [{**absent, **version} for version in spec["versions"]]

@@ -24,7 +24,11 @@ def evidence(values: list[tuple[str, float]]) -> VersionEvidence:
 
 def counted(one: VersionEvidence) -> tuple[object, ...]:
     by_user = one.failures_by_user, one.answer_failures_by_user
-    kept = {**one.values, "by user": by_user[0], "answers by user": by_user[1]}
+    kept: dict[str, dict[int, int] | dict[str, int]] = {
+        **one.values,
+        "by user": by_user[0],
+        "answers by user": by_user[1],
+    }
     values = {name: {n: c for n, c in counts.items() if c} for name, counts in kept.items()}
     return one.requests, one.failures, one.answers, one.answer_failures, {m: c for m, c in values.items() if c}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from linkerd_adapter.cli.main import main
 
+from tests import fast_yaml
 from tests.unit.linkerd_adapter.cli.conftest import POLICY
 
 
@@ -16,7 +16,7 @@ def test_render_writes_manifests_and_notes(policy: Path, capsys: pytest.CaptureF
         main(["render", "-f", str(policy), "--image", "registry/x:1", "--target-port", "8000", "--replicas", "3"]) == 0
     )
     out, err = capsys.readouterr()
-    docs = list(yaml.safe_load_all(out))
+    docs = list(fast_yaml.load_all(out))
     by_kind = {doc["kind"]: doc for doc in docs}
     assert {"HTTPRoute", "Deployment", "Server", "AuthorizationPolicy", "PodDisruptionBudget"} <= set(by_kind)
     deployment = by_kind["Deployment"]["spec"]
@@ -33,7 +33,7 @@ def test_render_writes_manifests_and_notes(policy: Path, capsys: pytest.CaptureF
 def test_where_the_gateway_goes_is_told_or_found(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, where in (([], ("ai", "inference-gateway")), (["--namespace", "edge", "--name", "gw"], ("edge", "gw"))):
         assert main(["render", "-f", str(policy), *words]) == 0
-        docs = list(yaml.safe_load_all(capsys.readouterr().out))
+        docs = list(fast_yaml.load_all(capsys.readouterr().out))
         places = {(d["metadata"]["namespace"], d["metadata"]["name"]) for d in docs if d["kind"] == "Deployment"}
         assert places == {where}
         assert {d["metadata"]["namespace"] for d in docs if d["kind"] == "HTTPRoute"} == {"ai"}
@@ -43,7 +43,7 @@ def test_options_reach_the_manifests(policy: Path, capsys: pytest.CaptureFixture
     words = ["--app-protocol", "kubernetes.io/h2c", "--target-port", "grpc", "--audit", "--envoy-image", "envoy:1"]
     assert main(["render", "-f", str(policy), *words]) == 0
     out, err = capsys.readouterr()
-    docs = list(yaml.safe_load_all(out))
+    docs = list(fast_yaml.load_all(out))
     ports = [
         doc["spec"]["ports"][0] for doc in docs if doc["kind"] == "Service" and doc["metadata"]["name"] == "chat-v1"
     ]

@@ -41,6 +41,7 @@ def mapped(
         "request": {"headers": {"content-type": content_type}, "url_path": path} if path else {"headers": {}},
         "metadata": {"filter_metadata": {"aimesh": metadata} if metadata else {}},
     }
+    given = {name: json_to_cel(value) for name, value in known.items()}
     for mapper in local_replies_in_mesh() if in_mesh else local_replies():
         *by_status, by_expression = mapper["filter"].get("and_filter", {"filters": [mapper["filter"]]})["filters"]
         if by_status:
@@ -50,7 +51,7 @@ def mapped(
                 continue
         expression = by_expression["extension_filter"]["typed_config"]["expression"]
         try:
-            holds = program(expression).evaluate({name: json_to_cel(value) for name, value in known.items()})
+            holds = program(expression).evaluate(given)
         except CELEvalError:  # Envoy takes an error for a no
             continue
         if holds:

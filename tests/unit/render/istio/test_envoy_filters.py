@@ -57,7 +57,7 @@ def test_sidecars_of_every_namespace_with_policies() -> None:
 @pytest.mark.parametrize("kind", ["gateway", "sidecar", "waypoint"])
 def test_filters_stand_before_the_anchor_in_order(kind: ProxyKind) -> None:
     document = only(kind)
-    assert list(added(document)) == OURS
+    assert list(added(document)) == [*OURS, *(["aimesh.answer"] if kind == "waypoint" else [])]
     for patch in patches(document, "HTTP_FILTER"):
         assert patch["patch"]["operation"] == "INSERT_BEFORE"
         assert patch["match"]["listener"]["filterChain"]["filter"]["subFilter"] == {"name": ANCHOR}
@@ -93,6 +93,16 @@ def test_sidecars_have_the_filters_on_ports_of_models_for_their_hosts() -> None:
 def test_a_waypoint_is_named() -> None:
     spec = only("waypoint", waypoint="wp")["spec"]
     assert spec["targetRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "wp"}]
+
+
+def test_a_waypoint_gets_nothing_by_its_routes_which_istiod_does_not_patch() -> None:
+    document = only("waypoint")
+    assert patches(document, "VIRTUAL_HOST") == patches(document, "HTTP_ROUTE") == []
+    (listener,) = patches(document, "LISTENER")
+    assert listener["match"]["listener"] == {"name": "main_internal"}
+    assert listener["patch"]["value"]["per_connection_buffer_limit_bytes"] > 8 << 20
+    answer = added(document)["aimesh.answer"]["typed_config"]["mutations"]["response_mutations"]
+    assert {"remove": "x-model-version"} in answer
 
 
 def test_a_host_switches_the_filters_on() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from extproc.errors import SetupError
 from extproc.policy.picking import Picking
@@ -12,6 +11,7 @@ from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents, manifests, notes
 from extproc.render.istio.provenance import ANNOTATION, annotation
+from tests import fast_yaml
 from tests.unit.render.snapshots import CANARY, PLAIN, policy
 
 
@@ -48,7 +48,7 @@ def test_every_manifest_says_what_it_was_rendered_from() -> None:
 
 def test_yaml_says_the_same() -> None:
     odd = Snapshot((policy(models=("2e5", "n", "ünï")), *PLAIN.policies))
-    assert list(yaml.safe_load_all(manifests(odd, IstioOptions()))) == documents(odd, IstioOptions())
+    assert list(fast_yaml.load_all(manifests(odd, IstioOptions()))) == documents(odd, IstioOptions())
 
 
 def test_names_that_would_clash_are_an_error() -> None:
