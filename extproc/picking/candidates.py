@@ -17,8 +17,6 @@ class Candidates(msgspec.Struct, frozen=True):
     """``ip:port``."""
     ready: bytes = b""
     """A byte for each endpoint: 1, or 0 where it is not ready or must get no request for another reason; empty: 1."""
-    zones: tuple[str, ...] = ()
-    """Of each endpoint; empty: not known."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -30,8 +28,6 @@ class Request(msgspec.Struct, frozen=True):
     adapter: str = ""
     """Name of the LoRA adapter that it asks for: the model's, where that may be one; empty: none."""
     priority: int = 0
-    zone: str = ""
-    """Of the proxy; empty: not known."""
     hinted: bytes = b""
     """A byte for each endpoint: 1, or 0 where it is not in the subset that the proxy names; empty: it names none."""
 

@@ -7,7 +7,7 @@ from extproc.picking.standing cimport Standing
 
 cdef class Picker:
     cdef readonly object spec
-    cdef str _cluster, _zone
+    cdef str _cluster
     cdef PrefixIndex _index
     cdef tuple _ends
     cdef double _usual
@@ -19,7 +19,7 @@ cdef class Picker:
 
     cpdef pick(self, object candidates, object loads, object request, bytes entropy)
     cpdef sent(self, str endpoint, object prompt, Py_ssize_t matched)
-    cdef Standing _stand(self, object candidates, object loads, str zone)
+    cdef Standing _stand(self, object candidates, object loads)
     cdef _keep(self, object candidates)
     @cython.locals(expected=double)
     cdef list _homes(self, object prompt)

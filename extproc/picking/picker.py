@@ -51,17 +51,16 @@ class Picker:
         self._usual = float(spec.block_bytes)
         """Bytes of a prompt that are in no cache, on the average of the last requests."""
         self._turn = 0
-        self._zone = ""
         self._loads = unknown(0)
         self._candidates = Candidates(())
         self._keep(self._candidates)
-        self._standing = Standing(spec, self._candidates, self._loads, "", 0.0)
+        self._standing = Standing(spec, self._candidates, self._loads, 0.0)
 
     def pick(self, candidates: Candidates, loads: EndpointLoads, request: Request, entropy: bytes) -> Pick | Refusal:
         """``loads``: in the order of the candidates. ``entropy``: 8 random bytes, by which lots are drawn. Raises
         ``ValueError`` for loads of another number of endpoints.
         """
-        standing = self._stand(candidates, loads, request.zone)
+        standing = self._stand(candidates, loads)
         saturated, may = standing.all_saturated, standing.ready
         if not standing.places:
             return Refusal(503, values.NOT_READY)
@@ -106,7 +105,7 @@ class Picker:
 
     def explain(self, candidates: Candidates, loads: EndpointLoads, request: Request) -> list[EndpointScore]:
         """How each endpoint stands for this request, in the order of the candidates."""
-        standing, by_prefix = self._stand(candidates, loads, request.zone), self.spec.by == PREFIX
+        standing, by_prefix = self._stand(candidates, loads), self.spec.by == PREFIX
         full = float(request.prompt.size + self.spec.block_bytes) if by_prefix else 0.0
         matches = self._index.match(request.prompt.blocks) if by_prefix else []
         homes = dict(self._homes(request.prompt)) if by_prefix else {}  # of several the last, which is the longest
@@ -121,15 +120,15 @@ class Picker:
             rows.append(EndpointScore(address, None if why_not else score, why_not, batch, known, matched, saturated))
         return rows
 
-    def _stand(self, candidates: Candidates, loads: EndpointLoads, zone: str) -> Standing:
-        if candidates is self._candidates and loads is self._loads and zone == self._zone:
+    def _stand(self, candidates: Candidates, loads: EndpointLoads) -> Standing:
+        if candidates is self._candidates and loads is self._loads:
             return self._standing
-        standing = Standing(self.spec, candidates, loads, zone, self._usual)
+        standing = Standing(self.spec, candidates, loads, self._usual)
         if candidates.addresses != self._candidates.addresses:
             self._keep(candidates)
         elif loads.at is not None and self._loads.at is not None:
             standing.follow(self._standing, loads.at - self._loads.at)
-        self._candidates, self._loads, self._zone, self._standing = candidates, loads, zone, standing
+        self._candidates, self._loads, self._standing = candidates, loads, standing
         return standing
 
     def _keep(self, candidates: Candidates) -> None:
@@ -184,11 +183,12 @@ class Picker:
 
     def _of_session(self, key: bytes, may: bytes) -> list[int]:
         """The endpoints that a session belongs to, as ``policy.session_tag.server_of`` has them."""
-        first = self._sessions.get(key)
+        digest = hashlib.blake2b(key, digest_size=16).digest()  # keys are as long as clients write them
+        first = self._sessions.get(digest)
         if first is None:
             if len(self._sessions) >= _KEPT:
                 self._sessions.clear()
-            first = self._sessions[key] = self._by_session.ranked(key)[:_FIRST]
+            first = self._sessions[digest] = self._by_session.ranked(key)[:_FIRST]
         found = [place for place in first if may[place]]
         return (found or [place for place in self._by_session.ranked(key) if may[place]])[: 1 + FALLBACKS]
 
@@ -202,7 +202,7 @@ def _better_of_two(standing: Standing, may: bytes, lot: int) -> list[int]:
     if count == 1:
         return [first]
     second = places[(at + 1 + lot % (count - 1)) % count]
-    loads = [standing.score(place, 0.0, 0.0, standing.weight[place]) for place in (first, second)]
+    loads = [standing.score(place, 0.0, 0.0, 1.0) for place in (first, second)]
     return [first, second] if loads[0] <= loads[1] else [second, first]
 
 

@@ -9,10 +9,10 @@ cdef class Standing:
     cdef Py_ssize_t _size
     cdef readonly bytes ready
     cdef readonly list places
-    cdef readonly double[::1] batch, unread, weight
+    cdef readonly double[::1] batch, unread
     cdef readonly signed char[::1] known, saturated
     cdef readonly bint all_saturated
-    cdef double[::1] _covered, _own
+    cdef double[::1] _covered, _own, _alike
     cdef object _loaded_adapters
     cdef double _adapter_weight
     cdef tuple _adapters

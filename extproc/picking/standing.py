@@ -31,11 +31,9 @@ _STALE_AFTER, _READING_RATE = STALE_AFTER, READING_RATE  # as numbers of C's (st
 class Standing:
     """Made anew from each reading."""
 
-    def __init__(
-        self, spec: Picking, candidates: Candidates, loads: EndpointLoads, zone: str, prompt_bytes: float
-    ) -> None:
-        """``zone``: the proxy's. ``prompt_bytes``: of a prompt that a server has to read, usually. Raises
-        ``ValueError`` for loads of another number of endpoints.
+    def __init__(self, spec: Picking, candidates: Candidates, loads: EndpointLoads, prompt_bytes: float) -> None:
+        """``prompt_bytes``: of a prompt that a server has to read, usually. Raises ``ValueError`` for loads of another
+        number of endpoints.
         """
         size = len(candidates.addresses)
         if len(loads) != size:
@@ -57,10 +55,7 @@ class Standing:
         """Whether it should get no more."""
         self.all_saturated = self._weigh(spec, loads, prompt_bytes)
         """Whether none that may have requests should get more."""
-        self.weight = array("d", [1.0]) * size
-        """By what each request there counts: more in another zone."""
-        if zone and candidates.zones and spec.zone_weight:
-            self.weight = array("d", [1.0 if each == zone else 1.0 + spec.zone_weight for each in candidates.zones])
+        self._alike = array("d", [1.0]) * size
         self._covered = array("d", bytes(8 * size))
         self._adapters, self._adapter_weight = loads.adapters, spec.adapter_weight
         self._loaded_adapters = frozenset().union(*loads.adapters) if spec.adapter_weight else frozenset()
@@ -153,11 +148,10 @@ class Standing:
     def weights_for(self, adapter: str) -> array[float]:
         """By what a request with this adapter counts; more where it is not loaded, if it is anywhere."""
         if not adapter or adapter not in self._loaded_adapters:
-            return self.weight
+            return self._alike
         if adapter not in self._weights:
             more = 1.0 + self._adapter_weight
-            pairs = zip(self.weight, self._adapters, strict=True)
-            self._weights[adapter] = array("d", [w if adapter in names else w * more for w, names in pairs])
+            self._weights[adapter] = array("d", [1.0 if adapter in names else more for names in self._adapters])
         return self._weights[adapter]
 
     def sent(self, place: int, prompt_bytes: float) -> None:

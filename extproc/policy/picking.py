@@ -51,10 +51,10 @@ class Picking(msgspec.Struct, frozen=True):
     """Bytes of a block of the prompt, by which prefixes are compared; later blocks are longer (``picking.prompt``)."""
     index_blocks: int = 131_072
     """Blocks that are remembered of all endpoints of a target together, by each process; 150 to 250 bytes each."""
-    zone_weight: float = 0.0
-    """An endpoint in another zone counts as loaded 1 + this times as much; 0: zones make no difference."""
     adapter_weight: float = 4.0
-    """The same of an endpoint that has not loaded the request's adapter, where another one has."""
+    """An endpoint that has not loaded the request's adapter, where another one has, counts as loaded 1 + this times as
+    much.
+    """
     saturation: Saturation = Saturation()
     priority: int = 0
     """Of requests that name none; while all endpoints are saturated those below 0 are refused."""

@@ -250,7 +250,7 @@ def test_a_pick_keeps_every_rule(
     candidates, found = Candidates(ADDRESSES, ready), EndpointLoads(unknown_table(5))
     found.table[:3] = np.array(numbers).T
     found.age[:] = 0.1
-    request = Request(prompt(text), key, "", priority, "", hinted)
+    request = Request(prompt(text), key, "", priority, hinted)
     picks = []
     for _ in range(2):
         picker = Picker("chat", Picking(by=by, block_bytes=16))

@@ -24,10 +24,8 @@ def loads(adapters: tuple[frozenset[str], ...] = (), /, **rows: list[float]) -> 
     return found
 
 
-def standing(
-    found: EndpointLoads, candidates: Candidates = THREE, spec: Picking | None = None, zone: str = ""
-) -> Standing:
-    return Standing(spec or Picking(), candidates, found, zone, 1000.0)
+def standing(found: EndpointLoads, candidates: Candidates = THREE, spec: Picking | None = None) -> Standing:
+    return Standing(spec or Picking(), candidates, found, 1000.0)
 
 
 def loads_of(found: Standing, adapter: str = "") -> list[float]:
@@ -77,17 +75,6 @@ def test_who_may_have_nothing_tells_nothing_of_others() -> None:
     assert sorted(found.best(found.ready, 0, (), (), "", 1)) == [0, 2]
 
 
-def test_another_zone_weighs_more() -> None:
-    candidates = Candidates(THREE.addresses, zones=("a", "b", "a"))
-    found = loads(waiting=[0] * 3, running=[1] * 3)
-    assert loads_of(standing(found, candidates, Picking(zone_weight=0.5), "b")) == [3, 2, 3]
-    for spec, zone in ((Picking(), "b"), (Picking(zone_weight=0.5), "")):
-        assert loads_of(standing(found, candidates, spec, zone)) == [2, 2, 2]
-    one = standing(found, candidates, Picking(zone_weight=0.5), "b")
-    one.sent(0, 700)
-    assert (loads_of(one)[0], one.batch[0], one.unread[0]) == (4.5, 2, 700)
-
-
 def test_an_adapter_makes_a_difference_where_it_is_loaded() -> None:
     found = standing(loads((frozenset(("sql",)), frozenset(), frozenset(("sql", "law")))))
     assert loads_of(found, "sql") == loads_of(found, "sql") == [1, 5, 1]
@@ -108,7 +95,7 @@ def test_saturated_is_above_a_threshold(waiting: float, cache: float, saturated:
 
 @pytest.mark.parametrize("stale", [True, False])
 def test_what_is_unknown_is_saturated_if_the_policy_says_so(stale: bool) -> None:
-    found = Standing(Picking(saturation=Saturation(stale=stale)), THREE, unknown(3), "", 0)
+    found = Standing(Picking(saturation=Saturation(stale=stale)), THREE, unknown(3), 0)
     assert found.all_saturated is stale
 
 
