@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 from types import TracebackType
 from typing import Self
@@ -32,9 +33,10 @@ class PageServer:
         self.asked: list[int] = []
         """By connection, the requests."""
         self._open: set[socket.socket] = set()
+        self._threads: list[Thread] = []
 
     def __enter__(self) -> Self:
-        Thread(target=self._accept, daemon=True).start()
+        self._begin(self._accept)
         return self
 
     def __exit__(
@@ -42,8 +44,12 @@ class PageServer:
     ) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        self._threads[0].join()
         for connection in list(self._open):
-            connection.close()
+            with suppress(OSError):  # its client has ended it
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
 
     def _accept(self) -> None:
         while True:
@@ -53,7 +59,12 @@ class PageServer:
                 return
             self._open.add(connection)
             self.asked.append(0)
-            Thread(target=self._serve, args=(connection, len(self.asked) - 1), daemon=True).start()
+            self._begin(self._serve, connection, len(self.asked) - 1)
+
+    def _begin(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:

@@ -28,10 +28,10 @@ WITHIN = 0.03
 """Share by which the mean may be worse where nothing is shared."""
 
 
-def measure(seconds: float, replicas: int, run: tuple[str, str, int]) -> dict[str, Any]:
+def measure(seconds: float, replicas: int, parts: int, run: tuple[str, str, int]) -> dict[str, Any]:
     """The figures of one run: of a load, by a way, with a seed."""
     name, by, seed = run
-    load = next(load for load in LOADS if load.name == name)
+    load = next(load for load in LOADS if load.name == name).part(parts)
     done = Simulation(load, Picking(by=by), seed, replicas).run(seconds)
     return {"load": name, "by": by, "seed": seed, **summary(done, WARM * seconds, seconds)}
 
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument(
         "--load", choices=[load.name for load in LOADS], action="append", help="only this, may be repeated"
     )
+    parser.add_argument("--parts", type=int, default=1, help="only 1/n of the servers and requests (default: 1)")
     parser.add_argument("--by", choices=WAYS, action="append", help="only this way beside round-robin, may be repeated")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for picking.json, and picking.svg where matplotlib is")
@@ -106,12 +107,18 @@ def main() -> None:
     ways = [by for by in WAYS if by == ROUND_ROBIN or options.by is None or by in options.by]
     asked = [(load, by, seed) for load in loads for by in ways for seed in range(1, options.seeds + 1)]
     with ProcessPoolExecutor(options.jobs) as pool:
-        runs = list(pool.map(partial(measure, options.seconds, options.replicas), asked))
+        runs = list(pool.map(partial(measure, options.seconds, options.replicas, options.parts), asked))
     rows = of_all_seeds(runs)
     print(table(rows))
     print(*verdicts(rows), sep="\n")
     if options.out:
-        what = {"seconds": options.seconds, "seeds": options.seeds, "replicas": options.replicas, "rows": rows}
+        what = {
+            "seconds": options.seconds,
+            "seeds": options.seeds,
+            "replicas": options.replicas,
+            "parts": options.parts,
+            "rows": rows,
+        }
         (options.out / "picking.json").write_text(json.dumps(what, indent=2) + "\n")
         if find_spec("matplotlib"):
             from benchmarks.picking.chart import draw

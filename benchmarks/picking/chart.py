@@ -39,6 +39,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
             )
             panel.bar_label(bars, [f"{1000 * row[key]:.0f}" for key in ("mean", "p99")], fontsize=5.5, padding=1)
         panel.set_yscale("log")
+        panel.set_ylim(0.01, 30)  # one scale for all
         panel.set_xticks([2 / 7, 1 + 2 / 7], ["mean", "p99"])
         panel.set_title(f"{load.title}: ms to the first token", loc="left", fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)

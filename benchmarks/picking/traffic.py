@@ -83,6 +83,13 @@ class Load(msgspec.Struct, frozen=True):
     answer: tuple[float, float] = (200.0, 0.6)
     adapters: int = 0
 
+    def part(self, parts: int) -> Load:
+        """One of so many parts: each of its servers has as much to do, and less is shared."""
+        fewer = {name: getattr(self, name) // parts for name in ("system_prompts", "adapters")}
+        return msgspec.structs.replace(
+            self, rate=self.rate / parts, servers=self.servers[: len(self.servers) // parts], **fewer
+        )
+
     def conversations(self, seconds: float, seed: int) -> Iterator[Conversation]:
         """All that begin within so many seconds."""
         random = Random(f"{self.name} {seed}")
@@ -128,7 +135,7 @@ LOADS = (
     ),
     Load("mixed", "mixed lengths, nothing shared", 100.0, SIXTEEN, question=(600.0, 1.3), answer=(150.0, 1.0)),
     Load("unique", "no shared prefix", 160.0, SIXTEEN),
-    Load("slow", "one slow server of 16", 90.0, (SLOW, *SIXTEEN[1:])),
-    Load("gpus", "8 H100 and 8 L40S", 70.0, (H100, L40S) * 8),
-    Load("lora", "40 LoRA adapters", 100.0, SIXTEEN, system_tokens=500, question=(400.0, 0.6), adapters=40),
+    Load("slow", "one slow server", 90.0, (SLOW, *SIXTEEN[1:])),
+    Load("gpus", "half H100, half L40S", 70.0, (H100, L40S) * 8),
+    Load("lora", "many LoRA adapters", 100.0, SIXTEEN, system_tokens=500, question=(400.0, 0.6), adapters=40),
 )

@@ -53,7 +53,7 @@ class Picking(msgspec.Struct, frozen=True):
     """Blocks that are remembered of all endpoints of a target together, by each process; 150 to 250 bytes each."""
     zone_weight: float = 0.0
     """An endpoint in another zone counts as loaded 1 + this times as much; 0: zones make no difference."""
-    adapter_weight: float = 1.0
+    adapter_weight: float = 4.0
     """The same of an endpoint that has not loaded the request's adapter, where another one has."""
     saturation: Saturation = Saturation()
     priority: int = 0

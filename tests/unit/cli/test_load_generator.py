@@ -6,10 +6,12 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from extproc.cli import load_generator
 from extproc.cli.load_generator import Plan, Sample, closed_loop, generate, open_loop
 from extproc.errors import SetupError
 from tests.unit.cli.stub_servers import ModelServer, serving
@@ -43,20 +45,23 @@ def test_a_rate_below_one_per_turn_sends_one_request() -> None:
     assert len(asyncio.run(open_loop(stalling(0), 0.1, 1))) == 1  # type: ignore[arg-type]
 
 
-def test_a_closed_loop_sends_on_every_connection_until_time_is_up() -> None:
-    open_now, highest = 0, 0
+def test_a_closed_loop_sends_on_every_connection_until_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which every answer takes a second."""
+    now, open_now, highest = 0.0, 0, 0
+    monkeypatch.setattr(load_generator, "time", SimpleNamespace(perf_counter=lambda: now))
 
     async def send(due: float) -> Sample:
-        nonlocal open_now, highest
+        nonlocal now, open_now, highest
         open_now += 1
         highest = max(highest, open_now)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
         open_now -= 1
-        return Sample("200", 0.0, time.perf_counter() - due, None)
+        now += 1
+        return Sample("200", 0.0, now - due, None)
 
-    samples = asyncio.run(closed_loop(send, 8, 0.1))
+    samples = asyncio.run(closed_loop(send, 8, 24))
     assert highest == 8
-    assert len(samples) >= 16
+    assert len(samples) == 8 + 23, "eight at once, and one after each answer within the time"
 
 
 @pytest.mark.parametrize(

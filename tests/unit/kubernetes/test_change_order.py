@@ -237,8 +237,15 @@ def test_a_pass_waits_only_where_something_was_written() -> None:
     for _ in STEPS[2:]:
         one.done(105.0, wrote=False)
     assert one.step is None
-    one.begin(106.0)
-    assert (one.step, one.wait(106.0)) == (STEPS[0], 0.0)
+
+
+def test_the_next_pass_begins_at_once() -> None:
+    one = Pass(settle=2.0)
+    one.begin(100.0)
+    for _ in STEPS:
+        one.done(100.0, wrote=True)
+    one.begin(100.5)
+    assert (one.step, one.wait(100.5)) == (STEPS[0], 0.0)
 
 
 def test_after_a_pass_that_was_broken_off_the_next_one_waits() -> None:

@@ -166,7 +166,7 @@ def test_everything_is_shown() -> None:
                     "by": "least-loaded",
                     "blockBytes": 256,
                     "indexBlocks": 131_072,
-                    "adapterWeight": 1.0,
+                    "adapterWeight": 4.0,
                     "saturation": {"waiting": 5.0, "cache": 0.8, "stale": False},
                     "priority": 0,
                     "objectives": {"batch": -1},
