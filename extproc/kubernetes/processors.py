@@ -45,7 +45,6 @@ class Processors:
         self._services = tuple(services)
         self.watches = [ObjectWatch(SLICES, namespace, _ignore) for namespace in sorted({n for n, _ in services})]
         """To be run by whoever wants to measure. Where they fail, only that is not possible."""
-        self._threads = ThreadPoolExecutor(_PARALLEL, "admin pages")
 
     async def measure(self) -> Measured:
         """Asks all of them."""
@@ -56,8 +55,8 @@ class Processors:
             names = ", ".join("/".join(service) for service in self._services)
             return Measured((), f"no processor is known: the Service {names} has no endpoint with a port {ADMIN_PORT}")
         loop = asyncio.get_running_loop()
-        asked = [loop.run_in_executor(self._threads, ask, address) for address in addresses]
-        found = await asyncio.gather(*asked)
+        with ThreadPoolExecutor(min(len(addresses), _PARALLEL), "admin pages") as threads:
+            found = await asyncio.gather(*(loop.run_in_executor(threads, ask, address) for address in addresses))
         if silent := [each for each in found if isinstance(each, str)]:
             more = f", and {len(silent) - 1} more" if len(silent) > 1 else ""
             return Measured((), f"{silent[0]}{more}")

@@ -32,6 +32,7 @@ MECHANICS = {
     "__init__",
     "__main__",
     "path_pattern",
+    "prompts",
     "row",
     "stored_objects",
     "table",
