@@ -40,8 +40,6 @@ class Pick(msgspec.Struct, frozen=True):
     """The best one first."""
     matched: int = 0
     """Bytes of the prompt that the endpoint probably has in its cache."""
-    saturated: bool = False
-    """All endpoints that may have it were."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

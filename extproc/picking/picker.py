@@ -91,7 +91,6 @@ class Picker:
             addresses[place],
             tuple([addresses[other] for other in best[1:]]),
             self._matched(place, matches) if matches else 0,
-            saturated,
         )
 
     def sent(self, endpoint: str, prompt: Prompt, matched: int) -> None:
