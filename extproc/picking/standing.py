@@ -23,7 +23,9 @@ READING_RATE = 80_000.0
 """Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
 that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
 _LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
-"""Factors by which one of several scores becomes the least. Where in the table they begin, is drawn; behind the last one comes the first."""
+"""Factors by which one of several scores becomes the least. Where in the table they begin, is drawn; behind the last
+comes the first.
+"""
 _LAST_LOT = len(_LOTS) - 1
 _INFINITE = float("inf")
 _STALE_AFTER, _READING_RATE = STALE_AFTER, READING_RATE  # as numbers of C's (standing.pxd)
