@@ -89,13 +89,20 @@ class ClusterRollouts:
         ``objects``: policies, into which what is written is put too; ``check`` raises ``LostLead`` where nothing may be
         written any more; ``away``: whether the API server is.
         """
-        moved = False
+        moved, refused = False, []
         try:
             changes = await self.look(objects, away=away)
             if changes and not away:
                 async with connect() as api:
                     for change in changes:
-                        moved = await self.write(api, change, check) or moved
+                        try:
+                            moved = await self.write(api, change, check) or moved
+                        except ApiFailure as failure:
+                            if not 400 <= failure.status < 500:
+                                raise
+                            refused.append(f"{change.one['metadata']['name']}: {failure}")  # the others can be written
+            if refused:
+                self._say(f"rollouts stay as they are: {'; '.join(refused)}")
         except (ApiFailure, NoCredentials, LostLead) as failure:
             self._say(f"rollouts stay as they are: {failure}")
         except Exception:  # a bug must not stop what can roll back
