@@ -38,8 +38,17 @@ SHORT, LONG = WORKLOADS[-2:]
 """What a token of a stream costs is their difference."""
 
 ROUTED, COUNTED, DEFAULT, WATCHED = "ours, route only", "ours, counted", "ours", "ours, all observed"
+PICKED = "ours, counted, one of 16 picked"
 GO = "Go, route only"
-PAIRS = ((ROUTED, GO), (COUNTED, ROUTED), (DEFAULT, COUNTED), (DEFAULT, WATCHED), (DEFAULT, GO), (WATCHED, GO))
+PAIRS = (
+    (ROUTED, GO),
+    (COUNTED, ROUTED),
+    (PICKED, COUNTED),
+    (DEFAULT, COUNTED),
+    (DEFAULT, WATCHED),
+    (DEFAULT, GO),
+    (WATCHED, GO),
+)
 """Of what the ratio is told."""
 ROUNDS, QUICK_ROUNDS = 10, 4
 
@@ -85,6 +94,7 @@ def scenarios(go: Path | None, peers: Sequence[Scenario]) -> list[Scenario]:
         *([Scenario(GO, peer(go), body="buffered")] if go else []),
         ours,
         change(ours, name=COUNTED, account=True),
+        change(ours, name=PICKED, account=True, picking=True),
         change(ours, name=DEFAULT, account=True, observe=True),
         change(ours, name=WATCHED, account=True, observe=True, observability="{sampling: 1}"),
         *peers,

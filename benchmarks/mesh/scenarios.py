@@ -35,13 +35,21 @@ spec:
 """
 
 
-def example_snapshot(upstream: str, observability: str = "") -> Snapshot:
+PICKED = 16
+"""Servers of a version where one is picked."""
+
+
+def example_snapshot(upstream: str, observability: str = "", *, picking: bool = False) -> Snapshot:
     """The policy above, for rendering."""
-    return build(PolicyTexts((("bench.yaml", _policy(upstream, observability)),))).snapshot
+    return build(PolicyTexts((("bench.yaml", _policy(upstream, observability, picking=picking)),))).snapshot
 
 
-def _policy(upstream: str, observability: str) -> str:
+def _policy(upstream: str, observability: str, *, picking: bool) -> str:
     found = POLICY.replace("UPSTREAM", upstream)
+    if picking:
+        port = upstream.rpartition(":")[2]
+        servers = '", "'.join(f"127.0.0.{number}:{port}" for number in range(1, PICKED + 1))
+        found = f"{POLICY.replace('UPSTREAM', servers)}  picking: {{by: prefix}}\n"
     return f"{found}  observability: {observability}\n" if observability else found
 
 
@@ -67,6 +75,8 @@ class Scenario(msgspec.Struct, frozen=True):
     """Where its processors listen."""
     only: str = ""
     """``body`` or ``path``: the workloads for which it makes sense; empty: all."""
+    picking: bool = False
+    """One of ``PICKED`` servers of a version is picked, which are one by several addresses."""
     policies: int = 1
     """How many the processor has: all but one own models that nobody asks for."""
 
@@ -76,13 +86,13 @@ class Scenario(msgspec.Struct, frozen=True):
 
     def policy(self, upstream: str) -> str:
         """The policy file of its processors."""
-        mine = _policy(upstream, self.observability)
+        mine = _policy(upstream, self.observability, picking=self.picking)
         others = (mine.replace("bench", f"other-{n}").replace("3-8b", f"other-{n}") for n in range(1, self.policies))
         return "---\n".join([*others, mine])
 
     def document(self, options: EnvoyOptions, upstream: str) -> Doc:
         """The bootstrap of its Envoy."""
-        snapshot = example_snapshot(upstream, self.observability)
+        snapshot = example_snapshot(upstream, self.observability, picking=self.picking)
         found = bootstrap(snapshot, msgspec.structs.replace(options, body=self.body, observe=self.observe))
         manager = found["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         if not self.account:

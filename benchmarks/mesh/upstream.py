@@ -55,10 +55,11 @@ def start_upstream(stack: ExitStack, directory: Path) -> str:
         ],
     )
     anywhere = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+    loopback = {"socket_address": {"address": "0.0.0.0", "port_value": 0}}  # noqa: S104 - many addresses of this machine
     document = {
         "admin": {"address": anywhere},
         "static_resources": {
-            "listeners": [{"name": "all", "address": anywhere, "filter_chains": [{"filters": [manager]}]}],
+            "listeners": [{"name": "all", "address": loopback, "filter_chains": [{"filters": [manager]}]}],
             "clusters": [_cluster("slow", int(slow.log.read_text()))],
         },
     }

@@ -177,7 +177,7 @@ def test_a_name_is_looked_up_once_however_many_wait_and_give_up(monkeypatch: pyt
         threads = active_count()
         assert fetch(url) == (200, b"ok")
         assert asked == ["models", "models"]
-        until(lambda: active_count() == threads)
+        until(lambda: active_count() <= threads)  # those of other tests may end meanwhile
 
 
 def test_no_thread_for_a_lookup_is_an_error_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
