@@ -132,6 +132,25 @@ def test_it_waits_for_a_server_of_the_new_version() -> None:
     assert (cluster.at(), cluster.weights()) == (("Progressing", 1), {"v1": 99, "v2": 1, "v3": 0})
 
 
+def test_a_failed_one_is_not_resumed_where_nobody_serves_the_new_version() -> None:
+    cluster = Cluster()
+    leader = begun(cluster)
+    for failures in (40, *[0] * 6):
+        leader.go_on(100, failures)
+    assert cluster.at() == ("Failed", 0)
+    cluster.served = ("v1",)
+    leader.sync()
+    leader.make_pass()
+    cluster.annotate("resume")
+    assert leader.go_on() == ("Failed", 0)
+    assert cluster.events()[-1] == ("Warning", "UnfitCommand", "'resume' was not carried out: v2 has no server yet")
+    cluster.served = ("v1", "v2")
+    leader.sync()
+    leader.make_pass()
+    cluster.annotate("resume/2")
+    assert leader.go_on() == ("Progressing", 1)
+
+
 def test_each_command_is_carried_out_once() -> None:
     cluster = Cluster()
     leader = begun(cluster)
