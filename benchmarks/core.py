@@ -148,6 +148,7 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
     row = WorkerRow(shared.board, 0, perf_counter)
     row.want(wanted_endpoints(view))
     picks = Picks(row)
+    picks.follow(view)
 
     def run(request: Request) -> None:
         stream = RouteStream(view, ENTROPY, picks=picks)

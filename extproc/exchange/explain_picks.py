@@ -69,6 +69,7 @@ class ExplainedPicks(Picks):
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
     ) -> tuple[str, Picked]:
         """As ``Picks`` does it; keeps the scores."""
+        self.follow(snapshot)
         self.scores = self.explain(decision, asked, content, subset, snapshot)
         return super().pick(decision, asked, content, subset, snapshot)
 

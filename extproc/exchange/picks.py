@@ -87,7 +87,11 @@ class _Place:
 
 
 class Picks:
-    """All of a process. Used by its event loop's thread alone."""
+    """All of a process. Used by its event loop's thread alone.
+
+    A request that came before the last reload is picked for by the policies in force, among the endpoints that its own
+    policies have as well: what is known of endpoints is kept once, and follows no request backwards.
+    """
 
     def __init__(
         self,
@@ -100,18 +104,28 @@ class Picks:
         """
         self._board, self._unreachable, self._avoided = board, unreachable, avoided
         self._snapshot = Snapshot()
-        self._places: dict[tuple[str, str, str], tuple[_Place | None, _Place | None]] = {}
-        """By policy, version and pool, for gRPC in the second place: the same where it has no servers of its own."""
+        self._places: dict[tuple[str, str, str], tuple[Picking, _Place | None, _Place | None]] = {}
+        """By policy, version and pool, for gRPC in the last place: the same where it has no servers of its own."""
         self._kept: dict[str, _Place] = {}
         """By cluster, across reloads."""
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """These policies are in force from now on."""
+        if snapshot is self._snapshot:
+            return
+        self._snapshot, self._places = snapshot, {}
+        self._board.follow()
+        clusters = snapshot.target_by_cluster
+        self._kept = {name: kept for name, kept in self._kept.items() if name.removesuffix("#grpc") in clusters}
 
     def pick(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
     ) -> tuple[str, Picked]:
         """The endpoint and those to try after it, separated by commas, and what to note. Empty where none can be told.
 
-        ``subset``: endpoints of which one must be picked, ``host:port``, or ``host`` for any port; None: any. Raises
-        ``Rejected``: 503 where no endpoint may have the request, 429 where all are saturated and it is not urgent.
+        ``snapshot``: that of the decision. ``subset``: endpoints of which one must be picked, ``host:port``, or
+        ``host`` for any port; None: any. Raises ``Rejected``: 503 where no endpoint may have the request, 429 where all
+        are saturated and it is not urgent.
         """
         spec, names, place = self._where(decision, asked, snapshot)
         if place is None and subset is None:
@@ -122,6 +136,12 @@ class Picks:
         if decision.endpoint and (not hinted or _is_marked(decision.endpoint, place.addresses, hinted)):
             self._board.begin(decision.endpoint)
             return decision.endpoint, Picked(*names, KEPT)
+        if snapshot is not self._snapshot:
+            former = _target(names, snapshot)
+            shared = place.hinted(former.servers(grpc=is_grpc(asked[0])) if former else ())
+            if subset is None and not any(shared):
+                return "", Picked(*names, LEFT)
+            hinted = bytes(map(and_, hinted, shared)) if hinted else shared
         loads = self._board.loads(place.addresses)
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
         found = place.picker.pick(
@@ -148,28 +168,25 @@ class Picks:
     def _where(
         self, decision: Decision, asked: Asked, snapshot: Snapshot
     ) -> tuple[Picking, tuple[str, str, str], _Place | None]:
-        """How to pick; policy, version and pool; the endpoints, None where they are names."""
+        """How to pick; policy, version and pool; the endpoints, None where they are names, or the policies in force
+        have none there.
+        """
         policy = decision.policy
         if policy is None or policy.picking is None:
             raise ValueError("the policy picks no endpoints")
-        if snapshot is not self._snapshot:
-            self._follow(snapshot)
         names = policy.name, decision.version if policy.versions else "", decision.pool
         found = self._places.get(names)
         if found is None:
-            target = next(t for t in snapshot.targets[names[:2]] if t.pool == decision.pool)
-            plain = self._new_place(policy.picking, target, grpc=False)
+            now = policy if snapshot is self._snapshot else self._snapshot.by_name.get(policy.name)
+            target = _target(names, self._snapshot)
+            if now is None or now.picking is None or target is None:
+                return policy.picking, names, None
+            plain = self._new_place(now.picking, target, grpc=False)
             own = bool(target.grpc_endpoints)
-            found = plain, self._new_place(policy.picking, target, grpc=True) if own else plain
+            found = now.picking, plain, self._new_place(now.picking, target, grpc=True) if own else plain
             self._places[names] = found
-        plain, grpc = found
-        return policy.picking, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
-
-    def _follow(self, snapshot: Snapshot) -> None:
-        self._snapshot, self._places = snapshot, {}
-        self._board.follow()
-        clusters = snapshot.target_by_cluster
-        self._kept = {name: kept for name, kept in self._kept.items() if name.removesuffix("#grpc") in clusters}
+        spec, plain, grpc = found
+        return spec, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
 
     def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> _Place | None:
         """None where the endpoints are names."""
@@ -182,6 +199,11 @@ class Picks:
         elif kept.addresses != addresses:
             kept = self._kept[cluster] = _Place(addresses, kept.picker)
         return kept
+
+
+def _target(names: tuple[str, str, str], snapshot: Snapshot) -> Target | None:
+    """The target of this policy, version and pool, if these policies have it."""
+    return next((target for target in snapshot.targets.get(names[:2], ()) if target.pool == names[2]), None)
 
 
 def _is_marked(endpoint: str, addresses: tuple[str, ...], marks: bytes) -> bool:

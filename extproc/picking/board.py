@@ -119,7 +119,8 @@ class Board:
                     self._empty(number)
                 if place := found.get(address):
                     mine[place] = 1
-                    _write(self._records[place], record)
+                    if record != _read(self._records[place]):
+                        _write(self._records[place], record)
             self._header[GENERATION] += 1
             return found
 
@@ -198,6 +199,8 @@ _decode_record = msgspec.msgpack.Decoder(tuple[str, Wanted]).decode
 
 
 def _write(place: NDArray[np.uint8], text: bytes) -> None:
+    """Whoever is killed meanwhile leaves nothing there, and not half of it."""
+    place[:2] = 0
     place[2 : 2 + len(text)] = np.frombuffer(text, np.uint8)
     place[:2] = divmod(len(text), 256)
 

@@ -3,6 +3,7 @@
 cimport cython
 
 cdef double[::1] _LOTS
+cdef Py_ssize_t _LAST_LOT
 cdef double _INFINITE, _STALE_AFTER, _READING_RATE
 
 cdef class Standing:

@@ -23,7 +23,8 @@ READING_RATE = 80_000.0
 """Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
 that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
 _LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
-"""Factors by which one of several scores becomes the least. Where in the table they begin, is drawn."""
+"""Factors by which one of several scores becomes the least. Where in the table they begin, is drawn; behind the last one comes the first."""
+_LAST_LOT = len(_LOTS) - 1
 _INFINITE = float("inf")
 _STALE_AFTER, _READING_RATE = STALE_AFTER, READING_RATE  # as numbers of C's (standing.pxd)
 
@@ -111,7 +112,7 @@ class Standing:
         ``homes``: at which place how many can be expected to be cached.
         """
         covered, weights = self._covered, self.weights_for(adapter)
-        start = lot % (len(_LOTS) - self._size)
+        start = lot & _LAST_LOT
         first = second = third = -1
         least = less = little = _INFINITE
         for places, size in cached:
@@ -122,7 +123,7 @@ class Standing:
         for place in range(self._size):
             if not may[place]:
                 continue
-            score = self.score(place, prompt_bytes, covered[place], weights[place]) * _LOTS[start + place]
+            score = self.score(place, prompt_bytes, covered[place], weights[place]) * _LOTS[(start + place) & _LAST_LOT]
             if score >= little:
                 continue
             if score >= less:

@@ -37,9 +37,11 @@ class EndpointPicks:
         self._made: tuple[KnownLoads, Picks] | None = None
 
     def of(self, snapshot: Snapshot) -> Picks | None:
-        """Those for requests of this snapshot; None where no policy of it has endpoints picked."""
+        """Those for requests of this snapshot, which is in force; None where no policy of it has endpoints picked."""
         if snapshot is not self._snapshot:
             self._snapshot, self._wanted = snapshot, any(policy.picking for policy in snapshot.policies)
+            if self._wanted:
+                self._get()[1].follow(snapshot)
         return self._get()[1] if self._wanted else None
 
     def ended(self, endpoint: str, *, reached: bool) -> None:

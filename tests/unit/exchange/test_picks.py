@@ -45,12 +45,15 @@ class Process:
         subset: tuple[str, ...] | None = None,
         entropy: int = 0,
         mode: Protocol = WAITS,
+        former: bool = False,
         **headers: str,
     ) -> list[Any]:
         named = [(name.replace("_", "-"), value) for name, value in headers.items()]
         messages = [{"role": "user", "content": content}]
         body = json.dumps({"model": "llama", "messages": messages, "contents": messages}).encode()
         head = Headers.of([(":method", "POST"), (":path", path), ("content-length", str(len(body))), *named])
+        if not former:
+            self.picks.follow(self.view)
         stream = RouteStream(self.view, entropy.to_bytes(8), picks=self.picks)
         actions = list(stream.receive(RequestHeaders(head, protocol=mode, subset=subset)))
         return actions if actions and mode is WAITS else [*actions, *stream.receive(RequestBody(body, True))]
@@ -205,6 +208,7 @@ def test_calls_of_grpc_get_the_endpoints_for_grpc() -> None:
     process = Process(Snapshot((Policy("chat", versions=versions, picking=Picking()),)))
     path = "/inference.GRPCInferenceService/ModelInfer"
     head = Headers.of([(":method", "POST"), (":path", path), ("content-type", "application/grpc")])
+    process.picks.follow(process.view)
     stream = RouteStream(process.view, bytes(8), picks=process.picks)
     stream.receive(RequestHeaders(head, protocol=WAITS))
     message = b"\x0a\x05llama"
@@ -223,11 +227,36 @@ def test_a_reload_keeps_what_is_known_of_endpoints_that_stay() -> None:
 
 
 def test_an_old_snapshot_of_a_stream_that_is_still_open_is_served_as_well() -> None:
-    old, new = snapshot(Picking(), A), snapshot(Picking(), B)
+    old, new = snapshot(Picking(), A, B), snapshot(Picking("least-loaded"), B, C)
     process = Process(old)
-    for view, address in ((old, A), (new, B), (old, A), (new, B)):
-        process.view = view
-        assert process.picked() == address
+    assert process.picked(former=False) in (A, B)
+    process.view = new
+    assert process.picked() in (B, C)
+    process.view = old
+    assert all(process.picked(former=True, entropy=n) == B for n in range(10))
+    outcome, _ = refusal(process.ask(former=True, subset=(A, C)))
+    assert outcome == "none_ready"
+    process.view = snapshot(Picking(), C, D)
+    assert process.picked() in (C, D)
+    process.view = old
+    assert process.picked(former=True) == ""
+    assert Picked("chat", "v1", "", "left_to_proxy") in process.ask(former=True)
+
+
+def test_requests_from_before_a_reload_make_nobody_forget_prompts() -> None:
+    old, new = snapshot(Picking()), snapshot(Picking("prefix", block_bytes=512), *ADDRESSES, "10.0.0.5:80")
+    process = Process(new)
+    process.board.waiting = dict.fromkeys((*ADDRESSES, "10.0.0.5:80"), 0)
+    process.picked("b" * 3000)
+    (place,) = process.picks._kept.values()
+    known = len(place.picker._index)
+    for number in range(3):
+        process.view = old
+        process.picked("a", former=True, entropy=number)
+        process.view = new
+        process.picked("a", entropy=number)
+    assert list(process.picks._kept.values()) == [place]
+    assert len(place.picker._index) >= known > 0
 
 
 MORE = (*ADDRESSES, "10.0.0.5:80")

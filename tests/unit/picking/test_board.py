@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from extproc.picking.board import Board, Page, Wanted
 from extproc.picking.board_layout import NOBODY, PICKED, SLOTS, WAITING, size
@@ -41,6 +42,24 @@ def test_a_slot_passes_on_empty_once_nobody_wants_it() -> None:
     assert not shared.picked().any()
     shared.report({former: (PageLoad(9.0), 1.0, 0.0)})  # a collector that does not know yet
     assert np.isnan(shared.reports[WAITING, before])
+
+
+def test_a_worker_that_is_killed_while_it_writes_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = memory()
+    killed, other = board(shared), board(shared)
+    killed.claim(0, wanted(A, B))
+    record, copied = killed._records[slot_of(other, A).number], np.frombuffer
+
+    def copy_and_die(text: bytes, kind: type[np.uint8]) -> NDArray[np.uint8]:
+        record[2 : 2 + len(text)] = copied(text, kind)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "frombuffer", copy_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            killed.claim(0, {A: Wanted(Page("vllm", f"{PAGE.url}/of/engines", 0.1)), B: Wanted(PAGE, 60.0)})
+    assert [slot.address for slot in other.slots()] == [B]
+    assert set(other.claim(1, wanted(A, B))) == {A, B}
 
 
 def test_there_is_room_for_so_many() -> None:

@@ -44,6 +44,13 @@ def test_nobody_works_on_less_than_what_was_sent_there() -> None:
     assert list(standing(loads(waiting=[0] * 3, running=[4] * 3, in_flight=[9, 0, 4])).batch) == [9, 4, 4]
 
 
+def test_there_may_be_more_endpoints_than_lots() -> None:
+    count = 70_000
+    many = Candidates(tuple(f"server-{n}:80" for n in range(count)))
+    found = standing(EndpointLoads(unknown_table(count)), many)
+    assert len(set(found.best(found.ready, 0, (), (), "", 2**64 - 1))) == 3
+
+
 def test_unknown_is_not_free() -> None:
     nan = float("nan")
     known = {"waiting": [0.0, 0.0, nan], "running": [4.0, 8.0, nan]}
