@@ -34,7 +34,7 @@ from extproc.kubernetes.rollout_in_status import (
     verdict_of,
     with_state,
 )
-from extproc.policy.rollout_plan import COMPLETED, PAUSED, PROGRESSING, RolloutState
+from extproc.policy.rollout_plan import COMPLETED, FAILED, PAUSED, PROGRESSING, RolloutState
 from extproc.policy.snapshot import Policy
 from extproc.rollout.evidence import EvidenceByVersion
 from extproc.rollout.looks import RolloutLooks
@@ -89,13 +89,20 @@ class ClusterRollouts:
         ``objects``: policies, into which what is written is put too; ``check`` raises ``LostLead`` where nothing may be
         written any more; ``away``: whether the API server is.
         """
-        moved = False
+        moved, refused = False, []
         try:
             changes = await self.look(objects, away=away)
             if changes and not away:
                 async with connect() as api:
                     for change in changes:
-                        moved = await self.write(api, change, check) or moved
+                        try:
+                            moved = await self.write(api, change, check) or moved
+                        except ApiFailure as failure:
+                            if not 400 <= failure.status < 500:
+                                raise
+                            refused.append(f"{change.one['metadata']['name']}: {failure}")  # the others can be written
+            if refused:
+                self._say(f"rollouts stay as they are: {'; '.join(refused)}")
         except (ApiFailure, NoCredentials, LostLead) as failure:
             self._say(f"rollouts stay as they are: {failure}")
         except Exception:  # a bug must not stop what can roll back
@@ -157,7 +164,9 @@ class ClusterRollouts:
         after, unfit = state, ""
         if state is None or plan is None or plan.to != state.to:
             unfit = "no rollout is in force"
-        elif word == "promote" and state.percent == 0 and state.phase in _JUDGED:
+        elif _needs_servers(word, state) and (
+            _ready(one).get(state.to) == 0 or (state.phase in _JUDGED and not state.percent)
+        ):
             unfit = f"{state.to} has no server yet"
         elif command:
             try:
@@ -201,6 +210,16 @@ def _is_commanded(one: Object) -> bool:
     return command_of(one) != handled_command(one)
 
 
+def _needs_servers(word: str, state: RolloutState) -> bool:
+    """Whether the command gives the new version requests that it does not have."""
+    return (word == "promote" and state.phase in _JUDGED) or (word == "resume" and state.phase == FAILED)
+
+
+def _ready(one: Object) -> dict[str, int | None]:
+    """Endpoints that are ready, by version; None: they are outside the cluster."""
+    return {version["name"]: version.get("ready") for version in one["status"].get("versions") or ()}
+
+
 def _policy(one: Object) -> Policy | None:
     """As it is in force, with the weights of its spec."""
     status = {name: value for name, value in one["status"].items() if name != "rollout"}
@@ -219,7 +238,7 @@ def _change(
         verdict = UNJUDGED
     elif after.phase == COMPLETED:
         verdict = Verdict(verdict.word, left)
-    ready = {version["name"]: version.get("ready") for version in status.get("versions") or ()}
+    ready = _ready(one)
     served = with_state(policy, after).answering
     status |= told_versions([VersionStatus(v.name, v.weight, ready.get(v.name)) for v in served])
     status["rollout"] = told(after, verdict)

@@ -13,7 +13,7 @@ import yaml
 
 try:
     from yaml import CSafeDumper as SafeDumper
-except ImportError:  # PyYAML was built without libyaml, and writes the same in five times as long
+except ImportError:  # PyYAML was built without libyaml: what it writes means the same, and takes five times as long
     from yaml import SafeDumper  # type: ignore[assignment]
 
 Doc: TypeAlias = dict[str, Any]
@@ -23,6 +23,8 @@ _AMBIGUOUS = re.compile(
     r"[yYnN]|[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?0[oOxXbB][0-9a-fA-F_]+"
 )
 """Strings that some YAML reader takes for a number or a boolean."""
+_OTHER_BREAKS = re.compile("[\u2028\u2029]")
+"""Ends of lines in YAML 1.1, where PyYAML indents the next one; in YAML 1.2, as yaml-cpp reads it, they are none."""
 
 
 def to_yaml(doc: Doc) -> str:
@@ -38,6 +40,8 @@ class _Plain(SafeDumper):
 
 def _text(dumper: _Plain, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else "'" if _AMBIGUOUS.fullmatch(value) else None
+    if _OTHER_BREAKS.search(value):
+        style = '"'  # they are escaped
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

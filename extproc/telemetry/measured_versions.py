@@ -31,6 +31,9 @@ _GENERATING = frozenset(
 )
 """Operations whose answers are generated text: empty ones, and those of which a server counts no tokens, count too."""
 
+_REMEMBERED = 600
+"""Times for which a process is known that is not told of: EndpointSlices may lose an endpoint, and find it again."""
+
 
 class ProcessEvidence(msgspec.Struct):
     """Everything that a process has counted since its start."""
@@ -127,20 +130,27 @@ class MergedEvidence:
     """What all processes together count, from one time to the next."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, ProcessEvidence] = {}
+        self._seen: dict[str, tuple[ProcessEvidence, int]] = {}
+        """By process: what it had counted, and at which time it was told of last."""
+        self._times = 0
 
     def fresh(self, measured: Sequence[ProcessEvidence]) -> dict[str, EvidenceByVersion]:
-        """What was counted since the last time, by policy: by a process that is new, all that it has counted.
+        """What was counted since the last time, by policy: by a process that is new, all that it has counted; by one
+        that was missing for a while, what it has counted since then.
 
         ``measured``: of every process; none at all: they can't be heard, and what they count is not lost.
         """
         found: dict[str, EvidenceByVersion] = {}
+        self._times += 1
         for process in measured:
-            for policy, versions in new_evidence(process, self._seen.get(process.process)).items():
+            before, _ = self._seen.get(process.process, (None, 0))
+            self._seen[process.process] = process, self._times
+            for policy, versions in new_evidence(process, before).items():
                 for version, counts in versions.items():
                     found.setdefault(policy, {}).setdefault(version, VersionEvidence()).add(counts)
         if measured:
-            self._seen = {process.process: process for process in measured}
+            oldest = self._times - _REMEMBERED
+            self._seen = {name: seen for name, seen in self._seen.items() if seen[1] >= oldest}
         return found
 
 

@@ -11,10 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from extproc.kubernetes.api import ApiFailure
+from extproc.kubernetes.api import ApiFailure, Object, Resource
 from extproc.kubernetes.cluster_rollouts import NEWS_INTERVAL
 from extproc.kubernetes.object_documents import read
 from extproc.policy.snapshot import Policy
+from tests.unit.kubernetes.memory_api import made
 from tests.unit.kubernetes.rolled_out import VERSIONS, Cluster, Leader, rollout
 
 COMMANDS = ("pause", "resume", "promote", "abort", "resume/2", "nonsense")
@@ -129,6 +130,25 @@ def test_it_waits_for_a_server_of_the_new_version() -> None:
     leader.sync()
     leader.make_pass()
     assert (cluster.at(), cluster.weights()) == (("Progressing", 1), {"v1": 99, "v2": 1, "v3": 0})
+
+
+def test_a_failed_one_is_not_resumed_where_nobody_serves_the_new_version() -> None:
+    cluster = Cluster()
+    leader = begun(cluster)
+    for failures in (40, *[0] * 6):
+        leader.go_on(100, failures)
+    assert cluster.at() == ("Failed", 0)
+    cluster.served = ("v1",)
+    leader.sync()
+    leader.make_pass()
+    cluster.annotate("resume")
+    assert leader.go_on() == ("Failed", 0)
+    assert cluster.events()[-1] == ("Warning", "UnfitCommand", "'resume' was not carried out: v2 has no server yet")
+    cluster.served = ("v1", "v2")
+    leader.sync()
+    leader.make_pass()
+    cluster.annotate("resume/2")
+    assert leader.go_on() == ("Progressing", 1)
 
 
 def test_each_command_is_carried_out_once() -> None:
@@ -248,6 +268,31 @@ def test_without_the_api_server_it_stays_as_it_is(caplog: pytest.LogCaptureFixtu
     cluster.api.away = False
     assert leader.tick()
     assert cluster.at() == ("RollingBack", 0)
+
+
+def test_a_policy_whose_status_is_refused_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Cluster()
+    cluster.api.put(made("ModelInferencePolicy", "other", {**cluster.policy["spec"], "models": ["other"]}))
+    leader = begun(cluster)
+    replace = cluster.api.replace
+
+    async def refuse_one(resource: Resource, wanted: Object, subresource: str = "") -> Object:
+        if wanted["metadata"]["name"] == "other":
+            raise ApiFailure("spec.models: Invalid value", 422)
+        return await replace(resource, wanted, subresource)
+
+    monkeypatch.setattr(cluster.api, "replace", refuse_one)
+    other = cluster.api.find("ModelInferencePolicy", "other")
+    cluster.api.put({**other, "metadata": {**other["metadata"], "annotations": {"ai.istio.io/rollout": "pause"}}})
+    cluster.processors.count(100, 40)
+    leader.sync()
+    leader.objects.sort(key=lambda one: one["metadata"]["name"], reverse=True)
+    assert [one["metadata"]["name"] for one in leader.objects] == ["other", "chat"]
+    assert leader.tick()
+    assert cluster.at() == ("RollingBack", 0)
+    assert "rollouts stay as they are: other: spec.models: Invalid value" in caplog.text
 
 
 def test_who_has_an_old_view_or_has_lost_the_lead_writes_nothing() -> None:

@@ -30,6 +30,13 @@ def test_texts_of_several_lines_stay_so() -> None:
     )
 
 
+@pytest.mark.parametrize(("text", "escaped"), [("a\u2028b", r"a\Lb"), ("a\u2029b\nc", r"a\Pb\nc")])
+def test_ends_of_lines_that_only_some_readers_know_are_escaped(text: str, escaped: str) -> None:
+    """Envoy took the indentation of what followed for a part of the text."""
+    assert to_yaml({"a": text}) == f'a: "{escaped}"\n'
+    assert yaml.safe_load(to_yaml({"a": text})) == {"a": text}
+
+
 def test_long_lines_are_not_folded_and_nothing_is_an_alias() -> None:
     same = {"a": "word " * 100 + "end"}
     written = to_yaml({"one": same, "two": same})

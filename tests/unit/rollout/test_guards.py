@@ -56,13 +56,15 @@ def test_errors(evidence: VersionEvidence, word: str) -> None:
 FAILED_BY = {
     "one": {"a": 30},
     "two": {"a": 20, "b": 10},
+    "three": {"a": 10, "b": 10, "c": 10},
     "two, and few others": {"a": 20, "b": 8, "c": 1, "d": 1},
     "many": {f"{n}": 3 for n in range(10)},
 }
 
 
 @pytest.mark.parametrize(
-    ("by_user", "word"), [("one", WAITING), ("two", WAITING), ("two, and few others", WAITING), ("many", FAILING)]
+    ("by_user", "word"),
+    [("one", WAITING), ("two", WAITING), ("two, and few others", WAITING), ("three", FAILING), ("many", FAILING)],
 )
 def test_an_alarm_of_errors_needs_several_users(by_user: str, word: str) -> None:
     """So that nobody alone can roll a version back; nor does it go on as if nothing were wrong."""

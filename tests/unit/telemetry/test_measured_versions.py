@@ -165,3 +165,15 @@ def test_what_several_processes_count_is_added_up_from_one_time_to_the_next() ->
     assert merged.fresh(heard(a=3, b=4))["chat"]["v2"].requests == 7
     assert merged.fresh([]) == {}
     assert merged.fresh(heard(a=5, c=1))["chat"]["v2"].requests == 3, "b has ended, c is new"
+
+
+def test_what_a_process_has_counted_counts_once_though_it_is_missing_for_a_while() -> None:
+    merged = MergedEvidence()
+
+    def told(requests: int) -> ProcessEvidence:
+        return ProcessEvidence("a", {"chat": {"v1": VersionEvidence(requests)}})
+
+    other = ProcessEvidence("b", {})
+    merged.fresh([told(1000), other])
+    assert merged.fresh([other]) == {}
+    assert merged.fresh([told(1002), other])["chat"]["v1"].requests == 2
