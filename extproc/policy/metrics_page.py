@@ -91,7 +91,7 @@ _MAX, _MAX_DIGITS = 1e9, 64
 """Numbers are below it, and have so many characters at most."""
 _TIMES = frozenset(name for metrics in PAGE_METRICS.values() for name in metrics.adapters)
 """Metrics whose values are times, in seconds since 1970."""
-_LABEL = re.compile(rb'(?<!\w)([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(rb'(?<!\w)([a-zA-Z_]\w*+)="([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 
 
 class PageLoad(msgspec.Struct, frozen=True):
