@@ -160,7 +160,7 @@ def limit(admin: int) -> float | None:
     """Of v2, as the processor tells."""
     with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=5) as response:
         lines = response.read().decode().splitlines()
-    name = 'inference_concurrency_limit{gpu_pool="",policy="chat",version="v2"} '
+    name = 'inference_concurrency_limit{gpu_pool="none",policy="chat",version="v2"} '
     return next((float(line.removeprefix(name)) for line in lines if line.startswith(name)), None)
 
 

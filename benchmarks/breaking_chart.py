@@ -38,7 +38,8 @@ def draw(runs: Sequence[Run], scale: float, path: Path) -> None:
         rates.plot(ends, [n / _WINDOW for n in served], color="#0b6e4f", label="accepted/s")
         rates.plot(ends, [n / _WINDOW for n in refused], color="#b5651d", label="refused/s")
         shown = [(at, most) for at, most in run.limits if most < 200]
-        rates.plot([at for at, _ in shown], [most for _, most in shown], ".", ms=3, color="#333333", label="limit")
+        if shown:
+            rates.plot([at for at, _ in shown], [most for _, most in shown], ".", ms=3, color="#333333", label="limit")
         rates.legend(fontsize=7, loc="upper right")
         for axes in (times, rates):
             axes.axvspan(scale * NORMAL, scale * (NORMAL + WEAK), color="#000000", alpha=0.06)
