@@ -4,7 +4,7 @@ cimport cython
 
 cdef double[::1] _LOTS
 cdef Py_ssize_t _LAST_LOT
-cdef double _INFINITE, _STALE_AFTER, _READING_RATE
+cdef double _INFINITE, _STALE_AFTER, _READING_RATE, _BELIEVED
 
 cdef class Standing:
     cdef Py_ssize_t _size
@@ -23,7 +23,7 @@ cdef class Standing:
                    running_at=Py_ssize_t, cache_at=Py_ssize_t, age_at=Py_ssize_t, sent_at=Py_ssize_t,
                    in_flight_at=Py_ssize_t, most_waiting=double, most_cache=double, known=Py_ssize_t, total=double,
                    mean=double, place=Py_ssize_t, waiting=double, running=double, sent=double, working=double,
-                   fresh=bint, over=bint, stale=bint, all_saturated=bint)
+                   in_flight=double, fresh=bint, over=bint, stale=bint, all_saturated=bint)
     cdef bint _weigh(self, object spec, object loads, double prompt_bytes) except *
 
     @cython.locals(covered="double[::1]", weights="double[::1]", start=Py_ssize_t, first=Py_ssize_t, second=Py_ssize_t,

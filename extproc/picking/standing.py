@@ -27,8 +27,13 @@ _LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
 comes the first.
 """
 _LAST_LOT = len(_LOTS) - 1
+BELIEVED = 8.0
+"""Requests beyond twice what a fresh report tells up to which our own count of an endpoint's is believed. More are
+counts that nobody took back. The bound rises with the report, so that endpoints then stand in the order of their
+reports.
+"""
 _INFINITE = float("inf")
-_STALE_AFTER, _READING_RATE = STALE_AFTER, READING_RATE  # as numbers of C's (standing.pxd)
+_STALE_AFTER, _READING_RATE, _BELIEVED = STALE_AFTER, READING_RATE, BELIEVED  # as numbers of C's (standing.pxd)
 
 
 class Standing:
@@ -81,8 +86,12 @@ class Standing:
                 working = waiting + (running if running >= 0 else 0.0)
                 over = waiting - sent > most_waiting or numbers[cache_at + place] > most_cache
                 self.unread[place] = waiting * prompt_bytes
-            # Nobody works on less than what we sent there.
-            batch[place] = max(working, numbers[in_flight_at + place])
+            # Nobody works on less than what we sent there, as far as that can be believed: of several processors one
+            # may have sent a request, and another one be told of its end.
+            in_flight = numbers[in_flight_at + place]
+            if fresh and in_flight > 2.0 * working + _BELIEVED:
+                in_flight = 2.0 * working + _BELIEVED
+            batch[place] = max(working, in_flight)
             self.known[place] = fresh
             self.saturated[place] = over
             if self.ready[place]:

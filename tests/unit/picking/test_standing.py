@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extproc.picking.candidates import Candidates
 from extproc.picking.loads import EndpointLoads, unknown, unknown_table
-from extproc.picking.standing import NEARLY, READING_RATE, Standing
+from extproc.picking.standing import BELIEVED, NEARLY, READING_RATE, Standing
 from extproc.policy.picking import Picking, Saturation
 
 THREE = Candidates(("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"))
@@ -42,6 +42,13 @@ def test_what_was_sent_since_a_report_is_not_in_it() -> None:
 
 def test_nobody_works_on_less_than_what_was_sent_there() -> None:
     assert list(standing(loads(waiting=[0] * 3, running=[4] * 3, in_flight=[9, 0, 4])).batch) == [9, 4, 4]
+
+
+def test_counts_that_nobody_took_back_leave_the_order_of_fresh_reports() -> None:
+    drifted = standing(loads(waiting=[0, 2, 0], running=[0, 8, 4], in_flight=[900, 700, 800]))
+    assert list(drifted.batch) == [BELIEVED, 20 + BELIEVED, 8 + BELIEVED]
+    unknown_ones = standing(loads(in_flight=[900, 700, 800]))
+    assert list(unknown_ones.batch) == [900, 700, 800]
 
 
 def test_there_may_be_more_endpoints_than_lots() -> None:
