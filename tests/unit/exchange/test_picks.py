@@ -15,6 +15,9 @@ from extproc.exchange.notes import Picked
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
+from extproc.picking.candidates import Candidates, Request
+from extproc.picking.loads import unknown
+from extproc.picking.prompt import prompt_of
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import STRATEGIES, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
@@ -249,14 +252,20 @@ def test_requests_from_before_a_reload_make_nobody_forget_prompts() -> None:
     process.board.waiting = dict.fromkeys((*ADDRESSES, "10.0.0.5:80"), 0)
     process.picked("b" * 3000)
     (place,) = process.picks._kept.values()
-    known = len(place.picker._index)
+    prompt = prompt_of(json.dumps([{"role": "user", "content": "b" * 3000}]).encode(), 512, "llama")
+
+    def known() -> int:
+        rows = place.picker.explain(Candidates(place.addresses), unknown(5), Request(prompt))
+        return max(row.matched for row in rows)
+
+    before = known()
     for number in range(3):
         process.view = old
         process.picked("a", former=True, entropy=number)
         process.view = new
         process.picked("a", entropy=number)
     assert list(process.picks._kept.values()) == [place]
-    assert len(place.picker._index) >= known > 0
+    assert known() == before > 2000
 
 
 MORE = (*ADDRESSES, "10.0.0.5:80")
