@@ -120,16 +120,22 @@ def _route(snapshot: Snapshot, request: Request) -> list[bytes]:
     return out
 
 
+def _answer(stream: RouteStream, request: Request) -> Reply:
+    """The last reply, as all are encoded."""
+    for message in request:
+        event, _ = codec.decode(message)
+        for reply in _replies(stream.receive(event)):
+            codec.encode(reply)
+    return reply
+
+
 def _limited(snapshot: Snapshot, requests: Sequence[Request]) -> Callable[[], object]:
     """The whole way where the policy has a circuit breaker, and what its breaker learns of the request later."""
     view, breakers = _with_breaker(snapshot), Breakers(perf_counter)
 
     def run(request: Request) -> None:
         stream = RouteStream(view, ENTROPY, breakers=breakers)
-        for message in request:
-            event, _ = codec.decode(message)
-            for reply in _replies(stream.receive(event)):
-                codec.encode(reply)
+        _answer(stream, request)
         assert stream.decision is not None
         _live(breakers, view, dict(stream.decision.metadata()))
 
@@ -151,11 +157,7 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
     picks.follow(view)
 
     def run(request: Request) -> None:
-        stream = RouteStream(view, ENTROPY, picks=picks)
-        for message in request:
-            event, _ = codec.decode(message)
-            for reply in _replies(stream.receive(event)):
-                codec.encode(reply)
+        reply = _answer(RouteStream(view, ENTROPY, picks=picks), request)
         assert isinstance(reply, HeadersReply)
         row.end(reply.mutation.endpoints.partition(",")[0])
 

@@ -17,6 +17,8 @@ from threading import BoundedSemaphore, Lock
 from time import sleep
 from typing import Any, BinaryIO
 
+from extproc.admin import page
+
 MAX_CONNECTIONS = 64
 """Connections at a time, each with a thread."""
 MAX_HEAD_BYTES = 64 << 10
@@ -25,6 +27,14 @@ _EVICTION_TIMEOUT = 1.0
 """Seconds that a new connection waits until the thread of the one that was closed for it has ended."""
 _RETRY_INTERVAL = 0.1
 """Seconds until the next attempt to accept, where the process was out of file descriptors or memory."""
+_SECURITY_HEADERS = (
+    ("content-security-policy", page.POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+)
+"""Headers of every response: names of models and callers come from outside, and a browser must not run them."""
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -107,6 +117,10 @@ class BoundedHandler(BaseHTTPRequestHandler):
     """A handler that reads request lines and headers of up to ``MAX_HEAD_BYTES``; more gets 431."""
 
     server: BoundedServer
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds that an idle connection may stay
+    server_version = "extproc"
+    sys_version = ""
 
     def setup(self) -> None:
         """Begins a connection."""
@@ -125,6 +139,22 @@ class BoundedHandler(BaseHTTPRequestHandler):
         if parsed:
             self.server.mark_active(self.connection)
         return parsed
+
+    def send(self, status: int, content_type: str, body: bytes) -> None:
+        """Sends a whole response; of one to HEAD the head."""
+        self.send_head(status, content_type, ("content-length", str(len(body))))
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_head(self, status: int, content_type: str, framing: tuple[str, str]) -> None:
+        """Sends the head of a response. ``framing``: the header that tells where its body ends."""
+        self.send_response(status)
+        for name, value in (("content-type", content_type), framing, *_SECURITY_HEADERS):
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Logs no request: scrapes and probes come all the time."""
 
 
 class _HeadReader:

@@ -60,22 +60,8 @@ class ControllerPages:
 
 class _Handler(BoundedHandler):
     owner: ControllerPages
-    protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds that an idle connection may stay
-    server_version = "extproc"
-    sys_version = ""
 
     def do_GET(self) -> None:  # noqa: N802 - the base class wants this name
-        status, content_type, body = self.owner.respond(self.path.partition("?")[0], self.headers.get("accept", ""))
-        self.send_response(status)
-        headers = {"content-type": content_type, "content-length": str(len(body)), "x-content-type-options": "nosniff"}
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.send(*self.owner.respond(self.path.partition("?")[0], self.headers.get("accept", "")))
 
     do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Logs no request: scrapes and probes come all the time."""

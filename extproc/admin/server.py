@@ -35,14 +35,6 @@ _MAX_TAPS = 16
 """OpenTaps at a time: each keeps a thread."""
 _TAP_SEND_BUFFER = 128 << 10
 """Bytes that the kernel buffers for a tap whose client reads slowly or not at all (SO_SNDBUF)."""
-_SECURITY_HEADERS = (
-    ("content-security-policy", page.POLICY),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("cache-control", "no-store"),
-)
-"""Headers of every response: names of models and callers come from outside, and a browser must not run them."""
 
 AdminResponse: TypeAlias = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -185,25 +177,21 @@ def _listen(address: str, handler: type[_Handler]) -> _Server:
 
 class _Handler(BoundedHandler):
     owner: AdminServer
-    protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds that an idle connection may stay
-    server_version = "extproc"
-    sys_version = ""
 
     def do_GET(self) -> None:  # noqa: N802 - the base class wants this name
         path, _, query = self.path.partition("?")
         asked = dict(parse_qsl(query, keep_blank_values=True))
         try:
             if self._is_rebound():
-                self._send(421, _TEXT, b"this admin port is this machine's own: ask for it as localhost\n")
+                self.send(421, _TEXT, b"this admin port is this machine's own: ask for it as localhost\n")
             elif self._is_of_another_site():
-                self._send(403, _TEXT, b"pages of other web sites get nothing here\n")
+                self.send(403, _TEXT, b"pages of other web sites get nothing here\n")
             elif path == "/tap":
                 self._tap(_parse_query(asked, TapFilter))
             else:
-                self._send(*self.owner.respond(path, asked, self.headers.get("accept", "")))
+                self.send(*self.owner.respond(path, asked, self.headers.get("accept", "")))
         except ValueError as error:
-            self._send(400, _TEXT, f"{error}\n".encode())
+            self.send(400, _TEXT, f"{error}\n".encode())
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -224,34 +212,20 @@ class _Handler(BoundedHandler):
 
     def _tap(self, wanted: TapFilter) -> None:
         if not self.owner.taps.acquire(blocking=False):
-            self._send(503, _TEXT, f"{_MAX_TAPS} tap this processor already\n".encode())
+            self.send(503, _TEXT, f"{_MAX_TAPS} tap this processor already\n".encode())
             return
         try:
             self.server.exempt(self.connection)
             with self.owner.content.tap(wanted) as lines:
                 self.close_connection = True
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _TAP_SEND_BUFFER)
-                self._head(200, "application/x-ndjson", ("transfer-encoding", "chunked"))
+                self.send_head(200, "application/x-ndjson", ("transfer-encoding", "chunked"))
                 if self.command == "HEAD":
                     return
                 for line in chain([b"\n"], lines):  # whoever has the first line misses nothing from now on
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         finally:
             self.owner.taps.release()
-
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
-        self._head(status, content_type, ("content-length", str(len(body))))
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def _head(self, status: int, content_type: str, framing: tuple[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (("content-type", content_type), framing, *_SECURITY_HEADERS):
-            self.send_header(name, value)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Logs no request: scrapes and probes come all the time."""
 
 
 def _parse_query(query: Mapping[str, str], kind: type[T]) -> T:
