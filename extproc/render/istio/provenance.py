@@ -190,8 +190,6 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
         yield "allowPin"
     if any(policy.rewrites_model for policy in snapshot.policies):
         yield "modelRewrite"
-    if any(policy.picking for policy in snapshot.policies):
-        yield "picking"
 
 
 def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
@@ -200,7 +198,9 @@ def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
         yield f"{policy.name} timeout {seconds(policy.timeout)}"
     budget = retry_budget(policy)
     yield f"{policy.name} retries {budget['budget_percent']['value']:g} {budget['min_retry_concurrency']}"
-    if pooled and not policy.reject_without_gpu:
+    if policy.picking is not None:
+        yield f"{policy.name} picking"
+    elif pooled and not policy.reject_without_gpu:
         yield f"{policy.name} onNoGpu ignore"
 
 
