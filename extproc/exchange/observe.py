@@ -62,11 +62,8 @@ class ObserveStream:
         self._snapshot = snapshot
         self._metadata: Mapping[str, str] = {}
         self._started: float | None = None
-        self._code = ""
-        self._traceparent = ""
-        self._request_id = ""
-        self._caller = ""
-        self._picked = self._served = ""
+        self._code = self._caller = self._request_id = self._traceparent = ""
+        self._picked = self._served = ""  # servers
         self._reader: AnswerReader | None = None
         self._session: RealtimeSession | None = None
         self._metric_values: CustomMetricValues | None = None
@@ -269,12 +266,11 @@ class ObserveStream:
         share = share_told(self._metadata) if accounted else 1.0
         return ObservedExchange(
             *(self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted, self._request_id),
+            *(self._picked, self._served),
             # Of an answer that ended with its first token, or before it, all is known wherever it was observed.
             share=(self._end_share or share) if accounted and self._goes_on else share,
             first_token_share=share,
             read_to_end=self._end_share > 0,
-            picked=self._picked,
-            served=self._served,
         )
 
     def _load_report(self, headers: Headers) -> tuple[Action, ...]:

@@ -34,14 +34,14 @@ class ObservedExchange(msgspec.Struct, frozen=True):
     accounted: bool = False
     """As ``Observed.accounted``."""
     request_id: str = ""
-    share: float = 1.0
-    """As ``Observed.share``, as are the next two."""
-    first_token_share: float = 1.0
-    read_to_end: bool = True
     picked: str = ""
     """The servers that were picked, separated by commas; empty where none was."""
     served: str = ""
     """Who answered; empty where it is not known."""
+    share: float = 1.0
+    """As ``Observed.share``, as are the next two."""
+    first_token_share: float = 1.0
+    read_to_end: bool = True
 
     @property
     def policy(self) -> Policy | None:

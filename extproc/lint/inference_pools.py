@@ -25,7 +25,7 @@ PICKER_ELSEWHERE = Rule(
     "error",
     "a picker that is in another namespace than its pool",
     "`endpointPickerRef` has no namespace: Istio looks for the Service beside the pool, and finds none.",
-    "move the pool or the picker, or make a Service of the picker's name beside the pool",
+    "install the processor in the namespace of the pool",
 )
 PICKER_NOT_GRPC = Rule(
     "AIM803",
@@ -81,8 +81,8 @@ def _picker(pool: Resource, mesh: Mesh) -> Iterator[Finding]:
     named = [service for service in mesh.of("Service") if service.name == name]
     service = next((each for each in named if each.namespace == pool.namespace), None)
     if service is None:
-        if named:
-            where = f"{named[0].namespace} ({named[0].location})"
+        for other in (each for each in named[:1] if each.root.at("metadata", "namespace")):
+            where = f"{other.namespace} ({other.location})"
             yield place.at("name").breaks(PICKER_ELSEWHERE, f"{name} is in {where}, the pool in {pool.namespace}")
         return
     number = place.at("port", "number")

@@ -72,6 +72,11 @@ def annotation(snapshot: Snapshot, options: IstioOptions) -> str:
     return _text(snapshot, _relevant_parts(options))
 
 
+def pool_annotation(snapshot: Snapshot) -> str:
+    """The text for the annotation of InferencePools and the routes to them, which have neither versions nor weights."""
+    return _text(snapshot, ("hosts", "models", SELECTORS))
+
+
 def metadata(snapshot: Snapshot, options: IstioOptions) -> str:
     """The text for the filters' streams: without weights and objectives."""
     return _text(snapshot, [part for part in _relevant_parts(options) if part in (*ROUTES, SELECTORS)])

@@ -44,3 +44,9 @@ def test_a_picker_that_is_not_given_is_not_judged() -> None:
     head = "apiVersion: inference.networking.k8s.io/v1\nkind: InferencePool\nmetadata: {name: a}\n"
     assert found_codes(inference_pools, f"{head}spec: {{endpointPickerRef: {{name: b, port: {{number: 1}}}}}}\n") == []
     assert found_codes(inference_pools, f"{head}spec: {{}}\n") == []
+    pool = f"{head}spec: {{endpointPickerRef: {{name: b, port: {{number: 1}}}}}}\n".replace(
+        "name: a", "name: a, namespace: c"
+    )
+    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\n"
+    assert found_codes(inference_pools, pool + service) == [], "kustomize may put it beside the pool"
+    assert found_codes(inference_pools, pool + service.replace("name: b", "name: b, namespace: d")) == ["AIM802"]
