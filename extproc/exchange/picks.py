@@ -223,7 +223,8 @@ def _request(
     elif spec.by == SESSION and decision.policy is not None:
         key = sticky_key(decision.policy, headers, body_key) or b""
     adapter = (fields.adapter or model) if adapters else ""
-    return Request(prompt, key, adapter, spec.priority_of(headers.text(OBJECTIVE)), hinted=hinted)
+    priority = spec.priority_of(headers.text(OBJECTIVE)) if spec.objectives else spec.priority
+    return Request(prompt, key, adapter, priority, hinted)
 
 
 def _refused(refusal: Refusal, note: Picked) -> Rejected:
