@@ -126,19 +126,22 @@ class Breaker:
         self._unseen(now)
         self._pending += 1
 
-    def begin(self, now: float, weight: float = 1.0, *, streamed: bool = False) -> InFlight:
-        """A request is seen to go there, which stands for ``weight``; ``streamed``: it asks for a stream."""
+    def begin_stream(self, now: float, weight: float = 1.0) -> InFlight:
+        """As ``begin``, of a request that asks for a stream, and so waits for its first token."""
+        one = self.begin(now, weight)
+        one.waiting = True
+        self._waiting.append(one)
+        return one
+
+    def begin(self, now: float, weight: float = 1.0) -> InFlight:
+        """A request is seen to go there, which stands for ``weight``."""
         self._unseen(now)
         taken = min(weight, self._pending_before)
         self._pending_before -= taken
         self._pending = max(0.0, self._pending - (weight - taken))
         self.in_flight += weight
         self._of_epoch += weight
-        one = InFlight(now, weight, self._epoch)
-        if streamed:
-            one.waiting = True
-            self._waiting.append(one)
-        return one
+        return InFlight(now, weight, self._epoch)
 
     def first_token(self, one: InFlight, seconds: float, now: float) -> None:
         """The first token of the answer has come, ``seconds`` after the request."""
