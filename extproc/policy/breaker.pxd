@@ -25,7 +25,7 @@ cdef class Breaker:
     cdef list _times
 
     cpdef busy(self, double now)
-    @cython.locals(draining=bint, limit=double)
+    @cython.locals(limit=double)
     cpdef bint within_limit(self, double now) except -1
     cpdef admit(self, double now)
     @cython.locals(one=InFlight)
@@ -44,6 +44,7 @@ cdef class Breaker:
     cdef _hold_at(self, double limit, double now)
     cdef _set(self, double limit)
     cdef _eject(self, double now)
+    @cython.locals(test=ChangeTest)
     cdef _enter(self, str state)
     @cython.locals(times=list, slowest=bint, wanted=Py_ssize_t)
     cdef _learn(self, double seconds, double now)

@@ -117,8 +117,7 @@ class Breaker:
 
     def within_limit(self, now: float) -> bool:
         """The same without a regard to ejection: for who has nowhere else to go."""
-        draining = self.state is DRAINING
-        limit = self.bounds.min_concurrency if draining else int(self.limit)
+        limit = self.bounds.min_concurrency if self.state is DRAINING else int(self.limit)
         return self.in_flight + self._unseen(now) + 1 <= limit
 
     def admit(self, now: float) -> None:
@@ -276,10 +275,8 @@ class Breaker:
         self.state = state
         self._epoch += 1
         self._of_epoch = 0.0
-        self._slow.clear()
-        self._failing.clear()
-        self._raised.clear()
-        self._limited.clear()
+        for test in (self._slow, self._failing, self._raised, self._limited):
+            test.clear()
 
     def _learn(self, seconds: float, now: float) -> None:
         """Takes a time to first token for the usual one."""
