@@ -125,7 +125,10 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
             "gateway of `extproc render envoy` does"
         )
     if policy.picking:
-        yield "Linkerd's proxies choose servers by themselves, not by picking; a gateway of `extproc render envoy` does"
+        yield (
+            "Linkerd's proxies do not look at which server was picked, and choose by latency; a meshed gateway of "
+            "`extproc render envoy` reaches picked pods by their addresses (docs/picking.md)"
+        )
     apex = made.apex_of(policy)
     for backend in dict.fromkeys(backend for place in places for backend in place.all_backends):
         if isinstance(backend.behind, Addresses):

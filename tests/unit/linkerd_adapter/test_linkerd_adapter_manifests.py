@@ -65,7 +65,7 @@ NOTED = [
     ),
     (Policy("p", "ai", APP, "c"), []),
     (Policy("p", "ai", APP, "c", load_balancer=LoadBalancer("consistentHash", "x-user")), ["no consistentHash x-user"]),
-    (Policy("p", "ai", APP, "c", picking=Picking()), ["not by picking"]),
+    (Policy("p", "ai", APP, "c", picking=Picking()), ["which server was picked"]),
 ]
 
 
