@@ -66,6 +66,7 @@ class WaitingRequests(Generic[T]):
     def _drop(self) -> T:
         """Of ids that have as many, it is the one whose turn comes last."""
         level = self._levels[min(self._levels)]
-        request = next(reversed(max(reversed(level.values()), key=len)))
+        most = max(reversed(level.values()), key=len)
+        request = next(reversed(most))
         self.remove(request)
         return request

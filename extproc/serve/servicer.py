@@ -15,12 +15,15 @@ from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed, Event, RequestHeaders
 from extproc.exchange.breakers import Breakers, note_end
+from extproc.exchange.held_answer import HeldAnswer
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
 from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.exchange.route import RouteStream, State
 from extproc.exchange.sampling import AdaptiveShares
-from extproc.grpc_server import Abort, Sender
+from extproc.exchange.waiting_pick import WaitingPick, patience
+from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.grpc_server.contract import HANDLER_FAILED
 from extproc.policy.breaker import Breaker, InFlight
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
@@ -76,7 +79,7 @@ class ProcessHandler:
         self._ended: Abort | None = None
         self._streams = streams
         self._shares = shares
-        self._routing: RouteStream | None = None
+        self._routing: RouteStream | HeldAnswer | None = None
         self._observing: ObserveStream | None = None
         self._sender = sender
         self._on_observed = on_observed
@@ -182,9 +185,32 @@ class ProcessHandler:
             elif type(action) is Reject:
                 self._metrics.count_rejected(action.code)
                 replies.append(encode(action))
+            elif type(action) is WaitingPick:
+                self._hold(action, actions)
+                return []
             else:
                 self._note(cast("Note | LoadReport", action))
         return replies
+
+    def _hold(self, one: WaitingPick, actions: Sequence[Action]) -> None:
+        """The request waits for an endpoint, and with it those of ``actions`` that come after ``one``."""
+        self._routing = HeldAnswer(cast("RouteStream", self._routing), one, tuple(actions))
+        one.hold(patience(self._sender.metadata), self._resume, self._sender.call_later)
+
+    def _resume(self) -> None:
+        """The request waits no longer."""
+        held = self._routing
+        if self._ended is not None or not isinstance(held, HeldAnswer):
+            return
+        try:
+            self._routing = held.stream
+            replies = self._act(held.finish())
+        except Exception:
+            self._metrics.count_error("internal")
+            log.exception("the reply to a request that waited could not be made")
+            self._sender.end(Abort(StatusCode.INTERNAL, HANDLER_FAILED))
+        else:
+            self._sender.reply(replies, done=self.done)
 
     def _note(self, action: Note | LoadReport) -> None:
         if type(action) is LoadReport:

@@ -23,6 +23,7 @@ from extproc.exchange.notes import (
     RequestAccount,
     Served,
     Unmatched,
+    Waited,
 )
 from extproc.policy.decision import FAILOVER
 from extproc.policy.diversion import Diverted
@@ -106,6 +107,10 @@ class Metrics(Collector):
                 self._count("inference_picks", (*_target(note), note.outcome))
             case Served():
                 self._count("inference_picks_served", (*_target(note), note.by))
+            case Waited():
+                self._count("inference_queue_requests", (note.policy, note.outcome))
+                if note.seconds is not None:
+                    self._histogram("inference_queue_seconds", (note.policy,)).observe(note.seconds)
             case CustomSample():
                 self.series.note(note, monotonic())
 
