@@ -233,4 +233,4 @@ class AnyUse(RuleBasedStateMachine):
 
 
 TestAnyUse = AnyUse.TestCase
-TestAnyUse.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+TestAnyUse.settings = settings(max_examples=6, stateful_step_count=25, deadline=None)

@@ -79,7 +79,7 @@ class Plain(RuleBasedStateMachine):
 
 
 TestPlain = Plain.TestCase
-TestPlain.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+TestPlain.settings = settings(max_examples=6, stateful_step_count=25, deadline=None)
 
 
 def everybody(queue: WaitingRequests[str]) -> str:
