@@ -27,7 +27,7 @@ PATIENCE = 0.75
 
 
 def snapshot(*endpoints: str, **more: Any) -> Snapshot:
-    spec = {"max_queue": 4, "saturation": ONE_EACH, "objectives": (("batch", -1), ("chat", 5))} | more
+    spec: dict[str, Any] = {"max_queue": 4, "saturation": ONE_EACH, "objectives": (("batch", -1), ("chat", 5))} | more
     versions = (Version("v1", 1, endpoints or (A, B)),)
     return Snapshot((Policy("chat", versions=versions, picking=Picking("least-loaded", **spec)),))
 
@@ -70,8 +70,9 @@ class One:
             self.actions += actions
             return
         assert isinstance(self.stream, RouteStream)
-        self.stream = HeldAnswer(self.stream, waits, actions)
-        waits.hold(PATIENCE, self._resume, self.process.call_later)
+        queues = self.process.picks.queues
+        self.stream = HeldAnswer(self.stream, queues, waits, actions)
+        queues.hold(waits, PATIENCE, self._resume, self.process.call_later)
 
     def _resume(self) -> None:
         assert isinstance(self.stream, HeldAnswer)

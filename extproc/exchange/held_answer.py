@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from extproc.envoy.actions import FINISH, BodyReply, HeadersReply
@@ -13,6 +15,9 @@ from extproc.exchange.refusals import refused
 from extproc.exchange.route import RouteStream, State
 from extproc.exchange.waiting_pick import WaitingPick
 
+if TYPE_CHECKING:
+    from extproc.exchange.pick_queues import PickQueues  # numpy takes a tenth of a second to load
+
 
 class HeldAnswer:
     """Takes the events of a ``RouteStream`` that has decided, while the request waits."""
@@ -20,25 +25,25 @@ class HeldAnswer:
     state = State.BODY
     """As of one that waits for a body: what comes is held."""
 
-    def __init__(self, stream: RouteStream, one: WaitingPick, actions: Actions) -> None:
+    def __init__(self, stream: RouteStream, queues: PickQueues, one: WaitingPick, actions: Actions) -> None:
         """``actions``: what ``stream`` gave when it decided; those up to ``one`` do not wait."""
         self.stream = stream
-        self._one, self._actions = one, actions[actions.index(one) + 1 :]
+        self._queues, self._one, self._actions = queues, one, actions[actions.index(one) + 1 :]
 
     def receive(self, event: Event) -> Actions:
         """Nothing, until its turn; what follows the decision follows it then."""
         more = self.stream.receive(event)
         if type(event) is Closed:
-            return self._one.queues.leave(self._one)
+            return self._queues.leave(self._one)
         self._actions += more
         return ()
 
     def finish(self) -> Actions:
-        """It waits no longer: what to do now. To be called once ``resume`` was."""
+        """It waits no longer: what to do now. To be called when its ``resume`` is."""
         one = self._one
         decision, (headers, *_), *_ = one.asks
         try:
-            endpoints, notes = one.queues.finish(one)
+            endpoints, notes = self._queues.finish(one)
         except Rejected as rejected:
             refusal = refused(rejected, self.stream.operation, decision.metadata(), headers)
             return (*rejected.notes, refusal, FINISH)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from operator import and_
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from extproc.errors import Rejected
 from extproc.exchange.notes import (
@@ -23,16 +23,16 @@ from extproc.exchange.notes import (
     Picked,
     Waited,
 )
-from extproc.exchange.waiting_pick import Asks, CallLater, Names, WaitingPick
+from extproc.exchange.place import Place
+from extproc.exchange.waiting_pick import Asked, Asks, CallLater, Content, Names, WaitingPick
 from extproc.headers import FAIRNESS_ID
 from extproc.picking.loads import EndpointLoads, unknown
 from extproc.picking.picker import RETRY_AFTER
 from extproc.picking.room import Room
 from extproc.picking.waiting_requests import WaitingRequests
-from extproc.policy.picking import Saturation
-
-if TYPE_CHECKING:
-    from extproc.exchange.picks import Picks, Place
+from extproc.policy.decision import Decision
+from extproc.policy.picking import Picking, Saturation
+from extproc.policy.snapshot import Snapshot
 
 LOOK_INTERVAL = 0.02
 """Seconds between two looks, as long as a reading of loads is good for (``picking.worker_row``)."""
@@ -41,6 +41,33 @@ _TEXTS = {
     TIMED_OUT: ("queue_timeout", "every server of the model has been busy for as long as the request may wait"),
 }
 """Code and message of a refusal."""
+
+
+class Picks(Protocol):
+    """What picks for those that wait: ``exchange.picks.Picks``."""
+
+    def where(self, decision: Decision, asked: Asked, snapshot: Snapshot, /) -> tuple[Picking, Names, Place | None]:
+        """The endpoints by the policies in force; None where these have none there."""
+
+    def state(self, place: Place, /) -> tuple[bytes, EndpointLoads]:
+        """Which are ready, and their loads."""
+
+    def hinted(
+        self, place: Place, names: Names, asked: Asked, subset: tuple[str, ...] | None, snapshot: Snapshot, /
+    ) -> bytes:
+        """Which the request may have."""
+
+    def pick(
+        self,
+        decision: Decision,
+        asked: Asked,
+        content: Content,
+        subset: tuple[str, ...] | None,
+        snapshot: Snapshot,
+        room: bytes | None,
+        /,
+    ) -> tuple[str, Picked | WaitingPick]:
+        """An endpoint."""
 
 
 class _Queue:
@@ -79,7 +106,7 @@ class PickQueues:
 
     def wait(self, place: Place, names: Names, asks: Asks, priority: int) -> WaitingPick:
         """One more waits for an endpoint of the target. Raises ``Rejected`` where there is no room in its queue."""
-        one = WaitingPick(self, place.cluster, names, asks, self._clock())
+        one = WaitingPick(place.cluster, names, asks, self._clock())
         queue = self.by_cluster.get(place.cluster) or _Queue(names)
         _, (headers, *_), *_ = asks
         out = queue.requests.add(one, priority, headers.get(FAIRNESS_ID) or b"", place.picker.spec.max_queue)
@@ -99,11 +126,10 @@ class PickQueues:
         self._forget_if_empty(one.cluster, queue)
         return (self._waited(one, CLIENT_LEFT),)
 
-    def look_soon(self, call_later: CallLater) -> None:
-        """Somebody waits."""
-        if self._call_later is None:
-            call_later(LOOK_INTERVAL, self.look)
-        self._call_later = call_later
+    def hold(self, one: WaitingPick, seconds: float, resume: Callable[[], None], call_later: CallLater) -> None:
+        """The exchange of one that waits is held, so many seconds at most; ``resume``: has it go on."""
+        one.until, one.resume = one.since + seconds, resume
+        self._look_later(call_later)
 
     def look(self) -> None:
         """Resumes those that were dropped, that have waited too long, and whose turn it is."""
@@ -120,7 +146,7 @@ class PickQueues:
                 self._take_turns(queue)
             self._forget_if_empty(cluster, queue)
         if self.by_cluster and call_later is not None:
-            self.look_soon(call_later)
+            self._look_later(call_later)
 
     def finish(self, one: WaitingPick) -> tuple[str, tuple[Note, ...]]:
         """What comes of a request that waits no longer: endpoints, as ``Picks.pick`` gives them, and what to note.
@@ -135,6 +161,11 @@ class PickQueues:
             raise
         one.endpoint = endpoints.partition(",")[0]
         return endpoints, (self._waited(one, ROUTED), cast("Picked", picked))
+
+    def _look_later(self, call_later: CallLater) -> None:
+        if self._call_later is None:
+            call_later(LOOK_INTERVAL, self.look)
+        self._call_later = call_later
 
     def _take_turns(self, queue: _Queue) -> None:
         decision, asked, _, _, snapshot = next(iter(queue.requests)).asks

@@ -15,9 +15,10 @@ from extproc.bodies.grpc_message import is_grpc
 from extproc.errors import Rejected
 from extproc.exchange.notes import KEPT, LEFT, NONE_READY, PICKED, SHED_PICK, Picked
 from extproc.exchange.pick_queues import PickQueues
+from extproc.exchange.place import NOBODY, Place
 from extproc.exchange.waiting_pick import Asked, Content, Names, WaitingPick
 from extproc.headers import OBJECTIVE
-from extproc.picking.candidates import NOT_HINTED, SATURATED, Candidates, EndpointScore, Pick, Refusal, Request
+from extproc.picking.candidates import NOT_HINTED, SATURATED, EndpointScore, Pick, Refusal, Request
 from extproc.picking.loads import EndpointLoads
 from extproc.picking.picker import RETRY_AFTER, Picker
 from extproc.picking.prompt import NO_PROMPT, block_ends, prompt_of
@@ -27,7 +28,6 @@ from extproc.policy.snapshot import Snapshot
 from extproc.policy.sticky_key import sticky_key
 from extproc.policy.target import Target, is_address
 
-NOBODY: frozenset[str] = frozenset()
 _BUSY = Refusal(429, SATURATED, RETRY_AFTER)
 
 
@@ -45,41 +45,6 @@ class KnownLoads(Protocol):
 
     def follow(self) -> None:
         """The targets have changed, and with them the tuples of endpoints."""
-
-
-class Place:
-    """One target, or its servers for gRPC."""
-
-    __slots__ = ("_all", "_preferred", "_ready", "_without", "addresses", "cluster", "picker")
-
-    def __init__(self, cluster: str, addresses: tuple[str, ...], picker: Picker) -> None:
-        self.cluster, self.addresses, self.picker = cluster, addresses, picker
-        self._all = self._ready = self._preferred = Candidates(addresses)
-        self._without = NOBODY, NOBODY
-
-    def candidates(self, unreachable: frozenset[str], avoided: frozenset[str], hinted: bytes) -> Candidates:
-        """The endpoints, without those that are unreachable and, if others are left, that are to be avoided: the same
-        object while the two are. ``hinted``: as the method of this name gives it.
-        """
-        if unreachable is not self._without[0] or avoided is not self._without[1]:
-            self._without = unreachable, avoided
-            self._ready = self._but_for(unreachable)
-            self._preferred = self._but_for(unreachable | avoided)
-        ready = self._preferred.ready
-        if ready and not any(map(and_, ready, hinted) if hinted else ready):
-            return self._ready
-        return self._preferred
-
-    def _but_for(self, those: frozenset[str]) -> Candidates:
-        ready = bytes(address not in those for address in self.addresses)
-        return Candidates(self.addresses, ready) if 0 in ready else self._all
-
-    def hinted(self, subset: tuple[str, ...] | None) -> bytes:
-        """A mark for each endpoint, 0 where the proxy's subset rules it out; empty: it has none."""
-        if subset is None:
-            return b""
-        allowed = frozenset(subset)
-        return bytes(a in allowed or a.rpartition(":")[0].strip("[]") in allowed for a in self.addresses)
 
 
 class Picks:

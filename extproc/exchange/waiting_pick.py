@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from extproc.bodies.request import Operation, RequestFields
 from extproc.headers import Headers
 from extproc.policy.decision import Decision
 from extproc.policy.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from extproc.exchange.pick_queues import PickQueues
 
 MESSAGE_TIMEOUT = "x-aimesh-message-timeout"
 """gRPC metadata of the filter's streams, where a policy has a queue: for how long Envoy waits for a reply, as in
@@ -51,11 +48,11 @@ class WaitingPick:
     (``exchange.held_answer``).
     """
 
-    __slots__ = ("asks", "cluster", "endpoint", "names", "queues", "resume", "room", "since", "until", "verdict")
+    __slots__ = ("asks", "cluster", "endpoint", "names", "resume", "room", "since", "until", "verdict")
 
-    def __init__(self, queues: PickQueues, cluster: str, names: Names, asks: Asks, now: float) -> None:
+    def __init__(self, cluster: str, names: Names, asks: Asks, now: float) -> None:
         """``cluster``: that of the endpoints; ``now``: seconds."""
-        self.queues, self.cluster, self.names, self.asks = queues, cluster, names, asks
+        self.cluster, self.names, self.asks = cluster, names, asks
         self.since = self.until = now
         """When it came, and until when it may wait."""
         self.resume: Callable[[], None] = _nothing
@@ -66,11 +63,6 @@ class WaitingPick:
         """A byte for each endpoint: 0 where there is no room for it; empty: anywhere."""
         self.endpoint = ""
         """Where it goes, once that is known."""
-
-    def hold(self, seconds: float, resume: Callable[[], None], call_later: CallLater) -> None:
-        """The exchange waits now, so many seconds at most."""
-        self.until, self.resume = self.since + seconds, resume
-        self.queues.look_soon(call_later)
 
 
 def _nothing() -> None:

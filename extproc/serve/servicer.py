@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from random import getrandbits
 from time import perf_counter
-from typing import Any, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
@@ -30,6 +30,9 @@ from extproc.policy.snapshot import Snapshot
 from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.open_streams import OpenStreams
 from extproc.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from extproc.exchange.picks import Picks  # numpy takes a tenth of a second to load
 
 log = logging.getLogger(__name__)
 
@@ -194,8 +197,9 @@ class ProcessHandler:
 
     def _hold(self, one: WaitingPick, actions: Sequence[Action]) -> None:
         """The request waits for an endpoint, and with it those of ``actions`` that come after ``one``."""
-        self._routing = HeldAnswer(cast("RouteStream", self._routing), one, tuple(actions))
-        one.hold(patience(self._sender.metadata), self._resume, self._sender.call_later)
+        queues = cast("Picks", self._picks).queues
+        self._routing = HeldAnswer(cast("RouteStream", self._routing), queues, one, tuple(actions))
+        queues.hold(one, patience(self._sender.metadata), self._resume, self._sender.call_later)
 
     def _resume(self) -> None:
         """The request waits no longer."""

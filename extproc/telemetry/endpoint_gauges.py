@@ -102,7 +102,7 @@ def rows(
     for (policy, version, pool), states in sorted(targets.items()):
         picks = sum(state.picks for state in states)
         for state in states:
-            row = {"policy": policy, "version": version or NONE, "gpu_pool": pool or NONE}
+            row: dict[str, object] = {"policy": policy, "version": version or NONE, "gpu_pool": pool or NONE}
             row |= msgspec.structs.asdict(state) | {"share": state.picks / picks if picks else None}
             found.append(row | {"queued": queued.get((policy, version, pool), 0)})
     return found
