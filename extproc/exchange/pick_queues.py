@@ -135,18 +135,20 @@ class PickQueues:
         """Resumes those that were dropped, that have waited too long, and whose turn it is."""
         now, call_later, self._call_later = self._clock(), self._call_later, None
         dropped, self._dropped = self._dropped, []
-        for one in dropped:
-            one.resume()
-        for cluster, queue in list(self.by_cluster.items()):
-            for one in [one for one in queue.requests if one.until <= now]:
-                queue.requests.remove(one)
-                one.verdict = TIMED_OUT
+        try:
+            for one in dropped:
                 one.resume()
-            if queue.requests:
-                self._take_turns(queue)
-            self._forget_if_empty(cluster, queue)
-        if self.by_cluster and call_later is not None:
-            self._look_later(call_later)
+            for cluster, queue in list(self.by_cluster.items()):
+                for one in [one for one in queue.requests if one.until <= now]:
+                    queue.requests.remove(one)
+                    one.verdict = TIMED_OUT
+                    one.resume()
+                if queue.requests:
+                    self._take_turns(queue)
+                self._forget_if_empty(cluster, queue)
+        finally:
+            if self.by_cluster and call_later is not None:
+                self._look_later(call_later)
 
     def finish(self, one: WaitingPick) -> tuple[str, tuple[Note, ...]]:
         """What comes of a request that waits no longer: endpoints, as ``Picks.pick`` gives them, and what to note.

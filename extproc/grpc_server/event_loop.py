@@ -114,20 +114,20 @@ class Http2Engine:
     def _loop(self) -> None:
         """Until ``stop``, and then until every stream has ended or the grace is over."""
         poll, lag, clients, handle = self._epoll.poll, self._loop_lag, self._clients, self._handle_events
-        timers = self._timers
+        timers, due = self._timers, self._timers.pending
         now = last_tick = perf_counter()
         while self._shutdown is None or (clients and now < self._shutdown.deadline):
             before = perf_counter()
             # Without waiting from time to time: where nothing has come then, the loop is idle.
             wait = 0 if self._backlogged or before - lag.last_idle > IDLE_INTERVAL else self._tick_interval
-            if wait and timers.pending:
+            if due and wait:
                 wait = timers.wait(before, wait)
             events = poll(wait, MAX_EVENTS)
             now = perf_counter()
             if not (events or self._backlogged) or now - before > IDLE_INTERVAL:
                 lag.last_idle = now
             handle(events, now)
-            if timers.pending and timers.run(now):
+            if due and timers.run(now):
                 self._write_all()
             if now - last_tick >= self._tick_interval:
                 last_tick = now

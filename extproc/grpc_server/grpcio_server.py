@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from extproc.errors import cannot_listen
 from extproc.grpc_server.contract import (
@@ -136,6 +136,7 @@ def _serve(factory: Factory, loop_lag: LoopLag) -> _Behavior:
         except asyncio.CancelledError:
             if not sender.finished:
                 raise
+            sender.task.uncancel()
         except Abort as abort:
             failure = abort
         except Exception:
@@ -161,8 +162,8 @@ class _StreamSender:
         self.write_lock = asyncio.Lock()
         self.ended = False
         self.finished = False
-        """``reply`` has sent the last of what there is to send."""
-        self._task = asyncio.current_task()
+        """``reply`` has sent the last of what there is to send, and has cancelled the task."""
+        self.task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -208,9 +209,9 @@ class _StreamSender:
         with contextlib.suppress(Exception):  # the client has just left
             for reply in replies:
                 await self.write(reply)
-        if done and not self.ended and self._task is not None:
+        if done and not self.ended:
             self.finished = True
-            self._task.cancel()  # it waits for messages that nobody needs any more
+            self.task.cancel()  # it waits for messages that nobody needs any more
 
     async def _abort(self, abort: Abort) -> None:
         with contextlib.suppress(Exception):
