@@ -96,6 +96,7 @@ def _picking(picking: Picking) -> dict[str, Any]:
         "indexBlocks": picking.index_blocks,
         "adapterWeight": picking.adapter_weight,
         "saturation": {"waiting": bounds.waiting, "cache": bounds.cache, "stale": bounds.stale},
+        "maxQueue": picking.max_queue,
         "priority": picking.priority,
         "objectives": dict(picking.objectives),
         "metrics": {name: value for name, value in _pages(picking.metrics).items() if value},

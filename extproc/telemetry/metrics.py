@@ -23,6 +23,7 @@ from extproc.exchange.notes import (
     RequestAccount,
     Served,
     Unmatched,
+    Waited,
 )
 from extproc.policy.decision import FAILOVER
 from extproc.policy.diversion import Diverted
@@ -124,6 +125,11 @@ class Metrics(Collector):
 
     def _served(self, note: Served) -> None:
         self._count("inference_picks_served", (note.policy, note.version or NONE, note.gpu_pool or NONE, note.by))
+
+    def _waited(self, note: Waited) -> None:
+        self._count("inference_queue_requests", (note.policy, note.outcome))
+        if note.seconds is not None:
+            self._histogram("inference_queue_seconds", (note.policy,)).observe(note.seconds)
 
     def _account(self, note: RequestAccount) -> None:
         self._request(note, "access_log")
@@ -238,6 +244,7 @@ _COUNTED_BY: dict[type[Note], Callable[[Metrics, Any], None]] = {
     Diverted: Metrics._diverted,
     Picked: Metrics._picked,
     Served: Metrics._served,
+    Waited: Metrics._waited,
     CustomSample: lambda metrics, note: metrics.series.note(note, monotonic()),
 }
 

@@ -168,6 +168,7 @@ def test_everything_is_shown() -> None:
                     "indexBlocks": 131_072,
                     "adapterWeight": 4.0,
                     "saturation": {"waiting": 5.0, "cache": 0.8, "stale": False},
+                    "maxQueue": 0,
                     "priority": 0,
                     "objectives": {"batch": -1},
                     "metrics": {"interval": 0.1},
