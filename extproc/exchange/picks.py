@@ -138,8 +138,8 @@ class Picks:
             return decision.endpoint, Picked(*names, KEPT)
         if snapshot is not self._snapshot:
             former = _target(names, snapshot)
-            shared = place.hinted(former.servers(grpc=is_grpc(asked[0])) if former else ())
-            if subset is None and not any(shared):
+            shared = place.hinted(former.present(grpc=is_grpc(asked[0])) if former else ())
+            if subset is None and place.addresses and not any(shared):
                 return "", Picked(*names, LEFT)
             hinted = bytes(map(and_, hinted, shared)) if hinted else shared
         loads = self._board.loads(place.addresses)
@@ -190,7 +190,7 @@ class Picks:
 
     def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> _Place | None:
         """None where the endpoints are names."""
-        addresses, cluster = target.servers(grpc=grpc), target.cluster_of(grpc=grpc)
+        addresses, cluster = target.present(grpc=grpc), target.cluster_of(grpc=grpc)
         if not all(is_address(endpoint) for endpoint in addresses):
             return None
         kept = self._kept.get(cluster)

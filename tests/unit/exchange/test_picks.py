@@ -21,6 +21,7 @@ from extproc.picking.prompt import prompt_of
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import STRATEGIES, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
+from extproc.policy.target import NOWHERE
 from tests.said_loads import SaidLoads
 
 ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
@@ -144,6 +145,18 @@ def test_nobody_ready_is_503_and_one_that_is_back_is_picked() -> None:
     assert mutation(process.ask()).endpoints == B
     assert refusal(process.ask(subset=(A,)))[1].status == 503
     assert process.board.sent == {B: 1}
+
+
+def test_where_a_version_has_no_endpoints_at_present_it_is_503_until_it_has() -> None:
+    process = Process(snapshot(Picking(), NOWHERE))
+    outcome, reply = refusal(process.ask())
+    assert (outcome, reply.status) == ("none_ready", 503)
+    process.view = snapshot(Picking(), A)
+    assert process.picked() == A
+    former, process.view = process.view, snapshot(Picking(), NOWHERE)
+    process.picks.follow(process.view)
+    process.view = former
+    assert refusal(process.ask(former=True))[1].status == 503, "nor is it one that was there before"
 
 
 def test_what_is_to_be_avoided_is_picked_where_nobody_else_is_left() -> None:
