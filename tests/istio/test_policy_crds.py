@@ -51,8 +51,6 @@ GOOD = """
 ---
 {versions: [{name: v1, endpoints: ["https://a"], tls: {caFile: /a, certFile: /b, keyFile: /c, serverName: b.example}}]}
 ---
-{versions: [{name: v1, inferencePool: {name: llama}}, {name: v2, inferencePool: {name: b.c, matchLabels: {a: ""}}}]}
----
 {versions: [{name: v1, endpoints: ["a:8000"], grpcEndpoints: ["a:8001"]}, {name: v2, grpcEndpoints: ["b:8001"]}]}
 ---
 {versions: [{name: v1, endpoints: ["https://a"], grpcEndpoints: ["https://a:8001"], tls: {caFile: /a}}]}
@@ -71,14 +69,6 @@ GOOD = """
 """
 BAD = """
 []
----
-{versions: [{name: v1, inferencePool: {}}]}
----
-{versions: [{name: v1, inferencePool: {name: A}}]}
----
-{versions: [{name: v1, inferencePool: {name: a}, endpoints: ["a:1"]}]}
----
-{versions: [{name: v1}, {name: m, mirror: 5, inferencePool: {name: a}}]}
 ---
 {hots: a}
 ---

@@ -49,10 +49,11 @@ class Picker(ClusterProcessor):
 
 @pytest.fixture
 def cluster(control_plane: ControlPlane, namespace: str) -> Iterator[ControlPlane]:
-    """With the extension's CRDs, and a picker's account with the rights that the example gives."""
-    control_plane.apply(*yaml.safe_load_all(CRDS.read_text()))
+    """With the extension's CRDs, and a picker's account with the rights that istio/endpoint-picker gives."""
+    crds = yaml.safe_load_all(CRDS.read_text())
+    control_plane.apply(*({name: value for name, value in crd.items() if name != "status"} for crd in crds))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-    text = (ROOT / "istio" / "examples" / "endpoint-picker.yaml").read_text()
+    text = (ROOT / "istio" / "endpoint-picker" / "endpoint-picker.yaml").read_text()
     documents = [one for one in yaml.safe_load_all(text) if one["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
     for one in documents:
         one["metadata"]["namespace"] = namespace
