@@ -58,11 +58,10 @@ class PoolSource:
 
     @property
     def missing(self) -> list[Problem]:
-        """That a pool is not there that is wanted by its name."""
-        there = {place for watch in self._pools for place in watch.objects}
-        absent = [f"{INFERENCE_POOLS.kind} {'/'.join(place)}" for place in self._named if place not in there]
-        remedy = "create it, or start extproc serve without it"
-        return [Problem(name, 0, 0, "", "is not there, and its endpoints are to be picked", remedy) for name in absent]
+        """That a pool is not there that is wanted by its name. May be read in any thread."""
+        absent = [place for place in self._named if not any(place in watch.objects for watch in self._pools)]
+        message, remedy = "is not there, and its endpoints are to be picked", "create it, or serve without it"
+        return [Problem(f"{INFERENCE_POOLS.kind} {'/'.join(place)}", 0, 0, "", message, remedy) for place in absent]
 
     def fill(self, objects: Iterable[Object]) -> tuple[list[Object], list[Problem]]:
         """The objects as the pools have them (``inference_pools.with_pools``), and what is wrong."""
