@@ -12,8 +12,8 @@ UNKNOWN_PATH = "unknown_path"
 
 
 def is_owned(snapshot: Snapshot) -> bool:
-    """Whether such a request is a policy's all the same: of one that owns every model and has its servers picked, since a
-    gateway that asks for servers needs one for each request.
+    """Whether such a request is a policy's all the same: of one that owns every model and has its servers picked. Who
+    asks for servers needs one for each request.
     """
     match = snapshot.match("")
     return match is not None and match.policy.picking is not None
