@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from extproc.kubernetes.api import Object
+from extproc.policyfile.values import MAX_MODEL_LENGTH
 
 Tell: TypeAlias = Callable[[Object, str, str, str], None]
 """``tell(object, path, message, remedy)``: something is wrong."""
@@ -47,23 +48,27 @@ def rules_of(rewrites: Sequence[Object], tell: Tell) -> tuple[list[Rule], Rule |
     generic: Rule | None = None
     ruled: set[str] = set()
     for rewrite, number, rule in _listed(rewrites):
-        own = str(rewrite["metadata"]["name"])
-        name, targets = own if number == 0 else f"{own}-{number + 1}", _targets(rule.get("targets") or ())
-        if not (rule.get("matches") or ()):
-            generic = generic or Rule(rewrite, name, (), targets)
+        own, where = str(rewrite["metadata"]["name"]), f"spec.rules[{number}]"
+        wanted = [str(target["modelRewrite"]) for target in rule.get("targets") or ()]
+        asked = [str(match["model"]["value"]) for match in rule.get("matches") or ()]
+        if not all(map(_is_name, (*wanted, *asked))):
+            remedy = f"name models by at most {MAX_MODEL_LENGTH} printable characters without *, no space around them"
+            tell(rewrite, where, "counts for nothing: a policy can't have such a model's name", remedy)
             continue
-        models = []
-        for i, match in enumerate(rule["matches"]):
-            model = str(match["model"]["value"])
-            if "*" in model:
-                path = f"spec.rules[{number}].matches[{i}].model.value"
-                tell(rewrite, path, "counts for nothing: a * stands for anything in a policy", "name the model exactly")
-            elif model not in ruled:
-                ruled.add(model)
-                models.append(model)
+        name, targets = own if number == 0 else f"{own}-{number + 1}", _targets(rule.get("targets") or ())
+        models = tuple(model for model in dict.fromkeys(asked) if model not in ruled)
+        ruled.update(models)
         if models:
-            exact.append(Rule(rewrite, name, tuple(models), targets))
+            exact.append(Rule(rewrite, name, models, targets))
+        elif not asked:
+            generic = generic or Rule(rewrite, name, (), targets)
     return exact, generic
+
+
+def _is_name(model: str) -> bool:
+    """Whether a policy takes it for the name of one model."""
+    right = model.isprintable() and model == model.strip() and "*" not in model
+    return right and 0 < len(model) <= MAX_MODEL_LENGTH
 
 
 def _listed(rewrites: Iterable[Object]) -> Iterator[tuple[Object, int, dict[str, Any]]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.errors import Problem
 from extproc.kubernetes.api import Object
@@ -192,3 +194,30 @@ def test_a_policy_with_the_name_of_a_pool_that_it_does_not_name() -> None:
 def test_what_has_not_changed_is_filled_in_alike() -> None:
     found = PoolObjects([pool()], [objective("b", 1)], [rewrite("r", rule("a", x=1))], PODS)
     assert with_pools([policy()], found) == with_pools([policy()], found)
+
+
+MODELS = st.text(max_size=300) | st.sampled_from(["a", "b", "a/b", "a:b", "*", "none"])
+RULES = st.builds(
+    lambda asked, wanted: {
+        "matches": [{"model": {"value": model}} for model in asked],
+        "targets": [{"modelRewrite": model, "weight": weight} for model, weight in wanted],
+    },
+    st.lists(MODELS, max_size=3),
+    st.lists(st.tuples(MODELS, st.integers(1, 1_000_000)), max_size=3),
+)
+REWRITES = st.dictionaries(st.sampled_from(["llama", "r", "r-2"]), st.lists(RULES, max_size=3), max_size=3)
+
+
+@given(REWRITES, st.lists(st.sampled_from(["llama", "x" * 64, "o"]), unique=True))
+def test_whatever_rewrites_and_objectives_say_the_pool_is_served(
+    rules: dict[str, list[dict[str, Any]]], names: list[str]
+) -> None:
+    rewrites = [rewrite(name, *listed) for name, listed in rules.items()]
+    found = PoolObjects([pool()], [objective(name, 2**31 - 1) for name in names], rewrites, PODS)
+    filled, _ = with_pools([], found)
+    outcome = LastGood().take([read(one) for one in filled])
+    policies = outcome.snapshot.by_name
+    assert outcome.problems == (), "each rule that can be carried out is"
+    assert len(policies) == len(filled)
+    assert policies["llama"].models == ("*",)
+    assert {tuple(v.endpoints) for policy in policies.values() for v in policy.versions} == {tuple(READY)}

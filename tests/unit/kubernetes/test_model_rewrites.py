@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from extproc.kubernetes.api import Object
 from extproc.kubernetes.model_rewrites import RewriteTarget, Rule, rules_of
 from tests.unit.kubernetes.inference_objects import rewrite, rule
@@ -65,8 +67,13 @@ def test_models_become_names_of_versions() -> None:
     assert [target.model for target in only.targets] == list(names)
 
 
-def test_what_would_be_a_pattern_in_a_policy_is_told() -> None:
+@pytest.mark.parametrize("model", ["a*", " a", "", "a\n", "x" * 257])
+def test_a_rule_with_what_is_no_models_name_counts_for_nothing_and_is_told(model: str) -> None:
     told: Told = []
-    (only,), _ = read(rewrite("one", rule("a*", "b", x=1)), told=told)
-    assert only.models == ("b",)
-    assert told == [("one", "spec.rules[0].matches[0].model.value")]
+    wrong = {"matches": [{"model": {"value": model}}], "targets": [{"modelRewrite": "x"}]}
+    to_wrong = {"targets": [{"modelRewrite": model}]}
+    exact, generic = read(rewrite("one", rule("a", x=1), wrong, to_wrong, rule(y=1)), told=told)
+    assert models(exact) == {"one": ("a",)}
+    assert generic is not None
+    assert generic.name == "one-4"
+    assert told == [("one", "spec.rules[1]"), ("one", "spec.rules[2]")]
