@@ -8,7 +8,8 @@ import msgspec
 
 from extproc.errors import Problem
 from extproc.kubernetes.api import PODS, Object
-from extproc.kubernetes.inference_pools import (
+from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.pools_as_policies import (
     ACTIVE_PORTS,
     INFERENCE_POOLS,
     OBJECTIVES,
@@ -18,7 +19,6 @@ from extproc.kubernetes.inference_pools import (
     place_of,
     with_pools,
 )
-from extproc.kubernetes.object_watch import ObjectWatch
 
 
 class WantedPools(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class PoolSource:
         return [Problem(f"{INFERENCE_POOLS.kind} {'/'.join(place)}", 0, 0, "", message, remedy) for place in absent]
 
     def fill(self, objects: Iterable[Object]) -> tuple[list[Object], list[Problem]]:
-        """The objects as the pools have them (``inference_pools.with_pools``), and what is wrong."""
+        """The objects as the pools have them (``pools_as_policies.with_pools``), and what is wrong."""
         pools = [one for one in _objects(self._pools) if self._is_wanted(one)]
         found = PoolObjects(pools, _objects(self._objectives), _objects(self._rewrites), _objects(self._pods))
         filled, problems = with_pools(objects, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc.kubernetes.api import Object
-from extproc.kubernetes.inference_pools import INFERENCE_POOLS, OBJECTIVES, REWRITES
+from extproc.kubernetes.pools_as_policies import INFERENCE_POOLS, OBJECTIVES, REWRITES
 from tests.unit.kubernetes.test_service_endpoints import pod as plain_pod
 
 PICKER = "picker"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extproc.kubernetes.api import Object
-from extproc.kubernetes.inference_pools import ACTIVE_PORTS, place_of
 from extproc.kubernetes.pool_source import PoolSource, WantedPools, part_of_pod
+from extproc.kubernetes.pools_as_policies import ACTIVE_PORTS, place_of
 from tests.unit.kubernetes.inference_objects import objective, pod, pool, rewrite, rule
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from extproc.errors import Problem
 from extproc.kubernetes.api import Object
-from extproc.kubernetes.inference_pools import ACTIVE_PORTS, PoolObjects, with_pools
 from extproc.kubernetes.last_good import LastGood
 from extproc.kubernetes.object_documents import read
+from extproc.kubernetes.pools_as_policies import ACTIVE_PORTS, PoolObjects, with_pools
 from extproc.policy.picking import EndpointPages, Picking
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot
 from extproc.policy.target import NOWHERE
