@@ -71,7 +71,7 @@ def _version(field: Field) -> Version | None:
 
 
 def _inference_pool(field: Field) -> None:
-    """Whose pods are the endpoints: where they are known, ``kubernetes.pools_as_policies`` has written these instead."""
+    """Whose pods are the endpoints; ``kubernetes.pools_as_policies`` writes these instead, where they are known."""
     fields = field.fields("name", "matchLabels")
     if fields is not None:
         name = fields.required("name", values.object_name, "name the InferencePool: name: llama")
