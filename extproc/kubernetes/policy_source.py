@@ -102,6 +102,8 @@ class ClusterPolicies:
         self._texts: PolicyTexts | None = None
         self._problems: tuple[Problem, ...] = ()
         self._pool_problems: tuple[Problem, ...] = ()
+        self._as_written: dict[Key, Object] = {}
+        """What serves, as it is written: of pools it has the names."""
         self._written: list[Object] | None = None
         self._no_snapshot = ""
         self._changed, self._stopping = asyncio.Event(), asyncio.Event()
@@ -206,7 +208,10 @@ class ClusterPolicies:
             if self._controlled:
                 objects = released(objects, self._served)
             self._served = set(map(identity_of, objects))
-            self._take(*(self._pools.fill(objects) if self._pools is not None else (objects, ())))
+            if self._pools is None:
+                self._take(objects)
+            else:
+                self._take_with_pools(objects, self._pools)
             self._keep()
         elif self.snapshot.generation:
             self._take([kept(one) for one in self._read.values()], self._pool_problems)
@@ -219,17 +224,33 @@ class ClusterPolicies:
                 log.warning("the API server is away: serving the policies that were last written to disk")
                 self._take(found)
 
+    def _take_with_pools(self, objects: Sequence[Object], pools: PoolSource) -> None:
+        """Takes objects with the endpoints of their pools; what goes on as it last was has those of now as well."""
+        now = {key_of(one): one for one in objects}
+        serving = self._last_good.serving
+        former = [one for key, one in self._as_written.items() if now.get(key) is not one and key in serving]
+        held = {key_of(one): one for one in pools.fill(former)[0]}
+        moved = {key: read(held[key]) for key in map(key_of, former) if spec_of(held[key]) != serving[key].spec}
+        if moved:
+            self._last_good.serving = {**serving, **moved}
+        self._take(*pools.fill(objects), anew=bool(moved))
+        serving = self._last_good.serving
+        as_now = {key: one for key, one in now.items() if key in serving and self._read.get(key) is serving[key]}
+        self._as_written = {key: one for key, one in (self._as_written | as_now).items() if key in serving}
+
     def _is_told(self) -> bool:
         """Whether the server has told all objects; at first with all pools that are asked for by name."""
         missing = self._pools is not None and not self.snapshot.generation and self._pools.missing
         return all(watch.listed for watch in self._all_watches) and not missing
 
-    def _take(self, found: Iterable[Object], pool_problems: Sequence[Problem] = ()) -> None:
+    def _take(self, found: Iterable[Object], pool_problems: Sequence[Problem] = (), *, anew: bool = False) -> None:
+        """``anew``: something has changed that is not among ``found``."""
         texts = self._files.good if self._files is not None else None
         objects = {one.key: one for one in map(self._as_read, found)}
         same = objects.keys() == self._read.keys() and all(self._read[key] is one for key, one in objects.items())
         told = tuple(pool_problems)
-        if same and texts is self._texts and self.snapshot.generation and told == self._pool_problems:
+        same = same and texts is self._texts and told == self._pool_problems and not anew
+        if same and self.snapshot.generation:
             return
         self._pool_problems = told
         self._read, self._texts = objects, texts

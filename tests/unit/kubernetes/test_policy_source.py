@@ -307,3 +307,23 @@ def test_policies_and_pools_together_and_what_is_kept_of_them(
     assert later.snapshot.policies[0].versions[0].endpoints == ("10.0.0.1:8000",)
     elsewhere = start(pools=WantedPools(("ai/other",)), directory=tmp_path)
     until(lambda: "of other namespaces" in elsewhere.unready)
+
+
+def test_a_policy_that_goes_on_as_it_was_has_the_endpoints_of_now(
+    fake_api: FakeApi, start: Start, told: Queue[Told]
+) -> None:
+    named = [{"name": "v1", "inferencePool": {"name": "llama"}}]
+    fake_api.put(pool(), pod(1), policy(versions=named, port=1))
+    source = start(pools=WantedPools(("ai/llama",)))
+    told.get(timeout=10)
+    fake_api.put(policy(versions=named, port=0))
+    assert told.get(timeout=10) == (False, ["0 is out of range"])
+    for number in (2, 3):
+        fake_api.put(pod(number))
+        until(lambda number=number: len(source.snapshot.policies[0].versions[0].endpoints) == number)  # type: ignore[misc]
+        assert told.get(timeout=10) == (True, [])
+    assert (ports(source), source.gauges().objects["held"]) == ({"chat": 1}, 1)
+    fake_api.put(policy(versions=named, port=2))
+    assert told.get(timeout=10) == (True, [])
+    assert (ports(source), len(source.snapshot.policies[0].versions[0].endpoints)) == ({"chat": 2}, 3)
+    assert source.problems == ()
