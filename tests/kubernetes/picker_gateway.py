@@ -8,59 +8,35 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
-from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from extproc.gateway.envoy_process import Envoy
 from extproc.render.envoy.envoy_options import request_mode, typed
+from tests.envoy.conftest import Handler, ModelServer, say
 
 HEADER = "x-gateway-destination-endpoint"
 _LB = "load_balancing_policies"
 
 
-class Server(ThreadingHTTPServer):
+class Server(ModelServer):
     """A model server: answers with what it was asked, and tells on its page how many requests wait."""
 
-    daemon_threads = True
-
     def __init__(self, host: str, port: int) -> None:
-        super().__init__((host, port), _Handler)
+        super().__init__(host, port, host)
         self.waiting = 0
-        self.address = f"{host}:{port}"
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
-    def handle_error(self, *_: object) -> None:
-        """A client that has gone away is no news."""
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        page = f"vllm:num_requests_running 0\nvllm:num_requests_waiting {self.server.waiting}\n"
-        self._answer(f"{page}vllm:gpu_cache_usage_perc 0\n".encode())
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        told = {"by": self.server.address, "picked": self.headers.get(HEADER), "model": body["model"]}
-        self._answer(json.dumps(told).encode())
-
-    def _answer(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+    def answer(self, request: Handler) -> None:
+        body = request.body()
+        if request.path == "/metrics":
+            page = f"vllm:num_requests_running 0\nvllm:num_requests_waiting {self.waiting}\n"
+            say(f"{page}vllm:gpu_cache_usage_perc 0\n".encode())(request)
+            return
+        told = {"by": self.address, "picked": request.headers.get(HEADER)}
+        told |= {"model": json.loads(body)["model"]} if body else {}
+        say(json.dumps(told).encode())(request)
 
 
 class Answer(NamedTuple):
@@ -89,12 +65,16 @@ class PickerGateway:
 
     def ask(self, content: str = "Why?", model: str = "llama", **headers: str) -> Answer:
         """A chat completion."""
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": content}]})
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.send("POST", "/v1/chat/completions", body, {"content-type": "application/json", **named})
+
+    def send(self, method: str, path: str, body: str = "", headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+        """Whatever it is."""
         host, _, port = self._envoy.listen_address.rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=20)
         try:
-            body = json.dumps({"model": model, "messages": [{"role": "user", "content": content}]})
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json", **named})
+            connection.request(method, path, body or None, dict(headers))
             response = connection.getresponse()
             text = response.read()
         finally:

@@ -122,6 +122,8 @@ def test_a_pool_alone(cluster: ControlPlane, namespace: str, servers: dict[str, 
         assert hosts_of(ask(20)) == {one, two}
         series = 'inference_picks_total{gpu_pool="none",outcome="picked",policy="llama",version="llama"}'
         assert picker.metric(series) == 20
+        assert hosts_of([gateway.send("GET", "/health"), gateway.send("GET", "/v1/models")]) <= {one, two}
+        assert picker.metric(series) == 22, "each request gets an endpoint"
 
         # Pods come and go.
         put_pod(cluster, namespace, three)
