@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -47,18 +48,25 @@ class Picker(ClusterProcessor):
         }
 
 
+def rights(namespace: str, manifest: str) -> list[dict[str, Any]]:
+    """The account of the manifest, and its rights, in this namespace."""
+    documents = [
+        one for one in yaml.safe_load_all(manifest) if one["kind"] in ("ServiceAccount", "Role", "RoleBinding")
+    ]
+    for one in documents:
+        one["metadata"]["namespace"] = namespace
+        for subject in one.get("subjects", ()):
+            subject["namespace"] = namespace
+    return documents
+
+
 @pytest.fixture
 def cluster(control_plane: ControlPlane, namespace: str) -> Iterator[ControlPlane]:
     """With the extension's CRDs, and a picker's account with the rights that istio/endpoint-picker gives."""
     crds = yaml.safe_load_all(CRDS.read_text())
     control_plane.apply(*({name: value for name, value in crd.items() if name != "status"} for crd in crds))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-    text = (ROOT / "istio" / "endpoint-picker" / "endpoint-picker.yaml").read_text()
-    documents = [one for one in yaml.safe_load_all(text) if one["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
-    for one in documents:
-        one["metadata"]["namespace"] = namespace
-        for subject in one.get("subjects", ()):
-            subject["namespace"] = namespace
+    documents = rights(namespace, (ROOT / "istio" / "endpoint-picker" / "endpoint-picker.yaml").read_text())
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
     control_plane.apply(account, *documents)
     yield control_plane
@@ -173,6 +181,10 @@ def test_versions_of_a_policy_are_pods_of_a_pool(
     one, two, three = HOSTS
     for host, version in ((one, "v1"), (two, "v1"), (three, "v2")):
         put_pod(cluster, namespace, host, version=version)
+    manifest = (ROOT / "istio" / "endpoint-picker" / "endpoint-picker.yaml").read_text()
+    cluster.apply(
+        *rights(namespace, re.sub(r"^# (- apiGroups|  (resources|verbs):)", r"\1", manifest, flags=re.MULTILINE))
+    )
     put(cluster, namespace, pool(picker="mine"))
     versions = [
         {"name": name, "weight": 50, "inferencePool": {"name": "llama", "matchLabels": {"version": name}}}
