@@ -15,12 +15,12 @@ from math import inf
 from typing import NoReturn
 
 from extproc.errors import SetupError
-from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.api import PODS, POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
 from extproc.kubernetes.change_order import Pass, PutInForce, Write
 from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, snapshot_of
-from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
+from extproc.kubernetes.found_pools import NODES, SERVICES, SLICES
 from extproc.kubernetes.leader import PAUSE, Election, LostLead
 from extproc.kubernetes.mesh_objects import Key
 from extproc.kubernetes.object_documents import Key as ObjectKey

@@ -77,11 +77,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
 
 def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:
     fields = field.fields("matchLabels")
-    labels = fields.required("matchLabels", Field.entries, "write matchLabels: {app: my-app}") if fields else None
-    if labels is None:
-        return None
-    pairs = [(values.label_key(text, key), values.label(value)) for text, key, value in labels]
-    return tuple((key, value) for key, value in pairs if key is not None and value is not None)
+    return fields.required("matchLabels", values.labels, "write matchLabels: {app: my-app}") if fields else None
 
 
 def _models(field: Field) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class Supervisor:
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = _STARTING
         self._rollout_driver = None
-        if self._policy_watcher is not None and not options.kubernetes:
+        if self._policy_watcher is not None and not options.in_cluster:
             watcher = self._policy_watcher
             self._rollout_driver = RolloutDriver(
                 options.policies, lambda: watcher.snapshot, self._evidence, self._reload

@@ -12,9 +12,9 @@ from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.conditions import InForce, VersionStatus
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
 from extproc.kubernetes.object_documents import Key
-from extproc.kubernetes.pool_discovery import NOWHERE
 from extproc.kubernetes.rollout_in_status import told
 from extproc.policy.rollout_plan import RolloutState
+from extproc.policy.target import NOWHERE
 from tests.unit.kubernetes.memory_api import made
 from tests.unit.kubernetes.test_cluster_view import service
 from tests.unit.kubernetes.test_node_gpus import A100, node
