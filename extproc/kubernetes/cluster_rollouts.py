@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.fetch.prometheus_query import Question
+from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
 from extproc.kubernetes.api import POLICIES, Api, ApiFailure, NoCredentials, Object
 from extproc.kubernetes.conditions import VersionStatus, told_versions
 from extproc.kubernetes.leader import LostLead
@@ -75,8 +75,17 @@ class _Rollout(msgspec.Struct, frozen=True):
 class ClusterRollouts:
     """The rollouts of the policies of one controller."""
 
-    def __init__(self, processors: Processors, lease: str, clock: Callable[[], float] = time.time) -> None:
-        """``lease``: of the controller, whose policies they are. ``clock``: Unix time."""
+    def __init__(
+        self,
+        processors: Processors,
+        lease: str,
+        prometheus: AllowedPrometheus,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``lease``: of the controller, whose policies they are. ``prometheus``: asked for guards. ``clock``: Unix
+        time.
+        """
+        self._prometheus = prometheus
         self.described: Sequence[Mapping[str, Any]] = ()
         """As ``rollout.status.describe`` has them, at the last look."""
         self._processors, self._lease, self._clock = processors, lease, clock
@@ -90,7 +99,7 @@ class ClusterRollouts:
 
     def forget(self) -> None:
         """Another one drives, or there is nothing to drive: what was measured is out of date."""
-        self._looks = RolloutLooks(Question, self._say)
+        self._looks = RolloutLooks(self._prometheus.ask, self._say)
         self._merged = MergedEvidence()
         self._told_at: dict[str, float] = {}
         self.described = ()

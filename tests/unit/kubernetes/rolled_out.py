@@ -6,6 +6,7 @@ import asyncio
 from copy import deepcopy
 from typing import Any
 
+from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
 from extproc.kubernetes.api import ApiFailure, Object, Resource
 from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.desired_state import DesiredState
@@ -135,7 +136,7 @@ class Leader:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.rollouts = ClusterRollouts(cluster.processors, LEASE, lambda: cluster.now)
+        self.rollouts = ClusterRollouts(cluster.processors, LEASE, AllowedPrometheus(), lambda: cluster.now)
         self.objects: list[Object] = []
         self.leads = True
         self.sync()

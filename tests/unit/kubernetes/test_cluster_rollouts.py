@@ -139,6 +139,18 @@ def test_a_policy_that_can_not_be_looked_at_holds_up_no_other(
         assert {one["policy"]: one["fault"] for one in leader.rollouts.described} == {"bad": told, "chat": ""}
 
 
+def test_a_prometheus_that_nobody_has_allowed_is_not_asked() -> None:
+    guards = [{"promql": "q", "min": 1}]
+    cluster = Cluster(rollout=rollout(guards=guards, prometheus="http://169.254.169.254"))
+    leader = begun(cluster)
+    for _ in range(2):
+        cluster.now += NEWS_INTERVAL
+        leader.go_on()
+    assert cluster.policy["status"]["rollout"]["message"] == (
+        "q ≥ 1: no value: http://169.254.169.254 is no Prometheus that the controller may ask (its --prometheus)"
+    )
+
+
 def test_numbers_alone_are_written_now_and_then() -> None:
     cluster = Cluster()
     leader = begun(cluster)
