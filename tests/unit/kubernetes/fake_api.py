@@ -21,6 +21,7 @@ from extproc.kubernetes.api import Object
 PATHS = {
     "ModelInferencePolicy": "/apis/ai.istio.io/v1alpha1/modelinferencepolicies",
     "GpuPool": "/apis/ai.istio.io/v1alpha1/gpupools",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes",
 }
 _END = b""
 
