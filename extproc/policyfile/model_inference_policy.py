@@ -173,7 +173,8 @@ def _check_version_choice(fields: Fields, policy: Policy) -> None:
         _check_default(fields.field.at("default"), policy)
     for i, version in enumerate(policy.versions):
         breaker = policy.breaker.fallback_version if policy.breaker else ""
-        chosen = (policy.default, policy.rollout.to if policy.rollout else "", breaker)
+        routed = dict(policy.weights_from.backends) if policy.weights_from else ()
+        chosen = (policy.default, policy.rollout.to if policy.rollout else "", breaker, *routed)
         unreachable = not version.weight and not version.match and not version.mirror and version.name not in chosen
         if unreachable and not policy.allow_pin:
             message = f"nothing can choose the version {version.name}: its weight is 0"
