@@ -161,10 +161,12 @@ def _rollouts(arguments: argparse.Namespace, ownership: Ownership) -> ClusterRol
         prometheus = AllowedPrometheus(arguments.prometheus)
     except ValueError as error:
         raise SetupError(f"--prometheus is no base URL such as http://prometheus.monitoring:9090: {error}") from None
-    services = processor_services(istio_options(arguments).processors) if "istio" in MESHES[arguments.mesh] else []
-    if not services:
-        log.warning("rollouts are not driven: --processor names no Service, or there are no processors of Istio's")
+    meshes = MESHES[arguments.mesh]
+    services = processor_services(istio_options(arguments).processors) if "istio" in meshes else []
+    if "istio" in meshes and not services:
+        log.warning("rollouts are not driven: --processor names no Service")
         return None
+    services += [arguments.gateway_name] if "linkerd" in meshes else []
     return ClusterRollouts(Processors(services), ownership.lease, prometheus)
 
 

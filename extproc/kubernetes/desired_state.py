@@ -26,6 +26,7 @@ from extproc.kubernetes.service_endpoints import Endpoint, usable
 from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policyfile.kinds import API_VERSION
+from extproc.policyfile.rollout_files import DIRECTORY_STATE, encode_states
 from extproc.render.document import to_yaml
 
 Ready = Mapping[str, Sequence[Endpoint] | None]
@@ -123,8 +124,9 @@ def snapshot_of(objects: Mapping[Key, ReadObject], generation: int = 1) -> Snaps
 
 
 def policy_texts(desired: Desired) -> dict[str, str]:
-    """The objects that are to be in force as policy files, by the files' names."""
-    texts = {}
+    """The objects that are to be in force as policy files, by the files' names, and how far rollouts have come."""
+    states = [policy.rollout_state for policy in desired.snapshot.policies if policy.rollout_state is not None]
+    texts = {DIRECTORY_STATE: encode_states(states)} if states else {}
     for key, one in sorted(desired.in_force.items()):
         metadata = {"name": key.name, "namespace": key.namespace}
         doc = {"apiVersion": API_VERSION, "kind": key.kind, "metadata": metadata, "spec": dict(one.spec)}

@@ -66,7 +66,13 @@ def test_the_processors_are_those_of_the_services_among_the_addresses(
 
 @pytest.mark.parametrize(
     ("flags", "namespaces"),
-    [((), {"aimesh-system"}), (("--mesh", "linkerd"), None), (("--processor", "unix:///p.sock"), None)],
+    [
+        ((), {"aimesh-system"}),
+        (("--mesh", "linkerd", "--gateway-name", "edge/gateway"), {"edge"}),
+        (("--mesh", "both", "--gateway-name", "edge/gateway"), {"aimesh-system", "edge"}),
+        (("--processor", "unix:///p.sock"), None),
+        (("--mesh", "both", "--processor", "unix:///p.sock"), None),
+    ],
 )
 def test_rollouts_are_driven_where_processors_can_be_found(
     flags: tuple[str, ...], namespaces: set[str] | None, caplog: pytest.LogCaptureFixture

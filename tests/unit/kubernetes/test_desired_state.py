@@ -15,6 +15,7 @@ from extproc.kubernetes.object_documents import Key
 from extproc.kubernetes.pool_discovery import NOWHERE
 from extproc.kubernetes.rollout_in_status import told
 from extproc.policy.rollout_plan import RolloutState
+from extproc.policyfile.rollout_files import decode_states
 from tests.unit.kubernetes.memory_api import made
 from tests.unit.kubernetes.test_cluster_view import service
 from tests.unit.kubernetes.test_node_gpus import A100, node
@@ -239,6 +240,14 @@ def test_a_rollout_is_in_force_where_it_is_driven() -> None:
     assert driven.in_force[CHAT].spec == one["spec"], "the weights are no part of it"
     waits = taken(one, state=DesiredState(drives=True), cluster=view("v1"), now=9.0)
     assert weights(waits) == {"v1": 1, "v2": 0}
+
+
+def test_files_of_policies_have_the_states_of_rollouts_beside_them() -> None:
+    one = policy(versions=HELD, rollout=ROLLOUT)
+    found = taken(one, state=DesiredState(drives=True), now=100.0)
+    (state,) = decode_states(policy_texts(found)["rollouts.json"])
+    assert (state.policy, state.to, state.phase, state.percent) == ("chat", "v2", "Progressing", 1)
+    assert "rollouts.json" not in policy_texts(taken(one))
 
 
 def test_a_rollout_goes_on_where_its_policy_can_not_be_carried_out_or_its_pods_have_gone() -> None:
