@@ -236,7 +236,7 @@ class Controller:
             del objects[key]
         listed = [self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)]
         # Whatever takes long among many policies is done beside the event loop, which renews the Lease meanwhile.
-        view = await asyncio.to_thread(ClusterView, *listed, self._routes.follow(objects.values()))
+        view = await asyncio.to_thread(ClusterView, *listed, await self._routes.follow(objects.values()))
         self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
         blocked: dict[ObjectKey, str] = {}
         given_up: set[Key] = set()

@@ -33,8 +33,10 @@ _GENERATING = frozenset(
 )
 """Operations whose answers are generated text: empty ones, and those of which a server counts no tokens, count too."""
 
-_REMEMBERED = 600.0
-"""Seconds for which a process is known that is not heard: EndpointSlices may lose an endpoint, and find it again."""
+_REMEMBERED = 600
+"""Looks for which a process is known that is not heard: EndpointSlices may lose an endpoint, and find it again. Looks
+are a second apart at least, so that a process which is younger in seconds was not forgotten.
+"""
 
 
 class ProcessEvidence(msgspec.Struct):
@@ -140,36 +142,40 @@ def decode_report(report: bytes) -> Measured:
 
 
 class MergedEvidence:
-    """What all processes together count, from one time to the next."""
+    """What all processes together count, from one look to the next."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[ProcessEvidence, float]] = {}
-        """By process: what it had counted, and when it was heard last."""
+        self._seen: dict[str, tuple[ProcessEvidence, int]] = {}
+        """By process: what it had counted, and at which look it was heard last."""
+        self._steps: dict[str, tuple[float, int]] = {}
+        """By policy: when its step began, and the first look at it."""
+        self._looks = 0
 
     def fresh(
         self, processes: Sequence[ProcessEvidence], since: Mapping[str, float], now: float
     ) -> dict[str, EvidenceByVersion]:
         """What those that are heard have counted since they were heard last, by policy; a new one, since its start.
 
-        ``since``: when the present step of each policy began. What a process has counted partly before that is left
-        out, since nobody knows in which step. ``now``: Unix time.
+        ``since``: when the present step of each policy began. What a process has counted partly in another step is left
+        out: one that was silent when the step began, or is not new and was not known. ``now``: Unix time.
         """
+        self._looks += 1
+        steps = {policy: (began, self._looks) for policy, began in since.items()}
+        self._steps = steps | {name: step for name, step in self._steps.items() if step[0] == since.get(name)}
         found: dict[str, EvidenceByVersion] = {}
         for process in processes:
-            before, heard = self._seen.get(process.process, (None, _begin(process, now)))
-            self._seen[process.process] = process, now
+            before, heard = self._seen.get(process.process, (None, 0))
+            self._seen[process.process] = process, self._looks
             for policy, versions in new_evidence(process, before).items():
-                if heard < since.get(policy, 0.0):
-                    continue
-                for version, counts in versions.items():
+                began, first = self._steps.get(policy, (0.0, 0))
+                if before is None:
+                    in_step = process.age < _REMEMBERED and now - process.age >= began
+                else:
+                    in_step = heard >= first - 1
+                for version, counts in versions.items() if in_step else ():
                     found.setdefault(policy, {}).setdefault(version, VersionEvidence()).add(counts)
-        self._seen = {name: seen for name, seen in self._seen.items() if now - seen[1] <= _REMEMBERED}
+        self._seen = {name: seen for name, seen in self._seen.items() if self._looks - seen[1] <= _REMEMBERED}
         return found
-
-
-def _begin(process: ProcessEvidence, now: float) -> float:
-    """When a process began that is not known; one that may have been forgotten began before every step."""
-    return now - process.age if process.age < _REMEMBERED else -inf
 
 
 def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[str, EvidenceByVersion]:
