@@ -21,6 +21,8 @@ POLL = 0.1
 """Seconds between two reports of each server."""
 READ = 0.02
 """Seconds for which what a processor read of the reports serves its picks."""
+WARM = 0.25
+"""Share of a run that is not counted: caches fill."""
 ARRIVAL, STEP = range(2)
 
 
@@ -54,14 +56,12 @@ class Processor:
     def report(self, servers: list[Server], now: float) -> None:
         """What the servers tell."""
         table = self.table
-        table[WAITING] = [len(server.waiting) for server in servers]
+        table[WAITING] = [server.waiting for server in servers]
         table[RUNNING] = [server.running for server in servers]
         table[CACHE] = [server.cache for server in servers]
         table[SENT_SINCE], self._reported = 0.0, now
         if self._has_adapters:
-            self._adapters = [
-                frozenset(job.adapter for job in server.waiting) | server.adapters.keys() for server in servers
-            ]
+            self._adapters = [frozenset.union(*server.told_adapters) for server in servers]
 
     def pick(self, text: Text, session: int, adapter: str, now: float, random: Random) -> int:
         """The server that gets the request."""
@@ -129,7 +129,7 @@ class Simulation:
         self._of[job] = conversation, number, after, processor, place
         server = self._servers[place]
         asleep = server.idle
-        server.waiting.append(job)
+        server.add(job)
         if asleep:
             self._at(now + server.step(), STEP, place)
 

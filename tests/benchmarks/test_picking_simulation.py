@@ -27,7 +27,8 @@ def text(tokens: int, fill: int = 0) -> Text:
 
 def run(server: Server, *jobs: Job) -> float:
     """Serves them; the seconds that it took."""
-    server.waiting.extend(jobs)
+    for one in jobs:
+        server.add(one)
     now = 0.0
     while not server.idle:
         now += server.step()
@@ -117,13 +118,18 @@ def test_prefixes_make_first_tokens_come_faster(replicas: int, times: float) -> 
 def test_the_table_has_every_load_and_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = ["--seconds", "1", "--seeds", "1", "--jobs", "1", "--load", "slow", "--by", LEAST_LOADED, "--by", PREFIX]
-    monkeypatch.setattr(sys, "argv", ["picking", *words, "--out", str(tmp_path)])
+    words = ["--seconds", "1", "--seed", "7", "--jobs", "1", "--load", "slow", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["picking", *words, "--by", LEAST_LOADED, "--by", PREFIX])
     command.main()
     out = capsys.readouterr().out
     assert "| one slow server | round-robin |" in out
     assert out.count("\n|  |") == 2
     assert "p99 lower with a slow server: " in out
-    rows = json.loads((tmp_path / "picking.json").read_text())["rows"]
-    assert [row["by"] for row in rows] == [ROUND_ROBIN, LEAST_LOADED, PREFIX]
+    runs = json.loads((tmp_path / "picking.json").read_text())["runs"]
+    assert [run["by"] for run in runs] == [ROUND_ROBIN, LEAST_LOADED, PREFIX]
+    # Runs that are in the file are not run again.
+    monkeypatch.setattr(command, "measure", lambda *_: pytest.fail("a run anew"))
+    monkeypatch.setattr(sys, "argv", ["picking", *words, "--by", PREFIX])
+    command.main()
+    assert capsys.readouterr().out.count("| prefix |") == 1
     assert {load.name for load in LOADS} >= {"shared", "mixed", "unique", "slow", "gpus", "lora"}
