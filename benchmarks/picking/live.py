@@ -16,7 +16,8 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from multiprocessing import Manager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -106,7 +107,7 @@ def kill(process: Process) -> None:
 
 
 async def start_gateway(stack: AsyncExitStack, document: object, listen: str, admin: str, *, written: bool) -> Process:
-    """`extproc up` with a policy. ``written``: not compiled. Raises ``SystemExit`` where it does not start."""
+    """`extproc up` with a policy. ``written``: not compiled. Raises ``RuntimeError`` where it does not start."""
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="picking-")))
     (scratch / "policy.yaml").write_text(json.dumps(document))
     words = ["up", "-f", "policy.yaml", "--listen", listen, "--admin", admin, "--access-log", ""]
@@ -119,20 +120,35 @@ async def start_gateway(stack: AsyncExitStack, document: object, listen: str, ad
     said = b""
     while b"an AI gateway on" not in said:
         if not (line := await up.stderr.readline()):
-            raise SystemExit(f"extproc up did not start:\n{said.decode()}")
+            raise RuntimeError(f"extproc up did not start:\n{said.decode()}")
         said += line
     reading = asyncio.create_task(up.stderr.read())
     stack.callback(reading.cancel)
     return up
 
 
-async def measure(load_name: str, by: str, seconds: float, stretch: float, *, written: bool = False) -> Figures:
-    """One run."""
+class Case(msgspec.Struct, frozen=True):
+    """What to run."""
+
+    load: str
+    by: str
+    seconds: float
+    """Simulated ones."""
+    stretch: float = 1.0
+    """Real seconds of a simulated one."""
+    written: bool = False
+    """The processor as it is written, not compiled."""
+
+
+async def measure(case: Case, starting: AbstractContextManager[object]) -> Figures:
+    """One run. ``starting``: held while the gateway starts. Raises ``RuntimeError`` where it does not."""
+    load_name, by, seconds, stretch = case.load, case.by, case.seconds, case.stretch
     load = next(one for one in LOADS if one.name == load_name)
     async with AsyncExitStack() as stack:
         servers, ports = await start_servers(stack, load_name, stretch)
         listen, admin = free_addresses(2)
-        up = await start_gateway(stack, policy(by, ports, stretch), listen, admin, written=written)
+        with starting:
+            up = await start_gateway(stack, policy(by, ports, stretch), listen, admin, written=case.written)
         connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=None)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 20)
@@ -209,8 +225,8 @@ def merged(path: Path | None, found: Sequence[Figures]) -> list[Figures]:
     return [by_case[case] for case in cases if case in by_case]
 
 
-def main() -> None:
-    """Prints the table."""
+def main() -> int:
+    """Prints the table. 1 where something did not start, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.picking.live")
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated, of each run (default: %(default)g)")
     parser.add_argument(
@@ -226,25 +242,33 @@ def main() -> None:
     parser.add_argument("--by", choices=STRATEGIES, action="append", help="only this way, may be repeated")
     parser.add_argument("--out", type=Path, help="folder with picking-live.json: what it has of other runs stays")
     options = parser.parse_args()
-    cases = [(load, by) for load in options.load or names for by in options.by or reversed(STRATEGIES)]
+    ways = options.by or tuple(reversed(STRATEGIES))
+    settings = options.seconds, options.stretch, options.written
+    cases = [Case(load, by, *settings) for load in options.load or names for by in ways]
     found: list[Figures] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
-        settings = options.seconds, options.stretch, options.written
-        runs = [pool.submit(run, load, by, *settings) for load, by in cases]
+    problems: list[str] = []
+    with ProcessPoolExecutor(options.jobs) as pool, Manager() as manager:
+        starting = manager.Lock()  # many at a time would start too slowly
+        runs = [pool.submit(run, case, starting) for case in cases]
         for done in as_completed(runs):
-            found.append(done.result())
+            try:
+                found.append(done.result())
+            except RuntimeError as error:
+                problems.append(str(error))
+                continue
             print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
             if options.out:
                 path = options.out / "picking-live.json"
                 path.write_bytes(msgspec.json.format(msgspec.json.encode(merged(path, found))) + b"\n")
     print(table(merged(options.out / "picking-live.json" if options.out else None, found)))
-    print(f"{processor()}, {os.cpu_count()} CPUs")
+    print(f"{processor()}, {os.cpu_count()} CPUs", *problems, sep="\n")
+    return 1 if problems else 0
 
 
-def run(load: str, by: str, seconds: float, stretch: float, written: bool) -> Figures:
+def run(case: Case, starting: AbstractContextManager[object]) -> Figures:
     """One run, in a process of its own."""
-    return asyncio.run(measure(load, by, seconds, stretch, written=written))
+    return asyncio.run(measure(case, starting))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -13,7 +13,7 @@ import gc
 import json
 import sys
 import time
-from asyncio import Event, Future
+from asyncio import Future, TimerHandle
 from base64 import b64encode
 from contextlib import suppress
 from random import Random
@@ -91,25 +91,40 @@ class LiveServer:
         self.late: list[float] = []
         """By how many real seconds each step was noticed too late."""
         self._stretch, self._random = stretch, Random(number)
-        self._work = Event()
+        self._loop = asyncio.get_running_loop()
+        self._timer: TimerHandle | None = None
+        self._began = self._due = 0.0
+        """When the steps under way began, and when they end."""
         self._waiters: dict[Job, tuple[Future[None], Future[None]]] = {}
 
-    async def run(self) -> None:
-        """Serves for ever."""
-        server, clock = self.server, asyncio.get_running_loop().time
-        while True:
-            await self._work.wait()
-            due = clock()
-            while not server.idle:
-                due += self._stretch * server.step()
-                await asyncio.sleep(due - clock())
-                self.late.append(clock() - due)
-                ended = server.end_step(due)
-                for job in server.begun:
-                    self._waiters[job][0].set_result(None)
-                for job in ended:
-                    self._waiters.pop(job)[1].set_result(None)
-            self._work.clear()
+    def _add(self, job: Job) -> tuple[Future[None], Future[None]]:
+        """Done when the first token is there, and when all are."""
+        waiters = self._waiters[job] = self._loop.create_future(), self._loop.create_future()
+        self.server.add(job)
+        now = self._loop.time()
+        if self._timer is None:
+            self._began = now
+            self._end_after(self.server.begin())
+        else:
+            self._timer.cancel()
+            self._end_after(self.server.join((now - self._began) / self._stretch))
+        return waiters
+
+    def _end_after(self, seconds: float) -> None:
+        self._due = self._began + self._stretch * seconds
+        self._timer = self._loop.call_at(self._due, self._end)
+
+    def _end(self) -> None:
+        server, self._timer = self.server, None
+        self.late.append(self._loop.time() - self._due)
+        ended = server.end(self._due)
+        for job in server.begun:
+            self._waiters[job][0].set_result(None)
+        for job in ended:
+            self._waiters.pop(job)[1].set_result(None)
+        if not server.idle:
+            self._began = self._due
+            self._end_after(server.begin())
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """A stream of two events, and the end."""
@@ -119,11 +134,8 @@ class LiveServer:
         adapter = "" if chat.model == BASE_MODEL else chat.model
         blocks, all_blocks = blocks_of(prompt), blocks_of(prompt + text)
         job = Job(0.0, blocks, len(prompt) // BYTES, chat.max_tokens, adapter, all_blocks)
-        loop = asyncio.get_running_loop()
-        first, end = self._waiters[job] = loop.create_future(), loop.create_future()
-        self.server.add(job)
-        self._work.set()
-        await asyncio.shield(first)
+        first, end = self._add(job)
+        await asyncio.shield(first)  # the client may go; the server goes on
         headers = {"content-type": "text/event-stream", "x-cached": str(job.cached), "x-server": str(self.number)}
         response = web.StreamResponse(headers=headers)
         with suppress(ConnectionError):  # the run is over
@@ -153,7 +165,7 @@ async def serve(load: str, stretch: float) -> None:
     """Until standard input is closed."""
     gpus = next(one for one in LOADS if one.name == load).servers
     servers = [LiveServer(number, gpu, stretch) for number, gpu in enumerate(gpus)]
-    ports, tasks = [], []
+    ports = []
     for server in servers:
         app = web.Application(client_max_size=1 << 24)
         app.router.add_post("/v1/chat/completions", server.answer)
@@ -162,7 +174,6 @@ async def serve(load: str, stretch: float) -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
         ports.append(runner.addresses[0][1])
-        tasks.append(asyncio.create_task(server.run()))
     print(json.dumps(ports), flush=True)
     gc.freeze()
     gc.disable()  # its pauses are not a model server's

@@ -52,7 +52,9 @@ class Job(msgspec.Struct, eq=False):
 
 
 class Server:
-    """One engine. Whoever simulates asks for the next step, and says when it is over."""
+    """One engine. Whoever simulates asks how long the next steps take, and says when they are over: several, where all
+    that happens is that answers get longer. A request that comes meanwhile joins after the step that is under way.
+    """
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
@@ -76,6 +78,8 @@ class Server:
         self._kept: OrderedDict[int, None] = OrderedDict()
         """Blocks that nobody uses. None is there without those before it in its prompt."""
         self._pieces: list[tuple[Job, int]] = []
+        self._planned, self._first_step, self._longer = 1, 0.0, 0.0
+        """Steps that are under way, the seconds of the first, and by how much each is longer than the one before."""
 
     def add(self, job: Job) -> None:
         """A request has come."""
@@ -107,8 +111,8 @@ class Server:
         """Whether there is nothing to do."""
         return not (self.waiting or self.running)
 
-    def step(self) -> float:
-        """Begins a step; its seconds."""
+    def begin(self) -> float:
+        """Begins steps; their seconds."""
         budget = MOST_TOKENS - len(self._writing)
         pieces: list[tuple[Job, int]] = []
         for job in self._reading:
@@ -134,12 +138,27 @@ class Server:
         self._pieces = pieces
         computed = sum(tokens for _, tokens in pieces)
         attended = sum(tokens * (job.done + tokens / 2) for job, tokens in pieces)
-        return loading + self.gpu.step(computed + len(self._writing), attended, self._context)
+        writing = len(self._writing)
+        self._first_step = loading + self.gpu.step(computed + writing, attended, self._context)
+        self._planned = 1
+        if not pieces:
+            self._planned = self._writing[0][0] - self._steps
+            self._longer = self.gpu.step(writing, 0, self._context + writing) - self._first_step
+        return self._seconds_of(self._planned)
 
-    def end_step(self, now: float) -> list[Job]:
-        """The step is over; the requests that ended with it."""
-        self._steps += 1
-        self._context += len(self._writing)
+    def join(self, seconds: float) -> float:
+        """A request has come so many seconds after steps began. The seconds after which it is looked at."""
+        begun = bisect_left(range(1, self._planned), seconds, key=self._seconds_of)
+        self._planned = begun + 1
+        return self._seconds_of(self._planned)
+
+    def _seconds_of(self, steps: int) -> float:
+        return steps * self._first_step + self._longer * steps * (steps - 1) / 2
+
+    def end(self, now: float) -> list[Job]:
+        """The steps are over; the requests that ended with the last one."""
+        self._steps += self._planned
+        self._context += self._planned * len(self._writing)
         self.begun, ended = [], []
         while self._writing and self._writing[0][0] <= self._steps:
             _, _, job = heappop(self._writing)

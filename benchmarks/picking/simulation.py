@@ -85,6 +85,10 @@ class Simulation:
 
     def __init__(self, load: Load, picking: Picking, seed: int, replicas: int = 1) -> None:
         self._servers = [Server(gpu) for gpu in load.servers]
+        self._began = [0.0] * len(self._servers)
+        """When each server's steps began …"""
+        self._due = [0.0] * len(self._servers)
+        """… and when they end."""
         self._processors = [Processor(load, picking) for _ in range(replicas)]
         self._load, self._seed = load, seed
         self._random = Random(seed)
@@ -109,8 +113,8 @@ class Simulation:
                     processor.report(self._servers, now)
             if kind == ARRIVAL:
                 self._arrive(now, *what)
-            else:
-                self._end_step(now, what)
+            elif now == self._due[what]:  # else a request came, and they ended earlier
+                self._end_steps(now, what)
         return self.done
 
     def _at(self, when: float, kind: int, what: object) -> None:
@@ -131,11 +135,20 @@ class Simulation:
         asleep = server.idle
         server.add(job)
         if asleep:
-            self._at(now + server.step(), STEP, place)
+            self._began[place] = now
+            self._end_after(server.begin(), place)
+        else:
+            self._end_after(server.join(now - self._began[place]), place)
 
-    def _end_step(self, now: float, place: int) -> None:
+    def _end_after(self, seconds: float, place: int) -> None:
+        due = self._began[place] + seconds
+        if due != self._due[place]:
+            self._due[place] = due
+            self._at(due, STEP, place)
+
+    def _end_steps(self, now: float, place: int) -> None:
         server = self._servers[place]
-        for job in server.end_step(now):
+        for job in server.end(now):
             conversation, number, after, processor, _ = self._of.pop(job)
             processor.table[IN_FLIGHT, place] -= 1
             per_token = (job.ended - job.first) / max(1, job.answer - 1)
@@ -147,7 +160,8 @@ class Simulation:
                 if when < self._end:
                     self._at(when, ARRIVAL, (conversation, number + 1, after))
         if not server.idle:
-            self._at(now + server.step(), STEP, place)
+            self._began[place] = now
+            self._end_after(server.begin(), place)
 
 
 def summary(done: list[Done], warm: float, end: float) -> dict[str, float]:

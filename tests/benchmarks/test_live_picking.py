@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -47,8 +47,6 @@ async def talk() -> tuple[Clients, LiveServer, str]:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        serving = asyncio.create_task(server.run())
-        stack.callback(serving.cancel)
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         session = await stack.enter_async_context(aiohttp.ClientSession())
         clients = Clients(url, STRETCH, session)
@@ -103,7 +101,7 @@ def test_what_was_not_served_as_picked_is_told() -> None:
 @pytest.mark.skipif("EXTPROC_TEST_BENCHMARKS" not in os.environ, reason="make test-benchmarks: starts what it measures")
 @pytest.mark.parametrize("by", [ROUND_ROBIN, PREFIX])
 def test_behind_the_real_envoy(by: str) -> None:
-    found = asyncio.run(live.measure("slow", by, 4.0, 2.0, written=True))
+    found = asyncio.run(live.measure(live.Case("slow", by, 4.0, 2.0, written=True), nullcontext()))
     assert not found.failed
     assert found.measured["requests"] == found.simulated["requests"]
     assert found.picked == 1
