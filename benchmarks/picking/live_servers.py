@@ -52,12 +52,12 @@ class _Chat(msgspec.Struct):
     messages: list[_Message]
 
 
-class _Piece(msgspec.Struct):
+class _Delta(msgspec.Struct):
     content: str
 
 
 class _Choice(msgspec.Struct):
-    delta: _Piece
+    delta: _Delta
     index: int = 0
 
 
@@ -66,11 +66,19 @@ class _Chunk(msgspec.Struct):
 
 
 _read = msgspec.json.Decoder(_Chat).decode
+_read_chunk = msgspec.json.Decoder(_Chunk).decode
+_DATA = b"data: "
+END = _DATA + b"[DONE]\n"
 
 
 def event(text: str) -> bytes:
     """A piece of an answer, as it is sent."""
-    return b"data: " + msgspec.json.encode(_Chunk([_Choice(_Piece(text))])) + b"\n\n"
+    return _DATA + msgspec.json.encode(_Chunk([_Choice(_Delta(text))])) + b"\n\n"
+
+
+def piece(line: bytes) -> str:
+    """What a line of an answer has of it: nothing but for an event's."""
+    return _read_chunk(line[len(_DATA) :]).choices[0].delta.content if line.startswith(_DATA) else ""
 
 
 def blocks_of(text: bytes) -> tuple[int, ...]:
@@ -142,7 +150,7 @@ class LiveServer:
             await response.prepare(request)
             await response.write(event(text[:BYTES].decode()))
             await asyncio.shield(end)
-            await response.write(event(text[BYTES:].decode()) + b"data: [DONE]\n\n")
+            await response.write(event(text[BYTES:].decode()) + END + b"\n")
         return response
 
     async def page(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature

@@ -33,8 +33,9 @@ class Done(msgspec.Struct, frozen=True):
     first_token: float
     """Seconds to it."""
     per_token: float
-    """Seconds for each of the others."""
+    """Seconds for each of the others; NaN where the answer did not end."""
     took: float
+    """Seconds; NaN where it did not end."""
     prompt: int
     cached: int
     server: int
@@ -174,8 +175,8 @@ def summary(done: list[Done], warm: float, end: float) -> dict[str, float]:
         "mean": float(first.mean()),
         "p50": float(np.quantile(first, 0.5)),
         "p99": float(np.quantile(first, 0.99)),
-        "per_token": float(np.mean([one.per_token for one in counted])),
-        "took": float(np.mean([one.took for one in counted])),
+        "per_token": float(np.nanmean([one.per_token for one in counted])),
+        "took": float(np.nanmean([one.took for one in counted])),
         "cached": sum(one.cached for one in counted) / sum(one.prompt for one in counted),
         "busiest": float(busiest / len(counted)),
     }
