@@ -23,6 +23,11 @@ Measured = Mapping[tuple[str, str], Mapping[str, float]]
 """By load and way, what was measured through the real Envoy."""
 
 
+def short(milliseconds: float) -> str:
+    """A label: milliseconds, or seconds from one on."""
+    return f"{milliseconds:.0f}" if milliseconds < 999.5 else f"{milliseconds / 1000:.{milliseconds < 9950:d}f} s"
+
+
 def draw(rows: Sequence[dict[str, Any]], measured: Measured, path: Path) -> None:
     """A panel for each load: mean and p99 of the times to first token, a bar for each way to pick, by the simulator,
     and a dot for what was measured.
@@ -37,7 +42,7 @@ def draw(rows: Sequence[dict[str, Any]], measured: Measured, path: Path) -> None
             by, times = row["by"], [1000 * row[key] for key in ("mean", "p99")]
             at = [place, len(COLOURS) + 1 + place]
             bars = panel.bar(at, times, width=0.9, color=COLOURS[by], label=by)
-            panel.bar_label(bars, [f"{time:,.0f}" for time in times], fontsize=7, padding=4)
+            panel.bar_label(bars, [short(time) for time in times], fontsize=7, padding=4)
             if found := measured.get((load.name, by)):
                 dots = [1000 * found[key] for key in ("mean", "p99")]
                 panel.plot(at, dots, "o", ms=5, color="#000000", mec="#ffffff", mew=0.8, label=DOTS, zorder=3)
