@@ -101,7 +101,8 @@ def account(
         user=metadata.get(USER, "")[:USER_LENGTH],
     )
     notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
-    return (*notes, _served(logged, decided)) if picked_endpoint(snapshot, logged) else notes
+    picked = logged.picked and policy is not None and policy.picking is not None
+    return (*notes, _served(logged, decided)) if picked else notes
 
 
 def picked_endpoint(snapshot: Snapshot, logged: LoggedRequest) -> str:

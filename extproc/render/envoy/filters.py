@@ -13,6 +13,7 @@ from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.exchange.request_outcome import ACCOUNTED, REQUEST_ID
 from extproc.exchange.sampling import LEFT_OUT, OBSERVE
+from extproc.exchange.waiting_pick import MESSAGE_TIMEOUT
 from extproc.policy import load_report
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
@@ -67,6 +68,8 @@ def headers_read(snapshot: Snapshot) -> list[str]:
             names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
         if policy.picking is not None and policy.picking.objectives:
             names.append(headers.OBJECTIVE)
+        if policy.picking is not None and policy.picking.max_queue:
+            names.append(headers.FAIRNESS_ID)
         names += (name for version in policy.versions for match in version.match for name, _ in match.headers)
     return [name for name in dict.fromkeys(names) if name]
 
@@ -94,11 +97,13 @@ def route_filter(
     keys = gives_keys(snapshot, snapshot.policies if unrouted is None else unrouted)
     picked = [PICKED_NAMESPACE] if any(policy.picking for policy in snapshot.policies) else []  # for the access log
     metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE, *picked]}}
+    timeout = seconds(options.effective_message_timeout)
+    queues = any(policy.picking and policy.picking.max_queue for policy in snapshot.policies)
     return typed(
         ROUTE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_route",
-        grpc_service=_processor(options),
+        grpc_service=_processor(options, *([(MESSAGE_TIMEOUT, timeout)] if queues else [])),
         processing_mode=request_mode("NONE" if native else options.body.upper()),
         allow_mode_override=native,
         send_body_without_waiting_for_header_response=not native,  # else Envoy ignores mode overrides
@@ -106,7 +111,7 @@ def route_filter(
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open and not keys,
         status_on_error={"code": "ServiceUnavailable"},
-        message_timeout=seconds(options.effective_message_timeout),
+        message_timeout=timeout,
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot, tagged=tagged)}},
         metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
     )

@@ -65,6 +65,15 @@ def test_what_picks_need_of_envoy() -> None:
     assert taken == ["aimesh", "envoy.lb"], "the access log tells who was picked"
 
 
+def test_what_queues_need_of_envoy() -> None:
+    assert "initial_metadata" not in route_filter(PLAIN, OPTIONS)["typed_config"]["grpc_service"]
+    queue = Snapshot((policy(picking=Picking(max_queue=1)),))
+    assert headers_read(queue) == [*headers_read(Snapshot()), "x-gateway-inference-fairness-id"]
+    for options, told in ((OPTIONS, "1s"), (EnvoyOptions(message_timeout=2.5), "2.5s")):
+        service = route_filter(queue, options)["typed_config"]["grpc_service"]
+        assert service["initial_metadata"] == [{"key": "x-aimesh-message-timeout", "value": told}]
+
+
 @pytest.mark.parametrize(
     ("body", "mode", "override", "wait", "timeout"),
     [
