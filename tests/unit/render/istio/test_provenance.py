@@ -28,6 +28,7 @@ from extproc.policy.snapshot import (
     Version,
 )
 from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
+from extproc.policy.weights_from import HTTP_ROUTE, WeightsFrom
 from extproc.render.document import Doc
 from extproc.render.istio.manifests import IstioOptions, documents
 from extproc.render.istio.provenance import (
@@ -71,6 +72,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "reject_unreadable": (True,),
     "reject_unowned": (True,),
     "gpu": (None, Requirement("a100", 1), Requirement("h100")),
+    "weights_from": (WeightsFrom(HTTP_ROUTE, "chat", (("v1", "chat"), ("v2", "chat-canary"))),),
     "timeout": (30.0,),
     "retry_budget": (RetryBudget(0.5, 1),),
     "breaker": (CircuitBreaker(), CircuitBreaker(fallback_policy="iris")),
