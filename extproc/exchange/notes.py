@@ -25,6 +25,19 @@ class Fault(msgspec.Struct, frozen=True):
     reason: str
 
 
+class ObservedPick(msgspec.Struct, frozen=True):
+    """Which server was picked for an exchange, and which one answered: for people, never labels."""
+
+    by: str
+    """How the policy picks: ``policy.picking.STRATEGIES``."""
+    picked: str
+    """``ip:port``, as the next one."""
+    served: str
+    """Empty where it is not known."""
+    outcome: str
+    """As ``Served.by``; empty where ``served`` is."""
+
+
 class Observed(msgspec.Struct, frozen=True):
     """one HTTP exchange came to its end, and all that is known of it. Times are seconds."""
 
@@ -83,6 +96,8 @@ class Observed(msgspec.Struct, frozen=True):
     """The observer left at the first token: nothing is known of what came after it."""
     user: str = ""
     """``Decision.user``: never a label."""
+    pick: ObservedPick | None = None
+    """None where no server was picked."""
 
     @property
     def stands_for(self) -> float:

@@ -109,7 +109,7 @@ class Picks:
             return decision.endpoint, Picked(*names, KEPT)
         if snapshot is not self._snapshot:
             hinted = self.hinted(place, names, asked, subset, snapshot)
-            if subset is None and not any(hinted):
+            if subset is None and place.addresses and not any(hinted):
                 return "", Picked(*names, LEFT)
         if room:
             hinted = bytes(map(and_, hinted, room)) if hinted else room
@@ -152,7 +152,7 @@ class Picks:
         if snapshot is self._snapshot:
             return hinted
         former = _target(names, snapshot)
-        shared = place.hinted(former.servers(grpc=is_grpc(asked[0])) if former else ())
+        shared = place.hinted(former.present(grpc=is_grpc(asked[0])) if former else ())
         return bytes(map(and_, hinted, shared)) if hinted else shared
 
     def state(self, place: Place) -> tuple[bytes, EndpointLoads]:
@@ -185,7 +185,7 @@ class Picks:
 
     def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> Place | None:
         """None where the endpoints are names."""
-        addresses, cluster = target.servers(grpc=grpc), target.cluster_of(grpc=grpc)
+        addresses, cluster = target.present(grpc=grpc), target.cluster_of(grpc=grpc)
         if not all(is_address(endpoint) for endpoint in addresses):
             return None
         kept = self._kept.get(cluster)
@@ -225,7 +225,8 @@ def _request(
     elif spec.by == SESSION and decision.policy is not None:
         key = sticky_key(decision.policy, headers, body_key) or b""
     adapter = (fields.adapter or model) if adapters else ""
-    return Request(prompt, key, adapter, spec.priority_of(headers.text(OBJECTIVE)), hinted, waits)
+    priority = spec.priority_of(headers.text(OBJECTIVE)) if spec.objectives else spec.priority
+    return Request(prompt, key, adapter, priority, hinted, waits)
 
 
 def _refused(refusal: Refusal, note: Picked) -> Rejected:

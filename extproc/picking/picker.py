@@ -97,7 +97,7 @@ class Picker:
         """The endpoint got the request. ``matched``: as the pick says."""
         unread = prompt.size - matched
         self._usual += (unread - self._usual) / _MEMORY
-        self._index.add(endpoint, prompt.blocks)
+        self._index.add(endpoint, prompt.blocks, bisect_left(self._ends, matched))
         place = self._place_of.get(endpoint)
         if place is not None:
             self._standing.sent(place, unread)

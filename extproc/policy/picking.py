@@ -52,8 +52,8 @@ class Picking(msgspec.Struct, frozen=True):
     index_blocks: int = 131_072
     """Blocks that are remembered of all endpoints of a target together, by each process; 150 to 250 bytes each."""
     adapter_weight: float = 4.0
-    """An endpoint that has not loaded the request's adapter, where another one has, counts as loaded 1 + this times as
-    much.
+    """An endpoint without the request's adapter counts as loaded 1 + this times the adapters that it has in use (at
+    least 1) times as much.
     """
     saturation: Saturation = Saturation()
     priority: int = 0

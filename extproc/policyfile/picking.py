@@ -46,7 +46,8 @@ def check(spec: Field, policy: Policy, targets: Iterable[Target]) -> None:
     if picking.by == SESSION and policy.sticky is None:
         field.at("by").warn("requests have no key here, so that lots are drawn", "write sticky: {header: x-user-id}")
     for target in targets:
-        named = [endpoint for endpoint in (*target.endpoints, *target.grpc_endpoints) if not is_address(endpoint)]
+        servers = (*target.present(grpc=False), *target.grpc_endpoints)
+        named = [endpoint for endpoint in servers if not is_address(endpoint)]
         if named:
             on = "/".join(part for part in (target.version, target.pool) if part)
             message = (

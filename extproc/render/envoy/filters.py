@@ -8,7 +8,7 @@ from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.apis.mcp import SESSION_HEADER
 from extproc.envoy.endpoint_picker import PICKED_NAMESPACE
-from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES
+from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES, SERVED_ATTRIBUTE
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.exchange.request_outcome import ACCOUNTED, REQUEST_ID
@@ -183,6 +183,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
     ``alone``: there is no ``aimesh.route`` whose metadata names the API, so path and method are sent as well.
     ``accounted``: this Envoy has the processor's access log (``access_logs``).
     """
+    picks = any(policy.picking for policy in snapshot.policies)
     return typed(
         OBSERVE_FILTER,
         _EXT_PROC,
@@ -200,6 +201,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
             "response_trailer_mode": "SEND",
         },
         request_attributes=[name for name in PEER_ATTRIBUTES if name != DNS_NAME or options.verifies_clients],
+        **({"response_attributes": [SERVED_ATTRIBUTE]} if picks and not alone else {}),
         forward_rules=_forward(
             [
                 *([":method", *_MODEL_HEADERS] if alone else []),
@@ -211,6 +213,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
                 *([REQUEST_ID] if accounted else []),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
+                *([headers.DESTINATION_ENDPOINT] if picks else []),
             ]
         ),
         metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},

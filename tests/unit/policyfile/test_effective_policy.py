@@ -160,6 +160,7 @@ def test_everything_is_shown() -> None:
                     "sampling": None,
                 },
                 "rollout": None,
+                "weightsFrom": None,
                 "limits": {"maxBody": 8 << 20},
                 "loadBalancer": "roundRobin",
                 "picking": {

@@ -151,6 +151,7 @@ def test_the_observer_gets_the_response_and_does_not_hold_it() -> None:
     assert found["deferred_close_timeout"] == "1s"
 
 
+PICKING = Snapshot((policy(picking=Picking()),))
 BUSY = CustomMetric("busy", "GAUGE", (), Source(header="x-busy"), Source(header="content-length"))
 
 
@@ -162,12 +163,24 @@ BUSY = CustomMetric("busy", "GAUGE", (), Source(header="x-busy"), Source(header=
         (PLAIN, EnvoyOptions(behind_linkerd=True), False, ["l5d-client-id"]),
         (REPORTING, EnvoyOptions(), False, ["endpoint-load-metrics"]),
         (Snapshot((policy(custom_metrics=(BUSY,)),)), EnvoyOptions(), False, ["x-busy"]),
+        (PICKING, EnvoyOptions(), False, ["x-gateway-destination-endpoint"]),
     ],
 )
 def test_headers_for_the_observer(snapshot: Snapshot, options: EnvoyOptions, alone: bool, more: list[str]) -> None:
     always = forwarded(observe_filter(Snapshot(), OPTIONS))
     assert {":status", "content-type", "grpc-status"} <= set(always)
     assert forwarded(observe_filter(snapshot, options, alone=alone)) == [*always, *more]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "alone", "told"), [(PICKING, False, True), (PICKING, True, False), (PLAIN, False, False)]
+)
+def test_where_servers_are_picked_the_observer_is_told_who_answered(
+    snapshot: Snapshot, alone: bool, told: bool
+) -> None:
+    """Not at a model server, whose own sidecar knows only itself."""
+    config = observe_filter(snapshot, OPTIONS, alone=alone)["typed_config"]
+    assert config.get("response_attributes") == (["upstream.address"] if told else None)
 
 
 def test_an_observer_alone_needs_method_and_path() -> None:
