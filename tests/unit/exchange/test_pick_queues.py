@@ -14,6 +14,7 @@ from extproc.exchange.notes import Waited
 from extproc.exchange.pick_queues import LOOK_INTERVAL
 from extproc.policy.picking import Saturation
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from tests.queued_requests import ADDRESSES, PATIENCE, A, B, C, One, busy, snapshot
 
 
@@ -157,6 +158,11 @@ def test_where_no_endpoint_is_left_they_are_told_so() -> None:
     assert first.refused == (503, "no_endpoint")
     assert first.notes == (["none_ready"], ["none_ready"])
     assert process.ask().refused == (503, "no_endpoint")
+    process.unreachable = frozenset()
+    last = process.ask()
+    process.reload(snapshot(NOWHERE))
+    assert process.look() == [last]
+    assert last.refused == (503, "no_endpoint")
 
 
 def test_a_reload_moves_those_that_wait() -> None:
