@@ -88,7 +88,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "fails_over": (False,),
     "rollout": (RolloutPlan("v2", ()),),
     "load_balancer": (LoadBalancer("random"),),
-    "picking": (Picking(), Picking(objectives=(("batch", -1),))),
+    "picking": (Picking(), Picking(objectives=(("batch", -1),)), Picking(max_queue=9)),
     "rollout_state": (RolloutState("chat", "v2", "Progressing", 5, 0.0),),
 }
 VERSION: dict[str, tuple[Any, ...]] = {
